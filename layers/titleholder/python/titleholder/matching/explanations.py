@@ -1,0 +1,102 @@
+"""One plain sentence for each reason code, fit to be shown to the person it is about."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+SENTENCES: Mapping[str, str] = MappingProxyType(
+    {
+        # Names
+        "NORMALISED": "The names are the same apart from capitals, accents, punctuation or a title.",
+        "SURNAME_FIRST": "The names have the same parts in another order.",
+        "NICKNAME": "One given name is a usual short or familiar form of the other.",
+        "SPELLING_VARIANT": "A name is written in another usual spelling.",
+        "TYPO": "A name differs by one or two letters.",
+        "INITIALS_ONLY": "Only an initial could be compared for a given name.",
+        "GIVEN_NAME_MISSING": "One side has no given name.",
+        "SURNAME_MISSING": "One side has no surname.",
+        "MIDDLE_OMITTED": "One side has no middle name.",
+        "MIDDLE_INITIAL": "A middle name is given as an initial on one side.",
+        "MIDDLE_AS_GIVEN": "The given name on one side is a middle name on the other.",
+        "MIDDLE_DIFFERS": "The middle names differ.",
+        "GIVEN_NAME_DIFFERS": "The given names differ.",
+        "SURNAME_DIFFERS": "The surnames differ.",
+        "SURNAME_IN_PART": "One surname is a part of the other.",
+        "SURNAME_SIMILAR": "The surnames are similar, but not the same.",
+        "GIVEN_NAME_SIMILAR": "The given names are similar, but not the same.",
+        "MAIDEN_NAME_LIKELY": "The surname on one side is a middle name on the other, as after a change of surname.",
+        "ALSO_KNOWN_AS": "One of the other names that were given was compared.",
+        "TRUNCATED": "The bank's record seems to have been cut off at a fixed length.",
+        "GLUED": "The parts of a name are written together or apart.",
+        "GENERATIONAL_SUFFIX_DIFFERS": "One side has a generational suffix such as Jr. or III that the other lacks.",
+        "GENERATIONAL_SUFFIX_CONFLICT": "The generational suffixes, such as Jr. and Sr., belong to different people.",
+        "RELATIVE_LIKELY": "The surname is the same and the given name is another person's: this looks like a relative.",
+        "NAME_DIFFERS": "The names are different.",
+        "SCRIPT_DIFFERS": "The names are written in different scripts and could not be compared letter by letter.",
+        # Kinds of account
+        "JOINT_OWNER": "The account has more than one owner, and one of them was compared.",
+        "TRUST": "The account is held by or for a trust.",
+        "BENEFICIARY_ONLY": "The name appears on the account only as a beneficiary, not as an owner.",
+        "MINOR_ACCOUNT": "The account is held by a custodian for a minor.",
+        "DOING_BUSINESS_AS": "The account carries a trade name.",
+        "ESTATE": "The account belongs to an estate.",
+        # Businesses
+        "BUSINESS_VS_PERSON": "One side names a person and the other a business.",
+        "LEGAL_FORM_DIFFERS": "The legal forms of the businesses are written differently, or only one side has one.",
+        "LEGAL_FORM_CONFLICT": "The businesses have different legal forms.",
+        "BUSINESS_ABBREVIATED": "A business's name is abbreviated on one side.",
+        "BUSINESS_WORDS_MISSING": "One side leaves out words of the business's name.",
+        "BUSINESS_NUMBER_DIFFERS": "The numbers in the businesses' names differ.",
+        "BUSINESS_NAME_DIFFERS": "The businesses' names differ.",
+        # Addresses
+        "POSTAL_CODE_ONLY": "Only the postal codes could be compared.",
+        "POSTAL_CODE_DIFFERS": "The postal codes differ.",
+        "CITY_ONLY": "Only the towns could be compared.",
+        "HOUSE_NUMBER_DIFFERS": "The house numbers differ.",
+        "HOUSE_NUMBER_MISSING": "One side has no house number.",
+        "STREET_DIFFERS": "The streets differ.",
+        "STREET_SIMILAR": "The streets are spelled differently.",
+        "STREET_TYPE_DIFFERS": "The kinds of street, such as Street and Avenue, differ.",
+        "DIRECTION_DIFFERS": "The compass directions of the street differ.",
+        "UNIT_MISSING": "One side has no apartment or unit.",
+        "UNIT_DIFFERS": "The apartments or units differ.",
+        "CITY_DIFFERS": "The towns differ.",
+        "STATE_DIFFERS": "The states differ.",
+        "COUNTRY_DIFFERS": "The countries differ.",
+        "PO_BOX_DIFFERS": "The post office boxes differ, or only one side is a post office box.",
+        # Phones
+        "PHONE_EXTENSION_DIFFERS": "The phone numbers are the same apart from an extension.",
+        "PHONE_PARTIAL": "Only a part of the phone number could be compared.",
+        "PHONE_DIFFERS": "The phone numbers differ.",
+        # E-mails
+        "EMAIL_TAG_DIFFERS": "The e-mail addresses are the same apart from a tag after a plus sign.",
+        "EMAIL_PROVIDER_RULE": "The e-mail addresses are written differently, but reach the same mailbox at this provider.",
+        "EMAIL_SIMILAR": "The e-mail addresses are nearly the same.",
+        "EMAIL_DIFFERS": "The e-mail addresses differ.",
+        # Verdicts
+        "NO_OWNERS": "The bank gave no owners for this account.",
+        "NAME_MISSING": "There is no name to compare on one side.",
+        "REQUIRED_FIELD_MISSING": "Something that has to be compared is missing.",
+        "REQUIRED_FIELD_DIFFERS": "Something that has to agree does not.",
+        "CONTACT_AGREES": "An address, phone number or e-mail address agrees.",
+        "CONTACT_DIFFERS": "The address, phone number or e-mail address differs.",
+        "ACCOUNT_INACTIVE": "The account is no longer connected.",
+        "PERMISSION_MISSING": "The permission to read the account's owners is missing.",
+        "REFRESH_FAILED": "The bank could not be asked for the account's owners.",
+    }
+)
+
+
+def explain(reason: str) -> str:
+    """Return a plain English sentence for a reason code.
+
+    The sentence never holds anything that the bank gave, so it may be shown to whoever made the claim.
+
+    Raises
+    ------
+    ValueError
+        For a code that is not a reason.
+    """
+    try:
+        return SENTENCES[reason]
+    except KeyError:
+        raise ValueError(f"unknown reason code: {reason[:64]!r}") from None
