@@ -1,0 +1,127 @@
+"""The HTTP routes that ask and tell: verifications, accounts, owners."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from aws_lambda_powertools.metrics import MetricUnit
+from pydantic import BaseModel
+
+from titleholder import http_api, http_models, matching, ownership, runtime, verifications
+from titleholder.accounts import AccountRef
+from titleholder.errors import SnapshotNotFoundError
+from titleholder.observability import logger, metrics, observed
+from titleholder.ownership import timestamp
+from titleholder.store import Verification
+
+app = http_api.resolver()
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request."""
+    return http_api.handle(app, event, context)
+
+
+@app.post("/verifications")
+def create_verification(
+    body: Annotated[http_models.NewVerification, Body()],
+    idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+) -> Response[Any]:
+    """202 with the verification, or 200 when it already has its verdict."""
+    try:
+        policy = matching.Policy.from_dict(body.policy or {})
+    except matching.PolicyError as error:
+        raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
+    new = verifications.NewVerification(
+        ref=_ref(body.account),
+        claim=body.claim.as_dict(),
+        policy=policy,
+        max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
+    )
+    created = verifications.create(
+        runtime.world(), runtime.bus(), new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key
+    )
+    logger.info("verification accepted", extra={"verification": created.id, "account": new.ref.account})
+    metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=1)
+    return _json(200 if created.verdict else 202, _verification(created))
+
+
+@app.get("/verifications/<verification>")
+def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
+    """The verification, and its verdict when it ended."""
+    found = runtime.store().get_verification(verification)
+    return _json(200, _verification(found))
+
+
+@app.get("/accounts/<account>")
+def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
+    """The account as Stripe has it now."""
+    ref, world = _ref(account), runtime.world()
+    observed_at = world.clock()
+    state = ownership.read(world, ref).state
+    known = world.store.get_account(ref)
+    refresh = None
+    if state.refresh:
+        refresh = http_models.RefreshState(
+            status=state.refresh.status,
+            last_attempted_at=timestamp(state.refresh.last_attempted_at),
+            next_refresh_available_at=_time(state.refresh.next_refresh_available_at),
+            error=dict(state.refresh.error) if state.refresh.error else None,
+        )
+    shown = http_models.Account(
+        account=account,
+        stripe_account=ref.stripe_account,
+        livemode=state.livemode,
+        status=state.status,
+        permissions=None if state.permissions is None else list(state.permissions),
+        ownership_refresh=refresh,
+        next_refresh_available_at=refresh.next_refresh_available_at if refresh else None,
+        snapshot=known.snapshot,
+        snapshot_refreshed_at=_time(known.snapshot_attempted_at),
+        observed_at=timestamp(observed_at),
+    )
+    return _json(200, shown)
+
+
+@app.get("/accounts/<account>/owners")
+def get_owners(
+    account: Annotated[http_models.AccountId, Path()], snapshot: Annotated[http_models.SnapshotId | None, Query()] = None
+) -> Response[Any]:
+    """The owners in the newest snapshot, or in the one that is asked for."""
+    ref, store = _ref(account), runtime.store()
+    wanted = snapshot or store.get_account(ref).snapshot
+    if wanted is None:
+        raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
+    found = store.get_snapshot(ref, wanted)
+    owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners]
+    return _json(200, http_models.Owners(account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), owners=owners))
+
+
+def _ref(account: str) -> AccountRef:
+    return http_api.account_ref(account, runtime.settings().mode, app.current_event.headers)
+
+
+def _verification(found: Verification) -> http_models.Verification:
+    verdict = None
+    if found.verdict is not None:
+        verdict = http_models.Verdict.model_validate({**found.verdict, "refreshed_at": _time(found.verdict.get("refreshed_at"))})
+    return http_models.Verification(
+        id=found.id,
+        account=found.ref.account,
+        stripe_account=found.ref.stripe_account,
+        state="completed" if verdict else "waiting",
+        requested_at=timestamp(found.requested_at),
+        completed_at=_time(found.completed_at),
+        verdict=verdict,
+    )
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else timestamp(seconds)
+
+
+def _json(status: int, model: BaseModel) -> Response[Any]:
+    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())

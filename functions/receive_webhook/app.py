@@ -1,0 +1,33 @@
+"""`POST /webhooks/stripe`: takes in Stripe's deliveries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder import deliveries, problems, runtime
+from titleholder.errors import InvalidSignatureError, MalformedEventError
+from titleholder.observability import logger, metrics, observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """200 once the event is safe, also for duplicates and types that are not acted upon; 400 without any effect for all that is not Stripe's."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    try:
+        body = deliveries.raw_body(event)
+        accepted, state = deliveries.receive(runtime.mailroom(), body, headers.get("stripe-signature"))
+    except (InvalidSignatureError, MalformedEventError) as error:
+        problem = problems.of(error)
+        logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})
+        metrics.add_metric(name="DeliveryRefused", unit=MetricUnit.Count, value=1)
+        return _answer(problem.status, problems.CONTENT_TYPE, problem.body())
+    logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
+    metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)
+    return _answer(200, "application/json", {"received": True})
+
+
+def _answer(status: int, content_type: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"Content-Type": content_type}, "body": json.dumps(body), "isBase64Encoded": False}

@@ -1,0 +1,58 @@
+"""`POST /accounts/{account}/refreshes`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+
+from titleholder import http_api, http_models, ownership, pace, problems, runtime
+from titleholder.ownership import InFlight, Started, timestamp
+from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable
+
+DEFAULT_MAX_AGE_SECONDS = 86_400
+
+app = http_api.resolver()
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request."""
+    return http_api.handle(app, event, context)
+
+
+@app.post("/accounts/<account>/refreshes")
+def refresh(
+    account: Annotated[http_models.AccountId, Path()], body: Annotated[http_models.NewRefresh | None, Body()] = None
+) -> Response[Any]:
+    """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
+    world, settings = runtime.world(), runtime.settings()
+    ref = http_api.account_ref(account, settings.mode, app.current_event.headers)
+    now = world.clock()
+    pace.take(world.store, settings.refreshes_per_second, now)
+    max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
+    # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
+    need = Need(not_before=now - max_age, requested_at=math.inf, deadline=math.inf)
+    asked = ownership.ask(world, ref, need)
+    known = world.store.get_account(ref)
+    snapshot = known.snapshot
+    match asked:
+        case Started(attempted_at):
+            return _answer(202, account, "started", attempted_at, snapshot)
+        case Join(attempted_at):
+            return _answer(200, account, "pending", attempted_at, snapshot)
+        case InFlight():
+            return _answer(200, account, "pending", None, snapshot)
+        case Fresh(attempted_at):
+            return _answer(200, account, "fresh", attempted_at, snapshot)
+        case CoolDown(resume_at):
+            return http_api.respond(problems.cooling_down(timestamp(resume_at), math.ceil(resume_at - world.clock())))
+        case NotVerifiable(reason):
+            return http_api.respond(problems.not_refreshable(reason))
+
+
+def _answer(status: int, account: str, state: Any, attempted_at: int | None, snapshot: str | None) -> Response[Any]:
+    shown = None if attempted_at is None else timestamp(attempted_at)
+    answer = http_models.Refresh(account=account, status=state, last_attempted_at=shown, snapshot=snapshot)
+    return Response(status_code=status, content_type="application/json", body=answer.model_dump_json(exclude_none=True))

@@ -1,0 +1,22 @@
+"""Called by the workflow `verify_account` at its end: brings a verification to its verdict."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder import runtime, verdicts
+from titleholder.observability import logger, metrics, observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
+    done = verdicts.complete(runtime.store(), runtime.bus(), event["verification"], event["refresh"], now=time.time())
+    outcome = (done.verdict or {})["outcome"]
+    logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})
+    metrics.add_dimension(name="outcome", value=outcome)
+    metrics.add_metric(name="VerificationCompleted", unit=MetricUnit.Count, value=1)
+    return {"verification": done.id, "outcome": outcome}

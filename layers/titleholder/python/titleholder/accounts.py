@@ -1,0 +1,114 @@
+"""What is known of a Stripe Financial Connections account at one moment: plain values, no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Mode = Literal["test", "live"]
+
+ACCOUNT_ID = re.compile(r"fca_[A-Za-z0-9_]{1,120}")
+CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRef:
+    """Which account: the same `fca_` id under two connected accounts, or in two modes, is two accounts."""
+
+    account: str
+    mode: Mode = "test"
+    stripe_account: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The account's name in keys of every kind, such as `test/platform/fca_1`."""
+        return f"{self.mode}/{self.stripe_account or 'platform'}/{self.account}"
+
+    def as_dict(self) -> dict[str, str]:
+        """The form that travels in queue messages and workflow inputs."""
+        named = {"account": self.account, "mode": self.mode}
+        return named if self.stripe_account is None else {**named, "stripe_account": self.stripe_account}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AccountRef:
+        """The reverse of `as_dict`. Raises ValueError where an id has not the shape of its kind."""
+        account, mode, stripe_account = data.get("account"), data.get("mode"), data.get("stripe_account")
+        if not isinstance(account, str) or not ACCOUNT_ID.fullmatch(account):
+            raise ValueError("account: not a Financial Connections account id (fca_...)")
+        if mode not in ("test", "live"):
+            raise ValueError("mode: neither test nor live")
+        if stripe_account is not None and (not isinstance(stripe_account, str) or not CONNECTED_ACCOUNT_ID.fullmatch(stripe_account)):
+            raise ValueError("stripe_account: not a connected account id (acct_...)")
+        return cls(account=account, mode=mode, stripe_account=stripe_account)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnershipRefresh:
+    """Stripe's `ownership_refresh`. Times are Unix seconds; `status` is open: unknown values may come."""
+
+    status: str
+    last_attempted_at: int
+    next_refresh_available_at: int | None = None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.status in ("succeeded", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account as Stripe described it. `permissions` None means that Stripe sent null."""
+
+    status: str
+    permissions: tuple[str, ...] | None
+    refresh: OwnershipRefresh | None
+    livemode: bool = False
+
+    @classmethod
+    def from_stripe(cls, account: Mapping[str, Any]) -> AccountState:
+        """From Stripe's account object, whose nullable parts may be null or absent."""
+        hash_ = account.get("ownership_refresh")
+        refresh = None
+        if hash_:
+            refresh = OwnershipRefresh(
+                status=str(hash_["status"]),
+                last_attempted_at=int(hash_["last_attempted_at"]),
+                next_refresh_available_at=hash_.get("next_refresh_available_at"),
+                error=hash_.get("error"),
+            )
+        permissions = account.get("permissions")
+        return cls(
+            status=str(account["status"]),
+            permissions=None if permissions is None else tuple(permissions),
+            refresh=refresh,
+            livemode=bool(account.get("livemode")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The newest attempt to initiate a refresh that this stack made.
+
+    `base` is `last_attempted_at` as it stood before (0: never). `open` until Stripe's answer is known.
+    `key` is its idempotency key: shared by retries of this attempt, never by the next.
+    """
+
+    number: int
+    key: str
+    base: int
+    began_at: float
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAccount:
+    """What this stack remembers of an account. `observed_at`: our clock just before the read it comes from."""
+
+    state: AccountState | None = None
+    observed_at: float = 0.0
+    snapshot: str | None = None
+    snapshot_attempted_at: int | None = None
+    attempt: Attempt | None = None

@@ -1,0 +1,81 @@
+"""Receiving Stripe's deliveries: acknowledged means safe. Needs neither `stripe` nor `pydantic`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from titleholder import signatures, stripe_events
+from titleholder.accounts import Mode
+from titleholder.errors import InvalidSignatureError, MalformedEventError
+from titleholder.queues import Queues
+from titleholder.store import Store
+from titleholder.stripe_events import StripeEvent
+
+MAX_BODY_BYTES = 256 * 1024
+
+
+class SigningSecrets(Protocol):
+    """The signing secrets: those to try, and once more after none of them matched."""
+
+    def get(self) -> Sequence[str]: ...
+
+    def reload(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mailroom:
+    """Where deliveries go, and what time it is (Unix seconds)."""
+
+    store: Store
+    queues: Queues
+    secrets: SigningSecrets
+    mode: Mode
+    clock: Callable[[], float]
+
+
+def raw_body(http_event: Mapping[str, Any]) -> bytes:
+    """The bytes that Stripe sent, out of API Gateway's event, which may bear them in base64.
+
+    Raises:
+        MalformedEventError: they are too many, or not UTF-8.
+    """
+    text = http_event.get("body") or ""
+    try:
+        body = base64.b64decode(text, validate=True) if http_event.get("isBase64Encoded") else text.encode()
+        if len(body) > MAX_BODY_BYTES:
+            raise MalformedEventError(f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
+        body.decode()
+    except (binascii.Error, UnicodeError):
+        raise MalformedEventError("The body is not UTF-8 text.") from None
+    return body
+
+
+def receive(room: Mailroom, body: bytes, signature: str | None) -> tuple[StripeEvent, str]:
+    """Verify a delivery, record its event, have it processed. Returns the event and `new`, `waiting`, `processed` or `ignored`.
+
+    Raises:
+        InvalidSignatureError: nothing proves that it comes from Stripe. Nothing was written.
+        MalformedEventError: it is signed, but no event for this stack. Nothing was written.
+    """
+    now = room.clock()
+    try:
+        signatures.verify(body, signature, room.secrets.get(), now)
+    except InvalidSignatureError:
+        signatures.verify(body, signature, room.secrets.reload(), now)
+    return accept(room, stripe_events.parse(body, room.mode))
+
+
+def accept(room: Mailroom, event: StripeEvent) -> tuple[StripeEvent, str]:
+    """Record a trusted event, then have it processed; one that waits to be processed is queued again."""
+    about = event.ref.as_dict() if event.ref else {}
+    record = {"id": event.id, "type": event.type, "created": event.created, **about}
+    known = room.store.insert_event(record, processed=event.ref is None, now=room.clock())
+    if event.ref is None:
+        return event, "ignored"
+    if known != "processed":
+        room.queues.send_event({"event": event.id, **about})
+    return event, known

@@ -1,0 +1,76 @@
+"""The errors of Titleholder's own making: each says what happened in words a stranger can act on, free of personal data."""
+
+from __future__ import annotations
+
+
+class TitleholderError(Exception):
+    """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
+
+
+class ConfigurationError(TitleholderError):
+    """The stack is set up wrongly; the message says what its operator has to change."""
+
+
+class InvalidSignatureError(TitleholderError):
+    """A webhook delivery is not proven to come from Stripe."""
+
+
+class MalformedEventError(TitleholderError):
+    """A delivery is signed, but is not an event that this stack can record."""
+
+
+class ModeMismatchError(MalformedEventError):
+    """A live event reached a test stack, or the reverse."""
+
+
+class AccountNotFoundError(TitleholderError):
+    """Stripe knows no such account in this mode and under this connected account."""
+
+
+class VerificationNotFoundError(TitleholderError):
+    """No such verification."""
+
+
+class SnapshotNotFoundError(TitleholderError):
+    """No snapshot of owners is stored under this account (or not this one)."""
+
+
+class IdempotencyConflictError(TitleholderError):
+    """An Idempotency-Key was used before with another body."""
+
+
+class StripeError(TitleholderError):
+    """A call to Stripe did not succeed. `request_id` is Stripe's own, for its support."""
+
+    def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
+
+
+class StripeRefusedError(StripeError):
+    """Stripe understood the call and will not do it (400): asking again changes nothing."""
+
+
+class StripeCredentialsError(StripeError):
+    """Stripe refused the key (401) or its rights (403); the message says what the operator has to do."""
+
+
+class StripeRateLimitedError(StripeError):
+    """Stripe asked for a slower pace (429)."""
+
+
+class StripeServerError(StripeError):
+    """Stripe answered 5xx, and will answer so again under the same idempotency key. The call may have taken effect."""
+
+
+class StripeUnansweredError(StripeError):
+    """No answer that lasts: a time-out, a broken connection, or 409 (the same call still runs). It may have taken effect."""
+
+
+class PaceExceededError(TitleholderError):
+    """The pace agreed with Stripe leaves no room for this call now. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"The pace agreed with Stripe is used up; try again in {retry_after} s.")
+        self.retry_after = retry_after

@@ -1,0 +1,134 @@
+"""What all HTTP routes share: limits on what is read, and one mapping of errors to answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+
+from titleholder import problems
+from titleholder.accounts import CONNECTED_ACCOUNT_ID, AccountRef, Mode
+from titleholder.errors import TitleholderError
+from titleholder.observability import logger
+from titleholder.problems import Problem
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_DEPTH = 32
+_BODY_METHODS = ("POST", "PUT", "PATCH")
+
+
+class InvalidFieldError(Exception):
+    """A field whose shape is right but whose value is not."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+        self.detail = detail
+
+
+def resolver() -> APIGatewayHttpResolver:
+    """A resolver for an HTTP API's routes, whose every failure is answered with a problem document."""
+    app = APIGatewayHttpResolver(enable_validation=True)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(error: RequestValidationError) -> Response[str]:
+        return respond(problems.invalid([_field_error(item) for item in error.errors()]))
+
+    @app.exception_handler(InvalidFieldError)
+    def _invalid_field(error: InvalidFieldError) -> Response[str]:
+        return respond(problems.invalid([{"field": error.field, "detail": error.detail}]))
+
+    @app.exception_handler(TitleholderError)
+    def _known(error: TitleholderError) -> Response[str]:
+        problem = problems.of(error)
+        logger.warning("request refused", extra={"problem": problem.type, "status": problem.status, "reason": str(error)})
+        return respond(problem)
+
+    @app.exception_handler(Exception)
+    def _unforeseen(error: Exception) -> Response[str]:
+        # Its message may repeat what was sent, so only its type and place are logged.
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+        logger.error("request failed", extra={"error_type": type(error).__name__, "where": where})
+        return respond(problems.unexpected())
+
+    @app.not_found  # type: ignore[untyped-decorator]
+    def _no_route(_: NotFoundError) -> Response[str]:
+        return respond(problems.bad_request(HTTPStatus.NOT_FOUND, "route-not-found", "There is no such route."))
+
+    return app
+
+
+def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request, unless its body can't be read."""
+    refused = _unreadable(event)
+    if refused is not None:
+        return answer(refused)
+    return app.resolve(event, context)
+
+
+def respond(problem: Problem) -> Response[str]:
+    """A problem as a resolver's response."""
+    return Response(
+        status_code=problem.status, content_type=problems.CONTENT_TYPE, body=json.dumps(problem.body()), headers=dict(problem.headers)
+    )
+
+
+def answer(problem: Problem) -> dict[str, Any]:
+    """A problem as a Lambda proxy response."""
+    headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers}
+    return {"statusCode": problem.status, "headers": headers, "body": json.dumps(problem.body()), "isBase64Encoded": False}
+
+
+def account_ref(account: str, mode: Mode, headers: Mapping[str, str]) -> AccountRef:
+    """The account that a request is about: the header `Stripe-Account` names the connected account it belongs to, if any."""
+    stripe_account = headers.get("stripe-account") or None
+    if stripe_account is not None and not CONNECTED_ACCOUNT_ID.fullmatch(stripe_account):
+        raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
+    return AccountRef(account=account, mode=mode, stripe_account=stripe_account)
+
+
+def _unreadable(event: Mapping[str, Any]) -> Problem | None:
+    body = event.get("body")
+    if not body or event.get("requestContext", {}).get("http", {}).get("method") not in _BODY_METHODS:
+        return None
+    try:
+        raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+        text = raw.decode()
+    except ValueError:
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not UTF-8 text.")
+    if len(raw) > MAX_BODY_BYTES:
+        return problems.bad_request(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
+        )
+    kind = next((value for name, value in event.get("headers", {}).items() if name.lower() == "content-type"), "application/json")
+    if kind.split(";")[0].strip().lower() != "application/json":
+        return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not valid JSON.")
+    if not isinstance(data, dict):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not a JSON object.")
+    if _deep(data, MAX_DEPTH):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body nests deeper than {MAX_DEPTH} levels.")
+    return None
+
+
+def _deep(data: Any, left: int) -> bool:
+    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return left == 0 or any(_deep(child, left - 1) for child in children)
+
+
+def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
+    """Where a value is wrong and why; never the value itself, which may be personal data."""
+    place = [str(part) for part in item.get("loc", ()) if part not in ("body", "path", "query", "header")]
+    return {"field": ".".join(place) or "body", "detail": str(item.get("msg", "is not valid"))}

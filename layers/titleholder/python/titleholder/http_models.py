@@ -1,0 +1,160 @@
+"""What HTTP callers send and get: shapes and limits. Times are ISO 8601 in UTC, scores 0 to 100."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_AGE_LIMIT = 366 * 86_400
+
+AccountId = Annotated[str, StringConstraints(pattern=r"^fca_[A-Za-z0-9_]{1,120}$")]
+VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
+SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
+ConnectedAccountId = Annotated[str, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]{1,120}$")]
+IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Address(_Strict):
+    """A postal address in parts."""
+
+    line1: Text | None = None
+    line2: Text | None = None
+    city: Text | None = None
+    state: Text | None = None
+    postal_code: Text | None = None
+    country: Text | None = None
+
+
+class Claim(_Strict):
+    """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
+
+    type: Literal["person", "business"] | None = None
+    name: Text | None = None
+    given: Text | None = None
+    middle: Text | None = None
+    family: Text | None = None
+    suffix: Text | None = None
+    business_name: Text | None = None
+    aka: Annotated[list[Text], Field(max_length=20)] | None = Field(default=None, description="Other names of the same claimant.")
+    email: Text | None = None
+    phone: Text | None = None
+    address: Address | Text | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Claim:
+        if not (self.name or self.given or self.family or self.business_name):
+            raise ValueError("a claim needs a name, a given or family name, or a business_name")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The claim as the matcher takes it, without what was not given."""
+        return self.model_dump(exclude_none=True)
+
+
+class NewVerification(_Strict):
+    """The body of `POST /verifications`."""
+
+    account: AccountId
+    claim: Claim
+    max_age: MaxAge | None = None
+    policy: dict[str, Any] | None = Field(default=None, description="Thresholds and required fields that differ from the defaults.")
+
+
+class NewRefresh(_Strict):
+    """The body of `POST /accounts/{account}/refreshes`; may be left out."""
+
+    max_age: MaxAge | None = None
+
+
+class FieldScore(BaseModel):
+    """How one field compares. `score` is null where either side lacks it."""
+
+    score: float | None
+    missing: Literal["claim", "bank", "both"] | None = None
+    reasons: list[str]
+
+
+class Verdict(BaseModel):
+    """The outcome. `owner_position` tells which owner of the snapshot matched best, counted from 0."""
+
+    outcome: Literal["match", "close_match", "no_match", "not_verifiable"]
+    score: float | None
+    fields: dict[str, FieldScore]
+    reasons: list[str]
+    owner_position: int | None
+    snapshot: str | None
+    refreshed_at: str | None = None
+    claim_digest: str
+    matcher_version: str
+    policy_version: str
+    refresh_error: dict[str, Any] | None = Field(default=None, description="What Stripe said of a failed refresh, if anything.")
+
+
+class Verification(BaseModel):
+    """A verification. `verdict` is null until it is completed."""
+
+    id: str
+    account: str
+    stripe_account: str | None = None
+    state: Literal["waiting", "completed"]
+    requested_at: str
+    completed_at: str | None = None
+    verdict: Verdict | None = None
+
+
+class RefreshState(BaseModel):
+    """Stripe's `ownership_refresh`."""
+
+    status: str
+    last_attempted_at: str
+    next_refresh_available_at: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class Account(BaseModel):
+    """An account as Stripe describes it, as of `observed_at`, and the newest snapshot of its owners that is stored."""
+
+    account: str
+    stripe_account: str | None = None
+    livemode: bool
+    status: str
+    permissions: list[str] | None = None
+    ownership_refresh: RefreshState | None = None
+    next_refresh_available_at: str | None = None
+    snapshot: str | None = None
+    snapshot_refreshed_at: str | None = None
+    observed_at: str
+
+
+class Refresh(BaseModel):
+    """What became of a request for fresh owners."""
+
+    account: str
+    status: Literal["started", "pending", "fresh"]
+    last_attempted_at: str | None = None
+    snapshot: str | None = None
+
+
+class Owner(BaseModel):
+    """One owner as the bank names it. Only `name` is certain."""
+
+    name: str | None
+    email: str | None = None
+    phone: str | None = None
+    raw_address: str | None = None
+
+
+class Owners(BaseModel):
+    """All owners of one snapshot, in the bank's order."""
+
+    account: str
+    snapshot: str
+    refreshed_at: str
+    owners: list[Owner]

@@ -1,0 +1,231 @@
+"""Getting the owners of an account: starting a refresh, fetching what it brought, and waking whoever waits for it.
+
+Three rules keep a wake-up from being lost. A waiter is stored before the account is read, so a refresh that settles later finds it. What a
+waiter has joined is stored before our own record of the account is read once more, so a refresh that settled in between is seen. And a
+workflow that is not woken in time asks again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from titleholder import refresh
+from titleholder.accounts import AccountRef, StoredAccount
+from titleholder.errors import (
+    AccountNotFoundError,
+    StripeCredentialsError,
+    StripeError,
+    StripeRefusedError,
+    StripeUnansweredError,
+)
+from titleholder.queues import Queues
+from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
+from titleholder.store import Snapshot, Store, Waiter
+from titleholder.stripe_gateway import AccountReading, StripeGateway
+from titleholder.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What lies outside: the systems, the clock (Unix seconds) and a source of new idempotency keys."""
+
+    store: Store
+    stripe: StripeGateway
+    workflow: Workflow
+    queues: Queues
+    clock: Callable[[], float]
+    new_key: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A refresh was initiated; it shows as tried at `attempted_at`."""
+
+    attempted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """Another caller is just initiating a refresh."""
+
+
+Asked = Fresh | Join | CoolDown | NotVerifiable | Started | InFlight
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRequest:
+    """A paused workflow's request for fresh owners, as it comes through the refresh queue."""
+
+    ref: AccountRef
+    waiter: Waiter
+    resumed_at: float | None = None
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> RefreshRequest:
+        """From the body that `verify_account` sends. Raises ValueError or KeyError if it is no such body."""
+        resume_at = message.get("resume_at")
+        return cls(
+            ref=AccountRef.from_dict(message["ref"]),
+            waiter=Waiter(
+                verification=message["verification"],
+                task_token=message["task_token"],
+                turn=f"{message['entered']}#{int(message['retry']):06d}",
+                need=Need(
+                    not_before=float(message["not_before"]),
+                    requested_at=float(message["requested_at"]),
+                    deadline=float(message["deadline"]),
+                ),
+            ),
+            resumed_at=datetime.fromisoformat(resume_at).timestamp() if resume_at else None,
+        )
+
+
+def serve(world: World, request: RefreshRequest) -> Asked | None:
+    """Serve a paused workflow: wake it if its answer is known, else see to it that it will be woken. None if it no longer waits.
+
+    Raises:
+        StripeError: Stripe could not be asked; to be tried again.
+    """
+    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter)
+    if waiter is None:
+        return None
+    try:
+        asked = ask(world, ref, waiter.need, resumed_at=request.resumed_at, asker=waiter.verification)
+    except AccountNotFoundError:
+        asked = NotVerifiable("ACCOUNT_NOT_FOUND")
+    except StripeError as error:
+        credentials = isinstance(error, StripeCredentialsError)
+        world.store.note_trouble(ref, waiter.verification, "STRIPE_CREDENTIALS_REFUSED" if credentials else "STRIPE_UNAVAILABLE")
+        raise
+    if isinstance(asked, Join | Started):
+        waiter = replace(waiter, need=replace(waiter.need, joined=asked.attempted_at))
+        world.store.set_joined(ref, waiter.verification, asked.attempted_at)
+    if isinstance(asked, Join | Started | InFlight):
+        _wake_if_settled(world, ref, waiter)
+    else:
+        _wake(world, ref, waiter, asked)
+    return asked
+
+
+def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None = None, asker: str | None = None) -> Asked:
+    """See to it that `need` is met: find that it is, join a refresh, or start one.
+
+    `asker` is a verification that the caller wakes itself. Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
+    """
+    stored = world.store.get_account(ref)
+    decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
+    if decision is None:
+        reading = read(world, ref)
+        decision = refresh.decide(reading.state, need, world.clock())
+        settle(world, ref, reading, stored, asker=asker)
+    return _start(world, ref, need, decision, stored, asker) if isinstance(decision, StartRefresh) else decision
+
+
+def fetch(world: World, ref: AccountRef) -> None:
+    """Read the account again and act on what it shows: store its owners, wake whoever they answer.
+
+    Raises:
+        StripeError: Stripe could not be asked; to be tried again.
+    """
+    stored = world.store.get_account(ref)
+    try:
+        reading = read(world, ref)
+    except AccountNotFoundError:
+        for waiter in world.store.waiters(ref):
+            _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
+        return
+    settle(world, ref, reading, stored)
+
+
+def read(world: World, ref: AccountRef) -> AccountReading:
+    """The account now, as Stripe has it; remembered unless something newer is. Raises as `StripeGateway.read` does."""
+    observed_at = world.clock()
+    reading = world.stripe.read(ref)
+    world.store.observe(ref, reading.state, observed_at)
+    return reading
+
+
+def settle(world: World, ref: AccountRef, reading: AccountReading, stored: StoredAccount, *, asker: str | None = None) -> None:
+    """Store the owners that a reading brought and wake every waiter whose answer it is, but for `asker`.
+
+    `stored` is what was remembered before the reading.
+    """
+    hash_, ownership = reading.state.refresh, reading.ownership
+    if reading.state.status not in refresh.DEAD and (hash_ is None or not hash_.settled):
+        return
+    known = (stored.snapshot_attempted_at, stored.snapshot)
+    if hash_ and hash_.status == "succeeded" and ownership and known != (hash_.last_attempted_at, ownership.id):
+        owners = world.stripe.owners(ref, ownership)
+        snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=owners)
+        world.store.put_snapshot(ref, snapshot, world.clock())
+    for waiter in world.store.waiters(ref):
+        if waiter.verification != asker:
+            decision = refresh.decide(reading.state, waiter.need, world.clock())
+            # A waiter that would have to start a refresh or wait for one is being served by its own request.
+            if isinstance(decision, Fresh | NotVerifiable):
+                _wake(world, ref, waiter, decision)
+
+
+def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: StoredAccount, asker: str | None) -> Asked:
+    """Initiate a refresh, unless another caller is at it."""
+    now = world.clock()
+    attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
+    if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
+        return InFlight()
+    try:
+        state = world.stripe.refresh(ref, attempt.key)
+    except StripeRefusedError as refused:
+        world.store.end_attempt(ref, attempt, answered=True)
+        reading = read(world, ref)
+        settle(world, ref, reading, stored, asker=asker)
+        return _after_refusal(refresh.decide_after_refusal(reading.state, need, world.clock(), refused.code))
+    except StripeUnansweredError:
+        world.store.end_attempt(ref, attempt, answered=False)
+        raise
+    except (StripeError, AccountNotFoundError):
+        world.store.end_attempt(ref, attempt, answered=True)
+        raise
+    world.store.end_attempt(ref, attempt, answered=True)
+    world.store.observe(ref, state, world.clock())
+    if state.refresh is None or not refresh.was_started(go.base, state):
+        return _after_refusal(refresh.decide_after_refusal(state, need, world.clock()))
+    if state.refresh.settled:
+        fetch(world, ref)
+    return Started(state.refresh.last_attempted_at)
+
+
+def _after_refusal(decision: Decision) -> Asked:
+    return NotVerifiable("REFRESH_REFUSED") if isinstance(decision, StartRefresh) else decision
+
+
+def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
+    """Wake a waiter whose refresh settled between our reading of the account and our note of what it joined."""
+    known = world.store.get_account(ref)
+    if known.snapshot_attempted_at is not None and waiter.need.accepts(known.snapshot_attempted_at):
+        _wake(world, ref, waiter, Fresh(known.snapshot_attempted_at))
+    elif known.state is not None and known.state.refresh is not None and known.state.refresh.status == "failed":
+        decision = refresh.decide(known.state, waiter.need, world.clock())
+        if isinstance(decision, NotVerifiable):
+            _wake(world, ref, waiter, decision)
+
+
+def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolDown | NotVerifiable) -> None:
+    outcome: dict[str, Any]
+    match decision:
+        case Fresh():
+            snapshot = world.store.get_account(ref).snapshot
+            outcome = {"outcome": "ready", "snapshot": snapshot} if snapshot else {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
+        case CoolDown(resume_at):
+            outcome = {"outcome": "cooling_down", "resume_at": timestamp(resume_at)}
+        case NotVerifiable(reason):
+            outcome = {"outcome": "not_verifiable", "reason": reason}
+    world.workflow.wake(waiter.task_token, outcome)
+    world.store.remove_waiter(ref, waiter.verification, waiter.turn)
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds as the ISO 8601 text that workflows and answers use."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,99 @@
+"""Errors as HTTP answers (RFC 9457): the one place that says which error has which status and type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from titleholder import errors
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An `application/problem+json` answer. `errors` name bad fields: `{"field": "claim.name", "detail": ...}`."""
+
+    status: int
+    type: str
+    title: str
+    detail: str
+    errors: Sequence[Mapping[str, str]] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "type": f"urn:titleholder:problem:{self.type}", "title": self.title, "status": self.status, "detail": self.detail,
+        }  # fmt: skip
+        if self.errors:
+            body["errors"] = list(self.errors)
+        return body | dict(self.extra)
+
+
+_KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
+    errors.InvalidSignatureError: (400, "invalid-signature", "The signature is not valid"),
+    errors.ModeMismatchError: (400, "mode-mismatch", "The event is of the other mode"),
+    errors.MalformedEventError: (400, "malformed-event", "The delivery is not an event"),
+    errors.AccountNotFoundError: (404, "account-not-found", "No such account"),
+    errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
+    errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
+    errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key is taken"),
+    errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
+    errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe asked for a slower pace"),
+    errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
+    errors.StripeServerError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
+    errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
+    errors.PaceExceededError: (429, "pace-exceeded", "Too many refreshes at once"),
+    errors.ConfigurationError: (500, "misconfigured", "The stack is set up wrongly"),
+}
+
+_CONFLICTS: Mapping[str, tuple[str, str]] = {
+    "ACCOUNT_INACTIVE": ("account-inactive", "Stripe has lost access to the account; its holder has to link it again."),
+    "ACCOUNT_DISCONNECTED": ("account-disconnected", "The account was disconnected; its holder has to link it again."),
+    "PERMISSION_MISSING": ("permission-missing", "The account was linked without the ownership permission."),
+    "REFRESH_UNAVAILABLE": ("refresh-unavailable", "Stripe offers no time at which this account can be refreshed."),
+    "REFRESH_REFUSED": ("refresh-refused", "Stripe refused to refresh this account."),
+}
+
+
+def of(error: errors.TitleholderError) -> Problem:
+    """The answer to one of our own errors."""
+    for kind in type(error).__mro__:
+        if kind in _KNOWN:
+            status, type_, title = _KNOWN[kind]
+            retry_after = error.retry_after if isinstance(error, errors.PaceExceededError) else 5
+            headers = {"Retry-After": str(retry_after)} if status in (429, 503) else {}
+            return Problem(status=status, type=type_, title=title, detail=str(error), headers=headers)
+    return unexpected()
+
+
+def unexpected() -> Problem:
+    """The answer to an error that nobody foresaw; what it was stands in the log."""
+    return Problem(500, "internal-error", "Something went wrong here", "The request failed for a reason of ours. Try again later.")
+
+
+def invalid(fields: Sequence[Mapping[str, str]]) -> Problem:
+    """The answer to a request whose fields are wrong."""
+    return Problem(422, "invalid-request", "The request is not valid", "See errors for each field that is wrong.", errors=fields)
+
+
+def bad_request(status: HTTPStatus, type_: str, detail: str) -> Problem:
+    """The answer to a request that can't be read at all."""
+    return Problem(int(status), type_, status.phrase, detail)
+
+
+def cooling_down(retry_at: str, seconds: int) -> Problem:
+    """The answer to a refresh that Stripe allows only later."""
+    return Problem(
+        409, "cooling-down", "The account is cooling down", f"Stripe allows the next refresh at {retry_at}.",
+        extra={"retry_at": retry_at}, headers={"Retry-After": str(max(1, seconds))},
+    )  # fmt: skip
+
+
+def not_refreshable(reason: str) -> Problem:
+    """The answer to a refresh of an account that can't be refreshed."""
+    type_, detail = _CONFLICTS.get(reason, ("refresh-refused", "This account can't be refreshed."))
+    return Problem(409, type_, "The account can't be refreshed", detail, extra={"reason": reason})

@@ -1,0 +1,42 @@
+"""The queues: what is sent to SQS, and when a message that failed comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_DELAY_SECONDS = 900
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 120.0
+
+
+class Queues:
+    """The refresh queue and the events queue, through a boto3 SQS client. An empty URL is a queue that the function may not use."""
+
+    def __init__(
+        self, client: Any, *, refresh_url: str = "", events_url: str = "", jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._client = client
+        self._refresh_url = refresh_url
+        self._events_url = events_url
+        self._jitter = jitter
+
+    def send_event(self, message: Mapping[str, str]) -> None:
+        """Have the account of an event fetched: `{event, account, mode, stripe_account?}`."""
+        self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
+
+    def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:
+        """Put a refresh request back into its queue, to come again in `delay` seconds (15 minutes at most: SQS's own limit)."""
+        self._client.send_message(
+            QueueUrl=self._refresh_url, MessageBody=json.dumps(message), DelaySeconds=min(MAX_DELAY_SECONDS, math.ceil(delay))
+        )
+
+    def back_off(self, queue_url: str, receipt_handle: str, receive_count: int) -> None:
+        """Let a message that failed come back after a pause that doubles each time, drawn at random up to its length."""
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))
+        self._client.change_message_visibility(
+            QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=math.ceil(pause * (0.5 + self._jitter() / 2))
+        )

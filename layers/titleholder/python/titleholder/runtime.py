@@ -1,0 +1,78 @@
+"""Puts a function's parts together from its environment: the only place where clients of outside systems are made, each once.
+
+Imports of what not every function uses stand inside the functions here, so that none pays for another's.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from titleholder.bus import Bus
+from titleholder.deliveries import Mailroom
+from titleholder.queues import Queues
+from titleholder.secrets_store import SecretApiKeys, SecretValues
+from titleholder.settings import Settings
+from titleholder.store import Store
+
+if TYPE_CHECKING:
+    from titleholder.ownership import World
+
+_CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+
+
+@cache
+def settings() -> Settings:
+    """The function's settings. Raises ConfigurationError."""
+    return Settings.from_environment()
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service, config=_CLIENT_CONFIG)
+
+
+@cache
+def store() -> Store:
+    return Store(_client("dynamodb"), settings().table)
+
+
+@cache
+def queues() -> Queues:
+    return Queues(_client("sqs"), refresh_url=settings().refresh_queue_url, events_url=settings().events_queue_url)
+
+
+@cache
+def bus() -> Bus:
+    return Bus(_client("events"), settings().event_bus)
+
+
+@cache
+def mailroom() -> Mailroom:
+    """What the webhook receiver works with."""
+    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
+    return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=time.time)
+
+
+@cache
+def world() -> World:
+    """What functions that talk to Stripe work with."""
+    from titleholder.ownership import World
+    from titleholder.stripe_gateway import StripeGateway
+    from titleholder.workflow import Workflow
+
+    chosen = settings()
+    keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret))
+    return World(
+        store=store(),
+        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base),
+        workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds),
+        queues=queues(),
+        clock=time.time,
+        new_key=lambda: f"titleholder-{uuid.uuid4()}",
+    )

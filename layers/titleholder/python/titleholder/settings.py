@@ -1,0 +1,62 @@
+"""The environment of a function, read once and typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from titleholder.accounts import Mode
+from titleholder.errors import ConfigurationError
+
+MAX_STRIPE_RATE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Names of resources and the choices of the deployment. A function that lacks a name does not need it."""
+
+    mode: Mode
+    table: str
+    refresh_queue_url: str
+    events_queue_url: str
+    event_bus: str
+    state_machine_arn: str
+    api_key_secret: str
+    webhook_secret: str
+    stripe_api_base: str | None
+    refreshes_per_second: float
+    settle_timeout_seconds: int
+    max_wait_seconds: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises ConfigurationError naming the variable that is wrong."""
+
+        def number(name: str, default: float, low: float, high: float) -> float:
+            text = environment.get(name) or str(default)
+            try:
+                value = float(text)
+            except ValueError:
+                value = float("nan")
+            if not low <= value <= high:
+                raise ConfigurationError(f"{name} must be a number from {low:g} to {high:g}.")
+            return value
+
+        mode = environment.get("STRIPE_MODE", "test")
+        if mode not in ("test", "live"):
+            raise ConfigurationError("STRIPE_MODE must be test or live.")
+        return cls(
+            mode="live" if mode == "live" else "test",
+            table=environment.get("TABLE_NAME", ""),
+            refresh_queue_url=environment.get("REFRESH_QUEUE_URL", ""),
+            events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
+            event_bus=environment.get("EVENT_BUS_NAME", ""),
+            state_machine_arn=environment.get("STATE_MACHINE_ARN", ""),
+            api_key_secret=environment.get("STRIPE_API_KEY_SECRET_NAME", ""),
+            webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
+            stripe_api_base=environment.get("STRIPE_API_BASE") or None,
+            refreshes_per_second=number("REFRESHES_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
+            settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
+            max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),
+        )

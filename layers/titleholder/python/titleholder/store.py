@@ -1,0 +1,509 @@
+"""The table: every read and write that Titleholder does in DynamoDB, and the only module that speaks to it.
+
+One table, keys `pk` and `sk`:
+
+| item | pk | sk |
+| --- | --- | --- |
+| account (observation, newest snapshot, refresh attempt and its lease) | ACCOUNT#<ref> | ACCOUNT |
+| snapshot of owners (personal data) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
+| claim (personal data) | ACCOUNT#<ref> | CLAIM#<verification id> |
+| waiter | ACCOUNT#<ref> | WAITER#<verification id> |
+| verification and verdict | VERIFICATION#<id> | VERIFICATION |
+| event received from Stripe | EVENT#<id> | EVENT |
+| pace | PACE#<name> | PACE |
+
+`<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute; an expired item counts as gone although not yet deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.refresh import LEASE_SECONDS, Need, order
+
+DAY = 86_400
+EVENT_RETENTION_SECONDS = 35 * DAY
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at."""
+
+    id: str
+    attempted_at: int
+    created: int
+    owners: Sequence[Mapping[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A paused workflow. `turn` orders the tokens of one verification: a later turn's token replaces an earlier one's."""
+
+    verification: str
+    task_token: str = field(repr=False)
+    turn: str
+    need: Need
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification without its claim. `verdict` is None until it ended. Times are Unix seconds."""
+
+    id: str
+    ref: AccountRef
+    claim_digest: str
+    policy: Mapping[str, Any]
+    max_age: int
+    requested_at: float
+    deadline: float
+    request_digest: str
+    verdict: Mapping[str, Any] | None = None
+    completed_at: float | None = None
+
+    @property
+    def need(self) -> Need:
+        return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+
+
+class Store:
+    """The table named `table`, through a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    # -- accounts ----------------------------------------------------------------------------------------------------------------
+
+    def get_account(self, ref: AccountRef) -> StoredAccount:
+        """What is remembered of the account; an empty StoredAccount if nothing is."""
+        item = self._get(_account_pk(ref), "ACCOUNT")
+        if item is None:
+            return StoredAccount()
+        state = attempt = None
+        if "status" in item:
+            refresh = None
+            if item.get("refresh_status") is not None:
+                refresh = OwnershipRefresh(
+                    status=item["refresh_status"],
+                    last_attempted_at=int(item["last_attempted_at"]),
+                    next_refresh_available_at=_int(item.get("next_refresh_available_at")),
+                    error=json.loads(item["refresh_error"]) if item.get("refresh_error") else None,
+                )
+            permissions = item.get("permissions")
+            state = AccountState(
+                status=item["status"],
+                permissions=None if permissions is None else tuple(permissions),
+                refresh=refresh,
+                livemode=ref.mode == "live",
+            )
+        if "attempt" in item:
+            attempt = Attempt(
+                number=int(item["attempt"]),
+                key=item["attempt_key"],
+                base=int(item["attempt_base"]),
+                began_at=_seconds(item["attempt_began_ms"]),
+                open=item["attempt_open"],
+            )
+        return StoredAccount(
+            state=state,
+            observed_at=_seconds(item.get("observed_ms", 0)),
+            snapshot=item.get("snapshot"),
+            snapshot_attempted_at=_int(item.get("snapshot_attempted_at")),
+            attempt=attempt,
+        )
+
+    def observe(self, ref: AccountRef, state: AccountState, observed_at: float) -> bool:
+        """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is remembered already."""
+        refresh = state.refresh
+        return self._update(
+            _account_pk(ref),
+            "ACCOUNT",
+            set_={
+                **_ref_attributes(ref),
+                "status": state.status,
+                "permissions": None if state.permissions is None else list(state.permissions),
+                "refresh_status": refresh.status if refresh else None,
+                "last_attempted_at": refresh.last_attempted_at if refresh else None,
+                "next_refresh_available_at": refresh.next_refresh_available_at if refresh else None,
+                "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
+                "refresh_order": order(refresh),
+                "observed_ms": _ms(observed_at),
+            },
+            condition="attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
+            "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms)",
+        )
+
+    def begin_attempt(self, ref: AccountRef, attempt: Attempt, seen: Attempt | None, now: float) -> bool:
+        """Take the lease for one refresh call; False if another caller holds it, or has made an attempt since `seen` was read.
+
+        The one condition that says when the lease may be taken over: nobody else's attempt came in between, and no lease runs.
+        """
+        free = "(attribute_not_exists(lease_until_ms) OR lease_until_ms <= :now)"
+        unchanged = "attribute_not_exists(attempt)" if seen is None else "attempt = :seen"
+        return self._update(
+            _account_pk(ref),
+            "ACCOUNT",
+            set_={
+                **_ref_attributes(ref),
+                "attempt": attempt.number,
+                "attempt_key": attempt.key,
+                "attempt_base": attempt.base,
+                "attempt_began_ms": _ms(attempt.began_at),
+                "attempt_open": True,
+                "lease_until_ms": _ms(now + LEASE_SECONDS),
+            },
+            condition=f"{unchanged} AND {free}",
+            values={":now": _ms(now), **({} if seen is None else {":seen": seen.number})},
+        )
+
+    def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool) -> bool:
+        """Give the lease back. An attempt that Stripe did not answer stays open: whoever is next repeats it under its key.
+
+        False if a later attempt has begun.
+        """
+        return self._update(
+            _account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered}, remove=["lease_until_ms"],
+            condition="attempt = :number", values={":number": attempt.number},
+        )  # fmt: skip
+
+    # -- snapshots ---------------------------------------------------------------------------------------------------------------
+
+    def put_snapshot(self, ref: AccountRef, snapshot: Snapshot, now: float) -> None:
+        """Keep a snapshot as it is for ever, and make it the account's newest unless a newer one is there already."""
+        self._put(
+            {
+                "pk": _account_pk(ref),
+                "sk": f"SNAPSHOT#{snapshot.id}",
+                "snapshot": snapshot.id,
+                "attempted_at": snapshot.attempted_at,
+                "snapshot_created": snapshot.created,
+                "stored_ms": _ms(now),
+                "owners": json.dumps([dict(owner) for owner in snapshot.owners], ensure_ascii=False),
+            },
+            condition="attribute_not_exists(pk)",
+        )
+        self._update(
+            _account_pk(ref),
+            "ACCOUNT",
+            set_={
+                **_ref_attributes(ref),
+                "snapshot": snapshot.id,
+                "snapshot_attempted_at": snapshot.attempted_at,
+                "snapshot_created": snapshot.created,
+            },
+            condition="attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
+            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
+            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot < :snapshot)",
+        )
+
+    def get_snapshot(self, ref: AccountRef, snapshot: str) -> Snapshot:
+        """Raises SnapshotNotFoundError."""
+        item = self._get(_account_pk(ref), f"SNAPSHOT#{snapshot}")
+        if item is None:
+            raise SnapshotNotFoundError("No such snapshot of this account is stored.")
+        return Snapshot(
+            id=item["snapshot"],
+            attempted_at=int(item["attempted_at"]),
+            created=int(item["snapshot_created"]),
+            owners=json.loads(item["owners"]),
+        )
+
+    # -- waiters -----------------------------------------------------------------------------------------------------------------
+
+    def put_waiter(self, ref: AccountRef, waiter: Waiter) -> Waiter | None:
+        """Remember whom to wake; returns it with what it had joined in an earlier turn, or None if a later turn waits already."""
+        kept = self._update(
+            _account_pk(ref),
+            f"WAITER#{waiter.verification}",
+            set_={
+                "verification": waiter.verification,
+                "task_token": waiter.task_token,
+                "turn": waiter.turn,
+                "not_before_ms": _ms(waiter.need.not_before),
+                "requested_ms": _ms(waiter.need.requested_at),
+                "deadline_ms": _ms(waiter.need.deadline),
+                "expires_at": int(waiter.need.deadline) + 7 * DAY,
+            },
+            condition="attribute_not_exists(turn) OR turn <= :turn",
+        )
+        return self.get_waiter(ref, waiter.verification) if kept else None
+
+    def set_joined(self, ref: AccountRef, verification: str, attempted_at: int) -> bool:
+        """Remember which refresh the waiter waits for; False if it was woken meanwhile."""
+        return self._update(
+            _account_pk(ref), f"WAITER#{verification}", set_={"joined": attempted_at}, condition="attribute_exists(pk)"
+        )  # fmt: skip
+
+    def note_trouble(self, ref: AccountRef, verification: str, reason: str) -> bool:
+        """Remember why the waiter still waits, for the verdict should nothing better come."""
+        return self._update(_account_pk(ref), f"WAITER#{verification}", set_={"trouble": reason}, condition="attribute_exists(pk)")
+
+    def get_waiter(self, ref: AccountRef, verification: str) -> Waiter | None:
+        item = self._get(_account_pk(ref), f"WAITER#{verification}")
+        return None if item is None else _waiter(item)
+
+    def waiters(self, ref: AccountRef) -> Iterator[Waiter]:
+        """Everybody who waits for this account, as of now (a consistent read)."""
+        for item in self._query(_account_pk(ref), "WAITER#"):
+            yield _waiter(item)
+
+    def remove_waiter(self, ref: AccountRef, verification: str, turn: str | None = None) -> None:
+        """Forget a waiter; with `turn` only if it still waits for that turn."""
+        request: Item = {"TableName": self._table, "Key": _key(_account_pk(ref), f"WAITER#{verification}")}
+        if turn is not None:
+            request |= {
+                "ConditionExpression": "attribute_not_exists(pk) OR turn = :turn",
+                "ExpressionAttributeValues": {":turn": {"S": turn}},
+            }
+        _unless_refused(lambda: self._client.delete_item(**request))
+
+    # -- verifications -----------------------------------------------------------------------------------------------------------
+
+    def create_verification(self, verification: Verification, claim: Mapping[str, Any]) -> Verification:
+        """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
+
+        Raises:
+            IdempotencyConflictError: the id is taken by another request.
+        """
+        head: Item = {
+            "pk": f"VERIFICATION#{verification.id}",
+            "sk": "VERIFICATION",
+            **_ref_attributes(verification.ref),
+            "verification": verification.id,
+            "claim_digest": verification.claim_digest,
+            "policy": json.dumps(dict(verification.policy), sort_keys=True),
+            "max_age": verification.max_age,
+            "requested_ms": _ms(verification.requested_at),
+            "deadline_ms": _ms(verification.deadline),
+            "request_digest": verification.request_digest,
+        }
+        body: Item = {
+            "pk": _account_pk(verification.ref),
+            "sk": f"CLAIM#{verification.id}",
+            "claim": json.dumps(dict(claim), sort_keys=True, ensure_ascii=False),
+        }
+        puts = [{"Put": {"TableName": self._table, "Item": _item(i), "ConditionExpression": "attribute_not_exists(pk)"}} for i in (head, body)]
+        try:
+            self._client.transact_write_items(TransactItems=puts)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            kept = self._get(f"VERIFICATION#{verification.id}", "VERIFICATION")
+            if kept is None:
+                raise
+            if kept["request_digest"] != verification.request_digest:
+                raise IdempotencyConflictError("This Idempotency-Key was used before with another request.") from None
+            return _verification(kept)
+        return verification
+
+    def get_verification(self, verification: str) -> Verification:
+        """Raises VerificationNotFoundError."""
+        item = self._get(f"VERIFICATION#{verification}", "VERIFICATION")
+        if item is None:
+            raise VerificationNotFoundError("No such verification.")
+        return _verification(item)
+
+    def get_claim(self, ref: AccountRef, verification: str) -> dict[str, Any] | None:
+        """The claim, or None if it was erased or expired."""
+        item = self._get(_account_pk(ref), f"CLAIM#{verification}")
+        return None if item is None else json.loads(item["claim"])
+
+    def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float) -> bool:
+        """Keep the verdict, which never changes again; False if there was one already."""
+        return self._update(
+            f"VERIFICATION#{verification}",
+            "VERIFICATION",
+            set_={"verdict": json.dumps(dict(verdict), sort_keys=True), "completed_ms": _ms(now)},
+            condition="attribute_exists(pk) AND attribute_not_exists(verdict)",
+        )
+
+    # -- events ------------------------------------------------------------------------------------------------------------------
+
+    def insert_event(self, event: Mapping[str, str], *, processed: bool, now: float) -> Literal["new", "waiting", "processed"]:
+        """Record an event by its id; tells whether it is new, and if not, whether it was processed. `event` has id, type, created, account."""
+        added = self._put(
+            {
+                "pk": f"EVENT#{event['id']}",
+                "sk": "EVENT",
+                **event,
+                "received_ms": _ms(now),
+                "processed": processed,
+                "expires_at": int(now) + EVENT_RETENTION_SECONDS,
+            },
+            condition="attribute_not_exists(pk)",
+            return_old=True,
+        )
+        if added is True:
+            return "new"
+        return "processed" if added.get("processed") else "waiting"
+
+    def finish_event(self, event: str) -> bool:
+        """Mark an event as processed."""
+        return self._update(f"EVENT#{event}", "EVENT", set_={"processed": True}, condition="attribute_exists(pk)")
+
+    # -- pace --------------------------------------------------------------------------------------------------------------------
+
+    def book(self, name: str, rate: float, now: float) -> float:
+        """Book the next free place in a line that moves `rate` times a second; returns when its turn is (Unix seconds, not before now)."""
+        step = round(1000 / rate)
+        at = _ms(now)
+        for _ in range(20):
+            taken = self._book(name, ":at + :step", "attribute_not_exists(next_ms) OR next_ms <= :at", at, step)
+            taken = taken or self._book(name, "next_ms + :step", "next_ms > :at", at, step)
+            if taken:
+                return max(now, _seconds(taken - step))
+        raise RuntimeError("The pace item changed under every try to book a place.")
+
+    def _book(self, name: str, next_: str, condition: str, at: int, step: int) -> int | None:
+        answer = _unless_refused(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=_key(f"PACE#{name}", "PACE"),
+                UpdateExpression=f"SET next_ms = {next_}",
+                ConditionExpression=condition,
+                ExpressionAttributeValues={":at": {"N": str(at)}, ":step": {"N": str(step)}},
+                ReturnValues="ALL_NEW",
+            )
+        )
+        return None if answer is None else int(answer["Attributes"]["next_ms"]["N"])
+
+    # -- the few ways in which the table is touched ----------------------------------------------------------------------------------
+
+    def _get(self, pk: str, sk: str) -> Item | None:
+        found = self._client.get_item(TableName=self._table, Key=_key(pk, sk), ConsistentRead=True).get("Item")
+        return None if found is None else {name: _deserialize(value) for name, value in found.items()}
+
+    def _query(self, pk: str, prefix: str) -> Iterator[Item]:
+        request: Item = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":pk": {"S": pk}, ":prefix": {"S": prefix}},
+            "ConsistentRead": True,
+        }
+        while True:
+            page = self._client.query(**request)
+            for found in page["Items"]:
+                yield {name: _deserialize(value) for name, value in found.items()}
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _put(self, item: Item, *, condition: str, return_old: bool = False) -> Any:
+        """True if put; where the condition refused, the item that is there (if asked for), else False."""
+        request: Item = {"TableName": self._table, "Item": _item(item), "ConditionExpression": condition}
+        if return_old:
+            request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self._client.put_item(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            old = error.response.get("Item") or {}
+            return {name: _deserialize(value) for name, value in old.items()} if return_old else False
+        return True
+
+    def _update(
+        self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Set attributes under a condition, in which `:name` stands for the new value of attribute `name`; False if it did not hold."""
+        names = {f"#{name}": name for name in set_}
+        sets = ", ".join(f"#{name} = :{name}" for name in set_)
+        removes = f" REMOVE {', '.join(remove)}" if remove else ""
+        return (
+            _unless_refused(
+                lambda: self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(pk, sk),
+                    UpdateExpression=f"SET {sets}{removes}",
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues={
+                        **{f":{name}": _serialize(value) for name, value in set_.items()},
+                        **{name: _serialize(value) for name, value in (values or {}).items()},
+                    },
+                )
+            )
+            is not None
+        )
+
+
+def _unless_refused(call: Any) -> Any:
+    """The call's answer, or None if its condition did not hold."""
+    try:
+        return call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return None
+
+
+def _account_pk(ref: AccountRef) -> str:
+    return f"ACCOUNT#{ref.key}"
+
+
+def _key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _item(item: Item) -> Item:
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def _ref_attributes(ref: AccountRef) -> Item:
+    return ref.as_dict()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _seconds(milliseconds: Any) -> float:
+    return int(milliseconds) / 1000
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _waiter(item: Item) -> Waiter:
+    return Waiter(
+        verification=item["verification"],
+        task_token=item["task_token"],
+        turn=item["turn"],
+        need=Need(
+            not_before=_seconds(item["not_before_ms"]),
+            requested_at=_seconds(item["requested_ms"]),
+            deadline=_seconds(item["deadline_ms"]),
+            joined=_int(item.get("joined")),
+        ),
+        trouble=item.get("trouble"),
+    )
+
+
+def _verification(item: Item) -> Verification:
+    return Verification(
+        id=item["verification"],
+        ref=AccountRef.from_dict(item),
+        claim_digest=item["claim_digest"],
+        policy=json.loads(item["policy"]),
+        max_age=int(item["max_age"]),
+        requested_at=_seconds(item["requested_ms"]),
+        deadline=_seconds(item["deadline_ms"]),
+        request_digest=item["request_digest"],
+        verdict=json.loads(item["verdict"]) if "verdict" in item else None,
+        completed_at=_seconds(item["completed_ms"]) if "completed_ms" in item else None,
+    )

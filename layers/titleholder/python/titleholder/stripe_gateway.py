@@ -1,0 +1,212 @@
+"""Stripe, as Titleholder uses it: the only module that imports `stripe`. Every failure leaves it as one of our own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import stripe
+
+from titleholder.accounts import AccountRef, AccountState, Mode
+from titleholder.errors import (
+    AccountNotFoundError,
+    ConfigurationError,
+    StripeCredentialsError,
+    StripeError,
+    StripeRateLimitedError,
+    StripeRefusedError,
+    StripeServerError,
+    StripeUnansweredError,
+)
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 8.0
+NETWORK_RETRIES = 2
+"""The SDK's client does not retry unless told so. It repeats 409, 5xx and lost connections under the same idempotency key, never 429."""
+
+LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
+"""Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
+
+OWNERS_PAGE = 100
+_OWNER_FIELDS = ("id", "name", "email", "phone", "raw_address", "refreshed_at")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """An `account_ownership` as it came along with its account: the owners of its first page, and whether there are more."""
+
+    id: str
+    created: int
+    first_owners: Sequence[Mapping[str, Any]]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReading:
+    """An account as read from Stripe, with its ownership if it has one and it was asked for."""
+
+    state: AccountState
+    ownership: Ownership | None
+    institution_name: str | None = None
+    last4: str | None = None
+
+
+class ApiKeys(Protocol):
+    """Where the API keys come from: those to try, in order; and once more after all were refused."""
+
+    def api_keys(self) -> Sequence[str]: ...
+
+    def reload_api_keys(self) -> Sequence[str]: ...
+
+
+class StripeGateway:
+    """Stripe at `api_base` (None: Stripe's own), in one mode."""
+
+    def __init__(
+        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None
+    ) -> None:
+        self._keys = keys
+        self._mode = mode
+        self._api_base = api_base
+        self._http = http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
+        self._clients: dict[str, stripe.StripeClient] = {}
+
+    def read(self, ref: AccountRef) -> AccountReading:
+        """The account now, with its ownership and the first page of owners.
+
+        Raises:
+            AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
+            StripeError: one of its kinds.
+        """
+        account = self._call(
+            lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref))
+        )
+        return _reading(account.to_dict())
+
+    def refresh(self, ref: AccountRef, idempotency_key: str) -> AccountState:
+        """Ask for the bank's ownership data to be fetched. Costs the user money if Stripe starts it.
+
+        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
+        """
+        account = self._call(
+            lambda client: client.v1.financial_connections.accounts.refresh(
+                ref.account, {"features": ["ownership"]}, {**_options(ref), "idempotency_key": idempotency_key}
+            )
+        )
+        return AccountState.from_stripe(account.to_dict())
+
+    def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
+        """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null."""
+        owners = [_owner(owner) for owner in ownership.first_owners]
+        more = ownership.has_more
+        while more:
+            params: dict[str, Any] = {"ownership": ownership.id, "limit": OWNERS_PAGE}
+            if owners:
+                params["starting_after"] = owners[-1]["id"]
+            page = self._call(
+                lambda client, params=params: client.v1.financial_connections.accounts.owners.list(  # type: ignore[misc]
+                    ref.account, params, _options(ref)
+                )
+            ).to_dict()
+            owners += [_owner(owner) for owner in page["data"]]
+            more = bool(page["has_more"]) and bool(page["data"])
+        return owners
+
+    def _call(self, call: Callable[[stripe.StripeClient], T]) -> T:
+        """Call with each key in turn until one is accepted, with newly loaded keys if none was."""
+        tried: set[str] = set()
+        for load in (self._keys.api_keys, self._keys.reload_api_keys):
+            for key in load():
+                if key in tried:
+                    continue
+                tried.add(key)
+                try:
+                    return call(self._client(key))
+                except stripe.AuthenticationError as error:
+                    refused = error
+                except stripe.StripeError as error:
+                    raise _translated(error) from None
+        if not tried:
+            raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
+        raise _translated(refused) from None
+
+    def _client(self, key: str) -> stripe.StripeClient:
+        if key not in self._clients:
+            check_key(key, self._mode)
+            self._clients[key] = stripe.StripeClient(
+                key,
+                max_network_retries=NETWORK_RETRIES,
+                http_client=self._http,
+                base_addresses={"api": self._api_base} if self._api_base else None,
+            )
+        return self._clients[key]
+
+
+def check_key(key: str, mode: Mode) -> None:
+    """Raises ConfigurationError if the API key's own prefix shows that it is of the other mode."""
+    for theirs in ("test", "live"):
+        if key.startswith((f"sk_{theirs}_", f"rk_{theirs}_")) and theirs != mode:
+            raise ConfigurationError(
+                f"The Stripe API key is a {theirs}-mode key, but the stack's StripeMode is {mode}. "
+                "Store a key of that mode in the secret that StripeApiKeySecretName names, or deploy with the other StripeMode."
+            )
+
+
+def _options(ref: AccountRef) -> Any:
+    return {"stripe_account": ref.stripe_account} if ref.stripe_account else {}
+
+
+def _owner(owner: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: owner.get(name) for name in _OWNER_FIELDS}
+
+
+def _reading(account: Mapping[str, Any]) -> AccountReading:
+    expanded = account.get("ownership")
+    ownership = None
+    if isinstance(expanded, Mapping):
+        owners = expanded["owners"]
+        ownership = Ownership(
+            id=expanded["id"], created=int(expanded["created"]), first_owners=owners["data"], has_more=bool(owners["has_more"])
+        )
+    return AccountReading(
+        state=AccountState.from_stripe(account),
+        ownership=ownership,
+        institution_name=account.get("institution_name"),
+        last4=account.get("last4"),
+    )
+
+
+def _translated(error: stripe.StripeError) -> Exception:
+    """Our error for one of the SDK's. Messages are our own: Stripe's may repeat what was sent."""
+    code = getattr(error.error, "code", None) if error.error is not None else error.code
+    request_id = error.request_id
+    known: dict[str, Any] = {"code": code, "request_id": request_id}
+    match error.http_status:
+        case None:
+            return StripeUnansweredError("Stripe did not answer in time.", **known)
+        case 404:
+            return AccountNotFoundError("Stripe knows no such account in this mode and under this connected account.")
+        case 401:
+            return StripeCredentialsError(
+                "Stripe refused the API key. Store a valid one in the secret that StripeApiKeySecretName names.", **known
+            )
+        case 403:
+            return StripeCredentialsError(
+                "Stripe denied the API key the right to do this. Give the key write access to Financial Connections, "
+                "and in live mode complete the Financial Connections registration in Stripe's Dashboard.",
+                **known,
+            )
+        case 429:
+            return StripeRateLimitedError("Stripe asked for a slower pace.", **known)
+        case 409:
+            return StripeUnansweredError("Stripe is still busy with the same call.", **known)
+        case status if status >= 500:
+            return StripeServerError(f"Stripe answered {status}.", **known)
+        case status:
+            return StripeRefusedError(f"Stripe refused the call ({status}, {code or 'no code'}).", **known)
+
+
+__all__ = ["AccountReading", "ApiKeys", "Ownership", "StripeError", "StripeGateway", "check_key"]

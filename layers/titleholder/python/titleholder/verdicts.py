@@ -1,0 +1,57 @@
+"""Bringing a verification to exactly one verdict. Needs no Stripe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from titleholder import matching
+from titleholder.bus import Bus
+from titleholder.store import Store, Verification
+
+
+def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
+    """Bring a verification to its verdict, announce it, and return it. Repeating this changes nothing and announces the same again.
+
+    `outcome` is what the workflow was woken with, or the error (`{"Error": ...}`) with which it gave up waiting.
+    Raises VerificationNotFoundError, SnapshotNotFoundError.
+    """
+    verification = store.get_verification(verification_id)
+    if verification.verdict is None:
+        store.complete_verification(verification_id, _verdict(store, verification, outcome), now)
+        verification = store.get_verification(verification_id)
+    verdict = verification.verdict or {}
+    announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
+    scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
+    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
+    bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
+    return verification
+
+
+def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    ref = verification.ref
+    account = store.get_account(ref)
+    snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
+    if "Error" in outcome:
+        # Nobody woke the workflow in time. Owners may be there all the same.
+        waiter = store.get_waiter(ref, verification.id)
+        need = waiter.need if waiter else verification.need
+        store.remove_waiter(ref, verification.id)
+        if account.snapshot_attempted_at is not None and need.accepts(account.snapshot_attempted_at):
+            snapshot_id = account.snapshot
+        reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
+    common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
+    claim = store.get_claim(ref, verification.id)
+    if claim is None:
+        snapshot_id, reason = None, "CLAIM_ERASED"
+    if snapshot_id is None:
+        refused = {
+            "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason or "UNEXPECTED_ANSWER"], "owner_position": None,
+            "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
+        }  # fmt: skip
+        if reason == "REFRESH_FAILED" and account.state and account.state.refresh and account.state.refresh.error:
+            refused["refresh_error"] = dict(account.state.refresh.error)
+        return refused | common
+    snapshot = store.get_snapshot(ref, snapshot_id)
+    verdict = matching.decide(claim or {}, [dict(owner) for owner in snapshot.owners], matching.Policy.from_dict(verification.policy))
+    return verdict.as_dict() | common | {"refreshed_at": snapshot.attempted_at}

@@ -1,0 +1,83 @@
+"""Verifications: taking a claim, and bringing it to exactly one verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from titleholder import matching, ownership
+from titleholder.accounts import AccountRef
+from titleholder.bus import Bus
+from titleholder.errors import StripeCredentialsError, StripeError
+from titleholder.ownership import World
+from titleholder.store import Verification
+from titleholder.verdicts import complete
+
+DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class NewVerification:
+    """What a caller asks for. `claim` as for `titleholder.matching.match`, `max_age` in seconds."""
+
+    ref: AccountRef
+    claim: Mapping[str, Any]
+    max_age: int = DEFAULT_MAX_AGE_SECONDS
+    policy: matching.Policy = matching.DEFAULT_POLICY
+
+
+def create(world: World, bus: Bus, new: NewVerification, *, max_wait: int, idempotency_key: str | None = None) -> Verification:
+    """Accept a verification: answer it at once if a fresh snapshot is there, else start its workflow.
+
+    The same idempotency key with the same request gives the verification that the first call made.
+
+    Raises:
+        AccountNotFoundError: Stripe knows no such account. Nothing was written.
+        StripeCredentialsError: Stripe refused the key, so no verification can succeed. Nothing was written.
+        IdempotencyConflictError: the key was used with another request.
+    """
+    now = world.clock()
+    request = digest({"ref": new.ref.as_dict(), "claim": new.claim, "max_age": new.max_age, "policy": new.policy.as_dict()})
+    verification = Verification(
+        id=verification_id(new.ref, idempotency_key),
+        ref=new.ref,
+        claim_digest=digest(new.claim),
+        policy=new.policy.as_dict(),
+        max_age=new.max_age,
+        requested_at=now,
+        deadline=now + max_wait,
+        request_digest=request,
+    )
+    stored = world.store.get_account(new.ref)
+    if stored.state is None:
+        try:
+            ownership.settle(world, new.ref, ownership.read(world, new.ref), stored)
+        except StripeCredentialsError:
+            raise
+        except StripeError:
+            pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
+        stored = world.store.get_account(new.ref)
+    verification = world.store.create_verification(verification, new.claim)
+    if verification.verdict is not None:
+        return verification
+    if stored.snapshot and stored.snapshot_attempted_at is not None and verification.need.accepts(stored.snapshot_attempted_at):
+        return complete(world.store, bus, verification.id, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
+    world.workflow.start(verification)
+    return verification
+
+
+def verification_id(ref: AccountRef, idempotency_key: str | None) -> str:
+    """A new id; the same one for the same key, so that a repeated request meets the first one's verification."""
+    if idempotency_key is None:
+        return f"ver_{uuid.uuid4().hex}"
+    scope = f"{ref.mode}/{ref.stripe_account or 'platform'}/{idempotency_key}"
+    return f"ver_{hashlib.sha256(scope.encode()).hexdigest()[:32]}"
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """A digest of JSON data that does not depend on the order of its keys."""
+    return hashlib.sha256(json.dumps(dict(data), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
