@@ -1,0 +1,390 @@
+"""The linked bank accounts: their refreshes, ownership snapshots and status, and the events these cause."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from local.stripe_simulator.deliveries import Webhooks
+from local.stripe_simulator.options import Options
+from local.stripe_simulator.scenarios import SCENARIOS, Outcome, Owner, Policy, Scenario
+from local.stripe_simulator.timeline import Scope, Timeline
+from local.stripe_simulator.wire import ApiError, Json, page
+
+Feature = Literal["balance", "ownership", "transactions"]
+Via = Literal["api", "prefetch"]
+
+FEATURE_OF_PREFETCH: Mapping[str, Feature] = {"balances": "balance", "ownership": "ownership", "transactions": "transactions"}
+PERMISSION_OF: Mapping[Feature, str] = {"balance": "balances", "ownership": "ownership", "transactions": "transactions"}
+FIELD_OF: Mapping[Feature, str] = {
+    "balance": "balance_refresh",
+    "ownership": "ownership_refresh",
+    "transactions": "transaction_refresh",
+}
+EVENT = "financial_connections.account"
+
+
+@dataclass
+class Refresh:
+    """One attempt. `next_at` is when the next may start, in Unix seconds; None while pending or when never told."""
+
+    feature: Feature
+    started: float
+    via: Via
+    status: Literal["pending", "succeeded", "failed"] = "pending"
+    settled: float | None = None
+    next_at: int | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    error: Mapping[str, Any] | None = None
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    id: str
+    created: int
+    owners: tuple[Json, ...]
+
+
+@dataclass
+class Account:
+    """A Financial Connections account with all that Stripe never tells: its policy, and every refresh ever initiated."""
+
+    id: str
+    scope: Scope
+    scenario: str
+    created: int
+    policy: Policy
+    owners: tuple[Owner, ...]
+    permissions: list[str] | None
+    holder: Json | None
+    session: str | None
+    details: Json
+    status: Literal["active", "inactive", "disconnected"] = "active"
+    expected_deactivation_date: int | None = None
+    subscriptions: list[str] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    current: dict[Feature, Refresh] = field(default_factory=dict)
+    attempts: list[Refresh] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        return f"/v1/financial_connections/accounts/{self.id}"
+
+    @property
+    def readable(self) -> bool:
+        """Whether the data already refreshed can be read."""
+        return self.status != "disconnected" or self.policy.keep_data_after_disconnect
+
+    def render(self) -> Json:
+        """The account as the API shows it, `ownership` not expanded."""
+        result: Json = {
+            "id": self.id,
+            "object": "financial_connections.account",
+            "account_holder": self.holder,
+            "account_numbers": None,
+            "balance": None,
+            "category": "cash",
+            "created": self.created,
+            "display_name": "Everyday Checking",
+            "institution_name": "Example Test Bank",
+            "last4": "6789",
+            "livemode": self.scope.livemode,
+            "ownership": self.snapshots[-1].id if self.snapshots and self.readable else None,
+            "permissions": self.permissions,
+            "status": self.status,
+            "subcategory": "checking",
+            "subscriptions": list(self.subscriptions),
+            "supported_payment_method_types": ["us_bank_account"],
+        }
+        for feature, name in FIELD_OF.items():
+            result[name] = self._refresh(feature)
+        balance = self.current.get("balance")
+        if balance and balance.status == "succeeded" and self.readable:
+            result["balance"] = {
+                "as_of": int(balance.settled or 0), "current": {"usd": 123456}, "type": "cash", "cash": {"available": {"usd": 120000}},
+            }  # fmt: skip
+        if self.expected_deactivation_date is not None:
+            date = self.expected_deactivation_date
+            result["status_details"] = {
+                "active": {"action": "relink_required", "cause": "access_expired", "expected_deactivation_date": date}
+            }
+        return result | self.details
+
+    def _refresh(self, feature: Feature) -> Json | None:
+        refresh = self.current.get(feature)
+        if refresh is None:
+            return None
+        result: Json = {
+            "last_attempted_at": int(refresh.started),
+            "next_refresh_available_at": refresh.next_at if self.status == "active" else None,
+            "status": refresh.status,
+        }
+        if feature == "transactions":
+            result["id"] = refresh.id
+        if refresh.error is not None:
+            result["error"] = dict(refresh.error)
+        return result
+
+    def render_ownership(self) -> Json:
+        """The newest snapshot with the first page of its owners."""
+        snapshot = self.snapshots[-1]
+        owners = self.owners_page(snapshot, {})
+        return {"id": snapshot.id, "object": "financial_connections.account_ownership", "created": snapshot.created, "owners": owners}
+
+    def owners_page(self, snapshot: Snapshot, params: Mapping[str, Any]) -> Json:
+        url = f"{self.path}/owners?ownership={snapshot.id}"
+        return page(list(snapshot.owners), params, url, cap=self.policy.owners_page)
+
+    def true_state(self) -> Json:
+        """What a test wants to know. `initiated_refreshes` counts owners refreshes asked for by API: each costs money, so do prefetches."""
+        owners = [refresh for refresh in self.attempts if refresh.feature == "ownership"]
+        shown = ("feature", "started", "via", "status", "settled", "next_at", "request_id", "idempotency_key")
+        return {
+            "id": self.id,
+            "scenario": self.scenario,
+            "stripe_account": self.scope.stripe_account,
+            "livemode": self.scope.livemode,
+            "status": self.status,
+            "initiated_refreshes": sum(refresh.via == "api" for refresh in owners),
+            "prefetches": sum(refresh.via == "prefetch" for refresh in owners),
+            "refreshes": [{name: getattr(refresh, name) for name in shown} for refresh in self.attempts],
+            "snapshots": [{"id": snap.id, "created": snap.created, "owners": len(snap.owners)} for snap in self.snapshots],
+            "account": self.render(),
+        }
+
+
+class Accounts:
+    """Every linked account, and what can happen to one."""
+
+    def __init__(self, timeline: Timeline, webhooks: Webhooks, options: Options) -> None:
+        self._timeline = timeline
+        self._webhooks = webhooks
+        self._options = options
+        self._all: dict[Scope, dict[str, Account]] = {}
+
+    def clear(self) -> None:
+        self._all.clear()
+
+    def within(self, scope: Scope) -> dict[str, Account]:
+        return self._all.setdefault(scope, {})
+
+    def everywhere(self) -> list[Account]:
+        return [account for accounts in self._all.values() for account in accounts.values()]
+
+    def link(
+        self,
+        scope: Scope,
+        scenario: str,
+        *,
+        id: str | None = None,
+        holder: Json | None = None,
+        session: str | None = None,
+        requested: Sequence[str] = ("balances", "ownership", "payment_method"),
+        prefetch: Sequence[str] = (),
+        policy: Mapping[str, Any] | None = None,
+        owners: Sequence[Owner] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Account:
+        """An end user links an account of this scenario. Raises KeyError for an unknown scenario, ValueError for an id in use."""
+        kind = SCENARIOS[scenario]
+        now = self._timeline.now()
+        account_id = id or self._timeline.new_id("fca")
+        if account_id in self.within(scope):
+            raise ValueError(f"account {account_id} is already linked")
+        old = kind.start == "old"
+        account = Account(
+            id=account_id,
+            scope=scope,
+            scenario=scenario,
+            created=int(now - self._options.old_snapshot_seconds) if old else int(now),
+            policy=replace(kind.policy, **_policy(policy or {})),
+            owners=tuple(kind.owners if owners is None else owners),
+            permissions=_permissions(kind, requested),
+            holder=holder,
+            session=session,
+            details=dict(kind.account) | dict(details or {}),
+        )
+        self.within(scope)[account_id] = account
+        self._emit(account, "created")
+        self._start_state(account, kind)
+        for name in prefetch:
+            if kind.start == "none" and name in (account.permissions or []) and account.status == "active":
+                self.start(account, FEATURE_OF_PREFETCH[name], "prefetch")
+        return account
+
+    def _start_state(self, account: Account, kind: Scenario) -> None:
+        now = self._timeline.now()
+        if kind.start == "pending":
+            self.start(account, "ownership", "prefetch")
+        elif kind.start == "old":
+            then = now - self._options.old_snapshot_seconds
+            self._attempt(account, Refresh("ownership", then, "prefetch"))
+            self._conclude(account, account.attempts[-1], "succeeded", then + self._options.settle_seconds)
+        elif kind.start in ("fresh", "failed"):
+            self._attempt(account, Refresh("ownership", now, "prefetch"))
+            self._conclude(account, account.attempts[-1], "succeeded" if kind.start == "fresh" else "failed", now)
+            self._emit_ownership(account, account.attempts[-1])
+        account.status = kind.status
+
+    def _attempt(self, account: Account, refresh: Refresh) -> None:
+        refresh.id = self._timeline.new_id("fctxnref") if refresh.feature == "transactions" else ""
+        account.current[refresh.feature] = refresh
+        account.attempts.append(refresh)
+
+    def start(
+        self, account: Account, feature: Feature, via: Via, *, request_id: str | None = None, idempotency_key: str | None = None
+    ) -> Refresh:
+        """Initiate a refresh, unconditionally: this is what costs money."""
+        now = self._timeline.now()
+        refresh = Refresh(feature, now, via, request_id=request_id, idempotency_key=idempotency_key)
+        self._attempt(account, refresh)
+        outcome = self._outcome(account, refresh)
+        if outcome != "never":
+            wait = _first(account.policy.settle_seconds, self._options.settle_seconds)
+            self._timeline.at(now + wait, lambda: self._settle(account, refresh, outcome))
+        return refresh
+
+    def _outcome(self, account: Account, refresh: Refresh) -> Outcome:
+        if refresh.feature != "ownership":
+            return "succeeded"
+        outcome = account.policy.outcome
+        if isinstance(outcome, str):
+            return outcome
+        number = sum(past.feature == "ownership" and past is not refresh for past in account.attempts)
+        return outcome[min(number, len(outcome) - 1)]
+
+    def _settle(self, account: Account, refresh: Refresh, outcome: Outcome) -> None:
+        if refresh.status != "pending" or self.within(account.scope).get(account.id) is not account:
+            return
+        broken = account.policy.deactivate_on_settle
+        if broken and account.status == "active":
+            account.status = "inactive"
+        succeeded = outcome == "succeeded" and account.status == "active"
+        self._conclude(account, refresh, "succeeded" if succeeded else "failed", self._timeline.now())
+        if refresh.feature == "ownership":
+            self._emit_ownership(account, refresh)
+        else:
+            self._emit(account, f"refreshed_{refresh.feature}")
+        if broken:
+            self._emit(account, "deactivated")
+
+    def _conclude(self, account: Account, refresh: Refresh, status: Literal["succeeded", "failed"], at: float) -> None:
+        refresh.status = status
+        refresh.settled = at
+        cooldown = _first(account.policy.cooldown_seconds, self._options.cooldown_seconds)
+        refresh.next_at = None if account.policy.next_available_null else math.ceil(at + cooldown)
+        if refresh.feature != "ownership":
+            return
+        if status == "failed":
+            refresh.error = account.policy.failure_error
+            return
+        snapshot_id = self._timeline.new_id("fcaowns")
+        owners = tuple(
+            {
+                "id": self._timeline.new_id("fcaown"),
+                "object": "financial_connections.account_owner",
+                "email": None,
+                "phone": None,
+                "raw_address": None,
+                "refreshed_at": int(at),
+                **owner,
+                "ownership": snapshot_id,
+            }
+            for owner in account.owners
+        )
+        account.snapshots.append(Snapshot(snapshot_id, int(at), owners))
+
+    def refuse(self, account: Account, feature: Feature) -> ApiError | None:
+        """Why a refresh may not start now, or None."""
+        if account.status == "inactive":
+            message = "Data cannot be refreshed on inactive Financial Connections accounts."
+            return ApiError(400, message, code="financial_connections_account_inactive")
+        if account.status == "disconnected":
+            return self._refusal(account, "The account has been disconnected and its data can no longer be refreshed.")
+        if PERMISSION_OF[feature] not in (account.permissions or []):
+            return self._refusal(account, f"The `{PERMISSION_OF[feature]}` permission has not been granted for this account.")
+        current = account.current.get(feature)
+        if current is None:
+            return None
+        if current.status == "pending":
+            return self._refusal(account, f"A {feature} refresh is already pending for this account.")
+        if current.next_at is None or self._timeline.now() < current.next_at:
+            return self._refusal(account, f"The {feature} of this account cannot be refreshed yet; see `next_refresh_available_at`.")
+        return None
+
+    @staticmethod
+    def _refusal(account: Account, message: str) -> ApiError:
+        return ApiError(400, message, code=account.policy.refusal_code)
+
+    def refresh(self, account: Account, features: Sequence[Feature], request_id: str, idempotency_key: str | None) -> None:
+        """The Refresh API. Raises ApiError 400 where Stripe's rules forbid it, unless the account refuses silently."""
+        allowed = []
+        for feature in dict.fromkeys(features):
+            refusal = self.refuse(account, feature)
+            if refusal is None:
+                allowed.append(feature)
+            elif account.policy.refusal == "error":
+                raise refusal
+        for feature in allowed:
+            self.start(account, feature, "api", request_id=request_id, idempotency_key=idempotency_key)
+
+    def deactivate(self, account: Account) -> None:
+        if account.status == "active":
+            account.status = "inactive"
+            self._emit(account, "deactivated")
+
+    def reactivate(self, account: Account) -> None:
+        if account.status == "inactive":
+            account.status = "active"
+            account.expected_deactivation_date = None
+            self._emit(account, "reactivated")
+
+    def disconnect(self, account: Account, request: Mapping[str, str | None] | None = None) -> None:
+        """Ends the connection; what was pending fails without another word."""
+        if account.status == "disconnected":
+            return
+        account.status = "disconnected"
+        for refresh in account.current.values():
+            if refresh.status == "pending":
+                refresh.status, refresh.settled = "failed", self._timeline.now()
+        self._emit(account, "disconnected", request=request)
+
+    def expect_deactivation(self, account: Account, date: int) -> None:
+        account.expected_deactivation_date = date
+        self._emit(account, "expected_deactivation_date_updated")
+        self._emit(account, "upcoming_deactivation")
+
+    def update_account_numbers(self, account: Account) -> None:
+        numbers = [
+            {"expected_expiry_date": None, "identifier_type": "account_number", "status": "transactable", "supported_networks": ["ach"]}
+        ]
+        account.details["account_numbers"] = numbers
+        self._emit(account, "account_numbers_updated")
+
+    def _emit_ownership(self, account: Account, refresh: Refresh) -> None:
+        self._emit(account, "refreshed_ownership", thin_types=(f"v1.{EVENT}.ownership_refresh_{refresh.status}",))
+
+    def _emit(
+        self, account: Account, what: str, *, request: Mapping[str, str | None] | None = None, thin_types: tuple[str, ...] = ()
+    ) -> None:
+        lost = account.policy.webhooks == "lost"
+        self._webhooks.emit(account.scope, f"{EVENT}.{what}", account.render(), request=request, lost=lost, thin_types=thin_types)
+
+
+def _policy(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = overrides.get("outcome")
+    return {**overrides, "outcome": tuple(outcome)} if isinstance(outcome, list) else dict(overrides)
+
+
+def _permissions(kind: Scenario, requested: Sequence[str]) -> list[str] | None:
+    if kind.permissions is None:
+        return list(requested)
+    return None if kind.permissions == "null" else list(kind.permissions)
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)

@@ -1,0 +1,505 @@
+"""Stripe's endpoints: what each operation does, and which of its fields can be expanded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from local.stripe_simulator import parameters as spec
+from local.stripe_simulator.accounts import Account, Accounts
+from local.stripe_simulator.deliveries import Webhooks
+from local.stripe_simulator.timeline import Scope, Timeline
+from local.stripe_simulator.wire import ApiError, Json, page
+
+EVENT_DAYS = 30
+
+OBJECT_NAMES = {
+    "customer": "customer",
+    "setup_intent": "setupintent",
+    "payment_intent": "payment_intent",
+    "payment_method": "PaymentMethod",
+    "checkout.session": "checkout.session",
+    "financial_connections.session": "financial connections session",
+    "financial_connections.account": "financial connections account",
+    "event": "event",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One API call as an operation sees it. `path` holds the ids in the path, `params` the checked parameters."""
+
+    scope: Scope
+    path: Mapping[str, str]
+    params: Json
+    request_id: str
+    idempotency_key: str | None
+    platform: str = ""
+
+
+Handler = Callable[["Api", Call], Json]
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    template: str
+    parameters: spec.Spec
+    handler: Handler
+    expandable: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.template}"
+
+    def match(self, method: str, parts: Sequence[str]) -> dict[str, str] | None:
+        wanted = self.template.split("/")
+        if method != self.method or len(wanted) != len(parts):
+            return None
+        ids = {}
+        for want, part in zip(wanted, parts, strict=True):
+            if want.startswith("{"):
+                ids[want[1:-1]] = part
+            elif want != part:
+                return None
+        return ids
+
+
+OPERATIONS: list[Operation] = []
+
+ACCOUNT = frozenset({"ownership", "account_holder.customer"})
+INTENT = frozenset({"payment_method", "customer"})
+CHECKOUT = frozenset(
+    {"customer", *(f"{intent}{suffix}" for intent in ("setup_intent", "payment_intent") for suffix in ("", ".payment_method"))}
+)
+
+
+def _under(prefix: str, paths: frozenset[str]) -> frozenset[str]:
+    return frozenset(f"{prefix}.{path}" for path in paths)
+
+
+def operation(
+    method: str, template: str, parameters: spec.Spec = spec.READ, expandable: frozenset[str] = frozenset()
+) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        OPERATIONS.append(Operation(method, template, parameters, handler, expandable))
+        return handler
+
+    return register
+
+
+@dataclass
+class Objects:
+    """Everything of one scope that is neither account nor event, by kind and id, as it is shown but for expansions."""
+
+    kinds: dict[str, dict[str, Json]] = field(default_factory=dict)
+
+    def of(self, kind: str) -> dict[str, Json]:
+        return self.kinds.setdefault(kind, {})
+
+
+class Api:
+    """The operations' shared state."""
+
+    def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks) -> None:
+        self.timeline = timeline
+        self.accounts = accounts
+        self.webhooks = webhooks
+        self._objects: dict[Scope, Objects] = {}
+
+    def clear(self) -> None:
+        self._objects.clear()
+
+    def of(self, scope: Scope, kind: str) -> dict[str, Json]:
+        return self._objects.setdefault(scope, Objects()).of(kind)
+
+    def create(self, scope: Scope, kind: str, prefix: str, fields: Json, id: str | None = None) -> Json:
+        new: Json = {
+            "id": id or self.timeline.new_id(prefix),
+            "object": kind,
+            "created": int(self.timeline.now()),
+            "livemode": scope.livemode,
+        }
+        self.of(scope, kind)[new["id"]] = new | fields
+        return self.of(scope, kind)[new["id"]]
+
+    def find(self, scope: Scope, kind: str, id: str, param: str) -> Json:
+        return self.of(scope, kind).get(id) or self._missing(kind, id, param, id in self.of(_other_mode(scope), kind), scope)
+
+    def account(self, scope: Scope, id: str) -> Account:
+        found = self.accounts.within(scope).get(id)
+        return found or self._missing("financial_connections.account", id, "account", id in self.accounts.within(_other_mode(scope)), scope)
+
+    def _missing(self, kind: str, id: str, param: str, elsewhere: bool, scope: Scope) -> NoReturn:
+        message = f"No such {OBJECT_NAMES.get(kind, kind)}: '{id[:80]}'"
+        if elsewhere:
+            there, here = ("test", "live") if scope.livemode else ("live", "test")
+            message += f"; a similar object exists in {there} mode, but a {here} mode key was used to make this request."
+        raise ApiError(404, message, code="resource_missing", param=param)
+
+    def expand(self, scope: Scope, shown: Json, paths: Sequence[str]) -> Json:
+        """A copy of `shown` with ids replaced by their objects. Paths were checked against the operation's expandable ones."""
+        result = copy.deepcopy(shown)
+        for path in sorted(set(paths)):
+            self._expand(scope, result, path.split("."))
+        return result
+
+    def _expand(self, scope: Scope, node: Any, keys: list[str]) -> None:
+        if isinstance(node, list):
+            for item in node:
+                self._expand(scope, item, keys)
+        elif isinstance(node, dict) and node.get(keys[0]) is not None:
+            if isinstance(node[keys[0]], str):
+                node[keys[0]] = self._resolve(scope, node, keys[0])
+            if len(keys) > 1:
+                self._expand(scope, node[keys[0]], keys[1:])
+
+    def _resolve(self, scope: Scope, node: Json, key: str) -> Json:
+        if key == "ownership":
+            return self.accounts.within(scope)[node["id"]].render_ownership()
+        return copy.deepcopy(self.of(scope, key)[node[key]])
+
+
+def _other_mode(scope: Scope) -> Scope:
+    return scope._replace(livemode=not scope.livemode)
+
+
+# --- Financial Connections accounts -----------------------------------------------------------------------------------
+
+_ACCOUNTS = "/v1/financial_connections/accounts"
+
+
+@operation("GET", _ACCOUNTS + "/{account}", expandable=ACCOUNT)
+def retrieve_account(api: Api, call: Call) -> Json:
+    return api.account(call.scope, call.path["account"]).render()
+
+
+@operation("GET", _ACCOUNTS, spec.LIST_ACCOUNTS, _under("data", ACCOUNT))
+def list_accounts(api: Api, call: Call) -> Json:
+    wanted: Json = call.params.get("account_holder", {})
+    if len(wanted) > 1:
+        raise ApiError(400, "You may only specify one of these parameters: account, customer, customer_account.", param="account_holder")
+    session = call.params.get("session")
+    found = [
+        {"id": account.id}
+        for account in reversed(api.accounts.within(call.scope).values())
+        if (not session or account.session == session) and wanted.items() <= (account.holder or {}).items()
+    ]
+    shown = page(found, call.params, _ACCOUNTS)
+    return shown | {"data": [api.account(call.scope, item["id"]).render() for item in shown["data"]]}
+
+
+@operation("POST", _ACCOUNTS + "/{account}/refresh", spec.REFRESH, ACCOUNT)
+def refresh_account(api: Api, call: Call) -> Json:
+    account = api.account(call.scope, call.path["account"])
+    api.accounts.refresh(account, call.params["features"], call.request_id, call.idempotency_key)
+    return account.render()
+
+
+@operation("POST", _ACCOUNTS + "/{account}/disconnect", expandable=ACCOUNT)
+def disconnect_account(api: Api, call: Call) -> Json:
+    account = api.account(call.scope, call.path["account"])
+    api.accounts.disconnect(account, {"id": call.request_id, "idempotency_key": call.idempotency_key})
+    return account.render()
+
+
+@operation("POST", _ACCOUNTS + "/{account}/subscribe", spec.SUBSCRIBE, ACCOUNT)
+def subscribe_account(api: Api, call: Call) -> Json:
+    account = api.account(call.scope, call.path["account"])
+    account.subscriptions = ["transactions"]
+    return account.render()
+
+
+@operation("POST", _ACCOUNTS + "/{account}/unsubscribe", spec.SUBSCRIBE, ACCOUNT)
+def unsubscribe_account(api: Api, call: Call) -> Json:
+    account = api.account(call.scope, call.path["account"])
+    account.subscriptions = []
+    return account.render()
+
+
+@operation("GET", _ACCOUNTS + "/{account}/owners", spec.LIST_OWNERS)
+def list_owners(api: Api, call: Call) -> Json:
+    account = api.account(call.scope, call.path["account"])
+    wanted = call.params["ownership"]
+    for snapshot in account.snapshots if account.readable else ():
+        if snapshot.id == wanted:
+            return account.owners_page(snapshot, call.params)
+    raise ApiError(404, f"No such account ownership: '{wanted[:80]}'", code="resource_missing", param="ownership")
+
+
+# --- Financial Connections sessions -----------------------------------------------------------------------------------
+
+
+def _check_customer(api: Api, call: Call, customer: str | None, param: str) -> None:
+    if customer is not None and customer not in api.of(call.scope, "customer"):
+        raise ApiError(400, f"No such customer: '{customer[:80]}'", code="resource_missing", param=param)
+
+
+@operation("POST", "/v1/financial_connections/sessions", spec.CREATE_SESSION, _under("accounts.data", ACCOUNT))
+def create_session(api: Api, call: Call) -> Json:
+    params = call.params
+    holder = params["account_holder"]
+    if holder["type"] not in holder:
+        param = f"account_holder[{holder['type']}]"
+        raise ApiError(400, f"Missing required param: {param}.", code="parameter_missing", param=param)
+    _check_customer(api, call, holder.get("customer"), "account_holder[customer]")
+    fields: Json = {
+        "account_holder": holder,
+        "permissions": params["permissions"],
+        "prefetch": params.get("prefetch", []),
+        "filters": {"account_subcategories": None, "country": None} | params.get("filters", {}),
+    }
+    if isinstance(params.get("limits", {}).get("accounts"), int):
+        fields["limits"] = params["limits"]
+    fields |= {name: params[name] for name in ("manual_entry", "return_url") if name in params}
+    session = api.create(call.scope, "financial_connections.session", "fcsess", fields)
+    del session["created"]
+    session["client_secret"] = api.timeline.new_id("fcsess_client_secret")
+    return _show_session(api, call, session)
+
+
+@operation("GET", "/v1/financial_connections/sessions/{session}", expandable=_under("accounts.data", ACCOUNT))
+def retrieve_session(api: Api, call: Call) -> Json:
+    return _show_session(api, call, api.find(call.scope, "financial_connections.session", call.path["session"], "session"))
+
+
+def _show_session(api: Api, call: Call, session: Json) -> Json:
+    linked = [account.render() for account in api.accounts.within(call.scope).values() if account.session == session["id"]]
+    return session | {"accounts": page(linked, {}, f"{_ACCOUNTS}?session={session['id']}")}
+
+
+# --- Customers, payment methods, intents, Checkout --------------------------------------------------------------------
+
+
+@operation("POST", "/v1/customers", spec.CREATE_CUSTOMER)
+def create_customer(api: Api, call: Call) -> Json:
+    return new_customer(api, call.scope, call.params)
+
+
+def new_customer(api: Api, scope: Scope, params: Mapping[str, Any], id: str | None = None) -> Json:
+    blank: Json = dict.fromkeys(
+        ("address", "currency", "default_source", "description", "email", "name", "phone", "shipping", "test_clock")
+    )
+    known = {name: value for name, value in params.items() if name in (*blank, "metadata", "preferred_locales")}
+    extra: Json = {"delinquent": False, "metadata": {}, "preferred_locales": []}
+    return api.create(scope, "customer", "cus", blank | extra | known, id)
+
+
+@operation("GET", "/v1/customers/{customer}")
+def retrieve_customer(api: Api, call: Call) -> Json:
+    return api.find(call.scope, "customer", call.path["customer"], "id")
+
+
+@operation("GET", "/v1/payment_methods/{payment_method}", expandable=frozenset({"customer"}))
+def retrieve_payment_method(api: Api, call: Call) -> Json:
+    return api.find(call.scope, "payment_method", call.path["payment_method"], "payment_method")
+
+
+def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None) -> Json:
+    """A bank account to pay from; `account` None when the end user typed the numbers in."""
+    shown = account.render() if account else {}
+    address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+    fields: Json = {
+        "allow_redisplay": "unspecified",
+        "billing_details": {"address": address, "email": None, "name": None, "phone": None},
+        "customer": customer,
+        "metadata": {},
+        "type": "us_bank_account",
+        "us_bank_account": {
+            "account_holder_type": "individual",
+            "account_type": "savings" if shown.get("subcategory") == "savings" else "checking",
+            "bank_name": shown.get("institution_name", "Example Test Bank"),
+            "financial_connections_account": account.id if account else None,
+            "fingerprint": api.timeline.random.randbytes(8).hex(),
+            "last4": shown.get("last4", "6789"),
+            "networks": {"preferred": "ach", "supported": ["ach"]},
+            "routing_number": "110000000",
+            "status_details": {},
+        },
+    }
+    return api.create(scope, "payment_method", "pm", fields)
+
+
+def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
+    params = call.params
+    _check_customer(api, call, params.get("customer"), "customer")
+    fields: Json = {
+        "application": None,
+        "automatic_payment_methods": None,
+        "cancellation_reason": None,
+        "customer": params.get("customer"),
+        "description": params.get("description"),
+        "metadata": params.get("metadata", {}),
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_options": params.get("payment_method_options", {}),
+        "payment_method_types": params.get("payment_method_types", ["us_bank_account"]),
+        "status": "requires_payment_method",
+    }
+    intent = api.create(call.scope, kind, prefix, fields | more)
+    intent["client_secret"] = api.timeline.new_id(f"{intent['id']}_secret")
+    return intent
+
+
+@operation("POST", "/v1/setup_intents", spec.CREATE_SETUP_INTENT, INTENT)
+def create_setup_intent(api: Api, call: Call) -> Json:
+    usage = call.params.get("usage", "off_session")
+    more: Json = {"flow_directions": None, "last_setup_error": None, "latest_attempt": None, "mandate": None, "usage": usage}
+    return _intent(api, call, "setup_intent", "seti", more)
+
+
+@operation("GET", "/v1/setup_intents/{intent}", spec.READ_INTENT, INTENT)
+def retrieve_setup_intent(api: Api, call: Call) -> Json:
+    return api.find(call.scope, "setup_intent", call.path["intent"], "intent")
+
+
+@operation("POST", "/v1/payment_intents", spec.CREATE_PAYMENT_INTENT, INTENT)
+def create_payment_intent(api: Api, call: Call) -> Json:
+    amount = call.params["amount"]
+    more: Json = {
+        "amount": amount,
+        "amount_capturable": 0,
+        "amount_received": 0,
+        "canceled_at": None,
+        "capture_method": call.params.get("capture_method", "automatic"),
+        "confirmation_method": "automatic",
+        "currency": call.params["currency"].lower(),
+        "last_payment_error": None,
+        "latest_charge": None,
+        "receipt_email": None,
+        "setup_future_usage": call.params.get("setup_future_usage"),
+        "shipping": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+    return _intent(api, call, "payment_intent", "pi", more)
+
+
+@operation("GET", "/v1/payment_intents/{intent}", spec.READ_INTENT, INTENT)
+def retrieve_payment_intent(api: Api, call: Call) -> Json:
+    return api.find(call.scope, "payment_intent", call.path["intent"], "intent")
+
+
+@operation("POST", "/v1/checkout/sessions", spec.CREATE_CHECKOUT, CHECKOUT)
+def create_checkout_session(api: Api, call: Call) -> Json:
+    params = call.params
+    _check_customer(api, call, params.get("customer"), "customer")
+    now = int(api.timeline.now())
+    names = ("customer_email", "client_reference_id", "success_url", "cancel_url", "return_url", "currency", "customer")
+    fields: Json = {name: params.get(name) for name in names} | {
+        "amount_subtotal": None,
+        "amount_total": None,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "custom_fields": [],
+        "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+        "expires_at": now + 86400,
+        "metadata": params.get("metadata", {}),
+        "mode": params["mode"],
+        "payment_intent": None,
+        "payment_method_options": params.get("payment_method_options", {}),
+        "payment_method_types": params.get("payment_method_types", ["us_bank_account"]),
+        "payment_status": "no_payment_required" if params["mode"] == "setup" else "unpaid",
+        "setup_intent": None,
+        "shipping_options": [],
+        "status": "open",
+        "ui_mode": params.get("ui_mode", "hosted_page"),
+    }
+    session = api.create(call.scope, "checkout.session", f"cs_{'live' if call.scope.livemode else 'test'}", fields)
+    session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}"
+    if params["mode"] == "setup":
+        # In payment mode Stripe makes the PaymentIntent only when the session is confirmed.
+        session["setup_intent"] = create_setup_intent(api, _with(call, _checkout_intent(params)))["id"]
+    return session
+
+
+def _checkout_intent(params: Json) -> Json:
+    names = ("customer", "payment_method_types", "payment_method_options")
+    return {name: params[name] for name in names if params.get(name) is not None}
+
+
+def _with(call: Call, params: Json) -> Call:
+    return Call(call.scope, {}, params, call.request_id, call.idempotency_key)
+
+
+@operation("GET", "/v1/checkout/sessions/{session}", expandable=CHECKOUT)
+def retrieve_checkout_session(api: Api, call: Call) -> Json:
+    return api.find(call.scope, "checkout.session", call.path["session"], "session")
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/v1/events", spec.LIST_EVENTS)
+def list_events(api: Api, call: Call) -> Json:
+    params = call.params
+    if "type" in params and "types" in params:
+        raise ApiError(400, "You may only specify one of these parameters: type, types.", param="type")
+    types = set(params.get("types", [params["type"]] if "type" in params else []))
+    oldest = api.timeline.now() - EVENT_DAYS * 86400
+    events = api.webhooks.events.get(call.scope, {})
+    found = [
+        {"id": event.id}
+        for event in reversed(events.values())
+        if event.created >= oldest
+        and (not types or any(_type_matches(event.type, wanted) for wanted in types))
+        and params.get("delivery_success", event.delivered) == event.delivered
+        and _within(int(event.created), params.get("created", {}))
+    ]
+    shown = page(found, params, "/v1/events")
+    return shown | {"data": [events[item["id"]].render() for item in shown["data"]]}
+
+
+def _type_matches(type: str, wanted: str) -> bool:
+    return type.startswith(wanted[:-1]) if wanted.endswith("*") else type == wanted
+
+
+def _within(created: int, bounds: Json | int) -> bool:
+    if isinstance(bounds, int):
+        return created == bounds
+    tests: Mapping[str, Callable[[int], bool]] = {"gt": created.__gt__, "gte": created.__ge__, "lt": created.__lt__, "lte": created.__le__}
+    return all(tests[name](bound) for name, bound in bounds.items())
+
+
+@operation("GET", "/v1/events/{id}")
+def retrieve_event(api: Api, call: Call) -> Json:
+    event = api.webhooks.events.get(call.scope, {}).get(call.path["id"])
+    if event is None or event.created < api.timeline.now() - EVENT_DAYS * 86400:
+        raise ApiError(404, f"No such event: '{call.path['id'][:80]}'", code="resource_missing", param="id")
+    return event.render()
+
+
+@operation("GET", "/v2/core/events/{id}", spec.Hash({}))
+def retrieve_thin_event(api: Api, call: Call) -> Json:
+    event = api.webhooks.thin_events.get(call.scope, {}).get(call.path["id"])
+    if event is None:
+        raise ApiError(404, "Event not found.", code="not_found")
+    return event.render() | {"changes": None}
+
+
+# --- What an end user does, seen from Stripe's side -------------------------------------------------------------------
+
+
+def bank_options(intent: Json) -> Json:
+    """What a SetupIntent, PaymentIntent or Checkout Session asks of the account linking."""
+    options: Json = intent.get("payment_method_options", {}).get("us_bank_account", {}).get("financial_connections", {})
+    return options
+
+
+def confirm(api: Api, scope: Scope, shown: Json, method: Json) -> None:
+    """The end user has given `method`: the intent or Checkout Session goes on."""
+    kind = shown["object"]
+    if kind == "checkout.session":
+        call = Call(scope, {}, _checkout_intent(shown) | {"amount": 100, "currency": shown.get("currency") or "usd"}, "", None)
+        if shown["mode"] == "payment" and shown["payment_intent"] is None:
+            shown["payment_intent"] = create_payment_intent(api, call)["id"]
+        inner = "setup_intent" if shown["mode"] == "setup" else "payment_intent"
+        confirm(api, scope, api.of(scope, inner)[shown[inner]], method)
+        shown["status"] = "complete"
+    else:
+        shown["payment_method"] = method["id"]
+        shown["status"] = "succeeded" if kind == "setup_intent" else "processing"

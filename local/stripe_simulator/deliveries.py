@@ -1,0 +1,298 @@
+"""Events, the endpoints that want them, and their signed deliveries: retries, and misbehaviour on demand."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import heapq
+import hmac
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from local.stripe_simulator.options import Options
+from local.stripe_simulator.timeline import Scope, Timeline
+from local.stripe_simulator.wire import Json, to_bytes
+
+State = Literal["pending", "succeeded", "failed"]
+
+
+@dataclass
+class Endpoint:
+    """A webhook endpoint. Several `secrets` sign together, as while a secret is rolled. livemode None takes both modes."""
+
+    id: str
+    url: str
+    secrets: tuple[str, ...]
+    scope: Literal["platform", "connected"] = "platform"
+    payload: Literal["snapshot", "thin"] = "snapshot"
+    types: tuple[str, ...] = ("*",)
+    livemode: bool | None = None
+    enabled: bool = True
+
+    def wants(self, event: Event) -> bool:
+        return (
+            self.enabled
+            and (self.scope == "connected") == (event.scope.stripe_account is not None)
+            and self.payload == event.payload
+            and self.livemode in (None, event.scope.livemode)
+            and ("*" in self.types or event.type in self.types)
+        )
+
+
+@dataclass
+class Event:
+    """A snapshot or a thin event. `state` is its delivery to each endpoint that wanted it."""
+
+    id: str
+    type: str
+    scope: Scope
+    created: float
+    payload: Literal["snapshot", "thin"]
+    account: str | None
+    fields: Json
+    state: dict[str, State] = field(default_factory=dict)
+
+    @property
+    def delivered(self) -> bool:
+        return all(state == "succeeded" for state in self.state.values())
+
+    def render(self) -> Json:
+        if self.payload == "thin":
+            return copy.deepcopy(self.fields)
+        pending = sum(state == "pending" for state in self.state.values())
+        return copy.deepcopy(self.fields) | {"pending_webhooks": pending}
+
+
+@dataclass
+class Delivery:
+    """One event on its way to one endpoint. `due` is in Unix seconds."""
+
+    event: Event
+    endpoint: Endpoint
+    due: float
+    attempt: int = 1
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A delivery to make now: POST `body` with `headers` to `url`, then tell `Simulator.delivered` the status."""
+
+    event_id: str
+    type: str
+    endpoint: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    attempt: int
+    delivery: Delivery = field(repr=False, compare=False)
+
+
+@dataclass
+class WebhookFault:
+    """What to do to the next `times` events (None: always) of a type, of an account.
+
+    duplicate: `copies` more of each delivery, `seconds` apart. delay: later by `seconds`. drop: never sent, and counted
+    as failed. reorder: held back until another event has gone to the same endpoint, or for `seconds`. twin: a second
+    Event object for the same occurrence.
+    """
+
+    kind: Literal["duplicate", "delay", "drop", "reorder", "twin"]
+    type: str | None = None
+    account: str | None = None
+    times: int | None = 1
+    seconds: float | None = None
+    copies: int = 1
+
+    def takes(self, event: Event) -> bool:
+        if self.times == 0 or self.type not in (None, event.type) or self.account not in (None, event.account):
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+def sign(body: bytes, secrets: Iterable[str], timestamp: int) -> str:
+    """The Stripe-Signature header: one v1 for each secret (docs.stripe.com/webhooks)."""
+    message = f"{timestamp}.".encode() + body
+    digests = (hmac.new(secret.encode(), message, hashlib.sha256).hexdigest() for secret in secrets)
+    return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
+
+
+class Webhooks:
+    """All events and deliveries."""
+
+    def __init__(self, timeline: Timeline, options: Options) -> None:
+        self._timeline = timeline
+        self._options = options
+        self._queue: list[tuple[float, int, Delivery]] = []
+        self._order = itertools.count()
+        self.endpoints: dict[str, Endpoint] = {}
+        self.faults: list[WebhookFault] = []
+        self.events: dict[Scope, dict[str, Event]] = {}
+        self.thin_events: dict[Scope, dict[str, Event]] = {}
+        self.log: list[Json] = []
+
+    def clear(self) -> None:
+        for store in (self._queue, self.faults, self.events, self.thin_events, self.log):
+            store.clear()
+
+    def emit(
+        self, scope: Scope, type: str, obj: Json, *, request: Mapping[str, str | None] | None, lost: bool, thin_types: tuple[str, ...] = ()
+    ) -> None:
+        """Make the snapshot event and its thin companions, and send each to whoever wants it. `lost`: to nobody, as if on the way."""
+        twins = sum(fault.kind == "twin" and fault.takes(self._probe(scope, type, obj)) for fault in self.faults)
+        for _ in range(1 + twins):
+            snapshot = self._snapshot(scope, type, obj, request)
+            self._dispatch(snapshot, lost)
+            for thin_type in (f"v1.{type}", *thin_types):
+                self._dispatch(self._thin(scope, thin_type, obj, request, snapshot.id), lost)
+
+    def _probe(self, scope: Scope, type: str, obj: Json) -> Event:
+        return Event("", type, scope, 0, "snapshot", obj["id"], {})
+
+    def _snapshot(self, scope: Scope, type: str, obj: Json, request: Mapping[str, str | None] | None) -> Event:
+        now = self._timeline.now()
+        fields: Json = {
+            "id": self._timeline.new_id("evt"),
+            "object": "event",
+            "api_version": self._options.api_version,
+            "created": int(now),
+            "data": {"object": copy.deepcopy(obj)},
+            "livemode": scope.livemode,
+            "request": dict(request or {"id": None, "idempotency_key": None}),
+            "type": type,
+        }
+        if scope.stripe_account:
+            fields["account"] = scope.stripe_account
+        event = Event(fields["id"], type, scope, now, "snapshot", obj["id"], fields)
+        self.events.setdefault(scope, {})[event.id] = event
+        return event
+
+    def _thin(self, scope: Scope, type: str, obj: Json, request: Mapping[str, str | None] | None, snapshot_event: str) -> Event:
+        now = self._timeline.now()
+        url = f"/v1/{obj['object'].replace('.', '/')}s/{obj['id']}"
+        fields: Json = {
+            "id": self._timeline.new_id("evt" if scope.livemode else "evt_test", 32),
+            "object": "v2.core.event",
+            "type": type,
+            "created": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "livemode": scope.livemode,
+            "context": scope.stripe_account,
+            "related_object": {"id": obj["id"], "type": obj["object"], "url": url},
+            "reason": {"type": "request", "request": dict(request)} if request else None,
+            "snapshot_event": snapshot_event,
+        }
+        return Event(fields["id"], type, scope, now, "thin", obj["id"], fields)
+
+    def _dispatch(self, event: Event, lost: bool) -> None:
+        wanted_by = [endpoint for endpoint in self.endpoints.values() if endpoint.wants(event)]
+        if event.payload == "thin" and wanted_by:
+            self.thin_events.setdefault(event.scope, {})[event.id] = event
+        if not wanted_by:
+            return
+        faults = [fault for fault in self.faults if fault.kind != "twin" and fault.takes(event)]
+        for endpoint in wanted_by:
+            if lost or any(fault.kind == "drop" for fault in faults):
+                event.state[endpoint.id] = "failed"
+                self._record(event, endpoint, 0, None, "dropped")
+                continue
+            event.state[endpoint.id] = "pending"
+            self._send(event, endpoint, faults)
+
+    def _send(self, event: Event, endpoint: Endpoint, faults: list[WebhookFault]) -> None:
+        due = self._timeline.now() + self._options.delivery_delay_seconds
+        due += sum(fault.seconds or 0 for fault in faults if fault.kind == "delay")
+        hold = max((5.0 if fault.seconds is None else fault.seconds for fault in faults if fault.kind == "reorder"), default=None)
+        if hold is None:
+            self._release_held(endpoint, due)
+            self._put(Delivery(event, endpoint, due))
+        else:
+            self._put(Delivery(event, endpoint, due + hold, held=True))
+        for fault in faults:
+            if fault.kind == "duplicate":
+                for number in range(1, fault.copies + 1):
+                    self._put(Delivery(event, endpoint, due + number * (fault.seconds or 0)))
+
+    def _put(self, delivery: Delivery) -> None:
+        heapq.heappush(self._queue, (delivery.due, next(self._order), delivery))
+
+    def _release_held(self, endpoint: Endpoint, due: float) -> None:
+        held = [entry[2] for entry in self._queue if entry[2].held and entry[2].endpoint is endpoint and entry[2].due > due]
+        for delivery in held:
+            delivery.held = False
+            # A hair later, so that it comes after the one that overtook it; the old queue entry is skipped.
+            delivery.due = due + 0.001
+            self._put(delivery)
+
+    def next_due(self) -> float | None:
+        self._skip_stale()
+        return self._queue[0][0] if self._queue else None
+
+    def _skip_stale(self) -> None:
+        while self._queue and self._queue[0][0] != self._queue[0][2].due:
+            heapq.heappop(self._queue)
+
+    def due(self) -> list[Outgoing]:
+        """Take the deliveries that have become due. Each is signed now: a retry carries a new timestamp."""
+        now, out = self._timeline.now(), []
+        while (when := self.next_due()) is not None and when <= now:
+            delivery = heapq.heappop(self._queue)[2]
+            event, endpoint = delivery.event, delivery.endpoint
+            if not endpoint.enabled or endpoint.id not in self.endpoints:
+                event.state[endpoint.id] = "failed"
+                continue
+            body = to_bytes(event.render())
+            headers = {
+                "Content-Type": "application/json; charset=utf-8",
+                "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+                "Stripe-Signature": sign(body, endpoint.secrets, int(now)),
+            }
+            out.append(Outgoing(event.id, event.type, endpoint.id, endpoint.url, headers, body, delivery.attempt, delivery))
+        return out
+
+    def delivered(self, outgoing: Outgoing, status: int | None) -> None:
+        """Say how a delivery went: the HTTP status, or None when nobody answered. Anything but 2xx is sent again, later and later."""
+        delivery = outgoing.delivery
+        event, endpoint = delivery.event, delivery.endpoint
+        accepted = status is not None and 200 <= status < 300
+        self._record(event, endpoint, delivery.attempt, status, "delivered" if accepted else "refused")
+        if accepted:
+            event.state[endpoint.id] = "succeeded"
+        elif event.state.get(endpoint.id) != "succeeded":
+            if delivery.attempt > self._options.retry_limit:
+                event.state[endpoint.id] = "failed"
+            else:
+                wait = self._options.retry_base_seconds * 2 ** (delivery.attempt - 1)
+                self._put(Delivery(event, endpoint, self._timeline.now() + wait, delivery.attempt + 1))
+
+    def resend(self, event_id: str) -> int:
+        """Send an event once more to whoever wants it, as Stripe's dashboard can. Returns how many deliveries that makes."""
+        sent = 0
+        for store in (*self.events.values(), *self.thin_events.values()):
+            if event := store.get(event_id):
+                for endpoint in self.endpoints.values():
+                    if endpoint.wants(event):
+                        if event.state.get(endpoint.id) != "succeeded":
+                            event.state[endpoint.id] = "pending"
+                        self._put(Delivery(event, endpoint, self._timeline.now()))
+                        sent += 1
+        return sent
+
+    def _record(self, event: Event, endpoint: Endpoint, attempt: int, status: int | None, result: str) -> None:
+        self.log.append(
+            {
+                "event": event.id,
+                "type": event.type,
+                "account": event.account,
+                "stripe_account": event.scope.stripe_account,
+                "endpoint": endpoint.id,
+                "attempt": attempt,
+                "status": status,
+                "result": result,
+                "at": self._timeline.now(),
+            }
+        )

@@ -1,0 +1,56 @@
+"""Idempotency keys: the first answer to a key is the answer for a day (docs.stripe.com/api/idempotent_requests)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from local.stripe_simulator.timeline import Scope
+from local.stripe_simulator.wire import ApiError, Response
+
+LONGEST_KEY = 255
+
+
+@dataclass
+class Remembered:
+    """The first use of a key. `busy_until`: the first request is still being answered until then."""
+
+    fingerprint: str
+    at: float
+    busy_until: float
+    response: Response
+
+
+class IdempotencyKeys:
+    """What each key was first used for and answered."""
+
+    def __init__(self, keep_seconds: float) -> None:
+        self.keep_seconds = keep_seconds
+        self._all: dict[tuple[Scope, str], Remembered] = {}
+
+    def clear(self) -> None:
+        self._all.clear()
+
+    def recall(self, scope: Scope, key: str, fingerprint: str, now: float) -> Response | None:
+        """The stored answer, or None for a new key.
+
+        Raises ApiError: 400 for a key too long or used with other parameters, 409 while the first request is under way.
+        """
+        if len(key) > LONGEST_KEY:
+            raise ApiError(400, f"Idempotency keys may be at most {LONGEST_KEY} characters long.", type="idempotency_error")
+        seen = self._all.get((scope, key))
+        if seen is None or now - seen.at >= self.keep_seconds:
+            return None
+        if seen.fingerprint != fingerprint:
+            message = (
+                "Keys for idempotent requests can only be used with the same parameters they were first used with."
+                f" Try using a key other than '{key}' if you meant to execute a different request."
+            )
+            raise ApiError(400, message, type="idempotency_error")
+        if now < seen.busy_until:
+            message = "There is currently another in-progress request using this Idempotent Key."
+            raise ApiError(409, message, type="idempotency_error", code="idempotency_key_in_use")
+        return seen.response
+
+    def remember(self, scope: Scope, key: str, fingerprint: str, now: float, response: Response, busy_seconds: float = 0.0) -> None:
+        """Store the first answer, which its caller gets `busy_seconds` from now."""
+        self._all[scope, key] = Remembered(fingerprint, now, now + busy_seconds, response)

@@ -1,0 +1,32 @@
+"""The simulator's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Options:
+    """Times in seconds. Stripe publishes neither how long a refresh takes nor how long a cooldown is.
+
+    rate_limit, global_rate_limit: calls a second for one operation, and for all, of one Stripe account; None is no limit.
+    retry_base_seconds, retry_limit: a refused delivery is sent again after base, 2 x base, 4 x base ..., at most `retry_limit` times.
+    live_registered: false refuses Financial Connections in live mode with 403.
+    api_keys: the only keys accepted, all well-formed ones when None. denied: operations ("POST /v1/...") forbidden to a key.
+    old_snapshot_seconds: the age of the "old" snapshots.
+    """
+
+    settle_seconds: float = 1.0
+    cooldown_seconds: float = 3600.0
+    old_snapshot_seconds: float = 45 * 86400.0
+    retry_base_seconds: float = 5.0
+    retry_limit: int = 8
+    delivery_delay_seconds: float = 0.0
+    rate_limit: int | None = None
+    global_rate_limit: int | None = None
+    idempotency_seconds: float = 86400.0
+    live_registered: bool = True
+    api_keys: frozenset[str] | None = None
+    denied: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    api_version: str = "2026-10-28.endive"

@@ -1,0 +1,121 @@
+"""The scenario accounts, as data: what the bank knows, and how Stripe will behave. Every person and business is invented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Owner = Mapping[str, str | None]
+Outcome = Literal["succeeded", "failed", "never"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How an account answers refreshes. None means the simulator's own default (`Options`).
+
+    outcome: what the refresh comes to; a tuple gives one outcome an attempt, the last repeating. "never" stays pending.
+    refusal: what a refresh that may not start is answered: "error" is a 400, "silent" a 200 with the account unchanged.
+    refusal_code: the error's code where Stripe documents none.
+    next_available_null: settled refreshes carry no next_refresh_available_at, and so allow no further one.
+    failure_error: the preview `error` hash on a failed refresh.
+    deactivate_on_settle: the connection is found broken while refreshing.
+    webhooks: "lost" sends none of this account's events.
+    owners_page: owners on a page, whatever `limit` asks for.
+    keep_data_after_disconnect: Stripe's pages contradict each other on it.
+    """
+
+    settle_seconds: float | None = None
+    outcome: Outcome | tuple[Outcome, ...] = "succeeded"
+    cooldown_seconds: float | None = None
+    refusal: Literal["error", "silent"] = "error"
+    refusal_code: str | None = None
+    next_available_null: bool = False
+    failure_error: Mapping[str, Any] | None = None
+    deactivate_on_settle: bool = False
+    webhooks: Literal["normal", "lost"] = "normal"
+    owners_page: int | None = None
+    keep_data_after_disconnect: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of linked account.
+
+    start: where its ownership stands right after linking. "none": never refreshed; "pending": a prefetch is under way;
+    "fresh": a prefetch has just succeeded; "failed": a prefetch has just failed, so the cooldown runs; "old": a snapshot
+    from long ago.
+    permissions: a list replaces those asked for, "null" is Stripe's null list, None takes those asked for.
+    account: fields of the account object that differ from the default.
+    """
+
+    title: str
+    owners: tuple[Owner, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    start: Literal["none", "pending", "fresh", "failed", "old"] = "none"
+    status: Literal["active", "inactive", "disconnected"] = "active"
+    permissions: tuple[str, ...] | Literal["null"] | None = None
+    account: Mapping[str, Any] = field(default_factory=dict)
+
+
+def owner(name: str, email: str | None = None, phone: str | None = None, raw_address: str | None = None) -> dict[str, str | None]:
+    return {"name": name, "email": email, "phone": phone, "raw_address": raw_address}
+
+
+ADDRESS = "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"
+
+MARGARET = owner("MARGARET ANNE TESTERMAN", "margaret.testerman@example.com", "+1 555-555-0101", ADDRESS)
+JOHN = owner("JOHN Q SAMPLEWELL", "john.samplewell@example.com", "(555) 555-0102", "22 FIXTURE AVE, PORTLAND, OR 97201")
+JANE = owner("JANE R SAMPLEWELL", "jane.samplewell@example.com", "(555) 555-0103", "22 FIXTURE AVE, PORTLAND, OR 97201")
+BUSINESS = owner("PLACEHOLDER PROVISIONS LLC", "accounts@placeholder.example.com", "5555550104", "7 DUMMY PLAZA STE 300, AUSTIN, TX 78701")
+TRUST = owner("THE TESTERMAN FAMILY REVOCABLE TRUST DTD 01/02/2003", None, "555-555-0105", ADDRESS)
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "single_owner": Scenario("One owner, every field given", (MARGARET,)),
+    "joint": Scenario("Two owners, one object each", (JOHN, JANE)),
+    "joint_line": Scenario(
+        "Two owners on one line",
+        (owner("JOHN Q SAMPLEWELL & JANE R SAMPLEWELL", None, "555-555-0102", "22 FIXTURE AVE, PORTLAND OR 97201"),),
+    ),
+    "business": Scenario("A company's account", (BUSINESS,), account={"display_name": "Business Checking"}),
+    "trust": Scenario("A trust's account", (TRUST,)),
+    "partial": Scenario("The bank gives a name and nothing else", (owner("MARGARET A TESTERMAN") | {"refreshed_at": None},)),
+    "no_owners": Scenario("The refresh succeeds and names nobody"),
+    "paged_owners": Scenario(
+        "Thirteen owners, more than one page of them",
+        (*(owner(f"SIGNATORY {number:02}", f"signatory{number}@example.com") for number in range(1, 13)), MARGARET),
+    ),
+    "nickname": Scenario("The bank knows a nickname", (owner("PEGGY TESTERMAN", None, "5555550101", ADDRESS),)),
+    "relative": Scenario(
+        "The account of a relative at the same address",
+        (owner("HAROLD TESTERMAN", "harold.testerman@example.com", "+1 555-555-0106", ADDRESS),),
+    ),
+    "failing": Scenario("Every refresh fails", policy=Policy(outcome="failed")),
+    "failing_with_reason": Scenario(
+        "Every refresh fails and says why (preview)",
+        policy=Policy(outcome="failed", failure_error={"cause": "institution_unavailable", "recommended_action": "retry_later"}),
+    ),
+    "failing_then_succeeding": Scenario("The first refresh fails", (MARGARET,), Policy(outcome=("failed", "succeeded"))),
+    "failing_with_old_snapshot": Scenario("Refreshes fail; an old snapshot stays attached", (MARGARET,), Policy(outcome="failed"), "old"),
+    "never_answering": Scenario("The refresh stays pending for ever", (MARGARET,), Policy(outcome="never")),
+    "cooling_down": Scenario("A prefetch has just failed; the next refresh must wait", (MARGARET,), Policy(cooldown_seconds=20), "failed"),
+    "prefetch_pending": Scenario("A prefetch is under way", (MARGARET,), start="pending"),
+    "fresh": Scenario("A prefetch has just succeeded", (MARGARET,), start="fresh"),
+    "old": Scenario("A snapshot from long ago; a refresh is allowed", (MARGARET,), start="old"),
+    "inactive": Scenario("Inactive, never refreshed", (MARGARET,), status="inactive"),
+    "inactive_with_old_snapshot": Scenario("Inactive, an old snapshot readable", (MARGARET,), start="old", status="inactive"),
+    "turning_inactive": Scenario("Found broken while refreshing", (MARGARET,), Policy(outcome="failed", deactivate_on_settle=True)),
+    "disconnected": Scenario("Disconnected", (MARGARET,), start="old", status="disconnected"),
+    "permission_missing": Scenario("Linked without the ownership permission", (MARGARET,), permissions=("balances", "payment_method")),
+    "permissions_null": Scenario("Linked, and the permission list is null", (MARGARET,), permissions="null"),
+    "lost_webhook": Scenario("Settles, but no webhook arrives", (MARGARET,), Policy(webhooks="lost")),
+    "silently_refusing": Scenario(
+        "A prefetch has just failed; a refresh in the cooldown is ignored with a 200",
+        (MARGARET,),
+        Policy(cooldown_seconds=20, refusal="silent"),
+        "failed",
+    ),
+    "no_next_refresh": Scenario(
+        "Settled refreshes carry no next_refresh_available_at", (MARGARET,), Policy(next_available_null=True), "failed"
+    ),
+}

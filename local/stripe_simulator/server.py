@@ -1,0 +1,155 @@
+"""The simulator on a real socket of this machine: HTTP/1.1 for the API, and a thread that sends the webhooks."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.deliveries import Outgoing
+from local.stripe_simulator.options import Options
+
+HOST = "127.0.0.1"
+LONGEST_BODY = 1 << 20
+SENDERS = 32
+WEBHOOK_TIMEOUT = 20.0
+# How late a delivery may be that was caused by a call past this server, directly to `SimulatorServer.simulator`.
+TICK = 0.05
+
+
+class SimulatorServer:
+    """`with SimulatorServer(port=0) as server: server.url`. Port 0 takes a free one.
+
+    webhook_url and webhook_secrets configure a first endpoint, for the platform's snapshot events. `simulator` is the core,
+    running on the machine's clock.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        webhook_url: str | None = None,
+        webhook_secrets: Sequence[str] = (),
+        options: Options | None = None,
+        seed: int = 0,
+        simulator: Simulator | None = None,
+    ) -> None:
+        self.simulator = simulator or Simulator(time.time, seed, options)
+        if webhook_url:
+            self.simulator.add_endpoint(webhook_url, webhook_secrets)
+        self.stopping = threading.Event()
+        self.changed = threading.Event()
+        self._http = _Server((HOST, port), self)
+        self._threads = [
+            threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, name="stripe-simulator", daemon=True),
+            threading.Thread(target=self._pump, name="stripe-simulator-webhooks", daemon=True),
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._http.server_address[1]}"
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stops answering and sending; a call that hangs is let go."""
+        self.stopping.set()
+        self.changed.set()
+        self._http.shutdown()
+        self._http.server_close()
+        for thread in self._threads:
+            thread.join(timeout=WEBHOOK_TIMEOUT)
+
+    def __enter__(self) -> SimulatorServer:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _pump(self) -> None:
+        with ThreadPoolExecutor(SENDERS, "stripe-simulator-webhook") as senders:
+            while not self.stopping.is_set():
+                for outgoing in self.simulator.due_deliveries():
+                    senders.submit(self._send, outgoing)
+                due = self.simulator.next_due()
+                self.changed.wait(TICK if due is None else min(TICK, max(0.0, due - time.time())))
+                self.changed.clear()
+
+    def _send(self, outgoing: Outgoing) -> None:
+        self.simulator.delivered(outgoing, None if self.stopping.is_set() else post(outgoing))
+
+
+def post(outgoing: Outgoing) -> int | None:
+    """Make one delivery; the HTTP status, or None when nobody answered."""
+    url = urlsplit(outgoing.url)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = kind(url.hostname or HOST, url.port, timeout=WEBHOOK_TIMEOUT)
+    try:
+        connection.request("POST", f"{url.path or '/'}{'?' + url.query if url.query else ''}", outgoing.body, outgoing.headers)
+        answer = connection.getresponse()
+        answer.read(LONGEST_BODY)
+        return answer.status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], owner: SimulatorServer) -> None:
+        self.owner = owner
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > LONGEST_BODY:
+            self.close_connection = True
+            return
+        owner = self.server.owner
+        response = owner.simulator.handle(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+        owner.changed.set()
+        if response.action == "hang":
+            owner.stopping.wait(response.seconds)
+        if response.action == "drop" or not response.status:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body)
+        self.wfile.flush()
+
+    do_GET = do_POST = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The simulator keeps its own log."""
