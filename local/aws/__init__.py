@@ -1,0 +1,1 @@
+"""The embedded AWS: an emulator, and what builds and deploys the real template to it."""

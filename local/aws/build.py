@@ -1,0 +1,70 @@
+"""Builds what the template refers to, without the SAM CLI: zips with the same bytes for the same contents.
+
+A folder with a `requirements.txt` and a `BuildMethod` becomes a layer of those packages for the interpreter in use; any other folder is
+zipped as it is, without what Python and tests leave behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from local.aws.paths import BUILD
+from local.aws.runtime import exclusively
+
+SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+
+
+class BuildError(Exception):
+    """An artefact cannot be built; the message says which and why."""
+
+
+def zip_folder(root: Path, prefix: str = "") -> bytes:
+    """The files under `root` as a zip, each name preceded by `prefix`. Raises `BuildError` when there is none."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for parent, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if name not in SKIPPED)
+            for name in sorted(files):
+                if name.endswith(".pyc"):
+                    continue
+                path = Path(parent, name)
+                entry = zipfile.ZipInfo(prefix + path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
+                entry.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, path.read_bytes())
+        if not archive.namelist():
+            raise BuildError(f"{root} holds no file to deploy")
+    return buffer.getvalue()
+
+
+def third_party_layer(root: Path, var: Path = BUILD) -> bytes:
+    """The packages of `root/requirements.txt` as a layer's zip, kept under `var` by the list and the interpreter's version.
+
+    Raises `BuildError` when there is no list or pip cannot install it.
+    """
+    requirements = root / "requirements.txt"
+    if not requirements.is_file():
+        raise BuildError(f"{requirements} is missing")
+    identity = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    archive = var.resolve() / "layers" / f"{identity}.zip"
+    with exclusively(archive):
+        if not archive.exists():
+            target = archive.with_suffix(".partial")
+            shutil.rmtree(target, ignore_errors=True)
+            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "--target", str(target)]
+            done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise BuildError(f"{requirements} cannot be installed:\n{done.stderr.strip()}")
+            shutil.rmtree(target / "bin", ignore_errors=True)
+            partial = archive.with_suffix(".tmp")
+            partial.write_bytes(zip_folder(target, "python/"))
+            partial.rename(archive)
+            shutil.rmtree(target)
+    return archive.read_bytes()

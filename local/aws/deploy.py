@@ -1,0 +1,207 @@
+"""Deploys the real template to the emulator: only what `sam package` would replace is replaced, the artefacts' places.
+
+python -m local.aws.deploy --endpoint http://127.0.0.1:4566 --stack titleholder [Name=Value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from local.aws import build
+from local.aws.emulator import REGION
+from local.aws.paths import BUILD, ROOT
+
+BUCKET = "sam-artefacts"
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+LARGEST_INLINE_TEMPLATE = 51_200
+ARTEFACTS = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Serverless::StateMachine": "DefinitionUri",
+}
+
+
+class DeployError(Exception):
+    """The stack was not deployed; the message names each resource that failed and why."""
+
+
+def deploy(
+    template: Path,
+    endpoint: str,
+    stack: str,
+    parameters: Mapping[str, str],
+    *,
+    var: Path = BUILD,
+    timeout: float = 300.0,
+) -> dict[str, str]:
+    """Create the stack, or update it to what the template and the code are now, and return its outputs.
+
+    Without a change nothing happens. An update replaces the running environments of changed functions. `var`: folder where built layers are
+    kept. `timeout`: seconds. Raises `DeployError`, or `build.BuildError` before anything is deployed.
+    """
+    s3, cloudformation = _client("s3", endpoint), _client("cloudformation", endpoint)
+    _make_bucket(s3)
+    body = json.dumps(package(template, _uploader(s3), var), separators=(",", ":"), default=str)
+    request: dict[str, Any] = {
+        "StackName": stack,
+        "Capabilities": CAPABILITIES,
+        "Parameters": [{"ParameterKey": name, "ParameterValue": str(value)} for name, value in parameters.items()],
+    }
+    if len(body.encode()) > LARGEST_INLINE_TEMPLATE:
+        key = _uploader(s3)(body.encode(), "template").removeprefix(f"s3://{BUCKET}/")
+        request["TemplateURL"] = f"https://{BUCKET}.s3.{REGION}.amazonaws.com/{key}"
+    else:
+        request["TemplateBody"] = body
+    if _describe(cloudformation, stack):
+        try:
+            cloudformation.update_stack(**request)
+        except cloudformation.exceptions.ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise DeployError(str(error)) from None
+    else:
+        try:
+            cloudformation.create_stack(**request)
+        except cloudformation.exceptions.ClientError as error:
+            raise DeployError(str(error)) from None
+    found = _settled(cloudformation, stack, timeout)
+    if found is None or found["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise DeployError(_failures(cloudformation, stack, found))
+    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+
+def delete(endpoint: str, stack: str, *, timeout: float = 300.0) -> None:
+    """Delete the stack with all that it made. Raises `DeployError` when something stays behind."""
+    cloudformation = _client("cloudformation", endpoint)
+    if not _describe(cloudformation, stack):
+        return
+    cloudformation.delete_stack(StackName=stack)
+    found = _settled(cloudformation, stack, timeout)
+    if found is not None and found["StackStatus"] != "DELETE_COMPLETE":
+        raise DeployError(_failures(cloudformation, stack, found))
+
+
+def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUILD) -> dict[str, Any]:
+    """The template with each local artefact built, given to `upload` (bytes and a suffix), and named by the place that it returns.
+
+    Raises `build.BuildError`.
+    """
+    from samtranslator.yaml_helper import yaml_parse
+
+    content: dict[str, Any] = yaml_parse(template.read_text(encoding="utf-8"))
+    places: dict[tuple[str, str], str] = {}
+
+    def place(uri: str, build_method: str | None) -> str:
+        if uri.startswith("s3://"):
+            return uri
+        kind = build_method or ""
+        if (uri, kind) not in places:
+            path = template.parent / uri
+            if not path.exists():
+                raise build.BuildError(f"{path} does not exist")
+            if path.is_file():
+                places[uri, kind] = upload(path.read_bytes(), path.suffix.lstrip("."))
+            elif kind.startswith("python"):
+                places[uri, kind] = upload(build.third_party_layer(path, var), "zip")
+            else:
+                places[uri, kind] = upload(build.zip_folder(path), "zip")
+        return places[uri, kind]
+
+    shared = (content.get("Globals") or {}).get("Function") or {}
+    if isinstance(shared.get("CodeUri"), str):
+        shared["CodeUri"] = place(shared["CodeUri"], None)
+    for resource in content["Resources"].values():
+        properties, artefact = resource.get("Properties") or {}, ARTEFACTS.get(resource["Type"])
+        if artefact and isinstance(properties.get(artefact), str):
+            layer = resource["Type"] == "AWS::Serverless::LayerVersion"
+            properties[artefact] = place(properties[artefact], (resource.get("Metadata") or {}).get("BuildMethod") if layer else None)
+    return content
+
+
+def http_api_url(endpoint: str, api_id: str, stage: str = "$default") -> str:
+    """Where the emulator serves an HTTP API: append a route's path."""
+    return f"{endpoint}/_aws/execute-api/{api_id}/{stage}"
+
+
+def _client(service: str, endpoint: str) -> Any:
+    import boto3
+
+    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+
+
+def _make_bucket(s3: Any) -> None:
+    # In this region, making a bucket that one already owns succeeds.
+    s3.create_bucket(Bucket=BUCKET)
+
+
+def _uploader(s3: Any) -> Callable[[bytes, str], str]:
+    def upload(data: bytes, suffix: str) -> str:
+        # Named by its contents: what did not change keeps its place, and the update finds nothing to do.
+        key = f"{hashlib.sha256(data).hexdigest()[:40]}.{suffix}"
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+        return f"s3://{BUCKET}/{key}"
+
+    return upload
+
+
+def _describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except cloudformation.exceptions.ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def _settled(cloudformation: Any, stack: str, timeout: float) -> dict[str, Any] | None:
+    deadline = time.monotonic() + timeout
+    while True:
+        found = _describe(cloudformation, stack)
+        if found is None or not found["StackStatus"].endswith("_IN_PROGRESS"):
+            return found
+        if time.monotonic() > deadline:
+            raise DeployError(f"{stack} is {found['StackStatus']} after {timeout:g} s")
+        time.sleep(0.1)
+
+
+def _failures(cloudformation: Any, stack: str, found: dict[str, Any] | None) -> str:
+    lines = [f"{stack} is {found['StackStatus'] if found else 'gone'}"]
+    if found:
+        if reason := found.get("StackStatusReason"):
+            lines.append(reason)
+        events = cloudformation.describe_stack_events(StackName=found["StackId"])["StackEvents"]
+        lines += [
+            f"{event['LogicalResourceId']} ({event.get('ResourceType')}): {event.get('ResourceStatusReason')}"
+            for event in reversed(events)
+            if "FAILED" in event["ResourceStatus"]
+        ]
+    return "\n  ".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="local.aws.deploy", description="Deploy the template to the emulator; print its outputs.")
+    parser.add_argument("--endpoint", default="http://127.0.0.1:4566")
+    parser.add_argument("--stack", default="titleholder")
+    parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
+    parser.add_argument("--delete", action="store_true", help="delete the stack instead")
+    parser.add_argument("parameters", nargs="*", metavar="Name=Value")
+    options = parser.parse_args()
+    try:
+        if options.delete:
+            delete(options.endpoint, options.stack)
+            return
+        parameters = dict(pair.split("=", 1) for pair in options.parameters)
+        print(json.dumps(deploy(options.template, options.endpoint, options.stack, parameters), indent=2))
+    except (DeployError, build.BuildError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""Runs AWS on this machine: MiniStack, with the AWS behaviours that it lacks restored by `shims`.
+
+    python -m local.aws.emulator --port 4566
+
+Listens on 127.0.0.1 only, starts without any state, and ends the Lambda workers it started when it is told to end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from local.aws.paths import BUILD, ROOT
+
+MINISTACK = "1.5.33"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+HOST = "127.0.0.1"
+
+
+class EmulatorError(Exception):
+    """The emulator cannot start here."""
+
+
+def check_version() -> None:
+    """Raise `EmulatorError` unless the MiniStack whose private functions the shims replace is the one installed."""
+    try:
+        found = version("ministack")
+    except PackageNotFoundError:
+        found = "none"
+    if found != MINISTACK:
+        raise EmulatorError(f"ministack {MINISTACK} is needed, found {found}: the shims replace private functions of that very version")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def client_environment(endpoint: str) -> dict[str, str]:
+    """The variables with which any AWS SDK or CLI talks to the emulator at `endpoint`, whatever the machine's own settings are."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+class Emulator:
+    """An emulator in a process of its own, for a `with` block: `endpoint` is its base URL.
+
+    `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
+    workflow, `timeout_scale` every task's and execution's timeout. `environment` adds variables to the emulator's process, such as
+    `AUTH=true` to have IAM enforced. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
+
+    Raises `EmulatorError` when it does not answer within `start_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        var: Path = BUILD,
+        *,
+        wait_scale: float = 1.0,
+        timeout_scale: float = 1.0,
+        environment: Mapping[str, str] | None = None,
+        output: IO[bytes] | None = None,
+        start_timeout: float = 60.0,
+    ) -> None:
+        self.port = port or free_port()
+        self.endpoint = f"http://{HOST}:{self.port}"
+        self.var = Path(var).resolve()
+        self.log = self.var / "aws" / f"{self.port}.log"
+        self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale)]
+        self._environment = dict(environment or {})
+        self._output = output
+        self._start_timeout = start_timeout
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The emulator's process id. Raises `EmulatorError` when it does not run."""
+        if self._process is None:
+            raise EmulatorError("the emulator is not running")
+        return self._process.pid
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of the emulator."""
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            **options,
+        )
+
+    def start(self) -> None:
+        check_version()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "local.aws.emulator",
+            "--port",
+            str(self.port),
+            "--var",
+            str(self.var),
+            "--until-eof",
+            *self._options,
+        ]
+        with contextlib.ExitStack() as stack:
+            output = self._output or stack.enter_context(self.log.open("wb"))
+            # A session of its own keeps a Ctrl-C at the terminal from killing it under its owner's feet, and gathers its workers.
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_healthy(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self._start_timeout
+        while not healthy(self.endpoint):
+            code = self._process.poll()
+            if code is not None:
+                raise EmulatorError(f"the emulator ended with status {code}; its log is {self.log}")
+            if time.monotonic() > deadline:
+                raise EmulatorError(f"no answer from {self.endpoint} within {self._start_timeout:g} s; the log is {self.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the emulator and every process that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin:
+            process.stdin.close()
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        # What is left of its process group are workers of an emulator that could not end them itself.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def healthy(endpoint: str) -> bool:
+    """Whether an emulator answers at `endpoint`."""
+    try:
+        with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2) as answer:
+            return bool(json.load(answer))
+    except (OSError, ValueError):
+        return False
+
+
+def set_scales(endpoint: str, wait: float, timeout: float) -> None:
+    """Change a running emulator's `wait_scale` and `timeout_scale`. Waits that have begun keep the old ones."""
+    body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": wait, "stepfunctions.TIMEOUT_SCALE": timeout}).encode()
+    with urllib.request.urlopen(f"{endpoint}/_ministack/config", data=body, timeout=10) as answer:
+        json.load(answer)
+
+
+def serve(port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 1.0, until_eof: bool = False) -> None:
+    """Run the emulator in this process until SIGTERM, SIGINT, or (`until_eof`) the end of standard input.
+
+    Raises `EmulatorError` for a wrong MiniStack or a port in use.
+    """
+    check_version()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise EmulatorError(f"port {port} of {HOST} cannot be used: {error.strerror}") from None
+    state = var.resolve() / "aws" / str(port)
+    shutil.rmtree(state, ignore_errors=True)
+    (state / "tmp").mkdir(parents=True)
+    endpoint = f"http://{HOST}:{port}"
+    # MiniStack reads its settings while its modules are imported, so they have to be there before.
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        os.environ.pop(name, None)
+    os.environ.update(client_environment(endpoint))
+    os.environ.update(
+        BIND_HOST=HOST,
+        GATEWAY_PORT=str(port),
+        MINISTACK_HOST="localhost",
+        MINISTACK_REGION=REGION,
+        MINISTACK_ACCOUNT_ID=ACCOUNT,
+        TMPDIR=str(state / "tmp"),
+        STATE_DIR=str(state / "state"),
+        S3_DATA_DIR=str(state / "s3"),
+        PERSIST_STATE="0",
+        SFN_WAIT_SCALE=str(wait_scale),
+        DOCKER_HOST="unix:///nonexistent",
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        CLOUDTRAIL_RECORDING="0",
+    )
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    try:
+        asyncio.run(_serve(port, var.resolve(), timeout_scale, until_eof))
+    finally:
+        from ministack.core import lambda_runtime
+
+        lambda_runtime.reset()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool) -> None:
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+    from ministack.app import app
+
+    from local.aws.shims import apply_all
+
+    apply_all(var, timeout_scale)
+    logging.getLogger("hypercorn.access").disabled = True
+    _raise_file_limit()
+    config = Config()
+    config.bind = [f"{HOST}:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.loglevel = os.environ["LOG_LEVEL"]
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    if until_eof:
+        threading.Thread(target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(ended.set)), daemon=True).start()
+    print(f"AWS is at http://{HOST}:{port}", flush=True)
+    await hypercorn_serve(app, config, shutdown_trigger=ended.wait)
+
+
+def _raise_file_limit() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="local.aws.emulator", description="AWS on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=4566)
+    parser.add_argument("--var", type=Path, default=BUILD, help="folder for everything on disk (default: build)")
+    parser.add_argument(
+        "--wait-scale", type=float, default=float(os.environ.get("SFN_WAIT_SCALE", "1")), help="factor on Wait states and retry delays"
+    )
+    parser.add_argument("--timeout-scale", type=float, default=1.0, help="factor on TimeoutSeconds and HeartbeatSeconds")
+    parser.add_argument("--auth", action="store_true", help="enforce IAM")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
+    options = parser.parse_args()
+    if options.auth:
+        os.environ["AUTH"] = "true"
+    try:
+        serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof)
+    except EmulatorError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

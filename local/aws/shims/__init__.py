@@ -1,0 +1,30 @@
+"""AWS behaviours that MiniStack lacks, one module each. They replace its private functions in process, before it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local.aws.shims import (
+    http_api_body,
+    inert_types,
+    lambda_runtime,
+    queue_redrive,
+    secret_ref,
+    table_settings,
+    workflow_distributed_map,
+    workflow_execution,
+    workflow_task,
+)
+
+
+def apply_all(var: Path, timeout_scale: float) -> None:
+    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts."""
+    http_api_body.apply()
+    inert_types.apply()
+    secret_ref.apply()
+    table_settings.apply()
+    queue_redrive.apply()
+    lambda_runtime.apply(var)
+    workflow_execution.apply(timeout_scale)
+    workflow_task.apply()
+    workflow_distributed_map.apply()

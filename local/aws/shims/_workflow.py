@@ -1,0 +1,102 @@
+"""What the workflow shims share: when an execution is over, how to wait within one, and its history."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.services import stepfunctions
+
+Execution = dict[str, Any]
+TaskError = stepfunctions._ExecutionError
+LARGEST_PAYLOAD = 262_144
+TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+
+current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("execution", default=None)
+_waiting: dict[int, tuple[Execution, threading.Event]] = {}
+_waiting_lock = threading.Lock()
+_waiting_ids = itertools.count()
+_add_event = stepfunctions._add_event
+
+
+class Ended(TaskError):  # type: ignore[misc, valid-type]
+    """The execution was stopped or timed out: nothing may retry or catch it."""
+
+    def __init__(self) -> None:
+        super().__init__("States.Aborted", "")
+
+
+def timeout_scale() -> float:
+    """The factor on TimeoutSeconds and HeartbeatSeconds."""
+    return float(stepfunctions.TIMEOUT_SCALE)
+
+
+def lineage(execution: Execution | None) -> Iterator[Execution]:
+    """The execution, and what it is a child of."""
+    while execution is not None:
+        yield execution
+        execution = execution.get("_parent")
+
+
+def live(execution: Execution) -> bool:
+    now = time.monotonic()
+    return all(one["status"] == "RUNNING" and now < one.get("_deadline", float("inf")) for one in lineage(execution))
+
+
+def check(execution: Execution) -> None:
+    """Raise `Ended` unless the execution goes on."""
+    if not live(execution):
+        raise Ended
+
+
+def pause(execution: Execution | None, seconds: float | None, event: threading.Event | None = None) -> None:
+    """Sleep until `seconds` are over (None: without end) or `event` is set. Raises `Ended` as soon as the execution is over."""
+    event = event or threading.Event()
+    limits = [one["_deadline"] - time.monotonic() for one in lineage(execution) if "_deadline" in one]
+    limits += [] if seconds is None else [seconds]
+    if execution is None:
+        event.wait(seconds)
+        return
+    ticket = next(_waiting_ids)
+    with _waiting_lock:
+        _waiting[ticket] = (execution, event)
+    try:
+        if live(execution):
+            event.wait(max(0.0, min(limits)) if limits else None)
+    finally:
+        with _waiting_lock:
+            del _waiting[ticket]
+    check(execution)
+
+
+def interrupt(ended: Execution) -> None:
+    """Wake whatever waits within an execution that was stopped."""
+    with _waiting_lock:
+        waiting = list(_waiting.values())
+    for execution, event in waiting:
+        if any(one is ended for one in lineage(execution)):
+            event.set()
+
+
+def add_event(execution: Execution, kind: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Append to the history, as AWS numbers it: nothing follows the end, and each event names the one before."""
+    if execution.get("_express") or (execution["status"] in TERMINAL and not kind.startswith("Execution")):
+        return {}
+    event: dict[str, Any] = _add_event(execution, kind, details)
+    event["previousEventId"] = 0 if event["id"] <= 2 else event["id"] - 1
+    return event
+
+
+@contextlib.contextmanager
+def within(execution: Execution) -> Iterator[None]:
+    """Make `execution` the one that waits of this thread belong to."""
+    token = current.set(execution)
+    try:
+        yield
+    finally:
+        current.reset(token)
