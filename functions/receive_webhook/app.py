@@ -14,7 +14,7 @@ from titleholder.observability import logger, metrics, observed
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """200 once the event is safe, also for duplicates and types that are not acted upon; 400 without any effect for all that is not Stripe's."""
+    """200 once the event is safe, also for duplicates and unknown types; 400 without effect for all that is not Stripe's."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
         body = deliveries.raw_body(event)

@@ -15,7 +15,7 @@ from titleholder.queues import Queues
 def each_record(
     event: dict[str, Any], process: Callable[[dict[str, Any], float], None], queues: Queues, queue_url: str
 ) -> dict[str, list[dict[str, str]]]:
-    """Process each message of an SQS event; answers `batchItemFailures`, which SQS delivers again until they end in the dead-letter queue."""
+    """Process each message of an SQS event; the `batchItemFailures` it answers are delivered again until they end as dead letters."""
     failures = []
     for record in event["Records"]:
         try:

@@ -36,21 +36,21 @@ def resolver() -> APIGatewayHttpResolver:
     """A resolver for an HTTP API's routes, whose every failure is answered with a problem document."""
     app = APIGatewayHttpResolver(enable_validation=True)
 
-    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
     def _invalid(error: RequestValidationError) -> Response[str]:
         return respond(problems.invalid([_field_error(item) for item in error.errors()]))
 
-    @app.exception_handler(InvalidFieldError)
+    @app.exception_handler(InvalidFieldError)  # type: ignore[untyped-decorator]
     def _invalid_field(error: InvalidFieldError) -> Response[str]:
         return respond(problems.invalid([{"field": error.field, "detail": error.detail}]))
 
-    @app.exception_handler(TitleholderError)
+    @app.exception_handler(TitleholderError)  # type: ignore[untyped-decorator]
     def _known(error: TitleholderError) -> Response[str]:
         problem = problems.of(error)
         logger.warning("request refused", extra={"problem": problem.type, "status": problem.status, "reason": str(error)})
         return respond(problem)
 
-    @app.exception_handler(Exception)
+    @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
     def _unforeseen(error: Exception) -> Response[str]:
         # Its message may repeat what was sent, so only its type and place are logged.
         place = error.__traceback__
@@ -60,7 +60,7 @@ def resolver() -> APIGatewayHttpResolver:
         logger.error("request failed", extra={"error_type": type(error).__name__, "where": where})
         return respond(problems.unexpected())
 
-    @app.not_found  # type: ignore[untyped-decorator]
+    @app.not_found
     def _no_route(_: NotFoundError) -> Response[str]:
         return respond(problems.bad_request(HTTPStatus.NOT_FOUND, "route-not-found", "There is no such route."))
 

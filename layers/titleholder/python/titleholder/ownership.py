@@ -217,7 +217,9 @@ def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolD
     match decision:
         case Fresh():
             snapshot = world.store.get_account(ref).snapshot
-            outcome = {"outcome": "ready", "snapshot": snapshot} if snapshot else {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
+            outcome = {"outcome": "ready", "snapshot": snapshot}
+            if snapshot is None:
+                outcome = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
         case CoolDown(resume_at):
             outcome = {"outcome": "cooling_down", "resume_at": timestamp(resume_at)}
         case NotVerifiable(reason):

@@ -1,4 +1,4 @@
-"""Stripe's pace: every refresh request books a place in a line that moves at the agreed rate. Nobody sleeps: who comes early comes again."""
+"""Stripe's pace: a refresh request books a place in a line that moves at the agreed rate. Nobody sleeps: who is early comes again."""
 
 from __future__ import annotations
 

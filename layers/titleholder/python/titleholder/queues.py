@@ -16,9 +16,7 @@ LONGEST_PAUSE_SECONDS = 120.0
 class Queues:
     """The refresh queue and the events queue, through a boto3 SQS client. An empty URL is a queue that the function may not use."""
 
-    def __init__(
-        self, client: Any, *, refresh_url: str = "", events_url: str = "", jitter: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, client: Any, *, refresh_url: str = "", events_url: str = "", jitter: Callable[[], float] = random.random) -> None:
         self._client = client
         self._refresh_url = refresh_url
         self._events_url = events_url

@@ -12,7 +12,7 @@ One table, keys `pk` and `sk`:
 | event received from Stripe | EVENT#<id> | EVENT |
 | pace | PACE#<name> | PACE |
 
-`<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute; an expired item counts as gone although not yet deleted.
+`<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute.
 """
 
 from __future__ import annotations
@@ -296,7 +296,8 @@ class Store:
             "sk": f"CLAIM#{verification.id}",
             "claim": json.dumps(dict(claim), sort_keys=True, ensure_ascii=False),
         }
-        puts = [{"Put": {"TableName": self._table, "Item": _item(i), "ConditionExpression": "attribute_not_exists(pk)"}} for i in (head, body)]
+        new = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(pk)"}
+        puts = [{"Put": {**new, "Item": _item(item)}} for item in (head, body)]
         try:
             self._client.transact_write_items(TransactItems=puts)
         except ClientError as error:
@@ -334,7 +335,7 @@ class Store:
     # -- events ------------------------------------------------------------------------------------------------------------------
 
     def insert_event(self, event: Mapping[str, str], *, processed: bool, now: float) -> Literal["new", "waiting", "processed"]:
-        """Record an event by its id; tells whether it is new, and if not, whether it was processed. `event` has id, type, created, account."""
+        """Record an event (id, type, created, account) by its id; tells whether it is new, and if not, whether it was processed."""
         added = self._put(
             {
                 "pk": f"EVENT#{event['id']}",

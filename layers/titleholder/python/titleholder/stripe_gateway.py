@@ -65,9 +65,7 @@ class ApiKeys(Protocol):
 class StripeGateway:
     """Stripe at `api_base` (None: Stripe's own), in one mode."""
 
-    def __init__(
-        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None
-    ) -> None:
+    def __init__(self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None) -> None:
         self._keys = keys
         self._mode = mode
         self._api_base = api_base
@@ -93,7 +91,7 @@ class StripeGateway:
         """
         account = self._call(
             lambda client: client.v1.financial_connections.accounts.refresh(
-                ref.account, {"features": ["ownership"]}, {**_options(ref), "idempotency_key": idempotency_key}
+                ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
             )
         )
         return AccountState.from_stripe(account.to_dict())
@@ -155,8 +153,9 @@ def check_key(key: str, mode: Mode) -> None:
             )
 
 
-def _options(ref: AccountRef) -> Any:
-    return {"stripe_account": ref.stripe_account} if ref.stripe_account else {}
+def _options(ref: AccountRef, idempotency_key: str | None = None) -> Any:
+    options = {"stripe_account": ref.stripe_account, "idempotency_key": idempotency_key}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _owner(owner: Mapping[str, Any]) -> dict[str, Any]:

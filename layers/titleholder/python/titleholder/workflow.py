@@ -30,6 +30,7 @@ class Workflow:
             "requested_at": verification.requested_at,
             "deadline": verification.deadline,
             "settle_timeout": self._settle_timeout,
+            "refresh": {"resume_at": None},
         }
         try:
             self._client.start_execution(stateMachineArn=self._arn, name=verification.id, input=json.dumps(execution))
