@@ -13,6 +13,7 @@ from local.aws.shims import (
     table_settings,
     workflow_distributed_map,
     workflow_execution,
+    workflow_paths,
     workflow_task,
 )
 
@@ -26,5 +27,6 @@ def apply_all(var: Path, timeout_scale: float) -> None:
     queue_redrive.apply()
     lambda_runtime.apply(var)
     workflow_execution.apply(timeout_scale)
+    workflow_paths.apply()
     workflow_task.apply()
     workflow_distributed_map.apply()

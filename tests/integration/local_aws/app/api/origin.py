@@ -1,0 +1,3 @@
+"""Hides the layer's module of the same name."""
+
+ORIGIN = "code"
