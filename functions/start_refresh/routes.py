@@ -33,7 +33,7 @@ def refresh(
     pace.take(world.store, settings.refreshes_per_second, now)
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
-    need = Need(not_before=now - max_age, requested_at=math.inf, deadline=math.inf)
+    need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
     asked = ownership.ask(world, ref, need)
     known = world.store.get_account(ref)
     snapshot = known.snapshot

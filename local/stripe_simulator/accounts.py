@@ -201,7 +201,7 @@ class Accounts:
             scope=scope,
             scenario=scenario,
             created=int(now - self._options.old_snapshot_seconds) if old else int(now),
-            policy=replace(kind.policy, **_policy(policy or {})),
+            policy=with_overrides(kind.policy, policy or {}),
             owners=tuple(kind.owners if owners is None else owners),
             permissions=_permissions(kind, requested),
             holder=holder,
@@ -375,9 +375,13 @@ class Accounts:
         self._webhooks.emit(account.scope, f"{EVENT}.{what}", account.render(), request=request, lost=lost, thin_types=thin_types)
 
 
-def _policy(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
+    """Raises ValueError for a setting that does not exist."""
     outcome = overrides.get("outcome")
-    return {**overrides, "outcome": tuple(outcome)} if isinstance(outcome, list) else dict(overrides)
+    try:
+        return replace(policy, **({**overrides, "outcome": tuple(outcome)} if isinstance(outcome, list) else overrides))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _permissions(kind: Scenario, requested: Sequence[str]) -> list[str] | None:

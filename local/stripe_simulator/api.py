@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from local.stripe_simulator import parameters as spec
@@ -90,30 +90,20 @@ def operation(
     return register
 
 
-@dataclass
-class Objects:
-    """Everything of one scope that is neither account nor event, by kind and id, as it is shown but for expansions."""
-
-    kinds: dict[str, dict[str, Json]] = field(default_factory=dict)
-
-    def of(self, kind: str) -> dict[str, Json]:
-        return self.kinds.setdefault(kind, {})
-
-
 class Api:
-    """The operations' shared state."""
+    """The operations' shared state. Objects that are neither accounts nor events are kept as they are shown, but for expansions."""
 
     def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks) -> None:
         self.timeline = timeline
         self.accounts = accounts
         self.webhooks = webhooks
-        self._objects: dict[Scope, Objects] = {}
+        self._objects: dict[tuple[Scope, str], dict[str, Json]] = {}
 
     def clear(self) -> None:
         self._objects.clear()
 
     def of(self, scope: Scope, kind: str) -> dict[str, Json]:
-        return self._objects.setdefault(scope, Objects()).of(kind)
+        return self._objects.setdefault((scope, kind), {})
 
     def create(self, scope: Scope, kind: str, prefix: str, fields: Json, id: str | None = None) -> Json:
         new: Json = {

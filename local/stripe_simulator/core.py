@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from local.stripe_simulator import control, parameters
-from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts
+from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
 from local.stripe_simulator.api import OPERATIONS, Api, Call, Operation, bank_options, confirm, new_customer, new_payment_method
 from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
 from local.stripe_simulator.faults import ApiFault, RateMeter, rate_limited
@@ -144,13 +144,18 @@ class Simulator:
         if customer is not None and customer not in self._api.of(scope, "customer"):
             new_customer(self._api, scope, {}, customer)
         holder = _customer_holder(customer)
-        try:
-            linked = self._accounts.link(
-                scope, scenario, id=id, holder=holder, session=session, requested=permissions,
-                prefetch=prefetch, policy=policy, owners=owners, details=details,
-            )  # fmt: skip
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        linked = self._accounts.link(
+            scope,
+            scenario,
+            id=id,
+            holder=holder,
+            session=session,
+            requested=permissions,
+            prefetch=prefetch,
+            policy=policy,
+            owners=owners,
+            details=details,
+        )
         return linked.true_state()
 
     @_locked
@@ -195,10 +200,7 @@ class Simulator:
         if owners is not None:
             found.owners = tuple(owners)
         if policy is not None:
-            try:
-                found.policy = replace(found.policy, **policy)
-            except TypeError as error:
-                raise ValueError(str(error)) from error
+            found.policy = with_overrides(found.policy, policy)
         if permissions is not None:
             found.permissions = list(permissions)
         found.details |= details or {}

@@ -12,6 +12,7 @@ Json = dict[str, Any]
 Action = Literal["hang", "drop"]
 
 MAX_NESTING = 16
+LONGEST_INDEX = 9
 
 
 class ApiError(Exception):
@@ -112,7 +113,7 @@ def _with_lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     items = {key: _with_lists(item) for key, item in value.items()}
-    if items and all(key.isascii() and key.isdigit() for key in items):
+    if items and all(key.isascii() and key.isdigit() and len(key) <= LONGEST_INDEX for key in items):
         return [items[key] for key in sorted(items, key=int)]
     return items
 

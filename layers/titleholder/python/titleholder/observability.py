@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
+
+# A run that counts nothing is nothing to warn of.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="titleholder")
 metrics = Metrics(namespace="Titleholder", service="titleholder")

@@ -46,8 +46,11 @@ class Need:
         return attempted_at >= self.not_before - CLOCK_SKEW or (self.joined is not None and attempted_at >= self.joined)
 
     def answered_by_failure(self, attempted_at: int) -> bool:
-        """Whether the failure of the refresh tried at `attempted_at` is the answer to this request."""
-        return attempted_at >= self.requested_at - CLOCK_SKEW or (self.joined is not None and attempted_at >= self.joined)
+        """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
+
+        No clock skew is allowed for: a failure shortly before the request is a reason to try again, and a failed refresh brings nothing.
+        """
+        return attempted_at >= int(self.requested_at) or (self.joined is not None and attempted_at >= self.joined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,464 @@
+"""Compares a claimed address, in parts or one line, with the one line a bank gives."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from titleholder.matching.result import FieldMatch
+from titleholder.matching.text import closeness, fold, within_two
+
+# Abbreviations of the postal service's Publication 28, appendix C, and spellings people use for them: https://pe.usps.com/text/pub28/
+_TYPES = {
+    "aly": "alley allee ally", "anx": "annex", "arc": "arcade", "ave": "avenue av aven avenu avn avnue avnu ave", "byu": "bayou", "bch": "beach",
+    "bnd": "bend", "blf": "bluff", "blvd": "boulevard boul boulv bvd blv bl", "br": "branch brnch", "brg": "bridge", "brk": "brook", "byp": "bypass",
+    "cp": "camp", "cyn": "canyon", "cpe": "cape", "cswy": "causeway", "ctr": "center centre cen cent cntr", "cir": "circle circ crcl circl",
+    "clf": "cliff", "clb": "club", "cmn": "common commons", "cor": "corner", "crse": "course", "ct": "court crt", "cv": "cove", "crk": "creek",
+    "cres": "crescent crsent crsnt cr crescnt", "xing": "crossing", "dl": "dale", "dm": "dam", "dv": "divide", "dr": "drive driv drv",
+    "est": "estate estates ests", "expy": "expressway expwy", "ext": "extension", "fall": "falls", "fry": "ferry", "fld": "field fields",
+    "flt": "flat flats", "frst": "forest", "frg": "forge", "frk": "fork", "ft": "fort", "fwy": "freeway", "gdn": "garden gardens gdns",
+    "gtwy": "gateway", "gln": "glen", "grn": "green", "grv": "grove", "hbr": "harbor harbour", "hvn": "haven", "hts": "heights ht",
+    "hwy": "highway hiway hway highwy", "hl": "hill", "hls": "hills", "holw": "hollow", "inlt": "inlet", "is": "island", "isle": "isles",
+    "jct": "junction", "knl": "knoll knls knolls", "lk": "lake", "lks": "lakes", "lndg": "landing", "ln": "lane", "lgt": "light", "lf": "loaf",
+    "lck": "lock", "ldg": "lodge", "loop": "loops", "mall": "mall", "mnr": "manor", "mdw": "meadow meadows mdws", "mews": "mews", "ml": "mill",
+    "msn": "mission", "mtwy": "motorway", "mt": "mount", "mtn": "mountain", "nck": "neck", "orch": "orchard", "oval": "ovl", "park": "prk pk parks",
+    "pkwy": "parkway pkway pky parkwy pwky", "pass": "pass", "path": "paths", "pike": "pikes", "pne": "pine", "pl": "place", "pln": "plain",
+    "plz": "plaza", "pt": "point", "prt": "port", "pr": "prairie", "radl": "radial", "rnch": "ranch", "rpd": "rapid rapids", "rst": "rest",
+    "rdg": "ridge", "riv": "river", "rd": "road roa", "rte": "route rt", "row": "row", "run": "run", "shr": "shore shores", "skwy": "skyway",
+    "spg": "spring springs spgs", "spur": "spurs", "sq": "square squ", "sta": "station", "strm": "stream", "st": "street str strt saint",
+    "smt": "summit", "ter": "terrace terr tce", "trwy": "throughway", "trce": "trace", "trak": "track", "trl": "trail", "tunl": "tunnel",
+    "tpke": "turnpike", "un": "union", "vly": "valley", "via": "viaduct", "vw": "view", "vlg": "village vllg vill villag", "vl": "ville",
+    "vis": "vista", "walk": "walks", "way": "wy", "wl": "well wells", "cct": "circuit", "cl": "close", "esp": "esplanade", "gr": "grange",
+}  # fmt: skip
+_DIRECTIONS = {
+    "n": "north no nth", "s": "south so sth", "e": "east", "w": "west", "ne": "northeast northeastern", "nw": "northwest",
+    "se": "southeast", "sw": "southwest",
+}  # fmt: skip
+_OTHERS = {"mlk": "martinlutherking", "jr": "junior", "doctor": "dr", "county": "co", "cnty": "co", "state": "sr", "saint": "st", "sainte": "ste",
+           "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
+           "ninth": "9th", "tenth": "10th", "eleventh": "11th", "twelfth": "12th"}  # fmt: skip
+_STATES = dict(
+    pair.split("=")
+    for pair in (
+        "alabama=al alaska=ak arizona=az arkansas=ar california=ca colorado=co connecticut=ct delaware=de florida=fl georgia=ga hawaii=hi idaho=id"
+        " illinois=il indiana=in iowa=ia kansas=ks kentucky=ky louisiana=la maine=me maryland=md massachusetts=ma michigan=mi minnesota=mn"
+        " mississippi=ms missouri=mo montana=mt nebraska=ne nevada=nv newhampshire=nh newjersey=nj newmexico=nm newyork=ny northcarolina=nc"
+        " northdakota=nd ohio=oh oklahoma=ok oregon=or pennsylvania=pa rhodeisland=ri southcarolina=sc southdakota=sd tennessee=tn texas=tx"
+        " utah=ut vermont=vt virginia=va washington=wa westvirginia=wv wisconsin=wi wyoming=wy districtofcolumbia=dc puertorico=pr"
+    ).split()
+)
+_CODES = frozenset(_STATES.values()) | frozenset("gu vi as mp nsw vic qld act tas nt sa on qc bc ab mb sk ns nb nl".split())
+_COUNTRIES = frozenset("usa us unitedstates america uk gb unitedkingdom canada ca australia au".split())
+_UNITS = frozenset(
+    "apt apartment aptmnt apmt unit un ste suite rm room fl floor bldg building trlr trailer lot spc space ph penthouse dept slip pier hngr"
+    " hangar no number num flat flr box".split()
+)
+_UNIT_SHORT = frozenset("apt ste unit rm bldg fl flr lot trlr spc ph".split())
+_TABLE = {word: short for table in (_TYPES, _DIRECTIONS) for short, words in table.items() for word in (*words.split(), short)}
+_TABLE.update(_OTHERS)
+_TYPE = frozenset(_TYPES)
+_DIRECTION = frozenset(_DIRECTIONS)
+_OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
+_TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
+_BOX = re.compile(r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)")
+_SPLIT_DIRECTION = re.compile(r"\b(n|s|north|south)[ .-]+(e|w|east|west)\b\.?(?![^\W_])")
+_ZIP = re.compile(r"^\d{5}(?:-?\d{4})?$")
+_ORDINAL = re.compile(r"^\d+(?:st|nd|rd|th)$")
+
+
+class Address(NamedTuple):
+    """An address taken apart. Empty where a part is not there."""
+
+    number: str
+    street: tuple[str, ...]
+    kind: str
+    directions: frozenset[str]
+    unit: str
+    box: str
+    city: tuple[str, ...]
+    state: str
+    code: str
+    tail: tuple[str, ...]  # words after the street that may be the town
+
+
+def _text(value: object) -> str:
+    text = fold(value).replace(".", " ")
+    return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
+
+
+def _tokens(text: str) -> list[str]:
+    out = []
+    for token in _TOKEN.findall(text):
+        if "'" in token:
+            token = token.replace("'", "")
+        out.append(token)
+        if len(out) > 60:
+            break
+    return out
+
+
+def _code(text: str) -> str:
+    return re.sub(r"[\W_]+", "", fold(text))[:12]
+
+
+@lru_cache(maxsize=256)
+def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool) -> Address:
+    text = _text(line1)
+    box = ""
+    found = _BOX.search(text) or (_BOX.search(_text(line2)) if line2 else None)
+    if found:
+        box = next(g for g in found.groups() if g)
+        text = _BOX.sub(" ", text)
+        if line2:
+            line2 = _BOX.sub(" ", _text(line2))
+    tokens = _tokens(text)
+    zipped = _code(code)
+    region = _state(state)
+    if whole:
+        tokens, region, zipped = _cut_end(tokens, region, zipped)
+    tokens = [t for t in tokens if t != "," or whole]
+    unit = ""
+    if line2:
+        second = _tokens(_text(line2))
+        unit = _unit_of(second, alone=True)
+    tokens, inner = _take_unit(tokens)
+    unit = unit or inner
+    number = ""
+    start = 0
+    for index, token in enumerate(tokens[:4]):
+        if token[0].isdigit() and not _ORDINAL.match(token) and (index == 0 or not whole or tokens[index - 1] == "," or index < 3):
+            following = tokens[index + 1] if index + 1 < len(tokens) else ""
+            if index and (tokens[index - 1] in ("rd", "hwy", "route", "rte", "road", "county", "co", "highway", "sr", "fm", "us") or not following):
+                continue
+            number, start = token, index + 1
+            break
+    rest = tokens[start:]
+    if rest and rest[0] in ("1", "2", "3") and len(rest) > 1 and rest[1] in ("2", "4"):
+        rest = rest[2:]
+    street: list[str] = []
+    kind = ""
+    directions: set[str] = set()
+    tail: list[str] = []
+    comma = False
+    for index, token in enumerate(rest):
+        if token == ",":
+            comma = comma or bool(street)
+            if comma:
+                tail = [t for t in rest[index + 1 :] if t != ","]
+                break
+            continue
+        short = _TABLE.get(token, token)
+        if short in _DIRECTION and len(rest) > 1:
+            # A direction that has nothing else to be the street's name is its name: "North Ave".
+            follows = _TABLE.get(rest[index + 1], rest[index + 1]) if index + 1 < len(rest) else ""
+            if street or (follows and follows not in _TYPE and follows != ","):
+                directions.add(short)
+                continue
+        if short in _TYPE and (street or directions) and index:
+            kind = short
+            if whole:
+                # Later words are the town, unless another kind of street follows at once.
+                after = [t for t in rest[index + 1 :] if t != ","]
+                while after and _TABLE.get(after[0], after[0]) in _DIRECTION and (len(after) == 1 or rest[index + 1] != ","):
+                    directions.add(_TABLE[after.pop(0)])
+                if after and _TABLE.get(after[0], after[0]) in _TYPE and rest[index + 1] != ",":
+                    street.append(short)
+                    kind = _TABLE[after.pop(0)]
+                    while after and _TABLE.get(after[0], after[0]) in _DIRECTION:
+                        directions.add(_TABLE[after.pop(0)])
+                tail = after
+                break
+            remaining = [_TABLE.get(t, t) for t in rest[index + 1 :]]
+            if all(t in _DIRECTION for t in remaining):
+                directions.update(remaining)
+                break
+            street.append(short)
+            continue
+        street.append(short)
+    if not street and kind:
+        street = [kind]
+    if not street and directions:
+        street = sorted(directions)
+        directions = set()
+    town = tuple(t for t in _tokens(_text(city)) if t != ",")
+    return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]))
+
+
+def _number(token: str) -> str:
+    return token.lstrip("0") or token
+
+
+def _state(text: str) -> str:
+    joined = re.sub(r"[\W_]+", "", fold(text))
+    return _STATES.get(joined, joined)
+
+
+def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str, str]:
+    """Take country, postal code and state off the end of a line."""
+    tokens = list(tokens)
+    while tokens and tokens[-1] == ",":
+        tokens.pop()
+    if len(tokens) > 3 and tokens[-1] in _COUNTRIES and tokens[-1] != "ca":
+        tokens.pop()
+    elif len(tokens) > 4 and tokens[-2:] == ["united", "states"]:
+        del tokens[-2:]
+    if len(tokens) > 1 or (tokens and _ZIP.match(tokens[-1])):
+        last = tokens[-1] if tokens else ""
+        if _ZIP.match(last) or (last.isdigit() and len(last) in (4, 6, 9) and len(tokens) > 2):
+            code = code or last.replace("-", "")
+            tokens.pop()
+            if tokens and last.isdigit() and len(last) == 4 and re.fullmatch(r"\d{5}", tokens[-1]):
+                code = tokens.pop() + last
+        elif len(tokens) > 1 and re.fullmatch(r"[a-z]\d[a-z]", tokens[-2]) and re.fullmatch(r"\d[a-z]\d", last):
+            code = code or tokens[-2] + last
+            del tokens[-2:]
+        elif re.fullmatch(r"[a-z]\d[a-z]\d[a-z]\d", last):
+            code = code or tokens.pop()
+        elif len(tokens) > 2 and re.fullmatch(r"[a-z]{1,2}\d{1,2}[a-z]?", tokens[-2]) and re.fullmatch(r"\d[a-z]{2}", last):
+            code = code or tokens[-2] + last
+            del tokens[-2:]
+    while tokens and tokens[-1] == ",":
+        tokens.pop()
+    for size in (3, 2, 1):
+        if len(tokens) > size:
+            name = "".join(tokens[-size:])
+            if name in _STATES or (size == 1 and name in _CODES and name not in ("st",)):
+                region = region or _STATES.get(name, name)
+                del tokens[-size:]
+                break
+    while tokens and tokens[-1] == ",":
+        tokens.pop()
+    return tokens, region, code
+
+
+def _unit_of(tokens: list[str], alone: bool) -> str:
+    kept = [t.lstrip("# ") for t in tokens if t not in _UNITS and t != ","]
+    if alone and not any(t in _UNITS or t.startswith("#") or any(c.isdigit() for c in t) for t in tokens):
+        # A property's name or a second line of the street, as in "Willow Lodge", is no unit.
+        return "".join(kept) if len(kept) == 1 and len(kept[0]) == 1 else ""
+    return "".join(kept).replace("-", "")
+
+
+def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
+    for index, token in enumerate(tokens):
+        if index and token.startswith("#"):
+            kept = tokens[index].lstrip("# ").replace("-", "")
+            end = index + 1
+            start = index
+            while start > 1 and tokens[start - 1] in _UNITS:
+                start -= 1
+            return tokens[:start] + tokens[end:], kept
+        if index > 1 and token in _UNITS and token not in ("no", "un", "box"):
+            end = index + 1
+            parts: list[str] = []
+            while end < len(tokens) and len(parts) < 4:
+                following = tokens[end]
+                if following in _UNITS or following in ("number", "no"):
+                    end += 1
+                elif any(c.isdigit() for c in following) or following.startswith("#") or (len(following) == 1 and following.isalpha() and not parts):
+                    parts.append(following.lstrip("# "))
+                    end += 1
+                elif following == "," and end + 1 < len(tokens) and tokens[end + 1] in _UNITS:
+                    end += 1
+                else:
+                    break
+            if parts:
+                return tokens[:index] + [","] + tokens[end:], "".join(parts).replace("-", "")
+            before = tokens[index - 1]
+            if token in ("fl", "floor", "flr") and index > 2 and (_ORDINAL.match(before) or before in ("ground", "second", "third", "first")):
+                return tokens[: index - 1] + [","] + tokens[index + 1 :], before
+    return tokens, ""
+
+
+def parse(value: object) -> Address | None:
+    """Take an address apart: a mapping with ``line1`` to ``country``, or one line of text. ``None`` when nothing is there."""
+    if isinstance(value, Mapping):
+        parts = [str(value.get(k) or "")[:300].strip() for k in ("line1", "line2", "city", "state", "postal_code")]
+        if not any(parts):
+            return None
+        line1, line2, city, state, code = parts
+        # Some forms put the whole address into the first line.
+        whole = not (city or state) and len(line1.split()) > 4
+        return _parse(line1, line2, city, state, code, whole)
+    text = str(value or "")[:600].strip()
+    return _parse(text, "", "", "", "", True) if text else None
+
+
+def compare(claimed: object, held: object) -> FieldMatch | None:
+    """Return how two addresses compare, or ``None`` when either is empty.
+
+    100: all parts the same after folding the postal service's abbreviations; from 70: the same house; below 70: another one.
+    """
+    a, b = parse(claimed), parse(held)
+    if a is None or b is None:
+        return None
+    return _compare(a, b)
+
+
+def _only_code(a: Address) -> bool:
+    return bool(a.code) and not (a.street or a.number or a.box)
+
+
+def _only_town(a: Address) -> bool:
+    return not (a.number or a.box or a.code) and (bool(a.city) or (bool(a.street) and not a.kind))
+
+
+def _compare(a: Address, b: Address) -> FieldMatch:
+    if _only_code(a) or _only_code(b) or (_bare_code(a) and _bare_code(b)):
+        x, y = (a.code or "".join(a.street) or a.number), (b.code or "".join(b.street) or b.number)
+        return FieldMatch(_codes(x, y), None, ("POSTAL_CODE_ONLY",) if x == y else ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
+    if (a.city and not a.street and not a.number) or (_only_town(b) and not a.number):
+        x, y = "".join(a.city) or "".join(a.street), "".join(b.city) or "".join(b.street) + b.kind
+        town = x == y or within_two(x, y) <= 2 or closeness(x, y) > 0.9
+        return FieldMatch(65.0 if x == y else 60.0 if town else 20.0, None, ("CITY_ONLY",) if town else ("CITY_ONLY", "CITY_DIFFERS"))
+    reasons: list[str] = []
+    score = 100.0
+    if a.box or b.box:
+        if a.box and b.box:
+            if a.box.lstrip("0") != b.box.lstrip("0"):
+                return FieldMatch(25.0, None, ("PO_BOX_DIFFERS",))
+            if not (a.number and b.number):
+                return _place(a, b, score, reasons)
+        elif not (a.number and b.number):
+            return FieldMatch(20.0, None, ("PO_BOX_DIFFERS",))
+    street, window = _street(a, b)
+    if a.number and b.number:
+        if a.number != b.number:
+            if _range(a.number, b.number):
+                score = 85.0
+            else:
+                edits = within_two(a.number, b.number)
+                reasons.append("HOUSE_NUMBER_DIFFERS")
+                score = 45.0 if edits == 1 and len(a.number) > 3 else 35.0
+    elif a.number or b.number:
+        reasons.append("HOUSE_NUMBER_MISSING")
+        score = 78.0 if street >= 0.9 else 60.0
+    if street < 0.6:
+        reasons.insert(0, "STREET_DIFFERS")
+        score = min(score, 25.0) * (0.5 + street / 2)
+        return FieldMatch(round(score, 2), None, tuple(reasons))
+    if street < 1:
+        reasons.append("STREET_SIMILAR")
+        score -= 5.0 if street >= 0.93 else 10.0 if street >= 0.85 else 18.0 if street >= 0.75 else 28.0
+    kinds = {a.kind, b.kind} - {""}
+    if len(kinds) == 2 and within_two(a.kind, b.kind) > 1:
+        reasons.append("STREET_TYPE_DIFFERS")
+        score -= 12.0 if street == 1 else 8.0
+    if a.directions != b.directions:
+        if a.directions and b.directions and any(_OPPOSITE.get(d) in b.directions for d in a.directions - b.directions):
+            reasons.append("DIRECTION_DIFFERS")
+            score -= 22.0
+        else:
+            score -= 2.0
+    if a.unit != b.unit:
+        if a.unit and b.unit:
+            if a.unit not in b.unit and b.unit not in a.unit:
+                reasons.append("UNIT_DIFFERS")
+                score -= 35.0
+            else:
+                score -= 3.0
+        else:
+            absent = a.unit or b.unit
+            other = b if a.unit else a
+            if absent not in other.tail and absent not in window:
+                reasons.append("UNIT_MISSING")
+                score -= 5.0
+    return _place(a, b, score, reasons)
+
+
+def _bare_code(a: Address) -> bool:
+    return not a.code and not a.kind and not a.city and len(a.street) + bool(a.number) <= 2 and any(c.isdigit() for c in "".join(a.street) + a.number)
+
+
+def _codes(a: str, b: str) -> float:
+    """Compare postal codes alone, on the bands of https://docs.flinks.com/guides/connect/field-match-guide."""
+    if a == b:
+        return 100.0
+    if a.isdigit() and b.isdigit() and len(a) > 4 and len(b) > 4 and a[:5] == b[:5]:
+        return 100.0
+    edits = within_two(a, b)
+    if edits == 1 and len(a) != len(b):
+        return 85.0
+    if edits == 1:
+        return 72.0
+    return 55.0 if edits == 2 and a[0] == b[0] else 20.0
+
+
+def _place(a: Address, b: Address, score: float, reasons: list[str]) -> FieldMatch:
+    code = ""
+    if a.code and b.code:
+        same = a.code[:5] == b.code[:5] if a.code.isdigit() and b.code.isdigit() else a.code == b.code
+        code = "same" if same else "near" if within_two(a.code[:6], b.code[:6]) < 3 else "differs"
+    if a.state and b.state and a.state != b.state and within_two(a.state, b.state) > 0 and a.state in _CODES and b.state in _CODES:
+        reasons.append("STATE_DIFFERS")
+        score -= 8.0 if code == "same" else 20.0
+    town = True
+    if a.city and (b.tail or b.city):
+        mine, theirs = "".join(a.city), "".join(b.city or b.tail)
+        town = mine in theirs or theirs.endswith(mine) or _town_alike(mine, theirs)
+        if not town:
+            reasons.append("CITY_DIFFERS")
+            score -= 2.0 if code == "same" else 10.0
+    if code == "near":
+        reasons.append("POSTAL_CODE_DIFFERS")
+        score -= 4.0
+    elif code == "differs":
+        reasons.append("POSTAL_CODE_DIFFERS")
+        score -= 8.0 if town else 18.0
+    return FieldMatch(max(0.0, round(score, 2)), None, tuple(reasons))
+
+
+def _town_alike(a: str, b: str) -> bool:
+    return within_two(a, b) < 3 or within_two(a, b[-len(a) :]) < 3 or closeness(a, b) > 0.85
+
+
+def _range(a: str, b: str) -> bool:
+    x, y = a.split("-"), b.split("-")
+    return (len(x) > 1 or len(y) > 1) and (x[0] == y[0] or a.replace("-", "") == b.replace("-", ""))
+
+
+def _street(a: Address, b: Address) -> tuple[float, tuple[str, ...]]:
+    """Return how alike the streets are, 0 to 1, and the words of the second that were compared."""
+    if not a.street or not b.street:
+        return (1.0 if not a.street and not b.street else 0.7), ()
+    if a.street == b.street:
+        return 1.0, b.street
+    best = 0.0
+    x = "".join(a.street)
+    # Without a comma the town follows the street, so the street's end is found by trying.
+    words = (*b.street, *b.tail) if len(b.street) < len(a.street) else b.street
+    size = len(a.street)
+    chosen: tuple[str, ...] = b.street
+    for count in {size - 1, size, size + 1, len(b.street)}:
+        if not 0 < count <= len(words):
+            continue
+        for begin in (0, 1) if len(words) > count else (0,):
+            window = words[begin : begin + count]
+            y = "".join(window)
+            if x == y:
+                return 0.99 if begin else 1.0, window
+            short = min(len(x), len(y))
+            edits = within_two(x, y)
+            digits_differ = _digits(x) != _digits(y)
+            if edits == 1 and short > 3 and not digits_differ:
+                value = 0.93
+            elif edits == 2 and short > 4 and not digits_differ:
+                value = 0.86
+            elif digits_differ:
+                value = 0.3
+            else:
+                alike = closeness(x, y)
+                value = 0.75 if alike > 0.92 else 0.65 if alike > 0.86 else alike * 0.6
+            if begin:
+                value -= 0.03
+            if value > best:
+                best, chosen = value, window
+    if best < 0.8:
+        core_a, core_b = {t for t in a.street if len(t) > 2 and t not in _TYPE}, {t for t in b.street if len(t) > 2 and t not in _TYPE}
+        if core_a and core_b and (core_a <= core_b or core_b <= core_a):
+            return 0.85, b.street
+    return best, chosen
+
+
+def _digits(text: str) -> str:
+    return "".join(c for c in text if c.isdigit())

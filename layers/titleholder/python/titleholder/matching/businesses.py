@@ -1,0 +1,187 @@
+"""Compares names of businesses: legal forms apart, words by how much they tell, numbers strictly."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from titleholder.matching.nicknames import KNOWN
+from titleholder.matching.text import closeness, sound, within_two
+from titleholder.matching.weights import BUSINESS_WEIGHTS
+from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS
+
+_SHORT = {
+    "svc": "service", "svcs": "service", "serv": "service", "intl": "international", "int'l": "international", "natl": "national", "nat'l": "national",
+    "mfg": "manufacturing", "mfrs": "manufacturing", "mgmt": "management", "mgt": "management", "tech": "technology", "techs": "technology",
+    "technologies": "technology", "sys": "system", "syst": "system", "assoc": "associate", "assocs": "associate", "assn": "association",
+    "bros": "brother", "dept": "department", "univ": "university", "inst": "institute", "ctr": "center", "centre": "center", "cntr": "center",
+    "comm": "community", "dev": "development", "devel": "development", "dist": "distributor", "ent": "enterprise", "entpr": "enterprise",
+    "eng": "engineering", "engr": "engineering", "fin": "financial", "finl": "financial", "gen": "general", "govt": "government", "grp": "group",
+    "hldg": "holding", "hldgs": "holding", "hosp": "hospital", "ind": "industry", "inds": "industry", "industries": "industry", "ins": "insurance",
+    "inv": "investment", "invt": "investment", "labs": "laboratory", "lab": "laboratory", "laboratories": "laboratory", "med": "medical",
+    "mkt": "market", "mktg": "marketing", "ops": "operation", "org": "organization", "pharm": "pharmacy", "prod": "product", "prods": "product",
+    "prop": "property", "props": "property", "properties": "property", "companies": "company", "pub": "public", "rest": "restaurant",
+    "rlty": "realty", "sch": "school", "schl": "school", "soc": "society", "st": "saint", "mt": "mount", "ft": "fort", "sol": "solution",
+    "solns": "solution", "supl": "supply", "trans": "transportation", "transp": "transportation", "whse": "warehouse", "whsl": "wholesale",
+    "constr": "construction", "const": "construction", "contr": "contractor", "elec": "electric", "equip": "equipment", "hvy": "heavy",
+    "auto": "automotive", "acct": "accounting", "acctg": "accounting", "cons": "consulting", "consult": "consulting", "fndn": "foundation",
+    "fdn": "foundation", "chgo": "chicago", "ny": "newyork", "la": "la", "us": "usa", "u s": "usa", "amer": "american", "bk": "bank",
+    "childrens": "children", "cpc": "cpc", "daycare": "daycare", "preschool": "preschool", "hse": "house", "neighbourhood": "neighborhood",
+    "corporation": "corporation", "labour": "labor", "services": "service", "systems": "system",
+}  # fmt: skip
+_NUMBERS = {
+    "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
+    "ninth": "9th", "tenth": "10th",
+}  # fmt: skip
+_ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12",
+          "xv": "15", "xx": "20"}  # fmt: skip
+_STOP = frozenset("the and of a an for in at to by on de la le and s an und et y und com www".split())
+_GENERIC = (
+    frozenset(word.rstrip("s") if len(word) > 4 else word for word in BUSINESS_WORDS)
+    | frozenset(_SHORT.values())
+    | frozenset(
+        "day child children kid early learning development head start program site public north south east west central new great united first"
+        " general universal global worldwide city town house home family social neighborhood business company association foundation corporation"
+        " data computer information research science advanced applied integrated product resource corporate blended delegate illinois chicago"
+        " york boston texas florida california america american usa online micro group systems".split()
+    )
+)
+
+
+class Business(NamedTuple):
+    """A business's name, taken apart."""
+
+    core: tuple[str, ...]
+    forms: frozenset[str]
+    numbers: tuple[str, ...]
+    joined: str
+    initials: str
+
+
+@lru_cache(maxsize=1024)
+def take_apart(words: tuple[str, ...]) -> Business:
+    """Return the distinguishing words, legal forms and numbers of a business's name in folded words."""
+    forms: set[str] = set()
+    kept: list[str] = []
+    numbers: list[str] = []
+    last = len(words) - 1
+    for index, word in enumerate(words):
+        if word in SURE_FORMS or (word in LEGAL_FORMS and index >= last - 1 and index > 0):
+            forms.add(LEGAL_FORMS[word])
+            continue
+        if word in _STOP and last > 0:
+            continue
+        if index and word in _ROMAN and len(word) > (0 if index == last else 1):
+            word = _ROMAN[word]
+        word = _NUMBERS.get(word, word)
+        if word[0].isdigit():
+            numbers.append(word)
+        word = _SHORT.get(word, word)
+        if len(word) > 4 and word[-1] == "s" and word[-2] != "s":
+            word = word[:-1]
+        kept.append(word)
+    if not kept:
+        kept = list(words)
+    initials = "".join(w[0] for w in words if w not in _STOP and w not in SURE_FORMS)
+    return Business(tuple(kept), frozenset(forms), tuple(numbers), "".join(kept), initials)
+
+
+def _weight(word: str) -> float:
+    return 0.35 if word in _GENERIC else 0.6 if len(word) < 3 else 1.0
+
+
+def _word_alike(a: str, b: str) -> float:
+    if a == b:
+        return 1.0
+    short, long = (a, b) if len(a) < len(b) else (b, a)
+    if len(short) > 2 and long.startswith(short) and len(long) - len(short) > 1:
+        return 0.8 if len(short) > 3 else 0.6
+    if len(short) > 3:
+        edits = within_two(a, b)
+        if edits == 1:
+            return 0.9
+        if edits == 2 and len(short) > 7:
+            return 0.8
+        if sound(a) == sound(b):
+            return 0.8
+        if edits == 2 and len(short) > 5 and closeness(a, b) > 0.88:
+            return 0.6
+    return 0.0
+
+
+def levels(a: Business, b: Business) -> tuple[str, ...]:
+    """Return the levels at which two businesses' names agree: words, extra words, beginning, legal forms, numbers."""
+    form = "L_NONE"
+    if a.forms or b.forms:
+        form = "L_SAME" if a.forms & b.forms else "L_ONE" if not a.forms or not b.forms else "L_CONFLICT"
+        if form == "L_CONFLICT" and a.forms | b.forms <= {"inc", "co"}:
+            form = "L_ONE"
+    number = "N_NONE"
+    if a.numbers or b.numbers:
+        number = "N_SAME" if set(a.numbers) == set(b.numbers) else "N_ONE" if not a.numbers or not b.numbers else "N_DIFFER"
+    if a.core == b.core:
+        return "B_SAME", "E_NONE", "H_SAME", form, number
+    if a.joined == b.joined:
+        return "B_GLUED", "E_NONE", "H_SAME", form, number if number != "N_ONE" else "N_NONE"
+    if sorted(a.core) == sorted(b.core):
+        return "B_ORDER", "E_NONE", "H_SAME", form, number
+    short, long = (a, b) if len(a.core) <= len(b.core) else (b, a)
+    if len(short.core) == 1 and len(short.joined) > 1 and len(long.core) > 1 and short.joined in (long.initials, "".join(w[0] for w in long.core)):
+        return "B_ACRONYM", "E_NONE", "H_SAME", form, number
+    joined = min(len(a.joined), len(b.joined))
+    if joined > 5:
+        edits = within_two(a.joined, b.joined)
+        if edits == 1 or (edits == 2 and joined > 9):
+            return "B_TYPO", "E_NONE", "H_SAME", form, number
+    used: set[int] = set()
+    matched = 0.0
+    total_short = sum(_weight(w) for w in set(short.core))
+    total_long = sum(_weight(w) for w in set(long.core))
+    seen: set[str] = set()
+    for word in short.core:
+        if word in seen:
+            continue
+        seen.add(word)
+        best, at = 0.0, -1
+        for index, other in enumerate(long.core):
+            if index not in used:
+                alike = 1.0 if word == other else _word_alike(word, other)
+                if alike > best:
+                    best, at = alike, index
+                    if best == 1.0:
+                        break
+        if at >= 0:
+            used.add(at)
+            matched += best * min(_weight(word), _weight(long.core[at])) if best < 1 else _weight(word)
+    share = 2 * matched / (total_short + total_long)
+    contained = matched / total_short if total_short else 0.0
+    head = "H_SAME" if _word_alike(a.core[0], b.core[0]) >= 0.8 else "H_DIFFERS"
+    extra = "E_NONE"
+    if contained > 0.9:
+        rest = {w for i, w in enumerate(long.core) if i not in used and w not in short.core}
+        extra = "E_PLAIN" if all(w in _GENERIC for w in rest) else "E_TELLING"
+        if total_short < 0.9:
+            # Nothing but words any business may use: that they recur says little.
+            extra = "E_VAGUE"
+        return "B_PART", extra, head, form, number
+    if short.joined and len(short.joined) > 4 and long.joined.startswith(short.joined):
+        return "B_PART", "E_TELLING", "H_SAME", form, number
+    bucket = "B_MOST" if share > 0.75 else "B_HALF" if share > 0.55 else "B_LITTLE" if share > 0.35 else "B_DIFFERS"
+    return bucket, extra, head, form, number
+
+
+def log_odds(found: tuple[str, ...]) -> float:
+    """Sum the weights of levels."""
+    total = BUSINESS_WEIGHTS["BASE"]
+    for level in found:
+        total += BUSINESS_WEIGHTS.get(level, 0.0)
+    return total
+
+
+def like_a_person(words: tuple[str, ...]) -> bool:
+    """Tell whether words without a business's marks begin or go on like a person's name."""
+    return 1 < len(words) < 5 and any(w in KNOWN for w in words[:2]) and not any(w in BUSINESS_WORDS or w in SURE_FORMS for w in words)
+
+
+def without_marks(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return words without legal forms and words for trades."""
+    return tuple(w for w in words if w not in SURE_FORMS and w not in BUSINESS_WORDS and w not in ("co", "the", "and", "of"))

@@ -1,0 +1,224 @@
+"""The embedded stack: the AWS emulator with the real template deployed to it, and the Stripe simulator beside it.
+
+    python -m local.stack up      leave one running
+    python -m local.stack down    stop it
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.aws.deploy import deploy
+from local.aws.emulator import Emulator
+from local.aws.paths import BUILD, ROOT
+from local.stripe_simulator.options import Options
+from local.stripe_simulator.server import SimulatorServer
+
+STACK = "titleholder"
+AWS_PORT = 4566
+STRIPE_PORT = 12111
+STATE = BUILD / "stack.json"
+LOG = BUILD / "stack.log"
+API_KEY_SECRET = "titleholder/stripe-api-key"
+WEBHOOK_SECRET_SECRET = "titleholder/stripe-webhook-secret"
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stack:
+    """A running stack. `stripe` is None where another server stands in for the simulator."""
+
+    aws: Emulator
+    stripe: SimulatorServer | None
+    outputs: Mapping[str, str]
+    stripe_url: str
+    webhook_secret: str
+    api_key: str
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.aws.endpoint}/_aws/execute-api/{self.outputs['HttpApiId']}/$default"
+
+    @property
+    def webhook_url(self) -> str:
+        return f"{self.api_url}/webhooks/stripe"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the emulator, made once."""
+        if service not in self._clients:
+            self._clients[service] = self.aws.client(service)
+        return self._clients[service]
+
+
+@contextlib.contextmanager
+def running(
+    *,
+    aws_port: int = 0,
+    stripe_port: int = 0,
+    parameters: Mapping[str, str] | None = None,
+    options: Options | None = None,
+    stripe_api_base: str | None = None,
+    api_key: str = "sk_test_titleholder_local",
+    webhook_secret: str | None = None,
+    var: Path = BUILD,
+    say: Say = lambda text: None,
+) -> Iterator[Stack]:
+    """Start a stack and stop it at the end of the block. Port 0 takes a free one.
+
+    `parameters` are the template's. `stripe_api_base` puts another server in the simulator's place; it has to sign with `webhook_secret`.
+    """
+    secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
+    with contextlib.ExitStack() as exits:
+        began = time.monotonic()
+        aws = exits.enter_context(Emulator(port=aws_port, var=var))
+        simulator = None
+        if stripe_api_base is None:
+            simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))
+        stripe_url = stripe_api_base or (simulator.url if simulator else "")
+        say(f"AWS emulator and Stripe simulator answer after {time.monotonic() - began:.1f} s")
+        manager = aws.client("secretsmanager")
+        manager.create_secret(Name=API_KEY_SECRET, SecretString=api_key)
+        manager.create_secret(Name=WEBHOOK_SECRET_SECRET, SecretString=secret)
+        chosen = {
+            "Architecture": "x86_64" if os.uname().machine == "x86_64" else "arm64",
+            "StripeApiBase": stripe_url,
+            "AwsEndpointUrl": aws.endpoint,
+            **(parameters or {}),
+        }
+        outputs = deploy(ROOT / "template.yaml", aws.endpoint, STACK, chosen, var=var)
+        stack = Stack(aws, simulator, outputs, stripe_url, secret, api_key)
+        if simulator is not None:
+            simulator.simulator.add_endpoint(stack.webhook_url, secret)
+        say(f"template.yaml is deployed after {time.monotonic() - began:.1f} s")
+        yield stack
+
+
+def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str) -> None:
+    """Run a stack until SIGTERM; `ready` is written once it answers."""
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    with running(
+        aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters={"SettleTimeoutSeconds": "30"}, stripe_api_base=stripe_api_base,
+        webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
+    ) as stack:  # fmt: skip
+        state = {
+            "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
+            "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
+        }  # fmt: skip
+        ready.write_text(json.dumps(state, indent=1))
+        while not stopping:
+            time.sleep(0.2)
+    ready.unlink(missing_ok=True)
+
+
+def up() -> int:
+    """Start a stack in the background and say how to talk to it."""
+    if (state := _state()) is not None:
+        print("The stack is up already.")
+        _describe(state)
+        return 0
+    BUILD.mkdir(exist_ok=True)
+    STATE.unlink(missing_ok=True)
+    with LOG.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.stack", "serve"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    print("Starting the stack ...", flush=True)
+    while not STATE.exists():
+        if process.poll() is not None:
+            print(LOG.read_text()[-2000:])
+            print(f"The stack did not start; its log is {LOG.relative_to(ROOT)}.")
+            return 1
+        time.sleep(0.1)
+    _describe(json.loads(STATE.read_text()))
+    return 0
+
+
+def down() -> int:
+    """Stop the stack that `up` started."""
+    state = _state()
+    if state is None:
+        print("No stack is up.")
+        return 0
+    os.kill(state["pid"], signal.SIGTERM)
+    for _ in range(300):
+        if not _alive(state["pid"]):
+            STATE.unlink(missing_ok=True)
+            print("The stack is down.")
+            return 0
+        time.sleep(0.1)
+    print(f"The stack (process {state['pid']}) does not end.")
+    return 1
+
+
+def _state() -> dict[str, Any] | None:
+    if not STATE.exists():
+        return None
+    state: dict[str, Any] = json.loads(STATE.read_text())
+    if _alive(state["pid"]):
+        return state
+    STATE.unlink()
+    return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _describe(state: Mapping[str, Any]) -> None:
+    print(f"HTTP interface   {state['api_url']}")
+    print(f"Webhooks         {state['webhook_url']}   (secret {state['webhook_secret']})")
+    print(f"AWS              {state['aws_url']}   (any key, region us-east-1)")
+    print(f"Stripe           {state['stripe_url']}")
+    account = "fca_YOURS"
+    if state["simulated"]:
+        account = "fca_try1"
+        print("\nLink a simulated account, then verify it:")
+        print(f"""  curl -s '{state["stripe_url"]}/_simulator/accounts' -d '{{"scenario": "single_owner", "id": "{account}"}}'""")
+    else:
+        print("\nVerify an account:")
+    claim = json.dumps({"account": account, "claim": {"name": "Margaret Testerman"}})
+    print(f"""  curl -s '{state["api_url"]}/verifications' -H 'Content-Type: application/json' -d '{claim}'""")
+    print(f"""  curl -s '{state["api_url"]}/accounts/{account}/owners'""")
+    print("\nmake down stops it.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder without AWS and without Stripe.")
+    parser.add_argument("command", choices=["up", "down", "serve"])
+    command = parser.parse_args().command
+    if command == "serve":
+        serve(
+            STATE, os.environ.get("STRIPE_API_BASE") or None, os.environ.get("STRIPE_WEBHOOK_SECRET") or None,
+            os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local",
+        )  # fmt: skip
+        return 0
+    return up() if command == "up" else down()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

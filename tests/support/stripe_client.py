@@ -1,0 +1,60 @@
+"""The official SDK against the simulator, with every request and answer checked where Stripe's document is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import stripe
+
+from tests.support.stripe_openapi import from_environment
+
+TEST_KEY = "sk_test_simulated"
+LIVE_KEY = "sk_live_simulated"
+
+
+class CheckedHTTPClient(stripe.HTTPClient):
+    """Passes everything on to another HTTP client of the SDK. `exchanges` holds (method, target, body, status, answer)."""
+
+    name = "checked"
+
+    def __init__(self, inner: stripe.HTTPClient) -> None:
+        super().__init__()
+        self._inner = inner
+        self.exchanges: list[tuple[str, str, str, int, str]] = []
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, Mapping[str, str]]:
+        parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        answer, status, answer_headers = self._inner.request(method, url, headers, post_data)
+        answer = answer.decode() if isinstance(answer, bytes) else answer
+        self.exchanges.append((method, target, post_data or "", status, answer))
+        document = from_environment()
+        if document is not None:
+            if status != 400:
+                # A test that provokes a 400 sends, on purpose, what the document forbids.
+                document.validate_request(method, target, post_data or "")
+            document.validate_response(method, target, status, answer)
+        return answer, status, answer_headers
+
+    def _sleep_time_seconds(self, num_retries: int) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def client(http_client: stripe.HTTPClient, key: str = TEST_KEY, **options: Any) -> stripe.StripeClient:
+    return stripe.StripeClient(key, http_client=http_client, **options)
+
+
+def refusal(call: Callable[[], Any]) -> stripe.StripeError:
+    """The SDK error a call ends in; AssertionError when it succeeds."""
+    try:
+        call()
+    except stripe.StripeError as error:
+        return error
+    raise AssertionError("the call was not refused")

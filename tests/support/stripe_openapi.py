@@ -1,0 +1,144 @@
+"""Checks requests and answers against Stripe's OpenAPI document, named by the environment variable STRIPE_OPENAPI."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from jsonschema import Draft202012Validator
+
+VARIABLE = "STRIPE_OPENAPI"
+UNNAMED = f"{VARIABLE} does not name Stripe's OpenAPI document (spec3.json)"
+
+Json = dict[str, Any]
+
+
+@cache
+def from_environment() -> StripeOpenAPI | None:
+    """The checker, or None when the variable is not set. Raises OSError for a file that is not there."""
+    path = os.environ.get(VARIABLE)
+    return StripeOpenAPI(json.loads(Path(path).read_text())) if path else None
+
+
+class StripeOpenAPI:
+    """Both checks return whether the document knows the operation, and raise AssertionError naming what does not fit.
+
+    Stripe's published document and any extract of it will do. Unlike the document itself, the check refuses fields it does
+    not list, unless the schema says that fields were left out.
+    """
+
+    def __init__(self, document: Json) -> None:
+        self._paths = document["paths"]
+        self._schemas = {"components": {"schemas": _convert(document["components"]["schemas"])}}
+        self._validators: dict[str, Draft202012Validator] = {}
+
+    def validate_request(self, method: str, target: str, body: str = "") -> bool:
+        """`target` is the path with its query, `body` the form-encoded body."""
+        url = urlsplit(target)
+        operation = self._operation(method, url.path)
+        if operation is None:
+            return False
+        query = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"]
+        schema = {
+            "type": "object",
+            "properties": {parameter["name"]: parameter["schema"] for parameter in query},
+            "required": [parameter["name"] for parameter in query if parameter.get("required")],
+            "additionalProperties": False,
+        }
+        self._check(f"{method} {url.path} query", schema, _typed(_nested(url.query), _convert(schema), self._schemas))
+        content = operation.get("requestBody", {}).get("content", {}).get("application/x-www-form-urlencoded", {})
+        if body:
+            form = content["schema"]
+            self._check(f"{method} {url.path} body", form, _typed(_nested(body), _convert(form), self._schemas))
+        return True
+
+    def validate_response(self, method: str, target: str, status: int, body: str | bytes) -> bool:
+        path = urlsplit(target).path
+        operation = self._operation(method, path)
+        if operation is None:
+            return False
+        answer = operation["responses"].get(str(status), operation["responses"]["default"])
+        self._check(f"{method} {path} {status}", answer["content"]["application/json"]["schema"], json.loads(body))
+        return True
+
+    def validate_event(self, event: Json) -> None:
+        """A snapshot event as a webhook delivers it, with its account."""
+        self._check("event", {"$ref": "#/components/schemas/event"}, event)
+        self._check("event object", {"$ref": "#/components/schemas/financial_connections.account"}, event["data"]["object"])
+
+    def _operation(self, method: str, path: str) -> Json | None:
+        parts = unquote(path).split("/")
+        # A literal path goes before one with a placeholder.
+        for template in sorted(self._paths, key=lambda template: template.count("{")):
+            wanted = template.split("/")
+            if len(wanted) == len(parts) and all(want.startswith("{") or want == part for want, part in zip(wanted, parts, strict=True)):
+                found: Json | None = self._paths[template].get(method.lower())
+                if found is not None:
+                    return found
+        return None
+
+    def _check(self, what: str, schema: Json, value: Any) -> None:
+        key = json.dumps(schema, sort_keys=True)
+        if key not in self._validators:
+            self._validators[key] = Draft202012Validator(_convert(schema) | self._schemas)
+        errors = [f"{error.json_path}: {error.message[:300]}" for error in self._validators[key].iter_errors(value)]
+        if errors:
+            raise AssertionError(f"{what} does not fit Stripe's document: " + "; ".join(errors))
+
+
+def _convert(node: Any) -> Any:
+    """OpenAPI 3.0 to JSON Schema: `nullable`, and objects closed where their fields are listed in full."""
+    if isinstance(node, list):
+        return [_convert(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {name: _convert(value) for name, value in node.items()}
+    if (
+        isinstance(node.get("properties"), dict)
+        and "type" in node
+        and "additionalProperties" not in node
+        and "x-pruned-properties" not in node
+    ):
+        result["additionalProperties"] = False
+    if result.pop("nullable", False) is True:
+        result = {"anyOf": [result, {"type": "null"}]}
+    return result
+
+
+def _nested(text: str) -> Json:
+    """Brackets to nested hashes; what looks like a list stays a hash of numbers until the schema is known."""
+    root: Json = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        *parents, last = name.replace("]", "").split("[")
+        node = root
+        for key in parents:
+            node = node.setdefault(key or str(len(node)), {})
+        node[last or str(len(node))] = value
+    return root
+
+
+def _typed(value: Any, schema: Json, root: Json) -> Any:
+    """Form values as the schema types them. What fits no variant stays text, for the check to find."""
+    if "$ref" in schema:
+        schema = root["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
+    for variant in schema.get("anyOf", ()):
+        typed = _typed(value, variant, root)
+        if Draft202012Validator(variant | root).is_valid(typed):
+            return typed
+    kind = schema.get("type")
+    if kind == "array" and isinstance(value, dict):
+        return [_typed(item, schema.get("items", {}), root) for item in value.values()]
+    if kind == "object" and isinstance(value, dict):
+        properties: Mapping[str, Json] = schema.get("properties", {})
+        return {name: _typed(item, properties.get(name, {}), root) for name, item in value.items()}
+    if isinstance(value, str):
+        if kind == "integer" and value.lstrip("-").isdigit():
+            return int(value)
+        if kind == "boolean" and value in ("true", "false"):
+            return value == "true"
+    return value
