@@ -108,9 +108,9 @@ def test_the_request_log_names_operations_accounts_and_keys_but_no_bodies(bench:
 
 @pytest.mark.parametrize("bad", [{"kind": "nonsense"}, {"kind": "drop", "colour": "red"}])
 def test_a_fault_nobody_knows_is_refused(bench: Any, bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"kind|colour"):
         bench.sim.fail_api(**bad)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"kind|colour"):
         bench.sim.fail_webhooks(**bad)
 
 

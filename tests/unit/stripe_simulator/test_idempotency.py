@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -119,10 +120,8 @@ def test_no_key_ever_initiates_two_refreshes(make_bench: Any, calls: list[tuple[
         if fault:
             kind, effect = fault.split()
             bench.sim.fail_api(kind, effect=effect)
-        try:
+        with contextlib.suppress(stripe.StripeError):
             bench.refresh("fca_a", idempotency_key=key)
-        except stripe.StripeError:
-            pass
         bench.sim.clear_faults()
         bench.wait(pause)
     keys = [refresh["idempotency_key"] for refresh in bench.sim.state("fca_a")["refreshes"]]

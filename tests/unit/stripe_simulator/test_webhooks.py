@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_refused_delivery_is_retried_later_and_later_signed_anew(hooked: Any) 
         bodies.add(delivery.body)
         hooked.stripe.construct_event(delivery.body, delivery.headers["Stripe-Signature"], SECRET, tolerance=10**9)
         assert f"t={int(hooked.now)}," in delivery.headers["Stripe-Signature"]
-    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == [5 * 2**number for number in range(8)]
+    assert [later - earlier for earlier, later in pairwise(times)] == [5 * 2**number for number in range(8)]
     assert len(bodies) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -25,10 +26,8 @@ def test_encoded_parameters_decode_to_themselves(params: dict[str, Any]) -> None
 
 @given(st.text(max_size=200))
 def test_any_text_decodes_or_is_refused_as_a_bad_request(text: str) -> None:
-    try:
-        decode_form(text)
-    except ApiError as error:
-        assert error.status == 400
+    with contextlib.suppress(ApiError):
+        assert isinstance(decode_form(text), dict)
 
 
 @pytest.mark.parametrize(
