@@ -1,76 +1,192 @@
 """Compares a claim with one owner, field by field, and lets the name gate the rest."""
 
-import re
-import unicodedata
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from titleholder.matching import names
+from titleholder.matching.names import Name, claimed, read
 from titleholder.matching.result import FieldMatch, Match, absent
+from titleholder.matching.scale import Judged, business_field, person_field, scale
+from titleholder.matching.text import MAX_CHARS
+from titleholder.matching.weights import CONTACT_WEIGHTS
 
-_WORD = re.compile(r"[^\W_]+")
-
-
-def _fold(value: object) -> str:
-    text = unicodedata.normalize("NFKD", str(value)[:2000]).casefold()
-    return "".join(c for c in text if not unicodedata.combining(c))
+MAX_ALIASES = 20
 
 
-def _tokens(value: object) -> list[str]:
-    return _WORD.findall(_fold(value))[:40] if value else []
+class _Claimed(NamedTuple):
+    name: Name
+    kind: str  # "person", "business" or "either"
+    alias: bool
 
 
-def _claimed_names(claim: dict[str, Any]) -> list[str]:
-    names = [" ".join(str(claim[k]) for k in ("given", "middle", "family", "suffix") if claim.get(k))]
-    names += [str(claim[k]) for k in ("name", "business_name") if claim.get(k)]
-    names += [str(a) for a in claim.get("aka") or []]
-    return [n for n in names if n.strip()]
+def _text(value: object) -> str:
+    return str(value)[:MAX_CHARS].strip() if value else ""
 
 
-def _name(a: str, b: str) -> float:
-    left, right = _tokens(a), _tokens(b)
-    if not left or not right:
-        return 0.0
-    if left == right:
-        return 100.0
-    if sorted(left) == sorted(right):
-        return 99.0
-    small, large = sorted((set(left), set(right)), key=len)
-    if len(small) > 1 and small <= large:
-        return 92.0
-    return 60.0 * len(small & large) / len(small)
+def _claimed_names(claim: Mapping[str, Any]) -> list[_Claimed]:
+    declared = claim.get("type")
+    kind = declared if declared in ("person", "business") else "either"
+    out = []
+    if claim.get("given") or claim.get("family"):
+        name = claimed(claim.get("given"), claim.get("middle"), claim.get("family"), claim.get("suffix"))
+        if name.words:
+            out.append(_Claimed(name, "person", False))
+    if text := _text(claim.get("business_name")):
+        out.append(_Claimed(read(text), "business", False))
+    if text := _text(claim.get("name")):
+        out.append(_Claimed(read(text), kind, False))
+    aliases = claim.get("aka") or ()
+    if isinstance(aliases, str):
+        aliases = (aliases,)
+    if isinstance(aliases, list | tuple):
+        out.extend(_Claimed(read(text), kind, True) for alias in aliases[:MAX_ALIASES] if (text := _text(alias)))
+    return [c for c in out if c.name.words]
 
 
-def _address(claimed: Any, held: Any) -> float:
-    if isinstance(claimed, dict):
-        claimed = " ".join(str(v) for k, v in claimed.items() if v and k != "country")
-    left, right = set(_tokens(claimed)), set(_tokens(held))
-    return 100.0 * len(left & right) / len(left | right) if left | right else 0.0
+def _judge(mine: _Claimed, held: Name) -> Judged | None:
+    """Return the best of the ways in which one claimed name may be compared with the owner's."""
+    from titleholder.matching import businesses
+
+    name = mine.name
+    found: list[Judged] = []
+    exact = name.plain == held.plain
+    as_business = mine.kind == "business" or (mine.kind == "either" and (name.business or held.business))
+    as_person = mine.kind == "person" or (mine.kind == "either" and not name.business)
+    if as_business:
+        parts = businesses.take_apart(name.words)
+        for words in (held.words, *held.trade):
+            if not words:
+                continue
+            other = businesses.take_apart(words)
+            found.append(business_field(businesses.levels(parts, other), exact and words is held.words, trade=words is not held.words))
+        if not held.business and not held.trade and mine.kind == "business" and (name.business or parts.forms) and businesses.like_a_person(held.words):
+            found = [judged.capped(62.0, "BUSINESS_VS_PERSON") for judged in found]
+    if as_person:
+        other_name = held
+        if held.business and not held.trade and (bare := businesses.without_marks(held.words)) and bare != held.words:
+            other_name = read(" ".join(bare))
+        if compared := names.compare(name, other_name):
+            judged = person_field(compared, exact)
+            if other_name is not held:
+                judged = judged.capped(62.0, "BUSINESS_VS_PERSON")
+            found.append(judged)
+    elif mine.kind == "either" and name.business and not held.business and (bare := businesses.without_marks(name.words)) and bare != name.words:
+        if compared := names.compare(read(" ".join(bare)), held):
+            found.append(person_field(compared, False).capped(62.0, "BUSINESS_VS_PERSON"))
+    if not found:
+        return None
+    best = max(found, key=lambda judged: judged.log_odds if not exact else judged.score)
+    return best.capped(97.0, "ALSO_KNOWN_AS") if mine.alias else best
+
+
+def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:
+    fields: dict[str, FieldMatch] = {}
+    for field, key in (("address", "raw_address"), ("phone", "phone"), ("email", "email")):
+        mine, theirs = claim.get(field), owner.get(key)
+        if isinstance(mine, Mapping):
+            mine = mine if any(mine.get(k) for k in ("line1", "line2", "city", "state", "postal_code")) else None
+        elif mine is not None:
+            mine = str(mine).strip()
+        theirs = str(theirs).strip() if theirs else None
+        if not mine or not theirs:
+            fields[field] = absent(bool(mine), bool(theirs))
+            continue
+        compared: FieldMatch | None
+        if field == "address":
+            from titleholder.matching import addresses
+
+            compared = addresses.compare(mine, theirs)
+        elif field == "phone":
+            from titleholder.matching import phones
+
+            compared = phones.compare(mine, theirs)
+        else:
+            from titleholder.matching import emails
+
+            compared = emails.compare(mine, theirs)
+        fields[field] = compared if compared is not None else absent(False, False)
+    return fields
+
+
+def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
+    """Return the levels at which address, phone and e-mail agree; nothing for what is missing."""
+    out = []
+    address, phone, email = fields["address"], fields["phone"], fields["email"]
+    if address.score is not None:
+        if "CITY_ONLY" in address.reasons:
+            out.append("A_TOWN" if address.score >= 50 else "A_TOWN_DIFFERS")
+        else:
+            out.append("A_SAME" if address.score >= 90 else "A_NEAR" if address.score >= 70 else "A_PART" if address.score >= 45 else "A_DIFFERS")
+    if phone.score is not None:
+        out.append("P_SAME" if phone.score >= 70 else "P_DIFFERS")
+    if email.score is not None:
+        out.append("M_SAME_BOX" if email.score >= 70 else "M_NEAR_BOX" if email.score >= 40 else "M_OTHER_BOX")
+    return tuple(out)
+
+
+def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str]:
+    """Return the overall score and the reason contacts give for it, if any.
+
+    Contacts speak only about a name that may be the owner's: they lift a near name up to, but not into, the band of good ones, and they
+    make a good one less sure. A wrong name stays what it is.
+    """
+    levels = contact_levels(fields)
+    if not levels:
+        return name.score, ""
+    evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
+    if name.wrong:
+        return (name.score, "") if evidence >= 0 else (max(0.0, round(name.score + max(evidence, -4.0), 2)), "CONTACT_DIFFERS")
+    if evidence >= 0:
+        if name.score >= 90 or name.score < 35:
+            return name.score, ""
+        lifted = max(name.score, min(scale(name.log_odds + evidence), 89.0, name.ceiling))
+        return lifted, "CONTACT_AGREES" if lifted > name.score else ""
+    if name.score >= 90:
+        # People move and change numbers: an exact name stays a match, a little less sure.
+        return round(max(name.score + 2.0 * evidence, 70.0 + (name.score - 90) * 1.5), 2), "CONTACT_DIFFERS"
+    return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"
 
 
 def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
-    """Compare a claim with one owner."""
-    names = _claimed_names(claim)
-    held = str(owner.get("name") or "")
-    fields: dict[str, FieldMatch] = {}
-    if names and held.strip():
-        score = max(_name(n, held) for n in names)
-        fields["name"] = FieldMatch(score, None, () if score >= 99 else ("NAME_DIFFERS",))
-    else:
-        fields["name"] = absent(bool(names), bool(held.strip()))
-    for field, key, other in (("address", "address", "raw_address"), ("phone", "phone", "phone"), ("email", "email", "email")):
-        mine, theirs = claim.get(key), owner.get(other)
-        if not mine or not theirs:
-            fields[field] = absent(bool(mine), bool(theirs))
-        elif field == "address":
-            fields[field] = FieldMatch(_address(mine, theirs))
-        elif field == "phone":
-            same = re.sub(r"\D", "", str(mine))[-10:] == re.sub(r"\D", "", str(theirs))[-10:]
-            fields[field] = FieldMatch(100.0 if same else 0.0, None, () if same else ("PHONE_DIFFERS",))
-        else:
-            same = str(mine).strip().casefold() == str(theirs).strip().casefold()
-            fields[field] = FieldMatch(100.0 if same else 0.0, None, () if same else ("EMAIL_DIFFERS",))
-    name = fields["name"].score
-    others = [f.score for f in fields.values() if f.score is not None]
-    overall = name if name is not None else (sum(others) / len(others) if others else 0.0)
-    reasons = tuple(dict.fromkeys(r for f in fields.values() for r in f.reasons))
-    return Match(overall, MappingProxyType(fields), reasons)
+    """Compare a claim with one owner.
+
+    Parameters
+    ----------
+    claim
+        Any of ``given``, ``middle``, ``family``, ``suffix``, ``name``, ``business_name``, ``aka`` (a list of names), ``address`` (a mapping
+        of ``line1``, ``line2``, ``city``, ``state``, ``postal_code``, ``country``, or one line), ``phone``, ``email`` and ``type``
+        (``"person"`` or ``"business"``).
+    owner
+        Any of ``name``, ``raw_address``, ``phone``, ``email``, as Stripe's ``account_owner`` has them.
+
+    Returns
+    -------
+    Match
+        The score is the name's, moved by the other fields as far as the name allows; without a name on both sides it is the mean of the
+        other fields, and 0 without those.
+    """
+    held = read(_text(owner.get("name")))
+    mine = _claimed_names(claim)
+    fields = _contacts(claim, owner)
+    if not mine or not held.words:
+        scores = [f.score for f in fields.values() if f.score is not None]
+        overall = round(sum(scores) / len(scores), 2) if scores else 0.0
+        return _match(overall, absent(bool(mine), bool(held.words)), fields, "")
+    best: Judged | None = None
+    for one in mine:
+        judged = _judge(one, held)
+        if judged is not None and (best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds)):
+            best = judged
+    if best is None:
+        best = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, 100.0)
+    overall, contact = _overall(best, fields)
+    return _match(overall, FieldMatch(best.score, None, best.reasons), fields, contact)
+
+
+def _match(overall: float, name: FieldMatch, fields: dict[str, FieldMatch], contact: str) -> Match:
+    every = {"name": name, **fields}
+    reasons = dict.fromkeys(reason for field in every.values() for reason in field.reasons)
+    if contact:
+        reasons[contact] = None
+    return Match(overall, MappingProxyType(every), tuple(reasons))

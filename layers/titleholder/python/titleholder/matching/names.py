@@ -437,7 +437,9 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
 
 def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     if not a or not b:
-        return "M_NONE" if not a and not b else "M_ONE"
+        if not a and not b:
+            return "M_NONE"
+        return "M_ONE_INITIAL" if all(len(t) == 1 for t in a or b) else "M_ONE"
     if a == b:
         return "M_SAME"
     best = "M_DIFFERS"
@@ -510,6 +512,10 @@ def _compare_generation(a: str, b: str) -> str:
     return "S_NEAR" if {a, b} == {"2", "ii"} else "S_CONFLICT"
 
 
+_CONTEXT_RANK = {
+    name: rank for rank, name in enumerate(("plain", "joint", "shared", "alias", "trade", "trust", "benefit", "custodian", "minor", "estate", "house",
+                                            "beneficiary"))
+}  # fmt: skip
 _WIDE = frozenset(("fl2", "lf2"))
 
 
@@ -543,7 +549,7 @@ def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
         family, middle = "F_MAIDEN", "M_USED"
     swapped = (a.layout[0] == "l") != (b.layout[0] == "l")
     levels = [given, family, middle, _compare_generation(a.generation, b.generation), "O_SWAPPED" if swapped else "O_SAME"]
-    context = b.context if b.context != "plain" else a.context
+    context = a.context if _CONTEXT_RANK.get(a.context, 9) > _CONTEXT_RANK.get(b.context, 9) else b.context
     levels.append("C_" + context.upper())
     levels.extend(combinations(levels))
     return tuple(levels)

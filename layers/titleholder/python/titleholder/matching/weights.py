@@ -26,3 +26,12 @@ BUSINESS_WEIGHTS: dict[str, float] = {
     "L_NONE": 0.0, "L_SAME": 0.2, "L_ONE": 0.0, "L_CONFLICT": -1.0,
     "N_NONE": 0.0, "N_SAME": 0.5, "N_ONE": -1.0, "N_DIFFER": -4.0,
 }  # fmt: skip
+
+CONTACT_WEIGHTS: dict[str, float] = {
+    "A_SAME": 3.0, "A_NEAR": 2.0, "A_PART": 0.0, "A_DIFFERS": -0.7, "A_TOWN": 0.7, "A_TOWN_DIFFERS": -0.7,
+    "P_SAME": 3.0, "P_DIFFERS": -0.5, "M_SAME_BOX": 3.0, "M_NEAR_BOX": 1.5, "M_OTHER_BOX": -0.5,
+}  # fmt: skip
+
+# Log-odds and the score they are worth, rising.
+NAME_KNOTS: tuple[tuple[float, float], ...] = ((-12.0, 5.0), (-8.0, 30.0), (-5.0, 45.0), (-2.0, 56.0), (0.2, 70.0), (3.0, 86.0), (5.0, 89.0))
+BUSINESS_KNOTS: tuple[tuple[float, float], ...] = ((-8.0, 5.0), (-4.0, 35.0), (-1.5, 55.0), (0.2, 70.0), (2.0, 85.0), (4.0, 89.0))
