@@ -298,6 +298,11 @@ class Accounts:
         )
         account.snapshots.append(Snapshot(snapshot_id, int(at), owners))
 
+    @staticmethod
+    def pending(account: Account, feature: Feature) -> bool:
+        current = account.current.get(feature)
+        return current is not None and current.status == "pending"
+
     def refuse(self, account: Account, feature: Feature) -> ApiError | None:
         """Why a refresh may not start now, or None."""
         if account.status == "inactive":
@@ -310,7 +315,7 @@ class Accounts:
         current = account.current.get(feature)
         if current is None:
             return None
-        if current.status == "pending":
+        if self.pending(account, feature):
             return self._refusal(account, f"A {feature} refresh is already pending for this account.")
         if current.next_at is None or self._timeline.now() < current.next_at:
             return self._refusal(account, f"The {feature} of this account cannot be refreshed yet; see `next_refresh_available_at`.")

@@ -33,6 +33,7 @@ ROUTES: dict[tuple[str, str], Action] = {
     ("POST", "complete/{id}"): lambda sim, id, args: sim.complete(id, **args),
     ("POST", "endpoints"): lambda sim, _, args: {"id": sim.add_endpoint(**args)},
     ("DELETE", "endpoints/{id}"): lambda sim, id, args: _done(sim.remove_endpoint(id)),
+    ("POST", "options"): lambda sim, _, args: sim.configure(**args),
     ("POST", "faults/api"): lambda sim, _, args: _done(sim.fail_api(**args)),
     ("POST", "faults/webhooks"): lambda sim, _, args: _done(sim.fail_webhooks(**args)),
     ("DELETE", "faults"): lambda sim, _, args: _done(sim.clear_faults()),

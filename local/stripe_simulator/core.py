@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from local.stripe_simulator import control, parameters
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
@@ -30,12 +31,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def _locked(method: Method) -> Method:
     """One caller at a time, after everything due has happened."""
 
+    @functools.wraps(method)
     def wrapper(self: Simulator, *args: Any, **kwargs: Any) -> Any:
         with self._lock:
             self._timeline.advance()
             return method(self, *args, **kwargs)
 
-    wrapper.__doc__, wrapper.__name__ = method.__doc__, method.__name__
     return wrapper  # type: ignore[return-value]
 
 
@@ -52,7 +53,7 @@ class Simulator:
         self._webhooks = Webhooks(self._timeline, self.options)
         self._accounts = Accounts(self._timeline, self._webhooks, self.options)
         self._api = Api(self._timeline, self._accounts, self._webhooks)
-        self._keys = IdempotencyKeys(self.options.idempotency_seconds)
+        self._keys = IdempotencyKeys(self.options)
         self._faults: list[ApiFault] = []
         self._meter = RateMeter()
         self._log: list[Json] = []
@@ -62,10 +63,10 @@ class Simulator:
     @_locked
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
         """Answer one HTTP request. `target` is the path with its query; paths under /_simulator/ control the simulator."""
-        url = urlsplit(target)
-        if url.path.startswith(control.PREFIX):
-            return control.handle(self, method.upper(), url.path, url.query, body)
-        return _Request(self, method.upper(), url.path, url.query, CaseInsensitive(headers), body).answer()
+        path, _, query = target.partition("?")
+        if path.startswith(control.PREFIX):
+            return control.handle(self, method.upper(), path, query, body)
+        return _Request(self, method.upper(), path, query, CaseInsensitive(headers), body).answer()
 
     # --- Webhooks -----------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,10 @@ class Simulator:
     def delivered(self, delivery: Outgoing, status: int | None) -> None:
         """The HTTP status a delivery was answered with, or None when there was no answer. All but 2xx is sent again later."""
         self._webhooks.delivered(delivery, status)
+
+    def now(self) -> float:
+        """The clock, in Unix seconds."""
+        return self._timeline.now()
 
     def next_due(self) -> float | None:
         """The next instant, in Unix seconds, at which anything happens by itself; None when nothing is under way."""
@@ -212,6 +217,8 @@ class Simulator:
     def _act(self, account: Account, action: str | None, features: Sequence[str]) -> None:
         if action == "prefetch":
             for feature in features:
+                if self._accounts.pending(account, FEATURE_OF_PREFETCH[feature]):
+                    raise ValueError(f"{feature} of {account.id} is already pending")
                 self._accounts.start(account, FEATURE_OF_PREFETCH[feature], "prefetch")
         elif action in ("deactivate", "reactivate", "disconnect", "update_account_numbers"):
             getattr(self._accounts, action)(account)
@@ -271,6 +278,15 @@ class Simulator:
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
         """Let deliveries go wrong; see `deliveries.WebhookFault`. Raises ValueError."""
         self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin")))
+
+    @_locked
+    def configure(self, **settings: Any) -> Json:
+        """Change `options` from now on; all of them, but for keys. Raises ValueError for one that does not exist."""
+        for name, value in settings.items():
+            if not hasattr(self.options, name):
+                raise ValueError(f"unknown option {name}")
+            setattr(self.options, name, value)
+        return {name: value for name, value in vars(self.options).items() if name not in ("api_keys", "denied")}
 
     @_locked
     def clear_faults(self) -> None:

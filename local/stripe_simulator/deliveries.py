@@ -74,7 +74,6 @@ class Delivery:
     endpoint: Endpoint
     due: float
     attempt: int = 1
-    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,7 @@ class Webhooks:
         self._options = options
         self._queue: list[tuple[float, int, Delivery]] = []
         self._order = itertools.count()
+        self._held: dict[str, list[Delivery]] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.faults: list[WebhookFault] = []
         self.events: dict[Scope, dict[str, Event]] = {}
@@ -137,7 +137,7 @@ class Webhooks:
         self.log: list[Json] = []
 
     def clear(self) -> None:
-        for store in (self._queue, self.faults, self.events, self.thin_events, self.log):
+        for store in (self._queue, self._held, self.faults, self.events, self.thin_events, self.log):
             store.clear()
 
     def emit(
@@ -211,7 +211,9 @@ class Webhooks:
             self._release_held(endpoint, due)
             self._put(Delivery(event, endpoint, due))
         else:
-            self._put(Delivery(event, endpoint, due + hold, held=True))
+            held = Delivery(event, endpoint, due + hold)
+            self._held.setdefault(endpoint.id, []).append(held)
+            self._put(held)
         for fault in faults:
             if fault.kind == "duplicate":
                 for number in range(1, fault.copies + 1):
@@ -221,12 +223,11 @@ class Webhooks:
         heapq.heappush(self._queue, (delivery.due, next(self._order), delivery))
 
     def _release_held(self, endpoint: Endpoint, due: float) -> None:
-        held = [entry[2] for entry in self._queue if entry[2].held and entry[2].endpoint is endpoint and entry[2].due > due]
-        for delivery in held:
-            delivery.held = False
-            # A hair later, so that it comes after the one that overtook it; the old queue entry is skipped.
-            delivery.due = due + 0.001
-            self._put(delivery)
+        for delivery in self._held.pop(endpoint.id, []):
+            if delivery.due > due:
+                # A hair later, so that it comes after the one that overtook it; the old queue entry is skipped.
+                delivery.due = due + 0.001
+                self._put(delivery)
 
     def next_due(self) -> float | None:
         self._skip_stale()

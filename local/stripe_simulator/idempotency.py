@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from local.stripe_simulator.options import Options
 from local.stripe_simulator.timeline import Scope
 from local.stripe_simulator.wire import ApiError, Response
 
@@ -23,8 +24,8 @@ class Remembered:
 class IdempotencyKeys:
     """What each key was first used for and answered."""
 
-    def __init__(self, keep_seconds: float) -> None:
-        self.keep_seconds = keep_seconds
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._all: dict[tuple[Scope, str], Remembered] = {}
 
     def clear(self) -> None:
@@ -38,7 +39,7 @@ class IdempotencyKeys:
         if len(key) > LONGEST_KEY:
             raise ApiError(400, f"Idempotency keys may be at most {LONGEST_KEY} characters long.", type="idempotency_error")
         seen = self._all.get((scope, key))
-        if seen is None or now - seen.at >= self.keep_seconds:
+        if seen is None or now - seen.at >= self._options.idempotency_seconds:
             return None
         if seen.fingerprint != fingerprint:
             message = (

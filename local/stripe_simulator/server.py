@@ -85,7 +85,7 @@ class SimulatorServer:
                 for outgoing in self.simulator.due_deliveries():
                     senders.submit(self._send, outgoing)
                 due = self.simulator.next_due()
-                self.changed.wait(TICK if due is None else min(TICK, max(0.0, due - time.time())))
+                self.changed.wait(TICK if due is None else min(TICK, max(0.0, due - self.simulator.now())))
                 self.changed.clear()
 
     def _send(self, outgoing: Outgoing) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.stripe_simulator.scenarios import SCENARIOS
+from tests.support.stripe_client import refusal
 
 
 def call(bench: Any, method: str, path: str, **arguments: Any) -> Any:
@@ -78,14 +79,25 @@ def test_reset_forgets_everything_but_the_endpoints(bench: Any) -> None:
         ("POST", "accounts", {"scenario": "joint", "policy": {"colour": "red"}}, 400),
         ("POST", "accounts/fca_a", {"action": "dance"}, 400),
         ("POST", "accounts", {"scenario": "joint", "id": "fca_a"}, 400),
+        ("POST", "accounts/fca_pending", {"action": "prefetch"}, 400),
         ("POST", "complete/fcsess_gone", {}, 404),
         ("POST", "endpoints", {"url": "x", "secret": "y", "scope": "nothing"}, 400),
     ],
 )
 def test_a_wrong_command_is_refused_with_a_reason(bench: Any, method: str, path: str, arguments: dict[str, Any], status: int) -> None:
     bench.sim.link("single_owner", id="fca_a")
+    bench.sim.link("prefetch_pending", id="fca_pending")
     got, answer = call(bench, method, path, **arguments)
     assert (got, bool(answer["error"])) == (status, True)
+
+
+def test_options_change_while_it_runs(bench: Any) -> None:
+    assert call(bench, "POST", "options", settle_seconds=1, rate_limit=1)[1]["settle_seconds"] == 1
+    bench.sim.link("prefetch_pending", id="fca_a")
+    assert bench.sim.next_due() == bench.now + 1
+    bench.accounts.list()
+    assert refusal(lambda: bench.accounts.list()).http_status == 429
+    assert call(bench, "POST", "options", colour="red")[0] == 400
 
 
 def test_a_body_that_is_no_json_object_is_refused(bench: Any) -> None:

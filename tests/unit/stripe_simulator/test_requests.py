@@ -125,7 +125,7 @@ def test_subscribing_to_ownership_is_refused(bench: Any) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/v1/nothing"), ("DELETE", ACCOUNTS), ("GET", "/"), ("POST", f"{ACCOUNTS}/fca_a/refresh/again")],
+    [("GET", "/v1/nothing"), ("DELETE", ACCOUNTS), ("GET", "/"), ("GET", "//[x"), ("POST", f"{ACCOUNTS}/fca_a/refresh/again")],
 )
 def test_unknown_urls_are_404(bench: Any, method: str, path: str) -> None:
     assert bench.sim.handle(method, path, AUTH).status == 404
