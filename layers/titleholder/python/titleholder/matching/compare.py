@@ -121,7 +121,7 @@ def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
     if phone.score is not None:
         out.append("P_SAME" if phone.score >= 70 else "P_DIFFERS")
     if email.score is not None:
-        out.append("M_SAME_BOX" if email.score >= 70 else "M_NEAR_BOX" if email.score >= 40 else "M_OTHER_BOX")
+        out.append("E_SAME_BOX" if email.score >= 70 else "E_NEAR_BOX" if email.score >= 40 else "E_OTHER_BOX")
     return tuple(out)
 
 

@@ -1,6 +1,7 @@
 """Reads the names on claims and accounts, every way they may be meant, and compares people's names part by part."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -345,7 +346,7 @@ def _claimed(given: str, middle: str, family: str, suffix: str) -> Name:
     surname = tuple(t for t in last if t and t != ",")
     for token in _tokens(fold(suffix)):
         generation = GENERATIONS.get(token, generation)
-    kept = []
+    kept: list[str] = []
     for token in fore:
         if token in GENERATIONS and kept and len(token) > 1:
             generation = generation or GENERATIONS[token]
@@ -582,21 +583,26 @@ def log_odds(levels: tuple[str, ...]) -> float:
     return total
 
 
-def compare(a: Name, b: Name) -> Comparison | None:
-    """Return the best comparison over all readings of two names, or ``None`` when either has none."""
-    best: Comparison | None = None
+def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
+    """Yield the levels for every pair of readings of two names that makes sense."""
     glued = _compare_glued(a, b)
     if glued is not None:
-        best = Comparison(log_odds(glued), glued)
+        yield glued
     for x in a.readings[:_MANY]:
         for y in b.readings[: 3 * _MANY]:
             # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
             if (y.layout in _WIDE and len(x.family) < 2) or (x.layout in _WIDE and len(y.family) < 2):
                 continue
-            levels = compare_readings(x, y)
-            total = log_odds(levels)
-            if best is None or total > best.log_odds:
-                best = Comparison(total, levels)
+            yield compare_readings(x, y)
+
+
+def compare(a: Name, b: Name) -> Comparison | None:
+    """Return the best comparison over all readings of two names, or ``None`` when either has none."""
+    best: Comparison | None = None
+    for levels in every_comparison(a, b):
+        total = log_odds(levels)
+        if best is None or total > best.log_odds:
+            best = Comparison(total, levels)
     return best
 
 
