@@ -72,8 +72,8 @@ class Emulator:
     """An emulator in a process of its own, for a `with` block: `endpoint` is its base URL.
 
     `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
-    workflow, `timeout_scale` every task's and execution's timeout. `environment` adds variables to the emulator's process, such as
-    `AUTH=true` to have IAM enforced. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
+    workflow, `timeout_scale` every task's and execution's timeout. `auth` has IAM enforced. `environment` adds variables to the emulator's
+    process. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
 
     Raises `EmulatorError` when it does not answer within `start_timeout` seconds.
     """
@@ -85,6 +85,7 @@ class Emulator:
         *,
         wait_scale: float = 1.0,
         timeout_scale: float = 1.0,
+        auth: bool = False,
         environment: Mapping[str, str] | None = None,
         output: IO[bytes] | None = None,
         start_timeout: float = 60.0,
@@ -93,7 +94,7 @@ class Emulator:
         self.endpoint = f"http://{HOST}:{self.port}"
         self.var = Path(var).resolve()
         self.log = self.var / "aws" / f"{self.port}.log"
-        self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale)]
+        self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale), *(["--auth"] if auth else [])]
         self._environment = dict(environment or {})
         self._output = output
         self._start_timeout = start_timeout
@@ -258,6 +259,7 @@ async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool) ->
 
     apply_all(var, timeout_scale)
     logging.getLogger("hypercorn.access").disabled = True
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
     config = Config()
     config.bind = [f"{HOST}:{port}"]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from local.aws.shims import (
     http_api_body,
+    http_api_errors,
     inert_types,
     lambda_runtime,
+    queue_batch_response,
     queue_redrive,
     secret_ref,
     table_settings,
@@ -21,9 +23,11 @@ from local.aws.shims import (
 def apply_all(var: Path, timeout_scale: float) -> None:
     """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts."""
     http_api_body.apply()
+    http_api_errors.apply()
     inert_types.apply()
     secret_ref.apply()
     table_settings.apply()
+    queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)
     workflow_execution.apply(timeout_scale)

@@ -92,6 +92,14 @@ def test_function_reads_the_table(stack: Stack) -> None:
     assert call(stack, "GET", "/items/item-2")[0] == 404
 
 
+def test_caller_learns_nothing_of_a_functions_error(stack: Stack) -> None:
+    assert call(stack, "GET", "/broken")[:2] == (500, {"message": "Internal Server Error"})
+
+
+def test_caller_waits_no_longer_than_the_integrations_timeout(stack: Stack) -> None:
+    assert call(stack, "GET", "/slow")[:2] == (503, {"message": "Service Unavailable"})
+
+
 def test_iam_route_refuses_an_unsigned_call_and_names_the_caller_of_a_signed_one(stack: Stack) -> None:
     assert call(stack, "GET", "/signed")[0] == 403
     request = AWSRequest("GET", stack.url + "/signed")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
+from local.aws.shims.queue_batch_response import reported_failures
 
 from .conftest import Stack, eventually
 
@@ -19,11 +22,35 @@ def times(stack: Stack, key: str) -> int:
     return int(stack.item(key).get("n", {}).get("N", 0))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(stack: Stack) -> None:
+    """Start both of the consumer's environments: a cold start on a busy machine outlasts the queue's short visibility timeout."""
+    record = {"messageId": "warm", "body": json.dumps({"id": "warm", "sleep": 0.5})}
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: stack.invoke("WorkerFunction", {"Records": [record]}), range(2)))
+
+
 def test_only_the_failed_message_of_a_batch_comes_again_until_it_is_dead(stack: Stack) -> None:
     entries = [{"Id": str(n), "MessageBody": json.dumps({"id": f"batch-{n}", "fail": n == 1})} for n in range(3)]
     stack.client("sqs").send_message_batch(QueueUrl=stack["Work"], Entries=entries)
     assert json.loads(stack.receive("Dead", within=15))["id"] == "batch-1"
     assert [times(stack, f"batch-{n}") for n in range(3)] == [1, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("response", "failed"),
+    [
+        (None, set()),
+        ({"batchItemFailures": []}, set()),
+        ({"batchItemFailures": [{"itemIdentifier": "a"}]}, {"a"}),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, {"a", "b"}),
+        ({"batchItemFailures": [{"itemIdentifier": "unknown"}]}, {"a", "b"}),
+        ({"batchItemFailures": [{"id": "a"}]}, {"a", "b"}),
+        ("done", {"a", "b"}),
+    ],
+)
+def test_response_that_cannot_be_read_fails_the_whole_batch(response: Any, failed: set[str]) -> None:
+    assert reported_failures(response, {"a", "b"}) == failed
 
 
 def test_dead_letters_go_back_to_their_queue(stack: Stack) -> None:

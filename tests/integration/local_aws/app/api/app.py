@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 import boto3
@@ -27,6 +28,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if event["routeKey"].startswith("GET /items"):
         item = table.get_item(Key={"pk": event["pathParameters"]["id"]}, ConsistentRead=True).get("Item")
         return {"statusCode": 200 if item else 404, "body": json.dumps(item)}
+    if event["routeKey"] == "GET /broken":
+        raise ValueError("private")
+    if event["routeKey"] == "GET /slow":
+        time.sleep(1)
     if event["routeKey"].startswith("POST /echo"):
         print("echoing\nin two lines")
     return {"statusCode": 201, "headers": {"content-type": "application/json", "x-seen": "yes"}, "body": json.dumps(event)}

@@ -1,0 +1,31 @@
+"""An HTTP API tells a caller nothing of a function's error (500), and gives up after the integration's timeout (503)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+HEADERS = {"Content-Type": "application/json"}
+
+
+def apply() -> None:
+    from ministack.services import apigateway, lambda_svc
+
+    bare_answer, bare_invoke = lambda_svc.lambda_execute_result_to_api_proxy_response, apigateway._invoke_lambda_proxy
+
+    def answer(result: dict[str, Any]) -> Any:
+        if result.get("throttle"):
+            return {"statusCode": 503, "headers": HEADERS, "body": json.dumps({"message": "Service Unavailable"})}, None
+        if result.get("error"):
+            return {"statusCode": 500, "headers": HEADERS, "body": json.dumps({"message": "Internal Server Error"})}, None
+        return bare_answer(result)
+
+    async def invoke(integration: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        # The function goes on: only the caller's waiting ends.
+        call = asyncio.ensure_future(bare_invoke(integration, *arguments, **options))
+        done, _ = await asyncio.wait({call}, timeout=int(integration.get("timeoutInMillis") or 30_000) / 1_000)
+        return call.result() if done else (503, dict(HEADERS), b'{"message":"Service Unavailable"}')
+
+    lambda_svc.lambda_execute_result_to_api_proxy_response = answer
+    apigateway._invoke_lambda_proxy = invoke
