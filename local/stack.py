@@ -29,6 +29,8 @@ from local.stripe_simulator.server import SimulatorServer
 STACK = "titleholder"
 AWS_PORT = 4566
 STRIPE_PORT = 12111
+WORKERS = 3
+"""Environments of one function at most: on two cores, more of them start later and run no faster."""
 STATE = BUILD / "stack.json"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
@@ -84,7 +86,7 @@ def running(
     secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
     with contextlib.ExitStack() as exits:
         began = time.monotonic()
-        aws = exits.enter_context(Emulator(port=aws_port, var=var))
+        aws = exits.enter_context(Emulator(port=aws_port, var=var, environment={"LAMBDA_MAX_WORKERS": str(WORKERS)}))
         simulator = None
         if stripe_api_base is None:
             simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))

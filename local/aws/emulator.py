@@ -33,6 +33,7 @@ MINISTACK = "1.5.33"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 HOST = "127.0.0.1"
+LOGS_KEPT_SECONDS = 86_400
 
 
 class EmulatorError(Exception):
@@ -130,6 +131,9 @@ class Emulator:
     def start(self) -> None:
         check_version()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        for old in self.log.parent.glob("*.log"):
+            if old.stat().st_mtime < time.time() - LOGS_KEPT_SECONDS:
+                old.unlink(missing_ok=True)
         command = [
             sys.executable,
             "-m",

@@ -1,0 +1,238 @@
+"""The main job, shown on the embedded stack: a verification of every scenario account, a table, and `build/demo.json`.
+
+    python -m local.demo
+
+Exits with 1 if a verdict is not what the scenario says, or a verification cost more than it should.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.aws.paths import BUILD
+from local.client import Client
+from local.stack import Stack, running
+from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.options import Options
+
+COOLDOWN_SECONDS = 20
+SETTLE_TIMEOUT_SECONDS = 10
+PATIENCE_SECONDS = 180
+AT_ONCE = 6
+MOST_CALLS = 3
+MOST_TRANSITIONS = 6
+MOST_TRANSITIONS_WITH_COOLDOWN = 9
+
+# Accounts that have to be verified while something is still under way at Stripe, or that take their time.
+TIMED = ("cooling_down", "prefetch_pending")
+SLOW = (*TIMED, "never_answering", "lost_webhook")
+
+MARGARET: dict[str, Any] = {
+    "given": "Margaret",
+    "family": "Testerman",
+    "email": "margaret.testerman@example.com",
+    "phone": "555-555-0101",
+    "address": {"line1": "100 Example Street", "line2": "Apt 4", "city": "Springfield", "state": "IL", "postal_code": "62701"},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario account and what has to come of verifying it. `refreshes` is what may be paid for."""
+
+    scenario: str
+    outcome: str
+    reason: str | None = None
+    claim: dict[str, Any] = field(default_factory=lambda: MARGARET)
+    refreshes: int = 1
+    title: str = ""
+    policy: dict[str, Any] | None = None
+
+
+CASES = {
+    "fca_single": Case("single_owner", "match"),
+    "fca_joint": Case("joint", "match", "JOINT_OWNER", {"name": "Jane Samplewell"}),
+    "fca_jointline": Case("joint_line", "match", "JOINT_OWNER", {"name": "Jane Samplewell"}),
+    "fca_business": Case("business", "match", "LEGAL_FORM_DIFFERS", {"business_name": "Placeholder Provisions"}),
+    "fca_soletrader": Case("single_owner", "no_match", None, {"business_name": "Placeholder Provisions LLC"}, title="business claims a person's"),
+    "fca_trust": Case("trust", "match", "TRUST", {"business_name": "The Testerman Family Revocable Trust"}),
+    "fca_partial": Case("partial", "match"),
+    "fca_noowners": Case("no_owners", "not_verifiable", "NO_OWNERS"),
+    "fca_paged": Case("paged_owners", "match"),
+    "fca_nickname": Case("nickname", "match", "NICKNAME"),
+    "fca_relative": Case("relative", "no_match", "RELATIVE_LIKELY"),
+    "fca_stranger": Case("single_owner", "no_match", None, {"name": "Oliver Placeholder"}, title="a stranger's claim"),
+    "fca_failing": Case("failing_with_reason", "not_verifiable", "REFRESH_FAILED"),
+    "fca_cooling": Case("cooling_down", "match", policy={"cooldown_seconds": COOLDOWN_SECONDS}),
+    "fca_prefetch": Case("prefetch_pending", "match", refreshes=0, policy={"settle_seconds": 6}),
+    "fca_fresh": Case("fresh", "match", refreshes=0),
+    "fca_old": Case("old", "match"),
+    "fca_inactive": Case("inactive", "not_verifiable", "ACCOUNT_INACTIVE", refreshes=0),
+    "fca_disconnected": Case("disconnected", "not_verifiable", "ACCOUNT_DISCONNECTED", refreshes=0),
+    "fca_nopermission": Case("permission_missing", "not_verifiable", "PERMISSION_MISSING", refreshes=0),
+    "fca_lost": Case("lost_webhook", "match"),
+    "fca_never": Case("never_answering", "not_verifiable", "REFRESH_TIMED_OUT"),
+}
+
+
+def main() -> int:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
+
+    say("starting AWS and Stripe on this machine, deploying template.yaml ...")
+    with running(parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS)}, options=Options(settle_seconds=1.0), say=say) as stack:
+        assert stack.stripe is not None
+        simulator = stack.stripe.simulator
+        _link(simulator)
+        say(f"{len(CASES)} accounts are linked, Stripe's first webhooks have arrived")
+        before = {account: _calls(simulator, account).total() for account in CASES}
+        rows = _verify_all(stack, simulator, before, say)
+    _print(rows)
+    wrong = [f"{row['account']}: {problem}" for row in rows for problem in _problems(row)]
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"\n{len(rows)} verifications, {len(rows) - len({text.split(':')[0] for text in wrong})} as expected; build/demo.json has the figures.")
+    for text in wrong:
+        print(f"NOT AS EXPECTED  {text}")
+    return 1 if wrong else 0
+
+
+def _link(simulator: Simulator) -> None:
+    """Link the accounts, those whose clock runs last, and wait until the stack has read each that it was told of."""
+    for timed in (False, True):
+        chosen = {account: case for account, case in CASES.items() if (case.scenario in TIMED) == timed}
+        for account, case in chosen.items():
+            simulator.link(case.scenario, id=account, policy=case.policy)
+        told = {account for account, case in chosen.items() if case.scenario != "lost_webhook"}
+        for _ in range(400):
+            if all(_calls(simulator, account) for account in told):
+                break
+            time.sleep(0.05)
+    # A prefetch that has just succeeded is an event of its own, whose account is read once more.
+    time.sleep(0.5)
+
+
+def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say: Any) -> list[dict[str, Any]]:
+    client = Client(stack.api_url)
+
+    def verify(item: tuple[str, Case]) -> dict[str, Any]:
+        account, case = item
+        asked = time.monotonic()
+        answer = client.call("POST", "/verifications", {"account": account, "claim": case.claim})
+        at_once = answer.status == 200
+        if answer.status not in (200, 202):
+            raise SystemExit(f"POST /verifications for {account}: {answer.status} {answer.body}")
+        found, pause = answer.body, 0.2
+        while found["state"] != "completed" and time.monotonic() - asked < PATIENCE_SECONDS:
+            time.sleep(pause)
+            found = client.call("GET", f"/verifications/{found['id']}").body
+        row = _row(stack, simulator, before, account, case, found, at_once, time.monotonic() - asked)
+        say(f"{account:17} {row['what']:35} {row['verdict']}")
+        return row
+
+    slow = [item for item in CASES.items() if item[1].scenario in SLOW]
+    others = [item for item in CASES.items() if item not in slow]
+    with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(AT_ONCE) as pool:
+        slow_rows, other_rows = waiting.map(verify, slow), pool.map(verify, others)
+        rows = [*other_rows, *slow_rows]
+    return sorted(rows, key=lambda row: list(CASES).index(row["account"]))
+
+
+def _row(
+    stack: Stack, simulator: Simulator, before: dict[str, int], account: str, case: Case, found: dict[str, Any], at_once: bool, seconds: float
+) -> dict[str, Any]:
+    history = Counter() if at_once else _history(stack, found["id"])
+    verdict = found["verdict"] or {"outcome": "none", "score": None, "reasons": [], "owner_position": None}
+    refreshes = simulator.initiated_refreshes()[account]
+    calls = _calls(simulator, account)
+    owner_pages = calls[("GET", "owners")]
+    what = []
+    if history["WaitStateEntered"]:
+        what.append("waited for cooldown")
+    if refreshes:
+        what.append("refreshed")
+    if history["TaskTimedOut"]:
+        what.append("healed" if verdict["outcome"] != "not_verifiable" else "gave up")
+    if not what and verdict["outcome"] != "not_verifiable":
+        what.append("found fresh" if at_once else "joined")
+    return {
+        "account": account,
+        "scenario": case.title or case.scenario,
+        "what": ", ".join(what) or "refused by state",
+        "seconds": round(seconds, 1),
+        "verdict": verdict["outcome"],
+        "expected": case.outcome,
+        "expected_reason": case.reason,
+        "expected_refreshes": case.refreshes,
+        "score": verdict["score"],
+        "reasons": verdict["reasons"],
+        "owner_position": verdict["owner_position"],
+        # AWS counts a state each time it is entered, and each retry of one.
+        "state_transitions": sum(n for kind, n in history.items() if kind.endswith("StateEntered")) + history["retries"],
+        "waits": history["WaitStateEntered"],
+        "stripe_calls": calls.total() - before[account],
+        "owner_pages": owner_pages,
+        "refreshes": refreshes,
+    }
+
+
+def _history(stack: Stack, verification: str) -> Counter[str]:
+    """How often each kind of event stands in the execution's history, and under `retries` how often a task was tried again."""
+    states = stack.client("stepfunctions")
+    arn = stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + ":" + verification
+    for _ in range(100):
+        if states.describe_execution(executionArn=arn)["status"] != "RUNNING":
+            break
+        time.sleep(0.05)
+    kinds = Counter(event["type"] for event in states.get_execution_history(executionArn=arn, maxResults=1000)["events"])
+    kinds["retries"] = kinds["TaskScheduled"] - kinds["TaskStateEntered"]
+    return kinds
+
+
+def _calls(simulator: Simulator, account: str) -> Counter[tuple[str, str]]:
+    """The calls that Stripe saw about an account, by method and last word of the path."""
+    counts = simulator.request_counts()["accounts"].get(account, {})
+    return Counter({(name.split()[0], name.rsplit("/", 1)[1]): n for name, n in counts.items()})
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """What is not as it should be."""
+    most = MOST_TRANSITIONS_WITH_COOLDOWN if row["waits"] else MOST_TRANSITIONS
+    checks = {
+        f"verdict {row['verdict']}, expected {row['expected']}": row["verdict"] == row["expected"],
+        f"reason {row['expected_reason']} is missing": row["expected_reason"] in [None, *row["reasons"]],
+        f"{row['refreshes']} refreshes, expected {row['expected_refreshes']}": row["refreshes"] == row["expected_refreshes"],
+        f"{row['state_transitions']} state transitions, {most} allowed": row["state_transitions"] <= most,
+    }
+    if row["expected_reason"] != "REFRESH_TIMED_OUT":
+        # One that never answers is asked again each time the workflow loses patience.
+        allowed = MOST_CALLS + row["owner_pages"]
+        checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
+    return [text for text, good in checks.items() if not good]
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    head = ("account", "scenario", "what happened", "seconds", "verdict", "score", "steps", "calls", "reasons")
+    table = [
+        (
+            row["account"], row["scenario"], row["what"], f"{row['seconds']:.1f}", row["verdict"], "" if row["score"] is None else f"{row['score']:g}",
+            str(row["state_transitions"]), str(row["stripe_calls"]), " ".join(row["reasons"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    widths = [max(len(line[i]) for line in [head, *table]) for i in range(len(head))]
+    print()
+    for line in [head, tuple("-" * width for width in widths), *table]:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
