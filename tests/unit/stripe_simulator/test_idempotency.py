@@ -79,6 +79,13 @@ def test_a_500_is_remembered_and_a_429_and_a_409_are_not(bench: Any) -> None:
             assert bench.refresh(account, idempotency_key=account).ownership_refresh.status == "pending"
 
 
+def test_a_500_before_anything_began_can_be_left_unremembered(bench: Any) -> None:
+    bench.sim.link("single_owner", id="fca_a")
+    bench.sim.fail_api("server_error", stored=False)
+    assert refusal(lambda: bench.refresh("fca_a", idempotency_key="k")).http_status == 500
+    assert bench.refresh("fca_a", idempotency_key="k").ownership_refresh.status == "pending"
+
+
 def test_a_concurrent_request_with_the_same_key_conflicts(bench: Any) -> None:
     bench.sim.link("single_owner", id="fca_a")
     bench.sim.fail_api("hang", seconds=100, effect="after")

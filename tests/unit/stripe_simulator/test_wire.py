@@ -71,6 +71,17 @@ def test_paging_gives_every_item_once_in_order_either_way(count: int, limit: int
     assert seen == items
 
 
+def test_a_page_that_just_fits_is_the_last() -> None:
+    items = [{"id": "a"}, {"id": "b"}]
+    assert [page(items, {"limit": limit}, "/x")["has_more"] for limit in (1, 2, 3)] == [True, False, False]
+    assert page(items, {"limit": 1, "ending_before": "b"}, "/x") == {
+        "object": "list",
+        "data": [{"id": "a"}],
+        "has_more": False,
+        "url": "/x",
+    }
+
+
 def test_an_unknown_cursor_is_refused() -> None:
     with pytest.raises(ApiError) as caught:
         page([{"id": "a"}], {"starting_after": "b"}, "/x")
