@@ -63,14 +63,11 @@ def _judge(mine: _Claimed, held: Name) -> Judged | None:
         if not held.business and not held.trade and mine.kind == "business" and (name.business or parts.forms) and businesses.like_a_person(held.words):
             found = [judged.capped(62.0, "BUSINESS_VS_PERSON") for judged in found]
     if as_person:
-        other_name = held
-        if held.business and not held.trade and (bare := businesses.without_marks(held.words)) and bare != held.words:
-            other_name = read(" ".join(bare))
-        if compared := names.compare(name, other_name):
-            judged = person_field(compared, exact)
-            if other_name is not held:
-                judged = judged.capped(62.0, "BUSINESS_VS_PERSON")
-            found.append(judged)
+        if compared := names.compare(name, held):
+            found.append(person_field(compared, exact))
+        if not exact and held.business and not held.trade and (bare := businesses.without_marks(held.words)) and bare != held.words:
+            if compared := names.compare(name, read(" ".join(bare))):
+                found.append(person_field(compared, False).capped(62.0, "BUSINESS_VS_PERSON"))
     elif mine.kind == "either" and name.business and not held.business and (bare := businesses.without_marks(name.words)) and bare != name.words:
         if compared := names.compare(read(" ".join(bare)), held):
             found.append(person_field(compared, False).capped(62.0, "BUSINESS_VS_PERSON"))
@@ -135,6 +132,9 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     if not levels:
         return name.score, ""
     evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
+    if name.surname_only and "A_SAME" in levels:
+        # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
+        return round(min(name.score + 8.0, 66.0), 2), "CONTACT_AGREES"
     if name.wrong:
         return (name.score, "") if evidence >= 0 else (max(0.0, round(name.score + max(evidence, -4.0), 2)), "CONTACT_DIFFERS")
     if evidence >= 0:
@@ -179,7 +179,7 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
         if judged is not None and (best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds)):
             best = judged
     if best is None:
-        best = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, 100.0)
+        best = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
     overall, contact = _overall(best, fields)
     return _match(overall, FieldMatch(best.score, None, best.reasons), fields, contact)
 

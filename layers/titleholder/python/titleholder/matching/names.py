@@ -20,6 +20,7 @@ from titleholder.matching.words import (
     PARTICLES,
     SURE_FORMS,
     SURE_TITLES,
+    SURNAMES_TOO,
     TITLES,
     TRUST_WORDS,
 )
@@ -112,6 +113,8 @@ def looks_like_business(words: tuple[str, ...]) -> bool:
     """Tell whether words carry a legal form or a trade that people's names don't."""
     if len(words) > 1 and (words[-1] in SURE_FORMS or (words[-1] == "co" and len(words) > 2)):
         return True
+    if len(words) < 4 and words[0] in nicknames.KNOWN and words[-1] not in SURE_FORMS and words[-1] in SURNAMES_TOO:
+        return False
     return any((w in BUSINESS_WORDS or w in SURE_FORMS) and i > 0 for i, w in enumerate(words)) or (
         words[0] in BUSINESS_WORDS and len(words) > 2
     )
@@ -384,9 +387,13 @@ def compare_given(a: str, b: str) -> str:
         return "G_SPELLING"
     edits = within_two(a, b)
     if edits == 1:
-        if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or long in (short + "a", short + "o"):
+        if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3):
             return "G_OTHER"
+        if a[0] != b[0] and a[1] != b[0] and a[0] != b[1]:
+            return "G_TYPO_FIRST"
         return "G_TYPO" if len(short) > 4 else "G_TYPO_SHORT"
+    if long[len(short) :] in _FEMININE and long.startswith(short) and len(short) > 3:
+        return "G_OTHER"
     if sound(a) == sound(b) and len(short) > 3:
         return "G_OTHER" if known else "G_SOUND"
     if len(short) > 2 and long.startswith(short):
@@ -402,9 +409,11 @@ def compare_given(a: str, b: str) -> str:
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
 
 
+# Endings that turn a man's name into a woman's.
+_FEMININE = frozenset(("la", "na", "ia", "le", "ne", "ella", "elle", "ette", "ina", "ine", "ita", "etta", "lla", "nna", "nne", "lle", "elia", "da"))
 _SOFT_GIVEN = frozenset(("G_SAME", "G_SPELLING", "G_NICKNAME", "G_TYPO", "G_SOUND"))
 _WRONG_GIVEN = frozenset(
-    ("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_OTHER", "G_INITIAL_DIFFERS", "G_ALIKE", "G_ALIKE_LESS", "G_TYPO_2_SHORT", "G_SCRIPT", "G_PREFIX")
+    ("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_OTHER", "G_INITIAL_DIFFERS", "G_ALIKE", "G_ALIKE_LESS", "G_TYPO_2_SHORT", "G_TYPO_FIRST", "G_SCRIPT", "G_PREFIX")
 )
 
 
@@ -529,7 +538,7 @@ class Comparison(NamedTuple):
 
 _FINE_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE", "F_PART", "F_SOUND", "F_TYPO", "F_PART_EACH"))
 _FUZZY_GIVEN = frozenset(
-    ("G_TYPO", "G_TYPO_SHORT", "G_TYPO_2", "G_TYPO_2_SHORT", "G_ALIKE", "G_ALIKE_LESS", "G_SOUND", "G_PREFIX", "G_OTHER", "G_COUSIN",
+    ("G_TYPO", "G_TYPO_SHORT", "G_TYPO_2", "G_TYPO_2_SHORT", "G_ALIKE", "G_ALIKE_LESS", "G_SOUND", "G_PREFIX", "G_OTHER", "G_COUSIN", "G_TYPO_FIRST",
      "G_MIDDLE_FORM", "G_MIDDLE")
 )  # fmt: skip
 _FUZZY_FAMILY = frozenset(("F_TYPO", "F_TYPO_SHORT", "F_TYPO_2", "F_TYPO_2_SHORT", "F_ALIKE", "F_ALIKE_LESS", "F_SOUND_FAR", "F_PART_ALIKE", "F_CUT"))
@@ -546,7 +555,7 @@ def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
     """Return the levels at which two readings agree."""
     family = compare_family(a.family, b.family)
     given, middle = _compare_fore(a.fore, b.fore)
-    if family in _WRONG_FAMILY and given not in _DIFFERENT_GIVEN and (_maiden(a, b) or _maiden(b, a)):
+    if family in _WRONG_FAMILY and given in _SOFT_GIVEN and "lf" not in (a.layout[:2], b.layout[:2]) and (_maiden(a, b) or _maiden(b, a)):
         family, middle = "F_MAIDEN", "M_USED"
     swapped = (a.layout[0] == "l") != (b.layout[0] == "l")
     levels = [given, family, middle, _compare_generation(a.generation, b.generation), "O_SWAPPED" if swapped else "O_SAME"]
@@ -583,6 +592,17 @@ def log_odds(levels: tuple[str, ...]) -> float:
     return total
 
 
+def _may_be_wide(wide: Reading, other: Reading) -> bool:
+    """Tell whether a surname of several words has something to meet: another such surname, or one word that is all of it written together."""
+    if len(other.family) > 1:
+        return True
+    if not other.family:
+        return False
+    whole = other.family[0]
+    first = wide.family[0]
+    return len(whole) > len(first) and whole[: len(first)] == first and abs(sum(map(len, wide.family)) - len(whole)) < 2
+
+
 def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
     """Yield the levels for every pair of readings of two names that makes sense."""
     glued = _compare_glued(a, b)
@@ -591,7 +611,7 @@ def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
     for x in a.readings[:_MANY]:
         for y in b.readings[: 3 * _MANY]:
             # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
-            if (y.layout in _WIDE and len(x.family) < 2) or (x.layout in _WIDE and len(y.family) < 2):
+            if (y.layout in _WIDE and not _may_be_wide(y, x)) or (x.layout in _WIDE and not _may_be_wide(x, y)):
                 continue
             yield compare_readings(x, y)
 

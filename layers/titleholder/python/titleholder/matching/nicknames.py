@@ -195,7 +195,7 @@ edmond: ed eddie ned ted
 edmund: ed eddie ned ted
 eduardo: ed eddie lalo
 edward: ed eddie ted ned teddy eddy ward
-edwin: ed eddie win ned
+edwin: ed eddie eddy win ned
 edwina: win
 eileen: ellie
 elaine: lainie elly
@@ -304,23 +304,23 @@ harriet: hattie harrie
 harrison: harry
 harvey: harv
 hazel: haze
-heather: hettie
+heather: hettie hetty
 hector: heck
 helen: nell nellie lena ellie
 helena: lena nell
-henrietta: etta hettie hank henny
+henrietta: etta hettie hetty hank henny
 henry: hank harry hal
 herbert: herb bert herbie
 herman: herm
 hermione: herm
-hester: hettie essie
+hester: hettie hetty essie
 hezekiah: hez
 hilary: hil
 hillary: hil
 hiram: hi
 horace: hod
 horatio: horry
-howard: howie
+howard: howie hal ward
 hubert: bert hugh hub
 hugh: hughie
 humberto: beto
@@ -349,7 +349,7 @@ jaime: jim
 james: jim jimmy jamie jimmie jem jas
 jamison: jamie
 jane: janie jenny jan
-janet: jan
+janet: jan jessie
 janice: jan
 jasmine: jazz
 jason: jay
@@ -462,7 +462,7 @@ levi: lee
 lillian: lil lily lilly lillie
 lillie: lil
 lincoln: linc
-linda: lin lindy
+linda: lin lindy lynn
 lindsay: lin
 lisa: liz
 lloyd: floyd
@@ -486,7 +486,7 @@ mabel: mae
 mackenzie: mac kenzie
 madeleine: maddie maddy
 madeline: maddie maddy lena
-madison: maddie
+madison: maddie maddy
 magdalena: maggie lena magda
 magdalene: maggie lena
 malachi: mal
@@ -519,7 +519,7 @@ mary: molly polly mae mamie mollie may
 mathew: matt
 mathias: matt
 matilda: tilda tillie mattie tilly
-matthew: matt matty
+matthew: matt matty mat
 matthias: matt
 maureen: mo mary
 maurice: maury morry mo
@@ -530,13 +530,14 @@ maxwell: max
 megan: meg
 melanie: mel
 melinda: mindy linda mel
+melody: mel lodi
 melissa: missy mel lissa
 melvin: mel
 mercedes: mercy
 meredith: merry
 michael: mike mickey mick mikey micah micky mitch
 michaela: mickie
-michelle: shelly missy micki shelley chelle
+michelle: shelly missy micki mickey shelley chelle
 miguel: mike
 mikhail: misha mike
 mildred: millie
@@ -686,7 +687,7 @@ spencer: spence
 stacey: stace
 stanley: stan
 stella: essie
-stephanie: steph stephie stevie
+stephanie: steph stephie stevie annie
 stephen: steve stevie steph
 stefan: steve
 steven: steve stevie
@@ -738,7 +739,7 @@ vernon: vern
 veronica: ronnie roni vera
 vicente: chente
 victor: vic
-victoria: vicky vicki tori vickie vic
+victoria: vicky vicki tori torie tory vickie vic
 vincent: vin vince vinny vinnie
 vincenzo: vince enzo
 viola: vi

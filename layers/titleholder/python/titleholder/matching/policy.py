@@ -18,7 +18,16 @@ class PolicyError(ValueError):
 
 
 _FIELD_THRESHOLDS: Mapping[str, float] = MappingProxyType({"address": 70.0, "phone": 70.0, "email": 70.0})
-_DISTINCT_PERSON = ("RELATIVE_LIKELY", "GENERATIONAL_SUFFIX_CONFLICT", "BENEFICIARY_ONLY")
+_DISTINCT_PERSON = (
+    "RELATIVE_LIKELY",
+    "NAME_DIFFERS",
+    "GIVEN_NAME_DIFFERS",
+    "SURNAME_DIFFERS",
+    "GENERATIONAL_SUFFIX_CONFLICT",
+    "BENEFICIARY_ONLY",
+    "BUSINESS_NUMBER_DIFFERS",
+    "BUSINESS_NAME_DIFFERS",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ _REASON = {
     "G_SCRIPT": "SCRIPT_DIFFERS", "F_SCRIPT": "SCRIPT_DIFFERS", "G_DIFFERS": "GIVEN_NAME_DIFFERS", "G_DIFFERS_SAME_INITIAL": "GIVEN_NAME_DIFFERS",
     "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_SIMILAR", "G_ALIKE": "GIVEN_NAME_SIMILAR", "G_ALIKE_LESS": "GIVEN_NAME_SIMILAR",
     "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME", "G_SPELLING": "SPELLING_VARIANT",
-    "G_SOUND": "SPELLING_VARIANT", "G_TYPO": "TYPO", "G_TYPO_SHORT": "TYPO", "G_TYPO_2": "TYPO", "G_PREFIX": "TRUNCATED", "G_INITIAL": "INITIALS_ONLY",
+    "G_SOUND": "SPELLING_VARIANT", "G_TYPO": "TYPO", "G_TYPO_FIRST": "TYPO", "G_TYPO_SHORT": "TYPO", "G_TYPO_2": "TYPO", "G_PREFIX": "TRUNCATED", "G_INITIAL": "INITIALS_ONLY",
     "G_INITIALS": "INITIALS_ONLY", "G_MISSING": "GIVEN_NAME_MISSING", "G_GLUED": "GLUED", "G_MIDDLE": "MIDDLE_AS_GIVEN",
     "G_MIDDLE_INITIAL": "MIDDLE_AS_GIVEN", "G_MIDDLE_FORM": "MIDDLE_AS_GIVEN",
     "F_DIFFERS": "SURNAME_DIFFERS", "F_ALIKE": "SURNAME_SIMILAR", "F_ALIKE_LESS": "SURNAME_SIMILAR", "F_TYPO_2_SHORT": "SURNAME_SIMILAR",
@@ -35,6 +35,7 @@ _SAME_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE"))
 _NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_TYPO"}
 _ONE_STEP_GIVEN = frozenset(("G_NICKNAME", "G_SPELLING", "G_TYPO", "G_SOUND", "G_GLUED"))
 _ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_PART"))
+_KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME"}
 _GOOD_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL", "M_USED"))
 # The most that a name can score that appears in such a place on the account.
 _CEILINGS = {"C_BENEFICIARY": 45.0, "C_HOUSE": 62.0, "C_MINOR": 69.0, "C_ESTATE": 69.0, "C_BENEFIT": 85.0}
@@ -47,6 +48,7 @@ class Judged(NamedTuple):
     log_odds: float
     reasons: tuple[str, ...]
     wrong: bool  # another person's or business's name: nothing else may lift it
+    surname_only: bool  # wrong, but the given name is the same, as after a marriage
     ceiling: float
 
     def capped(self, ceiling: float, reason: str) -> "Judged":
@@ -84,14 +86,16 @@ def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
     wrong = given in _WRONG_GIVEN or family in _WRONG_FAMILY or generation == "S_CONFLICT"
     ceiling = _CEILINGS.get(context, 100.0)
     if exact and not wrong:
-        return Judged(min(100.0, ceiling), compared.log_odds, () if ceiling == 100 else tuple(dict.fromkeys(reasons)), False, ceiling)
+        return Judged(min(100.0, ceiling), compared.log_odds, () if ceiling == 100 else tuple(dict.fromkeys(reasons)), False, False, ceiling)
     if wrong:
         ceiling = min(ceiling, 59.0)
-        if given in _WRONG_GIVEN and family in _NEAR_FAMILY and given not in ("G_OTHER", "G_SCRIPT"):
+        if given in _WRONG_GIVEN and family in _NEAR_FAMILY and given != "G_SCRIPT":
             reasons.insert(0, "RELATIVE_LIKELY")
         elif given in _WRONG_GIVEN and family in _WRONG_FAMILY:
             reasons.insert(0, "NAME_DIFFERS")
             ceiling = min(ceiling, 39.0)
+    elif given in ("G_ALIKE", "G_ALIKE_LESS"):
+        ceiling = min(ceiling, 69.0)
     elif given in ("G_SAME", "G_MIDDLE_INITIAL") and family in _SAME_FAMILY and middle in _GOOD_MIDDLE:
         if generation in ("S_ONE", "S_NEAR"):
             score = 97.0 if generation == "S_ONE" else 95.0
@@ -106,7 +110,8 @@ def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
         score = max(score, 90.0)
     if not reasons:
         reasons.append("NORMALISED")
-    return Judged(min(round(score, 2), ceiling), compared.log_odds, tuple(dict.fromkeys(_ordered(reasons))), wrong, ceiling)
+    kept = wrong and given in _KEPT_GIVEN and generation != "S_CONFLICT"
+    return Judged(min(round(score, 2), ceiling), compared.log_odds, tuple(dict.fromkeys(_ordered(reasons))), wrong, kept, ceiling)
 
 
 _LIGHT = frozenset(("MIDDLE_OMITTED", "MIDDLE_INITIAL", "SURNAME_FIRST", "NORMALISED", "GLUED", "JOINT_OWNER", "TRUST"))
@@ -130,7 +135,7 @@ def business_field(levels: tuple[str, ...], exact: bool, trade: bool) -> Judged:
     if trade:
         reasons.append("DOING_BUSINESS_AS")
     if exact:
-        return Judged(100.0, log_odds, (), False, 100.0)
+        return Judged(100.0, log_odds, (), False, False, 100.0)
     score = _interpolate(BUSINESS_KNOTS, log_odds)
     ceiling = 89.0
     wrong = words in _BUSINESS_WRONG or number == "N_DIFFER"
@@ -152,4 +157,4 @@ def business_field(levels: tuple[str, ...], exact: bool, trade: bool) -> Judged:
         ceiling = min(ceiling, 95.0)
     if not reasons:
         reasons.append("NORMALISED")
-    return Judged(min(score, ceiling), log_odds, tuple(dict.fromkeys(reasons)), wrong, ceiling)
+    return Judged(min(score, ceiling), log_odds, tuple(dict.fromkeys(reasons)), wrong, False, ceiling)

@@ -65,6 +65,14 @@ BUSINESS_WORDS = frozenset(
     " welding steel metal wood lumber hardware equipment tools paper packaging plastics chemical pharmaceuticals".split()
 )
 
+# Words for trades that people are called by as well.
+SURNAMES_TOO = frozenset(
+    "church temple law bank banks post lodge glass wood steel metal stone farms ranch winery bar kitchen hall barber beauty mason farmer miller"
+    " power auto tree body garage wash planning home tile lumber post league club force green market store shop grill salon gas oil force house"
+    " houses homes hill park west county guild chapter village college school schools service money works fund lawn hotel inn travel tours"
+    " paper records music sports city energy machine supply express delivery".split()
+)
+
 _PATTERNS = (
     ("POD", r"p\.?o\.?d\b\.?|t\.o\.d\b\.?|payable on death(?: to)?|transfer on death(?: to)?|i\.?t\.?f\b\.?|in trust for"),
     ("DBA", r"d\.?b\.?a\b\.?|d/b/a|doing business as|trading as|t/a"),
