@@ -55,7 +55,7 @@ _EMPTY = Name((), (), False, (), "")
 
 def _undot(found: re.Match[str]) -> str:
     joined = found[0].replace(".", "").replace(" ", "")
-    if joined in CREDENTIALS or joined in LEGAL_FORMS or joined in GENERATIONS:
+    if found.start() and joined in CREDENTIALS or found.start() and (joined in LEGAL_FORMS or joined in GENERATIONS):
         return joined
     return " ".join(joined) + " "
 
@@ -442,7 +442,11 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
                             crossed = "G_MIDDLE_FORM"
         if crossed:
             return crossed, "M_USED"
-    return given, _compare_middle(more_a, more_b)
+    middle = _compare_middle(more_a, more_b)
+    # The members of a family often share a middle initial: it says nothing for another given name.
+    if given in _DIFFERENT_GIVEN and middle in ("M_SAME", "M_INITIAL", "M_FORM"):
+        middle = "M_USED"
+    return given, middle
 
 
 def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
@@ -599,8 +603,7 @@ def _may_be_wide(wide: Reading, other: Reading) -> bool:
     if not other.family:
         return False
     whole = other.family[0]
-    first = wide.family[0]
-    return len(whole) > len(first) and whole[: len(first)] == first and abs(sum(map(len, wide.family)) - len(whole)) < 2
+    return len(wide.family[0]) > 1 and whole[:2] == wide.family[0][:2] and within_two("".join(wide.family), whole) < 2
 
 
 def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:

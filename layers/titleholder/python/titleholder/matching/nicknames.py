@@ -209,7 +209,7 @@ elinor: ellie nora nell
 elisabeth: liz beth betty lisa lizzie libby
 elisha: eli
 eliza: liz lizzie
-elizabeth: liz beth betty lizzie libby eliza betsy bess bessie lisa liza betty elsie lilibet bette bettie ellie lib elise
+elizabeth: liz beth betty lizzie lizzy libby eliza betsy bess bessie lisa liza betty elsie lilibet bette bettie ellie lib elise
 ella: ellie
 ellen: ellie nell nellie
 ellis: ell
@@ -389,7 +389,7 @@ joel: jo
 john: jack johnny jackie johnnie jock
 johann: john
 johannes: hans john
-jonathan: jon john johnny jonny nathan
+jonathan: jon john johnny jonny
 jonathon: jon john johnny
 jordan: jordy
 jorge: george

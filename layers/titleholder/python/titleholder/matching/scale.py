@@ -94,7 +94,7 @@ def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
         elif given in _WRONG_GIVEN and family in _WRONG_FAMILY:
             reasons.insert(0, "NAME_DIFFERS")
             ceiling = min(ceiling, 39.0)
-    elif given in ("G_ALIKE", "G_ALIKE_LESS"):
+    elif given in ("G_ALIKE", "G_ALIKE_LESS", "G_BYNAME"):
         ceiling = min(ceiling, 69.0)
     elif given in ("G_SAME", "G_MIDDLE_INITIAL") and family in _SAME_FAMILY and middle in _GOOD_MIDDLE:
         if generation in ("S_ONE", "S_NEAR"):

@@ -122,7 +122,7 @@ def closeness(a: str, b: str) -> float:
 
 
 _SOUNDS = (
-    ("sch", "s"), ("tch", "c"), ("ph", "f"), ("gh", "g"), ("ck", "k"), ("kn", "n"), ("wr", "r"), ("th", "t"), ("kh", "k"), ("dh", "d"),
+    ("eigh", "ay"), ("sch", "s"), ("tch", "c"), ("ph", "f"), ("gh", "g"), ("ck", "k"), ("kn", "n"), ("wr", "r"), ("th", "t"), ("kh", "k"), ("dh", "d"),
     ("sh", "s"), ("zh", "s"), ("cz", "c"), ("ts", "s"), ("tz", "s"), ("dj", "j"), ("dz", "j"), ("ce", "se"), ("ci", "si"), ("cy", "si"),
     ("ch", "c"), ("qu", "k"), ("w", "v"), ("q", "k"), ("x", "ks"), ("z", "s"), ("c", "k"), ("f", "v"), ("j", "g"),
 )  # fmt: skip
