@@ -41,9 +41,7 @@ def create_verification(
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
-    created = verifications.create(
-        runtime.world(), runtime.bus(), new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key
-    )
+    created = verifications.create(runtime.world(), new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
     logger.info("verification accepted", extra={"verification": created.id, "account": new.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=1)
     return _json(200 if created.verdict else 202, _verification(created))
@@ -60,9 +58,8 @@ def get_verification(verification: Annotated[http_models.VerificationId, Path()]
 def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, world = _ref(account), runtime.world()
-    observed_at = world.clock()
-    state = ownership.read(world, ref).state
-    known = world.store.get_account(ref)
+    observed_at, known = world.clock(), world.store.get_account(ref)
+    state = ownership.read(world, ref, known).state
     refresh = None
     if state.refresh:
         refresh = http_models.RefreshState(
@@ -113,6 +110,7 @@ def _verification(found: Verification) -> http_models.Verification:
         account=found.ref.account,
         stripe_account=found.ref.stripe_account,
         state="completed" if verdict else "waiting",
+        stale=found.stale,
         requested_at=timestamp(found.requested_at),
         completed_at=_time(found.completed_at),
         verdict=verdict,

@@ -6,19 +6,24 @@ from typing import Any
 
 from titleholder import ownership, runtime
 from titleholder.accounts import AccountRef
-from titleholder.batches import each_record
+from titleholder.batches import Source, each_record
 from titleholder.observability import logger, observed
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again."""
-    return each_record(event, _process, runtime.queues(), runtime.settings().events_queue_url)
+    settings = runtime.settings()
+    return each_record(event, _process, Source(runtime.queues(), settings.events_queue_url, settings.events_dead_letter_url, _buried))
 
 
-def _process(message: dict[str, Any], now: float) -> None:
-    ref = AccountRef.from_dict(message)
+def _process(message: dict[str, Any]) -> None:
+    ref, event_id = AccountRef.from_dict(message), message["event"]
     world = runtime.world()
     ownership.fetch(world, ref)
-    world.store.finish_event(message["event"])
-    logger.info("account fetched", extra={"event_id": message["event"], "account": ref.account})
+    world.store.finish_event(event_id)
+    logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
+
+
+def _buried(message: dict[str, Any], reason: str) -> None:
+    runtime.store().fail_event(message["event"], reason)

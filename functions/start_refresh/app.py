@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import ownership, pace, runtime
-from titleholder.batches import each_record
+from titleholder.batches import Source, each_record
 from titleholder.observability import logger, metrics, observed
 
 
@@ -15,14 +15,15 @@ from titleholder.observability import logger, metrics, observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
-        return each_record(event, _process, runtime.queues(), runtime.settings().refresh_queue_url)
+        settings = runtime.settings()
+        return each_record(event, _process, Source(runtime.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
     return routes.handle(event, context)
 
 
-def _process(message: dict[str, Any], now: float) -> None:
-    world, settings = runtime.world(), runtime.settings()
+def _process(message: dict[str, Any]) -> None:
+    world, settings, now = runtime.world(), runtime.settings(), runtime.clock()
     turn = pace.turn(world.store, message, settings.refreshes_per_second, now)
     if turn > now:
         world.queues.defer_refresh({**message, pace.TURN: turn}, turn - now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -14,7 +13,7 @@ from titleholder.observability import logger, metrics, observed
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
-    done = verdicts.complete(runtime.store(), runtime.bus(), event["verification"], event["refresh"], now=time.time())
+    done = verdicts.complete(runtime.store(), runtime.bus(), event["verification"], event["refresh"], now=runtime.clock())
     outcome = (done.verdict or {})["outcome"]
     logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})
     metrics.add_dimension(name="outcome", value=outcome)

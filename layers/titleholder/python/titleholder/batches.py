@@ -1,30 +1,55 @@
-"""Batches of queue messages: each stands alone, and one that failed comes back after a pause."""
+"""Batches of queue messages: each stands alone; one that failed comes back after a pause, and at last is buried with its reason."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from titleholder.errors import TitleholderError
 from titleholder.observability import logger
 from titleholder.queues import Queues
 
+MOST_RECEIVES = 7
+"""A message that fails at this many deliveries is buried. The queue's own limit is higher: it serves for functions that died."""
 
-def each_record(
-    event: dict[str, Any], process: Callable[[dict[str, Any], float], None], queues: Queues, queue_url: str
-) -> dict[str, list[dict[str, str]]]:
-    """Process each message of an SQS event; the `batchItemFailures` it answers are delivered again until they end as dead letters."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The queue that a batch comes from, where its dead letters go, and who is told of one: `buried(message, reason)`."""
+
+    queues: Queues
+    url: str
+    dead_letter_url: str
+    buried: Callable[[dict[str, Any], str], None] = lambda message, reason: None
+
+
+def each_record(event: dict[str, Any], process: Callable[[dict[str, Any]], None], source: Source) -> dict[str, list[dict[str, str]]]:
+    """Process each message of an SQS event; the `batchItemFailures` it answers are delivered again."""
     failures = []
     for record in event["Records"]:
         try:
-            process(json.loads(record["body"]), time.time())
+            process(json.loads(record["body"]))
         except Exception as error:
-            # Whatever went wrong, the other messages go on. Only our own errors' words are free of personal data.
-            reason = str(error) if isinstance(error, TitleholderError) else ""
-            count = int(record["attributes"]["ApproximateReceiveCount"])
-            logger.error("message failed", extra={"error_type": type(error).__name__, "reason": reason, "received": count})
-            queues.back_off(queue_url, record["receiptHandle"], count)
+            # Whatever went wrong, the other messages go on. Only our own errors' words are sure to be free of personal data.
+            reason = type(error).__name__ + (f": {error}" if isinstance(error, TitleholderError) else "")
+            if not _retried(source, record, reason):
+                continue
             failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}
+
+
+def _retried(source: Source, record: dict[str, Any], reason: str) -> bool:
+    """Let a failed message come back, or bury it (then False)."""
+    count = int(record["attributes"]["ApproximateReceiveCount"])
+    logger.error("message failed", extra={"reason": reason, "received": count})
+    if count < MOST_RECEIVES:
+        source.queues.back_off(source.url, record["receiptHandle"], count)
+        return True
+    source.queues.bury(source.dead_letter_url, record["body"], reason)
+    try:
+        source.buried(json.loads(record["body"]), reason)
+    except Exception as error:
+        logger.error("dead letter not noted", extra={"reason": type(error).__name__})
+    return False

@@ -106,6 +106,7 @@ class Verification(BaseModel):
     state: Literal["waiting", "completed"]
     requested_at: str
     completed_at: str | None = None
+    stale: str | None = Field(default=None, description="Why the verdict no longer holds: its account is no longer active.")
     verdict: Verdict | None = None
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from titleholder import refresh
-from titleholder.accounts import AccountRef, StoredAccount
+from titleholder import refresh, staleness
+from titleholder.accounts import AccountRef, AccountState, StoredAccount
+from titleholder.bus import Bus
 from titleholder.errors import (
     AccountNotFoundError,
     StripeCredentialsError,
@@ -36,6 +37,7 @@ class World:
     stripe: StripeGateway
     workflow: Workflow
     queues: Queues
+    bus: Bus
     clock: Callable[[], float]
     new_key: Callable[[], str]
 
@@ -118,34 +120,45 @@ def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None =
     stored = world.store.get_account(ref)
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
     if decision is None:
-        reading = read(world, ref)
+        reading = read(world, ref, stored)
         decision = refresh.decide(reading.state, need, world.clock())
         settle(world, ref, reading, stored, asker=asker)
     return _start(world, ref, need, decision, stored, asker) if isinstance(decision, StartRefresh) else decision
 
 
-def fetch(world: World, ref: AccountRef) -> None:
-    """Read the account again and act on what it shows: store its owners, wake whoever they answer.
+def fetch(world: World, ref: AccountRef) -> bool:
+    """Read the account again and act on what it shows: store its owners, wake whoever they answer. Tells whether it showed anything new.
 
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
     """
     stored = world.store.get_account(ref)
     try:
-        reading = read(world, ref)
+        reading = read(world, ref, stored)
     except AccountNotFoundError:
         for waiter in world.store.waiters(ref):
             _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
-        return
+        return False
     settle(world, ref, reading, stored)
+    return stored.state != reading.state or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
 
 
-def read(world: World, ref: AccountRef) -> AccountReading:
+def read(world: World, ref: AccountRef, stored: StoredAccount) -> AccountReading:
     """The account now, as Stripe has it; remembered unless something newer is. Raises as `StripeGateway.read` does."""
     observed_at = world.clock()
     reading = world.stripe.read(ref)
-    world.store.observe(ref, reading.state, observed_at)
+    if stored.state is None:
+        world.store.note_connected(ref)
+    world.store.observe(ref, reading.state, observed_at, open_=_is_open(reading.state, stored))
     return reading
+
+
+def _is_open(state: AccountState, stored: StoredAccount) -> bool:
+    """Whether an account's refresh has yet to settle, or its owners to be stored."""
+    hash_ = state.refresh
+    if hash_ is None or hash_.status == "failed" or state.status == "disconnected":
+        return False
+    return hash_.status != "succeeded" or stored.snapshot_attempted_at != hash_.last_attempted_at
 
 
 def settle(world: World, ref: AccountRef, reading: AccountReading, stored: StoredAccount, *, asker: str | None = None) -> None:
@@ -161,6 +174,8 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
         owners = world.stripe.owners(ref, ownership)
         snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=owners)
         world.store.put_snapshot(ref, snapshot, world.clock())
+    if reading.state.status in refresh.DEAD:
+        staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
     for waiter in world.store.waiters(ref):
         if waiter.verification != asker:
             decision = refresh.decide(reading.state, waiter.need, world.clock())
@@ -179,7 +194,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         state = world.stripe.refresh(ref, attempt.key)
     except StripeRefusedError as refused:
         world.store.end_attempt(ref, attempt, answered=True)
-        reading = read(world, ref)
+        reading = read(world, ref, stored)
         settle(world, ref, reading, stored, asker=asker)
         return _after_refusal(refresh.decide_after_refusal(reading.state, need, world.clock(), refused.code))
     except StripeUnansweredError:
@@ -189,7 +204,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     world.store.end_attempt(ref, attempt, answered=True)
-    world.store.observe(ref, state, world.clock())
+    world.store.observe(ref, state, world.clock(), open_=_is_open(state, stored))
     if state.refresh is None or not refresh.was_started(go.base, state):
         return _after_refusal(refresh.decide_after_refusal(state, need, world.clock()))
     if state.refresh.settled:

@@ -32,6 +32,11 @@ class Queues:
             QueueUrl=self._refresh_url, MessageBody=json.dumps(message), DelaySeconds=min(MAX_DELAY_SECONDS, math.ceil(delay))
         )
 
+    def bury(self, dead_letter_url: str, body: str, reason: str) -> None:
+        """Put a message that can't be processed among the dead letters, its reason beside it as a message attribute."""
+        attribute = {"DataType": "String", "StringValue": reason}
+        self._client.send_message(QueueUrl=dead_letter_url, MessageBody=body, MessageAttributes={"reason": attribute})
+
     def back_off(self, queue_url: str, receipt_handle: str, receive_count: int) -> None:
         """Let a message that failed come back after a pause that doubles each time, drawn at random up to its length."""
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))

@@ -47,6 +47,11 @@ def queues() -> Queues:
     return Queues(_client("sqs"), refresh_url=settings().refresh_queue_url, events_url=settings().events_queue_url)
 
 
+def clock() -> float:
+    """Now, in Unix seconds."""
+    return time.time()
+
+
 @cache
 def bus() -> Bus:
     return Bus(_client("events"), settings().event_bus)
@@ -56,7 +61,7 @@ def bus() -> Bus:
 def mailroom() -> Mailroom:
     """What the webhook receiver works with."""
     secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
-    return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=time.time)
+    return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
 
 
 @cache
@@ -73,6 +78,7 @@ def world() -> World:
         stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base),
         workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds),
         queues=queues(),
-        clock=time.time,
+        bus=bus(),
+        clock=clock,
         new_key=lambda: f"titleholder-{uuid.uuid4()}",
     )

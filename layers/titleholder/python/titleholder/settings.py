@@ -20,6 +20,8 @@ class Settings:
     table: str
     refresh_queue_url: str
     events_queue_url: str
+    refresh_dead_letter_url: str
+    events_dead_letter_url: str
     event_bus: str
     state_machine_arn: str
     api_key_secret: str
@@ -51,6 +53,8 @@ class Settings:
             table=environment.get("TABLE_NAME", ""),
             refresh_queue_url=environment.get("REFRESH_QUEUE_URL", ""),
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
+            refresh_dead_letter_url=environment.get("REFRESH_DEAD_LETTER_URL", ""),
+            events_dead_letter_url=environment.get("EVENTS_DEAD_LETTER_URL", ""),
             event_bus=environment.get("EVENT_BUS_NAME", ""),
             state_machine_arn=environment.get("STATE_MACHINE_ARN", ""),
             api_key_secret=environment.get("STRIPE_API_KEY_SECRET_NAME", ""),

@@ -8,9 +8,15 @@ One table, keys `pk` and `sk`:
 | snapshot of owners (personal data) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
 | claim (personal data) | ACCOUNT#<ref> | CLAIM#<verification id> |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
+| which verifications an account has | ACCOUNT#<ref> | VERIFICATION#<id> |
 | verification and verdict | VERIFICATION#<id> | VERIFICATION |
 | event received from Stripe | EVENT#<id> | EVENT |
+| connected account seen | CONNECTED#<mode> | <acct id> |
 | pace | PACE#<name> | PACE |
+| where reconcile stopped | RECONCILE#<what> | RECONCILE |
+
+What is not finished (a refresh that has not been fetched, a verification without verdict) bears `open_kind` and `open_since_ms`, by which
+the sparse index `open` lists it, the longest waiting first.
 
 `<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute.
 """
@@ -25,7 +31,7 @@ from typing import Any, Literal
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
 from titleholder.refresh import LEASE_SECONDS, Need, order
 
@@ -73,6 +79,7 @@ class Verification:
     request_digest: str
     verdict: Mapping[str, Any] | None = None
     completed_at: float | None = None
+    stale: str | None = None
 
     @property
     def need(self) -> Need:
@@ -126,8 +133,11 @@ class Store:
             attempt=attempt,
         )
 
-    def observe(self, ref: AccountRef, state: AccountState, observed_at: float) -> bool:
-        """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is remembered already."""
+    def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool) -> bool:
+        """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is remembered already.
+
+        `open_` says that its refresh is not settled, or settled and not fetched.
+        """
         refresh = state.refresh
         return self._update(
             _account_pk(ref),
@@ -142,7 +152,9 @@ class Store:
                 "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
                 "refresh_order": order(refresh),
                 "observed_ms": _ms(observed_at),
+                **(_opened("refresh", observed_at) if open_ else {}),
             },
+            remove=() if open_ else _OPEN,
             condition="attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
             "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms)",
         )
@@ -165,6 +177,7 @@ class Store:
                 "attempt_began_ms": _ms(attempt.began_at),
                 "attempt_open": True,
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
+                **_opened("refresh", now),
             },
             condition=f"{unchanged} AND {free}",
             values={":now": _ms(now), **({} if seen is None else {":seen": seen.number})},
@@ -205,6 +218,7 @@ class Store:
                 "snapshot_attempted_at": snapshot.attempted_at,
                 "snapshot_created": snapshot.created,
             },
+            remove=_OPEN,
             condition="attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot < :snapshot)",
@@ -290,14 +304,16 @@ class Store:
             "requested_ms": _ms(verification.requested_at),
             "deadline_ms": _ms(verification.deadline),
             "request_digest": verification.request_digest,
+            **_opened("verification", verification.requested_at),
         }
+        entry: Item = {"pk": _account_pk(verification.ref), "sk": f"VERIFICATION#{verification.id}", "verification": verification.id}
         body: Item = {
             "pk": _account_pk(verification.ref),
             "sk": f"CLAIM#{verification.id}",
             "claim": json.dumps(dict(claim), sort_keys=True, ensure_ascii=False),
         }
         new = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(pk)"}
-        puts = [{"Put": {**new, "Item": _item(item)}} for item in (head, body)]
+        puts = [{"Put": {**new, "Item": _item(item)}} for item in (head, body, entry)]
         try:
             self._client.transact_write_items(TransactItems=puts)
         except ClientError as error:
@@ -329,8 +345,54 @@ class Store:
             f"VERIFICATION#{verification}",
             "VERIFICATION",
             set_={"verdict": json.dumps(dict(verdict), sort_keys=True), "completed_ms": _ms(now)},
+            remove=_OPEN,
             condition="attribute_exists(pk) AND attribute_not_exists(verdict)",
         )
+
+    def verifications_of(self, ref: AccountRef) -> Iterator[str]:
+        """The ids of all verifications of an account."""
+        for item in self._query(_account_pk(ref), "VERIFICATION#"):
+            yield item["verification"]
+
+    def mark_stale(self, verification: str, reason: str, now: float) -> bool:
+        """Mark a verdict whose account is no longer what it was; False if it has none or is marked already."""
+        return self._update(
+            f"VERIFICATION#{verification}", "VERIFICATION", set_={"stale": reason, "stale_ms": _ms(now)},
+            condition="attribute_exists(verdict) AND attribute_not_exists(stale)",
+        )  # fmt: skip
+
+    # -- what is not finished ----------------------------------------------------------------------------------------------------
+
+    def open_refreshes(self, before: float, limit: int) -> list[AccountRef]:
+        """Accounts whose refresh was last seen open before `before`, the longest waiting first."""
+        return [AccountRef.from_dict(item) for item in self._open("refresh", before, limit)]
+
+    def open_verifications(self, before: float, limit: int) -> list[str]:
+        """Verifications without a verdict that were last looked at before `before`, the longest waiting first."""
+        return [item["verification"] for item in self._open("verification", before, limit)]
+
+    def still_open(self, verification: str, now: float) -> bool:
+        """Look at an open verification again later; False if it was completed meanwhile."""
+        return self._update(
+            f"VERIFICATION#{verification}", "VERIFICATION", set_=_opened("verification", now), condition="attribute_not_exists(verdict)"
+        )  # fmt: skip
+
+    def note_connected(self, ref: AccountRef) -> None:
+        """Remember that a connected account has accounts here."""
+        if ref.stripe_account is not None:
+            self._put({"pk": f"CONNECTED#{ref.mode}", "sk": ref.stripe_account}, condition="attribute_not_exists(pk)")
+
+    def connected(self, mode: Mode) -> list[str]:
+        """The connected accounts seen in this mode."""
+        return [item["sk"] for item in self._query(f"CONNECTED#{mode}", "acct_")]
+
+    def get_cursor(self, what: str) -> str | None:
+        """Where the last slice of a long listing ended; None to begin anew."""
+        item = self._get(f"RECONCILE#{what}", "RECONCILE")
+        return None if item is None else item.get("at")
+
+    def set_cursor(self, what: str, at: str | None) -> None:
+        self._client.put_item(TableName=self._table, Item=_item({"pk": f"RECONCILE#{what}", "sk": "RECONCILE", "at": at}))
 
     # -- events ------------------------------------------------------------------------------------------------------------------
 
@@ -354,7 +416,11 @@ class Store:
 
     def finish_event(self, event: str) -> bool:
         """Mark an event as processed."""
-        return self._update(f"EVENT#{event}", "EVENT", set_={"processed": True}, condition="attribute_exists(pk)")
+        return self._update(f"EVENT#{event}", "EVENT", set_={"processed": True}, remove=["failure"], condition="attribute_exists(pk)")
+
+    def fail_event(self, event: str, reason: str) -> bool:
+        """Note why an event could not be processed."""
+        return self._update(f"EVENT#{event}", "EVENT", set_={"failure": reason}, condition="attribute_exists(pk)")
 
     # -- pace --------------------------------------------------------------------------------------------------------------------
 
@@ -403,6 +469,16 @@ class Store:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    def _open(self, kind: str, before: float, limit: int) -> list[Item]:
+        page = self._client.query(
+            TableName=self._table,
+            IndexName="open",
+            KeyConditionExpression="open_kind = :kind AND open_since_ms < :before",
+            ExpressionAttributeValues={":kind": {"S": kind}, ":before": {"N": str(_ms(before))}},
+            Limit=limit,
+        )
+        return [{name: _deserialize(value) for name, value in found.items()} for found in page["Items"]]
+
     def _put(self, item: Item, *, condition: str, return_old: bool = False) -> Any:
         """True if put; where the condition refused, the item that is there (if asked for), else False."""
         request: Item = {"TableName": self._table, "Item": _item(item), "ConditionExpression": condition}
@@ -450,6 +526,13 @@ def _unless_refused(call: Any) -> Any:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
         return None
+
+
+_OPEN = ("open_kind", "open_since_ms")
+
+
+def _opened(kind: str, since: float) -> Item:
+    return {"open_kind": kind, "open_since_ms": _ms(since)}
 
 
 def _account_pk(ref: AccountRef) -> str:
@@ -507,4 +590,5 @@ def _verification(item: Item) -> Verification:
         request_digest=item["request_digest"],
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
         completed_at=_seconds(item["completed_ms"]) if "completed_ms" in item else None,
+        stale=item.get("stale"),
     )

@@ -24,6 +24,10 @@ _ACCOUNT_EVENTS = frozenset(
 )  # fmt: skip
 
 
+SNAPSHOT_TYPES = tuple(sorted(type_ for type_ in _ACCOUNT_EVENTS if ".ownership_refresh_" not in type_))
+"""The types of snapshot events that are acted upon. The split outcomes of a refresh exist as thin events only."""
+
+
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
     """One event. `ref` is None when it is not about an account that Titleholder acts upon: recorded, not processed.

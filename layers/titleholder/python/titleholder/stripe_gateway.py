@@ -29,6 +29,7 @@ LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWO
 """Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
 
 OWNERS_PAGE = 100
+EVENTS_PAGE = 100
 _OWNER_FIELDS = ("id", "name", "email", "phone", "raw_address", "refreshed_at")
 
 T = TypeVar("T")
@@ -112,6 +113,20 @@ class StripeGateway:
             owners += [_owner(owner) for owner in page["data"]]
             more = bool(page["has_more"]) and bool(page["data"])
         return owners
+
+    def undelivered(
+        self, stripe_account: str | None, types: Sequence[str], since: int, after: str | None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """One page of events that Stripe could not deliver, the newest first, and whether there are more. Reaches 30 days back.
+
+        `since`: Unix seconds. `after`: the last event of the page before. Raises as `read` does.
+        """
+        params: dict[str, Any] = {"types": list(types), "delivery_success": False, "created": {"gte": since}, "limit": EVENTS_PAGE}
+        if after is not None:
+            params["starting_after"] = after
+        options: Any = {"stripe_account": stripe_account} if stripe_account else {}
+        page = self._call(lambda client: client.v1.events.list(params, options)).to_dict()  # type: ignore[arg-type]
+        return list(page["data"]), bool(page["has_more"])
 
     def _call(self, call: Callable[[stripe.StripeClient], T]) -> T:
         """Call with each key in turn until one is accepted, with newly loaded keys if none was."""

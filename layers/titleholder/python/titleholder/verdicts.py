@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from titleholder import matching
+from titleholder import matching, refresh, staleness
 from titleholder.bus import Bus
 from titleholder.store import Store, Verification
 
@@ -25,6 +25,9 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
+    account = store.get_account(verification.ref).state
+    if account is not None and account.status in refresh.DEAD:
+        staleness.mark_one(store, bus, verification.ref, verification.id, refresh.DEAD[account.status], now)
     return verification
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from titleholder import matching, ownership
 from titleholder.accounts import AccountRef
-from titleholder.bus import Bus
 from titleholder.errors import StripeCredentialsError, StripeError
 from titleholder.ownership import World
 from titleholder.store import Verification
@@ -30,7 +29,7 @@ class NewVerification:
     policy: matching.Policy = matching.DEFAULT_POLICY
 
 
-def create(world: World, bus: Bus, new: NewVerification, *, max_wait: int, idempotency_key: str | None = None) -> Verification:
+def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key: str | None = None) -> Verification:
     """Accept a verification: answer it at once if a fresh snapshot is there, else start its workflow.
 
     The same idempotency key with the same request gives the verification that the first call made.
@@ -55,7 +54,7 @@ def create(world: World, bus: Bus, new: NewVerification, *, max_wait: int, idemp
     stored = world.store.get_account(new.ref)
     if stored.state is None:
         try:
-            ownership.settle(world, new.ref, ownership.read(world, new.ref), stored)
+            ownership.settle(world, new.ref, ownership.read(world, new.ref, stored), stored)
         except StripeCredentialsError:
             raise
         except StripeError:
@@ -65,7 +64,7 @@ def create(world: World, bus: Bus, new: NewVerification, *, max_wait: int, idemp
     if verification.verdict is not None:
         return verification
     if stored.snapshot and stored.snapshot_attempted_at is not None and verification.need.accepts(stored.snapshot_attempted_at):
-        return complete(world.store, bus, verification.id, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
+        return complete(world.store, world.bus, verification.id, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
     world.workflow.start(verification)
     return verification
 

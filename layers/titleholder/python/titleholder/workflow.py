@@ -38,6 +38,16 @@ class Workflow:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
 
+    def status(self, verification: str) -> str | None:
+        """The status of the verification's execution, such as RUNNING or FAILED; None if there never was one."""
+        arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
+        try:
+            return str(self._client.describe_execution(executionArn=arn)["status"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return None
+
     def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
         """Give a paused execution its outcome; False if it does not wait for this token (any longer)."""
         try:

@@ -1,0 +1,26 @@
+"""Takes in Stripe's events from EventBridge: the second way in. Trust comes from the bus, so this function is never bound to HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from titleholder import deliveries, runtime, stripe_events
+from titleholder.errors import MalformedEventError
+from titleholder.observability import logger, observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes EventBridge's envelope, whose detail is Stripe's event; ends as a delivery over HTTP would after its signature was verified.
+
+    Raises:
+        MalformedEventError: this did not come from Stripe's bus, or is no event for this stack. It ends at the failure destination.
+    """
+    if not str(event.get("source", "")).startswith("aws.partner/stripe.com/"):
+        raise MalformedEventError("This is not an event from Stripe's partner event source.")
+    detail = event.get("detail")
+    if not isinstance(detail, dict):
+        raise MalformedEventError("The envelope holds no event.")
+    accepted, state = deliveries.accept(runtime.mailroom(), stripe_events.from_object(detail, runtime.settings().mode))
+    logger.info("event accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
+    return {"event": accepted.id, "state": state}
