@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,7 +48,7 @@ def raw_body(http_event: Mapping[str, Any]) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise MalformedEventError(f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
         body.decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:
         raise MalformedEventError("The body is not UTF-8 text.") from None
     return body
 

@@ -72,7 +72,12 @@ def from_object(data: Mapping[str, Any], mode: Mode) -> StripeEvent:
             f"Point Stripe's {theirs}-mode endpoint at a stack deployed with StripeMode={theirs}."
         )
     thin = data.get("object") == "v2.core.event"
-    return StripeEvent(id=id_, type=type_, created=str(data.get("created", ""))[:40], ref=_account(data, type_, mode, thin=thin))
+    return StripeEvent(id=id_, type=type_, created=_created(data.get("created")), ref=_account(data, type_, mode, thin=thin))
+
+
+def _created(value: Any) -> str:
+    # Whatever stands there, the table has to take it: half a surrogate pair is no text that DynamoDB stores.
+    return str(value)[:40].encode(errors="replace").decode() if isinstance(value, str | int) else ""
 
 
 def _account(data: Mapping[str, Any], type_: str, mode: Mode, *, thin: bool) -> AccountRef | None:
