@@ -1,0 +1,431 @@
+"""The functions' whole surroundings in one process and in virtual time: AWS by moto, Stripe by the simulator, no sleeping.
+
+`Sandbox.open()` gives the real handlers the real SDKs over moto's DynamoDB, SQS, Secrets Manager, Step Functions and EventBridge, and
+over the Stripe simulator. Only task tokens are our own, since moto does not execute workflows. Every call to the outside passes `taps`,
+so that a test can act, fail or crash before or after any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import Any, Literal
+from unittest.mock import patch
+
+import boto3
+import moto.sqs.models
+import stripe
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from local.stripe_simulator import Options, Simulator
+from local.stripe_simulator.deliveries import Outgoing
+from local.stripe_simulator.sdk import SimulatorHTTPClient
+from tests.support.functions import Function, http_event, load, queue_event
+from titleholder import batches, observability, runtime
+from titleholder.accounts import AccountRef
+from titleholder.ownership import World
+from titleholder.refresh import Need
+from titleholder.secrets_store import SecretValues
+from titleholder.store import Store, Verification, Waiter
+from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
+
+START = 1_800_000_000.0
+API_KEY = "sk_test_sandbox"
+SIGNING_SECRET = "whsec_sandbox"
+REGION = "us-east-1"
+TABLE_SCHEMA: Mapping[str, Any] = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+}
+
+CLAIM: Mapping[str, Any] = {
+    "name": "Margaret Anne Testerman",
+    "email": "margaret.testerman@example.com",
+    "phone": "+1 555 555 0101",
+    "address": "100 Example St Apt 4, Springfield, IL 62701",
+    "aka": ["Quillfeather Canary"],
+}
+PERSONAL = (
+    "testerman",
+    "samplewell",
+    "quillfeather",
+    "canary",
+    "signatory",
+    "placeholder provisions",
+    "example.com",
+    "springfield",
+    "555010",
+)
+"""Words of the claim above and of the simulator's owners, in lower case, that may stand nowhere but in the table."""
+
+
+class Clock:
+    """Virtual Unix time: goes on only when told to."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The instant before or after a call to the outside: `stripe` with `POST /v1/...`, or an AWS service with its operation."""
+
+    service: str
+    operation: str
+    when: Literal["before", "after"]
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+Tap = Callable[[Moment], None]
+
+
+class Tapped:
+    """A boto3 client whose every call passes the taps."""
+
+    def __init__(self, client: Any, service: str, tap: Tap) -> None:
+        self._client = client
+        self._service = service
+        self._tap = tap
+
+    def __getattr__(self, operation: str) -> Any:
+        method = getattr(self._client, operation)
+        if not callable(method) or operation in ("get_paginator", "exceptions"):
+            return method
+
+        def call(**arguments: Any) -> Any:
+            self._tap(Moment(self._service, operation, "before", arguments))
+            answer = method(**arguments)
+            self._tap(Moment(self._service, operation, "after", arguments))
+            return answer
+
+        return call
+
+
+class TappedHTTPClient(SimulatorHTTPClient):
+    """The SDK's way to the simulator; its every call passes the taps."""
+
+    def __init__(self, simulator: Simulator, tap: Tap, clock: Clock) -> None:
+        super().__init__(simulator, timeout=READ_TIMEOUT_SECONDS, sleep=clock.advance)
+        self._tap = tap
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, Mapping[str, str]]:
+        name = f"{method.upper()} {url.partition('://')[2].partition('/')[2].partition('?')[0]}"
+        self._tap(Moment("stripe", name, "before", dict(headers or {})))
+        answer = super().request(method, url, headers, post_data)
+        self._tap(Moment("stripe", name, "after", dict(headers or {})))
+        return answer
+
+
+class TaskTokens:
+    """Step Functions as the functions use it: executions are started at moto, tokens are known and spent here."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.open: set[str] = set()
+        self.outcomes: dict[str, dict[str, Any]] = {}
+        self.started: list[dict[str, Any]] = []
+
+    def start_execution(self, **arguments: Any) -> Any:
+        answer = self._client.start_execution(**arguments)
+        self.started.append({"name": arguments["name"], "input": json.loads(arguments["input"])})
+        return answer
+
+    def send_task_success(self, *, taskToken: str, output: str) -> Any:
+        if taskToken in self.outcomes:
+            raise _client_error("TaskTimedOut", "SendTaskSuccess")
+        if taskToken not in self.open:
+            raise _client_error("InvalidToken", "SendTaskSuccess")
+        self.open.remove(taskToken)
+        self.outcomes[taskToken] = json.loads(output)
+        return {}
+
+
+class Sandbox:
+    """One deployment. `clock` is the time everywhere; `taps` are called at every `Moment`; `log` holds every log line."""
+
+    def __init__(self, *, seed: int = 0, options: Options | None = None, **environment: str) -> None:
+        self.clock = Clock()
+        self.simulator = Simulator(self.clock, seed=seed, options=options or Options(settle_seconds=5.0, cooldown_seconds=60.0))
+        self.taps: list[Tap] = []
+        self.log = io.StringIO()
+        self.http_client = TappedHTTPClient(self.simulator, self.tap, self.clock)
+        self.tokens = TaskTokens(client("stepfunctions"))
+        self.environment = environment
+        self._number = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, **options: Any) -> Iterator[Sandbox]:
+        """A sandbox with its resources made and the functions' run-time pointing at it, for the time of the context."""
+        sandbox = cls(**options)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock_aws())
+            sandbox._make_resources()
+            sandbox._patch(stack)
+            yield sandbox
+
+    # -- setting up --------------------------------------------------------------------------------------------------------------
+
+    def _make_resources(self) -> None:
+        dynamodb, sqs, secrets = client("dynamodb"), client("sqs"), client("secretsmanager")
+        dynamodb.create_table(TableName="titleholder", **TABLE_SCHEMA)
+        urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
+        self.refresh_queue, self.events_queue, self.bus_queue = (urls[name] for name in QUEUES)
+        secrets.create_secret(Name="api-key", SecretString=API_KEY)
+        secrets.create_secret(Name="webhook-secret", SecretString=SIGNING_SECRET)
+        machine = client("stepfunctions").create_state_machine(
+            name="verify-account",
+            definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
+            roleArn="arn:aws:iam::123456789012:role/any",
+        )
+        events = client("events")
+        events.create_event_bus(Name="titleholder")
+        events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
+        target = sqs.get_queue_attributes(QueueUrl=self.bus_queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
+        self.environment = {
+            "STRIPE_MODE": "test",
+            "TABLE_NAME": "titleholder",
+            "REFRESH_QUEUE_URL": self.refresh_queue,
+            "EVENTS_QUEUE_URL": self.events_queue,
+            "EVENT_BUS_NAME": "titleholder",
+            "STATE_MACHINE_ARN": machine["stateMachineArn"],
+            "STRIPE_API_KEY_SECRET_NAME": "api-key",
+            "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
+            **self.environment,
+        }
+        self.simulator.add_endpoint("https://titleholder.test/webhooks/stripe", SIGNING_SECRET)
+
+    def _patch(self, stack: contextlib.ExitStack) -> None:
+        virtual = SimpleNamespace(time=self.clock, monotonic=self.clock)
+        stack.enter_context(patch.dict("os.environ", self.environment))
+        stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
+        stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
+        stack.enter_context(patch.object(runtime, "time", virtual))
+        stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
+        stack.enter_context(patch.object(runtime, "_client", cache(self.client)))
+        stack.enter_context(patch.object(batches, "time", virtual))
+        stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
+        handler: Any = observability.logger.registered_handler
+        stack.callback(handler.setStream, handler.setStream(self.log))
+        stack.callback(self.cold_start)
+        self.cold_start()
+        self.functions: dict[str, Function] = {}
+        self._virtual = virtual
+
+    def cold_start(self) -> None:
+        """Let every function begin anew: nothing that a warm one keeps in memory is there."""
+        for value in vars(runtime).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+    def client(self, service: str) -> Any:
+        """A client as the functions get it, by way of the taps."""
+        return Tapped(self.tokens if service == "stepfunctions" else client(service), service, self.tap)
+
+    def tap(self, moment: Moment) -> None:
+        for tap in tuple(self.taps):
+            tap(moment)
+
+    @property
+    def world(self) -> World:
+        return runtime.world()
+
+    @property
+    def store(self) -> Store:
+        return runtime.store()
+
+    def set_secret(self, name: str, value: str) -> None:
+        """Roll a secret: the present value becomes the previous one."""
+        client("secretsmanager").put_secret_value(SecretId=name, SecretString=value)
+
+    def delete_secret(self, name: str) -> None:
+        client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+    # -- the functions -----------------------------------------------------------------------------------------------------------
+
+    def function(self, name: str) -> Function:
+        """The function of that folder under functions/."""
+        if name not in self.functions:
+            self.functions[name] = load(name, self._virtual)
+        return self.functions[name]
+
+    def http(self, method: str, path: str, body: Any = None, *, function: str | None = None, **headers: str) -> Answer:
+        """Call a route as API Gateway does. `body`: bytes and text go as they are, all else as JSON."""
+        name = function or ("start_refresh" if path.endswith("/refreshes") else "api")
+        return Answer.of(self.function(name)(http_event(method, path, body, headers)))
+
+    def deliver(self, delivery: Outgoing) -> Answer:
+        """Make one webhook delivery, and tell the simulator how it went."""
+        event = http_event("POST", "/webhooks/stripe", delivery.body, delivery.headers)
+        answer = Answer.of(self.function("receive_webhook")(event))
+        self.simulator.delivered(delivery, answer.status)
+        return answer
+
+    def deliver_due(self) -> list[Answer]:
+        return [self.deliver(delivery) for delivery in self.simulator.due_deliveries()]
+
+    def consume(self, queue_url: str) -> list[dict[str, Any]]:
+        """Let a queue's consumer process every message now visible; the bodies of those that failed."""
+        sqs, failed = client("sqs"), []
+        name = "start_refresh" if queue_url == self.refresh_queue else "fetch_owners"
+        while messages := self.receive(queue_url):
+            for message in messages:
+                answer = self.function(name)(queue_event(message))
+                if answer["batchItemFailures"]:
+                    failed.append(json.loads(message["Body"]))
+                else:
+                    sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return failed
+
+    def receive(self, queue_url: str) -> list[dict[str, Any]]:
+        answer = client("sqs").receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, AttributeNames=["All"], WaitTimeSeconds=0)
+        return list(answer.get("Messages", ()))
+
+    def settle(self) -> None:
+        """Let pass what happens now: due webhooks, then both queues."""
+        self.deliver_due()
+        self.consume(self.events_queue)
+        self.consume(self.refresh_queue)
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    # -- what the workflow does --------------------------------------------------------------------------------------------------
+
+    def enter(self, verification: Verification, *, retry: int = 0, resume_at: str | None = None, send: bool = True) -> str:
+        """Enter `RequestRefresh`: sends the request with a new token, and returns that."""
+        self._number += 1
+        token = f"token-{self._number:04}"
+        self.tokens.open.add(token)
+        entered = f"2027-01-15T08:00:{self._number:06}Z"
+        message = {
+            "task_token": token,
+            "entered": entered,
+            "retry": retry,
+            "verification": verification.id,
+            "ref": verification.ref.as_dict(),
+            "not_before": verification.need.not_before,
+            "requested_at": verification.requested_at,
+            "deadline": verification.deadline,
+            "resume_at": resume_at,
+        }
+        if send:
+            client("sqs").send_message(QueueUrl=self.refresh_queue, MessageBody=json.dumps(message))
+        return token
+
+    def outcome(self, token: str) -> dict[str, Any] | None:
+        """What the token's workflow was woken with; None while it waits."""
+        return self.tokens.outcomes.get(token)
+
+    # -- what there is -----------------------------------------------------------------------------------------------------------
+
+    def link(self, scenario: str = "single_owner", **options: Any) -> AccountRef:
+        """Link an account; the events of its linking are taken as delivered long ago."""
+        linked = self.simulator.link(scenario, **options)
+        for delivery in self.simulator.due_deliveries():
+            self.simulator.delivered(delivery, 200)
+        return AccountRef(linked["id"], "live" if linked["livemode"] else "test", linked["stripe_account"])
+
+    def waiter(self, verification: str, *, max_age: float = 0.0, turn: str = "1", patience: float = 86_400.0) -> Waiter:
+        """A waiter whose request is of now, with an open token."""
+        now = self.clock.now
+        token = f"token-of-{verification}-{turn}"
+        self.tokens.open.add(token)
+        return Waiter(verification, token, turn, Need(not_before=now - max_age, requested_at=now, deadline=now + patience))
+
+    def refreshes(self, ref: AccountRef) -> int:
+        """How many refreshes of the account were paid for."""
+        return int(self.simulator.state(ref.account, stripe_account=ref.stripe_account)["initiated_refreshes"])
+
+    def stripe_calls(self, ref: AccountRef | None = None) -> list[str]:
+        """The operations asked of Stripe, in order."""
+        return [
+            f"{entry['method']} {str(entry['path']).rpartition('/')[2]}"
+            for entry in self.simulator.requests()
+            if ref is None or entry["account"] == ref.account
+        ]
+
+    def items(self, *, but: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Everything in the table, but for keys that begin with one of `but`."""
+        found = client("dynamodb").scan(TableName="titleholder")["Items"]
+        return [item for item in found if not item["pk"]["S"].startswith(tuple(but))]
+
+    def messages(self, queue_url: str) -> list[dict[str, Any]]:
+        """The bodies of all messages in a queue, those delayed or in flight too. Moto's own view: receiving would hide them."""
+        queues = moto.sqs.models.sqs_backends["123456789012"][REGION].queues
+        return [json.loads(message.body) for message in queues[queue_url.rpartition("/")[2]]._messages]
+
+    def published(self) -> list[dict[str, Any]]:
+        """The events on the bus."""
+        return self.messages(self.bus_queue)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+    def outside_the_table(self) -> str:
+        """All that left the functions for somewhere else than the table or an HTTP caller."""
+        sent = [self.messages(url) for url in (self.refresh_queue, self.events_queue, self.bus_queue)]
+        return json.dumps([sent, self.tokens.outcomes, self.tokens.started, self.simulator.requests()]) + self.log.getvalue()
+
+
+QUEUES = ("refresh", "events", "bus")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What an HTTP caller sees."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Answer:
+        headers = {name.lower(): value for name, value in result.get("headers", {}).items()}
+        headers |= {name.lower(): values[0] for name, values in result.get("multiValueHeaders", {}).items()}
+        return cls(result["statusCode"], headers, result["body"])
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def content_type(self) -> str:
+        return self.headers["content-type"]
+
+    @property
+    def problem(self) -> str:
+        """The problem's short name. AssertionError if the answer is not a problem document."""
+        assert self.content_type == "application/problem+json", self
+        assert self.json["status"] == self.status
+        return str(self.json["type"]).removeprefix("urn:titleholder:problem:")
+
+    @property
+    def bad_fields(self) -> set[str]:
+        return {error["field"] for error in self.json.get("errors", ())}
+
+
+@cache
+def client(service: str) -> Any:
+    """A plain client, which answers from moto inside a sandbox; made once, for making one takes long."""
+    return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+
+
+def _client_error(code: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, operation)

@@ -1,0 +1,363 @@
+"""The refresh decision over every state an account can be in, and the rules that keep a refresh from being paid for twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from titleholder.accounts import AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.refresh import (
+    CLOCK_SKEW,
+    IDEMPOTENCY_SECONDS,
+    LEASE_SECONDS,
+    MEMORY_SECONDS,
+    RESUME_SECONDS,
+    CoolDown,
+    Decision,
+    Fresh,
+    Join,
+    Need,
+    NotVerifiable,
+    StartRefresh,
+    decide,
+    decide_after_refusal,
+    decide_from_memory,
+    next_attempt,
+    order,
+    was_started,
+)
+from titleholder.stripe_gateway import LONGEST_CALL_SECONDS
+
+NOW = 1_800_000_000
+DAY = 86_400
+PAST, FUTURE = NOW - 60, NOW + 3600
+LONG_AGO = NOW - 40 * DAY
+
+NEED = Need(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
+
+
+def refresh(status: str, attempted_at: int = LONG_AGO, opens_at: int | None = PAST) -> OwnershipRefresh:
+    return OwnershipRefresh(status=status, last_attempted_at=attempted_at, next_refresh_available_at=opens_at)
+
+
+def account(hash_: OwnershipRefresh | None, status: str = "active", permissions: tuple[str, ...] | None = ("ownership",)) -> AccountState:
+    return AccountState(status=status, permissions=permissions, refresh=hash_)
+
+
+TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
+    "never refreshed": (account(None), NEED, StartRefresh(base=0)),
+    "pending": (account(refresh("pending", NOW - 5, None)), NEED, Join(NOW - 5)),
+    "pending since long ago": (account(refresh("pending", LONG_AGO, None)), NEED, Join(LONG_AGO)),
+    "pending, though the time of the next refresh is past": (account(refresh("pending", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
+    "unknown refresh status": (account(refresh("reticulating", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
+    "succeeded, fresh": (account(refresh("succeeded", NOW - DAY, FUTURE)), NEED, Fresh(NOW - DAY)),
+    "succeeded, fresh, another refresh allowed": (account(refresh("succeeded", NOW - DAY, PAST)), NEED, Fresh(NOW - DAY)),
+    "succeeded, fresh, no time of a next one": (account(refresh("succeeded", NOW - DAY, None)), NEED, Fresh(NOW - DAY)),
+    "succeeded, stale, allowed": (account(refresh("succeeded", LONG_AGO, PAST)), NEED, StartRefresh(LONG_AGO)),
+    "succeeded, stale, allowed this second": (account(refresh("succeeded", LONG_AGO, NOW)), NEED, StartRefresh(LONG_AGO)),
+    "succeeded, stale, cooling down": (account(refresh("succeeded", LONG_AGO, FUTURE)), NEED, CoolDown(FUTURE)),
+    "succeeded, stale, cooling down by a second": (account(refresh("succeeded", LONG_AGO, NOW + 1)), NEED, CoolDown(NOW + 1)),
+    "succeeded, stale, no time of a next one": (account(refresh("succeeded", LONG_AGO, None)), NEED, NotVerifiable("REFRESH_UNAVAILABLE")),
+    "failed before the request, allowed": (account(refresh("failed", NOW - 60, PAST)), NEED, StartRefresh(NOW - 60)),
+    "failed before the request, cooling down": (account(refresh("failed", NOW - 60, FUTURE)), NEED, CoolDown(FUTURE)),
+    "failed before the request, no time of a next one": (
+        account(refresh("failed", NOW - 60, None)),
+        NEED,
+        NotVerifiable("REFRESH_UNAVAILABLE"),
+    ),
+    "failed a second before the request": (account(refresh("failed", NOW - 1, PAST)), NEED, StartRefresh(NOW - 1)),
+    "failed since the request, cooling down": (account(refresh("failed", NOW, FUTURE)), NEED, NotVerifiable("REFRESH_FAILED")),
+    "failed since the request, allowed": (account(refresh("failed", NOW, PAST)), NEED, NotVerifiable("REFRESH_FAILED")),
+    "failed since a request in mid-second": (
+        account(refresh("failed", NOW, FUTURE)),
+        replace(NEED, requested_at=NOW + 0.9),
+        NotVerifiable("REFRESH_FAILED"),
+    ),
+    "failed, joined before the request": (
+        account(refresh("failed", NOW - 60, FUTURE)),
+        replace(NEED, joined=NOW - 60),
+        NotVerifiable("REFRESH_FAILED"),
+    ),
+    "failed after the one that was joined": (
+        account(refresh("failed", NOW - 10, FUTURE)),
+        replace(NEED, joined=NOW - 60),
+        NotVerifiable("REFRESH_FAILED"),
+    ),
+    "failed before the one that was joined": (
+        account(refresh("failed", NOW - 61, PAST)),
+        replace(NEED, joined=NOW - 60),
+        StartRefresh(NOW - 61),
+    ),
+    "joined one succeeded, too old by the clock": (
+        account(refresh("succeeded", LONG_AGO, FUTURE)),
+        replace(NEED, joined=LONG_AGO),
+        Fresh(LONG_AGO),
+    ),
+    "one before the joined one succeeded": (
+        account(refresh("succeeded", LONG_AGO - 1, PAST)),
+        replace(NEED, joined=LONG_AGO),
+        StartRefresh(LONG_AGO - 1),
+    ),
+    "inactive, never refreshed": (account(None, "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
+    "inactive, stale": (account(refresh("succeeded", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
+    "inactive, stale, allowed by its time": (
+        account(refresh("succeeded", LONG_AGO, PAST), "inactive"),
+        NEED,
+        NotVerifiable("ACCOUNT_INACTIVE"),
+    ),
+    "inactive, fresh owners are readable": (account(refresh("succeeded", NOW - DAY, None), "inactive"), NEED, Fresh(NOW - DAY)),
+    "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, Join(NOW - 5)),
+    "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("REFRESH_FAILED")),
+    "inactive, failed long ago": (account(refresh("failed", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
+    "disconnected, never refreshed": (account(None, "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
+    "disconnected, though fresh": (account(refresh("succeeded", NOW, PAST), "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
+    "disconnected, though pending": (account(refresh("pending", NOW, None), "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
+    "permission missing": (account(None, permissions=("balances",)), NEED, NotVerifiable("PERMISSION_MISSING")),
+    "permission missing, though fresh": (
+        account(refresh("succeeded", NOW, PAST), permissions=("balances",)),
+        NEED,
+        NotVerifiable("PERMISSION_MISSING"),
+    ),
+    "no permission at all": (account(None, permissions=()), NEED, NotVerifiable("PERMISSION_MISSING")),
+    "permissions null": (account(None, permissions=None), NEED, NotVerifiable("PERMISSION_MISSING")),
+    "permission among others": (account(None, permissions=("balances", "ownership")), NEED, StartRefresh(0)),
+    # Stripe decides what an account of a status that is not known yet may do; its refusal is survived.
+    "unknown account status": (account(None, "hibernating"), NEED, StartRefresh(0)),
+    "unknown account status, cooling down": (account(refresh("failed", LONG_AGO, FUTURE), "hibernating"), NEED, CoolDown(FUTURE)),
+    "cooldown up to the deadline": (
+        account(refresh("failed", LONG_AGO, FUTURE)),
+        replace(NEED, deadline=FUTURE),
+        CoolDown(FUTURE),
+    ),
+    "cooldown beyond the deadline": (
+        account(refresh("failed", LONG_AGO, FUTURE)),
+        replace(NEED, deadline=FUTURE - 1),
+        NotVerifiable("COOLDOWN_BEYOND_DEADLINE"),
+    ),
+    "as old as allowed": (account(refresh("succeeded", NOW - 30 * DAY, PAST)), NEED, Fresh(NOW - 30 * DAY)),
+    "older than allowed by less than the clocks' difference": (
+        account(refresh("succeeded", NOW - 30 * DAY - CLOCK_SKEW, PAST)),
+        NEED,
+        Fresh(NOW - 30 * DAY - CLOCK_SKEW),
+    ),
+    "older than allowed by more than the clocks' difference": (
+        account(refresh("succeeded", NOW - 30 * DAY - CLOCK_SKEW - 1, PAST)),
+        NEED,
+        StartRefresh(NOW - 30 * DAY - CLOCK_SKEW - 1),
+    ),
+    "no age allowed, succeeded a moment ago by another clock": (
+        account(refresh("succeeded", NOW - 3, PAST)),
+        replace(NEED, not_before=NOW),
+        Fresh(NOW - 3),
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "need", "expected"), TABLE.values(), ids=TABLE.keys())
+def test_decision_for_every_state(state: AccountState, need: Need, expected: Decision) -> None:
+    assert decide(state, need, NOW) == expected
+
+
+class TestRefusal:
+    """Stripe refused, by an error or by an unchanged account."""
+
+    def test_of_an_inactive_account_is_told_by_its_code_whatever_the_account_says(self) -> None:
+        code = "financial_connections_account_inactive"
+        assert decide_after_refusal(account(None), NEED, NOW, code) == NotVerifiable("ACCOUNT_INACTIVE")
+
+    def test_without_any_visible_reason_is_final(self) -> None:
+        assert decide_after_refusal(account(None), NEED, NOW) == NotVerifiable("REFRESH_REFUSED")
+        assert decide_after_refusal(account(refresh("failed")), NEED, NOW, "some_code") == NotVerifiable("REFRESH_REFUSED")
+
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [
+            (account(refresh("failed", LONG_AGO, FUTURE)), CoolDown(FUTURE)),
+            (account(refresh("pending", NOW, None)), Join(NOW)),
+            (account(refresh("succeeded", NOW, FUTURE)), Fresh(NOW)),
+            (account(None, "inactive"), NotVerifiable("ACCOUNT_INACTIVE")),
+            (account(None, "disconnected"), NotVerifiable("ACCOUNT_DISCONNECTED")),
+            (account(None, permissions=None), NotVerifiable("PERMISSION_MISSING")),
+        ],
+    )
+    def test_is_explained_by_the_account_after_it(self, state: AccountState, expected: Decision) -> None:
+        assert decide_after_refusal(state, NEED, NOW) == expected
+
+    def test_just_after_the_cooldown_waits_out_the_difference_of_the_clocks_once(self) -> None:
+        state = account(refresh("failed", LONG_AGO, NOW - 1))
+        waited = decide_after_refusal(state, NEED, NOW)
+        assert waited == CoolDown(NOW - 1 + CLOCK_SKEW)
+        assert decide_after_refusal(state, NEED, NOW - 1 + CLOCK_SKEW) == NotVerifiable("REFRESH_REFUSED")
+
+    def test_just_after_the_cooldown_is_not_waited_for_beyond_the_deadline(self) -> None:
+        state = account(refresh("failed", LONG_AGO, NOW - 1))
+        assert decide_after_refusal(state, replace(NEED, deadline=NOW), NOW) == NotVerifiable("COOLDOWN_BEYOND_DEADLINE")
+
+    @given(st.sampled_from(list(TABLE.values())), st.none() | st.text(max_size=10))
+    def test_never_leads_to_another_refresh(self, row: tuple[AccountState, Need, Decision], code: str | None) -> None:
+        assert not isinstance(decide_after_refusal(row[0], row[1], NOW, code), StartRefresh)
+
+
+class TestSilentRefusalIsToldByLastAttemptedAt:
+    def test_unchanged_account_was_not_refreshed(self) -> None:
+        assert not was_started(LONG_AGO, account(refresh("failed", LONG_AGO, FUTURE)))
+        assert not was_started(LONG_AGO, account(refresh("succeeded", LONG_AGO, PAST)))
+
+    def test_account_without_any_refresh_was_not_refreshed(self) -> None:
+        assert not was_started(0, account(None))
+
+    def test_later_attempt_is_a_refresh_whatever_its_status(self) -> None:
+        for status in ("pending", "succeeded", "failed", "reticulating"):
+            assert was_started(LONG_AGO, account(refresh(status, LONG_AGO + 1)))
+
+    def test_pending_attempt_of_the_same_second_is_a_refresh(self) -> None:
+        assert was_started(NOW, account(refresh("pending", NOW)))
+
+
+class TestMemory:
+    """Deciding without asking Stripe."""
+
+    cooling = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 1)
+
+    def test_of_nothing_asks_stripe(self) -> None:
+        assert decide_from_memory(StoredAccount(), NEED, NOW) is None
+
+    def test_fresh_snapshot_answers_however_old_the_observation(self) -> None:
+        stored = StoredAccount(snapshot="fcaowns_1", snapshot_attempted_at=NOW - DAY)
+        assert decide_from_memory(stored, NEED, NOW) == Fresh(NOW - DAY)
+
+    def test_fresh_snapshot_answers_though_an_attempt_is_open(self) -> None:
+        attempt = Attempt(1, "key", 0, NOW - 5, open=True)
+        stored = replace(self.cooling, snapshot="fcaowns_1", snapshot_attempted_at=NOW - DAY, attempt=attempt)
+        assert decide_from_memory(stored, NEED, NOW) == Fresh(NOW - DAY)
+
+    def test_stale_snapshot_does_not_answer(self) -> None:
+        assert decide_from_memory(StoredAccount(snapshot="fcaowns_1", snapshot_attempted_at=LONG_AGO), NEED, NOW) is None
+
+    def test_recent_cooldown_answers(self) -> None:
+        assert decide_from_memory(self.cooling, NEED, NOW) == CoolDown(FUTURE)
+
+    def test_observation_of_the_last_seconds_lets_a_refresh_start(self) -> None:
+        assert decide_from_memory(StoredAccount(state=account(None), observed_at=NOW - MEMORY_SECONDS), NEED, NOW) == StartRefresh(0)
+
+    def test_older_observation_asks_stripe(self) -> None:
+        assert decide_from_memory(replace(self.cooling, observed_at=NOW - MEMORY_SECONDS - 1), NEED, NOW) is None
+
+    def test_open_attempt_asks_stripe(self) -> None:
+        attempt = Attempt(1, "key", 0, began_at=NOW - 100, open=True)
+        assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
+
+    def test_observation_from_before_the_newest_attempt_asks_stripe(self) -> None:
+        attempt = Attempt(1, "key", 0, began_at=NOW - 1, open=False)
+        assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
+        assert decide_from_memory(replace(self.cooling, observed_at=NOW, attempt=attempt), NEED, NOW) == CoolDown(FUTURE)
+
+    @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
+    def test_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
+        assert decide_from_memory(StoredAccount(state=account(hash_), observed_at=NOW), NEED, NOW) is None
+
+    def test_cooldown_waited_out_is_remembered_longer(self) -> None:
+        stored = StoredAccount(state=account(refresh("failed", LONG_AGO, NOW - 2)), observed_at=NOW - 3600)
+        assert decide_from_memory(stored, NEED, NOW) is None
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - 2) == StartRefresh(LONG_AGO)
+
+    def test_cooldown_waited_out_long_ago_asks_stripe(self) -> None:
+        stored = StoredAccount(state=account(refresh("failed", LONG_AGO, NOW - RESUME_SECONDS - 1)), observed_at=NOW - 3600)
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - RESUME_SECONDS - 1) is None
+
+    def test_another_cooldown_than_the_one_waited_out_asks_stripe(self) -> None:
+        stored = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 3600)
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - 2) is None
+
+
+class TestNextAttempt:
+    previous = Attempt(number=3, key="old", base=LONG_AGO, began_at=NOW - 60, open=True)
+
+    def test_first_one_is_numbered_one_under_the_new_key(self) -> None:
+        assert next_attempt(None, 0, NOW, "new") == Attempt(1, "new", 0, NOW, open=True)
+
+    def test_unanswered_one_is_repeated_under_its_own_key(self) -> None:
+        assert next_attempt(self.previous, LONG_AGO, NOW, "new") == self.previous
+
+    def test_answered_one_is_followed_by_another_key(self) -> None:
+        follower = next_attempt(replace(self.previous, open=False), LONG_AGO, NOW, "new")
+        assert follower == Attempt(4, "new", LONG_AGO, NOW, open=True)
+
+    def test_key_of_another_refresh_is_not_used_again(self) -> None:
+        assert next_attempt(self.previous, LONG_AGO + 1, NOW, "new").key == "new"
+
+    def test_key_that_stripe_may_have_forgotten_is_not_used_again(self) -> None:
+        assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS + 1), LONG_AGO, NOW, "new").key == "old"
+        assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS), LONG_AGO, NOW, "new").key == "new"
+
+
+class TestOrder:
+    def test_none_then_pending_then_settled_then_the_next_attempt(self) -> None:
+        seen = [None, refresh("pending", 100), refresh("succeeded", 100), refresh("pending", 101), refresh("failed", 101)]
+        places = [order(hash_) for hash_ in seen]
+        assert places == sorted(set(places))
+
+    def test_success_and_failure_of_one_attempt_have_one_place(self) -> None:
+        assert order(refresh("succeeded", 100)) == order(refresh("failed", 100))
+
+    def test_unknown_status_counts_as_not_settled(self) -> None:
+        assert order(refresh("reticulating", 100)) == order(refresh("pending", 100))
+
+
+def test_lease_outlasts_the_slowest_call() -> None:
+    assert LEASE_SECONDS > LONGEST_CALL_SECONDS
+
+
+TIMES = st.integers(NOW - 50 * DAY, NOW + 50 * DAY)
+STATES = st.builds(
+    AccountState,
+    status=st.sampled_from(["active", "inactive", "disconnected", "hibernating"]),
+    permissions=st.none() | st.lists(st.sampled_from(["ownership", "balances", "x"]), max_size=3).map(tuple),
+    refresh=st.none()
+    | st.builds(
+        OwnershipRefresh,
+        status=st.sampled_from(["pending", "succeeded", "failed", "reticulating"]),
+        last_attempted_at=TIMES,
+        next_refresh_available_at=st.none() | TIMES,
+    ),
+)
+NEEDS = st.builds(Need, not_before=TIMES, requested_at=TIMES, deadline=TIMES, joined=st.none() | TIMES)
+
+
+@given(STATES, NEEDS, TIMES)
+def test_money_is_never_spent_in_vain(state: AccountState, need: Need, now: int) -> None:
+    if not isinstance(decide(state, need, now), StartRefresh):
+        return
+    assert state.status not in ("inactive", "disconnected")
+    assert "ownership" in (state.permissions or ())
+    if state.refresh is not None:
+        assert state.refresh.status in ("succeeded", "failed")
+        assert state.refresh.next_refresh_available_at is not None
+        assert state.refresh.next_refresh_available_at <= now
+        acceptable = state.refresh.last_attempted_at >= need.not_before or (
+            need.joined is not None and state.refresh.last_attempted_at >= need.joined
+        )
+        assert not (state.refresh.status == "succeeded" and acceptable)
+
+
+@given(STATES, NEEDS, TIMES)
+def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: Need, now: int) -> None:
+    decision = decide(state, need, now)
+    if isinstance(decision, CoolDown):
+        assert now < decision.resume_at <= need.deadline
+
+
+@given(STATES, NEEDS, TIMES, st.integers(0, MEMORY_SECONDS))
+def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: Need, now: int, age: int) -> None:
+    remembered = decide_from_memory(StoredAccount(state=state, observed_at=now - age), need, now)
+    assert remembered in (None, decide(state, need, now))
+
+
+@given(STATES, NEEDS)
+def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: Need) -> None:
+    first = decide(state, need, NOW)
+    if isinstance(first, CoolDown):
+        assert not isinstance(decide(state, need, first.resume_at), CoolDown)
