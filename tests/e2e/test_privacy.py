@@ -1,0 +1,78 @@
+"""Personal data stays in the table, and what Stripe is sent fits its document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.bench import Bench
+from tests.support.stripe_openapi import UNNAMED, from_environment
+
+CLAIM = {
+    "name": "Zebulon Quackenbush", "email": "zebulon@quackenbush.example.com", "phone": "+1 555 555 0177",
+    "address": {"line1": "77 Nowhere Lane", "city": "Springfield", "postal_code": "62799"},
+}  # fmt: skip
+OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com", "phone": "5555550188", "raw_address": "78 ELSEWHERE LN 62788"}
+TRACES = ("quackenbush", "zebulon", "zq@bank", "0177", "5550188", "nowhere", "elsewhere", "62799", "62788")
+
+
+@pytest.fixture
+def announcements(bench: Bench) -> Iterator[str]:
+    """The URL of a queue that gets what is announced on the bus."""
+    sqs, events, bus = bench.stack.client("sqs"), bench.stack.client("events"), bench.stack.outputs["EventBusName"]
+    url = sqs.create_queue(QueueName="announcements")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="announcements", EventBusName=bus, EventPattern=json.dumps({"source": ["titleholder"]}))
+    events.put_targets(Rule="announcements", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    yield url
+    events.remove_targets(Rule="announcements", EventBusName=bus, Ids=["queue"])
+    events.delete_rule(Name="announcements", EventBusName=bus)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def test_verdict_is_announced_by_ids_and_scores_alone(bench: Bench, announcements: str) -> None:
+    account = bench.link("single_owner", owners=[OWNER])
+    verification = bench.accepted(account, CLAIM)
+    verdict = bench.verdict(verification)
+    message = bench.received(announcements)
+    assert (message["source"], message["detail-type"]) == ("titleholder", "VerificationCompleted")
+    detail = message["detail"]
+    assert detail["scores"] == {name: field["score"] for name, field in verdict["fields"].items()}
+    for name in ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version"):
+        assert detail[name] == verdict[name]
+    assert (detail["verification"], detail["account"], detail["mode"]) == (verification, account, "test")
+    assert set(detail) == {
+        "verification", "account", "mode", "outcome", "score", "scores", "reasons", "snapshot", "matcher_version", "policy_version",
+    }  # fmt: skip
+    assert not traces(json.dumps(message))
+
+
+def test_neither_logs_nor_histories_hold_personal_data(bench: Bench) -> None:
+    account = bench.link("single_owner", owners=[OWNER])
+    verification = bench.accepted(account, CLAIM)
+    bench.verdict(verification)
+    bench.http.call("GET", f"/accounts/{account}/owners")
+    bench.request(account, {**CLAIM, "colour": "red"})
+    lines = list(bench.log_lines())
+    assert any(verification in line for line in lines), "the log was read"
+    assert not [line for line in lines if traces(line)]
+    assert not traces(json.dumps(bench.ended(verification), default=str))
+    keys = " ".join(exchange.headers.get("Idempotency-Key", "") for exchange in bench.exchanges)
+    assert not traces(keys)
+
+
+def test_calls_to_stripe_fit_stripes_document(bench: Bench) -> None:
+    document = from_environment()
+    if document is None:
+        pytest.skip(UNNAMED)
+    bench.verdict(bench.accepted(bench.link("paged_owners", policy={"owners_page": 5})))
+    assert {method for method, *_ in bench.exchanges} == {"GET", "POST"}
+    for exchange in bench.exchanges:
+        assert document.validate_request(exchange.method, exchange.target, exchange.body), exchange.target
+    assert {exchange.headers.get("Stripe-Version") for exchange in bench.exchanges} == {"2026-10-28.endive"}
+
+
+def traces(text: str) -> list[str]:
+    return [trace for trace in TRACES if trace in text.lower()]

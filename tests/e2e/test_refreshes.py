@@ -1,0 +1,139 @@
+"""When a refresh is paid for and when not: cooldowns, pending prefetches, fresh snapshots, many callers at once, trouble at Stripe."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e.bench import REFRESH, Bench
+
+
+def after_the_failure(bench: Bench, account: str) -> None:
+    """Wait until the failed prefetch lies behind: a failure in the second of the request would be its answer."""
+    failed_at = bench.sim.state(account)["account"]["ownership_refresh"]["last_attempted_at"]
+    time.sleep(max(0.0, failed_at + 1.1 - time.time()))
+
+
+@pytest.mark.parametrize("scenario", ["cooling_down", "silently_refusing"])
+def test_cooldown_is_slept_through_in_one_wait_state(bench: Bench, scenario: str) -> None:
+    account = bench.link(scenario, policy={"cooldown_seconds": 4})
+    after_the_failure(bench, account)
+    opens_at = bench.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
+    verification = bench.accepted(account)
+    assert bench.verdict(verification)["outcome"] == "match"
+    assert bench.states(verification) == ["RequestRefresh", "Outcome", "WaitForCooldown", "RequestRefresh", "Outcome", "VerifyOwners"]
+    assert bench.transitions(verification) <= 9
+    assert bench.refreshes(account) == 1
+    assert bench.stripe_calls(account) <= 3
+    [refresh] = [refresh for refresh in bench.sim.state(account)["refreshes"] if refresh["via"] == "api"]
+    assert refresh["started"] >= opens_at
+
+
+def test_pending_prefetch_is_joined_and_not_paid_again(bench: Bench) -> None:
+    account = bench.link("prefetch_pending", policy={"settle_seconds": 1.5})
+    verification = bench.accepted(account)
+    assert bench.verdict(verification)["outcome"] == "match"
+    assert (bench.refreshes(account), bench.sim.state(account)["prefetches"]) == (0, 1)
+    assert bench.transitions(verification) <= 6
+
+
+def test_fresh_prefetched_owners_answer_at_once(bench: Bench) -> None:
+    account = bench.link("fresh")
+    answer = bench.request(account)
+    assert (answer.status, answer.body["state"], answer.body["verdict"]["outcome"]) == (200, "completed", "match")
+    assert bench.refreshes(account) == 0
+
+
+def test_second_verification_uses_the_snapshot_of_the_first(bench: Bench) -> None:
+    account = bench.link("single_owner")
+    first = bench.verdict(bench.accepted(account))
+    calls = bench.stripe_calls(account)
+    answer = bench.request(account, {"name": "Somebody Else"})
+    assert (answer.status, answer.body["verdict"]["outcome"]) == (200, "no_match")
+    assert answer.body["verdict"]["snapshot"] == first["snapshot"]
+    assert (bench.refreshes(account), bench.stripe_calls(account)) == (1, calls)
+
+
+def test_ten_verifications_at_once_share_one_refresh(bench: Bench) -> None:
+    account = bench.link("single_owner")
+    answers = bench.request_all([account] * 10)
+    verifications = {answer.body["id"] for answer in answers}
+    assert len(verifications) == 10
+    assert {bench.verdict(verification)["outcome"] for verification in verifications} == {"match"}
+    assert bench.refreshes(account) == 1
+
+
+class Fault(NamedTuple):
+    kind: str
+    details: dict[str, Any]
+
+
+FAULTS = {
+    "429 to the refresh": Fault("rate_limit", {"path": REFRESH}),
+    "500 to the refresh": Fault("server_error", {"path": REFRESH}),
+    "500 to a refresh that took effect": Fault("server_error", {"path": REFRESH, "effect": "after"}),
+    "no answer to the refresh": Fault("hang", {"path": REFRESH}),
+    "no answer to a refresh that took effect": Fault("hang", {"path": REFRESH, "effect": "after"}),
+    "connection lost after the refresh took effect": Fault("drop", {"path": REFRESH, "effect": "after"}),
+    "429 to every kind of call": Fault("rate_limit", {"times": 2}),
+    "500 to the first read": Fault("server_error", {"method": "GET"}),
+    "no answer to the read after the webhook": Fault("hang", {"method": "GET", "skip": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def troubled(bench: Bench) -> dict[str, tuple[str, str]]:
+    """Account and verification by fault, all under way together."""
+    accounts = {}
+    for name, (kind, details) in FAULTS.items():
+        accounts[name] = bench.link("single_owner")
+        bench.sim.fail_api(kind, account=accounts[name], **details)
+    answers = bench.request_all(list(accounts.values()))
+    return {name: (account, answer.body["id"]) for (name, account), answer in zip(accounts.items(), answers, strict=True)}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_trouble_at_stripe_delays_the_verdict_and_costs_no_second_refresh(
+    bench: Bench, troubled: dict[str, tuple[str, str]], fault: str
+) -> None:
+    account, verification = troubled[fault]
+    assert bench.verdict(verification, within=60)["outcome"] == "match"
+    assert bench.refreshes(account) == 1
+
+
+# -- POST /accounts/{account}/refreshes ------------------------------------------------------------------------------------------------
+
+
+def test_refresh_over_http_is_started_joined_then_fresh(bench: Bench) -> None:
+    account = bench.link("single_owner", policy={"settle_seconds": 1.5})
+    path = f"/accounts/{account}/refreshes"
+    first, second = bench.http.call("POST", path), bench.http.call("POST", path)
+    assert (first.status, first.body["status"]) == (202, "started")
+    assert (second.status, second.body["status"]) == (200, "pending")
+    verification = bench.accepted(account)
+    snapshot = bench.verdict(verification)["snapshot"]
+    third = bench.http.call("POST", path)
+    assert (third.status, third.body["status"], third.body["snapshot"]) == (200, "fresh", snapshot)
+    assert bench.refreshes(account) == 1
+
+
+def test_refresh_over_http_in_a_cooldown_says_when_to_come_back(bench: Bench) -> None:
+    account = bench.link("cooling_down")
+    answer = bench.http.call("POST", f"/accounts/{account}/refreshes")
+    assert (answer.status, answer.body["type"]) == (409, "urn:titleholder:problem:cooling-down")
+    opens_at = bench.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
+    assert datetime.fromisoformat(answer.body["retry_at"]) == datetime.fromtimestamp(opens_at, UTC)
+    assert 1 <= int(answer.headers["Retry-After"]) <= 21
+    assert bench.refreshes(account) == 0
+
+
+@pytest.mark.parametrize(
+    ("scenario", "problem"),
+    [("inactive", "account-inactive"), ("disconnected", "account-disconnected"), ("permission_missing", "permission-missing")],
+)
+def test_refresh_over_http_that_cannot_be_is_a_conflict(bench: Bench, scenario: str, problem: str) -> None:
+    answer = bench.http.call("POST", f"/accounts/{bench.link(scenario)}/refreshes")
+    assert (answer.status, answer.body["type"]) == (409, f"urn:titleholder:problem:{problem}")

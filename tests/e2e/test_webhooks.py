@@ -1,0 +1,113 @@
+"""Deliveries by real HTTP: only what Stripe signed just now has an effect."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.bench import Bench, eventually
+from titleholder import signatures
+
+PROBLEM = "application/problem+json"
+
+
+def event(account: str = "fca_forged1", **changes: Any) -> bytes:
+    about = {"id": account, "object": "financial_connections.account"}
+    body = {
+        "id": "evt_forged1", "object": "event", "type": "financial_connections.account.refreshed_ownership", "created": 1_790_000_000,
+        "livemode": False, "data": {"object": about},
+    }  # fmt: skip
+    return json.dumps(body | changes).encode()
+
+
+def signed(bench: Bench, body: bytes, age: int = 0, secret: str | None = None) -> dict[str, str]:
+    return {"Stripe-Signature": signatures.sign(body, secret or bench.stack.webhook_secret, int(time.time()) - age)}
+
+
+def forgeries(bench: Bench) -> dict[str, tuple[bytes, dict[str, str]]]:
+    genuine = event()
+    return {
+        "unsigned": (genuine, {}),
+        "tampered": (genuine.replace(b"fca_forged1", b"fca_forged2"), signed(bench, genuine)),
+        "of another secret": (genuine, signed(bench, genuine, secret="whsec_other")),
+        "replayed": (genuine, signed(bench, genuine, age=301)),
+        "from the future": (genuine, signed(bench, genuine, age=-310)),
+        "with a malformed signature": (genuine, {"Stripe-Signature": "t=soon,v1=nothing"}),
+        "of live mode": (live := event(livemode=True), signed(bench, live)),
+        "no event": (nothing := b"[]", signed(bench, nothing)),
+        "not UTF-8": (binary := b"\xff\xfe{}", signed(bench, binary)),
+        "oversized": (big := event(padding="x" * 262_144), signed(bench, big)),
+        "empty": (b"", signed(bench, b"")),
+    }
+
+
+FORGERIES = [
+    "unsigned", "tampered", "of another secret", "replayed", "from the future", "with a malformed signature", "of live mode", "no event",
+    "not UTF-8", "oversized", "empty",
+]  # fmt: skip
+
+
+def test_list_of_forgeries_is_complete(bench: Bench) -> None:
+    assert list(forgeries(bench)) == FORGERIES
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forged_delivery_is_refused_and_changes_nothing(quiet: Bench, forgery: str) -> None:
+    before, calls = quiet.table(), len(quiet.exchanges)
+    answer = quiet.deliver(*forgeries(quiet)[forgery])
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, PROBLEM)
+    time.sleep(0.3)
+    assert quiet.table() == before
+    assert len(quiet.exchanges) == calls
+
+
+def test_unknown_type_is_acknowledged_and_recorded_only(quiet: Bench) -> None:
+    body = event(id="evt_unknowntype1", type="financial_connections.account.something_new")
+    calls = len(quiet.exchanges)
+    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
+    assert quiet.table()["EVENT#evt_unknowntype1", "EVENT"]["processed"] == {"BOOL": True}
+    time.sleep(0.5)
+    assert len(quiet.exchanges) == calls
+
+
+def test_duplicates_are_acknowledged_and_processed_once(quiet: Bench) -> None:
+    account = quiet.link("fresh")
+    body = event(account, id="evt_twice1")
+    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
+    key = ("EVENT#evt_twice1", "EVENT")
+    eventually(lambda: quiet.table()[key]["processed"] == {"BOOL": True})
+    calls = quiet.stripe_calls(account)
+    assert [quiet.deliver(body, signed(quiet, body)).status_code for _ in range(3)] == [200] * 3
+    time.sleep(1)
+    assert quiet.stripe_calls(account) == calls
+
+
+def test_thin_event_of_a_settled_refresh_has_the_owners_fetched(bench: Bench) -> None:
+    account = bench.link("fresh", policy={"webhooks": "lost"})
+    about = {"id": account, "type": "financial_connections.account", "url": f"/v1/financial_connections/accounts/{account}"}
+    thin = {
+        "id": f"evt_thin{account[4:]}", "object": "v2.core.event", "type": "v1.financial_connections.account.ownership_refresh_succeeded",
+        "created": "2026-11-22T10:00:00.000Z", "livemode": False, "context": None, "related_object": about,
+    }  # fmt: skip
+    body = json.dumps(thin).encode()
+    assert bench.deliver(body, signed(bench, body)).status_code == 200
+    found = eventually(lambda: (answer := bench.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+    assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
+
+
+def test_connected_accounts_are_kept_apart_from_the_platform(bench: Bench) -> None:
+    endpoint = bench.sim.add_endpoint(bench.stack.webhook_url, bench.stack.webhook_secret, scope="connected")
+    try:
+        account = bench.link("single_owner")
+        mine: dict[str, Any] = {"stripe_account": "acct_e2e1"}
+        bench.sim.link("relative", id=account, **mine)
+        answer = bench.request(account, headers={"Stripe-Account": "acct_e2e1"})
+        assert (answer.status, answer.body["stripe_account"]) == (202, "acct_e2e1")
+        assert bench.verdict(answer.body["id"])["outcome"] == "no_match"
+        assert bench.verdict(bench.accepted(account))["outcome"] == "match"
+        assert (bench.refreshes(account), bench.refreshes(account, **mine)) == (1, 1)
+    finally:
+        bench.sim.remove_endpoint(endpoint)
