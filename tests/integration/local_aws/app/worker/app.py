@@ -27,6 +27,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         add("running", -1)
     for record, body in zip(event["Records"], bodies, strict=True):
         add(body["id"], 1)
+        if body.get("garble"):
+            return {"batchItemFailures": [{"itemIdentifier": ""}]}
         if body.get("fail"):
             failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}
