@@ -27,7 +27,8 @@ from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.support.functions import Function, http_event, load, queue_event
-from titleholder import batches, observability, runtime
+from tests.support.template import table_schema
+from titleholder import observability, runtime
 from titleholder.accounts import AccountRef
 from titleholder.ownership import World
 from titleholder.refresh import Need
@@ -39,11 +40,6 @@ START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
 SIGNING_SECRET = "whsec_sandbox"
 REGION = "us-east-1"
-TABLE_SCHEMA: Mapping[str, Any] = {
-    "BillingMode": "PAY_PER_REQUEST",
-    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}],
-    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-}
 
 CLAIM: Mapping[str, Any] = {
     "name": "Margaret Anne Testerman",
@@ -183,9 +179,9 @@ class Sandbox:
 
     def _make_resources(self) -> None:
         dynamodb, sqs, secrets = client("dynamodb"), client("sqs"), client("secretsmanager")
-        dynamodb.create_table(TableName="titleholder", **TABLE_SCHEMA)
+        dynamodb.create_table(TableName="titleholder", **table_schema())
         urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
-        self.refresh_queue, self.events_queue, self.bus_queue = (urls[name] for name in QUEUES)
+        self.refresh_queue, self.events_queue, self.refresh_dead, self.events_dead, self.bus_queue = (urls[name] for name in QUEUES)
         secrets.create_secret(Name="api-key", SecretString=API_KEY)
         secrets.create_secret(Name="webhook-secret", SecretString=SIGNING_SECRET)
         machine = client("stepfunctions").create_state_machine(
@@ -203,6 +199,8 @@ class Sandbox:
             "TABLE_NAME": "titleholder",
             "REFRESH_QUEUE_URL": self.refresh_queue,
             "EVENTS_QUEUE_URL": self.events_queue,
+            "REFRESH_DEAD_LETTER_URL": self.refresh_dead,
+            "EVENTS_DEAD_LETTER_URL": self.events_dead,
             "EVENT_BUS_NAME": "titleholder",
             "STATE_MACHINE_ARN": machine["stateMachineArn"],
             "STRIPE_API_KEY_SECRET_NAME": "api-key",
@@ -219,7 +217,6 @@ class Sandbox:
         stack.enter_context(patch.object(runtime, "time", virtual))
         stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
         stack.enter_context(patch.object(runtime, "_client", cache(self.client)))
-        stack.enter_context(patch.object(batches, "time", virtual))
         stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
         handler: Any = observability.logger.registered_handler
         stack.callback(handler.setStream, handler.setStream(self.log))
@@ -380,11 +377,11 @@ class Sandbox:
 
     def outside_the_table(self) -> str:
         """All that left the functions for somewhere else than the table or an HTTP caller."""
-        sent = [self.messages(url) for url in (self.refresh_queue, self.events_queue, self.bus_queue)]
+        sent = [self.messages(url) for url in (self.refresh_queue, self.events_queue, self.refresh_dead, self.events_dead, self.bus_queue)]
         return json.dumps([sent, self.tokens.outcomes, self.tokens.started, self.simulator.requests()]) + self.log.getvalue()
 
 
-QUEUES = ("refresh", "events", "bus")
+QUEUES = ("refresh", "events", "refresh-dead", "events-dead", "bus")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,18 @@
+"""A sandbox for each test. Whatever a test does, no personal data may have left it but in the table and in HTTP answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.world import PERSONAL, Sandbox
+
+
+@pytest.fixture
+def sandbox(capsys: pytest.CaptureFixture[str]) -> Iterator[Sandbox]:
+    with Sandbox.open() as sandbox:
+        yield sandbox
+        captured = capsys.readouterr()
+        seen = (sandbox.outside_the_table() + captured.out + captured.err).lower()
+    assert not [word for word in PERSONAL if word in seen]

@@ -1,0 +1,418 @@
+"""The store's contract on DynamoDB: what is never overwritten, who may take a lease, whom a token belongs to, what goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from tests.support.template import table_schema
+from tests.support.world import CLAIM, client
+from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.refresh import LEASE_SECONDS, Need
+from titleholder.store import EVENT_RETENTION_SECONDS, Snapshot, Store, Verification, Waiter
+
+NOW = 1_800_000_000.0
+REF = AccountRef("fca_1")
+CONNECTED = AccountRef("fca_1", stripe_account="acct_1")
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with mock_aws():
+        client("dynamodb").create_table(TableName="t", **table_schema())
+        yield Store(client("dynamodb"), "t")
+
+
+def state(status: str | None, attempted_at: int = 100, *, account: str = "active", **more: Any) -> AccountState:
+    refresh = None if status is None else OwnershipRefresh(status, attempted_at, **more)
+    return AccountState(account, ("ownership",), refresh)
+
+
+def seen(store: Store, ref: AccountRef = REF) -> AccountState:
+    found = store.get_account(ref).state
+    assert found is not None
+    return found
+
+
+class TestObservations:
+    def test_unknown_account_is_empty(self, store: Store) -> None:
+        assert store.get_account(REF) == StoredAccount()
+
+    @pytest.mark.parametrize(
+        "observed",
+        [
+            state(None),
+            state("pending"),
+            state("succeeded", next_refresh_available_at=200),
+            state("failed", error={"cause": "institution_unavailable", "n": 1}),
+            AccountState("inactive", None, None),
+            AccountState("active", (), None),
+            AccountState("hibernating", ("a", "b"), OwnershipRefresh("reticulating", 7)),
+        ],
+    )
+    def test_come_back_as_they_went_in(self, store: Store, observed: AccountState) -> None:
+        assert store.observe(REF, observed, NOW + 0.123, open_=False)
+        assert store.get_account(REF) == StoredAccount(state=observed, observed_at=NOW + 0.123)
+
+    def test_live_account_is_livemode(self, store: Store) -> None:
+        live = AccountRef("fca_1", "live")
+        store.observe(live, replace(state(None), livemode=True), NOW, open_=False)
+        assert seen(store, live).livemode
+
+    @pytest.mark.parametrize(
+        ("older", "newer"),
+        [
+            (state(None), state("pending")),
+            (state("pending"), state("succeeded")),
+            (state("pending"), state("failed")),
+            (state("succeeded"), state("pending", 101)),
+            (state("failed", 100), state("succeeded", 101)),
+        ],
+    )
+    def test_newer_replaces_older_but_older_never_newer_whatever_the_clock_says(
+        self, store: Store, older: AccountState, newer: AccountState
+    ) -> None:
+        assert store.observe(REF, older, NOW, open_=False)
+        assert store.observe(REF, newer, NOW - 60, open_=False)
+        assert not store.observe(REF, older, NOW + 60, open_=False)
+        assert seen(store) == newer
+
+    def test_of_the_same_attempt_the_later_read_wins_and_the_earlier_one_does_not(self, store: Store) -> None:
+        store.observe(REF, state("succeeded"), NOW, open_=False)
+        assert store.observe(REF, state("succeeded", account="inactive"), NOW + 1, open_=False)
+        assert not store.observe(REF, state("succeeded"), NOW + 0.5, open_=False)
+        assert seen(store).status == "inactive"
+
+    def test_of_the_same_attempt_at_the_same_instant_the_last_one_told_wins(self, store: Store) -> None:
+        store.observe(REF, state("failed"), NOW, open_=False)
+        assert store.observe(REF, state("failed", account="inactive"), NOW, open_=False)
+        assert seen(store).status == "inactive"
+
+    def test_do_not_mix_between_connected_accounts_or_modes(self, store: Store) -> None:
+        store.observe(REF, state("pending"), NOW, open_=False)
+        store.observe(CONNECTED, state("failed"), NOW, open_=False)
+        assert seen(store) == state("pending")
+        assert seen(store, CONNECTED) == state("failed")
+        assert store.get_account(AccountRef("fca_1", "live")).state is None
+
+    def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
+        attempt = Attempt(1, "key", 0, NOW, open=True)
+        store.begin_attempt(REF, attempt, None, NOW)
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
+        store.observe(REF, state("pending"), NOW, open_=False)
+        known = store.get_account(REF)
+        assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations([state(None), state("pending"), state("succeeded"), state("pending", 101), state("failed", 101)]))
+def test_in_whatever_order_observations_come_the_newest_is_kept(store: Store, order: list[AccountState]) -> None:
+    client("dynamodb").delete_item(TableName="t", Key={"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "ACCOUNT"}})
+    for number, observed in enumerate(order):
+        store.observe(REF, observed, NOW + number, open_=False)
+    assert seen(store) == state("failed", 101)
+
+
+class TestSnapshots:
+    owners = ({"id": "o1", "name": "A", "email": None}, {"id": "o2", "name": "Ünïcode ✓", "email": "x"})
+
+    def test_come_back_as_they_went_in(self, store: Store) -> None:
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
+
+    def test_unknown_one_is_named_so(self, store: Store) -> None:
+        with pytest.raises(SnapshotNotFoundError):
+            store.get_snapshot(REF, "fcaowns_1")
+
+    def test_is_not_another_accounts(self, store: Store) -> None:
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        with pytest.raises(SnapshotNotFoundError):
+            store.get_snapshot(CONNECTED, "fcaowns_1")
+
+    def test_never_change(self, store: Store) -> None:
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 200, 201, []), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
+
+    @pytest.mark.parametrize(
+        ("older", "newer"),
+        [
+            (Snapshot("fcaowns_b", 100, 150, []), Snapshot("fcaowns_a", 101, 150, [])),
+            (Snapshot("fcaowns_b", 100, 150, []), Snapshot("fcaowns_a", 100, 151, [])),
+            (Snapshot("fcaowns_a", 100, 150, []), Snapshot("fcaowns_b", 100, 150, [])),
+        ],
+        ids=["tried later", "made later", "all times equal"],
+    )
+    def test_newest_is_the_same_whichever_comes_first(self, store: Store, older: Snapshot, newer: Snapshot) -> None:
+        for ref, order in ((REF, (older, newer)), (CONNECTED, (newer, older))):
+            for snapshot in order:
+                store.put_snapshot(ref, snapshot, NOW)
+            known = store.get_account(ref)
+            assert (known.snapshot, known.snapshot_attempted_at) == (newer.id, newer.attempted_at)
+            assert store.get_snapshot(ref, older.id) == replace(older, owners=[])
+
+    def test_repr_tells_no_owner(self) -> None:
+        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, self.owners))
+
+
+class TestLease:
+    first = Attempt(1, "key-1", 0, NOW, open=True)
+    second = Attempt(2, "key-2", 0, NOW, open=True)
+
+    def test_one_of_two_who_saw_the_same_gets_it(self, store: Store) -> None:
+        assert store.begin_attempt(REF, self.first, None, NOW)
+        assert not store.begin_attempt(REF, replace(self.first, key="other"), None, NOW)
+        assert store.get_account(REF).attempt == self.first
+
+    def test_is_not_taken_while_it_runs(self, store: Store) -> None:
+        store.begin_attempt(REF, self.first, None, NOW)
+        assert not store.begin_attempt(REF, self.second, self.first, NOW + LEASE_SECONDS - 0.001)
+
+    def test_is_taken_over_when_it_ran_out(self, store: Store) -> None:
+        store.begin_attempt(REF, self.first, None, NOW)
+        assert store.begin_attempt(REF, self.first, self.first, NOW + LEASE_SECONDS)
+        assert not store.begin_attempt(REF, self.first, self.first, NOW + LEASE_SECONDS + 1)
+
+    def test_is_free_once_given_back(self, store: Store) -> None:
+        store.begin_attempt(REF, self.first, None, NOW)
+        assert store.end_attempt(REF, self.first, answered=True)
+        assert store.begin_attempt(REF, self.second, replace(self.first, open=False), NOW + 1)
+
+    def test_is_refused_to_who_saw_what_was_before_another_attempt(self, store: Store) -> None:
+        """Between reading and taking, another caller began, ended and gave back: what was seen is no more, though the lease is free."""
+        store.begin_attempt(REF, self.first, None, NOW)
+        store.end_attempt(REF, self.first, answered=True)
+        assert not store.begin_attempt(REF, replace(self.first, key="late"), None, NOW + 1)
+        store.begin_attempt(REF, self.second, self.first, NOW + 1)
+        store.end_attempt(REF, self.second, answered=True)
+        assert not store.begin_attempt(REF, replace(self.second, key="late"), self.first, NOW + 2)
+        assert store.get_account(REF).attempt == replace(self.second, open=False)
+
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_attempt_stays_open_until_it_is_answered(self, store: Store, answered: bool) -> None:
+        store.begin_attempt(REF, self.first, None, NOW)
+        assert store.get_account(REF).attempt == self.first
+        store.end_attempt(REF, self.first, answered=answered)
+        assert store.get_account(REF).attempt == replace(self.first, open=not answered)
+
+    def test_late_end_of_an_attempt_does_not_free_the_next_ones_lease(self, store: Store) -> None:
+        store.begin_attempt(REF, self.first, None, NOW)
+        store.begin_attempt(REF, self.second, self.first, NOW + LEASE_SECONDS)
+        assert not store.end_attempt(REF, self.first, answered=True)
+        third = replace(self.second, number=3)
+        assert not store.begin_attempt(REF, third, self.second, NOW + LEASE_SECONDS + 1)
+        assert store.get_account(REF).attempt == self.second
+
+
+class TestWaiters:
+    waiter = Waiter("ver_1", "token-1", "2027-01-15T08:00:00Z#000000", Need(NOW - 60, NOW, NOW + 3600))
+
+    def later(self, turn: str, token: str = "token-2") -> Waiter:
+        return replace(self.waiter, task_token=token, turn=turn)
+
+    def test_is_there_once_stored(self, store: Store) -> None:
+        assert store.put_waiter(REF, self.waiter) == self.waiter
+        assert list(store.waiters(REF)) == [self.waiter]
+        assert list(store.waiters(CONNECTED)) == []
+
+    @pytest.mark.parametrize("turn", ["2027-01-15T08:00:00Z#000001", "2027-01-15T08:00:00Z#000010", "2027-01-15T08:00:01Z#000000"])
+    def test_later_turn_replaces_the_token_and_keeps_what_was_joined(self, store: Store, turn: str) -> None:
+        store.put_waiter(REF, self.waiter)
+        store.set_joined(REF, "ver_1", 77)
+        replaced = store.put_waiter(REF, self.later(turn))
+        assert replaced == replace(self.later(turn), need=replace(self.waiter.need, joined=77))
+
+    def test_earlier_turn_delivered_late_changes_nothing(self, store: Store) -> None:
+        current = self.later("2027-01-15T08:00:00Z#000001")
+        store.put_waiter(REF, current)
+        assert store.put_waiter(REF, self.waiter) is None
+        assert store.get_waiter(REF, "ver_1") == current
+
+    def test_same_turn_delivered_twice_is_the_same_waiter(self, store: Store) -> None:
+        store.put_waiter(REF, self.waiter)
+        assert store.put_waiter(REF, self.waiter) == self.waiter
+
+    def test_is_not_removed_by_who_woke_an_earlier_turn(self, store: Store) -> None:
+        store.put_waiter(REF, self.later("2027-01-15T08:00:00Z#000001"))
+        store.remove_waiter(REF, "ver_1", self.waiter.turn)
+        assert store.get_waiter(REF, "ver_1") is not None
+        store.remove_waiter(REF, "ver_1", "2027-01-15T08:00:00Z#000001")
+        assert store.get_waiter(REF, "ver_1") is None
+        store.remove_waiter(REF, "ver_1", self.waiter.turn)
+
+    def test_notes_about_who_was_woken_meanwhile_bring_nobody_back(self, store: Store) -> None:
+        assert not store.set_joined(REF, "ver_1", 77)
+        assert not store.note_trouble(REF, "ver_1", "STRIPE_UNAVAILABLE")
+        assert store.get_waiter(REF, "ver_1") is None
+
+    def test_trouble_is_noted(self, store: Store) -> None:
+        store.put_waiter(REF, self.waiter)
+        store.note_trouble(REF, "ver_1", "STRIPE_UNAVAILABLE")
+        assert store.get_waiter(REF, "ver_1") == replace(self.waiter, trouble="STRIPE_UNAVAILABLE")
+
+    def test_goes_away_by_itself_a_week_after_its_deadline(self, store: Store) -> None:
+        store.put_waiter(REF, self.waiter)
+        item = client("dynamodb").scan(TableName="t")["Items"][0]
+        assert int(item["expires_at"]["N"]) == NOW + 3600 + 7 * 86_400
+
+    def test_many_are_all_found(self, store: Store) -> None:
+        for number in range(60):
+            store.put_waiter(REF, replace(self.waiter, verification=f"ver_{number}", task_token="x" * 1000))
+        assert len(list(store.waiters(REF))) == 60
+
+    def test_repr_tells_no_token(self) -> None:
+        assert "token-1" not in repr(self.waiter)
+
+
+class TestVerifications:
+    verification = Verification("ver_1", REF, "digest", {"version": "1"}, 60, NOW, NOW + 3600.5, "request")
+
+    def test_come_back_with_their_claim(self, store: Store) -> None:
+        assert store.create_verification(self.verification, CLAIM) == self.verification
+        assert store.get_verification("ver_1") == self.verification
+        assert store.get_claim(REF, "ver_1") == CLAIM
+
+    def test_unknown_one_is_named_so(self, store: Store) -> None:
+        with pytest.raises(VerificationNotFoundError):
+            store.get_verification("ver_1")
+        assert store.get_claim(REF, "ver_1") is None
+
+    def test_same_request_again_gives_the_first_one(self, store: Store) -> None:
+        store.create_verification(self.verification, CLAIM)
+        again = replace(self.verification, requested_at=NOW + 60, deadline=NOW + 9000)
+        assert store.create_verification(again, CLAIM) == self.verification
+
+    def test_other_request_under_the_same_id_is_refused_and_changes_nothing(self, store: Store) -> None:
+        store.create_verification(self.verification, CLAIM)
+        before = client("dynamodb").scan(TableName="t")["Items"]
+        other = replace(self.verification, ref=CONNECTED, request_digest="other")
+        with pytest.raises(IdempotencyConflictError):
+            store.create_verification(other, {"name": "Other"})
+        assert client("dynamodb").scan(TableName="t")["Items"] == before
+
+    def test_claim_and_verification_are_written_together_or_not_at_all(self, store: Store) -> None:
+        orphan = {"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "CLAIM#ver_1"}}
+        client("dynamodb").put_item(TableName="t", Item=orphan)
+        with pytest.raises(Exception, match="TransactionCanceled"):
+            store.create_verification(self.verification, CLAIM)
+        with pytest.raises(VerificationNotFoundError):
+            store.get_verification("ver_1")
+
+    def test_verdict_is_kept_for_ever(self, store: Store) -> None:
+        store.create_verification(self.verification, CLAIM)
+        assert store.complete_verification("ver_1", {"outcome": "match"}, NOW + 5)
+        assert not store.complete_verification("ver_1", {"outcome": "no_match"}, NOW + 6)
+        found = store.get_verification("ver_1")
+        assert (found.verdict, found.completed_at) == ({"outcome": "match"}, NOW + 5)
+
+    def test_verdict_of_nothing_is_not_kept(self, store: Store) -> None:
+        assert not store.complete_verification("ver_1", {"outcome": "match"}, NOW)
+        with pytest.raises(VerificationNotFoundError):
+            store.get_verification("ver_1")
+
+    def test_claim_stands_only_under_its_account(self, store: Store) -> None:
+        store.create_verification(self.verification, CLAIM)
+        for item in client("dynamodb").scan(TableName="t")["Items"]:
+            assert ("testerman" in str(item).lower()) == (item["sk"]["S"] == "CLAIM#ver_1")
+
+
+class TestWhatIsNotFinished:
+    later = NOW + 3600
+
+    def open(self, store: Store) -> list[AccountRef]:
+        return store.open_refreshes(self.later, 10)
+
+    def test_open_refresh_is_listed_until_it_is_seen_settled(self, store: Store) -> None:
+        store.observe(CONNECTED, state("pending"), NOW, open_=True)
+        assert self.open(store) == [CONNECTED]
+        store.observe(CONNECTED, state("failed"), NOW + 1, open_=False)
+        assert self.open(store) == []
+
+    def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
+        store.observe(REF, state("succeeded"), NOW, open_=True)
+        assert self.open(store) == [REF]
+        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, []), NOW)
+        assert self.open(store) == []
+
+    def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
+        store.begin_attempt(REF, Attempt(1, "key", 0, NOW, open=True), None, NOW)
+        assert self.open(store) == [REF]
+
+    def test_longest_waiting_come_first_and_only_so_many(self, store: Store) -> None:
+        refs = [AccountRef(f"fca_{number}") for number in range(5)]
+        for age, ref in enumerate(refs):
+            store.observe(ref, state("pending"), NOW - age, open_=True)
+        assert store.open_refreshes(self.later, 3) == [refs[4], refs[3], refs[2]]
+        assert store.open_refreshes(NOW - 3, 10) == [refs[4]]
+
+    def test_verification_is_listed_until_it_has_its_verdict(self, store: Store) -> None:
+        store.create_verification(TestVerifications.verification, CLAIM)
+        assert store.open_verifications(self.later, 10) == ["ver_1"]
+        assert store.still_open("ver_1", self.later)
+        assert store.open_verifications(self.later, 10) == []
+        assert store.open_verifications(self.later + 1, 10) == ["ver_1"]
+        store.complete_verification("ver_1", {"outcome": "match"}, NOW)
+        assert not store.still_open("ver_1", self.later)
+        assert store.open_verifications(self.later + 9, 10) == []
+
+
+class TestEvents:
+    event: Mapping[str, str] = MappingProxyType({"id": "evt_1", "type": "x", "created": "1", **REF.as_dict()})
+
+    def test_is_new_then_waiting_until_it_is_finished(self, store: Store) -> None:
+        assert store.insert_event(self.event, processed=False, now=NOW) == "new"
+        assert store.insert_event(self.event, processed=False, now=NOW + 1) == "waiting"
+        assert store.finish_event("evt_1")
+        assert store.insert_event(self.event, processed=False, now=NOW + 2) == "processed"
+
+    def test_that_needs_no_processing_is_processed_at_once(self, store: Store) -> None:
+        assert store.insert_event(self.event, processed=True, now=NOW) == "new"
+        assert store.insert_event(self.event, processed=True, now=NOW) == "processed"
+
+    def test_is_recorded_once_with_what_stripe_said_and_expires(self, store: Store) -> None:
+        store.insert_event(self.event, processed=False, now=NOW)
+        store.insert_event({**self.event, "type": "other"}, processed=True, now=NOW + 60)
+        (item,) = client("dynamodb").scan(TableName="t")["Items"]
+        assert (item["type"]["S"], item["received_ms"]["N"]) == ("x", str(int(NOW * 1000)))
+        assert int(item["expires_at"]["N"]) == NOW + EVENT_RETENTION_SECONDS
+
+    def test_that_was_never_recorded_is_not_finished(self, store: Store) -> None:
+        assert not store.finish_event("evt_1")
+        assert client("dynamodb").scan(TableName="t")["Items"] == []
+
+
+class TestPace:
+    def test_first_place_is_now(self, store: Store) -> None:
+        assert store.book("line", 25, NOW) == NOW
+
+    def test_burst_is_spread_at_the_rate(self, store: Store) -> None:
+        assert [store.book("line", 25, NOW) for _ in range(5)] == pytest.approx([NOW, NOW + 0.04, NOW + 0.08, NOW + 0.12, NOW + 0.16])
+
+    def test_idle_time_is_not_saved_up(self, store: Store) -> None:
+        store.book("line", 25, NOW)
+        assert [store.book("line", 25, NOW + 60) for _ in range(2)] == pytest.approx([NOW + 60, NOW + 60.04])
+
+    def test_lines_do_not_mix(self, store: Store) -> None:
+        store.book("a", 1, NOW)
+        assert store.book("b", 1, NOW) == NOW
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.floats(0, 2, allow_nan=False), min_size=2, max_size=25), st.sampled_from([1.0, 3.0, 25.0, 100.0]), st.uuids())
+    def test_no_window_of_a_second_holds_more_than_the_rate(self, store: Store, pauses: list[float], rate: float, line: object) -> None:
+        now, places = NOW, []
+        for pause in pauses:
+            now += pause / rate
+            places.append(store.book(str(line), rate, now))
+            assert places[-1] >= now
+        places.sort()
+        for first, last in zip(places, places[int(rate) :], strict=False):
+            # A step is a whole number of milliseconds.
+            assert last - first >= 1 - 0.001 * rate

@@ -1,0 +1,30 @@
+"""template.yaml as data."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The template, with CloudFormation's short forms spelled out (`{"Ref": ...}`, `{"Fn::GetAtt": [...]}`)."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+def resources(type_: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a type, by logical id."""
+    return {name: resource.get("Properties", {}) for name, resource in template()["Resources"].items() if resource["Type"] == type_}
+
+
+def table_schema() -> dict[str, Any]:
+    """What `create_table` takes to make the table as it is deployed, but for its name and its encryption."""
+    (table,) = resources("AWS::DynamoDB::Table").values()
+    names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    return {name: table[name] for name in names if name in table}
