@@ -1,7 +1,7 @@
 """The embedded stack: the AWS emulator with the real template deployed to it, and the Stripe simulator beside it.
 
-    python -m local.stack up      leave one running
-    python -m local.stack down    stop it
+python -m local.stack up      leave one running
+python -m local.stack down    stop it
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.deploy import deploy
-from local.aws.emulator import Emulator
+from local.aws.emulator import REGION, Emulator
 from local.aws.paths import BUILD, ROOT
+from local.bridge import Bridge
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 
@@ -109,8 +110,8 @@ def running(
         yield stack
 
 
-def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str) -> None:
-    """Run a stack until SIGTERM; `ready` is written once it answers."""
+def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str, bridge: str | None) -> None:
+    """Run a stack until SIGTERM; `ready` is written once it answers. `bridge`: an address under which containers reach it too."""
     stopping = False
 
     def stop(*_: object) -> None:
@@ -119,10 +120,15 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with running(
-        aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters={"SettleTimeoutSeconds": "30"}, stripe_api_base=stripe_api_base,
-        webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
-    ) as stack:  # fmt: skip
+    with contextlib.ExitStack() as exits:
+        stack = exits.enter_context(
+            running(
+                aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters={"SettleTimeoutSeconds": "30"}, stripe_api_base=stripe_api_base,
+                webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
+            )
+        )  # fmt: skip
+        if bridge:
+            exits.enter_context(Bridge(bridge, [AWS_PORT, *([STRIPE_PORT] if stack.stripe else [])]))
         state = {
             "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
             "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
@@ -143,7 +149,12 @@ def up() -> int:
     STATE.unlink(missing_ok=True)
     with LOG.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.stack", "serve"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "local.stack", "serve"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     print("Starting the stack ...", flush=True)
     while not STATE.exists():
@@ -204,8 +215,9 @@ def _describe(state: Mapping[str, Any]) -> None:
     else:
         print("\nVerify an account:")
     claim = json.dumps({"account": account, "claim": {"name": "Margaret Testerman"}})
-    print(f"""  curl -s '{state["api_url"]}/verifications' -H 'Content-Type: application/json' -d '{claim}'""")
-    print(f"""  curl -s '{state["api_url"]}/accounts/{account}/owners'""")
+    curl = f"curl -s --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
+    print(f"""  {curl} '{state["api_url"]}/verifications' -H 'Content-Type: application/json' -d '{claim}'""")
+    print(f"""  {curl} '{state["api_url"]}/accounts/{account}/owners'""")
     print("\nmake down stops it.")
 
 
@@ -216,7 +228,7 @@ def main() -> int:
     if command == "serve":
         serve(
             STATE, os.environ.get("STRIPE_API_BASE") or None, os.environ.get("STRIPE_WEBHOOK_SECRET") or None,
-            os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local",
+            os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local", os.environ.get("BRIDGE") or None,
         )  # fmt: skip
         return 0
     return up() if command == "up" else down()
