@@ -1,11 +1,11 @@
 """Trains the matcher's weights for people's names and contacts from labelled pairs, and cross-validates them.
 
-    python tools/matching/train.py PAIRS [--write] [--folds 5] [--ridge 2.0]
+    python tools/matching/train.py PAIRS [--write] [--folds 5] [--ridge 3.0]
 
-PAIRS is a file of JSON lines with ``kind``, ``claimed``, ``owner``, ``match``, ``source`` and ``tags``; it stays where it is. The model is a
-logistic regression over the levels at which names agree (Fellegi and Sunter's table of weights, fitted jointly), with a ridge towards hand-set
-weights, so that a level that the pairs hardly show keeps what was set by hand. Folds are grouped by entity: pairs that share a name, on either
-side, through whatever chain of others, fall into the same fold. Everything is deterministic under the seed.
+PAIRS is a file of JSON lines with ``kind``, ``claimed``, ``owner``, ``match``, ``source`` and ``tags``; it stays where it is. The model
+is a logistic regression over the levels at which names agree (Fellegi and Sunter's table of weights, fitted jointly), with a ridge
+towards hand-set weights, so that a level that the pairs hardly show keeps what was set by hand. Folds are grouped by entity: pairs that
+share a name, on either side, through whatever chain of others, fall into the same fold. Everything is deterministic under the seed.
 """
 
 import argparse
@@ -16,11 +16,12 @@ import pathlib
 import random
 import re
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"))
 
-from titleholder.matching import compare, names, weights  # noqa: E402
-from titleholder.matching.text import fold  # noqa: E402
+from titleholder.matching import compare, names, weights
+from titleholder.matching.text import fold
 
 SEED = 20250101
 ROUNDS = 3
@@ -29,10 +30,12 @@ ROUNDS = 3
 PRIOR: dict[str, float] = {
     "BASE": -3.0,
     "G_SAME": 3.0, "G_INITIALS": 1.5, "G_INITIAL": 1.5, "G_INITIAL_DIFFERS": -4.0, "G_SCRIPT": -2.0, "G_DIFFERS": -5.0,
-    "G_DIFFERS_SAME_INITIAL": -4.0, "G_SPELLING": 2.5, "G_NICKNAME": 2.5, "G_COUSIN": 0.5, "G_BYNAME": -1.0, "G_OTHER": -2.0, "G_TYPO": 2.0, "G_TYPO_FIRST": 0.5,
+    "G_DIFFERS_SAME_INITIAL": -4.0, "G_SPELLING": 2.5, "G_NICKNAME": 2.5, "G_COUSIN": 0.5, "G_BYNAME": -1.0, "G_OTHER": -2.0, "G_TYPO": 2.0,
+    "G_TYPO_FIRST": 0.5,
     "G_TYPO_SHORT": 1.0, "G_SOUND": 1.5, "G_PREFIX": 1.5, "G_TYPO_2": 1.0, "G_TYPO_2_SHORT": -0.5, "G_ALIKE": 0.0, "G_ALIKE_LESS": -1.0,
     "G_MISSING": -1.0, "G_GLUED": 2.5, "G_MIDDLE": 1.0, "G_MIDDLE_INITIAL": 2.0, "G_MIDDLE_FORM": 0.5,
-    "F_SAME": 3.0, "F_GLUED": 3.0, "F_PARTICLE": 2.5, "F_INITIAL": 0.0, "F_DIFFERS": -5.0, "F_SCRIPT": -2.0, "F_PART": 2.0, "F_PART_EACH": 1.0,
+    "F_SAME": 3.0, "F_GLUED": 3.0, "F_PARTICLE": 2.5, "F_INITIAL": 0.0, "F_DIFFERS": -5.0, "F_SCRIPT": -2.0, "F_PART": 2.0,
+    "F_PART_EACH": 1.0,
     "F_SOUND": 2.0, "F_SOUND_FAR": 0.5, "F_TYPO": 2.0, "F_TYPO_SHORT": 1.0, "F_CUT": 1.0, "F_TYPO_2": 1.0, "F_TYPO_2_SHORT": -1.0,
     "F_PART_ALIKE": 0.5, "F_ALIKE": -0.5, "F_ALIKE_LESS": -2.0, "F_MISSING": -1.0, "F_MAIDEN": 0.0,
     "M_NONE": 0.0, "M_ONE": 0.0, "M_ONE_INITIAL": 0.0, "M_SAME": 1.5, "M_INITIAL": 0.8, "M_FORM": 0.8, "M_INITIAL_DIFFERS": -2.0,
@@ -41,14 +44,17 @@ PRIOR: dict[str, float] = {
     "O_SAME": 0.0, "O_SWAPPED": -0.3,
     "C_PLAIN": 0.0, "C_JOINT": 0.0, "C_SHARED": -0.3, "C_TRUST": 0.0, "C_BENEFIT": -0.5, "C_HOUSE": -1.0, "C_BENEFICIARY": -4.0,
     "C_CUSTODIAN": 0.0, "C_MINOR": -0.5, "C_ESTATE": -0.5, "C_ALIAS": -0.3, "C_GLUED": 0.0,
-    "X_BOTH_FUZZY": -0.5, "X_BOTH_DIFFER": 0.0, "X_SWAPPED_FUZZY": -0.5, "X_INITIAL_FUZZY": -1.0, "X_MIDDLE_HELPS": -0.3, "X_MIDDLE_HURTS": 0.0,
+    "X_BOTH_FUZZY": -0.5, "X_BOTH_DIFFER": 0.0, "X_SWAPPED_FUZZY": -0.5, "X_INITIAL_FUZZY": -1.0, "X_MIDDLE_HELPS": -0.3,
+    "X_MIDDLE_HURTS": 0.0,
     "A_SAME": 3.0, "A_NEAR": 2.0, "A_PART": 0.0, "A_DIFFERS": -0.7, "A_TOWN": 0.7, "A_TOWN_DIFFERS": -0.7,
     "P_SAME": 3.0, "P_DIFFERS": -0.5, "E_SAME_BOX": 3.0, "E_NEAR_BOX": 1.5, "E_OTHER_BOX": -0.5,
 }  # fmt: skip
 
 
 # Reference levels, and levels that must say nothing: what is missing neither helps nor hurts, and an order that was guessed never helps.
-FIXED = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_USED", "S_NONE", "O_SAME", "O_SWAPPED", "X_SWAPPED_FUZZY", "C_PLAIN", "X_BOTH_DIFFER"))
+FIXED = frozenset(
+    ("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_USED", "S_NONE", "O_SAME", "O_SWAPPED", "X_SWAPPED_FUZZY", "C_PLAIN", "X_BOTH_DIFFER")
+)
 
 
 class Row:
@@ -56,7 +62,7 @@ class Row:
 
     __slots__ = ("contacts", "group", "label", "pair", "readings", "source")
 
-    def __init__(self, label: bool, readings: list[tuple[str, ...]], contacts: tuple[str, ...], source: str, pair: dict) -> None:
+    def __init__(self, label: bool, readings: list[tuple[str, ...]], contacts: tuple[str, ...], source: str, pair: dict[str, Any]) -> None:
         self.label, self.readings, self.contacts, self.source, self.pair = label, readings, contacts, source, pair
         self.group = 0
 
@@ -66,7 +72,7 @@ class Row:
         return "names" if self.pair["kind"] == "name" else "individuals"
 
 
-def readings_of(claim: dict, owner: dict) -> list[tuple[str, ...]]:
+def readings_of(claim: dict[str, Any], owner: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the distinct levels of all pairs of readings."""
     held = names.read(str(owner.get("name") or ""))
     found: dict[tuple[str, ...], None] = {}
@@ -80,7 +86,7 @@ def load(path: str) -> list[Row]:
     """Read the pairs of people; group those that share a name or an owner."""
     rows: list[Row] = []
     keys: list[tuple[str, str]] = []
-    for line in open(path, encoding="utf8"):
+    for line in pathlib.Path(path).read_text(encoding="utf8").splitlines():
         pair = json.loads(line)
         if pair["kind"] not in ("name", "person") or "business" in pair["tags"] or pair.get("suite") == "stress":
             continue
@@ -93,7 +99,12 @@ def load(path: str) -> list[Row]:
         contacts = compare.contact_levels(compare._contacts(claim, owner)) if pair["kind"] == "person" else ()
         rows.append(Row(bool(pair["match"]), readings, contacts, pair["source"], pair))
         mine = " ".join(str(claim.get(k) or "") for k in ("given", "middle", "family", "suffix", "name"))
-        keys.append((pair["source"] + ":" + re.sub(r"\W+", " ", fold(mine)).strip(), pair["source"] + ":" + re.sub(r"\W+", " ", fold(owner["name"])).strip()))
+        keys.append(
+            (
+                pair["source"] + ":" + re.sub(r"\W+", " ", fold(mine)).strip(),
+                pair["source"] + ":" + re.sub(r"\W+", " ", fold(owner["name"])).strip(),
+            )
+        )
     parent = list(range(len(rows)))
 
     def root(i: int) -> int:
@@ -237,7 +248,9 @@ def figures(scored: list[tuple[float, bool]]) -> str:
 def use(table: dict[str, float]) -> None:
     """Make the matcher use the weights."""
     for target in (weights.NAME_WEIGHTS, weights.CONTACT_WEIGHTS):
-        target.update({key: value for key, value in table.items() if key in target or (target is weights.NAME_WEIGHTS and key[:2] not in _CONTACTS)})
+        target.update(
+            {key: value for key, value in table.items() if key in target or (target is weights.NAME_WEIGHTS and key[:2] not in _CONTACTS)}
+        )
 
 
 _CONTACTS = ("A_", "P_", "E_")
@@ -275,9 +288,9 @@ def main() -> None:
     args = parser.parse_args()
     rows = load(args.pairs)
     groups = sorted({row.group for row in rows})
-    random.Random(SEED).shuffle(groups)
+    random.Random(SEED).shuffle(groups)  # noqa: S311
     fold_of = {group: i % args.folds for i, group in enumerate(groups)}
-    print(f"{len(rows)} pairs in {len(groups)} groups, {args.folds} folds, seed {SEED}, ridge {args.ridge}; figures of match(claim, owner).score")
+    print(f"{len(rows)} pairs in {len(groups)} groups, {args.folds} folds, seed {SEED}, ridge {args.ridge}; figures of match().score")
     held_out: list[tuple[Row, float]] = []
     for number in range(args.folds):
         table = fit([row for row in rows if fold_of[row.group] != number], args.ridge)
@@ -305,7 +318,9 @@ def write(table: dict[str, float]) -> None:
     contact = [k for k in table if k in weights.CONTACT_WEIGHTS]
     for name, keys in (("NAME_WEIGHTS", [k for k in table if k not in contact]), ("CONTACT_WEIGHTS", contact)):
         body = "".join(f'    "{key}": {table[key]:.2f},\n' for key in sorted(keys))
-        text = re.sub(rf"{name}: dict\[str, float\] = \{{.*?\n\}}", lambda _, b=body, n=name: f"{n}: dict[str, float] = {{\n{b}}}", text, flags=re.S)
+        start = text.index(f"{name}: dict[str, float] = {{")
+        end = text.index("\n}", start)
+        text = f"{text[:start]}{name}: dict[str, float] = {{\n{body.rstrip()}{text[end:]}"
     target.write_text(text, encoding="utf8")
 
 

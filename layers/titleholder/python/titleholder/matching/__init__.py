@@ -1,11 +1,15 @@
 """Compares who the user says owns an account with who the bank says owns it. Pure: no I/O, no clock, no third-party code."""
 
+from typing import TYPE_CHECKING, Any
+
 from titleholder.matching.compare import match
-from titleholder.matching.explanations import explain
-from titleholder.matching.policy import DEFAULT_POLICY, Policy, PolicyError
 from titleholder.matching.result import FieldMatch, Match
-from titleholder.matching.verdict import Verdict, decide
 from titleholder.matching.weights import MATCHER_VERSION
+
+if TYPE_CHECKING:
+    from titleholder.matching.explanations import explain
+    from titleholder.matching.policy import DEFAULT_POLICY, Policy, PolicyError
+    from titleholder.matching.verdict import Verdict, decide
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -19,3 +23,23 @@ __all__ = [
     "explain",
     "match",
 ]
+
+# Whoever only compares names pays for nothing else.
+_LATER = {
+    "explain": "explanations",
+    "DEFAULT_POLICY": "policy",
+    "Policy": "policy",
+    "PolicyError": "policy",
+    "Verdict": "verdict",
+    "decide": "verdict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

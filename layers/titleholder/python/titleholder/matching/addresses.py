@@ -7,60 +7,68 @@ from typing import NamedTuple
 
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import closeness, fold, within_two
+from titleholder.matching.words import word_set
 
 # Abbreviations of the postal service's Publication 28, appendix C, and spellings people use for them: https://pe.usps.com/text/pub28/
 _TYPES = {
-    "aly": "alley allee ally", "anx": "annex", "arc": "arcade", "ave": "avenue av aven avenu avn avnue avnu ave", "byu": "bayou", "bch": "beach",
-    "bnd": "bend", "blf": "bluff", "blvd": "boulevard boul boulv bvd blv bl", "br": "branch brnch", "brg": "bridge", "brk": "brook", "byp": "bypass",
-    "cp": "camp", "cyn": "canyon", "cpe": "cape", "cswy": "causeway", "ctr": "center centre cen cent cntr", "cir": "circle circ crcl circl",
-    "clf": "cliff", "clb": "club", "cmn": "common commons", "cor": "corner", "crse": "course", "ct": "court crt", "cv": "cove", "crk": "creek",
-    "cres": "crescent crsent crsnt cr crescnt", "xing": "crossing", "dl": "dale", "dm": "dam", "dv": "divide", "dr": "drive driv drv",
-    "est": "estate estates ests", "expy": "expressway expwy", "ext": "extension", "fall": "falls", "fry": "ferry", "fld": "field fields",
-    "flt": "flat flats", "frst": "forest", "frg": "forge", "frk": "fork", "ft": "fort", "fwy": "freeway", "gdn": "garden gardens gdns",
-    "gtwy": "gateway", "gln": "glen", "grn": "green", "grv": "grove", "hbr": "harbor harbour", "hvn": "haven", "hts": "heights ht",
-    "hwy": "highway hiway hway highwy", "hl": "hill", "hls": "hills", "holw": "hollow", "inlt": "inlet", "is": "island", "isle": "isles",
-    "jct": "junction", "knl": "knoll knls knolls", "lk": "lake", "lks": "lakes", "lndg": "landing", "ln": "lane", "lgt": "light", "lf": "loaf",
-    "lck": "lock", "ldg": "lodge", "loop": "loops", "mall": "mall", "mnr": "manor", "mdw": "meadow meadows mdws", "mews": "mews", "ml": "mill",
-    "msn": "mission", "mtwy": "motorway", "mt": "mount", "mtn": "mountain", "nck": "neck", "orch": "orchard", "oval": "ovl", "park": "prk pk parks",
-    "pkwy": "parkway pkway pky parkwy pwky", "pass": "pass", "path": "paths", "pike": "pikes", "pne": "pine", "pl": "place", "pln": "plain",
-    "plz": "plaza", "pt": "point", "prt": "port", "pr": "prairie", "radl": "radial", "rnch": "ranch", "rpd": "rapid rapids", "rst": "rest",
-    "rdg": "ridge", "riv": "river", "rd": "road roa", "rte": "route rt", "row": "row", "run": "run", "shr": "shore shores", "skwy": "skyway",
-    "spg": "spring springs spgs", "spur": "spurs", "sq": "square squ", "sta": "station", "strm": "stream", "st": "street str strt saint",
-    "smt": "summit", "ter": "terrace terr tce", "trwy": "throughway", "trce": "trace", "trak": "track", "trl": "trail", "tunl": "tunnel",
-    "tpke": "turnpike", "un": "union", "vly": "valley", "via": "viaduct", "vw": "view", "vlg": "village vllg vill villag", "vl": "ville",
-    "vis": "vista", "walk": "walks", "way": "wy", "wl": "well wells", "cct": "circuit", "cl": "close", "esp": "esplanade", "gr": "grange",
+    "aly": "alley allee ally", "anx": "annex", "arc": "arcade", "ave": "avenue av aven avenu avn avnue avnu ave", "byu": "bayou",
+    "bch": "beach", "bnd": "bend", "blf": "bluff", "blvd": "boulevard boul boulv bvd blv bl", "br": "branch brnch", "brg": "bridge",
+    "brk": "brook", "byp": "bypass", "cp": "camp", "cyn": "canyon", "cpe": "cape", "cswy": "causeway",
+    "ctr": "center centre cen cent cntr", "cir": "circle circ crcl circl", "clf": "cliff", "clb": "club", "cmn": "common commons",
+    "cor": "corner", "crse": "course", "ct": "court crt", "cv": "cove", "crk": "creek", "cres": "crescent crsent crsnt cr crescnt",
+    "xing": "crossing", "dl": "dale", "dm": "dam", "dv": "divide", "dr": "drive driv drv", "est": "estate estates ests",
+    "expy": "expressway expwy", "ext": "extension", "fall": "falls", "fry": "ferry", "fld": "field fields", "flt": "flat flats",
+    "frst": "forest", "frg": "forge", "frk": "fork", "ft": "fort", "fwy": "freeway", "gdn": "garden gardens gdns", "gtwy": "gateway",
+    "gln": "glen", "grn": "green", "grv": "grove", "hbr": "harbor harbour", "hvn": "haven", "hts": "heights ht",
+    "hwy": "highway hiway hway highwy", "hl": "hill", "hls": "hills", "holw": "hollow", "inlt": "inlet", "is": "island",
+    "isle": "isles", "jct": "junction", "knl": "knoll knls knolls", "lk": "lake", "lks": "lakes", "lndg": "landing", "ln": "lane",
+    "lgt": "light", "lf": "loaf", "lck": "lock", "ldg": "lodge", "loop": "loops", "mall": "mall", "mnr": "manor",
+    "mdw": "meadow meadows mdws", "mews": "mews", "ml": "mill", "msn": "mission", "mtwy": "motorway", "mt": "mount",
+    "mtn": "mountain", "nck": "neck", "orch": "orchard", "oval": "ovl", "park": "prk pk parks",
+    "pkwy": "parkway pkway pky parkwy pwky", "pass": "pass", "path": "paths", "pike": "pikes", "pne": "pine", "pl": "place",
+    "pln": "plain", "plz": "plaza", "pt": "point", "prt": "port", "pr": "prairie", "radl": "radial", "rnch": "ranch",
+    "rpd": "rapid rapids", "rst": "rest", "rdg": "ridge", "riv": "river", "rd": "road roa", "rte": "route rt", "row": "row",
+    "run": "run", "shr": "shore shores", "skwy": "skyway", "spg": "spring springs spgs", "spur": "spurs", "sq": "square squ",
+    "sta": "station", "strm": "stream", "st": "street str strt saint", "smt": "summit", "ter": "terrace terr tce",
+    "trwy": "throughway", "trce": "trace", "trak": "track", "trl": "trail", "tunl": "tunnel", "tpke": "turnpike", "un": "union",
+    "vly": "valley", "via": "viaduct", "vw": "view", "vlg": "village vllg vill villag", "vl": "ville", "vis": "vista",
+    "walk": "walks", "way": "wy", "wl": "well wells", "cct": "circuit", "cl": "close", "esp": "esplanade", "gr": "grange",
 }  # fmt: skip
 _DIRECTIONS = {
     "n": "north no nth", "s": "south so sth", "e": "east", "w": "west", "ne": "northeast northeastern", "nw": "northwest",
     "se": "southeast", "sw": "southwest",
 }  # fmt: skip
-_OTHERS = {"mlk": "martinlutherking", "jr": "junior", "doctor": "dr", "county": "co", "cnty": "co", "state": "sr", "saint": "st", "sainte": "ste",
-           "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
-           "ninth": "9th", "tenth": "10th", "eleventh": "11th", "twelfth": "12th"}  # fmt: skip
-_STATES = dict(
-    pair.split("=")
-    for pair in (
-        "alabama=al alaska=ak arizona=az arkansas=ar california=ca colorado=co connecticut=ct delaware=de florida=fl georgia=ga hawaii=hi idaho=id"
-        " illinois=il indiana=in iowa=ia kansas=ks kentucky=ky louisiana=la maine=me maryland=md massachusetts=ma michigan=mi minnesota=mn"
-        " mississippi=ms missouri=mo montana=mt nebraska=ne nevada=nv newhampshire=nh newjersey=nj newmexico=nm newyork=ny northcarolina=nc"
-        " northdakota=nd ohio=oh oklahoma=ok oregon=or pennsylvania=pa rhodeisland=ri southcarolina=sc southdakota=sd tennessee=tn texas=tx"
-        " utah=ut vermont=vt virginia=va washington=wa westvirginia=wv wisconsin=wi wyoming=wy districtofcolumbia=dc puertorico=pr"
-    ).split()
+_OTHERS = {
+    "mlk": "martinlutherking", "jr": "junior", "doctor": "dr", "county": "co", "cnty": "co", "state": "sr", "saint": "st", "sainte": "ste",
+    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
+    "ninth": "9th", "tenth": "10th", "eleventh": "11th", "twelfth": "12th",
+}  # fmt: skip
+_STATES = {
+    "alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co", "connecticut": "ct",
+    "delaware": "de", "florida": "fl", "georgia": "ga", "hawaii": "hi", "idaho": "id", "illinois": "il", "indiana": "in", "iowa": "ia",
+    "kansas": "ks", "kentucky": "ky", "louisiana": "la", "maine": "me", "maryland": "md", "massachusetts": "ma", "michigan": "mi",
+    "minnesota": "mn", "mississippi": "ms", "missouri": "mo", "montana": "mt", "nebraska": "ne", "nevada": "nv", "newhampshire": "nh",
+    "newjersey": "nj", "newmexico": "nm", "newyork": "ny", "northcarolina": "nc", "northdakota": "nd", "ohio": "oh", "oklahoma": "ok",
+    "oregon": "or", "pennsylvania": "pa", "rhodeisland": "ri", "southcarolina": "sc", "southdakota": "sd", "tennessee": "tn",
+    "texas": "tx", "utah": "ut", "vermont": "vt", "virginia": "va", "washington": "wa", "westvirginia": "wv", "wisconsin": "wi",
+    "wyoming": "wy", "districtofcolumbia": "dc", "puertorico": "pr",
+}  # fmt: skip
+_CODES = frozenset(_STATES.values()) | word_set("gu vi as mp nsw vic qld act tas nt sa on qc bc ab mb sk ns nb nl")
+_COUNTRIES = word_set("usa us unitedstates america uk gb unitedkingdom canada ca australia au")
+_UNITS = word_set(
+    "apt apartment aptmnt apmt unit un ste suite rm room fl floor bldg building trlr trailer lot spc space ph penthouse dept slip"
+    " pier hngr hangar no number num flat flr box"
 )
-_CODES = frozenset(_STATES.values()) | frozenset("gu vi as mp nsw vic qld act tas nt sa on qc bc ab mb sk ns nb nl".split())
-_COUNTRIES = frozenset("usa us unitedstates america uk gb unitedkingdom canada ca australia au".split())
-_UNITS = frozenset(
-    "apt apartment aptmnt apmt unit un ste suite rm room fl floor bldg building trlr trailer lot spc space ph penthouse dept slip pier hngr"
-    " hangar no number num flat flr box".split()
-)
-_UNIT_SHORT = frozenset("apt ste unit rm bldg fl flr lot trlr spc ph".split())
+_UNIT_SHORT = word_set("apt ste unit rm bldg fl flr lot trlr spc ph")
 _TABLE = {word: short for table in (_TYPES, _DIRECTIONS) for short, words in table.items() for word in (*words.split(), short)}
 _TABLE.update(_OTHERS)
 _TYPE = frozenset(_TYPES)
 _DIRECTION = frozenset(_DIRECTIONS)
 _OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
 _TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
-_BOX = re.compile(r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)")
+_BOX = re.compile(
+    r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)"
+)
 _SPLIT_DIRECTION = re.compile(r"\b(n|s|north|south)[ .-]+(e|w|east|west)\b\.?(?![^\W_])")
 _ZIP = re.compile(r"^\d{5}(?:-?\d{4})?$")
 _ORDINAL = re.compile(r"^\d+(?:st|nd|rd|th)$")
@@ -88,10 +96,10 @@ def _text(value: object) -> str:
 
 def _tokens(text: str) -> list[str]:
     out = []
-    for token in _TOKEN.findall(text):
-        if "'" in token:
-            token = token.replace("'", "")
-        out.append(token)
+    for item in _TOKEN.findall(text):
+        if "'" in item:
+            item = item.replace("'", "")
+        out.append(item)
         if len(out) > 60:
             break
     return out
@@ -125,12 +133,14 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     unit = unit or inner
     number = ""
     start = 0
-    for index, token in enumerate(tokens[:4]):
-        if token[0].isdigit() and not _ORDINAL.match(token) and (index == 0 or not whole or tokens[index - 1] == "," or index < 3):
+    for index, item in enumerate(tokens[:4]):
+        if item[0].isdigit() and not _ORDINAL.match(item) and (index == 0 or not whole or tokens[index - 1] == "," or index < 3):
             following = tokens[index + 1] if index + 1 < len(tokens) else ""
-            if index and (tokens[index - 1] in ("rd", "hwy", "route", "rte", "road", "county", "co", "highway", "sr", "fm", "us") or not following):
+            if index and (
+                tokens[index - 1] in ("rd", "hwy", "route", "rte", "road", "county", "co", "highway", "sr", "fm", "us") or not following
+            ):
                 continue
-            number, start = token, index + 1
+            number, start = item, index + 1
             break
     rest = tokens[start:]
     if rest and rest[0] in ("1", "2", "3") and len(rest) > 1 and rest[1] in ("2", "4"):
@@ -140,14 +150,14 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     directions: set[str] = set()
     tail: list[str] = []
     comma = False
-    for index, token in enumerate(rest):
-        if token == ",":
+    for index, item in enumerate(rest):
+        if item == ",":
             comma = comma or bool(street)
             if comma:
                 tail = [t for t in rest[index + 1 :] if t != ","]
                 break
             continue
-        short = _TABLE.get(token, token)
+        short = _TABLE.get(item, item)
         if short in _DIRECTION and len(rest) > 1:
             # A direction that has nothing else to be the street's name is its name: "North Ave".
             follows = _TABLE.get(rest[index + 1], rest[index + 1]) if index + 1 < len(rest) else ""
@@ -184,8 +194,8 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]))
 
 
-def _number(token: str) -> str:
-    return token.lstrip("0") or token
+def _number(item: str) -> str:
+    return item.lstrip("0") or item
 
 
 def _state(text: str) -> str:
@@ -240,22 +250,26 @@ def _unit_of(tokens: list[str], alone: bool) -> str:
 
 
 def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
-    for index, token in enumerate(tokens):
-        if index and token.startswith("#"):
+    for index, item in enumerate(tokens):
+        if index and item.startswith("#"):
             kept = tokens[index].lstrip("# ").replace("-", "")
             end = index + 1
             start = index
             while start > 1 and tokens[start - 1] in _UNITS:
                 start -= 1
-            return tokens[:start] + tokens[end:], kept
-        if index > 1 and token in _UNITS and token not in ("no", "un", "box"):
+            return [*tokens[:start], *tokens[end:]], kept
+        if index > 1 and item in _UNITS and item not in ("no", "un", "box"):
             end = index + 1
             parts: list[str] = []
             while end < len(tokens) and len(parts) < 4:
                 following = tokens[end]
                 if following in _UNITS or following in ("number", "no"):
                     end += 1
-                elif any(c.isdigit() for c in following) or following.startswith("#") or (len(following) == 1 and following.isalpha() and not parts):
+                elif (
+                    any(c.isdigit() for c in following)
+                    or following.startswith("#")
+                    or (len(following) == 1 and following.isalpha() and not parts)
+                ):
                     parts.append(following.lstrip("# "))
                     end += 1
                 elif following == "," and end + 1 < len(tokens) and tokens[end + 1] in _UNITS:
@@ -263,10 +277,14 @@ def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
                 else:
                     break
             if parts:
-                return tokens[:index] + [","] + tokens[end:], "".join(parts).replace("-", "")
+                return [*tokens[:index], ",", *tokens[end:]], "".join(parts).replace("-", "")
             before = tokens[index - 1]
-            if token in ("fl", "floor", "flr") and index > 2 and (_ORDINAL.match(before) or before in ("ground", "second", "third", "first")):
-                return tokens[: index - 1] + [","] + tokens[index + 1 :], before
+            if (
+                item in ("fl", "floor", "flr")
+                and index > 2
+                and (_ORDINAL.match(before) or before in ("ground", "second", "third", "first"))
+            ):
+                return [*tokens[: index - 1], ",", *tokens[index + 1 :]], before
     return tokens, ""
 
 
@@ -367,7 +385,13 @@ def _compare(a: Address, b: Address) -> FieldMatch:
 
 
 def _bare_code(a: Address) -> bool:
-    return not a.code and not a.kind and not a.city and len(a.street) + bool(a.number) <= 2 and any(c.isdigit() for c in "".join(a.street) + a.number)
+    return (
+        not a.code
+        and not a.kind
+        and not a.city
+        and len(a.street) + bool(a.number) <= 2
+        and any(c.isdigit() for c in "".join(a.street) + a.number)
+    )
 
 
 def _codes(a: str, b: str) -> float:

@@ -6,43 +6,46 @@ from typing import NamedTuple
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.text import closeness, sound, within_two
 from titleholder.matching.weights import BUSINESS_WEIGHTS
-from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS
+from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set
 
 _SHORT = {
-    "svc": "service", "svcs": "service", "serv": "service", "intl": "international", "int'l": "international", "natl": "national", "nat'l": "national",
-    "mfg": "manufacturing", "mfrs": "manufacturing", "mgmt": "management", "mgt": "management", "tech": "technology", "techs": "technology",
-    "technologies": "technology", "sys": "system", "syst": "system", "assoc": "associate", "assocs": "associate", "assn": "association",
-    "bros": "brother", "dept": "department", "univ": "university", "inst": "institute", "ctr": "center", "centre": "center", "cntr": "center",
-    "comm": "community", "dev": "development", "devel": "development", "dist": "distributor", "ent": "enterprise", "entpr": "enterprise",
-    "eng": "engineering", "engr": "engineering", "fin": "financial", "finl": "financial", "gen": "general", "govt": "government", "grp": "group",
-    "hldg": "holding", "hldgs": "holding", "hosp": "hospital", "ind": "industry", "inds": "industry", "industries": "industry", "ins": "insurance",
-    "inv": "investment", "invt": "investment", "labs": "laboratory", "lab": "laboratory", "laboratories": "laboratory", "med": "medical",
-    "mkt": "market", "mktg": "marketing", "ops": "operation", "org": "organization", "pharm": "pharmacy", "prod": "product", "prods": "product",
-    "prop": "property", "props": "property", "properties": "property", "companies": "company", "pub": "public", "rest": "restaurant",
-    "rlty": "realty", "sch": "school", "schl": "school", "soc": "society", "st": "saint", "mt": "mount", "ft": "fort", "sol": "solution",
-    "solns": "solution", "supl": "supply", "trans": "transportation", "transp": "transportation", "whse": "warehouse", "whsl": "wholesale",
-    "constr": "construction", "const": "construction", "contr": "contractor", "elec": "electric", "equip": "equipment", "hvy": "heavy",
-    "auto": "automotive", "acct": "accounting", "acctg": "accounting", "cons": "consulting", "consult": "consulting", "fndn": "foundation",
-    "fdn": "foundation", "chgo": "chicago", "ny": "newyork", "la": "la", "us": "usa", "u s": "usa", "amer": "american", "bk": "bank",
-    "childrens": "children", "cpc": "cpc", "daycare": "daycare", "preschool": "preschool", "hse": "house", "neighbourhood": "neighborhood",
-    "corporation": "corporation", "labour": "labor", "services": "service", "systems": "system",
+    "svc": "service", "svcs": "service", "serv": "service", "intl": "international", "int'l": "international", "natl": "national",
+    "nat'l": "national", "mfg": "manufacturing", "mfrs": "manufacturing", "mgmt": "management", "mgt": "management",
+    "tech": "technology", "techs": "technology", "technologies": "technology", "sys": "system", "syst": "system",
+    "assoc": "associate", "assocs": "associate", "assn": "association", "bros": "brother", "dept": "department",
+    "univ": "university", "inst": "institute", "ctr": "center", "centre": "center", "cntr": "center", "comm": "community",
+    "dev": "development", "devel": "development", "dist": "distributor", "ent": "enterprise", "entpr": "enterprise",
+    "eng": "engineering", "engr": "engineering", "fin": "financial", "finl": "financial", "gen": "general", "govt": "government",
+    "grp": "group", "hldg": "holding", "hldgs": "holding", "hosp": "hospital", "ind": "industry", "inds": "industry",
+    "industries": "industry", "ins": "insurance", "inv": "investment", "invt": "investment", "labs": "laboratory",
+    "lab": "laboratory", "laboratories": "laboratory", "med": "medical", "mkt": "market", "mktg": "marketing", "ops": "operation",
+    "org": "organization", "pharm": "pharmacy", "prod": "product", "prods": "product", "prop": "property", "props": "property",
+    "properties": "property", "companies": "company", "pub": "public", "rest": "restaurant", "rlty": "realty", "sch": "school",
+    "schl": "school", "soc": "society", "st": "saint", "mt": "mount", "ft": "fort", "sol": "solution", "solns": "solution",
+    "supl": "supply", "trans": "transportation", "transp": "transportation", "whse": "warehouse", "whsl": "wholesale",
+    "constr": "construction", "const": "construction", "contr": "contractor", "elec": "electric", "equip": "equipment",
+    "hvy": "heavy", "auto": "automotive", "acct": "accounting", "acctg": "accounting", "cons": "consulting", "consult": "consulting",
+    "fndn": "foundation", "fdn": "foundation", "chgo": "chicago", "ny": "newyork", "la": "la", "us": "usa", "u s": "usa",
+    "amer": "american", "bk": "bank", "childrens": "children", "cpc": "cpc", "daycare": "daycare", "preschool": "preschool",
+    "hse": "house", "neighbourhood": "neighborhood", "corporation": "corporation", "labour": "labor", "services": "service",
+    "systems": "system",
 }  # fmt: skip
 _NUMBERS = {
     "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
-    "ninth": "9th", "tenth": "10th",
+    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th",
+    "eighth": "8th", "ninth": "9th", "tenth": "10th",
 }  # fmt: skip
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12",
           "xv": "15", "xx": "20"}  # fmt: skip
-_STOP = frozenset("the and of a an for in at to by on de la le and s an und et y und com www".split())
+_STOP = word_set("the and of a an for in at to by on de la le and s an und et y und com www")
 _GENERIC = (
     frozenset(word.rstrip("s") if len(word) > 4 else word for word in BUSINESS_WORDS)
     | frozenset(_SHORT.values())
-    | frozenset(
-        "day child children kid early learning development head start program site public north south east west central new great united first"
-        " general universal global worldwide city town house home family social neighborhood business company association foundation corporation"
-        " data computer information research science advanced applied integrated product resource corporate blended delegate illinois chicago"
-        " york boston texas florida california america american usa online micro group systems".split()
+    | word_set(
+        "day child children kid early learning development head start program site public north south east west central new great"
+        " united first general universal global worldwide city town house home family social neighborhood business company association"
+        " foundation corporation data computer information research science advanced applied integrated product resource corporate"
+        " blended delegate illinois chicago york boston texas florida california america american usa online micro group systems"
     )
 )
 
@@ -125,7 +128,12 @@ def levels(a: Business, b: Business) -> tuple[str, ...]:
     if sorted(a.core) == sorted(b.core):
         return "B_ORDER", "E_NONE", "H_SAME", form, number
     short, long = (a, b) if len(a.core) <= len(b.core) else (b, a)
-    if len(short.core) == 1 and len(short.joined) > 1 and len(long.core) > 1 and short.joined in (long.initials, "".join(w[0] for w in long.core)):
+    if (
+        len(short.core) == 1
+        and len(short.joined) > 1
+        and len(long.core) > 1
+        and short.joined in (long.initials, "".join(w[0] for w in long.core))
+    ):
         return "B_ACRONYM", "E_NONE", "H_SAME", form, number
     joined = min(len(a.joined), len(b.joined))
     if joined > 5:

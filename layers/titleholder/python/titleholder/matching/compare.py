@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from titleholder.matching import names
+from titleholder.matching import businesses, names
 from titleholder.matching.names import Name, claimed, read
 from titleholder.matching.result import FieldMatch, Match, absent
 from titleholder.matching.scale import Judged, business_field, person_field, scale
@@ -12,6 +12,8 @@ from titleholder.matching.text import MAX_CHARS
 from titleholder.matching.weights import CONTACT_WEIGHTS
 
 MAX_ALIASES = 20
+# A person and a business of the same name are worth a look, and no more.
+MOST_ACROSS_KINDS = 62.0
 
 
 class _Claimed(NamedTuple):
@@ -46,35 +48,40 @@ def _claimed_names(claim: Mapping[str, Any]) -> list[_Claimed]:
 
 def _judge(mine: _Claimed, held: Name) -> Judged | None:
     """Return the best of the ways in which one claimed name may be compared with the owner's."""
-    from titleholder.matching import businesses
-
     name = mine.name
-    found: list[Judged] = []
     exact = name.plain == held.plain
-    as_business = mine.kind == "business" or (mine.kind == "either" and (name.business or held.business))
-    as_person = mine.kind == "person" or (mine.kind == "either" and not name.business)
-    if as_business:
-        parts = businesses.take_apart(name.words)
-        for words in (held.words, *held.trade):
-            if not words:
-                continue
-            other = businesses.take_apart(words)
-            found.append(business_field(businesses.levels(parts, other), exact and words is held.words, trade=words is not held.words))
-        if not held.business and not held.trade and mine.kind == "business" and (name.business or parts.forms) and businesses.like_a_person(held.words):
-            found = [judged.capped(62.0, "BUSINESS_VS_PERSON") for judged in found]
-    if as_person:
+    found: list[Judged] = []
+    if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
+        found.extend(_as_businesses(mine, held, exact))
+    if mine.kind == "person" or (mine.kind == "either" and not name.business):
         if compared := names.compare(name, held):
             found.append(person_field(compared, exact))
-        if not exact and held.business and not held.trade and (bare := businesses.without_marks(held.words)) and bare != held.words:
-            if compared := names.compare(name, read(" ".join(bare))):
-                found.append(person_field(compared, False).capped(62.0, "BUSINESS_VS_PERSON"))
-    elif mine.kind == "either" and name.business and not held.business and (bare := businesses.without_marks(name.words)) and bare != name.words:
-        if compared := names.compare(read(" ".join(bare)), held):
-            found.append(person_field(compared, False).capped(62.0, "BUSINESS_VS_PERSON"))
+        if held.business and not held.trade and not exact:
+            found.extend(_person_in_business(name, held))
+    elif mine.kind == "either" and not held.business:
+        found.extend(_person_in_business(held, name))
     if not found:
         return None
-    best = max(found, key=lambda judged: judged.log_odds if not exact else judged.score)
+    best = max(found, key=lambda judged: judged.score)
     return best.capped(97.0, "ALSO_KNOWN_AS") if mine.alias else best
+
+
+def _as_businesses(mine: _Claimed, held: Name, exact: bool) -> list[Judged]:
+    parts = businesses.take_apart(mine.name.words)
+    found = [business_field(businesses.levels(parts, businesses.take_apart(held.words)), exact, trade=False)]
+    found.extend(business_field(businesses.levels(parts, businesses.take_apart(words)), False, trade=True) for words in held.trade if words)
+    if mine.kind == "business" and parts.forms and not (held.business or held.trade) and businesses.like_a_person(held.words):
+        return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
+    return found
+
+
+def _person_in_business(person: Name, business: Name) -> list[Judged]:
+    """Compare a person with the name in a business's: a sole trader, perhaps, but not surely the same account holder."""
+    bare = businesses.without_marks(business.words)
+    if not bare or bare == business.words:
+        return []
+    compared = names.compare(person, read(" ".join(bare)))
+    return [person_field(compared, False).capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")] if compared else []
 
 
 def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:
@@ -114,7 +121,9 @@ def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
         if "CITY_ONLY" in address.reasons:
             out.append("A_TOWN" if address.score >= 50 else "A_TOWN_DIFFERS")
         else:
-            out.append("A_SAME" if address.score >= 90 else "A_NEAR" if address.score >= 70 else "A_PART" if address.score >= 45 else "A_DIFFERS")
+            out.append(
+                "A_SAME" if address.score >= 90 else "A_NEAR" if address.score >= 70 else "A_PART" if address.score >= 45 else "A_DIFFERS"
+            )
     if phone.score is not None:
         out.append("P_SAME" if phone.score >= 70 else "P_DIFFERS")
     if email.score is not None:

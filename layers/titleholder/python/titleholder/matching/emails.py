@@ -4,9 +4,17 @@ from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import fold, within_two
 
 # Domains of one provider that lead to the same mailbox.
-_ALIASES = {"googlemail.com": "gmail.com", "pm.me": "proton.me", "protonmail.com": "proton.me", "ya.ru": "yandex.ru", "yandex.com": "yandex.ru"}
+_ALIASES = {
+    "googlemail.com": "gmail.com",
+    "pm.me": "proton.me",
+    "protonmail.com": "proton.me",
+    "ya.ru": "yandex.ru",
+    "yandex.com": "yandex.ru",
+}
 _DOTLESS = frozenset(("gmail.com",))
-_DASH_TAGS = frozenset(("yahoo.com", "ymail.com", "rocketmail.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "yahoo.ca", "yahoo.co.in", "yahoo.in"))
+_DASH_TAGS = frozenset(
+    ("yahoo.com", "ymail.com", "rocketmail.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "yahoo.ca", "yahoo.co.in", "yahoo.in")
+)
 
 
 def _parse(value: object) -> tuple[str, str, str, str] | None:

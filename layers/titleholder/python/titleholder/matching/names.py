@@ -6,7 +6,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from titleholder.matching import nicknames
-from titleholder.matching.text import MAX_WORD, MAX_WORDS, closeness, fold, is_latin, plain_umlauts, sound, within_two
+from titleholder.matching.text import (
+    MAX_WORD,
+    MAX_WORDS,
+    closeness,
+    fold,
+    is_latin,
+    plain_umlauts,
+    same_beginning,
+    sound,
+    within_two,
+)
 from titleholder.matching.weights import NAME_WEIGHTS
 from titleholder.matching.words import (
     BINDING,
@@ -16,13 +26,13 @@ from titleholder.matching.words import (
     GENERATIONS,
     JOINERS,
     LEGAL_FORMS,
-    MARKER,
     PARTICLES,
     SURE_FORMS,
     SURE_TITLES,
     SURNAMES_TOO,
     TITLES,
     TRUST_WORDS,
+    mark,
 )
 
 
@@ -49,13 +59,15 @@ class Name(NamedTuple):
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|,|[A-Z]+")
 _DOTTED = re.compile(r"\b[^\W\d_](?:\.[^\W\d_]\b)+\.?|\bph\.? ?d\b\.?")
 _ASIDE = re.compile(r"\(([^()]*)\)|\"([^\"]*)\"")
+_DIGIT = re.compile(r"\d")
 _MANY = 12
 _EMPTY = Name((), (), False, (), "")
 
 
 def _undot(found: re.Match[str]) -> str:
     joined = found[0].replace(".", "").replace(" ", "")
-    if found.start() and joined in CREDENTIALS or found.start() and (joined in LEGAL_FORMS or joined in GENERATIONS):
+    # "J.D. Vance" is no doctor of law.
+    if found.start() and (joined in CREDENTIALS or joined in LEGAL_FORMS or joined in GENERATIONS):
         return joined
     return " ".join(joined) + " "
 
@@ -82,9 +94,9 @@ def read(text: str) -> Name:
         asides = [a or b for a, b in _ASIDE.findall(folded)]
         folded = _ASIDE.sub(" ", folded)
     folded = folded.strip(" ,.;&/")
-    marked = MARKER.sub(lambda found: f" {found.lastgroup} ", DATE.sub(" ", folded))
+    marked = mark(DATE.sub(" ", folded) if _DIGIT.search(folded) else folded)
     tokens = _tokens(marked)
-    words = tuple(t for t in _tokens(folded) if t != ",")[:MAX_WORDS]
+    words = tuple(t for t in (tokens if marked is folded else _tokens(folded)) if t != ",")[:MAX_WORDS]
     plain = " ".join(words)
     if not words:
         return _EMPTY
@@ -128,15 +140,15 @@ def _segments(tokens: list[str]) -> list[tuple[str, list[str]]]:
         return [("plain", tokens)]
     pieces: list[tuple[str, list[str]]] = [("", [])]
     joint = False
-    for token in tokens:
-        if token == "JOINT":
+    for item in tokens:
+        if item == "JOINT":
             joint = True
-        elif token.isupper() and is_latin(token) and token != "AND":
-            pieces.append((token, []))
-        elif token == "tod" and len(pieces[-1][1]) > 1:
+        elif item.isupper() and is_latin(item) and item != "AND":
+            pieces.append((item, []))
+        elif item == "tod" and len(pieces[-1][1]) > 1:
             pieces.append(("POD", []))
         else:
-            pieces[-1][1].append(token)
+            pieces[-1][1].append(item)
     out: list[tuple[str, list[str]]] = []
     markers = {marker for marker, _ in pieces}
     for index, (marker, piece) in enumerate(pieces):
@@ -215,11 +227,11 @@ def _parties(segment: list[str], context: str) -> list[Reading]:
     if "AND" not in segment:
         return _readings(segment, context)
     parts: list[list[str]] = [[]]
-    for token in segment:
-        if token == "AND":
+    for item in segment:
+        if item == "AND":
             parts.append([])
         else:
-            parts[-1].append(token)
+            parts[-1].append(item)
     parts = [kept for part in parts[:6] if (kept := _strip(part)[0])]
     if not parts:
         return []
@@ -270,11 +282,11 @@ def _strip(tokens: list[str]) -> tuple[list[str], str]:
     generation = ""
     kept: list[str] = []
     count = len(tokens)
-    for index, token in enumerate(tokens):
-        if token in GENERATIONS and index and count > 2 and not (token == "sr" and index == 0):
-            generation = generation or GENERATIONS[token]
+    for index, item in enumerate(tokens):
+        if item in GENERATIONS and index and count > 2 and not (item == "sr" and index == 0):
+            generation = generation or GENERATIONS[item]
             continue
-        kept.append(token)
+        kept.append(item)
     while kept and kept[0] in TITLES and (len(kept) > 2 or (len(kept) == 2 and kept[0] in SURE_TITLES)) and kept[1] != ",":
         kept.pop(0)
     if len(kept) == 1 and kept[0] in SURE_TITLES:
@@ -347,14 +359,14 @@ def _claimed(given: str, middle: str, family: str, suffix: str) -> Name:
     fore += [t for t in _tokens(fold(middle)) if t != ","]
     last, generation = _strip(["", *_tokens(fold(family))] if family else [])
     surname = tuple(t for t in last if t and t != ",")
-    for token in _tokens(fold(suffix)):
-        generation = GENERATIONS.get(token, generation)
+    for item in _tokens(fold(suffix)):
+        generation = GENERATIONS.get(item, generation)
     kept: list[str] = []
-    for token in fore:
-        if token in GENERATIONS and kept and len(token) > 1:
-            generation = generation or GENERATIONS[token]
+    for item in fore:
+        if item in GENERATIONS and kept and len(item) > 1:
+            generation = generation or GENERATIONS[item]
         else:
-            kept.append(token)
+            kept.append(item)
     words = (*kept, *surname)
     if not words:
         return _EMPTY
@@ -385,7 +397,7 @@ def compare_given(a: str, b: str) -> str:
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
-    edits = within_two(a, b)
+    edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] else 3
     if edits == 1:
         if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3):
             return "G_OTHER"
@@ -394,26 +406,39 @@ def compare_given(a: str, b: str) -> str:
         return "G_TYPO" if len(short) > 4 else "G_TYPO_SHORT"
     if long[len(short) :] in _FEMININE and long.startswith(short) and len(short) > 3:
         return "G_OTHER"
-    if sound(a) == sound(b) and len(short) > 3:
+    if len(short) > 3 and same_beginning(a, b) and sound(a) == sound(b):
         return "G_OTHER" if known else "G_SOUND"
     if len(short) > 2 and long.startswith(short):
         return "G_OTHER" if known else "G_PREFIX"
     if edits == 2 and len(short) > 4:
         return "G_OTHER" if known else "G_TYPO_2" if len(short) > 5 else "G_TYPO_2_SHORT"
-    if not known:
+    if not known and a[0] == b[0]:
         alike = closeness(a, b)
         if alike > 0.86:
             return "G_ALIKE"
-        if alike > 0.78 and a[0] == b[0]:
+        if alike > 0.78:
             return "G_ALIKE_LESS"
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
 
 
 # Endings that turn a man's name into a woman's.
-_FEMININE = frozenset(("la", "na", "ia", "le", "ne", "ella", "elle", "ette", "ina", "ine", "ita", "etta", "lla", "nna", "nne", "lle", "elia", "da"))
+_FEMININE = frozenset(
+    ("la", "na", "ia", "le", "ne", "ella", "elle", "ette", "ina", "ine", "ita", "etta", "lla", "nna", "nne", "lle", "elia", "da")
+)
 _SOFT_GIVEN = frozenset(("G_SAME", "G_SPELLING", "G_NICKNAME", "G_TYPO", "G_SOUND"))
 _WRONG_GIVEN = frozenset(
-    ("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_OTHER", "G_INITIAL_DIFFERS", "G_ALIKE", "G_ALIKE_LESS", "G_TYPO_2_SHORT", "G_TYPO_FIRST", "G_SCRIPT", "G_PREFIX")
+    (
+        "G_DIFFERS",
+        "G_DIFFERS_SAME_INITIAL",
+        "G_OTHER",
+        "G_INITIAL_DIFFERS",
+        "G_ALIKE",
+        "G_ALIKE_LESS",
+        "G_TYPO_2_SHORT",
+        "G_TYPO_FIRST",
+        "G_SCRIPT",
+        "G_PREFIX",
+    )
 )
 
 
@@ -466,7 +491,15 @@ def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
                     best = "M_INITIAL"
                 elif best == "M_DIFFERS":
                     best = "M_INITIAL_DIFFERS"
-            elif best != "M_INITIAL" and compare_given(x, y) in ("G_SPELLING", "G_NICKNAME", "G_TYPO", "G_SOUND", "G_TYPO_2", "G_PREFIX", "G_TYPO_SHORT"):
+            elif best != "M_INITIAL" and compare_given(x, y) in (
+                "G_SPELLING",
+                "G_NICKNAME",
+                "G_TYPO",
+                "G_SOUND",
+                "G_TYPO_2",
+                "G_PREFIX",
+                "G_TYPO_SHORT",
+            ):
                 best = "M_FORM"
     return best
 
@@ -481,6 +514,8 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     x, y = "".join(a), "".join(b)
     if x == y:
         return "F_GLUED"
+    if len(a) == 1 and len(b) == 1 and is_latin(x) and is_latin(y) and x[0] != y[0] and x[-1] != y[-1] and not same_beginning(x, y):
+        return "F_DIFFERS"
     core_a = [t for t in a if t not in PARTICLES] or list(a)
     core_b = [t for t in b if t not in PARTICLES] or list(b)
     if core_a == core_b:
@@ -493,8 +528,8 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     several = len(core_a) > 1 or len(core_b) > 1
     if several and any(len(t) > 1 and t in core_b for t in core_a):
         return "F_PART" if len(core_a) == 1 or len(core_b) == 1 else "F_PART_EACH"
-    edits = within_two(x, y)
-    if sound(x) == sound(y) and len(short) > 2:
+    edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] else 3
+    if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
         return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if plain_umlauts(x) == plain_umlauts(y):
         return "F_SOUND"
@@ -509,7 +544,7 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
             for u in core_b:
                 if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or sound(t) == sound(u)):
                     return "F_PART_ALIKE"
-    alike = closeness(x, y)
+    alike = closeness(x, y) if x[0] == y[0] else 0.0
     if alike > 0.88:
         return "F_ALIKE"
     if alike > 0.8:
@@ -526,9 +561,10 @@ def _compare_generation(a: str, b: str) -> str:
     return "S_NEAR" if {a, b} == {"2", "ii"} else "S_CONFLICT"
 
 
+_FINE_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL"))
 _CONTEXT_RANK = {
-    name: rank for rank, name in enumerate(("plain", "joint", "shared", "alias", "trade", "trust", "benefit", "custodian", "minor", "estate", "house",
-                                            "beneficiary"))
+    name: rank for rank, name in enumerate(("plain", "joint", "shared", "alias", "trade", "trust", "benefit", "custodian", "minor",
+                                            "estate", "house", "beneficiary"))
 }  # fmt: skip
 _WIDE = frozenset(("fl2", "lf2"))
 
@@ -542,12 +578,18 @@ class Comparison(NamedTuple):
 
 _FINE_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE", "F_PART", "F_SOUND", "F_TYPO", "F_PART_EACH"))
 _FUZZY_GIVEN = frozenset(
-    ("G_TYPO", "G_TYPO_SHORT", "G_TYPO_2", "G_TYPO_2_SHORT", "G_ALIKE", "G_ALIKE_LESS", "G_SOUND", "G_PREFIX", "G_OTHER", "G_COUSIN", "G_TYPO_FIRST",
+    ("G_TYPO", "G_TYPO_SHORT", "G_TYPO_2", "G_TYPO_2_SHORT", "G_ALIKE", "G_ALIKE_LESS", "G_SOUND", "G_PREFIX", "G_OTHER", "G_COUSIN",
+     "G_TYPO_FIRST",
      "G_MIDDLE_FORM", "G_MIDDLE")
 )  # fmt: skip
-_FUZZY_FAMILY = frozenset(("F_TYPO", "F_TYPO_SHORT", "F_TYPO_2", "F_TYPO_2_SHORT", "F_ALIKE", "F_ALIKE_LESS", "F_SOUND_FAR", "F_PART_ALIKE", "F_CUT"))
+_FUZZY_FAMILY = frozenset(
+    ("F_TYPO", "F_TYPO_SHORT", "F_TYPO_2", "F_TYPO_2_SHORT", "F_ALIKE", "F_ALIKE_LESS", "F_SOUND_FAR", "F_PART_ALIKE", "F_CUT")
+)
 _WRONG_FAMILY = frozenset(("F_DIFFERS", "F_ALIKE_LESS", "F_SCRIPT"))
 _DIFFERENT_GIVEN = frozenset(("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_SCRIPT"))
+
+
+_NOTHING_ALIKE = ("G_DIFFERS", "F_DIFFERS", "M_USED", "S_NONE", "O_SAME", "C_PLAIN", "X_BOTH_DIFFER")
 
 
 def _maiden(a: Reading, b: Reading) -> bool:
@@ -559,6 +601,8 @@ def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
     """Return the levels at which two readings agree."""
     family = compare_family(a.family, b.family)
     given, middle = _compare_fore(a.fore, b.fore)
+    if family == "F_DIFFERS" and given in _DIFFERENT_GIVEN:
+        return _NOTHING_ALIKE
     if family in _WRONG_FAMILY and given in _SOFT_GIVEN and "lf" not in (a.layout[:2], b.layout[:2]) and (_maiden(a, b) or _maiden(b, a)):
         family, middle = "F_MAIDEN", "M_USED"
     swapped = (a.layout[0] == "l") != (b.layout[0] == "l")
@@ -571,13 +615,15 @@ def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
 
 def combinations(levels: list[str]) -> list[str]:
     """Return what several levels say together beyond what each says alone."""
-    given, family, middle, generation, order, _ = levels[:6]
+    given, family, middle, _, order, _ = levels[:6]
     out = []
     if given in _FUZZY_GIVEN and family in _FUZZY_FAMILY:
         out.append("X_BOTH_FUZZY")
     if family in _WRONG_FAMILY and given in _DIFFERENT_GIVEN:
         out.append("X_BOTH_DIFFER")
-    if order == "O_SWAPPED" and (given not in ("G_SAME", "G_INITIAL", "G_NICKNAME", "G_SPELLING") or family not in ("F_SAME", "F_GLUED", "F_PARTICLE")):
+    if order == "O_SWAPPED" and (
+        given not in ("G_SAME", "G_INITIAL", "G_NICKNAME", "G_SPELLING") or family not in ("F_SAME", "F_GLUED", "F_PARTICLE")
+    ):
         out.append("X_SWAPPED_FUZZY")
     if given in ("G_INITIAL", "G_INITIALS", "G_MISSING") and family != "F_SAME":
         out.append("X_INITIAL_FUZZY")
@@ -597,7 +643,7 @@ def log_odds(levels: tuple[str, ...]) -> float:
 
 
 def _may_be_wide(wide: Reading, other: Reading) -> bool:
-    """Tell whether a surname of several words has something to meet: another such surname, or one word that is all of it written together."""
+    """Tell whether a surname of several words meets another such surname, or one word that is all of it written together."""
     if len(other.family) > 1:
         return True
     if not other.family:
@@ -626,6 +672,8 @@ def compare(a: Name, b: Name) -> Comparison | None:
         total = log_odds(levels)
         if best is None or total > best.log_odds:
             best = Comparison(total, levels)
+            if levels[:2] == ("G_SAME", "F_SAME") and levels[2] in _FINE_MIDDLE and levels[5] == "C_PLAIN":
+                break
     return best
 
 

@@ -998,27 +998,29 @@ yasir yasser
 
 # Names that one letter turns into another person's; those in the tables above count as well.
 _OTHERS = """
-aiden alana alba alma alton amari amber amir andy angelica april ariel arlo arnie ashton asher athena austin ava axel bella beth betty bill
-blake bob brad brady brandi brandy brent brett brianna brice brock brody brooke bryce bryson byron caleb callum cara carlo carly carrie carson
-carter casey cassie cathy celeste chad chase chelsea chloe clara clark claude clay clifford clint cody cole colton cooper cora corey cory
-courtney dan dana dane danny dante daphne darius darla darren dawn dean deanna della delia devin devon dexter diego dion don dora doris
-drew dustin dylan easton eddie edna elias elise ella ellie elliot ellis elsa elsie elton emerson emil enzo erica erika erma ethan ethel eva eve
-evie faye finn fiona flora floyd forrest fran frank fred freda freddie gemma gene gia gina ginger glenda grant greta guy harley harlan harmon
-harper harry heidi heath hope hunter ida ina ingrid irma isla ivy jack jackson jada jade jake jan jana jane janelle jared jay jayden jayla
-jeff jenna jenny jerry jess jill jim jimmy jo joan jodi jodie jody joe joey jon jonas josh josie joy juanita judy june kai kara karl karla kate
-katie kay kaya kayla keira keith kelsey ken kendra kenny kent kerri kerry kiara kim kira kirk kobe kris kristi kurt kyla kyle kylie kyra lacey
-lana lance landon lane lara larry lars latoya layla leah lena leo leon leona leroy lexi liam lila lily lina linus lionel liz logan lola lonnie
-lora lorena lori lorna lou luca lucia lula luna lydia lyle lynn mabel mae maggie maia malik mandy mara marcia marco margo mari mariana mario maria
-marisa marissa marla marlon marta marty mary mason mateo mattie maud maura max maya melody mia micah mike miles millie milo mina minnie mitch moira
-mona morgan muriel myra myron nadia nancy nash nate neal neil nell nellie nicola nina noah noel nolan nora nyla ola olive ollie opal ora orin
-otis otto owen paige pam paris patsy paulette peggy penny percy pete phoebe phil piper pierce quinn ramona randi randy raquel ray reece reed reese
-renee rex rhonda rick ricky riley rita rob robbie rocky roman romeo ron ronnie rory rosa rosalie rosie rowan roy ruby rudy ryan ryder sadie
-sally sam savannah sawyer selena serena seth shari shari shaun shea sheri sherri sherry sierra silvia simone skye sonia sonya stan stella stephan
-steve sue summer suzy sylvie tad talia tamara tami tammy tania tanner tanya tara tasha taylor ted terri terry tess tessa thea theo tia tim tina
-toby todd tom tommy toni tonya tony tori tricia trent troy trudy tyson uma val van vance vera verna vernon vicky vince viola vivian wade walt
-wanda ward wayne wendy wes wilma willa willie winston wyatt xavier yasmin yvette yvonne zara zoe zoey juana julieta paula paola carla carlota
-josefa ramona andrea mario luisa luis angel angela daniela gabriela manuela roberta alberta erica eric joan joann jean gene karen karin marcela
-marcelo fernanda claudio claudia julio silvio antonia adriano adriana mariano mariana luciano luciana
+adriana adriano aiden alana alba alberta alma alton amari amber amir andrea andy angel angela angelica antonia april ariel arlo
+arnie asher ashton athena austin ava axel bella beth betty bill blake bob brad brady brandi brandy brent brett brianna brice brock
+brody brooke bryce bryson byron caleb callum cara carla carlo carlota carly carrie carson carter casey cassie cathy celeste chad
+chase chelsea chloe clara clark claude claudia claudio clay clifford clint cody cole colton cooper cora corey cory courtney dan
+dana dane daniela danny dante daphne darius darla darren dawn dean deanna delia della devin devon dexter diego dion don dora doris
+drew dustin dylan easton eddie edna elias elise ella ellie elliot ellis elsa elsie elton emerson emil enzo eric erica erika erma
+ethan ethel eva eve evie faye fernanda finn fiona flora floyd forrest fran frank fred freda freddie gabriela gemma gene gia gina
+ginger glenda grant greta guy harlan harley harmon harper harry heath heidi hope hunter ida ina ingrid irma isla ivy jack jackson
+jada jade jake jan jana jane janelle jared jay jayden jayla jean jeff jenna jenny jerry jess jill jim jimmy jo joan joann jodi
+jodie jody joe joey jon jonas josefa josh josie joy juana juanita judy julieta julio june kai kara karen karin karl karla kate
+katie kay kaya kayla keira keith kelsey ken kendra kenny kent kerri kerry kiara kim kira kirk kobe kris kristi kurt kyla kyle
+kylie kyra lacey lana lance landon lane lara larry lars latoya layla leah lena leo leon leona leroy lexi liam lila lily lina linus
+lionel liz logan lola lonnie lora lorena lori lorna lou luca lucia luciana luciano luis luisa lula luna lydia lyle lynn mabel mae
+maggie maia malik mandy manuela mara marcela marcelo marcia marco margo mari maria mariana mariano mario marisa marissa marla
+marlon marta marty mary mason mateo mattie maud maura max maya melody mia micah mike miles millie milo mina minnie mitch moira
+mona morgan muriel myra myron nadia nancy nash nate neal neil nell nellie nicola nina noah noel nolan nora nyla ola olive ollie
+opal ora orin otis otto owen paige pam paola paris patsy paula paulette peggy penny percy pete phil phoebe pierce piper quinn
+ramona randi randy raquel ray reece reed reese renee rex rhonda rick ricky riley rita rob robbie roberta rocky roman romeo ron
+ronnie rory rosa rosalie rosie rowan roy ruby rudy ryan ryder sadie sally sam savannah sawyer selena serena seth shari shaun shea
+sheri sherri sherry sierra silvia silvio simone skye sonia sonya stan stella stephan steve sue summer suzy sylvie tad talia tamara
+tami tammy tania tanner tanya tara tasha taylor ted terri terry tess tessa thea theo tia tim tina toby todd tom tommy toni tony
+tonya tori trent tricia troy trudy tyson uma val van vance vera verna vernon vicky vince viola vivian wade walt wanda ward wayne
+wendy wes willa willie wilma winston wyatt xavier yasmin yvette yvonne zara zoe zoey
 """
 
 
@@ -1041,11 +1043,12 @@ def _load() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[int]], froze
 
 
 # Names people go by that come from no given name in particular.
-BYNAMES = frozenset(
-    "bud buddy skip skipper butch sonny bubba buster junior ace duke red doc mac trey trip tripp tex rusty dusty bo beau hap happy babe buzz kip"
-    " sis tip pete rocky tank bear champ chief coach deacon pappy pop pops gator goose hoss biff boots cap cookie corky dub flip hoot kiki"
-    " moose peaches pepper pinky scooter shorty slim smokey sparky spike sugar tater tiny tootsie whitey woody ziggy".split()
-)
+_BYNAMES = """
+ace babe bear beau biff bo boots bubba bud buddy buster butch buzz cap champ chief coach cookie corky deacon doc dub duke dusty
+flip gator goose hap happy hoot hoss junior kiki kip mac moose pappy peaches pepper pete pinky pop pops red rocky rusty scooter
+shorty sis skip skipper slim smokey sonny sparky spike sugar tank tater tex tiny tip tootsie trey trip tripp whitey woody ziggy
+"""
+BYNAMES = frozenset(_BYNAMES.split())
 FORMAL, SPELLED, KNOWN = _load()
 _NONE: frozenset[str] = frozenset()
 _NO_GROUP: frozenset[int] = frozenset()

@@ -4,16 +4,18 @@ import re
 
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import fold
+from titleholder.matching.words import word_set
 
 _KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 _EXTENSION = re.compile(r"(?:;?\s*ext(?:ensi[oó]n|n)?\.?[:=]?|\bx|#|;isub=|,|~)\s*\.?(\d{1,7})\s*$")
 _CONTEXT = re.compile(r";?phone-context=([^;]*)")
 _PARAMETER = re.compile(r";(?:isub|ext|phone-context)=[^;]*")
 # A country's code can be told only from the beginning of a number that says it has one.
-_CALLING = frozenset(
-    "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98"
-    " 211 212 213 216 218 220 221 234 254 255 256 351 352 353 354 355 356 357 358 359 370 371 372 373 374 375 380 381 385 386 387 389 420 421 423"
-    " 800 852 853 855 880 886 960 961 962 963 964 965 966 967 968 970 971 972 973 974 975 976 977 992 993 994 995 996 998".split()
+_CALLING = word_set(
+    "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92"
+    " 93 94 95 98 211 212 213 216 218 220 221 234 254 255 256 351 352 353 354 355 356 357 358 359 370 371 372 373 374 375 380 381"
+    " 385 386 387 389 420 421 423 800 852 853 855 880 886 960 961 962 963 964 965 966 967 968 970 971 972 973 974 975 976 977 992"
+    " 993 994 995 996 998"
 )
 
 
@@ -33,7 +35,7 @@ def _parse(value: object) -> tuple[str, str, str]:
     if found and len(re.sub(r"\D", "", text[: found.start()])) > 6:
         extension, text = found[1], text[: found.start()]
     text = text.strip()
-    international = text.startswith("+") or text.startswith("(+")
+    international = text.startswith(("+", "(+"))
     letters = re.sub(r"[^0-9a-z]", "", text)
     digits = letters.translate(_KEYS) if any(c.isdigit() for c in letters) else ""
     if prefix.startswith("+") and not international:

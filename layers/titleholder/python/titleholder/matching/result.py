@@ -1,16 +1,15 @@
 """The shapes a comparison answers with: one score per field, one overall, and the reasons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 Missing = Literal["claim", "bank", "both"]
 
 FIELDS: tuple[str, ...] = ("name", "address", "phone", "email")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldMatch:
+class FieldMatch(NamedTuple):
     """How one field of a claim compares with the same field of an owner.
 
     Attributes
@@ -28,8 +27,7 @@ class FieldMatch:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """How a claim compares with one owner.
 
     Attributes
@@ -47,7 +45,15 @@ class Match:
     reasons: tuple[str, ...]
 
 
+_ABSENT: Mapping[tuple[bool, bool], FieldMatch] = MappingProxyType(
+    {
+        (True, False): FieldMatch(None, "bank"),
+        (False, True): FieldMatch(None, "claim"),
+        (False, False): FieldMatch(None, "both"),
+    }
+)
+
+
 def absent(claimed: bool, held: bool) -> FieldMatch:
     """Return the result for a field that at least one side lacks (``claimed``/``held``: which side has it)."""
-    missing: Missing = "bank" if claimed else "claim" if held else "both"
-    return FieldMatch(None, missing, ())
+    return _ABSENT[claimed, held]

@@ -7,26 +7,35 @@ from titleholder.matching import names as names_module
 from titleholder.matching.weights import BUSINESS_KNOTS, NAME_KNOTS
 
 _REASON = {
-    "G_SCRIPT": "SCRIPT_DIFFERS", "F_SCRIPT": "SCRIPT_DIFFERS", "G_DIFFERS": "GIVEN_NAME_DIFFERS", "G_DIFFERS_SAME_INITIAL": "GIVEN_NAME_DIFFERS",
-    "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_SIMILAR", "G_ALIKE": "GIVEN_NAME_SIMILAR", "G_ALIKE_LESS": "GIVEN_NAME_SIMILAR",
-    "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME", "G_SPELLING": "SPELLING_VARIANT",
-    "G_SOUND": "SPELLING_VARIANT", "G_TYPO": "TYPO", "G_TYPO_FIRST": "TYPO", "G_TYPO_SHORT": "TYPO", "G_TYPO_2": "TYPO", "G_PREFIX": "TRUNCATED", "G_INITIAL": "INITIALS_ONLY",
+    "G_SCRIPT": "SCRIPT_DIFFERS", "F_SCRIPT": "SCRIPT_DIFFERS", "G_DIFFERS": "GIVEN_NAME_DIFFERS",
+    "G_DIFFERS_SAME_INITIAL": "GIVEN_NAME_DIFFERS",
+    "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_SIMILAR", "G_ALIKE": "GIVEN_NAME_SIMILAR",
+    "G_ALIKE_LESS": "GIVEN_NAME_SIMILAR",
+    "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME",
+    "G_SPELLING": "SPELLING_VARIANT",
+    "G_SOUND": "SPELLING_VARIANT", "G_TYPO": "TYPO", "G_TYPO_FIRST": "TYPO", "G_TYPO_SHORT": "TYPO", "G_TYPO_2": "TYPO",
+    "G_PREFIX": "TRUNCATED", "G_INITIAL": "INITIALS_ONLY",
     "G_INITIALS": "INITIALS_ONLY", "G_MISSING": "GIVEN_NAME_MISSING", "G_GLUED": "GLUED", "G_MIDDLE": "MIDDLE_AS_GIVEN",
     "G_MIDDLE_INITIAL": "MIDDLE_AS_GIVEN", "G_MIDDLE_FORM": "MIDDLE_AS_GIVEN",
     "F_DIFFERS": "SURNAME_DIFFERS", "F_ALIKE": "SURNAME_SIMILAR", "F_ALIKE_LESS": "SURNAME_SIMILAR", "F_TYPO_2_SHORT": "SURNAME_SIMILAR",
     "F_SOUND_FAR": "SURNAME_SIMILAR", "F_PART_ALIKE": "SURNAME_SIMILAR", "F_TYPO": "TYPO", "F_TYPO_SHORT": "TYPO", "F_TYPO_2": "TYPO",
-    "F_SOUND": "SPELLING_VARIANT", "F_CUT": "TRUNCATED", "F_PART": "SURNAME_IN_PART", "F_PART_EACH": "SURNAME_IN_PART", "F_INITIAL": "INITIALS_ONLY",
+    "F_SOUND": "SPELLING_VARIANT", "F_CUT": "TRUNCATED", "F_PART": "SURNAME_IN_PART", "F_PART_EACH": "SURNAME_IN_PART",
+    "F_INITIAL": "INITIALS_ONLY",
     "F_MISSING": "SURNAME_MISSING", "F_MAIDEN": "MAIDEN_NAME_LIKELY", "F_GLUED": "GLUED",
     "M_DIFFERS": "MIDDLE_DIFFERS", "M_INITIAL_DIFFERS": "MIDDLE_DIFFERS", "M_ONE": "MIDDLE_OMITTED", "M_ONE_INITIAL": "MIDDLE_OMITTED",
     "M_INITIAL": "MIDDLE_INITIAL", "M_FORM": "SPELLING_VARIANT",
     "S_ONE": "GENERATIONAL_SUFFIX_DIFFERS", "S_NEAR": "GENERATIONAL_SUFFIX_DIFFERS", "S_CONFLICT": "GENERATIONAL_SUFFIX_CONFLICT",
     "O_SWAPPED": "SURNAME_FIRST",
     "C_JOINT": "JOINT_OWNER", "C_SHARED": "JOINT_OWNER", "C_TRUST": "TRUST", "C_HOUSE": "TRUST", "C_BENEFIT": "TRUST",
-    "C_BENEFICIARY": "BENEFICIARY_ONLY", "C_MINOR": "MINOR_ACCOUNT", "C_CUSTODIAN": "MINOR_ACCOUNT", "C_ESTATE": "ESTATE", "C_ALIAS": "ALSO_KNOWN_AS",
+    "C_BENEFICIARY": "BENEFICIARY_ONLY", "C_MINOR": "MINOR_ACCOUNT", "C_CUSTODIAN": "MINOR_ACCOUNT", "C_ESTATE": "ESTATE",
+    "C_ALIAS": "ALSO_KNOWN_AS",
     "C_GLUED": "GLUED",
-    "B_GLUED": "GLUED", "B_ORDER": "SURNAME_FIRST", "B_TYPO": "TYPO", "B_ACRONYM": "BUSINESS_ABBREVIATED", "B_PART": "BUSINESS_WORDS_MISSING",
-    "B_MOST": "BUSINESS_NAME_DIFFERS", "B_HALF": "BUSINESS_NAME_DIFFERS", "B_LITTLE": "BUSINESS_NAME_DIFFERS", "B_DIFFERS": "BUSINESS_NAME_DIFFERS",
-    "L_ONE": "LEGAL_FORM_DIFFERS", "L_CONFLICT": "LEGAL_FORM_CONFLICT", "N_ONE": "BUSINESS_NUMBER_DIFFERS", "N_DIFFER": "BUSINESS_NUMBER_DIFFERS",
+    "B_GLUED": "GLUED", "B_ORDER": "SURNAME_FIRST", "B_TYPO": "TYPO", "B_ACRONYM": "BUSINESS_ABBREVIATED",
+    "B_PART": "BUSINESS_WORDS_MISSING",
+    "B_MOST": "BUSINESS_NAME_DIFFERS", "B_HALF": "BUSINESS_NAME_DIFFERS", "B_LITTLE": "BUSINESS_NAME_DIFFERS",
+    "B_DIFFERS": "BUSINESS_NAME_DIFFERS",
+    "L_ONE": "LEGAL_FORM_DIFFERS", "L_CONFLICT": "LEGAL_FORM_CONFLICT", "N_ONE": "BUSINESS_NUMBER_DIFFERS",
+    "N_DIFFER": "BUSINESS_NUMBER_DIFFERS",
 }  # fmt: skip
 
 _WRONG_GIVEN = frozenset(("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_OTHER", "G_SCRIPT"))
@@ -76,17 +85,20 @@ def scale(log_odds: float) -> float:
 def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
     """Put a comparison of two people's names on the scale.
 
-    The bands are those of https://plaid.com/docs/identity/interpreting-identity-match/: 100 the same, 99 the same after normalising, 95 to 98
-    with a generational suffix on one side, 90 to 94 one typing error, one nickname or a part of a double surname; what needs more than one
-    such step scores at most 89, and a name whose given name or surname is another one at most 59.
+    The bands are those of https://plaid.com/docs/identity/interpreting-identity-match/: 100 the same, 99 the same after
+    normalising, 95 to 98 with a generational suffix on one side, 90 to 94 one typing error, one nickname or a part of a double
+    surname; what needs more than one such step scores at most 89, and a name whose given name or surname is another one at most
+    59.
     """
-    given, family, middle, generation, order, context = compared.levels[:6]
+    given, family, middle, generation, _, context = compared.levels[:6]
     score = scale(compared.log_odds)
     reasons = [code for level in compared.levels[:6] if (code := _REASON.get(level))]
     wrong = given in _WRONG_GIVEN or family in _WRONG_FAMILY or generation == "S_CONFLICT"
     ceiling = _CEILINGS.get(context, 100.0)
     if exact and not wrong:
-        return Judged(min(100.0, ceiling), compared.log_odds, () if ceiling == 100 else tuple(dict.fromkeys(reasons)), False, False, ceiling)
+        return Judged(
+            min(100.0, ceiling), compared.log_odds, () if ceiling == 100 else tuple(dict.fromkeys(reasons)), False, False, ceiling
+        )
     if wrong:
         ceiling = min(ceiling, 59.0)
         if given in _WRONG_GIVEN and family in _NEAR_FAMILY and given != "G_SCRIPT":

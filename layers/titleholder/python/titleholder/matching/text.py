@@ -11,7 +11,8 @@ MAX_WORD = 40
 
 _SPECIAL = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "ng", "ə": "a", "ĸ": "k",
-    "ŧ": "t", "ƒ": "f", "ʻ": "'", "ʼ": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "ʹ": "", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
+    "ŧ": "t", "ƒ": "f", "ʻ": "'", "ʼ": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "ʹ": "", "“": '"', "”": '"', "„": '"', "«": '"',
+    "»": '"',
     "–": "-", "—": "-", "‐": "-", "‑": "-", "−": "-", "·": " ", "•": " ", "＆": "&", "，": ",", "、": ",",
     # Cyrillic, as passports write it
     "а": "a", "б": "b", "в": "v", "г": "g", "ґ": "g", "д": "d", "е": "e", "є": "ye", "ж": "zh", "з": "z", "и": "i", "і": "i", "к": "k",
@@ -80,9 +81,22 @@ def _edits(a: str, b: str, budget: int) -> bool:
         return True
     if left > 1 and right > 1 and a[0] == b[1] and a[1] == b[0] and _edits(a[2:], b[2:], budget - 1):
         return True
-    return (left >= right and _edits(a[1:], b, budget - 1)) or (right >= left and _edits(a, b[1:], budget - 1)) or (
-        abs(left - right) < budget and (_edits(a[1:], b, budget - 1) or _edits(a, b[1:], budget - 1))
+    return (
+        (left >= right and _edits(a[1:], b, budget - 1))
+        or (right >= left and _edits(a, b[1:], budget - 1))
+        or (abs(left - right) < budget and (_edits(a[1:], b, budget - 1) or _edits(a, b[1:], budget - 1)))
     )
+
+
+_ALIKE_BEGINNINGS = {"c": "k", "q": "k", "g": "j", "p": "f", "v": "f", "w": "f", "z": "s", "x": "s", "t": "s"} | dict.fromkeys(
+    "eiouyh", "a"
+)
+
+
+def same_beginning(a: str, b: str) -> bool:
+    """Tell cheaply whether two words may sound alike: nearly all pairs of different names are settled here."""
+    x, y = a[0], b[0]
+    return x == y or _ALIKE_BEGINNINGS.get(x, x) == _ALIKE_BEGINNINGS.get(y, y) or a[1:2] == y == "n" or b[1:2] == x == "n"
 
 
 def closeness(a: str, b: str) -> float:
@@ -122,7 +136,8 @@ def closeness(a: str, b: str) -> float:
 
 
 _SOUNDS = (
-    ("eigh", "ay"), ("sch", "s"), ("tch", "c"), ("ph", "f"), ("gh", "g"), ("ck", "k"), ("kn", "n"), ("wr", "r"), ("th", "t"), ("kh", "k"), ("dh", "d"),
+    ("eigh", "ay"), ("sch", "s"), ("tch", "c"), ("ph", "f"), ("gh", "g"), ("ck", "k"), ("kn", "n"), ("wr", "r"), ("th", "t"),
+    ("kh", "k"), ("dh", "d"),
     ("sh", "s"), ("zh", "s"), ("cz", "c"), ("ts", "s"), ("tz", "s"), ("dj", "j"), ("dz", "j"), ("ce", "se"), ("ci", "si"), ("cy", "si"),
     ("ch", "c"), ("qu", "k"), ("w", "v"), ("q", "k"), ("x", "ks"), ("z", "s"), ("c", "k"), ("f", "v"), ("j", "g"),
 )  # fmt: skip
