@@ -1,0 +1,261 @@
+"""DynamoDB in memory: the operations and expressions that `titleholder.store` uses, and nothing else.
+
+`test_fake_dynamodb.py` holds it against moto.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+Item = dict[str, Any]
+Expression = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
+INDEX_KEYS = ("open_kind", "open_since_ms")
+
+_TOKENS = re.compile(r"\s*(attribute_exists|attribute_not_exists|begins_with|AND\b|OR\b|<=|>=|[()=<>,+]|[:#]?[A-Za-z_][A-Za-z0-9_]*)")
+
+
+def refused(operation: str, code: str, **more: Any) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)  # type: ignore[arg-type]
+
+
+class FakeDynamoDB:
+    """One table. `cross(operation, effect)` is called around each operation: there the simulation lets time pass and things go wrong."""
+
+    def __init__(self, cross: Callable[[str, Callable[[], Any]], Any] = lambda operation, effect: effect()) -> None:
+        self.items: dict[tuple[str, str], Item] = {}
+        self.changed: Callable[[Item | None, Item], None] = lambda before, after: None
+        self._cross = cross
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> Item:
+        return self._cross("GetItem", lambda: {"Item": dict(found)} if (found := self.items.get(_key(Key))) else {})
+
+    def put_item(
+        self,
+        *,
+        TableName: str,
+        Item: Item,
+        ConditionExpression: str = "",
+        ReturnValuesOnConditionCheckFailure: str = "NONE",
+    ) -> Item:
+        def effect() -> Item:
+            before = self.items.get(_key(Item))
+            if not _holds(ConditionExpression, before, {}, {}):
+                old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}
+                raise refused("PutItem", "ConditionalCheckFailedException", **old)
+            self._store(Item)
+            return {}
+
+        return self._cross("PutItem", effect)
+
+    def update_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        UpdateExpression: str,
+        ConditionExpression: str,
+        ExpressionAttributeNames: Mapping[str, str] | None = None,
+        ExpressionAttributeValues: Mapping[str, Any] | None = None,
+        ReturnValues: str = "NONE",
+    ) -> Item:
+        def effect() -> Item:
+            names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues or {}
+            before = self.items.get(_key(Key))
+            if not _holds(ConditionExpression, before, names, values):
+                raise refused("UpdateItem", "ConditionalCheckFailedException")
+            after = {**(before or {}), **Key}
+            sets, removes = _update(UpdateExpression)
+            for path, expression in sets:
+                after[_name(path, names)] = expression(_Named(before or {}, names), values)
+            for path in removes:
+                after.pop(_name(path, names), None)
+            self._store(after)
+            return {"Attributes": dict(after)} if ReturnValues == "ALL_NEW" else {}
+
+        return self._cross("UpdateItem", effect)
+
+    def delete_item(
+        self, *, TableName: str, Key: Item, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
+    ) -> Item:
+        def effect() -> Item:
+            if not _holds(ConditionExpression, self.items.get(_key(Key)), {}, ExpressionAttributeValues or {}):
+                raise refused("DeleteItem", "ConditionalCheckFailedException")
+            self.items.pop(_key(Key), None)
+            return {}
+
+        return self._cross("DeleteItem", effect)
+
+    def transact_write_items(self, *, TransactItems: list[Item]) -> Item:
+        def effect() -> Item:
+            puts = [item["Put"] for item in TransactItems]
+            if not all(_holds(put["ConditionExpression"], self.items.get(_key(put["Item"])), {}, {}) for put in puts):
+                raise refused("TransactWriteItems", "TransactionCanceledException")
+            for put in puts:
+                self._store(put["Item"])
+            return {}
+
+        return self._cross("TransactWriteItems", effect)
+
+    def query(
+        self,
+        *,
+        TableName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Mapping[str, Any],
+        ConsistentRead: bool = False,
+        IndexName: str = "",
+        Limit: int = 10**9,
+    ) -> Item:
+        def effect() -> Item:
+            rows = self.items.values()
+            if IndexName:
+                rows = [item for item in rows if all(key in item for key in INDEX_KEYS)]  # type: ignore[assignment]
+            order = INDEX_KEYS[1] if IndexName else "sk"
+            found = [dict(item) for item in rows if _holds(KeyConditionExpression, item, {}, ExpressionAttributeValues)]
+            return {"Items": sorted(found, key=lambda item: _plain(item[order]))[:Limit]}
+
+        return self._cross("Query", effect)
+
+    def _store(self, item: Item) -> None:
+        before, self.items[_key(item)] = self.items.get(_key(item)), dict(item)
+        self.changed(before, self.items[_key(item)])
+
+
+class _Named(Mapping[str, Any]):
+    """An item whose attributes may be asked for by their placeholders."""
+
+    def __init__(self, item: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        self._item, self._names = item, names
+
+    def __getitem__(self, path: str) -> Any:
+        return self._item[_name(path, self._names)]
+
+    def __iter__(self) -> Any:
+        return iter(self._item)
+
+    def __len__(self) -> int:
+        return len(self._item)
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+def _name(path: str, names: Mapping[str, str]) -> str:
+    return names[path] if path.startswith("#") else path
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    return int(content) if kind == "N" else content
+
+
+def _holds(condition: str, item: Item | None, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+    return not condition or bool(_condition(condition)(_Named(item or {}, names), values))
+
+
+class _Parser:
+    """A recursive descent over the little of the expression language that is used."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _TOKENS.findall(text)
+        if "".join(self.tokens) != re.sub(r"\s", "", text):
+            raise ValueError(f"not understood: {text}")
+
+    def take(self, *wanted: str) -> str | None:
+        if self.tokens and (not wanted or self.tokens[0] in wanted):
+            return str(self.tokens.pop(0))
+        return None
+
+    def either(self) -> Expression:
+        left = self.both()
+        while self.take("OR"):
+            left = _or(left, self.both())
+        return left
+
+    def both(self) -> Expression:
+        left = self.one()
+        while self.take("AND"):
+            left = _and(left, self.one())
+        return left
+
+    def one(self) -> Expression:
+        if self.take("("):
+            inner = self.either()
+            self.take(")")
+            return inner
+        if function := self.take("attribute_exists", "attribute_not_exists"):
+            self.take("(")
+            path = self.take() or ""
+            self.take(")")
+            wanted = function == "attribute_exists"
+            return lambda item, values: _has(item, path) == wanted
+        if self.take("begins_with"):
+            self.take("(")
+            path = self.take() or ""
+            self.take(",")
+            prefix = self.take() or ""
+            self.take(")")
+            return lambda item, values: _has(item, path) and _plain(item[path]).startswith(_plain(values[prefix]))
+        left, operator, right = self.take() or "", self.take("=", "<", "<=", ">", ">=") or "", self.take() or ""
+        return lambda item, values: _compare(operator, _value(left, item, values), _value(right, item, values))
+
+
+def _or(left: Expression, right: Expression) -> Expression:
+    return lambda item, values: left(item, values) or right(item, values)
+
+
+def _and(left: Expression, right: Expression) -> Expression:
+    return lambda item, values: left(item, values) and right(item, values)
+
+
+def _has(item: Mapping[str, Any], path: str) -> bool:
+    try:
+        item[path]
+    except KeyError:
+        return False
+    return True
+
+
+def _value(token: str, item: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    if token.startswith(":"):
+        return values[token]
+    return item[token] if _has(item, token) else None
+
+
+def _compare(operator: str, left: Any, right: Any) -> bool:
+    if left is None or right is None or left.keys() != right.keys():
+        return False
+    a, b = _plain(left), _plain(right)
+    return bool({"=": a == b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator])
+
+
+@cache
+def _condition(text: str) -> Expression:
+    parser = _Parser(text)
+    expression = parser.either()
+    if parser.tokens:
+        raise ValueError(f"not understood: {text}")
+    return expression
+
+
+@cache
+def _update(text: str) -> tuple[list[tuple[str, Expression]], list[str]]:
+    sets_text, _, removes_text = text.partition(" REMOVE ")
+    sets: list[tuple[str, Expression]] = []
+    for clause in sets_text.removeprefix("SET ").split(", "):
+        path, _, value = clause.partition(" = ")
+        sets.append((path, _sum(value)))
+    return sets, [path for path in removes_text.split(", ") if path]
+
+
+def _sum(text: str) -> Expression:
+    terms = text.split(" + ")
+    if len(terms) == 1:
+        return lambda item, values: _value(text, item, values)
+    return lambda item, values: {"N": str(sum(_plain(_value(term, item, values)) for term in terms))}

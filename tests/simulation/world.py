@@ -1,0 +1,447 @@
+"""One simulated world: Stripe, AWS, our real functions, callers, and everything that goes wrong, all drawn from a seed."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ReadTimeoutError
+from greenlet import getcurrent
+
+from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.deliveries import Outgoing
+from local.stripe_simulator.options import Options
+from local.stripe_simulator.sdk import SimulatorHTTPClient
+from tests.simulation.fake_aws import FakeEvents, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
+from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
+from tests.simulation.hub import Hub, Signal
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN = 1_800_000_000.0
+DAY = 86_400.0
+WEBHOOK_SECRET = "whsec_simulated"
+API_KEY = "sk_test_simulated"
+REFRESH_QUEUE, EVENTS_QUEUE = "https://queue/refresh", "https://queue/events"
+TIMEOUTS = {"api": 45.0, "start_refresh": 60.0, "receive_webhook": 25.0, "fetch_owners": 60.0, "verify_owners": 30.0, "reconcile": 300.0, "receive_event": 30.0}  # fmt: skip
+
+ENVIRONMENT = {
+    "POWERTOOLS_TRACE_DISABLED": "1",
+    "POWERTOOLS_METRICS_DISABLED": "true",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "STRIPE_MODE": "test",
+    "TABLE_NAME": "table",
+    "REFRESH_QUEUE_URL": REFRESH_QUEUE,
+    "EVENTS_QUEUE_URL": EVENTS_QUEUE,
+    "REFRESH_DEAD_LETTER_URL": REFRESH_QUEUE + "-dead",
+    "EVENTS_DEAD_LETTER_URL": EVENTS_QUEUE + "-dead",
+    "EVENT_BUS_NAME": "bus",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:verify-account",
+    "STRIPE_API_KEY_SECRET_NAME": "api-key",
+    "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
+    "SETTLE_TIMEOUT_SECONDS": "900",
+}
+
+
+class Died(BaseException):
+    """A Lambda environment that ended in the middle of its work."""
+
+
+@dataclass
+class Invocation:
+    """One run of a function. `crash_at` is the number of an external call, and whether the end comes before it or after it."""
+
+    function: str
+    began: float
+    skew: float
+    crash_at: tuple[int, str] | None = None
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How likely each trouble is, for each external call or delivery."""
+
+    crash: float = 0.0
+    throttle: float = 0.0
+    lost_answer: float = 0.0
+    stripe: float = 0.0
+    slow: float = 0.0
+    duplicate_message: float = 0.0
+    webhook: float = 0.0
+    clock_skew: float = 0.0
+
+
+@dataclass
+class Context:
+    """What Powertools asks of Lambda's context object."""
+
+    function_name: str
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:f"
+    aws_request_id: str = "request"
+
+
+class World:
+    """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
+
+    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None) -> None:
+        self.rng = random.Random(seed)
+        self.faults = faults or Faults()
+        self.stormy = True
+        self.hub = Hub(BEGIN)
+        self.injected: Counter[str] = Counter()
+        self.called: Counter[str] = Counter()
+        self.plan: dict[str, tuple[int, int, str]] = {}
+        self.invocations: Counter[str] = Counter()
+        self.longest: Counter[str] = Counter()
+        self.accepted: dict[str, str] = {}
+        self.refreshes: list[Refresh] = []
+        self.asking: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.events: dict[str, int] = {}
+        self._running: dict[Any, Invocation] = {}
+        stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
+        self.simulator = Simulator(lambda: self.hub.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
+        self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
+        self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope="connected")
+        self.dynamodb = FakeDynamoDB(self.cross)
+        self.dynamodb.changed = self._changed
+        self.sqs = FakeSQS(self.hub, self.rng, self.cross)
+        self.sqs.duplicates = self.faults.duplicate_message
+        self.events_bus = FakeEvents(self.cross)
+        secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
+        definition = json.loads((ROOT / "statemachines" / "verify_account.asl.json").read_text().replace("${RefreshQueueUrl}", REFRESH_QUEUE))
+        self.workflows = FakeStepFunctions(self.hub, self.rng, self.cross, definition, self.sqs, self._verify_owners)
+        self.sqs.consumers = {
+            REFRESH_QUEUE: lambda message: self._consume("start_refresh", message),
+            EVENTS_QUEUE: lambda message: self._consume("fetch_owners", message),
+        }
+        self.clients = {
+            "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets, "stepfunctions": self.workflows,
+        }  # fmt: skip
+        self._moved = Signal()
+        self.hub.spawn(self._postman)
+
+    # -- what the outside does ---------------------------------------------------------------------------------------------------
+
+    def at(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something `seconds` after the beginning."""
+        self.hub.spawn(act, seconds)
+
+    def verify(self, name: str, account: str, max_age: int = 30 * 86_400, stripe_account: str | None = None) -> None:
+        """Be a back end that wants a verification, and asks again until it has been accepted. `name` is its Idempotency-Key."""
+        body = {"account": account, "claim": {"name": "Margaret Testerman"}, "max_age": max_age}
+        for attempt in range(60):
+            status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": name})
+            if status in (200, 202):
+                known = self.accepted.setdefault(name, answer["id"])
+                if known != answer["id"]:
+                    self.violations.append(f"{name}: two ids for one Idempotency-Key")
+                return
+            if status == 404:
+                return
+            self.hub.sleep(min(600, 2**attempt))
+        self.violations.append(f"{name}: never accepted")
+
+    def ask_refresh(self, account: str, max_age: int, stripe_account: str | None = None) -> None:
+        """Be a back end that wants fresh owners, once."""
+        self.asking[account] += 1
+        self._http("start_refresh", "POST", f"/accounts/{account}/refreshes", {"max_age": max_age}, stripe_account, {})
+        self.asking[account] -= 1
+
+    def reconcile(self) -> None:
+        """Be the scheduler."""
+        self._invoke("reconcile", {})
+
+    def reconcile_every(self, seconds: float, times: int) -> None:
+        for number in range(1, times + 1):
+            self.hub.spawn(self.reconcile, number * seconds)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.hub.run(self.hub.now + seconds)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is on its way: no message, no execution, no delivery."""
+        return not self.sqs.in_flight and all(execution.status != "RUNNING" for execution in self.workflows.executions.values())
+
+    # -- our functions -----------------------------------------------------------------------------------------------------------
+
+    def _http(
+        self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        sent = {"content-type": "application/json", **headers, **({"stripe-account": stripe_account} if stripe_account else {})}
+        answer = self._invoke(function, http_event(method, path, sent, json.dumps(body)))
+        return (500, None) if answer is None else (answer["statusCode"], json.loads(answer["body"]))
+
+    def _consume(self, function: str, message: Message) -> bool:
+        record = {
+            "messageId": message.id,
+            "receiptHandle": message.id,
+            "body": message.body,
+            "attributes": {"ApproximateReceiveCount": str(message.receives)},
+        }
+        answer = self._invoke(function, {"Records": [record]})
+        return answer is not None and not answer["batchItemFailures"]
+
+    def _verify_owners(self, payload: Any) -> Any:
+        answer = self._invoke("verify_owners", payload)
+        if answer is None:
+            raise TaskError("Lambda.Unknown")
+        return answer
+
+    def _postman(self) -> None:
+        """Carry Stripe's deliveries for as long as there is one."""
+        while True:
+            for outgoing in self.simulator.due_deliveries():
+                self.hub.spawn(lambda outgoing=outgoing: self._deliver(outgoing), self.rng.expovariate(5))  # type: ignore[misc]
+            due = self.simulator.next_due()
+            skew = self.simulator.now() - self.hub.now
+            self._moved = Signal()
+            self.hub.wait(self._moved, DAY if due is None else max(0.01, due - skew - self.hub.now))
+
+    def stripe_moved(self) -> None:
+        """Something was done at Stripe that may have consequences."""
+        self.hub.fire(self._moved)
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        headers = {name.lower(): value for name, value in outgoing.headers.items()}
+        answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, outgoing.body.decode()))
+        status = None if answer is None else answer["statusCode"]
+        self.simulator.delivered(outgoing, status)
+        self.stripe_moved()
+        if status == 200:
+            self.events[outgoing.event_id] = status
+
+    def _invoke(self, function: str, event: Any) -> Any:
+        """Run a function; None if it died or failed."""
+        self.invocations[function] += 1
+        planned = self.plan.get(function)
+        invocation = Invocation(function, self.hub.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
+        if planned and planned[0] == self.invocations[function]:
+            invocation.crash_at = planned[1:]
+        me = getcurrent()
+        self._running[me] = invocation
+        try:
+            return HANDLERS[function](event, Context(function))
+        except Died:
+            return None
+        except Exception as error:
+            if not isinstance(error, TRANSIENT):
+                self.violations.append(f"{function} raised {type(error).__name__}: {error}")
+            return None
+        finally:
+            self.longest[function] = max(self.longest[function], invocation.calls)
+            del self._running[me]
+
+    def clock(self) -> float:
+        """The time by the clock of whoever asks."""
+        invocation = self._running.get(getcurrent())
+        return self.hub.now + (invocation.skew if invocation else 0.0)
+
+    # -- trouble -----------------------------------------------------------------------------------------------------------------
+
+    def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
+        """An external call of one of our functions: time passes, and things may go wrong. AWS's own calls pass untouched."""
+        invocation = self._running.get(getcurrent())
+        if invocation is None:
+            return effect()
+        self._begin_call(invocation, operation)
+        if self._draw("throttle", self.faults.throttle):
+            raise refused(operation, "ThrottlingException")
+        result = effect()
+        self._end_call(invocation)
+        if self._draw("lost answer", self.faults.lost_answer):
+            raise ReadTimeoutError(endpoint_url="https://aws")
+        return result
+
+    def stripe_call(self, method: str, path: str, call: Callable[[], Any]) -> Any:
+        """A call to Stripe, on one of its ways wrong if so drawn."""
+        invocation = self._running[getcurrent()]
+        self._begin_call(invocation, "Stripe")
+        if self._draw("stripe", self.faults.stripe):
+            kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
+            self.injected[f"stripe {kind}"] += 1
+            self.simulator.fail_api(kind, effect=self.rng.choice(["before", "after"]), reason=self.rng.choice([None, "endpoint-rate"]))
+        before = self._initiated(path) if method == "POST" else 0
+        try:
+            return call()
+        finally:
+            if method == "POST" and self._initiated(path) > before:
+                self._check_payment(path.split("/")[-2])
+                self.stripe_moved()
+            self._end_call(invocation)
+
+    def _begin_call(self, invocation: Invocation, operation: str) -> None:
+        invocation.calls += 1
+        self.called[operation] += 1
+        self._maybe_die(invocation, "before")
+        pause = self.rng.uniform(0.002, 0.05)
+        if self._draw("slow call", self.faults.slow):
+            pause = self.rng.uniform(0.5, 20)
+        self.hub.sleep(pause)
+        if self.hub.now - invocation.began > TIMEOUTS[invocation.function]:
+            self.injected["function time-out"] += 1
+            raise Died
+
+    def _end_call(self, invocation: Invocation) -> None:
+        self._maybe_die(invocation, "after")
+
+    def _maybe_die(self, invocation: Invocation, when: str) -> None:
+        if invocation.crash_at == (invocation.calls, when) or self._draw(f"crash {when} a call", self.faults.crash):
+            raise Died
+
+    def _draw(self, kind: str, likelihood: float) -> bool:
+        if not self.stormy or not likelihood or self.rng.random() >= likelihood:
+            return False
+        self.injected[kind] += 1
+        return True
+
+    # -- what must never happen --------------------------------------------------------------------------------------------------
+
+    def _initiated(self, path: str) -> int:
+        return self.simulator.initiated_refreshes().get(path.split("/")[-2], 0)
+
+    def _check_payment(self, account: str) -> None:
+        """A refresh has just been initiated: somebody must need one that no data Stripe already has would serve."""
+        now = self.simulator.now()
+        states = [state for state in self.simulator.states() if state["id"] == account]
+        newest = max(states, key=lambda state: max((r["started"] for r in state["refreshes"]), default=0))
+        done = [r for r in newest["refreshes"] if r["status"] == "succeeded"]
+        self.refreshes.append(Refresh(account, now))
+        if self.asking[account]:
+            return
+        needs = [
+            (int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"]))
+            for (pk, _), item in self.dynamodb.items.items()
+            if pk.startswith("VERIFICATION#") and item["account"]["S"] == account and "verdict" not in item
+        ]
+        # A prefetch by somebody else may settle between our reading of the account and the call: nobody can see that in time.
+        seen = [r for r in done if r["via"] == "api" or (r["settled"] or now) < now - PREFETCH_BLINDNESS]
+        last = max((r["started"] for r in seen), default=None)
+        if not needs:
+            self.violations.append(f"{account}: a refresh was paid for that nobody needed")
+        elif last is not None and all(last >= requested - max_age - 8 for requested, max_age in needs):
+            self.violations.append(f"{account}: a refresh was paid for although Stripe had data that was fresh enough")
+
+    def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """Watch every write: nothing newer is replaced by something older, no verdict changes."""
+        if before is None:
+            return
+        if after["sk"]["S"] == "ACCOUNT" and "snapshot" in before:
+            places = [
+                (int(item["snapshot_attempted_at"]["N"]), int(item["snapshot_created"]["N"]), item["snapshot"]["S"]) for item in (before, after)
+            ]
+            if places[1] < places[0]:
+                self.violations.append(f"{after['account']['S']}: a newer snapshot was replaced by an older one")
+        if after["sk"]["S"] == "ACCOUNT" and "refresh_order" in before and int(after["refresh_order"]["N"]) < int(before["refresh_order"]["N"]):
+            self.violations.append(f"{after['account']['S']}: a newer observation was replaced by an older one")
+        if "verdict" in before and before["verdict"] != after.get("verdict"):
+            self.violations.append(f"{after['pk']['S']}: a verdict changed")
+        if after["sk"]["S"].startswith("SNAPSHOT#") and before != after:
+            self.violations.append(f"{after['sk']['S']}: a snapshot changed")
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A refresh that was paid for."""
+
+    account: str
+    at: float
+
+
+PREFETCH_BLINDNESS = 340.0
+TRANSIENT: tuple[type[Exception], ...] = ()
+HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
+_CURRENT: list[World] = []
+
+
+class SimulatedStripe(SimulatorHTTPClient):
+    """The SDK's way to the world's Stripe."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.simulator, timeout=8.0, sleep=world.hub.sleep)
+        self._world = world
+
+    def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
+        path = url.split("?")[0].removeprefix("https://api.stripe.com")
+        call = super().request
+        return self._world.stripe_call(method.upper(), path, lambda: call(method, url, headers, post_data, _usage=_usage))
+
+
+def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
+    """An event as an HTTP API sends it to a function (payload format 2.0)."""
+    return {
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": dict(headers),
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "requestId": "id"},
+        "body": base64.b64encode(body.encode()).decode() if encoded else body,
+        "isBase64Encoded": encoded,
+    }
+
+
+@contextmanager
+def inside(world: World) -> Iterator[World]:
+    """Have the functions live in this world."""
+    import stripe
+    from titleholder import runtime
+
+    _load()
+    caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
+    kept = {name: getattr(runtime, name) for name in ("_client", "clock")}
+    requests_client = stripe.RequestsClient
+    environment = dict(os.environ)
+    try:
+        os.environ.update(ENVIRONMENT)
+        for cached in caches:
+            cached.cache_clear()
+        runtime._client = world.clients.__getitem__  # type: ignore[assignment]
+        runtime.clock = world.clock
+        stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
+        yield world
+    finally:
+        for name, value in kept.items():
+            setattr(runtime, name, value)
+        stripe.RequestsClient = requests_client  # type: ignore[misc]
+        for cached in caches:
+            cached.cache_clear()
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _load() -> None:
+    """Load the handlers once, as Lambda does: each by its own file."""
+    global TRANSIENT
+    if HANDLERS:
+        return
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name.startswith("POWERTOOLS")})
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from titleholder import observability
+    from titleholder.errors import StripeError
+
+    # What is counted goes to standard output, and would fill it.
+    observability.metrics.add_metric = observability.metrics.add_dimension = lambda **_: None  # type: ignore[method-assign]
+    TRANSIENT = (BotoCoreError, ClientError, StripeError)
+    sys.path.append(str(ROOT / "functions" / "start_refresh"))
+    for folder in sorted((ROOT / "functions").iterdir()):
+        spec = importlib.util.spec_from_file_location(f"simulated_{folder.name}", folder / "app.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        HANDLERS[folder.name] = module.handler
