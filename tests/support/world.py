@@ -279,16 +279,23 @@ class Sandbox:
 
     def consume(self, queue_url: str) -> list[dict[str, Any]]:
         """Let a queue's consumer process every message now visible; the bodies of those that failed."""
+        return [json.loads(body) for body in self.consume_raw(queue_url)]
+
+    def consume_raw(self, queue_url: str) -> list[str]:
+        """As `consume`, for bodies that may be no JSON."""
         sqs, failed = client("sqs"), []
         name = "start_refresh" if queue_url == self.refresh_queue else "fetch_owners"
         while messages := self.receive(queue_url):
             for message in messages:
                 answer = self.function(name)(queue_event(message))
                 if answer["batchItemFailures"]:
-                    failed.append(json.loads(message["Body"]))
+                    failed.append(message["Body"])
                 else:
                     sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return failed
+
+    def send(self, queue_url: str, message: Mapping[str, Any]) -> None:
+        client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))
 
     def receive(self, queue_url: str) -> list[dict[str, Any]]:
         answer = client("sqs").receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, AttributeNames=["All"], WaitTimeSeconds=0)
@@ -323,7 +330,7 @@ class Sandbox:
             "resume_at": resume_at,
         }
         if send:
-            client("sqs").send_message(QueueUrl=self.refresh_queue, MessageBody=json.dumps(message))
+            self.send(self.refresh_queue, message)
         return token
 
     def outcome(self, token: str) -> dict[str, Any] | None:
@@ -366,7 +373,7 @@ class Sandbox:
     def messages(self, queue_url: str) -> list[dict[str, Any]]:
         """The bodies of all messages in a queue, those delayed or in flight too. Moto's own view: receiving would hide them."""
         queues = moto.sqs.models.sqs_backends["123456789012"][REGION].queues
-        return [json.loads(message.body) for message in queues[queue_url.rpartition("/")[2]]._messages]
+        return [_json(message.body) for message in queues[queue_url.rpartition("/")[2]]._messages]
 
     def published(self) -> list[dict[str, Any]]:
         """The events on the bus."""
@@ -422,6 +429,13 @@ class Answer:
 def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox; made once, for making one takes long."""
     return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _client_error(code: str, operation: str) -> ClientError:
