@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.deploy import deploy
-from local.aws.emulator import REGION, Emulator
+from local.aws.emulator import REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
-from local.bridge import Bridge
+from local.bridge import Bridge, BridgeError
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 
@@ -121,14 +121,15 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     with contextlib.ExitStack() as exits:
+        if bridge:
+            # First, so that an address that will not do is told at once.
+            exits.enter_context(Bridge(bridge, [AWS_PORT] if stripe_api_base else [AWS_PORT, STRIPE_PORT]))
         stack = exits.enter_context(
             running(
                 aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters={"SettleTimeoutSeconds": "30"}, stripe_api_base=stripe_api_base,
                 webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
-        if bridge:
-            exits.enter_context(Bridge(bridge, [AWS_PORT, *([STRIPE_PORT] if stack.stripe else [])]))
         state = {
             "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
             "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
@@ -226,10 +227,13 @@ def main() -> int:
     parser.add_argument("command", choices=["up", "down", "serve"])
     command = parser.parse_args().command
     if command == "serve":
-        serve(
-            STATE, os.environ.get("STRIPE_API_BASE") or None, os.environ.get("STRIPE_WEBHOOK_SECRET") or None,
-            os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local", os.environ.get("BRIDGE") or None,
-        )  # fmt: skip
+        try:
+            serve(
+                STATE, os.environ.get("STRIPE_API_BASE") or None, os.environ.get("STRIPE_WEBHOOK_SECRET") or None,
+                os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local", os.environ.get("BRIDGE") or None,
+            )  # fmt: skip
+        except (BridgeError, EmulatorError) as error:
+            sys.exit(f"error: {error}")
         return 0
     return up() if command == "up" else down()
 
