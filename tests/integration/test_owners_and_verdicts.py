@@ -1,0 +1,323 @@
+"""Fetching settled refreshes, waking everybody, and bringing each verification to one verdict that can be explained."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.functions import queue_event
+from tests.support.world import CLAIM, Moment, Sandbox
+from titleholder import ownership
+from titleholder.accounts import AccountRef
+from titleholder.errors import SnapshotNotFoundError
+from titleholder.store import Verification
+
+
+def accept(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> Verification:
+    answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(claim), "max_age": 0})
+    assert answer.status == 202, answer
+    return sandbox.store.get_verification(answer.json["id"])
+
+
+def fetch(sandbox: Sandbox, ref: AccountRef, event: str = "evt_1") -> None:
+    sandbox.send(sandbox.events_queue, {"event": event, **ref.as_dict()})
+    assert sandbox.consume(sandbox.events_queue) == []
+
+
+def finish(sandbox: Sandbox, verification: Verification, outcome: Any) -> dict[str, Any]:
+    """What the workflow does at its end; the verdict as a caller sees it."""
+    sandbox.function("verify_owners")({"verification": verification.id, "refresh": outcome})
+    verdict: dict[str, Any] = sandbox.http("GET", f"/verifications/{verification.id}").json["verdict"]
+    return verdict
+
+
+def run(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> dict[str, Any]:
+    """The ordinary way of one verification, to its verdict."""
+    sandbox.wait(2)
+    verification = accept(sandbox, ref, claim)
+    token = sandbox.enter(verification)
+    sandbox.consume(sandbox.refresh_queue)
+    sandbox.wait(6)
+    sandbox.settle()
+    return finish(sandbox, verification, sandbox.outcome(token))
+
+
+def owners(sandbox: Sandbox, ref: AccountRef) -> list[str]:
+    account = sandbox.store.get_account(ref)
+    assert account.snapshot is not None
+    return [owner["name"] for owner in sandbox.store.get_snapshot(ref, account.snapshot).owners]
+
+
+class TestFetch:
+    @pytest.mark.parametrize("page", [1, 2, 5, 13, None])
+    def test_all_owners_are_fetched_whatever_a_page_holds(self, sandbox: Sandbox, page: int | None) -> None:
+        ref = sandbox.link("paged_owners", policy={"owners_page": page})
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+        fetch(sandbox, ref)
+        assert owners(sandbox, ref) == [*(f"SIGNATORY {number:02}" for number in range(1, 13)), "MARGARET ANNE TESTERMAN"]
+
+    def test_pages_are_read_once(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("paged_owners", policy={"owners_page": 2})
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+        fetch(sandbox, ref)
+        assert sandbox.stripe_calls(ref).count("GET owners") == 6
+        fetch(sandbox, ref, "evt_2")
+        assert sandbox.stripe_calls(ref).count("GET owners") == 6
+
+    def test_webhook_that_comes_too_early_changes_nothing(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+        sandbox.world.stripe.refresh(ref, "key")
+        fetch(sandbox, ref)
+        assert sandbox.store.get_account(ref).snapshot is None
+        assert [waiter.verification for waiter in sandbox.store.waiters(ref)] == []
+
+    def test_events_out_of_order_leave_the_newest_snapshot_and_both_readable(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(owners=[{"name": "FIRST OWNER"}])
+        sandbox.world.stripe.refresh(ref, "key-1")
+        sandbox.wait(6)
+        late = sandbox.world.stripe.read(ref)
+        first = sandbox.store.get_account(ref)
+        sandbox.wait(100)
+        sandbox.simulator.change(ref.account, owners=[{"name": "SECOND OWNER"}])
+        sandbox.world.stripe.refresh(ref, "key-2")
+        sandbox.wait(6)
+        fetch(sandbox, ref)
+        ownership.settle(sandbox.world, ref, late, first)
+        assert owners(sandbox, ref) == ["SECOND OWNER"]
+        assert late.ownership is not None
+        assert [owner["name"] for owner in sandbox.store.get_snapshot(ref, late.ownership.id).owners] == ["FIRST OWNER"]
+
+    def test_stored_snapshot_does_not_change_when_the_bank_does(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        fetch(sandbox, ref)
+        sandbox.simulator.change(ref.account, owners=[{"name": "SOMEBODY ELSE"}])
+        fetch(sandbox, ref, "evt_2")
+        assert owners(sandbox, ref) == ["MARGARET ANNE TESTERMAN"]
+
+    def test_event_is_marked_as_processed_only_after_its_work(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        event = {"id": "evt_1", "type": "x", "created": "1", **ref.as_dict()}
+        sandbox.store.insert_event(event, processed=False, now=sandbox.clock.now)
+        sandbox.simulator.fail_api("rate_limit")
+        sandbox.send(sandbox.events_queue, {"event": "evt_1", **ref.as_dict()})
+        assert len(sandbox.consume(sandbox.events_queue)) == 1
+        assert sandbox.store.insert_event(event, processed=False, now=sandbox.clock.now) == "waiting"
+        sandbox.wait(3)
+        assert sandbox.consume(sandbox.events_queue) == []
+        assert sandbox.store.insert_event(event, processed=False, now=sandbox.clock.now) == "processed"
+
+    def test_one_bad_message_does_not_hold_up_the_others(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        sandbox.client("sqs").send_message(QueueUrl=sandbox.events_queue, MessageBody="{")
+        sandbox.send(sandbox.events_queue, {"event": "evt_1", **ref.as_dict()})
+        first, second = sandbox.receive(sandbox.events_queue)[0], sandbox.receive(sandbox.events_queue)[0]
+        answer = sandbox.function("fetch_owners")(queue_event(first, second))
+        assert answer == {"batchItemFailures": [{"itemIdentifier": first["MessageId"]}]}
+        assert owners(sandbox, ref) == ["MARGARET ANNE TESTERMAN"]
+
+    def test_connected_accounts_owners_are_its_own(self, sandbox: Sandbox) -> None:
+        platform = sandbox.link("fresh", id="fca_1")
+        connected = sandbox.link("fresh", id="fca_1", stripe_account="acct_1", owners=[{"name": "CONNECTED OWNER"}])
+        fetch(sandbox, connected)
+        assert owners(sandbox, connected) == ["CONNECTED OWNER"]
+        assert sandbox.store.get_account(platform).snapshot is None
+
+
+class TestWaking:
+    @pytest.mark.parametrize(("scenario", "outcome"), [("single_owner", "ready"), ("failing", "not_verifiable")])
+    def test_fifty_waiters_are_all_woken_by_one_fetch(self, sandbox: Sandbox, scenario: str, outcome: str) -> None:
+        ref = sandbox.link(scenario)
+        sandbox.wait(2)
+        waiters = [sandbox.waiter(f"ver_{number:02}") for number in range(50)]
+        for waiter in waiters:
+            sandbox.store.put_waiter(ref, waiter)
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+        calls = len(sandbox.stripe_calls(ref))
+        fetch(sandbox, ref)
+        assert {(sandbox.outcome(waiter.task_token) or {}).get("outcome") for waiter in waiters} == {outcome}
+        assert list(sandbox.store.waiters(ref)) == []
+        assert len(sandbox.stripe_calls(ref)) == calls + 1
+
+    def test_waiter_who_gave_up_does_not_keep_the_others_waiting(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+        waiters = [sandbox.waiter(f"ver_{number}") for number in range(3)]
+        for waiter in waiters:
+            sandbox.store.put_waiter(ref, waiter)
+        sandbox.tokens.open.remove(waiters[0].task_token)
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+        fetch(sandbox, ref)
+        assert [sandbox.outcome(waiter.task_token) is not None for waiter in waiters] == [False, True, True]
+        assert list(sandbox.store.waiters(ref)) == []
+
+    def test_fetch_that_dies_half_way_wakes_the_rest_when_repeated(self, sandbox: Sandbox) -> None:
+        class DiedError(BaseException):
+            pass
+
+        ref = sandbox.link()
+        waiters = [sandbox.waiter(f"ver_{number}") for number in range(4)]
+        for waiter in waiters:
+            sandbox.store.put_waiter(ref, waiter)
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+
+        def die(moment: Moment) -> None:
+            if moment.operation == "send_task_success" and moment.when == "after" and len(sandbox.tokens.outcomes) == 2:
+                sandbox.taps.clear()
+                raise DiedError
+
+        sandbox.taps.append(die)
+        with pytest.raises(DiedError):
+            ownership.fetch(sandbox.world, ref)
+        fetch(sandbox, ref)
+        assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
+        assert list(sandbox.store.waiters(ref)) == []
+
+    def test_waiter_who_needs_newer_owners_goes_on_waiting(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        sandbox.wait(600)
+        waiter = sandbox.waiter("ver_1", max_age=60)
+        sandbox.store.put_waiter(ref, waiter)
+        fetch(sandbox, ref)
+        assert sandbox.outcome(waiter.task_token) is None
+        assert len(list(sandbox.store.waiters(ref))) == 1
+
+    def test_account_unknown_to_stripe_wakes_all(self, sandbox: Sandbox) -> None:
+        ref = AccountRef("fca_gone")
+        waiter = sandbox.waiter("ver_1")
+        sandbox.store.put_waiter(ref, waiter)
+        fetch(sandbox, ref)
+        assert sandbox.outcome(waiter.task_token) == {"outcome": "not_verifiable", "reason": "ACCOUNT_NOT_FOUND"}
+
+    @pytest.mark.parametrize(("action", "reason"), [("deactivate", "ACCOUNT_INACTIVE"), ("disconnect", "ACCOUNT_DISCONNECTED")])
+    def test_account_that_dies_wakes_all_who_would_wait_in_vain(self, sandbox: Sandbox, action: str, reason: str) -> None:
+        ref = sandbox.link("old")
+        waiter = sandbox.waiter("ver_1")
+        sandbox.store.put_waiter(ref, waiter)
+        sandbox.simulator.change(ref.account, action=action)
+        sandbox.settle()
+        assert sandbox.outcome(waiter.task_token) == {"outcome": "not_verifiable", "reason": reason}
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("scenario", "outcome", "reason"),
+        [
+            ("single_owner", "match", None),
+            ("paged_owners", "match", "JOINT_OWNER"),
+            ("no_owners", "not_verifiable", "NO_OWNERS"),
+            ("failing", "not_verifiable", "REFRESH_FAILED"),
+            ("turning_inactive", "not_verifiable", "REFRESH_FAILED"),
+            ("inactive", "not_verifiable", "ACCOUNT_INACTIVE"),
+            ("disconnected", "not_verifiable", "ACCOUNT_DISCONNECTED"),
+            ("permission_missing", "not_verifiable", "PERMISSION_MISSING"),
+            ("permissions_null", "not_verifiable", "PERMISSION_MISSING"),
+        ],
+    )
+    def test_of_scenario(self, sandbox: Sandbox, scenario: str, outcome: str, reason: str | None) -> None:
+        verdict = run(sandbox, sandbox.link(scenario))
+        assert verdict["outcome"] == outcome
+        assert reason is None or reason in verdict["reasons"]
+
+    def test_stores_all_that_explains_and_repeats_it(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+        verdict = run(sandbox, ref)
+        assert verdict["snapshot"] == sandbox.store.get_account(ref).snapshot
+        assert verdict["matcher_version"]
+        assert verdict["policy_version"]
+        assert len(verdict["claim_digest"]) == 64
+        assert verdict["owner_position"] == 0
+        assert set(verdict["fields"]) == {"name", "address", "phone", "email"}
+
+    def test_failed_refresh_shows_stripes_error_hash(self, sandbox: Sandbox) -> None:
+        verdict = run(sandbox, sandbox.link("failing_with_reason"))
+        assert verdict["refresh_error"] == {"cause": "institution_unavailable", "recommended_action": "retry_later"}
+
+    def test_failed_refresh_without_a_hash_shows_none(self, sandbox: Sandbox) -> None:
+        assert run(sandbox, sandbox.link("failing"))["refresh_error"] is None
+
+    def test_is_given_once_and_announced_the_same_when_repeated(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+        verdict = run(sandbox, ref)
+        verification = sandbox.store.get_verification(next(iter(sandbox.store.verifications_of(ref))))
+        assert finish(sandbox, verification, {"outcome": "not_verifiable", "reason": "ACCOUNT_NOT_FOUND"}) == verdict
+        first, second = [event["detail"] for event in sandbox.published()]
+        assert first == second
+        assert first["verification"] == verification.id
+        assert first["outcome"] == "match"
+
+    def test_announcement_carries_ids_scores_and_nothing_personal(self, sandbox: Sandbox) -> None:
+        run(sandbox, sandbox.link())
+        (event,) = sandbox.published()
+        assert event["detail-type"] == "VerificationCompleted"
+        assert set(event["detail"]) == {
+            "verification", "account", "mode", "outcome", "score", "scores", "reasons", "snapshot", "matcher_version", "policy_version",
+        }  # fmt: skip
+
+    def test_workflow_that_was_never_woken_ends_with_its_trouble(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("never_answering")
+        verification = accept(sandbox, ref)
+        sandbox.enter(verification)
+        sandbox.simulator.fail_api("rate_limit")
+        sandbox.consume(sandbox.refresh_queue)
+        verdict = finish(sandbox, verification, {"Error": "States.Timeout", "Cause": ""})
+        assert (verdict["outcome"], verdict["reasons"]) == ("not_verifiable", ["STRIPE_UNAVAILABLE"])
+        assert list(sandbox.store.waiters(ref)) == []
+
+    def test_workflow_that_was_never_woken_and_had_no_trouble_timed_out(self, sandbox: Sandbox) -> None:
+        verification = accept(sandbox, sandbox.link("never_answering"))
+        sandbox.enter(verification)
+        sandbox.consume(sandbox.refresh_queue)
+        assert finish(sandbox, verification, {"Error": "States.Timeout"})["reasons"] == ["REFRESH_TIMED_OUT"]
+
+    def test_workflow_that_was_never_woken_uses_owners_that_are_there_all_the_same(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("prefetch_pending")
+        verification = accept(sandbox, ref)
+        sandbox.enter(verification, send=False)
+        sandbox.wait(6)
+        sandbox.simulator.due_deliveries()
+        ownership.fetch(sandbox.world, ref)
+        assert finish(sandbox, verification, {"Error": "States.Timeout"})["outcome"] == "match"
+
+    def test_erased_claim_is_not_verifiable(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        verification = accept(sandbox, sandbox.link())
+        fetch(sandbox, ref)
+        key = {"pk": {"S": f"ACCOUNT#{verification.ref.key}"}, "sk": {"S": f"CLAIM#{verification.id}"}}
+        sandbox.client("dynamodb").delete_item(TableName="titleholder", Key=key)
+        assert finish(sandbox, verification, {"outcome": "ready", "snapshot": "fcaowns_any"})["reasons"] == ["CLAIM_ERASED"]
+
+    def test_missing_snapshot_is_an_error_to_be_retried_and_no_verdict(self, sandbox: Sandbox) -> None:
+        verification = accept(sandbox, sandbox.link())
+        with pytest.raises(SnapshotNotFoundError):
+            sandbox.function("verify_owners")({"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}})
+        assert sandbox.store.get_verification(verification.id).verdict is None
+        assert sandbox.published() == []
+
+    def test_verdict_whose_announcement_failed_is_announced_by_the_retry(self, sandbox: Sandbox) -> None:
+        class DiedError(BaseException):
+            pass
+
+        def die(moment: Moment) -> None:
+            if moment.operation == "put_events" and moment.when == "before":
+                sandbox.taps.clear()
+                raise DiedError
+
+        verification = accept(sandbox, sandbox.link())
+        sandbox.taps.append(die)
+        outcome = {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}
+        with pytest.raises(DiedError):
+            finish(sandbox, verification, outcome)
+        assert finish(sandbox, verification, outcome)["reasons"] == ["REFRESH_FAILED"]
+        assert len(sandbox.published()) == 1
+
+    def test_workflow_input_and_queue_hold_no_claim(self, sandbox: Sandbox) -> None:
+        accept(sandbox, sandbox.link())
+        (started,) = sandbox.tokens.started
+        assert set(started["input"]) == {"verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "refresh"}
+        assert "testerman" not in json.dumps(sandbox.tokens.started).lower()
