@@ -54,9 +54,11 @@ def _judge(mine: _Claimed, held: Name) -> Judged | None:
     if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
         found.extend(_as_businesses(mine, held, exact))
     if mine.kind == "person" or (mine.kind == "either" and not name.business):
+        across = held.business and not held.trade and not exact
         if compared := names.compare(name, held):
-            found.append(person_field(compared, exact))
-        if held.business and not held.trade and not exact:
+            judged = person_field(compared, exact)
+            found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
+        if across:
             found.extend(_person_in_business(name, held))
     elif mine.kind == "either" and not held.business:
         found.extend(_person_in_business(held, name))

@@ -123,13 +123,16 @@ def read(text: str) -> Name:
 
 def looks_like_business(words: tuple[str, ...]) -> bool:
     """Tell whether words carry a legal form or a trade that people's names don't."""
-    if len(words) > 1 and (words[-1] in SURE_FORMS or (words[-1] == "co" and len(words) > 2)):
-        return True
-    if len(words) < 4 and words[0] in nicknames.KNOWN and words[-1] not in SURE_FORMS and words[-1] in SURNAMES_TOO:
+    if len(words) < 2:
         return False
-    return any((w in BUSINESS_WORDS or w in SURE_FORMS) and i > 0 for i, w in enumerate(words)) or (
-        words[0] in BUSINESS_WORDS and len(words) > 2
-    )
+    if words[-1] in SURE_FORMS or (words[-1] == "co" and len(words) > 2):
+        return True
+    telling = [w for w in words[1:] if w in BUSINESS_WORDS or w in SURE_FORMS]
+    if len(words) > 2 and words[0] in BUSINESS_WORDS:
+        telling.append(words[0])
+    if len(words) < 4:
+        telling = [w for w in telling if w not in SURNAMES_TOO]
+    return bool(telling)
 
 
 def _segments(tokens: list[str]) -> list[tuple[str, list[str]]]:
@@ -274,6 +277,8 @@ def _bind(tokens: list[str], start: int) -> int:
     """Move the start of a surname back over the particles before it."""
     while start > 1 and (tokens[start - 1] in BINDING or (tokens[start - 1] in JOINERS and start > 2)):
         start -= 2 if tokens[start - 1] in JOINERS else 1
+    if start > 2 and tokens[start - 2] == "de" and tokens[start - 1] in ("la", "las", "los", "lo"):
+        start -= 2
     return start
 
 
@@ -391,6 +396,8 @@ def compare_given(a: str, b: str) -> str:
         return "G_NICKNAME"
     if nicknames.share_formal(a, b):
         return "G_COUSIN"
+    if nicknames.is_mistyped_form_of(a, b) or nicknames.is_mistyped_form_of(b, a):
+        return "G_NICKNAME_TYPO"
     if a in nicknames.BYNAMES or b in nicknames.BYNAMES:
         return "G_BYNAME"
     known = a in nicknames.KNOWN and b in nicknames.KNOWN
@@ -531,10 +538,10 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] else 3
     if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
         return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
-    if plain_umlauts(x) == plain_umlauts(y):
+    if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
         return "F_SOUND"
     if edits == 1:
-        return "F_TYPO" if len(short) > 4 else "F_TYPO_SHORT"
+        return "F_TYPO" if len(short) > 4 else "F_TYPO_SHORT" if len(short) > 2 else "F_TYPO_2_SHORT"
     if long.startswith(short) and len(short) > 3:
         return "F_CUT"
     if edits == 2 and len(short) > 4:
@@ -545,7 +552,7 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
                 if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or sound(t) == sound(u)):
                     return "F_PART_ALIKE"
     alike = closeness(x, y) if x[0] == y[0] else 0.0
-    if alike > 0.88:
+    if alike > 0.88 and len(short) > 3:
         return "F_ALIKE"
     if alike > 0.8:
         return "F_ALIKE_LESS"
@@ -583,10 +590,29 @@ _FUZZY_GIVEN = frozenset(
      "G_MIDDLE_FORM", "G_MIDDLE")
 )  # fmt: skip
 _FUZZY_FAMILY = frozenset(
-    ("F_TYPO", "F_TYPO_SHORT", "F_TYPO_2", "F_TYPO_2_SHORT", "F_ALIKE", "F_ALIKE_LESS", "F_SOUND_FAR", "F_PART_ALIKE", "F_CUT")
+    (
+        "F_TYPO",
+        "F_TYPO_SHORT",
+        "F_TYPO_2",
+        "F_TYPO_2_SHORT",
+        "F_ALIKE",
+        "F_ALIKE_LESS",
+        "F_SOUND_FAR",
+        "F_PART_ALIKE",
+        "F_CUT",
+        "F_CUT_EARLY",
+    )
 )
 _WRONG_FAMILY = frozenset(("F_DIFFERS", "F_ALIKE_LESS", "F_SCRIPT"))
 _DIFFERENT_GIVEN = frozenset(("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_SCRIPT"))
+
+
+# Banks cut names off at some twenty to forty characters. Nothing was cut from a shorter one: Maria Tere is not Maria Teresa.
+SHORTEST_CUT = 14
+
+
+def _width(reading: Reading) -> int:
+    return sum(map(len, reading.fore)) + sum(map(len, reading.family))
 
 
 _NOTHING_ALIKE = ("G_DIFFERS", "F_DIFFERS", "M_USED", "S_NONE", "O_SAME", "C_PLAIN", "X_BOTH_DIFFER")
@@ -603,6 +629,8 @@ def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
     given, middle = _compare_fore(a.fore, b.fore)
     if family == "F_DIFFERS" and given in _DIFFERENT_GIVEN:
         return _NOTHING_ALIKE
+    if family == "F_CUT" and min(_width(a), _width(b)) < SHORTEST_CUT:
+        family = "F_CUT_EARLY"
     if family in _WRONG_FAMILY and given in _SOFT_GIVEN and "lf" not in (a.layout[:2], b.layout[:2]) and (_maiden(a, b) or _maiden(b, a)):
         family, middle = "F_MAIDEN", "M_USED"
     swapped = (a.layout[0] == "l") != (b.layout[0] == "l")
@@ -660,6 +688,10 @@ def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
     for x in a.readings[:_MANY]:
         for y in b.readings[: 3 * _MANY]:
             # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
+            # Two names in the same order put the given name first, unless both are told to be otherwise: else Mark Smith and Mary Smith
+            # would be two spellings of one surname.
+            if x.layout[0] == "l" and y.layout[0] == "l" and not (x.family == y.family and x.fore[:1] == y.fore[:1]):
+                continue
             if (y.layout in _WIDE and not _may_be_wide(y, x)) or (x.layout in _WIDE and not _may_be_wide(x, y)):
                 continue
             yield compare_readings(x, y)

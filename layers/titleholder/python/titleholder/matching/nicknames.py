@@ -1,5 +1,7 @@
 """Which given names are short or familiar forms of which, and which are only other spellings."""
 
+from titleholder.matching.text import within_two
+
 # One line a formal name: the formal name, then the short and familiar forms people sign with. The direction matters: Bill and Will are both
 # forms of William and so may be one man, but Robert and Albert are not one man for sharing Bert.
 _FORMS = """
@@ -1068,6 +1070,13 @@ def is_form_of(a: str, b: str) -> bool:
         return True
     groups = SPELLED.get(b)
     return groups is not None and any(not groups.isdisjoint(SPELLED.get(head, _NO_GROUP)) for head in heads)
+
+
+def is_mistyped_form_of(a: str, b: str) -> bool:
+    """Tell whether ``a`` is a form of a formal name that ``b``, no known name itself, misspells by one letter."""
+    if b in KNOWN or len(b) < 5:
+        return False
+    return any(head[0] == b[0] and within_two(head, b) == 1 for head in FORMAL.get(a, _NONE))
 
 
 def share_formal(a: str, b: str) -> bool:

@@ -11,7 +11,7 @@ _REASON = {
     "G_DIFFERS_SAME_INITIAL": "GIVEN_NAME_DIFFERS",
     "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_SIMILAR", "G_ALIKE": "GIVEN_NAME_SIMILAR",
     "G_ALIKE_LESS": "GIVEN_NAME_SIMILAR",
-    "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME",
+    "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME", "G_NICKNAME_TYPO": "NICKNAME",
     "G_SPELLING": "SPELLING_VARIANT",
     "G_SOUND": "SPELLING_VARIANT", "G_TYPO": "TYPO", "G_TYPO_FIRST": "TYPO", "G_TYPO_SHORT": "TYPO", "G_TYPO_2": "TYPO",
     "G_PREFIX": "TRUNCATED", "G_INITIAL": "INITIALS_ONLY",
@@ -19,7 +19,7 @@ _REASON = {
     "G_MIDDLE_INITIAL": "MIDDLE_AS_GIVEN", "G_MIDDLE_FORM": "MIDDLE_AS_GIVEN",
     "F_DIFFERS": "SURNAME_DIFFERS", "F_ALIKE": "SURNAME_SIMILAR", "F_ALIKE_LESS": "SURNAME_SIMILAR", "F_TYPO_2_SHORT": "SURNAME_SIMILAR",
     "F_SOUND_FAR": "SURNAME_SIMILAR", "F_PART_ALIKE": "SURNAME_SIMILAR", "F_TYPO": "TYPO", "F_TYPO_SHORT": "TYPO", "F_TYPO_2": "TYPO",
-    "F_SOUND": "SPELLING_VARIANT", "F_CUT": "TRUNCATED", "F_PART": "SURNAME_IN_PART", "F_PART_EACH": "SURNAME_IN_PART",
+    "F_SOUND": "SPELLING_VARIANT", "F_CUT": "TRUNCATED", "F_CUT_EARLY": "SURNAME_SIMILAR", "F_PART": "SURNAME_IN_PART", "F_PART_EACH": "SURNAME_IN_PART",
     "F_INITIAL": "INITIALS_ONLY",
     "F_MISSING": "SURNAME_MISSING", "F_MAIDEN": "MAIDEN_NAME_LIKELY", "F_GLUED": "GLUED",
     "M_DIFFERS": "MIDDLE_DIFFERS", "M_INITIAL_DIFFERS": "MIDDLE_DIFFERS", "M_ONE": "MIDDLE_OMITTED", "M_ONE_INITIAL": "MIDDLE_OMITTED",
@@ -44,6 +44,18 @@ _SAME_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE"))
 _NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_TYPO"}
 _ONE_STEP_GIVEN = frozenset(("G_NICKNAME", "G_SPELLING", "G_TYPO", "G_SOUND", "G_GLUED"))
 _ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_PART"))
+# What one step away is worth: a typing error, as published by vendors, and a usual form of the name, which is no error.
+_ONE_STEP = {
+    "G_TYPO": 91.0,
+    "F_TYPO": 91.0,
+    "G_SOUND": 92.0,
+    "F_SOUND": 92.0,
+    "F_PART": 92.0,
+    "G_NICKNAME": 93.0,
+    "G_SPELLING": 94.0,
+    "G_GLUED": 94.0,
+}
+_DOUBTFUL_FAMILY = frozenset(("F_ALIKE", "F_CUT_EARLY", "F_TYPO_2_SHORT"))
 _KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME"}
 _GOOD_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL", "M_USED"))
 # The most that a name can score that appears in such a place on the account.
@@ -118,8 +130,12 @@ def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
     elif middle in _GOOD_MIDDLE and (
         (given in _ONE_STEP_GIVEN and family in _SAME_FAMILY) or (given == "G_SAME" and family in _ONE_STEP_FAMILY)
     ):
-        score = 90.0 + max(0.0, min(4.0, (score - 70.0) / 5.0)) - (0.5 if generation != "S_NONE" and generation != "S_SAME" else 0.0)
-        score = max(score, 90.0)
+        score = _ONE_STEP.get(given) or _ONE_STEP.get(family, 92.0)
+        if generation in ("S_ONE", "S_NEAR"):
+            score -= 1.0
+    if family in _DOUBTFUL_FAMILY:
+        # A contact that agrees may still lift it.
+        score = min(score, 69.0)
     if not reasons:
         reasons.append("NORMALISED")
     kept = wrong and given in _KEPT_GIVEN and generation != "S_CONFLICT"
