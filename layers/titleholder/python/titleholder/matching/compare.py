@@ -72,7 +72,10 @@ def _as_businesses(mine: _Claimed, held: Name, exact: bool) -> list[Judged]:
     parts = businesses.take_apart(mine.name.words)
     found = [business_field(businesses.levels(parts, businesses.take_apart(held.words)), exact, trade=False)]
     found.extend(business_field(businesses.levels(parts, businesses.take_apart(words)), False, trade=True) for words in held.trade if words)
-    if mine.kind == "business" and parts.forms and not (held.business or held.trade) and businesses.like_a_person(held.words):
+    claims_business = mine.kind == "business" and bool(parts.forms) and not (held.business or held.trade)
+    if (claims_business and businesses.like_a_person(held.words)) or (
+        mine.kind == "either" and not mine.name.business and held.business and businesses.like_a_person(mine.name.words)
+    ):
         return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
     return found
 
