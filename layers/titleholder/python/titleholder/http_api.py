@@ -72,7 +72,9 @@ def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> 
     refused = _unreadable(event)
     if refused is not None:
         return answer(refused)
-    return app.resolve(event, context)
+    # The resolver takes the media type as it is written, and it may be written in any case.
+    headers = {name: value.lower() if name.lower() == "content-type" else value for name, value in (event.get("headers") or {}).items()}
+    return app.resolve({**event, "headers": headers}, context)
 
 
 def respond(problem: Problem) -> Response[str]:
@@ -130,5 +132,6 @@ def _deep(data: Any, left: int) -> bool:
 
 def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
     """Where a value is wrong and why; never the value itself, which may be personal data."""
-    place = [str(part) for part in item.get("loc", ()) if part not in ("body", "path", "query", "header")]
+    # The first part says where in the request; a field of the same name is a field.
+    place = [str(part) for part in item.get("loc", ())][1:]
     return {"field": ".".join(place) or "body", "detail": str(item.get("msg", "is not valid"))}

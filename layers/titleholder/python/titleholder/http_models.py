@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 MAX_AGE_LIMIT = 366 * 86_400
 
@@ -13,8 +14,17 @@ VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
 ConnectedAccountId = Annotated[str, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]{1,120}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
 MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]
+
+
+def _unicode(data: dict[str, Any]) -> dict[str, Any]:
+    # JSON can spell half a surrogate pair, which no answer could repeat.
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds text that is not Unicode") from None
+    return data
 
 
 class _Strict(BaseModel):
@@ -64,7 +74,9 @@ class NewVerification(_Strict):
     account: AccountId
     claim: Claim
     max_age: MaxAge | None = None
-    policy: dict[str, Any] | None = Field(default=None, description="Thresholds and required fields that differ from the defaults.")
+    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
+        default=None, description="Thresholds and required fields that differ from the defaults."
+    )
 
 
 class NewRefresh(_Strict):
