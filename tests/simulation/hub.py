@@ -62,6 +62,8 @@ class Hub:
             self._awaited.pop(activity, None)
             self.now = max(self.now, at)
             activity.switch()
+        if not done():
+            self.now = max(self.now, until)
 
     def _wake_at(self, at: float, activity: Any, ticket: object) -> None:
         heapq.heappush(self._queue, (at, next(self._numbers), activity, ticket))

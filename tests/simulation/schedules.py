@@ -9,7 +9,7 @@ from typing import Any
 
 from local.stripe_simulator.options import Options
 from titleholder.accounts import AccountRef
-from tests.simulation.world import BEGIN, DAY, Faults, World, inside
+from tests.simulation.world import BEGIN, DAY, EVENTS_QUEUE, Faults, World, inside
 
 STORM_SECONDS = 3 * 3600.0
 SCENARIOS = (
@@ -116,7 +116,7 @@ def _settle(world: World) -> None:
     """Let everything come to its end, with reconcile going on."""
     for _ in range(60):
         world.hub.spawn(world.reconcile, 10)
-        world.run(1800)
+        world.run(4000)
         if world.quiet and world.hub.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
     for _ in range(2):
@@ -143,11 +143,12 @@ def _check(world: World) -> None:
             continue
         if len(announced.get(id_, ())) != 1:
             complain(f"{name}: {len(announced.get(id_, ()))} different verdicts were announced")
+    dead = {json.loads(body)["event"] for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
     for (pk, sk), item in items.items():
         if sk.startswith("WAITER#"):
             complain(f"{item['verification']['S']}: still waits at the end")
-        if sk == "EVENT" and not item["processed"]["BOOL"] and "failure" not in item:
-            complain(f"{pk}: acknowledged, and never processed")
+        if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
+            complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
     for execution in world.workflows.executions.values():
         if execution.status == "RUNNING":
             complain(f"{execution.name}: runs for ever")
@@ -160,6 +161,9 @@ def _check_accounts(world: World, verifications: dict[str, Any], stale_announced
         ref = AccountRef(state["id"], "test", state["stripe_account"])
         item = world.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
         if item is None or "status" not in item:
+            continue
+        if any(json.loads(body)["account"] == ref.account for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())):
+            world.injected["account with a dead letter"] += 1
             continue
         if item["status"]["S"] != state["status"]:
             world.violations.append(f"{ref.key}: known as {item['status']['S']}, is {state['status']}")

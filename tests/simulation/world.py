@@ -275,12 +275,19 @@ class World:
             kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
             self.injected[f"stripe {kind}"] += 1
             self.simulator.fail_api(kind, effect=self.rng.choice(["before", "after"]), reason=self.rng.choice([None, "endpoint-rate"]))
-        before = self._initiated(path) if method == "POST" else 0
+        if method != "POST":
+            try:
+                return call()
+            finally:
+                self._end_call(invocation)
+        account = path.split("/")[-2]
+        before, needed = self._initiated(account), self._why_not(account)
         try:
             return call()
         finally:
-            if method == "POST" and self._initiated(path) > before:
-                self._check_payment(path.split("/")[-2])
+            if self._initiated(account) > before:
+                self.refreshes.append(Refresh(account, self.hub.now))
+                self.violations += [f"{account}: {needed}"] if needed else []
                 self.stripe_moved()
             self._end_call(invocation)
 
@@ -311,30 +318,29 @@ class World:
 
     # -- what must never happen --------------------------------------------------------------------------------------------------
 
-    def _initiated(self, path: str) -> int:
-        return self.simulator.initiated_refreshes().get(path.split("/")[-2], 0)
+    def _initiated(self, account: str) -> int:
+        return self.simulator.initiated_refreshes().get(account, 0)
 
-    def _check_payment(self, account: str) -> None:
-        """A refresh has just been initiated: somebody must need one that no data Stripe already has would serve."""
+    def _why_not(self, account: str) -> str | None:
+        """What speaks against paying for a refresh now: that nobody needs one, or that what Stripe has would serve all who do."""
         now = self.simulator.now()
-        states = [state for state in self.simulator.states() if state["id"] == account]
-        newest = max(states, key=lambda state: max((r["started"] for r in state["refreshes"]), default=0))
-        done = [r for r in newest["refreshes"] if r["status"] == "succeeded"]
-        self.refreshes.append(Refresh(account, now))
-        if self.asking[account]:
-            return
+        (state,) = (state for state in self.simulator.states() if state["id"] == account)
+        done = [r for r in state["refreshes"] if r["status"] == "succeeded"]
+        # A prefetch by somebody else may settle between our reading of the account and the call: nobody can see that in time.
+        blind = any(r["via"] == "prefetch" and (r["settled"] or now) > now - PREFETCH_BLINDNESS for r in state["refreshes"])
+        if self.asking[account] or blind:
+            return None
         needs = [
             (int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"]))
             for (pk, _), item in self.dynamodb.items.items()
             if pk.startswith("VERIFICATION#") and item["account"]["S"] == account and "verdict" not in item
         ]
-        # A prefetch by somebody else may settle between our reading of the account and the call: nobody can see that in time.
-        seen = [r for r in done if r["via"] == "api" or (r["settled"] or now) < now - PREFETCH_BLINDNESS]
-        last = max((r["started"] for r in seen), default=None)
+        last = max((r["started"] for r in done), default=None)
         if not needs:
-            self.violations.append(f"{account}: a refresh was paid for that nobody needed")
-        elif last is not None and all(last >= requested - max_age - 8 for requested, max_age in needs):
-            self.violations.append(f"{account}: a refresh was paid for although Stripe had data that was fresh enough")
+            return "a refresh was paid for that nobody needed"
+        if last is not None and all(last >= requested - max_age - 8 for requested, max_age in needs):
+            return "a refresh was paid for although Stripe had data that was fresh enough"
+        return None
 
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""

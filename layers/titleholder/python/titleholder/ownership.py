@@ -91,7 +91,12 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
     """
-    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter)
+    ref = request.ref
+    # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
+    if world.store.get_verification(request.waiter.verification).verdict is not None:
+        world.store.remove_waiter(ref, request.waiter.verification)
+        return None
+    waiter = world.store.put_waiter(ref, request.waiter)
     if waiter is None:
         return None
     try:
