@@ -37,7 +37,7 @@ _NUMBERS = {
 }  # fmt: skip
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12",
           "xv": "15", "xx": "20"}  # fmt: skip
-_STOP = word_set("the and of a an for in at to by on de la le and s an und et y und com www")
+_STOP = word_set("the and of a an for in at to by on de la le and s an und et y und com www 501 501c 501c3 c3 c6")
 _GENERIC = (
     frozenset(word.rstrip("s") if len(word) > 4 else word for word in BUSINESS_WORDS)
     | frozenset(_SHORT.values())

@@ -94,14 +94,14 @@ def as_verification_of_payee(verdict: Verdict) -> str:
 def as_stripe_ownership_match(verdict: Verdict) -> dict[str, Any]:
     """Return the verdict by field as ``match_score`` and ``missing_data``, the two things Stripe's Ownership Match answers for each.
 
-    The preview of https://docs.stripe.com/financial-connections/ownership-match is not public in full; scores are given as whole numbers from
-    0 to 100, and ``missing_data`` says who lacks the field.
+    The preview of https://docs.stripe.com/financial-connections/ownership-match is not public in full; scores are given as
+    whole numbers from 0 to 100, and ``missing_data`` says who lacks the field.
     """
     return {field: {"match_score": _whole(verdict.fields[field].score), "missing_data": verdict.fields[field].missing} for field in FIELDS}
 
 
 def may_show_owner_name(verdict: Verdict) -> bool:
-    """Tell whether the owner's name may be shown to whoever made the claim, if the account's holder has permitted it: for a close match only.
+    """Tell whether the owner's name may be shown to whoever made the claim, where that is permitted: for a close match only.
 
     A match needs no showing, and a mismatch would disclose a stranger's name.
     """

@@ -574,6 +574,8 @@ _CONTEXT_RANK = {
                                             "estate", "house", "beneficiary"))
 }  # fmt: skip
 _WIDE = frozenset(("fl2", "lf2"))
+# A middle name must not pass for a part of the surname: what is left of the surname agrees without it.
+_PARTS = frozenset(("F_PART", "F_PART_EACH", "F_PART_ALIKE"))
 
 
 class Comparison(NamedTuple):
@@ -694,7 +696,10 @@ def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
                 continue
             if (y.layout in _WIDE and not _may_be_wide(y, x)) or (x.layout in _WIDE and not _may_be_wide(x, y)):
                 continue
-            yield compare_readings(x, y)
+            levels = compare_readings(x, y)
+            if (x.layout in _WIDE or y.layout in _WIDE) and levels[1] in _PARTS:
+                continue
+            yield levels
 
 
 def compare(a: Name, b: Name) -> Comparison | None:

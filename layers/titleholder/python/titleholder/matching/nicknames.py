@@ -786,7 +786,7 @@ aisha ayesha aishah aysha
 alan allan allen alain
 alastair alistair alasdair alister
 alec alek aleck
-aleksandr aleksander alexandr alexander alexandre oleksandr alessandro
+aleksandr aleksander alexandr alexander alexandre oleksandr alessandro alejandro aleksandre
 aleksey aleksei alexei alexey alexi
 ali aly
 alisa alyssa alissa

@@ -9,7 +9,7 @@ from titleholder.matching.weights import BUSINESS_KNOTS, NAME_KNOTS
 _REASON = {
     "G_SCRIPT": "SCRIPT_DIFFERS", "F_SCRIPT": "SCRIPT_DIFFERS", "G_DIFFERS": "GIVEN_NAME_DIFFERS",
     "G_DIFFERS_SAME_INITIAL": "GIVEN_NAME_DIFFERS",
-    "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_SIMILAR", "G_ALIKE": "GIVEN_NAME_SIMILAR",
+    "G_INITIAL_DIFFERS": "GIVEN_NAME_DIFFERS", "G_OTHER": "GIVEN_NAME_DIFFERS", "G_ALIKE": "GIVEN_NAME_SIMILAR",
     "G_ALIKE_LESS": "GIVEN_NAME_SIMILAR",
     "G_TYPO_2_SHORT": "GIVEN_NAME_SIMILAR", "G_BYNAME": "NICKNAME", "G_NICKNAME": "NICKNAME", "G_COUSIN": "NICKNAME",
     "G_NICKNAME_TYPO": "NICKNAME",
@@ -173,9 +173,7 @@ def business_field(levels: tuple[str, ...], exact: bool, trade: bool) -> Judged:
         ceiling = 45.0
     elif words in _BUSINESS_WRONG:
         ceiling = 60.0 if words == "B_HALF" else 49.0
-    elif form == "L_CONFLICT":
-        ceiling = 79.0
-    elif number == "N_ONE":
+    elif form == "L_CONFLICT" or number == "N_ONE":
         ceiling = 69.0
     elif words in ("B_SAME", "B_GLUED", "B_ORDER"):
         ceiling = 100.0

@@ -49,12 +49,13 @@ LEGAL_FORMS = {
     "kft": "kft", "zrt": "zrt", "sro": "sro", "doo": "doo", "dd": "dd", "ooo": "ooo", "oao": "oao", "pao": "pao", "zao": "zao",
     "ojsc": "oao", "pjsc": "pao", "cjsc": "zao", "jsc": "jsc", "ao": "jsc", "se": "se", "bhd": "bhd", "sdn": "bhd", "tbk": "tbk",
     "eirl": "eirl", "na": "na", "fsb": "fsb", "cu": "cu", "fcu": "cu", "assn": "assn", "association": "assn", "assoc": "assn",
-    "foundation": "fdn", "fdn": "fdn", "partnership": "lp",
+    "foundation": "fdn", "fdn": "fdn", "partnership": "lp", "asbl": "assn", "vzw": "assn", "aisbl": "assn",
+    "eurl": "sarl", "kgaa": "ag", "lda": "ltda",
 }  # fmt: skip
 # Legal forms that no person's name ends with.
 SURE_FORMS = word_set(
     "inc incorporated corp corporation company llc ltd limited llp lllp pllc plc gmbh bv nv sarl srl ltda pvt pte pty oyj aps ooo"
-    " oao ojsc pjsc partnership foundation assn association lp"
+    " oao ojsc pjsc partnership foundation assn association lp asbl vzw aisbl eurl kgaa"
 )
 BUSINESS_WORDS = word_set(
     "services service svcs solutions systems group holdings enterprises enterprise consulting consultants plumbing landscaping"
