@@ -96,6 +96,7 @@ class World:
     """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
 
     def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
         self.stormy = True
@@ -412,6 +413,7 @@ def inside(world: World) -> Iterator[World]:
     kept = {name: getattr(runtime, name) for name in ("_client", "clock")}
     requests_client = stripe.RequestsClient
     environment = dict(os.environ)
+    random.seed(world.seed)
     try:
         os.environ.update(ENVIRONMENT)
         for cached in caches:

@@ -91,13 +91,12 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
     """
-    ref = request.ref
-    # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
-    if world.store.get_verification(request.waiter.verification).verdict is not None:
-        world.store.remove_waiter(ref, request.waiter.verification)
-        return None
-    waiter = world.store.put_waiter(ref, request.waiter)
+    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter)
     if waiter is None:
+        return None
+    # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
+    if world.store.get_verification(waiter.verification).verdict is not None:
+        world.store.remove_waiter(ref, waiter.verification)
         return None
     try:
         asked = ask(world, ref, waiter.need, resumed_at=request.resumed_at, asker=waiter.verification)
