@@ -1,0 +1,87 @@
+"""What each function loads: nobody pays for another's dependencies, and I/O has one home each."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support.functions import FUNCTIONS, ROOT
+
+PACKAGE = ROOT / "layers/titleholder/python/titleholder"
+LIST = """
+import importlib.util, sys
+sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[1])
+spec = importlib.util.spec_from_file_location("app", sys.argv[1] + "/app.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(" ".join(sorted({name.partition(".")[0] for name in sys.modules} | set(sys.modules))))
+"""
+
+
+@cache
+def loaded(function: str) -> frozenset[str]:
+    """The modules that a cold start of the function loads."""
+    command = [sys.executable, "-c", LIST, str(FUNCTIONS / function), str(PACKAGE.parent)]
+    return frozenset(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("function", "unwanted"),
+    [
+        ("receive_webhook", "stripe"),
+        ("receive_webhook", "pydantic"),
+        ("receive_webhook", "requests"),
+        ("receive_webhook", "titleholder.matching"),
+        ("receive_webhook", "titleholder.ownership"),
+        ("verify_owners", "stripe"),
+        ("verify_owners", "pydantic"),
+        ("start_refresh", "pydantic"),
+        ("fetch_owners", "pydantic"),
+    ],
+)
+def test_function_does_not_load(function: str, unwanted: str) -> None:
+    assert "titleholder.runtime" in loaded(function)
+    assert unwanted not in loaded(function)
+
+
+def imported(path: Path) -> set[str]:
+    """The modules a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_only_the_gateway_imports_stripe(module: Path) -> None:
+    assert module.stem == "stripe_gateway" or "stripe" not in {name.partition(".")[0] for name in imported(module)}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_only_the_store_speaks_dynamodb(module: Path) -> None:
+    assert module.stem == "store" or not any("dynamodb" in name for name in imported(module))
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if path.stem == "refresh" or path.parent.name == "matching"], ids=lambda path: path.stem
+)
+def test_pure_modules_do_no_io(module: Path) -> None:
+    foreign = {"boto3", "botocore", "stripe", "os", "time", "socket", "random", "subprocess", "pathlib", "logging", "aws_lambda_powertools"}
+    assert not {name.partition(".")[0] for name in imported(module)} & foreign
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_package_imports_no_handler_and_nothing_that_is_not_deployed(module: Path) -> None:
+    assert not {name.partition(".")[0] for name in imported(module)} & {"app", "functions", "routes", "local", "tests"}

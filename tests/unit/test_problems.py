@@ -1,0 +1,79 @@
+"""Errors as HTTP answers: every error of ours has a status and a stable type, and only those that pass say when to come again."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from titleholder import errors, problems
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TitleholderError)]
+ABSTRACT = (errors.TitleholderError, errors.StripeError)
+
+
+def make(kind: type[errors.TitleholderError]) -> errors.TitleholderError:
+    return errors.PaceExceededError(7) if kind is errors.PaceExceededError else kind("what to do")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ABSTRACT], ids=lambda kind: kind.__name__)
+def test_every_error_of_ours_is_known(kind: type[errors.TitleholderError]) -> None:
+    problem = problems.of(make(kind))
+    assert problem.type != "internal-error"
+    assert 400 <= problem.status < 600
+    assert problem.body()["type"] == f"urn:titleholder:problem:{problem.type}"
+    assert problem.body()["status"] == problem.status
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.TitleholderError]) -> None:
+    problem = problems.of(make(kind))
+    assert ("Retry-After" in problem.headers) == (problem.status in (429, 503))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.InvalidSignatureError, 400),
+        (errors.MalformedEventError, 400),
+        (errors.ModeMismatchError, 400),
+        (errors.AccountNotFoundError, 404),
+        (errors.VerificationNotFoundError, 404),
+        (errors.SnapshotNotFoundError, 404),
+        (errors.IdempotencyConflictError, 422),
+        (errors.PaceExceededError, 429),
+        (errors.StripeCredentialsError, 502),
+        (errors.StripeRefusedError, 502),
+        (errors.StripeRateLimitedError, 503),
+        (errors.StripeServerError, 503),
+        (errors.StripeUnansweredError, 503),
+        (errors.ConfigurationError, 500),
+    ],
+)
+def test_status(kind: type[errors.TitleholderError], status: int) -> None:
+    assert problems.of(make(kind)).status == status
+
+
+def test_pace_says_its_own_seconds() -> None:
+    assert problems.of(errors.PaceExceededError(7)).headers["Retry-After"] == "7"
+
+
+def test_error_nobody_mapped_tells_nothing() -> None:
+    problem = problems.of(errors.TitleholderError("inner workings"))
+    assert problem.status == 500
+    assert "inner workings" not in str(problem.body())
+
+
+def test_fields_are_listed_only_where_there_are_any() -> None:
+    assert "errors" not in problems.unexpected().body()
+    assert problems.invalid([{"field": "a", "detail": "b"}]).body()["errors"] == [{"field": "a", "detail": "b"}]
+
+
+def test_cooldown_that_is_just_over_still_says_a_second() -> None:
+    problem = problems.cooling_down("2027-01-15T08:00:00Z", 0)
+    assert (problem.headers["Retry-After"], problem.body()["retry_at"]) == ("1", "2027-01-15T08:00:00Z")
+
+
+def test_unknown_reason_is_a_refusal() -> None:
+    assert problems.not_refreshable("NEVER_HEARD").type == "refresh-refused"
+    assert problems.not_refreshable("NEVER_HEARD").body()["reason"] == "NEVER_HEARD"

@@ -1,0 +1,43 @@
+"""The environment of a function: defaults, and errors that name the variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from titleholder.errors import ConfigurationError
+from titleholder.settings import Settings
+
+
+def test_defaults_are_test_mode_and_stripes_own_pace() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.mode, settings.refreshes_per_second, settings.stripe_api_base) == ("test", 25.0, None)
+
+
+def test_empty_variables_are_as_good_as_none() -> None:
+    assert Settings.from_environment(dict.fromkeys(("STRIPE_API_BASE", "REFRESHES_PER_SECOND"), "")) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize("mode", ["test", "live"])
+def test_mode(mode: str) -> None:
+    assert Settings.from_environment({"STRIPE_MODE": mode}).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STRIPE_MODE", "Live"),
+        ("STRIPE_MODE", "production"),
+        ("REFRESHES_PER_SECOND", "0"),
+        ("REFRESHES_PER_SECOND", "101"),
+        ("REFRESHES_PER_SECOND", "nan"),
+        ("REFRESHES_PER_SECOND", "inf"),
+        ("REFRESHES_PER_SECOND", "many"),
+        ("SETTLE_TIMEOUT_SECONDS", "0"),
+        ("SETTLE_TIMEOUT_SECONDS", "-1"),
+        ("MAX_WAIT_SECONDS", "59"),
+        ("MAX_WAIT_SECONDS", str(91 * 86_400)),
+    ],
+)
+def test_wrong_value_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        Settings.from_environment({name: value})

@@ -1,0 +1,158 @@
+"""The workflows as written: every path ends in a verdict, nothing polls, and the ordinary ways stay within their transitions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.functions import ROOT
+from titleholder.ownership import RefreshRequest
+from titleholder.refresh import LEASE_SECONDS
+
+FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
+ENDS = ("Succeed", "Fail")
+
+
+def machines(path: Path) -> Iterator[dict[str, Any]]:
+    """The machine in a file, and those within its Maps and Parallels."""
+
+    def within(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield machine
+        for state in machine["States"].values():
+            for inner in (state.get("ItemProcessor"), state.get("Iterator"), *state.get("Branches", ())):
+                if inner:
+                    yield from within(inner)
+
+    yield from within(json.loads(path.read_text()))
+
+
+def successors(state: dict[str, Any], *, caught: bool = True) -> list[str]:
+    following = [choice["Next"] for choice in state.get("Choices", ())]
+    following += [state[name] for name in ("Next", "Default") if name in state]
+    return following + [catch["Next"] for catch in state.get("Catch", ()) if caught]
+
+
+MACHINES = [machine for path in FILES for machine in machines(path)]
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_every_state_that_is_named_exists_and_is_reached(machine: dict[str, Any]) -> None:
+    states = machine["States"]
+    reached, left = set(), [machine["StartAt"]]
+    while left:
+        name = left.pop()
+        assert name in states
+        if name not in reached:
+            reached.add(name)
+            left += successors(states[name])
+    assert reached == set(states)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_every_state_goes_on_or_ends(machine: dict[str, Any]) -> None:
+    for name, state in machine["States"].items():
+        assert bool(successors(state, caught=False)) != bool(state.get("End") or state["Type"] in ENDS), name
+        assert state["Type"] != "Choice" or "Default" in state, name
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_every_task_is_retried(machine: dict[str, Any]) -> None:
+    for name, state in machine["States"].items():
+        if state["Type"] == "Task":
+            retried = {error for retry in state.get("Retry", ()) for error in retry["ErrorEquals"]}
+            assert "States.ALL" in retried, name
+            assert all(retry["MaxAttempts"] > 0 and retry.get("BackoffRate", 2) > 1 for retry in state["Retry"]), name
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_every_wait_for_a_token_has_a_time_out(machine: dict[str, Any]) -> None:
+    for name, state in machine["States"].items():
+        if str(state.get("Resource", "")).endswith(".waitForTaskToken"):
+            assert "TimeoutSeconds" in state or "TimeoutSecondsPath" in state, name
+
+
+class TestVerifyAccount:
+    @cache  # noqa: B019
+    def states(self) -> dict[str, Any]:
+        states: dict[str, Any] = json.loads((ROOT / "statemachines/verify_account.asl.json").read_text())["States"]
+        return states
+
+    def test_request_for_a_refresh_times_out_is_retried_and_is_caught(self) -> None:
+        request = self.states()["RequestRefresh"]
+        assert request["TimeoutSecondsPath"] == "$.settle_timeout"
+        assert request["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.refresh", "Next": "NotVerifiable"}]
+        by_error = {error: retry for retry in request["Retry"] for error in retry["ErrorEquals"]}
+        assert by_error["States.Timeout"]["MaxAttempts"] >= 1
+
+    def loops(self) -> list[list[str]]:
+        """Every way from a state back to itself."""
+        found = []
+
+        def walk(way: list[str]) -> None:
+            for following in successors(self.states()[way[-1]]):
+                if following == way[0]:
+                    found.append(way)
+                elif following not in way:
+                    walk([*way, following])
+
+        for name in self.states():
+            walk([name])
+        return found
+
+    def test_only_loop_leads_through_the_end_of_a_cooldown(self) -> None:
+        assert self.loops()
+        for loop in self.loops():
+            assert set(loop) == {"RequestRefresh", "Outcome", "WaitForCooldown"}
+        assert self.states()["WaitForCooldown"] == {"Type": "Wait", "TimestampPath": "$.refresh.resume_at", "Next": "RequestRefresh"}
+
+    def longest(self, cooldowns: int) -> int:
+        """Transitions of the longest way, as Step Functions counts them: one into each state, and one at the end."""
+
+        def walk(name: str, left: int) -> int:
+            if name == "WaitForCooldown":
+                left -= 1
+            onward = [following for following in successors(self.states()[name]) if following != "WaitForCooldown" or left]
+            return 1 + max((walk(following, left) for following in onward), default=1)
+
+        return walk("RequestRefresh", cooldowns)
+
+    def test_transitions_without_a_cooldown_are_at_most_six(self) -> None:
+        assert self.longest(cooldowns=0) <= 6
+
+    def test_transitions_with_a_cooldown_are_at_most_nine_and_each_adds_three(self) -> None:
+        assert self.longest(cooldowns=1) <= 9
+        assert self.longest(cooldowns=2) - self.longest(cooldowns=1) == 3
+
+    def test_every_way_ends_in_the_function_that_gives_the_verdict(self) -> None:
+        for name, state in self.states().items():
+            if state.get("End"):
+                assert state["Parameters"]["FunctionName"] == "${VerifyOwnersArn}", name
+                assert state["Parameters"]["Payload"] == {"verification.$": "$.verification", "refresh.$": "$.refresh"}, name
+
+    def test_message_is_what_start_refresh_reads(self) -> None:
+        body = self.states()["RequestRefresh"]["Parameters"]["MessageBody"]
+        values = {
+            "$$.Task.Token": "token", "$$.State.EnteredTime": "2027-01-15T08:00:00.000Z", "$$.State.RetryCount": 2,
+            "$.verification": "ver_1", "$.ref": {"account": "fca_1", "mode": "test"}, "$.not_before": 1.5, "$.requested_at": 2.5,
+            "$.deadline": 3.5, "$.refresh.resume_at": "2027-01-15T08:00:00Z",
+        }  # fmt: skip
+        request = RefreshRequest.from_message({name.removesuffix(".$"): values[path] for name, path in body.items()})
+        assert (request.waiter.verification, request.waiter.task_token, request.ref.account) == ("ver_1", "token", "fca_1")
+        assert request.waiter.turn == "2027-01-15T08:00:00.000Z#000002"
+        assert request.resumed_at == 1_800_000_000.0
+
+    def test_message_carries_ids_and_times_only(self) -> None:
+        body = self.states()["RequestRefresh"]["Parameters"]["MessageBody"]
+        assert not [name for name in body if name.startswith(("claim", "owner", "name"))]
+
+    def test_pauses_of_the_retries_outlast_the_lease(self) -> None:
+        retry = next(retry for retry in self.states()["RequestRefresh"]["Retry"] if "States.ALL" in retry["ErrorEquals"])
+        longest = sum(
+            min(retry["MaxDelaySeconds"], retry["IntervalSeconds"] * retry["BackoffRate"] ** n) for n in range(retry["MaxAttempts"])
+        )
+        assert longest > LEASE_SECONDS

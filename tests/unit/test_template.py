@@ -1,0 +1,184 @@
+"""Our own lint rules for template.yaml: logs that end, dead letters that are noticed, times that fit into each other, one public route."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.functions import FUNCTIONS, ROOT
+from tests.support.template import resources, template
+from titleholder import batches, stripe_gateway
+from titleholder.refresh import LEASE_SECONDS
+from titleholder.settings import Settings
+
+GLOBALS = template()["Globals"]["Function"]
+NAMED = resources("AWS::Serverless::Function")
+QUEUES = resources("AWS::SQS::Queue")
+ALARMS = resources("AWS::CloudWatch::Alarm")
+ROUTES = resources("AWS::ApiGatewayV2::Route")
+SLOW = {name for name, function in NAMED.items() if "STRIPE_API_KEY_SECRET_NAME" in function.get("Environment", {}).get("Variables", {})}
+
+
+def target(reference: Any) -> str:
+    """The logical id that a Ref or GetAtt names."""
+    if "Ref" in reference:
+        return str(reference["Ref"])
+    attribute = reference["Fn::GetAtt"]
+    return str(attribute[0] if isinstance(attribute, list) else attribute.partition(".")[0])
+
+
+def timeout(function: dict[str, Any]) -> int:
+    return int(function.get("Timeout", GLOBALS["Timeout"]))
+
+
+def variables(function: dict[str, Any]) -> dict[str, Any]:
+    return {**GLOBALS["Environment"]["Variables"], **function.get("Environment", {}).get("Variables", {})}
+
+
+def consumed() -> list[tuple[str, str]]:
+    """Which function consumes which queue."""
+    return [
+        (name, target(event["Properties"]["Queue"]))
+        for name, function in NAMED.items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    ]
+
+
+@pytest.mark.parametrize("name", NAMED)
+class TestFunction:
+    def test_has_a_log_group_of_its_own_that_forgets(self, name: str) -> None:
+        group = target(NAMED[name]["LoggingConfig"]["LogGroup"])
+        assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"]
+        users = [other for other, function in NAMED.items() if target(function["LoggingConfig"]["LogGroup"]) == group]
+        assert users == [name]
+
+    def test_logs_json_and_is_traced(self, name: str) -> None:
+        assert NAMED[name]["LoggingConfig"]["LogFormat"] == "JSON"
+        assert NAMED[name].get("Tracing", GLOBALS["Tracing"]) == "Active"
+
+    def test_never_logs_or_traces_events_and_answers(self, name: str) -> None:
+        assert variables(NAMED[name])["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
+        assert variables(NAMED[name])["POWERTOOLS_TRACER_CAPTURE_RESPONSE"] == "false"
+        assert variables(NAMED[name])["POWERTOOLS_TRACER_CAPTURE_ERROR"] == "false"
+
+    def test_has_rights_of_its_own_that_name_what_they_are_for(self, name: str) -> None:
+        for policy in NAMED[name]["Policies"]:
+            for statement in policy["Statement"]:
+                assert statement["Resource"] != "*"
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                assert not [action for action in actions if action.endswith("*")]
+
+    def test_stands_in_its_folder(self, name: str) -> None:
+        assert (ROOT / NAMED[name]["CodeUri"] / "app.py").is_file()
+
+    def test_holds_no_secret_in_its_environment(self, name: str) -> None:
+        for variable, value in variables(NAMED[name]).items():
+            assert "SECRET" not in variable or variable.endswith("_SECRET_NAME")
+            assert not str(value).startswith(("sk_", "rk_", "whsec_"))
+
+    def test_understands_its_environment(self, name: str) -> None:
+        numbers = {"REFRESHES_PER_SECOND": "25", "SETTLE_TIMEOUT_SECONDS": "900", "MAX_WAIT_SECONDS": "604800", "STRIPE_MODE": "test"}
+        given = {variable: numbers.get(variable, "x") for variable in variables(NAMED[name])}
+        assert Settings.from_environment(given).table == "x"
+
+    def test_that_is_called_asynchronously_has_a_failure_destination(self, name: str) -> None:
+        kinds = {event["Type"] for event in NAMED[name].get("Events", {}).values()}
+        if kinds & {"Schedule", "ScheduleV2", "EventBridgeRule", "S3", "SNS"}:
+            destination = NAMED[name]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]
+            assert target(destination) in QUEUES
+
+
+def test_every_function_is_deployed() -> None:
+    folders = {path.parent.name for path in FUNCTIONS.glob("*/app.py")}
+    assert folders == {function["CodeUri"].removeprefix("functions/") for function in NAMED.values()}
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_function_that_calls_stripe_outlives_the_slowest_call(name: str) -> None:
+    assert timeout(NAMED[name]) > stripe_gateway.LONGEST_CALL_SECONDS
+
+
+def test_lease_is_longer_than_the_slowest_call_and_shorter_than_the_function_lives() -> None:
+    assert stripe_gateway.LONGEST_CALL_SECONDS < LEASE_SECONDS < timeout(NAMED["StartRefresh"])
+
+
+@pytest.mark.parametrize(("function", "queue"), consumed())
+class TestConsumedQueue:
+    def test_hides_a_message_for_longer_than_its_consumer_may_take(self, function: str, queue: str) -> None:
+        assert timeout(NAMED[function]) < QUEUES[queue]["VisibilityTimeout"]
+
+    def test_has_a_dead_letter_queue_that_keeps_longer_than_itself(self, function: str, queue: str) -> None:
+        redrive = QUEUES[queue]["RedrivePolicy"]
+        dead = QUEUES[target(redrive["deadLetterTargetArn"])]
+        assert dead["MessageRetentionPeriod"] > QUEUES[queue]["MessageRetentionPeriod"]
+
+    def test_lets_the_function_bury_a_message_with_its_reason_before_the_queue_does(self, function: str, queue: str) -> None:
+        assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > batches.MOST_RECEIVES
+
+    def test_failures_of_a_batch_are_told_one_by_one(self, function: str, queue: str) -> None:
+        (event,) = [event for event in NAMED[function]["Events"].values() if event["Type"] == "SQS"]
+        assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_every_dead_letter_is_noticed() -> None:
+    dead = {target(queue["RedrivePolicy"]["deadLetterTargetArn"]) for queue in QUEUES.values() if "RedrivePolicy" in queue}
+    dead |= {name for name in QUEUES if "DeadLetter" in name}
+    for name in dead:
+        alarms = [
+            alarm
+            for alarm in ALARMS.values()
+            if any(isinstance(dimension["Value"], dict) and target(dimension["Value"]) == name for dimension in alarm["Dimensions"])
+        ]
+        (alarm,) = alarms
+        assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["MetricName"]) == (
+            0, "GreaterThanThreshold", "ApproximateNumberOfMessagesVisible",
+        )  # fmt: skip
+
+
+def test_queues_are_encrypted() -> None:
+    assert all(queue.get("SqsManagedSseEnabled") or queue.get("KmsMasterKeyId") for queue in QUEUES.values())
+
+
+def test_failed_workflow_is_noticed() -> None:
+    assert any(alarm["MetricName"] == "ExecutionsFailed" for alarm in ALARMS.values())
+
+
+def test_only_stripes_deliveries_come_in_unauthorised() -> None:
+    public = {route["RouteKey"] for route in ROUTES.values() if route.get("AuthorizationType", "NONE") == "NONE"}
+    assert public == {"POST /webhooks/stripe"}
+    for route in ROUTES.values():
+        if route["RouteKey"] not in public:
+            assert route["AuthorizationType"] == {"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}
+
+
+def test_table_is_encrypted_by_a_key_of_the_customers_backed_up_and_forgets() -> None:
+    (table,) = resources("AWS::DynamoDB::Table").values()
+    assert table["SSESpecification"]["SSEType"] == "KMS"
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_index_of_what_is_not_finished_bears_no_personal_data() -> None:
+    (table,) = resources("AWS::DynamoDB::Table").values()
+    for index in table.get("GlobalSecondaryIndexes", ()):
+        projected = {"pk", "sk", *(key["AttributeName"] for key in index["KeySchema"]), *index["Projection"].get("NonKeyAttributes", ())}
+        assert index["Projection"]["ProjectionType"] != "ALL"
+        assert not projected & {"claim", "owners", "verdict", "task_token"}
+
+
+def test_workflows_of_the_template_exist_and_get_what_they_name() -> None:
+    for machine in resources("AWS::Serverless::StateMachine").values():
+        text = (ROOT / machine["DefinitionUri"]).read_text()
+        for name in machine.get("DefinitionSubstitutions", {}):
+            assert "${" + name + "}" in text
+        assert json.loads(text)["StartAt"]
+
+
+def test_access_log_holds_neither_body_nor_query() -> None:
+    for stage in resources("AWS::ApiGatewayV2::Stage").values():
+        log = stage["AccessLogSettings"]["Format"]
+        assert not any(word in log for word in ("path", "query", "header", "authorizer", "body"))
