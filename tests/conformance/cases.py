@@ -1,7 +1,7 @@
 """What vendors and schemes publish, and what users report, about whether two names belong together: the conformance corpus.
 
-Each case says where it comes from, which class it belongs to, what our verdict must be, and, where a vendor publishes a score, on which band of
-our scale it must land. ``vendors`` records what others answer; where they contradict each other or us, ``disagreement`` says how.
+Each case says where it comes from, which class it belongs to, what our verdict must be, and, where a vendor publishes a score, on which
+band of our scale it must land. ``vendors`` records what others answer; where they contradict each other or us, ``disagreement`` says how.
 """
 
 from dataclasses import dataclass, field
@@ -65,7 +65,8 @@ CASES: tuple[Case, ...] = (
     Case("exact", "Jennifer Smith", "Jennifer Smith", YES, PLAID, (100, 100)),
     Case("normalised", "Jennifer Smith", "Ms. Jennifer Smith", YES, PLAID, (99, 99)),
     Case("middle name", "Jennifer Smith", "Jennifer W. Smith", YES, PLAID, (99, 99)),
-    Case("order", "Li Chen", "Chen Li", YES, PLAID, (99, 99), {"Data.One": "0.7 for such a swap"}, "Data.One takes 30 points for the order"),
+    Case("order", "Li Chen", "Chen Li", YES, PLAID, (99, 99), {"Data.One": "0.7 for such a swap"},
+         "Data.One takes 30 points for the order"),
     Case("suffix", "Andrew Smith", "Andrew Smith Jr.", YES, PLAID, (95, 98)),
     Case("nickname", "Jennifer Smith", "Jenn Smith", YES, PLAID, (90, 94)),
     Case(
@@ -121,7 +122,8 @@ CASES: tuple[Case, ...] = (
     Case("legal form", {"business_name": "Acme s.r.o."}, "Acme a.s.", (CLOSE, NO), OPEN_BANK_FORMS, (0, 79)),
     Case("legal form", {"business_name": "Acme Ltd"}, "Acme LLC", (CLOSE, NO), OPEN_BANK_FORMS, (0, 79)),
     Case("initials", {"given": "Alanna", "family": "Irving"}, "A S IRVING", YES, COLLECTIVE_INITIALS, (70, 89)),
-    Case("business", {"business_name": "Open Finance Consortium"}, "Open Finance Consortium Inc. 501(c)(c6)", YES, COLLECTIVE_FUZZY, (90, 99)),
+    Case("business", {"business_name": "Open Finance Consortium"}, "Open Finance Consortium Inc. 501(c)(c6)",
+         YES, COLLECTIVE_FUZZY, (90, 99)),
     Case("other surname", "Benjamin Lopez", "Benjamin Perez", NO, COLLECTIVE_FUZZY, (0, 60)),
     Case("legal form", {"business_name": "Open Collective Europe ASBL"}, "Open Collective Europe", YES, COLLECTIVE_FORM, (90, 99)),
     Case("particles", "Mickey Rourke", "Mickey de la Rourke", YES, BISQ_PARTICLE, (90, 99)),
@@ -161,9 +163,14 @@ CASES: tuple[Case, ...] = (
     Case("double surname", {"given": "Maria", "family": "Garcia Lopez"}, "MARIA GARCIA", YES, PLAID, (90, 94)),
     # Other fields
     Case("phone", {"phone": "4161234567"}, {"phone": "416-123-4567"}, UNKNOWN, FLINKS, (100, 100), field_name="phone"),
-    Case("postal code", {"address": {"postal_code": "M6N4H9"}}, {"raw_address": "M6N4H9"}, UNKNOWN, FLINKS, (100, 100), field_name="address"),
-    Case("postal code", {"address": {"postal_code": "M6N 4H9A"}}, {"raw_address": "M6N4H9"}, UNKNOWN, FLINKS, (80, 99), field_name="address"),
-    Case("postal code", {"address": {"postal_code": "M6N4H1"}}, {"raw_address": "M6N4H9"}, UNKNOWN, FLINKS, (65, 79), field_name="address"),
-    Case("postal code", {"address": {"postal_code": "M6N2H8"}}, {"raw_address": "M6N4H9"}, UNKNOWN, FLINKS, (50, 64), field_name="address"),
-    Case("postal code", {"address": {"postal_code": "K7L3R67"}}, {"raw_address": "M6N4H9"}, UNKNOWN, FLINKS, (0, 49), field_name="address"),
+    Case("postal code", {"address": {"postal_code": "M6N4H9"}}, {"raw_address": "M6N4H9"},
+         UNKNOWN, FLINKS, (100, 100), field_name="address"),
+    Case("postal code", {"address": {"postal_code": "M6N 4H9A"}}, {"raw_address": "M6N4H9"},
+         UNKNOWN, FLINKS, (80, 99), field_name="address"),
+    Case("postal code", {"address": {"postal_code": "M6N4H1"}}, {"raw_address": "M6N4H9"},
+         UNKNOWN, FLINKS, (65, 79), field_name="address"),
+    Case("postal code", {"address": {"postal_code": "M6N2H8"}}, {"raw_address": "M6N4H9"},
+         UNKNOWN, FLINKS, (50, 64), field_name="address"),
+    Case("postal code", {"address": {"postal_code": "K7L3R67"}}, {"raw_address": "M6N4H9"},
+         UNKNOWN, FLINKS, (0, 49), field_name="address"),
 )  # fmt: skip

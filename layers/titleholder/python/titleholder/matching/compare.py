@@ -72,10 +72,12 @@ def _as_businesses(mine: _Claimed, held: Name, exact: bool) -> list[Judged]:
     parts = businesses.take_apart(mine.name.words)
     found = [business_field(businesses.levels(parts, businesses.take_apart(held.words)), exact, trade=False)]
     found.extend(business_field(businesses.levels(parts, businesses.take_apart(words)), False, trade=True) for words in held.trade if words)
-    claims_business = mine.kind == "business" and bool(parts.forms) and not (held.business or held.trade)
-    if (claims_business and businesses.like_a_person(held.words)) or (
-        mine.kind == "either" and not mine.name.business and held.business and businesses.like_a_person(mine.name.words)
-    ):
+    if mine.kind == "business":
+        across = bool(parts.forms) and not (held.business or held.trade) and businesses.like_a_person(held.words)
+    else:
+        person, other = (mine.name, held) if held.business else (held, mine.name)
+        across = not person.business and other.business and not person.trade and businesses.like_a_person(person.words)
+    if across and not exact:
         return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
     return found
 

@@ -455,7 +455,7 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
         return "G_MISSING", "M_NONE"
     given = compare_given(a[0], b[0])
     more_a, more_b = a[1:], b[1:]
-    if given in _WRONG_GIVEN or given == "G_INITIAL":
+    if given != "G_SAME":
         if more_b and len(a[0]) > 2 and a[0] == b[0] + more_b[0]:
             given, more_b = "G_GLUED", more_b[1:]
         elif more_a and len(b[0]) > 2 and b[0] == a[0] + more_a[0]:

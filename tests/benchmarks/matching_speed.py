@@ -1,0 +1,138 @@
+"""Measures the matcher beside two peers in one process, and its import: ``python tests/benchmarks/matching_speed.py``."""
+
+import importlib.util
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from difflib import SequenceMatcher
+
+PACKAGE = pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"
+sys.path.insert(0, str(PACKAGE))
+
+from titleholder.matching import match  # noqa: E402
+
+Side = dict[str, object]
+SEED = 7
+ROUNDS = 5
+_GIVEN = """
+James Mary Robert Patricia John Jennifer Michael Linda
+David Elizabeth William Barbara Richard Susan Joseph Jessica Li Ana José
+Zoë
+"""
+_FAMILY = """
+Smith Johnson Williams Brown Jones Garcia Miller Davis
+Rodriguez Martinez Hernandez Lopez Gonzalez Wilson O'Brien De-la-Cruz
+Nguyen
+"""
+GIVEN, FAMILY = _GIVEN.split(), _FAMILY.split()
+LIMITS = {"names": 5_000, "import names": 40, "import with contacts": 80}
+
+
+def pairs(count: int) -> list[tuple[Side, Side]]:
+    """Return claims and owners as banks write them: order, capitals, initials, typing errors, joint titles, other people."""
+    chance = random.Random(SEED)
+    out: list[tuple[Side, Side]] = []
+    for number in range(count):
+        given, middle = chance.choice(GIVEN), chance.choice(GIVEN)
+        family = chance.choice(FAMILY) + chance.choice(["", "", "s", "son", "ez"])
+        other = chance.choice(GIVEN)
+        typo = family[:-2] + family[-1] + family[-2]
+        title = chance.choice(
+            [
+                f"{given} {family}", f"{family.upper()} {given.upper()} {middle[0]}", f"{family.upper()}, {given.upper()}",
+                f"{given[0]} {family}",
+                f"{given} {typo}", f"{other} {family}", f"{given} {chance.choice(FAMILY)}",
+                f"{given.upper()} & {other.upper()} {family.upper()}",
+                f"{given.upper()} {family.upper()} TTEE {family.upper()} FAMILY TRUST",
+            ]
+        )  # fmt: skip
+        claim: Side = {"given": given, "middle": middle, "family": family}
+        owner: Side = {"name": title, "raw_address": f"{number} Main Street Apt {number % 9}, Springfield, IL 62701"}
+        out.append((claim, owner))
+    return out
+
+
+def plain(claim: Side) -> str:
+    """Return a claim's name as one text, as the peers take it."""
+    return " ".join(str(claim[k]) for k in ("given", "middle", "family"))
+
+
+def peers() -> list[tuple[str, Callable[[Side, Side], float]]]:
+    """Return two string measures to stand beside: the fastest installed one, and the standard library's."""
+    out: list[tuple[str, Callable[[Side, Side], float]]] = []
+    if importlib.util.find_spec("rapidfuzz"):
+        from rapidfuzz import fuzz
+
+        out.append(("rapidfuzz token_sort", lambda c, o: fuzz.token_sort_ratio(plain(c).lower(), str(o["name"]).lower())))
+    if importlib.util.find_spec("jellyfish"):
+        import jellyfish
+
+        out.append(("jellyfish Jaro-Winkler", lambda c, o: jellyfish.jaro_winkler_similarity(plain(c).lower(), str(o["name"]).lower())))
+    out.append(("difflib ratio, sorted", lambda c, o: SequenceMatcher(None, _sorted(plain(c)), _sorted(str(o["name"]))).ratio()))
+    out.append(("difflib ratio", lambda c, o: SequenceMatcher(None, plain(c).lower(), str(o["name"]).lower()).ratio()))
+    return out[:2]
+
+
+def _sorted(text: str) -> str:
+    return " ".join(sorted(text.lower().split()))
+
+
+def rate(compare: Callable[[Side, Side], object], sample: list[tuple[Side, Side]]) -> float:
+    """Return pairs a second, the median of some rounds, every round on fresh caches as far as the sample allows."""
+    speeds = []
+    size = len(sample) // ROUNDS
+    for start in range(0, size * ROUNDS, size):
+        part = sample[start : start + size]
+        began = time.perf_counter()
+        for claim, owner in part:
+            compare(claim, owner)
+        speeds.append(len(part) / (time.perf_counter() - began))
+    return statistics.median(speeds)
+
+
+def import_milliseconds(code: str) -> float:
+    """Return the milliseconds a fresh interpreter needs for ``code``, the least of some runs, with byte-code as in a layer."""
+    with tempfile.TemporaryDirectory() as cache:
+        program = f"import sys,time;sys.path.insert(0,{str(PACKAGE)!r});t=time.perf_counter();{code};print((time.perf_counter()-t)*1000)"
+        # The standard library keeps its own byte-code; ours is compiled into a place that is thrown away.
+        compiled = pathlib.Path(cache) / "python"
+        subprocess.run(["cp", "-r", str(PACKAGE), str(compiled)], check=True)
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(compiled / "titleholder")], check=True)
+        program = program.replace(str(PACKAGE), str(compiled))
+        command = [sys.executable, "-c", program]
+        times = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(7)]
+    return min(times)
+
+
+def main() -> int:
+    """Print the table; return 1 when a limit is missed."""
+    sample = pairs(10_000)
+    names_only = [(claim, {"name": owner["name"]}) for claim, owner in sample]
+    ours = rate(match, names_only)
+    print(f"{'matcher':28s} {'pairs/s':>10s} {'ours : theirs':>14s}")
+    print(f"{'titleholder, names':28s} {ours:10,.0f} {'1':>14s}")
+    addressed = [
+        ({**claim, "address": f"{index} Main St #{index % 9}, Springfield, IL 62701"}, owner) for index, (claim, owner) in enumerate(sample)
+    ]
+    with_address = rate(match, addressed)
+    print(f"{'titleholder, with address':28s} {with_address:10,.0f} {with_address / ours:14.2f}")
+    for name, compare in peers():
+        speed = rate(compare, names_only)
+        print(f"{name:28s} {speed:10,.0f} {ours / speed:14.3f}")
+    alone = import_milliseconds("from titleholder.matching import match")
+    everything = import_milliseconds("from titleholder.matching import match;from titleholder.matching import addresses, phones, emails")
+    empty = import_milliseconds("import re, typing")
+    print(f"{'import, names alone':28s} {alone:7.1f} ms (limit {LIMITS['import names']}; re and typing alone {empty:.1f})")
+    print(f"{'import, with contacts':28s} {everything:7.1f} ms (limit {LIMITS['import with contacts']})")
+    late = ours < LIMITS["names"] or alone > LIMITS["import names"] or everything > LIMITS["import with contacts"]
+    print("limits: " + ("missed" if late else "kept"))
+    return int(late)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

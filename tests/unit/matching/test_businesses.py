@@ -1,0 +1,52 @@
+"""Names of businesses: what is one company, what another, and a person against a business."""
+
+import pytest
+
+from titleholder.matching import match
+
+
+def business(claimed: str, held: str):
+    return match({"business_name": claimed}, {"name": held}).fields["name"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "low", "high", "reason"),
+    [
+        ("Acme Widgets, Inc.", "ACME WIDGETS INC", 99, 100, None),
+        ("Acme Widgets Inc", "ACME WIDGETS", 95, 98, "LEGAL_FORM_DIFFERS"),
+        ("Acme Widgets LLC", "ACME WIDGETS LTD", 0, 69, "LEGAL_FORM_CONFLICT"),
+        ("Acme Services Intl", "ACME SERVICE INTERNATIONAL", 95, 99, None),
+        ("Bolt Beranek & Newman Inc", "BBN CORP", 70, 89, "BUSINESS_ABBREVIATED"),
+        ("Harbor Partners II", "HARBOR PARTNERS III", 0, 49, "BUSINESS_NUMBER_DIFFERS"),
+        ("Gold Kist Inc", "GOLD STANDARD INC", 0, 60, "BUSINESS_NAME_DIFFERS"),
+        ("Acme Widgets Inc", "ACME WIDGTES INC", 90, 94, "TYPO"),
+    ],
+)
+def test_each_way_to_write_a_business_lands_in_its_band_with_its_reason(
+    claimed: str, held: str, low: float, high: float, reason: str | None
+) -> None:
+    field = business(claimed, held)
+    assert field.score is not None
+    assert low <= field.score <= high
+    if reason:
+        assert reason in field.reasons
+
+
+def test_words_any_business_may_use_do_not_make_two_businesses_one() -> None:
+    score = business("American Software Inc", "SOFTWARE SYSTEMS INC").score
+    assert score is not None
+    assert score < 70
+
+
+def test_a_person_and_a_business_of_that_name_are_worth_a_look_and_no_more() -> None:
+    person = match({"given": "John", "family": "Smith"}, {"name": "JOHN SMITH PLUMBING LLC"})
+    company = match({"business_name": "John Smith LLC"}, {"name": "JOHN SMITH"})
+    for compared in (person, company):
+        assert 50 <= compared.score <= 69
+        assert "BUSINESS_VS_PERSON" in compared.reasons
+
+
+def test_a_trade_name_counts_as_the_owners() -> None:
+    field = business("Fox Landscaping", "EMMA FOX DBA FOX LANDSCAPING")
+    assert field.score == 95
+    assert "DOING_BUSINESS_AS" in field.reasons

@@ -1,0 +1,86 @@
+"""Addresses, phones and e-mails: the same house, the same line, the same mailbox."""
+
+import pytest
+
+from titleholder.matching.addresses import compare as compare_addresses
+from titleholder.matching.emails import compare as compare_emails
+from titleholder.matching.phones import compare as compare_phones
+
+CLAIM = {"line1": "123 North Main Street", "line2": "Apt 4B", "city": "Springfield", "state": "IL", "postal_code": "62701"}
+
+
+@pytest.mark.parametrize(
+    ("held", "low", "high", "reason"),
+    [
+        ("123 N MAIN ST APT 4B, SPRINGFIELD, IL 62701", 100, 100, None),
+        ("123 N. Main St. #4B Springfield Illinois 62701-1234", 100, 100, None),
+        ("123 N MAIN ST SPRINGFIELD IL 62701", 90, 99, "UNIT_MISSING"),
+        ("123 N MAIN ST APT 9, SPRINGFIELD, IL 62701", 50, 69, "UNIT_DIFFERS"),
+        ("123 N MIAN ST APT 4B, SPRINGFIELD, IL 62701", 90, 96, "STREET_SIMILAR"),
+        ("125 N MAIN ST APT 4B, SPRINGFIELD, IL 62701", 0, 50, "HOUSE_NUMBER_DIFFERS"),
+        ("123 OAK AVE, SPRINGFIELD, IL 62701", 0, 40, "STREET_DIFFERS"),
+        ("123 S MAIN ST APT 4B, SPRINGFIELD, IL 62701", 60, 89, "DIRECTION_DIFFERS"),
+        ("123 N MAIN ST APT 4B, SPRINGFIELD, MO 65806", 40, 75, "STATE_DIFFERS"),
+        ("PO BOX 12, SPRINGFIELD, IL 62701", 0, 30, "PO_BOX_DIFFERS"),
+        ("62701", 100, 100, "POSTAL_CODE_ONLY"),
+    ],
+)
+def test_address_lands_in_its_band_with_its_reason(held: str, low: float, high: float, reason: str | None) -> None:
+    field = compare_addresses(CLAIM, held)
+    assert field is not None
+    assert field.score is not None
+    assert low <= field.score <= high, field
+    assert (field.reasons == ()) if reason is None else (reason in field.reasons)
+
+
+def test_post_office_boxes_compare_by_number() -> None:
+    assert compare_addresses("P.O. Box 1298, Chicago IL 60611", "PO BOX 1298 CHICAGO IL 60611") == (100.0, None, ())
+    other = compare_addresses("P.O. Box 1298, Chicago IL 60611", "PO BOX 1299 CHICAGO IL 60611")
+    assert other is not None
+    assert other.score == 25
+
+
+def test_an_address_abroad_compares_by_number_street_and_code() -> None:
+    field = compare_addresses(
+        {"line1": "28 Chataway Crescent", "city": "Penshurst", "postal_code": "2558"}, "28 chataway cres, penshurst, nsw 2558"
+    )
+    assert field is not None
+    assert field.score == 100
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "score"),
+    [
+        ("+1 (415) 555-0134", "4155550134", 100),
+        ("0014155550134", "1-415-555-0134", 100),
+        ("415-555-0134 x12", "(415) 555-0134", 85),
+        ("555-0134 1", "call me", None),
+        ("5550134", "+1 415 555 0134", 75),
+        ("+44 415 555 0134", "+1 415 555 0134", 0),
+        ("4155550134", "4155550143", 0),
+        ("03 331 6005", "+64 3 331-6005", 100),
+        ("1800 FLOWERS", "18003569377", 100),
+    ],
+)
+def test_phone_numbers_compare_by_their_digits(one: str, other: str, score: float | None) -> None:
+    field = compare_phones(one, other)
+    assert (field.score if field else None) == score
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "score"),
+    [
+        ("Jane.Doe@Example.com", "jane.doe@example.com", 100),
+        ("jane.doe@gmail.com", "janedoe@googlemail.com", 99),
+        ("jane.doe@example.com", "janedoe@example.com", 50),
+        ("jane+bank@example.com", "jane@example.com", 85),
+        ("jane-bank@yahoo.com", "jane@yahoo.com", 85),
+        ("jane@example.com", "john@example.com", 0),
+        ("jane@example.com", "jane@example.org", 50),
+    ],
+)
+def test_emails_compare_by_the_mailbox_they_reach(one: str, other: str, score: float) -> None:
+    field = compare_emails(one, other)
+    assert field is not None
+    assert field.score is not None
+    assert field.score == score if score >= 70 else field.score < 70

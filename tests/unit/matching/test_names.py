@@ -1,0 +1,146 @@
+"""Names of people: what is the same person, what is a relative, and which reason says so."""
+
+import pytest
+
+from titleholder.matching import match
+
+
+def name_field(claimed: object, held: str):
+    claim = claimed if isinstance(claimed, dict) else {"name": claimed}
+    return match(claim, {"name": held}).fields["name"]
+
+
+JOHN = {"given": "John", "middle": "Quincy", "family": "Smith"}
+
+
+@pytest.mark.parametrize(
+    ("held", "low", "high", "reason"),
+    [
+        ("JOHN QUINCY SMITH", 100, 100, None),
+        ("SMITH, JOHN Q", 99, 99, "MIDDLE_INITIAL"),
+        ("SMITH JOHN Q", 99, 99, "SURNAME_FIRST"),
+        ("Mr. John Smith", 98, 99, "MIDDLE_OMITTED"),
+        ("J Q SMITH", 70, 89, "INITIALS_ONLY"),
+        ("JOHN SMITH JR", 95, 98, "GENERATIONAL_SUFFIX_DIFFERS"),
+        ("JACK SMITH", 90, 94, "NICKNAME"),
+        ("JOHN SMTIH", 90, 94, "TYPO"),
+        ("JON SMITH", 90, 94, "SPELLING_VARIANT"),
+        ("JOHNSMITH", 90, 99, "GLUED"),
+        ("JOHN P SMITH", 40, 69, "MIDDLE_DIFFERS"),
+        ("MARY SMITH", 40, 60, "RELATIVE_LIKELY"),
+        ("JOHN BAKER", 40, 60, "SURNAME_DIFFERS"),
+        ("MARY BAKER", 0, 30, "NAME_DIFFERS"),
+    ],
+)
+def test_each_way_to_write_a_name_lands_in_its_band_with_its_reason(held: str, low: float, high: float, reason: str | None) -> None:
+    field = name_field(JOHN, held)
+    assert field.score is not None
+    assert low <= field.score <= high
+    if reason is None:
+        assert field.reasons == ()
+    else:
+        assert reason in field.reasons
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Mark", "Mary"), ("Brian", "Briana"), ("Mario", "Maria"), ("Daniel", "Daniella"), ("Eric", "Erin")]
+)
+def test_one_letter_does_not_make_two_known_names_one(one: str, other: str) -> None:
+    field = name_field(f"{one} Olsen", f"{other} Olsen")
+    assert field.score is not None
+    assert field.score < 60
+    assert "RELATIVE_LIKELY" in field.reasons
+
+
+def test_nicknames_lead_to_the_formal_name_and_not_from_one_formal_name_to_another() -> None:
+    assert name_field("Bob Miller", "ROBERT MILLER").score == 93
+    assert name_field("Bert Miller", "ALBERT MILLER").score == 93
+    shared = name_field("Robert Miller", "ALBERT MILLER")
+    assert shared.score is not None
+    assert shared.score < 60
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held"),
+    [
+        ({"given": "José", "family": "Núñez"}, "JOSE NUNEZ"),
+        ({"given": "Marie-Claire", "family": "O'Brien"}, "MARIE CLAIRE OBRIEN"),
+        ({"given": "Juan", "family": "de la Vega"}, "DE LA VEGA, JUAN"),
+        ({"given": "Juan", "family": "de la Vega"}, "JUAN DELAVEGA"),
+        ({"given": "Иван", "family": "Петров"}, "IVAN PETROV"),
+        ({"given": "Γιώργος", "family": "Παπάς"}, "GIORGOS PAPAS"),
+        ({"given": "Maryann", "family": "Lee"}, "MARY ANN LEE"),
+    ],
+)
+def test_accents_particles_scripts_and_glued_words_are_the_same_name(claimed: dict[str, str], held: str) -> None:
+    score = name_field(claimed, held).score
+    assert score is not None
+    assert score >= 94
+
+
+def test_double_surname_in_part_is_one_step_away() -> None:
+    field = name_field({"given": "Ana", "family": "García López"}, "ANA GARCIA")
+    assert field.score == 92
+    assert "SURNAME_IN_PART" in field.reasons
+
+
+def test_maiden_name_matches_through_also_known_as() -> None:
+    claim = {"given": "Anna", "family": "Becker", "aka": ["Anna Schmidt"]}
+    field = name_field(claim, "ANNA SCHMIDT")
+    assert field.score == 97
+    assert field.reasons[0] == "ALSO_KNOWN_AS"
+    assert name_field({"given": "Anna", "family": "Becker"}, "ANNA SCHMIDT").score < 60  # type: ignore[operator]
+
+
+def test_middle_name_may_be_the_name_a_person_goes_by() -> None:
+    field = name_field({"given": "James", "middle": "Danforth", "family": "Quayle"}, "DAN QUAYLE")
+    assert field.score is not None
+    assert field.score >= 70
+    assert "MIDDLE_AS_GIVEN" in field.reasons
+
+
+def test_a_name_cut_at_a_fixed_width_is_recognised_and_a_short_one_is_not_taken_for_cut() -> None:
+    cut = name_field("Christopher Montgomery", "CHRISTOPHER MONTGOME")
+    assert cut.score is not None
+    assert cut.score >= 70
+    assert "TRUNCATED" in cut.reasons
+    assert name_field("Maria Teresa", "MARIA TERE").score <= 69  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "held", ["JOHN & JANE SMITH", "SMITH JOHN OR JANE", "JOHN SMITH AND JANE SMITH JT TEN", "JOHN SMITH JANE SMITH JTWROS"]
+)
+def test_either_joint_owner_matches_and_a_third_does_not(held: str) -> None:
+    for given in ("John", "Jane"):
+        score = name_field({"given": given, "family": "Smith"}, held).score
+        assert score is not None
+        assert score >= 95
+    assert name_field({"given": "Mary", "family": "Smith"}, held).score < 60  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("held", "owner", "other"),
+    [
+        ("JOHN SMITH TTEE SMITH FAMILY TRUST", "John", "Jane"),
+        ("THE SMITH FAMILY TRUST JOHN SMITH TRUSTEE", "John", "Jane"),
+        ("JOHN SMITH TR U/A DTD 03/14/2011", "John", "Jane"),
+        ("JOHN Q SMITH REVOCABLE LIVING TRUST", "John", "Jane"),
+        ("JOHN SMITH POD JANE SMITH", "John", "Jane"),
+        ("JOHN SMITH DBA SMITH PLUMBING", "John", "Jane"),
+    ],
+)
+def test_roles_in_an_account_title_tell_owner_from_others(held: str, owner: str, other: str) -> None:
+    assert name_field({"given": owner, "family": "Smith"}, held).score >= 90  # type: ignore[operator]
+    assert name_field({"given": other, "family": "Smith"}, held).score < 60  # type: ignore[operator]
+
+
+def test_generations_that_contradict_are_two_people() -> None:
+    field = name_field("John Smith Jr", "JOHN SMITH SR")
+    assert "GENERATIONAL_SUFFIX_CONFLICT" in field.reasons
+    assert field.score is not None
+    assert field.score < 70
+
+
+def test_people_called_like_a_trade_are_people() -> None:
+    assert name_field({"given": "Jayde", "family": "Glass"}, "JAYDE GLASS").score == 100
+    assert name_field({"given": "Ann", "family": "Church"}, "ANN M CHURCH").score >= 98  # type: ignore[operator]

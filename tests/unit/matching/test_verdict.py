@@ -1,0 +1,200 @@
+"""The verdict: the name gates all else, missing is no mismatch, and policies are data."""
+
+import json
+
+import pytest
+
+from titleholder.matching import DEFAULT_POLICY, MATCHER_VERSION, Policy, PolicyError, decide, explain, match
+from titleholder.matching.explanations import SENTENCES
+from titleholder.matching.mappings import (
+    as_confirmation_of_payee,
+    as_plaid,
+    as_stripe_ownership_match,
+    as_verification_of_payee,
+    explain_to_claimant,
+)
+
+CLAIM = {"given": "Jane", "family": "Doe", "phone": "415 555 0134", "email": "jane@example.com", "address": "12 Elm St, Reno, NV 89501"}
+SAME_CONTACTS = {"phone": "4155550134", "email": "jane@example.com", "raw_address": "12 ELM ST RENO NV 89501"}
+
+
+def test_matching_contacts_never_rescue_a_wrong_name() -> None:
+    for name in ("JOHN DOE", "MARY DOE", "JANE SMITH", "PETER PAN"):
+        verdict = decide(CLAIM, [{"name": name, **SAME_CONTACTS}])
+        assert verdict.outcome == "no_match", name
+        assert verdict.score is not None
+        assert verdict.score < 70
+        assert verdict.fields["phone"].score == 100
+
+
+def test_a_matching_phone_and_email_do_not_move_a_wrong_name_at_all() -> None:
+    claim = {k: v for k, v in CLAIM.items() if k != "address"}
+    alone = match({"given": "Jane", "family": "Doe"}, {"name": "JANE SMITH"}).score
+    assert match(claim, {"name": "JANE SMITH", "phone": "4155550134", "email": "jane@example.com"}).score == alone
+
+
+def test_a_matching_contact_lifts_a_near_name_but_not_among_the_good_ones() -> None:
+    claim = {"given": "Maria", "family": "Teresa"}
+    alone = match(claim, {"name": "MARIA TERE"}).score
+    lifted = match({**claim, "phone": "4155550134"}, {"name": "MARIA TERE", "phone": "4155550134"})
+    assert alone < lifted.score <= 89
+    assert "CONTACT_AGREES" in lifted.reasons
+
+
+def test_missing_fields_neither_help_nor_hurt() -> None:
+    bare = match({"given": "Jane", "family": "Doe"}, {"name": "JANE DOE"})
+    assert match(CLAIM, {"name": "JANE DOE", "phone": None, "email": None, "raw_address": None}).score == bare.score
+    assert match({"given": "Jane", "family": "Doe"}, {"name": "JANE DOE", **SAME_CONTACTS}).score == bare.score
+
+
+def test_who_lacks_a_field_is_told() -> None:
+    fields = match({"given": "Jane", "phone": "4155550134"}, {"name": "JANE", "email": "jane@example.com"}).fields
+    assert set(fields) == {"name", "address", "phone", "email"}
+    assert (fields["phone"].missing, fields["email"].missing, fields["address"].missing) == ("bank", "claim", "both")
+    assert fields["phone"].score is None
+
+
+def test_different_contacts_leave_an_exact_name_a_match() -> None:
+    verdict = decide(
+        CLAIM, [{"name": "JANE DOE", "phone": "2025550100", "email": "other@example.com", "raw_address": "9 OAK RD, MIAMI FL 33101"}]
+    )
+    assert verdict.outcome == "match"
+    assert verdict.score is not None
+    assert verdict.score < 99
+
+
+def test_the_best_owner_counts_and_is_named_by_position() -> None:
+    verdict = decide({"given": "Jane", "family": "Doe"}, [{"name": "JOHN DOE"}, {"name": "JANE DOE"}, {"name": "J DOE"}])
+    assert (verdict.outcome, verdict.owner_position) == ("match", 1)
+    assert "JOINT_OWNER" in verdict.reasons
+    tie = decide({"given": "Jane", "family": "Doe"}, [{"name": "JANE DOE"}, {"name": "JANE DOE"}])
+    assert tie.owner_position == 0
+
+
+@pytest.mark.parametrize(
+    ("claim", "owners", "reason", "position"),
+    [
+        ({"name": "Jane Doe"}, [], "NO_OWNERS", None),
+        ({"name": "Jane Doe"}, [{"name": "  "}], "NAME_MISSING", 0),
+        ({}, [{"name": "Jane Doe"}], "NAME_MISSING", 0),
+        ({"phone": "4155550134"}, [{"name": "", "phone": "4155550134"}], "NAME_MISSING", 0),
+    ],
+)
+def test_without_names_nothing_can_be_verified(
+    claim: dict[str, object], owners: list[dict[str, object]], reason: str, position: int | None
+) -> None:
+    verdict = decide(claim, owners)
+    assert (verdict.outcome, verdict.reasons[0], verdict.owner_position) == ("not_verifiable", reason, position)
+    assert verdict.score is None
+
+
+def test_verdict_as_dict_is_json_without_personal_data() -> None:
+    verdict = decide(CLAIM, [{"name": "JANET DOE", **SAME_CONTACTS}])
+    text = json.dumps(verdict.as_dict()).lower()
+    assert not any(secret in text for secret in ("jane", "doe", "4155550134", "example.com", "elm"))
+    assert verdict.as_dict()["matcher_version"] == MATCHER_VERSION
+    assert verdict.as_dict()["policy_version"] == DEFAULT_POLICY.version
+
+
+def test_policy_thresholds_move_the_outcome() -> None:
+    owners = [{"name": "J DOE"}]
+    assert decide({"given": "Jane", "family": "Doe"}, owners).outcome == "match"
+    strict = Policy.from_dict({"version": "strict-1", "match_threshold": 95, "close_match_threshold": 60})
+    verdict = decide({"given": "Jane", "family": "Doe"}, owners, strict)
+    assert (verdict.outcome, verdict.policy_version) == ("close_match", "strict-1")
+
+
+def test_a_relative_is_never_a_close_match_whatever_the_thresholds() -> None:
+    lax = Policy.from_dict({"version": "lax-1", "match_threshold": 70, "close_match_threshold": 10})
+    assert decide({"given": "Jane", "family": "Doe"}, [{"name": "JOHN DOE"}], lax).outcome == "no_match"
+
+
+def test_required_fields_must_be_there_and_agree() -> None:
+    policy = Policy.from_dict({"version": "phone-1", "required_fields": ["phone"]})
+    absent = decide(CLAIM, [{"name": "JANE DOE"}], policy)
+    assert (absent.outcome, absent.reasons[0]) == ("not_verifiable", "REQUIRED_FIELD_MISSING")
+    other = decide(CLAIM, [{"name": "JANE DOE", "phone": "2025550100"}], policy)
+    assert (other.outcome, other.reasons[0]) == ("no_match", "REQUIRED_FIELD_DIFFERS")
+    assert decide(CLAIM, [{"name": "JANE DOE", "phone": "4155550134"}], policy).outcome == "match"
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ([], "policy"),
+        ({"version": "x", "match_threshold": 101}, "match_threshold"),
+        ({"version": "x", "match_threshold": "70"}, "match_threshold"),
+        ({"version": "x", "match_threshold": True}, "match_threshold"),
+        ({"version": "x", "close_match_threshold": 80}, "close_match_threshold"),
+        ({"version": "x", "required_fields": "phone"}, "required_fields"),
+        ({"version": "x", "required_fields": ["fax"]}, "required_fields"),
+        ({"version": "x", "field_thresholds": {"name": 5}}, "field_thresholds"),
+        ({"version": "x", "field_thresholds": {"phone": -1}}, "field_thresholds.phone"),
+        ({"version": "x", "never_close": ["NONSENSE"]}, "never_close"),
+        ({"version": 7}, "version"),
+        ({"version": ""}, "version"),
+        ({"match_threshold": 80}, "version"),
+        ({"version": "x", "threshold": 80}, "threshold"),
+    ],
+)
+def test_a_bad_policy_is_refused_by_the_name_of_the_field(data: object, field: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_dict(data)
+    assert caught.value.field == field
+
+
+def test_a_policy_survives_its_own_data() -> None:
+    assert Policy.from_dict(DEFAULT_POLICY.as_dict()) == DEFAULT_POLICY
+    assert Policy.from_dict({}) == DEFAULT_POLICY
+
+
+def test_every_reason_has_a_sentence_and_an_unknown_one_is_refused() -> None:
+    assert all(explain(code).endswith(".") for code in SENTENCES)
+    with pytest.raises(ValueError, match="unknown reason"):
+        explain("NO_SUCH_REASON")
+
+
+def test_the_owners_name_is_shown_for_a_permitted_close_match_only() -> None:
+    close = decide({"given": "John", "family": "Smith"}, [{"name": "JOHN SMITH PLUMBING LLC"}])
+    wrong = decide({"given": "John", "family": "Smith"}, [{"name": "MARY SMITH"}])
+    assert close.outcome == "close_match"
+    assert "PLUMBING" in " ".join(explain_to_claimant(close, "JOHN SMITH PLUMBING LLC", permitted=True))
+    assert "PLUMBING" not in " ".join(explain_to_claimant(close, "JOHN SMITH PLUMBING LLC"))
+    assert "MARY" not in " ".join(explain_to_claimant(wrong, "MARY SMITH", permitted=True))
+
+
+def test_outcomes_map_to_other_schemes() -> None:
+    def verdict(claim: dict[str, object], name: str):
+        return decide(claim, [{"name": name}])
+
+    jane = {"given": "Jane", "family": "Doe"}
+    table = [
+        (verdict(jane, "JANE DOE"), (True, None), "MTCH"),
+        (verdict(jane, "JANE DEO"), (False, "MBAM"), "CMTC"),
+        (verdict(jane, "J DOE"), (False, "MBAM"), "CMTC"),
+        (verdict(jane, "JOHN DOE"), (False, "ANNM"), "NMTC"),
+        (verdict(jane, "JANE DOE PLUMBING LLC"), (False, "BAMM"), "CMTC"),
+        (decide(jane, []), (False, "AC01"), "NOAP"),
+    ]
+    for given, payee, verification in table:
+        assert as_confirmation_of_payee(given) == payee
+        assert as_verification_of_payee(given) == verification
+
+
+def test_plaid_flags_and_whole_scores() -> None:
+    answer = as_plaid(decide({"given": "Jennifer", "family": "Smith"}, [{"name": "JENN SMITH"}]))
+    assert answer["legal_name"] == {
+        "score": 93,
+        "is_nickname_match": True,
+        "is_first_name_or_last_name_match": False,
+        "is_business_name_detected": False,
+    }
+    assert answer["phone_number"] == {"score": None}
+    relative = as_plaid(decide({"given": "Jane", "family": "Doe"}, [{"name": "JOHN DOE"}]))
+    assert relative["legal_name"]["is_first_name_or_last_name_match"] is True
+
+
+def test_stripe_ownership_match_says_score_and_missing_data() -> None:
+    answer = as_stripe_ownership_match(decide({"given": "Jane", "family": "Doe", "phone": "4155550134"}, [{"name": "JANE DOE"}]))
+    assert answer["name"] == {"match_score": 100, "missing_data": None}
+    assert answer["phone"] == {"match_score": None, "missing_data": "bank"}
