@@ -104,7 +104,7 @@ class TestObservations:
         assert store.get_account(AccountRef("fca_1", "live")).state is None
 
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
-        attempt = Attempt(1, "key", 0, NOW, open=True)
+        attempt = Attempt(1, "key", 0, NOW, NOW, open=True)
         store.begin_attempt(REF, attempt, None, NOW)
         store.put_snapshot(REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
         store.observe(REF, state("pending"), NOW, open_=False)
@@ -164,8 +164,8 @@ class TestSnapshots:
 
 
 class TestLease:
-    first = Attempt(1, "key-1", 0, NOW, open=True)
-    second = Attempt(2, "key-2", 0, NOW, open=True)
+    first = Attempt(1, "key-1", 0, NOW, NOW, open=True)
+    second = Attempt(2, "key-2", 0, NOW, NOW, open=True)
 
     def test_one_of_two_who_saw_the_same_gets_it(self, store: Store) -> None:
         assert store.begin_attempt(REF, self.first, None, NOW)
@@ -343,7 +343,7 @@ class TestWhatIsNotFinished:
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
-        store.begin_attempt(REF, Attempt(1, "key", 0, NOW, open=True), None, NOW)
+        store.begin_attempt(REF, Attempt(1, "key", 0, NOW, NOW, open=True), None, NOW)
         assert self.open(store) == [REF]
 
     def test_longest_waiting_come_first_and_only_so_many(self, store: Store) -> None:

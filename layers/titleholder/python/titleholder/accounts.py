@@ -93,13 +93,15 @@ class Attempt:
     """The newest attempt to initiate a refresh that this stack made.
 
     `base` is `last_attempted_at` as it stood before (0: never). `open` until Stripe's answer is known.
-    `key` is its idempotency key: shared by retries of this attempt, never by the next.
+    `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made, `called_at`
+    when it was last (Unix seconds): what was observed before that knows nothing of it.
     """
 
     number: int
     key: str
     base: int
     began_at: float
+    called_at: float
     open: bool
 
 

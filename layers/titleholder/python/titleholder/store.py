@@ -123,6 +123,7 @@ class Store:
                 key=item["attempt_key"],
                 base=int(item["attempt_base"]),
                 began_at=_seconds(item["attempt_began_ms"]),
+                called_at=_seconds(item["attempt_called_ms"]),
                 open=item["attempt_open"],
             )
         return StoredAccount(
@@ -175,6 +176,7 @@ class Store:
                 "attempt_key": attempt.key,
                 "attempt_base": attempt.base,
                 "attempt_began_ms": _ms(attempt.began_at),
+                "attempt_called_ms": _ms(attempt.called_at),
                 "attempt_open": True,
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
                 **_opened("refresh", now),
