@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.interleave import Interleaving
-from tests.support.world import Moment, Sandbox
+from tests.support.world import CLAIM, Moment, Sandbox
 from titleholder import ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import (
@@ -24,14 +24,25 @@ from titleholder.errors import (
 )
 from titleholder.ownership import InFlight, RefreshRequest, Started
 from titleholder.refresh import CLOCK_SKEW, LEASE_SECONDS, CoolDown, Fresh, Join, NotVerifiable
-from titleholder.store import Waiter
+from titleholder.store import Verification, Waiter
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
 
 
+def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **waiting: Any) -> Waiter:
+    """A waiter, and the verification that it waits for."""
+    waiter = sandbox.waiter(verification, **waiting)
+    need = waiter.need
+    kept = Verification(
+        verification, ref, "digest", {}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
+    )
+    sandbox.store.create_verification(kept, CLAIM)
+    return waiter
+
+
 def serve(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **waiting: Any) -> Any:
-    return ownership.serve(sandbox.world, RefreshRequest(ref, sandbox.waiter(verification, **waiting)))
+    return ownership.serve(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
 
 
 def outcome(sandbox: Sandbox, verification: str = "ver_1", turn: str = "1") -> dict[str, Any] | None:
@@ -99,9 +110,18 @@ class TestOrdinaryWay:
 
     def test_request_that_was_overtaken_by_a_later_turn_does_nothing(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_waiter(ref, sandbox.waiter("ver_1", turn="2"))
+        sandbox.store.put_waiter(ref, wait_for(sandbox, ref, "ver_1", turn="2"))
         assert serve(sandbox, ref, turn="1") is None
         assert sandbox.stripe_calls() == []
+
+    def test_request_that_comes_after_the_verdict_pays_for_nothing_and_leaves_no_waiter(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+        request = RefreshRequest(ref, wait_for(sandbox, ref))
+        sandbox.store.put_waiter(ref, request.waiter)
+        sandbox.store.complete_verification("ver_1", {"outcome": "not_verifiable"}, sandbox.clock.now)
+        assert ownership.serve(sandbox.world, request) is None
+        assert sandbox.stripe_calls() == []
+        assert waiting(sandbox, ref) == set()
 
 
 class TestCooldown:
@@ -113,7 +133,7 @@ class TestCooldown:
         assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": ownership.timestamp(end)}
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
-        request = RefreshRequest(ref, sandbox.waiter("ver_1", turn="2"), resumed_at=end)
+        request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)
         assert isinstance(ownership.serve(sandbox.world, request), Started)
         assert sandbox.refreshes(ref) == 1
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh"]
@@ -181,11 +201,11 @@ class TestRefusals:
         ahead = ownership.World(
             world.store, world.stripe, world.workflow, world.queues, world.bus, lambda: sandbox.clock() + fast, world.new_key
         )
-        waiter = sandbox.waiter("ver_1")
+        waiter = wait_for(sandbox, ref, "ver_1")
         assert ownership.serve(ahead, RefreshRequest(ref, waiter)) == CoolDown(opens_at + CLOCK_SKEW)
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(fast + CLOCK_SKEW)
-        request = RefreshRequest(ref, sandbox.waiter("ver_1", turn="2"), resumed_at=opens_at + CLOCK_SKEW)
+        request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=opens_at + CLOCK_SKEW)
         assert isinstance(ownership.serve(ahead, request), Started)
 
     @pytest.mark.parametrize("refusal", ["error", "silent"])
@@ -272,8 +292,9 @@ class TestNeverPaidTwice:
     def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(self, sandbox: Sandbox, seed: int) -> None:
         ref, race = sandbox.link(), Interleaving(seed)
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
+        requests = [RefreshRequest(ref, wait_for(sandbox, ref, name)) for name in names]
         sandbox.taps.append(race.tap)
-        results = race.run([partial(serve, sandbox, ref, name) for name in names])
+        results = race.run([partial(ownership.serve, sandbox.world, request) for request in requests])
         sandbox.taps.clear()
         assert sandbox.refreshes(ref) == 1
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
@@ -533,7 +554,7 @@ class TestQueueConsumer:
             sandbox.cold_start()
             for number in range(16):
                 ref = sandbox.link(id=f"fca_{number}")
-                sandbox.send(sandbox.refresh_queue, message(ref, sandbox.waiter(f"ver_{number}")))
+                sandbox.send(sandbox.refresh_queue, message(ref, wait_for(sandbox, ref, f"ver_{number}")))
             started = []
             for _ in range(5):
                 sandbox.consume(sandbox.refresh_queue)

@@ -112,7 +112,7 @@ class TestObservations:
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations([state(None), state("pending"), state("succeeded"), state("pending", 101), state("failed", 101)]))
 def test_in_whatever_order_observations_come_the_newest_is_kept(store: Store, order: list[AccountState]) -> None:
     client("dynamodb").delete_item(TableName="t", Key={"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "ACCOUNT"}})
@@ -404,7 +404,7 @@ class TestPace:
         store.book("a", 1, NOW)
         assert store.book("b", 1, NOW) == NOW
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.floats(0, 2, allow_nan=False), min_size=2, max_size=25), st.sampled_from([1.0, 3.0, 25.0, 100.0]), st.uuids())
     def test_no_window_of_a_second_holds_more_than_the_rate(self, store: Store, pauses: list[float], rate: float, line: object) -> None:
         now, places = NOW, []
