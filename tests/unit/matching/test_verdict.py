@@ -184,7 +184,7 @@ def test_outcomes_map_to_other_schemes() -> None:
 def test_plaid_flags_and_whole_scores() -> None:
     answer = as_plaid(decide({"given": "Jennifer", "family": "Smith"}, [{"name": "JENN SMITH"}]))
     assert answer["legal_name"] == {
-        "score": 93,
+        "score": 90,
         "is_nickname_match": True,
         "is_first_name_or_last_name_match": False,
         "is_business_name_detected": False,

@@ -127,7 +127,8 @@ def levels(a: Business, b: Business) -> tuple[str, ...]:
         return "B_GLUED", "E_NONE", "H_SAME", form, number if number != "N_ONE" else "N_NONE"
     if sorted(a.core) == sorted(b.core):
         return "B_ORDER", "E_NONE", "H_SAME", form, number
-    short, long = (a, b) if len(a.core) <= len(b.core) else (b, a)
+    # Which side is walked through must not hang on which came first.
+    short, long = sorted((a, b), key=lambda side: (len(set(side.core)), side.core))
     if (
         len(short.core) == 1
         and len(short.joined) > 1

@@ -46,38 +46,46 @@ def _claimed_names(claim: Mapping[str, Any]) -> list[_Claimed]:
     return [c for c in out if c.name.words]
 
 
+_SAME = Judged(100.0, 9.0, (), False, False, 100.0)
+
+
 def _judge(mine: _Claimed, held: Name) -> Judged | None:
     """Return the best of the ways in which one claimed name may be compared with the owner's."""
     name = mine.name
-    exact = name.plain == held.plain
     found: list[Judged] = []
-    if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
-        found.extend(_as_businesses(mine, held, exact))
-    if mine.kind == "person" or (mine.kind == "either" and not name.business):
-        across = held.business and not held.trade and not exact
-        if compared := names.compare(name, held):
-            judged = person_field(compared, exact)
-            found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
-        if across:
-            found.extend(_person_in_business(name, held))
-    elif mine.kind == "either" and not held.business:
-        found.extend(_person_in_business(held, name))
+    if name.plain == held.plain:
+        found.append(_SAME)
+    else:
+        if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
+            found.extend(_as_businesses(mine, held))
+        if mine.kind == "person" or (mine.kind == "either" and not (name.business and held.business)):
+            person, other = (name, held) if held.business or mine.kind == "person" else (held, name)
+            across = other.business and not other.trade
+            if compared := names.compare(name, held):
+                judged = person_field(compared)
+                found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
+            if across:
+                found.extend(_person_in_business(person, other))
     if not found:
         return None
     best = max(found, key=lambda judged: judged.score)
     return best.capped(97.0, "ALSO_KNOWN_AS") if mine.alias else best
 
 
-def _as_businesses(mine: _Claimed, held: Name, exact: bool) -> list[Judged]:
+def _as_businesses(mine: _Claimed, held: Name) -> list[Judged]:
     parts = businesses.take_apart(mine.name.words)
-    found = [business_field(businesses.levels(parts, businesses.take_apart(held.words)), exact, trade=False)]
-    found.extend(business_field(businesses.levels(parts, businesses.take_apart(words)), False, trade=True) for words in held.trade if words)
+    found = [
+        business_field(businesses.levels(businesses.take_apart(one), businesses.take_apart(other)), trade=bool(index or number))
+        for index, one in enumerate((mine.name.words, *mine.name.trade))
+        for number, other in enumerate((held.words, *held.trade))
+        if one and other
+    ]
     if mine.kind == "business":
         across = bool(parts.forms) and not (held.business or held.trade) and businesses.like_a_person(held.words)
     else:
         person, other = (mine.name, held) if held.business else (held, mine.name)
         across = not person.business and other.business and not person.trade and businesses.like_a_person(person.words)
-    if across and not exact:
+    if across:
         return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
     return found
 
@@ -88,7 +96,7 @@ def _person_in_business(person: Name, business: Name) -> list[Judged]:
     if not bare or bare == business.words:
         return []
     compared = names.compare(person, read(" ".join(bare)))
-    return [person_field(compared, False).capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")] if compared else []
+    return [person_field(compared).capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")] if compared else []
 
 
 def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:

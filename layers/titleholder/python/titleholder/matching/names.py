@@ -568,7 +568,7 @@ def _compare_generation(a: str, b: str) -> str:
     return "S_NEAR" if {a, b} == {"2", "ii"} else "S_CONFLICT"
 
 
-_FINE_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL"))
+_FINE_MIDDLE = frozenset(("M_NONE", "M_SAME", "M_INITIAL"))
 _CONTEXT_RANK = {
     name: rank for rank, name in enumerate(("plain", "joint", "shared", "alias", "trade", "trust", "benefit", "custodian", "minor",
                                             "estate", "house", "beneficiary"))
@@ -707,9 +707,10 @@ def compare(a: Name, b: Name) -> Comparison | None:
     best: Comparison | None = None
     for levels in every_comparison(a, b):
         total = log_odds(levels)
-        if best is None or total > best.log_odds:
+        # Readings that speak as much for a match are told apart by their levels, so that either side may come first.
+        if best is None or total > best.log_odds or (total == best.log_odds and levels > best.levels):
             best = Comparison(total, levels)
-            if levels[:2] == ("G_SAME", "F_SAME") and levels[2] in _FINE_MIDDLE and levels[5] == "C_PLAIN":
+            if levels[:2] == ("G_SAME", "F_SAME") and levels[2] in _FINE_MIDDLE and levels[4:6] == ("O_SAME", "C_PLAIN"):
                 break
     return best
 

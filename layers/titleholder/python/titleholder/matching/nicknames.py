@@ -1000,6 +1000,7 @@ yasir yasser
 
 # Names that one letter turns into another person's; those in the tables above count as well.
 _OTHERS = """
+erin eric ethan karen sharon carol darrel colin logan evan ewan rohan
 adriana adriano aiden alana alba alberta alma alton amari amber amir andrea andy angel angela angelica antonia april ariel arlo
 arnie asher ashton athena austin ava axel bella beth betty bill blake bob brad brady brandi brandy brent brett brianna brice brock
 brody brooke bryce bryson byron caleb callum cara carla carlo carlota carly carrie carson carter casey cassie cathy celeste chad

@@ -46,14 +46,14 @@ _SAME_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE"))
 _NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_TYPO"}
 _ONE_STEP_GIVEN = frozenset(("G_NICKNAME", "G_SPELLING", "G_TYPO", "G_SOUND", "G_GLUED"))
 _ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_PART"))
-# What one step away is worth: a typing error, as published by vendors, and a usual form of the name, which is no error.
+# What one step away is worth: a typing error as vendors publish it; another spelling more; a nickname less, for families share those.
 _ONE_STEP = {
     "G_TYPO": 91.0,
     "F_TYPO": 91.0,
     "G_SOUND": 92.0,
     "F_SOUND": 92.0,
     "F_PART": 92.0,
-    "G_NICKNAME": 93.0,
+    "G_NICKNAME": 90.0,
     "G_SPELLING": 94.0,
     "G_GLUED": 94.0,
 }
@@ -96,7 +96,7 @@ def scale(log_odds: float) -> float:
     return _interpolate(NAME_KNOTS, log_odds)
 
 
-def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
+def person_field(compared: names_module.Comparison) -> Judged:
     """Put a comparison of two people's names on the scale.
 
     The bands are those of https://plaid.com/docs/identity/interpreting-identity-match/: 100 the same, 99 the same after
@@ -109,10 +109,6 @@ def person_field(compared: names_module.Comparison, exact: bool) -> Judged:
     reasons = [code for level in compared.levels[:6] if (code := _REASON.get(level))]
     wrong = given in _WRONG_GIVEN or family in _WRONG_FAMILY or generation == "S_CONFLICT"
     ceiling = _CEILINGS.get(context, 100.0)
-    if exact and not wrong:
-        return Judged(
-            min(100.0, ceiling), compared.log_odds, () if ceiling == 100 else tuple(dict.fromkeys(reasons)), False, False, ceiling
-        )
     if wrong:
         ceiling = min(ceiling, 59.0)
         if given in _WRONG_GIVEN and family in _NEAR_FAMILY and given != "G_SCRIPT":
@@ -154,7 +150,7 @@ def _ordered(reasons: list[str]) -> list[str]:
 _BUSINESS_WRONG = frozenset(("B_HALF", "B_LITTLE", "B_DIFFERS"))
 
 
-def business_field(levels: tuple[str, ...], exact: bool, trade: bool) -> Judged:
+def business_field(levels: tuple[str, ...], trade: bool) -> Judged:
     """Put a comparison of two businesses' names on the scale.
 
     100 the same, 99 the same words, 95 to 98 apart from the legal form, 90 to 94 a typing error; different numbers never match.
@@ -164,8 +160,6 @@ def business_field(levels: tuple[str, ...], exact: bool, trade: bool) -> Judged:
     reasons = [code for level in levels if (code := _REASON.get(level))]
     if trade:
         reasons.append("DOING_BUSINESS_AS")
-    if exact:
-        return Judged(100.0, log_odds, (), False, False, 100.0)
     score = _interpolate(BUSINESS_KNOTS, log_odds)
     ceiling = 89.0
     wrong = words in _BUSINESS_WRONG or number == "N_DIFFER"

@@ -1,6 +1,6 @@
 """The matcher's version and its table of weights."""
 
-MATCHER_VERSION = "0.2"
+MATCHER_VERSION = "1.0"
 
 NAME_WEIGHTS: dict[str, float] = {
     "BASE": -0.09,
