@@ -30,7 +30,7 @@ class Bridge:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             raise BridgeError(f"{address} is not an IP address") from None
-        if parsed.is_unspecified or parsed.is_loopback or not parsed.is_private:
+        if parsed.is_unspecified or not parsed.is_private:
             raise BridgeError(f"{address} is not an address of a private network of this machine")
         self._listeners: list[socket.socket] = []
         try:

@@ -1,0 +1,32 @@
+"""`events/env.json` gives a function under `sam local` what the same function has in the embedded stack."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from local.aws.paths import ROOT
+from local.stack import AWS_PORT, STACK, STRIPE_PORT
+from tests.e2e.bench import Bench
+
+ENVIRONMENTS = json.loads((ROOT / "events" / "env.json").read_text())
+OPTIONAL = "ReceiveEvent"
+HERE = re.compile(r"http://(127\.0\.0\.1|localhost):(\d+)")
+# `make up` waits longer for webhooks than these tests do.
+DIFFERENT = ("SETTLE_TIMEOUT_SECONDS",)
+
+
+@pytest.mark.parametrize("function", [name for name in ENVIRONMENTS if name != OPTIONAL])
+def test_function_has_the_same_environment(bench: Bench, function: str) -> None:
+    name = bench.stack.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=function)
+    physical = name["StackResourceDetail"]["PhysicalResourceId"]
+    deployed = bench.stack.client("lambda").get_function_configuration(FunctionName=physical)["Environment"]["Variables"]
+    ports = {str(bench.stack.aws.port): AWS_PORT, bench.stack.stripe_url.rpartition(":")[2]: STRIPE_PORT}
+    expected = {
+        key: HERE.sub(lambda found: f"http://host.docker.internal:{ports[found[2]]}", value)
+        for key, value in deployed.items()
+        if key not in DIFFERENT
+    }
+    assert {key: value for key, value in ENVIRONMENTS[function].items() if key not in DIFFERENT} == expected
