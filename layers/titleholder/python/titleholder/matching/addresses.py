@@ -39,7 +39,7 @@ _DIRECTIONS = {
     "se": "southeast", "sw": "southwest",
 }  # fmt: skip
 _OTHERS = {
-    "mlk": "martinlutherking", "jr": "junior", "doctor": "dr", "county": "co", "cnty": "co", "state": "sr", "saint": "st", "sainte": "ste",
+    "mlk": "martinlutherking", "jr": "junior", "doctor": "dr", "county": "co", "cnty": "co", "saint": "st", "sainte": "ste",
     "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th", "seventh": "7th", "eighth": "8th",
     "ninth": "9th", "tenth": "10th", "eleventh": "11th", "twelfth": "12th",
 }  # fmt: skip
@@ -64,12 +64,17 @@ _TABLE = {word: short for table in (_TYPES, _DIRECTIONS) for short, words in tab
 _TABLE.update(_OTHERS)
 _TYPE = frozenset(_TYPES)
 _DIRECTION = frozenset(_DIRECTIONS)
+# Kinds that follow another word for a kind, as in "Park Avenue"; the others more often begin the town's name.
+_USUAL = word_set("st ave rd dr ln ct blvd way pl cir ter pkwy hwy trl mall vlg sq loop path run walk plz trce xing cres")
+_NUMBERED = word_set("hwy rte rd")
+_NUMBER_SIGNS = word_set("no number num")
 _OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
 _TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
 _BOX = re.compile(
     r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)"
 )
 _SPLIT_DIRECTION = re.compile(r"\b(n|s|north|south)[ .-]+(e|w|east|west)\b\.?(?![^\W_])")
+_SIGN = re.compile(r"#\s*(?=(?:apartment|apt|unit|suite|ste|no)\b)")
 _ZIP = re.compile(r"^\d{5}(?:-?\d{4})?$")
 _ORDINAL = re.compile(r"^\d+(?:st|nd|rd|th)$")
 
@@ -89,8 +94,21 @@ class Address(NamedTuple):
     tail: tuple[str, ...]  # words after the street that may be the town
 
 
+def _names_a_highway(rest: list[str], index: int) -> bool:
+    """Tell whether the words after a road's kind are its number or letter."""
+    following = rest[index + 1 : index + 3]
+    if following and following[0] in _NUMBER_SIGNS:
+        following = following[1:]
+    if not following:
+        return False
+    kind, name = _TABLE.get(rest[index], rest[index]), following[0]
+    if kind == "rd" and not (index and _TABLE.get(rest[index - 1], rest[index - 1]) in ("co", "state", "us", "farm")):
+        return False
+    return name[0].isdigit() or (len(name) < 3 and name.isalpha() and kind == "rd")
+
+
 def _text(value: object) -> str:
-    text = fold(value).replace(".", " ")
+    text = _SIGN.sub("", fold(value).replace(".", " "))
     return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
 
 
@@ -164,6 +182,15 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
             if street or (follows and follows not in _TYPE and follows != ","):
                 directions.add(short)
                 continue
+        if short in _NUMBERED and _names_a_highway(rest, index):
+            # "Highway 99", "County Road Y": the number or letter is the street's name.
+            street.append(rest[index + 1] if rest[index + 1] not in _NUMBER_SIGNS else rest[index + 2])
+            kind = short
+            after = [t for t in rest[index + (2 if rest[index + 1] not in _NUMBER_SIGNS else 3) :] if t != ","]
+            while after and _TABLE.get(after[0], after[0]) in _DIRECTION:
+                directions.add(_TABLE[after.pop(0)])
+            tail = after if whole else []
+            break
         if short in _TYPE and (street or directions) and index:
             kind = short
             if whole:
@@ -171,7 +198,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
                 after = [t for t in rest[index + 1 :] if t != ","]
                 while after and _TABLE.get(after[0], after[0]) in _DIRECTION and (len(after) == 1 or rest[index + 1] != ","):
                     directions.add(_TABLE[after.pop(0)])
-                if after and _TABLE.get(after[0], after[0]) in _TYPE and rest[index + 1] != ",":
+                if after and _TABLE.get(after[0], after[0]) in _USUAL and rest[index + 1] != ",":
                     street.append(short)
                     kind = _TABLE[after.pop(0)]
                     while after and _TABLE.get(after[0], after[0]) in _DIRECTION:
@@ -327,6 +354,8 @@ def _compare(a: Address, b: Address) -> FieldMatch:
         return FieldMatch(_codes(x, y), None, ("POSTAL_CODE_ONLY",) if x == y else ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
     if (a.city and not a.street and not a.number) or (_only_town(b) and not a.number):
         x, y = "".join(a.city) or "".join(a.street), "".join(b.city) or "".join(b.street) + b.kind
+        if x == y and not a.city:
+            return FieldMatch(100.0)
         town = x == y or within_two(x, y) <= 2 or closeness(x, y) > 0.9
         return FieldMatch(65.0 if x == y else 60.0 if town else 20.0, None, ("CITY_ONLY",) if town else ("CITY_ONLY", "CITY_DIFFERS"))
     reasons: list[str] = []
