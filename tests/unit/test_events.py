@@ -54,7 +54,7 @@ def triggers() -> set[Trigger]:
         [function] = [
             name for name in resources("AWS::Serverless::Function") if f"${{{name}.Arn}}" in integration["IntegrationUri"]["Fn::Sub"]
         ]
-        found.add(Trigger(folder(function), route["RouteKey"]))
+        found.add(Trigger(folder(called), route["RouteKey"]))
     for machine in resources("AWS::Serverless::StateMachine").values():
         for value in machine["DefinitionSubstitutions"].values():
             if isinstance(value, dict) and value.get("Fn::GetAtt", [""])[0] in resources("AWS::Serverless::Function"):
