@@ -55,7 +55,7 @@ NAME_WEIGHTS: dict[str, float] = {
     "G_NICKNAME_TYPO": 1.57,
     "G_OTHER": -0.86,
     "G_PREFIX": 1.80,
-    "G_SAME": 1.90,
+    "G_SAME": 1.91,
     "G_SCRIPT": -2.00,
     "G_SOUND": 1.50,
     "G_SPELLING": 2.96,
@@ -100,9 +100,9 @@ BUSINESS_WEIGHTS: dict[str, float] = {
 }  # fmt: skip
 
 CONTACT_WEIGHTS: dict[str, float] = {
-    "A_DIFFERS": -0.30,
+    "A_DIFFERS": -0.29,
     "A_NEAR": 2.08,
-    "A_PART": 0.11,
+    "A_PART": 0.10,
     "A_SAME": 2.08,
     "A_TOWN": 1.17,
     "A_TOWN_DIFFERS": -0.65,
