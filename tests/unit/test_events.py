@@ -51,7 +51,7 @@ def triggers() -> set[Trigger]:
             found.add(Trigger(folder(name), by))
     for route in resources("AWS::ApiGatewayV2::Route").values():
         integration = resources("AWS::ApiGatewayV2::Integration")[route["Target"]["Fn::Sub"].partition("${")[2].removesuffix("}")]
-        [function] = [
+        [called] = [
             name for name in resources("AWS::Serverless::Function") if f"${{{name}.Arn}}" in integration["IntegrationUri"]["Fn::Sub"]
         ]
         found.add(Trigger(folder(called), route["RouteKey"]))
