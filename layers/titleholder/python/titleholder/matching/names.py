@@ -79,7 +79,7 @@ def _tokens(text: str) -> list[str]:
     for word in _WORD.findall(text):
         if "'" in word:
             word = word.replace("'", "")
-        out.append(word[:MAX_WORD])
+        out.append(word if len(word) <= MAX_WORD else word[:MAX_WORD])
         if len(out) == MAX_WORDS * 2:
             break
     return out
@@ -390,13 +390,14 @@ def compare_given(a: str, b: str) -> str:
         return "G_INITIAL" if a[0] == b[0] else "G_INITIAL_DIFFERS"
     if not (is_latin(a) and is_latin(b)):
         return "G_SCRIPT" if is_latin(a) != is_latin(b) else "G_DIFFERS"
-    if nicknames.same_spelling(a, b):
+    form_a, form_b = a in nicknames.FORMAL, b in nicknames.FORMAL
+    if a in nicknames.SPELLED and b in nicknames.SPELLED and nicknames.same_spelling(a, b):
         return "G_SPELLING"
-    if nicknames.is_form_of(a, b) or nicknames.is_form_of(b, a):
+    if (form_a and nicknames.is_form_of(a, b)) or (form_b and nicknames.is_form_of(b, a)):
         return "G_NICKNAME"
-    if nicknames.share_formal(a, b):
+    if form_a and form_b and nicknames.share_formal(a, b):
         return "G_COUSIN"
-    if nicknames.is_mistyped_form_of(a, b) or nicknames.is_mistyped_form_of(b, a):
+    if (form_a and nicknames.is_mistyped_form_of(a, b)) or (form_b and nicknames.is_mistyped_form_of(b, a)):
         return "G_NICKNAME_TYPO"
     if a in nicknames.BYNAMES or b in nicknames.BYNAMES:
         return "G_BYNAME"
