@@ -9,11 +9,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?= tests
 SEEDS ?= 1000
+START ?= 0
 
-.PHONY: help setup demo up down test lint simulate bench clean
+.PHONY: help setup demo up down test lint simulate crash-points bench clean
 
 help:  ## Say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 setup: $(READY)  ## Make .venv
 
@@ -41,6 +42,15 @@ lint: $(READY)  ## Check style, types and the template
 
 test: lint  ## Pass the tests
 	$(BIN)/python -m pytest $(TESTS)
+
+simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
+
+bench: $(READY)  ## Measure
+	$(BIN)/python tests/benchmarks/matching_speed.py
+
+crash-points: $(READY)  ## Kill every function at every external call
+	$(BIN)/python -m tests.simulation.run --crash-points
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

@@ -32,7 +32,14 @@ class Client:
         self._session = requests.Session()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None, signed: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        signed: bool = True,
     ) -> Answer:
         """Make one call; `raw` sends bytes as they are in place of a JSON `body`."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()

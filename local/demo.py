@@ -60,7 +60,9 @@ CASES = {
     "fca_joint": Case("joint", "match", "JOINT_OWNER", {"name": "Jane Samplewell"}),
     "fca_jointline": Case("joint_line", "match", "JOINT_OWNER", {"name": "Jane Samplewell"}),
     "fca_business": Case("business", "match", "LEGAL_FORM_DIFFERS", {"business_name": "Placeholder Provisions"}),
-    "fca_soletrader": Case("single_owner", "no_match", None, {"business_name": "Placeholder Provisions LLC"}, title="business claims a person's"),
+    "fca_soletrader": Case(
+        "single_owner", "no_match", None, {"business_name": "Placeholder Provisions LLC"}, title="business claims a person's"
+    ),
     "fca_trust": Case("trust", "match", "TRUST", {"business_name": "The Testerman Family Revocable Trust"}),
     "fca_partial": Case("partial", "match"),
     "fca_noowners": Case("no_owners", "not_verifiable", "NO_OWNERS"),
@@ -99,7 +101,8 @@ def main() -> int:
     wrong = [f"{row['account']}: {problem}" for row in rows for problem in _problems(row)]
     BUILD.mkdir(exist_ok=True)
     (BUILD / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"\n{len(rows)} verifications, {len(rows) - len({text.split(':')[0] for text in wrong})} as expected; build/demo.json has the figures.")
+    good = len(rows) - len({text.split(":")[0] for text in wrong})
+    print(f"\n{len(rows)} verifications, {good} as expected; build/demo.json has the figures.")
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     return 1 if wrong else 0
@@ -147,7 +150,14 @@ def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say:
 
 
 def _row(
-    stack: Stack, simulator: Simulator, before: dict[str, int], account: str, case: Case, found: dict[str, Any], at_once: bool, seconds: float
+    stack: Stack,
+    simulator: Simulator,
+    before: dict[str, int],
+    account: str,
+    case: Case,
+    found: dict[str, Any],
+    at_once: bool,
+    seconds: float,
 ) -> dict[str, Any]:
     history = Counter() if at_once else _history(stack, found["id"])
     verdict = found["verdict"] or {"outcome": "none", "score": None, "reasons": [], "owner_position": None}
@@ -223,8 +233,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
     head = ("account", "scenario", "what happened", "seconds", "verdict", "score", "steps", "calls", "reasons")
     table = [
         (
-            row["account"], row["scenario"], row["what"], f"{row['seconds']:.1f}", row["verdict"], "" if row["score"] is None else f"{row['score']:g}",
-            str(row["state_transitions"]), str(row["stripe_calls"]), " ".join(row["reasons"]),
+            row["account"], row["scenario"], row["what"], f"{row['seconds']:.1f}", row["verdict"],
+            "" if row["score"] is None else f"{row['score']:g}", str(row["state_transitions"]), str(row["stripe_calls"]),
+            " ".join(row["reasons"]),
         )
         for row in rows
     ]  # fmt: skip

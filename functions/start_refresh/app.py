@@ -19,7 +19,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return each_record(event, _process, Source(runtime.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
-    return routes.handle(event, context)
+    answer: dict[str, Any] = routes.handle(event, context)
+    return answer
 
 
 def _process(message: dict[str, Any]) -> None:

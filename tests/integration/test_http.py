@@ -62,7 +62,7 @@ BAD: dict[str, tuple[dict[str, Any], set[str]]] = {
     "unknown field": (request(acount="fca_1"), {"acount"}),
     "unknown field named as a part of a request": (request(body=1, path=2, query=3, header=4), {"body", "path", "query", "header"}),
     "unknown field of the claim": (claim(ssn="Canary"), {"claim.ssn"}),
-    "unknown field of the address": (claim(address={"zip": "Canary"}), {"claim.address.Address.zip"}),
+    "unknown field of the address": (claim(address={"zip": "Canary"}), {"claim.address.zip"}),
     "account of another kind": (request(account="ba_1"), {"account"}),
     "account with a path in it": (request(account="fca_1/../fca_2"), {"account"}),
     "account with a line end": (request(account="fca_1\n"), {"account"}),
@@ -113,8 +113,8 @@ class TestBadInput:
     def test_each_bad_field_is_named_and_no_value_repeated(self, sandbox: Sandbox, body: dict[str, Any], fields: set[str]) -> None:
         answer = verify(sandbox, body)
         assert (answer.status, answer.problem) == (422, "invalid-request")
-        named = {field.replace("claim.address.Address", "claim.address") for field in answer.bad_fields}
-        assert {field.replace("claim.address.Address", "claim.address") for field in fields} <= named
+        named = set(answer.bad_fields)
+        assert fields <= named
         assert "Canary" not in answer.text
         assert_untouched(sandbox)
 

@@ -94,6 +94,7 @@ class Execution:
     status: str = "RUNNING"
     transitions: int = 0
     waits: int = 0
+    timeouts: int = 0
     output: Any = None
     tokens: dict[str, Signal] = field(default_factory=dict)
 
@@ -169,10 +170,14 @@ class FakeStepFunctions:
         entered = datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
         tries: dict[int, int] = {}
         while True:
-            context = {"State": {"EnteredTime": entered, "RetryCount": sum(tries.values())}, "Task": {"Token": f"token-{next(self._tokens)}"}}
+            context = {
+                "State": {"EnteredTime": entered, "RetryCount": sum(tries.values())},
+                "Task": {"Token": f"token-{next(self._tokens)}"},
+            }
             try:
                 result = self._call(state, data, context)
             except TaskError as error:
+                execution.timeouts += error.error == "States.Timeout"
                 pause = self._retry(state, error, tries)
                 if pause is not None:
                     execution.transitions += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-Item = dict[str, Any]
+Attributes = dict[str, Any]
 Expression = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 INDEX_KEYS = ("open_kind", "open_since_ms")
 
@@ -27,22 +27,22 @@ class FakeDynamoDB:
     """One table. `cross(operation, effect)` is called around each operation: there the simulation lets time pass and things go wrong."""
 
     def __init__(self, cross: Callable[[str, Callable[[], Any]], Any] = lambda operation, effect: effect()) -> None:
-        self.items: dict[tuple[str, str], Item] = {}
-        self.changed: Callable[[Item | None, Item], None] = lambda before, after: None
+        self.items: dict[tuple[str, str], Attributes] = {}
+        self.changed: Callable[[Attributes | None, Attributes], None] = lambda before, after: None
         self._cross = cross
 
-    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> Item:
+    def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
         return self._cross("GetItem", lambda: {"Item": dict(found)} if (found := self.items.get(_key(Key))) else {})
 
     def put_item(
         self,
         *,
         TableName: str,
-        Item: Item,
+        Item: Attributes,
         ConditionExpression: str = "",
         ReturnValuesOnConditionCheckFailure: str = "NONE",
-    ) -> Item:
-        def effect() -> Item:
+    ) -> Attributes:
+        def effect() -> Attributes:
             before = self.items.get(_key(Item))
             if not _holds(ConditionExpression, before, {}, {}):
                 old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}
@@ -56,14 +56,14 @@ class FakeDynamoDB:
         self,
         *,
         TableName: str,
-        Key: Item,
+        Key: Attributes,
         UpdateExpression: str,
         ConditionExpression: str,
         ExpressionAttributeNames: Mapping[str, str] | None = None,
         ExpressionAttributeValues: Mapping[str, Any] | None = None,
         ReturnValues: str = "NONE",
-    ) -> Item:
-        def effect() -> Item:
+    ) -> Attributes:
+        def effect() -> Attributes:
             names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues or {}
             before = self.items.get(_key(Key))
             if not _holds(ConditionExpression, before, names, values):
@@ -80,9 +80,9 @@ class FakeDynamoDB:
         return self._cross("UpdateItem", effect)
 
     def delete_item(
-        self, *, TableName: str, Key: Item, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
-    ) -> Item:
-        def effect() -> Item:
+        self, *, TableName: str, Key: Attributes, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
+    ) -> Attributes:
+        def effect() -> Attributes:
             if not _holds(ConditionExpression, self.items.get(_key(Key)), {}, ExpressionAttributeValues or {}):
                 raise refused("DeleteItem", "ConditionalCheckFailedException")
             self.items.pop(_key(Key), None)
@@ -90,8 +90,8 @@ class FakeDynamoDB:
 
         return self._cross("DeleteItem", effect)
 
-    def transact_write_items(self, *, TransactItems: list[Item]) -> Item:
-        def effect() -> Item:
+    def transact_write_items(self, *, TransactItems: list[Attributes]) -> Attributes:
+        def effect() -> Attributes:
             puts = [item["Put"] for item in TransactItems]
             if not all(_holds(put["ConditionExpression"], self.items.get(_key(put["Item"])), {}, {}) for put in puts):
                 raise refused("TransactWriteItems", "TransactionCanceledException")
@@ -110,8 +110,8 @@ class FakeDynamoDB:
         ConsistentRead: bool = False,
         IndexName: str = "",
         Limit: int = 10**9,
-    ) -> Item:
-        def effect() -> Item:
+    ) -> Attributes:
+        def effect() -> Attributes:
             rows = self.items.values()
             if IndexName:
                 rows = [item for item in rows if all(key in item for key in INDEX_KEYS)]  # type: ignore[assignment]
@@ -121,7 +121,7 @@ class FakeDynamoDB:
 
         return self._cross("Query", effect)
 
-    def _store(self, item: Item) -> None:
+    def _store(self, item: Attributes) -> None:
         before, self.items[_key(item)] = self.items.get(_key(item)), dict(item)
         self.changed(before, self.items[_key(item)])
 
@@ -142,7 +142,7 @@ class _Named(Mapping[str, Any]):
         return len(self._item)
 
 
-def _key(item: Item) -> tuple[str, str]:
+def _key(item: Attributes) -> tuple[str, str]:
     return item["pk"]["S"], item["sk"]["S"]
 
 
@@ -155,7 +155,7 @@ def _plain(value: Mapping[str, Any]) -> Any:
     return int(content) if kind == "N" else content
 
 
-def _holds(condition: str, item: Item | None, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+def _holds(condition: str, item: Attributes | None, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
     return not condition or bool(_condition(condition)(_Named(item or {}, names), values))
 
 

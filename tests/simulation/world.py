@@ -32,7 +32,7 @@ DAY = 86_400.0
 WEBHOOK_SECRET = "whsec_simulated"
 API_KEY = "sk_test_simulated"
 REFRESH_QUEUE, EVENTS_QUEUE = "https://queue/refresh", "https://queue/events"
-TIMEOUTS = {"api": 45.0, "start_refresh": 60.0, "receive_webhook": 25.0, "fetch_owners": 60.0, "verify_owners": 30.0, "reconcile": 300.0, "receive_event": 30.0}  # fmt: skip
+TIMEOUTS = {"api": 45.0, "start_refresh": 60.0, "receive_webhook": 25.0, "fetch_owners": 60.0, "verify_owners": 30.0, "reconcile": 300.0}
 
 ENVIRONMENT = {
     "POWERTOOLS_TRACE_DISABLED": "1",
@@ -105,13 +105,14 @@ class World:
         self.called: Counter[str] = Counter()
         self.plan: dict[str, tuple[int, int, str]] = {}
         self.invocations: Counter[str] = Counter()
-        self.longest: Counter[str] = Counter()
+        self.calls_of: dict[str, list[int]] = {}
         self.accepted: dict[str, str] = {}
         self.refreshes: list[Refresh] = []
         self.asking: Counter[str] = Counter()
         self.violations: list[str] = []
         self.events: dict[str, int] = {}
         self._running: dict[Any, Invocation] = {}
+        self._refreshing: dict[str, Counter[str]] = {}
         stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
         self.simulator = Simulator(lambda: self.hub.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
         self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
@@ -122,14 +123,16 @@ class World:
         self.sqs.duplicates = self.faults.duplicate_message
         self.events_bus = FakeEvents(self.cross)
         secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
-        definition = json.loads((ROOT / "statemachines" / "verify_account.asl.json").read_text().replace("${RefreshQueueUrl}", REFRESH_QUEUE))
+        text = (ROOT / "statemachines" / "verify_account.asl.json").read_text()
+        definition = json.loads(text.replace("${RefreshQueueUrl}", REFRESH_QUEUE))
         self.workflows = FakeStepFunctions(self.hub, self.rng, self.cross, definition, self.sqs, self._verify_owners)
         self.sqs.consumers = {
             REFRESH_QUEUE: lambda message: self._consume("start_refresh", message),
             EVENTS_QUEUE: lambda message: self._consume("fetch_owners", message),
         }
         self.clients = {
-            "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets, "stepfunctions": self.workflows,
+            "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
+            "stepfunctions": self.workflows,
         }  # fmt: skip
         self._moved = Signal()
         self.hub.spawn(self._postman)
@@ -244,7 +247,7 @@ class World:
                 self.violations.append(f"{function} raised {type(error).__name__}: {error}")
             return None
         finally:
-            self.longest[function] = max(self.longest[function], invocation.calls)
+            self.calls_of.setdefault(function, []).append(invocation.calls)
             del self._running[me]
 
     def clock(self) -> float:
@@ -268,7 +271,7 @@ class World:
             raise ReadTimeoutError(endpoint_url="https://aws")
         return result
 
-    def stripe_call(self, method: str, path: str, call: Callable[[], Any]) -> Any:
+    def stripe_call(self, method: str, path: str, idempotency_key: str, call: Callable[[], Any]) -> Any:
         """A call to Stripe, on one of its ways wrong if so drawn."""
         invocation = self._running[getcurrent()]
         self._begin_call(invocation, "Stripe")
@@ -283,9 +286,16 @@ class World:
                 self._end_call(invocation)
         account = path.split("/")[-2]
         before, needed = self._initiated(account), self._why_not(account)
+        calling = self._refreshing.setdefault(account, Counter())
+        if set(calling) - {idempotency_key}:
+            self.violations.append(f"{account}: two different refresh calls at once")
+        calling[idempotency_key] += 1
         try:
             return call()
         finally:
+            calling[idempotency_key] -= 1
+            if not calling[idempotency_key]:
+                del calling[idempotency_key]
             if self._initiated(account) > before:
                 self.refreshes.append(Refresh(account, self.hub.now))
                 self.violations += [f"{account}: {needed}"] if needed else []
@@ -347,18 +357,20 @@ class World:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         if before is None:
             return
-        if after["sk"]["S"] == "ACCOUNT" and "snapshot" in before:
-            places = [
-                (int(item["snapshot_attempted_at"]["N"]), int(item["snapshot_created"]["N"]), item["snapshot"]["S"]) for item in (before, after)
-            ]
-            if places[1] < places[0]:
-                self.violations.append(f"{after['account']['S']}: a newer snapshot was replaced by an older one")
-        if after["sk"]["S"] == "ACCOUNT" and "refresh_order" in before and int(after["refresh_order"]["N"]) < int(before["refresh_order"]["N"]):
+        if after["sk"]["S"] == "ACCOUNT" and "snapshot" in before and _place(after) < _place(before):
+            self.violations.append(f"{after['account']['S']}: a newer snapshot was replaced by an older one")
+        seen = [int(item["refresh_order"]["N"]) for item in (before, after) if "refresh_order" in item]
+        if after["sk"]["S"] == "ACCOUNT" and seen != sorted(seen):
             self.violations.append(f"{after['account']['S']}: a newer observation was replaced by an older one")
         if "verdict" in before and before["verdict"] != after.get("verdict"):
             self.violations.append(f"{after['pk']['S']}: a verdict changed")
         if after["sk"]["S"].startswith("SNAPSHOT#") and before != after:
             self.violations.append(f"{after['sk']['S']}: a snapshot changed")
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, int, str]:
+    """The place of an account's newest snapshot in time."""
+    return int(item["snapshot_attempted_at"]["N"]), int(item["snapshot_created"]["N"]), item["snapshot"]["S"]
 
 
 @dataclass(frozen=True)
@@ -385,7 +397,8 @@ class SimulatedStripe(SimulatorHTTPClient):
     def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
         path = url.split("?")[0].removeprefix("https://api.stripe.com")
         call = super().request
-        return self._world.stripe_call(method.upper(), path, lambda: call(method, url, headers, post_data, _usage=_usage))
+        key = str((headers or {}).get("Idempotency-Key", ""))
+        return self._world.stripe_call(method.upper(), path, key, lambda: call(method, url, headers, post_data, _usage=_usage))
 
 
 def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
@@ -406,6 +419,7 @@ def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *,
 def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
+
     from titleholder import runtime
 
     _load()
@@ -444,12 +458,13 @@ def _load() -> None:
     from titleholder.errors import StripeError
 
     # What is counted goes to standard output, and would fill it.
-    observability.metrics.add_metric = observability.metrics.add_dimension = lambda **_: None  # type: ignore[method-assign]
+    observability.metrics.add_metric = observability.metrics.add_dimension = lambda **_: None  # type: ignore[method-assign,assignment]
     TRANSIENT = (BotoCoreError, ClientError, StripeError)
     sys.path.append(str(ROOT / "functions" / "start_refresh"))
     for folder in sorted((ROOT / "functions").iterdir()):
         spec = importlib.util.spec_from_file_location(f"simulated_{folder.name}", folder / "app.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         HANDLERS[folder.name] = module.handler

@@ -5,7 +5,7 @@ import pytest
 from titleholder.matching import match
 
 
-def business(claimed: str, held: str):
+def business(claimed: str, held: str) -> object:
     return match({"business_name": claimed}, {"name": held}).fields["name"]
 
 

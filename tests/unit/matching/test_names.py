@@ -5,7 +5,7 @@ import pytest
 from titleholder.matching import match
 
 
-def name_field(claimed: object, held: str):
+def name_field(claimed: object, held: str) -> object:
     claim = claimed if isinstance(claimed, dict) else {"name": claimed}
     return match(claim, {"name": held}).fields["name"]
 

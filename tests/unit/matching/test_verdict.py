@@ -164,7 +164,7 @@ def test_the_owners_name_is_shown_for_a_permitted_close_match_only() -> None:
 
 
 def test_outcomes_map_to_other_schemes() -> None:
-    def verdict(claim: dict[str, object], name: str):
+    def verdict(claim: dict[str, object], name: str) -> object:
         return decide(claim, [{"name": name}])
 
     jane = {"given": "Jane", "family": "Doe"}

@@ -1,0 +1,71 @@
+"""Bugs put in by hand, to see that the simulation finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from titleholder import ownership
+from titleholder.store import Store
+
+
+@contextmanager
+def waiter_stored_late() -> Iterator[None]:
+    """The waiter is stored after Stripe was called, and nobody looks again."""
+
+    def serve(world: Any, request: Any) -> Any:
+        waiter = request.waiter
+        asked = ownership.ask(world, request.ref, waiter.need, resumed_at=request.resumed_at, asker=waiter.verification)
+        world.store.put_waiter(request.ref, waiter)
+        if isinstance(asked, ownership.Join | ownership.Started | ownership.InFlight):
+            return asked
+        ownership._wake(world, request.ref, waiter, asked)
+        return asked
+
+    with _replaced(ownership, "serve", serve):
+        yield
+
+
+@contextmanager
+def lease_not_conditional() -> Iterator[None]:
+    """Everybody gets the lease."""
+    original = Store.begin_attempt
+
+    def begin_attempt(self: Store, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
+        original(self, ref, attempt, seen, now)
+        return True
+
+    with _replaced(Store, "begin_attempt", begin_attempt):
+        yield
+
+
+@contextmanager
+def ordered_by_event_time() -> Iterator[None]:
+    """What is written last counts, whatever attempt it belongs to."""
+    original = Store._update
+
+    def _update(self: Store, pk: str, sk: str, *, set_: Any, condition: str, **more: Any) -> bool:
+        if sk == "ACCOUNT" and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
+            condition = "attribute_not_exists(no_such_attribute)"
+        return original(self, pk, sk, set_=set_, condition=condition, **more)
+
+    with _replaced(Store, "_update", _update):
+        yield
+
+
+BUGS: dict[str, Callable[[], Any]] = {
+    "waiter_stored_late": waiter_stored_late,
+    "lease_not_conditional": lease_not_conditional,
+    "ordered_by_event_time": ordered_by_event_time,
+}
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, kept)
