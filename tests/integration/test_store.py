@@ -59,12 +59,12 @@ class TestObservations:
         ],
     )
     def test_come_back_as_they_went_in(self, store: Store, observed: AccountState) -> None:
-        assert store.observe(REF, observed, NOW + 0.123, open_=False)
+        assert store.observe(REF, observed, NOW + 0.123, open_=False, calls=0)
         assert store.get_account(REF) == StoredAccount(state=observed, observed_at=NOW + 0.123)
 
     def test_live_account_is_livemode(self, store: Store) -> None:
         live = AccountRef("fca_1", "live")
-        store.observe(live, replace(state(None), livemode=True), NOW, open_=False)
+        store.observe(live, replace(state(None), livemode=True), NOW, open_=False, calls=0)
         assert seen(store, live).livemode
 
     @pytest.mark.parametrize(
@@ -80,34 +80,34 @@ class TestObservations:
     def test_newer_replaces_older_but_older_never_newer_whatever_the_clock_says(
         self, store: Store, older: AccountState, newer: AccountState
     ) -> None:
-        assert store.observe(REF, older, NOW, open_=False)
-        assert store.observe(REF, newer, NOW - 60, open_=False)
-        assert not store.observe(REF, older, NOW + 60, open_=False)
+        assert store.observe(REF, older, NOW, open_=False, calls=0)
+        assert store.observe(REF, newer, NOW - 60, open_=False, calls=0)
+        assert not store.observe(REF, older, NOW + 60, open_=False, calls=0)
         assert seen(store) == newer
 
     def test_of_the_same_attempt_the_later_read_wins_and_the_earlier_one_does_not(self, store: Store) -> None:
-        store.observe(REF, state("succeeded"), NOW, open_=False)
-        assert store.observe(REF, state("succeeded", account="inactive"), NOW + 1, open_=False)
-        assert not store.observe(REF, state("succeeded"), NOW + 0.5, open_=False)
+        store.observe(REF, state("succeeded"), NOW, open_=False, calls=0)
+        assert store.observe(REF, state("succeeded", account="inactive"), NOW + 1, open_=False, calls=0)
+        assert not store.observe(REF, state("succeeded"), NOW + 0.5, open_=False, calls=0)
         assert seen(store).status == "inactive"
 
     def test_of_the_same_attempt_at_the_same_instant_the_last_one_told_wins(self, store: Store) -> None:
-        store.observe(REF, state("failed"), NOW, open_=False)
-        assert store.observe(REF, state("failed", account="inactive"), NOW, open_=False)
+        store.observe(REF, state("failed"), NOW, open_=False, calls=0)
+        assert store.observe(REF, state("failed", account="inactive"), NOW, open_=False, calls=0)
         assert seen(store).status == "inactive"
 
     def test_do_not_mix_between_connected_accounts_or_modes(self, store: Store) -> None:
-        store.observe(REF, state("pending"), NOW, open_=False)
-        store.observe(CONNECTED, state("failed"), NOW, open_=False)
+        store.observe(REF, state("pending"), NOW, open_=False, calls=0)
+        store.observe(CONNECTED, state("failed"), NOW, open_=False, calls=0)
         assert seen(store) == state("pending")
         assert seen(store, CONNECTED) == state("failed")
         assert store.get_account(AccountRef("fca_1", "live")).state is None
 
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
-        attempt = Attempt(1, "key", 0, NOW, NOW, open=True)
+        attempt = Attempt(1, "key", 0, NOW, 1, open=True)
         store.begin_attempt(REF, attempt, None, NOW)
         store.put_snapshot(REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
-        store.observe(REF, state("pending"), NOW, open_=False)
+        store.observe(REF, state("pending"), NOW, open_=False, calls=0)
         known = store.get_account(REF)
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
 
@@ -117,7 +117,7 @@ class TestObservations:
 def test_in_whatever_order_observations_come_the_newest_is_kept(store: Store, order: list[AccountState]) -> None:
     client("dynamodb").delete_item(TableName="t", Key={"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "ACCOUNT"}})
     for number, observed in enumerate(order):
-        store.observe(REF, observed, NOW + number, open_=False)
+        store.observe(REF, observed, NOW + number, open_=False, calls=0)
     assert seen(store) == state("failed", 101)
 
 
@@ -164,8 +164,8 @@ class TestSnapshots:
 
 
 class TestLease:
-    first = Attempt(1, "key-1", 0, NOW, NOW, open=True)
-    second = Attempt(2, "key-2", 0, NOW, NOW, open=True)
+    first = Attempt(1, "key-1", 0, NOW, 1, open=True)
+    second = Attempt(2, "key-2", 0, NOW, 2, open=True)
 
     def test_one_of_two_who_saw_the_same_gets_it(self, store: Store) -> None:
         assert store.begin_attempt(REF, self.first, None, NOW)
@@ -331,25 +331,25 @@ class TestWhatIsNotFinished:
         return store.open_refreshes(self.later, 10)
 
     def test_open_refresh_is_listed_until_it_is_seen_settled(self, store: Store) -> None:
-        store.observe(CONNECTED, state("pending"), NOW, open_=True)
+        store.observe(CONNECTED, state("pending"), NOW, open_=True, calls=0)
         assert self.open(store) == [CONNECTED]
-        store.observe(CONNECTED, state("failed"), NOW + 1, open_=False)
+        store.observe(CONNECTED, state("failed"), NOW + 1, open_=False, calls=0)
         assert self.open(store) == []
 
     def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
-        store.observe(REF, state("succeeded"), NOW, open_=True)
+        store.observe(REF, state("succeeded"), NOW, open_=True, calls=0)
         assert self.open(store) == [REF]
         store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, []), NOW)
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
-        store.begin_attempt(REF, Attempt(1, "key", 0, NOW, NOW, open=True), None, NOW)
+        store.begin_attempt(REF, Attempt(1, "key", 0, NOW, 1, open=True), None, NOW)
         assert self.open(store) == [REF]
 
     def test_longest_waiting_come_first_and_only_so_many(self, store: Store) -> None:
         refs = [AccountRef(f"fca_{number}") for number in range(5)]
         for age, ref in enumerate(refs):
-            store.observe(ref, state("pending"), NOW - age, open_=True)
+            store.observe(ref, state("pending"), NOW - age, open_=True, calls=0)
         assert store.open_refreshes(self.later, 3) == [refs[4], refs[3], refs[2]]
         assert store.open_refreshes(NOW - 3, 10) == [refs[4]]
 

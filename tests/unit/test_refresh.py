@@ -230,7 +230,7 @@ class TestMemory:
         assert decide_from_memory(stored, NEED, NOW) == Fresh(NOW - DAY)
 
     def test_fresh_snapshot_answers_though_an_attempt_is_open(self) -> None:
-        attempt = Attempt(1, "key", 0, NOW - 5, NOW - 5, open=True)
+        attempt = Attempt(1, "key", 0, NOW - 5, 1, open=True)
         stored = replace(self.cooling, snapshot="fcaowns_1", snapshot_attempted_at=NOW - DAY, attempt=attempt)
         assert decide_from_memory(stored, NEED, NOW) == Fresh(NOW - DAY)
 
@@ -247,13 +247,13 @@ class TestMemory:
         assert decide_from_memory(replace(self.cooling, observed_at=NOW - MEMORY_SECONDS - 1), NEED, NOW) is None
 
     def test_open_attempt_asks_stripe(self) -> None:
-        attempt = Attempt(1, "key", 0, began_at=NOW - 100, called_at=NOW - 100, open=True)
+        attempt = Attempt(1, "key", 0, began_at=NOW - 100, calls=1, open=True)
         assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
 
     def test_observation_from_before_the_newest_attempt_asks_stripe(self) -> None:
-        attempt = Attempt(1, "key", 0, began_at=NOW - 100, called_at=NOW - 1, open=False)
+        attempt = Attempt(1, "key", 0, began_at=NOW - 100, calls=2, open=False)
         assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
-        assert decide_from_memory(replace(self.cooling, observed_at=NOW, attempt=attempt), NEED, NOW) == CoolDown(FUTURE)
+        assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolDown(FUTURE)
 
     @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
     def test_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
@@ -274,17 +274,17 @@ class TestMemory:
 
 
 class TestNextAttempt:
-    previous = Attempt(number=3, key="old", base=LONG_AGO, began_at=NOW - 60, called_at=NOW - 60, open=True)
+    previous = Attempt(number=3, key="old", base=LONG_AGO, began_at=NOW - 60, calls=4, open=True)
 
     def test_first_one_is_numbered_one_under_the_new_key(self) -> None:
-        assert next_attempt(None, 0, NOW, "new") == Attempt(1, "new", 0, NOW, NOW, open=True)
+        assert next_attempt(None, 0, NOW, "new") == Attempt(1, "new", 0, NOW, 1, open=True)
 
     def test_unanswered_one_is_repeated_under_its_own_key(self) -> None:
-        assert next_attempt(self.previous, LONG_AGO, NOW, "new") == replace(self.previous, called_at=NOW)
+        assert next_attempt(self.previous, LONG_AGO, NOW, "new") == replace(self.previous, calls=5)
 
     def test_answered_one_is_followed_by_another_key(self) -> None:
         follower = next_attempt(replace(self.previous, open=False), LONG_AGO, NOW, "new")
-        assert follower == Attempt(4, "new", LONG_AGO, NOW, NOW, open=True)
+        assert follower == Attempt(4, "new", LONG_AGO, NOW, 5, open=True)
 
     def test_key_of_another_refresh_is_not_used_again(self) -> None:
         assert next_attempt(self.previous, LONG_AGO + 1, NOW, "new").key == "new"

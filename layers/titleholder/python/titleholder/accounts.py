@@ -93,24 +93,34 @@ class Attempt:
     """The newest attempt to initiate a refresh that this stack made.
 
     `base` is `last_attempted_at` as it stood before (0: never). `open` until Stripe's answer is known.
-    `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made, `called_at`
-    when it was last (Unix seconds): what was observed before that knows nothing of it.
+    `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made (Unix seconds).
+    `calls` counts every refresh call for this account, repeated ones too: it orders calls and observations where clocks differ.
     """
 
     number: int
     key: str
     base: int
     began_at: float
-    called_at: float
+    calls: int
     open: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """What this stack remembers of an account. `observed_at`: our clock just before the read it comes from."""
+    """What this stack remembers of an account.
+
+    `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
+    before that read; where there were more since, `state` may know nothing of them.
+    """
 
     state: AccountState | None = None
     observed_at: float = 0.0
+    observed_calls: int = 0
     snapshot: str | None = None
     snapshot_attempted_at: int | None = None
     attempt: Attempt | None = None
+
+    @property
+    def answered_calls(self) -> int:
+        """How many refresh calls are known to have been answered: all but one that is still open."""
+        return 0 if self.attempt is None else self.attempt.calls - self.attempt.open

@@ -153,7 +153,8 @@ def read(world: World, ref: AccountRef, stored: StoredAccount) -> AccountReading
     reading = world.stripe.read(ref)
     if stored.state is None:
         world.store.note_connected(ref)
-    world.store.observe(ref, reading.state, observed_at, open_=_is_open(reading.state, stored))
+    calls = stored.answered_calls
+    world.store.observe(ref, reading.state, observed_at, open_=_is_open(reading.state, stored), calls=calls)
     return reading
 
 
@@ -208,7 +209,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     world.store.end_attempt(ref, attempt, answered=True)
-    world.store.observe(ref, state, world.clock(), open_=_is_open(state, stored))
+    world.store.observe(ref, state, world.clock(), open_=_is_open(state, stored), calls=attempt.calls)
     if state.refresh is None or not refresh.was_started(go.base, state):
         return _after_refusal(refresh.decide_after_refusal(state, need, world.clock()))
     if state.refresh.settled:

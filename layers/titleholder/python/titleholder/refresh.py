@@ -142,7 +142,7 @@ def decide_from_memory(stored: StoredAccount, need: Need, now: float, resumed_at
     """
     if stored.snapshot_attempted_at is not None and need.accepts(stored.snapshot_attempted_at):
         return Fresh(stored.snapshot_attempted_at)
-    if stored.state is None or (stored.attempt is not None and (stored.attempt.open or stored.observed_at <= stored.attempt.called_at)):
+    if stored.state is None or (stored.attempt is not None and (stored.attempt.open or stored.observed_calls != stored.attempt.calls)):
         return None
     opens_at = stored.state.refresh.next_refresh_available_at if stored.state.refresh else None
     resumed = resumed_at is not None and opens_at is not None and opens_at <= resumed_at and now - opens_at <= RESUME_SECONDS
@@ -162,9 +162,10 @@ def was_started(before: int, after: AccountState) -> bool:
 def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) -> Attempt:
     """The attempt to make now: the previous one again if its answer never came, else a new one under `new_key`."""
     if previous is not None and previous.open and previous.base == base and now - previous.began_at < IDEMPOTENCY_SECONDS:
-        return replace(previous, called_at=now)
+        return replace(previous, calls=previous.calls + 1)
+    calls = 1 if previous is None else previous.calls + 1
     number = 1 if previous is None else previous.number + 1
-    return Attempt(number=number, key=new_key, base=base, began_at=now, called_at=now, open=True)
+    return Attempt(number=number, key=new_key, base=base, began_at=now, calls=calls, open=True)
 
 
 def order(refresh: OwnershipRefresh | None) -> int:

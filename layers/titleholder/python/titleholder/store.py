@@ -123,21 +123,22 @@ class Store:
                 key=item["attempt_key"],
                 base=int(item["attempt_base"]),
                 began_at=_seconds(item["attempt_began_ms"]),
-                called_at=_seconds(item["attempt_called_ms"]),
+                calls=int(item["attempt_calls"]),
                 open=item["attempt_open"],
             )
         return StoredAccount(
             state=state,
             observed_at=_seconds(item.get("observed_ms", 0)),
+            observed_calls=int(item.get("observed_calls", 0)),
             snapshot=item.get("snapshot"),
             snapshot_attempted_at=_int(item.get("snapshot_attempted_at")),
             attempt=attempt,
         )
 
-    def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool) -> bool:
+    def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int) -> bool:
         """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is remembered already.
 
-        `open_` says that its refresh is not settled, or settled and not fetched.
+        `open_` says that its refresh is not settled, or settled and not fetched; `calls` how many refresh calls had been answered before.
         """
         refresh = state.refresh
         return self._update(
@@ -153,6 +154,7 @@ class Store:
                 "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
                 "refresh_order": order(refresh),
                 "observed_ms": _ms(observed_at),
+                "observed_calls": calls,
                 **(_opened("refresh", observed_at) if open_ else {}),
             },
             remove=() if open_ else _OPEN,
@@ -166,7 +168,7 @@ class Store:
         The one condition that says when the lease may be taken over: nobody else's attempt came in between, and no lease runs.
         """
         free = "(attribute_not_exists(lease_until_ms) OR lease_until_ms <= :now)"
-        unchanged = "attribute_not_exists(attempt)" if seen is None else "attempt = :seen"
+        unchanged = "attribute_not_exists(attempt)" if seen is None else "attempt_calls = :seen"
         return self._update(
             _account_pk(ref),
             "ACCOUNT",
@@ -176,23 +178,23 @@ class Store:
                 "attempt_key": attempt.key,
                 "attempt_base": attempt.base,
                 "attempt_began_ms": _ms(attempt.began_at),
-                "attempt_called_ms": _ms(attempt.called_at),
+                "attempt_calls": attempt.calls,
                 "attempt_open": True,
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
                 **_opened("refresh", now),
             },
             condition=f"{unchanged} AND {free}",
-            values={":now": _ms(now), **({} if seen is None else {":seen": seen.number})},
+            values={":now": _ms(now), **({} if seen is None else {":seen": seen.calls})},
         )
 
     def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool) -> bool:
         """Give the lease back. An attempt that Stripe did not answer stays open: whoever is next repeats it under its key.
 
-        False if a later attempt has begun.
+        False if a later call has begun.
         """
         return self._update(
             _account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered}, remove=["lease_until_ms"],
-            condition="attempt = :number", values={":number": attempt.number},
+            condition="attempt_calls = :calls", values={":calls": attempt.calls},
         )  # fmt: skip
 
     # -- snapshots ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+"""Many at once, for real: callers of one account, and Stripe's deliveries."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.e2e.bench import Bench, eventually
+from titleholder.signatures import sign
+
+CALLERS = 50
+EVENTS = 100
+
+
+def test_fifty_verifications_of_one_account_at_once_share_one_refresh(bench: Bench) -> None:
+    account = bench.link("single_owner")
+    answers = bench.request_all([account] * CALLERS)
+    assert {answer.status for answer in answers} <= {200, 202}
+    ids = [answer.body["id"] for answer in answers]
+    assert len(set(ids)) == CALLERS
+    verdicts = [bench.verdict(id_, within=120) for id_ in ids]
+    assert {verdict["outcome"] for verdict in verdicts} == {"match"}
+    assert len({verdict["snapshot"] for verdict in verdicts}) == 1
+    assert bench.refreshes(account) == 1
+    assert not [sk for pk, sk in bench.table() if pk.endswith(account) and sk.startswith("WAITER#")]
+
+
+def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(quiet: Bench) -> None:
+    account = quiet.link("fresh")
+    now = int(time.time())
+    bodies = []
+    for number in range(EVENTS):
+        event = {
+            "id": f"evt_burst{number}", "object": "event", "type": "financial_connections.account.refreshed_ownership", "created": now,
+            "livemode": False, "data": {"object": {"id": account, "object": "financial_connections.account"}},
+        }  # fmt: skip
+        bodies.append(json.dumps(event).encode())
+    with ThreadPoolExecutor(40) as senders:
+        header = [{"Stripe-Signature": sign(body, quiet.stack.webhook_secret, int(time.time()))} for body in bodies]
+        answers = list(senders.map(quiet.deliver, bodies * 2, header * 2))
+    assert {answer.status_code for answer in answers} == {200}
+
+    def processed() -> bool:
+        events = [item for (pk, _), item in quiet.table().items() if pk.startswith("EVENT#evt_burst")]
+        return len(events) == EVENTS and all(item["processed"]["BOOL"] for item in events)
+
+    assert eventually(processed, within=120)
+    snapshots = [sk for pk, sk in quiet.table() if pk.endswith(account) and sk.startswith("SNAPSHOT#")]
+    assert len(snapshots) == 1
