@@ -198,3 +198,28 @@ def test_stripe_ownership_match_says_score_and_missing_data() -> None:
     answer = as_stripe_ownership_match(decide({"given": "Jane", "family": "Doe", "phone": "4155550134"}, [{"name": "JANE DOE"}]))
     assert answer["name"] == {"match_score": 100, "missing_data": None}
     assert answer["phone"] == {"match_score": None, "missing_data": "bank"}
+
+
+def test_a_wrong_or_merely_similar_name_at_another_address_ranks_lower() -> None:
+    elsewhere = {"raw_address": "9 OAK RD, MIAMI FL 33101"}
+    for name in ("JANE SMITH", "MARY DOE"):
+        assert match(CLAIM, {"name": name, **elsewhere}).score < match(CLAIM, {"name": name}).score
+    assert match(CLAIM, {"name": "DOE JANE", **elsewhere}).score >= 70
+
+
+def test_another_surname_at_the_same_address_is_no_match_in_either_order() -> None:
+    for name in ("JANE SMITH", "SMITH JANE"):
+        verdict = decide(CLAIM, [{"name": name, "raw_address": "12 ELM ST RENO NV 89501"}])
+        assert verdict.outcome == "no_match", name
+        assert verdict.score is not None
+        assert 50 < verdict.score < 70
+
+
+def test_scrambled_letters_are_for_review_unless_both_names_are_known() -> None:
+    assert 50 <= match({"given": "Leo", "family": "Miller"}, {"name": "OEL MILLER"}).score < 70
+    assert match({"given": "Amy", "family": "Miller"}, {"name": "MAY MILLER"}).score < 60
+
+
+def test_a_given_name_wrong_at_both_ends_is_at_most_for_review() -> None:
+    for name in ("AESSICJ", "KESSICS"):
+        assert match({"given": "Jessica", "family": "Miller"}, {"name": f"{name} MILLER"}).score < 70

@@ -156,11 +156,17 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     if not levels:
         return name.score, ""
     evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
-    if name.surname_only and "A_SAME" in levels:
+    if name.surname_only and name.score >= 44 and ("A_SAME" in levels or "A_NEAR" in levels):
         # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
-        return round(min(name.score + 8.0, 66.0), 2), "CONTACT_AGREES"
-    if name.wrong:
-        return (name.score, "") if evidence >= 0 else (max(0.0, round(name.score + max(evidence, -4.0), 2)), "CONTACT_DIFFERS")
+        # The order of the words is no matter then.
+        return round(max(58.0, min(name.score + 8.0, 66.0)), 2), "CONTACT_AGREES"
+    if name.wrong or name.doubtful:
+        if evidence < 0:
+            # Nothing but a part of the name speaks for the same person.
+            loss = 15.0 if name.doubtful else 8.0 if "A_DIFFERS" in levels else 4.0
+            return max(0.0, round(name.score - loss, 2)), "CONTACT_DIFFERS"
+        if name.wrong:
+            return name.score, ""
     if evidence >= 0:
         if name.score >= 90 or name.score < 35:
             return name.score, ""

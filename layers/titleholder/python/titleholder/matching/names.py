@@ -14,6 +14,7 @@ from titleholder.matching.text import (
     is_latin,
     plain_umlauts,
     same_beginning,
+    scrambled,
     sound,
     within_two,
 )
@@ -405,7 +406,7 @@ def compare_given(a: str, b: str) -> str:
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
-    edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] else 3
+    edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
     if edits == 1:
         if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3):
             return "G_OTHER"
@@ -419,6 +420,8 @@ def compare_given(a: str, b: str) -> str:
     if len(short) > 2 and long.startswith(short):
         return "G_OTHER" if known else "G_PREFIX"
     if edits == 2 and len(short) > 4:
+        if not known and a[0] != b[0] and a[-1] != b[-1]:
+            return "G_ALIKE"
         return "G_OTHER" if known else "G_TYPO_2" if len(short) > 5 else "G_TYPO_2_SHORT"
     if not known and a[0] == b[0]:
         alike = closeness(a, b)
@@ -426,6 +429,8 @@ def compare_given(a: str, b: str) -> str:
             return "G_ALIKE"
         if alike > 0.78:
             return "G_ALIKE_LESS"
+    if not known and scrambled(a, b):
+        return "G_ALIKE"
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
 
 
@@ -522,8 +527,17 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     x, y = "".join(a), "".join(b)
     if x == y:
         return "F_GLUED"
-    if len(a) == 1 and len(b) == 1 and is_latin(x) and is_latin(y) and x[0] != y[0] and x[-1] != y[-1] and not same_beginning(x, y):
-        return "F_DIFFERS"
+    if (
+        len(a) == 1
+        and len(b) == 1
+        and x[0] != y[0]
+        and x[-1] != y[-1]
+        and is_latin(x)
+        and is_latin(y)
+        and not same_beginning(x, y)
+        and x[1:3] != y[1:3]
+    ):
+        return "F_ALIKE" if scrambled(x, y) else "F_DIFFERS"
     core_a = [t for t in a if t not in PARTICLES] or list(a)
     core_b = [t for t in b if t not in PARTICLES] or list(b)
     if core_a == core_b:
@@ -536,7 +550,7 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     several = len(core_a) > 1 or len(core_b) > 1
     if several and any(len(t) > 1 and t in core_b for t in core_a):
         return "F_PART" if len(core_a) == 1 or len(core_b) == 1 else "F_PART_EACH"
-    edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] else 3
+    edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
     if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
         return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
@@ -553,7 +567,7 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
                 if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or sound(t) == sound(u)):
                     return "F_PART_ALIKE"
     alike = closeness(x, y) if x[0] == y[0] else 0.0
-    if alike > 0.88 and len(short) > 3:
+    if (alike > 0.88 and len(short) > 3) or scrambled(x, y):
         return "F_ALIKE"
     if alike > 0.8:
         return "F_ALIKE_LESS"
@@ -688,7 +702,7 @@ def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
     glued = _compare_glued(a, b)
     if glued is not None:
         yield glued
-    for x in a.readings[:_MANY]:
+    for x in a.readings[: 3 * _MANY]:
         for y in b.readings[: 3 * _MANY]:
             # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
             # Two names in the same order put the given name first, unless both are told to be otherwise: else Mark Smith and Mary Smith

@@ -58,7 +58,8 @@ _ONE_STEP = {
     "G_GLUED": 94.0,
 }
 _DOUBTFUL_FAMILY = frozenset(("F_ALIKE", "F_CUT_EARLY", "F_TYPO_2_SHORT"))
-_KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME"}
+_KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME", "G_TYPO_SHORT", "G_TYPO_2"}
+_DOUBTFUL_GIVEN = frozenset(("G_ALIKE", "G_ALIKE_LESS", "G_BYNAME"))
 _GOOD_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL", "M_USED"))
 # The most that a name can score that appears in such a place on the account.
 _CEILINGS = {"C_BENEFICIARY": 45.0, "C_HOUSE": 62.0, "C_MINOR": 69.0, "C_ESTATE": 69.0, "C_BENEFIT": 85.0}
@@ -73,6 +74,7 @@ class Judged(NamedTuple):
     wrong: bool  # another person's or business's name: nothing else may lift it
     surname_only: bool  # wrong, but the given name is the same, as after a marriage
     ceiling: float
+    doubtful: bool = False  # no other's name for sure, but the given name is only alike
 
     def capped(self, ceiling: float, reason: str) -> "Judged":
         """Return the same comparison with a ceiling and the reason for it."""
@@ -116,7 +118,7 @@ def person_field(compared: names_module.Comparison) -> Judged:
         elif given in _WRONG_GIVEN and family in _WRONG_FAMILY:
             reasons.insert(0, "NAME_DIFFERS")
             ceiling = min(ceiling, 39.0)
-    elif given in ("G_ALIKE", "G_ALIKE_LESS", "G_BYNAME"):
+    elif given in _DOUBTFUL_GIVEN:
         ceiling = min(ceiling, 69.0)
     elif given in ("G_SAME", "G_MIDDLE_INITIAL") and family in _SAME_FAMILY and middle in _GOOD_MIDDLE:
         if generation in ("S_ONE", "S_NEAR"):
@@ -137,7 +139,9 @@ def person_field(compared: names_module.Comparison) -> Judged:
     if not reasons:
         reasons.append("NORMALISED")
     kept = wrong and given in _KEPT_GIVEN and generation != "S_CONFLICT"
-    return Judged(min(round(score, 2), ceiling), compared.log_odds, tuple(dict.fromkeys(_ordered(reasons))), wrong, kept, ceiling)
+    doubtful = not wrong and given in _DOUBTFUL_GIVEN
+    codes = tuple(dict.fromkeys(_ordered(reasons)))
+    return Judged(min(round(score, 2), ceiling), compared.log_odds, codes, wrong, kept, ceiling, doubtful)
 
 
 _LIGHT = frozenset(("MIDDLE_OMITTED", "MIDDLE_INITIAL", "SURNAME_FIRST", "NORMALISED", "GLUED", "JOINT_OWNER", "TRUST"))

@@ -99,6 +99,11 @@ def same_beginning(a: str, b: str) -> bool:
     return x == y or _ALIKE_BEGINNINGS.get(x, x) == _ALIKE_BEGINNINGS.get(y, y) or a[1:2] == y == "n" or b[1:2] == x == "n"
 
 
+def scrambled(a: str, b: str) -> bool:
+    """Tell whether two words have the very same letters in another order, as fast fingers leave them."""
+    return len(a) == len(b) > 2 and a[0] in b and sorted(a) == sorted(b)
+
+
 def closeness(a: str, b: str) -> float:
     """Return how alike two words are, 0 to 1: letters in common at about the same place, a common beginning counting more.
 
