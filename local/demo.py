@@ -63,7 +63,7 @@ CASES = {
     "fca_soletrader": Case(
         "single_owner", "no_match", None, {"business_name": "Placeholder Provisions LLC"}, title="business claims a person's"
     ),
-    "fca_trust": Case("trust", "match", "TRUST", {"business_name": "The Testerman Family Revocable Trust"}),
+    "fca_trust": Case("trust", "close_match", "TRUST"),
     "fca_partial": Case("partial", "match"),
     "fca_noowners": Case("no_owners", "not_verifiable", "NO_OWNERS"),
     "fca_paged": Case("paged_owners", "match"),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
 from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
@@ -24,8 +25,12 @@ REF = AccountRef("fca_1")
 CONNECTED = AccountRef("fca_1", stripe_account="acct_1")
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
+@pytest.fixture(params=["moto", "the simulation's table"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """The contract holds on both, so that what the simulation shows is true of DynamoDB."""
+    if request.param != "moto":
+        yield Store(FakeDynamoDB(), "t")
+        return
     with mock_aws():
         client("dynamodb").create_table(TableName="t", **table_schema())
         yield Store(client("dynamodb"), "t")
@@ -112,13 +117,17 @@ class TestObservations:
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
 
 
+STATES = [state(None), state("pending"), state("succeeded"), state("pending", 101), state("failed", 101)]
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.permutations([state(None), state("pending"), state("succeeded"), state("pending", 101), state("failed", 101)]))
+@given(st.permutations(STATES))
 def test_in_whatever_order_observations_come_the_newest_is_kept(store: Store, order: list[AccountState]) -> None:
-    client("dynamodb").delete_item(TableName="t", Key={"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "ACCOUNT"}})
+    # An account of its own for each order: the table is the same for all of them.
+    ref = AccountRef("fca_" + "_".join(str(STATES.index(observed)) for observed in order))
     for number, observed in enumerate(order):
-        store.observe(REF, observed, NOW + number, open_=False, calls=0)
-    assert seen(store) == state("failed", 101)
+        store.observe(ref, observed, NOW + number, open_=False, calls=0)
+    assert seen(store, ref) == state("failed", 101)
 
 
 class TestSnapshots:
@@ -260,7 +269,7 @@ class TestWaiters:
 
     def test_goes_away_by_itself_a_week_after_its_deadline(self, store: Store) -> None:
         store.put_waiter(REF, self.waiter)
-        item = client("dynamodb").scan(TableName="t")["Items"][0]
+        item = store._client.scan(TableName="t")["Items"][0]
         assert int(item["expires_at"]["N"]) == NOW + 3600 + 7 * 86_400
 
     def test_many_are_all_found(self, store: Store) -> None:
@@ -292,15 +301,15 @@ class TestVerifications:
 
     def test_other_request_under_the_same_id_is_refused_and_changes_nothing(self, store: Store) -> None:
         store.create_verification(self.verification, CLAIM)
-        before = client("dynamodb").scan(TableName="t")["Items"]
+        before = store._client.scan(TableName="t")["Items"]
         other = replace(self.verification, ref=CONNECTED, request_digest="other")
         with pytest.raises(IdempotencyConflictError):
             store.create_verification(other, {"name": "Other"})
-        assert client("dynamodb").scan(TableName="t")["Items"] == before
+        assert store._client.scan(TableName="t")["Items"] == before
 
     def test_claim_and_verification_are_written_together_or_not_at_all(self, store: Store) -> None:
         orphan = {"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "CLAIM#ver_1"}}
-        client("dynamodb").put_item(TableName="t", Item=orphan)
+        store._client.put_item(TableName="t", Item=orphan)
         with pytest.raises(Exception, match="TransactionCanceled"):
             store.create_verification(self.verification, CLAIM)
         with pytest.raises(VerificationNotFoundError):
@@ -320,7 +329,7 @@ class TestVerifications:
 
     def test_claim_stands_only_under_its_account(self, store: Store) -> None:
         store.create_verification(self.verification, CLAIM)
-        for item in client("dynamodb").scan(TableName="t")["Items"]:
+        for item in store._client.scan(TableName="t")["Items"]:
             assert ("testerman" in str(item).lower()) == (item["sk"]["S"] == "CLAIM#ver_1")
 
 
@@ -380,13 +389,13 @@ class TestEvents:
     def test_is_recorded_once_with_what_stripe_said_and_expires(self, store: Store) -> None:
         store.insert_event(self.event, processed=False, now=NOW)
         store.insert_event({**self.event, "type": "other"}, processed=True, now=NOW + 60)
-        (item,) = client("dynamodb").scan(TableName="t")["Items"]
+        (item,) = store._client.scan(TableName="t")["Items"]
         assert (item["type"]["S"], item["received_ms"]["N"]) == ("x", str(int(NOW * 1000)))
         assert int(item["expires_at"]["N"]) == NOW + EVENT_RETENTION_SECONDS
 
     def test_that_was_never_recorded_is_not_finished(self, store: Store) -> None:
         assert not store.finish_event("evt_1")
-        assert client("dynamodb").scan(TableName="t")["Items"] == []
+        assert store._client.scan(TableName="t")["Items"] == []
 
 
 class TestPace:

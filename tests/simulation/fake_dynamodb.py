@@ -1,6 +1,6 @@
 """DynamoDB in memory: the operations and expressions that `titleholder.store` uses, and nothing else.
 
-`test_fake_dynamodb.py` holds it against moto.
+The store's contract (`tests/integration/test_store.py`) runs on it as on moto.
 """
 
 from __future__ import annotations
@@ -120,6 +120,9 @@ class FakeDynamoDB:
             return {"Items": sorted(found, key=lambda item: _plain(item[order]))[:Limit]}
 
         return self._cross("Query", effect)
+
+    def scan(self, *, TableName: str) -> Attributes:
+        return {"Items": [dict(item) for item in self.items.values()]}
 
     def _store(self, item: Attributes) -> None:
         before, self.items[_key(item)] = self.items.get(_key(item)), dict(item)

@@ -271,7 +271,7 @@ class World:
             raise ReadTimeoutError(endpoint_url="https://aws")
         return result
 
-    def stripe_call(self, method: str, path: str, idempotency_key: str, call: Callable[[], Any]) -> Any:
+    def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """A call to Stripe, on one of its ways wrong if so drawn."""
         invocation = self._running[getcurrent()]
         self._begin_call(invocation, "Stripe")
@@ -285,7 +285,8 @@ class World:
             finally:
                 self._end_call(invocation)
         account = path.split("/")[-2]
-        before, needed = self._initiated(account), self._why_not(account)
+        before, needed = self._initiated(account), self._why_not(account, headers.get("Stripe-Account"))
+        idempotency_key = headers["Idempotency-Key"]
         calling = self._refreshing.setdefault(account, Counter())
         if set(calling) - {idempotency_key}:
             self.violations.append(f"{account}: two different refresh calls at once")
@@ -332,10 +333,10 @@ class World:
     def _initiated(self, account: str) -> int:
         return self.simulator.initiated_refreshes().get(account, 0)
 
-    def _why_not(self, account: str) -> str | None:
+    def _why_not(self, account: str, connected: str | None) -> str | None:
         """What speaks against paying for a refresh now: that nobody needs one, or that what Stripe has would serve all who do."""
         now = self.simulator.now()
-        (state,) = (state for state in self.simulator.states() if state["id"] == account)
+        (state,) = (state for state in self.simulator.states() if (state["id"], state["stripe_account"]) == (account, connected))
         done = [r for r in state["refreshes"] if r["status"] == "succeeded"]
         # A prefetch by somebody else may settle between our reading of the account and the call: nobody can see that in time.
         blind = any(r["via"] == "prefetch" and (r["settled"] or now) > now - PREFETCH_BLINDNESS for r in state["refreshes"])
@@ -397,8 +398,7 @@ class SimulatedStripe(SimulatorHTTPClient):
     def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
         path = url.split("?")[0].removeprefix("https://api.stripe.com")
         call = super().request
-        key = str((headers or {}).get("Idempotency-Key", ""))
-        return self._world.stripe_call(method.upper(), path, key, lambda: call(method, url, headers, post_data, _usage=_usage))
+        return self._world.stripe_call(method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage))
 
 
 def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
