@@ -50,3 +50,17 @@ def test_a_trade_name_counts_as_the_owners() -> None:
     field = business("Fox Landscaping", "EMMA FOX DBA FOX LANDSCAPING")
     assert field.score == 95
     assert "DOING_BUSINESS_AS" in field.reasons
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "low", "high"),
+    [
+        ("The Testerman Family Revocable Trust", "THE TESTERMAN FAMILY REVOCABLE TRUST DTD 01/02/2003", 95, 100),
+        ("Testerman Family Living Trust", "TESTERMAN FAMILY TRUST DATED 3/4/1999", 95, 100),
+        ("Testerman Family Trust", "TESTERMAN FAMILY REVOCABLE TRUST", 95, 98),
+        ("Testerman Family Irrevocable Trust", "TESTERMAN FAMILY REVOCABLE TRUST", 0, 69),
+        ("Samplewell Family Trust", "TESTERMAN FAMILY TRUST", 0, 49),
+    ],
+)
+def test_trust_is_told_by_its_name_not_by_the_day_of_its_declaration(claimed: str, held: str, low: float, high: float) -> None:
+    assert low <= match({"business_name": claimed}, {"name": held}).score <= high

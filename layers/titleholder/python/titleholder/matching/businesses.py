@@ -38,6 +38,11 @@ _NUMBERS = {
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12",
           "xv": "15", "xx": "20"}  # fmt: skip
 _STOP = word_set("the and of a an for in at to by on de la le and s an und et y und com www 501 501c 501c3 c3 c6")
+_TRUST = frozenset(("trust", "trst"))
+_TRUST_KINDS = {
+    "revocable": ("revocable",), "rev": ("revocable",), "irrevocable": ("irrevocable",), "irrev": ("irrevocable",), "living": (), "liv": (),
+}  # fmt: skip
+_DATING = word_set("dtd dated uad udt uta ua u/a u/a/d u/d/t u/t/a")
 _GENERIC = (
     frozenset(word.rstrip("s") if len(word) > 4 else word for word in BUSINESS_WORDS)
     | frozenset(_SHORT.values())
@@ -67,7 +72,17 @@ def take_apart(words: tuple[str, ...]) -> Business:
     kept: list[str] = []
     numbers: list[str] = []
     last = len(words) - 1
+    trust = not _TRUST.isdisjoint(words)
+    dated = False
     for index, word in enumerate(words):
+        if trust and word in _TRUST_KINDS:
+            # Revocable and irrevocable tell two trusts apart, like legal forms; "living" tells nothing.
+            forms.update(_TRUST_KINDS[word])
+            continue
+        if trust and (word in _DATING or (dated and word[0].isdigit())):
+            # The day of the declaration is part of a trust's title, and of nobody's claim.
+            dated = True
+            continue
         if word in SURE_FORMS or (word in LEGAL_FORMS and index >= last - 1 and index > 0):
             forms.add(LEGAL_FORMS[word])
             continue

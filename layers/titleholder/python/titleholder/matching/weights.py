@@ -1,6 +1,6 @@
 """The matcher's version and its table of weights."""
 
-MATCHER_VERSION = "1.1"
+MATCHER_VERSION = "1.2"
 
 NAME_WEIGHTS: dict[str, float] = {
     "BASE": -0.09,
