@@ -422,11 +422,11 @@ def inside(world: World) -> Iterator[World]:
 
     from titleholder import runtime
 
+    environment = dict(os.environ)
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
     kept = {name: getattr(runtime, name) for name in ("_client", "clock")}
     requests_client = stripe.RequestsClient
-    environment = dict(os.environ)
     random.seed(world.seed)
     try:
         os.environ.update(ENVIRONMENT)
