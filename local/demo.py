@@ -222,10 +222,8 @@ def _problems(row: dict[str, Any]) -> list[str]:
         f"{row['refreshes']} refreshes, expected {row['expected_refreshes']}": row["refreshes"] == row["expected_refreshes"],
         f"{row['state_transitions']} state transitions, {most} allowed": row["state_transitions"] <= most,
     }
-    if row["expected_reason"] != "REFRESH_TIMED_OUT":
-        # One that never answers is asked again each time the workflow loses patience.
-        allowed = MOST_CALLS + row["owner_pages"]
-        checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
+    allowed = MOST_CALLS + row["owner_pages"]
+    checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
     return [text for text, good in checks.items() if not good]
 
 
