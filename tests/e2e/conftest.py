@@ -11,7 +11,7 @@ from local.stack import running
 from local.stripe_simulator.options import Options
 from tests.e2e.bench import Bench
 
-SETTLE_TIMEOUT_SECONDS = 4
+SETTLE_TIMEOUT_SECONDS = 8
 
 
 @pytest.fixture(scope="session")
