@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from titleholder.accounts import ACCOUNT_ID
+
 MAX_AGE_LIMIT = 366 * 86_400
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^fca_[A-Za-z0-9_]{1,120}$")]
+AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
-ConnectedAccountId = Annotated[str, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]{1,120}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
 MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]

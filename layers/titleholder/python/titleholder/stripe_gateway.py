@@ -13,7 +13,6 @@ from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
     StripeCredentialsError,
-    StripeError,
     StripeRateLimitedError,
     StripeRefusedError,
     StripeServerError,
@@ -51,8 +50,6 @@ class AccountReading:
 
     state: AccountState
     ownership: Ownership | None
-    institution_name: str | None = None
-    last4: str | None = None
 
 
 class ApiKeys(Protocol):
@@ -188,8 +185,6 @@ def _reading(account: Mapping[str, Any]) -> AccountReading:
     return AccountReading(
         state=AccountState.from_stripe(account),
         ownership=ownership,
-        institution_name=account.get("institution_name"),
-        last4=account.get("last4"),
     )
 
 
@@ -221,6 +216,3 @@ def _translated(error: stripe.StripeError) -> Exception:
             return StripeServerError(f"Stripe answered {status}.", **known)
         case status:
             return StripeRefusedError(f"Stripe refused the call ({status}, {code or 'no code'}).", **known)
-
-
-__all__ = ["AccountReading", "ApiKeys", "Ownership", "StripeError", "StripeGateway", "check_key"]
