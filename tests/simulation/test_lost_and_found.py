@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.world import EVENTS_QUEUE, HANDLERS, Context, World, inside
+from tests.simulation.world import EVENTS_QUEUE, HANDLERS, REFRESH_QUEUE, Context, World, inside
 
 DEAD_LETTERS = EVENTS_QUEUE + "-dead"
 
@@ -180,6 +180,42 @@ class TestLifecycle:
         assert is_stale(world, "a")
         announced = [detail for kind, detail in world.events_bus.announced if kind == "VerificationStale"]
         assert announced == [{"verification": world.accepted["a"], "account": "fca_a", "mode": "test", "reason": "ACCOUNT_INACTIVE"}]
+
+    def test_verdict_given_on_an_account_that_is_dead_already_is_stale_from_the_start(self, world: World) -> None:
+        world.simulator.link("single_owner", id="fca_a")
+        world.at(0, lambda: world.verify("a", "fca_a"))
+        world.run(60)
+        world.simulator.change("fca_a", action="deactivate")
+        world.stripe_moved()
+        world.run(60)
+        world.at(0, lambda: world.verify("b", "fca_a"))
+        world.run(60)
+        assert verdict(world, "b")["outcome"] == "match"
+        assert is_stale(world, "b")
+        stale = [detail["verification"] for kind, detail in world.events_bus.announced if kind == "VerificationStale"]
+        assert stale == [world.accepted["a"], world.accepted["b"]]
+
+    def test_message_that_comes_again_after_its_verdict_pays_for_nothing(self, world: World) -> None:
+        sent: list[dict[str, Any]] = []
+        send = world.sqs.send_message
+
+        def send_message(**message: Any) -> Any:
+            sent.append(message)
+            return send(**message)
+
+        world.sqs.send_message = send_message  # type: ignore[method-assign]
+        world.simulator.link("inactive", id="fca_a")
+        world.at(1, lambda: world.verify("a", "fca_a"))
+        world.run(60)
+        assert verdict(world, "a")["reasons"] == ["ACCOUNT_INACTIVE"]
+        world.simulator.change("fca_a", action="reactivate")
+        world.stripe_moved()
+        world.run(60)
+        [late] = [message for message in sent if message["QueueUrl"] == REFRESH_QUEUE]
+        world.at(0, lambda: send(**late))
+        world.run(60)
+        assert world.simulator.initiated_refreshes()["fca_a"] == 0
+        assert not [sk for _, sk in world.dynamodb.items if sk.startswith("WAITER#")]
 
     def test_new_verifications_work_after_reactivation(self, world: World) -> None:
         world.simulator.options.cooldown_seconds = 5.0
