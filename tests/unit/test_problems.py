@@ -28,7 +28,8 @@ def test_every_error_of_ours_is_known(kind: type[errors.TitleholderError]) -> No
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.TitleholderError]) -> None:
     problem = problems.of(make(kind))
-    assert ("Retry-After" in problem.headers) == (problem.status in (429, 503))
+    passes = problem.status in (429, 503) or kind is errors.IdempotencyInProgressError
+    assert ("Retry-After" in problem.headers) == passes
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,13 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
         (errors.AccountNotFoundError, 404),
         (errors.VerificationNotFoundError, 404),
         (errors.SnapshotNotFoundError, 404),
+        (errors.CustomerNotFoundError, 404),
+        (errors.SessionNotFoundError, 404),
+        (errors.PaymentMethodNotFoundError, 404),
+        (errors.NoLinkedAccountError, 409),
+        (errors.InvalidCursorError, 422),
         (errors.IdempotencyConflictError, 422),
+        (errors.IdempotencyInProgressError, 409),
         (errors.PaceExceededError, 429),
         (errors.StripeCredentialsError, 502),
         (errors.StripeRefusedError, 502),

@@ -27,6 +27,30 @@ class AccountNotFoundError(TitleholderError):
     """Stripe knows no such account in this mode and under this connected account."""
 
 
+class CustomerNotFoundError(TitleholderError):
+    """Stripe knows no such customer in this mode and under this connected account, or it was deleted."""
+
+
+class SessionNotFoundError(TitleholderError):
+    """Stripe knows no such session or intent in this mode and under this connected account."""
+
+
+class PaymentMethodNotFoundError(TitleholderError):
+    """Stripe knows no such payment method in this mode and under this connected account."""
+
+
+class NoLinkedAccountError(TitleholderError):
+    """No account is linked by what was named. `reason`: `not_linked_yet`, `manually_entered` or `not_a_bank_account`."""
+
+    def __init__(self, message: str, reason: str = "not_linked_yet") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InvalidCursorError(TitleholderError):
+    """A cursor that this list did not give out."""
+
+
 class VerificationNotFoundError(TitleholderError):
     """No such verification."""
 
@@ -37,6 +61,10 @@ class SnapshotNotFoundError(TitleholderError):
 
 class IdempotencyConflictError(TitleholderError):
     """An Idempotency-Key was used before with another body."""
+
+
+class IdempotencyInProgressError(TitleholderError):
+    """The first request with this Idempotency-Key still runs."""
 
 
 class StripeError(TitleholderError):

@@ -38,9 +38,15 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.ModeMismatchError: (400, "mode-mismatch", "The event is of the other mode"),
     errors.MalformedEventError: (400, "malformed-event", "The delivery is not an event"),
     errors.AccountNotFoundError: (404, "account-not-found", "No such account"),
+    errors.CustomerNotFoundError: (404, "customer-not-found", "No such customer"),
+    errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
+    errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
+    errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
+    errors.InvalidCursorError: (422, "invalid-cursor", "The cursor is not of this list"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
     errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
     errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key is taken"),
+    errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request still runs"),
     errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
     errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe asked for a slower pace"),
     errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
@@ -65,8 +71,12 @@ def of(error: errors.TitleholderError) -> Problem:
         if kind in _KNOWN:
             status, type_, title = _KNOWN[kind]
             retry_after = error.retry_after if isinstance(error, errors.PaceExceededError) else 5
-            headers = {"Retry-After": str(retry_after)} if status in (429, 503) else {}
-            return Problem(status=status, type=type_, title=title, detail=str(error), headers=headers)
+            again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
+            return Problem(
+                status=status, type=type_, title=title, detail=str(error),
+                extra={"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError) else {},
+                headers={"Retry-After": str(retry_after)} if again else {},
+            )  # fmt: skip
     return unexpected()
 
 

@@ -12,11 +12,15 @@ from titleholder.accounts import AccountRef, AccountState, Mode
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
+    CustomerNotFoundError,
+    PaymentMethodNotFoundError,
+    SessionNotFoundError,
     StripeCredentialsError,
     StripeRateLimitedError,
     StripeRefusedError,
     StripeServerError,
     StripeUnansweredError,
+    TitleholderError,
 )
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -30,6 +34,13 @@ LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWO
 OWNERS_PAGE = 100
 EVENTS_PAGE = 100
 _OWNER_FIELDS = ("id", "name", "email", "phone", "raw_address", "refreshed_at")
+
+_NOUNS: Mapping[type[TitleholderError], str] = {
+    AccountNotFoundError: "account",
+    CustomerNotFoundError: "customer",
+    PaymentMethodNotFoundError: "payment method",
+    SessionNotFoundError: "session or intent",
+}
 
 T = TypeVar("T")
 
@@ -77,7 +88,7 @@ class StripeGateway:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
             StripeError: one of its kinds.
         """
-        account = self._call(
+        account = self.call(
             lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref))
         )
         return _reading(account.to_dict())
@@ -87,7 +98,7 @@ class StripeGateway:
 
         Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
         """
-        account = self._call(
+        account = self.call(
             lambda client: client.v1.financial_connections.accounts.refresh(
                 ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
             )
@@ -102,7 +113,7 @@ class StripeGateway:
             params: dict[str, Any] = {"ownership": ownership.id, "limit": OWNERS_PAGE}
             if owners:
                 params["starting_after"] = owners[-1]["id"]
-            page = self._call(
+            page = self.call(
                 lambda client, params=params: client.v1.financial_connections.accounts.owners.list(  # type: ignore[misc]
                     ref.account, params, _options(ref)
                 )
@@ -122,11 +133,11 @@ class StripeGateway:
         if after is not None:
             params["starting_after"] = after
         options: Any = {"stripe_account": stripe_account} if stripe_account else {}
-        page = self._call(lambda client: client.v1.events.list(params, options)).to_dict()  # type: ignore[arg-type]
+        page = self.call(lambda client: client.v1.events.list(params, options)).to_dict()  # type: ignore[arg-type]
         return list(page["data"]), bool(page["has_more"])
 
-    def _call(self, call: Callable[[stripe.StripeClient], T]) -> T:
-        """Call with each key in turn until one is accepted, with newly loaded keys if none was."""
+    def call(self, call: Callable[[stripe.StripeClient], T], missing: type[TitleholderError] = AccountNotFoundError) -> T:
+        """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means."""
         tried: set[str] = set()
         for load in (self._keys.api_keys, self._keys.reload_api_keys):
             for key in load():
@@ -138,10 +149,10 @@ class StripeGateway:
                 except stripe.AuthenticationError as error:
                     refused = error
                 except stripe.StripeError as error:
-                    raise _translated(error) from None
+                    raise _translated(error, missing) from None
         if not tried:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
-        raise _translated(refused) from None
+        raise _translated(refused, missing) from None
 
     def _client(self, key: str) -> stripe.StripeClient:
         if key not in self._clients:
@@ -188,7 +199,7 @@ def _reading(account: Mapping[str, Any]) -> AccountReading:
     )
 
 
-def _translated(error: stripe.StripeError) -> Exception:
+def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> Exception:
     """Our error for one of the SDK's. Messages are our own: Stripe's may repeat what was sent."""
     code = getattr(error.error, "code", None) if error.error is not None else error.code
     request_id = error.request_id
@@ -197,7 +208,8 @@ def _translated(error: stripe.StripeError) -> Exception:
         case None:
             return StripeUnansweredError("Stripe did not answer in time.", **known)
         case 404:
-            return AccountNotFoundError("Stripe knows no such account in this mode and under this connected account.")
+            noun = _NOUNS.get(missing, "account")
+            return missing(f"Stripe knows no such {noun} in this mode and under this connected account.")
         case 401:
             return StripeCredentialsError(
                 "Stripe refused the API key. Store a valid one in the secret that StripeApiKeySecretName names.", **known

@@ -1,0 +1,97 @@
+"""Stripe where accounts are linked and found: customers, sessions, intents, payment methods. Calls go through `StripeGateway.call`.
+
+Every function takes the connected account (None: the platform itself) and raises as `StripeGateway.read` does, but for what 404 means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from titleholder.errors import CustomerNotFoundError, PaymentMethodNotFoundError, SessionNotFoundError, StripeRefusedError
+from titleholder.stripe_gateway import StripeGateway
+
+PAGE = 100
+
+Json = dict[str, Any]
+
+
+def financial_connections_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """Raises SessionNotFoundError."""
+    return _plain(
+        stripe.call(
+            lambda client: client.v1.financial_connections.sessions.retrieve(id, {}, _options(stripe_account)), SessionNotFoundError
+        )
+    )
+
+
+def setup_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """With its payment method. Raises SessionNotFoundError."""
+    return _plain(
+        stripe.call(
+            lambda client: client.v1.setup_intents.retrieve(id, {"expand": ["payment_method"]}, _options(stripe_account)),
+            SessionNotFoundError,
+        )
+    )
+
+
+def payment_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """With its payment method. Raises SessionNotFoundError."""
+    return _plain(
+        stripe.call(
+            lambda client: client.v1.payment_intents.retrieve(id, {"expand": ["payment_method"]}, _options(stripe_account)),
+            SessionNotFoundError,
+        )
+    )
+
+
+def checkout_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """With its intent and the intent's payment method. Raises SessionNotFoundError."""
+    expand = ["setup_intent.payment_method", "payment_intent.payment_method"]
+    return _plain(
+        stripe.call(
+            lambda client: client.v1.checkout.sessions.retrieve(id, {"expand": expand}, _options(stripe_account)), SessionNotFoundError
+        )
+    )
+
+
+def payment_method(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """Raises PaymentMethodNotFoundError."""
+    return _plain(
+        stripe.call(lambda client: client.v1.payment_methods.retrieve(id, {}, _options(stripe_account)), PaymentMethodNotFoundError)
+    )
+
+
+def account(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
+    """A Financial Connections account as Stripe shows it. Raises AccountNotFoundError."""
+    return _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account))))
+
+
+def accounts(
+    stripe: StripeGateway, stripe_account: str | None, wanted: Mapping[str, Any], *, limit: int = PAGE, after: str | None = None
+) -> tuple[list[Json], bool]:
+    """One page of accounts, the newest first, and whether there are more. `wanted`: `{"session": id}` or `{"account_holder": {...}}`."""
+    params: Any = {**wanted, "limit": limit, **({} if after is None else {"starting_after": after})}
+    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account))))
+    return list(page["data"]), bool(page["has_more"])
+
+
+def check_customer(stripe: StripeGateway, id: str, stripe_account: str | None) -> None:
+    """Raises CustomerNotFoundError, also if the customer was deleted."""
+    found = _plain(stripe.call(lambda client: client.v1.customers.retrieve(id, {}, _options(stripe_account)), CustomerNotFoundError))
+    if found.get("deleted"):
+        raise CustomerNotFoundError("This customer was deleted at Stripe.")
+
+
+def is_missing(error: StripeRefusedError) -> bool:
+    """Whether Stripe refused because something that a parameter names is not there."""
+    return error.code == "resource_missing"
+
+
+def _plain(answer: Any) -> Json:
+    return cast(Json, answer.to_dict())
+
+
+def _options(stripe_account: str | None, idempotency_key: str | None = None) -> Any:
+    options = {"stripe_account": stripe_account, "idempotency_key": idempotency_key}
+    return {name: value for name, value in options.items() if value is not None}
