@@ -67,6 +67,18 @@ class IdempotencyInProgressError(TitleholderError):
     """The first request with this Idempotency-Key still runs."""
 
 
+class ManifestError(TitleholderError):
+    """A manifest can't be read as a whole. What is wrong with single lines goes to the rejects file."""
+
+
+class BatchNotFoundError(TitleholderError):
+    """No such batch."""
+
+
+class BatchStateError(TitleholderError):
+    """The batch is in a state in which this can't be done."""
+
+
 class StripeError(TitleholderError):
     """A call to Stripe did not succeed. `request_id` is Stripe's own, for its support."""
 

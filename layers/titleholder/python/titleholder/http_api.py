@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -16,12 +15,12 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from titleholder import problems
 from titleholder.accounts import CONNECTED_ACCOUNT_ID, AccountRef, Mode
 from titleholder.errors import TitleholderError
+from titleholder.http_models import bad_field
 from titleholder.observability import logger
 from titleholder.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 32
-_FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")
 _BODY_METHODS = ("POST", "PUT", "PATCH")
 
 
@@ -134,8 +133,5 @@ def _deep(data: Any, left: int) -> bool:
 
 def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
     """Where a value is wrong and why; never the value itself, which may be personal data."""
-    # The first part says where in the request; a field of the same name is a field. Other than a field's name, or an index, is the name
-    # of a type, where a field may be of several.
-    place = [str(part) for part in item.get("loc", ())][1:]
-    place = [part for part in place if _FIELD_NAME.fullmatch(part)] or place
-    return {"field": ".".join(place) or "body", "detail": str(item.get("msg", "is not valid"))}
+    # The first part says where in the request; a field of the same name is a field.
+    return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": str(item.get("msg", "is not valid"))}

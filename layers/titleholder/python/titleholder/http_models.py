@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -28,11 +30,23 @@ def _unicode(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-class _Strict(BaseModel):
+_FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")
+
+
+def bad_field(place: Sequence[Any]) -> str:
+    """The dotted name of the field in which a value is wrong, from where pydantic found it."""
+    # Other than a field's name, or an index, is the name of a type, where a field may be of several.
+    parts = [str(part) for part in place]
+    return ".".join([part for part in parts if _FIELD_NAME.fullmatch(part)] or parts)
+
+
+class Strict(BaseModel):
+    """Takes no field that it does not know, and converts nothing."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Address(_Strict):
+class Address(Strict):
     """A postal address in parts."""
 
     line1: Text | None = None
@@ -43,7 +57,7 @@ class Address(_Strict):
     country: Text | None = None
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
 
     type: Literal["person", "business"] | None = None
@@ -69,7 +83,7 @@ class Claim(_Strict):
         return self.model_dump(exclude_none=True)
 
 
-class NewVerification(_Strict):
+class NewVerification(Strict):
     """The body of `POST /verifications`."""
 
     account: AccountId
@@ -80,7 +94,7 @@ class NewVerification(_Strict):
     )
 
 
-class NewRefresh(_Strict):
+class NewRefresh(Strict):
     """The body of `POST /accounts/{account}/refreshes`; may be left out."""
 
     max_age: MaxAge | None = None
