@@ -7,20 +7,25 @@ PYTHON := $(shell for v in 3.13 3.12 3.11; do for p in "$$(command -v python$$v 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tools whose needs clash with those of development.
+SCAN := build/scan
+SCAN_READY := $(SCAN)/.ready
+LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 SEEDS ?= 1000
 START ?= 0
 
-.PHONY: help setup demo up down test lint simulate crash-points bench clean
+.PHONY: help setup demo up down test lint simulate crash-points bench lock scan advisories sbom clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 setup: $(READY)  ## Make .venv
 
-$(READY): requirements-dev.txt layers/dependencies/requirements.txt pyproject.toml
+$(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
 	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(LOCKED:%=-r %)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $(READY)
@@ -51,6 +56,25 @@ bench: $(READY)  ## Measure
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points
+
+$(SCAN_READY): requirements-scan.txt
+	"$(PYTHON)" -m venv $(SCAN)
+	$(SCAN)/bin/python -m pip install -q --disable-pip-version-check -r requirements-scan.txt
+	@touch $(SCAN_READY)
+
+lock: $(SCAN_READY)  ## Pin what the layers' requirements.in need, with hashes
+	cd layers && for layer in $(patsubst layers/%/requirements.txt,%,$(LOCKED)); do \
+	  (cd $$layer && ../../$(SCAN)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command "make lock" requirements.in -o requirements.txt) || exit 1; done
+
+scan: $(SCAN_READY)  ## Look for weaknesses in the template
+	$(SCAN)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+
+advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory database (needs the Internet)
+	$(SCAN)/bin/pip-audit --strict --disable-pip $(LOCKED:%=-r %)
+
+sbom: $(SCAN_READY)  ## Say what is deployed: build/sbom.cdx.json, build/licences.txt
+	$(SCAN)/bin/python -m tools.sbom
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

@@ -1,0 +1,79 @@
+"""What is deployed is pinned with hashes, of one version throughout, the one that is tested, and under a licence that asks for nothing back."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, metadata, version
+from pathlib import Path
+
+import pytest
+
+from tests.support.functions import ROOT
+
+LAYERS = sorted(path.parent for path in ROOT.glob("layers/*/requirements.txt"))
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([0-9][^\s;\\]*)", re.MULTILINE)
+
+# Licences that a closed service can keep to by naming them. The MPL's ask concerns changes to its own files, and none is changed.
+FREE = {
+    "apache 2.0", "apache license 2.0", "apache license, version 2.0", "apache software license", "apache-2.0", "bsd license", "bsd-2-clause",
+    "bsd-3-clause", "mit", "mit license", "mit no attribution license (mit-0)", "mit-0", "mozilla public license 2.0 (mpl 2.0)", "psf-2.0",
+}  # fmt: skip
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Version by package."""
+    return {name.lower().replace("_", "-"): release for name, release in PIN.findall(path.read_text())}
+
+
+DEPLOYED = {name: release for layer in LAYERS for name, release in pins(layer / "requirements.txt").items()}
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert LAYERS
+    assert {"aws-lambda-powertools", "boto3", "botocore", "pydantic", "stripe"} <= set(DEPLOYED)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+class TestLayer:
+    def test_pins_every_package_with_its_hashes(self, layer: Path) -> None:
+        text = re.sub(r"\\\n", " ", (layer / "requirements.txt").read_text())
+        lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+        assert lines
+        for line in lines:
+            assert PIN.match(line), line
+            assert "--hash=sha256:" in line, line.partition(" ")[0]
+
+    def test_holds_what_was_asked_for(self, layer: Path) -> None:
+        assert pins(layer / "requirements.in").items() <= pins(layer / "requirements.txt").items(), "run `make lock`"
+
+    def test_names_no_place_to_fetch_from(self, layer: Path) -> None:
+        for name in ("requirements.in", "requirements.txt"):
+            assert not re.search(r"://|^\s*-{1,2}(i|f|index|extra|find|trusted)", (layer / name).read_text(), re.MULTILINE)
+
+
+def test_a_package_has_one_version_in_all_layers() -> None:
+    assert all(pins(layer / "requirements.txt").items() <= DEPLOYED.items() for layer in LAYERS)
+
+
+@pytest.mark.parametrize("package", sorted(DEPLOYED))
+def test_tests_run_with_the_version_that_is_deployed(package: str) -> None:
+    assert version(package) == DEPLOYED[package]
+
+
+@pytest.mark.parametrize("package", sorted(DEPLOYED))
+def test_licence_asks_for_nothing_that_a_closed_service_cannot_give(package: str) -> None:
+    found = licences(package)
+    assert found, "no licence is declared"
+    assert found <= FREE
+
+
+def licences(package: str) -> set[str]:
+    """What a package declares, in lower case: an SPDX expression, or failing that its classifiers or free text."""
+    try:
+        about = metadata(package)
+    except PackageNotFoundError:
+        pytest.fail(f"{package} is not installed: run `make setup`")
+    if expression := about.get("License-Expression"):
+        return {part.strip("() ").lower() for part in re.split(r"\bOR\b|\bAND\b", expression)}
+    classified = {line.rpartition("::")[2].strip().lower() for line in about.get_all("Classifier", []) if line.startswith("License ::")}
+    return classified - {"osi approved", "dual license"} or {about.get("License", "").strip().lower()} - {""}
