@@ -15,8 +15,9 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([0-9][^\s;\\]*)", re.MUL
 
 # Licences that a closed service can keep to by naming them. The MPL's ask concerns changes to its own files, and none is changed.
 FREE = {
-    "apache 2.0", "apache license 2.0", "apache license, version 2.0", "apache software license", "apache-2.0", "bsd license",
-    "bsd-2-clause", "bsd-3-clause", "mit", "mit license", "mit no attribution license (mit-0)", "mit-0", "mozilla public license 2.0 (mpl 2.0)", "psf-2.0",
+    "apache 2.0", "apache license 2.0", "apache license, version 2.0", "apache software license", "apache-2.0",
+    "bsd license", "bsd-2-clause", "bsd-3-clause", "mit", "mit license", "mit no attribution license (mit-0)", "mit-0",
+    "mozilla public license 2.0 (mpl 2.0)", "psf-2.0",
 }  # fmt: skip
 
 
