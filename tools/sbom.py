@@ -30,16 +30,9 @@ def main() -> None:
     locked = [argument for path in sorted(ROOT.glob("layers/*/requirements.txt")) for argument in ("-r", str(path))]
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-q", "--no-compile", "--require-hashes", *locked], check=True)
-    describe = [
-        Path(sys.executable).with_name("cyclonedx-py"),
-        "environment",
-        str(python),
-        "--PEP-639",
-        "--sv",
-        "1.6",
-        "--output-reproducible",
-    ]
-    subprocess.run([*describe, "-o", str(SBOM)], check=True)
+    cyclonedx = str(Path(sys.executable).with_name("cyclonedx-py"))
+    options = ["--PEP-639", "--sv", "1.6", "--output-reproducible", "-o", str(SBOM)]
+    subprocess.run([cyclonedx, "environment", str(python), *options], check=True)
     components = json.loads(SBOM.read_text())["components"]
     LICENCES.write_text("".join(f"{part['name']}=={part['version']}  {_licence(part)}\n" for part in components))
     print(LICENCES.read_text(), end="")
