@@ -87,7 +87,7 @@ def running(
     secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
     with contextlib.ExitStack() as exits:
         began = time.monotonic()
-        aws = exits.enter_context(Emulator(port=aws_port, var=var, environment={"LAMBDA_MAX_WORKERS": str(WORKERS)}))
+        aws = exits.enter_context(Emulator(port=aws_port, var=var, auth=True, environment={"LAMBDA_MAX_WORKERS": str(WORKERS)}))
         simulator = None
         if stripe_api_base is None:
             simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from local.aws.shims import (
+    callback_permission,
     http_api_body,
     http_api_errors,
     inert_types,
@@ -33,4 +34,5 @@ def apply_all(var: Path, timeout_scale: float) -> None:
     workflow_execution.apply(timeout_scale)
     workflow_paths.apply()
     workflow_task.apply()
+    callback_permission.apply()
     workflow_distributed_map.apply()

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from ministack.core import iam_actions
-from ministack.services import stepfunctions as sf
+
+from local.aws.shims import workflow_task
 
 bare = iam_actions.extract_resource_arn
 
@@ -23,6 +24,4 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
         token = json.loads(body or b"{}").get("taskToken")
     except ValueError:
         return found
-    waiter = sf._task_tokens.get(token)
-    execution = getattr(waiter, "execution", None)
-    return str(execution["stateMachineArn"]) if execution else found
+    return workflow_task.state_machine(token) or found

@@ -21,7 +21,8 @@ UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
 bare_success, bare_failure = sf._send_task_success, sf._send_task_failure
 bare_match = sf._error_matches
-_closed: dict[str, None] = {}
+_closed: dict[str, str] = {}
+"""The state machine of each token that is spent."""
 
 
 def apply() -> None:
@@ -136,17 +137,23 @@ def _call_and_wait(task: Task, parameters: Any, token: str, timeout: float | Non
                 if waiter.answer is None:
                     waiter.answer = TaskError(error, "")
     finally:
-        _close(token)
+        _close(token, task.execution)
     if isinstance(waiter.answer, Exception):
         raise waiter.answer
     return json.loads(waiter.answer)
 
 
-def _close(token: str) -> None:
+def _close(token: str, execution: Execution) -> None:
     sf._task_tokens.pop(token, None)
-    _closed[token] = None
+    _closed[token] = execution["stateMachineArn"]
     while len(_closed) > REMEMBERED_TOKENS:
         _closed.pop(next(iter(_closed)))
+
+
+def state_machine(token: str) -> str | None:
+    """The ARN of the state machine that gave out a token; None if none did."""
+    waiter = sf._task_tokens.get(token)
+    return waiter.execution["stateMachineArn"] if isinstance(waiter, Waiter) else _closed.get(token)
 
 
 def send_success(data: dict[str, Any]) -> Any:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from local.aws.deploy import deploy
 from local.aws.emulator import Emulator
 
 from .conftest import APP, Stack
 
 
-def test_function_is_denied_what_its_role_does_not_allow() -> None:
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Stack]:
     with Emulator(auth=True) as aws:
-        stack = Stack(aws, deploy(APP / "template.yaml", aws.endpoint, "guarded", {"Architecture": "x86_64"}))
-        read = {"routeKey": "GET /items", "pathParameters": {"id": "x"}}
-        assert stack.invoke("ApiFunction", read)["statusCode"] == 404
-        iam = aws.client("iam")
-        role = aws.client("lambda").get_function_configuration(FunctionName=stack["ApiFunction"])["Role"].rsplit("/", 1)[1]
-        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-            iam.delete_role_policy(RoleName=role, PolicyName=policy)
-        refusal = stack.invoke("ApiFunction", read)
-        assert "is not authorized to perform: dynamodb:GetItem" in refusal["errorMessage"]
+        yield Stack(aws, deploy(APP / "template.yaml", aws.endpoint, "guarded", {"Architecture": "x86_64"}))
+
+
+def take_rights(stack: Stack, function: str) -> None:
+    iam = stack.client("iam")
+    role = stack.client("lambda").get_function_configuration(FunctionName=stack[function])["Role"].rsplit("/", 1)[1]
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+
+
+def test_function_is_denied_what_its_role_does_not_allow(guarded: Stack) -> None:
+    read = {"routeKey": "GET /items", "pathParameters": {"id": "x"}}
+    assert guarded.invoke("ApiFunction", read)["statusCode"] == 404
+    take_rights(guarded, "ApiFunction")
+    refusal = guarded.invoke("ApiFunction", read)
+    assert "is not authorized to perform: dynamodb:GetItem" in refusal["errorMessage"]
+
+
+def test_token_is_sent_back_by_who_may_do_so_for_its_state_machine(guarded: Stack) -> None:
+    assert guarded.finished(guarded.execute("Workflow", {"order": "answer"}))["status"] == "SUCCEEDED"
+    take_rights(guarded, "WakerFunction")
+    assert guarded.finished(guarded.execute("Workflow", {"order": "answer"}))["status"] == "FAILED"
