@@ -9,12 +9,14 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder import http_api, http_models, matching, ownership, runtime, verifications
+from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
 from titleholder.accounts import AccountRef
 from titleholder.errors import SnapshotNotFoundError
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
 from titleholder.store import Verification
+
+DEFAULT_LIMIT = 20
 
 app = http_api.resolver()
 
@@ -94,7 +96,35 @@ def get_owners(
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
     owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners]
-    return _json(200, http_models.Owners(account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), owners=owners))
+    shown = http_models.Owners(
+        account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), age=_age(found.attempted_at), owners=owners
+    )
+    return _json(200, shown)
+
+
+@app.get("/accounts/<account>/snapshots")
+def get_snapshots(
+    account: Annotated[http_models.AccountId, Path()],
+    limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[http_models.Cursor | None, Query()] = None,
+) -> Response[Any]:
+    """The account's snapshots, the newest first, with what changed from one to the next."""
+    ref = _ref(account)
+    query = {"list": "snapshots", "ref": ref.key}
+    found, position = runtime.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    snapshots = [
+        http_models.Snapshot(
+            snapshot=past.id,
+            refreshed_at=timestamp(past.attempted_at),
+            age=_age(past.attempted_at),
+            owner_count=past.owner_count,
+            since=past.since,
+            changes=None if past.changes is None else [http_models.OwnerChange(**change) for change in past.changes],
+        )
+        for past in found
+    ]
+    following = None if position is None else cursors.encode(query, position)
+    return _json(200, http_models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
 
 
 def _ref(account: str) -> AccountRef:
@@ -115,6 +145,11 @@ def _verification(found: Verification) -> http_models.Verification:
         completed_at=_time(found.completed_at),
         verdict=verdict,
     )
+
+
+def _age(seconds: float) -> int:
+    # Stripe's clock may be ahead of ours.
+    return max(0, round(runtime.clock() - seconds))
 
 
 def _time(seconds: float | None) -> str | None:

@@ -18,7 +18,7 @@ from tests.support.world import CLAIM, client
 from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
 from titleholder.refresh import LEASE_SECONDS, Need
-from titleholder.store import EVENT_RETENTION_SECONDS, Snapshot, Store, Verification, Waiter
+from titleholder.store import EVENT_RETENTION_SECONDS, PastSnapshot, Snapshot, Store, Verification, Waiter
 
 NOW = 1_800_000_000.0
 REF = AccountRef("fca_1")
@@ -45,6 +45,11 @@ def seen(store: Store, ref: AccountRef = REF) -> AccountState:
     found = store.get_account(ref).state
     assert found is not None
     return found
+
+
+def keep(store: Store, ref: AccountRef, snapshot: Snapshot, now: float) -> None:
+    store.put_snapshot(ref, snapshot, now)
+    store.set_newest(ref, snapshot)
 
 
 class TestObservations:
@@ -111,7 +116,7 @@ class TestObservations:
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
         attempt = Attempt(1, "key", 0, NOW, 1, open=True)
         store.begin_attempt(REF, attempt, None, NOW)
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
         store.observe(REF, state("pending"), NOW, open_=False, calls=0)
         known = store.get_account(REF)
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
@@ -134,7 +139,7 @@ class TestSnapshots:
     owners = ({"id": "o1", "name": "A", "email": None}, {"id": "o2", "name": "Ünïcode ✓", "email": "x"})
 
     def test_come_back_as_they_went_in(self, store: Store) -> None:
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
         assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
@@ -142,13 +147,13 @@ class TestSnapshots:
             store.get_snapshot(REF, "fcaowns_1")
 
     def test_is_not_another_accounts(self, store: Store) -> None:
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
         with pytest.raises(SnapshotNotFoundError):
             store.get_snapshot(CONNECTED, "fcaowns_1")
 
     def test_never_change(self, store: Store) -> None:
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 200, 201, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 200, 201, []), NOW)
         assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
 
     @pytest.mark.parametrize(
@@ -163,10 +168,23 @@ class TestSnapshots:
     def test_newest_is_the_same_whichever_comes_first(self, store: Store, older: Snapshot, newer: Snapshot) -> None:
         for ref, order in ((REF, (older, newer)), (CONNECTED, (newer, older))):
             for snapshot in order:
-                store.put_snapshot(ref, snapshot, NOW)
+                keep(store, ref, snapshot, NOW)
             known = store.get_account(ref)
             assert (known.snapshot, known.snapshot_attempted_at) == (newer.id, newer.attempted_at)
             assert store.get_snapshot(ref, older.id) == replace(older, owners=[])
+
+    def test_history_is_paged_newest_first_and_its_own_accounts(self, store: Store) -> None:
+        changed = [{"kind": "owner_added", "before": None, "after": 1}]
+        keep(store, REF, Snapshot("fcaowns_b", 100, 100, self.owners[:1]), NOW)
+        keep(store, REF, Snapshot("fcaowns_c", 9, 9, []), NOW)
+        store.put_snapshot(REF, Snapshot("fcaowns_a", 101, 101, self.owners), NOW, since="fcaowns_b", changes=changed)
+        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, []), NOW)
+        first, position = store.past_snapshots(REF, 2)
+        assert first == [
+            PastSnapshot("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), PastSnapshot("fcaowns_b", 100, 100, 1),
+        ]  # fmt: skip
+        assert store.past_snapshots(REF, 2, position) == ([PastSnapshot("fcaowns_c", 9, 9, 0)], None)
+        assert store.past_snapshots(REF, 3) == ([*first, PastSnapshot("fcaowns_c", 9, 9, 0)], None)
 
     def test_repr_tells_no_owner(self) -> None:
         assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, self.owners))
@@ -348,7 +366,7 @@ class TestWhatIsNotFinished:
     def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
         store.observe(REF, state("succeeded"), NOW, open_=True, calls=0)
         assert self.open(store) == [REF]
-        store.put_snapshot(REF, Snapshot("fcaowns_1", 100, 101, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, []), NOW)
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:

@@ -110,6 +110,8 @@ class FakeDynamoDB:
         ConsistentRead: bool = False,
         IndexName: str = "",
         Limit: int = 10**9,
+        ScanIndexForward: bool = True,
+        ExclusiveStartKey: Attributes | None = None,
     ) -> Attributes:
         def effect() -> Attributes:
             rows = self.items.values()
@@ -117,7 +119,12 @@ class FakeDynamoDB:
                 rows = [item for item in rows if all(key in item for key in INDEX_KEYS)]  # type: ignore[assignment]
             order = INDEX_KEYS[1] if IndexName else "sk"
             found = [dict(item) for item in rows if _holds(KeyConditionExpression, item, {}, ExpressionAttributeValues)]
-            return {"Items": sorted(found, key=lambda item: _plain(item[order]))[:Limit]}
+            found.sort(key=lambda item: _plain(item[order]), reverse=not ScanIndexForward)
+            if ExclusiveStartKey:
+                start = _plain(ExclusiveStartKey[order])
+                found = [item for item in found if (_plain(item[order]) > start if ScanIndexForward else _plain(item[order]) < start)]
+            last = {"LastEvaluatedKey": {name: found[Limit - 1][name] for name in ("pk", "sk")}} if len(found) > Limit else {}
+            return {"Items": found[:Limit], **last}
 
         return self._cross("Query", effect)
 

@@ -118,6 +118,7 @@ class StoredAccount:
     observed_calls: int = 0
     snapshot: str | None = None
     snapshot_attempted_at: int | None = None
+    snapshot_created: int | None = None
     attempt: Attempt | None = None
 
     @property

@@ -17,6 +17,8 @@ AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many there are on a page at most.")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
 MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]
 
@@ -185,4 +187,32 @@ class Owners(BaseModel):
     account: str
     snapshot: str
     refreshed_at: str
+    age: int = Field(description="Seconds since the bank was asked.")
     owners: list[Owner]
+
+
+class OwnerChange(BaseModel):
+    """One change. Positions are those of the owner before and after, counted from 0; null where there was or is no such owner."""
+
+    kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
+    before: int | None
+    after: int | None
+
+
+class Snapshot(BaseModel):
+    """One snapshot of an account's owners. `changes` are those since the snapshot `since`; null where there was none, or it is gone."""
+
+    snapshot: str
+    refreshed_at: str
+    age: int = Field(description="Seconds since the bank was asked.")
+    owner_count: int
+    since: str | None = None
+    changes: list[OwnerChange] | None = None
+
+
+class Snapshots(BaseModel):
+    """An account's snapshots, the newest first."""
+
+    account: str
+    snapshots: list[Snapshot]
+    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")

@@ -7,16 +7,18 @@ workflow that is not woken in time asks again by itself.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from titleholder import refresh, staleness
+from titleholder import changes, refresh, staleness
 from titleholder.accounts import AccountRef, AccountState, StoredAccount
 from titleholder.bus import Bus
 from titleholder.errors import (
     AccountNotFoundError,
+    SnapshotNotFoundError,
     StripeCredentialsError,
     StripeError,
     StripeRefusedError,
@@ -178,7 +180,7 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
     if hash_ and hash_.status == "succeeded" and ownership and known != (hash_.last_attempted_at, ownership.id):
         owners = world.stripe.owners(ref, ownership)
         snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=owners)
-        world.store.put_snapshot(ref, snapshot, world.clock())
+        _keep(world, ref, snapshot)
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
     for waiter in world.store.waiters(ref):
@@ -187,6 +189,28 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
             # A waiter that would have to start a refresh or wait for one is being served by its own request.
             if isinstance(decision, Fresh | NotVerifiable):
                 _wake(world, ref, waiter, decision)
+
+
+def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
+    """Store a snapshot, and announce what it changed if it is newer than what was the newest.
+
+    Announced before it becomes the newest: whoever crashes in between comes here again, and announces the same again.
+    """
+    known = world.store.get_account(ref)
+    if known.snapshot == snapshot.id:
+        world.store.set_newest(ref, snapshot)
+        return
+    newest = (known.snapshot_attempted_at or 0, known.snapshot_created or 0, known.snapshot or "")
+    found = None
+    if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
+        with contextlib.suppress(SnapshotNotFoundError):
+            found = changes.between(world.store.get_snapshot(ref, newest[2]).owners, snapshot.owners)
+    since, told = (None, None) if found is None else (newest[2], [change.as_dict() for change in found])
+    world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told)
+    if told:
+        about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": timestamp(snapshot.attempted_at)}
+        world.bus.publish("OwnershipChanged", {**about, "changes": told})
+    world.store.set_newest(ref, snapshot)
 
 
 def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: StoredAccount, asker: str | None) -> Asked:

@@ -6,6 +6,7 @@ One table, keys `pk` and `sk`:
 | --- | --- | --- |
 | account (observation, newest snapshot, refresh attempt and its lease) | ACCOUNT#<ref> | ACCOUNT |
 | snapshot of owners (personal data) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
+| what a snapshot changed, in order of time | ACCOUNT#<ref> | HISTORY#<attempted at>#<created>#<fcaowns id> |
 | claim (personal data) | ACCOUNT#<ref> | CLAIM#<verification id> |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
 | which verifications an account has | ACCOUNT#<ref> | VERIFICATION#<id> |
@@ -52,6 +53,18 @@ class Snapshot:
     attempted_at: int
     created: int
     owners: Sequence[Mapping[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PastSnapshot:
+    """A snapshot without its owners. `changes` (`titleholder.changes`, as dicts) are those since the snapshot `since`; None: not known."""
+
+    id: str
+    attempted_at: int
+    created: int
+    owner_count: int
+    since: str | None = None
+    changes: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,7 @@ class Store:
             observed_calls=int(item.get("observed_calls", 0)),
             snapshot=item.get("snapshot"),
             snapshot_attempted_at=_int(item.get("snapshot_attempted_at")),
+            snapshot_created=_int(item.get("snapshot_created")),
             attempt=attempt,
         )
 
@@ -199,21 +213,41 @@ class Store:
 
     # -- snapshots ---------------------------------------------------------------------------------------------------------------
 
-    def put_snapshot(self, ref: AccountRef, snapshot: Snapshot, now: float) -> None:
-        """Keep a snapshot as it is for ever, and make it the account's newest unless a newer one is there already."""
-        self._put(
-            {
-                "pk": _account_pk(ref),
-                "sk": f"SNAPSHOT#{snapshot.id}",
-                "snapshot": snapshot.id,
-                "attempted_at": snapshot.attempted_at,
-                "snapshot_created": snapshot.created,
-                "stored_ms": _ms(now),
-                "owners": json.dumps([dict(owner) for owner in snapshot.owners], ensure_ascii=False),
-            },
-            condition="attribute_not_exists(pk)",
-        )
-        self._update(
+    def put_snapshot(
+        self,
+        ref: AccountRef,
+        snapshot: Snapshot,
+        now: float,
+        *,
+        since: str | None = None,
+        changes: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Keep a snapshot as it is for ever, with what it changed. One that is kept already stays as it is."""
+        kept = {
+            "pk": _account_pk(ref),
+            "snapshot": snapshot.id,
+            "attempted_at": snapshot.attempted_at,
+            "snapshot_created": snapshot.created,
+            "stored_ms": _ms(now),
+        }
+        body = {
+            **kept,
+            "sk": f"SNAPSHOT#{snapshot.id}",
+            "owners": json.dumps([dict(owner) for owner in snapshot.owners], ensure_ascii=False),
+        }
+        entry = {
+            **kept,
+            "sk": f"{_HISTORY}{snapshot.attempted_at:012}#{snapshot.created:012}#{snapshot.id}",
+            "owner_count": len(snapshot.owners),
+            "since": since,
+            "changes": None if changes is None else json.dumps([dict(change) for change in changes]),
+        }
+        for item in (body, entry):
+            self._put(item, condition="attribute_not_exists(pk)")
+
+    def set_newest(self, ref: AccountRef, snapshot: Snapshot) -> bool:
+        """Make a snapshot the account's newest; False if a newer one is."""
+        return self._update(
             _account_pk(ref),
             "ACCOUNT",
             set_={
@@ -239,6 +273,11 @@ class Store:
             created=int(item["snapshot_created"]),
             owners=json.loads(item["owners"]),
         )
+
+    def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[PastSnapshot], str | None]:
+        """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
+        items, position = self._page(_account_pk(ref), _HISTORY, limit, after)
+        return [_past(item) for item in items], position
 
     # -- waiters -----------------------------------------------------------------------------------------------------------------
 
@@ -316,20 +355,12 @@ class Store:
             "sk": f"CLAIM#{verification.id}",
             "claim": json.dumps(dict(claim), sort_keys=True, ensure_ascii=False),
         }
-        new = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(pk)"}
-        puts = [{"Put": {**new, "Item": _item(item)}} for item in (head, body, entry)]
-        try:
-            self._client.transact_write_items(TransactItems=puts)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "TransactionCanceledException":
-                raise
-            kept = self._get(f"VERIFICATION#{verification.id}", "VERIFICATION")
-            if kept is None:
-                raise
-            if kept["request_digest"] != verification.request_digest:
-                raise IdempotencyConflictError("This Idempotency-Key was used before with another request.") from None
-            return _verification(kept)
-        return verification
+        kept = self._put_all([head, body, entry])
+        if kept is None:
+            return verification
+        if kept["request_digest"] != verification.request_digest:
+            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        return _verification(kept)
 
     def get_verification(self, verification: str) -> Verification:
         """Raises VerificationNotFoundError."""
@@ -473,6 +504,28 @@ class Store:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    def _page(self, pk: str, prefix: str, limit: int, after: str | None) -> tuple[list[Item], str | None]:
+        """So many items, the last first, below the sort key `prefix` + `after`; and the `after` of the next page, if there is one."""
+        request: Item = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":pk": {"S": pk}, ":prefix": {"S": prefix}},
+            "ConsistentRead": True,
+            "ScanIndexForward": False,
+            "Limit": limit + 1,
+        }
+        if after is not None:
+            request["ExclusiveStartKey"] = _key(pk, prefix + after)
+        found: list[Item] = []
+        while len(found) <= limit:
+            page = self._client.query(**request)
+            found += [{name: _deserialize(value) for name, value in item.items()} for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        more = len(found) > limit
+        return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if more else None
+
     def _open(self, kind: str, before: float, limit: int) -> list[Item]:
         page = self._client.query(
             TableName=self._table,
@@ -496,6 +549,20 @@ class Store:
             old = error.response.get("Item") or {}
             return {name: _deserialize(value) for name, value in old.items()} if return_old else False
         return True
+
+    def _put_all(self, items: Sequence[Item]) -> Item | None:
+        """Put new items together, or, if the first of them is there already, none; then that one is returned."""
+        new = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(pk)"}
+        try:
+            self._client.transact_write_items(TransactItems=[{"Put": {**new, "Item": _item(item)}} for item in items])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            kept = self._get(items[0]["pk"], items[0]["sk"])
+            if kept is None:
+                raise
+            return kept
+        return None
 
     def _update(
         self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
@@ -532,6 +599,7 @@ def _unless_refused(call: Any) -> Any:
         return None
 
 
+_HISTORY = "HISTORY#"
 _OPEN = ("open_kind", "open_since_ms")
 
 
@@ -565,6 +633,17 @@ def _seconds(milliseconds: Any) -> float:
 
 def _int(value: Any) -> int | None:
     return None if value is None else int(value)
+
+
+def _past(item: Item) -> PastSnapshot:
+    return PastSnapshot(
+        id=item["snapshot"],
+        attempted_at=int(item["attempted_at"]),
+        created=int(item["snapshot_created"]),
+        owner_count=int(item["owner_count"]),
+        since=item.get("since"),
+        changes=json.loads(item["changes"]) if item.get("changes") else None,
+    )
 
 
 def _waiter(item: Item) -> Waiter:

@@ -1,0 +1,135 @@
+"""What changed from one snapshot of an account's owners to the next. Pure: no I/O, no clock.
+
+Changes tell kinds and positions only, never a name or an address, so they may be announced.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+from titleholder import matching
+
+Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
+Owner = Mapping[str, Any]
+
+SAME = 70.0
+"""From this score on two names are one person's, two addresses or phone numbers one written in two ways: the default policy's match."""
+
+MOST_COMPARISONS = 400
+"""Names are compared pair by pair, and an account may have any number of owners: beyond this, only equal names are found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; None where there is no such owner."""
+
+    kind: Kind
+    before: int | None
+    after: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "before": self.before, "after": self.after}
+
+
+def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
+    """The changes from one snapshot's owners to a later one's (each with id, name, email, phone, raw_address).
+
+    A field that either side lacks has not changed, nor has one that is only written differently. Order does not count.
+    """
+    pairs = _aligned(before, after)
+    known = set(pairs.values())
+    found = [change for old, new in sorted(pairs.items()) for change in _of_pair(old, before[old], new, after[new])]
+    gone = [Change("owner_removed", old, None) for old in range(len(before)) if old not in pairs]
+    come = [Change("owner_added", None, new) for new in range(len(after)) if new not in known]
+    return found + gone + come
+
+
+def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
+    """Who is who, by position: what is surest is looked at first. Stripe's ids are not known to be stable, but where they are they count."""
+    pairs: dict[int, int] = {}
+    _pair_equal(pairs, before, after, lambda owner: owner.get("id"))
+    _pair_equal(pairs, before, after, _whole)
+    _pair_equal(pairs, before, after, _name)
+    _pair_alike(pairs, before, after)
+    # Joint owners share an address, and often a number: only what is one person's own shows that somebody has got another name.
+    _pair_equal(pairs, before, after, lambda owner: _text(owner, "email"))
+    _pair_equal(pairs, before, after, _digits)
+    return pairs
+
+
+def _left(pairs: Mapping[int, int], before: Sequence[Owner], after: Sequence[Owner]) -> tuple[list[int], list[int]]:
+    taken = set(pairs.values())
+    return [old for old in range(len(before)) if old not in pairs], [new for new in range(len(after)) if new not in taken]
+
+
+def _pair_equal(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[Owner], key: Callable[[Owner], Any]) -> None:
+    """Pair owners with equal keys, in their order; owners without a key stay alone."""
+    olds, news = _left(pairs, before, after)
+    by_key: dict[Any, list[int]] = {}
+    for new in reversed(news):
+        if found := key(after[new]):
+            by_key.setdefault(found, []).append(new)
+    for old in olds:
+        if waiting := by_key.get(key(before[old])):
+            pairs[old] = waiting.pop()
+
+
+def _pair_alike(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[Owner]) -> None:
+    """Pair owners whose names the matcher takes for one person's, the best first."""
+    olds, news = _left(pairs, before, after)
+    if len(olds) * len(news) > MOST_COMPARISONS:
+        return
+    scores = ((_alike(before[old], after[new], "name"), -old, -new) for old, new in product(olds, news))
+    taken: set[int] = set()
+    for score, old, new in sorted(scores, reverse=True):
+        if score >= SAME and -old not in pairs and -new not in taken:
+            pairs[-old] = -new
+            taken.add(-new)
+
+
+def _of_pair(old: int, before: Owner, new: int, after: Owner) -> Iterable[Change]:
+    if _name(before) != _name(after):
+        yield Change("owner_renamed", old, new)
+    if _differs(before, after, "raw_address", "address"):
+        yield Change("owner_moved", old, new)
+    if _differs(before, after, "phone", "phone") or _both_differ(_text(before, "email"), _text(after, "email")):
+        yield Change("contact_changed", old, new)
+
+
+def _differs(before: Owner, after: Owner, name: str, field: str) -> bool:
+    return _both_differ(_text(before, name), _text(after, name)) and _alike(before, after, field) < SAME
+
+
+def _alike(before: Owner, after: Owner, field: str) -> float:
+    """How well one field of two owners agrees, whichever of them is taken for the claim; 0 where it can't be told."""
+    return max(_score(before, after, field), _score(after, before, field))
+
+
+def _score(claimed: Owner, held: Owner, field: str) -> float:
+    value = claimed.get("raw_address" if field == "address" else field)
+    return matching.match({"name": claimed.get("name"), field: value}, dict(held)).fields[field].score or 0.0
+
+
+def _both_differ(before: Any, after: Any) -> bool:
+    return bool(before and after and before != after)
+
+
+def _whole(owner: Owner) -> tuple[str, ...]:
+    return (_name(owner), _text(owner, "email"), _text(owner, "phone"), _text(owner, "raw_address"))
+
+
+def _name(owner: Owner) -> str:
+    letters = (letter for letter in unicodedata.normalize("NFKC", _text(owner, "name")) if unicodedata.category(letter)[0] != "P")
+    return " ".join("".join(letters).split())
+
+
+def _digits(owner: Owner) -> str:
+    return "".join(letter for letter in _text(owner, "phone") if letter.isdigit())[-10:]
+
+
+def _text(owner: Owner, name: str) -> str:
+    return " ".join(str(owner.get(name) or "").casefold().split())
