@@ -49,7 +49,7 @@ def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
 
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
-    """Who is who, by position: what is surest is looked at first. Stripe's ids are not known to be stable, but where they are they count."""
+    """Who is who, by position, the surest first. Stripe's ids are not known to be stable, but where they are they count."""
     pairs: dict[int, int] = {}
     _pair_equal(pairs, before, after, lambda owner: owner.get("id"))
     _pair_equal(pairs, before, after, _whole)
