@@ -1,7 +1,8 @@
 """Builds what the template refers to, without the SAM CLI: zips with the same bytes for the same contents.
 
-A folder with a `requirements.txt` and a `BuildMethod` becomes a layer of those packages for the interpreter in use; any other folder is
-zipped as it is, without what Python and tests leave behind.
+What has the `BuildMethod` makefile is made by its own Makefile, as `sam build` does it, but for the interpreter in use. A folder with a
+`requirements.txt` and another `BuildMethod` becomes a layer of those packages. Any other folder is zipped as it is, without what Python
+and tests leave behind.
 """
 
 from __future__ import annotations
@@ -25,14 +26,17 @@ class BuildError(Exception):
     """An artefact cannot be built; the message says which and why."""
 
 
-def zip_folder(root: Path, prefix: str = "") -> bytes:
-    """The files under `root` as a zip, each name preceded by `prefix`. Raises `BuildError` when there is none."""
+def zip_folder(root: Path, prefix: str = "", *, bytecode: bool = False) -> bytes:
+    """The files under `root` as a zip, each name preceded by `prefix`; compiled modules only if `bytecode`.
+
+    Raises `BuildError` when there is none.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for parent, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if name not in SKIPPED)
+            folders[:] = sorted(name for name in folders if name not in SKIPPED or (bytecode and name == "__pycache__"))
             for name in sorted(files):
-                if name.endswith(".pyc"):
+                if name.endswith(".pyc") and not bytecode:
                     continue
                 path = Path(parent, name)
                 entry = zipfile.ZipInfo(prefix + path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
@@ -68,3 +72,33 @@ def third_party_layer(root: Path, var: Path = BUILD) -> bytes:
             partial.rename(archive)
             shutil.rmtree(target)
     return archive.read_bytes()
+
+
+def made(root: Path, target: str, var: Path = BUILD) -> bytes:
+    """What the target `build-<target>` of `root/Makefile` makes, as a zip; kept under `var` by the folder's contents.
+
+    Raises `BuildError` with what make says when it fails.
+    """
+    archive = var.resolve() / "artefacts" / f"{target}-{_identity(root)}.zip"
+    with exclusively(archive):
+        if not archive.exists():
+            target_folder = archive.with_suffix(".partial")
+            shutil.rmtree(target_folder, ignore_errors=True)
+            target_folder.mkdir()
+            command = ["make", "-s", "-C", str(root), f"build-{target}", f"ARTIFACTS_DIR={target_folder}", f"PYTHON={sys.executable}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise BuildError(f"{root} cannot be built:\n{done.stderr.strip()}")
+            partial = archive.with_suffix(".tmp")
+            partial.write_bytes(zip_folder(target_folder, bytecode=True))
+            partial.rename(archive)
+            shutil.rmtree(target_folder)
+    return archive.read_bytes()
+
+
+def _identity(root: Path) -> str:
+    """Names a folder's contents together with the interpreter in use."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

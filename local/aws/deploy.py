@@ -97,16 +97,18 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
     content: dict[str, Any] = yaml_parse(template.read_text(encoding="utf-8"))
     places: dict[tuple[str, str], str] = {}
 
-    def place(uri: str, build_method: str | None) -> str:
+    def place(uri: str, build_method: str | None, target: str = "") -> str:
         if uri.startswith("s3://"):
             return uri
-        kind = build_method or ""
+        kind = f"makefile {target}" if build_method == "makefile" else build_method or ""
         if (uri, kind) not in places:
             path = template.parent / uri
             if not path.exists():
                 raise build.BuildError(f"{path} does not exist")
             if path.is_file():
                 places[uri, kind] = upload(path.read_bytes(), path.suffix.lstrip("."))
+            elif build_method == "makefile":
+                places[uri, kind] = upload(build.made(path, target, var), "zip")
             elif kind.startswith("python"):
                 places[uri, kind] = upload(build.third_party_layer(path, var), "zip")
             else:
@@ -116,11 +118,10 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
     shared = (content.get("Globals") or {}).get("Function") or {}
     if isinstance(shared.get("CodeUri"), str):
         shared["CodeUri"] = place(shared["CodeUri"], None)
-    for resource in content["Resources"].values():
+    for name, resource in content["Resources"].items():
         properties, artefact = resource.get("Properties") or {}, ARTEFACTS.get(resource["Type"])
         if artefact and isinstance(properties.get(artefact), str):
-            layer = resource["Type"] == "AWS::Serverless::LayerVersion"
-            properties[artefact] = place(properties[artefact], (resource.get("Metadata") or {}).get("BuildMethod") if layer else None)
+            properties[artefact] = place(properties[artefact], (resource.get("Metadata") or {}).get("BuildMethod"), name)
     return content
 
 

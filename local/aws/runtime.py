@@ -44,15 +44,10 @@ def interpreter(var: Path) -> Path:
             shutil.rmtree(home, ignore_errors=True)
             base = getattr(sys, "_base_executable", None) or sys.executable
             subprocess.run([base, "-m", "venv", "--without-pip", str(home)], check=True)
-            command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check", "--no-compile"]
+            command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
             subprocess.run([*command, "-r", str(REQUIREMENTS)], check=True)
             complete.touch()
     return python
-
-
-def bytecode_cache(var: Path) -> Path:
-    """Where functions' compiled modules go: their own folders are read-only, as on AWS."""
-    return var / "runtime" / "bytecode"
 
 
 def unpacked(blob: bytes, var: Path) -> Path:
@@ -70,8 +65,6 @@ def unpacked(blob: bytes, var: Path) -> Path:
                 for name in files:
                     path = os.path.join(parent, name)
                     os.chmod(path, 0o555 if os.access(path, os.X_OK) and not os.path.islink(path) else 0o444)
-                    # One date for every copy keeps the compiled modules of the last run valid.
-                    os.utime(path, (0, 0))
             partial.rename(folder)
             for parent, _, _ in os.walk(folder, topdown=False):
                 os.chmod(parent, 0o555)

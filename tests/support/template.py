@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def template() -> dict[str, Any]:
 def resources(type_: str) -> dict[str, dict[str, Any]]:
     """The properties of all resources of a type, by logical id."""
     return {name: resource.get("Properties", {}) for name, resource in template()["Resources"].items() if resource["Type"] == type_}
+
+
+def folder(function: str) -> str:
+    """The folder under functions/ that the artefact of a function is made from, as functions/Makefile derives it from the logical id."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", function).lower()
 
 
 def table_schema() -> dict[str, Any]:

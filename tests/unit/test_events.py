@@ -18,7 +18,7 @@ import stripe
 
 from local.sign_event import NoSecretError, find_secret, signed
 from tests.support.functions import ROOT
-from tests.support.template import resources, template
+from tests.support.template import folder, resources, template
 from tests.support.world import SIGNING_SECRET, Sandbox
 
 EVENTS = ROOT / "events"
@@ -33,10 +33,6 @@ class Trigger(NamedTuple):
 
     function: str
     by: str
-
-
-def folder(function: str) -> str:
-    return str(resources("AWS::Serverless::Function")[function]["CodeUri"]).removeprefix("functions/")
 
 
 def triggers() -> set[Trigger]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.functions import FUNCTIONS, ROOT
-from tests.support.template import resources, template
+from tests.support.template import folder, resources, template
 from titleholder import batches, stripe_gateway
 from titleholder.refresh import LEASE_SECONDS
 from titleholder.settings import Settings
@@ -59,10 +59,8 @@ class TestFunction:
         assert NAMED[name]["LoggingConfig"]["LogFormat"] == "JSON"
         assert NAMED[name].get("Tracing", GLOBALS["Tracing"]) == "Active"
 
-    def test_never_logs_or_traces_events_and_answers(self, name: str) -> None:
+    def test_never_logs_events(self, name: str) -> None:
         assert variables(NAMED[name])["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
-        assert variables(NAMED[name])["POWERTOOLS_TRACER_CAPTURE_RESPONSE"] == "false"
-        assert variables(NAMED[name])["POWERTOOLS_TRACER_CAPTURE_ERROR"] == "false"
 
     def test_has_rights_of_its_own_that_name_what_they_are_for(self, name: str) -> None:
         for policy in NAMED[name]["Policies"]:
@@ -72,7 +70,11 @@ class TestFunction:
                 assert not [action for action in actions if action.endswith("*")]
 
     def test_stands_in_its_folder(self, name: str) -> None:
-        assert (ROOT / NAMED[name]["CodeUri"] / "app.py").is_file()
+        assert NAMED[name]["CodeUri"] == "functions"
+        assert (FUNCTIONS / folder(name) / "app.py").is_file()
+
+    def test_is_built_by_its_makefile_which_ships_bytecode(self, name: str) -> None:
+        assert template()["Resources"][name]["Metadata"] == {"BuildMethod": "makefile"}
 
     def test_holds_no_secret_in_its_environment(self, name: str) -> None:
         for variable, value in variables(NAMED[name]).items():
@@ -93,7 +95,7 @@ class TestFunction:
 
 def test_every_function_is_deployed() -> None:
     folders = {path.parent.name for path in FUNCTIONS.glob("*/app.py")}
-    assert folders == {function["CodeUri"].removeprefix("functions/") for function in NAMED.values()}
+    assert folders == {folder(name) for name in NAMED}
 
 
 @pytest.mark.parametrize("name", sorted(SLOW))

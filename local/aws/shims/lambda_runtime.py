@@ -94,7 +94,6 @@ def apply(var: Path) -> None:
     from ministack.services import lambda_svc
 
     python = runtime.interpreter(var)
-    bytecode = runtime.bytecode_cache(var)
     cold_starts = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
 
     class PythonWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
@@ -174,7 +173,8 @@ def apply(var: Path) -> None:
                 "PYTHONPATH": os.pathsep.join(self._layer_folders()),
                 "PYTHONNOUSERSITE": "1",
                 "PYTHONUNBUFFERED": "1",
-                "PYTHONPYCACHEPREFIX": str(bytecode),
+                # On AWS the folders are read-only for everybody; here root could write into them.
+                "PYTHONDONTWRITEBYTECODE": "1",
             }
             if level := logging_config.get("ApplicationLogLevel"):
                 environment["AWS_LAMBDA_LOG_LEVEL"] = level

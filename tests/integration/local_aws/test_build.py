@@ -61,3 +61,34 @@ def test_layer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "python/tiny.py" in zipfile.ZipFile(io.BytesIO(first)).namelist()
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("built again"))
     assert build.third_party_layer(tmp_path, tmp_path / "var") == first
+
+
+MAKEFILE = """
+build-One:
+\techo made >> "$(HERE)/log"
+\techo "x = 1" > "$(ARTIFACTS_DIR)/app.py"
+\t"$(PYTHON)" -m compileall -q "$(ARTIFACTS_DIR)"
+build-Bad:
+\t@echo "no such thing" >&2; exit 3
+"""
+
+
+def test_what_a_makefile_made_is_kept_until_its_folder_changes(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "Makefile").write_text(f"HERE = {tmp_path}\n{MAKEFILE}")
+    first = build.made(root, "One", tmp_path / "var")
+    names = zipfile.ZipFile(io.BytesIO(first)).namelist()
+    assert "app.py" in names
+    assert any(name.endswith(".pyc") for name in names)
+    assert build.made(root, "One", tmp_path / "var") == first
+    assert (tmp_path / "log").read_text() == "made\n"
+    (root / "more.py").write_text("")
+    build.made(root, "One", tmp_path / "var")
+    assert (tmp_path / "log").read_text() == "made\nmade\n"
+
+
+def test_makefile_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    with pytest.raises(build.BuildError, match="no such thing"):
+        build.made(tmp_path, "Bad", tmp_path / "var")

@@ -1,0 +1,63 @@
+"""Leaves out of the layer what no function uses: the descriptions of 400 AWS services, their documentation, boto3's resources.
+
+python prune.py FOLDER    where the packages were installed
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+SERVICES = frozenset({"dynamodb", "events", "kms", "lambda", "s3", "secretsmanager", "sqs", "stepfunctions", "sts"})
+"""By botocore's names. The SDK itself needs `sts` for some credentials, `s3` for presigned links."""
+
+ENDPOINTS = SERVICES - {"stepfunctions"} | {"states"}
+"""The same by the names of their endpoints."""
+
+MODELS = {"service-2.json", "endpoint-rule-set-1.json", "paginators-1.json", "waiters-2.json", "service-2.sdk-extras.json"}
+
+
+def main(root: Path) -> None:
+    data = root / "botocore" / "data"
+    for entry in data.iterdir():
+        if entry.is_dir() and entry.name not in SERVICES:
+            shutil.rmtree(entry)
+    for service in SERVICES:
+        for file in [path for path in (data / service).rglob("*") if path.is_file()]:
+            name = file.name.removesuffix(".gz")
+            if name in MODELS:
+                _write(file.with_name(name), _without_documentation(_read(file)))
+            if name not in MODELS or name != file.name:
+                file.unlink()
+    endpoints = data / "endpoints.json"
+    known = _read(endpoints)
+    for partition in known["partitions"]:
+        partition["services"] = {name: kept for name, kept in partition["services"].items() if name in ENDPOINTS}
+    _write(endpoints, known)
+    for unused in ("boto3/data", "boto3/examples", "bin"):
+        shutil.rmtree(root / unused, ignore_errors=True)
+
+
+def _read(file: Path) -> Any:
+    content = file.read_bytes()
+    return json.loads(gzip.decompress(content) if file.suffix == ".gz" else content)
+
+
+def _write(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
+
+
+def _without_documentation(value: Any) -> Any:
+    """`documentation` is text wherever botocore means it; a field of that name is an object."""
+    if isinstance(value, dict):
+        kept = {name: part for name, part in value.items() if not (name == "documentation" and isinstance(part, str))}
+        return {name: _without_documentation(part) for name, part in kept.items()}
+    return [_without_documentation(part) for part in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
