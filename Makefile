@@ -15,7 +15,7 @@ TESTS ?= tests
 SEEDS ?= 1000
 START ?= 0
 
-.PHONY: help setup demo up down test lint simulate crash-points bench lock scan advisories sbom clean
+.PHONY: help setup demo up down test lint simulate crash-points bench openapi lock scan advisories sbom clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 
 bench: $(READY)  ## Measure
 	$(BIN)/python tests/benchmarks/matching_speed.py
+
+openapi: $(READY)  ## Write the OpenAPI document anew
+	$(BIN)/python -m local.openapi
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -100,6 +100,7 @@ def running(
             "Architecture": "x86_64" if os.uname().machine == "x86_64" else "arm64",
             "StripeApiBase": stripe_url,
             "AwsEndpointUrl": aws.endpoint,
+            "ServeDocs": "true",
             **(parameters or {}),
         }
         outputs = deploy(ROOT / "template.yaml", aws.endpoint, STACK, chosen, var=var)
@@ -205,6 +206,7 @@ def _alive(pid: int) -> bool:
 
 def _describe(state: Mapping[str, Any]) -> None:
     print(f"HTTP interface   {state['api_url']}")
+    print(f"Documentation    {state['api_url']}/docs")
     print(f"Webhooks         {state['webhook_url']}   (secret {state['webhook_secret']})")
     print(f"AWS              {state['aws_url']}   (any key, region us-east-1)")
     print(f"Stripe           {state['stripe_url']}")

@@ -28,6 +28,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @app.post("/verifications")
+@http_api.documented(
+    {200: http_models.Verification, 202: http_models.Verification}, "account-not-found", "idempotency-conflict", asks_stripe=True
+)
 def create_verification(
     body: Annotated[http_models.NewVerification, Body()],
     idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
@@ -50,6 +53,7 @@ def create_verification(
 
 
 @app.get("/verifications/<verification>")
+@http_api.documented({200: http_models.Verification}, "verification-not-found", connected=False)
 def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """The verification, and its verdict when it ended."""
     found = runtime.store().get_verification(verification)
@@ -57,6 +61,7 @@ def get_verification(verification: Annotated[http_models.VerificationId, Path()]
 
 
 @app.get("/accounts/<account>")
+@http_api.documented({200: http_models.Account}, "account-not-found", asks_stripe=True)
 def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, world = _ref(account), runtime.world()
@@ -86,6 +91,7 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
 
 
 @app.get("/accounts/<account>/owners")
+@http_api.documented({200: http_models.Owners}, "snapshot-not-found")
 def get_owners(
     account: Annotated[http_models.AccountId, Path()], snapshot: Annotated[http_models.SnapshotId | None, Query()] = None
 ) -> Response[Any]:

@@ -23,6 +23,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @app.post("/accounts/<account>/refreshes")
+@http_api.documented(
+    {200: http_models.Refresh, 202: http_models.Refresh},
+    "account-not-found", "pace-exceeded", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
+    "refresh-unavailable", "refresh-refused", asks_stripe=True,
+)  # fmt: skip
 def refresh(
     account: Annotated[http_models.AccountId, Path()], body: Annotated[http_models.NewRefresh | None, Body()] = None
 ) -> Response[Any]:

@@ -18,6 +18,9 @@ NAMED = resources("AWS::Serverless::Function")
 QUEUES = resources("AWS::SQS::Queue")
 ALARMS = resources("AWS::CloudWatch::Alarm")
 ROUTES = resources("AWS::ApiGatewayV2::Route")
+ROUTE_RESOURCES = {name: resource for name, resource in template()["Resources"].items() if name in ROUTES}
+DOCS = {"GET /docs", "GET /openapi.json"}
+PUBLIC = {"POST /webhooks/stripe", *DOCS}
 SLOW = {name for name, function in NAMED.items() if "STRIPE_API_KEY_SECRET_NAME" in function.get("Environment", {}).get("Variables", {})}
 
 
@@ -150,10 +153,49 @@ def test_failed_workflow_is_noticed() -> None:
 
 def test_only_stripes_deliveries_come_in_unauthorised() -> None:
     public = {route["RouteKey"] for route in ROUTES.values() if route.get("AuthorizationType", "NONE") == "NONE"}
-    assert public == {"POST /webhooks/stripe"}
+    assert public == {"POST /webhooks/stripe", *DOCS}
     for route in ROUTES.values():
         if route["RouteKey"] not in public:
             assert route["AuthorizationType"] == {"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}
+
+
+def test_documentation_exists_only_where_it_was_asked_for() -> None:
+    assert template()["Parameters"]["ServeDocs"]["Default"] == "false"
+    assert template()["Conditions"]["HasDocs"] == {"Fn::Equals": [{"Ref": "ServeDocs"}, "true"]}
+    conditions = {resource["Properties"]["RouteKey"]: resource.get("Condition") for resource in ROUTE_RESOURCES.values()}
+    assert {key for key, condition in conditions.items() if condition} == DOCS
+    assert {conditions[key] for key in DOCS} == {"HasDocs"}
+
+
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route["RouteKey"] not in PUBLIC])
+def test_token_needs_the_scope_of_what_the_route_does(name: str) -> None:
+    method, path = ROUTES[name]["RouteKey"].split()
+    scope = "read" if method == "GET" else "erase" if (method, path) == ("DELETE", "/accounts/{account}") else "verify"
+    assert ROUTES[name]["AuthorizationScopes"] == {"Fn::If": ["UseJwt", [scope], {"Ref": "AWS::NoValue"}]}
+    assert ROUTES[name]["AuthorizerId"] == {"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("key", [route["RouteKey"] for route in ROUTES.values()])
+def test_route_is_throttled_by_a_parameter(key: str) -> None:
+    (stage,) = resources("AWS::ApiGatewayV2::Stage").values()
+    kind = "WebhooksPerSecond" if key == "POST /webhooks/stripe" else "ReadsPerSecond" if key.startswith("GET ") else "WritesPerSecond"
+    limits = stage["RouteSettings"].get(key, stage["DefaultRouteSettings"])
+    assert limits == {"ThrottlingBurstLimit": {"Ref": kind}, "ThrottlingRateLimit": {"Ref": kind}}
+
+
+def test_stage_waits_for_the_routes_that_it_limits() -> None:
+    (resource,) = [resource for resource in template()["Resources"].values() if resource["Type"] == "AWS::ApiGatewayV2::Stage"]
+    limited = {name for name, route in ROUTES.items() if route["RouteKey"] in resource["Properties"]["RouteSettings"]}
+    assert limited <= set(resource["DependsOn"]) <= set(ROUTES)
+    assert len(limited) == len(resource["Properties"]["RouteSettings"])
+
+
+def test_browsers_of_other_origins_may_call_only_where_they_are_named() -> None:
+    (api,) = resources("AWS::ApiGatewayV2::Api").values()
+    condition, allowed, otherwise = api["CorsConfiguration"]["Fn::If"]
+    assert (condition, otherwise) == ("HasCorsOrigins", {"Ref": "AWS::NoValue"})
+    assert allowed["AllowOrigins"] == {"Ref": "CorsOrigins"}
+    assert template()["Parameters"]["CorsOrigins"]["Default"] == ""
 
 
 def test_table_is_encrypted_by_a_key_of_the_customers_backed_up_and_forgets() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from local.aws.shims import (
     callback_permission,
     http_api_body,
+    http_api_cors,
     http_api_errors,
     inert_types,
     lambda_runtime,
@@ -24,6 +25,7 @@ from local.aws.shims import (
 def apply_all(var: Path, timeout_scale: float) -> None:
     """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts."""
     http_api_body.apply()
+    http_api_cors.apply()
     http_api_errors.apply()
     inert_types.apply()
     secret_ref.apply()

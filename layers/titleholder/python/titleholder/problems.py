@@ -68,6 +68,27 @@ _CONFLICTS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_OTHERS: Mapping[str, int] = {
+    "invalid-request": 422,
+    "malformed-body": 400,
+    "malformed-json": 400,
+    "body-too-large": 413,
+    "unsupported-media-type": 415,
+    "route-not-found": 404,
+    "cooling-down": 409,
+    "internal-error": 500,
+}
+OF_EVERY_ROUTE = ("invalid-request", "route-not-found", "misconfigured", "internal-error")
+OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
+OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable")
+
+
+def statuses() -> dict[str, int]:
+    """Every problem's type with its status."""
+    known = {type_: status for status, type_, _ in _KNOWN.values()}
+    return {**known, **{type_: 409 for type_, _ in _CONFLICTS.values()}, **_OTHERS}
+
+
 def of(error: errors.TitleholderError) -> Problem:
     """The answer to one of our own errors."""
     for kind in type(error).__mro__:

@@ -1,0 +1,65 @@
+"""`GET /docs` and `GET /openapi.json`: the interface, to read and to try. Deployed only where the parameter `ServeDocs` asks for it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
+START = """
+window.ui = SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#docs", deepLinking: true, tryItOutEnabled: true, validatorUrl: null,
+  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout"
+});
+"""
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answers either route; the gateway lets no other through."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    packed = "gzip" in headers.get("accept-encoding", "")
+    if event["rawPath"].endswith("/openapi.json"):
+        return _answer("application/json", DOCUMENT.read_bytes(), packed, {})
+    body, policy = page()
+    return _answer("text/html; charset=utf-8", body, packed, {"Content-Security-Policy": policy})
+
+
+@cache
+def page() -> tuple[bytes, str]:
+    """The page, with all that it needs in it, and the policy that forbids it everything else.
+
+    Swagger UI comes with Powertools; its files are found without loading that package.
+    """
+    powertools = importlib.util.find_spec("aws_lambda_powertools")
+    files = Path(str(powertools and powertools.origin)).parent / "event_handler" / "openapi" / "swagger_ui"
+    style, bundle = ((files / name).read_text(encoding="utf-8") for name in ("swagger-ui.min.css", "swagger-ui-bundle.min.js"))
+    scripts = "".join(f"<script>{script}</script>" for script in (bundle, START))
+    hashes = " ".join(f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'" for script in (bundle, START))
+    body = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Titleholder</title>'
+        f'<style>{style}</style></head><body><div id="docs"></div>{scripts}</body></html>'
+    )
+    # Swagger UI sets styles as it goes and draws with data: images.
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-ancestors 'none'"
+    )
+    return body.encode(), policy
+
+
+def _answer(kind: str, body: bytes, packed: bool, more: dict[str, str]) -> dict[str, Any]:
+    headers = {
+        "Content-Type": kind,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+        **more,
+    }
+    if not packed:
+        return {"statusCode": 200, "headers": headers, "isBase64Encoded": False, "body": body.decode()}
+    headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return {"statusCode": 200, "headers": headers, "isBase64Encoded": True, "body": base64.b64encode(gzip.compress(body, mtime=0)).decode()}
