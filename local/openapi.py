@@ -68,8 +68,11 @@ OPEN: dict[str, dict[str, Any]] = {
 """Routes that exist only where the stack was deployed with `ServeDocs`."""
 
 MESSAGE = {
-    "type": "object", "required": ["message"], "description": "What API Gateway itself says.", "properties": {"message": {"type": "string"}},
-}  # fmt: skip
+    "type": "object",
+    "description": "What API Gateway itself says.",
+    "properties": {"message": {"type": "string"}},
+    "required": ["message"],
+}
 PROBLEM = {
     "type": "object",
     "description": "RFC 9457. `type` is stable; what to do about each is in docs/problems.md.",
