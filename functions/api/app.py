@@ -109,6 +109,7 @@ def get_owners(
 
 
 @app.get("/accounts/<account>/snapshots")
+@http_api.documented({200: http_models.Snapshots}, "invalid-cursor")
 def get_snapshots(
     account: Annotated[http_models.AccountId, Path()],
     limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
