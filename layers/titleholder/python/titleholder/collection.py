@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 from titleholder import stripe_collecting
 from titleholder.accounts import AccountRef, Mode
-from titleholder.errors import CustomerNotFoundError, NoLinkedAccountError, SessionNotFoundError, StripeRefusedError
+from titleholder.errors import CustomerNotFoundError, InvalidCursorError, NoLinkedAccountError, SessionNotFoundError, StripeRefusedError
 from titleholder.ownership import World
 from titleholder.stripe_gateway import StripeGateway
 
-Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]
 Source = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session", "payment_method"]
 
 _PREFIXES: Mapping[str, Source] = {
@@ -29,6 +28,7 @@ SESSION_ID = re.compile(f"({'|'.join(_PREFIXES)})_[A-Za-z0-9_]{{1,250}}")
 PAYMENT_METHOD_ID = re.compile(r"pm_[A-Za-z0-9_]{1,250}")
 CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 
+_NO_CUSTOMER = "Stripe knows no such customer in this mode and under this connected account."
 _WHY_NONE: Mapping[str, str] = {
     "not_linked_yet": "No account has been linked there yet.",
     "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners.",
@@ -116,16 +116,36 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
 
 def all_of_customer(stripe: StripeGateway, customer: str, stripe_account: str | None) -> list[dict[str, Any]]:
     """Every account that the customer ever linked, the newest first. Raises CustomerNotFoundError, StripeError."""
+    found: list[dict[str, Any]] = []
+    more = True
+    while more:
+        after = found[-1]["id"] if found else None
+        page, more = page_of_customer(stripe, customer, stripe_account, limit=stripe_collecting.PAGE, after=after)
+        found += page
+        more = more and bool(page)
+    return found
+
+
+def page_of_customer(
+    stripe: StripeGateway, customer: str, stripe_account: str | None, *, limit: int, after: str | None
+) -> tuple[list[dict[str, Any]], bool]:
+    """One page of the customer's accounts, the newest first, and whether there are more.
+
+    Raises CustomerNotFoundError, InvalidCursorError (Stripe does not know the account `after`), StripeError.
+    """
+    wanted = {"account_holder": {"customer": customer}}
     try:
-        found = list(_pages(stripe, stripe_account, {"account_holder": {"customer": customer}}))
+        page, more = stripe_collecting.accounts(stripe, stripe_account, wanted, limit=limit, after=after)
     except StripeRefusedError as error:
-        if stripe_collecting.is_missing(error):
-            raise CustomerNotFoundError("Stripe knows no such customer in this mode and under this connected account.") from None
-        raise
-    if not found:
+        if not stripe_collecting.is_missing(error):
+            raise
+        if after is None:
+            raise CustomerNotFoundError(_NO_CUSTOMER) from None
+        raise InvalidCursorError("The account at which this cursor stood is gone. Begin without one.") from None
+    if not page and after is None:
         # An empty list does not tell whether there is such a customer.
         stripe_collecting.check_customer(stripe, customer, stripe_account)
-    return found
+    return page, more
 
 
 def _paid_with(

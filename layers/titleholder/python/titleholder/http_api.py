@@ -117,11 +117,16 @@ def answer(problem: Problem) -> dict[str, Any]:
 
 
 def account_ref(account: str, mode: Mode, headers: Mapping[str, str]) -> AccountRef:
-    """The account that a request is about: the header `Stripe-Account` names the connected account it belongs to, if any."""
-    stripe_account = headers.get("stripe-account") or None
-    if stripe_account is not None and not CONNECTED_ACCOUNT_ID.fullmatch(stripe_account):
+    """The account that a request is about, under the connected account that it names."""
+    return AccountRef(account=account, mode=mode, stripe_account=stripe_account(headers))
+
+
+def stripe_account(headers: Mapping[str, str]) -> str | None:
+    """The connected account that the header `Stripe-Account` names; None: the platform itself."""
+    named = headers.get("stripe-account") or None
+    if named is not None and not CONNECTED_ACCOUNT_ID.fullmatch(named):
         raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
-    return AccountRef(account=account, mode=mode, stripe_account=stripe_account)
+    return named
 
 
 def _unreadable(event: Mapping[str, Any]) -> Problem | None:

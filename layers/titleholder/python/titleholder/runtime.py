@@ -21,6 +21,7 @@ from titleholder.settings import Settings
 from titleholder.store import Store
 
 if TYPE_CHECKING:
+    from titleholder.idempotency import Idempotency
     from titleholder.ownership import World
 
 _CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
@@ -82,3 +83,11 @@ def world() -> World:
         clock=clock,
         new_key=lambda: f"titleholder-{uuid.uuid4()}",
     )
+
+
+@cache
+def idempotency() -> Idempotency:
+    """The records of what callers may repeat."""
+    from titleholder.idempotency import Idempotency
+
+    return Idempotency(_client("dynamodb"), settings().table)

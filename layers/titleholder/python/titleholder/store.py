@@ -15,6 +15,7 @@ One table, keys `pk` and `sk`:
 | connected account seen | CONNECTED#<mode> | <acct id> |
 | pace | PACE#<name> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
+| answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
 
 What is not finished (a refresh that has not been fetched, a verification without verdict) bears `open_kind` and `open_since_ms`, by which
 the sparse index `open` lists it, the longest waiting first.

@@ -12,8 +12,41 @@ from titleholder.errors import CustomerNotFoundError, PaymentMethodNotFoundError
 from titleholder.stripe_gateway import StripeGateway
 
 PAGE = 100
+KEY_REUSED = "idempotency_error"
+"""The code of a refusal because an idempotency key came with other parameters before."""
 
 Json = dict[str, Any]
+
+
+def create_customer(stripe: StripeGateway, params: Json, stripe_account: str | None, key: str | None) -> Json:
+    """A new Customer. `key`: Stripe's idempotency key."""
+    return _plain(stripe.call(lambda client: client.v1.customers.create(cast(Any, params), _options(stripe_account, key))))
+
+
+def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account: str | None, key: str | None) -> Json:
+    """A new session or intent of the kind `via`. `key`: Stripe's idempotency key."""
+
+    def create(client: Any) -> Any:
+        service = {
+            "financial_connections": client.v1.financial_connections.sessions,
+            "setup_intent": client.v1.setup_intents,
+            "payment_intent": client.v1.payment_intents,
+            "checkout_session": client.v1.checkout.sessions,
+        }[via]
+        return service.create(params, _options(stripe_account, key))
+
+    return _plain(stripe.call(create))
+
+
+def session(stripe: StripeGateway, via: str, id: str, stripe_account: str | None) -> Json:
+    """A session or intent of the kind `via`, as it is now. Raises SessionNotFoundError."""
+    read = {
+        "financial_connections": financial_connections_session,
+        "setup_intent": setup_intent,
+        "payment_intent": payment_intent,
+        "checkout_session": checkout_session,
+    }[via]
+    return read(stripe, id, stripe_account)
 
 
 def financial_connections_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:

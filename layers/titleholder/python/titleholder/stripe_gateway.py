@@ -203,6 +203,8 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
     """Our error for one of the SDK's. Messages are our own: Stripe's may repeat what was sent."""
     code = getattr(error.error, "code", None) if error.error is not None else error.code
     request_id = error.request_id
+    if isinstance(error, stripe.IdempotencyError):
+        code = code or "idempotency_error"
     known: dict[str, Any] = {"code": code, "request_id": request_id}
     match error.http_status:
         case None:

@@ -1,0 +1,223 @@
+"""The HTTP routes that have accounts linked, and find them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from aws_lambda_powertools.metrics import MetricUnit
+from pydantic import BaseModel
+
+from titleholder import collection, cursors, http_api, linking, runtime, stripe_collecting
+from titleholder import http_linking_models as models
+from titleholder.accounts import AccountState
+from titleholder.http_models import IdempotencyKey, RefreshState
+from titleholder.idempotency import Request
+from titleholder.observability import logger, metrics, observed
+from titleholder.ownership import timestamp
+
+app = http_api.resolver()
+
+DEFAULT_PAGE = 20
+
+# What not every kind of session takes.
+_TAKEN_BY: dict[str, tuple[str, ...]] = {
+    "connected_account": ("financial_connections",),
+    "limits": ("financial_connections",),
+    "filters": ("financial_connections", "setup_intent", "payment_intent"),
+    "filters.country": ("financial_connections",),
+    "filters.require_payment_method_support": ("financial_connections",),
+    "amount": ("payment_intent", "checkout_session"),
+    "currency": ("payment_intent", "checkout_session"),
+    "description": ("checkout_session",),
+}
+_PAYING_ACCOUNTS = ("checking", "savings")
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request."""
+    return http_api.handle(app, event, context)
+
+
+@app.post("/customers")
+def create_customer(
+    body: Annotated[models.NewCustomer, Body()],
+    idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+) -> Response[Any]:
+    """201 with a Stripe Customer."""
+    stripe_account = _stripe_account()
+
+    def effect(key: str | None) -> dict[str, str]:
+        return {"id": linking.create_customer(runtime.world().stripe, body.email, stripe_account, key)}
+
+    ids = runtime.idempotency().once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
+    logger.info("customer created", extra={"customer": ids["id"]})
+    return _json(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
+
+
+@app.post("/sessions")
+def create_session(
+    body: Annotated[models.NewSession, Body()],
+    idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+) -> Response[Any]:
+    """201 with what the front end needs to have accounts linked."""
+    new = _new_session(body)
+    stripe, stripe_account = runtime.world().stripe, _stripe_account()
+    made: dict[str, Any] = {}
+
+    def effect(key: str | None) -> dict[str, str]:
+        made.update(linking.create(stripe, new, stripe_account, key))
+        return {"id": made["id"]}
+
+    ids = runtime.idempotency().once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
+    # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
+    session = made or stripe_collecting.session(stripe, new.via, ids["id"], stripe_account)
+    logger.info("session created", extra={"session": ids["id"], "via": new.via})
+    metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
+    step = linking.STEPS[new.via]
+    hosted = new.via == "checkout_session"
+    shown = models.Session(
+        id=ids["id"],
+        via=new.via,
+        customer=new.customer,
+        connected_account=new.connected_account,
+        stripe_account=stripe_account,
+        livemode=_livemode(),
+        permissions=new.asked,
+        client_secret=None if hosted else session.get("client_secret"),
+        url=session.get("url") if hosted else None,
+        next=step.next,
+        instructions=step.instructions,
+    )
+    return _json(201, shown)
+
+
+@app.get("/sessions/<session>")
+def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
+    """The accounts that a session, an intent or a payment method collected."""
+    stripe_account = _stripe_account()
+    found = collection.collect(runtime.world().stripe, session, stripe_account)
+    shown = models.CollectedAccounts(
+        session=session,
+        source=found.source,
+        stripe_account=stripe_account,
+        livemode=_livemode(),
+        status=found.status,
+        payment_method=found.payment_method,
+        manually_entered=found.manually_entered,
+        none_because=found.none_because,
+        accounts=[_account(account) for account in found.accounts],
+    )
+    return _json(200, shown)
+
+
+@app.get("/accounts")
+def list_accounts(
+    customer: Annotated[models.CustomerId, Query()],
+    limit: Annotated[int, Query(ge=1, le=models.MAX_PAGE)] = DEFAULT_PAGE,
+    cursor: Annotated[models.Cursor | None, Query()] = None,
+) -> Response[Any]:
+    """A page of the accounts that a customer has linked, the newest first."""
+    stripe_account = _stripe_account()
+    query = {"list": "accounts", "mode": runtime.settings().mode, "stripe_account": stripe_account, "customer": customer}
+    after = None if cursor is None else cursors.decode(query, cursor)
+    page, more = collection.page_of_customer(runtime.world().stripe, customer, stripe_account, limit=limit, after=after)
+    shown = models.AccountList(
+        customer=customer,
+        stripe_account=stripe_account,
+        livemode=_livemode(),
+        accounts=[_account(account) for account in page],
+        next_cursor=cursors.encode(query, page[-1]["id"]) if more and page else None,
+    )
+    return _json(200, shown)
+
+
+def _new_session(body: models.NewSession) -> linking.NewSession:
+    """Refuses what Stripe would not take, or would not heed, for this kind of session."""
+    given = {name for name in body.model_fields_set if getattr(body, name) is not None}
+    if body.filters is not None:
+        given |= {f"filters.{name}" for name in body.filters.model_fields_set if getattr(body.filters, name) is not None}
+    for name in sorted(given):
+        if body.via not in _TAKEN_BY.get(name, (body.via,)):
+            raise http_api.InvalidFieldError(name, f"not taken with via {body.via}")
+    if body.customer is None and body.connected_account is None:
+        raise http_api.InvalidFieldError("customer", "missing: whose accounts are to be linked?")
+    if body.customer is not None and body.connected_account is not None:
+        raise http_api.InvalidFieldError("connected_account", "not taken together with customer")
+    if body.via == "payment_intent" and body.amount is None:
+        raise http_api.InvalidFieldError("amount", "missing: a payment needs one")
+    if body.via == "checkout_session" and body.return_url is None:
+        raise http_api.InvalidFieldError("return_url", "missing: Checkout has to send the browser somewhere when done")
+    if body.via == "checkout_session" and not (body.return_url or "").startswith(("https://", "http://")):
+        raise http_api.InvalidFieldError("return_url", "not a web address")
+    if body.amount is None and body.via == "checkout_session":
+        for name in sorted(given & {"currency", "description"}):
+            raise http_api.InvalidFieldError(name, "not taken without amount")
+    new = linking.NewSession(
+        via=body.via,
+        customer=body.customer,
+        connected_account=body.connected_account,
+        permissions=tuple(body.permissions or ()),
+        prefetch=tuple(dict.fromkeys(body.prefetch or ())),
+        filters={} if body.filters is None else body.filters.model_dump(exclude_none=True),
+        max_accounts=None if body.limits is None else body.limits.accounts,
+        manual_entry=None if body.manual_entry is None else body.manual_entry.mode,
+        return_url=body.return_url,
+        amount=body.amount,
+        description=body.description,
+    )
+    for index, feature in enumerate(body.prefetch or ()):
+        if feature not in new.asked:
+            raise http_api.InvalidFieldError(f"prefetch.{index}", f"needs {feature} among the permissions")
+    for index, subcategory in enumerate(new.filters.get("account_subcategories", ())):
+        if body.via != "financial_connections" and subcategory not in _PAYING_ACCOUNTS:
+            raise http_api.InvalidFieldError(f"filters.account_subcategories.{index}", f"not taken with via {body.via}")
+    return new
+
+
+def _request(route: str, key: str | None, body: BaseModel) -> Request:
+    return Request(
+        route=route,
+        mode=runtime.settings().mode,
+        stripe_account=_stripe_account(),
+        key=key,
+        body=body.model_dump(exclude_none=True),
+    )
+
+
+def _stripe_account() -> str | None:
+    return http_api.stripe_account(app.current_event.headers)
+
+
+def _livemode() -> bool:
+    return runtime.settings().mode == "live"
+
+
+def _account(account: dict[str, Any]) -> models.LinkedAccount:
+    state = AccountState.from_stripe(account)
+    refresh = None
+    if state.refresh:
+        available = state.refresh.next_refresh_available_at
+        refresh = RefreshState(
+            status=state.refresh.status,
+            last_attempted_at=timestamp(state.refresh.last_attempted_at),
+            next_refresh_available_at=None if available is None else timestamp(available),
+            error=dict(state.refresh.error) if state.refresh.error else None,
+        )
+    return models.LinkedAccount(
+        account=account["id"],
+        status=state.status,
+        institution_name=account.get("institution_name"),
+        display_name=account.get("display_name"),
+        last4=account.get("last4"),
+        category=account.get("category"),
+        subcategory=account.get("subcategory"),
+        permissions=None if state.permissions is None else list(state.permissions),
+        ownership_refresh=refresh,
+    )
+
+
+def _json(status: int, model: BaseModel) -> Response[Any]:
+    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
