@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from titleholder import collection, cursors, http_api, linking, runtime, stripe_collecting
 from titleholder import http_linking_models as models
 from titleholder.accounts import AccountState
-from titleholder.http_models import IdempotencyKey, RefreshState
+from titleholder.http_models import Cursor, IdempotencyKey, RefreshState
 from titleholder.idempotency import Request
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
@@ -117,7 +117,7 @@ def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
 def list_accounts(
     customer: Annotated[models.CustomerId, Query()],
     limit: Annotated[int, Query(ge=1, le=models.MAX_PAGE)] = DEFAULT_PAGE,
-    cursor: Annotated[models.Cursor | None, Query()] = None,
+    cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:
     """A page of the accounts that a customer has linked, the newest first."""
     stripe_account = _stripe_account()

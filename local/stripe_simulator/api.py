@@ -223,7 +223,8 @@ def list_owners(api: Api, call: Call) -> Json:
 
 
 def _check_customer(api: Api, call: Call, customer: str | None, param: str) -> None:
-    if customer is not None and customer not in api.of(call.scope, "customer"):
+    known = api.of(call.scope, "customer").get(customer or "", {"deleted": True})
+    if customer is not None and known.get("deleted"):
         raise ApiError(400, f"No such customer: '{customer[:80]}'", code="resource_missing", param=param)
 
 
@@ -282,12 +283,20 @@ def retrieve_customer(api: Api, call: Call) -> Json:
     return api.find(call.scope, "customer", call.path["customer"], "id")
 
 
+@operation("DELETE", "/v1/customers/{customer}", spec.Hash({}))
+def delete_customer(api: Api, call: Call) -> Json:
+    customer = api.find(call.scope, "customer", call.path["customer"], "id")
+    gone = {"id": customer["id"], "object": "customer", "deleted": True}
+    api.of(call.scope, "customer")[customer["id"]] = gone
+    return gone
+
+
 @operation("GET", "/v1/payment_methods/{payment_method}", expandable=frozenset({"customer"}))
 def retrieve_payment_method(api: Api, call: Call) -> Json:
     return api.find(call.scope, "payment_method", call.path["payment_method"], "payment_method")
 
 
-def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None) -> Json:
+def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None, id: str | None = None) -> Json:
     """A bank account to pay from; `account` None when the end user typed the numbers in."""
     shown = account.render() if account else {}
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
@@ -309,7 +318,7 @@ def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Ac
             "status_details": {},
         },
     }
-    return api.create(scope, "payment_method", "pm", fields)
+    return api.create(scope, "payment_method", "pm", fields, id)
 
 
 def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
@@ -381,9 +390,10 @@ def create_checkout_session(api: Api, call: Call) -> Json:
     _check_customer(api, call, params.get("customer"), "customer")
     now = int(api.timeline.now())
     names = ("customer_email", "client_reference_id", "success_url", "cancel_url", "return_url", "currency", "customer")
+    total = _total(params.get("line_items", []))
     fields: Json = {name: params.get(name) for name in names} | {
-        "amount_subtotal": None,
-        "amount_total": None,
+        "amount_subtotal": total,
+        "amount_total": total,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
         "custom_fields": [],
         "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
@@ -405,6 +415,12 @@ def create_checkout_session(api: Api, call: Call) -> Json:
         # In payment mode Stripe makes the PaymentIntent only when the session is confirmed.
         session["setup_intent"] = create_setup_intent(api, _with(call, _checkout_intent(params)))["id"]
     return session
+
+
+def _total(line_items: list[Json]) -> int | None:
+    """What is to be paid, as far as the items name their prices themselves."""
+    amounts = [int(item["price_data"]["unit_amount"]) * int(item.get("quantity", 1)) for item in line_items if "price_data" in item]
+    return sum(amounts) if amounts else None
 
 
 def _checkout_intent(params: Json) -> Json:
@@ -484,7 +500,13 @@ def confirm(api: Api, scope: Scope, shown: Json, method: Json) -> None:
     """The end user has given `method`: the intent or Checkout Session goes on."""
     kind = shown["object"]
     if kind == "checkout.session":
-        call = Call(scope, {}, _checkout_intent(shown) | {"amount": 100, "currency": shown.get("currency") or "usd"}, "", None)
+        call = Call(
+            scope,
+            {},
+            _checkout_intent(shown) | {"amount": shown["amount_total"] or 100, "currency": shown.get("currency") or "usd"},
+            "",
+            None,
+        )
         if shown["mode"] == "payment" and shown["payment_intent"] is None:
             shown["payment_intent"] = create_payment_intent(api, call)["id"]
         inner = "setup_intent" if shown["mode"] == "setup" else "payment_intent"

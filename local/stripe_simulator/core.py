@@ -135,13 +135,14 @@ class Simulator:
         livemode: bool = False,
         customer: str | None = None,
         session: str | None = None,
+        payment_method: str | None = None,
         permissions: Sequence[str] = ("balances", "ownership", "payment_method"),
         prefetch: Sequence[str] = (),
         policy: Mapping[str, Any] | None = None,
         owners: Sequence[Mapping[str, str | None]] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Link an account of a scenario; its true state. A customer not yet there is made.
+        """Link an account of a scenario; its true state. A customer not yet there is made, and a payment method of the id given.
 
         Raises KeyError for an unknown scenario, ValueError for an id in use or a bad policy.
         """
@@ -161,6 +162,8 @@ class Simulator:
             owners=owners,
             details=details,
         )
+        if payment_method is not None:
+            new_payment_method(self._api, scope, customer, linked, payment_method)
         return linked.true_state()
 
     @_locked

@@ -25,7 +25,7 @@ PROBLEM = "application/problem+json"
 def test_call_without_a_signature_is_forbidden(quiet: Bench, route: str) -> None:
     method, path = route.split()
     before, calls = quiet.table(), len(quiet.exchanges)
-    path = path.format(id=VERIFICATION, account="fca_e2e1")
+    path = path.format(id=VERIFICATION, account="fca_e2e1", session="fcsess_e2e1")
     body = {"account": "fca_e2e1", "claim": MARGARET} if method == "POST" else None
     assert quiet.http.call(method, path, body, signed=False).status == 403
     assert quiet.table() == before

@@ -264,7 +264,7 @@ class Sandbox:
 
     def http(self, method: str, path: str, body: Any = None, *, function: str | None = None, **headers: str) -> Answer:
         """Call a route as API Gateway does. `body`: bytes and text go as they are, all else as JSON."""
-        name = function or ("start_refresh" if path.endswith("/refreshes") else "api")
+        name = function or _function(method, path)
         return Answer.of(self.function(name)(http_event(method, path, body, headers)))
 
     def deliver(self, delivery: Outgoing) -> Answer:
@@ -429,6 +429,15 @@ class Answer:
 def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox; made once, for making one takes long."""
     return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+
+
+def _function(method: str, path: str) -> str:
+    """The function behind a route."""
+    if path.endswith("/refreshes"):
+        return "start_refresh"
+    bare = path.partition("?")[0]
+    collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
+    return "collect" if collects else "api"
 
 
 def _json(text: str) -> Any:

@@ -43,6 +43,8 @@ def loaded(function: str) -> frozenset[str]:
         ("verify_owners", "pydantic"),
         ("start_refresh", "pydantic"),
         ("fetch_owners", "pydantic"),
+        ("api", "aws_lambda_powertools.utilities.idempotency"),
+        ("collect", "titleholder.matching"),
     ],
 )
 def test_function_does_not_load(function: str, unwanted: str) -> None:

@@ -1,0 +1,383 @@
+"""Having accounts linked, and finding them, over HTTP: what Stripe is asked for, what a caller may repeat, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from tests.support.stripe_client import CheckedHTTPClient
+from tests.support.world import Answer, Moment, Sandbox, client
+from titleholder import linking
+
+EMAIL = "margaret.testerman@example.com"
+VIA = ("financial_connections", "setup_intent", "payment_intent", "checkout_session")
+PAGES = {"amount": 1500, "return_url": "https://shop.test/linked"}
+
+
+@pytest.fixture
+def wire(sandbox: Sandbox) -> CheckedHTTPClient:
+    """Every request to Stripe from now on, each checked against Stripe's document where that is at hand."""
+    checked = CheckedHTTPClient(sandbox.http_client)
+    sandbox.http_client = checked  # type: ignore[assignment]
+    return checked
+
+
+def customer(sandbox: Sandbox, key: str | None = None, email: str = EMAIL, **headers: str) -> Answer:
+    headers |= {"Idempotency-Key": key} if key else {}
+    return sandbox.http("POST", "/customers", {"email": email}, **headers)
+
+
+def known_customer(sandbox: Sandbox, **headers: str) -> str:
+    return str(customer(sandbox, **headers).json["id"])
+
+
+def session(sandbox: Sandbox, via: str, key: str | None = None, headers: dict[str, str] | None = None, **body: Any) -> Answer:
+    needed = {"payment_intent": {"amount": 1500}, "checkout_session": {"return_url": "https://shop.test/linked"}}.get(via, {})
+    given = {"Idempotency-Key": key} if key else {}
+    return sandbox.http("POST", "/sessions", {"via": via, **needed, **body}, **given, **(headers or {}))
+
+
+def sent(wire: CheckedHTTPClient) -> dict[str, str]:
+    """The parameters of the last request."""
+    return dict(parse_qsl(wire.exchanges[-1][2]))
+
+
+def calls(sandbox: Sandbox, operation: str) -> int:
+    return int(sandbox.simulator.request_counts()["operations"].get(operation, 0))
+
+
+# -- customers and sessions ------------------------------------------------------------------------------------------------------------
+
+
+def test_customer_has_the_email_at_stripe_and_the_answer_does_not(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = customer(sandbox)
+    assert (made.status, set(made.json)) == (201, {"id", "stripe_account", "livemode"})
+    assert sent(wire) == {"email": EMAIL}
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_session_asks_for_the_owners_and_says_what_the_front_end_does(sandbox: Sandbox, wire: CheckedHTTPClient, via: str) -> None:
+    made = session(sandbox, via, customer=known_customer(sandbox))
+    assert made.status == 201, made
+    assert "ownership" in [value for name, value in sent(wire).items() if "[permissions]" in name or name.startswith("permissions")]
+    assert ("payment_method" in made.json["permissions"]) == (via != "financial_connections")
+    assert (made.json["next"], made.json["instructions"]) == (linking.STEPS[via].next, linking.STEPS[via].instructions)  # type: ignore[index]
+    assert bool(made.json["url"]) == (via == "checkout_session")
+    assert bool(made.json["client_secret"]) == (via != "checkout_session")
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_account_linked_in_a_session_is_found_by_it_and_by_its_customer(sandbox: Sandbox, wire: CheckedHTTPClient, via: str) -> None:
+    holder = known_customer(sandbox)
+    made = session(sandbox, via, customer=holder, prefetch=["ownership"]).json["id"]
+    empty = sandbox.http("GET", f"/sessions/{made}").json
+    assert (empty["accounts"], empty["none_because"]) == ([], "not_linked_yet")
+    [linked] = sandbox.simulator.complete(made)["accounts"]
+    found = sandbox.http("GET", f"/sessions/{made}")
+    [account] = found.json["accounts"]
+    assert (found.status, found.json["source"], found.json["manually_entered"], found.json["none_because"]) == (200, via, False, None)
+    assert (account["account"], account["status"]) == (linked, "active")
+    assert "ownership" in account["permissions"]
+    assert account["ownership_refresh"]["status"] == "pending"
+    assert sandbox.http("GET", f"/accounts?customer={holder}").json["accounts"] == [account]
+    if via != "financial_connections":
+        assert sandbox.http("GET", f"/sessions/{found.json['payment_method']}").json["accounts"] == [account]
+
+
+@pytest.mark.parametrize("via", ["setup_intent", "payment_intent", "checkout_session"])
+def test_account_typed_in_by_hand_is_none_and_said_so(sandbox: Sandbox, via: str) -> None:
+    made = session(sandbox, via, customer=known_customer(sandbox)).json["id"]
+    method = sandbox.simulator.complete(made, manual=True)["payment_method"]
+    for id in (made, method):
+        found = sandbox.http("GET", f"/sessions/{id}").json
+        assert (found["accounts"], found["manually_entered"], found["none_because"]) == ([], True, "manually_entered")
+
+
+def test_every_wish_reaches_stripe(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    session(
+        sandbox,
+        "financial_connections",
+        customer=known_customer(sandbox),
+        permissions=["balances", "ownership"],
+        prefetch=["balances", "ownership"],
+        filters={"account_subcategories": ["checking"], "country": "US", "require_payment_method_support": "all"},
+        limits={"accounts": 2},
+        manual_entry={"mode": "disabled"},
+        return_url="myapp://linked",
+    )
+    params = sent(wire)
+    assert {params.pop("account_holder[type]"), params.pop("account_holder[customer]")[:4]} == {"customer", "cus_"}
+    assert params == {
+        "permissions[0]": "balances",
+        "permissions[1]": "ownership",
+        "prefetch[0]": "balances",
+        "prefetch[1]": "ownership",
+        "filters[account_subcategories][0]": "checking",
+        "filters[country]": "US",
+        "filters[require_payment_method_support]": "all",
+        "limits[accounts]": "2",
+        "manual_entry[mode]": "disabled",
+        "return_url": "myapp://linked",
+    }
+
+
+@pytest.mark.parametrize("via", ["setup_intent", "payment_intent", "checkout_session"])
+def test_manual_entry_is_switched_off_where_a_payment_is_the_way_in(sandbox: Sandbox, wire: CheckedHTTPClient, via: str) -> None:
+    assert session(sandbox, via, customer=known_customer(sandbox), manual_entry={"mode": "disabled"}).status == 201
+    assert sent(wire)["payment_method_options[us_bank_account][verification_method]"] == "instant"
+
+
+def test_checkout_takes_a_payment_when_there_is_an_amount(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    holder = known_customer(sandbox)
+    session(sandbox, "checkout_session", customer=holder)
+    assert (sent(wire)["mode"], "line_items[0][quantity]" in sent(wire)) == ("setup", False)
+    made = session(sandbox, "checkout_session", customer=holder, amount=2500, description="Rent").json["id"]
+    params = sent(wire)
+    assert (params["mode"], params["line_items[0][price_data][unit_amount]"]) == ("payment", "2500")
+    assert params["line_items[0][price_data][product_data][name]"] == "Rent"
+    [linked] = sandbox.simulator.complete(made)["accounts"]
+    assert sandbox.http("GET", f"/sessions/{made}").json["accounts"][0]["account"] == linked
+
+
+def test_payouts_account_of_a_connected_account_is_linked_for_that(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1")
+    assert (made.status, made.json["connected_account"]) == (201, "acct_1")
+    assert sent(wire)["account_holder[type]"] == "account"
+    assert sent(wire)["account_holder[account]"] == "acct_1"
+
+
+def test_everything_stays_under_the_connected_account_that_is_named(sandbox: Sandbox) -> None:
+    there = {"Stripe-Account": "acct_1"}
+    holder = known_customer(sandbox, **there)
+    assert session(sandbox, "setup_intent", customer=holder).problem == "customer-not-found"
+    made = session(sandbox, "setup_intent", customer=holder, headers=there).json
+    assert made["stripe_account"] == "acct_1"
+    [linked] = sandbox.simulator.complete(made["id"], stripe_account="acct_1")["accounts"]
+    assert sandbox.http("GET", f"/sessions/{made['id']}").problem == "session-not-found"
+    assert sandbox.http("GET", f"/accounts?customer={holder}").problem == "customer-not-found"
+    [found] = sandbox.http("GET", f"/accounts?customer={holder}", **there).json["accounts"]
+    assert found["account"] == linked
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_customer_that_was_deleted_is_no_customer(sandbox: Sandbox, via: str) -> None:
+    holder = known_customer(sandbox)
+    sandbox.simulator.handle("DELETE", f"/v1/customers/{holder}", {"Authorization": "Bearer sk_test_sandbox"})
+    assert session(sandbox, via, customer=holder).problem == "customer-not-found"
+    assert sandbox.http("GET", f"/accounts?customer={holder}").problem == "customer-not-found"
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------------------------
+
+CUS = {"customer": "cus_1"}
+BAD: dict[str, tuple[str, dict[str, Any], set[str]]] = {
+    "no via": ("/sessions", CUS, {"via"}),
+    "unknown via": ("/sessions", {"via": "card", **CUS}, {"via"}),
+    "nobody's": ("/sessions", {"via": "setup_intent"}, {"customer"}),
+    "somebody of another kind": ("/sessions", {"via": "setup_intent", "customer": "acct_1"}, {"customer"}),
+    "two holders": ("/sessions", {"via": "financial_connections", "connected_account": "acct_1", **CUS}, {"connected_account"}),
+    "connected account pays": ("/sessions", {"via": "setup_intent", "connected_account": "acct_1"}, {"connected_account"}),
+    "unknown permission": ("/sessions", {"via": "setup_intent", "permissions": ["owners"], **CUS}, {"permissions.0"}),
+    "prefetch not permitted": ("/sessions", {"via": "setup_intent", "prefetch": ["ownership", "balances"], **CUS}, {"prefetch.1"}),
+    "limits of an intent": ("/sessions", {"via": "setup_intent", "limits": {"accounts": 1}, **CUS}, {"limits"}),
+    "no account at all": ("/sessions", {"via": "financial_connections", "limits": {"accounts": 0}, **CUS}, {"limits.accounts"}),
+    "country of an intent": ("/sessions", {"via": "setup_intent", "filters": {"country": "US"}, **CUS}, {"filters.country"}),
+    "mortgage that pays": (
+        "/sessions", {"via": "setup_intent", "filters": {"account_subcategories": ["savings", "mortgage"]}, **CUS},
+        {"filters.account_subcategories.1"},
+    ),
+    "filters of Checkout": (
+        "/sessions", {"via": "checkout_session", "filters": {"account_subcategories": ["savings"]}, **PAGES, **CUS}, {"filters"}
+    ),
+    "payment of nothing": ("/sessions", {"via": "payment_intent", **CUS}, {"amount"}),
+    "payment of too little": ("/sessions", {"via": "payment_intent", "amount": 49, **CUS}, {"amount"}),
+    "payment in another currency": ("/sessions", {"via": "payment_intent", "amount": 50, "currency": "eur", **CUS}, {"currency"}),
+    "amount without a payment": ("/sessions", {"via": "setup_intent", "amount": 50, **CUS}, {"amount"}),
+    "currency without an amount": (
+        "/sessions", {"via": "checkout_session", "currency": "usd", "return_url": "https://x.test", **CUS}, {"currency"}
+    ),
+    "Checkout without way back": ("/sessions", {"via": "checkout_session", **CUS}, {"return_url"}),
+    "Checkout back to no page": ("/sessions", {"via": "checkout_session", "return_url": "myapp://x", **CUS}, {"return_url"}),
+    "return to no address": ("/sessions", {"via": "setup_intent", "return_url": "home", **CUS}, {"return_url"}),
+    "unknown field": ("/sessions", {"via": "setup_intent", "colour": "red", **CUS}, {"colour"}),
+    "no email": ("/customers", {}, {"email"}),
+    "email that is none": ("/customers", {"email": "margaret"}, {"email"}),
+    "email with NUL": ("/customers", {"email": "a\0@b.test"}, {"email"}),
+    "email of lone surrogates": ("/customers", {"email": "\ud800@b.test"}, {"email"}),
+    "customer with a name": ("/customers", {"email": "a@b.test", "name": "x"}, {"name"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_request_is_told_what_is_wrong_and_changes_nothing(sandbox: Sandbox, case: str) -> None:
+    path, body, fields = BAD[case]
+    answer = sandbox.http("POST", path, body, **{"Idempotency-Key": "k"})
+    assert (answer.status, answer.problem, answer.bad_fields) == (422, "invalid-request", fields)
+    assert sandbox.items() == []
+    assert sandbox.stripe_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/sessions/sub_1", "invalid-request"),
+        ("/sessions/fcsess_", "invalid-request"),
+        ("/sessions/fcsess_unheard", "session-not-found"),
+        ("/sessions/cs_test_unheard", "session-not-found"),
+        ("/sessions/pm_unheard", "payment-method-not-found"),
+        ("/accounts", "invalid-request"),
+        ("/accounts?customer=fca_1", "invalid-request"),
+        ("/accounts?customer=cus_unheard", "customer-not-found"),
+        ("/accounts?customer=cus_1&limit=0", "invalid-request"),
+        ("/accounts?customer=cus_1&limit=101", "invalid-request"),
+        ("/accounts?customer=cus_1&cursor=%00", "invalid-request"),
+        ("/accounts?customer=cus_1&cursor=abc", "invalid-cursor"),
+    ],
+)
+def test_what_can_not_be_found(sandbox: Sandbox, path: str, problem: str) -> None:
+    answer = sandbox.http("GET", path)
+    assert answer.problem == problem
+    assert answer.status == (404 if problem.endswith("not-found") else 422)
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_customer_that_stripe_does_not_know(sandbox: Sandbox, via: str) -> None:
+    answer = session(sandbox, via, key="k", customer="cus_unheard")
+    assert (answer.status, answer.problem) == (404, "customer-not-found")
+    assert sandbox.items() == []
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_pages_hold_every_account_once(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    linked = [sandbox.link(customer="cus_1").account for _ in range(5)]
+    seen, cursor = [], ""
+    for size in (2, 2, 1):
+        page = sandbox.http("GET", f"/accounts?customer=cus_1&limit=2{cursor}").json
+        assert len(page["accounts"]) == size
+        seen += [account["account"] for account in page["accounts"]]
+        cursor = f"&cursor={page['next_cursor']}"
+    assert (page["next_cursor"], seen) == (None, linked[::-1])
+
+
+def test_cursor_is_good_for_its_own_list_alone(sandbox: Sandbox) -> None:
+    for holder in ("cus_1", "cus_2"):
+        for stripe_account in (None, "acct_1"):
+            for _ in range(2):
+                sandbox.link(customer=holder, stripe_account=stripe_account)
+    cursor = sandbox.http("GET", "/accounts?customer=cus_1&limit=1").json["next_cursor"]
+    assert sandbox.http("GET", f"/accounts?customer=cus_1&limit=1&cursor={cursor}").status == 200
+    assert sandbox.http("GET", f"/accounts?customer=cus_2&limit=1&cursor={cursor}").problem == "invalid-cursor"
+    foreign = sandbox.http("GET", f"/accounts?customer=cus_1&limit=1&cursor={cursor}", **{"Stripe-Account": "acct_1"})
+    assert (foreign.status, foreign.problem) == (422, "invalid-cursor")
+
+
+# -- what a caller may repeat ----------------------------------------------------------------------------------------------------------
+
+
+def test_same_key_and_body_make_one_customer_and_one_answer(sandbox: Sandbox) -> None:
+    first, second = customer(sandbox, "k"), customer(sandbox, "k")
+    assert (second.status, second.json) == (first.status, first.json)
+    assert calls(sandbox, "POST /v1/customers") == 1
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_same_key_and_body_make_one_session_and_one_answer_with_its_secret(sandbox: Sandbox, via: str) -> None:
+    holder = known_customer(sandbox)
+    first, second = (session(sandbox, via, "k", customer=holder) for _ in range(2))
+    assert (second.status, second.json) == (first.status, first.json)
+    created = [entry for entry in sandbox.simulator.requests() if entry["method"] == "POST"]
+    assert len(created) == 2
+
+
+def test_same_key_with_another_body_is_refused(sandbox: Sandbox) -> None:
+    customer(sandbox, "k")
+    answer = customer(sandbox, "k", "harold.testerman@example.com")
+    assert (answer.status, answer.problem) == (422, "idempotency-conflict")
+    assert calls(sandbox, "POST /v1/customers") == 1
+
+
+def test_key_counts_within_its_route_and_connected_account(sandbox: Sandbox) -> None:
+    here, there = customer(sandbox, "k"), customer(sandbox, "k", **{"Stripe-Account": "acct_1"})
+    assert here.json["id"] != there.json["id"]
+    assert session(sandbox, "setup_intent", "k", customer=here.json["id"]).status == 201
+
+
+def test_without_a_key_every_request_has_its_effect(sandbox: Sandbox) -> None:
+    assert customer(sandbox).json["id"] != customer(sandbox).json["id"]
+    assert sandbox.items() == []
+
+
+def test_who_comes_while_the_first_runs_is_told_to_come_again(sandbox: Sandbox) -> None:
+    answers: list[Answer] = []
+
+    def again(moment: Moment) -> None:
+        if (moment.service, moment.operation, moment.when) == ("stripe", "POST v1/customers", "before") and not answers:
+            answers.append(customer(sandbox, "k"))
+
+    sandbox.taps.append(again)
+    first = customer(sandbox, "k")
+    [second] = answers
+    assert (second.status, second.problem, second.headers["retry-after"]) == (409, "idempotency-in-progress", "5")
+    assert customer(sandbox, "k").json == first.json
+    assert calls(sandbox, "POST /v1/customers") == 1
+
+
+class Crash(BaseException):
+    """The function's end in the middle of its work."""
+
+
+@pytest.mark.parametrize(("service", "operation"), [("stripe", "POST v1/customers"), ("dynamodb", "update_item")])
+def test_crash_after_the_effect_is_healed_by_the_repeated_request(sandbox: Sandbox, service: str, operation: str) -> None:
+    def crash(moment: Moment) -> None:
+        if (moment.service, moment.operation) == (service, operation) and moment.when == ("after" if service == "stripe" else "before"):
+            raise Crash
+
+    sandbox.taps.append(crash)
+    with pytest.raises(Crash):
+        customer(sandbox, "k")
+    sandbox.taps.clear()
+    assert customer(sandbox, "k").problem == "idempotency-in-progress"
+    # The crashed function's time is over.
+    [record] = sandbox.items()
+    client("dynamodb").update_item(
+        TableName="titleholder",
+        Key={"pk": record["pk"], "sk": record["sk"]},
+        UpdateExpression="SET in_progress_expiration = :past",
+        ExpressionAttributeValues={":past": {"N": "1"}},
+    )
+    assert customer(sandbox, "k").status == 201
+    made = [entry for entry in sandbox.simulator.requests() if entry["operation"] == "POST /v1/customers" and not entry["replayed"]]
+    assert len(made) == 1
+
+
+def test_failure_is_not_remembered(sandbox: Sandbox) -> None:
+    sandbox.simulator.fail_api("rate_limit", method="POST", path="/v1/customers", times=1)
+    assert (customer(sandbox, "k").status, sandbox.items()) == (503, [])
+    assert customer(sandbox, "k").status == 201
+
+
+def test_stripe_itself_refuses_another_body_where_our_record_is_gone(sandbox: Sandbox) -> None:
+    customer(sandbox, "k")
+    [record] = sandbox.items()
+    client("dynamodb").delete_item(TableName="titleholder", Key={"pk": record["pk"], "sk": record["sk"]})
+    assert customer(sandbox, "k", "harold.testerman@example.com").problem == "idempotency-conflict"
+
+
+@pytest.mark.parametrize("key", ["k", EMAIL])
+def test_neither_record_nor_stripes_key_holds_what_was_sent_or_a_secret(sandbox: Sandbox, key: str) -> None:
+    holder = customer(sandbox, key).json["id"]
+    secret = session(sandbox, "setup_intent", key, customer=holder).json["client_secret"]
+    records = sandbox.items()
+    assert {name for record in records for name in record} == {
+        "pk", "sk", "status", "expires_at", "in_progress_expiration", "validation", "data",
+    }  # fmt: skip
+    kept = json.dumps([records, [entry["idempotency_key"] for entry in sandbox.simulator.requests()]])
+    assert EMAIL not in kept
+    assert secret not in kept
+    assert {tuple(json.loads(record["data"]["S"])) for record in records} == {("id",)}
+    assert secret not in sandbox.log.getvalue()
