@@ -35,7 +35,8 @@ def known_customer(sandbox: Sandbox, **headers: str) -> str:
 
 
 def session(sandbox: Sandbox, via: str, key: str | None = None, headers: dict[str, str] | None = None, **body: Any) -> Answer:
-    needed = {"payment_intent": {"amount": 1500}, "checkout_session": {"return_url": "https://shop.test/linked"}}.get(via, {})
+    extra: dict[str, dict[str, Any]] = {"payment_intent": {"amount": 1500}, "checkout_session": {"return_url": "https://shop.test/linked"}}
+    needed = extra.get(via, {})
     given = {"Idempotency-Key": key} if key else {}
     return sandbox.http("POST", "/sessions", {"via": via, **needed, **body}, **given, **(headers or {}))
 
