@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from titleholder import collection, cursors, http_api, linking, runtime, stripe_collecting
 from titleholder import http_linking_models as models
 from titleholder.accounts import AccountState
-from titleholder.http_models import Cursor, IdempotencyKey, RefreshState
+from titleholder.http_models import Cursor, IdempotencyKey, Limit, RefreshState
 from titleholder.idempotency import Request
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @app.post("/customers")
+@http_api.documented({201: models.Customer}, "idempotency-conflict", "idempotency-in-progress", asks_stripe=True)
 def create_customer(
     body: Annotated[models.NewCustomer, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
@@ -58,6 +59,7 @@ def create_customer(
 
 
 @app.post("/sessions")
+@http_api.documented({201: models.Session}, "customer-not-found", "idempotency-conflict", "idempotency-in-progress", asks_stripe=True)
 def create_session(
     body: Annotated[models.NewSession, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
@@ -95,6 +97,9 @@ def create_session(
 
 
 @app.get("/sessions/<session>")
+@http_api.documented(
+    {200: models.CollectedAccounts}, "session-not-found", "payment-method-not-found", "account-not-found", asks_stripe=True
+)
 def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
     """The accounts that a session, an intent or a payment method collected."""
     stripe_account = _stripe_account()
@@ -114,9 +119,10 @@ def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
 
 
 @app.get("/accounts")
+@http_api.documented({200: models.AccountList}, "customer-not-found", "invalid-cursor", asks_stripe=True)
 def list_accounts(
     customer: Annotated[models.CustomerId, Query()],
-    limit: Annotated[int, Query(ge=1, le=models.MAX_PAGE)] = DEFAULT_PAGE,
+    limit: Annotated[Limit, Query()] = DEFAULT_PAGE,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:
     """A page of the accounts that a customer has linked, the newest first."""

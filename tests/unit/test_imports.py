@@ -44,7 +44,6 @@ def loaded(function: str) -> frozenset[str]:
         ("start_refresh", "pydantic"),
         ("fetch_owners", "pydantic"),
         ("api", "aws_lambda_powertools.utilities.idempotency"),
-        ("collect", "titleholder.matching"),
     ],
 )
 def test_function_does_not_load(function: str, unwanted: str) -> None:

@@ -10,8 +10,6 @@ from titleholder.accounts import CONNECTED_ACCOUNT_ID
 from titleholder.collection import CUSTOMER_ID, SESSION_ID
 from titleholder.http_models import RefreshState
 
-MAX_PAGE = 100
-
 CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
 SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
 ConnectedAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
