@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
 from titleholder.accounts import AccountRef
 from titleholder.errors import SnapshotNotFoundError
+from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
 from titleholder.store import Verification
@@ -42,7 +43,7 @@ def create_verification(
         raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
     new = verifications.NewVerification(
         ref=_ref(body.account),
-        claim=body.claim.as_dict(),
+        claim=Masked(body.claim.as_dict()),
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
@@ -101,7 +102,7 @@ def get_owners(
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
-    owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners]
+    owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners.reveal()]
     shown = http_models.Owners(
         account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), age=_age(found.attempted_at), owners=owners
     )

@@ -47,7 +47,7 @@ def run(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> dict[str, Any]
 def owners(sandbox: Sandbox, ref: AccountRef) -> list[str]:
     account = sandbox.store.get_account(ref)
     assert account.snapshot is not None
-    return [owner["name"] for owner in sandbox.store.get_snapshot(ref, account.snapshot).owners]
+    return [owner["name"] for owner in sandbox.store.get_snapshot(ref, account.snapshot).owners.reveal()]
 
 
 class TestFetch:
@@ -89,7 +89,7 @@ class TestFetch:
         ownership.settle(sandbox.world, ref, late, first)
         assert owners(sandbox, ref) == ["SECOND OWNER"]
         assert late.ownership is not None
-        assert [owner["name"] for owner in sandbox.store.get_snapshot(ref, late.ownership.id).owners] == ["FIRST OWNER"]
+        assert [owner["name"] for owner in sandbox.store.get_snapshot(ref, late.ownership.id).owners.reveal()] == ["FIRST OWNER"]
 
     def test_stored_snapshot_does_not_change_when_the_bank_does(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")

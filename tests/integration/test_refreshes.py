@@ -22,6 +22,7 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
+from titleholder.masked import Masked
 from titleholder.ownership import InFlight, RefreshRequest, Started
 from titleholder.refresh import CLOCK_SKEW, LEASE_SECONDS, CoolDown, Fresh, Join, NotVerifiable
 from titleholder.store import Verification, Waiter
@@ -37,7 +38,7 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
     kept = Verification(
         verification, ref, "digest", {}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
     )
-    sandbox.store.create_verification(kept, CLAIM)
+    sandbox.store.create_verification(kept, Masked(CLAIM))
     return waiter
 
 

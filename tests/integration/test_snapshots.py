@@ -11,6 +11,7 @@ import pytest
 from tests.support.world import Moment, Sandbox
 from titleholder import ownership
 from titleholder.accounts import AccountRef
+from titleholder.masked import Masked
 from titleholder.store import Snapshot
 
 ANNE = {"name": "MARGARET ANNE TESTERMAN", "raw_address": "100 EXAMPLE ST, SPRINGFIELD, IL 62701"}
@@ -70,7 +71,7 @@ def test_nothing_changed_is_kept_as_such_and_not_announced(sandbox: Sandbox, ref
     assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"][0]["changes"] == []
 
 
-@pytest.mark.parametrize("operation", ["put_item", "put_events", "update_item"])
+@pytest.mark.parametrize("operation", ["transact_write_items", "put_events", "update_item"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_crash_while_storing_loses_no_announcement(sandbox: Sandbox, ref: AccountRef, operation: str, when: str) -> None:
     """Every announcement is the same, and at least one is made."""
@@ -97,7 +98,7 @@ def test_crash_while_storing_loses_no_announcement(sandbox: Sandbox, ref: Accoun
 def test_older_snapshot_that_comes_late_is_kept_and_not_announced(sandbox: Sandbox, ref: AccountRef) -> None:
     newest = sandbox.store.get_account(ref)
     assert newest.snapshot_attempted_at is not None
-    late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, [BOB])
+    late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, Masked([BOB]))
     ownership._keep(sandbox.world, ref, late)
     assert announced(sandbox) == []
     assert sandbox.store.get_account(ref).snapshot == newest.snapshot
@@ -119,7 +120,7 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def five(self, sandbox: Sandbox) -> None:
         for number in range(5):
-            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, []), 0)
+            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Masked([])), 0)
 
     def test_join_to_the_whole(self, sandbox: Sandbox) -> None:
         found: list[str] = []

@@ -12,13 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
 from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need
 from titleholder.store import EVENT_RETENTION_SECONDS, PastSnapshot, Snapshot, Store, Verification, Waiter
+from titleholder.vault import Vault
 
 NOW = 1_800_000_000.0
 REF = AccountRef("fca_1")
@@ -29,11 +32,17 @@ CONNECTED = AccountRef("fca_1", stripe_account="acct_1")
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The contract holds on both, so that what the simulation shows is true of DynamoDB."""
     if request.param != "moto":
-        yield Store(FakeDynamoDB(), "t")
+        yield made(FakeDynamoDB())
         return
     with mock_aws():
         client("dynamodb").create_table(TableName="t", **table_schema())
-        yield Store(client("dynamodb"), "t")
+        client("dynamodb").create_table(TableName="t-keys", **table_schema("KeysTable"))
+        yield made(client("dynamodb"))
+
+
+def made(dynamodb: Any) -> Store:
+    vault = Vault(FakeKMS(), "key", lambda: NOW)
+    return Store(dynamodb, "t", keys_table="t-keys", vault=lambda: vault, clock=lambda: NOW)
 
 
 def state(status: str | None, attempted_at: int = 100, *, account: str = "active", **more: Any) -> AccountState:
@@ -116,7 +125,7 @@ class TestObservations:
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
         attempt = Attempt(1, "key", 0, NOW, 1, open=True)
         store.begin_attempt(REF, attempt, None, NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 90, 91, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 90, 91, Masked([])), NOW)
         store.observe(REF, state("pending"), NOW, open_=False, calls=0)
         known = store.get_account(REF)
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
@@ -139,29 +148,29 @@ class TestSnapshots:
     owners = ({"id": "o1", "name": "A", "email": None}, {"id": "o2", "name": "Ünïcode ✓", "email": "x"})
 
     def test_come_back_as_they_went_in(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
-        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(SnapshotNotFoundError):
             store.get_snapshot(REF, "fcaowns_1")
 
     def test_is_not_another_accounts(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
         with pytest.raises(SnapshotNotFoundError):
             store.get_snapshot(CONNECTED, "fcaowns_1")
 
     def test_never_change(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, self.owners), NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 200, 201, []), NOW)
-        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, list(self.owners))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 200, 201, Masked([])), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
 
     @pytest.mark.parametrize(
         ("older", "newer"),
         [
-            (Snapshot("fcaowns_b", 100, 150, []), Snapshot("fcaowns_a", 101, 150, [])),
-            (Snapshot("fcaowns_b", 100, 150, []), Snapshot("fcaowns_a", 100, 151, [])),
-            (Snapshot("fcaowns_a", 100, 150, []), Snapshot("fcaowns_b", 100, 150, [])),
+            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 101, 150, Masked([]))),
+            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 100, 151, Masked([]))),
+            (Snapshot("fcaowns_a", 100, 150, Masked([])), Snapshot("fcaowns_b", 100, 150, Masked([]))),
         ],
         ids=["tried later", "made later", "all times equal"],
     )
@@ -171,14 +180,14 @@ class TestSnapshots:
                 keep(store, ref, snapshot, NOW)
             known = store.get_account(ref)
             assert (known.snapshot, known.snapshot_attempted_at) == (newer.id, newer.attempted_at)
-            assert store.get_snapshot(ref, older.id) == replace(older, owners=[])
+            assert store.get_snapshot(ref, older.id) == replace(older, owners=Masked([]))
 
     def test_history_is_paged_newest_first_and_its_own_accounts(self, store: Store) -> None:
         changed = [{"kind": "owner_added", "before": None, "after": 1}]
-        keep(store, REF, Snapshot("fcaowns_b", 100, 100, self.owners[:1]), NOW)
-        keep(store, REF, Snapshot("fcaowns_c", 9, 9, []), NOW)
-        store.put_snapshot(REF, Snapshot("fcaowns_a", 101, 101, self.owners), NOW, since="fcaowns_b", changes=changed)
-        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_b", 100, 100, Masked(self.owners[:1])), NOW)
+        keep(store, REF, Snapshot("fcaowns_c", 9, 9, Masked([])), NOW)
+        store.put_snapshot(REF, Snapshot("fcaowns_a", 101, 101, Masked(self.owners)), NOW, since="fcaowns_b", changes=changed)
+        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Masked([])), NOW)
         first, position = store.past_snapshots(REF, 2)
         assert first == [
             PastSnapshot("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), PastSnapshot("fcaowns_b", 100, 100, 1),
@@ -187,7 +196,7 @@ class TestSnapshots:
         assert store.past_snapshots(REF, 3) == ([*first, PastSnapshot("fcaowns_c", 9, 9, 0)], None)
 
     def test_repr_tells_no_owner(self) -> None:
-        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, self.owners))
+        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, Masked(self.owners)))
 
 
 class TestLease:
@@ -303,9 +312,9 @@ class TestVerifications:
     verification = Verification("ver_1", REF, "digest", {"version": "1"}, 60, NOW, NOW + 3600.5, "request")
 
     def test_come_back_with_their_claim(self, store: Store) -> None:
-        assert store.create_verification(self.verification, CLAIM) == self.verification
+        assert store.create_verification(self.verification, Masked(CLAIM)) == self.verification
         assert store.get_verification("ver_1") == self.verification
-        assert store.get_claim(REF, "ver_1") == CLAIM
+        assert store.get_claim(REF, "ver_1") == Masked(CLAIM)
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(VerificationNotFoundError):
@@ -313,28 +322,28 @@ class TestVerifications:
         assert store.get_claim(REF, "ver_1") is None
 
     def test_same_request_again_gives_the_first_one(self, store: Store) -> None:
-        store.create_verification(self.verification, CLAIM)
+        store.create_verification(self.verification, Masked(CLAIM))
         again = replace(self.verification, requested_at=NOW + 60, deadline=NOW + 9000)
-        assert store.create_verification(again, CLAIM) == self.verification
+        assert store.create_verification(again, Masked(CLAIM)) == self.verification
 
     def test_other_request_under_the_same_id_is_refused_and_changes_nothing(self, store: Store) -> None:
-        store.create_verification(self.verification, CLAIM)
+        store.create_verification(self.verification, Masked(CLAIM))
         before = store._client.scan(TableName="t")["Items"]
         other = replace(self.verification, ref=CONNECTED, request_digest="other")
         with pytest.raises(IdempotencyConflictError):
-            store.create_verification(other, {"name": "Other"})
+            store.create_verification(other, Masked({"name": "Other"}))
         assert store._client.scan(TableName="t")["Items"] == before
 
     def test_claim_and_verification_are_written_together_or_not_at_all(self, store: Store) -> None:
         orphan = {"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "CLAIM#ver_1"}}
         store._client.put_item(TableName="t", Item=orphan)
-        with pytest.raises(Exception, match="TransactionCanceled"):
-            store.create_verification(self.verification, CLAIM)
+        with pytest.raises(Exception, match="without the rest"):
+            store.create_verification(self.verification, Masked(CLAIM))
         with pytest.raises(VerificationNotFoundError):
             store.get_verification("ver_1")
 
     def test_verdict_is_kept_for_ever(self, store: Store) -> None:
-        store.create_verification(self.verification, CLAIM)
+        store.create_verification(self.verification, Masked(CLAIM))
         assert store.complete_verification("ver_1", {"outcome": "match"}, NOW + 5)
         assert not store.complete_verification("ver_1", {"outcome": "no_match"}, NOW + 6)
         found = store.get_verification("ver_1")
@@ -345,10 +354,11 @@ class TestVerifications:
         with pytest.raises(VerificationNotFoundError):
             store.get_verification("ver_1")
 
-    def test_claim_stands_only_under_its_account(self, store: Store) -> None:
-        store.create_verification(self.verification, CLAIM)
+    def test_claim_stands_only_under_its_account_and_sealed(self, store: Store) -> None:
+        store.create_verification(self.verification, Masked(CLAIM))
         for item in store._client.scan(TableName="t")["Items"]:
-            assert ("testerman" in str(item).lower()) == (item["sk"]["S"] == "CLAIM#ver_1")
+            assert "testerman" not in str(item).lower()
+            assert ("claim" in item) == (item["sk"]["S"] == "CLAIM#ver_1")
 
 
 class TestWhatIsNotFinished:
@@ -366,7 +376,7 @@ class TestWhatIsNotFinished:
     def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
         store.observe(REF, state("succeeded"), NOW, open_=True, calls=0)
         assert self.open(store) == [REF]
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, []), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked([])), NOW)
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
@@ -381,7 +391,7 @@ class TestWhatIsNotFinished:
         assert store.open_refreshes(NOW - 3, 10) == [refs[4]]
 
     def test_verification_is_listed_until_it_has_its_verdict(self, store: Store) -> None:
-        store.create_verification(TestVerifications.verification, CLAIM)
+        store.create_verification(TestVerifications.verification, Masked(CLAIM))
         assert store.open_verifications(self.later, 10) == ["ver_1"]
         assert store.still_open("ver_1", self.later)
         assert store.open_verifications(self.later, 10) == []

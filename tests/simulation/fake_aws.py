@@ -247,6 +247,29 @@ class FakeSecrets:
         return self._cross("GetSecretValue", effect)  # type: ignore[no-any-return]
 
 
+class FakeKMS:
+    """Data keys wrapped by nothing stronger than their encryption context, which has to be the same at both ends."""
+
+    def __init__(self, cross: Cross = lambda operation, effect: effect()) -> None:
+        self._cross = cross
+        self._numbers = itertools.count(1)
+
+    def generate_data_key(self, *, KeyId: str, KeySpec: str, EncryptionContext: Mapping[str, str]) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            plain = next(self._numbers).to_bytes(32)
+            return {"Plaintext": plain, "CiphertextBlob": plain + json.dumps(EncryptionContext, sort_keys=True).encode()}
+
+        return self._cross("GenerateDataKey", effect)  # type: ignore[no-any-return]
+
+    def decrypt(self, *, KeyId: str, CiphertextBlob: bytes, EncryptionContext: Mapping[str, str]) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            if CiphertextBlob[32:] != json.dumps(EncryptionContext, sort_keys=True).encode():
+                raise refused("Decrypt", "InvalidCiphertextException")
+            return {"Plaintext": CiphertextBlob[:32]}
+
+        return self._cross("Decrypt", effect)  # type: ignore[no-any-return]
+
+
 def _path(path: str, data: Any, context: Mapping[str, Any]) -> Any:
     found: Any = context if path.startswith("$$.") else data
     for part in re.sub(r"^\$+\.?", "", path).split("."):

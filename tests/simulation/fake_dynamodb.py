@@ -24,15 +24,28 @@ def refused(operation: str, code: str, **more: Any) -> ClientError:
 
 
 class FakeDynamoDB:
-    """One table. `cross(operation, effect)` is called around each operation: there the simulation lets time pass and things go wrong."""
+    """The table (`items`) and the one of keys, whose name ends in `keys`.
+
+    `cross(operation, effect)` is called around each operation: there the simulation lets time pass and things go wrong."""
 
     def __init__(self, cross: Callable[[str, Callable[[], Any]], Any] = lambda operation, effect: effect()) -> None:
         self.items: dict[tuple[str, str], Attributes] = {}
+        self.keys: dict[tuple[str, str], Attributes] = {}
         self.changed: Callable[[Attributes | None, Attributes], None] = lambda before, after: None
         self._cross = cross
 
     def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
-        return self._cross("GetItem", lambda: {"Item": dict(found)} if (found := self.items.get(_key(Key))) else {})
+        return self._cross("GetItem", lambda: {"Item": dict(found)} if (found := self._rows(TableName).get(_key(Key))) else {})
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Attributes:
+        def effect() -> Attributes:
+            found = {
+                table: [dict(row) for key in wanted["Keys"] if (row := self._rows(table).get(_key(key)))]
+                for table, wanted in RequestItems.items()
+            }
+            return {"Responses": found, "UnprocessedKeys": {}}
+
+        return self._cross("BatchGetItem", effect)
 
     def put_item(
         self,
@@ -43,11 +56,11 @@ class FakeDynamoDB:
         ReturnValuesOnConditionCheckFailure: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
-            before = self.items.get(_key(Item))
+            before = self._rows(TableName).get(_key(Item))
             if not _holds(ConditionExpression, before, {}, {}):
                 old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}
                 raise refused("PutItem", "ConditionalCheckFailedException", **old)
-            self._store(Item)
+            self._store(TableName, Item)
             return {}
 
         return self._cross("PutItem", effect)
@@ -65,16 +78,9 @@ class FakeDynamoDB:
     ) -> Attributes:
         def effect() -> Attributes:
             names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues or {}
-            before = self.items.get(_key(Key))
-            if not _holds(ConditionExpression, before, names, values):
+            if not _holds(ConditionExpression, self._rows(TableName).get(_key(Key)), names, values):
                 raise refused("UpdateItem", "ConditionalCheckFailedException")
-            after = {**(before or {}), **Key}
-            sets, removes = _update(UpdateExpression)
-            for path, expression in sets:
-                after[_name(path, names)] = expression(_Named(before or {}, names), values)
-            for path in removes:
-                after.pop(_name(path, names), None)
-            self._store(after)
+            after = self._change(TableName, Key, UpdateExpression, names, values)
             return {"Attributes": dict(after)} if ReturnValues == "ALL_NEW" else {}
 
         return self._cross("UpdateItem", effect)
@@ -83,20 +89,27 @@ class FakeDynamoDB:
         self, *, TableName: str, Key: Attributes, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
     ) -> Attributes:
         def effect() -> Attributes:
-            if not _holds(ConditionExpression, self.items.get(_key(Key)), {}, ExpressionAttributeValues or {}):
+            rows = self._rows(TableName)
+            if not _holds(ConditionExpression, rows.get(_key(Key)), {}, ExpressionAttributeValues or {}):
                 raise refused("DeleteItem", "ConditionalCheckFailedException")
-            self.items.pop(_key(Key), None)
+            rows.pop(_key(Key), None)
             return {}
 
         return self._cross("DeleteItem", effect)
 
     def transact_write_items(self, *, TransactItems: list[Attributes]) -> Attributes:
         def effect() -> Attributes:
-            puts = [item["Put"] for item in TransactItems]
-            if not all(_holds(put["ConditionExpression"], self.items.get(_key(put["Item"])), {}, {}) for put in puts):
-                raise refused("TransactWriteItems", "TransactionCanceledException")
-            for put in puts:
-                self._store(put["Item"])
+            parts = [(kind, part) for item in TransactItems for kind, part in item.items()]
+            held = [self._part_holds(part) for _, part in parts]
+            if not all(held):
+                reasons = [{"Code": "None" if holds else "ConditionalCheckFailed"} for holds in held]
+                raise refused("TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons)
+            for kind, part in parts:
+                if kind == "Put":
+                    self._store(part["TableName"], part["Item"])
+                elif kind == "Update":
+                    names, values = part.get("ExpressionAttributeNames", {}), part.get("ExpressionAttributeValues", {})
+                    self._change(part["TableName"], part["Key"], part["UpdateExpression"], names, values)
             return {}
 
         return self._cross("TransactWriteItems", effect)
@@ -131,9 +144,30 @@ class FakeDynamoDB:
     def scan(self, *, TableName: str) -> Attributes:
         return {"Items": [dict(item) for item in self.items.values()]}
 
-    def _store(self, item: Attributes) -> None:
-        before, self.items[_key(item)] = self.items.get(_key(item)), dict(item)
-        self.changed(before, self.items[_key(item)])
+    def _rows(self, table: str) -> dict[tuple[str, str], Attributes]:
+        return self.keys if table.endswith("keys") else self.items
+
+    def _part_holds(self, part: Attributes) -> bool:
+        before = self._rows(part["TableName"]).get(_key(part.get("Key") or part["Item"]))
+        names, values = part.get("ExpressionAttributeNames", {}), part.get("ExpressionAttributeValues", {})
+        return _holds(part.get("ConditionExpression", ""), before, names, values)
+
+    def _change(self, table: str, key: Attributes, expression: str, names: Mapping[str, str], values: Mapping[str, Any]) -> Attributes:
+        before = self._rows(table).get(_key(key))
+        after = {**(before or {}), **key}
+        sets, removes = _update(expression)
+        for path, value in sets:
+            after[_name(path, names)] = value(_Named(before or {}, names), values)
+        for path in removes:
+            after.pop(_name(path, names), None)
+        self._store(table, after)
+        return after
+
+    def _store(self, table: str, item: Attributes) -> None:
+        rows = self._rows(table)
+        before, rows[_key(item)] = rows.get(_key(item)), dict(item)
+        if rows is self.items:
+            self.changed(before, rows[_key(item)])
 
 
 class _Named(Mapping[str, Any]):
@@ -153,7 +187,7 @@ class _Named(Mapping[str, Any]):
 
 
 def _key(item: Attributes) -> tuple[str, str]:
-    return item["pk"]["S"], item["sk"]["S"]
+    return item["pk"]["S"], item.get("sk", {"S": ""})["S"]
 
 
 def _name(path: str, names: Mapping[str, str]) -> str:

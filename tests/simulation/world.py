@@ -22,7 +22,7 @@ from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.sdk import SimulatorHTTPClient
-from tests.simulation.fake_aws import FakeEvents, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
+from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 
@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "STRIPE_MODE": "test",
     "TABLE_NAME": "table",
+    "KEYS_TABLE_NAME": "keys",
+    "VAULT_KEY_ID": "arn:aws:kms:us-east-1:000000000000:key/vault",
     "REFRESH_QUEUE_URL": REFRESH_QUEUE,
     "EVENTS_QUEUE_URL": EVENTS_QUEUE,
     "REFRESH_DEAD_LETTER_URL": REFRESH_QUEUE + "-dead",
@@ -132,7 +134,7 @@ class World:
         }
         self.clients = {
             "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
-            "stepfunctions": self.workflows,
+            "stepfunctions": self.workflows, "kms": FakeKMS(self.cross),
         }  # fmt: skip
         self._moved = Signal()
         self.hub.spawn(self._postman)

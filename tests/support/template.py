@@ -29,8 +29,8 @@ def folder(function: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", function).lower()
 
 
-def table_schema() -> dict[str, Any]:
-    """What `create_table` takes to make the table as it is deployed, but for its name and its encryption."""
-    (table,) = resources("AWS::DynamoDB::Table").values()
+def table_schema(name: str = "Table") -> dict[str, Any]:
+    """What `create_table` takes to make a table as it is deployed, but for its name and its encryption."""
+    table = resources("AWS::DynamoDB::Table")[name]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     return {name: table[name] for name in names if name in table}

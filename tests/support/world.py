@@ -180,6 +180,7 @@ class Sandbox:
     def _make_resources(self) -> None:
         dynamodb, sqs, secrets = client("dynamodb"), client("sqs"), client("secretsmanager")
         dynamodb.create_table(TableName="titleholder", **table_schema())
+        dynamodb.create_table(TableName="titleholder-keys", **table_schema("KeysTable"))
         urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
         self.refresh_queue, self.events_queue, self.refresh_dead, self.events_dead, self.bus_queue = (urls[name] for name in QUEUES)
         secrets.create_secret(Name="api-key", SecretString=API_KEY)
@@ -197,6 +198,8 @@ class Sandbox:
         self.environment = {
             "STRIPE_MODE": "test",
             "TABLE_NAME": "titleholder",
+            "KEYS_TABLE_NAME": "titleholder-keys",
+            "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
             "REFRESH_QUEUE_URL": self.refresh_queue,
             "EVENTS_QUEUE_URL": self.events_queue,
             "REFRESH_DEAD_LETTER_URL": self.refresh_dead,

@@ -199,7 +199,7 @@ def test_browsers_of_other_origins_may_call_only_where_they_are_named() -> None:
 
 
 def test_table_is_encrypted_by_a_key_of_the_customers_backed_up_and_forgets() -> None:
-    (table,) = resources("AWS::DynamoDB::Table").values()
+    table = resources("AWS::DynamoDB::Table")["Table"]
     assert table["SSESpecification"]["SSEType"] == "KMS"
     assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
@@ -207,7 +207,7 @@ def test_table_is_encrypted_by_a_key_of_the_customers_backed_up_and_forgets() ->
 
 
 def test_index_of_what_is_not_finished_bears_no_personal_data() -> None:
-    (table,) = resources("AWS::DynamoDB::Table").values()
+    table = resources("AWS::DynamoDB::Table")["Table"]
     for index in table.get("GlobalSecondaryIndexes", ()):
         projected = {"pk", "sk", *(key["AttributeName"] for key in index["KeySchema"]), *index["Projection"].get("NonKeyAttributes", ())}
         assert index["Projection"]["ProjectionType"] != "ALL"

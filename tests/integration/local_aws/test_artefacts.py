@@ -116,3 +116,20 @@ print(len(names))
 
 def test_stripes_sdk_needs_nothing_that_was_left_out() -> None:
     assert int(python(STRIPE, layer("CoreLayer"), layer("StripeLayer"))) > 300
+
+
+VAULT = """
+from titleholder.accounts import AccountRef
+from titleholder.vault import Vault
+
+class KMS:
+    def generate_data_key(self, **_): return {"Plaintext": bytes(32), "CiphertextBlob": b"wrapped"}
+
+vault, ref = Vault(KMS(), "key", lambda: 0.0), AccountRef("fca_1")
+key = vault.new_key(ref)
+print(vault.open(ref, key, "CLAIM#1", vault.seal(ref, key, "CLAIM#1", {"name": "A"})).reveal())
+"""
+
+
+def test_vault_needs_nothing_that_was_left_out() -> None:
+    assert python(VAULT, *(layer(name) for name in ("CoreLayer", "VaultLayer", "TitleholderLayer"))) == "{'name': 'A'}\n"

@@ -51,6 +51,19 @@ class InvalidCursorError(TitleholderError):
     """A cursor that this list did not give out."""
 
 
+class AccountErasedError(TitleholderError):
+    """The account was disconnected and all that was held of it erased: there is nothing to read, and nothing may be written."""
+
+    def __init__(
+        self, message: str = "The account was disconnected, and the data held of it erased. Its holder has to link it again."
+    ) -> None:
+        super().__init__(message)
+
+
+class SealBrokenError(TitleholderError):
+    """Something encrypted does not belong where it stands, or was changed."""
+
+
 class VerificationNotFoundError(TitleholderError):
     """No such verification."""
 

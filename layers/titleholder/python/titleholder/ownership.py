@@ -24,6 +24,7 @@ from titleholder.errors import (
     StripeRefusedError,
     StripeUnansweredError,
 )
+from titleholder.masked import Masked
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
 from titleholder.store import Snapshot, Store, Waiter
@@ -179,7 +180,7 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
     known = (stored.snapshot_attempted_at, stored.snapshot)
     if hash_ and hash_.status == "succeeded" and ownership and known != (hash_.last_attempted_at, ownership.id):
         owners = world.stripe.owners(ref, ownership)
-        snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=owners)
+        snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=Masked(owners))
         _keep(world, ref, snapshot)
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
@@ -204,13 +205,13 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
     found = None
     if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
         with contextlib.suppress(SnapshotNotFoundError):
-            found = changes.between(world.store.get_snapshot(ref, newest[2]).owners, snapshot.owners)
+            found = changes.between(world.store.get_snapshot(ref, newest[2]).owners.reveal(), snapshot.owners.reveal())
     since, told = (None, None) if found is None else (newest[2], [change.as_dict() for change in found])
-    world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told)
+    expires_at = world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told)
     if told:
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": timestamp(snapshot.attempted_at)}
         world.bus.publish("OwnershipChanged", {**about, "changes": told})
-    world.store.set_newest(ref, snapshot)
+    world.store.set_newest(ref, snapshot, expires_at)
 
 
 def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: StoredAccount, asker: str | None) -> Asked:

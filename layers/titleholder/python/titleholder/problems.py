@@ -43,6 +43,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
     errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
     errors.InvalidCursorError: (422, "invalid-cursor", "The cursor is not of this list"),
+    errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
     errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
@@ -56,6 +57,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.StripeServerError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.PaceExceededError: (429, "pace-exceeded", "Too many refreshes at once"),
+    errors.SealBrokenError: (500, "seal-broken", "Stored data cannot be opened"),
     errors.ConfigurationError: (500, "misconfigured", "The stack is set up wrongly"),
 }
 

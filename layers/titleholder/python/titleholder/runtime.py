@@ -18,11 +18,12 @@ from titleholder.deliveries import Mailroom
 from titleholder.queues import Queues
 from titleholder.secrets_store import SecretApiKeys, SecretValues
 from titleholder.settings import Settings
-from titleholder.store import Store
+from titleholder.store import DAY, Retention, Store
 
 if TYPE_CHECKING:
     from titleholder.idempotency import Idempotency
     from titleholder.ownership import World
+    from titleholder.vault import Vault
 
 _CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 
@@ -40,7 +41,17 @@ def _client(service: str) -> Any:
 
 @cache
 def store() -> Store:
-    return Store(_client("dynamodb"), settings().table)
+    chosen = settings()
+    keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
+    return Store(_client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
+
+
+@cache
+def vault() -> Vault:
+    """What claims and owners are sealed with."""
+    from titleholder.vault import Vault
+
+    return Vault(_client("kms"), settings().vault_key, clock)
 
 
 @cache

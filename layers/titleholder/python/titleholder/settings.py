@@ -18,6 +18,8 @@ class Settings:
 
     mode: Mode
     table: str
+    keys_table: str
+    vault_key: str
     refresh_queue_url: str
     events_queue_url: str
     refresh_dead_letter_url: str
@@ -30,6 +32,8 @@ class Settings:
     refreshes_per_second: float
     settle_timeout_seconds: int
     max_wait_seconds: int
+    snapshot_retention_days: int
+    claim_retention_days: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -51,6 +55,8 @@ class Settings:
         return cls(
             mode="live" if mode == "live" else "test",
             table=environment.get("TABLE_NAME", ""),
+            keys_table=environment.get("KEYS_TABLE_NAME", ""),
+            vault_key=environment.get("VAULT_KEY_ID", ""),
             refresh_queue_url=environment.get("REFRESH_QUEUE_URL", ""),
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             refresh_dead_letter_url=environment.get("REFRESH_DEAD_LETTER_URL", ""),
@@ -63,4 +69,6 @@ class Settings:
             refreshes_per_second=number("REFRESHES_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
             settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),
+            snapshot_retention_days=int(number("SNAPSHOT_RETENTION_DAYS", 400, 1, 3650)),
+            claim_retention_days=int(number("CLAIM_RETENTION_DAYS", 400, 1, 3650)),
         )

@@ -1,13 +1,13 @@
-"""The table: every read and write that Titleholder does in DynamoDB, and the only module that speaks to it.
+"""The tables: every read and write that Titleholder does in DynamoDB, and the only module that speaks to it.
 
-One table, keys `pk` and `sk`:
+The table, keys `pk` and `sk`:
 
 | item | pk | sk |
 | --- | --- | --- |
 | account (observation, newest snapshot, refresh attempt and its lease) | ACCOUNT#<ref> | ACCOUNT |
-| snapshot of owners (personal data) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
+| snapshot of owners (personal data, sealed) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
 | what a snapshot changed, in order of time | ACCOUNT#<ref> | HISTORY#<attempted at>#<created>#<fcaowns id> |
-| claim (personal data) | ACCOUNT#<ref> | CLAIM#<verification id> |
+| claim (personal data, sealed) | ACCOUNT#<ref> | CLAIM#<verification id> |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
 | which verifications an account has | ACCOUNT#<ref> | VERIFICATION#<id> |
 | verification and verdict | VERIFICATION#<id> | VERIFICATION |
@@ -20,25 +20,38 @@ One table, keys `pk` and `sk`:
 What is not finished (a refresh that has not been fetched, a verification without verdict) bears `open_kind` and `open_since_ms`, by which
 the sparse index `open` lists it, the longest waiting first.
 
-`<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute.
+The table of keys, key `pk` alone, never backed up, holds under ACCOUNT#<ref> the account's wrapped data key, or its tombstone
+(`erased_ms`). What is sealed is written in one transaction with a check that this very key still stands, so that nothing can be written
+once it is destroyed.
+
+`<ref>` is `AccountRef.key`. `expires_at` (Unix seconds) is the table's TTL attribute; what has expired and is not deleted yet counts as
+gone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
-from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.errors import AccountErasedError, IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need, order
+
+if TYPE_CHECKING:
+    from titleholder.vault import Vault
 
 DAY = 86_400
 EVENT_RETENTION_SECONDS = 35 * DAY
+TRANSACTION_TRIES = 6
+_FAILED = "ConditionalCheckFailed"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -53,7 +66,7 @@ class Snapshot:
     id: str
     attempted_at: int
     created: int
-    owners: Sequence[Mapping[str, Any]] = field(repr=False)
+    owners: Masked[Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +113,38 @@ class Verification:
         return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
 
 
-class Store:
-    """The table named `table`, through a boto3 DynamoDB client."""
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many seconds personal data is kept."""
 
-    def __init__(self, client: Any, table: str) -> None:
+    snapshots: int = 400 * DAY
+    claims: int = 400 * DAY
+
+
+class Store:
+    """The table named `table` and that of keys, through a boto3 DynamoDB client.
+
+    `vault` is asked for where something is sealed or opened, and only there. `clock`: Unix seconds, by which things expire.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        *,
+        keys_table: str,
+        vault: Callable[[], Vault],
+        clock: Callable[[], float],
+        retention: Retention = Retention(),  # immutable
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self._table = table
+        self._keys_table = keys_table
+        self._vault = vault
+        self._clock = clock
+        self._retention = retention
+        self._sleep = sleep
 
     # -- accounts ----------------------------------------------------------------------------------------------------------------
 
@@ -140,13 +179,14 @@ class Store:
                 calls=int(item["attempt_calls"]),
                 open=item["attempt_open"],
             )
+        kept = self._lives(item.get("snapshot_expires_at"))
         return StoredAccount(
             state=state,
             observed_at=_seconds(item.get("observed_ms", 0)),
             observed_calls=int(item.get("observed_calls", 0)),
-            snapshot=item.get("snapshot"),
-            snapshot_attempted_at=_int(item.get("snapshot_attempted_at")),
-            snapshot_created=_int(item.get("snapshot_created")),
+            snapshot=item.get("snapshot") if kept else None,
+            snapshot_attempted_at=_int(item.get("snapshot_attempted_at")) if kept else None,
+            snapshot_created=_int(item.get("snapshot_created")) if kept else None,
             attempt=attempt,
         )
 
@@ -222,32 +262,35 @@ class Store:
         *,
         since: str | None = None,
         changes: Sequence[Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Keep a snapshot as it is for ever, with what it changed. One that is kept already stays as it is."""
-        kept = {
+    ) -> int:
+        """Keep a snapshot unchanged while it lasts, with what it changed; returns when it expires. One that is kept stays as it is.
+
+        Raises:
+            AccountErasedError: the account was erased; nothing is kept.
+        """
+        sk, expires_at, wrapped = f"SNAPSHOT#{snapshot.id}", int(now) + self._retention.snapshots, self._key_for_writing(ref)
+        owners = [dict(owner) for owner in snapshot.owners.reveal()]
+        kept: Item = {
             "pk": _account_pk(ref),
             "snapshot": snapshot.id,
             "attempted_at": snapshot.attempted_at,
             "snapshot_created": snapshot.created,
             "stored_ms": _ms(now),
+            "expires_at": expires_at,
         }
-        body = {
-            **kept,
-            "sk": f"SNAPSHOT#{snapshot.id}",
-            "owners": json.dumps([dict(owner) for owner in snapshot.owners], ensure_ascii=False),
-        }
+        body = {**kept, "sk": sk, "owners": self._vault().seal(ref, wrapped, sk, owners)}
         entry = {
             **kept,
             "sk": f"{_HISTORY}{snapshot.attempted_at:012}#{snapshot.created:012}#{snapshot.id}",
-            "owner_count": len(snapshot.owners),
+            "owner_count": len(owners),
             "since": since,
             "changes": None if changes is None else json.dumps([dict(change) for change in changes]),
         }
-        for item in (body, entry):
-            self._put(item, condition="attribute_not_exists(pk)")
+        old = self._put_all([body, entry], ref, wrapped)
+        return expires_at if old is None else int(old["expires_at"])
 
-    def set_newest(self, ref: AccountRef, snapshot: Snapshot) -> bool:
-        """Make a snapshot the account's newest; False if a newer one is."""
+    def set_newest(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None) -> bool:
+        """Make a snapshot, which expires then, the account's newest; False if a newer one is. None: as it was, for it is the newest."""
         return self._update(
             _account_pk(ref),
             "ACCOUNT",
@@ -256,24 +299,21 @@ class Store:
                 "snapshot": snapshot.id,
                 "snapshot_attempted_at": snapshot.attempted_at,
                 "snapshot_created": snapshot.created,
+                **({} if expires_at is None else {"snapshot_expires_at": expires_at}),
             },
             remove=_OPEN,
             condition="attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
-            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot < :snapshot)",
+            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot <= :snapshot)",
         )
 
     def get_snapshot(self, ref: AccountRef, snapshot: str) -> Snapshot:
-        """Raises SnapshotNotFoundError."""
-        item = self._get(_account_pk(ref), f"SNAPSHOT#{snapshot}")
-        if item is None:
+        """Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
+        found = self._opened(ref, f"SNAPSHOT#{snapshot}", "owners")
+        if found is None:
             raise SnapshotNotFoundError("No such snapshot of this account is stored.")
-        return Snapshot(
-            id=item["snapshot"],
-            attempted_at=int(item["attempted_at"]),
-            created=int(item["snapshot_created"]),
-            owners=json.loads(item["owners"]),
-        )
+        item, owners = found
+        return Snapshot(id=item["snapshot"], attempted_at=int(item["attempted_at"]), created=int(item["snapshot_created"]), owners=owners)
 
     def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[PastSnapshot], str | None]:
         """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
@@ -331,12 +371,21 @@ class Store:
 
     # -- verifications -----------------------------------------------------------------------------------------------------------
 
-    def create_verification(self, verification: Verification, claim: Mapping[str, Any]) -> Verification:
+    def create_verification(self, verification: Verification, claim: Masked[Mapping[str, Any]]) -> Verification:
         """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
 
         Raises:
             IdempotencyConflictError: the id is taken by another request.
+            AccountErasedError: the account was erased, and the id is not taken.
         """
+        ref = verification.ref
+        try:
+            wrapped = self._key_for_writing(ref)
+        except AccountErasedError:
+            kept = self._get(f"VERIFICATION#{verification.id}", "VERIFICATION")
+            if kept is None:
+                raise
+            return _same_request(kept, verification)
         head: Item = {
             "pk": f"VERIFICATION#{verification.id}",
             "sk": "VERIFICATION",
@@ -351,17 +400,16 @@ class Store:
             **_opened("verification", verification.requested_at),
         }
         entry: Item = {"pk": _account_pk(verification.ref), "sk": f"VERIFICATION#{verification.id}", "verification": verification.id}
+        sk = f"CLAIM#{verification.id}"
         body: Item = {
-            "pk": _account_pk(verification.ref),
-            "sk": f"CLAIM#{verification.id}",
-            "claim": json.dumps(dict(claim), sort_keys=True, ensure_ascii=False),
+            "pk": _account_pk(ref),
+            "sk": sk,
+            "claim": self._vault().seal(ref, wrapped, sk, dict(claim.reveal())),
+            # Never before the verification has ended, however short claims are kept.
+            "expires_at": max(int(verification.requested_at) + self._retention.claims, int(verification.deadline) + 7 * DAY),
         }
-        kept = self._put_all([head, body, entry])
-        if kept is None:
-            return verification
-        if kept["request_digest"] != verification.request_digest:
-            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
-        return _verification(kept)
+        kept = self._put_all([head, body, entry], ref, wrapped)
+        return verification if kept is None else _same_request(kept, verification)
 
     def get_verification(self, verification: str) -> Verification:
         """Raises VerificationNotFoundError."""
@@ -370,10 +418,10 @@ class Store:
             raise VerificationNotFoundError("No such verification.")
         return _verification(item)
 
-    def get_claim(self, ref: AccountRef, verification: str) -> dict[str, Any] | None:
-        """The claim, or None if it was erased or expired."""
-        item = self._get(_account_pk(ref), f"CLAIM#{verification}")
-        return None if item is None else json.loads(item["claim"])
+    def get_claim(self, ref: AccountRef, verification: str) -> Masked[dict[str, Any]] | None:
+        """The claim, or None if it has expired. Raises AccountErasedError."""
+        found = self._opened(ref, f"CLAIM#{verification}", "claim")
+        return None if found is None else found[1]
 
     def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float) -> bool:
         """Keep the verdict, which never changes again; False if there was one already."""
@@ -484,6 +532,91 @@ class Store:
         )
         return None if answer is None else int(answer["Attributes"]["next_ms"]["N"])
 
+    # -- keys, and what is sealed with them --------------------------------------------------------------------------------------
+
+    def _key_for_writing(self, ref: AccountRef) -> bytes:
+        """The account's wrapped key, made if it has none yet. Raises AccountErasedError."""
+        pk = {"pk": {"S": _account_pk(ref)}}
+        found = self._client.get_item(TableName=self._keys_table, Key=pk, ConsistentRead=True).get("Item")
+        if found is None:
+            wrapped = self._vault().new_key(ref)
+            item = {**pk, "wrapped_key": {"B": wrapped}, "made_ms": {"N": str(_ms(self._clock()))}}
+            try:
+                self._client.put_item(
+                    TableName=self._keys_table, Item=item, ConditionExpression="attribute_not_exists(pk)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )  # fmt: skip
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                    raise
+                # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
+                found = error.response["Item"]
+            else:
+                return wrapped
+        return _wrapped(found)
+
+    def _while_key_stands(self, ref: AccountRef, wrapped: bytes) -> Item:
+        """The part of a transaction that has it fail if the account was erased."""
+        return {
+            "ConditionCheck": {
+                "TableName": self._keys_table,
+                "Key": {"pk": {"S": _account_pk(ref)}},
+                "ConditionExpression": "wrapped_key = :wrapped",
+                "ExpressionAttributeValues": {":wrapped": {"B": wrapped}},
+            }
+        }
+
+    def _transact(self, parts: Sequence[Item]) -> bool:
+        """All of `parts` or none; False if a condition did not hold.
+
+        Raises:
+            AccountErasedError: it was that of a ConditionCheck, so the key no longer stands.
+        """
+        for attempt in range(TRANSACTION_TRIES):
+            try:
+                self._client.transact_write_items(TransactItems=list(parts))
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionCanceledException":
+                    raise
+                codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+                if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
+                    raise AccountErasedError from None
+                if _FAILED in codes:
+                    return False
+                # Two transactions met at the same item; DynamoDB lets neither wait.
+                if "TransactionConflict" not in codes or attempt == TRANSACTION_TRIES - 1:
+                    raise
+                self._sleep(0.02 * 2**attempt * (0.5 + random.random()))  # noqa: S311
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def _opened(self, ref: AccountRef, sk: str, attribute: str) -> tuple[Item, Masked[Any]] | None:
+        """An item with what is sealed in it; None if there is none or it has expired. Raises AccountErasedError.
+
+        The key is read in the same call as the item, so that an erasure is noticed whatever is remembered of unwrapped keys.
+        """
+        pk = _account_pk(ref)
+        wanted: Item = {
+            self._table: {"Keys": [_key(pk, sk)], "ConsistentRead": True},
+            self._keys_table: {"Keys": [{"pk": {"S": pk}}], "ConsistentRead": True},
+        }
+        found: dict[str, Item] = {}
+        while wanted:
+            page = self._client.batch_get_item(RequestItems=wanted)
+            found |= {table: items[0] for table, items in page["Responses"].items() if items}
+            wanted = page.get("UnprocessedKeys") or {}
+        wrapped = _wrapped(found[self._keys_table]) if self._keys_table in found else None
+        if wrapped is None or self._table not in found:
+            return None
+        item = {name: _deserialize(value) for name, value in found[self._table].items()}
+        if not self._lives(item.get("expires_at")):
+            return None
+        return item, self._vault().open(ref, wrapped, sk, bytes(item[attribute]))
+
+    def _lives(self, expires_at: Any) -> bool:
+        return expires_at is None or self._clock() < int(expires_at)
+
     # -- the few ways in which the table is touched ----------------------------------------------------------------------------------
 
     def _get(self, pk: str, sk: str) -> Item | None:
@@ -551,19 +684,23 @@ class Store:
             return {name: _deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
-    def _put_all(self, items: Sequence[Item]) -> Item | None:
-        """Put new items together, or, if the first of them is there already, none; then that one is returned."""
-        new = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(pk)"}
-        try:
-            self._client.transact_write_items(TransactItems=[{"Put": {**new, "Item": _item(item)}} for item in items])
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "TransactionCanceledException":
-                raise
-            kept = self._get(items[0]["pk"], items[0]["sk"])
-            if kept is None:
-                raise
-            return kept
-        return None
+    def _put_all(self, items: Sequence[Item], ref: AccountRef | None = None, wrapped: bytes = b"") -> Item | None:
+        """Put new items together, or, if the first of them is there already, none; then that one is returned.
+
+        With `ref` only while its key `wrapped` stands. Raises AccountErasedError.
+        """
+        free = {
+            "TableName": self._table,
+            "ConditionExpression": "attribute_not_exists(pk) OR expires_at <= :now",
+            "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
+        }
+        proof = [] if ref is None else [self._while_key_stands(ref, wrapped)]
+        if self._transact([*proof, *({"Put": {**free, "Item": _item(item)}} for item in items)]):
+            return None
+        kept = self._get(items[0]["pk"], items[0]["sk"])
+        if kept is None:
+            raise RuntimeError("A part of what was to be written together stands in the table without the rest.")
+        return kept
 
     def _update(
         self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
@@ -588,6 +725,20 @@ class Store:
             )
             is not None
         )
+
+
+def _wrapped(key_item: Item) -> bytes:
+    """The wrapped key in an item of the table of keys. Raises AccountErasedError if it is a tombstone."""
+    if "wrapped_key" not in key_item:
+        raise AccountErasedError
+    return bytes(key_item["wrapped_key"]["B"])
+
+
+def _same_request(kept: Item, verification: Verification) -> Verification:
+    """The verification that is kept under an id, for the request that made it. Raises IdempotencyConflictError for any other."""
+    if kept["request_digest"] != verification.request_digest:
+        raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+    return _verification(kept)
 
 
 def _unless_refused(call: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import stripe
@@ -51,7 +51,7 @@ class Ownership:
 
     id: str
     created: int
-    first_owners: Sequence[Mapping[str, Any]]
+    first_owners: Sequence[Mapping[str, Any]] = field(repr=False)
     has_more: bool
 
 

@@ -56,5 +56,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
             refused["refresh_error"] = dict(account.state.refresh.error)
         return refused | common
     snapshot = store.get_snapshot(ref, snapshot_id)
-    verdict = matching.decide(claim or {}, [dict(owner) for owner in snapshot.owners], matching.Policy.from_dict(verification.policy))
+    verdict = matching.decide(
+        claim.reveal() if claim else {}, [dict(owner) for owner in snapshot.owners.reveal()], matching.Policy.from_dict(verification.policy)
+    )
     return verdict.as_dict() | common | {"refreshed_at": snapshot.attempted_at}

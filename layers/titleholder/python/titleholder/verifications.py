@@ -12,6 +12,7 @@ from typing import Any
 from titleholder import matching, ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import StripeCredentialsError, StripeError
+from titleholder.masked import Masked
 from titleholder.ownership import World
 from titleholder.store import Verification
 from titleholder.verdicts import complete
@@ -24,7 +25,7 @@ class NewVerification:
     """What a caller asks for. `claim` as for `titleholder.matching.match`, `max_age` in seconds."""
 
     ref: AccountRef
-    claim: Mapping[str, Any]
+    claim: Masked[Mapping[str, Any]]
     max_age: int = DEFAULT_MAX_AGE_SECONDS
     policy: matching.Policy = matching.DEFAULT_POLICY
 
@@ -40,11 +41,11 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         IdempotencyConflictError: the key was used with another request.
     """
     now = world.clock()
-    request = digest({"ref": new.ref.as_dict(), "claim": new.claim, "max_age": new.max_age, "policy": new.policy.as_dict()})
+    request = digest({"ref": new.ref.as_dict(), "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
     verification = Verification(
         id=verification_id(new.ref, idempotency_key),
         ref=new.ref,
-        claim_digest=digest(new.claim),
+        claim_digest=digest(new.claim.reveal()),
         policy=new.policy.as_dict(),
         max_age=new.max_age,
         requested_at=now,
