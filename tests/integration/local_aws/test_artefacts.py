@@ -68,8 +68,8 @@ def test_every_module_of_a_layer_comes_with_bytecode_that_dates_cannot_spoil(nam
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_is_its_sources_and_their_bytecode(name: str) -> None:
     archive = zipfile.ZipFile(BytesIO(build.made(ROOT / "functions", name)))
-    sources = {path.name for path in (ROOT / "functions" / folder(name)).glob("*.py")}
-    compiled = {f"__pycache__/{Path(source).stem}.{sys.implementation.cache_tag}.pyc" for source in sources}
+    sources = {path.name for path in (ROOT / "functions" / folder(name)).iterdir() if path.is_file()}
+    compiled = {f"__pycache__/{Path(source).stem}.{sys.implementation.cache_tag}.pyc" for source in sources if source.endswith(".py")}
     assert set(archive.namelist()) == sources | compiled
     for entry in compiled:
         assert archive.read(entry)[:8] == UNCHECKED
