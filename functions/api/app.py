@@ -30,8 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.post("/verifications")
 @http_api.documented(
-    {200: http_models.Verification, 202: http_models.Verification}, "account-not-found", "idempotency-conflict", asks_stripe=True
-)
+    {200: http_models.Verification, 202: http_models.Verification}, "account-not-found", "account-erased",
+    "idempotency-conflict", asks_stripe=True,
+)  # fmt: skip
 def create_verification(
     body: Annotated[http_models.NewVerification, Body()],
     idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
@@ -92,7 +93,7 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
 
 
 @app.get("/accounts/<account>/owners")
-@http_api.documented({200: http_models.Owners}, "snapshot-not-found")
+@http_api.documented({200: http_models.Owners}, "snapshot-not-found", "account-erased", "seal-broken")
 def get_owners(
     account: Annotated[http_models.AccountId, Path()], snapshot: Annotated[http_models.SnapshotId | None, Query()] = None
 ) -> Response[Any]:
