@@ -14,8 +14,10 @@ LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 SEEDS ?= 1000
 START ?= 0
+CASES ?= 300
+SEED ?= 1
 
-.PHONY: help setup demo up down test lint simulate crash-points bench openapi lock scan advisories sbom clean
+.PHONY: help setup demo up down test lint simulate crash-points bench openapi fuzz lock scan advisories sbom clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -56,6 +58,9 @@ bench: $(READY)  ## Measure
 
 openapi: $(READY)  ## Write the OpenAPI document anew
 	$(BIN)/python -m local.openapi
+
+fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
+	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -123,7 +123,8 @@ def account_ref(account: str, mode: Mode, headers: Mapping[str, str]) -> Account
 
 def stripe_account(headers: Mapping[str, str]) -> str | None:
     """The connected account that the header `Stripe-Account` names; None: the platform itself."""
-    named = headers.get("stripe-account") or None
+    # One that is there but empty is a caller's mistake, and must not reach the platform's own accounts.
+    named = headers.get("stripe-account")
     if named is not None and not CONNECTED_ACCOUNT_ID.fullmatch(named):
         raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
     return named
@@ -146,7 +147,9 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     if kind.split(";")[0].strip().lower() != "application/json":
         return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_once)
+    except _RepeatedNameError:
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body names a field twice.")
     except (ValueError, RecursionError):
         return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not valid JSON.")
     if not isinstance(data, dict):
@@ -154,6 +157,17 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     if _deep(data, MAX_DEPTH):
         return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body nests deeper than {MAX_DEPTH} levels.")
     return None
+
+
+class _RepeatedNameError(Exception):
+    """A JSON object has a name twice: which of the values was meant nobody knows."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedNameError
+    return found
 
 
 def _deep(data: Any, left: int) -> bool:

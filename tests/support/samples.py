@@ -1,0 +1,20 @@
+"""The sample events, and a deployment in which they find what they name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.functions import ROOT
+from tests.support.world import Sandbox
+
+EVENTS = ROOT / "events"
+SAMPLES: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(EVENTS.glob("*.json")) if path.name != "env.json"}
+ACCOUNT = "fca_try1"
+
+
+def prepare(sandbox: Sandbox) -> None:
+    """Make the account and the verification that samples name."""
+    sandbox.link("fresh", id=ACCOUNT, customer="cus_try1", payment_method="pm_try1")
+    sandbox.link("fresh", id=ACCOUNT, stripe_account="acct_try1")
+    assert sandbox.function("api")(SAMPLES["api.post_verifications"])["statusCode"] == 200
