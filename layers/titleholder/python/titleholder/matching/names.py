@@ -408,11 +408,13 @@ def compare_given(a: str, b: str) -> str:
         return "G_SPELLING"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
     if edits == 1:
-        if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3):
+        if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3 and long not in nicknames.KNOWN):
             return "G_OTHER"
         if a[0] != b[0] and a[1] != b[0] and a[0] != b[1]:
             return "G_TYPO_FIRST"
         return "G_TYPO" if len(short) > 4 else "G_TYPO_SHORT"
+    if nicknames.is_form_mistyped(a, b) or nicknames.is_form_mistyped(b, a):
+        return "G_NICKNAME_TYPO"
     if long[len(short) :] in _FEMININE and long.startswith(short) and len(short) > 3:
         return "G_OTHER"
     if len(short) > 3 and same_beginning(a, b) and sound(a) == sound(b):

@@ -10,6 +10,7 @@ abel: abe
 abigail: abby abbie gail abbey
 abner: ab
 abraham: abe bram ham abram
+abram: abe bram
 ada: addie
 adam: ad
 adelaide: addie adele della heidi
@@ -433,10 +434,10 @@ kimberly: kim kimmy
 kimberley: kim kimmy
 kirsten: kirstie
 konstantin: kostya
-kristen: kris kristy
-kristin: kris kristy
-kristina: kris tina kristy
-kristine: kris tina kristy
+kristen: kris kristy chris
+kristin: kris kristy chris
+kristina: kris tina kristy chris
+kristine: kris tina kristy chris
 kristopher: kris chris
 lafayette: lafe
 lancelot: lance
@@ -857,6 +858,7 @@ giovanni john johann johannes ivan juan jan jean joao jon sean ioannis
 glen glenn
 gregory gregor grigory gregorio
 guillermo william wilhelm guillaume wm willem
+gustav gustave gustaf gustavo
 hannah hanna
 harold harald
 hassan hasan hassen
@@ -898,6 +900,7 @@ laura lora
 lauren loren
 laurence lawrence lorenzo
 lee leigh
+lea leigh leah
 lewis louis luis
 leslie lesley
 lillian lilian
@@ -964,7 +967,7 @@ stacy stacey
 stephanie stefanie
 stephen steven stefan stephan esteban steffen stefano
 stuart stewart
-susan suzanne susanna susannah susana
+susan suzanne susanne susanna susannah susana
 sydney sidney
 teresa theresa therese
 terrance terrence terence
@@ -1053,6 +1056,10 @@ shorty sis skip skipper slim smokey sonny sparky spike sugar tank tater tex tiny
 """
 BYNAMES = frozenset(_BYNAMES.split())
 FORMAL, SPELLED, KNOWN = _load()
+FORMS_OF: dict[str, list[str]] = {}
+for _form, _heads in FORMAL.items():
+    for _head in _heads:
+        FORMS_OF.setdefault(_head, []).append(_form)
 _NONE: frozenset[str] = frozenset()
 _NO_GROUP: frozenset[int] = frozenset()
 
@@ -1078,6 +1085,13 @@ def is_mistyped_form_of(a: str, b: str) -> bool:
     if b in KNOWN or len(b) < 5:
         return False
     return any(head[0] == b[0] and within_two(head, b) == 1 for head in FORMAL.get(a, _NONE))
+
+
+def is_form_mistyped(a: str, b: str) -> bool:
+    """Tell whether ``a``, no known name itself, misspells by one letter a familiar form of ``b``."""
+    if a in KNOWN or len(a) < 4:
+        return False
+    return any(form[0] == a[0] and len(form) > 3 and within_two(form, a) == 1 for form in FORMS_OF.get(b, ()))
 
 
 def share_formal(a: str, b: str) -> bool:

@@ -61,6 +61,7 @@ _DOUBTFUL_FAMILY = frozenset(("F_ALIKE", "F_CUT_EARLY", "F_TYPO_2_SHORT"))
 _KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME", "G_TYPO_SHORT", "G_TYPO_2"}
 _DOUBTFUL_GIVEN = frozenset(("G_ALIKE", "G_ALIKE_LESS", "G_BYNAME"))
 _GOOD_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL", "M_USED"))
+_OTHER_MIDDLE = frozenset(("M_DIFFERS", "M_INITIAL_DIFFERS"))
 # The most that a name can score that appears in such a place on the account.
 _CEILINGS = {"C_BENEFICIARY": 45.0, "C_HOUSE": 62.0, "C_MINOR": 69.0, "C_ESTATE": 69.0, "C_BENEFIT": 85.0}
 
@@ -133,7 +134,7 @@ def person_field(compared: names_module.Comparison) -> Judged:
         score = _ONE_STEP.get(given) or _ONE_STEP.get(family, 92.0)
         if generation in ("S_ONE", "S_NEAR"):
             score -= 1.0
-    if family in _DOUBTFUL_FAMILY:
+    if family in _DOUBTFUL_FAMILY or middle in _OTHER_MIDDLE:
         # A contact that agrees may still lift it.
         score = min(score, 69.0)
     if not reasons:

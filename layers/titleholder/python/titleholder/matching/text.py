@@ -100,8 +100,16 @@ def same_beginning(a: str, b: str) -> bool:
 
 
 def scrambled(a: str, b: str) -> bool:
-    """Tell whether two words have the very same letters in another order, as fast fingers leave them."""
-    return len(a) == len(b) > 2 and a[0] in b and sorted(a) == sorted(b)
+    """Tell whether two words have the same letters in another order, one at most left out, as fast fingers leave them."""
+    short, long = (a, b) if len(a) < len(b) else (b, a)
+    if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long:
+        return False
+    left = list(long)
+    for letter in short:
+        if letter not in left:
+            return False
+        left.remove(letter)
+    return True
 
 
 def closeness(a: str, b: str) -> float:
