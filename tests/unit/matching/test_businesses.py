@@ -64,3 +64,34 @@ def test_a_trade_name_counts_as_the_owners() -> None:
 )
 def test_trust_is_told_by_its_name_not_by_the_day_of_its_declaration(claimed: str, held: str, low: float, high: float) -> None:
     assert low <= match({"business_name": claimed}, {"name": held}).score <= high
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "low", "high", "reason"),
+    [
+        ("Smith Family Trust", "THE SMITH FAMILY TRUST", 99, 99, "TRUST"),
+        ("Smith Family Trust", "JOHN SMITH TTEE SMITH FAMILY TRUST U/A DTD 1/2/2003", 99, 99, "TRUST"),
+        ("Smith Family Trust", "JOHN SMITH TRUSTEE OF THE SMITH FAMILY TRUST", 99, 99, "TRUST"),
+        ("Law Family Trust", "JULIO LAW TTEE LAW FAMILY TRUST", 99, 99, "TRUST"),
+        ("John Q Smith Revocable Living Trust", "JOHN Q SMITH TTEE JOHN Q SMITH REV LIV TR", 99, 99, "TRUST"),
+        ("John Smith Trust", "JOHN SMITH REVOCABLE TRUST", 95, 98, "LEGAL_FORM_DIFFERS"),
+        ("John Smith Revocable Trust", "JOHN SMITH IRREVOCABLE TRUST", 50, 69, "LEGAL_FORM_CONFLICT"),
+        ("John and Mary Smith Trust", "JOHN SMITH TTEE JOHN SMITH TRUST", 50, 69, "BUSINESS_WORDS_MISSING"),
+        ("Smith Family Trust 2", "SMITH FAMILY TRUST", 50, 69, "BUSINESS_NUMBER_DIFFERS"),
+        ("Smith Family Trust 2", "SMITH FAMILY TRUST 3", 0, 45, "BUSINESS_NUMBER_DIFFERS"),
+        ("Mary Smith Trust", "JOHN SMITH TTEE JOHN SMITH TRUST", 40, 60, "RELATIVE_LIKELY"),
+        ("Jones Family Trust", "JOHN SMITH TTEE SMITH FAMILY TRUST", 0, 39, "BUSINESS_NAME_DIFFERS"),
+        ("Northern Trust Company", "NORTHERN TRUST CO", 95, 99, None),
+    ],
+)
+def test_a_trust_is_told_by_its_own_name(claimed: str, held: str, low: float, high: float, reason: str | None) -> None:
+    for claim in ({"business_name": claimed}, {"name": claimed}):
+        field = match(claim, {"name": held}).fields["name"]
+        assert field.score is not None
+        assert low <= field.score <= high
+        if reason:
+            assert reason in field.reasons
+
+
+def test_a_trustee_whose_surname_is_a_trade_is_a_person() -> None:
+    assert match({"given": "Julio", "family": "Law"}, {"name": "JULIO LAW TTEE LAW FAMILY TRUST"}).score >= 98

@@ -144,3 +144,51 @@ def test_generations_that_contradict_are_two_people() -> None:
 def test_people_called_like_a_trade_are_people() -> None:
     assert name_field({"given": "Jayde", "family": "Glass"}, "JAYDE GLASS").score == 100
     assert name_field({"given": "Ann", "family": "Church"}, "ANN M CHURCH").score >= 98  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        ("Nancy Wslliiam", "NANCY WILLIAMS", "SURNAME_SIMILAR"),
+        ("Tomiyhy Okafor", "TIMOTHY OKAFOR", "GIVEN_NAME_SIMILAR"),
+    ],
+)
+def test_letters_out_of_order_are_for_review(one: str, other: str, reason: str) -> None:
+    field = name_field(one, other)
+    assert field.score is not None
+    assert 50 <= field.score <= 69
+    assert reason in field.reasons
+
+
+def test_a_mistyped_nickname_still_leads_to_the_formal_name() -> None:
+    field = name_field({"given": "Charles", "family": "Okafor"}, "CHARKIE OKAFOR")
+    assert field.score is not None
+    assert 70 <= field.score < 90
+    assert field.reasons == ("NICKNAME",)
+    assert name_field({"given": "Charles", "family": "Okafor"}, "CARLIE OKAFOR").score == pytest.approx(field.score)
+
+
+@pytest.mark.parametrize("held", ["JOHN PETER SMITH", "JOHN P SMITH"])
+def test_another_middle_name_is_for_review_whatever_else_agrees(held: str) -> None:
+    field = name_field(JOHN, held)
+    assert field.score is not None
+    assert 50 <= field.score <= 69
+    assert field.reasons[0] == "MIDDLE_DIFFERS"
+
+
+def test_a_similar_given_name_with_another_middle_name_is_a_relatives_and_no_address_lifts_it() -> None:
+    home = "12 Oak St, Reno, NV 89501"
+    compared = match(
+        {"given": "Markell", "middle": "Samuel", "family": "Olsen", "address": home},
+        {"name": "MARGARET C OLSEN", "raw_address": home},
+    )
+    assert compared.score < 60
+    assert "RELATIVE_LIKELY" in compared.reasons
+
+
+def test_of_two_wrong_names_the_one_that_is_closer_never_scores_less() -> None:
+    claim = {"given": "Walter", "family": "Hutchinson"}
+    same, mistyped, other = (
+        match(claim, {"name": name}).score for name in ("GERALDINE HUTCHINSON", "GERALDINE HUTCHINSIN", "GERALDINE BAKER")
+    )
+    assert same >= mistyped >= other

@@ -26,7 +26,8 @@ _SHORT = {
     "constr": "construction", "const": "construction", "contr": "contractor", "elec": "electric", "equip": "equipment",
     "hvy": "heavy", "auto": "automotive", "acct": "accounting", "acctg": "accounting", "cons": "consulting", "consult": "consulting",
     "fndn": "foundation", "fdn": "foundation", "chgo": "chicago", "ny": "newyork", "la": "la", "us": "usa", "u s": "usa",
-    "amer": "american", "bk": "bank", "childrens": "children", "cpc": "cpc", "daycare": "daycare", "preschool": "preschool",
+    "amer": "american", "bk": "bank", "childrens": "children", "tr": "trust", "trst": "trust",
+    "cpc": "cpc", "daycare": "daycare", "preschool": "preschool",
     "hse": "house", "neighbourhood": "neighborhood", "corporation": "corporation", "labour": "labor", "services": "service",
     "systems": "system",
 }  # fmt: skip

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from titleholder.matching import businesses, names
-from titleholder.matching.names import Name, claimed, read
+from titleholder.matching.names import Name, Trust, claimed, read
 from titleholder.matching.result import FieldMatch, Match, absent
 from titleholder.matching.scale import Judged, business_field, person_field, scale
 from titleholder.matching.text import MAX_CHARS
@@ -55,6 +55,8 @@ def _judge(mine: _Claimed, held: Name) -> Judged | None:
     found: list[Judged] = []
     if name.plain == held.plain:
         found.append(_SAME)
+    elif mine.kind != "person" and name.trusts and held.trusts:
+        found.extend(_as_trusts(one, other) for one in name.trusts for other in held.trusts)
     else:
         if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
             found.extend(_as_businesses(mine, held))
@@ -70,6 +72,32 @@ def _judge(mine: _Claimed, held: Name) -> Judged | None:
         return None
     best = max(found, key=lambda judged: judged.score)
     return best.capped(97.0, "ALSO_KNOWN_AS") if mine.alias else best
+
+
+def _as_trusts(mine: Trust, held: Trust) -> Judged:
+    """Compare two trusts by their own names: whom they are called after, then the kind, then the number."""
+    judged = Judged(20.0, -8.0, ("BUSINESS_NAME_DIFFERS", "TRUST"), True, False, 49.0)
+    if sorted(mine.after) == sorted(held.after):
+        judged = Judged(99.0, 8.0, ("TRUST",), False, False, 100.0)
+    elif mine.readings and held.readings:
+        sides = (Name(trust.readings, trust.after, False, (), "") for trust in (mine, held))
+        if compared := names.compare(*sides):
+            judged = person_field(compared)
+            if mine.grantors != held.grantors:
+                # A couple's trust is not that of one of them.
+                judged = judged.capped(69.0, "BUSINESS_WORDS_MISSING")
+    else:
+        house, other = (mine.after, held) if not mine.readings else (held.after, mine)
+        families = {names.compare_family(house, r.family) for r in other.readings} or {names.compare_family(house, other.after)}
+        if other.readings and "F_SAME" in families:
+            judged = Judged(62.0, -1.0, ("GIVEN_NAME_MISSING", "TRUST"), False, False, 62.0)
+        elif not other.readings and families & {"F_SOUND", "F_TYPO"}:
+            judged = Judged(91.0, 4.0, ("TYPO", "TRUST"), False, False, 100.0)
+    if mine.number != held.number:
+        judged = judged.capped(69.0 if not mine.number or not held.number else 45.0, "BUSINESS_NUMBER_DIFFERS")
+    if mine.kind != held.kind:
+        judged = judged.capped(69.0, "LEGAL_FORM_CONFLICT") if mine.kind and held.kind else judged.capped(97.0, "LEGAL_FORM_DIFFERS")
+    return judged
 
 
 def _as_businesses(mine: _Claimed, held: Name) -> list[Judged]:

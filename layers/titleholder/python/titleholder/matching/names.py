@@ -47,6 +47,16 @@ class Reading(NamedTuple):
     context: str  # "plain", "joint", "shared" (joint, surname taken from the other), "trust", "house" (a family's trust), "trade", ...
 
 
+class Trust(NamedTuple):
+    """A trust by its own name: whom it is called after and how many they are, revocable or not, and its number if it has one."""
+
+    after: tuple[str, ...]
+    readings: tuple[Reading, ...]
+    grantors: int
+    kind: str
+    number: str
+
+
 class Name(NamedTuple):
     """A name as written, with all its readings."""
 
@@ -55,6 +65,7 @@ class Name(NamedTuple):
     business: bool
     trade: tuple[tuple[str, ...], ...]
     plain: str
+    trusts: tuple[Trust, ...] = ()
 
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|,|[A-Z]+")
@@ -103,7 +114,8 @@ def read(text: str) -> Name:
         return _EMPTY
     readings: dict[Reading, None] = {}
     trade: list[tuple[str, ...]] = []
-    business = looks_like_business(words)
+    trusts = _trusts(tokens) if not _TRUST.isdisjoint(tokens) else ()
+    business = looks_like_business(words, personal=bool(trusts))
     for context, segment in _segments(tokens):
         if context == "trade":
             if segment:
@@ -119,11 +131,11 @@ def read(text: str) -> Name:
             for reading in list(readings)[:4]:
                 if reading.fore:
                     readings[reading._replace(fore=(alias[0], *reading.fore[1:]), context="alias")] = None
-    return Name(tuple(readings), words, business, tuple(trade), plain)
+    return Name(tuple(readings), words, business, tuple(trade), plain, trusts)
 
 
-def looks_like_business(words: tuple[str, ...]) -> bool:
-    """Tell whether words carry a legal form or a trade that people's names don't."""
+def looks_like_business(words: tuple[str, ...], personal: bool = False) -> bool:
+    """Tell whether words carry a legal form or a trade that people's names don't; ``personal``: the title of a family's trust."""
     if len(words) < 2:
         return False
     if words[-1] in SURE_FORMS or (words[-1] == "co" and len(words) > 2):
@@ -131,7 +143,7 @@ def looks_like_business(words: tuple[str, ...]) -> bool:
     telling = [w for w in words[1:] if w in BUSINESS_WORDS or w in SURE_FORMS]
     if len(words) > 2 and words[0] in BUSINESS_WORDS:
         telling.append(words[0])
-    if len(words) < 4:
+    if len(words) < 4 or personal:
         telling = [w for w in telling if w not in SURNAMES_TOO]
     return bool(telling)
 
@@ -216,7 +228,7 @@ def _trust(piece: list[str], person: str = "trust") -> list[tuple[str, list[str]
     named = piece[:at]
     while named and named[-1] in TRUST_WORDS:
         named.pop()
-    while named and named[0] in ("the", "a"):
+    while named and named[0] in _LEADING:
         named.pop(0)
     if named:
         out.append(("trust" if len(named) > 1 else "house", named))
@@ -224,6 +236,48 @@ def _trust(piece: list[str], person: str = "trust") -> list[tuple[str, list[str]
     if rest:
         out.append(("trust", rest))
     return out
+
+
+_TRUST = frozenset(("trust", "trst", "tr"))
+_KINDS = {"revocable": "revocable", "rev": "revocable", "irrevocable": "irrevocable", "irrev": "irrevocable"}
+_NUMBERED = re.compile(r"\d{1,3}|ii|iii|iv|v")
+
+
+def _trusts(tokens: list[str]) -> tuple[Trust, ...]:
+    """Return the trusts that a title names by their own names, those of people and families only."""
+    pieces: list[list[str]] = [[]]
+    for item in tokens:
+        if item.isupper() and is_latin(item) and item not in ("AND", "JOINT"):
+            pieces.append([])
+        elif item != ",":
+            pieces[-1].append(item)
+    out = []
+    for piece in pieces:
+        at = next((i for i, t in enumerate(piece) if t in ("trust", "trst") or (t == "tr" and piece[i - 1] in TRUST_WORDS)), -1)
+        if at < 0:
+            continue
+        named = piece[:at]
+        kind = next((_KINDS[t] for t in named if t in _KINDS), "")
+        number = next((t for t in piece[at + 1 : at + 4] if _NUMBERED.fullmatch(t)), "")
+        while named and named[-1] in TRUST_WORDS:
+            named.pop()
+        if not named:
+            named = [t for t in piece[at + 1 :] if t not in TRUST_WORDS and t != number]
+        while named and named[0] in _LEADING:
+            named.pop(0)
+        if named and len(named) < MANY_GRANTORS and not any(_is_business(t) for t in piece):
+            readings = tuple(_parties(named, "trust")) if len(named) > 1 else ()
+            out.append(Trust(tuple(t for t in named if t.islower()), readings, 1 + named.count("AND"), kind, number))
+    return tuple(out)
+
+
+def _is_business(word: str) -> bool:
+    return word in SURE_FORMS or word == "co" or (word in BUSINESS_WORDS and word not in SURNAMES_TOO)
+
+
+_LEADING = frozenset(("the", "a", "of", "for"))
+# More words than this are hardly a person's or a couple's name.
+MANY_GRANTORS = 9
 
 
 def _parties(segment: list[str], context: str) -> list[Reading]:
@@ -408,7 +462,11 @@ def compare_given(a: str, b: str) -> str:
         return "G_SPELLING"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
     if edits == 1:
-        if known or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"}) or (long == short + "a" and len(short) > 3 and long not in nicknames.KNOWN):
+        if (
+            known
+            or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"})
+            or (long == short + "a" and len(short) > 3 and long not in nicknames.KNOWN)
+        ):
             return "G_OTHER"
         if a[0] != b[0] and a[1] != b[0] and a[0] != b[1]:
             return "G_TYPO_FIRST"

@@ -110,13 +110,14 @@ def person_field(compared: names_module.Comparison) -> Judged:
     given, family, middle, generation, _, context = compared.levels[:6]
     score = scale(compared.log_odds)
     reasons = [code for level in compared.levels[:6] if (code := _REASON.get(level))]
-    wrong = given in _WRONG_GIVEN or family in _WRONG_FAMILY or generation == "S_CONFLICT"
+    other_given = given in _WRONG_GIVEN or (given in _DOUBTFUL_GIVEN and middle in _OTHER_MIDDLE)
+    wrong = other_given or family in _WRONG_FAMILY or generation == "S_CONFLICT"
     ceiling = _CEILINGS.get(context, 100.0)
     if wrong:
         ceiling = min(ceiling, 59.0)
-        if given in _WRONG_GIVEN and family in _NEAR_FAMILY and given != "G_SCRIPT":
+        if other_given and family in _NEAR_FAMILY and given != "G_SCRIPT":
             reasons.insert(0, "RELATIVE_LIKELY")
-        elif given in _WRONG_GIVEN and family in _WRONG_FAMILY:
+        elif other_given and family in _WRONG_FAMILY:
             reasons.insert(0, "NAME_DIFFERS")
             ceiling = min(ceiling, 39.0)
     elif given in _DOUBTFUL_GIVEN:
