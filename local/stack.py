@@ -78,16 +78,19 @@ def running(
     api_key: str = "sk_test_titleholder_local",
     webhook_secret: str | None = None,
     var: Path = BUILD,
+    trail: Path | None = None,
     say: Say = lambda text: None,
 ) -> Iterator[Stack]:
     """Start a stack and stop it at the end of the block. Port 0 takes a free one.
 
     `parameters` are the template's. `stripe_api_base` puts another server in the simulator's place; it has to sign with `webhook_secret`.
+    `trail` names a file that records what IAM decides.
     """
     secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
     with contextlib.ExitStack() as exits:
         began = time.monotonic()
-        aws = exits.enter_context(Emulator(port=aws_port, var=var, auth=True, environment={"LAMBDA_MAX_WORKERS": str(WORKERS)}))
+        workers = {"LAMBDA_MAX_WORKERS": str(WORKERS)}
+        aws = exits.enter_context(Emulator(port=aws_port, var=var, auth=True, trail=trail, environment=workers))
         simulator = None
         if stripe_api_base is None:
             simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))

@@ -73,7 +73,8 @@ class Emulator:
     """An emulator in a process of its own, for a `with` block: `endpoint` is its base URL.
 
     `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
-    workflow, `timeout_scale` every task's and execution's timeout. `auth` has IAM enforced. `environment` adds variables to the emulator's
+    workflow, `timeout_scale` every task's and execution's timeout. `auth` has IAM enforced, `trail` names a file that records its
+    decisions. `environment` adds variables to the emulator's
     process. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
 
     Raises `EmulatorError` when it does not answer within `start_timeout` seconds.
@@ -87,6 +88,7 @@ class Emulator:
         wait_scale: float = 1.0,
         timeout_scale: float = 1.0,
         auth: bool = False,
+        trail: Path | None = None,
         environment: Mapping[str, str] | None = None,
         output: IO[bytes] | None = None,
         start_timeout: float = 60.0,
@@ -96,6 +98,7 @@ class Emulator:
         self.var = Path(var).resolve()
         self.log = self.var / "aws" / f"{self.port}.log"
         self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale), *(["--auth"] if auth else [])]
+        self._options += ["--trail", str(trail.resolve())] if trail else []
         self._environment = dict(environment or {})
         self._output = output
         self._start_timeout = start_timeout
@@ -208,7 +211,9 @@ def set_scales(endpoint: str, wait: float, timeout: float) -> None:
         json.load(answer)
 
 
-def serve(port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 1.0, until_eof: bool = False) -> None:
+def serve(
+    port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 1.0, until_eof: bool = False, trail: Path | None = None
+) -> None:
     """Run the emulator in this process until SIGTERM, SIGINT, or (`until_eof`) the end of standard input.
 
     Raises `EmulatorError` for a wrong MiniStack or a port in use.
@@ -246,7 +251,7 @@ def serve(port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 
     )
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     try:
-        asyncio.run(_serve(port, var.resolve(), timeout_scale, until_eof))
+        asyncio.run(_serve(port, var.resolve(), timeout_scale, until_eof, trail))
     finally:
         from ministack.core import lambda_runtime
 
@@ -254,14 +259,14 @@ def serve(port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 
         shutil.rmtree(state, ignore_errors=True)
 
 
-async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool) -> None:
+async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, trail: Path | None) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
     from ministack.app import app
 
     from local.aws.shims import apply_all
 
-    apply_all(var, timeout_scale)
+    apply_all(var, timeout_scale, trail)
     logging.getLogger("hypercorn.access").disabled = True
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
@@ -299,12 +304,13 @@ def main() -> None:
     )
     parser.add_argument("--timeout-scale", type=float, default=1.0, help="factor on TimeoutSeconds and HeartbeatSeconds")
     parser.add_argument("--auth", action="store_true", help="enforce IAM")
+    parser.add_argument("--trail", type=Path, help="file that records what IAM decides")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
     if options.auth:
         os.environ["AUTH"] = "true"
     try:
-        serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof)
+        serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof, options.trail)
     except EmulatorError as error:
         sys.exit(f"error: {error}")
 

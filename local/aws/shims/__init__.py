@@ -15,6 +15,7 @@ from local.aws.shims import (
     queue_redrive,
     secret_ref,
     table_settings,
+    trail,
     workflow_distributed_map,
     workflow_execution,
     workflow_paths,
@@ -22,8 +23,11 @@ from local.aws.shims import (
 )
 
 
-def apply_all(var: Path, timeout_scale: float) -> None:
-    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts."""
+def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -> None:
+    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts.
+
+    `trail_file`: where IAM's decisions are recorded.
+    """
     http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
@@ -37,4 +41,5 @@ def apply_all(var: Path, timeout_scale: float) -> None:
     workflow_paths.apply()
     workflow_task.apply()
     callback_permission.apply()
+    trail.apply(trail_file)
     workflow_distributed_map.apply()
