@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
 from titleholder.accounts import AccountRef
+from titleholder.audit import Action
 from titleholder.errors import SnapshotNotFoundError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
@@ -49,6 +50,7 @@ def create_verification(
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
     created = verifications.create(runtime.world(), new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
+    _audit("verification.requested", new.ref, verification=created.id)
     logger.info("verification accepted", extra={"verification": created.id, "account": new.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=1)
     return _json(200 if created.verdict else 202, _verification(created))
@@ -103,6 +105,8 @@ def get_owners(
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
+    _audit("owners.read", ref, snapshot=found.id)
+    metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
     owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners.reveal()]
     shown = http_models.Owners(
         account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), age=_age(found.attempted_at), owners=owners
@@ -134,6 +138,10 @@ def get_snapshots(
     ]
     following = None if position is None else cursors.encode(query, position)
     return _json(200, http_models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
+
+
+def _audit(action: Action, ref: AccountRef, **ids: str) -> None:
+    runtime.audit(app.current_event.raw_event, action, ref, **ids)
 
 
 def _ref(account: str) -> AccountRef:

@@ -40,6 +40,7 @@ def refresh(
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
     need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
     asked = ownership.ask(world, ref, need)
+    runtime.audit(app.current_event.raw_event, "refresh.requested", ref)
     known = world.store.get_account(ref)
     snapshot = known.snapshot
     match asked:

@@ -7,17 +7,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.aws.paths import BUILD
 from local.stack import running
 from local.stripe_simulator.options import Options
 from tests.e2e.bench import Bench
 
 SETTLE_TIMEOUT_SECONDS = 8
+TRAIL = BUILD / "aws" / "trail.jsonl"
+"""What IAM decided while the tests ran."""
 
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
     options = Options(settle_seconds=0.3, cooldown_seconds=3600.0, retry_base_seconds=1.0)
-    with running(parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS)}, options=options) as stack:
+    TRAIL.parent.mkdir(parents=True, exist_ok=True)
+    TRAIL.unlink(missing_ok=True)
+    parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripeEventBus": "default"}
+    with running(parameters=parameters, options=options, trail=TRAIL) as stack:
         bench = Bench(stack)
         # The first verification pays every function's cold start, so that no test measures it.
         bench.verdict(bench.accepted(bench.link("single_owner")), within=60)

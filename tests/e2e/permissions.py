@@ -1,9 +1,9 @@
 """What each role may do, and scenes short enough to be played once for each permission taken away.
 
-    python -m tests.e2e.permissions
+    python -m tests.e2e.permissions [FUNCTION ...]
 
 plays every scene, then takes each permission (an action on a resource) from its role in turn and plays a scene that used it: the call has
-to be refused, else the permission is superfluous. Exits with 1 if one is.
+to be refused, else the permission is superfluous. Given functions, only theirs are taken. Exits with 1 if one is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from local.stripe_simulator.options import Options
 from tests.e2e.bench import CREATED, Bench, eventually
 from tests.support.functions import ROOT, queue_event
 
-TRAIL = BUILD / "aws" / "trail.jsonl"
+TESTER = "tester"
+"""Name of the sessions in which tests take a function's role themselves."""
+TRAIL = BUILD / "aws" / "permissions.jsonl"
 
 NOT_EMULATED = {
     ("kms:Decrypt", "key/*"): "DynamoDB decrypts with the table's key in the caller's name",
@@ -84,6 +86,7 @@ class Roles:
             for function in sorted(self.functions)
             for policy in self.policies(function).values()
             for statement in policy["Statement"]
+            if statement["Effect"] == "Allow"
             for action, resource in itertools.product(_list(statement["Action"]), _list(statement["Resource"]))
         ]
 
@@ -192,7 +195,9 @@ class Scenes:
     def scene_refresh_of_a_disconnected_account_asked_for(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
-        self.bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0})
+        # Forgotten, so that it is read again.
+        self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}})
+        self.bench.http.call("POST", f"/accounts/{account}/refreshes")
 
     def scene_refresh_request_deferred(self) -> None:
         later = str(int(time.time() * 1000) + 4000)
@@ -310,9 +315,9 @@ class Scenes:
         self.bench.stack.client("lambda").invoke(FunctionName=self.roles.physical[function], Payload=json.dumps(event))
 
 
-def play_all(scenes: Scenes) -> dict[Permission, str]:
-    """Play every scene; for each permission that was used, the scene that used it in the shortest time."""
-    using: dict[Permission, tuple[float, str]] = {}
+def play_all(scenes: Scenes) -> dict[Permission, list[str]]:
+    """Play every scene; for each permission that was used, the scenes that used it, the shortest first."""
+    using: dict[Permission, list[tuple[float, str]]] = {}
     for function in scenes.roles.functions:
         scenes.roles.cold_start(function)
     for name, scene in scenes.all():
@@ -320,11 +325,33 @@ def play_all(scenes: Scenes) -> dict[Permission, str]:
         scene()
         took = time.monotonic() - began
         for permission in scenes.roles.used(since):
-            using[permission] = min(using.get(permission, (took, name)), (took, name))
-    return {permission: name for permission, (_, name) in using.items()}
+            using.setdefault(permission, []).append((took, name))
+    return {permission: [name for _, name in sorted(found)] for permission, found in using.items()}
+
+
+def noticed_without(permission: Permission, scenes: Scenes, names: list[str]) -> bool:
+    """Whether one of the scenes has a call refused while the permission is taken away."""
+    roles = scenes.roles
+    secret = permission.action == "secretsmanager:GetSecretValue"
+    restore = roles.without(permission)
+    try:
+        if secret:
+            roles.cold_start(permission.function)
+        for name in names:
+            since = roles.decisions()[1]
+            with contextlib.suppress(AssertionError):
+                getattr(scenes, name)()
+            if roles.refused(permission, since):
+                return True
+        return False
+    finally:
+        restore()
+        if secret:
+            roles.cold_start(permission.function)
 
 
 def main() -> int:
+    only = set(sys.argv[1:])
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
     parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default"}
@@ -337,20 +364,11 @@ def main() -> int:
         superfluous = [permission for permission in held if permission not in using and permission.emulated]
         noticed = 0
         for permission in held:
-            if permission not in using:
+            if permission not in using or (only and permission.function not in only):
                 continue
-            restore = roles.without(permission)
-            if permission.action == "secretsmanager:GetSecretValue":
-                roles.cold_start(permission.function)
-            since = roles.decisions()[1]
-            try:
-                with contextlib.suppress(AssertionError):
-                    getattr(scenes, using[permission])()
-                refused = roles.refused(permission, since)
-            finally:
-                restore()
-                if permission.action == "secretsmanager:GetSecretValue":
-                    roles.cold_start(permission.function)
+            # What a function keeps in memory it asks for in the first scene only, so any scene of its own will do.
+            its = [name for other in using if other.function == permission.function for name in using[other]]
+            refused = noticed_without(permission, scenes, list(dict.fromkeys(using[permission] + its)))
             noticed += refused
             print(f"{'refused ' if refused else 'UNNOTICED'}  {permission}", flush=True)
             if not refused:

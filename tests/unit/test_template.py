@@ -87,6 +87,7 @@ class TestFunction:
     def test_understands_its_environment(self, name: str) -> None:
         numbers = {"REFRESHES_PER_SECOND": "25", "SETTLE_TIMEOUT_SECONDS": "900", "MAX_WAIT_SECONDS": "604800", "STRIPE_MODE": "test"}
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
+        numbers["AUDIT_RETENTION_DAYS"] = "2557"
         given = {variable: numbers.get(variable, "x") for variable in variables(NAMED[name])}
         assert Settings.from_environment(given).table == "x"
 

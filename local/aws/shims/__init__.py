@@ -14,6 +14,7 @@ from local.aws.shims import (
     queue_batch_response,
     queue_redrive,
     secret_ref,
+    table_policy,
     table_settings,
     trail,
     workflow_distributed_map,
@@ -34,6 +35,7 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     inert_types.apply()
     secret_ref.apply()
     table_settings.apply()
+    table_policy.apply()
     queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 from ministack.core import iam_evaluator
 
-bare = iam_evaluator.evaluate
+bare_evaluate, bare_enforce = iam_evaluator.evaluate, iam_evaluator.enforce
+_last = threading.local()
 
 
 def apply(file: Path | None) -> None:
@@ -18,12 +20,17 @@ def apply(file: Path | None) -> None:
     trail = file.open("a", buffering=1)
 
     def evaluate(context: Any, *policies: Any) -> Any:
-        result = bare(context, *policies)
-        decision = {
-            "role": context.principal_arn.split("/")[1], "action": context.action, "resource": context.resource_arn,
-            "allowed": result.decision == "Allow",
-        }  # fmt: skip
-        trail.write(json.dumps(decision) + "\n")
-        return result
+        _last.context = context
+        return bare_evaluate(context, *policies)
+
+    def enforce(*call: Any, **details: Any) -> Any:
+        _last.context = None
+        refused = bare_enforce(*call, **details)
+        if _last.context is not None:
+            _, role, session = _last.context.principal_arn.split("/")
+            about = {"action": _last.context.action, "resource": _last.context.resource_arn, "allowed": refused is None}
+            trail.write(json.dumps({"role": role, "session": session, **about}) + "\n")
+        return refused
 
     iam_evaluator.evaluate = evaluate
+    iam_evaluator.enforce = enforce

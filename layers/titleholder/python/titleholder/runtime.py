@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from titleholder.settings import Settings
 from titleholder.store import DAY, Retention, Store
 
 if TYPE_CHECKING:
+    from titleholder.accounts import AccountRef
+    from titleholder.audit import Action
     from titleholder.idempotency import Idempotency
     from titleholder.ownership import World
     from titleholder.vault import Vault
@@ -67,6 +70,13 @@ def clock() -> float:
 @cache
 def bus() -> Bus:
     return Bus(_client("events"), settings().event_bus)
+
+
+def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = None, **ids: str) -> None:
+    """Record that the caller of this HTTP request did something, before it is answered; whatever this raises ends the request."""
+    from titleholder.audit import Audit
+
+    Audit(store(), settings().audit_retention_days).record(event, action, clock(), ref, **ids)
 
 
 @cache

@@ -34,6 +34,7 @@ class Settings:
     max_wait_seconds: int
     snapshot_retention_days: int
     claim_retention_days: int
+    audit_retention_days: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -68,6 +69,7 @@ class Settings:
             stripe_api_base=environment.get("STRIPE_API_BASE") or None,
             refreshes_per_second=number("REFRESHES_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
             settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
+            audit_retention_days=int(number("AUDIT_RETENTION_DAYS", 2557, 1, 36_500)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),
             snapshot_retention_days=int(number("SNAPSHOT_RETENTION_DAYS", 400, 1, 3650)),
             claim_retention_days=int(number("CLAIM_RETENTION_DAYS", 400, 1, 3650)),

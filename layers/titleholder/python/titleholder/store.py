@@ -13,6 +13,7 @@ The table, keys `pk` and `sk`:
 | verification and verdict | VERIFICATION#<id> | VERIFICATION |
 | event received from Stripe | EVENT#<id> | EVENT |
 | connected account seen | CONNECTED#<mode> | <acct id> |
+| record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
 | pace | PACE#<name> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
 | answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
@@ -35,6 +36,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -505,6 +507,15 @@ class Store:
     def fail_event(self, event: str, reason: str) -> bool:
         """Note why an event could not be processed."""
         return self._update(f"EVENT#{event}", "EVENT", set_={"failure": reason}, condition="attribute_exists(pk)")
+
+    # -- audit -------------------------------------------------------------------------------------------------------------------
+
+    def append_audit(self, id_: str, entry: Mapping[str, str], at: float, expires_at: int) -> None:
+        """Add to the record; nothing that stands there is ever changed, and the table's own policy forbids it."""
+        day = datetime.fromtimestamp(at, UTC).date().isoformat()
+        kept: Item = {"pk": f"AUDIT#{day}", "sk": f"{_ms(at):015}#{id_}", **entry, "at_ms": _ms(at), "expires_at": expires_at}
+        if not self._put(kept, condition="attribute_not_exists(pk)"):
+            raise RuntimeError("An audit record of this id is there already.")
 
     # -- pace --------------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,45 @@
+"""Prints the record of who asked for what, as JSON lines, the oldest first.
+
+    python tools/export_audit.py --table titleholder --from 2026-11-01 --to 2026-11-30 > audit.jsonl
+
+Needs the right to query the table and to decrypt with its key. AWS is found as by the AWS CLI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import boto3
+
+
+def entries(dynamodb: Any, table: str, first: date, last: date) -> Iterator[dict[str, str]]:
+    """Every entry of the days from `first` to `last` (UTC, both included)."""
+    for day in range((last - first).days + 1):
+        pages = dynamodb.get_paginator("query").paginate(
+            TableName=table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"AUDIT#{first + timedelta(days=day)}"}},
+        )
+        for page in pages:
+            for item in page["Items"]:
+                entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
+                at = datetime.fromtimestamp(int(entry.pop("at_ms")) / 1000, UTC).isoformat(timespec="milliseconds")
+                yield {"at": at, **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="export_audit", description="Print the record of who asked for what.")
+    parser.add_argument("--table", required=True, help="the stack's output TableName")
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day, such as 2026-11-01 (UTC)")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last day (default: the first)")
+    options = parser.parse_args()
+    for entry in entries(boto3.client("dynamodb"), options.table, options.first, options.last or options.first):
+        print(json.dumps(entry))
+
+
+if __name__ == "__main__":
+    main()
