@@ -59,13 +59,11 @@ bench: $(READY)  ## Measure
 openapi: $(READY)  ## Write the OpenAPI document anew
 	$(BIN)/python -m local.openapi
 
-<<<<<<< HEAD
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
-=======
+
 permissions: $(READY)  ## Take each permission from its role and see that it is missed
 	$(BIN)/python -m tests.e2e.permissions
->>>>>>> d2300b5 (Record who asked for what: append-only by the table's own policy, exportable; owners are not handed out without it; permissions are needed, each)
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points
