@@ -54,7 +54,7 @@ def create_customer(
         return {"id": linking.create_customer(runtime.world().stripe, body.email, stripe_account, key)}
 
     ids = runtime.idempotency().once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
-    runtime.audit(app.current_event.raw_event, "customer.created", customer=ids["id"], **_connected())
+    runtime.audit(app.current_event.raw_event, "customer.created", customer=ids["id"], stripe_account=_stripe_account())
     logger.info("customer created", extra={"customer": ids["id"]})
     return _json(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
 
@@ -77,7 +77,7 @@ def create_session(
     ids = runtime.idempotency().once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
     # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
     session = made or stripe_collecting.session(stripe, new.via, ids["id"], stripe_account)
-    runtime.audit(app.current_event.raw_event, "session.created", session=ids["id"], **_connected())
+    runtime.audit(app.current_event.raw_event, "session.created", session=ids["id"], stripe_account=_stripe_account())
     logger.info("session created", extra={"session": ids["id"], "via": new.via})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
     step = linking.STEPS[new.via]
@@ -193,11 +193,6 @@ def _request(route: str, key: str | None, body: BaseModel) -> Request:
         key=key,
         body=body.model_dump(exclude_none=True),
     )
-
-
-def _connected() -> dict[str, str]:
-    stripe_account = _stripe_account()
-    return {} if stripe_account is None else {"stripe_account": stripe_account}
 
 
 def _stripe_account() -> str | None:

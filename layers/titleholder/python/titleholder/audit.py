@@ -27,10 +27,11 @@ class Audit:
     store: Store
     retention_days: int
 
-    def record(self, event: Mapping[str, Any], action: Action, now: float, ref: AccountRef | None = None, **ids: str) -> None:
-        """Record that the caller of an HTTP request did something. `now`: Unix seconds. `ids`: of what it was done to."""
+    def record(self, event: Mapping[str, Any], action: Action, now: float, ref: AccountRef | None = None, **ids: str | None) -> None:
+        """Record that the caller of an HTTP request did something. `now`: Unix seconds. `ids`: of what it was done to, None for none."""
         request = str(event.get("requestContext", {}).get("requestId", ""))
-        entry = {"actor": actor(event), "action": action, "request": request, **(ref.as_dict() if ref else {}), **ids}
+        entry = {"actor": actor(event), "action": action, "request": request, **(ref.as_dict() if ref else {})}
+        entry |= {name: id_ for name, id_ in ids.items() if id_ is not None}
         self.store.append_audit(uuid.uuid4().hex, entry, now, int(now) + self.retention_days * DAY_SECONDS)
 
 

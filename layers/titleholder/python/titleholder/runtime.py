@@ -72,7 +72,7 @@ def bus() -> Bus:
     return Bus(_client("events"), settings().event_bus)
 
 
-def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = None, **ids: str) -> None:
+def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = None, **ids: str | None) -> None:
     """Record that the caller of this HTTP request did something, before it is answered; whatever this raises ends the request."""
     from titleholder.audit import Audit
 
