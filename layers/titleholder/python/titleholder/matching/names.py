@@ -267,8 +267,8 @@ def _trusts(tokens: list[str]) -> tuple[Trust, ...]:
             named.pop(0)
         if named and len(named) < MANY_GRANTORS and not any(_is_business(t) for t in piece):
             readings = tuple(_parties(named, "trust")) if len(named) > 1 else ()
-            out.append(Trust(tuple(t for t in named if t.islower()), readings, 1 + named.count("AND"), kind, number))
-    return tuple(out)
+            out.append(Trust(tuple(t for t in named if t.islower()), readings[:_MANY], 1 + named.count("AND"), kind, number))
+    return tuple(out[:MANY_TRUSTS])
 
 
 def _is_business(word: str) -> bool:
@@ -276,6 +276,8 @@ def _is_business(word: str) -> bool:
 
 
 _LEADING = frozenset(("the", "a", "of", "for"))
+# No account is held by more trusts than this; the cap bounds the time.
+MANY_TRUSTS = 3
 # More words than this are hardly a person's or a couple's name.
 MANY_GRANTORS = 9
 
