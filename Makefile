@@ -17,7 +17,7 @@ START ?= 0
 CASES ?= 300
 SEED ?= 1
 
-.PHONY: help setup demo up down test lint simulate crash-points bench openapi fuzz lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test lint simulate crash-points bench openapi fuzz tour lock scan advisories sbom clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -64,6 +64,9 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 
 permissions: $(READY)  ## Take each permission from its role and see that it is missed
 	$(BIN)/python -m tests.e2e.permissions
+
+tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
+	$(BIN)/python -m local.tour
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from local.aws.paths import BUILD
-from local.stack import running
+from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.bench import Bench
+from tests.e2e.issuer import AUDIENCE, Issuer
 
 SETTLE_TIMEOUT_SECONDS = 8
 TRAIL = BUILD / "aws" / "trail.jsonl"
@@ -28,6 +30,33 @@ def bench() -> Iterator[Bench]:
         # The first verification pays every function's cold start, so that no test measures it.
         bench.verdict(bench.accepted(bench.link("single_owner")), within=60)
         yield bench
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def by_token(issuer: Issuer) -> Iterator[Stack]:
+    """A second stack, whose callers bear tokens."""
+    with running(parameters={"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE}, options=Options(settle_seconds=0.3)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def announcements(bench: Bench) -> Iterator[str]:
+    """The URL of a queue that gets what is announced on the bus."""
+    sqs, events, bus = bench.stack.client("sqs"), bench.stack.client("events"), bench.stack.outputs["EventBusName"]
+    url = sqs.create_queue(QueueName="announcements")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="announcements", EventBusName=bus, EventPattern=json.dumps({"source": ["titleholder"]}))
+    events.put_targets(Rule="announcements", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    yield url
+    events.remove_targets(Rule="announcements", EventBusName=bus, Ids=["queue"])
+    events.delete_rule(Name="announcements", EventBusName=bus)
+    sqs.delete_queue(QueueUrl=url)
 
 
 @pytest.fixture

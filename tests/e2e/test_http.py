@@ -1,4 +1,4 @@
-"""The HTTP interface from outside: who may call, what is refused, and what it costs (nothing)."""
+"""The HTTP interface from outside: what is refused, and what it costs (nothing)."""
 
 from __future__ import annotations
 
@@ -6,35 +6,11 @@ import json
 from typing import Any, NamedTuple
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
-from local.aws.paths import ROOT
 from tests.e2e.bench import MARGARET, Bench
 
-ROUTES = [
-    resource["Properties"]["RouteKey"]
-    for resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values()
-    if resource["Type"] == "AWS::ApiGatewayV2::Route"
-]
-WEBHOOK = "POST /webhooks/stripe"
 VERIFICATION = f"ver_{'0' * 32}"
 PROBLEM = "application/problem+json"
-
-
-@pytest.mark.parametrize("route", [route for route in ROUTES if route != WEBHOOK])
-def test_call_without_a_signature_is_forbidden(quiet: Bench, route: str) -> None:
-    method, path = route.split()
-    before, calls = quiet.table(), len(quiet.exchanges)
-    path = path.format(id=VERIFICATION, account="fca_e2e1", session="fcsess_e2e1")
-    body = {"account": "fca_e2e1", "claim": MARGARET} if method == "POST" else None
-    assert quiet.http.call(method, path, body, signed=False).status == 403
-    assert quiet.table() == before
-    assert len(quiet.exchanges) == calls
-
-
-def test_webhook_route_alone_is_public(bench: Bench) -> None:
-    assert WEBHOOK in ROUTES
-    assert bench.http.call("POST", "/webhooks/stripe", {}, signed=False).status == 400
 
 
 class Bad(NamedTuple):

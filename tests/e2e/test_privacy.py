@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,20 +15,6 @@ CLAIM = {
 }  # fmt: skip
 OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com", "phone": "5555550188", "raw_address": "78 ELSEWHERE LN 62788"}
 TRACES = ("quackenbush", "zebulon", "zq@bank", "0177", "5550188", "nowhere", "elsewhere", "62799", "62788")
-
-
-@pytest.fixture
-def announcements(bench: Bench) -> Iterator[str]:
-    """The URL of a queue that gets what is announced on the bus."""
-    sqs, events, bus = bench.stack.client("sqs"), bench.stack.client("events"), bench.stack.outputs["EventBusName"]
-    url = sqs.create_queue(QueueName="announcements")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name="announcements", EventBusName=bus, EventPattern=json.dumps({"source": ["titleholder"]}))
-    events.put_targets(Rule="announcements", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
-    yield url
-    events.remove_targets(Rule="announcements", EventBusName=bus, Ids=["queue"])
-    events.delete_rule(Name="announcements", EventBusName=bus)
-    sqs.delete_queue(QueueUrl=url)
 
 
 def test_verdict_is_announced_by_ids_and_scores_alone(bench: Bench, announcements: str) -> None:

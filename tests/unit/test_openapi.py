@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from local import openapi
+from local import openapi, tour
 from tests.support.functions import ROOT
 from titleholder import problems
 
@@ -32,6 +32,10 @@ def test_document_is_valid() -> None:
 
 def test_every_route_of_the_template_is_in_the_document_and_the_reverse() -> None:
     assert {openapi.shape(key) for key in OPERATIONS} == set(openapi.gateway_routes())
+
+
+def test_tour_calls_every_route_of_the_template() -> None:
+    assert {openapi.shape(call.route) for call in tour.CALLS} == set(openapi.gateway_routes())
 
 
 def test_operation_ids_are_unique() -> None:

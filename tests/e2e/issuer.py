@@ -1,0 +1,61 @@
+"""A token issuer on this machine: what API Gateway reads of one (its configuration, its keys), and tokens of every kind, good and bad."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+AUDIENCE = "titleholder"
+KEY_ID = "key-1"
+
+
+class Issuer:
+    """Serves for a `with` block; `url` is the issuer's name."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                shown = issuer.documents().get(self.path)
+                body = json.dumps(shown or {}).encode()
+                self.send_response(200 if shown else 404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Says nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Issuer:
+        threading.Thread(target=self._server.serve_forever, name="issuer", daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def documents(self) -> dict[str, Any]:
+        public = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key())), "kid": KEY_ID, "alg": "RS256", "use": "sig"}
+        return {
+            "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
+            "/keys": {"keys": [public]},
+        }
+
+    def token(self, scope: str, *, key: Any = None, **claims: Any) -> str:
+        """A token that is good for an hour, but for what `claims` say otherwise; `key` signs in place of the issuer's."""
+        now = int(time.time())
+        content = {"iss": self.url, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "back-end", "scope": scope, **claims}
+        return jwt.encode(content, key or self.key, algorithm="RS256", headers={"kid": KEY_ID})

@@ -1,0 +1,90 @@
+"""Who may call: by IAM nobody without a signature, by JWT nobody without a token of the right issuer, audience, time and scope.
+
+The cases are made of the template's routes, so that a new one is covered.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from local import openapi
+from local.client import Answer, Client
+from local.stack import Stack
+from tests.e2e.bench import Bench
+from tests.e2e.issuer import AUDIENCE, Issuer
+
+GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
+PUBLIC = [route.key for route in openapi.gateway_routes().values() if route.public]
+SCOPES = {"read", "verify", "erase"}
+PROBLEM = "application/problem+json"
+
+
+def call(url: str, route: str, token: str | None = None) -> Answer:
+    """The route, with ids of the right length that nothing has and a body without effect."""
+    method, path = route.split()
+    path = re.sub(r"\{[^}]*\}", "x", path)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return Client(url).call(method, path, {} if method == "POST" else None, headers=headers, signed=False)
+
+
+@pytest.mark.parametrize("route", GUARDED)
+def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(quiet: Bench, route: str) -> None:
+    before, calls = quiet.table(), len(quiet.exchanges)
+    assert call(quiet.stack.api_url, route).status == 403
+    assert call(quiet.stack.api_url, route, "a.b.c").status == 403
+    assert quiet.table() == before
+    assert len(quiet.exchanges) == calls
+
+
+def test_only_the_webhook_and_the_documentation_are_public(bench: Bench) -> None:
+    assert set(PUBLIC) == {"POST /webhooks/stripe", "GET /docs", "GET /openapi.json"}
+    assert [call(bench.stack.api_url, route).status for route in ("POST /webhooks/stripe", "GET /openapi.json")] == [400, 200]
+
+
+@pytest.mark.parametrize("route", GUARDED)
+class TestToken:
+    def test_of_the_right_scope_is_accepted(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+        [scope] = GUARDED[route]
+        answer = call(by_token.api_url, route, issuer.token(f"other {scope}"))
+        # What is asked for is nonsense, and it is the function that says so.
+        assert answer.headers["Content-Type"].startswith(("application/problem+json", "application/json"))
+        assert answer.status in (200, 404, 409, 422), answer
+
+    def test_of_other_scopes_is_forbidden(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+        others = sorted(SCOPES - set(GUARDED[route]))
+        assert call(by_token.api_url, route, issuer.token(" ".join(others))).status == 403
+        assert call(by_token.api_url, route, issuer.token("")).status == 403
+        assert call(by_token.api_url, route, issuer.token(f"{GUARDED[route][0]}ed")).status == 403
+
+    def test_that_is_not_good_is_refused(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+        scope, now = GUARDED[route][0], int(time.time())
+        bad = {
+            "none": None,
+            "no token at all": "x",
+            "another issuer's": issuer.token(scope, iss="https://issuer.example.com"),
+            "another audience's": issuer.token(scope, aud="another"),
+            "expired": issuer.token(scope, exp=now - 60, iat=now - 3600),
+            "not yet good": issuer.token(scope, nbf=now + 600),
+            "signed by another key": issuer.token(scope, key=rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+            "not signed": jwt.encode({"iss": issuer.url, "aud": AUDIENCE, "exp": now + 60, "scope": scope}, None, algorithm="none"),
+        }
+        answers = {name: call(by_token.api_url, route, token).status for name, token in bad.items()}
+        assert answers == dict.fromkeys(bad, 401)
+
+
+def test_by_token_a_signature_does_not_count(by_token: Stack) -> None:
+    assert Client(by_token.api_url).call("GET", "/accounts/fca_1").status == 401
+
+
+def test_by_token_a_verification_comes_to_its_verdict(by_token: Stack, issuer: Issuer) -> None:
+    assert by_token.stripe is not None
+    by_token.stripe.simulator.link("fresh", id="fca_token")
+    headers = {"Authorization": f"Bearer {issuer.token('verify')}"}
+    body = {"account": "fca_token", "claim": {"name": "Margaret Testerman"}}
+    answer = Client(by_token.api_url).call("POST", "/verifications", body, headers=headers, signed=False)
+    assert (answer.status, answer.body["verdict"]["outcome"]) == (200, "match")
