@@ -30,7 +30,10 @@ def main(root: Path) -> None:
         for file in [path for path in (data / service).rglob("*") if path.is_file()]:
             name = file.name.removesuffix(".gz")
             if name in MODELS:
-                _write(file.with_name(name), _without_documentation(_read(file)))
+                description = _without_documentation(_read(file))
+                for parameter in description.get("clientContextParams", {}).values():
+                    parameter["documentation"] = ""  # Here botocore looks for it.
+                _write(file.with_name(name), description)
             if name not in MODELS or name != file.name:
                 file.unlink()
     endpoints = data / "endpoints.json"

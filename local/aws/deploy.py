@@ -56,7 +56,7 @@ def deploy(
     }
     if len(body.encode()) > LARGEST_INLINE_TEMPLATE:
         key = _uploader(s3)(body.encode(), "template").removeprefix(f"s3://{BUCKET}/")
-        request["TemplateURL"] = f"https://{BUCKET}.s3.{REGION}.amazonaws.com/{key}"
+        request["TemplateURL"] = f"https://s3.{REGION}.amazonaws.com/{BUCKET}/{key}"
     else:
         request["TemplateBody"] = body
     if _describe(cloudformation, stack):

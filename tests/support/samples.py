@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 from tests.support.functions import ROOT
-from tests.support.world import Sandbox
+from tests.support.world import Sandbox, client
+from titleholder import batch, runtime
 
 EVENTS = ROOT / "events"
 SAMPLES: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(EVENTS.glob("*.json")) if path.name != "env.json"}
 ACCOUNT = "fca_try1"
+BATCH = "bat_00000000000000000000000000000001"
 
 
 def prepare(sandbox: Sandbox) -> None:
@@ -18,3 +20,6 @@ def prepare(sandbox: Sandbox) -> None:
     sandbox.link("fresh", id=ACCOUNT, customer="cus_try1", payment_method="pm_try1")
     sandbox.link("fresh", id=ACCOUNT, stripe_account="acct_try1")
     assert sandbox.function("api")(SAMPLES["api.post_verifications"])["statusCode"] == 200
+    new = batch.NewBatch(mode="test", format="jsonl", stripe_account=None, max_age=60, policy={})
+    batch.create(runtime.batch_world(), new, BATCH)
+    client("s3").put_object(Bucket="titleholder-batches", Key=batch.manifest_key(BATCH), Body=b'{"account": "fca_try1"}')

@@ -141,6 +141,12 @@ class TaskTokens:
         self.started.append({"name": arguments["name"], "input": json.loads(arguments["input"])})
         return answer
 
+    def describe_execution(self, **arguments: Any) -> Any:
+        return self._client.describe_execution(**arguments)
+
+    def stop_execution(self, **arguments: Any) -> Any:
+        return self._client.stop_execution(**arguments)
+
     def send_task_success(self, *, taskToken: str, output: str) -> Any:
         if taskToken in self.outcomes:
             raise _client_error("TaskTimedOut", "SendTaskSuccess")
@@ -190,6 +196,12 @@ class Sandbox:
             definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
             roleArn="arn:aws:iam::123456789012:role/any",
         )
+        batches = client("stepfunctions").create_state_machine(
+            name="verify-batch",
+            definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
+            roleArn="arn:aws:iam::123456789012:role/any",
+        )
+        client("s3").create_bucket(Bucket="titleholder-batches")
         events = client("events")
         events.create_event_bus(Name="titleholder")
         events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
@@ -205,6 +217,8 @@ class Sandbox:
             "REFRESH_DEAD_LETTER_URL": self.refresh_dead,
             "EVENTS_DEAD_LETTER_URL": self.events_dead,
             "EVENT_BUS_NAME": "titleholder",
+            "BATCH_BUCKET": "titleholder-batches",
+            "BATCH_STATE_MACHINE_ARN": batches["stateMachineArn"],
             "STATE_MACHINE_ARN": machine["stateMachineArn"],
             "STRIPE_API_KEY_SECRET_NAME": "api-key",
             "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
@@ -438,6 +452,8 @@ def _function(method: str, path: str) -> str:
     """The function behind a route."""
     if path.endswith("/refreshes"):
         return "start_refresh"
+    if path.startswith("/batches"):
+        return "batches"
     bare = path.partition("?")[0]
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
     return "collect" if collects else "api"

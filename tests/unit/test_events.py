@@ -84,12 +84,17 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
+STATUS = {"api.post_verifications.invalid": 422, "receive_webhook.unsigned": 400, "batches.post_batches": 201, "batches.start": 202}
+
+
 def accepted(name: str, answer: Any) -> bool:
-    if trigger(name).by.startswith(("GET ", "POST ")):
+    if trigger(name).by.startswith(("GET ", "POST ", "DELETE ")):
         made = 201 if name.startswith("collect.post_") else 200
-        return bool(answer["statusCode"] == {"api.post_verifications.invalid": 422, "receive_webhook.unsigned": 400}.get(name, made))
+        return bool(answer["statusCode"] == STATUS.get(name, made))
     if trigger(name).by.startswith(STACK):
         return bool(answer == {"batchItemFailures": []})
+    if trigger(name).function == "import_manifest":
+        return answer is None or answer["imported"] is False
     if trigger(name).by == "workflow":
         return bool(answer["outcome"] == "match")
     return bool(answer)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.functions import ROOT
+from titleholder.accounts import AccountRef
 from titleholder.ownership import RefreshRequest
 from titleholder.refresh import LEASE_SECONDS
+from titleholder.store import Verification
+from titleholder.workflow import Workflow
 
 FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
 ENDS = ("Succeed", "Fail")
@@ -139,7 +144,7 @@ class TestVerifyAccount:
         values = {
             "$$.Task.Token": "token", "$$.State.EnteredTime": "2027-01-15T08:00:00.000Z", "$$.State.RetryCount": 2,
             "$.verification": "ver_1", "$.ref": {"account": "fca_1", "mode": "test"}, "$.not_before": 1.5, "$.requested_at": 2.5,
-            "$.deadline": 3.5, "$.refresh.resume_at": "2027-01-15T08:00:00Z",
+            "$.deadline": 3.5, "$.priority": "single", "$.refresh.resume_at": "2027-01-15T08:00:00Z",
         }  # fmt: skip
         request = RefreshRequest.from_message({name.removesuffix(".$"): values[path] for name, path in body.items()})
         assert (request.waiter.verification, request.waiter.task_token, request.ref.account) == ("ver_1", "token", "fca_1")
@@ -150,9 +155,68 @@ class TestVerifyAccount:
         body = self.states()["RequestRefresh"]["Parameters"]["MessageBody"]
         assert not [name for name in body if name.startswith(("claim", "owner", "name"))]
 
+    def test_workflow_starts_with_all_that_its_states_read(self) -> None:
+        started: dict[str, Any] = {}
+        client = SimpleNamespace(start_execution=lambda **arguments: started.update(json.loads(arguments["input"])))
+        ref = AccountRef("fca_1")
+        verification = Verification("ver_1", ref, "", {}, 0, requested_at=1.0, deadline=2.0, request_digest="")
+        Workflow(client, "arn", 9).start(verification)
+        paths = re.findall(r'"\$\.(\w+)', json.dumps(self.states()))
+        assert set(paths) - {"Payload"} <= set(started)
+
     def test_pauses_of_the_retries_outlast_the_lease(self) -> None:
         retry = next(retry for retry in self.states()["RequestRefresh"]["Retry"] if "States.ALL" in retry["ErrorEquals"])
         longest = sum(
             min(retry["MaxDelaySeconds"], retry["IntervalSeconds"] * retry["BackoffRate"] ** n) for n in range(retry["MaxAttempts"])
         )
         assert longest > LEASE_SECONDS
+
+
+class TestVerifyBatch:
+    @cache  # noqa: B019
+    def states(self) -> dict[str, Any]:
+        states: dict[str, Any] = json.loads((ROOT / "statemachines/verify_batch.asl.json").read_text())["States"]
+        return states
+
+    def test_children_run_verify_account_but_for_the_wait(self) -> None:
+        alone = json.loads((ROOT / "statemachines/verify_account.asl.json").read_text())
+        child = json.loads(json.dumps(self.states()["Verify"]["ItemProcessor"]))
+        assert child["StartAt"] == alone["StartAt"]
+        assert child["States"].pop("CoolsDown")["Type"] == "Succeed"
+        del alone["States"]["WaitForCooldown"]
+        [cooling] = [choice for choice in alone["States"]["Outcome"]["Choices"] if choice["StringEquals"] == "cooling_down"]
+        cooling["Next"] = "CoolsDown"
+        assert child["States"] == alone["States"]
+
+    def test_children_get_all_that_they_read_and_are_of_the_second_rank(self) -> None:
+        given = self.states()["Verify"]["ItemSelector"]
+        paths = re.findall(r'"\$\.(\w+)', json.dumps(self.states()["Verify"]["ItemProcessor"]))
+        assert set(paths) - {"Payload"} <= {name.removesuffix(".$") for name in given}
+        assert given["priority"] == "batch"
+
+    def test_every_fan_out_says_what_it_tolerates_and_how_wide_it_is(self) -> None:
+        maps = {name: state for name, state in self.states().items() if state["Type"] == "Map"}
+        tolerated = {name: state["ToleratedFailurePercentage"] for name, state in maps.items()}
+        assert tolerated == {"Scan": 0, "Import": 0, "Verify": 100, "Collect": 0}
+        for state in maps.values():
+            assert state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+            assert {"MaxConcurrency", "MaxConcurrencyPath"} & set(state)
+
+    def test_only_who_waits_for_a_bank_is_no_express_child(self) -> None:
+        kinds = {
+            name: state["ItemProcessor"]["ProcessorConfig"]["ExecutionType"]
+            for name, state in self.states().items()
+            if state["Type"] == "Map"
+        }
+        assert kinds == {"Scan": "EXPRESS", "Import": "EXPRESS", "Verify": "STANDARD", "Collect": "EXPRESS"}
+
+    def test_express_children_end_within_their_five_minutes(self) -> None:
+        for state in self.states().values():
+            processor = state.get("ItemProcessor", {})
+            if processor.get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS":
+                assert all(inner["TimeoutSeconds"] * 2 < 300 for inner in processor["States"].values())
+
+    def test_results_of_children_do_not_pile_up_in_the_workflow(self) -> None:
+        for name, state in self.states().items():
+            if state["Type"] == "Map":
+                assert state["ResultPath"] is None, name

@@ -88,6 +88,7 @@ class TestFunction:
         numbers = {"REFRESHES_PER_SECOND": "25", "SETTLE_TIMEOUT_SECONDS": "900", "MAX_WAIT_SECONDS": "604800", "STRIPE_MODE": "test"}
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
+        numbers["BATCH_CONCURRENCY"] = "2000"
         given = {variable: numbers.get(variable, "x") for variable in variables(NAMED[name])}
         assert Settings.from_environment(given).table == "x"
 
@@ -151,6 +152,35 @@ def test_queues_are_encrypted() -> None:
 
 def test_failed_workflow_is_noticed() -> None:
     assert any(alarm["MetricName"] == "ExecutionsFailed" for alarm in ALARMS.values())
+
+
+def test_bucket_is_encrypted_private_tls_only_and_forgets() -> None:
+    (bucket,) = resources("AWS::S3::Bucket").values()
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["manifests"]["ExpirationInDays"] <= 3
+    assert rules["uploads"]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] <= 3
+    # Work files outlast the longest wait.
+    assert rules["batches"]["ExpirationInDays"] * 86_400 > template()["Parameters"]["MaxWaitSeconds"]["MaxValue"]
+    # A manifest that was deleted is gone.
+    assert "VersioningConfiguration" not in bucket
+    (policy,) = resources("AWS::S3::BucketPolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_whoever_wakes_workflows_may_wake_the_children_of_batches() -> None:
+    woken = [
+        statement["Resource"]
+        for function in NAMED.values()
+        for policy in function["Policies"]
+        for statement in policy["Statement"]
+        if "states:SendTaskSuccess" in statement["Action"]
+    ]
+    assert woken.count({"Ref": "VerifyAccount"}) == len(woken) / 2
+    assert woken.count([{"Ref": "VerifyBatch"}, {"Fn::Sub": "${VerifyBatch}/*"}]) == len(woken) / 2
 
 
 def test_only_stripes_deliveries_come_in_unauthorised() -> None:

@@ -16,6 +16,7 @@ MAX_AGE_LIMIT = 366 * 86_400
 AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
+BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many there are on a page at most.")]
@@ -216,3 +217,65 @@ class Snapshots(BaseModel):
     account: str
     snapshots: list[Snapshot]
     next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
+
+
+class NewBatch(Strict):
+    """The body of `POST /batches`."""
+
+    format: Literal["jsonl", "csv"]
+    bytes: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="The manifest's size. Needed above 5 GiB, which have to be uploaded in parts."
+    )
+    scope: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")] = Field(
+        default="", description="Lines verified before in the same scope keep their verdicts; another scope verifies them again."
+    )
+    max_age: MaxAge | None = None
+    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
+        default=None, description="Thresholds and required fields that differ from the defaults."
+    )
+
+
+class Upload(BaseModel):
+    """Where to PUT the manifest: the whole file to the one URL, or each `part_bytes` of it to the next of several."""
+
+    method: Literal["PUT"] = "PUT"
+    urls: list[str]
+    part_bytes: int | None = None
+    expires_at: str
+
+
+class CreatedBatch(BaseModel):
+    """A batch that waits for its manifest."""
+
+    id: str
+    state: Literal["waiting_for_upload"] = "waiting_for_upload"
+    upload: Upload
+
+
+class CoolingDown(BaseModel):
+    """Accounts that Stripe lets be refreshed only later: how many, and when the last of them."""
+
+    accounts: int
+    until: str
+
+
+class Batch(BaseModel):
+    """How a batch stands. Links last for an hour."""
+
+    id: str
+    state: Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
+    format: Literal["jsonl", "csv"]
+    created_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    imported: int = Field(description="Lines taken in, those too that say the same as another line.")
+    duplicates: int
+    rejected: int
+    waiting: int = Field(description="Verifications without a verdict.")
+    cooling_down: CoolingDown | None = None
+    done: dict[str, int] = Field(description="Verifications by verdict.")
+    per_second: float | None = Field(default=None, description="Verdicts a second since verifying began.")
+    estimated_end: str | None = None
+    failure: str | None = None
+    results: dict[str, str] | None = Field(default=None, description="Links to the results by format: ids and verdicts, no owner data.")
+    rejects: str | None = Field(default=None, description="Link to the lines that were not taken: line, column, reason (JSON Lines).")

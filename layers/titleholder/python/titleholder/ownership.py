@@ -98,7 +98,14 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
     if waiter is None:
         return None
     # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
-    if world.store.get_verification(waiter.verification).verdict is not None:
+    verification = world.store.get_verification(waiter.verification)
+    if verification.verdict is not None:
+        # Whoever still waits for this token has another execution's verdict.
+        world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": verification.verdict.get("snapshot")})
+        world.store.remove_waiter(ref, waiter.verification)
+        return None
+    if verification.batch is not None and world.store.get_batch(verification.batch)["batch_state"] == "stopped":
+        # Its workflow was stopped, but this message was on its way.
         world.store.remove_waiter(ref, waiter.verification)
         return None
     try:
@@ -115,6 +122,8 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
     if isinstance(asked, Join | Started | InFlight):
         _wake_if_settled(world, ref, waiter)
     else:
+        if isinstance(asked, CoolDown) and verification.batch is not None:
+            world.store.note_cooling(verification.batch, verification.id, int(asked.resume_at))
         _wake(world, ref, waiter, asked)
     return asked
 

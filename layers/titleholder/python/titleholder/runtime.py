@@ -24,6 +24,9 @@ from titleholder.store import DAY, Retention, Store
 if TYPE_CHECKING:
     from titleholder.accounts import AccountRef
     from titleholder.audit import Action
+    from titleholder.batch import BatchWorld
+    from titleholder.batch_steps import Desk
+    from titleholder.files import Files
     from titleholder.idempotency import Idempotency
     from titleholder.ownership import World
     from titleholder.vault import Vault
@@ -39,7 +42,9 @@ def settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service, config=_CLIENT_CONFIG)
+    # Links to files under a KMS key have to be signed with version 4, which S3's client does only where told to.
+    config = _CLIENT_CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CLIENT_CONFIG
+    return boto3.client(service, config=config)
 
 
 @cache
@@ -84,6 +89,29 @@ def mailroom() -> Mailroom:
     """What the webhook receiver works with."""
     secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
     return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
+
+
+@cache
+def files() -> Files:
+    from titleholder.files import Files
+
+    return Files(_client("s3"), settings().batch_bucket)
+
+
+@cache
+def batch_world() -> BatchWorld:
+    """What the HTTP routes of batches work with."""
+    from titleholder.batch import BatchWorld
+    from titleholder.workflow import BatchWorkflow
+
+    return BatchWorld(store(), files(), BatchWorkflow(_client("stepfunctions"), settings().batch_state_machine_arn), clock)
+
+
+def desk() -> Desk:
+    """What the steps of `verify_batch` work with."""
+    from titleholder.batch_steps import Desk
+
+    return Desk(store(), files(), bus(), clock(), settings().max_wait_seconds)
 
 
 @cache

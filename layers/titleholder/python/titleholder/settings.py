@@ -30,6 +30,9 @@ class Settings:
     webhook_secret: str
     stripe_api_base: str | None
     refreshes_per_second: float
+    batch_bucket: str
+    batch_state_machine_arn: str
+    batch_concurrency: int
     settle_timeout_seconds: int
     max_wait_seconds: int
     snapshot_retention_days: int
@@ -68,6 +71,9 @@ class Settings:
             webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
             stripe_api_base=environment.get("STRIPE_API_BASE") or None,
             refreshes_per_second=number("REFRESHES_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
+            batch_bucket=environment.get("BATCH_BUCKET", ""),
+            batch_state_machine_arn=environment.get("BATCH_STATE_MACHINE_ARN", ""),
+            batch_concurrency=int(number("BATCH_CONCURRENCY", 2000, 1, 10_000)),
             settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
             audit_retention_days=int(number("AUDIT_RETENTION_DAYS", 2557, 1, 36_500)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),

@@ -17,6 +17,9 @@ The table, keys `pk` and `sk`:
 | pace | PACE#<name> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
 | answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
+| batch | BATCH#<id> | BATCH |
+| what became of one range of its manifest | BATCH#<id> | RANGE#<number> |
+| its verdicts as they come, counted in shards | BATCH#<id> | COUNT#<shard> |
 
 What is not finished (a refresh that has not been fetched, a verification without verdict) bears `open_kind` and `open_since_ms`, by which
 the sparse index `open` lists it, the longest waiting first.
@@ -43,7 +46,13 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
-from titleholder.errors import AccountErasedError, IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
+from titleholder.errors import (
+    AccountErasedError,
+    BatchNotFoundError,
+    IdempotencyConflictError,
+    SnapshotNotFoundError,
+    VerificationNotFoundError,
+)
 from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need, order
 
@@ -54,6 +63,8 @@ DAY = 86_400
 EVENT_RETENTION_SECONDS = 35 * DAY
 TRANSACTION_TRIES = 6
 _FAILED = "ConditionalCheckFailed"
+
+BATCH_SHARDS = 8
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -96,7 +107,10 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A verification without its claim. `verdict` is None until it ended. Times are Unix seconds."""
+    """A verification without its claim. `verdict` is None until it ended. Times are Unix seconds.
+
+    `batch` and `line`: the batch that works on it, and the line of its manifest.
+    """
 
     id: str
     ref: AccountRef
@@ -109,6 +123,8 @@ class Verification:
     verdict: Mapping[str, Any] | None = None
     completed_at: float | None = None
     stale: str | None = None
+    batch: str | None = None
+    line: int | None = None
 
     @property
     def need(self) -> Need:
@@ -399,7 +415,8 @@ class Store:
             "requested_ms": _ms(verification.requested_at),
             "deadline_ms": _ms(verification.deadline),
             "request_digest": verification.request_digest,
-            **_opened("verification", verification.requested_at),
+            # A batch looks after its own: its workflow ends when all of them have their verdicts.
+            **(_opened("verification", verification.requested_at) if verification.batch is None else _batched(verification)),
         }
         entry: Item = {"pk": _account_pk(verification.ref), "sk": f"VERIFICATION#{verification.id}", "verification": verification.id}
         sk = f"CLAIM#{verification.id}"
@@ -424,6 +441,32 @@ class Store:
         """The claim, or None if it has expired. Raises AccountErasedError."""
         found = self._opened(ref, f"CLAIM#{verification}", "claim")
         return None if found is None else found[1]
+
+    def get_verifications(self, ids: Sequence[str]) -> dict[str, Verification]:
+        """Those of the verifications that exist, by id."""
+        found: dict[str, Verification] = {}
+        for at in range(0, len(ids), 100):
+            left: Item = {self._table: {"Keys": [_key(f"VERIFICATION#{id_}", "VERIFICATION") for id_ in ids[at : at + 100]]}}
+            while left:
+                answer = self._client.batch_get_item(RequestItems=left)
+                for item in answer["Responses"].get(self._table, ()):
+                    kept = _verification({name: _deserialize(value) for name, value in item.items()})
+                    found[kept.id] = kept
+                left = answer.get("UnprocessedKeys") or {}
+        return found
+
+    def adopt_verification(self, verification: Verification) -> bool:
+        """Let `verification.batch` work on a verification that another batch left without a verdict; False if it has one, or is ours."""
+        return self._update(
+            f"VERIFICATION#{verification.id}",
+            "VERIFICATION",
+            set_={
+                **_batched(verification),
+                "requested_ms": _ms(verification.requested_at),
+                "deadline_ms": _ms(verification.deadline),
+            },
+            condition="attribute_exists(pk) AND attribute_not_exists(verdict) AND #batch <> :batch",
+        )
 
     def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float) -> bool:
         """Keep the verdict, which never changes again; False if there was one already."""
@@ -516,6 +559,64 @@ class Store:
         kept: Item = {"pk": f"AUDIT#{day}", "sk": f"{_ms(at):015}#{id_}", **entry, "at_ms": _ms(at), "expires_at": expires_at}
         if not self._put(kept, condition="attribute_not_exists(pk)"):
             raise RuntimeError("An audit record of this id is there already.")
+
+    # -- batches -----------------------------------------------------------------------------------------------------------------
+
+    def create_batch(self, batch: str, attributes: Mapping[str, Any]) -> bool:
+        """Keep a new batch; False if it is there."""
+        item = {"pk": f"BATCH#{batch}", "sk": "BATCH", "batch": batch, **attributes}
+        return bool(self._put(item, condition="attribute_not_exists(pk)"))
+
+    def get_batch(self, batch: str) -> dict[str, Any]:
+        """Raises BatchNotFoundError."""
+        item = self._get(f"BATCH#{batch}", "BATCH")
+        if item is None:
+            raise BatchNotFoundError("No such batch.")
+        return item
+
+    def update_batch(self, batch: str, attributes: Mapping[str, Any], *, unless: Sequence[str] = ()) -> bool:
+        """Set attributes of a batch; False if its `batch_state` is one of `unless`."""
+        names = {f":unless{number}": state for number, state in enumerate(unless)}
+        refused = f" AND NOT batch_state IN ({', '.join(names)})" if names else ""
+        return self._update(f"BATCH#{batch}", "BATCH", set_=dict(attributes), condition=f"attribute_exists(pk){refused}", values=names)
+
+    def note_cooling(self, batch: str, verification: str, until: int) -> None:
+        """Note that a verification of a batch has to wait for the end of a cooldown (Unix seconds)."""
+        self.count(batch, verification, "cooled")
+        later = "attribute_exists(pk) AND (attribute_not_exists(cooling_until) OR cooling_until < :cooling_until)"
+        self._update(f"BATCH#{batch}", "BATCH", set_={"cooling_until": until}, condition=later)
+
+    def put_range(self, batch: str, number: int, attributes: Mapping[str, Any]) -> None:
+        """Keep what became of one range of a manifest, in place of what was kept before."""
+        self._client.put_item(
+            TableName=self._table, Item=_item({"pk": f"BATCH#{batch}", "sk": f"RANGE#{number:06}", "number": number, **attributes})
+        )
+
+    def get_range(self, batch: str, number: int) -> dict[str, Any] | None:
+        return self._get(f"BATCH#{batch}", f"RANGE#{number:06}")
+
+    def ranges(self, batch: str) -> Iterator[dict[str, Any]]:
+        """What became of each range, in order."""
+        return self._query(f"BATCH#{batch}", "RANGE#")
+
+    def count(self, batch: str, verification: str, what: str) -> None:
+        """Count one verification of a batch under `what`, for its progress only: a crash may lose a count."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=_key(f"BATCH#{batch}", f"COUNT#{int(verification[-2:], 16) % BATCH_SHARDS:02}"),
+            UpdateExpression="ADD #what :one",
+            ExpressionAttributeNames={"#what": what},
+            ExpressionAttributeValues={":one": {"N": "1"}},
+        )
+
+    def counts(self, batch: str) -> dict[str, int]:
+        """What was counted."""
+        totals: dict[str, int] = {}
+        for item in self._query(f"BATCH#{batch}", "COUNT#"):
+            for name, value in item.items():
+                if name not in ("pk", "sk"):
+                    totals[name] = totals.get(name, 0) + int(value)
+        return totals
 
     # -- pace --------------------------------------------------------------------------------------------------------------------
 
@@ -770,6 +871,10 @@ def _opened(kind: str, since: float) -> Item:
     return {"open_kind": kind, "open_since_ms": _ms(since)}
 
 
+def _batched(verification: Verification) -> Item:
+    return {"batch": verification.batch, "batch_line": verification.line}
+
+
 def _account_pk(ref: AccountRef) -> str:
     return f"ACCOUNT#{ref.key}"
 
@@ -837,4 +942,6 @@ def _verification(item: Item) -> Verification:
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
         completed_at=_seconds(item["completed_ms"]) if "completed_ms" in item else None,
         stale=item.get("stale"),
+        batch=item.get("batch"),
+        line=_int(item.get("batch_line")),
     )

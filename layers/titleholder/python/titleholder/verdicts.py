@@ -18,7 +18,9 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
     """
     verification = store.get_verification(verification_id)
     if verification.verdict is None:
-        store.complete_verification(verification_id, _verdict(store, verification, outcome), now)
+        given = _verdict(store, verification, outcome)
+        if store.complete_verification(verification_id, given, now) and verification.batch is not None:
+            store.count(verification.batch, verification_id, given["outcome"])
         verification = store.get_verification(verification_id)
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")

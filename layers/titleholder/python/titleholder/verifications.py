@@ -7,15 +7,17 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from titleholder import matching, ownership
+from titleholder import matching
 from titleholder.accounts import AccountRef
 from titleholder.errors import StripeCredentialsError, StripeError
 from titleholder.masked import Masked
-from titleholder.ownership import World
 from titleholder.store import Verification
 from titleholder.verdicts import complete
+
+if TYPE_CHECKING:
+    from titleholder.ownership import World
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
@@ -40,6 +42,8 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         StripeCredentialsError: Stripe refused the key, so no verification can succeed. Nothing was written.
         IdempotencyConflictError: the key was used with another request.
     """
+    from titleholder import ownership  # loads Stripe's SDK, which who only names verifications does not need
+
     now = world.clock()
     request = digest({"ref": new.ref.as_dict(), "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
     verification = Verification(

@@ -30,6 +30,7 @@ class Workflow:
             "requested_at": verification.requested_at,
             "deadline": verification.deadline,
             "settle_timeout": self._settle_timeout,
+            "priority": "single",
             "refresh": {"resume_at": None},
         }
         try:
@@ -57,3 +58,40 @@ class Workflow:
                 raise
             return False
         return True
+
+
+class BatchWorkflow:
+    """The state machine `verify_batch`. Each run of a batch is an execution of its own: the next one goes on where the last one failed."""
+
+    def __init__(self, client: Any, state_machine_arn: str = "") -> None:
+        self._client = client
+        self._arn = state_machine_arn
+
+    def start(self, batch: str, run: int, inputs: Mapping[str, Any]) -> None:
+        """Start a run; one that was started before is left alone."""
+        execution = {"batch": batch, **inputs}
+        try:
+            self._client.start_execution(stateMachineArn=self._arn, name=f"{batch}-{run}", input=json.dumps(execution))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+
+    def status(self, batch: str, run: int) -> str | None:
+        """The status of a run, such as RUNNING or FAILED; None if it was never started."""
+        try:
+            return str(self._client.describe_execution(executionArn=self._execution(batch, run))["status"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return None
+
+    def stop(self, batch: str, run: int) -> None:
+        """Stop a run with all its children; one that has ended, or never began, is left alone."""
+        try:
+            self._client.stop_execution(executionArn=self._execution(batch, run), error="Stopped", cause="The batch was stopped.")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+
+    def _execution(self, batch: str, run: int) -> str:
+        return self._arn.replace(":stateMachine:", ":execution:") + f":{batch}-{run}"

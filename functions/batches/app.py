@@ -1,0 +1,116 @@
+"""The HTTP routes of batches: an upload slot, the start, progress, the stop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
+from pydantic import BaseModel
+
+from titleholder import batch, http_api, http_models, matching, runtime, verifications
+from titleholder.idempotency import Request
+from titleholder.observability import logger, observed
+
+app = http_api.resolver()
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request."""
+    return http_api.handle(app, event, context)
+
+
+@app.post("/batches")
+@http_api.documented({201: http_models.CreatedBatch}, "manifest-unusable", "idempotency-conflict", "idempotency-in-progress")
+def create_batch(
+    body: Annotated[http_models.NewBatch, Body()],
+    idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+) -> Response[Any]:
+    """201 with the batch's id and where to upload its manifest."""
+    try:
+        policy = matching.Policy.from_dict(body.policy or {})
+    except matching.PolicyError as error:
+        raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
+    world, mode = runtime.batch_world(), runtime.settings().mode
+    stripe_account = http_api.stripe_account(app.current_event.headers)
+    new = batch.NewBatch(
+        mode=mode,
+        format=body.format,
+        stripe_account=stripe_account,
+        max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
+        policy=policy.as_dict(),
+        scope=body.scope,
+        size=body.bytes,
+    )
+    request = Request("POST /batches", mode, stripe_account, idempotency_key, body.model_dump(mode="json"))
+    ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
+    slot = batch.slot(world, ids["id"])
+    logger.info("batch created", extra={"batch": slot.batch})
+    upload = http_models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
+    return _json(201, http_models.CreatedBatch(id=slot.batch, upload=upload))
+
+
+@app.post("/batches/<id>/start")
+@http_api.documented({202: http_models.Batch}, "batch-not-found", "batch-state", "manifest-unusable", connected=False)
+def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+    """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
+    settings = runtime.settings()
+    inputs = {"settle_timeout": settings.settle_timeout_seconds, "concurrency": settings.batch_concurrency}
+    started = batch.start(runtime.batch_world(), id, inputs)
+    logger.info("batch started", extra={"batch": id, "state": started.state})
+    return _json(202, _shown(started))
+
+
+@app.get("/batches/<id>")
+@http_api.documented({200: http_models.Batch}, "batch-not-found", connected=False)
+def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+    """How the batch stands, and links to what it brought."""
+    return _json(200, _shown(batch.progress(runtime.batch_world(), id)))
+
+
+@app.delete("/batches/<id>")
+@http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state", connected=False)
+def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+    """Stop the batch for good. What ran keeps its verdict."""
+    stopped = batch.stop(runtime.batch_world(), id)
+    logger.info("batch stopped", extra={"batch": id})
+    return _json(200, _shown(stopped))
+
+
+def _shown(found: batch.Progress) -> http_models.Batch:
+    cooling = None
+    if found.cooling_down and found.cooling_until:
+        cooling = http_models.CoolingDown(accounts=found.cooling_down, until=_time(found.cooling_until))
+    return http_models.Batch(
+        id=found.batch,
+        state=found.state,
+        format=found.format,
+        created_at=_time(found.created_at),
+        started_at=_maybe(found.started_at),
+        completed_at=_maybe(found.completed_at),
+        imported=found.imported,
+        duplicates=found.duplicates,
+        rejected=found.rejected,
+        waiting=found.waiting,
+        cooling_down=cooling,
+        done=dict(found.done),
+        per_second=found.per_second if found.per_second is None else round(found.per_second, 2),
+        estimated_end=_maybe(found.estimated_end),
+        failure=found.failure,
+        results={kind: found.links[kind] for kind in ("jsonl", "csv") if kind in found.links} or None,
+        rejects=found.links.get("rejects"),
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _maybe(seconds: float | None) -> str | None:
+    return None if seconds is None else _time(seconds)
+
+
+def _json(status: int, model: BaseModel) -> Response[Any]:
+    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())

@@ -1,0 +1,226 @@
+"""A batch's life as its caller sees it: an upload slot, the start, progress, the stop. What its workflow does is in `batch_steps`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from titleholder.accounts import Mode
+from titleholder.errors import BatchStateError, ManifestError
+from titleholder.files import LINK_SECONDS, PART_BYTES, Files
+from titleholder.manifests import LARGEST_BYTES, Format
+from titleholder.store import Store
+from titleholder.workflow import BatchWorkflow
+
+State = Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
+
+BATCH_RETENTION_SECONDS = 400 * 86_400
+FINAL = ("completed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWorld:
+    """What batches work with outside of their verifications. `clock`: Unix seconds."""
+
+    store: Store
+    files: Files
+    workflow: BatchWorkflow
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What a caller asks for. `size` in bytes as far as known, `max_age` in seconds.
+
+    Rows are known by `scope` and content: a row that was verified in the same scope is not verified again.
+    """
+
+    mode: Mode
+    format: Format
+    stripe_account: str | None
+    max_age: int
+    policy: Mapping[str, Any]
+    scope: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where to PUT the manifest: one URL, or one for each part of `part_bytes`."""
+
+    batch: str
+    urls: list[str]
+    part_bytes: int | None
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a batch stands. Times are Unix seconds, `per_second` is verdicts a second since verifying began."""
+
+    batch: str
+    state: State
+    format: Format
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    imported: int
+    duplicates: int
+    rejected: int
+    done: Mapping[str, int]
+    waiting: int
+    cooling_down: int
+    cooling_until: int | None
+    per_second: float | None
+    estimated_end: float | None
+    failure: str | None
+    links: Mapping[str, str]
+
+
+def manifest_key(batch: str) -> str:
+    return f"manifests/{batch}"
+
+
+def work_key(batch: str, name: str) -> str:
+    return f"batches/{batch}/{name}"
+
+
+def create(world: BatchWorld, new: NewBatch, batch: str | None = None) -> str:
+    """Keep a new batch, whose id it answers. Raises ManifestError if its manifest will be too large."""
+    _check_size(new.size)
+    batch, now = batch or f"bat_{uuid.uuid4().hex}", world.clock()
+    world.store.create_batch(
+        batch,
+        {
+            "mode": new.mode, "format": new.format, "stripe_account": new.stripe_account, "max_age": new.max_age, "size": new.size,
+            "policy": json.dumps(dict(new.policy), sort_keys=True), "scope": new.scope, "run": 0, "batch_state": "waiting_for_upload",
+            "upload": world.files.begin(manifest_key(batch), new.size),
+            "created_ms": _ms(now), "expires_at": int(now) + BATCH_RETENTION_SECONDS,
+        },
+    )  # fmt: skip
+    return batch
+
+
+def slot(world: BatchWorld, batch: str) -> Slot:
+    """Where to put a batch's manifest. Raises BatchNotFoundError."""
+    kept = world.store.get_batch(batch)
+    urls = world.files.slot(manifest_key(batch), int(kept["size"]), kept["upload"])
+    return Slot(batch, urls, PART_BYTES if kept["upload"] else None, world.clock() + LINK_SECONDS)
+
+
+def start(world: BatchWorld, batch: str, inputs: Mapping[str, Any]) -> Progress:
+    """Start a batch whose manifest is there, or let one that failed go on where it stood. One that runs or is completed is left alone.
+
+    `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
+    """
+    kept = world.store.get_batch(batch)
+    state = _state(world, kept)
+    if state == "stopped":
+        raise BatchStateError(
+            "The batch was stopped. Upload its manifest again to verify what is left: what has its verdict is not repeated."
+        )
+    if state in ("waiting_for_upload", "failed"):
+        run = int(kept["run"]) + 1
+        if "imported_ms" not in kept:
+            _check_upload(world, kept)
+        now = world.clock()
+        begun = {} if "started_ms" in kept else {"started_ms": _ms(now)}
+        changes = {"batch_state": "verifying" if "imported_ms" in kept else "importing", "run": run, "failure": None, **begun}
+        # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
+        if world.store.update_batch(batch, changes, unless=FINAL):
+            world.workflow.start(batch, run, inputs)
+    return progress(world, batch)
+
+
+def stop(world: BatchWorld, batch: str) -> Progress:
+    """Stop a batch for good: what ran keeps its verdict, nothing new is paid for. Raises BatchNotFoundError, BatchStateError."""
+    now = _ms(world.clock())
+    stopped = world.store.update_batch(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
+    kept = world.store.get_batch(batch)
+    if not stopped and kept["batch_state"] == "completed":
+        raise BatchStateError("The batch is completed.")
+    # Also where it was stopped before: that call may have died half-way.
+    if int(kept["run"]):
+        world.workflow.stop(batch, int(kept["run"]))
+    world.files.delete([manifest_key(batch)])
+    return progress(world, batch)
+
+
+def progress(world: BatchWorld, batch: str) -> Progress:
+    """How the batch stands now. Raises BatchNotFoundError."""
+    kept = world.store.get_batch(batch)
+    state = _state(world, kept)
+    imported = duplicates = rejected = left = 0
+    done: dict[str, int] = {}
+    for part in world.store.ranges(batch):
+        imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
+        rejected, left = rejected + int(part["rejected"]), left + int(part["left"])
+        # Verdicts that were there before come from the ranges, those that come while the batch runs are counted as they come.
+        for outcome, number in part["done" if state == "completed" else "before"].items():
+            done[outcome] = done.get(outcome, 0) + int(number)
+    counts = world.store.counts(batch)
+    cooling = max(0, counts.pop("cooled", 0) - int(kept.get("resumed", 0)))
+    before = sum(done.values())
+    if state != "completed":
+        for outcome, number in counts.items():
+            done[outcome] = done.get(outcome, 0) + number
+    total = imported - duplicates
+    waiting = 0 if state == "completed" else max(0, total - sum(done.values()))
+    since, until = _seconds(kept.get("imported_ms")), _seconds(kept.get("completed_ms")) or world.clock()
+    rate = (sum(done.values()) - before) / (until - since) if since and until > since and state != "completed" else None
+    cooling_until = int(kept["cooling_until"]) if cooling and kept.get("cooling_until") and state == "verifying" else None
+    end = None
+    if state == "verifying" and rate:
+        end = max(world.clock() + (waiting - min(cooling, waiting)) / rate, cooling_until or 0)
+    links = {}
+    if "imported_ms" in kept:
+        links["rejects"] = world.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
+    if state == "completed":
+        links |= {kind: world.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
+    return Progress(
+        batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
+        started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
+        duplicates=duplicates, rejected=rejected, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
+        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(kept, state), links=links,
+    )  # fmt: skip
+
+
+def _state(world: BatchWorld, kept: Mapping[str, Any]) -> State:
+    """The batch's state; one whose workflow ended without a word has failed."""
+    state = str(kept["batch_state"])
+    if state in ("importing", "verifying") and world.workflow.status(kept["batch"], int(kept["run"])) not in ("RUNNING", "SUCCEEDED"):
+        return "failed"
+    return cast(State, state)
+
+
+def _failure(kept: Mapping[str, Any], state: str) -> str | None:
+    if state != "failed":
+        return None
+    return str(kept.get("failure") or "The batch's workflow failed. Start the batch again, and it goes on where it stood.")
+
+
+def _check_upload(world: BatchWorld, kept: Mapping[str, Any]) -> None:
+    if kept.get("upload"):
+        world.files.complete(manifest_key(kept["batch"]), kept["upload"])
+    size = world.files.size(manifest_key(kept["batch"]))
+    if size is None:
+        raise BatchStateError("The manifest is not there yet. PUT it to the batch's upload URL first.")
+    _check_size(size)
+    if size == 0:
+        raise ManifestError("The manifest is empty.")
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise ManifestError(f"A manifest may have {LARGEST_BYTES // 1024**3} GiB at most.")
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return None if milliseconds is None else int(milliseconds) / 1000

@@ -1,0 +1,338 @@
+"""The steps of the workflow `verify_batch`: each takes ids and numbers, never lines, and may be repeated without harm."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from titleholder import manifests, refresh, verdicts, verifications
+from titleholder.accounts import AccountRef
+from titleholder.batch import manifest_key, work_key
+from titleholder.bus import Bus
+from titleholder.errors import AccountErasedError, ManifestError
+from titleholder.files import Files
+from titleholder.manifests import PIECE_BYTES, Piece, Record, Reject, Row
+from titleholder.masked import Masked
+from titleholder.store import Store, Verification
+
+BLOCK_BYTES = 64 * 1024**2
+"""What one scan reads."""
+
+WRITERS = 8
+"""Verifications that one import writes at once: each waits for the table most of the time."""
+
+ROWS_AT_ONCE = 1000
+SHORTEST_PAUSE_SECONDS = 60
+PAUSE_SHARE = 0.05
+"""Between two passes over those that cooled down: this share of the batch's age. So the passes grow rare, not many."""
+
+RESULT_COLUMNS = ("line", "reference", "verification", "account", "stripe_account", "outcome", "score", "reasons", "snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the steps work with. `now`: Unix seconds. `max_wait`: how long a cooldown may be waited for, in seconds."""
+
+    store: Store
+    files: Files
+    bus: Bus
+    now: float
+    max_wait: int
+
+
+def plan(desk: Desk, batch: str) -> dict[str, Any]:
+    """Where to begin: with blocks of the manifest to be scanned, or, where it was imported in an earlier run, with what is left."""
+    kept = desk.store.get_batch(batch)
+    if "imported_ms" in kept:
+        return {"imported": True, "blocks": [], "pass": int(kept["pass"]) + 1}
+    size = desk.files.size(manifest_key(batch))
+    if not size:
+        raise ManifestError("The manifest is gone.")
+    starts = range(0, size, BLOCK_BYTES)
+    blocks = [{"number": number, "start": start, "end": min(start + BLOCK_BYTES, size)} for number, start in enumerate(starts)]
+    return {"imported": False, "blocks": blocks, "pass": 0}
+
+
+def scan(desk: Desk, batch: str, block: Mapping[str, int]) -> None:
+    """Look at each piece of one block, to find where it could be cut."""
+    format_ = desk.store.get_batch(batch)["format"]
+    # Read to the full: a socket may give less than a piece, and pieces are told by their sizes.
+    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"]))
+    found = [asdict(manifests.examine(piece, format_)) for piece in pieces]
+    desk.files.write_lines(_key(batch, "scans", block["number"]), found)
+
+
+def cut(desk: Desk, batch: str, blocks: int) -> dict[str, Any]:
+    """Write the index of ranges; answers `{usable}`, False for a manifest that can't be read as a whole."""
+    kept = desk.store.get_batch(batch)
+    try:
+        columns = None
+        if kept["format"] == "csv":
+            first = next(manifests.records(desk.files.read(manifest_key(batch)), "csv"))
+            columns = manifests.header(first.data or b"")
+        scans = itertools.chain.from_iterable(desk.files.lines(_key(batch, "scans", number)) for number in range(blocks))
+        pieces = (Piece(**{**scan, "even": _pair(scan["even"]), "odd": _pair(scan["odd"])}) for scan in scans)
+        desk.files.write_lines(work_key(batch, "ranges.jsonl"), (asdict(each) for each in manifests.cut(pieces)))
+    except ManifestError as error:
+        desk.store.update_batch(batch, {"failure": str(error)})
+        return {"usable": False}
+    desk.store.update_batch(batch, {"columns": columns})
+    return {"usable": True}
+
+
+def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
+    """Read, validate and write one range's claims. A range that was imported before is left alone."""
+    number = part["number"]
+    if desk.store.get_range(batch, number) is not None:
+        return
+    kept = desk.store.get_batch(batch)
+    columns = kept.get("columns")
+    stream = desk.files.read(manifest_key(batch), part["start"], part["end"])
+    found = manifests.records(stream, kept["format"], part["line"])
+    if columns and number == 0:
+        next(found, None)
+    rows: list[dict[str, Any]] = []
+    todo: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    before: Counter[str] = Counter()
+    duplicates = 0
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for some in _chunks(found, ROWS_AT_ONCE):
+            for taken in writers.map(lambda record: _take(desk, kept, record, columns), some):
+                if isinstance(taken, Reject):
+                    rejects.append(taken.as_dict())
+                elif taken is not None:
+                    line, reference, verification = taken
+                    mine = verification.verdict is not None or verification.line == line
+                    rows.append(_row(line, reference, verification, duplicate=not mine))
+                    duplicates += not mine
+                    if verification.verdict is not None:
+                        before[verification.verdict["outcome"]] += 1
+                    elif mine:
+                        todo.append(_task(verification))
+    desk.files.write_lines(_key(batch, "rows", number), rows)
+    _write_todo(desk, batch, 0, number, todo)
+    desk.files.write_lines(_key(batch, "rejects", number), rejects)
+    desk.store.put_range(
+        batch, number,
+        {
+            "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "before": before, "done": before,
+            "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
+        },
+    )  # fmt: skip
+
+
+def imported(desk: Desk, batch: str) -> dict[str, Any]:
+    """Gather the rejects, delete the manifest, and say what is to be done."""
+    numbers = [int(part["number"]) for part in desk.store.ranges(batch)]
+    blocks = itertools.chain.from_iterable(desk.files.read(_key(batch, "rejects", number)) for number in numbers)
+    desk.files.write(work_key(batch, "rejects.jsonl"), blocks)
+    desk.files.delete([manifest_key(batch), *(_key(batch, "rejects", number) for number in numbers)])
+    desk.store.update_batch(batch, {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0}, unless=["stopped"])
+    return tally(desk, batch, 0)
+
+
+def collect(desk: Desk, batch: str, part: Mapping[str, int], pass_: int, since: float | None) -> None:
+    """See what became of one range's verifications, and list those that the next pass `pass_` is to take up.
+
+    `since` (Unix seconds): when the last pass began. It has dealt with every one that it took up: who has no verdict cools down, or else
+    its workflow failed, and the verdict that can still be given is given. None if the last pass was broken off.
+    """
+    number = part["number"]
+    kept = desk.store.get_range(batch, number)
+    if kept is None or kept["collected"]:
+        return
+    horizon = desk.now + _pause(desk, batch)
+    rows = [row for row in desk.files.lines(_key(batch, "rows", number)) if not row["duplicate"]]
+    found = desk.store.get_verifications([row["verification"] for row in rows])
+    ready: list[dict[str, Any]] = []
+    resume_at: list[int] = []
+    done: Counter[str] = Counter()
+    for verification in found.values():
+        if verification.verdict is None:
+            until = _cooling_until(desk, verification, since)
+            if until is None:
+                verification = desk.store.get_verification(verification.id)
+            elif until <= horizon:
+                ready.append(_task(verification))
+            if until is not None:
+                resume_at.append(until)
+        if verification.verdict is not None:
+            done[verification.verdict["outcome"]] += 1
+    _write_todo(desk, batch, pass_, number, ready)
+    changes = {"done": done, "left": len(resume_at), "ready": len(ready), "resume_at": min(resume_at, default=None)}
+    desk.store.put_range(batch, number, {**kept, **changes, "collected": not resume_at, "cooling_until": max(resume_at, default=0)})
+
+
+def tally(desk: Desk, batch: str, pass_: int) -> dict[str, Any]:
+    """Add the ranges up: `next` is `verify` (those who are ready, at `at`), `collect` (none is, before `at`) or `summarise`."""
+    left = ready = cooling_until = 0
+    resume_at: list[int] = []
+    for part in desk.store.ranges(batch):
+        if not part["collected"]:
+            left, ready = left + int(part["left"]), ready + int(part["ready"])
+            resume_at += [int(part["resume_at"])] if part["resume_at"] is not None else []
+            cooling_until = max(cooling_until, int(part.get("cooling_until", 0)))
+    kept = desk.store.get_batch(batch)
+    resumed = int(kept.get("resumed", 0)) + (ready if pass_ else 0)
+    desk.store.update_batch(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
+    at = desk.now if not pass_ or not left else desk.now + _pause(desk, batch)
+    if left and not ready:
+        at = max(at, min(resume_at))
+    following = "summarise" if not left else "verify" if ready else "collect"
+    return {"next": following, "at": _timestamp(at), "since": at if following == "verify" else None, "pass": pass_}
+
+
+def summarise(desk: Desk, batch: str) -> dict[str, Any]:
+    """Write the results, announce the end; answers the counts by verdict."""
+    totals: Counter[str] = Counter()
+    numbers, rows, rejected = [], 0, 0
+    for part in desk.store.ranges(batch):
+        numbers.append(int(part["number"]))
+        rows, rejected = rows + int(part["rows"]) - int(part["duplicates"]), rejected + int(part["rejected"])
+        totals.update({outcome: int(number) for outcome, number in part["done"].items()})
+    desk.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(desk, batch, numbers)))
+    desk.files.write(work_key(batch, "results.csv"), _csv_lines(desk.files.lines(work_key(batch, "results.jsonl"))))
+    if not desk.store.update_batch(batch, {"batch_state": "completed", "completed_ms": round(desk.now * 1000)}, unless=["stopped"]):
+        return {"state": "stopped"}
+    summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
+    desk.bus.publish("BatchCompleted", summary)
+    return summary
+
+
+# -- one row -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[str] | None) -> Any:
+    """The line, the caller's reference and the verification of one record; a Reject; or None for a blank line."""
+    row = manifests.parse(record, columns)
+    if not isinstance(row, Row):
+        return row
+    ref = AccountRef(row.account, batch["mode"], row.stripe_account or batch.get("stripe_account"))
+    max_age = int(batch["max_age"]) if row.max_age is None else row.max_age
+    claim, policy = row.claim.as_dict(), json.loads(batch["policy"])
+    request = verifications.digest({"ref": ref.as_dict(), "claim": claim, "max_age": max_age, "policy": policy})
+    # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
+    new = Verification(
+        id=verifications.verification_id(ref, f"batch {batch['scope']} {row.reference or ''} {request}"),
+        ref=ref, claim_digest=verifications.digest(claim), policy=policy, max_age=max_age, requested_at=desk.now,
+        deadline=desk.now + desk.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
+    )  # fmt: skip
+    try:
+        kept = desk.store.create_verification(new, Masked(claim))
+    except AccountErasedError as error:
+        return Reject(record.line, "account", str(error))
+    if kept is not new and kept.verdict is None and kept.batch != new.batch:
+        desk.store.adopt_verification(new)
+        kept = desk.store.get_verification(new.id)
+    return record.line, row.reference, kept
+
+
+def _cooling_until(desk: Desk, verification: Verification, since: float | None) -> int | None:
+    """Until when a verification without a verdict has to wait; None if it was given one."""
+    known = desk.store.get_account(verification.ref)
+    if known.snapshot and known.snapshot_attempted_at is not None and verification.need.accepts(known.snapshot_attempted_at):
+        verdicts.complete(desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": known.snapshot}, now=desk.now)
+        return None
+    hash_ = known.state.refresh if known.state else None
+    until = (hash_.next_refresh_available_at if hash_ else None) or 0
+    if since is None:
+        return until
+    if until > since and not (known.state and known.state.status in refresh.DEAD):
+        return until
+    verdicts.complete(desk.store, desk.bus, verification.id, {"Error": "WorkflowFailed"}, now=desk.now)
+    return None
+
+
+def _task(verification: Verification) -> dict[str, Any]:
+    """What the verification's workflow gets: ids and times."""
+    need = verification.need
+    return {
+        "verification": verification.id, "ref": verification.ref.as_dict(), "not_before": need.not_before,
+        "requested_at": need.requested_at, "deadline": need.deadline,
+    }  # fmt: skip
+
+
+def _row(line: int, reference: str | None, verification: Verification, *, duplicate: bool) -> dict[str, Any]:
+    ref = verification.ref
+    return {
+        "line": line, "reference": reference, "verification": verification.id, "account": ref.account,
+        "stripe_account": ref.stripe_account, "duplicate": duplicate,
+    }  # fmt: skip
+
+
+def _results(desk: Desk, batch: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    for number in numbers:
+        for rows in _chunks(desk.files.lines(_key(batch, "rows", number)), ROWS_AT_ONCE):
+            found = desk.store.get_verifications(list({row["verification"] for row in rows}))
+            for row in rows:
+                verdict = (found[row["verification"]].verdict if row["verification"] in found else None) or {}
+                yield {name: row[name] if name in row else verdict.get(name) for name in RESULT_COLUMNS}
+
+
+def _json_lines(values: Iterable[Any]) -> Iterator[bytes]:
+    for value in values:
+        yield json.dumps(value).encode() + b"\n"
+
+
+def _csv_lines(results: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    for row in itertools.chain([dict(zip(RESULT_COLUMNS, RESULT_COLUMNS, strict=True))], results):
+        writer.writerow([" ".join(value) if isinstance(value, list) else value for value in row.values()])
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+# -- small things ------------------------------------------------------------------------------------------------------------------------
+
+
+def _key(batch: str, kind: str, number: int) -> str:
+    return work_key(batch, f"{kind}/{number:06}.jsonl")
+
+
+def _write_todo(desk: Desk, batch: str, pass_: int, number: int, tasks: list[dict[str, Any]]) -> None:
+    key = _key(batch, f"todo/{pass_}", number)
+    if tasks:
+        desk.files.write_lines(key, tasks)
+    else:
+        desk.files.delete([key])  # An earlier try may have had some.
+
+
+def _pause(desk: Desk, batch: str) -> float:
+    age = desk.now - int(desk.store.get_batch(batch)["started_ms"]) / 1000
+    return max(SHORTEST_PAUSE_SECONDS, PAUSE_SHARE * age)
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    buffer = bytearray()
+    for block in blocks:
+        buffer += block
+        while len(buffer) >= PIECE_BYTES:
+            yield bytes(buffer[:PIECE_BYTES])
+            del buffer[:PIECE_BYTES]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    values = iter(values)
+    while some := list(itertools.islice(values, size)):
+        yield some
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _pair(values: Any) -> tuple[int, int] | None:
+    return None if values is None else (values[0], values[1])

@@ -1,0 +1,357 @@
+"""Batches over moto's S3 and DynamoDB: import, rejects, duplicates, uploads told twice, passes over who cools down, results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.support.world import CLAIM, PERSONAL, Sandbox, client
+from titleholder import batch_steps, files, manifests, runtime
+from titleholder.store import Verification
+
+MARGARET = {"name": "Margaret Testerman"}
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    # Moto's table bears no two writers at once; the embedded stack's does.
+    monkeypatch.setattr(batch_steps, "WRITERS", 1)
+    with Sandbox.open() as sandbox:
+        yield sandbox
+
+
+class Batch:
+    """A batch in a sandbox, whose workflow the test plays: the steps as Step Functions calls them."""
+
+    def __init__(self, sandbox: Sandbox, body: bytes, format_: str = "jsonl", headers: dict[str, str] | None = None, **more: Any) -> None:
+        self.sandbox = sandbox
+        answer = sandbox.http("POST", "/batches", {"format": format_, **more}, **(headers or {}))
+        assert answer.status == 201, answer
+        self.id = answer.json["id"]
+        client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{self.id}", Body=body)
+
+    def step(self, name: str, **more: Any) -> Any:
+        return self.sandbox.function("import_manifest")({"step": name, "batch": self.id, **more})
+
+    def start(self) -> Any:
+        answer = self.sandbox.http("POST", f"/batches/{self.id}/start")
+        assert answer.status == 202, answer
+        return answer.json
+
+    def shown(self) -> Any:
+        return self.sandbox.http("GET", f"/batches/{self.id}").json
+
+    def cut(self) -> list[Any]:
+        plan = self.step("plan")
+        for block in plan["blocks"]:
+            self.step("scan", block=block)
+        assert self.step("cut", blocks=plan["blocks"]) == {"usable": True}
+        return self.lines("ranges.jsonl")
+
+    def imported(self) -> Any:
+        """Import every range, each twice over, as after a crash; what the workflow is to do next."""
+        for part in self.cut() * 2:
+            self.step("import", range=part)
+        return self.step("imported")
+
+    def run(self, following: Any) -> None:
+        """Go on until the batch is completed, each child's refresh settling at once."""
+        while following["next"] != "summarise":
+            if following["next"] == "verify":
+                self.verify(following["pass"])
+                following = {"pass": following["pass"] + 1, "since": following["since"]}
+            for part in self.lines("ranges.jsonl"):
+                self.step("collect", range=part, **{"pass": following["pass"], "since": following["since"]})
+            following = self.step("tally", **{"pass": following["pass"]})
+            self.sandbox.clock.now = max(self.sandbox.clock.now, _unix(following["at"]))
+        self.step("summarise")
+
+    def todo(self, pass_: int) -> list[Any]:
+        keys = client("s3").list_objects_v2(Bucket="titleholder-batches", Prefix=f"batches/{self.id}/todo/{pass_}/").get("Contents", [])
+        return [row for key in keys for row in self.lines(key["Key"].removeprefix(f"batches/{self.id}/"))]
+
+    def verify(self, pass_: int) -> None:
+        tokens = {}
+        for task in self.todo(pass_):
+            verification = self.sandbox.store.get_verification(task["verification"])
+            tokens[verification.id] = self.sandbox.enter(verification)
+        self.sandbox.consume(self.sandbox.refresh_queue)
+        self.sandbox.wait(6)
+        self.sandbox.settle()
+        for id_, token in tokens.items():
+            outcome = self.sandbox.outcome(token)
+            if outcome is not None and outcome["outcome"] != "cooling_down":
+                self.sandbox.function("verify_owners")({"verification": id_, "refresh": outcome})
+
+    def lines(self, name: str) -> list[Any]:
+        body = client("s3").get_object(Bucket="titleholder-batches", Key=f"batches/{self.id}/{name}")["Body"].read()
+        return [json.loads(line) for line in body.splitlines()]
+
+
+def _unix(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def manifest(accounts: Sequence[str], claim: Any = MARGARET) -> bytes:
+    return b"".join(json.dumps({"account": account, "claim": claim}).encode() + b"\n" for account in accounts)
+
+
+def linked(sandbox: Sandbox, number: int, scenario: str = "single_owner", **options: Any) -> list[str]:
+    return [sandbox.link(scenario, **options).account for _ in range(number)]
+
+
+def test_both_formats_are_imported_verified_and_told_by_verdict(sandbox: Sandbox) -> None:
+    for format_ in ("jsonl", "csv"):
+        accounts = linked(sandbox, 3)
+        body = manifest(accounts[:2]) + b"not json\n" + manifest(accounts[2:], {"name": "Somebody Else"})
+        if format_ == "csv":
+            rows = [
+                ["account", "name"],
+                *[[account, "Margaret\nTesterman"] for account in accounts[:2]],
+                ["ba_1", "x"],
+                [accounts[2], "Somebody"],
+            ]
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows(rows)
+            body = b"\xef\xbb\xbf" + text.getvalue().encode()
+        batch = Batch(sandbox, body, format_)
+        assert batch.start()["state"] == "importing"
+        following = batch.imported()
+        shown = batch.shown()
+        assert (shown["state"], shown["imported"], shown["rejected"], shown["waiting"]) == ("verifying", 3, 1, 3)
+        [reject] = batch.lines("rejects.jsonl")
+        assert (reject["line"], reject["column"]) == ((3, None) if format_ == "jsonl" else (6, "account"))
+        batch.run(following)
+        shown = batch.shown()
+        assert (shown["state"], shown["done"], shown["waiting"]) == ("completed", {"match": 2, "no_match": 1}, 0)
+        results = batch.lines("results.jsonl")
+        assert [row["outcome"] for row in results] == ["match", "match", "no_match"]
+        assert [row["account"] for row in results] == accounts
+        table = list(
+            csv.DictReader(
+                io.StringIO(
+                    client("s3").get_object(Bucket="titleholder-batches", Key=f"batches/{batch.id}/results.csv")["Body"].read().decode()
+                )
+            )
+        )
+        assert [row["verification"] for row in table] == [row["verification"] for row in results]
+        assert set(shown["results"]) == {"jsonl", "csv"}
+        assert shown["rejects"]
+
+
+def test_manifest_is_deleted_once_it_is_imported(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, manifest(linked(sandbox, 1)))
+    batch.start()
+    batch.imported()
+    keys = [item["Key"] for item in client("s3").list_objects_v2(Bucket="titleholder-batches")["Contents"]]
+    assert not [key for key in keys if key.startswith("manifests/")]
+
+
+def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:
+    body = manifest(linked(sandbox, 2), CLAIM) + json.dumps({"account": "fca_1", "claim": {**CLAIM, "Testerman": 1}}).encode()
+    batch = Batch(sandbox, body)
+    batch.start()
+    batch.run(batch.imported())
+    s3 = client("s3")
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket="titleholder-batches")["Contents"]]
+    stored = "".join(s3.get_object(Bucket="titleholder-batches", Key=key)["Body"].read().decode() for key in keys)
+    everything = (stored + sandbox.outside_the_table() + json.dumps(batch.shown())).lower()
+    assert not [word for word in PERSONAL if word in everything]
+
+
+def test_same_manifest_again_verifies_nothing_twice(sandbox: Sandbox) -> None:
+    accounts = linked(sandbox, 3)
+    first = Batch(sandbox, manifest(accounts))
+    first.start()
+    first.run(first.imported())
+    calls = len(sandbox.simulator.requests())
+    second = Batch(sandbox, manifest(accounts))
+    second.start()
+    following = second.imported()
+    assert following["next"] == "summarise"
+    assert second.todo(0) == []
+    second.run(following)
+    assert second.shown()["done"] == {"match": 3}
+    assert len(sandbox.simulator.requests()) == calls
+    ids = [{row["verification"] for row in batch.lines("results.jsonl")} for batch in (first, second)]
+    assert ids[0] == ids[1]
+
+
+def test_another_scope_verifies_the_same_lines_again_and_a_fresh_snapshot_still_answers(sandbox: Sandbox) -> None:
+    [account] = linked(sandbox, 1)
+    for scope in ("2026-q4", "2027-q1"):
+        batch = Batch(sandbox, manifest([account]), scope=scope)
+        batch.start()
+        batch.run(batch.imported())
+        assert batch.shown()["done"] == {"match": 1}
+    ref = next(iter(sandbox.store.get_verifications([batch.lines("results.jsonl")[0]["verification"]]).values())).ref
+    assert sandbox.refreshes(ref) == 1
+
+
+def test_line_that_comes_twice_is_one_verification(sandbox: Sandbox) -> None:
+    [account] = linked(sandbox, 1)
+    batch = Batch(sandbox, manifest([account] * 3))
+    batch.start()
+    following = batch.imported()
+    assert len(batch.todo(0)) == 1
+    batch.run(following)
+    shown = batch.shown()
+    assert (shown["imported"], shown["duplicates"], shown["done"]) == (3, 2, {"match": 1})
+    assert [row["outcome"] for row in batch.lines("results.jsonl")] == ["match"] * 3
+
+
+def test_who_cools_down_holds_up_nobody_and_is_verified_in_a_later_pass(sandbox: Sandbox) -> None:
+    quick = linked(sandbox, 2)
+    slow = linked(sandbox, 1, "cooling_down", policy={"cooldown_seconds": 3600})
+    sandbox.wait(2)
+    batch = Batch(sandbox, manifest([*slow, *quick]))
+    batch.start()
+    following = batch.imported()
+    batch.verify(0)
+    shown = batch.shown()
+    assert (shown["done"], shown["waiting"], shown["cooling_down"]["accounts"]) == ({"match": 2}, 1, 1)
+    for part in batch.lines("ranges.jsonl"):
+        batch.step("collect", range=part, **{"pass": 1, "since": following["since"]})
+    following = batch.step("tally", **{"pass": 1})
+    assert following["next"] == "collect"
+    sandbox.clock.now = _unix(following["at"])
+    batch.run(following)
+    assert batch.shown()["done"] == {"match": 3}
+
+
+def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandbox: Sandbox) -> None:
+    accounts = linked(sandbox, 2)
+    batch = Batch(sandbox, manifest(accounts))
+    batch.start()
+    batch.imported()
+    for task in batch.todo(0):
+        sandbox.enter(sandbox.store.get_verification(task["verification"]))
+    assert sandbox.http("DELETE", f"/batches/{batch.id}").json["state"] == "stopped"
+    sandbox.consume(sandbox.refresh_queue)
+    assert not [call for call in sandbox.stripe_calls() if "refresh" in call]
+    assert sandbox.http("POST", f"/batches/{batch.id}/start").problem == "batch-state"
+    again = Batch(sandbox, manifest(accounts))
+    again.start()
+    again.run(again.imported())
+    assert again.shown()["done"] == {"match": 2}
+
+
+def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
+    accounts = linked(sandbox, 3)
+    batch = Batch(sandbox, manifest(accounts))
+    batch.start()
+    batch.imported()
+    # One of them got its verdict, then the run broke.
+    task = batch.todo(0)[0]
+    token = sandbox.enter(sandbox.store.get_verification(task["verification"]))
+    sandbox.consume(sandbox.refresh_queue)
+    sandbox.wait(6)
+    sandbox.settle()
+    sandbox.function("verify_owners")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
+    sandbox.store.update_batch(batch.id, {"run": 7})
+    assert batch.shown()["state"] == "failed"
+    assert batch.start()["state"] == "verifying"
+    assert sandbox.tokens.started[-1]["name"] == f"{batch.id}-8"
+    plan = batch.step("plan")
+    assert plan["imported"]
+    for part in batch.lines("ranges.jsonl"):
+        batch.step("collect", range=part, **{"pass": plan["pass"], "since": None})
+    following = batch.step("tally", **{"pass": plan["pass"]})
+    assert len(batch.todo(following["pass"])) == 2
+    batch.run(following)
+    assert batch.shown()["done"] == {"match": 3}
+
+
+def test_verification_whose_workflow_failed_gets_the_verdict_that_can_be_given(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, manifest(linked(sandbox, 1)))
+    batch.start()
+    following = batch.imported()
+    for part in batch.lines("ranges.jsonl"):
+        batch.step("collect", range=part, **{"pass": 1, "since": following["since"]})
+    assert batch.step("tally", **{"pass": 1})["next"] == "summarise"
+    assert batch.shown()["done"] == {"not_verifiable": 1}
+
+
+def test_manifest_without_a_usable_header_fails_with_the_reason(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, b"fca_1,Margaret Testerman\n", "csv")
+    batch.start()
+    plan = batch.step("plan")
+    batch.step("scan", block=plan["blocks"][0])
+    assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
+    sandbox.store.update_batch(batch.id, {"run": 9})
+    shown = batch.shown()
+    assert (shown["state"], "header row" in shown["failure"]) == ("failed", True)
+    assert "testerman" not in json.dumps(shown).lower()
+
+
+def test_batch_without_a_manifest_can_not_be_started(sandbox: Sandbox) -> None:
+    batch = sandbox.http("POST", "/batches", {"format": "csv"}).json["id"]
+    assert sandbox.http("POST", f"/batches/{batch}/start").problem == "batch-state"
+    assert sandbox.http("GET", f"/batches/{batch}").json["state"] == "waiting_for_upload"
+    assert sandbox.http("GET", "/batches/bat_" + "0" * 32).problem == "batch-not-found"
+
+
+def test_manifest_over_five_gigabytes_gets_a_url_for_each_part(sandbox: Sandbox) -> None:
+    upload = sandbox.http("POST", "/batches", {"format": "csv", "bytes": 6 * 1024**3 + 1}).json["upload"]
+    assert (len(upload["urls"]), upload["part_bytes"]) == (7, 1024**3)
+    assert sandbox.http("POST", "/batches", {"format": "csv", "bytes": manifests.LARGEST_BYTES + 1}).status == 422
+
+
+def test_repeated_request_is_the_same_batch(sandbox: Sandbox) -> None:
+    body = {"format": "csv"}
+    first, second = (sandbox.http("POST", "/batches", body, **{"Idempotency-Key": "nightly"}) for _ in range(2))
+    assert first.json["id"] == second.json["id"]
+    assert sandbox.http("POST", "/batches", {"format": "jsonl"}, **{"Idempotency-Key": "nightly"}).status == 422
+
+
+def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_PUT_BYTES", 5)
+    body = manifest(linked(sandbox, 1))
+    batch = Batch(sandbox, b"", bytes=len(body))
+    s3 = client("s3")
+    [upload] = s3.list_multipart_uploads(Bucket="titleholder-batches")["Uploads"]
+    s3.upload_part(Bucket="titleholder-batches", Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=1, Body=body)
+    batch.start()
+    batch.run(batch.imported())
+    assert batch.shown()["done"] == {"match": 1}
+
+
+@pytest.mark.parametrize("piece", [100, 1000])
+def test_cut_small_every_line_is_imported_once_under_its_own_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(batch_steps, "PIECE_BYTES", piece)
+    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 7 * piece)
+    accounts = [f"fca_{number}" for number in range(40)]
+    batch = Batch(sandbox, manifest(accounts[:20]) + b"\n{}\n" + manifest(accounts[20:]))
+    batch.start()
+    batch.imported()
+    found = [row for part in batch.lines("ranges.jsonl") for row in batch.lines(f"rows/{part['number']:06}.jsonl")]
+    assert [row["account"] for row in found] == accounts
+    assert [row["line"] for row in found] == [*range(1, 21), *range(23, 43)]
+    assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [22]
+
+
+def test_connected_account_of_the_request_is_that_of_lines_that_name_none(sandbox: Sandbox) -> None:
+    line = {"account": "fca_1", "claim": MARGARET}
+    body = json.dumps(line) + "\n" + json.dumps({**line, "stripe_account": "acct_2"})
+    batch = Batch(sandbox, body.encode(), headers={"Stripe-Account": "acct_1"})
+    batch.start()
+    batch.imported()
+    assert [task["ref"]["stripe_account"] for task in batch.todo(0)] == ["acct_1", "acct_2"]
+
+
+def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, manifest(linked(sandbox, 1)))
+    batch.start()
+    batch.imported()
+    assert sandbox.store.open_verifications(sandbox.clock() + 1, 10) == []
+    [task] = batch.todo(0)
+    kept = sandbox.store.get_verification(task["verification"])
+    assert isinstance(kept, Verification)
+    assert (kept.batch, kept.line) == (batch.id, 1)
+    assert runtime.files().size(f"manifests/{batch.id}") is None
