@@ -66,6 +66,11 @@ CALLS = [
     Call("POST /accounts/{account}/refreshes", "/accounts/{account}/refreshes", 200, {"max_age": 3600}),
     Call("GET /accounts/{account}/owners", "/accounts/{account}/owners", 200),
     Call("GET /accounts/{account}/snapshots", "/accounts/{account}/snapshots", 200),
+    Call("POST /batches", "/batches", 201, {"format": "jsonl"}, {"batch": "id", "slot": "upload.urls.0"}, key="tour-batch"),
+    Call("POST /batches/{id}/start", "/batches/{batch}/start", 202),
+    Call("GET /batches/{id}", "/batches/{batch}", 200, until=lambda body: body["state"] == "completed"),
+    # A batch that has ended can't be stopped any more.
+    Call("DELETE /batches/{id}", "/batches/{batch}", 409),
     Call("POST /webhooks/stripe", "/webhooks/stripe", 200),
 ]
 """In this order: each may use what those before have found or made."""
@@ -89,6 +94,9 @@ def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
         if call.route == "POST /sessions":
             # What an end user does in the browser, with Stripe's own dialogue.
             _control(stack, f"complete/{found['session']}", {"accounts": [{"scenario": "single_owner"}]})
+        if call.route == "POST /batches":
+            manifest = json.dumps({"account": found["account"], "claim": MARGARET}).encode()
+            requests.put(found["slot"], manifest, timeout=30).raise_for_status()
     if missing := set(openapi.gateway_routes()) - called:
         wrong.append(f"not called: {', '.join(sorted(missing))}")
     return wrong
