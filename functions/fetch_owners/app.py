@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from titleholder import ownership, runtime
+from titleholder import ownership, pace, runtime
 from titleholder.accounts import AccountRef
 from titleholder.batches import Source, each_record
+from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, observed
 
 
@@ -19,8 +20,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _process(message: dict[str, Any]) -> None:
     ref, event_id = AccountRef.from_dict(message), message["event"]
-    world = runtime.world()
-    ownership.fetch(world, ref)
+    world = runtime.world(runtime.pace().gate(message))
+    try:
+        ownership.fetch(world, ref)
+    except PaceExceededError as early:
+        world.queues.defer_event(pace.later(message, early), early.at - runtime.clock())
+        return
     world.store.finish_event(event_id)
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 

@@ -8,7 +8,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import ownership, pace, runtime
 from titleholder.batches import Source, each_record
+from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
+from titleholder.stripe_gateway import READ
 
 
 @observed
@@ -24,13 +26,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any]) -> None:
-    world, settings, now = runtime.world(), runtime.settings(), runtime.clock()
-    turn = pace.turn(world.store, message, settings.refreshes_per_second, now)
-    if turn > now:
-        world.queues.defer_refresh({**message, pace.TURN: turn}, turn - now)
-        return
+    gate = runtime.pace().gate(message)
+    world = runtime.world(gate)
     request = ownership.RefreshRequest.from_message(message)
-    asked = ownership.serve(world, request)
+    try:
+        if gate.batch:
+            # A batch's request comes again and again while there is no room: that must cost next to nothing.
+            gate.enter_ahead(READ)
+        asked = ownership.serve(world, request)
+    except PaceExceededError as early:
+        world.queues.defer_refresh(pace.later(message, early), early.at - runtime.clock())
+        return
     logger.info(
         "refresh request served",
         extra={"verification": request.waiter.verification, "account": request.ref.account, "result": type(asked).__name__},

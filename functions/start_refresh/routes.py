@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
-from titleholder import http_api, http_models, ownership, pace, problems, runtime
+from titleholder import http_api, http_models, ownership, problems, runtime
 from titleholder.ownership import InFlight, Started, timestamp
 from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable
 
@@ -35,7 +35,6 @@ def refresh(
     world, settings = runtime.world(), runtime.settings()
     ref = http_api.account_ref(account, settings.mode, app.current_event.headers)
     now = world.clock()
-    pace.take(world.store, settings.refreshes_per_second, now)
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
     need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)

@@ -20,7 +20,7 @@ from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRef
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
 from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need
-from titleholder.store import EVENT_RETENTION_SECONDS, PastSnapshot, Snapshot, Store, Verification, Waiter
+from titleholder.store import EVENT_RETENTION_SECONDS, PastSnapshot, Slowness, Snapshot, Store, Verification, Waiter
 from titleholder.vault import Vault
 
 NOW = 1_800_000_000.0
@@ -428,18 +428,18 @@ class TestEvents:
 
 class TestPace:
     def test_first_place_is_now(self, store: Store) -> None:
-        assert store.book("line", 25, NOW) == NOW
+        assert store.book("line", 25, NOW).at == NOW
 
     def test_burst_is_spread_at_the_rate(self, store: Store) -> None:
-        assert [store.book("line", 25, NOW) for _ in range(5)] == pytest.approx([NOW, NOW + 0.04, NOW + 0.08, NOW + 0.12, NOW + 0.16])
+        assert [store.book("line", 25, NOW).at for _ in range(5)] == pytest.approx([NOW, NOW + 0.04, NOW + 0.08, NOW + 0.12, NOW + 0.16])
 
     def test_idle_time_is_not_saved_up(self, store: Store) -> None:
         store.book("line", 25, NOW)
-        assert [store.book("line", 25, NOW + 60) for _ in range(2)] == pytest.approx([NOW + 60, NOW + 60.04])
+        assert [store.book("line", 25, NOW + 60).at for _ in range(2)] == pytest.approx([NOW + 60, NOW + 60.04])
 
     def test_lines_do_not_mix(self, store: Store) -> None:
         store.book("a", 1, NOW)
-        assert store.book("b", 1, NOW) == NOW
+        assert store.book("b", 1, NOW).at == NOW
 
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.floats(0, 2, allow_nan=False), min_size=2, max_size=25), st.sampled_from([1.0, 3.0, 25.0, 100.0]), st.uuids())
@@ -447,9 +447,27 @@ class TestPace:
         now, places = NOW, []
         for pause in pauses:
             now += pause / rate
-            places.append(store.book(str(line), rate, now))
+            places.append(store.book(str(line), rate, now).at)
             assert places[-1] >= now
         places.sort()
         for first, last in zip(places, places[int(rate) :], strict=False):
             # A step is a whole number of milliseconds.
             assert last - first >= 1 - 0.001 * rate
+
+    def test_batch_takes_a_near_place_only_and_leaves_no_trace_of_a_refusal(self, store: Store) -> None:
+        assert store.book_if_near("line", 2, NOW, NOW + 0.5) is not None
+        assert store.book_if_near("line", 2, NOW, NOW + 0.5) is not None
+        assert store.book_if_near("line", 2, NOW, NOW + 0.5) is None
+        assert store.book("line", 2, NOW).at == pytest.approx(NOW + 1.0)
+
+    def test_times_to_ask_again_are_spread_and_take_no_places(self, store: Store) -> None:
+        assert [store.book_again("line", 4, NOW + 1) for _ in range(3)] == pytest.approx([NOW + 1, NOW + 1.25, NOW + 1.5])
+        assert store.book("line", 4, NOW).at == NOW
+
+    def test_slow_line_is_known_to_all_who_book_and_nobody_overwrites_another(self, store: Store) -> None:
+        assert store.slowness("line") == Slowness() == store.book("line", 25, NOW).slowness
+        first, second = Slowness(2, NOW), Slowness(4, NOW + 5)
+        assert store.slow_down("line", first, Slowness())
+        assert not store.slow_down("line", second, Slowness())
+        assert store.slow_down("line", second, first)
+        assert store.slowness("line") == second == store.book("line", 25, NOW).slowness

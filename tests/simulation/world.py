@@ -463,7 +463,7 @@ def _load() -> None:
     observability.metrics.add_metric = observability.metrics.add_dimension = lambda **_: None  # type: ignore[method-assign,assignment]
     TRANSIENT = (BotoCoreError, ClientError, StripeError)
     sys.path.append(str(ROOT / "functions" / "start_refresh"))
-    for folder in sorted((ROOT / "functions").iterdir()):
+    for folder in sorted(path.parent for path in (ROOT / "functions").glob("*/app.py")):
         spec = importlib.util.spec_from_file_location(f"simulated_{folder.name}", folder / "app.py")
         assert spec is not None
         assert spec.loader is not None

@@ -1,17 +1,22 @@
-"""When a message that failed comes back, and when a refresh request's turn is."""
+"""When a message that failed comes back, and when a call to Stripe may be made."""
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import json
+import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titleholder import pace
+from tests.simulation.fake_dynamodb import FakeDynamoDB
 from titleholder.errors import PaceExceededError
+from titleholder.pace import MOST_SLOW, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
 from titleholder.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
+from titleholder.store import Slowness, Store
 
 NOW = 1_800_000_000.0
 
@@ -63,40 +68,201 @@ def test_event_message_holds_what_it_was_given() -> None:
     assert json.loads(sqs.calls[0]["MessageBody"]) == {"event": "evt_1", "account": "fca_1", "mode": "test"}
 
 
-class Line:
-    """A store whose next place is at `at`."""
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.booked = 0
-
-    def book(self, name: str, rate: float, now: float) -> float:
-        self.booked += 1
-        return self.at
+def test_deferred_event_goes_to_its_own_queue() -> None:
+    sqs = Sqs()
+    Queues(sqs, events_url="events").defer_event({}, -1)
+    assert sqs.calls == [{"QueueUrl": "events", "MessageBody": "{}", "DelaySeconds": 0}]
 
 
-class TestTurn:
-    def test_of_a_lone_request_is_now(self) -> None:
-        assert pace.turn(Line(NOW), {}, 25, NOW) == NOW  # type: ignore[arg-type]
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
 
-    def test_so_near_that_sqs_cannot_wait_for_it_is_now(self) -> None:
-        assert pace.turn(Line(NOW + pace.AT_ONCE_SECONDS), {}, 25, NOW) == NOW  # type: ignore[arg-type]
-
-    def test_further_ahead_is_told(self) -> None:
-        assert pace.turn(Line(NOW + 3), {}, 25, NOW) == NOW + 3  # type: ignore[arg-type]
-
-    def test_is_booked_once_and_then_borne_by_the_message(self) -> None:
-        line = Line(NOW + 99)
-        assert pace.turn(line, {pace.TURN: NOW + 3}, 25, NOW) == NOW + 3  # type: ignore[arg-type]
-        assert pace.turn(line, {pace.TURN: NOW + 3}, 25, NOW + 3) == NOW + 3  # type: ignore[arg-type]
-        assert line.booked == 0
+    def __call__(self) -> float:
+        return self.now
 
 
-class TestTake:
-    def test_near_place_is_taken(self) -> None:
-        pace.take(Line(NOW + pace.LONGEST_WAIT_SECONDS), 25, NOW)  # type: ignore[arg-type]
+def no_vault() -> Any:
+    raise AssertionError("the pace seals nothing")
 
-    def test_far_place_is_refused_with_the_seconds_to_wait(self) -> None:
-        with pytest.raises(PaceExceededError) as refused:
-            pace.take(Line(NOW + 7.5), 25, NOW)  # type: ignore[arg-type]
-        assert refused.value.retry_after == 8
+
+def lines(rate: float = 25) -> tuple[Pace, Clock]:
+    clock = Clock()
+    return Pace(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
+
+
+BATCHED = {"priority": "batch"}
+
+
+def early(gate: Gate, line: str = "read") -> PaceExceededError:
+    with pytest.raises(PaceExceededError) as refused:
+        gate.enter(line)
+    return refused.value
+
+
+class TestSingle:
+    def test_that_is_alone_goes_at_once(self) -> None:
+        lines()[0].gate({}).enter("read")
+
+    def test_goes_at_once_if_its_place_is_so_near_that_sqs_cannot_wait_for_it(self) -> None:
+        pace, _ = lines(10)
+        for _ in range(3):
+            pace.gate({}).enter("read")
+        assert early(pace.gate({})).at == pytest.approx(NOW + 0.3)
+
+    def test_keeps_its_place_until_it_is_due(self) -> None:
+        pace, clock = lines(1)
+        pace.gate({}).enter("read")
+        message = later({"a": 1}, early(pace.gate({})))
+        assert message == {"a": 1, "places": {"read": NOW + 1}}
+        assert later(message, early(pace.gate(message))) == message
+        clock.now += 1
+        pace.gate(message).enter("read")
+        assert early(pace.gate({})).at == NOW + 2
+
+    def test_that_has_waited_in_one_line_is_patient_in_the_next(self) -> None:
+        pace, _ = lines(2)
+        pace.gate({}).enter("refresh")
+        waited = pace.gate({"places": {"read": NOW}})
+        waited.enter("read")
+        waited.enter("refresh")
+
+    def test_of_one_operation_does_not_wait_for_another(self) -> None:
+        pace, _ = lines(1)
+        pace.gate({}).enter("read")
+        pace.gate({}).enter("refresh")
+        early(pace.gate({}))
+
+    def test_caller_who_waits_gets_a_place_within_a_second_or_the_seconds_to_wait(self) -> None:
+        pace, _ = lines(1)
+        for _ in range(2):
+            pace.gate().enter("read")
+        assert early(pace.gate()).retry_after == 3
+
+    def test_place_ahead_is_used_once(self) -> None:
+        pace, _ = lines(0.5)
+        gate = pace.gate({})
+        gate.enter_ahead("read")
+        gate.enter("read")
+        early(gate)
+
+
+class TestBatch:
+    def test_takes_what_is_free_in_the_coming_second_and_no_more(self) -> None:
+        pace, _ = lines(5)
+        for _ in range(5):
+            pace.gate(BATCHED).enter("read")
+        early(pace.gate(BATCHED))
+
+    def test_that_was_told_a_time_does_not_ask_before_it(self) -> None:
+        pace, clock = lines(1)
+        pace.gate(BATCHED).enter("read")
+        message = later(BATCHED, early(pace.gate(BATCHED)))
+        before = dict(pace._store._client.items)
+        assert later(message, early(pace.gate(message))) == message
+        assert pace._store._client.items == before
+        clock.now = message["places"]["read"]
+        pace.gate(message).enter("read")
+
+    def test_is_overtaken_however_long_it_is(self) -> None:
+        pace, _ = lines(5)
+        told = 0.0
+        for _ in range(500):
+            try:
+                pace.gate(BATCHED).enter("read")
+            except PaceExceededError as refused:
+                told = refused.at
+        assert told > NOW + 90
+        assert pace.book("read", NOW) == pytest.approx(NOW + 1)
+
+
+class Traffic:
+    """Messages in a queue that delays by whole seconds, in virtual time. `went`: when each call was made, by kind."""
+
+    def __init__(self, rate: float) -> None:
+        self.pace, self.clock = lines(rate)
+        self.went: dict[str, list[float]] = {"single": [], "batch": []}
+        self.waits: list[float] = []
+        self.receives = 0
+
+    def run(self, arrivals: list[tuple[float, str]]) -> None:
+        queue: list[tuple[float, int, str, dict[str, Any]]] = [
+            (NOW + at, number, kind, {} if kind == "single" else dict(BATCHED)) for number, (at, kind) in enumerate(arrivals)
+        ]
+        heapq.heapify(queue)
+        begun = {number: at for at, number, _, _ in queue}
+        while queue:
+            self.clock.now, number, kind, message = heapq.heappop(queue)
+            self.receives += 1
+            try:
+                self.pace.gate(message).enter("read")
+            except PaceExceededError as refused:
+                pause = max(1, min(MAX_DELAY_SECONDS, math.ceil(refused.at - self.clock.now)))
+                heapq.heappush(queue, (self.clock.now + pause, number, kind, later(message, refused)))
+                continue
+            self.went[kind].append(self.clock.now)
+            if kind == "single":
+                self.waits.append(self.clock.now - begun[number])
+
+    def most_within(self, seconds: float) -> int:
+        times = sorted(self.went["single"] + self.went["batch"])
+        return max((bisect.bisect_left(times, time + seconds) - place for place, time in enumerate(times)), default=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([2.0, 5.0, 25.0]),
+    st.integers(0, 200),
+    st.lists(st.floats(0, 20, allow_nan=False), max_size=30),
+    st.floats(0, 3, allow_nan=False),
+)
+def test_whatever_arrives_goes_through_once_and_no_faster_than_agreed(rate: float, batch: int, singles: list[float], begin: float) -> None:
+    traffic = Traffic(rate)
+    traffic.run([(begin, "batch")] * batch + [(at, "single") for at in singles])
+    assert (len(traffic.went["batch"]), len(traffic.went["single"])) == (batch, len(singles))
+    # Places are kept exactly; who holds one comes up to a second before it, or after.
+    assert all(traffic.most_within(window) <= rate * (window + 2.2) + 1 for window in (1, 5, 20))
+
+
+def test_batch_runs_at_the_rate_and_singles_wait_a_moment_only() -> None:
+    traffic = Traffic(25)
+    traffic.run([(0, "batch")] * 2000 + [(3 + number / 2, "single") for number in range(60)])
+    assert max(traffic.went["batch"]) - NOW < 1.1 * 2060 / 25
+    assert max(traffic.waits) <= 2
+    assert traffic.most_within(1) <= 1.25 * 25
+    # Coming in vain costs money.
+    assert traffic.receives < 3 * 2060
+
+
+class TestSlowness:
+    def test_doubles_at_a_refusal_and_comes_back(self) -> None:
+        slow = slower(Slowness(), NOW)
+        assert factor(slow, NOW) == 2
+        assert factor(slow, NOW + RECOVERY_SECONDS) == 1.5
+        assert factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
+
+    def test_counts_refusals_of_the_same_moment_once(self) -> None:
+        slow = slower(Slowness(), NOW)
+        assert slower(slow, NOW + 0.9) == slow
+
+    @given(st.lists(st.floats(0, 100, allow_nan=False), max_size=30), st.floats(0, 1000, allow_nan=False))
+    def test_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
+        slow, now = Slowness(), NOW
+        for pause in pauses:
+            now += pause
+            slow = slower(slow, now)
+            assert 1 <= factor(slow, now) <= MOST_SLOW
+        assert 1 <= factor(slow, now + later_on) <= factor(slow, now)
+
+    def test_of_a_line_is_learnt_by_others_when_they_book(self) -> None:
+        pace, clock = lines(10)
+        pace.refused("read")
+        other = Pace(pace._store, 10, clock)
+        assert [other.book("read", NOW) for _ in range(3)] == pytest.approx([NOW, NOW + 0.1, NOW + 0.3])
+        clock.now += 600
+        assert [other.book("read", clock.now) for _ in range(2)] == pytest.approx([clock.now, clock.now + 0.1])
+
+    def test_of_one_line_is_not_another_s(self) -> None:
+        pace, _ = lines(1)
+        pace.refused("read")
+        assert [pace.book("refresh", NOW) for _ in range(2)] == [NOW, NOW + 1]

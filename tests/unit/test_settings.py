@@ -10,11 +10,11 @@ from titleholder.settings import Settings
 
 def test_defaults_are_test_mode_and_stripes_own_pace() -> None:
     settings = Settings.from_environment({})
-    assert (settings.mode, settings.refreshes_per_second, settings.stripe_api_base) == ("test", 25.0, None)
+    assert (settings.mode, settings.stripe_calls_per_second, settings.stripe_api_base) == ("test", 25.0, None)
 
 
 def test_empty_variables_are_as_good_as_none() -> None:
-    assert Settings.from_environment(dict.fromkeys(("STRIPE_API_BASE", "REFRESHES_PER_SECOND"), "")) == Settings.from_environment({})
+    assert Settings.from_environment(dict.fromkeys(("STRIPE_API_BASE", "STRIPE_CALLS_PER_SECOND"), "")) == Settings.from_environment({})
 
 
 @pytest.mark.parametrize("mode", ["test", "live"])
@@ -27,11 +27,11 @@ def test_mode(mode: str) -> None:
     [
         ("STRIPE_MODE", "Live"),
         ("STRIPE_MODE", "production"),
-        ("REFRESHES_PER_SECOND", "0"),
-        ("REFRESHES_PER_SECOND", "101"),
-        ("REFRESHES_PER_SECOND", "nan"),
-        ("REFRESHES_PER_SECOND", "inf"),
-        ("REFRESHES_PER_SECOND", "many"),
+        ("STRIPE_CALLS_PER_SECOND", "0"),
+        ("STRIPE_CALLS_PER_SECOND", "101"),
+        ("STRIPE_CALLS_PER_SECOND", "nan"),
+        ("STRIPE_CALLS_PER_SECOND", "inf"),
+        ("STRIPE_CALLS_PER_SECOND", "many"),
         ("SETTLE_TIMEOUT_SECONDS", "0"),
         ("SETTLE_TIMEOUT_SECONDS", "-1"),
         ("MAX_WAIT_SECONDS", "59"),

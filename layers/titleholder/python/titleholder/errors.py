@@ -122,8 +122,13 @@ class StripeUnansweredError(StripeError):
 
 
 class PaceExceededError(TitleholderError):
-    """The pace agreed with Stripe leaves no room for this call now. `retry_after` is in seconds."""
+    """The pace agreed with Stripe leaves no room for this call now.
 
-    def __init__(self, retry_after: int) -> None:
+    `retry_after` is in seconds, `at` the place that was booked in `line` (Unix seconds).
+    """
+
+    def __init__(self, retry_after: int, line: str = "", at: float = 0.0) -> None:
         super().__init__(f"The pace agreed with Stripe is used up; try again in {retry_after} s.")
         self.retry_after = retry_after
+        self.line = line
+        self.at = at

@@ -93,6 +93,7 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
 
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
+        PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
     ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter)
     if waiter is None:
@@ -147,6 +148,7 @@ def fetch(world: World, ref: AccountRef) -> bool:
 
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
+        PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
     stored = world.store.get_account(ref)
     try:
@@ -225,6 +227,7 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
 
 def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: StoredAccount, asker: str | None) -> Asked:
     """Initiate a refresh, unless another caller is at it."""
+    world.stripe.await_refresh()
     now = world.clock()
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):

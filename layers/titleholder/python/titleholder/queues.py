@@ -28,9 +28,15 @@ class Queues:
 
     def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:
         """Put a refresh request back into its queue, to come again in `delay` seconds (15 minutes at most: SQS's own limit)."""
-        self._client.send_message(
-            QueueUrl=self._refresh_url, MessageBody=json.dumps(message), DelaySeconds=min(MAX_DELAY_SECONDS, math.ceil(delay))
-        )
+        self._defer(self._refresh_url, message, delay)
+
+    def defer_event(self, message: Mapping[str, Any], delay: float) -> None:
+        """The same for an event."""
+        self._defer(self._events_url, message, delay)
+
+    def _defer(self, url: str, message: Mapping[str, Any], delay: float) -> None:
+        pause = max(0, min(MAX_DELAY_SECONDS, math.ceil(delay)))
+        self._client.send_message(QueueUrl=url, MessageBody=json.dumps(message), DelaySeconds=pause)
 
     def bury(self, dead_letter_url: str, body: str, reason: str) -> None:
         """Put a message that can't be processed among the dead letters, its reason beside it as a message attribute."""

@@ -9,7 +9,7 @@ from collections import Counter
 
 from titleholder import deliveries, ownership, stripe_events, verdicts
 from titleholder.deliveries import Mailroom
-from titleholder.errors import MalformedEventError, StripeRateLimitedError
+from titleholder.errors import MalformedEventError, PaceExceededError, StripeRateLimitedError
 from titleholder.ownership import World
 
 REFRESH_PATIENCE_SECONDS = 15 * 60
@@ -37,7 +37,7 @@ def reconcile(world: World, room: Mailroom) -> Counter[str]:
     try:
         _refreshes(world, repaired)
         _events(world, room, repaired)
-    except StripeRateLimitedError:
+    except (StripeRateLimitedError, PaceExceededError):
         pass  # The next run goes on.
     return repaired
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from titleholder.files import Files
     from titleholder.idempotency import Idempotency
     from titleholder.ownership import World
+    from titleholder.pace import Gate, Pace
     from titleholder.vault import Vault
 
 _CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
@@ -115,8 +117,21 @@ def desk() -> Desk:
 
 
 @cache
-def world() -> World:
-    """What functions that talk to Stripe work with."""
+def pace() -> Pace:
+    """The lines that calls to Stripe stand in."""
+    from titleholder.pace import Pace
+
+    return Pace(store(), settings().stripe_calls_per_second, clock)
+
+
+def world(gate: Gate | None = None) -> World:
+    """What functions that talk to Stripe work with; without a gate of its own for a caller who waits for the answer."""
+    shared = _world()
+    return shared if gate is None else replace(shared, stripe=shared.stripe.through(gate))
+
+
+@cache
+def _world() -> World:
     from titleholder.ownership import World
     from titleholder.stripe_gateway import StripeGateway
     from titleholder.workflow import Workflow
@@ -125,7 +140,7 @@ def world() -> World:
     keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret))
     return World(
         store=store(),
-        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base),
+        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, gate=pace().gate()),
         workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds),
         queues=queues(),
         bus=bus(),

@@ -29,7 +29,7 @@ class Settings:
     api_key_secret: str
     webhook_secret: str
     stripe_api_base: str | None
-    refreshes_per_second: float
+    stripe_calls_per_second: float
     batch_bucket: str
     batch_state_machine_arn: str
     batch_concurrency: int
@@ -70,7 +70,7 @@ class Settings:
             api_key_secret=environment.get("STRIPE_API_KEY_SECRET_NAME", ""),
             webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
             stripe_api_base=environment.get("STRIPE_API_BASE") or None,
-            refreshes_per_second=number("REFRESHES_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
+            stripe_calls_per_second=number("STRIPE_CALLS_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
             batch_bucket=environment.get("BATCH_BUCKET", ""),
             batch_state_machine_arn=environment.get("BATCH_STATE_MACHINE_ARN", ""),
             batch_concurrency=int(number("BATCH_CONCURRENCY", 2000, 1, 10_000)),

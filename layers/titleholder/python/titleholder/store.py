@@ -14,7 +14,7 @@ The table, keys `pk` and `sk`:
 | event received from Stripe | EVENT#<id> | EVENT |
 | connected account seen | CONNECTED#<mode> | <acct id> |
 | record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
-| pace | PACE#<name> | PACE |
+| pace of one of Stripe's operations | PACE#<line> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
 | answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
 | batch | BATCH#<id> | BATCH |
@@ -40,6 +40,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -129,6 +130,22 @@ class Verification:
     @property
     def need(self) -> Need:
         return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class Slowness:
+    """A line that was made `factor` times slower than agreed, at `since` (Unix seconds)."""
+
+    factor: float = 1.0
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a line (Unix seconds), and how slow that was when it was booked."""
+
+    at: float
+    slowness: Slowness = Slowness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -620,29 +637,56 @@ class Store:
 
     # -- pace --------------------------------------------------------------------------------------------------------------------
 
-    def book(self, name: str, rate: float, now: float) -> float:
-        """Book the next free place in a line that moves `rate` times a second; returns when its turn is (Unix seconds, not before now)."""
-        step = round(1000 / rate)
-        at = _ms(now)
+    def book(self, line: str, rate: float, now: float) -> Place:
+        """Book the next free place in a line that moves `rate` times a second, not before now."""
         for _ in range(20):
-            taken = self._book(name, ":at + :step", "attribute_not_exists(next_ms) OR next_ms <= :at", at, step)
-            taken = taken or self._book(name, "next_ms + :step", "next_ms > :at", at, step)
-            if taken:
-                return max(now, _seconds(taken - step))
+            if place := self._book(line, "next_ms", rate, now):
+                return place
         raise RuntimeError("The pace item changed under every try to book a place.")
 
-    def _book(self, name: str, next_: str, condition: str, at: int, step: int) -> int | None:
-        answer = _unless_refused(
-            lambda: self._client.update_item(
-                TableName=self._table,
-                Key=_key(f"PACE#{name}", "PACE"),
-                UpdateExpression=f"SET next_ms = {next_}",
-                ConditionExpression=condition,
-                ExpressionAttributeValues={":at": {"N": str(at)}, ":step": {"N": str(step)}},
-                ReturnValues="ALL_NEW",
-            )
-        )
-        return None if answer is None else int(answer["Attributes"]["next_ms"]["N"])
+    def book_if_near(self, line: str, rate: float, now: float, until: float) -> Place | None:
+        """As `book`, but only a place up to `until`; None if there is none."""
+        return self._book(line, "next_ms", rate, now, until)
+
+    def book_again(self, line: str, rate: float, earliest: float) -> float:
+        """When to ask for a place again: times that are `rate` a second, too, but no places."""
+        for _ in range(20):
+            if time := self._book(line, "batch_ms", rate, earliest):
+                return time.at
+        raise RuntimeError("The pace item changed under every try to be told a time.")
+
+    def _book(self, line: str, clock: str, rate: float, earliest: float, until: float | None = None) -> Place | None:
+        at, step = _ms(earliest), round(1000 / rate)
+        near, limit = ("", {}) if until is None else (f" AND {clock} <= :until", {":until": {"N": str(_ms(until))}})
+        for next_, condition, values in (
+            (":at + :step", f"attribute_not_exists({clock}) OR {clock} <= :at", {}),
+            (f"{clock} + :step", f"{clock} > :at{near}", limit),
+        ):
+            request: Item = {
+                "TableName": self._table,
+                "Key": _key(f"PACE#{line}", "PACE"),
+                "UpdateExpression": f"SET {clock} = {next_}",
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": {":at": {"N": str(at)}, ":step": {"N": str(step)}, **values},
+                "ReturnValues": "ALL_NEW",
+            }
+            answer = _unless_refused(partial(self._client.update_item, **request))
+            if answer is not None:
+                item = {name: _deserialize(value) for name, value in answer["Attributes"].items()}
+                return Place(at=max(earliest, _seconds(item[clock] - step)), slowness=_slowness(item))
+        return None
+
+    def slowness(self, line: str) -> Slowness:
+        """How slow a line is."""
+        return _slowness(self._get(f"PACE#{line}", "PACE") or {})
+
+    def slow_down(self, line: str, slowness: Slowness, known: Slowness) -> bool:
+        """Make a line slower; False if somebody else did since `known` was read."""
+        unchanged = "slowed_ms = :known" if known != Slowness() else "attribute_not_exists(slowed_ms)"
+        return self._update(
+            f"PACE#{line}", "PACE", set_={"slow_percent": round(slowness.factor * 100), "slowed_ms": _ms(slowness.since)},
+            condition=unchanged, values={":known": _ms(known.since)} if known != Slowness() else {},
+        )  # fmt: skip
 
     # -- keys, and what is sealed with them --------------------------------------------------------------------------------------
 
@@ -912,6 +956,10 @@ def _past(item: Item) -> PastSnapshot:
         since=item.get("since"),
         changes=json.loads(item["changes"]) if item.get("changes") else None,
     )
+
+
+def _slowness(item: Item) -> Slowness:
+    return Slowness(int(item["slow_percent"]) / 100, _seconds(item["slowed_ms"])) if "slowed_ms" in item else Slowness()
 
 
 def _waiter(item: Item) -> Waiter:

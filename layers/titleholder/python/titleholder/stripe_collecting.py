@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from titleholder.errors import CustomerNotFoundError, PaymentMethodNotFoundError, SessionNotFoundError, StripeRefusedError
-from titleholder.stripe_gateway import StripeGateway
+from titleholder.stripe_gateway import READ, StripeGateway
 
 PAGE = 100
 KEY_REUSED = "idempotency_error"
@@ -97,7 +97,9 @@ def payment_method(stripe: StripeGateway, id: str, stripe_account: str | None) -
 
 def account(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
     """A Financial Connections account as Stripe shows it. Raises AccountNotFoundError."""
-    return _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account))))
+    return _plain(
+        stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account)), line=READ)
+    )
 
 
 def accounts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -30,6 +31,9 @@ NETWORK_RETRIES = 2
 
 LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
 """Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
+
+READ, REFRESH, OWNERS, EVENTS, OTHER = "read", "refresh", "owners", "events", "other"
+"""The lines that calls stand in, see `pace`: one for each operation that is called often, one for all the others together."""
 
 OWNERS_PAGE = 100
 EVENTS_PAGE = 100
@@ -71,15 +75,39 @@ class ApiKeys(Protocol):
     def reload_api_keys(self) -> Sequence[str]: ...
 
 
-class StripeGateway:
-    """Stripe at `api_base` (None: Stripe's own), in one mode."""
+class Gate(Protocol):
+    """What lets calls through at the agreed pace (`pace.Gate`)."""
 
-    def __init__(self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None) -> None:
+    def enter(self, line: str) -> None: ...
+
+    def refused(self, line: str) -> None: ...
+
+
+class StripeGateway:
+    """Stripe at `api_base` (None: Stripe's own), in one mode, at the pace that `gate` keeps."""
+
+    def __init__(
+        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None, *, gate: Gate
+    ) -> None:
+        self._gate = gate
         self._keys = keys
         self._mode = mode
         self._api_base = api_base
         self._http = http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
         self._clients: dict[str, stripe.StripeClient] = {}
+
+    def through(self, gate: Gate) -> StripeGateway:
+        """The same Stripe, for a piece of work with a gate of its own."""
+        mine = copy(self)
+        mine._gate = gate
+        return mine
+
+    def await_refresh(self) -> None:
+        """To be called before `refresh`, which books no place itself: it must not fail once an attempt has begun.
+
+        Raises PaceExceededError.
+        """
+        self._gate.enter(REFRESH)
 
     def read(self, ref: AccountRef) -> AccountReading:
         """The account now, with its ownership and the first page of owners.
@@ -87,9 +115,11 @@ class StripeGateway:
         Raises:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
             StripeError: one of its kinds.
+            PaceExceededError: not now; it tells when.
         """
         account = self.call(
-            lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref))
+            lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
+            line=READ,
         )
         return _reading(account.to_dict())
 
@@ -101,7 +131,9 @@ class StripeGateway:
         account = self.call(
             lambda client: client.v1.financial_connections.accounts.refresh(
                 ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
-            )
+            ),
+            line=REFRESH,
+            entered=True,
         )
         return AccountState.from_stripe(account.to_dict())
 
@@ -116,7 +148,8 @@ class StripeGateway:
             page = self.call(
                 lambda client, params=params: client.v1.financial_connections.accounts.owners.list(  # type: ignore[misc]
                     ref.account, params, _options(ref)
-                )
+                ),
+                line=OWNERS,
             ).to_dict()
             owners += [_owner(owner) for owner in page["data"]]
             more = bool(page["has_more"]) and bool(page["data"])
@@ -133,11 +166,23 @@ class StripeGateway:
         if after is not None:
             params["starting_after"] = after
         options: Any = {"stripe_account": stripe_account} if stripe_account else {}
-        page = self.call(lambda client: client.v1.events.list(params, options)).to_dict()  # type: ignore[arg-type]
+        page = self.call(lambda client: client.v1.events.list(params, options), line=EVENTS).to_dict()  # type: ignore[arg-type]
         return list(page["data"]), bool(page["has_more"])
 
-    def call(self, call: Callable[[stripe.StripeClient], T], missing: type[TitleholderError] = AccountNotFoundError) -> T:
-        """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means."""
+    def call(
+        self,
+        call: Callable[[stripe.StripeClient], T],
+        missing: type[TitleholderError] = AccountNotFoundError,
+        *,
+        line: str = OTHER,
+        entered: bool = False,
+    ) -> T:
+        """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means.
+
+        `line`: the operation's, see `pace`; `entered` if a place has been taken already.
+        """
+        if not entered:
+            self._gate.enter(line)
         tried: set[str] = set()
         for load in (self._keys.api_keys, self._keys.reload_api_keys):
             for key in load():
@@ -149,6 +194,8 @@ class StripeGateway:
                 except stripe.AuthenticationError as error:
                     refused = error
                 except stripe.StripeError as error:
+                    if isinstance(error, stripe.RateLimitError) and getattr(error.error, "code", None) != "lock_timeout":
+                        self._gate.refused(line)
                     raise _translated(error, missing) from None
         if not tried:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from titleholder import matching
 from titleholder.accounts import AccountRef
-from titleholder.errors import StripeCredentialsError, StripeError
+from titleholder.errors import PaceExceededError, StripeCredentialsError, StripeError
 from titleholder.masked import Masked
 from titleholder.store import Verification
 from titleholder.verdicts import complete
@@ -62,7 +62,7 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
             ownership.settle(world, new.ref, ownership.read(world, new.ref, stored), stored)
         except StripeCredentialsError:
             raise
-        except StripeError:
+        except (StripeError, PaceExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
         stored = world.store.get_account(new.ref)
     verification = world.store.create_verification(verification, new.claim)
