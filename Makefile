@@ -14,10 +14,12 @@ LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 SEEDS ?= 1000
 START ?= 0
+ACCOUNTS ?= 1000
+RATE ?= 4
 CASES ?= 300
 SEED ?= 1
 
-.PHONY: help setup demo up down test lint simulate crash-points bench openapi fuzz tour lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test lint simulate crash-points bench batch openapi fuzz tour lock scan advisories sbom clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -67,6 +69,9 @@ permissions: $(READY)  ## Take each permission from its role and see that it is 
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
+
+batch: $(READY)  ## Run a batch on an embedded stack: ACCOUNTS=n, RATE=refreshes a second
+	$(BIN)/python -m local.batch $(ACCOUNTS) --rate $(RATE)
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

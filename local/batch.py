@@ -1,0 +1,69 @@
+"""Runs one batch on an embedded stack and says how fast it went: python -m local.batch 1000 [--rate 4]
+
+`--rate`: refreshes a second that the stack is allowed. Choose one that the machine keeps up with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from local.client import Client
+from local.stack import running
+from local.stripe_simulator.options import Options
+
+CONCURRENCY = 200
+BAR = 40
+
+
+def manifest(accounts: list[str]) -> Iterator[bytes]:
+    for account in accounts:
+        yield json.dumps({"account": account, "claim": {"name": "Margaret Testerman"}}).encode() + b"\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="local.batch", description="A batch on the embedded stack.")
+    parser.add_argument("accounts", type=int)
+    parser.add_argument("--rate", type=float, default=4.0, help="refreshes a second")
+    options = parser.parse_args()
+    parameters = {"RefreshesPerSecond": f"{options.rate:g}", "BatchConcurrency": str(CONCURRENCY), "SettleTimeoutSeconds": "600"}
+    with running(parameters=parameters, options=Options(settle_seconds=0.3), say=print) as stack:
+        assert stack.stripe is not None
+        simulator, http = stack.stripe.simulator, Client(stack.api_url)
+        accounts = [f"fca_batch{number}" for number in range(options.accounts)]
+        for account in accounts:
+            simulator.fail_webhooks("drop", type="financial_connections.account.created", account=account)
+            simulator.link("single_owner", id=account)
+        batch = http.call("POST", "/batches", {"format": "jsonl"}).body
+        requests.put(batch["upload"]["urls"][0], b"".join(manifest(accounts)), timeout=60).raise_for_status()
+        began = time.monotonic()
+        http.call("POST", f"/batches/{batch['id']}/start")
+        shown = _follow(http, batch["id"], options.accounts)
+        took = time.monotonic() - began
+        refreshes = [int(simulator.state(account)["initiated_refreshes"]) for account in accounts]
+    lost, twice = options.accounts - sum(shown["done"].values()), sum(count > 1 for count in refreshes)
+    bound = options.accounts / options.rate
+    print(f"\n{shown['state']}: {shown['done']} in {took:.1f} s; over the bound of {bound:.1f} s: {took / bound:.2f}")
+    print(f"{lost} lost, {twice} paid twice")
+    return 0 if (shown["state"], lost, twice) == ("completed", 0, 0) else 1
+
+
+def _follow(http: Client, batch: str, total: int) -> dict[str, Any]:
+    while True:
+        shown: dict[str, Any] = http.call("GET", f"/batches/{batch}").body
+        done = sum(shown["done"].values())
+        filled = BAR * done // max(total, 1)
+        print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total} {shown['state']:<12}", end="", flush=True)
+        if shown["state"] not in ("importing", "verifying"):
+            return shown
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
