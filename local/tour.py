@@ -63,6 +63,9 @@ CALLS = [
         key="tour-1",
     ),
     Call("GET /verifications/{verification}", "/verifications/{verification}", 200, until=lambda body: body["state"] == "completed"),
+    Call("GET /verifications", "/verifications?account={account}&verdict=match", 200),
+    # Too late: it has its verdict.
+    Call("DELETE /verifications/{verification}", "/verifications/{verification}", 409),
     Call("POST /accounts/{account}/refreshes", "/accounts/{account}/refreshes", 200, {"max_age": 3600}),
     Call("GET /accounts/{account}/owners", "/accounts/{account}/owners", 200),
     Call("GET /accounts/{account}/snapshots", "/accounts/{account}/snapshots", 200),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
@@ -12,11 +12,13 @@ from pydantic import BaseModel
 from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
 from titleholder.accounts import AccountRef
 from titleholder.audit import Action
+from titleholder.collection import Target
 from titleholder.errors import SnapshotNotFoundError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
-from titleholder.store import Verification
+from titleholder.store import Holder, Verification
+from titleholder.verifications import Fan
 
 DEFAULT_LIMIT = 20
 
@@ -31,7 +33,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.post("/verifications")
 @http_api.documented(
-    {200: http_models.Verification, 202: http_models.Verification}, "account-not-found", "account-erased",
+    {200: http_models.AnyVerification, 202: http_models.AnyVerification},
+    "account-not-found", "session-not-found", "payment-method-not-found", "customer-not-found", "no-linked-account", "too-many-accounts",
+    "account-erased",
     "idempotency-conflict", asks_stripe=True,
 )  # fmt: skip
 def create_verification(
@@ -43,25 +47,61 @@ def create_verification(
         policy = matching.Policy.from_dict(body.policy or {})
     except matching.PolicyError as error:
         raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
+    world, began = runtime.world(), runtime.clock()
     new = verifications.NewVerification(
-        ref=_ref(body.account),
+        ref=_target(body),
         claim=Masked(body.claim.as_dict()),
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
-    created = verifications.create(runtime.world(), new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
-    _audit("verification.requested", new.ref, verification=created.id)
-    logger.info("verification accepted", extra={"verification": created.id, "account": new.ref.account})
-    metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=1)
-    return _json(200 if created.verdict else 202, _verification(created))
+    created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
+    accounts = created.members if isinstance(created, Fan) else [created]
+    for one in accounts:
+        _audit("verification.requested", one.ref, verification=one.id)
+        logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
+    metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
+    created = verifications.wait(world.store, created, began + body.wait, clock=world.clock, sleep=runtime.sleep)
+    return _json(200 if verifications.is_done(created) else 202, _shown(created))
+
+
+@app.get("/verifications")
+@http_api.documented({200: http_models.Verifications}, "invalid-cursor")
+def list_verifications(
+    account: Annotated[http_models.AccountId | None, Query()] = None,
+    customer: Annotated[http_models.CustomerId | None, Query()] = None,
+    verdict: Annotated[http_models.Outcome | None, Query()] = None,
+    limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[http_models.Cursor | None, Query()] = None,
+) -> Response[Any]:
+    """An account's verifications, or those of all of a customer's accounts; the newest first."""
+    if (account is None) == (customer is None):
+        raise http_api.InvalidFieldError("account", "exactly one of account and customer is needed")
+    mode, connected = runtime.settings().mode, _connected()
+    holder = Holder.account(_ref(account)) if account else Holder.customer(customer or "", mode, connected)
+    query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
+    after = None if cursor is None else cursors.decode(query, cursor)
+    found, position = verifications.page(runtime.store(), holder, verdict, limit, after)
+    following = None if position is None else cursors.encode(query, position)
+    return _json(200, http_models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
 @app.get("/verifications/<verification>")
-@http_api.documented({200: http_models.Verification}, "verification-not-found", connected=False)
+@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", connected=False)
 def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
-    """The verification, and its verdict when it ended."""
-    found = runtime.store().get_verification(verification)
-    return _json(200, _verification(found))
+    """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
+    return _json(200, _shown(verifications.get(runtime.store(), verification)))
+
+
+@app.delete("/verifications/<verification>")
+@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed", connected=False)
+def cancel_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
+    """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
+    cancelled = verifications.cancel(runtime.world(), verification)
+    for one in cancelled.members if isinstance(cancelled, Fan) else [cancelled]:
+        if verifications.is_cancelled(one):
+            _audit("verification.cancelled", one.ref, verification=one.id)
+            logger.info("verification cancelled", extra={"verification": one.id})
+    return _json(200, _shown(cancelled))
 
 
 @app.get("/accounts/<account>")
@@ -148,6 +188,48 @@ def _ref(account: str) -> AccountRef:
     return http_api.account_ref(account, runtime.settings().mode, app.current_event.headers)
 
 
+def _connected() -> str | None:
+    return http_api.stripe_account(app.current_event.headers)
+
+
+def _target(body: http_models.NewVerification) -> AccountRef | Target:
+    if body.account is not None:
+        return _ref(body.account)
+    kind: Literal["payment_method", "session", "customer"]
+    for kind in ("payment_method", "session", "customer"):
+        if (id_ := getattr(body, kind)) is not None:
+            return Target(kind, id_, runtime.settings().mode, _connected())
+    raise AssertionError("the model lets none pass without a target")
+
+
+def _shown(found: Verification | Fan) -> http_models.AnyVerification:
+    if isinstance(found, Verification):
+        return http_models.AnyVerification(_verification(found))
+    group, summary = found.group, found.summary
+    best = None
+    if summary.best is not None:
+        best = http_models.BestMember.model_validate(_member(summary.best).model_dump())
+    shown = http_models.GroupVerification(
+        id=group.id,
+        **{group.kind: group.target},
+        stripe_account=group.stripe_account,
+        state="completed" if found.done else "waiting",
+        requested_at=timestamp(group.requested_at),
+        members=[_member(member) for member in found.members],
+        summary=http_models.Summary(any=summary.any, all=summary.all, best=best),
+    )
+    return http_models.AnyVerification(shown)
+
+
+def _member(member: Verification) -> http_models.Member:
+    return http_models.Member(
+        account=member.ref.account,
+        verification=member.id,
+        state="completed" if member.verdict else "waiting",
+        outcome=member.verdict["outcome"] if member.verdict else None,
+    )
+
+
 def _verification(found: Verification) -> http_models.Verification:
     verdict = None
     if found.verdict is not None:
@@ -158,6 +240,7 @@ def _verification(found: Verification) -> http_models.Verification:
         stripe_account=found.ref.stripe_account,
         state="completed" if verdict else "waiting",
         stale=found.stale,
+        group=found.group,
         requested_at=timestamp(found.requested_at),
         completed_at=_time(found.completed_at),
         verdict=verdict,

@@ -135,6 +135,7 @@ class TaskTokens:
         self.open: set[str] = set()
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.started: list[dict[str, Any]] = []
+        self.stopped: list[str] = []
 
     def start_execution(self, **arguments: Any) -> Any:
         answer = self._client.start_execution(**arguments)
@@ -145,7 +146,9 @@ class TaskTokens:
         return self._client.describe_execution(**arguments)
 
     def stop_execution(self, **arguments: Any) -> Any:
-        return self._client.stop_execution(**arguments)
+        answer = self._client.stop_execution(**arguments)
+        self.stopped.append(arguments["executionArn"].rpartition(":")[2])
+        return answer
 
     def send_task_success(self, *, taskToken: str, output: str) -> Any:
         if taskToken in self.outcomes:
@@ -227,7 +230,7 @@ class Sandbox:
         self.simulator.add_endpoint("https://titleholder.test/webhooks/stripe", SIGNING_SECRET)
 
     def _patch(self, stack: contextlib.ExitStack) -> None:
-        virtual = SimpleNamespace(time=self.clock, monotonic=self.clock)
+        virtual = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.wait)
         stack.enter_context(patch.dict("os.environ", self.environment))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))

@@ -24,6 +24,14 @@ from tests.support.world import SIGNING_SECRET, Sandbox
 
 DELIVERIES = [name for name in SAMPLES if name.startswith("receive_webhook.")]
 STACK = "titleholder"
+STATUS = {
+    "api.post_verifications.invalid": 422,
+    "api.delete_verification": 409,
+    "receive_webhook.unsigned": 400,
+    "batches.post_batches": 201,
+    "batches.start": 202,
+}
+"""What the samples are answered that are not answered 200."""
 
 
 class Trigger(NamedTuple):
@@ -84,13 +92,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-STATUS = {"api.post_verifications.invalid": 422, "receive_webhook.unsigned": 400, "batches.post_batches": 201, "batches.start": 202}
-
-
 def accepted(name: str, answer: Any) -> bool:
     if trigger(name).by.startswith(("GET ", "POST ", "DELETE ")):
-        made = 201 if name.startswith("collect.post_") else 200
-        return bool(answer["statusCode"] == STATUS.get(name, made))
+        return bool(answer["statusCode"] == STATUS.get(name, 201 if name.startswith("collect.post_") else 200))
     if trigger(name).by.startswith(STACK):
         return bool(answer == {"batchItemFailures": []})
     if trigger(name).function == "import_manifest":

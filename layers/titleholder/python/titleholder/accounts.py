@@ -10,6 +10,10 @@ from typing import Any, Literal
 Mode = Literal["test", "live"]
 
 ACCOUNT_ID = re.compile(r"fca_[A-Za-z0-9_]{1,120}")
+PAYMENT_METHOD_ID = re.compile(r"pm_[A-Za-z0-9_]{1,250}")
+CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
+SESSION_ID = re.compile(r"(fcsess|seti|pi|cs|pm)_[A-Za-z0-9_]{1,250}")
+"""Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
 CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
 
 

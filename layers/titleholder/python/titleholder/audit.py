@@ -16,7 +16,14 @@ from titleholder.store import Store
 DAY_SECONDS = 86_400
 
 Action = Literal[
-    "verification.requested", "refresh.requested", "owners.read", "account.erased", "customer.created", "session.created", "batch.started"
+    "verification.requested",
+    "verification.cancelled",
+    "refresh.requested",
+    "owners.read",
+    "account.erased",
+    "customer.created",
+    "session.created",
+    "batch.started",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,11 +22,6 @@ _PREFIXES: Mapping[str, Source] = {
     "pm": "payment_method",
 }
 
-SESSION_ID = re.compile(f"({'|'.join(_PREFIXES)})_[A-Za-z0-9_]{{1,250}}")
-"""Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
-PAYMENT_METHOD_ID = re.compile(r"pm_[A-Za-z0-9_]{1,250}")
-CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
-
 _NO_CUSTOMER = "Stripe knows no such customer in this mode and under this connected account."
 _WHY_NONE: Mapping[str, str] = {
     "not_linked_yet": "No account has been linked there yet.",
@@ -38,7 +32,7 @@ _WHY_NONE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What names the accounts to be verified. `kind` session: any id that `SESSION_ID` takes."""
+    """What names the accounts to be verified. `kind` session: any id that `accounts.SESSION_ID` takes."""
 
     kind: Literal["session", "payment_method", "customer"]
     id: str

@@ -68,6 +68,14 @@ class VerificationNotFoundError(TitleholderError):
     """No such verification."""
 
 
+class VerificationCompletedError(TitleholderError):
+    """A verification has its verdict, and can't be cancelled any more."""
+
+
+class TooManyAccountsError(TitleholderError):
+    """One request names more accounts than it can verify."""
+
+
 class SnapshotNotFoundError(TitleholderError):
     """No snapshot of owners is stored under this account (or not this one)."""
 

@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from titleholder.accounts import CONNECTED_ACCOUNT_ID
-from titleholder.collection import CUSTOMER_ID, SESSION_ID
+from titleholder.http_models import CustomerId as CustomerId
 from titleholder.http_models import RefreshState
+from titleholder.http_models import SessionId as SessionId
 
-CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
-SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
 ConnectedAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$")]

@@ -7,13 +7,31 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.accounts import ACCOUNT_ID
+from titleholder.accounts import ACCOUNT_ID, CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_ID
 
 MAX_AGE_LIMIT = 366 * 86_400
+MAX_WAIT = 20
+"""Seconds. API Gateway gives up after 30, and Stripe may have to be asked first."""
+TARGETS = ("account", "payment_method", "session", "customer")
 
 AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
+PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
+SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
+CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
+Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
 BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
@@ -87,14 +105,39 @@ class Claim(Strict):
 
 
 class NewVerification(Strict):
-    """The body of `POST /verifications`."""
+    """The body of `POST /verifications`. Exactly one of `account`, `payment_method`, `session` and `customer` is needed."""
 
-    account: AccountId
+    account: AccountId | None = None
+    payment_method: PaymentMethodId | None = Field(default=None, description="Verify the account that it was collected from.")
+    session: SessionId | None = Field(
+        default=None, description="Verify all accounts that this session, SetupIntent, PaymentIntent or Checkout Session collected."
+    )
+    customer: CustomerId | None = Field(default=None, description="Verify all accounts that this customer has linked.")
     claim: Claim
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(default=0, description="Seconds to wait for the verdict before answering.")
     max_age: MaxAge | None = None
     policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
         default=None, description="Thresholds and required fields that differ from the defaults."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_target(cls, data: Any, handler: ModelWrapValidatorHandler[NewVerification]) -> NewVerification:
+        """Names what is wrong with the target along with all other fields that are wrong."""
+        given = [name for name in TARGETS if data.get(name) is not None] if isinstance(data, dict) else list(TARGETS[:1])
+        error = PydanticCustomError("one_target", "exactly one of account, payment_method, session and customer is needed")
+        wrong = [] if len(given) == 1 else [InitErrorDetails(type=error, loc=(name,), input=None) for name in given or TARGETS[:1]]
+        try:
+            made = handler(data)
+        except ValidationError as found:
+            others = [
+                InitErrorDetails(type=PydanticCustomError("invalid", "{why}", {"why": one["msg"]}), loc=one["loc"], input=None)
+                for one in found.errors(include_input=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*wrong, *others]) from None
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made
 
 
 class NewRefresh(Strict):
@@ -114,7 +157,7 @@ class FieldScore(BaseModel):
 class Verdict(BaseModel):
     """The outcome. `owner_position` tells which owner of the snapshot matched best, counted from 0."""
 
-    outcome: Literal["match", "close_match", "no_match", "not_verifiable"]
+    outcome: Outcome
     score: float | None
     fields: dict[str, FieldScore]
     reasons: list[str]
@@ -137,7 +180,58 @@ class Verification(BaseModel):
     requested_at: str
     completed_at: str | None = None
     stale: str | None = Field(default=None, description="Why the verdict no longer holds: its account is no longer active.")
+    group: str | None = Field(default=None, description="The verification of several accounts that this one is a member of.")
     verdict: Verdict | None = None
+
+
+class Member(BaseModel):
+    """One account of a verification of several: the verification of its own that it has."""
+
+    account: str
+    verification: str
+    state: Literal["waiting", "completed"]
+    outcome: Outcome | None = None
+
+
+class BestMember(BaseModel):
+    """The member with the best outcome so far: `match` before `close_match`, `no_match` and `not_verifiable`; then the highest score."""
+
+    account: str
+    verification: str
+    outcome: Outcome
+
+
+class Summary(BaseModel):
+    """What the members come to, null where that is still open."""
+
+    any: bool | None = Field(description="Whether any account matches: true as soon as one does, false when all ended otherwise.")
+    all: bool | None = Field(description="Whether all accounts match: false as soon as one ended otherwise, true when all do.")
+    best: BestMember | None = None
+
+
+class GroupVerification(BaseModel):
+    """A verification of all accounts of a payment method, session or customer. It is completed when all its members are."""
+
+    id: str
+    payment_method: str | None = None
+    session: str | None = None
+    customer: str | None = None
+    stripe_account: str | None = None
+    state: Literal["waiting", "completed"]
+    requested_at: str
+    members: list[Member]
+    summary: Summary
+
+
+class AnyVerification(RootModel[Verification | GroupVerification]):
+    """A verification of one account, or of several."""
+
+
+class Verifications(BaseModel):
+    """Verifications of an account or a customer, the newest first."""
+
+    verifications: list[AnyVerification]
+    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
 
 
 class RefreshState(BaseModel):

@@ -9,8 +9,9 @@ The table, keys `pk` and `sk`:
 | what a snapshot changed, in order of time | ACCOUNT#<ref> | HISTORY#<attempted at>#<created>#<fcaowns id> |
 | claim (personal data, sealed) | ACCOUNT#<ref> | CLAIM#<verification id> |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
-| which verifications an account has | ACCOUNT#<ref> | VERIFICATION#<id> |
-| verification and verdict | VERIFICATION#<id> | VERIFICATION |
+| which verifications an account has, in order of time | ACCOUNT#<ref> | VERIFICATION#<requested at, ms>#<id> |
+| which verifications of all accounts a customer has | CUSTOMER#<mode>/<connected account>/<id> | VERIFICATION#<requested at, ms>#<id> |
+| verification and verdict, or a group and its members | VERIFICATION#<id> | VERIFICATION |
 | event received from Stripe | EVENT#<id> | EVENT |
 | connected account seen | CONNECTED#<mode> | <acct id> |
 | record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
@@ -121,6 +122,7 @@ class Verification:
     requested_at: float
     deadline: float
     request_digest: str
+    group: str | None = None
     verdict: Mapping[str, Any] | None = None
     completed_at: float | None = None
     stale: str | None = None
@@ -146,6 +148,35 @@ class Place:
 
     at: float
     slowness: Slowness = Slowness()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One claim against all accounts of a target: a `kind` (payment_method, session, customer) and its id. `members` are ids."""
+
+    id: str
+    mode: Mode
+    stripe_account: str | None
+    kind: str
+    target: str
+    members: Sequence[str]
+    requested_at: float
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose verifications: an account's, or a customer's."""
+
+    pk: str
+
+    @classmethod
+    def account(cls, ref: AccountRef) -> Holder:
+        return cls(_account_pk(ref))
+
+    @classmethod
+    def customer(cls, customer: str, mode: Mode, stripe_account: str | None) -> Holder:
+        return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{customer}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,11 +463,12 @@ class Store:
             "requested_ms": _ms(verification.requested_at),
             "deadline_ms": _ms(verification.deadline),
             "request_digest": verification.request_digest,
+            "group": verification.group,
             # A batch looks after its own: its workflow ends when all of them have their verdicts.
             **(_opened("verification", verification.requested_at) if verification.batch is None else _batched(verification)),
         }
-        entry: Item = {"pk": _account_pk(verification.ref), "sk": f"VERIFICATION#{verification.id}", "verification": verification.id}
         sk = f"CLAIM#{verification.id}"
+        entry = _entry(Holder.account(verification.ref), verification.id, verification.requested_at)
         body: Item = {
             "pk": _account_pk(ref),
             "sk": sk,
@@ -448,11 +480,57 @@ class Store:
         return verification if kept is None else _same_request(kept, verification)
 
     def get_verification(self, verification: str) -> Verification:
+        """Raises VerificationNotFoundError, also for a group."""
+        found = self.find(verification)
+        if isinstance(found, Group):
+            raise VerificationNotFoundError("No such verification.")
+        return found
+
+    def find(self, id: str) -> Verification | Group:
         """Raises VerificationNotFoundError."""
-        item = self._get(f"VERIFICATION#{verification}", "VERIFICATION")
+        item = self._get(f"VERIFICATION#{id}", "VERIFICATION")
         if item is None:
             raise VerificationNotFoundError("No such verification.")
-        return _verification(item)
+        return _verification_or_group(item)
+
+    def find_all(self, ids: Sequence[str]) -> dict[str, Verification | Group]:
+        """Those of the verifications and groups that there are, by id."""
+        keys = [_key(f"VERIFICATION#{id_}", "VERIFICATION") for id_ in dict.fromkeys(ids)]
+        return {item["verification"]: _verification_or_group(item) for item in self._get_all(keys)}
+
+    def create_group(self, group: Group) -> Group:
+        """Keep a new group, whose members are there already; if the id is taken by the same request, return what is kept.
+
+        Raises:
+            IdempotencyConflictError: the id is taken by another request.
+        """
+        head: Item = {
+            "pk": f"VERIFICATION#{group.id}",
+            "sk": "VERIFICATION",
+            "verification": group.id,
+            "mode": group.mode,
+            "stripe_account": group.stripe_account,
+            "target_kind": group.kind,
+            "target": group.target,
+            "members": list(group.members),
+            "requested_ms": _ms(group.requested_at),
+            "request_digest": group.request_digest,
+        }
+        entries = []
+        if group.kind == "customer":
+            entries.append(_entry(Holder.customer(group.target, group.mode, group.stripe_account), group.id, group.requested_at))
+        kept = self._put_all([head, *entries])
+        if kept is None:
+            return group
+        found = _verification_or_group(kept)
+        if not isinstance(found, Group) or found.request_digest != group.request_digest:
+            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        return found
+
+    def verifications_page(self, holder: Holder, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
+        """So many ids, the newest first, below position `after`; each one's own position; and where to go on, if there are more."""
+        items, position = self._page(holder.pk, _ENTRY, limit, after)
+        return [item["verification"] for item in items], [item["sk"].removeprefix(_ENTRY) for item in items], position
 
     def get_claim(self, ref: AccountRef, verification: str) -> Masked[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
@@ -490,14 +568,14 @@ class Store:
         return self._update(
             f"VERIFICATION#{verification}",
             "VERIFICATION",
-            set_={"verdict": json.dumps(dict(verdict), sort_keys=True), "completed_ms": _ms(now)},
+            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": _ms(now)},
             remove=_OPEN,
             condition="attribute_exists(pk) AND attribute_not_exists(verdict)",
         )
 
     def verifications_of(self, ref: AccountRef) -> Iterator[str]:
         """The ids of all verifications of an account."""
-        for item in self._query(_account_pk(ref), "VERIFICATION#"):
+        for item in self._query(_account_pk(ref), _ENTRY):
             yield item["verification"]
 
     def mark_stale(self, verification: str, reason: str, now: float) -> bool:
@@ -779,6 +857,16 @@ class Store:
         found = self._client.get_item(TableName=self._table, Key=_key(pk, sk), ConsistentRead=True).get("Item")
         return None if found is None else {name: _deserialize(value) for name, value in found.items()}
 
+    def _get_all(self, keys: Sequence[Item]) -> Iterator[Item]:
+        """Those of the items that there are, in any order (consistent reads, up to 100 in a call)."""
+        for begin in range(0, len(keys), 100):
+            wanted: Item = {self._table: {"Keys": list(keys[begin : begin + 100]), "ConsistentRead": True}}
+            while wanted:
+                page = self._client.batch_get_item(RequestItems=wanted)
+                for item in page["Responses"].get(self._table, ()):
+                    yield {name: _deserialize(value) for name, value in item.items()}
+                wanted = page.get("UnprocessedKeys") or {}
+
     def _query(self, pk: str, prefix: str) -> Iterator[Item]:
         request: Item = {
             "TableName": self._table,
@@ -908,6 +996,7 @@ def _unless_refused(call: Any) -> Any:
 
 
 _HISTORY = "HISTORY#"
+_ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms")
 
 
@@ -977,6 +1066,25 @@ def _waiter(item: Item) -> Waiter:
     )
 
 
+def _entry(holder: Holder, id: str, requested_at: float) -> Item:
+    return {"pk": holder.pk, "sk": f"{_ENTRY}{_ms(requested_at):015}#{id}", "verification": id}
+
+
+def _verification_or_group(item: Item) -> Verification | Group:
+    if "members" not in item:
+        return _verification(item)
+    return Group(
+        id=item["verification"],
+        mode=item["mode"],
+        stripe_account=item.get("stripe_account"),
+        kind=item["target_kind"],
+        target=item["target"],
+        members=item["members"],
+        requested_at=_seconds(item["requested_ms"]),
+        request_digest=item["request_digest"],
+    )
+
+
 def _verification(item: Item) -> Verification:
     return Verification(
         id=item["verification"],
@@ -987,6 +1095,7 @@ def _verification(item: Item) -> Verification:
         requested_at=_seconds(item["requested_ms"]),
         deadline=_seconds(item["deadline_ms"]),
         request_digest=item["request_digest"],
+        group=item.get("group"),
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
         completed_at=_seconds(item["completed_ms"]) if "completed_ms" in item else None,
         stale=item.get("stale"),

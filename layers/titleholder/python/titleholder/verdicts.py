@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from titleholder import matching, refresh, staleness
@@ -16,17 +17,25 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
     `outcome` is what the workflow was woken with, or the error (`{"Error": ...}`) with which it gave up waiting.
     Raises VerificationNotFoundError, SnapshotNotFoundError.
     """
-    verification = store.get_verification(verification_id)
+    return finish(store, bus, store.get_verification(verification_id), outcome, now=now)
+
+
+def finish(store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float) -> Verification:
+    """`complete` for who has just read the verification, or made it."""
     if verification.verdict is None:
-        given = _verdict(store, verification, outcome)
-        if store.complete_verification(verification_id, given, now) and verification.batch is not None:
-            store.count(verification.batch, verification_id, given["outcome"])
-        verification = store.get_verification(verification_id)
+        made = _verdict(store, verification, outcome)
+        if store.complete_verification(verification.id, made, now):
+            if verification.batch is not None:
+                store.count(verification.batch, verification.id, made["outcome"])
+            verification = replace(verification, verdict=made, completed_at=round(now, 3))
+        else:
+            verification = store.get_verification(verification.id)
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
+    # Read after the verdict is stored: whoever finds the account dead from then on sees the verdict, and whoever did before is seen here.
     account = store.get_account(verification.ref).state
     if account is not None and account.status in refresh.DEAD:
         staleness.mark_one(store, bus, verification.ref, verification.id, refresh.DEAD[account.status], now)
@@ -35,27 +44,29 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
 
 def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
     ref = verification.ref
-    account = store.get_account(ref)
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
     if "Error" in outcome:
         # Nobody woke the workflow in time. Owners may be there all the same.
         waiter = store.get_waiter(ref, verification.id)
         need = waiter.need if waiter else verification.need
         store.remove_waiter(ref, verification.id)
+        account = store.get_account(ref)
         if account.snapshot_attempted_at is not None and need.accepts(account.snapshot_attempted_at):
             snapshot_id = account.snapshot
         reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
-    claim = store.get_claim(ref, verification.id)
-    if claim is None:
+    claim = store.get_claim(ref, verification.id) if snapshot_id else None
+    if snapshot_id and claim is None:
         snapshot_id, reason = None, "CLAIM_ERASED"
     if snapshot_id is None:
         refused = {
             "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason or "UNEXPECTED_ANSWER"], "owner_position": None,
             "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
         }  # fmt: skip
-        if reason == "REFRESH_FAILED" and account.state and account.state.refresh and account.state.refresh.error:
-            refused["refresh_error"] = dict(account.state.refresh.error)
+        if reason == "REFRESH_FAILED":
+            state = store.get_account(ref).state
+            if state and state.refresh and state.refresh.error:
+                refused["refresh_error"] = dict(state.refresh.error)
         return refused | common
     snapshot = store.get_snapshot(ref, snapshot_id)
     verdict = matching.decide(

@@ -1,39 +1,99 @@
-"""Verifications: taking a claim, and bringing it to exactly one verdict."""
+"""Verifications: taking a claim, for one account or all of a target's, and bringing it to exactly one verdict for each account."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titleholder import matching
-from titleholder.accounts import AccountRef
-from titleholder.errors import PaceExceededError, StripeCredentialsError, StripeError
+from titleholder.accounts import AccountRef, StoredAccount
+from titleholder.errors import (
+    IdempotencyConflictError,
+    PaceExceededError,
+    StripeCredentialsError,
+    StripeError,
+    TooManyAccountsError,
+    VerificationCompletedError,
+    VerificationNotFoundError,
+)
 from titleholder.masked import Masked
-from titleholder.store import Verification
-from titleholder.verdicts import complete
+from titleholder.store import Group, Holder, Store, Verification
+from titleholder.verdicts import finish
 
 if TYPE_CHECKING:
+    from titleholder.collection import Target
     from titleholder.ownership import World
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
+MOST_MEMBERS = 50
+"""Each takes about a tenth of a second to accept, and API Gateway gives up after 30 s."""
+
+MOST_LOOKED_AT = 1000
+"""How many verifications one listing looks through for those with the wanted outcome, before it gives a shorter page."""
+
+OUTCOMES = ("not_verifiable", "no_match", "close_match", "match")
+"""From the worst to the best."""
+
+CANCELLED = "CANCELLED"
+
 
 @dataclass(frozen=True, slots=True)
 class NewVerification:
-    """What a caller asks for. `claim` as for `titleholder.matching.match`, `max_age` in seconds."""
+    """What a caller asks for: an account, or a target with all its accounts. `claim` as for `matching.match`, `max_age` in seconds."""
 
-    ref: AccountRef
+    ref: AccountRef | Target
     claim: Masked[Mapping[str, Any]]
     max_age: int = DEFAULT_MAX_AGE_SECONDS
     policy: matching.Policy = matching.DEFAULT_POLICY
 
 
-def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key: str | None = None) -> Verification:
-    """Accept a verification: answer it at once if a fresh snapshot is there, else start its workflow.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the members' outcomes come to so far; None where it is open yet. `best` is a member."""
+
+    any: bool | None
+    all: bool | None
+    best: Verification | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """A group with its members."""
+
+    group: Group
+    members: Sequence[Verification]
+
+    @property
+    def id(self) -> str:
+        return self.group.id
+
+    @property
+    def done(self) -> bool:
+        return all(member.verdict is not None for member in self.members)
+
+    @property
+    def summary(self) -> Summary:
+        ended = [member for member in self.members if member.verdict is not None]
+        matched = sum(_outcome(member) == "match" for member in ended)
+        return Summary(
+            any=True if matched else False if self.done else None,
+            all=False if matched < len(ended) else True if self.done else None,
+            best=max(ended, key=_rank, default=None),
+        )
+
+    @property
+    def outcome(self) -> str | None:
+        best = self.summary.best
+        return _outcome(best) if best and self.done else None
+
+
+def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key: str | None = None) -> Verification | Fan:
+    """Accept a verification: answer it at once if a fresh snapshot is there, else start its workflow. For a target, one for each account.
 
     The same idempotency key with the same request gives the verification that the first call made.
 
@@ -41,21 +101,14 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         AccountNotFoundError: Stripe knows no such account. Nothing was written.
         StripeCredentialsError: Stripe refused the key, so no verification can succeed. Nothing was written.
         IdempotencyConflictError: the key was used with another request.
+        TooManyAccountsError: the target has more accounts than one request may verify.
+        And what `collection.accounts_of` raises.
     """
     from titleholder import ownership  # loads Stripe's SDK, which who only names verifications does not need
 
-    now = world.clock()
-    request = digest({"ref": new.ref.as_dict(), "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
-    verification = Verification(
-        id=verification_id(new.ref, idempotency_key),
-        ref=new.ref,
-        claim_digest=digest(new.claim.reveal()),
-        policy=new.policy.as_dict(),
-        max_age=new.max_age,
-        requested_at=now,
-        deadline=now + max_wait,
-        request_digest=request,
-    )
+    id_ = verification_id(new.ref, idempotency_key)
+    if not isinstance(new.ref, AccountRef):
+        return _create_group(world, new, new.ref, id_, max_wait=max_wait)
     stored = world.store.get_account(new.ref)
     if stored.state is None:
         try:
@@ -65,22 +118,175 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         except (StripeError, PaceExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
         stored = world.store.get_account(new.ref)
+    return _accept(world, new, new.ref, id_, stored, max_wait=max_wait)
+
+
+def _accept(
+    world: World, new: NewVerification, ref: AccountRef, id_: str, stored: StoredAccount, *, max_wait: int, group: str | None = None
+) -> Verification:
+    now = world.clock()
+    request = digest({"ref": ref.as_dict(), "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
+    verification = Verification(
+        id=id_,
+        ref=ref,
+        claim_digest=digest(new.claim.reveal()),
+        policy=new.policy.as_dict(),
+        max_age=new.max_age,
+        requested_at=now,
+        deadline=now + max_wait,
+        request_digest=request,
+        group=group,
+    )
     verification = world.store.create_verification(verification, new.claim)
     if verification.verdict is not None:
         # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
-        return complete(world.store, world.bus, verification.id, {}, now=world.clock())
+        return finish(world.store, world.bus, verification, {}, now=world.clock())
     if stored.snapshot and stored.snapshot_attempted_at is not None and verification.need.accepts(stored.snapshot_attempted_at):
-        return complete(world.store, world.bus, verification.id, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
+        return finish(world.store, world.bus, verification, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
     world.workflow.start(verification)
     return verification
 
 
-def verification_id(ref: AccountRef, idempotency_key: str | None) -> str:
+def _create_group(world: World, new: NewVerification, target: Target, id_: str, *, max_wait: int) -> Fan:
+    """The members first, each an ordinary verification, then the group: whatever dies in between, no member stays without a verdict, and
+    the repeated request, whose ids are the same, makes the rest.
+    """
+    asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
+    request = digest({**asked, "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
+    try:
+        found = world.store.find(id_)
+    except VerificationNotFoundError:
+        pass
+    else:
+        if not isinstance(found, Group) or found.request_digest != request:
+            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        return fan(world.store, found)
+    from titleholder import collection
+
+    refs = collection.accounts_of(world, target)
+    if len(refs) > MOST_MEMBERS:
+        raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
+    now = world.clock()
+    members = [
+        _accept(world, new, ref, _derived(f"{id_}/{ref.key}"), world.store.get_account(ref), max_wait=max_wait, group=id_) for ref in refs
+    ]
+    ids = [member.id for member in members]
+    made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
+    kept = world.store.create_group(made)
+    return Fan(kept, members) if kept is made else fan(world.store, kept)
+
+
+def fan(store: Store, group: Group) -> Fan:
+    """A group with its members as they are now."""
+    return _joined(group, store.find_all(group.members))
+
+
+def get(store: Store, id_: str) -> Verification | Fan:
+    """A verification, or a group with its members. Raises VerificationNotFoundError."""
+    found = store.find(id_)
+    return found if isinstance(found, Verification) else fan(store, found)
+
+
+def is_done(found: Verification | Fan) -> bool:
+    return found.done if isinstance(found, Fan) else found.verdict is not None
+
+
+def wait(
+    store: Store, found: Verification | Fan, until: float, *, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Verification | Fan:
+    """The verification once it is done, or as it is at time `until`."""
+    pause = 0.2
+    while not is_done(found) and (left := until - clock()) > 0:
+        sleep(min(pause, left))
+        pause = min(1.0, pause * 1.5)
+        found = fan(store, found.group) if isinstance(found, Fan) else store.get_verification(found.id)
+    return found
+
+
+def cancel(world: World, id_: str) -> Verification | Fan:
+    """End a verification without a result, or all members of a group that have none yet. Repeating this changes nothing.
+
+    The verdict comes first: whatever the workflow does until it is stopped finds that there is one, and pays for nothing.
+
+    Raises:
+        VerificationNotFoundError
+        VerificationCompletedError: it has another verdict.
+    """
+    found = get(world.store, id_)
+    if isinstance(found, Verification):
+        return _cancel(world, found)
+    members, cancelled = [], 0
+    for member in found.members:
+        try:
+            members.append(_cancel(world, member))
+            cancelled += 1
+        except VerificationCompletedError:
+            members.append(world.store.get_verification(member.id))
+    if not cancelled:
+        raise VerificationCompletedError("All accounts have their verdicts; there is nothing left to cancel.")
+    return Fan(found.group, members)
+
+
+def _cancel(world: World, verification: Verification) -> Verification:
+    if verification.verdict is None or is_cancelled(verification):
+        verification = finish(world.store, world.bus, verification, {"reason": CANCELLED}, now=world.clock())
+    if not is_cancelled(verification):
+        raise VerificationCompletedError("The verification has its verdict; there is nothing left to cancel.")
+    world.workflow.stop(verification.id)
+    world.store.remove_waiter(verification.ref, verification.id)
+    return verification
+
+
+def is_cancelled(verification: Verification) -> bool:
+    return (verification.verdict or {}).get("reasons") == [CANCELLED]
+
+
+def page(store: Store, holder: Holder, outcome: str | None, limit: int, after: str | None) -> tuple[list[Verification | Fan], str | None]:
+    """So many verifications of an account or a customer, the newest first, below position `after`; and where to go on, if there are more.
+
+    With `outcome` only those that ended so; a group ends as the best of its members did.
+    """
+    shown: list[Verification | Fan] = []
+    for _ in range(1 if outcome is None else max(1, MOST_LOOKED_AT // limit)):
+        ids, positions, after = store.verifications_page(holder, limit, after)
+        heads = store.find_all(ids)
+        members = store.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
+        for id_, position in zip(ids, positions, strict=True):
+            if (head := heads.get(id_)) is None:
+                continue
+            one: Verification | Fan = head if isinstance(head, Verification) else _joined(head, members)
+            if outcome is None or outcome == (one.outcome if isinstance(one, Fan) else _outcome(one)):
+                shown.append(one)
+                if len(shown) == limit:
+                    return shown, position if after is not None or position != positions[-1] else None
+        if after is None:
+            break
+    return shown, after
+
+
+def _joined(group: Group, found: Mapping[str, Verification | Group]) -> Fan:
+    members = [found.get(id_) for id_ in group.members]
+    return Fan(group, [member for member in members if isinstance(member, Verification)])
+
+
+def _outcome(verification: Verification) -> str | None:
+    return None if verification.verdict is None else str(verification.verdict["outcome"])
+
+
+def _rank(verification: Verification) -> tuple[int, float]:
+    verdict = verification.verdict or {}
+    return OUTCOMES.index(verdict["outcome"]), verdict.get("score") or 0.0
+
+
+def verification_id(of: AccountRef | Target, idempotency_key: str | None) -> str:
     """A new id; the same one for the same key, so that a repeated request meets the first one's verification."""
     if idempotency_key is None:
         return f"ver_{uuid.uuid4().hex}"
-    scope = f"{ref.mode}/{ref.stripe_account or 'platform'}/{idempotency_key}"
-    return f"ver_{hashlib.sha256(scope.encode()).hexdigest()[:32]}"
+    return _derived(f"{of.mode}/{of.stripe_account or 'platform'}/{idempotency_key}")
+
+
+def _derived(name: str) -> str:
+    return f"ver_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def digest(data: Mapping[str, Any]) -> str:

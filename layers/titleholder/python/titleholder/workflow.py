@@ -49,6 +49,15 @@ class Workflow:
                 raise
             return None
 
+    def stop(self, verification: str) -> None:
+        """Stop the verification's execution; one that has ended or never was is no error."""
+        arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
+        try:
+            self._client.stop_execution(executionArn=arn, error="Cancelled")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+
     def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
         """Give a paused execution its outcome; False if it does not wait for this token (any longer)."""
         try:
