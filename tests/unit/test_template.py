@@ -77,7 +77,7 @@ class TestFunction:
         assert (FUNCTIONS / folder(name) / "app.py").is_file()
 
     def test_is_built_by_its_makefile_which_ships_bytecode(self, name: str) -> None:
-        assert template()["Resources"][name]["Metadata"] == {"BuildMethod": "makefile"}
+        assert template()["Resources"][name]["Metadata"]["BuildMethod"] == "makefile"
 
     def test_holds_no_secret_in_its_environment(self, name: str) -> None:
         for variable, value in variables(NAMED[name]).items():
@@ -258,3 +258,88 @@ def test_access_log_holds_neither_body_nor_query() -> None:
     for stage in resources("AWS::ApiGatewayV2::Stage").values():
         log = stage["AccessLogSettings"]["Format"]
         assert not any(word in log for word in ("path", "query", "header", "authorizer", "body"))
+
+
+def test_every_finding_that_is_passed_over_has_its_reason_beside_it() -> None:
+    for name, resource in template()["Resources"].items():
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
+            assert set(skip) == {"id", "comment"}, name
+            assert len(skip["comment"]) > 15, name
+
+
+@pytest.mark.parametrize("kind", ["AWS::SQS::Queue", "AWS::S3::Bucket"])
+def test_queues_and_buckets_are_reached_over_tls_only(kind: str) -> None:
+    policies = [*resources("AWS::SQS::QueuePolicy").values(), *resources("AWS::S3::BucketPolicy").values()]
+    kept = set()
+    for policy in policies:
+        denied = [statement for statement in policy["PolicyDocument"]["Statement"] if statement.get("Effect") == "Deny"]
+        if any(
+            statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} and statement["Principal"] == "*" for statement in denied
+        ):
+            kept |= {target(reference) for reference in policy.get("Queues", [policy.get("Bucket")])}
+    assert set(resources(kind)) <= kept
+
+
+def test_queue_has_one_policy_since_a_second_would_replace_the_first() -> None:
+    named = [target(reference) for policy in resources("AWS::SQS::QueuePolicy").values() for reference in policy["Queues"]]
+    assert sorted(named) == sorted(QUEUES)
+
+
+def test_buckets_are_closed_and_encrypted() -> None:
+    for bucket in resources("AWS::S3::Bucket").values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert bucket["BucketEncryption"]
+
+
+def test_log_groups_are_encrypted_by_the_customers_key() -> None:
+    for group in resources("AWS::Logs::LogGroup").values():
+        assert target(group["KmsKeyId"]) == "Key"
+        assert group["RetentionInDays"]
+
+
+def test_tables_of_live_mode_cannot_be_deleted_by_mistake() -> None:
+    assert template()["Conditions"]["IsLive"] == {"Fn::Equals": [{"Ref": "StripeMode"}, "live"]}
+    for name, table in resources("AWS::DynamoDB::Table").items():
+        assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsLive", True, False]}
+        assert template()["Resources"][name]["DeletionPolicy"].startswith("Retain")
+
+
+def test_nobody_may_change_the_record_of_who_asked_for_what() -> None:
+    (statement,) = resources("AWS::DynamoDB::Table")["Table"]["ResourcePolicy"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} <= set(statement["Action"])
+    assert statement["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}}
+
+
+def test_reading_of_owners_is_watched() -> None:
+    assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
+
+
+ACTIONS = {
+    "arn:${Partition}:states:::sqs:sendMessage.waitForTaskToken": "sqs:SendMessage",
+    "arn:${Partition}:states:::sqs:sendMessage": "sqs:SendMessage",
+    "arn:${Partition}:states:::lambda:invoke": "lambda:InvokeFunction",
+}
+
+
+@pytest.mark.parametrize("name", resources("AWS::Serverless::StateMachine"))
+def test_workflow_may_do_what_its_definition_does_and_nothing_else(name: str) -> None:
+    """The embedded AWS does not enforce the roles of state machines."""
+    machine = resources("AWS::Serverless::StateMachine")[name]
+    substitutions = machine["DefinitionSubstitutions"]
+
+    def resource(state: dict[str, Any]) -> str:
+        text = state["Parameters"].get("QueueUrl") or state["Parameters"]["FunctionName"]
+        return target(substitutions[text.strip("${}")])
+
+    states = json.loads((ROOT / machine["DefinitionUri"]).read_text())["States"].values()
+    needed = {(ACTIONS[state["Resource"]], resource(state)) for state in states if state["Type"] == "Task"}
+    held = {
+        (action, target(where))
+        for policy in machine["Policies"]
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for where in ([statement["Resource"]] if isinstance(statement["Resource"], dict) else statement["Resource"])
+    }
+    assert held == needed

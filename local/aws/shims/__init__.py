@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from local.aws.shims import (
-    callback_permission,
+    authorised_resource,
     http_api_body,
     http_api_cors,
     http_api_errors,
@@ -14,6 +14,7 @@ from local.aws.shims import (
     queue_batch_response,
     queue_redrive,
     secret_ref,
+    secure_transport,
     table_policy,
     table_settings,
     trail,
@@ -34,6 +35,7 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     http_api_errors.apply()
     inert_types.apply()
     secret_ref.apply()
+    secure_transport.apply()
     table_settings.apply()
     table_policy.apply()
     queue_batch_response.apply()
@@ -42,6 +44,6 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     workflow_execution.apply(timeout_scale)
     workflow_paths.apply()
     workflow_task.apply()
-    callback_permission.apply()
+    authorised_resource.apply()
     trail.apply(trail_file)
     workflow_distributed_map.apply()

@@ -1,0 +1,30 @@
+"""Looks for words in bytes, however they were encoded on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, quote_plus
+
+
+def disguises(word: str) -> set[bytes]:
+    """A word as it may stand somewhere, in lower case but for base64: plain, in JSON, in a URL, in hexadecimal and in base64."""
+    shapes = {word, word.upper(), word.title()}
+    found = {shape.lower().encode() for shape in (word, json.dumps(word)[1:-1], quote(word), quote_plus(word), word.encode().hex())}
+    for shape in shapes:
+        for shift in range(3):
+            encoded = base64.b64encode(b"\0" * shift + shape.encode())
+            # The first and the last letters depend on the neighbours.
+            found.add(encoded[-(-shift * 8 // 6) : len(encoded) - 4])
+    return {disguise for disguise in found if len(disguise) > 4}
+
+
+def hits(places: Mapping[str, bytes], words: Sequence[str]) -> list[str]:
+    """`place: word` for each word that stands in a place."""
+    return [
+        f"{place}: {word}"
+        for place, content in places.items()
+        for word in words
+        if any(disguise in content or disguise in content.lower() for disguise in disguises(word))
+    ]
