@@ -1,16 +1,14 @@
 """Canaries: unmistakable names, e-mails, phones and addresses go through every flow, and must then stand nowhere but in answers.
 
 Everything that the stack left anywhere is searched, the tables too: there they are encrypted. What is in transit for a moment only, such as
-a message that was processed, is searched in `tests/integration/test_discretion.py`.
+a message that was processed, is searched in `tests/integration/test_discretion.py`. Traces are not emulated: `tests/unit/test_template.py`
+holds that none bears an event, an answer or an error.
 """
 
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,37 +32,6 @@ WORDS = (
 )  # fmt: skip
 
 
-class Traces(threading.Thread):
-    """Stands where the X-Ray daemon would, and keeps what functions send it."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.content = bytearray()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 2000))
-
-    def run(self) -> None:
-        while True:
-            try:
-                self.content += self._socket.recv(65_536) + b"\n"
-            except OSError:
-                return
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture(scope="module")
-def traces() -> Iterator[Traces]:
-    try:
-        daemon = Traces()
-    except OSError:
-        pytest.skip("something else listens where the X-Ray daemon would")
-    daemon.start()
-    yield daemon
-    daemon.close()
-
-
 @pytest.fixture(scope="module")
 def caught(bench: Bench) -> str:
     """The URL of a queue that catches every event on the bus."""
@@ -77,7 +44,7 @@ def caught(bench: Bench) -> str:
 
 
 @pytest.fixture(scope="module")
-def flown(bench: Bench, traces: Traces, caught: str) -> Bench:
+def flown(bench: Bench, caught: str) -> Bench:
     """The stack after every flow was taken with canaries."""
     for scenario in ("single_owner", "fresh", "paged_owners", "failing_with_reason", "inactive", "permission_missing", "lost_webhook"):
         account = bench.link(scenario, **({"owners": [OWNER]} if scenario in ("single_owner", "fresh", "lost_webhook") else {}))
@@ -129,10 +96,8 @@ def buried_and_put_back(bench: Bench) -> None:
     sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
 
 
-def test_canaries_stand_nowhere_that_the_stack_left_anything(
-    flown: Bench, traces: Traces, caught: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = places(flown, traces, caught)
+def test_canaries_stand_nowhere_that_the_stack_left_anything(flown: Bench, caught: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = places(flown)
     with capsys.disabled():
         print("\nplaces searched for canaries")
         for place, content in found.items():
@@ -140,8 +105,7 @@ def test_canaries_stand_nowhere_that_the_stack_left_anything(
         print(f"  {len(found)} places, {sum(map(len, found.values()))} bytes, {len(WORDS)} words")
     assert canary.hits(found, WORDS) == []
     searched = {place.split()[0] for place in found}
-    assert searched >= {"logs", "execution", "queue", "table", "trace", "emulator"}
-    assert found["trace daemon"], "functions were traced"
+    assert searched >= {"logs", "execution", "queue", "table", "emulator"}
     assert found["queue canary-events"], "events were caught"
 
 
@@ -153,7 +117,7 @@ def test_canaries_were_there_to_be_found(flown: Bench) -> None:
 
 
 @pytest.mark.parametrize("leak", ["log", "queue", "execution"])
-def test_leak_put_in_by_hand_is_found(flown: Bench, traces: Traces, caught: str, leak: str) -> None:
+def test_leak_put_in_by_hand_is_found(flown: Bench, caught: str, leak: str) -> None:
     word = f"Leakworthy{leak}"
     text = json.dumps({"owner": word})
     if leak == "log":
@@ -166,7 +130,7 @@ def test_leak_put_in_by_hand_is_found(flown: Bench, traces: Traces, caught: str,
         flown.stack.client("sqs").send_message(QueueUrl=flown.stack.outputs["RefreshDeadLetterQueueUrl"], MessageBody=text.upper())
     else:
         flown.stack.client("stepfunctions").start_execution(stateMachineArn=flown.stack.outputs["StateMachineArn"], input=text)
-    (hit,) = canary.hits(places(flown, traces, caught), [word])
+    (hit,) = canary.hits(places(flown), [word])
     assert hit.startswith({"log": "logs", "queue": "queue", "execution": "execution"}[leak])
 
 
@@ -183,7 +147,7 @@ def test_searcher_sees_through_encodings() -> None:
 # -- everything that a stack leaves ------------------------------------------------------------------------------------------------------
 
 
-def places(bench: Bench, traces: Traces, caught: str) -> dict[str, bytes]:
+def places(bench: Bench) -> dict[str, bytes]:
     """The content of every place, by its name."""
     found: dict[str, Any] = {}
     logs, sqs, states = (bench.stack.client(service) for service in ("logs", "sqs", "stepfunctions"))
@@ -214,7 +178,6 @@ def places(bench: Bench, traces: Traces, caught: str) -> dict[str, bytes]:
             for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", ()):
                 found[f"object {bucket['Name']}/{item['Key']}"] = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
     found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in bench.exchanges]
-    found["trace daemon"] = bytes(traces.content)
     found["emulator log"] = bench.stack.aws.log.read_bytes()
     state = bench.stack.aws.var / "aws" / str(bench.stack.aws.port)
     for path in sorted(state.rglob("*")):

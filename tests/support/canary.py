@@ -10,8 +10,9 @@ from urllib.parse import quote, quote_plus
 
 def disguises(word: str) -> set[bytes]:
     """A word as it may stand somewhere, in lower case but for base64: plain, in JSON, in a URL, in hexadecimal and in base64."""
-    shapes = {word, word.upper(), word.title()}
-    found = {shape.lower().encode() for shape in (word, json.dumps(word)[1:-1], quote(word), quote_plus(word), word.encode().hex())}
+    shapes = {word, word.lower(), word.upper(), word.title()}
+    found = {shape.lower().encode() for shape in (word, json.dumps(word)[1:-1], quote(word), quote_plus(word))}
+    found |= {shape.encode().hex().encode() for shape in shapes}
     for shape in shapes:
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + shape.encode())
