@@ -59,6 +59,7 @@ def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     settings = runtime.settings()
     inputs = {"settle_timeout": settings.settle_timeout_seconds, "concurrency": settings.batch_concurrency}
     started = batch.start(runtime.batch_world(), id, inputs)
+    runtime.audit(app.current_event.raw_event, "batch.started", batch=id)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
 

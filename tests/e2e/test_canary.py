@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e import test_batches
 from tests.e2e.bench import Bench, eventually
 from tests.support import canary
 from tests.support.functions import queue_event
@@ -55,12 +56,22 @@ def flown(bench: Bench, caught: str) -> Bench:
             assert bench.http.call("GET", path).status in (200, 404)
         bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0})
     bench.sim.change(account, action="disconnect")
+    batch(bench)
     refused(bench)
     stripe_in_trouble(bench)
     buried_and_put_back(bench)
     invoke(bench, "Reconcile", {})
     eventually(lambda: not in_flight(bench), 60)
     return bench
+
+
+def batch(bench: Bench) -> None:
+    """A batch with a line that is refused, its canaries in the wrong place."""
+    accounts = [bench.link("single_owner", owners=[OWNER]) for _ in range(2)]
+    rows = [{"account": account, "claim": CLAIM} for account in accounts] + [{"account": accounts[0], "claim": {"Quorble": CLAIM["name"]}}]
+    manifest = "".join(json.dumps(row) + "\n" for row in rows) + '{"account": "Quorble Fennimantle\n'
+    done = test_batches.completed(bench, test_batches.started(bench, manifest.encode()))
+    assert (done["imported"], done["rejected"]) == (2, 2)
 
 
 def refused(bench: Bench) -> None:
@@ -174,14 +185,15 @@ def places(bench: Bench) -> dict[str, bytes]:
     found["metrics"] = cloudwatch.list_metrics()["Metrics"]
     found["functions' settings"] = functions.list_functions()["Functions"]
     for bucket in s3.list_buckets()["Buckets"]:
-        if bucket["Name"] != "sam-artefacts":
-            for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", ()):
+        # A manifest is the caller's own.
+        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", ()) if bucket["Name"] != "sam-artefacts" else ():
+            if not item["Key"].startswith("manifests/"):
                 found[f"object {bucket['Name']}/{item['Key']}"] = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
     found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in bench.exchanges]
     found["emulator log"] = bench.stack.aws.log.read_bytes()
     state = bench.stack.aws.var / "aws" / str(bench.stack.aws.port)
     for path in sorted(state.rglob("*")):
-        if path.is_file() and "sam-artefacts" not in str(path):
+        if path.is_file() and not {"sam-artefacts", "manifests"} & set(path.parts):
             found[f"emulator file {path.relative_to(state)}"] = path.read_bytes()
     return {name: content if isinstance(content, bytes) else json.dumps(content, default=str).encode() for name, content in found.items()}
 

@@ -316,11 +316,15 @@ def test_reading_of_owners_is_watched() -> None:
     assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
 
 
-ACTIONS = {
-    "arn:${Partition}:states:::sqs:sendMessage.waitForTaskToken": "sqs:SendMessage",
-    "arn:${Partition}:states:::sqs:sendMessage": "sqs:SendMessage",
-    "arn:${Partition}:states:::lambda:invoke": "lambda:InvokeFunction",
+TASKS = {
+    "sqs:sendMessage.waitForTaskToken": {"sqs:SendMessage"},
+    "lambda:invoke": {"lambda:InvokeFunction"},
+    "s3:getObject": {"s3:GetObject"},
+    "s3:listObjectsV2": {"s3:ListBucket"},
+    # What a Distributed Map writes, it writes in parts.
+    "s3:putObject": {"s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"},
 }
+DISTRIBUTED = {"states:StartExecution", "states:DescribeExecution", "states:StopExecution"}
 
 
 @pytest.mark.parametrize("name", resources("AWS::Serverless::StateMachine"))
@@ -328,15 +332,30 @@ def test_workflow_may_do_what_its_definition_does_and_nothing_else(name: str) ->
     """The embedded AWS does not enforce the roles of state machines."""
     machine = resources("AWS::Serverless::StateMachine")[name]
     substitutions = machine["DefinitionSubstitutions"]
+    needed: set[tuple[str, str]] = set()
 
-    def resource(state: dict[str, Any]) -> str:
-        text = state["Parameters"].get("QueueUrl") or state["Parameters"]["FunctionName"]
-        return target(substitutions[text.strip("${}")])
+    def walk(part: Any) -> None:
+        if isinstance(part, dict) and isinstance(part.get("Resource"), str):
+            parameters = part["Parameters"]
+            text = parameters.get("QueueUrl") or parameters.get("FunctionName") or parameters["Bucket"]
+            where = target(substitutions[text.strip("${}")])
+            needed.update((action, where) for action in TASKS[part["Resource"].rpartition(":::")[2]])
+            if where == "Bucket":
+                needed.update({("kms:Decrypt", "Key"), ("kms:GenerateDataKey", "Key")})
+        if isinstance(part, dict) and part.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+            needed.update((action, name) for action in DISTRIBUTED)
+        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            walk(inner)
 
-    states = json.loads((ROOT / machine["DefinitionUri"]).read_text())["States"].values()
-    needed = {(ACTIONS[state["Resource"]], resource(state)) for state in states if state["Type"] == "Task"}
+    def holder(resource: Any) -> str:
+        if "Fn::Sub" not in resource:
+            return target(resource)
+        text = str(resource["Fn::Sub"])
+        return name if ":states:" in text and machine["Name"]["Fn::Sub"] in text else text.removeprefix("${").partition(".")[0]
+
+    walk(json.loads((ROOT / machine["DefinitionUri"]).read_text()))
     held = {
-        (action, target(where))
+        (action, holder(where))
         for policy in machine["Policies"]
         for statement in policy["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
