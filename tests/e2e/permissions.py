@@ -401,7 +401,7 @@ def main() -> int:
         print(f"exempt     {permission}")
     for permission in superfluous:
         print(f"SUPERFLUOUS  {permission}")
-    print(f"\n{len(held)} permissions of {len(roles.functions)} roles: {noticed} taken away and noticed, {len(exempt)} not emulated or not played, "
+    print(f"\n{len(held)} permissions of {len(roles.functions)} roles: {noticed} taken away and noticed, {len(exempt)} exempt, "
           f"{len(superfluous)} superfluous.")  # fmt: skip
     return 1 if superfluous else 0
 
