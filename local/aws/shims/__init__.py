@@ -9,6 +9,7 @@ from local.aws.shims import (
     http_api_body,
     http_api_cors,
     http_api_errors,
+    http_api_signature,
     inert_types,
     lambda_runtime,
     queue_batch_response,
@@ -33,6 +34,7 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
+    http_api_signature.apply()
     inert_types.apply()
     secret_ref.apply()
     secure_transport.apply()

@@ -1,0 +1,22 @@
+"""An HTTP API's route that is authorised by IAM refuses whatever is not signed, also where another kind of authorisation is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SIGNED = "AWS4-HMAC-SHA256"
+
+
+def apply() -> None:
+    from ministack import app
+    from ministack.services import apigateway
+
+    enforce_bare = app._enforce_execute_api
+
+    def enforce(api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], *rest: Any) -> Any:
+        authorization = apigateway.route_authorization_type(api_id, stage, method, path)
+        if authorization == "AWS_IAM" and not headers.get("authorization", "").startswith(SIGNED) and "X-Amz-Signature" not in query:
+            return apigateway._jwt_forbidden()
+        return enforce_bare(api_id, stage, method, path, headers, query, *rest)
+
+    app._enforce_execute_api = enforce
