@@ -13,10 +13,10 @@ def apply() -> None:
 
     enforce_bare = app._enforce_execute_api
 
-    def enforce(api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], *rest: Any) -> Any:
+    def enforce(api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], **more: Any) -> Any:
         authorization = apigateway.route_authorization_type(api_id, stage, method, path)
         if authorization == "AWS_IAM" and not headers.get("authorization", "").startswith(SIGNED) and "X-Amz-Signature" not in query:
             return apigateway._jwt_forbidden()
-        return enforce_bare(api_id, stage, method, path, headers, query, *rest)
+        return enforce_bare(api_id, stage, method, path, headers, query, **more)
 
     app._enforce_execute_api = enforce
