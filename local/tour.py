@@ -74,6 +74,7 @@ CALLS = [
     Call("GET /batches/{id}", "/batches/{batch}", 200, until=lambda body: body["state"] == "completed"),
     # A batch that has ended can't be stopped any more.
     Call("DELETE /batches/{id}", "/batches/{batch}", 409),
+    Call("DELETE /accounts/{account}", "/accounts/{account}", 200),
     Call("POST /webhooks/stripe", "/webhooks/stripe", 200),
 ]
 """In this order: each may use what those before have found or made."""

@@ -10,10 +10,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
 from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
-from titleholder.accounts import AccountRef
+from titleholder.accounts import AccountRef, StoredAccount
 from titleholder.audit import Action
 from titleholder.collection import Target
-from titleholder.errors import SnapshotNotFoundError
+from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
@@ -35,7 +35,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @http_api.documented(
     {200: http_models.AnyVerification, 202: http_models.AnyVerification},
     "account-not-found", "session-not-found", "payment-method-not-found", "customer-not-found", "no-linked-account", "too-many-accounts",
-    "account-erased",
     "idempotency-conflict", asks_stripe=True,
 )  # fmt: skip
 def create_verification(
@@ -141,7 +140,7 @@ def get_owners(
 ) -> Response[Any]:
     """The owners in the newest snapshot, or in the one that is asked for."""
     ref, store = _ref(account), runtime.store()
-    wanted = snapshot or store.get_account(ref).snapshot
+    wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
@@ -155,7 +154,7 @@ def get_owners(
 
 
 @app.get("/accounts/<account>/snapshots")
-@http_api.documented({200: http_models.Snapshots}, "invalid-cursor")
+@http_api.documented({200: http_models.Snapshots}, "invalid-cursor", "account-erased")
 def get_snapshots(
     account: Annotated[http_models.AccountId, Path()],
     limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
@@ -163,6 +162,7 @@ def get_snapshots(
 ) -> Response[Any]:
     """The account's snapshots, the newest first, with what changed from one to the next."""
     ref = _ref(account)
+    _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
     found, position = runtime.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
@@ -182,6 +182,14 @@ def get_snapshots(
 
 def _audit(action: Action, ref: AccountRef, **ids: str) -> None:
     runtime.audit(app.current_event.raw_event, action, ref, **ids)
+
+
+def _held(ref: AccountRef) -> StoredAccount:
+    """What is remembered of an account. Raises AccountErasedError."""
+    known = runtime.store().get_account(ref)
+    if known.erased_at is not None:
+        raise AccountErasedError
+    return known
 
 
 def _ref(account: str) -> AccountRef:

@@ -16,4 +16,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     repaired = reconciliation.reconcile(runtime.world(), runtime.mailroom())
     logger.info("reconciled", extra={"repaired": dict(repaired)})
     metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=repaired.total())
-    return {kind: repaired[kind] for kind in ("refresh", "verification", "event")}
+    return {kind: repaired[kind] for kind in ("erasure", "refresh", "verification", "event")}

@@ -253,6 +253,23 @@ class Scenes:
         self._consume("FetchOwners", {"event": "evt_scene"}, count=1)
         self._consume("FetchOwners", {"event": "evt_scene"}, count=7)
 
+    def scene_erased_while_it_is_waited_for(self) -> None:
+        account = self.bench.link("never_answering")
+        id = self._verify(account)
+        eventually(lambda: ("ACCOUNT#test/platform/" + account, f"WAITER#{id}") in self.bench.table(), 5)
+        self.bench.http.call("DELETE", f"/accounts/{account}")
+
+    def scene_unknown_account_erased(self) -> None:
+        self.bench.http.call("DELETE", f"/accounts/fca_nobody{time.time_ns()}")
+
+    def scene_disconnected_account_found_by_reconcile(self) -> None:
+        account = self._known_fresh()
+        self._disconnect(account)
+        key = {"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}}
+        item = {**key, "account": {"S": account}, "mode": {"S": "test"}, "open_kind": {"S": "refresh"}, "open_since_ms": {"N": "1"}}
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+        self._invoke("Reconcile", {})
+
     def scene_webhook_received(self) -> None:
         before = len(self.bench.sim.deliveries())
         self.bench.sim.link("fresh", id=f"fca_scene{time.time_ns()}")

@@ -54,10 +54,31 @@ def ordered_by_event_time() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def claims_survive_erasure() -> Iterator[None]:
+    """The key is destroyed, what it opened stays."""
+    with _replaced(Store, "delete_sealed", lambda self, ref: None):
+        yield
+
+
+@contextmanager
+def written_without_proof_of_the_key() -> Iterator[None]:
+    """Who has looked at the key once writes whenever it likes."""
+    original = Store._put_all
+
+    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"") -> Any:
+        return original(self, items)
+
+    with _replaced(Store, "_put_all", _put_all):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
     "ordered_by_event_time": ordered_by_event_time,
+    "claims_survive_erasure": claims_survive_erasure,
+    "written_without_proof_of_the_key": written_without_proof_of_the_key,
 }
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from tests.simulation.world import BEGIN, EVENTS_QUEUE, Faults, World, inside
+from tests.simulation.world import BEGIN, EVENTS_QUEUE, SEALED, Faults, World, inside
 from titleholder.accounts import AccountRef
 
 STORM_SECONDS = 3 * 3600.0
@@ -94,7 +94,11 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> World:
         world.at(7, lambda: world.verify("f", "fca_silent", stripe_account="acct_one"))
         world.at(200, lambda: world.ask_refresh("fca_paged", 0))
         world.at(2000, lambda: world.verify("h", "fca_paged"))
+        world.at(2400, lambda: world.erase("fca_failing"))
         world.at(2500, lambda: _change(world, "fca_paged", "deactivate", None))
+        world.at(2600, lambda: world.verify("i", "fca_cooling", max_age=0))
+        world.at(2601, lambda: world.erase("fca_cooling"))
+        world.at(2650, lambda: _change(world, "fca_lost", "disconnect", None))
         world.reconcile_every(900, 3)
         world.run(STORM_SECONDS)
         _settle(world)
@@ -128,6 +132,8 @@ def _draw(world: World) -> None:
         for _ in range(rng.choice([0, 0, 1, 2])):
             action = rng.choice(["deactivate", "reactivate", "prefetch", "disconnect", "update_account_numbers"])
             world.at(rng.uniform(0, 3000), partial(_change, world, account, action, connected))
+        if rng.random() < 0.2:
+            world.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(world.erase, account, connected))
     world.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
@@ -196,10 +202,24 @@ def _check(world: World) -> None:
             complain(f"{item['verification']['S']}: still waits at the end")
         if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
             complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
+    _check_erased(world)
     for running in world.workflows.executions.values():
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
     _check_accounts(world, verifications, stale_announced)
+
+
+def _check_erased(world: World) -> None:
+    """Of a disconnected account nothing is left that could be opened, nor that could not."""
+    for (pk, _), item in list(world.dynamodb.items.items()):
+        if item["sk"]["S"] != "ACCOUNT" or item.get("status", {}).get("S") != "disconnected":
+            continue
+        world.injected["account erased"] += 1
+        left = [sk for key, sk in world.dynamodb.items if key == pk and sk.startswith(SEALED)]
+        if left or "wrapped_key" in world.dynamodb.keys.get((pk, ""), {"wrapped_key": None}):
+            world.violations.append(f"{pk}: disconnected, and not erased ({left or 'its key'})")
+        if "erasure_ended_ms" not in item or "open_kind" in item or "snapshot" in item or "refresh_error" in item:
+            world.violations.append(f"{pk}: its erasure was not ended")
 
 
 def _check_woken(world: World) -> None:

@@ -33,7 +33,7 @@ def test_a_bug_put_in_by_hand_is_found(bug: str) -> None:
 def test_promises_hold_at_crash_points_of_every_function() -> None:
     everything = list(points())
     assert {function for function, *_ in everything} == {
-        "api", "start_refresh", "receive_webhook", "fetch_owners", "verify_owners", "reconcile",
+        "api", "start_refresh", "receive_webhook", "fetch_owners", "verify_owners", "reconcile", "erase",
     }  # fmt: skip
     # Every seventh of them here; all of them by `make simulate`.
     violations = {point: found for point in everything[::7] if (found := crash(point)[1])}
@@ -43,7 +43,7 @@ def test_promises_hold_at_crash_points_of_every_function() -> None:
 def test_without_trouble_a_verification_takes_at_most_six_transitions_and_nine_with_a_cooldown() -> None:
     world = crash_at({})
     assert not world.violations
-    assert len(world.accepted) == 8
+    assert len(world.accepted) == 9
     for execution in world.workflows.executions.values():
         assert execution.transitions <= (9 if execution.waits else 6)
         assert execution.waits <= 1

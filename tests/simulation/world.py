@@ -32,7 +32,15 @@ DAY = 86_400.0
 WEBHOOK_SECRET = "whsec_simulated"
 API_KEY = "sk_test_simulated"
 REFRESH_QUEUE, EVENTS_QUEUE = "https://queue/refresh", "https://queue/events"
-TIMEOUTS = {"api": 45.0, "start_refresh": 60.0, "receive_webhook": 25.0, "fetch_owners": 60.0, "verify_owners": 30.0, "reconcile": 300.0}
+TIMEOUTS = {
+    "api": 45.0,
+    "start_refresh": 60.0,
+    "receive_webhook": 25.0,
+    "fetch_owners": 60.0,
+    "verify_owners": 30.0,
+    "reconcile": 300.0,
+    "erase": 45.0,
+}
 
 ENVIRONMENT = {
     "POWERTOOLS_TRACE_DISABLED": "1",
@@ -111,6 +119,7 @@ class World:
         self.accepted: dict[str, str] = {}
         self.refreshes: list[Refresh] = []
         self.asking: Counter[str] = Counter()
+        self.erased = 0
         self.violations: list[str] = []
         self.events: dict[str, int] = {}
         self._running: dict[Any, Invocation] = {}
@@ -165,6 +174,17 @@ class World:
         self.asking[account] += 1
         self._http("start_refresh", "POST", f"/accounts/{account}/refreshes", {"max_age": max_age}, stripe_account, {})
         self.asking[account] -= 1
+
+    def erase(self, account: str, stripe_account: str | None = None) -> None:
+        """Be a back end that wants an account gone, and asks again until it is."""
+        for attempt in range(60):
+            status, _ = self._http("erase", "DELETE", f"/accounts/{account}", None, stripe_account, {})
+            if status in (200, 404):
+                self.erased += status == 200
+                self.stripe_moved()
+                return
+            self.hub.sleep(min(600, 2**attempt))
+        self.violations.append(f"{account}: never erased")
 
     def reconcile(self) -> None:
         """Be the scheduler."""
@@ -358,9 +378,13 @@ class World:
 
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
+        pk, sk = after["pk"]["S"], after["sk"]["S"]
+        erased = "erased_ms" in after or "erased_ms" in self.dynamodb.keys.get((pk, ""), {})
+        if erased and (sk.startswith(SEALED) or (sk == "ACCOUNT" and "snapshot" in after)):
+            self.violations.append(f"{pk}: {sk} was written after the account was erased")
         if before is None:
             return
-        if after["sk"]["S"] == "ACCOUNT" and "snapshot" in before and _place(after) < _place(before):
+        if sk == "ACCOUNT" and "snapshot" in before and not erased and _place(after) < _place(before):
             self.violations.append(f"{after['account']['S']}: a newer snapshot was replaced by an older one")
         seen = [int(item["refresh_order"]["N"]) for item in (before, after) if "refresh_order" in item]
         if after["sk"]["S"] == "ACCOUNT" and seen != sorted(seen):
@@ -369,6 +393,9 @@ class World:
             self.violations.append(f"{after['pk']['S']}: a verdict changed")
         if after["sk"]["S"].startswith("SNAPSHOT#") and before != after:
             self.violations.append(f"{after['sk']['S']}: a snapshot changed")
+
+
+SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, int, str]:

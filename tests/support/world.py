@@ -457,6 +457,8 @@ def _function(method: str, path: str) -> str:
         return "start_refresh"
     if path.startswith("/batches"):
         return "batches"
+    if method == "DELETE" and path.startswith("/accounts/"):
+        return "erase"
     bare = path.partition("?")[0]
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
     return "collect" if collects else "api"

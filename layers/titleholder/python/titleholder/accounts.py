@@ -124,6 +124,8 @@ class StoredAccount:
     snapshot_attempted_at: int | None = None
     snapshot_created: int | None = None
     attempt: Attempt | None = None
+    erased_at: float | None = None
+    erasure_ended: bool = False
 
     @property
     def answered_calls(self) -> int:

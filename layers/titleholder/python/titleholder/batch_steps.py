@@ -17,7 +17,7 @@ from titleholder import manifests, refresh, verdicts, verifications
 from titleholder.accounts import AccountRef
 from titleholder.batch import manifest_key, work_key
 from titleholder.bus import Bus
-from titleholder.errors import AccountErasedError, ManifestError
+from titleholder.errors import ManifestError
 from titleholder.files import Files
 from titleholder.manifests import PIECE_BYTES, Piece, Record, Reject, Row
 from titleholder.masked import Masked
@@ -226,10 +226,7 @@ def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
         ref=ref, claim_digest=verifications.digest(claim), policy=policy, max_age=max_age, requested_at=desk.now,
         deadline=desk.now + desk.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
     )  # fmt: skip
-    try:
-        kept = desk.store.create_verification(new, Masked(claim))
-    except AccountErasedError as error:
-        return Reject(record.line, "account", str(error))
+    kept = desk.store.create_verification(new, Masked(claim))
     if kept is not new and kept.verdict is None and kept.batch != new.batch:
         desk.store.adopt_verification(new)
         kept = desk.store.get_verification(new.id)

@@ -373,3 +373,11 @@ class Batch(BaseModel):
     failure: str | None = None
     results: dict[str, str] | None = Field(default=None, description="Links to the results by format: ids and verdicts, no owner data.")
     rejects: str | None = Field(default=None, description="Link to the lines that were not taken: line, column, reason (JSON Lines).")
+
+
+class Erasure(BaseModel):
+    """An account that was disconnected and erased."""
+
+    account: str
+    stripe_account: str | None = None
+    erased_at: str

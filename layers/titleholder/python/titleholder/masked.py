@@ -29,5 +29,8 @@ class Masked(str, Generic[T]):  # the value has to be kept somewhere
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Masked) and self.reveal() == other.reveal()
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(MASK)

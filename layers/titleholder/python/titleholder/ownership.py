@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from titleholder import changes, refresh, staleness
+from titleholder import changes, erasure, refresh, staleness
 from titleholder.accounts import AccountRef, AccountState, StoredAccount
 from titleholder.bus import Bus
 from titleholder.errors import (
+    AccountErasedError,
     AccountNotFoundError,
     SnapshotNotFoundError,
     StripeCredentialsError,
@@ -151,6 +152,9 @@ def fetch(world: World, ref: AccountRef) -> bool:
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
     stored = world.store.get_account(ref)
+    if stored.erased_at is not None:
+        erasure.erase(world, ref)
+        return not stored.erasure_ended
     try:
         reading = read(world, ref, stored)
     except AccountNotFoundError:
@@ -162,14 +166,23 @@ def fetch(world: World, ref: AccountRef) -> bool:
 
 
 def read(world: World, ref: AccountRef, stored: StoredAccount) -> AccountReading:
-    """The account now, as Stripe has it; remembered unless something newer is. Raises as `StripeGateway.read` does."""
+    """The account now, as Stripe has it; remembered unless something newer is, and erased if it is disconnected.
+
+    Raises as `StripeGateway.read` does.
+    """
     observed_at = world.clock()
     reading = world.stripe.read(ref)
     if stored.state is None:
         world.store.note_connected(ref)
     calls = stored.answered_calls
-    world.store.observe(ref, reading.state, observed_at, open_=_is_open(reading.state, stored), calls=calls)
+    _observe(world, ref, reading.state, observed_at, stored, calls)
     return reading
+
+
+def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, stored: StoredAccount, calls: int) -> None:
+    world.store.observe(ref, state, observed_at, open_=_is_open(state, stored), calls=calls)
+    if state.status == "disconnected":
+        erasure.erase(world, ref)
 
 
 def _is_open(state: AccountState, stored: StoredAccount) -> bool:
@@ -186,13 +199,17 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
     `stored` is what was remembered before the reading.
     """
     hash_, ownership = reading.state.refresh, reading.ownership
+    if reading.state.status == "disconnected":
+        return  # It was erased when it was read, and whoever waited was woken.
     if reading.state.status not in refresh.DEAD and (hash_ is None or not hash_.settled):
         return
     known = (stored.snapshot_attempted_at, stored.snapshot)
     if hash_ and hash_.status == "succeeded" and ownership and known != (hash_.last_attempted_at, ownership.id):
         owners = world.stripe.owners(ref, ownership)
         snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=Masked(owners))
-        _keep(world, ref, snapshot)
+        # Erased since it was read: nothing is kept, and whoever waits is woken by the erasure.
+        with contextlib.suppress(AccountErasedError):
+            _keep(world, ref, snapshot)
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
     for waiter in world.store.waiters(ref):
@@ -231,7 +248,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     now = world.clock()
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
-        return InFlight()
+        return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)
     try:
         state = world.stripe.refresh(ref, attempt.key)
     except StripeRefusedError as refused:
@@ -246,7 +263,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     world.store.end_attempt(ref, attempt, answered=True)
-    world.store.observe(ref, state, world.clock(), open_=_is_open(state, stored), calls=attempt.calls)
+    _observe(world, ref, state, world.clock(), stored, attempt.calls)
     if state.refresh is None or not refresh.was_started(go.base, state):
         return _after_refusal(refresh.decide_after_refusal(state, need, world.clock()))
     if state.refresh.settled:
@@ -261,7 +278,9 @@ def _after_refusal(decision: Decision) -> Asked:
 def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
     """Wake a waiter whose refresh settled between our reading of the account and our note of what it joined."""
     known = world.store.get_account(ref)
-    if known.snapshot_attempted_at is not None and waiter.need.accepts(known.snapshot_attempted_at):
+    if known.erased_at is not None:
+        _wake(world, ref, waiter, NotVerifiable(erasure.REASON))
+    elif known.snapshot_attempted_at is not None and waiter.need.accepts(known.snapshot_attempted_at):
         _wake(world, ref, waiter, Fresh(known.snapshot_attempted_at))
     elif known.state is not None and known.state.refresh is not None and known.state.refresh.status == "failed":
         decision = refresh.decide(known.state, waiter.need, world.clock())

@@ -1,4 +1,5 @@
-"""Finding what got lost: refreshes that settled unnoticed, verifications that nobody works on, events that Stripe could not deliver.
+"""Finding what got lost: erasures that nobody ended, refreshes that settled unnoticed, verifications that nobody works on, events that
+Stripe could not deliver.
 
 Works in slices: each run looks at so many of the longest waiting and leaves the rest to the next. Safe to run twice, also at once.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from titleholder import deliveries, ownership, stripe_events, verdicts
+from titleholder import deliveries, erasure, ownership, stripe_events, verdicts
 from titleholder.deliveries import Mailroom
 from titleholder.errors import MalformedEventError, PaceExceededError, StripeRateLimitedError
 from titleholder.ownership import World
@@ -21,18 +22,25 @@ VERIFICATION_PATIENCE_SECONDS = 60 * 60
 EVENTS_REACH_SECONDS = 30 * 86_400
 """How far back Stripe lists events."""
 
+ERASURE_PATIENCE_SECONDS = 5 * 60
+"""How long an erasure may take before somebody takes it up."""
+
+ERASURES_A_RUN = 100
 REFRESHES_A_RUN = 100
 VERIFICATIONS_A_RUN = 200
 EVENT_PAGES_A_RUN = 10
 
 
 def reconcile(world: World, room: Mailroom) -> Counter[str]:
-    """Look at one slice of everything. Returns what was repaired, by kind: `refresh`, `verification`, `event`.
+    """Look at one slice of everything. Returns what was repaired, by kind: `erasure`, `refresh`, `verification`, `event`.
 
     Raises:
         StripeError: Stripe could not be asked; what was repaired until then stays so.
     """
     repaired: Counter[str] = Counter()
+    for ref in world.store.open_erasures(world.clock() - ERASURE_PATIENCE_SECONDS, ERASURES_A_RUN):
+        erasure.erase(world, ref)
+        repaired["erasure"] += 1
     _verifications(world, repaired)
     try:
         _refreshes(world, repaired)

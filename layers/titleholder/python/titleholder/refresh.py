@@ -140,6 +140,8 @@ def decide_from_memory(stored: StoredAccount, need: Need, now: float, resumed_at
 
     `resumed_at` is the end of the cooldown that this asker has just waited out, if it did.
     """
+    if stored.erased_at is not None:
+        return NotVerifiable(DEAD["disconnected"])
     if stored.snapshot_attempted_at is not None and need.accepts(stored.snapshot_attempted_at):
         return Fresh(stored.snapshot_attempted_at)
     if stored.state is None or (stored.attempt is not None and (stored.attempt.open or stored.observed_calls != stored.attempt.calls)):

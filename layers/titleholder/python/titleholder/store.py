@@ -254,10 +254,12 @@ class Store:
             snapshot_attempted_at=_int(item.get("snapshot_attempted_at")) if kept else None,
             snapshot_created=_int(item.get("snapshot_created")) if kept else None,
             attempt=attempt,
+            erased_at=_seconds(item["erased_ms"]) if "erased_ms" in item else None,
+            erasure_ended="erasure_ended_ms" in item,
         )
 
     def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int) -> bool:
-        """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is remembered already.
+        """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is, or it was erased.
 
         `open_` says that its refresh is not settled, or settled and not fetched; `calls` how many refresh calls had been answered before.
         """
@@ -279,8 +281,8 @@ class Store:
                 **(_opened("refresh", observed_at) if open_ else {}),
             },
             remove=() if open_ else _OPEN,
-            condition="attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
-            "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms)",
+            condition=f"{_NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
+            "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))",
         )
 
     def begin_attempt(self, ref: AccountRef, attempt: Attempt, seen: Attempt | None, now: float) -> bool:
@@ -304,7 +306,7 @@ class Store:
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
                 **_opened("refresh", now),
             },
-            condition=f"{unchanged} AND {free}",
+            condition=f"{unchanged} AND {free} AND {_NOT_ERASED}",
             values={":now": _ms(now), **({} if seen is None else {":seen": seen.calls})},
         )
 
@@ -356,7 +358,7 @@ class Store:
         return expires_at if old is None else int(old["expires_at"])
 
     def set_newest(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None) -> bool:
-        """Make a snapshot, which expires then, the account's newest; False if a newer one is. None: as it was, for it is the newest."""
+        """Make a snapshot, which expires then, the account's newest; False if a newer one is, or it was erased. None: as it was."""
         return self._update(
             _account_pk(ref),
             "ACCOUNT",
@@ -368,9 +370,9 @@ class Store:
                 **({} if expires_at is None else {"snapshot_expires_at": expires_at}),
             },
             remove=_OPEN,
-            condition="attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
+            condition=f"{_NOT_ERASED} AND (attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
-            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot <= :snapshot)",
+            "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot <= :snapshot))",
         )
 
     def get_snapshot(self, ref: AccountRef, snapshot: str) -> Snapshot:
@@ -384,7 +386,7 @@ class Store:
     def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[PastSnapshot], str | None]:
         """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
         items, position = self._page(_account_pk(ref), _HISTORY, limit, after)
-        return [_past(item) for item in items], position
+        return [_past(item) for item in items if self._lives(item.get("expires_at"))], position
 
     # -- waiters -----------------------------------------------------------------------------------------------------------------
 
@@ -440,18 +442,12 @@ class Store:
     def create_verification(self, verification: Verification, claim: Masked[Mapping[str, Any]]) -> Verification:
         """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
 
+        Of an erased account the claim is not kept: that verification can only end in `ACCOUNT_DISCONNECTED`.
+
         Raises:
             IdempotencyConflictError: the id is taken by another request.
-            AccountErasedError: the account was erased, and the id is not taken.
         """
         ref = verification.ref
-        try:
-            wrapped = self._key_for_writing(ref)
-        except AccountErasedError:
-            kept = self._get(f"VERIFICATION#{verification.id}", "VERIFICATION")
-            if kept is None:
-                raise
-            return _same_request(kept, verification)
         head: Item = {
             "pk": f"VERIFICATION#{verification.id}",
             "sk": "VERIFICATION",
@@ -467,16 +463,16 @@ class Store:
             # A batch looks after its own: its workflow ends when all of them have their verdicts.
             **(_opened("verification", verification.requested_at) if verification.batch is None else _batched(verification)),
         }
-        sk = f"CLAIM#{verification.id}"
         entry = _entry(Holder.account(verification.ref), verification.id, verification.requested_at)
-        body: Item = {
-            "pk": _account_pk(ref),
-            "sk": sk,
-            "claim": self._vault().seal(ref, wrapped, sk, dict(claim.reveal())),
-            # Never before the verification has ended, however short claims are kept.
-            "expires_at": max(int(verification.requested_at) + self._retention.claims, int(verification.deadline) + 7 * DAY),
-        }
-        kept = self._put_all([head, body, entry], ref, wrapped)
+        # Never before the verification has ended, however short claims are kept.
+        expires_at = max(int(verification.requested_at) + self._retention.claims, int(verification.deadline) + 7 * DAY)
+        try:
+            wrapped, sk = self._key_for_writing(ref), f"CLAIM#{verification.id}"
+            sealed = self._vault().seal(ref, wrapped, sk, dict(claim.reveal()))
+            body: Item = {"pk": _account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}
+            kept = self._put_all([head, body, entry], ref, wrapped)
+        except AccountErasedError:
+            kept = self._put_all([head, entry])
         return verification if kept is None else _same_request(kept, verification)
 
     def get_verification(self, verification: str) -> Verification:
@@ -590,6 +586,10 @@ class Store:
     def open_refreshes(self, before: float, limit: int) -> list[AccountRef]:
         """Accounts whose refresh was last seen open before `before`, the longest waiting first."""
         return [AccountRef.from_dict(item) for item in self._open("refresh", before, limit)]
+
+    def open_erasures(self, before: float, limit: int) -> list[AccountRef]:
+        """Accounts whose erasure was begun before `before` and has not been ended."""
+        return [AccountRef.from_dict(item) for item in self._open("erasure", before, limit)]
 
     def open_verifications(self, before: float, limit: int) -> list[str]:
         """Verifications without a verdict that were last looked at before `before`, the longest waiting first."""
@@ -764,6 +764,45 @@ class Store:
         return self._update(
             f"PACE#{line}", "PACE", set_={"slow_percent": round(slowness.factor * 100), "slowed_ms": _ms(slowness.since)},
             condition=unchanged, values={":known": _ms(known.since)} if known != Slowness() else {},
+        )  # fmt: skip
+
+    # -- erasure -----------------------------------------------------------------------------------------------------------------
+
+    def has_key(self, ref: AccountRef) -> bool:
+        """Whether anything was ever sealed for the account."""
+        pk = {"pk": {"S": _account_pk(ref)}}
+        return "Item" in self._client.get_item(TableName=self._keys_table, Key=pk, ConsistentRead=True)
+
+    def begin_erasure(self, ref: AccountRef, now: float) -> bool:
+        """Mark the account as erased and destroy its key, in one; False if that was done before."""
+        marked = {**_ref_attributes(ref), "status": "disconnected", "erased_ms": _ms(now), **_opened("erasure", now)}
+        mark = {
+            "TableName": self._table,
+            "Key": _key(_account_pk(ref), "ACCOUNT"),
+            "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in marked)} "
+            f"REMOVE {', '.join(f'#{name}' for name in _ERASED)}",
+            "ConditionExpression": _NOT_ERASED,
+            "ExpressionAttributeNames": {f"#{name}": name for name in (*marked, *_ERASED)},
+            "ExpressionAttributeValues": {f":{name}": _serialize(value) for name, value in marked.items()},
+        }
+        destroy = {
+            "TableName": self._keys_table,
+            "Key": {"pk": {"S": _account_pk(ref)}},
+            "UpdateExpression": "SET erased_ms = :now REMOVE wrapped_key",
+            "ExpressionAttributeValues": {":now": {"N": str(_ms(now))}},
+        }
+        return self._transact([{"Update": mark}, {"Update": destroy}])
+
+    def delete_sealed(self, ref: AccountRef) -> None:
+        """Delete snapshots, their history, and claims."""
+        for kind in ("SNAPSHOT#", _HISTORY, "CLAIM#"):
+            for item in self._query(_account_pk(ref), kind):
+                self._client.delete_item(TableName=self._table, Key=_key(item["pk"], item["sk"]))
+
+    def end_erasure(self, ref: AccountRef, now: float) -> bool:
+        """Note that nothing is left to erase."""
+        return self._update(
+            _account_pk(ref), "ACCOUNT", set_={"erasure_ended_ms": _ms(now)}, remove=_OPEN, condition="attribute_exists(erased_ms)"
         )  # fmt: skip
 
     # -- keys, and what is sealed with them --------------------------------------------------------------------------------------
@@ -998,6 +1037,9 @@ def _unless_refused(call: Any) -> Any:
 _HISTORY = "HISTORY#"
 _ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms")
+_NOT_ERASED = "attribute_not_exists(erased_ms)"
+_ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "lease_until_ms")
+"""What an account's own item loses with its erasure: what rests on owners, and Stripe's words."""
 
 
 def _opened(kind: str, since: float) -> Item:

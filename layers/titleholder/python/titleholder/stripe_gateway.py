@@ -137,6 +137,10 @@ class StripeGateway:
         )
         return AccountState.from_stripe(account.to_dict())
 
+    def disconnect(self, ref: AccountRef) -> None:
+        """Give up access to the account, for good. Raises as `read` does."""
+        self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, _options(ref)))
+
     def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
         """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null."""
         owners = [_owner(owner) for owner in ownership.first_owners]

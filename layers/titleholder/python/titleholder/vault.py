@@ -7,6 +7,7 @@ erasure. Only wrapped keys that the store has just read are used, so this module
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,10 @@ MEMORY_SECONDS = 300
 
 MEMORY_KEYS = 256
 """How many unwrapped keys are remembered at most."""
+
+# What it says of a broken seal, it says in an exception as well.
+logging.getLogger("aws_encryption_sdk").disabled = True
+logging.getLogger("aws_encryption_sdk.streaming_client").disabled = True
 
 # Key commitment, and no signature: writers and readers are the same party.
 _ALGORITHM = Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY

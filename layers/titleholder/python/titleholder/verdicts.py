@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from titleholder import matching, refresh, staleness
 from titleholder.bus import Bus
+from titleholder.errors import AccountErasedError
 from titleholder.store import Store, Verification
+
+_CODE = re.compile(r"[a-z0-9_.]{1,64}")
 
 
 def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
@@ -54,11 +58,17 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         if account.snapshot_attempted_at is not None and need.accepts(account.snapshot_attempted_at):
             snapshot_id = account.snapshot
         reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
+        reason = reason if account.erased_at is None else refresh.DEAD["disconnected"]
+    claim = snapshot = None
+    if snapshot_id:
+        try:
+            claim = store.get_claim(ref, verification.id)
+            snapshot = None if claim is None else store.get_snapshot(ref, snapshot_id)
+            reason = "CLAIM_ERASED"
+        except AccountErasedError:
+            snapshot_id, reason = None, refresh.DEAD["disconnected"]
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
-    claim = store.get_claim(ref, verification.id) if snapshot_id else None
-    if snapshot_id and claim is None:
-        snapshot_id, reason = None, "CLAIM_ERASED"
-    if snapshot_id is None:
+    if claim is None or snapshot is None:
         refused = {
             "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason or "UNEXPECTED_ANSWER"], "owner_position": None,
             "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
@@ -66,10 +76,10 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         if reason == "REFRESH_FAILED":
             state = store.get_account(ref).state
             if state and state.refresh and state.refresh.error:
-                refused["refresh_error"] = dict(state.refresh.error)
+                # A verdict outlives its account, and Stripe's words have no published shape: only codes are taken over.
+                said = {name: value for name, value in state.refresh.error.items() if isinstance(value, str)}
+                refused["refresh_error"] = {name: value for name, value in said.items() if _CODE.fullmatch(value)}
         return refused | common
-    snapshot = store.get_snapshot(ref, snapshot_id)
-    verdict = matching.decide(
-        claim.reveal() if claim else {}, [dict(owner) for owner in snapshot.owners.reveal()], matching.Policy.from_dict(verification.policy)
-    )
+    owners = [dict(owner) for owner in snapshot.owners.reveal()]
+    verdict = matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy))
     return verdict.as_dict() | common | {"refreshed_at": snapshot.attempted_at}

@@ -1,0 +1,34 @@
+"""`DELETE /accounts/{account}`: disconnects an account at Stripe and erases what is held of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder import erasure, http_api, http_models, runtime
+from titleholder.observability import logger, metrics, observed
+from titleholder.ownership import timestamp
+
+app = http_api.resolver()
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request."""
+    return http_api.handle(app, event, context)
+
+
+@app.delete("/accounts/<account>")
+@http_api.documented({200: http_models.Erasure}, "account-not-found", asks_stripe=True)
+def erase(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
+    """Disconnected and erased: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer."""
+    ref = http_api.account_ref(account, runtime.settings().mode, app.current_event.headers)
+    erased_at = erasure.disconnect(runtime.world(), ref)
+    runtime.audit(app.current_event.raw_event, "account.erased", ref)
+    logger.info("account erased", extra={"account": ref.account})
+    metrics.add_metric(name="AccountErased", unit=MetricUnit.Count, value=1)
+    shown = http_models.Erasure(account=account, stripe_account=ref.stripe_account, erased_at=timestamp(erased_at))
+    return Response(status_code=200, content_type="application/json", body=shown.model_dump_json())
