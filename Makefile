@@ -55,8 +55,8 @@ test: lint  ## Pass the tests
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
-bench: $(READY)  ## Measure
-	$(BIN)/python tests/benchmarks/matching_speed.py
+bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost webhooks matching" for some
+	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
 
 openapi: $(READY)  ## Write the OpenAPI document anew
 	$(BIN)/python -m local.openapi

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from difflib import SequenceMatcher
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"
-sys.path.insert(0, str(PACKAGE))
+sys.path[:0] = [str(PACKAGE), str(pathlib.Path(__file__).parents[2])]
 
+from tests.benchmarks.figures import Figure  # noqa: E402
 from titleholder.matching import match  # noqa: E402
 
 Side = dict[str, object]
@@ -106,6 +107,17 @@ def import_milliseconds(code: str) -> float:
         command = [sys.executable, "-c", program]
         times = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(7)]
     return min(times)
+
+
+def measure() -> list[Figure]:
+    """The same for the common table."""
+    sample = [(claim, {"name": owner["name"]}) for claim, owner in pairs(10_000)]
+    ours = rate(match, sample)
+    figures = [Figure("matching", "names", ours, "pairs/s", (">=", float(LIMITS["names"])), "processor time, best of five rounds")]
+    figures += [Figure("matching", f"names : {name}", ours / rate(compare, sample), "") for name, compare in peers()]
+    alone = import_milliseconds("from titleholder.matching import match")
+    figures.append(Figure("matching", "import, names alone", alone, "ms", ("<=", float(LIMITS["import names"]))))
+    return figures
 
 
 def main() -> int:

@@ -35,6 +35,8 @@ def loaded(function: str) -> frozenset[str]:
     ("function", "unwanted"),
     [
         ("receive_webhook", "stripe"),
+        ("receive_webhook", "boto3"),
+        ("receive_webhook", "aws_encryption_sdk"),
         ("receive_webhook", "pydantic"),
         ("receive_webhook", "requests"),
         ("receive_webhook", "titleholder.matching"),
@@ -49,6 +51,14 @@ def loaded(function: str) -> frozenset[str]:
 def test_function_does_not_load(function: str, unwanted: str) -> None:
     assert "titleholder.runtime" in loaded(function)
     assert unwanted not in loaded(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "budget"),
+    [("receive_webhook", 425), ("verify_owners", 440), ("start_refresh", 610), ("fetch_owners", 610), ("api", 770)],
+)
+def test_cold_start_loads_no_more_modules_than_its_budget(function: str, budget: int) -> None:
+    assert len(loaded(function)) <= budget
 
 
 def imported(path: Path) -> set[str]:

@@ -61,10 +61,17 @@ def bad_field(place: Sequence[Any]) -> str:
     return ".".join([part for part in parts if _FIELD_NAME.fullmatch(part)] or parts)
 
 
+class Shown(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 class Strict(BaseModel):
     """Takes no field that it does not know, and converts nothing."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Built when first used: a cold start needs the models of one route.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Address(Strict):
@@ -146,7 +153,7 @@ class NewRefresh(Strict):
     max_age: MaxAge | None = None
 
 
-class FieldScore(BaseModel):
+class FieldScore(Shown):
     """How one field compares. `score` is null where either side lacks it."""
 
     score: float | None
@@ -154,7 +161,7 @@ class FieldScore(BaseModel):
     reasons: list[str]
 
 
-class Verdict(BaseModel):
+class Verdict(Shown):
     """The outcome. `owner_position` tells which owner of the snapshot matched best, counted from 0."""
 
     outcome: Outcome
@@ -170,7 +177,7 @@ class Verdict(BaseModel):
     refresh_error: dict[str, Any] | None = Field(default=None, description="What Stripe said of a failed refresh, if anything.")
 
 
-class Verification(BaseModel):
+class Verification(Shown):
     """A verification. `verdict` is null until it is completed."""
 
     id: str
@@ -184,7 +191,7 @@ class Verification(BaseModel):
     verdict: Verdict | None = None
 
 
-class Member(BaseModel):
+class Member(Shown):
     """One account of a verification of several: the verification of its own that it has."""
 
     account: str
@@ -193,7 +200,7 @@ class Member(BaseModel):
     outcome: Outcome | None = None
 
 
-class BestMember(BaseModel):
+class BestMember(Shown):
     """The member with the best outcome so far: `match` before `close_match`, `no_match` and `not_verifiable`; then the highest score."""
 
     account: str
@@ -201,7 +208,7 @@ class BestMember(BaseModel):
     outcome: Outcome
 
 
-class Summary(BaseModel):
+class Summary(Shown):
     """What the members come to, null where that is still open."""
 
     any: bool | None = Field(description="Whether any account matches: true as soon as one does, false when all ended otherwise.")
@@ -209,7 +216,7 @@ class Summary(BaseModel):
     best: BestMember | None = None
 
 
-class GroupVerification(BaseModel):
+class GroupVerification(Shown):
     """A verification of all accounts of a payment method, session or customer. It is completed when all its members are."""
 
     id: str
@@ -227,14 +234,14 @@ class AnyVerification(RootModel[Verification | GroupVerification]):
     """A verification of one account, or of several."""
 
 
-class Verifications(BaseModel):
+class Verifications(Shown):
     """Verifications of an account or a customer, the newest first."""
 
     verifications: list[AnyVerification]
     next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
 
 
-class RefreshState(BaseModel):
+class RefreshState(Shown):
     """Stripe's `ownership_refresh`."""
 
     status: str
@@ -243,7 +250,7 @@ class RefreshState(BaseModel):
     error: dict[str, Any] | None = None
 
 
-class Account(BaseModel):
+class Account(Shown):
     """An account as Stripe describes it, as of `observed_at`, and the newest snapshot of its owners that is stored."""
 
     account: str
@@ -258,7 +265,7 @@ class Account(BaseModel):
     observed_at: str
 
 
-class Refresh(BaseModel):
+class Refresh(Shown):
     """What became of a request for fresh owners."""
 
     account: str
@@ -267,7 +274,7 @@ class Refresh(BaseModel):
     snapshot: str | None = None
 
 
-class Owner(BaseModel):
+class Owner(Shown):
     """One owner as the bank names it. Only `name` is certain."""
 
     name: str | None
@@ -276,7 +283,7 @@ class Owner(BaseModel):
     raw_address: str | None = None
 
 
-class Owners(BaseModel):
+class Owners(Shown):
     """All owners of one snapshot, in the bank's order."""
 
     account: str
@@ -286,7 +293,7 @@ class Owners(BaseModel):
     owners: list[Owner]
 
 
-class OwnerChange(BaseModel):
+class OwnerChange(Shown):
     """One change. Positions are those of the owner before and after, counted from 0; null where there was or is no such owner."""
 
     kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
@@ -294,7 +301,7 @@ class OwnerChange(BaseModel):
     after: int | None
 
 
-class Snapshot(BaseModel):
+class Snapshot(Shown):
     """One snapshot of an account's owners. `changes` are those since the snapshot `since`; null where there was none, or it is gone."""
 
     snapshot: str
@@ -305,7 +312,7 @@ class Snapshot(BaseModel):
     changes: list[OwnerChange] | None = None
 
 
-class Snapshots(BaseModel):
+class Snapshots(Shown):
     """An account's snapshots, the newest first."""
 
     account: str
@@ -329,7 +336,7 @@ class NewBatch(Strict):
     )
 
 
-class Upload(BaseModel):
+class Upload(Shown):
     """Where to PUT the manifest: the whole file to the one URL, or each `part_bytes` of it to the next of several."""
 
     method: Literal["PUT"] = "PUT"
@@ -338,7 +345,7 @@ class Upload(BaseModel):
     expires_at: str
 
 
-class CreatedBatch(BaseModel):
+class CreatedBatch(Shown):
     """A batch that waits for its manifest."""
 
     id: str
@@ -346,14 +353,14 @@ class CreatedBatch(BaseModel):
     upload: Upload
 
 
-class CoolingDown(BaseModel):
+class CoolingDown(Shown):
     """Accounts that Stripe lets be refreshed only later: how many, and when the last of them."""
 
     accounts: int
     until: str
 
 
-class Batch(BaseModel):
+class Batch(Shown):
     """How a batch stands. Links last for an hour."""
 
     id: str

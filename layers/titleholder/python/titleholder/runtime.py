@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session, get_session
 
 from titleholder.bus import Bus
 from titleholder.deliveries import Mailroom
@@ -43,10 +43,16 @@ def settings() -> Settings:
 
 
 @cache
+def _session() -> Session:
+    """One for all clients: they share its credentials and what it has read of its own data."""
+    return get_session()
+
+
+@cache
 def _client(service: str) -> Any:
     # Links to files under a KMS key have to be signed with version 4, which S3's client does only where told to.
     config = _CLIENT_CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CLIENT_CONFIG
-    return boto3.client(service, config=config)
+    return _session().create_client(service, config=config)
 
 
 @cache

@@ -44,7 +44,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
@@ -55,6 +54,7 @@ from titleholder.errors import (
     SnapshotNotFoundError,
     VerificationNotFoundError,
 )
+from titleholder.items import deserialize, serialize
 from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need, order
 
@@ -67,9 +67,6 @@ TRANSACTION_TRIES = 6
 _FAILED = "ConditionalCheckFailed"
 
 BATCH_SHARDS = 8
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 Item = dict[str, Any]
 
@@ -541,7 +538,7 @@ class Store:
             while left:
                 answer = self._client.batch_get_item(RequestItems=left)
                 for item in answer["Responses"].get(self._table, ()):
-                    kept = _verification({name: _deserialize(value) for name, value in item.items()})
+                    kept = _verification({name: deserialize(value) for name, value in item.items()})
                     found[kept.id] = kept
                 left = answer.get("UnprocessedKeys") or {}
         return found
@@ -750,7 +747,7 @@ class Store:
             }
             answer = _unless_refused(partial(self._client.update_item, **request))
             if answer is not None:
-                item = {name: _deserialize(value) for name, value in answer["Attributes"].items()}
+                item = {name: deserialize(value) for name, value in answer["Attributes"].items()}
                 return Place(at=max(earliest, _seconds(item[clock] - step)), slowness=_slowness(item))
         return None
 
@@ -882,7 +879,7 @@ class Store:
         wrapped = _wrapped(found[self._keys_table]) if self._keys_table in found else None
         if wrapped is None or self._table not in found:
             return None
-        item = {name: _deserialize(value) for name, value in found[self._table].items()}
+        item = {name: deserialize(value) for name, value in found[self._table].items()}
         if not self._lives(item.get("expires_at")):
             return None
         return item, self._vault().open(ref, wrapped, sk, bytes(item[attribute]))
@@ -894,7 +891,7 @@ class Store:
 
     def _get(self, pk: str, sk: str) -> Item | None:
         found = self._client.get_item(TableName=self._table, Key=_key(pk, sk), ConsistentRead=True).get("Item")
-        return None if found is None else {name: _deserialize(value) for name, value in found.items()}
+        return None if found is None else {name: deserialize(value) for name, value in found.items()}
 
     def _get_all(self, keys: Sequence[Item]) -> Iterator[Item]:
         """Those of the items that there are, in any order (consistent reads, up to 100 in a call)."""
@@ -903,7 +900,7 @@ class Store:
             while wanted:
                 page = self._client.batch_get_item(RequestItems=wanted)
                 for item in page["Responses"].get(self._table, ()):
-                    yield {name: _deserialize(value) for name, value in item.items()}
+                    yield {name: deserialize(value) for name, value in item.items()}
                 wanted = page.get("UnprocessedKeys") or {}
 
     def _query(self, pk: str, prefix: str) -> Iterator[Item]:
@@ -916,7 +913,7 @@ class Store:
         while True:
             page = self._client.query(**request)
             for found in page["Items"]:
-                yield {name: _deserialize(value) for name, value in found.items()}
+                yield {name: deserialize(value) for name, value in found.items()}
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -936,7 +933,7 @@ class Store:
         found: list[Item] = []
         while len(found) <= limit:
             page = self._client.query(**request)
-            found += [{name: _deserialize(value) for name, value in item.items()} for item in page["Items"]]
+            found += [{name: deserialize(value) for name, value in item.items()} for item in page["Items"]]
             if "LastEvaluatedKey" not in page:
                 break
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -951,7 +948,7 @@ class Store:
             ExpressionAttributeValues={":kind": {"S": kind}, ":before": {"N": str(_ms(before))}},
             Limit=limit,
         )
-        return [{name: _deserialize(value) for name, value in found.items()} for found in page["Items"]]
+        return [{name: deserialize(value) for name, value in found.items()} for found in page["Items"]]
 
     def _put(self, item: Item, *, condition: str, return_old: bool = False) -> Any:
         """True if put; where the condition refused, the item that is there (if asked for), else False."""
@@ -964,7 +961,7 @@ class Store:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
             old = error.response.get("Item") or {}
-            return {name: _deserialize(value) for name, value in old.items()} if return_old else False
+            return {name: deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
     def _put_all(self, items: Sequence[Item], ref: AccountRef | None = None, wrapped: bytes = b"") -> Item | None:
@@ -1001,8 +998,8 @@ class Store:
                     ConditionExpression=condition,
                     ExpressionAttributeNames=names,
                     ExpressionAttributeValues={
-                        **{f":{name}": _serialize(value) for name, value in set_.items()},
-                        **{name: _serialize(value) for name, value in (values or {}).items()},
+                        **{f":{name}": serialize(value) for name, value in set_.items()},
+                        **{name: serialize(value) for name, value in (values or {}).items()},
                     },
                 )
             )
@@ -1059,7 +1056,7 @@ def _key(pk: str, sk: str) -> Item:
 
 
 def _item(item: Item) -> Item:
-    return {name: _serialize(value) for name, value in item.items()}
+    return {name: serialize(value) for name, value in item.items()}
 
 
 def _ref_attributes(ref: AccountRef) -> Item:

@@ -1,0 +1,85 @@
+"""Measures: one command, one table, a plot and the figures as JSON.
+
+    python -m tests.benchmarks.run [topic ...]
+
+Writes build/bench.json and build/bench.png. Ratios compare within one run, on whatever machine it is. Exits with 1 if a goal was missed.
+A topic is a module here with `measure() -> list[Figure]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from local.aws.paths import BUILD
+from tests.benchmarks import artefacts, cold_start, cost, matching_speed, warm_receiver, webhooks
+from tests.benchmarks.figures import Figure, table
+
+TOPICS: dict[str, Callable[[], list[Figure]]] = {
+    "size": artefacts.measure,
+    "cold": cold_start.measure,
+    "warm": warm_receiver.measure,
+    "cost": cost.measure,
+    "webhooks": webhooks.measure,
+    "matching": matching_speed.measure,
+}
+
+
+def plot(figures: Sequence[Figure]) -> None:
+    """Every figure that has a goal, as a share of it: what reaches beyond 1 is missed."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    bars = [(f"{figure.topic}: {figure.name}", share, figure.kept) for figure in figures if (share := _share(figure)) is not None]
+    _, axes = pyplot.subplots(figsize=(10, 0.4 * len(bars) + 1.2))
+    axes.barh(
+        [name for name, _, _ in bars], [share for _, share, _ in bars], color=["#3b7a57" if kept else "#b03a2e" for _, _, kept in bars]
+    )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the goal's limit; beyond 1 it is missed")
+    pyplot.tight_layout()
+    pyplot.savefig(BUILD / "bench.png", dpi=110)
+
+
+def _share(figure: Figure) -> float | None:
+    if figure.goal is None:
+        return None
+    sign, limit = figure.goal
+    if sign == ">=":
+        return limit / figure.value if figure.value else 2.0
+    return figure.value / limit if limit else float(figure.value > 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.run", description="Measure.")
+    parser.add_argument("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; all of them if none is named")
+    chosen = parser.parse_args().topics or list(TOPICS)
+    if unknown := set(chosen) - set(TOPICS):
+        parser.error(f"no such topic: {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    for topic in chosen:
+        began = time.monotonic()
+        figures += TOPICS[topic]()
+        print(f"{topic}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    machine = {"python": platform.python_version(), "system": platform.platform(), "processors": os.cpu_count(), "load": os.getloadavg()}
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(
+        json.dumps({"machine": machine, "figures": [figure.as_dict() for figure in figures]}, indent=1) + "\n"
+    )
+    plot(figures)
+    print(table(figures))
+    missed = [figure for figure in figures if not figure.kept]
+    print(f"\n{len(missed)} goals missed; build/bench.json, build/bench.png")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
