@@ -780,7 +780,7 @@ class Store:
             f"REMOVE {', '.join(f'#{name}' for name in _ERASED)}",
             "ConditionExpression": _NOT_ERASED,
             "ExpressionAttributeNames": {f"#{name}": name for name in (*marked, *_ERASED)},
-            "ExpressionAttributeValues": {f":{name}": _serialize(value) for name, value in marked.items()},
+            "ExpressionAttributeValues": {f":{name}": serialize(value) for name, value in marked.items()},
         }
         destroy = {
             "TableName": self._keys_table,
