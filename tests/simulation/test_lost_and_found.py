@@ -58,10 +58,10 @@ class TestPrefetch:
         world.run(600)
         assert "snapshot" not in account_item(world, "fca_a")
         world.run(600)
-        assert reconcile(world) == {"refresh": 1, "verification": 0, "event": 1}
+        assert reconcile(world) == {"erasure": 0, "refresh": 1, "verification": 0, "event": 1}
         assert "snapshot" in account_item(world, "fca_a")
         world.run(60)
-        assert reconcile(world) == {"refresh": 0, "verification": 0, "event": 0}
+        assert reconcile(world) == {"erasure": 0, "refresh": 0, "verification": 0, "event": 0}
 
 
 class TestReconcile:

@@ -11,7 +11,7 @@ from tests.simulation.sabotage import BUGS
 from tests.simulation.schedules import crash_at, simulate
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
-ENOUGH_SEEDS = 150
+ENOUGH_SEEDS = 300
 
 
 @pytest.mark.parametrize("begin", range(0, SEEDS, 10))
