@@ -319,5 +319,7 @@ class TestVerdicts:
     def test_workflow_input_and_queue_hold_no_claim(self, sandbox: Sandbox) -> None:
         accept(sandbox, sandbox.link())
         (started,) = sandbox.tokens.started
-        assert set(started["input"]) == {"verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "refresh"}
+        assert set(started["input"]) == {
+            "verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "priority", "refresh",
+        }  # fmt: skip
         assert "testerman" not in json.dumps(sandbox.tokens.started).lower()

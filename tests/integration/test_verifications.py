@@ -81,19 +81,19 @@ class TestTarget:
     def test_unknown_ones_are_told(self, sandbox: Sandbox) -> None:
         for target in ({"customer": "cus_none"}, {"session": "seti_none"}, {"payment_method": "pm_none"}):
             assert post(sandbox, **target).status == 404
-        assert sandbox.items() == []
+        assert sandbox.items(but=["PACE"]) == []
 
     def test_customer_without_accounts_is_told(self, sandbox: Sandbox, stripe: Any) -> None:
         answer = post(sandbox, customer=str(stripe.customers.create({}).id))
         assert 400 <= answer.status < 500
         assert answer.problem
-        assert sandbox.items() == []
+        assert sandbox.items(but=["PACE"]) == []
 
     def test_too_many_accounts_are_told(self, sandbox: Sandbox, stripe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verifications, "MOST_MEMBERS", 1)
         answer = post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))
         assert (answer.status, answer.problem) == (409, "too-many-accounts")
-        assert sandbox.items() == []
+        assert sandbox.items(but=["PACE"]) == []
 
 
 class TestGroup:
