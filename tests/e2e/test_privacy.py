@@ -14,7 +14,8 @@ CLAIM = {
     "address": {"line1": "77 Nowhere Lane", "city": "Springfield", "postal_code": "62799"},
 }  # fmt: skip
 OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com", "phone": "5555550188", "raw_address": "78 ELSEWHERE LN 62788"}
-TRACES = ("quackenbush", "zebulon", "zq@bank", "0177", "5550188", "nowhere", "elsewhere", "62799", "62788")
+# Long enough that no id has them by chance.
+TRACES = ("quackenbush", "zebulon", "zq@bank", "555 0177", "5550177", "5550188", "nowhere", "elsewhere", '"62799"', "ln 62788")
 
 
 def test_verdict_is_announced_by_ids_and_scores_alone(bench: Bench, announcements: str) -> None:
