@@ -70,8 +70,8 @@ permissions: $(READY)  ## Take each permission from its role and see that it is 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
-batch: $(READY)  ## Run a batch on an embedded stack: ACCOUNTS=n, RATE=refreshes a second
-	$(BIN)/python -m local.batch $(ACCOUNTS) --rate $(RATE)
+batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=refreshes a second
+	$(BIN)/python -m $(if $(LIVE),local.batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -46,6 +46,7 @@ def create_batch(
     )
     request = Request("POST /batches", mode, stripe_account, idempotency_key, body.model_dump(mode="json"))
     ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
+    runtime.audit(app.current_event.raw_event, "batch.created", batch=ids["id"])
     slot = batch.slot(world, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
     upload = http_models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
@@ -76,6 +77,7 @@ def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
 def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What ran keeps its verdict."""
     stopped = batch.stop(runtime.batch_world(), id)
+    runtime.audit(app.current_event.raw_event, "batch.stopped", batch=id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
 

@@ -83,8 +83,8 @@ def test_same_manifest_again_asks_stripe_for_nothing(bench: Bench) -> None:
 def test_stopped_batch_starts_nothing_more_and_keeps_what_it_has(bench: Bench) -> None:
     quick, slow = bench.link("single_owner"), bench.link("cooling_down", policy={"cooldown_seconds": 3600})
     batch = started(bench, manifest([quick, slow]))
-    eventually(lambda: shown(bench, batch)["done"] == {"match": 1}, 60)
-    eventually(lambda: shown(bench, batch)["cooling_down"], 30)
+    eventually(lambda: shown(bench, batch)["done"] == {"match": 1}, 120)
+    eventually(lambda: shown(bench, batch)["cooling_down"], 60)
     stopped = bench.http.call("DELETE", f"/batches/{batch}")
     assert (stopped.status, stopped.body["state"], stopped.body["done"]) == (200, "stopped", {"match": 1})
     again = bench.http.call("POST", f"/batches/{batch}/start")

@@ -355,3 +355,13 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     assert isinstance(kept, Verification)
     assert (kept.batch, kept.line) == (batch.id, 1)
     assert runtime.files().size(f"manifests/{batch.id}") is None
+
+
+def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, b"{}\n")
+    batch.start()
+    sandbox.http("DELETE", f"/batches/{batch.id}")
+    assert sandbox.http("DELETE", "/batches/bat_00000000000000000000000000000000").status == 404
+    kept = [item for item in sandbox.items() if item["pk"]["S"].startswith("AUDIT#")]
+    assert sorted(item["action"]["S"] for item in kept) == ["batch.created", "batch.started", "batch.stopped"]
+    assert {item["batch"]["S"] for item in kept} == {batch.id}

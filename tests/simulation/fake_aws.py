@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
 import re
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,8 +38,12 @@ class FakeSQS:
         self.hub, self._rng, self._cross = hub, rng, cross
         self.consumers: dict[str, Callable[[Message], bool]] = {}
         self.dead: dict[str, list[str]] = {}
+        self.concurrency: dict[str, int] = {}
+        """By queue, how many messages are consumed at once; any number where nothing is said."""
         self.duplicates = 0.0
         self.in_flight = 0
+        self._consuming: Counter[str] = Counter()
+        self._queued: dict[str, deque[Signal]] = {}
         self._by_handle: dict[str, Message] = {}
         self._ids = itertools.count()
 
@@ -72,10 +78,28 @@ class FakeSQS:
                 break
             self._by_handle[message.id] = message
             message.visible_at = self.hub.now + VISIBILITY_SECONDS
-            if self.consumers[url](message):
+            if self._consumed(url, message):
                 break
             self.hub.sleep(message.visible_at - self.hub.now)
+        self._by_handle.pop(message.id, None)
         self.in_flight -= 1
+
+    def _consumed(self, url: str, message: Message) -> bool:
+        queued = self._queued.setdefault(url, deque())
+        if self._consuming[url] >= self.concurrency.get(url, 10**9):
+            queued.append(turn := Signal())
+            # Whoever ends hands its place on.
+            self.hub.wait(turn, 10**9)
+            message.visible_at = self.hub.now + VISIBILITY_SECONDS
+        else:
+            self._consuming[url] += 1
+        try:
+            return self.consumers[url](message)
+        finally:
+            if queued:
+                self.hub.fire(queued.popleft())
+            else:
+                self._consuming[url] -= 1
 
 
 class TaskError(Exception):
@@ -100,14 +124,27 @@ class Execution:
 
 
 class FakeStepFunctions:
-    """Runs one state machine's definition: Task (queue with token, Lambda), Choice on strings, Wait until, Retry, Catch."""
+    """Runs the definitions, by state machine ARN: Task (queue with token, Lambda), Choice, Wait until, Pass, Fail, Succeed, Map, with
+    Retry and Catch.
+
+    `invoke(name, payload)` runs a Lambda function. A Map is a distributed one, whose `read(parameters)` gives its items.
+    """
 
     def __init__(
-        self, hub: Hub, rng: random.Random, cross: Cross, definition: Mapping[str, Any], sqs: FakeSQS, invoke: Callable[[Any], Any]
+        self,
+        hub: Hub,
+        rng: random.Random,
+        cross: Cross,
+        definitions: Mapping[str, Mapping[str, Any]],
+        sqs: FakeSQS,
+        invoke: Callable[[str, Any], Any],
+        read: Callable[[Mapping[str, Any]], list[Any]] = lambda parameters: [],
     ) -> None:
-        self.hub, self._rng, self._cross, self._sqs, self._invoke = hub, rng, cross, sqs, invoke
-        self._states, self._first = definition["States"], definition["StartAt"]
+        self.hub, self._rng, self._cross, self._sqs, self._invoke, self._read = hub, rng, cross, sqs, invoke, read
+        self._definitions = definitions
         self.executions: dict[str, Execution] = {}
+        self.children: dict[str, list[Execution]] = {}
+        self.most_children: Counter[str] = Counter()
         self._results: dict[str, Any] = {}
         self._open: dict[str, Signal] = {}
         self._tokens = itertools.count()
@@ -117,7 +154,7 @@ class FakeStepFunctions:
             if name in self.executions:
                 raise refused("StartExecution", "ExecutionAlreadyExists")
             execution = self.executions[name] = Execution(name)
-            self.hub.spawn(lambda: self._run(execution, json.loads(input)))
+            self.hub.spawn(lambda: self._run(execution, self._definitions[stateMachineArn], json.loads(input)))
             return {}
 
         return self._cross("StartExecution", effect)  # type: ignore[no-any-return]
@@ -142,12 +179,12 @@ class FakeStepFunctions:
 
         return self._cross("SendTaskSuccess", effect)  # type: ignore[no-any-return]
 
-    def _run(self, execution: Execution, data: Any) -> None:
-        name: str | None = self._first
+    def _run(self, execution: Execution, definition: Mapping[str, Any], data: Any) -> None:
+        name: str | None = definition["StartAt"]
         try:
             while name is not None:
                 execution.transitions += 1
-                data, name = self._enter(execution, self._states[name], data)
+                data, name = self._enter(execution, definition["States"][name], data)
             execution.status, execution.output = "SUCCEEDED", data
         except TaskError as error:
             execution.status, execution.output = "FAILED", error.error
@@ -156,7 +193,8 @@ class FakeStepFunctions:
         kind = state["Type"]
         if kind == "Choice":
             for choice in state["Choices"]:
-                if _path(choice["Variable"], data, {}) == choice["StringEquals"]:
+                wanted = choice["StringEquals"] if "StringEquals" in choice else choice["BooleanEquals"]
+                if _path(choice["Variable"], data, {}) == wanted:
                     return data, choice["Next"]
             return data, state["Default"]
         if kind == "Wait":
@@ -164,7 +202,44 @@ class FakeStepFunctions:
             until = datetime.fromisoformat(_path(state["TimestampPath"], data, {})).timestamp()
             self.hub.sleep(until - self.hub.now)
             return data, state["Next"]
+        if kind == "Pass":
+            return _ended(state, data, _parameters(state["Parameters"], data, {})), state.get("Next")
+        if kind == "Succeed":
+            return data, None
+        if kind == "Fail":
+            raise TaskError(state["Error"])
+        if kind == "Map":
+            self._map(state, data)
+            return data, state["Next"]
         return self._task(execution, state, data)
+
+    def _map(self, state: Mapping[str, Any], data: Any) -> None:
+        """Run a child for each item, so many at once as the state says."""
+        label = state["Label"]
+        reader = state.get("ItemReader")
+        items = self._read(_parameters(reader["Parameters"], data, {})) if reader else _path(state["ItemsPath"], data, {})
+        most = state["MaxConcurrency"] if "MaxConcurrency" in state else _path(state["MaxConcurrencyPath"], data, {})
+        children = self.children.setdefault(label, [])
+        left, running, failed, ended = iter(items), min(most, len(items)), 0, Signal()
+        self.most_children[label] = max(self.most_children[label], running)
+
+        def work() -> None:
+            nonlocal running, failed
+            for item in left:
+                children.append(child := Execution(f"{label}-{len(children)}"))
+                given = _parameters(state["ItemSelector"], data, {"Map": {"Item": {"Value": item}}})
+                self._run(child, state["ItemProcessor"], given)
+                failed += child.status == "FAILED"
+            running -= 1
+            if not running:
+                self.hub.fire(ended)
+
+        for _ in range(running):
+            self.hub.spawn(work)
+        if running:
+            self.hub.wait(ended, 10**9)
+        if failed * 100 > state["ToleratedFailurePercentage"] * len(items):
+            raise TaskError("States.ExceedToleratedFailureThreshold")
 
     def _task(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         entered = datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
@@ -187,16 +262,14 @@ class FakeStepFunctions:
                     if "States.ALL" in catch["ErrorEquals"] or error.error in catch["ErrorEquals"]:
                         return _put(catch["ResultPath"], data, {"Error": error.error, "Cause": ""}), catch["Next"]
                 raise
-            if state.get("OutputPath") == "$.Payload":
-                data = result
-            elif "ResultPath" in state:
-                data = _put(state["ResultPath"], data, result)
-            return data, state.get("Next")
+            if "ResultSelector" in state:
+                result = _parameters(state["ResultSelector"], result, {})
+            return _ended(state, data, result), state.get("Next")
 
     def _call(self, state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> Any:
         parameters = _parameters(state["Parameters"], data, context)
         if state["Resource"].endswith("lambda:invoke"):
-            return self._invoke(parameters["Payload"])
+            return {"Payload": self._invoke(parameters["FunctionName"], parameters["Payload"]), "StatusCode": 200}
         token, signal = context["Task"]["Token"], Signal()
         self._open[token] = signal
         self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
@@ -270,11 +343,91 @@ class FakeKMS:
         return self._cross("Decrypt", effect)  # type: ignore[no-any-return]
 
 
+class FakeS3:
+    """One bucket in memory."""
+
+    def __init__(self, cross: Cross) -> None:
+        self._cross = cross
+        self.objects: dict[str, bytes] = {}
+        self._parts: dict[str, dict[int, bytes]] = {}
+
+    def lines(self, prefix: str) -> list[Any]:
+        """The values in JSON Lines files, as a Map's reader finds them."""
+        return [json.loads(line) for key in sorted(self.objects) if key.startswith(prefix) for line in self.objects[key].splitlines()]
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:
+        return self._cross("PutObject", lambda: self.objects.update({Key: Body}) or {})  # type: ignore[no-any-return, func-returns-value]
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            if Key not in self.objects:
+                raise refused("GetObject", "NoSuchKey")
+            body = self.objects[Key]
+            if Range:
+                first, _, last = Range.removeprefix("bytes=").partition("-")
+                body = body[int(first) : int(last) + 1]
+            return {"Body": io.BytesIO(body)}
+
+        return self._cross("GetObject", effect)  # type: ignore[no-any-return]
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            if Key not in self.objects:
+                raise refused("HeadObject", "404", ResponseMetadata={"HTTPStatusCode": 404})
+            return {"ContentLength": len(self.objects[Key])}
+
+        return self._cross("HeadObject", effect)  # type: ignore[no-any-return]
+
+    def delete_objects(self, *, Bucket: str, Delete: Mapping[str, Any]) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            for each in Delete["Objects"]:
+                self.objects.pop(each["Key"], None)
+            return {}
+
+        return self._cross("DeleteObjects", effect)  # type: ignore[no-any-return]
+
+    def create_multipart_upload(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            self._parts[Key] = {}
+            return {"UploadId": Key}
+
+        return self._cross("CreateMultipartUpload", effect)  # type: ignore[no-any-return]
+
+    def upload_part(self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            self._parts[UploadId][PartNumber] = Body
+            return {"ETag": str(PartNumber)}
+
+        return self._cross("UploadPart", effect)  # type: ignore[no-any-return]
+
+    def complete_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: Any) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            parts = self._parts.pop(UploadId)
+            self.objects[Key] = b"".join(parts[number] for number in sorted(parts))
+            return {}
+
+        return self._cross("CompleteMultipartUpload", effect)  # type: ignore[no-any-return]
+
+    def generate_presigned_url(self, *, ClientMethod: str, Params: Mapping[str, Any], ExpiresIn: int) -> str:
+        return f"https://bucket/{Params['Key']}"
+
+
 def _path(path: str, data: Any, context: Mapping[str, Any]) -> Any:
+    if call := re.fullmatch(r"States\.(Format|MathAdd)\((.*)\)", path):
+        name, first, *more = call[1], *re.split(r", *", call[2])
+        values = [_path(each, data, context) if each.startswith("$") else int(each) for each in more]
+        return _path(first, data, context) + values[0] if name == "MathAdd" else first.strip("'").format(*values)
     found: Any = context if path.startswith("$$.") else data
     for part in re.sub(r"^\$+\.?", "", path).split("."):
         found = found[part] if part else found
     return found
+
+
+def _ended(state: Mapping[str, Any], data: Any, result: Any) -> Any:
+    """A state's output, given its input and its result."""
+    place = state.get("ResultPath", "$")
+    output = data if place is None else result if place == "$" else _put(place, data, result)
+    return _path(state["OutputPath"], output, {}) if "OutputPath" in state else output
 
 
 def _put(path: str, data: Any, value: Any) -> Any:

@@ -13,10 +13,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 Attributes = dict[str, Any]
+_NOTHING = {"N": "0"}
 Expression = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 INDEX_KEYS = ("open_kind", "open_since_ms")
 
-_TOKENS = re.compile(r"\s*(attribute_exists|attribute_not_exists|begins_with|AND\b|OR\b|<=|>=|[()=<>,+]|[:#]?[A-Za-z_][A-Za-z0-9_]*)")
+_TOKENS = re.compile(
+    r"\s*(attribute_exists|attribute_not_exists|begins_with|(?:AND|OR|NOT|IN)\b|<=|>=|<>|[()=<>,+]|[:#]?[A-Za-z_][A-Za-z0-9_]*)"
+)
 
 
 def refused(operation: str, code: str, **more: Any) -> ClientError:
@@ -31,6 +34,7 @@ class FakeDynamoDB:
     def __init__(self, cross: Callable[[str, Callable[[], Any]], Any] = lambda operation, effect: effect()) -> None:
         self.items: dict[tuple[str, str], Attributes] = {}
         self.keys: dict[tuple[str, str], Attributes] = {}
+        self._partitions: dict[str, dict[str, None]] = {}
         self.changed: Callable[[Attributes | None, Attributes], None] = lambda before, after: None
         self._cross = cross
 
@@ -71,7 +75,7 @@ class FakeDynamoDB:
         TableName: str,
         Key: Attributes,
         UpdateExpression: str,
-        ConditionExpression: str,
+        ConditionExpression: str = "",
         ExpressionAttributeNames: Mapping[str, str] | None = None,
         ExpressionAttributeValues: Mapping[str, Any] | None = None,
         ReturnValues: str = "NONE",
@@ -93,6 +97,9 @@ class FakeDynamoDB:
             if not _holds(ConditionExpression, rows.get(_key(Key)), {}, ExpressionAttributeValues or {}):
                 raise refused("DeleteItem", "ConditionalCheckFailedException")
             rows.pop(_key(Key), None)
+            if rows is self.items:
+                pk, sk = _key(Key)
+                self._partitions.get(pk, {}).pop(sk, None)
             return {}
 
         return self._cross("DeleteItem", effect)
@@ -127,9 +134,11 @@ class FakeDynamoDB:
         ExclusiveStartKey: Attributes | None = None,
     ) -> Attributes:
         def effect() -> Attributes:
-            rows = self.items.values()
             if IndexName:
-                rows = [item for item in rows if all(key in item for key in INDEX_KEYS)]  # type: ignore[assignment]
+                rows = [item for item in self.items.values() if all(key in item for key in INDEX_KEYS)]
+            else:
+                pk = ExpressionAttributeValues[":pk"]["S"]
+                rows = [self.items[pk, sk] for sk in self._partitions.get(pk, ()) if (pk, sk) in self.items]
             order = INDEX_KEYS[1] if IndexName else "sk"
             found = [dict(item) for item in rows if _holds(KeyConditionExpression, item, {}, ExpressionAttributeValues)]
             found.sort(key=lambda item: _plain(item[order]), reverse=not ScanIndexForward)
@@ -167,7 +176,9 @@ class FakeDynamoDB:
         rows = self._rows(table)
         before, rows[_key(item)] = rows.get(_key(item)), dict(item)
         if rows is self.items:
-            self.changed(before, rows[_key(item)])
+            pk, sk = _key(item)
+            self._partitions.setdefault(pk, {})[sk] = None
+            self.changed(before, rows[pk, sk])
 
 
 class _Named(Mapping[str, Any]):
@@ -229,6 +240,9 @@ class _Parser:
         return left
 
     def one(self) -> Expression:
+        if self.take("NOT"):
+            inner = self.one()
+            return lambda item, values: not inner(item, values)
         if self.take("("):
             inner = self.either()
             self.take(")")
@@ -246,8 +260,20 @@ class _Parser:
             prefix = self.take() or ""
             self.take(")")
             return lambda item, values: _has(item, path) and _plain(item[path]).startswith(_plain(values[prefix]))
-        left, operator, right = self.take() or "", self.take("=", "<", "<=", ">", ">=") or "", self.take() or ""
+        left, operator = self.take() or "", self.take("=", "<", "<=", ">", ">=", "<>", "IN") or ""
+        if operator == "IN":
+            among = self._list()
+            return lambda item, values: any(_compare("=", _value(left, item, values), values[name]) for name in among)
+        right = self.take() or ""
         return lambda item, values: _compare(operator, _value(left, item, values), _value(right, item, values))
+
+    def _list(self) -> list[str]:
+        self.take("(")
+        among = [self.take() or ""]
+        while self.take(","):
+            among.append(self.take() or "")
+        self.take(")")
+        return among
 
 
 def _or(left: Expression, right: Expression) -> Expression:
@@ -274,9 +300,9 @@ def _value(token: str, item: Mapping[str, Any], values: Mapping[str, Any]) -> An
 
 def _compare(operator: str, left: Any, right: Any) -> bool:
     if left is None or right is None or left.keys() != right.keys():
-        return False
+        return operator == "<>"
     a, b = _plain(left), _plain(right)
-    return bool({"=": a == b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator])
+    return bool({"=": a == b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "<>": a != b}[operator])
 
 
 @cache
@@ -290,6 +316,9 @@ def _condition(text: str) -> Expression:
 
 @cache
 def _update(text: str) -> tuple[list[tuple[str, Expression]], list[str]]:
+    if text.startswith("ADD "):
+        path, value = text.removeprefix("ADD ").split()
+        return [(path, _sum(f"{path} + {value}"))], []
     sets_text, _, removes_text = text.partition(" REMOVE ")
     sets: list[tuple[str, Expression]] = []
     for clause in sets_text.removeprefix("SET ").split(", "):
@@ -302,4 +331,4 @@ def _sum(text: str) -> Expression:
     terms = text.split(" + ")
     if len(terms) == 1:
         return lambda item, values: _value(text, item, values)
-    return lambda item, values: {"N": str(sum(_plain(_value(term, item, values)) for term in terms))}
+    return lambda item, values: {"N": str(sum(_plain(_value(term, item, values) or _NOTHING) for term in terms))}

@@ -22,7 +22,7 @@ from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.sdk import SimulatorHTTPClient
-from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
+from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 
@@ -40,6 +40,8 @@ TIMEOUTS = {
     "verify_owners": 30.0,
     "reconcile": 300.0,
     "erase": 45.0,
+    "batches": 30.0,
+    "import_manifest": 900.0,
 }
 
 ENVIRONMENT = {
@@ -57,6 +59,8 @@ ENVIRONMENT = {
     "EVENTS_DEAD_LETTER_URL": EVENTS_QUEUE + "-dead",
     "EVENT_BUS_NAME": "bus",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:verify-account",
+    "BATCH_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:verify-batch",
+    "BATCH_BUCKET": "bucket",
     "STRIPE_API_KEY_SECRET_NAME": "api-key",
     "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
     "SETTLE_TIMEOUT_SECONDS": "900",
@@ -126,24 +130,36 @@ class World:
         self._refreshing: dict[str, Counter[str]] = {}
         stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
         self.simulator = Simulator(lambda: self.hub.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
-        self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
-        self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope="connected")
+        self.endpoints = [self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope) for scope in ("platform", "connected")]
         self.dynamodb = FakeDynamoDB(self.cross)
         self.dynamodb.changed = self._changed
         self.sqs = FakeSQS(self.hub, self.rng, self.cross)
         self.sqs.duplicates = self.faults.duplicate_message
         self.events_bus = FakeEvents(self.cross)
         secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
-        text = (ROOT / "statemachines" / "verify_account.asl.json").read_text()
-        definition = json.loads(text.replace("${RefreshQueueUrl}", REFRESH_QUEUE))
-        self.workflows = FakeStepFunctions(self.hub, self.rng, self.cross, definition, self.sqs, self._verify_owners)
+        self.s3 = FakeS3(self.cross)
+        definitions = {
+            ENVIRONMENT[f"{prefix}STATE_MACHINE_ARN"]: json.loads(
+                (ROOT / "statemachines" / f"{name}.asl.json").read_text().replace("${RefreshQueueUrl}", REFRESH_QUEUE)
+            )
+            for prefix, name in (("", "verify_account"), ("BATCH_", "verify_batch"))
+        }
+        self.workflows = FakeStepFunctions(
+            self.hub,
+            self.rng,
+            self.cross,
+            definitions,
+            self.sqs,
+            self._task,
+            lambda place: self.s3.lines(place.get("Key") or place["Prefix"]),
+        )
         self.sqs.consumers = {
             REFRESH_QUEUE: lambda message: self._consume("start_refresh", message),
             EVENTS_QUEUE: lambda message: self._consume("fetch_owners", message),
         }
         self.clients = {
             "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
-            "stepfunctions": self.workflows, "kms": FakeKMS(self.cross),
+            "stepfunctions": self.workflows, "kms": FakeKMS(self.cross), "s3": self.s3,
         }  # fmt: skip
         self._moved = Signal()
         self.hub.spawn(self._postman)
@@ -222,11 +238,10 @@ class World:
         answer = self._invoke(function, {"Records": [record]})
         return answer is not None and not answer["batchItemFailures"]
 
-    def _verify_owners(self, payload: Any) -> Any:
-        answer = self._invoke("verify_owners", payload)
-        if answer is None:
-            raise TaskError("Lambda.Unknown")
-        return answer
+    def _task(self, function: str, payload: Any) -> Any:
+        """Run a function for a workflow, which names it by its ARN."""
+        name = {"${VerifyOwnersArn}": "verify_owners", "${ImportManifestArn}": "import_manifest"}[function]
+        return self._attempt(name, payload)
 
     def _postman(self) -> None:
         """Carry Stripe's deliveries for as long as there is one."""
@@ -253,6 +268,13 @@ class World:
 
     def _invoke(self, function: str, event: Any) -> Any:
         """Run a function; None if it died or failed."""
+        try:
+            return self._attempt(function, event)
+        except TaskError:
+            return None
+
+    def _attempt(self, function: str, event: Any) -> Any:
+        """Run a function. Raises TaskError if it died or failed."""
         self.invocations[function] += 1
         planned = self.plan.get(function)
         invocation = Invocation(function, self.hub.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
@@ -263,11 +285,11 @@ class World:
         try:
             return HANDLERS[function](event, Context(function))
         except Died:
-            return None
+            raise TaskError("Lambda.Unknown") from None
         except Exception as error:
             if not isinstance(error, TRANSIENT):
                 self.violations.append(f"{function} raised {type(error).__name__}: {error}")
-            return None
+            raise TaskError("Lambda.Unknown") from None
         finally:
             self.calls_of.setdefault(function, []).append(invocation.calls)
             del self._running[me]

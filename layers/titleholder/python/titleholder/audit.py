@@ -23,7 +23,9 @@ Action = Literal[
     "account.erased",
     "customer.created",
     "session.created",
+    "batch.created",
     "batch.started",
+    "batch.stopped",
 ]
 
 

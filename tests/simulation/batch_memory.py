@@ -1,0 +1,164 @@
+"""How much memory the steps of `verify_batch` take, by the manifest's length: python -m tests.simulation.batch_memory
+
+The steps are the real ones over a bucket that makes the manifest up as it is read, and a table that forgets, so that what is measured is
+their own. Each size runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import resource
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+SIZES = (1_000, 10_000, 100_000)
+GIGABYTE = 3_300_000
+LINE = (
+    '{"account": "fca_%012d", "reference": "loan-%012d", "claim": {"name": "Margaret Testerman", "email": "margaret@example.com", '
+    '"phone": "+15555550123", "address": {"line1": "1 Example Street", "line2": "Apartment 2", "city": "Springfield", "state": "IL", '
+    '"postal_code": "62701", "country": "US"}}}\n'
+)
+WIDTH = len(LINE % (0, 0))
+FIRST_RANGES = 3
+"""Of a very long manifest so many ranges are imported: they are all alike."""
+
+
+class Manifest(io.RawIOBase):
+    """A part of a manifest of equal lines, made as it is read."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self._at, self._end = start, end
+
+    def read(self, size: int = -1) -> bytes:
+        end = min(self._end, self._at + size)
+        first, skipped = divmod(self._at, WIDTH)
+        lines = "".join(LINE % (number, number) for number in range(first, -(-end // WIDTH)))
+        found = lines[skipped : skipped + end - self._at].encode()
+        self._at = end
+        return found
+
+
+class Bucket:
+    """The manifest, and what the steps write, of which only the lengths are kept unless it is read again."""
+
+    def __init__(self, lines: int) -> None:
+        self._size = lines * WIDTH
+        self._kept: dict[str, bytes] = {}
+
+    def head_object(self, *, Bucket: str, Key: str) -> Any:
+        return {"ContentLength": self._size}
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> Any:
+        if not Key.startswith("manifests/"):
+            return {"Body": io.BytesIO(self._kept.get(Key, b""))}
+        first, last = map(int, Range.removeprefix("bytes=").split("-")) if Range else (0, self._size - 1)
+        return {"Body": Manifest(first, last + 1)}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> Any:
+        if any(kind in Key for kind in ("scans/", "ranges.", "rows/000000")):
+            self._kept[Key] = Body
+
+    def create_multipart_upload(self, **_: Any) -> Any:
+        return {"UploadId": "upload"}
+
+    def upload_part(self, **_: Any) -> Any:
+        return {"ETag": "tag"}
+
+    def complete_multipart_upload(self, **_: Any) -> Any: ...
+
+    def delete_objects(self, **_: Any) -> Any:
+        return {}
+
+
+class Table:
+    """A table that forgets all verifications, and has all of them."""
+
+    def __init__(self, batch: dict[str, Any]) -> None:
+        self._batch = batch
+        self._parts: dict[int, dict[str, Any]] = {}
+
+    def get_batch(self, batch: str) -> dict[str, Any]:
+        return self._batch
+
+    def update_batch(self, batch: str, attributes: Any, *, unless: Any = ()) -> bool:
+        self._batch |= attributes
+        return True
+
+    def create_verification(self, verification: Any, claim: Any) -> Any:
+        self.example = verification
+        return verification
+
+    def get_verifications(self, ids: list[str]) -> dict[str, Any]:
+        verdict = {"outcome": "match", "score": 100, "reasons": [], "snapshot": "fcaowns_1"}
+        return {id_: replace(self.example, id=id_, verdict=verdict) for id_ in ids}
+
+    def get_range(self, batch: str, number: int) -> Any:
+        return self._parts.get(number)
+
+    def put_range(self, batch: str, number: int, attributes: Any) -> None:
+        self._parts[number] = {"number": number, **attributes}
+
+    def ranges(self, batch: str) -> Iterator[Any]:
+        return iter(self._parts.values())
+
+
+def measure(lines: int, *, traced: bool) -> dict[str, float]:
+    """The peak of each step in MB: allocated by Python, or of the whole process."""
+    from titleholder import batch_steps
+    from titleholder.files import Files
+
+    class Silent:
+        def publish(self, *_: Any) -> None: ...
+
+    batch: dict[str, Any] = {
+        "batch": "bat_1", "format": "jsonl", "mode": "test", "stripe_account": None, "max_age": 0, "policy": '{"version": 1}', "scope": "",
+        "started_ms": 0, "run": 1,
+    }  # fmt: skip
+    files: Any = Files(Bucket(lines), "bucket")
+    desk = batch_steps.Desk(Table(batch), files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
+    peaks: dict[str, float] = {"imports": _resident()}
+
+    def step(name: str, act: Any, *arguments: Any) -> Any:
+        if traced:
+            tracemalloc.start()
+        found = act(desk, "bat_1", *arguments)
+        peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1] / 1e6 if traced else _resident())
+        tracemalloc.stop()
+        return found
+
+    blocks = step("plan", batch_steps.plan)["blocks"]
+    for block in blocks:
+        step("scan", batch_steps.scan, block)
+    step("cut", batch_steps.cut, len(blocks))
+    ranges = list(files.lines("batches/bat_1/ranges.jsonl"))
+    for part in ranges[:FIRST_RANGES]:
+        step("import", batch_steps.import_range, part)
+    step("gather", batch_steps.imported)
+    for part in ranges[:1]:
+        step("collect", batch_steps.collect, part, 1, None)
+    step("summarise", batch_steps.summarise)
+    return peaks
+
+
+def _resident() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def main() -> None:
+    print(f"{'lines':>10} {'MB':>7}  {'largest step':<24} {'whole process':>14}")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for lines in (*SIZES, GIGABYTE):
+            own = pool.submit(measure, lines, traced=True).result()
+            process = max(pool.submit(measure, lines, traced=False).result().values())
+            del own["imports"]
+            largest = max(own, key=own.__getitem__)
+            print(f"{lines:>10,} {lines * WIDTH / 1e6:>7.1f}  {largest:<10} {own[largest]:>9.1f} MB {process:>11.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""A batch of any size in virtual time: the real handlers and workflows at Stripe's pace, without faults, and what it took."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
+from greenlet import getcurrent
+
+from local.stripe_simulator.options import Options
+from tests.simulation.hub import Signal
+from tests.simulation.world import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, World, inside
+from titleholder import batch_steps
+
+CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
+"""As the template's event source mappings have it (MaximumConcurrency)."""
+
+WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems")
+LAMBDA_GB = 0.5
+CPU_SECONDS = 0.02
+"""What one invocation computes: a guess, small beside what it waits."""
+
+AWS_SECONDS = (0.003, 0.012)
+STRIPE_SECONDS = (0.1, 0.4)
+SLICE_SECONDS = 10.0
+BEGIN_SECONDS = 5.0
+LONGEST_SECONDS = 40 * 86_400.0
+READS = 2
+"""Calls that one account makes in the line of reads: one before its refresh, one for what that brought. The other lines have one each."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a batch of `accounts` took, in virtual seconds.
+
+    `singles`: from the request to the verdict, of those asked meanwhile. `units`: what AWS would be paid for, by the names of
+    `tests/benchmarks/prices.json`. `calls`: to Stripe, by operation.
+    """
+
+    accounts: int
+    rate: float
+    settle_seconds: float
+    seconds: float
+    import_seconds: float
+    done: Mapping[str, int]
+    lost: int
+    paid_twice: int
+    transitions: int
+    passes: int
+    most_open: int
+    wait_of_batch: float
+    singles: tuple[float, ...]
+    units: Mapping[str, float]
+    calls: Mapping[str, int]
+    peaks: Mapping[str, int]
+    refused: int
+    invocations: Mapping[str, int]
+    violations: tuple[str, ...]
+
+    @property
+    def bound(self) -> float:
+        """Accounts over the rate: what nobody can beat."""
+        return self.accounts / self.rate
+
+    @property
+    def true_bound(self) -> float:
+        """The same for the line that an account stands in twice."""
+        return READS * self.accounts / self.rate
+
+
+class BatchedWorld(World):
+    """A world in which one batch runs, and nothing goes wrong."""
+
+    def __init__(self, accounts: int, options: Options, seed: int = 0, cooling: int = 0) -> None:
+        self.units: dict[str, float] = defaultdict(float)
+        self.lambda_seconds = 0.0
+        super().__init__(seed, options=options)
+        self.sqs.concurrency = dict(CONSUMERS)
+        self.accounts = [f"fca_batch{number}" for number in range(accounts)]
+        # The back end heard of the accounts when they were linked, which is not part of this.
+        for endpoint in self.endpoints:
+            self.simulator.remove_endpoint(endpoint)
+        for number, account in enumerate([*self.accounts, *(f"fca_single{number}" for number in range(SINGLES))]):
+            self.simulator.link(
+                "cooling_down" if number < cooling else "single_owner", id=account, policy={"cooldown_seconds": options.cooldown_seconds}
+            )
+        self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
+        self.id = ""
+
+    def begin(self) -> None:
+        """Upload and start the batch."""
+        _, answer = self._http("batches", "POST", "/batches", {"format": "jsonl"}, None, {})
+        self.id = answer["id"]
+        self.s3.objects[f"manifests/{self.id}"] = b"".join(
+            json.dumps({"account": account, "claim": {"name": "Margaret Testerman"}}).encode() + b"\n" for account in self.accounts
+        )
+        status, answer = self._http("batches", "POST", f"/batches/{self.id}/start", {}, None, {})
+        if status != 202:
+            raise RuntimeError(f"the batch did not start: {answer or self.violations}")
+
+    @property
+    def running(self) -> bool:
+        return not self.id or self.workflows.executions[f"{self.id}-1"].status == "RUNNING"
+
+    @property
+    def finished(self) -> int:
+        """How many children are through, and did not merely give their place up."""
+        return sum(child.output is not None and "outcome" in child.output for child in self.workflows.children.get("Verify", ()))
+
+    def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
+        """An external call, whose price is counted."""
+
+        def priced() -> Any:
+            written = self.units["dynamodb_write_unit"]
+            try:
+                result = effect()
+            except ClientError:
+                self._write(1)
+                raise
+            if operation in WRITES:
+                # Deletes, and the table of keys, are not told to `_changed`. Transactions count double, their checks too.
+                self._write(max(1, self.units["dynamodb_write_unit"] - written + 2) if operation.startswith("Transact") else 0)
+                self._write(self.units["dynamodb_write_unit"] == written)
+            self._count(operation, result)
+            return result
+
+        return super().cross(operation, priced)
+
+    def _count(self, operation: str, result: Any) -> None:
+        if operation in ("GetItem", "Query"):
+            self.units["dynamodb_read_unit"] += 1
+        elif operation == "BatchGetItem":
+            self.units["dynamodb_read_unit"] += sum(map(len, result["Responses"].values()))
+        elif operation == "SendMessage":
+            # Sent, received, deleted.
+            self.units["sqs_request"] += 3
+        elif operation in ("GenerateDataKey", "Decrypt"):
+            self.units["kms_request"] += 1
+        elif operation == "PutEvents":
+            self.units["eventbridge_event"] += 1
+
+    def _write(self, units: float) -> None:
+        self.units["dynamodb_write_unit"] += units
+
+    def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        super()._changed(before, after)
+        self._write(math.ceil(max(_size(before or {}), _size(after)) / 1024))
+        if (before or {}).get("open_kind") != after.get("open_kind"):
+            self._write(1)
+
+    def _attempt(self, function: str, event: Any) -> Any:
+        began = self.hub.now
+        try:
+            return super()._attempt(function, event)
+        finally:
+            self.lambda_seconds += self.hub.now - began + CPU_SECONDS
+
+    def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
+        """A call to Stripe. What may be paid for is checked at the end, not each time against every account."""
+        invocation = self._running[getcurrent()]
+        self._begin_call(invocation, "Stripe")
+        answer = call()
+        if method == "POST":
+            self.refreshes.append(Refresh(path.split("/")[-2], self.hub.now))
+            self.stripe_moved()
+        return answer
+
+    def _begin_call(self, invocation: Invocation, operation: str) -> None:
+        invocation.calls += 1
+        self.called[f"{invocation.function} {operation}"] += 1
+        self.hub.sleep(self.rng.uniform(*(STRIPE_SECONDS if operation == "Stripe" else AWS_SECONDS)))
+
+    def writers(self) -> type:
+        """In place of a pool of threads: as many activities, which share their invocation."""
+        world = self
+
+        class Writers:
+            def __init__(self, size: int) -> None:
+                self._size = size
+
+            def __enter__(self) -> Writers:
+                return self
+
+            def __exit__(self, *_: object) -> None: ...
+
+            def map(self, act: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+                todo = list(values)
+                results: list[Any] = [None] * len(todo)
+                errors: list[BaseException] = []
+                left, ended, working = iter(range(len(todo))), Signal(), [self._size]
+                invocation = world._running[getcurrent()]
+
+                def work() -> None:
+                    world._running[getcurrent()] = invocation
+                    try:
+                        for number in left:
+                            results[number] = act(todo[number])
+                    except Exception as error:
+                        errors.append(error)
+                    finally:
+                        del world._running[getcurrent()]
+                        working[0] -= 1
+                        if not working[0]:
+                            world.hub.fire(ended)
+
+                for _ in range(self._size):
+                    world.hub.spawn(work)
+                world.hub.wait(ended, 10**9)
+                if errors:
+                    raise errors[0]
+                return results
+
+        return Writers
+
+
+SINGLES = 10
+
+
+@contextmanager
+def _writing(world: BatchedWorld) -> Iterator[None]:
+    kept = batch_steps.ThreadPoolExecutor
+    batch_steps.ThreadPoolExecutor = world.writers()  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        batch_steps.ThreadPoolExecutor = kept  # type: ignore[misc]
+
+
+def run_batch(
+    accounts: int,
+    *,
+    settle_seconds: float = 30.0,
+    rate: float = 25.0,
+    rate_limit: int | None = None,
+    cooling: int = 0,
+    cooldown_seconds: float = 600.0,
+    singles: int = SINGLES,
+    shown: Callable[[int, float], None] = lambda finished, seconds: None,
+) -> Course:
+    """Run a batch of `accounts`, of which `cooling` cool down, to its end. `singles` are verified one by one meanwhile.
+
+    `rate_limit`: more calls of an operation within any one second are answered 429, if anything is.
+    `shown(finished, seconds)` is told now and then how far it is.
+    """
+    world = BatchedWorld(
+        accounts, Options(settle_seconds=settle_seconds, cooldown_seconds=cooldown_seconds, rate_limit=rate_limit), cooling=cooling
+    )
+    with inside(world), _writing(world):
+        # A failure of the very second would be an answer to who asks then.
+        world.at(BEGIN_SECONDS, world.begin)
+        spread = READS * accounts / rate / (singles + 1)
+        for number in range(singles):
+            world.at(BEGIN_SECONDS + spread * (number + 1), partial(world.verify, f"single-{number}", f"fca_single{number}"))
+        while world.running and world.hub.now - BEGIN < LONGEST_SECONDS:
+            world.run(SLICE_SECONDS)
+            shown(world.finished, world.hub.now - BEGIN)
+        while len(world.accepted) < singles or not world.quiet:
+            world.run(SLICE_SECONDS)
+        return _course(world, rate, settle_seconds)
+
+
+def _course(world: BatchedWorld, rate: float, settle_seconds: float) -> Course:
+    items = world.dynamodb.items
+    batch = {name: _plain(value) for name, value in items[f"BATCH#{world.id}", "BATCH"].items()}
+    verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
+    took = {
+        id_: (int(item["completed_ms"]["N"]) - int(item["requested_ms"]["N"])) / 1000
+        for id_, item in verifications.items()
+        if "completed_ms" in item
+    }
+    single = set(world.accepted.values())
+    outcomes = Counter(json.loads(item["verdict"]["S"])["outcome"] for id_, item in verifications.items() if id_ in took.keys() - single)
+    results = world.s3.lines(f"batches/{world.id}/results.jsonl")
+    seen = {row["account"] for row in results if row["outcome"] is not None}
+    paid = Counter(refresh.account for refresh in world.refreshes)
+    initiated = world.simulator.initiated_refreshes()
+    children = world.workflows.children["Verify"]
+    counted = world.simulator.request_counts()
+    begun = int(batch["started_ms"]) / 1000
+    units = {
+        **world.units,
+        "step_functions_transition": sum(child.transitions for child in children),
+        "lambda_request": world.invocations.total(),
+        "lambda_gb_second_arm64": world.lambda_seconds * LAMBDA_GB,
+    }
+    return Course(
+        accounts=len(world.accounts),
+        rate=rate,
+        settle_seconds=settle_seconds,
+        seconds=int(batch["completed_ms"]) / 1000 - begun,
+        import_seconds=int(batch["imported_ms"]) / 1000 - begun,
+        done=dict(outcomes),
+        lost=len(set(world.accounts) - seen),
+        paid_twice=sum(count > 1 for count in initiated.values()) + sum(count > 1 and initiated[each] > 1 for each, count in paid.items()),
+        transitions=sum(child.transitions for child in children),
+        passes=int(batch["pass"]) + 1,
+        most_open=world.workflows.most_children["Verify"],
+        wait_of_batch=statistics.median(took[id_] for id_ in took.keys() - single),
+        singles=tuple(took[id_] for id_ in world.accepted.values()),
+        units=units,
+        calls=counted["operations"],
+        peaks=counted["peaks"],
+        refused=counted["statuses"].get("429", 0),
+        invocations=dict(world.invocations),
+        violations=tuple(world.violations),
+    )
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    return sum(
+        len(name) + sum(len(value) if isinstance(value, str | bytes) else 8 for value in typed.values()) for name, typed in item.items()
+    )
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    ((_, content),) = value.items()
+    return content
