@@ -211,7 +211,7 @@ def _describe(state: Mapping[str, Any]) -> None:
     print(f"HTTP interface   {state['api_url']}")
     print(f"Documentation    {state['api_url']}/docs")
     print(f"Webhooks         {state['webhook_url']}   (secret {state['webhook_secret']})")
-    print(f"AWS              {state['aws_url']}   (any key, region us-east-1)")
+    print(f"AWS              {state['aws_url']}   (key test, region us-east-1)")
     print(f"Stripe           {state['stripe_url']}")
     account = "fca_YOURS"
     if state["simulated"]:
