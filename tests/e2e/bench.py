@@ -15,6 +15,7 @@ from local.client import Answer, Client
 from local.stack import Stack
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.wire import Response
+from tests.support.stripe_openapi import LEDGER
 
 MARGARET = {"name": "Margaret Testerman"}
 CREATED = "financial_connections.account.created"
@@ -55,6 +56,7 @@ class Bench:
         handle = self.sim.handle
 
         def recorded(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
+            LEDGER.note(method, target, body.decode())
             self.exchanges.append(Exchange(method, target, dict(headers), body.decode()))
             return handle(method, target, headers, body)
 

@@ -36,7 +36,7 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
     waiter = sandbox.waiter(verification, **waiting)
     need = waiter.need
     kept = Verification(
-        verification, ref, "digest", {}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
+        verification, ref, "digest", {"version": "1"}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
     )
     sandbox.store.create_verification(kept, Masked(CLAIM))
     return waiter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,46 @@ def from_environment() -> StripeOpenAPI | None:
     """The checker, or None when the variable is not set. Raises OSError for a file that is not there."""
     path = os.environ.get(VARIABLE)
     return StripeOpenAPI(json.loads(Path(path).read_text())) if path else None
+
+
+class Ledger:
+    """Every request that our code sent to Stripe in a run of the tests, checked against the document where one is named.
+
+    `sent` counts them all, `unknown` those of operations that the document lacks, by method and path; `violations` says what did not fit.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.checked = 0
+        self.unknown: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self._outcomes: dict[tuple[str, str, str], bool | str] = {}
+
+    def note(self, method: str, target: str, body: str) -> None:
+        document = from_environment()
+        if document is None:
+            return
+        self.sent += 1
+        request = (method.upper(), target, body)
+        if request not in self._outcomes:
+            try:
+                self._outcomes[request] = document.validate_request(*request)
+            except AssertionError as error:
+                self._outcomes[request] = str(error)
+        outcome = self._outcomes[request]
+        if outcome is True:
+            self.checked += 1
+        elif outcome is False:
+            self.unknown[f"{method.upper()} {'/'.join(urlsplit(target).path.split('/')[:4])}"] += 1
+        else:
+            self.violations.append(outcome)
+
+    def summary(self) -> str:
+        unknown = ", ".join(f"{count} {operation}" for operation, count in sorted(self.unknown.items())) or "none"
+        return f"{self.sent} requests sent to Stripe, {self.checked} fit its document, {len(self.violations)} do not; not in it: {unknown}"
+
+
+LEDGER = Ledger()
 
 
 class StripeOpenAPI:

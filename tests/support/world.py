@@ -27,6 +27,7 @@ from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.support.functions import Function, http_event, load, queue_event
+from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
 from titleholder import observability, runtime
 from titleholder.accounts import AccountRef
@@ -120,7 +121,9 @@ class TappedHTTPClient(SimulatorHTTPClient):
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
     ) -> tuple[str, int, Mapping[str, str]]:
-        name = f"{method.upper()} {url.partition('://')[2].partition('/')[2].partition('?')[0]}"
+        target = f"/{url.partition('://')[2].partition('/')[2]}"
+        LEDGER.note(method, target, post_data.decode() if isinstance(post_data, bytes) else post_data or "")
+        name = f"{method.upper()} {target[1:].partition('?')[0]}"
         self._tap(Moment("stripe", name, "before", dict(headers or {})))
         answer = super().request(method, url, headers, post_data)
         self._tap(Moment("stripe", name, "after", dict(headers or {})))
