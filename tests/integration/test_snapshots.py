@@ -120,7 +120,7 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def five(self, sandbox: Sandbox) -> None:
         for number in range(5):
-            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Masked([])), 0)
+            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Masked([])), sandbox.clock.now)
 
     def test_join_to_the_whole(self, sandbox: Sandbox) -> None:
         found: list[str] = []

@@ -54,7 +54,7 @@ class Ledger:
         if outcome is True:
             self.checked += 1
         elif outcome is False:
-            self.unknown[f"{method.upper()} {'/'.join(urlsplit(target).path.split('/')[:4])}"] += 1
+            self.unknown[f"{method.upper()} {'/'.join(urlsplit(target).path.split('/')[:3])}"] += 1
         else:
             self.violations.append(outcome)
 
