@@ -1,9 +1,13 @@
-"""A hundred thousand deliveries that Stripe did not send: none is accepted, none is answered with anything but 400, nothing is written."""
+"""Deliveries that Stripe did not send: none is accepted, none is answered with anything but 400, nothing is written.
+
+`HOSTILE_DELIVERIES` says how many are made of the seed.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +18,7 @@ import stripe
 from tests.simulation.world import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, World, http_event, inside
 from titleholder.signatures import TOLERANCE_SECONDS, sign
 
-DELIVERIES = 100_000
+DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "20000"))
 NOW = int(BEGIN)
 EVENT = {
     "id": "evt_1", "object": "event", "type": "financial_connections.account.deactivated", "livemode": False, "created": NOW,
@@ -80,7 +84,7 @@ def accepted_by_stripes_library(body: bytes, header: str | None, now: int) -> bo
     return timestamp >= now - TOLERANCE_SECONDS
 
 
-def test_none_of_a_hundred_thousand_forged_deliveries_is_accepted_or_does_anything() -> None:
+def test_no_forged_delivery_is_accepted_or_does_anything() -> None:
     rng, world = random.Random(1), World(1)
     answers: Counter[Any] = Counter()
     signed_by_stripe = 0
