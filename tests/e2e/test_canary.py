@@ -112,7 +112,8 @@ def test_canaries_stand_nowhere_that_the_stack_left_anything(flown: Bench, caugh
 def test_canaries_were_there_to_be_found(flown: Bench) -> None:
     """Else the search would prove nothing: whoever may, reads them."""
     account = flown.link("fresh", owners=[OWNER])
-    assert flown.request(account, CLAIM).status == 200
+    # Not at once where Stripe's pace is still slow after the 429s of the flows.
+    flown.verdict(flown.request(account, CLAIM).body["id"])
     assert OWNER["name"] in json.dumps(flown.http.call("GET", f"/accounts/{account}/owners").body)
 
 
