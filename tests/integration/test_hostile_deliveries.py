@@ -18,7 +18,7 @@ import stripe
 from tests.simulation.world import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, World, http_event, inside
 from titleholder.signatures import TOLERANCE_SECONDS, sign
 
-DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "20000"))
+DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "100000"))
 NOW = int(BEGIN)
 EVENT = {
     "id": "evt_1", "object": "event", "type": "financial_connections.account.deactivated", "livemode": False, "created": NOW,
