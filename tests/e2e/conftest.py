@@ -40,8 +40,9 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="session")
 def by_token(issuer: Issuer) -> Iterator[Stack]:
-    """A second stack, whose callers bear tokens."""
-    with running(parameters={"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE}, options=Options(settle_seconds=0.3)) as stack:
+    """A second stack, whose callers bear tokens, and whose routes call published versions."""
+    parameters = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE, "SnapStart": "true"}
+    with running(parameters=parameters, options=Options(settle_seconds=0.3)) as stack:
         yield stack
 
 
