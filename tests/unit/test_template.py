@@ -402,9 +402,8 @@ class TestSnapStart:
         [integration] = [
             each["IntegrationUri"] for route, each in resources("AWS::ApiGatewayV2::Integration").items() if route == f"{name}Integration"
         ]
-        assert integration["Fn::Sub"][1] == {
-            "Function": {"Fn::If": ["UseSnapStart", {"Ref": f"{name}.Alias"}, {"Fn::GetAtt": [name, "Arn"]}]}
-        }
+        alias, itself = {"Ref": f"{name}.Alias"}, {"Fn::GetAtt": [name, "Arn"]}
+        assert integration["Fn::Sub"][1] == {"Function": {"Fn::If": ["UseSnapStart", alias, itself]}}
         permission = resources("AWS::Lambda::Permission")[f"{name}Permission"]["FunctionName"]
         assert permission == {"Fn::If": ["UseSnapStart", alias, {"Ref": name}]}
 
