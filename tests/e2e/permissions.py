@@ -503,7 +503,7 @@ def noticed_without(permission: Permission, scenes: Scenes, names: list[str]) ->
             roles.cold_start(permission.function)
         for name in names:
             since = roles.decisions()[1]
-            with contextlib.suppress(AssertionError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(AssertionError, AttributeError, LookupError, TypeError, ValueError):
                 getattr(scenes, name)()
             if roles.refused(permission, since):
                 return True
