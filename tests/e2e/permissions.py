@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -423,7 +423,7 @@ class Scenes:
         alone, child = (self._unseen("never_answering") for _ in range(2))
         self._verify(alone)
         self.bench.http.call("POST", f"/batches/{self._batch(_manifest([child]))}/start")
-        return [eventually(lambda account=account: self._waiter(account)) for account in (alone, child)]
+        return [eventually(partial(self._waiter, account)) for account in (alone, child)]
 
     def _waiter(self, account: str) -> dict[str, Any] | None:
         found = self.dynamodb.query(

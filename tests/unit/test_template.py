@@ -351,10 +351,10 @@ class TestCallersOfFunctions:
             called.setdefault(function[1], []).append(route["RouteKey"].replace(" ", ""))
         permitted = self.permitted("apigateway.amazonaws.com")
         assert set(permitted) == set(called)
-        for function, keys in called.items():
-            api, _, rest = permitted[function].partition("/")
+        for name, keys in called.items():
+            api, _, rest = permitted[name].partition("/")
             assert api.endswith(":HttpApi")
-            assert all(fnmatchcase(f"$default/{key}", rest) for key in keys), function
+            assert all(fnmatchcase(f"$default/{key}", rest) for key in keys), name
 
     def test_bus_may_call_the_function_that_its_rule_names(self) -> None:
         rules = made_of("AWS::Events::Rule")
