@@ -385,6 +385,7 @@ class Scenes:
         self.bench.request(account, max_age=365 * 86400)
         with self._unheard():
             self.bench.sim.change(account, action="prefetch", policy={"settle_seconds": 0})
+            eventually(lambda: all(refresh["status"] != "pending" for refresh in self.bench.sim.state(account)["refreshes"]), 5)
         return account
 
     def _unseen_and_waited_for(self) -> str:
