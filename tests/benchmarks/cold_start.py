@@ -59,7 +59,8 @@ for event in more:
     app.handler(event, context)
     warm.append(time.perf_counter() - start)
 print("\\n" + json.dumps({"seconds": ended - began, "import": imported - began, "cpu": used - cpu, "modules": len(sys.modules),
-    "warm": warm,    "peak": next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024, "answer": answer}))
+    "peak": next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024, "warm": warm,
+    "answer": answer}))
 """
 
 

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from titleholder.store import Verification
 
 _GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
+_NOT_RUNNING = ("ExecutionDoesNotExist", "ValidationException")
+"""How StopExecution may refuse one that never began, or has ended."""
 
 
 class Workflow:
@@ -55,7 +57,7 @@ class Workflow:
         try:
             self._client.stop_execution(executionArn=arn, error="Cancelled")
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            if error.response["Error"]["Code"] not in _NOT_RUNNING:
                 raise
 
     def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
@@ -99,7 +101,7 @@ class BatchWorkflow:
         try:
             self._client.stop_execution(executionArn=self._execution(batch, run), error="Stopped", cause="The batch was stopped.")
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            if error.response["Error"]["Code"] not in _NOT_RUNNING:
                 raise
 
     def _execution(self, batch: str, run: int) -> str:
