@@ -90,8 +90,9 @@ class BatchedWorld(World):
             self.simulator.remove_endpoint(endpoint)
         for number, account in enumerate([*self.accounts, *(f"fca_single{number}" for number in range(SINGLES))]):
             self.simulator.link(
-                "cooling_down" if number < cooling else "single_owner", id=account, policy={"cooldown_seconds": options.cooldown_seconds}
-            )
+                "cooling_down" if number < cooling else "single_owner", id=account, customer=f"cus_{number}",
+                policy={"cooldown_seconds": options.cooldown_seconds},
+            )  # fmt: skip
         self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
         self.id = ""
 

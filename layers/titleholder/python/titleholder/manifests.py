@@ -20,7 +20,13 @@ from titleholder.http_models import AccountId, Claim, MaxAge, Strict, bad_field
 Format = Literal["jsonl", "csv"]
 
 LARGEST_BYTES = 10 * 1024**3
-PIECE_BYTES = 1024**2
+LARGEST_PIECE_BYTES = 1024**2
+"""What is looked at by itself, and then, about, imported by itself: it bounds the memory that a step takes."""
+
+SMALLEST_PIECE_BYTES = 16 * 1024
+PIECES = 20
+"""A short manifest has so many pieces at least, that several may be imported at once and end together."""
+
 LONGEST_RECORD_BYTES = 64 * 1024
 """As for the body of an HTTP request."""
 
@@ -85,6 +91,11 @@ class Range:
     start: int
     end: int
     line: int
+
+
+def piece_bytes(size: int) -> int:
+    """How long the pieces of a manifest of `size` bytes are."""
+    return min(LARGEST_PIECE_BYTES, max(SMALLEST_PIECE_BYTES, -(-size // PIECES)))
 
 
 def examine(piece: bytes, format_: Format) -> Piece:
