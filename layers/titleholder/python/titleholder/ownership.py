@@ -134,7 +134,7 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
 def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None = None, asker: str | None = None) -> Asked:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
-    `asker` is a verification that the caller wakes itself. Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
+    `asker` is a verification that waits, and that the caller wakes itself. Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
     """
     stored = world.store.get_account(ref)
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
@@ -254,6 +254,10 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
         return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)
+    if asker is not None and world.store.get_waiter(ref, asker) is None:
+        # It was woken while this took its time: another of its requests had been served.
+        world.store.end_attempt(ref, attempt, answered=True)
+        return InFlight()
     try:
         state = world.stripe.refresh(ref, attempt.key)
     except StripeRefusedError as refused:
