@@ -33,11 +33,11 @@ PRICES: Mapping[str, Any] = json.loads((Path(__file__).parents[1] / "tests" / "b
 UNITS: Mapping[str, float] = {
     # Of one account without a cooldown, in a batch long enough for the line to be full, as the simulation counts them.
     "step_functions_transition": 3,
-    "lambda_request": 6.8,
-    "lambda_gb_second_arm64": 0.63,
-    "dynamodb_write_unit": 45,
-    "dynamodb_read_unit": 20,
-    "sqs_request": 14.5,
+    "lambda_request": 6,
+    "lambda_gb_second_arm64": 0.61,
+    "dynamodb_write_unit": 41,
+    "dynamodb_read_unit": 21,
+    "sqs_request": 12,
     # One data key made, and unwrapped in two more functions: there the simulation, being one process, counts less.
     "kms_request": 3,
     "eventbridge_event": 1,

@@ -134,7 +134,9 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
 def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None = None, asker: str | None = None) -> Asked:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
-    `asker` is a verification that waits, and that the caller wakes itself. Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
+    `asker` is a verification that waits, and that the caller wakes itself.
+
+    Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
     """
     stored = world.store.get_account(ref)
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
