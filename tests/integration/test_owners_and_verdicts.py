@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
 from titleholder import ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import SnapshotNotFoundError
+from titleholder.refresh import Need, decide_from_memory
 from titleholder.store import Verification
 from titleholder.stripe_gateway import LIST as LINE
 from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
@@ -219,6 +221,20 @@ class TestSettledRefresh:
         assert state is not None
         assert state.status == "inactive"
         assert sandbox.stripe_calls()[-1] == "GET {account}"
+
+    def test_in_a_list_says_nothing_of_calls_made_since_the_last_look(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(customer="cus_1")
+        start(sandbox, ref)
+        known = sandbox.store.get_account(ref).attempt
+        assert known is not None
+        # A later refresh call, whose caller died before it noted what it saw: a list that lags behind would not show it.
+        later = replace(known, calls=known.calls + 1, open=True)
+        assert sandbox.store.begin_attempt(ref, later, known, sandbox.clock.now)
+        assert sandbox.store.end_attempt(ref, later, answered=True)
+        sandbox.settle()
+        assert sandbox.stripe_calls()[-1] == "GET accounts"
+        stored = sandbox.store.get_account(ref)
+        assert decide_from_memory(stored, Need(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
 
     def test_failure_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("failing", customer="cus_1")
