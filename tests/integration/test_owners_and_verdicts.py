@@ -154,8 +154,10 @@ class TestSettledRefresh:
 
     @pytest.mark.parametrize("connected", [None, "acct_1"])
     def test_is_found_in_the_list_of_the_holders_accounts(self, sandbox: Sandbox, connected: str | None) -> None:
-        others = [sandbox.link("fresh", customer="cus_1", stripe_account=connected, owners=[{"name": "SOMEBODY ELSE"}]) for _ in range(2)]
-        ref = sandbox.link("paged_owners", customer="cus_1", stripe_account=connected, policy={"owners_page": 2})
+        held: dict[str, Any] = {"customer": "cus_1", "stripe_account": connected}
+        others = [sandbox.link("fresh", owners=[{"name": "SOMEBODY ELSE"}], **held)]
+        ref = sandbox.link("paged_owners", policy={"owners_page": 2}, **held)
+        others.append(sandbox.link("fresh", owners=[{"name": "SOMEBODY ELSE"}], **held))
         token = start(sandbox, ref)
         fetch(sandbox, ref)
         assert (sandbox.outcome(token) or {})["outcome"] == "ready"
