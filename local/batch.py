@@ -82,7 +82,9 @@ def _measure(emulator: int, peaks: dict[str, int]) -> None:
             environment = dict(entry.split("=", 1) for entry in (process / "environ").read_text().split("\0") if "=" in entry)
         except OSError:
             continue  # It has ended.
-        if name := environment.get("AWS_LAMBDA_FUNCTION_NAME"):
+        if "AWS_LAMBDA_FUNCTION_NAME" in environment:
+            # Stack, function, and what makes the name unique.
+            name = environment["AWS_LAMBDA_FUNCTION_NAME"].split("-")[1]
             peaks[name] = max(peaks.get(name, 0), int(status["VmHWM"].split()[0]))
 
 
