@@ -55,7 +55,7 @@ test: lint  ## Pass the tests
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
-bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost webhooks matching" for some
+bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost webhooks matching batch" for some
 	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
 
 openapi: $(READY)  ## Write the OpenAPI document anew
@@ -70,7 +70,7 @@ permissions: $(READY)  ## Take each permission from its role and see that it is 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
-batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=refreshes a second
+batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
 	$(BIN)/python -m $(if $(LIVE),local.batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call

@@ -1,6 +1,6 @@
 """Runs one batch on an embedded stack and says how fast it went: python -m local.batch 1000 [--rate 4]
 
-`--rate`: refreshes a second that the stack is allowed. Choose one that the machine keeps up with.
+`--rate`: calls a second that the stack makes of each of Stripe's operations. Choose one that the machine keeps up with.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -30,39 +31,61 @@ def manifest(accounts: list[str]) -> Iterator[bytes]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local.batch", description="A batch on the embedded stack.")
     parser.add_argument("accounts", type=int)
-    parser.add_argument("--rate", type=float, default=4.0, help="refreshes a second")
+    parser.add_argument("--rate", type=float, default=4.0, help="calls a second of each operation")
     options = parser.parse_args()
-    parameters = {"RefreshesPerSecond": f"{options.rate:g}", "BatchConcurrency": str(CONCURRENCY), "SettleTimeoutSeconds": "600"}
+    parameters = {"StripeCallsPerSecond": f"{options.rate:g}", "BatchConcurrency": str(CONCURRENCY), "SettleTimeoutSeconds": "600"}
     with running(parameters=parameters, options=Options(settle_seconds=0.3), say=print) as stack:
         assert stack.stripe is not None
         simulator, http = stack.stripe.simulator, Client(stack.api_url)
         accounts = [f"fca_batch{number}" for number in range(options.accounts)]
         for account in accounts:
             simulator.fail_webhooks("drop", type="financial_connections.account.created", account=account)
-            simulator.link("single_owner", id=account)
+            simulator.link("single_owner", id=account, customer=account.replace("fca", "cus"))
         batch = http.call("POST", "/batches", {"format": "jsonl"}).body
         requests.put(batch["upload"]["urls"][0], b"".join(manifest(accounts)), timeout=60).raise_for_status()
         began = time.monotonic()
         http.call("POST", f"/batches/{batch['id']}/start")
-        shown = _follow(http, batch["id"], options.accounts)
+        peaks: dict[str, int] = {}
+        shown = _follow(http, batch["id"], options.accounts, lambda: _measure(stack.aws.pid, peaks))
         took = time.monotonic() - began
         refreshes = [int(simulator.state(account)["initiated_refreshes"]) for account in accounts]
     lost, twice = options.accounts - sum(shown["done"].values()), sum(count > 1 for count in refreshes)
     bound = options.accounts / options.rate
     print(f"\n{shown['state']}: {shown['done']} in {took:.1f} s; over the bound of {bound:.1f} s: {took / bound:.2f}")
     print(f"{lost} lost, {twice} paid twice")
+    if peaks:
+        print("peak memory:", ", ".join(f"{name} {kilobytes / 1000:.0f} MB" for name, kilobytes in sorted(peaks.items())))
     return 0 if (shown["state"], lost, twice) == ("completed", 0, 0) else 1
 
 
-def _follow(http: Client, batch: str, total: int) -> dict[str, Any]:
+def _follow(http: Client, batch: str, total: int, meanwhile: Callable[[], None]) -> dict[str, Any]:
     while True:
         shown: dict[str, Any] = http.call("GET", f"/batches/{batch}").body
+        meanwhile()
         done = sum(shown["done"].values())
         filled = BAR * done // max(total, 1)
-        print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total} {shown['state']:<12}", end="", flush=True)
+        pace = "" if shown["per_second"] is None else f" {shown['per_second']:.1f}/s"
+        end = f", ends about {shown['estimated_end']}" if shown["estimated_end"] else ""
+        print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total} {shown['state']}{pace}{end:<36}", end="", flush=True)
         if shown["state"] not in ("importing", "verifying"):
             return shown
         time.sleep(1)
+
+
+def _measure(emulator: int, peaks: dict[str, int]) -> None:
+    """Note the most memory (KB) that a process of each function has had so far. Linux tells; elsewhere nothing is noted."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
+            if int(status["PPid"]) != emulator:
+                continue
+            environment = dict(entry.split("=", 1) for entry in (process / "environ").read_text().split("\0") if "=" in entry)
+        except OSError:
+            continue  # It has ended.
+        if "AWS_LAMBDA_FUNCTION_NAME" in environment:
+            # Stack, function, and what makes the name unique.
+            name = environment["AWS_LAMBDA_FUNCTION_NAME"].split("-")[1]
+            peaks[name] = max(peaks.get(name, 0), int(status["VmHWM"].split()[0]))
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Account:
     snapshots: list[Snapshot] = field(default_factory=list)
     current: dict[Feature, Refresh] = field(default_factory=dict)
     attempts: list[Refresh] = field(default_factory=list)
+    past: list[tuple[float, Json | None]] = field(default_factory=list)
 
     @property
     def path(self) -> str:
@@ -114,6 +115,18 @@ class Account:
             }
         return result | self.details
 
+    def remember(self, now: float) -> None:
+        """Before anything changes, where lists lag behind: how it stands."""
+        if self.policy.list_lag_seconds:
+            self.past.append((now, self.render() if self.past else None))
+
+    def as_listed(self, now: float) -> Json | None:
+        """The account as a list shows it; None if it is in none (yet)."""
+        if self.policy.unlisted:
+            return None
+        back = now - self.policy.list_lag_seconds
+        return next((shown for until, shown in self.past if until > back), self.render()) if self.policy.list_lag_seconds else self.render()
+
     def _refresh(self, feature: Feature) -> Json | None:
         refresh = self.current.get(feature)
         if refresh is None:
@@ -129,9 +142,9 @@ class Account:
             result["error"] = dict(refresh.error)
         return result
 
-    def render_ownership(self) -> Json:
-        """The newest snapshot with the first page of its owners."""
-        snapshot = self.snapshots[-1]
+    def render_ownership(self, id: str) -> Json:
+        """A snapshot with the first page of its owners."""
+        snapshot = next(snapshot for snapshot in self.snapshots if snapshot.id == id)
         owners = self.owners_page(snapshot, {})
         return {"id": snapshot.id, "object": "financial_connections.account_ownership", "created": snapshot.created, "owners": owners}
 
@@ -165,12 +178,20 @@ class Accounts:
         self._webhooks = webhooks
         self._options = options
         self._all: dict[Scope, dict[str, Account]] = {}
+        self._held: dict[tuple[Scope, str, str], list[Account]] = {}
 
     def clear(self) -> None:
         self._all.clear()
+        self._held.clear()
 
     def within(self, scope: Scope) -> dict[str, Account]:
         return self._all.setdefault(scope, {})
+
+    def held(self, scope: Scope, holder: Mapping[str, str]) -> list[Account]:
+        """The accounts of a holder, named by at most one of its ids; of nobody in particular, all. The oldest first."""
+        for kind, id in holder.items():
+            return self._held.get((scope, kind, id), [])
+        return list(self.within(scope).values())
 
     def everywhere(self) -> list[Account]:
         return [account for accounts in self._all.values() for account in accounts.values()]
@@ -209,6 +230,9 @@ class Accounts:
             details=dict(kind.account) | dict(details or {}),
         )
         self.within(scope)[account_id] = account
+        for named, who in (holder or {}).items():
+            self._held.setdefault((scope, named, who), []).append(account)
+        account.remember(now)
         self._emit(account, "created")
         self._start_state(account, kind)
         for name in prefetch:
@@ -240,6 +264,7 @@ class Accounts:
     ) -> Refresh:
         """Initiate a refresh, unconditionally: this is what costs money."""
         now = self._timeline.now()
+        account.remember(now)
         refresh = Refresh(feature, now, via, request_id=request_id, idempotency_key=idempotency_key)
         self._attempt(account, refresh)
         outcome = self._outcome(account, refresh)
@@ -260,6 +285,7 @@ class Accounts:
     def _settle(self, account: Account, refresh: Refresh, outcome: Outcome) -> None:
         if refresh.status != "pending" or self.within(account.scope).get(account.id) is not account:
             return
+        account.remember(self._timeline.now())
         broken = account.policy.deactivate_on_settle
         if broken and account.status == "active":
             account.status = "inactive"
@@ -339,11 +365,13 @@ class Accounts:
 
     def deactivate(self, account: Account) -> None:
         if account.status == "active":
+            account.remember(self._timeline.now())
             account.status = "inactive"
             self._emit(account, "deactivated")
 
     def reactivate(self, account: Account) -> None:
         if account.status == "inactive":
+            account.remember(self._timeline.now())
             account.status = "active"
             account.expected_deactivation_date = None
             self._emit(account, "reactivated")
@@ -352,6 +380,7 @@ class Accounts:
         """Ends the connection; what was pending fails without another word."""
         if account.status == "disconnected":
             return
+        account.remember(self._timeline.now())
         account.status = "disconnected"
         for refresh in account.current.values():
             if refresh.status == "pending":

@@ -148,7 +148,7 @@ class Api:
 
     def _resolve(self, scope: Scope, node: Json, key: str) -> Json:
         if key == "ownership":
-            return self.accounts.within(scope)[node["id"]].render_ownership()
+            return self.accounts.within(scope)[node["id"]].render_ownership(node[key])
         return copy.deepcopy(self.of(scope, key)[node[key]])
 
 
@@ -172,13 +172,13 @@ def list_accounts(api: Api, call: Call) -> Json:
     if len(wanted) > 1:
         raise ApiError(400, "You may only specify one of these parameters: account, customer, customer_account.", param="account_holder")
     session = call.params.get("session")
+    now = api.timeline.now()
     found = [
-        {"id": account.id}
-        for account in reversed(api.accounts.within(call.scope).values())
-        if (not session or account.session == session) and wanted.items() <= (account.holder or {}).items()
+        shown
+        for account in reversed(api.accounts.held(call.scope, wanted))
+        if (not session or account.session == session) and (shown := account.as_listed(now)) is not None
     ]
-    shown = page(found, call.params, _ACCOUNTS)
-    return shown | {"data": [api.account(call.scope, item["id"]).render() for item in shown["data"]]}
+    return page(found, call.params, _ACCOUNTS)
 
 
 @operation("POST", _ACCOUNTS + "/{account}/refresh", spec.REFRESH, ACCOUNT)

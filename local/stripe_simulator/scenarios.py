@@ -23,6 +23,7 @@ class Policy:
     webhooks: "lost" sends none of this account's events.
     owners_page: owners on a page, whatever `limit` asks for.
     keep_data_after_disconnect: Stripe's pages contradict each other on it.
+    list_lag_seconds: in lists of accounts it appears as it was so long ago. unlisted: it is in none of them.
     """
 
     settle_seconds: float | None = None
@@ -36,6 +37,8 @@ class Policy:
     webhooks: Literal["normal", "lost"] = "normal"
     owners_page: int | None = None
     keep_data_after_disconnect: bool = False
+    list_lag_seconds: float = 0.0
+    unlisted: bool = False
 
 
 @dataclass(frozen=True)

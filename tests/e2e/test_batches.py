@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -80,11 +81,11 @@ def test_same_manifest_again_asks_stripe_for_nothing(bench: Bench) -> None:
     assert [bench.stripe_calls(account) for account in accounts] == calls
 
 
-@pytest.mark.xfail(
-    run=False, reason="beside other tests its first pass ends late or not within two minutes: why is not known yet; it passes alone"
-)
 def test_stopped_batch_starts_nothing_more_and_keeps_what_it_has(bench: Bench) -> None:
     quick, slow = bench.link("single_owner"), bench.link("cooling_down", policy={"cooldown_seconds": 3600})
+    # Its prefetch failed: for a request of the very same second that would be the answer, and nothing to wait for.
+    failed = bench.sim.state(slow)["account"]["ownership_refresh"]["last_attempted_at"]
+    eventually(lambda: time.time() > failed + 1)
     batch = started(bench, manifest([quick, slow]))
     eventually(lambda: shown(bench, batch)["done"] == {"match": 1}, 120)
     eventually(lambda: shown(bench, batch)["cooling_down"], 60)

@@ -360,7 +360,7 @@ def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pyte
 
 @pytest.mark.parametrize("piece", [100, 1000])
 def test_cut_small_every_line_is_imported_once_under_its_own_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(batch_steps, "PIECE_BYTES", piece)
+    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
     monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 7 * piece)
     accounts = [f"fca_{number}" for number in range(40)]
     batch = Batch(sandbox, manifest(accounts[:20]) + b"\n{}\n" + manifest(accounts[20:]))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.functions import queue_event
-from tests.support.world import CLAIM, Moment, Sandbox
+from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
 from titleholder import ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import SnapshotNotFoundError
+from titleholder.refresh import Need, decide_from_memory
 from titleholder.store import Verification
+from titleholder.stripe_gateway import LIST as LINE
+from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
 
 
 def accept(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> Verification:
@@ -125,6 +129,131 @@ class TestFetch:
         fetch(sandbox, connected)
         assert owners(sandbox, connected) == ["CONNECTED OWNER"]
         assert sandbox.store.get_account(platform).snapshot is None
+
+
+LIST = "/v1/financial_connections/accounts"
+
+
+def start(sandbox: Sandbox, ref: AccountRef) -> str:
+    """A verification whose refresh is under way; its workflow's token."""
+    sandbox.wait(2)
+    token = sandbox.enter(accept_for(sandbox, ref))
+    sandbox.consume(sandbox.refresh_queue)
+    sandbox.wait(6)
+    return token
+
+
+def accept_for(sandbox: Sandbox, ref: AccountRef) -> Verification:
+    headers = {} if ref.stripe_account is None else {"Stripe_Account": ref.stripe_account}
+    answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM), "max_age": 0}, **headers)
+    return sandbox.store.get_verification(answer.json["id"])
+
+
+class TestSettledRefresh:
+    """An account was read before its refresh; after it, it is looked for in the list of its holder's accounts."""
+
+    @pytest.mark.parametrize("connected", [None, "acct_1"])
+    def test_is_found_in_the_list_of_the_holders_accounts(self, sandbox: Sandbox, connected: str | None) -> None:
+        held: dict[str, Any] = {"customer": "cus_1", "stripe_account": connected}
+        others = [sandbox.link("fresh", owners=[{"name": "SOMEBODY ELSE"}], **held)]
+        ref = sandbox.link("paged_owners", policy={"owners_page": 2}, **held)
+        others.append(sandbox.link("fresh", owners=[{"name": "SOMEBODY ELSE"}], **held))
+        token = start(sandbox, ref)
+        fetch(sandbox, ref)
+        assert (sandbox.outcome(token) or {})["outcome"] == "ready"
+        assert len(owners(sandbox, ref)) == 13
+        assert sandbox.stripe_calls()[:3] == ["GET {account}", "POST refresh", "GET accounts"]
+        assert sandbox.stripe_calls().count("GET {account}") == 1
+        assert {entry["stripe_account"] for entry in sandbox.simulator.requests()} == {connected}
+        assert all(sandbox.store.get_account(other).snapshot is None for other in others)
+
+    def test_of_an_account_held_by_a_connected_account_is_found_there(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(details={"account_holder": {"type": "account", "account": "acct_9"}})
+        sandbox.simulator.fail_api("server_error", path=LIST)
+        start(sandbox, ref)
+        asked: list[Moment] = []
+        sandbox.taps.append(asked.append)
+        sandbox.settle()
+        assert [moment.operation for moment in asked if moment.service == "stripe"][:1] == [f"GET {LIST[1:]}"]
+        assert owners(sandbox, ref) == ["MARGARET ANNE TESTERMAN"]
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            {"policy": {"unlisted": True}},
+            {"policy": {"list_lag_seconds": 3}},
+            {"policy": {"list_lag_seconds": 1000}},
+            {"fault": {"kind": "rate_limit"}},
+            {"fault": {"kind": "server_error", "times": None}},
+            {"fault": {"kind": "hang", "times": None}},
+            {"fault": {"kind": "drop", "times": None}},
+            {"denied": True},
+        ],
+    )
+    def test_that_no_list_shows_is_read(self, sandbox: Sandbox, trouble: dict[str, Any]) -> None:
+        ref = sandbox.link(customer="cus_1", policy=trouble.get("policy"))
+        token = start(sandbox, ref)
+        if "fault" in trouble:
+            sandbox.simulator.fail_api(path=LIST, **trouble["fault"])
+        if "denied" in trouble:
+            sandbox.simulator.configure(denied={API_KEY: frozenset({f"GET {LIST}"})})
+        before = sandbox.clock.now
+        sandbox.settle()
+        assert (sandbox.outcome(token) or {})["outcome"] == "ready"
+        assert sandbox.stripe_calls() == ["GET {account}", "POST refresh", "GET accounts", "GET {account}"]
+        # There is time left for reading it: a list that hangs is waited for once.
+        assert sandbox.clock.now - before <= READ_TIMEOUT_SECONDS
+
+    def test_is_read_where_the_line_of_lists_is_long(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(customer="cus_1")
+        token = start(sandbox, ref)
+        for _ in range(25 * 4):
+            sandbox.store.book(LINE, 25, sandbox.clock.now)
+        sandbox.settle()
+        assert (sandbox.outcome(token) or {})["outcome"] == "ready"
+        assert sandbox.stripe_calls(ref)[-1] == "GET {account}"
+
+    def test_that_is_known_is_read_when_another_event_comes(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(customer="cus_1", policy={"list_lag_seconds": 1000})
+        start(sandbox, ref)
+        sandbox.settle()
+        sandbox.simulator.change(ref.account, action="deactivate")
+        sandbox.settle()
+        state = sandbox.store.get_account(ref).state
+        assert state is not None
+        assert state.status == "inactive"
+        assert sandbox.stripe_calls()[-1] == "GET {account}"
+
+    def test_in_a_list_says_nothing_of_calls_made_since_the_last_look(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(customer="cus_1")
+        start(sandbox, ref)
+        known = sandbox.store.get_account(ref).attempt
+        assert known is not None
+        # A later refresh call, whose caller died before it noted what it saw: a list that lags behind would not show it.
+        later = replace(known, calls=known.calls + 1, open=True)
+        assert sandbox.store.begin_attempt(ref, later, known, sandbox.clock.now)
+        assert sandbox.store.end_attempt(ref, later, answered=True)
+        sandbox.settle()
+        assert sandbox.stripe_calls()[-1] == "GET accounts"
+        stored = sandbox.store.get_account(ref)
+        assert decide_from_memory(stored, Need(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
+
+    def test_failure_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("failing", customer="cus_1")
+        token = start(sandbox, ref)
+        sandbox.settle()
+        assert sandbox.outcome(token) == {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}
+        assert sandbox.stripe_calls()[-1] == "GET accounts"
+
+    def test_of_an_account_that_was_disconnected_erases_it(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(customer="cus_1")
+        token = start(sandbox, ref)
+        sandbox.simulator.change(ref.account, action="disconnect")
+        sandbox.settle()
+        assert sandbox.outcome(token) == {"outcome": "not_verifiable", "reason": "ACCOUNT_DISCONNECTED"}
+        item = next(item for item in sandbox.items() if item["sk"]["S"] == "ACCOUNT")
+        assert "erased_ms" in item
+        assert "holder" not in item
 
 
 class TestWaking:

@@ -309,6 +309,19 @@ class TestNeverPaidTwice:
         snapshot = sandbox.store.get_account(ref).snapshot
         assert {str(outcome(sandbox, name)) for name in names} == {str({"outcome": "ready", "snapshot": snapshot})}
 
+    def test_waiter_that_was_woken_meanwhile_pays_for_nothing_and_holds_up_nobody(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link()
+
+        def wake(moment: Moment) -> None:
+            if moment.service == "dynamodb" and moment.arguments.get("Key", {}).get("pk") == {"S": "PACE#refresh"}:
+                sandbox.taps.remove(wake)
+                sandbox.store.remove_waiter(ref, "ver_1")
+
+        sandbox.taps.append(wake)
+        assert serve(sandbox, ref) == InFlight()
+        assert sandbox.refreshes(ref) == 0
+        assert isinstance(serve(sandbox, ref, "ver_2"), Started)
+
     @pytest.mark.parametrize("kind", ["hang", "drop"])
     @pytest.mark.parametrize("effect", ["before", "after"])
     def test_unanswered_call_is_repeated_under_its_key(self, sandbox: Sandbox, kind: str, effect: str) -> None:

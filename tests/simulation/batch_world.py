@@ -33,8 +33,6 @@ STRIPE_SECONDS = (0.1, 0.4)
 SLICE_SECONDS = 10.0
 BEGIN_SECONDS = 5.0
 LONGEST_SECONDS = 40 * 86_400.0
-READS = 2
-"""Calls that one account makes in the line of reads: one before its refresh, one for what that brought. The other lines have one each."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,6 @@ class Course:
         """Accounts over the rate: what nobody can beat."""
         return self.accounts / self.rate
 
-    @property
-    def true_bound(self) -> float:
-        """The same for the line that an account stands in twice."""
-        return READS * self.accounts / self.rate
-
 
 class BatchedWorld(World):
     """A world in which one batch runs, and nothing goes wrong."""
@@ -90,8 +83,9 @@ class BatchedWorld(World):
             self.simulator.remove_endpoint(endpoint)
         for number, account in enumerate([*self.accounts, *(f"fca_single{number}" for number in range(SINGLES))]):
             self.simulator.link(
-                "cooling_down" if number < cooling else "single_owner", id=account, policy={"cooldown_seconds": options.cooldown_seconds}
-            )
+                "cooling_down" if number < cooling else "single_owner", id=account, customer=f"cus_{number}",
+                policy={"cooldown_seconds": options.cooldown_seconds},
+            )  # fmt: skip
         self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET)
         self.id = ""
 
@@ -256,7 +250,7 @@ def run_batch(
     with inside(world), _writing(world):
         # A failure of the very second would be an answer to who asks then.
         world.at(BEGIN_SECONDS, world.begin)
-        spread = READS * accounts / rate / (singles + 1)
+        spread = accounts / rate / (singles + 1)
         for number in range(singles):
             world.at(BEGIN_SECONDS + spread * (number + 1), partial(world.verify, f"single-{number}", f"fca_single{number}"))
         while world.running and world.hub.now - BEGIN < LONGEST_SECONDS:

@@ -80,11 +80,11 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> World:
     simulator.options.settle_seconds = 3.0
     simulator.options.cooldown_seconds = 60.0
     with inside(world):
-        simulator.link("paged_owners", id="fca_paged", policy={"owners_page": 5})
-        simulator.link("cooling_down", id="fca_cooling", policy={"cooldown_seconds": 30.0})
+        simulator.link("paged_owners", id="fca_paged", customer="cus_1", policy={"owners_page": 5})
+        simulator.link("cooling_down", id="fca_cooling", customer="cus_1", policy={"cooldown_seconds": 30.0, "list_lag_seconds": 20.0})
         simulator.link("failing", id="fca_failing")
         simulator.link("lost_webhook", id="fca_lost")
-        simulator.link("silently_refusing", id="fca_silent", stripe_account="acct_one", policy={"cooldown_seconds": 40.0})
+        simulator.link("silently_refusing", id="fca_silent", stripe_account="acct_one", customer="cus_1", policy={"cooldown_seconds": 40.0})
         simulator.link("inactive", id="fca_inactive")
         for at, name, account in (
             (5.0, "a", "fca_paged"), (5.01, "b", "fca_paged"), (6.0, "c", "fca_cooling"), (6.0, "d", "fca_failing"), (6.0, "e", "fca_lost"),
@@ -114,12 +114,17 @@ def _draw(world: World) -> None:
     for number in range(rng.randint(1, 3)):
         account = f"fca_{number}"
         connected = "acct_one" if rng.random() < 0.2 else None
-        policy: dict[str, Any] = {"refusal": rng.choice(["error", "silent"])}
+        policy: dict[str, Any] = {
+            "refusal": rng.choice(["error", "silent"]),
+            "list_lag_seconds": rng.choice([0, 0, 0, 2, 60, 5000]),
+            "unlisted": rng.random() < 0.1,
+        }
+        customer = rng.choice([None, "cus_1", "cus_1", "cus_2"])
         if rng.random() < 0.3:
             policy["cooldown_seconds"] = rng.choice(COOLDOWNS)
         scenario = rng.choice(SCENARIOS)
         _webhook_faults(world, account)
-        simulator.link(scenario, id=account, stripe_account=connected, policy=policy)
+        simulator.link(scenario, id=account, stripe_account=connected, customer=customer, policy=policy)
         burst = rng.random() < 0.3
         for caller in range(rng.randint(1, 8 if burst else 4)):
             begin = rng.uniform(0, 2) if burst else rng.choice([rng.uniform(0, 5), rng.uniform(0, 2000)])

@@ -323,7 +323,7 @@ class World:
             kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
             self.injected[f"stripe {kind}"] += 1
             self.simulator.fail_api(kind, effect=self.rng.choice(["before", "after"]), reason=self.rng.choice([None, "endpoint-rate"]))
-        if method != "POST":
+        if not path.endswith("/refresh"):
             try:
                 return call()
             finally:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.support.functions import http_event
-from tests.support.template import folder, resources
+from tests.support.template import called_by, folder, resources
 
 LARGEST_BODY = 10 * 1024 * 1024
 """API Gateway's own limit."""
@@ -38,13 +38,10 @@ class Routes:
 
 
 def _routes() -> Iterator[tuple[str, str, str, str]]:
-    functions = resources("AWS::Serverless::Function")
     for route in resources("AWS::ApiGatewayV2::Route").values():
-        integration = resources("AWS::ApiGatewayV2::Integration")[route["Target"]["Fn::Sub"].partition("${")[2].removesuffix("}")]
-        [name] = [name for name in functions if f"${{{name}.Arn}}" in integration["IntegrationUri"]["Fn::Sub"]]
         method, path = route["RouteKey"].split()
         pattern = re.sub(r"\{([^}]*)\}", r"(?P<\1>[^/]+)", path)
-        yield method, pattern, route["RouteKey"], folder(name)
+        yield method, pattern, route["RouteKey"], folder(called_by(route))
 
 
 class Gateway:

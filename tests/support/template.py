@@ -41,6 +41,16 @@ def resources(type_: str) -> dict[str, dict[str, Any]]:
     return {name: resource.get("Properties", {}) for name, resource in template()["Resources"].items() if resource["Type"] == type_}
 
 
+def called_by(route: dict[str, Any]) -> str:
+    """The function that a route calls; with SnapStart, its published version."""
+    integration = resources("AWS::ApiGatewayV2::Integration")[route["Target"]["Fn::Sub"].partition("${")[2].removesuffix("}")]
+    uri = integration["IntegrationUri"]["Fn::Sub"]
+    if isinstance(uri, list):
+        return str(uri[1]["Function"]["Fn::If"][-1]["Fn::GetAtt"][0])
+    [function] = re.findall(r"functions/\${(\w+)\.Arn}/", uri)
+    return str(function)
+
+
 def folder(function: str) -> str:
     """The folder under functions/ that the artefact of a function is made from, as functions/Makefile derives it from the logical id."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", function).lower()

@@ -19,7 +19,7 @@ import stripe
 from local.sign_event import NoSecretError, find_secret, signed
 from tests.support.functions import ROOT
 from tests.support.samples import EVENTS, SAMPLES, prepare
-from tests.support.template import folder, resources, template
+from tests.support.template import called_by, folder, resources, template
 from tests.support.world import SIGNING_SECRET, Sandbox
 
 DELIVERIES = [name for name in SAMPLES if name.startswith("receive_webhook.")]
@@ -52,11 +52,7 @@ def triggers() -> set[Trigger]:
                 by = queue["QueueName"]["Fn::Sub"].replace("${AWS::StackName}", STACK)
             found.add(Trigger(folder(name), by))
     for route in resources("AWS::ApiGatewayV2::Route").values():
-        integration = resources("AWS::ApiGatewayV2::Integration")[route["Target"]["Fn::Sub"].partition("${")[2].removesuffix("}")]
-        [called] = [
-            name for name in resources("AWS::Serverless::Function") if f"${{{name}.Arn}}" in integration["IntegrationUri"]["Fn::Sub"]
-        ]
-        found.add(Trigger(folder(called), route["RouteKey"]))
+        found.add(Trigger(folder(called_by(route)), route["RouteKey"]))
     for machine in resources("AWS::Serverless::StateMachine").values():
         for value in machine["DefinitionSubstitutions"].values():
             if isinstance(value, dict) and value.get("Fn::GetAtt", [""])[0] in resources("AWS::Serverless::Function"):

@@ -83,6 +83,12 @@ def test_record_that_is_too_long_is_given_up_and_the_next_one_is_not(format_: Fo
     assert "64 KiB" in rejected.reason
 
 
+def test_short_manifest_is_cut_small_and_a_long_one_into_no_more_pieces_than_can_be_looked_through() -> None:
+    assert [manifests.piece_bytes(size) for size in (1, 700_000, 100_000_000)] == [64 * 1024] * 3
+    assert manifests.piece_bytes(1024**3) == 1024**3 // 2000 + 1
+    assert manifests.piece_bytes(manifests.LARGEST_BYTES) == 1024**2
+
+
 def test_quote_that_is_never_closed_is_told_with_where_to_look() -> None:
     good = examine(b"a,b\n" * 10, "csv")
     lost = [examine(b'c,"d\n' + b"x" * (1024**2), "csv"), *[examine(b"x\n" * 512 * 1024, "csv")] * 70]

@@ -147,6 +147,33 @@ class TestSingle:
         early(gate)
 
 
+class TestEitherOfTwoLines:
+    def test_preferred_one_is_taken_while_a_place_in_it_is_near(self) -> None:
+        pace, clock = lines(1)
+        assert pace.gate({}).enter_first("list", "read") == "list"
+        for ahead in (1, 2, 3):
+            with pytest.raises(PaceExceededError) as refused:
+                pace.gate({}).enter_first("list", "read")
+            assert (refused.value.line, refused.value.at) == ("list", clock.now + ahead)
+        assert pace.gate({}).enter_first("list", "read") == "read"
+
+    @pytest.mark.parametrize("line", ["list", "read"])
+    def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:
+        pace, _ = lines(1)
+        before = dict(pace._store._client.items)
+        assert pace.gate({"places": {line: NOW}}).enter_first("list", "read") == line
+        assert pace._store._client.items == before
+
+    def test_caller_who_waits_takes_what_comes_within_a_second(self) -> None:
+        pace, _ = lines(1)
+        assert [pace.gate().enter_first("list", "read") for _ in range(4)] == ["list", "list", "read", "read"]
+
+    def test_slow_one_is_left_for_the_other(self) -> None:
+        pace, _ = lines(0.5)
+        pace.refused("list")
+        assert [pace.gate({}).enter_first("list", "read") for _ in range(2)] == ["list", "read"]
+
+
 class TestBatch:
     def test_takes_what_is_free_in_the_coming_second_and_no_more(self) -> None:
         pace, _ = lines(5)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.accounts import AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.refresh import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
@@ -27,6 +27,7 @@ from titleholder.refresh import (
     decide_from_memory,
     next_attempt,
     order,
+    settled_since,
     was_started,
 )
 from titleholder.stripe_gateway import LONGEST_CALL_SECONDS
@@ -292,6 +293,40 @@ class TestNextAttempt:
     def test_key_that_stripe_may_have_forgotten_is_not_used_again(self) -> None:
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS + 1), LONG_AGO, NOW, "new").key == "old"
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS), LONG_AGO, NOW, "new").key == "new"
+
+
+class TestSettledSince:
+    PENDING = account(refresh("pending", NOW - 30, None))
+
+    @pytest.mark.parametrize(
+        ("after", "settled"),
+        [
+            (account(refresh("succeeded", NOW - 30)), True),
+            (account(refresh("failed", NOW - 30), status="inactive"), True),
+            (account(refresh("succeeded", NOW - 5)), True),
+            (account(refresh("pending", NOW - 30, None)), False),
+            (account(refresh("pending", NOW - 5, None)), False),
+            (account(refresh("succeeded", LONG_AGO)), False),
+            (account(None), False),
+        ],
+    )
+    def test_shows_the_end_of_the_refresh_or_of_a_later_one(self, after: AccountState, settled: bool) -> None:
+        assert settled_since(self.PENDING, after) is settled
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"type": "customer", "customer": "cus_1"}, AccountHolder("customer", "cus_1")),
+        ({"type": "customer", "customer": {"id": "cus_1", "object": "customer"}}, AccountHolder("customer", "cus_1")),
+        ({"type": "customer", "customer": None, "customer_account": "acct_1"}, AccountHolder("customer_account", "acct_1")),
+        ({"type": "account", "account": "acct_1"}, AccountHolder("account", "acct_1")),
+        ({"type": "account"}, None),
+        (None, None),
+    ],
+)
+def test_holder_of_an_account_is_whoever_stripe_names(given: dict[str, object] | None, expected: AccountHolder | None) -> None:
+    assert AccountHolder.from_stripe(given) == expected
 
 
 class TestOrder:

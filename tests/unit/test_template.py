@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.functions import FUNCTIONS, ROOT
-from tests.support.template import deployed, folder, resources, template
+from tests.support.template import called_by, deployed, folder, resources, template
 from titleholder import batches, stripe_gateway
 from titleholder.refresh import LEASE_SECONDS
 from titleholder.settings import Settings
@@ -343,17 +343,9 @@ class TestCallersOfFunctions:
         return found
 
     def test_api_gateway_may_call_a_function_for_its_routes_and_no_other(self) -> None:
-        integrations = resources("AWS::ApiGatewayV2::Integration")
         called: dict[str, list[str]] = {}
         for route in ROUTES.values():
-            integration = re.fullmatch(r"integrations/\${(\w+)}", route["Target"]["Fn::Sub"])
-            assert integration
-            uri = integrations[integration[1]]["IntegrationUri"]["Fn::Sub"]
-            if isinstance(uri, list):
-                function = target(uri[1]["Function"]["Fn::If"][-1])
-            else:
-                [function] = re.findall(r"functions/\${(\w+)\.Arn}/", uri)
-            called.setdefault(function, []).append(route["RouteKey"].replace(" ", ""))
+            called.setdefault(called_by(route), []).append(route["RouteKey"].replace(" ", ""))
         permitted = self.permitted("apigateway.amazonaws.com")
         assert set(permitted) == set(called)
         for name, keys in called.items():

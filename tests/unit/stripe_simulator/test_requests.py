@@ -142,6 +142,39 @@ def test_accounts_are_listed_newest_first_by_holder_and_session(bench: Any) -> N
     assert of(account_holder={"customer": "cus_1"}, ending_before="fca_0", limit=1) == ["fca_1"]
 
 
+def test_lists_may_lag_behind_or_lack_an_account(make_bench: Any) -> None:
+    bench = make_bench(settle_seconds=5.0, cooldown_seconds=0.0)
+    bench.sim.link("single_owner", id="fca_never", customer="cus_1", policy={"unlisted": True})
+    bench.sim.link("single_owner", id="fca_late", customer="cus_1", policy={"list_lag_seconds": 20})
+
+    def shown() -> list[tuple[str, str | None, Any]]:
+        page = bench.accounts.list({"account_holder": {"customer": "cus_1"}, "expand": ["data.ownership"]}).to_dict()
+        return [
+            (each["status"], each["ownership_refresh"] and each["ownership_refresh"]["status"], each["ownership"]) for each in page["data"]
+        ]
+
+    assert shown() == []
+    bench.wait(20)
+    assert shown() == [("active", None, None)]
+    bench.refresh("fca_late")
+    bench.wait(19)
+    assert shown() == [("active", None, None)]
+    bench.wait(1)
+    assert shown() == [("active", "pending", None)]
+    bench.wait(5)
+    [(_, status, first)] = shown()
+    assert (status, first["owners"]["data"][0]["name"]) == ("succeeded", "MARGARET ANNE TESTERMAN")
+    bench.refresh("fca_late")
+    bench.wait(6)
+    assert bench.accounts.retrieve("fca_late").ownership != first["id"]
+    assert shown() == [("active", "succeeded", first)]
+    bench.sim.change("fca_late", action="deactivate")
+    bench.wait(14)
+    assert shown()[0][0] == "active"
+    bench.wait(7)
+    assert shown()[0][0] == "inactive"
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(owners=st.integers(0, 30), limit=st.integers(1, 100), cap=st.none() | st.integers(1, 4))
 def test_the_sdk_pages_through_every_owner_exactly_once(make_bench: Any, owners: int, limit: int, cap: int | None) -> None:

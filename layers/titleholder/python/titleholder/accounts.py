@@ -64,6 +64,25 @@ class OwnershipRefresh:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountHolder:
+    """Stripe's `account_holder`: whose accounts this one is listed among. `kind` is customer, customer_account or account."""
+
+    kind: str
+    id: str
+
+    @classmethod
+    def from_stripe(cls, holder: Mapping[str, Any] | None) -> AccountHolder | None:
+        """None where Stripe names nobody. Who is expanded is taken by the id."""
+        for kind in ("customer", "customer_account", "account"):
+            named = (holder or {}).get(kind)
+            if isinstance(named, Mapping):
+                named = named.get("id")
+            if isinstance(named, str):
+                return cls(kind, named)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountState:
     """An account as Stripe described it. `permissions` None means that Stripe sent null."""
 
@@ -71,6 +90,7 @@ class AccountState:
     permissions: tuple[str, ...] | None
     refresh: OwnershipRefresh | None
     livemode: bool = False
+    holder: AccountHolder | None = None
 
     @classmethod
     def from_stripe(cls, account: Mapping[str, Any]) -> AccountState:
@@ -90,6 +110,7 @@ class AccountState:
             permissions=None if permissions is None else tuple(permissions),
             refresh=refresh,
             livemode=bool(account.get("livemode")),
+            holder=AccountHolder.from_stripe(account.get("account_holder")),
         )
 
 

@@ -19,7 +19,7 @@ from titleholder.batch import manifest_key, work_key
 from titleholder.bus import Bus
 from titleholder.errors import ManifestError
 from titleholder.files import Files
-from titleholder.manifests import PIECE_BYTES, Piece, Record, Reject, Row
+from titleholder.manifests import Piece, Record, Reject, Row, piece_bytes
 from titleholder.masked import Masked
 from titleholder.store import Store, Verification
 
@@ -30,7 +30,7 @@ WRITERS = 8
 """Verifications that one import writes at once: each waits for the table most of the time."""
 
 ROWS_AT_ONCE = 1000
-SHORTEST_PAUSE_SECONDS = 60
+SHORTEST_PAUSE_SECONDS = 5
 PAUSE_SHARE = 0.05
 """Between two passes over those that cooled down: this share of the batch's age. So the passes grow rare, not many."""
 
@@ -57,7 +57,10 @@ def plan(desk: Desk, batch: str) -> dict[str, Any]:
     if not size:
         raise ManifestError("The manifest is gone.")
     starts = range(0, size, BLOCK_BYTES)
-    blocks = [{"number": number, "start": start, "end": min(start + BLOCK_BYTES, size)} for number, start in enumerate(starts)]
+    blocks = [
+        {"number": number, "start": start, "end": min(start + BLOCK_BYTES, size), "piece": piece_bytes(size)}
+        for number, start in enumerate(starts)
+    ]
     return {"imported": False, "blocks": blocks, "pass": 0}
 
 
@@ -65,7 +68,7 @@ def scan(desk: Desk, batch: str, block: Mapping[str, int]) -> None:
     """Look at each piece of one block, to find where it could be cut."""
     format_ = desk.store.get_batch(batch)["format"]
     # Read to the full: a socket may give less than a piece, and pieces are told by their sizes.
-    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"]))
+    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"]), block["piece"])
     found = [asdict(manifests.examine(piece, format_)) for piece in pieces]
     desk.files.write_lines(_key(batch, "scans", block["number"]), found)
 
@@ -312,13 +315,13 @@ def _pause(desk: Desk, batch: str) -> float:
     return max(SHORTEST_PAUSE_SECONDS, PAUSE_SHARE * age)
 
 
-def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     buffer = bytearray()
     for block in blocks:
         buffer += block
-        while len(buffer) >= PIECE_BYTES:
-            yield bytes(buffer[:PIECE_BYTES])
-            del buffer[:PIECE_BYTES]
+        while len(buffer) >= size:
+            yield bytes(buffer[:size])
+            del buffer[:size]
     if buffer:
         yield bytes(buffer)
 

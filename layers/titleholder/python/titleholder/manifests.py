@@ -20,7 +20,13 @@ from titleholder.http_models import AccountId, Claim, MaxAge, Strict, bad_field
 Format = Literal["jsonl", "csv"]
 
 LARGEST_BYTES = 10 * 1024**3
-PIECE_BYTES = 1024**2
+SMALLEST_PIECE_BYTES = 64 * 1024
+LARGEST_PIECE_BYTES = 1024**2
+"""What is looked at by itself, and then, about, imported by itself: small, so that the pieces of a short manifest are imported side by
+side; larger where there would be too many of them to look through; bounded, for it bounds the memory that a step takes."""
+
+PIECES = 2000
+
 LONGEST_RECORD_BYTES = 64 * 1024
 """As for the body of an HTTP request."""
 
@@ -85,6 +91,11 @@ class Range:
     start: int
     end: int
     line: int
+
+
+def piece_bytes(size: int) -> int:
+    """How long the pieces of a manifest of `size` bytes are: the smallest that make no more than `PIECES`, as far as is allowed."""
+    return min(LARGEST_PIECE_BYTES, max(SMALLEST_PIECE_BYTES, -(-size // PIECES)))
 
 
 def examine(piece: bytes, format_: Format) -> Piece:

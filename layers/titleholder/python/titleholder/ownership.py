@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from titleholder import changes, erasure, refresh, staleness
@@ -133,7 +134,9 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
 def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None = None, asker: str | None = None) -> Asked:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
-    `asker` is a verification that the caller wakes itself. Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
+    `asker` is a verification that waits, and that the caller wakes itself.
+
+    Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
     """
     stored = world.store.get_account(ref)
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
@@ -156,7 +159,7 @@ def fetch(world: World, ref: AccountRef) -> bool:
         erasure.erase(world, ref)
         return not stored.erasure_ended
     try:
-        reading = read(world, ref, stored)
+        reading = read(world, ref, stored, settling=True)
     except AccountNotFoundError:
         for waiter in world.store.waiters(ref):
             _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
@@ -165,16 +168,20 @@ def fetch(world: World, ref: AccountRef) -> bool:
     return stored.state != reading.state or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
 
 
-def read(world: World, ref: AccountRef, stored: StoredAccount) -> AccountReading:
+def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool = False) -> AccountReading:
     """The account now, as Stripe has it; remembered unless something newer is, and erased if it is disconnected.
 
-    Raises as `StripeGateway.read` does.
+    `settling`: what is looked for is the end of the refresh that `stored` knows as pending. Raises as `StripeGateway.read` does.
     """
-    observed_at = world.clock()
-    reading = world.stripe.read(ref)
-    if stored.state is None:
+    observed_at, known = world.clock(), stored.state
+    if settling and known is not None and known.holder is not None and known.refresh is not None and not known.refresh.settled:
+        reading = world.stripe.read_again(ref, known.holder, partial(refresh.settled_since, known))
+    else:
+        reading = world.stripe.read(ref)
+    if known is None:
         world.store.note_connected(ref)
-    calls = stored.answered_calls
+    # A list may lag behind: of calls made since the last observation it need not know.
+    calls = stored.observed_calls if reading.listed else stored.answered_calls
     _observe(world, ref, reading.state, observed_at, stored, calls)
     return reading
 
@@ -249,6 +256,11 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
         return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)
+    if asker is not None and world.store.get_waiter(ref, asker) is None:
+        # It was woken while this took its time: another of its requests had been served. An earlier try may bear the same key, so
+        # the attempt stays open.
+        world.store.end_attempt(ref, attempt, answered=False)
+        return InFlight()
     try:
         state = world.stripe.refresh(ref, attempt.key)
     except StripeRefusedError as refused:

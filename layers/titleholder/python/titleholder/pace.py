@@ -28,6 +28,9 @@ AT_ONCE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 1.0
 """The same for a caller who waits for the answer, for work that has waited for one line already, and for a batch."""
 
+NEAR_SECONDS = 3.0
+"""How far ahead a place may be for a call that could be made in another line: beyond it, that one is taken."""
+
 RECOVERY_SECONDS = 30.0
 MOST_SLOW = 16.0
 SLOW_AGAIN_SECONDS = 1.0
@@ -59,6 +62,14 @@ class Pace:
     def book(self, line: str, now: float) -> float:
         """A single's place (Unix seconds, not before now)."""
         place = self._store.book(line, self._rate_of(line, now), now)
+        self._slow[line] = place.slowness
+        return place.at
+
+    def book_near(self, line: str, now: float, seconds: float) -> float | None:
+        """A single's place if there is one within so many seconds, else None."""
+        place = self._store.book_if_near(line, self._rate_of(line, now), now, now + seconds)
+        if place is None:
+            return None
         self._slow[line] = place.slowness
         return place.at
 
@@ -94,6 +105,7 @@ class Gate:
         self._clock = clock
         self._patience = LONGEST_WAIT_SECONDS if message is None else AT_ONCE_SECONDS
         self._places: dict[str, float] = dict((message or {}).get(PLACES) or {})
+        self._near = LONGEST_WAIT_SECONDS if message is None else NEAR_SECONDS
         self._granted: set[str] = set()
         self.batch = message is not None and message.get(BATCH[0]) == BATCH[1]
 
@@ -113,6 +125,19 @@ class Gate:
             raise PaceExceededError(int(at - now) + 1, line, at)
         # The burst was spread by the first line already.
         self._patience = LONGEST_WAIT_SECONDS
+
+    def enter_first(self, line: str, other: str) -> str:
+        """Return in which of two lines a call may be made now: in `line` unless its next place is far, else in `other`.
+
+        Raises PaceExceededError, which tells when it may.
+        """
+        if line not in self._places and other not in self._places:
+            at = self._pace.book_near(line, self._clock(), self._near)
+            if at is not None:
+                self._places[line] = at
+        chosen = line if line in self._places else other
+        self.enter(chosen)
+        return chosen
 
     def enter_ahead(self, line: str) -> None:
         """As `enter`, for a call that will be made later on."""

@@ -161,6 +161,11 @@ def was_started(before: int, after: AccountState) -> bool:
     return refresh is not None and (refresh.last_attempted_at > before or refresh.status == "pending")
 
 
+def settled_since(before: AccountState, after: AccountState) -> bool:
+    """Whether `after` shows the end of the refresh that `before` shows as pending, or of a later one."""
+    return after.refresh is not None and after.refresh.settled and order(after.refresh) > order(before.refresh)
+
+
 def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) -> Attempt:
     """The attempt to make now: the previous one again if its answer never came, else a new one under `new_key`."""
     if previous is not None and previous.open and previous.base == base and now - previous.began_at < IDEMPOTENCY_SECONDS:

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
+from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import (
     AccountErasedError,
     BatchNotFoundError,
@@ -242,6 +242,7 @@ class Store:
                 permissions=None if permissions is None else tuple(permissions),
                 refresh=refresh,
                 livemode=ref.mode == "live",
+                holder=AccountHolder(*item["holder"].split("/", 1)) if item.get("holder") else None,
             )
         if "attempt" in item:
             attempt = Attempt(
@@ -283,6 +284,7 @@ class Store:
                 "next_refresh_available_at": refresh.next_refresh_available_at if refresh else None,
                 "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
                 "refresh_order": order(refresh),
+                "holder": f"{state.holder.kind}/{state.holder.id}" if state.holder else None,
                 "observed_ms": _ms(observed_at),
                 "observed_calls": calls,
                 **(_opened("refresh", observed_at) if open_ else {}),
@@ -1059,8 +1061,8 @@ _HISTORY = "HISTORY#"
 _ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms")
 _NOT_ERASED = "attribute_not_exists(erased_ms)"
-_ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "lease_until_ms")
-"""What an account's own item loses with its erasure: what rests on owners, and Stripe's words."""
+_ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "holder", "lease_until_ms")
+"""What an account's own item loses with its erasure: what rests on owners, Stripe's words, and whose it was."""
 
 
 def _opened(kind: str, since: float) -> Item:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from titleholder.errors import CustomerNotFoundError, PaymentMethodNotFoundError, SessionNotFoundError, StripeRefusedError
-from titleholder.stripe_gateway import READ, StripeGateway
+from titleholder.stripe_gateway import LIST, READ, StripeGateway
 
 PAGE = 100
 KEY_REUSED = "idempotency_error"
@@ -107,7 +107,7 @@ def accounts(
 ) -> tuple[list[Json], bool]:
     """One page of accounts, the newest first, and whether there are more. `wanted`: `{"session": id}` or `{"account_holder": {...}}`."""
     params: Any = {**wanted, "limit": limit, **({} if after is None else {"starting_after": after})}
-    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account))))
+    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account)), line=LIST))
     return list(page["data"]), bool(page["has_more"])
 
 
