@@ -5,26 +5,28 @@ Imports of what not every function uses stand inside the functions here, so that
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
-from botocore.session import Session, get_session
-
 from titleholder.bus import Bus
 from titleholder.deliveries import Mailroom
+from titleholder.errors import ConfigurationError
 from titleholder.queues import Queues
 from titleholder.secrets_store import SecretApiKeys, SecretValues
 from titleholder.settings import Settings
 from titleholder.store import DAY, Retention, Store
 
 if TYPE_CHECKING:
+    from botocore.session import Session
+
     from titleholder.accounts import AccountRef
     from titleholder.audit import Action
+    from titleholder.aws_json import Keys
     from titleholder.batch import BatchWorld
     from titleholder.batch_steps import Desk
     from titleholder.files import Files
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from titleholder.ownership import World
     from titleholder.pace import Gate, Pace
     from titleholder.vault import Vault
-
-_CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 
 
 @cache
@@ -45,21 +45,60 @@ def settings() -> Settings:
 @cache
 def _session() -> Session:
     """One for all clients: they share its credentials and what it has read of its own data."""
+    from botocore.session import get_session
+
     return get_session()
 
 
 @cache
 def _client(service: str) -> Any:
+    from botocore.config import Config
+
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
     # Links to files under a KMS key have to be signed with version 4, which S3's client does only where told to.
-    config = _CLIENT_CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CLIENT_CONFIG
+    if service == "s3":
+        config = config.merge(Config(signature_version="s3v4"))
     return _session().create_client(service, config=config)
 
 
 @cache
+def _mail_client(service: str) -> Any:
+    """A client for what a delivery calls, without the AWS SDK where that suffices."""
+    from titleholder import aws_json
+
+    endpoint = aws_json.serves(service, os.environ)
+    return _client(service) if endpoint is None else aws_json.Client(service, endpoint, _aws_keys())
+
+
+@cache
+def _aws_keys() -> Callable[[], Keys]:
+    """Credentials from the environment; from wherever the AWS SDK finds them, and as fresh as it keeps them, if there are none."""
+    from titleholder.aws_json import Keys
+
+    if found := Keys.of(os.environ):
+        return lambda: found
+    # Made now, so that a snapshot of this process holds it; read later, for a snapshot must hold no credentials.
+    session = _session()
+
+    def keys() -> Keys:
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise ConfigurationError("There are no AWS credentials.")
+        frozen: Keys = credentials.get_frozen_credentials()
+        return frozen
+
+    return keys
+
+
+@cache
 def store() -> Store:
+    return _store(_client("dynamodb"))
+
+
+def _store(client: Any) -> Store:
     chosen = settings()
     keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
-    return Store(_client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
+    return Store(client, chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
 
 
 @cache
@@ -99,9 +138,15 @@ def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = Non
 
 @cache
 def mailroom() -> Mailroom:
-    """What the webhook receiver works with."""
-    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
-    return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
+    """What the webhook receiver works with. Its store and its queues can do no more than take a delivery in."""
+    chosen = settings()
+    return Mailroom(
+        store=_store(_mail_client("dynamodb")),
+        queues=Queues(_mail_client("sqs"), events_url=chosen.events_queue_url),
+        secrets=SecretValues(_mail_client("secretsmanager"), chosen.webhook_secret),
+        mode=chosen.mode,
+        clock=clock,
+    )
 
 
 @cache

@@ -44,8 +44,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
-
 from titleholder.accounts import AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import (
     AccountErasedError,
@@ -53,6 +51,7 @@ from titleholder.errors import (
     IdempotencyConflictError,
     SnapshotNotFoundError,
     VerificationNotFoundError,
+    refused,
 )
 from titleholder.items import deserialize, serialize
 from titleholder.masked import Masked
@@ -65,6 +64,7 @@ DAY = 86_400
 EVENT_RETENTION_SECONDS = 35 * DAY
 TRANSACTION_TRIES = 6
 _FAILED = "ConditionalCheckFailed"
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 
 BATCH_SHARDS = 8
 
@@ -816,11 +816,9 @@ class Store:
                     TableName=self._keys_table, Item=item, ConditionExpression="attribute_not_exists(pk)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )  # fmt: skip
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                    raise
+            except Exception as error:
                 # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
-                found = error.response["Item"]
+                found = refused(error, _CONDITION_FAILED)["Item"]
             else:
                 return wrapped
         return _wrapped(found)
@@ -845,10 +843,9 @@ class Store:
         for attempt in range(TRANSACTION_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=list(parts))
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "TransactionCanceledException":
-                    raise
-                codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+            except Exception as error:
+                reasons = refused(error, "TransactionCanceledException")["CancellationReasons"]
+                codes = [reason.get("Code") for reason in reasons]
                 if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
                     raise AccountErasedError from None
                 if _FAILED in codes:
@@ -957,10 +954,8 @@ class Store:
             request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
             self._client.put_item(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            old = error.response.get("Item") or {}
+        except Exception as error:
+            old = refused(error, _CONDITION_FAILED).get("Item") or {}
             return {name: deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
@@ -1025,9 +1020,8 @@ def _unless_refused(call: Any) -> Any:
     """The call's answer, or None if its condition did not hold."""
     try:
         return call()
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
+    except Exception as error:
+        refused(error, _CONDITION_FAILED)
         return None
 
 
