@@ -79,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
+        if status == 307:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(raw)
         # Without a word in the answer: as a server that has waited long enough for another request.
@@ -369,6 +371,13 @@ def test_servers_have_to_prove_who_they_are() -> None:
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
     assert (pool.timeout.connect_timeout, pool.timeout.read_timeout) == (2, 5)
+
+
+def test_credentials_of_the_environment_are_taken_whole() -> None:
+    both = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+    assert Keys.of({**both, "AWS_SESSION_TOKEN": "token"}) == ("AKIDEXAMPLE", "secret", "token")
+    assert Keys.of(both) == ("AKIDEXAMPLE", "secret", None)
+    assert Keys.of({"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE"}) is None
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ class Client:
             headers["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
         request = AWSRequest(method="POST", url=f"{self._endpoint.url}/", headers=headers, data=body)
         SigV4Auth(self._keys(), self._service, self._endpoint.region).add_auth(request)
-        answer = self._pool.urlopen("POST", "/", body=body, headers=dict(request.headers), redirect=False)
+        answer = self._pool.urlopen("POST", "/", body=body, headers=dict(request.headers))
         data = _json(answer.data)
         if answer.status != 200:
             raise ServiceError(operation, answer.status, data)
