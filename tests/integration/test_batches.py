@@ -206,6 +206,22 @@ def test_line_that_comes_twice_is_one_verification(sandbox: Sandbox) -> None:
     assert [row["outcome"] for row in batch.lines("results.jsonl")] == ["match"] * 3
 
 
+def test_line_about_an_erased_account_is_not_recognised_and_asks_stripe_for_nothing(sandbox: Sandbox) -> None:
+    [account] = linked(sandbox, 1)
+    first = Batch(sandbox, manifest([account]))
+    first.start()
+    first.run(first.imported())
+    sandbox.http("DELETE", f"/accounts/{account}")
+    calls = len(sandbox.simulator.requests())
+    second = Batch(sandbox, manifest([account]))
+    second.start()
+    second.run(second.imported())
+    assert second.shown()["done"] == {"not_verifiable": 1}
+    ids = {batch.lines("results.jsonl")[0]["verification"] for batch in (first, second)}
+    assert len(ids) == 2
+    assert len(sandbox.simulator.requests()) == calls
+
+
 def test_who_cools_down_holds_up_nobody_and_is_verified_in_a_later_pass(sandbox: Sandbox) -> None:
     quick = linked(sandbox, 2)
     slow = linked(sandbox, 1, "cooling_down", policy={"cooldown_seconds": 3600})

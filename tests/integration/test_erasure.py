@@ -71,6 +71,22 @@ def test_before_and_after_by_kind(sandbox: Sandbox, ref: AccountRef) -> None:
     assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
 
 
+def test_guessing_a_claim_does_not_help_whoever_holds_a_backup(sandbox: Sandbox, ref: AccountRef) -> None:
+    """What stands in clear is either keyed by the account's key, or says nothing of the claim."""
+    sandbox.link("fresh", id="fca_2")
+
+    def digests(account: str, name: str) -> dict[str, str]:
+        id_ = sandbox.http("POST", "/verifications", {"account": account, "claim": {"name": name}}).json["id"]
+        [item] = [item for item in sandbox.items() if item["pk"]["S"] == f"VERIFICATION#{id_}"]
+        return {attribute: item[attribute]["S"] for attribute in ("claim_digest", "request_digest")}
+
+    one, same, other = digests("fca_1", "Margaret Testerman"), digests("fca_1", "Margaret Testerman"), digests("fca_1", "Li Chen")
+    assert one == same
+    assert one["claim_digest"] != other["claim_digest"]
+    assert one["request_digest"] == other["request_digest"]
+    assert digests("fca_2", "Margaret Testerman")["claim_digest"] != one["claim_digest"]
+
+
 def test_what_a_backup_holds_cant_be_opened(sandbox: Sandbox, ref: AccountRef) -> None:
     """The table is restored to how it was before; the table of keys has no backups."""
     done = verified(sandbox, ref)

@@ -38,7 +38,7 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
     kept = Verification(
         verification, ref, "digest", {"version": "1"}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
     )
-    sandbox.store.create_verification(kept, Masked(CLAIM))
+    sandbox.store.create_verification(kept, sandbox.store.key_claim(ref, Masked(CLAIM)))
     return waiter
 
 

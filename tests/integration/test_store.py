@@ -308,12 +308,18 @@ class TestWaiters:
         assert "token-1" not in repr(self.waiter)
 
 
+def keep_verification(store: Store, verification: Verification, claim: Mapping[str, Any]) -> Verification:
+    keyed = store.key_claim(verification.ref, Masked(claim))
+    return store.create_verification(replace(verification, claim_digest=keyed.digest), keyed)
+
+
 class TestVerifications:
     verification = Verification("ver_1", REF, "digest", {"version": "1"}, 60, NOW, NOW + 3600.5, "request")
 
     def test_come_back_with_their_claim(self, store: Store) -> None:
-        assert store.create_verification(self.verification, Masked(CLAIM)) == self.verification
-        assert store.get_verification("ver_1") == self.verification
+        made = keep_verification(store, self.verification, CLAIM)
+        assert made == replace(self.verification, claim_digest=made.claim_digest)
+        assert store.get_verification("ver_1") == made
         assert store.get_claim(REF, "ver_1") == Masked(CLAIM)
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
@@ -322,28 +328,43 @@ class TestVerifications:
         assert store.get_claim(REF, "ver_1") is None
 
     def test_same_request_again_gives_the_first_one(self, store: Store) -> None:
-        store.create_verification(self.verification, Masked(CLAIM))
+        made = keep_verification(store, self.verification, CLAIM)
         again = replace(self.verification, requested_at=NOW + 60, deadline=NOW + 9000)
-        assert store.create_verification(again, Masked(CLAIM)) == self.verification
+        assert keep_verification(store, again, dict(sorted(CLAIM.items(), reverse=True))) == made
+
+    def test_same_request_again_gives_the_first_one_though_its_account_was_erased_since(self, store: Store) -> None:
+        made = keep_verification(store, self.verification, CLAIM)
+        store.begin_erasure(REF, NOW)
+        assert keep_verification(store, self.verification, {"name": "Nobody can tell"}) == made
+
+    def test_same_id_with_another_claim_is_refused(self, store: Store) -> None:
+        keep_verification(store, self.verification, CLAIM)
+        with pytest.raises(IdempotencyConflictError):
+            keep_verification(store, self.verification, {**CLAIM, "name": "Other"})
+
+    def test_claim_of_an_erased_account_leaves_no_trace(self, store: Store) -> None:
+        store.begin_erasure(REF, NOW)
+        assert keep_verification(store, self.verification, CLAIM).claim_digest is None
+        assert store.get_verification("ver_1").claim_digest is None
 
     def test_other_request_under_the_same_id_is_refused_and_changes_nothing(self, store: Store) -> None:
-        store.create_verification(self.verification, Masked(CLAIM))
+        keep_verification(store, self.verification, CLAIM)
         before = store._client.scan(TableName="t")["Items"]
         other = replace(self.verification, ref=CONNECTED, request_digest="other")
         with pytest.raises(IdempotencyConflictError):
-            store.create_verification(other, Masked({"name": "Other"}))
+            keep_verification(store, other, {"name": "Other"})
         assert store._client.scan(TableName="t")["Items"] == before
 
     def test_claim_and_verification_are_written_together_or_not_at_all(self, store: Store) -> None:
         orphan = {"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "CLAIM#ver_1"}}
         store._client.put_item(TableName="t", Item=orphan)
         with pytest.raises(Exception, match="without the rest"):
-            store.create_verification(self.verification, Masked(CLAIM))
+            keep_verification(store, self.verification, CLAIM)
         with pytest.raises(VerificationNotFoundError):
             store.get_verification("ver_1")
 
     def test_verdict_is_kept_for_ever(self, store: Store) -> None:
-        store.create_verification(self.verification, Masked(CLAIM))
+        keep_verification(store, self.verification, CLAIM)
         assert store.complete_verification("ver_1", {"outcome": "match"}, NOW + 5)
         assert not store.complete_verification("ver_1", {"outcome": "no_match"}, NOW + 6)
         found = store.get_verification("ver_1")
@@ -355,7 +376,7 @@ class TestVerifications:
             store.get_verification("ver_1")
 
     def test_claim_stands_only_under_its_account_and_sealed(self, store: Store) -> None:
-        store.create_verification(self.verification, Masked(CLAIM))
+        keep_verification(store, self.verification, CLAIM)
         for item in store._client.scan(TableName="t")["Items"]:
             assert "testerman" not in str(item).lower()
             assert ("claim" in item) == (item["sk"]["S"] == "CLAIM#ver_1")
@@ -391,7 +412,7 @@ class TestWhatIsNotFinished:
         assert store.open_refreshes(NOW - 3, 10) == [refs[4]]
 
     def test_verification_is_listed_until_it_has_its_verdict(self, store: Store) -> None:
-        store.create_verification(TestVerifications.verification, Masked(CLAIM))
+        keep_verification(store, TestVerifications.verification, CLAIM)
         assert store.open_verifications(self.later, 10) == ["ver_1"]
         assert store.still_open("ver_1", self.later)
         assert store.open_verifications(self.later, 10) == []

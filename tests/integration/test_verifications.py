@@ -177,6 +177,16 @@ class TestGroupIdempotency:
             assert (answer.status, answer.problem) == (422, "idempotency-conflict")
         assert sandbox.items() == before
 
+    def test_claim_is_told_by_the_accounts_that_are_not_erased(self, sandbox: Sandbox, stripe: Any) -> None:
+        id = customer(sandbox, stripe, "single_owner", "single_owner")
+        first = post(sandbox, "k", customer=id).json
+        other = {"customer": id, "claim": {"name": "Somebody Else"}}
+        sandbox.http("DELETE", "/accounts/fca_0")
+        assert post(sandbox, "k", customer=id).json["id"] == first["id"]
+        assert post(sandbox, "k", **other).problem == "idempotency-conflict"
+        sandbox.http("DELETE", "/accounts/fca_1")
+        assert post(sandbox, "k", customer=id).json["id"] == first["id"]
+
     @pytest.mark.parametrize("operation", ["transact_write_items", "start_execution"])
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("number", [1, 2, 3])

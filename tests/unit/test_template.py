@@ -362,3 +362,51 @@ def test_workflow_may_do_what_its_definition_does_and_nothing_else(name: str) ->
         for where in ([statement["Resource"]] if isinstance(statement["Resource"], dict) else statement["Resource"])
     }
     assert held == needed
+
+
+SNAPPED = [name for name, function in NAMED.items() if "SnapStart" in function]
+
+
+def parameters(value: Any) -> set[str]:
+    """The parameters that a part of the template refers to."""
+    if isinstance(value, dict):
+        if set(value) == {"Ref"}:
+            return {value["Ref"]} & set(template()["Parameters"])
+        return set().union(*map(parameters, value.values()))
+    return set().union(*map(parameters, value)) if isinstance(value, list) else set()
+
+
+class TestSnapStart:
+    def test_is_for_those_whom_callers_wait_for_and_off_unless_asked_for(self) -> None:
+        assert set(SNAPPED) == {"Api", "Collect"}
+        assert template()["Parameters"]["SnapStart"]["Default"] == "false"
+
+    @pytest.mark.parametrize("name", SNAPPED)
+    def test_takes_effect_with_every_change_of_code_layers_and_parameters(self, name: str) -> None:
+        """SAM itself takes no notice of a parameter's new value, so what a version is described by makes it another version."""
+        function = NAMED[name]
+        assert function["AutoPublishAliasAllProperties"] is True
+        assert all(layer["PublishLambdaVersion"] is True for layer in resources("AWS::Serverless::LayerVersion").values())
+        emulators = {"AwsEndpointUrl", "StripeApiBase", "Architecture"}
+        assert parameters(function["VersionDescription"]) == parameters([variables(function), {"Ref": "SnapStart"}]) - emulators
+
+    @pytest.mark.parametrize("name", SNAPPED)
+    def test_describes_a_version_within_what_aws_takes(self, name: str) -> None:
+        longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 128, "SnapStart": 5, "StripeCallsPerSecond": 6}
+        named = parameters(NAMED[name]["VersionDescription"])
+        limits = [longest.get(one) or len(str(template()["Parameters"][one]["MaxValue"])) for one in named]
+        assert sum(limits) + len(limits) <= 256
+
+    @pytest.mark.parametrize("name", SNAPPED)
+    def test_is_what_routes_call_then(self, name: str) -> None:
+        [integration] = [
+            each["IntegrationUri"] for route, each in resources("AWS::ApiGatewayV2::Integration").items() if route == f"{name}Integration"
+        ]
+        alias, itself = {"Ref": f"{name}.Alias"}, {"Fn::GetAtt": [name, "Arn"]}
+        assert integration["Fn::Sub"][1] == {"Function": {"Fn::If": ["UseSnapStart", alias, itself]}}
+        permission = resources("AWS::Lambda::Permission")[f"{name}Permission"]["FunctionName"]
+        assert permission == {"Fn::If": ["UseSnapStart", alias, {"Ref": name}]}
+
+    @pytest.mark.parametrize("name", NAMED)
+    def test_old_versions_are_deleted_since_snapshots_cost(self, name: str) -> None:
+        assert (name in SNAPPED) == (NAMED[name].get("VersionDeletionPolicy") == "Delete")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import hmac
 import json
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -56,6 +58,21 @@ class TestVault:
     def another(self) -> Vault:
         """A vault that remembers nothing."""
         return Vault(self.counted.kms, "key", lambda: self.now)
+
+    def test_digest_is_the_same_for_the_same_claim_and_account_only(self) -> None:
+        digest = self.vault.digest(REF, self.wrapped, CLAIM)
+        assert digest == self.another().digest(REF, self.wrapped, dict(reversed(CLAIM.items())))
+        other = AccountRef("fca_2")
+        others = [
+            self.vault.digest(REF, self.wrapped, {**CLAIM, "email": ""}), self.vault.digest(other, self.vault.new_key(other), CLAIM),
+            self.vault.digest(REF, self.vault.new_key(REF), CLAIM),
+        ]  # fmt: skip
+        assert len({digest, *others}) == 4
+
+    def test_digest_is_none_that_can_be_made_without_the_key(self) -> None:
+        text = json.dumps(CLAIM, sort_keys=True, ensure_ascii=False).encode()
+        guesses = [sha256(text).hexdigest(), hmac.new(self.wrapped, text, sha256).hexdigest()]
+        assert self.vault.digest(REF, self.wrapped, CLAIM) not in guesses
 
     def test_opens_what_it_sealed_and_the_seal_shows_nothing(self) -> None:
         assert b"Canary" not in self.sealed

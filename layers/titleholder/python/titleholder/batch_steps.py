@@ -218,15 +218,17 @@ def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
         return row
     ref = AccountRef(row.account, batch["mode"], row.stripe_account or batch.get("stripe_account"))
     max_age = int(batch["max_age"]) if row.max_age is None else row.max_age
-    claim, policy = row.claim.as_dict(), json.loads(batch["policy"])
-    request = verifications.digest({"ref": ref.as_dict(), "claim": claim, "max_age": max_age, "policy": policy})
+    keyed, policy = desk.store.key_claim(ref, Masked(row.claim.as_dict())), json.loads(batch["policy"])
+    request = verifications.digest({"ref": ref.as_dict(), "max_age": max_age, "policy": policy})
+    # What is said of an erased account nobody may recognise any more.
+    said = keyed.digest or f"{batch['batch']} {record.line}"
     # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
     new = Verification(
-        id=verifications.verification_id(ref, f"batch {batch['scope']} {row.reference or ''} {request}"),
-        ref=ref, claim_digest=verifications.digest(claim), policy=policy, max_age=max_age, requested_at=desk.now,
+        id=verifications.verification_id(ref, f"batch {batch['scope']} {row.reference or ''} {request} {said}"),
+        ref=ref, claim_digest=keyed.digest, policy=policy, max_age=max_age, requested_at=desk.now,
         deadline=desk.now + desk.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
     )  # fmt: skip
-    kept = desk.store.create_verification(new, Masked(claim))
+    kept = desk.store.create_verification(new, keyed)
     if kept is not new and kept.verdict is None and kept.batch != new.batch:
         desk.store.adopt_verification(new)
         kept = desk.store.get_verification(new.id)

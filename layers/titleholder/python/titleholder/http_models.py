@@ -171,7 +171,9 @@ class Verdict(Shown):
     owner_position: int | None
     snapshot: str | None
     refreshed_at: str | None = None
-    claim_digest: str
+    claim_digest: str | None = Field(
+        description="Equal for equal claims about one account; worth nothing without its key, which goes when the account is erased."
+    )
     matcher_version: str
     policy_version: str
     refresh_error: dict[str, Any] | None = Field(default=None, description="What Stripe said of a failed refresh, if anything.")

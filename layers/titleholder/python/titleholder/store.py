@@ -108,12 +108,13 @@ class Waiter:
 class Verification:
     """A verification without its claim. `verdict` is None until it ended. Times are Unix seconds.
 
+    `claim_digest` is None where the account was erased before; `request_digest` is of all else that was asked for.
     `batch` and `line`: the batch that works on it, and the line of its manifest.
     """
 
     id: str
     ref: AccountRef
-    claim_digest: str
+    claim_digest: str | None
     policy: Mapping[str, Any]
     max_age: int
     requested_at: float
@@ -129,6 +130,15 @@ class Verification:
     @property
     def need(self) -> Need:
         return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedClaim:
+    """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased."""
+
+    claim: Masked[Mapping[str, Any]]
+    wrapped: bytes | None = field(repr=False)
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,7 +446,15 @@ class Store:
 
     # -- verifications -----------------------------------------------------------------------------------------------------------
 
-    def create_verification(self, verification: Verification, claim: Masked[Mapping[str, Any]]) -> Verification:
+    def key_claim(self, ref: AccountRef, claim: Masked[Mapping[str, Any]]) -> KeyedClaim:
+        """What a claim about the account can be known by, and kept with."""
+        try:
+            wrapped = self._key_for_writing(ref)
+        except AccountErasedError:
+            return KeyedClaim(claim, None, None)
+        return KeyedClaim(claim, wrapped, self._vault().digest(ref, wrapped, dict(claim.reveal())))
+
+    def create_verification(self, verification: Verification, keyed: KeyedClaim) -> Verification:
         """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
 
         Of an erased account the claim is not kept: that verification can only end in `ACCOUNT_DISCONNECTED`.
@@ -464,10 +482,12 @@ class Store:
         # Never before the verification has ended, however short claims are kept.
         expires_at = max(int(verification.requested_at) + self._retention.claims, int(verification.deadline) + 7 * DAY)
         try:
-            wrapped, sk = self._key_for_writing(ref), f"CLAIM#{verification.id}"
-            sealed = self._vault().seal(ref, wrapped, sk, dict(claim.reveal()))
+            if keyed.wrapped is None:
+                raise AccountErasedError
+            sk = f"CLAIM#{verification.id}"
+            sealed = self._vault().seal(ref, keyed.wrapped, sk, dict(keyed.claim.reveal()))
             body: Item = {"pk": _account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}
-            kept = self._put_all([head, body, entry], ref, wrapped)
+            kept = self._put_all([head, body, entry], ref, keyed.wrapped)
         except AccountErasedError:
             kept = self._put_all([head, entry])
         return verification if kept is None else _same_request(kept, verification)
@@ -1010,8 +1030,12 @@ def _wrapped(key_item: Item) -> bytes:
 
 
 def _same_request(kept: Item, verification: Verification) -> Verification:
-    """The verification that is kept under an id, for the request that made it. Raises IdempotencyConflictError for any other."""
-    if kept["request_digest"] != verification.request_digest:
+    """The verification that is kept under an id, for the request that made it. Raises IdempotencyConflictError for any other.
+
+    Of an account that was erased since, nobody can tell any more which claim it was.
+    """
+    same = verification.claim_digest in (None, kept.get("claim_digest"))
+    if kept["request_digest"] != verification.request_digest or not same:
         raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
     return _verification(kept)
 

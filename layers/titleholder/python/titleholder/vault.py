@@ -6,10 +6,12 @@ erasure. Only wrapped keys that the store has just read are used, so this module
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
@@ -18,6 +20,8 @@ from aws_encryption_sdk.identifiers import Algorithm, EncryptionKeyType, Wrappin
 from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
 from aws_encryption_sdk.key_providers.raw import RawMasterKey
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from titleholder.accounts import AccountRef
 from titleholder.errors import SealBrokenError
@@ -38,6 +42,15 @@ _ALGORITHM = Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY
 _WRAPPING = WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING
 
 
+@dataclass(frozen=True, slots=True)
+class _Unwrapped:
+    """What an account's data key is used as: it wraps what is sealed, and another key made of it makes digests. `until`: Unix seconds."""
+
+    until: float
+    sealing: RawMasterKey
+    digesting: bytes
+
+
 class Vault:
     """Seals and opens, through a boto3 KMS client and the KMS key `key_id` (or its alias). `clock`: Unix seconds."""
 
@@ -46,7 +59,7 @@ class Vault:
         self._key_id = key_id
         self._clock = clock
         self._sdk = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT, max_encrypted_data_keys=1)
-        self._unwrapped: OrderedDict[tuple[str, bytes], tuple[float, RawMasterKey]] = OrderedDict()
+        self._unwrapped: OrderedDict[tuple[str, bytes], _Unwrapped] = OrderedDict()
 
     def new_key(self, ref: AccountRef) -> bytes:
         """A new data key for an account, wrapped."""
@@ -59,7 +72,7 @@ class Vault:
         """What JSON can hold, encrypted for the place `item` (a kind and an id) of the account whose wrapped key this is."""
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
         sealed, _ = self._sdk.encrypt(
-            source=text.encode(), key_provider=self._key(ref, wrapped), encryption_context=_context(ref, item), algorithm=_ALGORITHM
+            source=text.encode(), key_provider=self._key(ref, wrapped).sealing, encryption_context=_context(ref, item), algorithm=_ALGORITHM
         )
         return bytes(sealed)
 
@@ -70,25 +83,34 @@ class Vault:
             SealBrokenError: it was sealed with another key or for another place, or was changed since.
         """
         try:
-            text, header = self._sdk.decrypt(source=sealed, key_provider=self._key(ref, wrapped))
+            text, header = self._sdk.decrypt(source=sealed, key_provider=self._key(ref, wrapped).sealing)
         except (AWSEncryptionSDKClientError, InvalidTag):
             raise SealBrokenError(f"{item} cannot be opened with its account's key.") from None
         if header.encryption_context != _context(ref, item):
             raise SealBrokenError(f"{item} was sealed for another place.")
         return Masked(json.loads(text))
 
-    def _key(self, ref: AccountRef, wrapped: bytes) -> RawMasterKey:
+    def digest(self, ref: AccountRef, wrapped: bytes, value: Any) -> str:
+        """A digest of what JSON can hold: equal for equal values of one account, and no help in guessing them without its key."""
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        return hmac.new(self._key(ref, wrapped).digesting, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
+
+    def _key(self, ref: AccountRef, wrapped: bytes) -> _Unwrapped:
         known = self._unwrapped.get((ref.key, wrapped))
-        if known is not None and self._clock() < known[0]:
-            return known[1]
+        if known is not None and self._clock() < known.until:
+            return known
         answer = self._kms.decrypt(KeyId=self._key_id, CiphertextBlob=wrapped, EncryptionContext=_context(ref))
         return self._remember(ref, wrapped, answer["Plaintext"])
 
-    def _remember(self, ref: AccountRef, wrapped: bytes, plain: bytes) -> RawMasterKey:
+    def _remember(self, ref: AccountRef, wrapped: bytes, plain: bytes) -> _Unwrapped:
         wrapping = WrappingKey(wrapping_algorithm=_WRAPPING, wrapping_key=plain, wrapping_key_type=EncryptionKeyType.SYMMETRIC)
-        key = RawMasterKey(provider_id="titleholder", key_id=ref.key.encode(), wrapping_key=wrapping)
+        key = _Unwrapped(
+            until=self._clock() + MEMORY_SECONDS,
+            sealing=RawMasterKey(provider_id="titleholder", key_id=ref.key.encode(), wrapping_key=wrapping),
+            digesting=HKDF(SHA256(), 32, salt=None, info=b"titleholder claim digest").derive(plain),
+        )
         self._unwrapped.pop((ref.key, wrapped), None)
-        self._unwrapped[ref.key, wrapped] = (self._clock() + MEMORY_SECONDS, key)
+        self._unwrapped[ref.key, wrapped] = key
         while len(self._unwrapped) > MEMORY_KEYS:
             self._unwrapped.popitem(last=False)
         return key

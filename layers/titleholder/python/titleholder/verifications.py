@@ -124,20 +124,19 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
 def _accept(
     world: World, new: NewVerification, ref: AccountRef, id_: str, stored: StoredAccount, *, max_wait: int, group: str | None = None
 ) -> Verification:
-    now = world.clock()
-    request = digest({"ref": ref.as_dict(), "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
+    now, keyed = world.clock(), world.store.key_claim(ref, new.claim)
     verification = Verification(
         id=id_,
         ref=ref,
-        claim_digest=digest(new.claim.reveal()),
+        claim_digest=keyed.digest,
         policy=new.policy.as_dict(),
         max_age=new.max_age,
         requested_at=now,
         deadline=now + max_wait,
-        request_digest=request,
+        request_digest=digest({"ref": ref.as_dict(), "max_age": new.max_age, "policy": new.policy.as_dict()}),
         group=group,
     )
-    verification = world.store.create_verification(verification, new.claim)
+    verification = world.store.create_verification(verification, keyed)
     if verification.verdict is not None:
         # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
         return finish(world.store, world.bus, verification, {}, now=world.clock())
@@ -152,15 +151,17 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     the repeated request, whose ids are the same, makes the rest.
     """
     asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
-    request = digest({**asked, "claim": new.claim.reveal(), "max_age": new.max_age, "policy": new.policy.as_dict()})
+    request = digest({**asked, "max_age": new.max_age, "policy": new.policy.as_dict()})
     try:
         found = world.store.find(id_)
     except VerificationNotFoundError:
         pass
     else:
-        if not isinstance(found, Group) or found.request_digest != request:
-            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
-        return fan(world.store, found)
+        if isinstance(found, Group) and found.request_digest == request:
+            known = fan(world.store, found)
+            if _is_about(world.store, known, new.claim):
+                return known
+        raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
     from titleholder import collection
 
     refs = collection.accounts_of(world, target)
@@ -174,6 +175,15 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
     kept = world.store.create_group(made)
     return Fan(kept, members) if kept is made else fan(world.store, kept)
+
+
+def _is_about(store: Store, fan: Fan, claim: Masked[Mapping[str, Any]]) -> bool:
+    """Whether a group was made for this claim; nobody can tell any more once all its accounts are erased."""
+    for member in fan.members:
+        digest_ = store.key_claim(member.ref, claim).digest
+        if digest_ is not None and member.claim_digest is not None:
+            return digest_ == member.claim_digest
+    return True
 
 
 def fan(store: Store, group: Group) -> Fan:
