@@ -6,11 +6,13 @@ Imports of what not every function uses stand inside the functions here, so that
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from titleholder.bus import Bus
@@ -52,6 +54,15 @@ def _session() -> Session:
 
 @cache
 def _client(service: str) -> Any:
+    """A client for what is called here, without the SDK's where that suffices."""
+    from titleholder import aws_json
+
+    endpoint = aws_json.serves(service, os.environ)
+    return _sdk_client(service) if endpoint is None else aws_json.Client(service, endpoint, _aws_keys())
+
+
+@cache
+def _sdk_client(service: str) -> Any:
     from botocore.config import Config
 
     config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
@@ -59,15 +70,6 @@ def _client(service: str) -> Any:
     if service == "s3":
         config = config.merge(Config(signature_version="s3v4"))
     return _session().create_client(service, config=config)
-
-
-@cache
-def _mail_client(service: str) -> Any:
-    """A client for what a delivery calls, without the AWS SDK where that suffices."""
-    from titleholder import aws_json
-
-    endpoint = aws_json.serves(service, os.environ)
-    return _client(service) if endpoint is None else aws_json.Client(service, endpoint, _aws_keys())
 
 
 @cache
@@ -92,18 +94,18 @@ def _aws_keys() -> Callable[[], Keys]:
 
 @cache
 def store() -> Store:
-    return _store(_client("dynamodb"))
-
-
-def _store(client: Any) -> Store:
     chosen = settings()
     keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
-    return Store(client, chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
+    return Store(_client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
 
 
 @cache
 def vault() -> Vault:
     """What claims and owners are sealed with."""
+    # The Encryption SDK's own KMS provider is not used here, and its import would bring all of boto3: a tenth of a cold start.
+    unused: Any = ModuleType("aws_encryption_sdk.key_providers.kms")
+    unused.DiscoveryAwsKmsMasterKeyProvider = unused.KMSMasterKeyProviderConfig = unused.StrictAwsKmsMasterKeyProvider = None
+    sys.modules.setdefault(unused.__name__, unused)
     from titleholder.vault import Vault
 
     return Vault(_client("kms"), settings().vault_key, clock)
@@ -138,22 +140,16 @@ def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = Non
 
 @cache
 def mailroom() -> Mailroom:
-    """What the webhook receiver works with. Its store and its queues can do no more than take a delivery in."""
-    chosen = settings()
-    return Mailroom(
-        store=_store(_mail_client("dynamodb")),
-        queues=Queues(_mail_client("sqs"), events_url=chosen.events_queue_url),
-        secrets=SecretValues(_mail_client("secretsmanager"), chosen.webhook_secret),
-        mode=chosen.mode,
-        clock=clock,
-    )
+    """What the webhook receiver works with."""
+    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
+    return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
 
 
 @cache
 def files() -> Files:
     from titleholder.files import Files
 
-    return Files(_client("s3"), settings().batch_bucket)
+    return Files(_sdk_client("s3"), settings().batch_bucket)
 
 
 @cache
@@ -210,4 +206,4 @@ def idempotency() -> Idempotency:
     """The records of what callers may repeat."""
     from titleholder.idempotency import Idempotency
 
-    return Idempotency(_client("dynamodb"), settings().table)
+    return Idempotency(_sdk_client("dynamodb"), settings().table)
