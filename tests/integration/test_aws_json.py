@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from unittest.mock import patch
@@ -28,7 +29,7 @@ from local.aws.emulator import Emulator
 from tests.support.functions import http_event, load
 from tests.support.template import table_schema
 from titleholder import aws_json, runtime, signatures
-from titleholder.aws_json import ATTEMPTS, Client, Endpoint, Keys, ServiceError, serves
+from titleholder.aws_json import ATTEMPTS, OPERATIONS, SERVICES, Client, Endpoint, Keys, ServiceError, serves
 from titleholder.store import Store
 
 REGION = "us-east-1"
@@ -36,7 +37,6 @@ KEYS = Keys("AKIDEXAMPLE", "secret", "a/session+token==")
 ITEM = {"pk": {"S": "EVENT#evt_1"}, "sk": {"S": "EVENT"}, "processed": {"BOOL": False}}
 PUT: dict[str, Any] = {"TableName": "events", "Item": ITEM, "ConditionExpression": "attribute_not_exists(pk)"}
 PUT |= {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-SERVICES = ("dynamodb", "sqs", "secretsmanager")
 
 
 # -- a server that misbehaves ------------------------------------------------------------------------------------------------------
@@ -226,14 +226,15 @@ def proven(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.text(st.characters(codec="utf-8")), st.sampled_from(SERVICES), st.none() | st.text("ab/+=", min_size=1))
+@given(st.text(st.characters(codec="utf-8")), st.sampled_from(sorted(SERVICES)), st.none() | st.text("ab/+=", min_size=1))
 def test_every_request_arrives_as_it_was_meant_and_signed(server_for_all: Scripted, text: str, service: str, token: str | None) -> None:
     keys = Keys("AKIDEXAMPLE", "secret/+", token)
-    client(server_for_all.url, service, keys=lambda: keys).put_item(Text=text)
+    call = getattr(client(server_for_all.url, service, keys=lambda: keys), OPERATIONS[service].split()[0])
+    call(Text=text)
     _, headers, body = server_for_all.seen[-1]
     assert json.loads(body) == {"Text": text}
     assert headers.get("x-amz-security-token") == token
-    assert f"/{REGION}/{service}/aws4_request" in headers["authorization"]
+    assert f"/{REGION}/{SERVICES[service].name}/aws4_request" in headers["authorization"]
     assert proven("secret/+", headers, body)
     assert not proven("secret/", headers, body)
 
@@ -254,6 +255,11 @@ def sent_by_the_sdk(server: Scripted, service: str) -> Any:
         ("dynamodb", "put_item", PUT),
         ("sqs", "send_message", {"QueueUrl": "http://sqs.test/1/q", "MessageBody": "{}"}),
         ("secretsmanager", "get_secret_value", {"SecretId": "s", "VersionStage": "AWSCURRENT"}),
+        ("dynamodb", "update_item", {"TableName": "t-1", "Key": {"pk": {"B": b"\x00\xff"}}, "UpdateExpression": "SET a = b"}),
+        ("dynamodb", "transact_write_items", {"TransactItems": [{"Put": {"TableName": "t-1", "Item": ITEM}}], "ClientRequestToken": "t"}),
+        ("kms", "decrypt", {"KeyId": "k", "CiphertextBlob": b"\x00wrapped", "EncryptionContext": {"mode": "test"}}),
+        ("events", "put_events", {"Entries": [{"Source": "s", "DetailType": "d", "Detail": "{}", "EventBusName": "b"}]}),
+        ("stepfunctions", "send_task_success", {"taskToken": "t", "output": "{}"}),
     ],
 )
 def test_request_is_the_sdks_own(server: Scripted, monkeypatch: pytest.MonkeyPatch, service: str, operation: str, request_: Any) -> None:
@@ -265,6 +271,84 @@ def test_request_is_the_sdks_own(server: Scripted, monkeypatch: pytest.MonkeyPat
     for name in ("host", "content-type", "x-amz-target", "x-amzn-trace-id"):
         assert ours[name] == theirs[name]
     assert json.loads(our_body) == json.loads(their_body)
+
+
+def test_bytes_come_back_as_bytes_and_attributes_of_the_same_name_stay_what_they_are(server: Scripted) -> None:
+    answer = {"Item": {"sealed": {"B": "AP8="}, "B": {"M": {"B": {"S": "text"}, "b": {"L": [{"B": "AA=="}]}}}, "Plaintext": {"S": "AA=="}}}
+    server.answers = [(200, answer), (200, {"Plaintext": "AP8=", "KeyId": "AA=="})]
+    assert client(server.url).get_item()["Item"] == {
+        "sealed": {"B": b"\x00\xff"},
+        "B": {"M": {"B": {"S": "text"}, "b": {"L": [{"B": b"\x00"}]}}},
+        "Plaintext": {"S": "AA=="},
+    }
+    assert client(server.url, "kms").decrypt() == {"Plaintext": b"\x00\xff", "KeyId": "AA=="}
+
+
+def test_transaction_that_is_tried_again_bears_the_token_of_the_first_try(server: Scripted) -> None:
+    server.answers = [None, (200, {}), (200, {})]
+    lean = client(server.url)
+    lean.transact_write_items(TransactItems=[])
+    lean.transact_write_items(TransactItems=[])
+    first, again, other = [json.loads(body)["ClientRequestToken"] for _, _, body in server.seen]
+    assert first == again != other
+
+
+def test_cancelled_transaction_tells_why(server: Scripted) -> None:
+    reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Item": {"k": {"B": "AA=="}}}]
+    server.answers = [(400, error("TransactionCanceledException", CancellationReasons=reasons))]
+    with pytest.raises(ServiceError) as cancelled:
+        client(server.url).transact_write_items(TransactItems=[])
+    assert cancelled.value.response["CancellationReasons"][1] == {"Code": "ConditionalCheckFailed", "Item": {"k": {"B": b"\x00"}}}
+
+
+# -- nothing is called that needs more ---------------------------------------------------------------------------------------------
+
+
+def members(shape: Any, seen: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
+    """Every member of a shape, at any depth, with its name."""
+    inner = dict(getattr(shape, "members", None) or {})
+    for part in ("member", "key", "value"):
+        if getattr(shape, part, None) is not None:
+            inner[part] = getattr(shape, part)
+    for name, each in inner.items():
+        yield name, each
+        if each.name not in seen:
+            yield from members(each, seen | {each.name})
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_operations_have_no_form_that_the_lean_client_does_not_know(service: str) -> None:
+    model = botocore.session.Session().get_service_model(service)
+    known = SERVICES[service]
+    assert f"{model.metadata['targetPrefix']} {model.metadata['jsonVersion']}" == f"{known.target} {known.version}"
+    assert model.metadata.get("signingName", model.metadata["endpointPrefix"]) == known.name
+    assert model.service_id.replace(" ", "_").upper() == known.variable
+    tokens = set()
+    for name in OPERATIONS[service].split():
+        operation = model.operation_model(name.title().replace("_", ""))
+        assert (operation.http["method"], operation.http["requestUri"], operation.endpoint) == ("POST", "/", None)
+        given = dict(members(operation.input_shape))
+        tokens |= {(operation.name, member) for member in operation.idempotent_members}
+        assert not [member for member, shape in given.items() if shape.type_name == "timestamp" and (service, member) not in UNUSED]
+        for member, shape in [*members(operation.input_shape), *members(operation.output_shape or operation.input_shape)]:
+            assert shape.type_name != "blob" or member in known.blobs or (service, member) in UNUSED, (name, member)
+    assert tokens == ({("TransactWriteItems", "ClientRequestToken")} if service == "dynamodb" else set())
+
+
+UNUSED = {
+    ("events", "Time"), ("sqs", "BinaryValue"), ("sqs", "member"), ("secretsmanager", "SecretBinary"), ("dynamodb", "member"),
+    ("kms", "AttestationDocument"), ("kms", "CiphertextForRecipient"),
+}  # fmt: skip
+"""Of these forms nothing is sent or asked for here: sets of bytes, times of events, binary attributes of messages, attested enclaves."""
+
+
+def test_every_call_in_the_package_is_among_the_operations() -> None:
+    package = Path(aws_json.__file__).parent
+    by_sdk = {"files", "idempotency"}
+    sources = [path.read_text() for path in package.glob("*.py") if path.stem not in by_sdk]
+    called = {name for text in sources for name in re.findall(r"self\._(?:client|kms)\.([a-z_]+)", text)}
+    listed = {name for names in OPERATIONS.values() for name in names.split()}
+    assert called == listed
 
 
 # -- real services -----------------------------------------------------------------------------------------------------------------
@@ -360,9 +444,9 @@ def test_endpoint_may_be_named_for_all_services_or_for_one() -> None:
 def test_what_only_the_sdk_knows_is_left_to_it(monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]) -> None:
     assert serves("sqs", {"AWS_DEFAULT_REGION": REGION}) is not None
     assert serves("sqs", {"AWS_DEFAULT_REGION": REGION, **asked}) is None
-    monkeypatch.setattr(runtime, "_client", lambda service: f"the SDK's {service}")
+    monkeypatch.setattr(runtime, "_sdk_client", lambda service: f"the SDK's {service}")
     with patch.dict("os.environ", {"AWS_DEFAULT_REGION": REGION, **asked}, clear=True):
-        assert runtime._mail_client.__wrapped__("sqs") == "the SDK's sqs"
+        assert runtime._client.__wrapped__("sqs") == "the SDK's sqs"
 
 
 def test_servers_have_to_prove_who_they_are() -> None:
@@ -425,7 +509,7 @@ def test_credentials_of_the_container_are_taken_and_renewed_before_they_expire(s
         }  # fmt: skip
         try:
             with patch.dict("os.environ", environment, clear=True):
-                lean = runtime._mail_client("dynamodb")
+                lean = runtime._client("dynamodb")
                 assert isinstance(lean, aws_json.Client)
                 assert asked == [], "a snapshot of the process would hold them"
                 for _ in range(3):
