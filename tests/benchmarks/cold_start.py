@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,7 +45,7 @@ def handler(event, context):
 """
 CHILD = """
 import json, sys, time, types
-event = json.load(sys.stdin)
+event, *more = json.load(sys.stdin)
 context = types.SimpleNamespace(function_name="f", function_version="1", memory_limit_in_mb=512, aws_request_id="r",
     invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:f", get_remaining_time_in_millis=lambda: 30000)
 began, cpu = time.perf_counter(), time.process_time()
@@ -52,8 +53,14 @@ import app
 imported = time.perf_counter()
 answer = app.handler(event, context)
 ended, used = time.perf_counter(), time.process_time()
+warm = []
+for event in more:
+    start = time.perf_counter()
+    app.handler(event, context)
+    warm.append(time.perf_counter() - start)
 print("\\n" + json.dumps({"seconds": ended - began, "import": imported - began, "cpu": used - cpu, "modules": len(sys.modules),
-    "peak": next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024, "answer": answer}))
+    "peak": next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024, "warm": warm,
+    "answer": answer}))
 """
 
 
@@ -73,15 +80,20 @@ def _pins() -> list[str]:
     return [line.split()[0] for line in lines if "==" in line]
 
 
-def once(paths: list[Path], environment: dict[str, str], event: Any) -> dict[str, Any]:
-    """One cold start: the seconds of import and first event, and what the handler answered."""
+def once(paths: list[Path], environment: dict[str, str], events: Sequence[Any], cage: Path | None = None) -> dict[str, Any]:
+    """One cold start: the seconds of import and first event, what the handler answered, and the seconds of each further event.
+
+    `cage`: a control group that bounds the process.
+    """
     command = [str(runtime.interpreter(BUILD)), "-c", CHILD]
+    if cage is not None:
+        command = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(cage), *command]
     full = {
         **environment, "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1",
         "LAMBDA_TASK_ROOT": str(paths[0]), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     }  # fmt: skip
-    done = subprocess.run(command, input=json.dumps(event), env=full, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, input=json.dumps(events), env=full, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         raise RuntimeError(f"{paths[0]} failed:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -90,8 +102,10 @@ def once(paths: list[Path], environment: dict[str, str], event: Any) -> dict[str
 class Round:
     """One cold start of each function, with events that follow from one another. No deployed function has a part in it."""
 
-    def __init__(self, stack: Stack, simulator: SimulatorServer, number: int) -> None:
+    def __init__(self, stack: Stack, simulator: SimulatorServer, number: int, cage: Path | None = None, warm: int = 0) -> None:
+        """`cage`: as for `once`. `warm`: how many further events the receiver and `api` get."""
         self.stack, self.simulator = stack, simulator
+        self.cage, self.warm = cage, warm
         self.account = f"fca_cold{number}"
         self.number = number
         simulator.simulator.link("single_owner", id=self.account)
@@ -107,17 +121,19 @@ class Round:
         idle = self.stack.client("sqs").create_queue(QueueName="benchmark-idle")["QueueUrl"]
         found: dict[str, dict[str, Any]] = {}
 
-        def start(function: str, event: Any, **more: str) -> Any:
-            found[function] = once(artefacts.paths(function), self.environment(function, EVENTS_QUEUE_URL=idle, **more), event)
+        def start(function: str, *events: Any, **more: str) -> Any:
+            environment = self.environment(function, EVENTS_QUEUE_URL=idle, **more)
+            found[function] = once(artefacts.paths(function), environment, events, self.cage)
             return found[function]["answer"]
 
-        body = self.delivery()
-        header = signatures.sign(body, self.stack.webhook_secret, int(time.time()))
-        webhook = http_event("POST", "/webhooks/stripe", body, {"Stripe-Signature": header})
-        found["plain"] = once([plain()], {"SECRET": self.stack.webhook_secret}, webhook)
-        assert start("receive_webhook", webhook)["statusCode"] == 200
-        claim = {"account": self.account, "claim": {"name": "Margaret Testerman"}}
-        created = start("api", http_event("POST", "/verifications", claim), STATE_MACHINE_ARN=self.machine())
+        webhook, *further = (self.webhook(number) for number in range(1 + self.warm))
+        found["plain"] = once([plain()], {"SECRET": self.stack.webhook_secret}, [webhook], self.cage)
+        assert start("receive_webhook", webhook, *further)["statusCode"] == 200
+        request, *requests = (
+            http_event("POST", "/verifications", {"account": self.account, "claim": {"name": f"Margaret Testerman {'I' * number}".strip()}})
+            for number in range(1 + self.warm)
+        )
+        created = start("api", request, *requests, STATE_MACHINE_ARN=self.machine())
         assert created["statusCode"] == 202, created
         verification = json.loads(created["body"])["id"]
         assert start("start_refresh", _queued(self.request(verification)), REFRESH_QUEUE_URL=idle) == {"batchItemFailures": []}
@@ -128,11 +144,13 @@ class Round:
         assert decided["outcome"] == "match", decided
         return found
 
-    def delivery(self) -> bytes:
+    def webhook(self, number: int) -> dict[str, Any]:
         event = json.loads(json.loads((ROOT / "events/receive_webhook.refreshed_ownership.json").read_text())["body"])
-        event["id"] = f"evt_cold{self.number}"
+        event["id"] = f"evt_cold{self.number}n{number}"
         event["data"]["object"]["id"] = self.account
-        return json.dumps(event).encode()
+        body = json.dumps(event).encode()
+        header = signatures.sign(body, self.stack.webhook_secret, int(time.time()))
+        return http_event("POST", "/webhooks/stripe", body, {"Stripe-Signature": header})
 
     def machine(self) -> str:
         """A workflow that does nothing, so that nothing but the measured process works on the verification."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.aws.paths import BUILD
-from tests.benchmarks import artefacts, cold_start, cost, matching_speed, warm_receiver, webhooks
+from tests.benchmarks import artefacts, cold_start, cost, matching_speed, memory, warm_receiver, webhooks
 from tests.benchmarks.figures import Figure, table
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -25,6 +25,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "cold": cold_start.measure,
     "warm": warm_receiver.measure,
     "cost": cost.measure,
+    "memory": memory.measure,
     "webhooks": webhooks.measure,
     "matching": matching_speed.measure,
 }

@@ -11,67 +11,51 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import requests
 from botocore.exceptions import ClientError
 
 from local.aws.paths import BUILD
 from local.stack import STACK, running
 from local.stripe_simulator.options import Options
-from tests.e2e.bench import CREATED, Bench, eventually
+from tests.e2e.bench import CREATED, MARGARET, Bench, eventually
 from tests.support.functions import ROOT, queue_event
 
 TESTER = "tester"
 """Name of the sessions in which tests take a function's role themselves."""
 TRAIL = BUILD / "aws" / "permissions.jsonl"
+NOTHING_OF_USE = b"{}\n"
+"""A manifest that is rejected line by line."""
 
 NOT_EMULATED = {
-    ("kms:Decrypt", "key/*"): "DynamoDB decrypts with the table's key in the caller's name",
-    ("kms:GenerateDataKey", "key/*"): "DynamoDB encrypts with the table's key in the caller's name",
-    ("sqs:SendMessage", "*-async-dead"): "Lambda itself sends what failed for good, by the function's role",
+    ("kms:Decrypt", "Key"): "DynamoDB and S3 decrypt with the stack's key in the caller's name",
+    ("kms:GenerateDataKey", "Key"): "DynamoDB and S3 encrypt with the stack's key in the caller's name",
+    ("sqs:SendMessage", "AsyncDeadLetterQueue"): "Lambda itself sends what failed for good, by the function's role",
 }
-"""What AWS does by a function's role and the emulator does not: action, resource, and who does it."""
-
-NOT_PLAYED = {
-    ("Collect", "dynamodb:GetItem"): "a request repeated while the first still runs; a pace that Stripe slowed down",
-    ("Collect", "dynamodb:DeleteItem"): "a request that failed, and may be repeated",
-    ("FetchOwners", "dynamodb:BatchGetItem"): "a second snapshot, compared with the first",
-    ("Reconcile", "dynamodb:BatchGetItem"): "a second snapshot, compared with the first",
-    ("StartRefresh", "dynamodb:BatchGetItem"): "a second snapshot, compared with the first",
-    ("FetchOwners", "sqs:SendMessage"): "an event deferred by the pace",
-    ("StartRefresh", "sqs:SendMessage"): "a refresh request deferred by the pace",
-}
-"""What no scene reaches yet, so that nothing here says whether it is needed, and what it is held for. To become empty."""
+"""What AWS does by a function's role and the emulator does not: action, logical id of the resource, and who does it."""
 
 
 @dataclass(frozen=True)
 class Permission:
-    """One action on one resource that a function's role allows. `function` is the logical id."""
+    """One action on one resource that a function's role allows, and under which condition. `function` is the logical id."""
 
     function: str
     action: str
     resource: str
-
-    @property
-    def emulated(self) -> bool:
-        name = self.resource.split(":", 5)[5]
-        return not any(self.action == action and fnmatchcase(name, pattern) for action, pattern in NOT_EMULATED)
-
-    @property
-    def played(self) -> bool:
-        """Whether scenes reach it: none runs a batch yet, nor opens what another function sealed."""
-        of_batches = self.function in ("Batches", "ImportManifest") or self.action.startswith("s3:") or "verify-batch" in self.resource
-        return not of_batches and not self.resource.endswith("-keys") and (self.function, self.action) not in NOT_PLAYED
+    condition: str = "null"
 
     def __str__(self) -> str:
-        return f"{self.function:16} {self.action:32} {self.resource.split(':', 5)[5]}"
+        text = f"{self.function:16} {self.action:32} {self.resource.split(':', 5)[5]}"
+        return text if self.condition == "null" else f"{text}   if {self.condition}"
 
 
 class Roles:
@@ -94,6 +78,14 @@ class Roles:
         known = self.physical
         return {name: known[f"{name}Role"] for name in known if f"{name}Role" in known and f"{name}Logs" in known}
 
+    @cached_property
+    def not_emulated(self) -> set[tuple[str, str]]:
+        """Actions and the ends of the resources on which the emulator does not need them."""
+        return {(action, self.physical[name].rpartition("/")[2]) for action, name in NOT_EMULATED}
+
+    def emulated(self, permission: Permission) -> bool:
+        return (permission.action, re.split("[:/]", permission.resource)[-1]) not in self.not_emulated
+
     def policies(self, function: str) -> dict[str, dict[str, Any]]:
         role = self.functions[function]
         names = self._iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -101,23 +93,24 @@ class Roles:
 
     def permissions(self) -> list[Permission]:
         return [
-            Permission(function, action, resource)
+            permission
             for function in sorted(self.functions)
             for policy in self.policies(function).values()
             for statement in policy["Statement"]
             if statement["Effect"] == "Allow"
-            for action, resource in itertools.product(_list(statement["Action"]), _list(statement["Resource"]))
+            for permission in _permissions(function, statement)
         ]
 
     def without(self, permission: Permission) -> Callable[[], None]:
         """Take a permission away; returns what gives it back."""
         role, before = self.functions[permission.function], self.policies(permission.function)
         for name, policy in before.items():
-            statements = []
-            for statement in policy["Statement"]:
-                for action, resource in itertools.product(_list(statement["Action"]), _list(statement["Resource"])):
-                    if (action, resource) != (permission.action, permission.resource):
-                        statements.append({**statement, "Action": action, "Resource": resource})
+            statements = [
+                {**statement, "Action": each.action, "Resource": each.resource}
+                for statement in policy["Statement"]
+                for each in _permissions(permission.function, statement)
+                if each != permission
+            ]
             document = json.dumps({**policy, "Statement": statements})
             self._iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
 
@@ -142,7 +135,7 @@ class Roles:
     def used(self, since: int, *, allowed: bool = True) -> set[Permission]:
         """The permissions by which calls were allowed since then (or for want of which they were refused)."""
         held: dict[tuple[str, str], list[Permission]] = {}
-        for permission in self.permissions() if allowed else self._all:
+        for permission in self._all:
             held.setdefault((self.functions[permission.function], permission.action), []).append(permission)
         return {
             permission
@@ -178,7 +171,6 @@ class Scenes:
         self.bench = roles.bench
         self.table = self.bench.stack.outputs["TableName"]
         self.dynamodb = self.bench.stack.client("dynamodb")
-        self._ids = itertools.count(1)
 
     def all(self) -> Iterator[tuple[str, Callable[[], None]]]:
         for name in dir(self):
@@ -186,17 +178,21 @@ class Scenes:
                 yield name, getattr(self, name)
 
     def scene_verified_through_the_workflow(self) -> None:
-        account = self.bench.link("single_owner")
+        account = self._unseen("single_owner")
         self._patiently(self._verify(account))
 
     def scene_answered_at_once_at_first_sight(self) -> None:
-        account = self._unseen_and_waited_for()
-        self._verify(account)
+        self._verify(self._unseen_and_waited_for())
 
     def scene_owners_and_account_read(self) -> None:
         account = self._known_fresh()
         for path in ("", "/owners"):
             self.bench.http.call("GET", f"/accounts/{account}{path}")
+
+    def scene_owners_read_that_another_function_stored(self) -> None:
+        account = self._unseen("fresh")
+        self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
+        self.bench.http.call("GET", f"/accounts/{account}/owners")
 
     def scene_verified_although_dead(self) -> None:
         account = self._known_fresh()
@@ -213,15 +209,25 @@ class Scenes:
         self.bench.http.call("GET", f"/sessions/{session.get('id', 'fcsess_none')}")
         self.bench.http.call("GET", f"/accounts?customer={customer.get('id', 'cus_none')}")
 
+    def scene_customer_refused_by_stripe_for_its_pace_and_then_made(self) -> None:
+        tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
+        self.bench.sim.fail_api("rate_limit", method="POST", path="/v1/customers", should_retry=False)
+        for _ in range(2):
+            self.bench.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag)
+        self._forget_pace("other")
+
     def scene_verification_cancelled(self) -> None:
-        self.bench.http.call("DELETE", f"/verifications/{self._verify(self.bench.link('never_answering'))}")
+        id = self._verify(self._unseen("never_answering"))
+        self.bench.http.call("DELETE", f"/verifications/{id}")
 
     def scene_refused_by_the_accounts_state(self) -> None:
-        self._patiently(self._verify(self.bench.link("inactive")))
+        self._patiently(self._verify(self._unseen("inactive")))
 
     def scene_refresh_asked_for(self) -> None:
-        account = self._unseen_and_waited_for()
-        self.bench.http.call("POST", f"/accounts/{account}/refreshes")
+        self.bench.http.call("POST", f"/accounts/{self._unseen_and_waited_for()}/refreshes")
+
+    def scene_second_snapshot_found_by_who_asks_for_a_refresh(self) -> None:
+        self.bench.http.call("POST", f"/accounts/{self._known_by_an_old_snapshot()}/refreshes")
 
     def scene_refresh_of_a_disconnected_account_asked_for(self) -> None:
         account = self._known_fresh()
@@ -231,10 +237,16 @@ class Scenes:
         self.bench.http.call("POST", f"/accounts/{account}/refreshes")
 
     def scene_refresh_request_deferred(self) -> None:
-        later = str(int(time.time() * 1000) + 4000)
-        self.dynamodb.put_item(TableName=self.table, Item={"pk": {"S": "PACE#refresh"}, "sk": {"S": "PACE"}, "next_ms": {"N": later}})
-        self._consume("StartRefresh", {"verification": "none"}, count=1)
-        self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": "PACE#refresh"}, "sk": {"S": "PACE"}})
+        account = self._unseen("fresh")
+        waiter = self._waiters[0]
+        # It comes again once the scene is over, and finds that its verification has ended.
+        message = {
+            "verification": self._verify(account), "ref": {"account": account, "mode": "test"}, "task_token": waiter["task_token"]["S"],
+            "entered": "2027-01-15T08:00:00.000Z", "retry": 0, "not_before": 0, "requested_at": time.time(), "deadline": time.time() + 60,
+            "priority": "batch",
+        }  # fmt: skip
+        with self._no_place("read"):
+            self._consume("StartRefresh", message, count=1)
 
     def scene_refresh_request_buried(self) -> None:
         self._consume("StartRefresh", {"verification": "none"}, count=1)
@@ -243,6 +255,15 @@ class Scenes:
     def scene_event_fetched(self) -> None:
         account = self._unseen_and_waited_for()
         self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
+
+    def scene_second_snapshot_found_by_an_event(self) -> None:
+        event = {"event": "evt_scene", "account": self._known_by_an_old_snapshot(), "mode": "test"}
+        self._consume("FetchOwners", event, count=1)
+
+    def scene_event_deferred(self) -> None:
+        account = self._known_fresh()
+        with self._no_place("read"):
+            self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
 
     def scene_event_of_a_disconnected_account_fetched(self) -> None:
         account = self._known_fresh()
@@ -254,10 +275,10 @@ class Scenes:
         self._consume("FetchOwners", {"event": "evt_scene"}, count=7)
 
     def scene_erased_while_it_is_waited_for(self) -> None:
-        account = self.bench.link("never_answering")
-        id = self._verify(account)
-        eventually(lambda: ("ACCOUNT#test/platform/" + account, f"WAITER#{id}") in self.bench.table(), 5)
-        self.bench.http.call("DELETE", f"/accounts/{account}")
+        account = self._known_fresh()
+        self._let_wait_for(account)
+        with self._unheard():
+            self.bench.http.call("DELETE", f"/accounts/{account}")
 
     def scene_unknown_account_erased(self) -> None:
         self.bench.http.call("DELETE", f"/accounts/fca_nobody{time.time_ns()}")
@@ -265,9 +286,11 @@ class Scenes:
     def scene_disconnected_account_found_by_reconcile(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
-        key = {"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}}
-        item = {**key, "account": {"S": account}, "mode": {"S": "test"}, "open_kind": {"S": "refresh"}, "open_since_ms": {"N": "1"}}
-        self.dynamodb.put_item(TableName=self.table, Item=item)
+        self._open_for_reconcile(account)
+        self._invoke("Reconcile", {})
+
+    def scene_second_snapshot_found_by_reconcile(self) -> None:
+        self._open_for_reconcile(self._known_by_an_old_snapshot())
         self._invoke("Reconcile", {})
 
     def scene_webhook_received(self) -> None:
@@ -281,21 +304,18 @@ class Scenes:
         self._invoke("ReceiveEvent", sample)
 
     def scene_verdict_without_an_answer(self) -> None:
-        account = self.bench.link("never_answering")
+        account = self._unseen("never_answering")
         id = self._verify(account)
-        eventually(lambda: ("ACCOUNT#test/platform/" + account, f"WAITER#{id}") in self.bench.table(), 5)
+        self._let_wait_for(account)
         self._invoke("VerifyOwners", {"verification": id, "refresh": {"Error": "States.Timeout"}})
 
     def scene_reconciled(self) -> None:
-        account = self._unseen_and_waited_for()
-        key = {"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}}
-        item = {**key, "account": {"S": account}, "mode": {"S": "test"}, "open_kind": {"S": "refresh"}, "open_since_ms": {"N": "1"}}
-        self.dynamodb.put_item(TableName=self.table, Item=item)
+        self._open_for_reconcile(self._unseen_and_waited_for())
         self._verification_nobody_works_on()
         self._invoke("Reconcile", {})
 
     def scene_reconciled_after_a_workflow_failed(self) -> None:
-        id = self._verify(self.bench.link("never_answering"))
+        id = self._verify(self._unseen("never_answering"))
         machine = self.bench.stack.outputs["StateMachineArn"]
         with contextlib.suppress(ClientError):
             arn = f"{machine.replace(':stateMachine:', ':execution:')}:{id}"
@@ -305,9 +325,38 @@ class Scenes:
 
     def scene_lost_event_found(self) -> None:
         self.bench.sim.fail_webhooks("drop", type=CREATED)
-        self.bench.sim.link("fresh", id=f"fca_scene{next(self._ids)}{time.time_ns()}")
-        self.bench.sim.clear_faults()
+        self.bench.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
         self._invoke("Reconcile", {})
+
+    def scene_batch_started_shown_and_stopped(self) -> None:
+        batch = self._batch(NOTHING_OF_USE)
+        self.bench.http.call("POST", f"/batches/{batch}/start")
+        self.bench.http.call("GET", f"/batches/{batch}")
+        self.bench.http.call("DELETE", f"/batches/{batch}")
+
+    def scene_batch_uploaded_in_parts(self) -> None:
+        batch = self._batch(NOTHING_OF_USE, bytes=6 * 1024**3)
+        self.bench.http.call("POST", f"/batches/{batch}/start")
+        self.bench.http.call("DELETE", f"/batches/{batch}")
+
+    def scene_batch_refused(self) -> None:
+        tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
+        self.bench.http.call("POST", "/batches", {"format": "csv", "bytes": 1024**5}, headers=tag)
+
+    def scene_batch_imported_and_summarised(self) -> None:
+        """The steps without the workflow, which would wait between them."""
+        body = _manifest([self._known_fresh(), self._unseen("never_answering")]) + NOTHING_OF_USE
+        batch = self._batch(body)
+        block = {"number": 0, "start": 0, "end": len(body)}
+        self._set(f"BATCH#{batch}", "BATCH", started_ms={"N": str(int(time.time() * 1000))})
+        for step, more in (
+            ("plan", {}), ("scan", {"block": block}), ("cut", {"blocks": [block]}), ("import", {"range": {**block, "line": 1}}),
+            ("imported", {}), ("collect", {"range": block, "pass": 1, "since": time.time()}), ("tally", {"pass": 1}), ("summarise", {}),
+        ):  # fmt: skip
+            self._invoke("ImportManifest", {"step": step, "batch": batch, **more})
+        found = self.bench.http.call("GET", f"/batches/{batch}").body
+        for url in (*found["results"].values(), found["rejects"]):
+            requests.get(url, timeout=30)
 
     # -- what scenes are made of -----------------------------------------------------------------------------------------------------
 
@@ -322,33 +371,98 @@ class Scenes:
             time.sleep(0.1)
 
     def _known_fresh(self) -> str:
-        account = self.bench.link("fresh")
+        account = self._unseen("fresh")
         self._verify(account)
         return account
 
     def _disconnect(self, account: str) -> None:
-        self.bench.sim.fail_webhooks("drop", account=account, times=None)
-        self.bench.sim.change(account, action="disconnect")
+        with self._unheard():
+            self.bench.sim.change(account, action="disconnect")
+
+    def _known_by_an_old_snapshot(self) -> str:
+        """An account whose owners are known of old, and that has others since."""
+        account = self._unseen("old")
+        self.bench.request(account, max_age=365 * 86400)
+        with self._unheard():
+            self.bench.sim.change(account, action="prefetch", policy={"settle_seconds": 0})
+            eventually(lambda: all(refresh["status"] != "pending" for refresh in self.bench.sim.state(account)["refreshes"]), 5)
+        return account
 
     def _unseen_and_waited_for(self) -> str:
-        """A fresh account that no function has read yet, and for which a workflow waits."""
-        account = f"fca_scene{time.time_ns()}"
-        self.bench.sim.fail_webhooks("drop", account=account, times=None)
-        self.bench.sim.link("fresh", id=account)
-        waiting = self.bench.link("never_answering")
-        id = self._verify(waiting)
-        found = eventually(lambda: self.bench.table().get((f"ACCOUNT#test/platform/{waiting}", f"WAITER#{id}")), 8)
-        item = {**found, "pk": {"S": f"ACCOUNT#test/platform/{account}"}, "not_before_ms": {"N": "0"}}
-        item.pop("joined", None)
-        self.dynamodb.put_item(TableName=self.table, Item=item)
+        """A fresh account that no function has read yet, and for which workflows wait."""
+        account = self._unseen("fresh")
+        self._let_wait_for(account)
         return account
+
+    def _unseen(self, scenario: str) -> str:
+        account = f"fca_scene{time.time_ns()}"
+        with self._unheard():
+            self.bench.sim.link(scenario, id=account)
+        return account
+
+    @contextlib.contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """What Stripe has to tell meanwhile it tells nobody: else another function would do a part of the scene's work."""
+        endpoints = list(self.bench.sim._webhooks.endpoints.values())
+        for endpoint in endpoints:
+            endpoint.enabled = False
+        try:
+            yield
+        finally:
+            for endpoint in endpoints:
+                endpoint.enabled = True
+
+    def _let_wait_for(self, account: str) -> None:
+        for waiter in self._waiters:
+            item = {**waiter, "pk": {"S": f"ACCOUNT#test/platform/{account}"}, "not_before_ms": {"N": "0"}}
+            item.pop("joined", None)
+            self.dynamodb.put_item(TableName=self.table, Item=item)
+
+    @cached_property
+    def _waiters(self) -> list[dict[str, Any]]:
+        """One of a verification alone and one of a batch's. Whether their tokens are spent IAM does not ask."""
+        alone, child = (self._unseen("never_answering") for _ in range(2))
+        self._verify(alone)
+        self.bench.http.call("POST", f"/batches/{self._batch(_manifest([child]))}/start")
+        return [eventually(partial(self._waiter, account)) for account in (alone, child)]
+
+    def _waiter(self, account: str) -> dict[str, Any] | None:
+        found = self.dynamodb.query(
+            TableName=self.table, KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={":pk": {"S": f"ACCOUNT#test/platform/{account}"}, ":sk": {"S": "WAITER#"}},
+        )  # fmt: skip
+        return dict(found["Items"][0]) if found["Items"] else None
+
+    @contextlib.contextmanager
+    def _no_place(self, line: str) -> Iterator[None]:
+        """Stripe may not be called in a line for seconds."""
+        self._set(f"PACE#{line}", "PACE", next_ms={"N": str(int(time.time() * 1000) + 4000)})
+        try:
+            yield
+        finally:
+            self._forget_pace(line)
+
+    def _forget_pace(self, line: str) -> None:
+        self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": f"PACE#{line}"}, "sk": {"S": "PACE"}})
+
+    def _batch(self, body: bytes, **more: Any) -> str:
+        """A batch whose manifest is there."""
+        answer = self.bench.http.call("POST", "/batches", {"format": "jsonl", **more}).body
+        requests.put(answer["upload"]["urls"][0], body, timeout=30)
+        return str(answer["id"])
+
+    def _open_for_reconcile(self, account: str) -> None:
+        self._set(
+            f"ACCOUNT#test/platform/{account}", "ACCOUNT",
+            account={"S": account}, mode={"S": "test"}, open_kind={"S": "refresh"}, open_since_ms={"N": "1"},
+        )  # fmt: skip
 
     def _verification_nobody_works_on(self) -> None:
         """As when a function dies between storing a verification and starting its workflow."""
         before = set(self.bench.table())
         start = next(permission for permission in self.roles.remember() if permission.action == "states:StartExecution")
         restore = self.roles.without(start)
-        self._verify(self.bench.link("never_answering"))
+        self._verify(self._unseen("never_answering"))
         restore()
         for pk, sk in set(self.bench.table()) - before:
             if sk == "VERIFICATION":
@@ -356,10 +470,14 @@ class Scenes:
 
     def _age(self, id: str) -> None:
         """Let a verification be open since long ago."""
+        self._set(f"VERIFICATION#{id}", "VERIFICATION", open_kind={"S": "verification"}, open_since_ms={"N": "1"})
+
+    def _set(self, pk: str, sk: str, **values: Mapping[str, str]) -> None:
         self.dynamodb.update_item(
-            TableName=self.table, Key={"pk": {"S": f"VERIFICATION#{id}"}, "sk": {"S": "VERIFICATION"}},
-            UpdateExpression="SET open_kind = :kind, open_since_ms = :long_ago",
-            ExpressionAttributeValues={":kind": {"S": "verification"}, ":long_ago": {"N": "1"}},
+            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            ExpressionAttributeNames={f"#{name}": name for name in values},
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
         )  # fmt: skip
 
     def _consume(self, function: str, message: Mapping[str, Any], *, count: int) -> None:
@@ -368,6 +486,10 @@ class Scenes:
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> None:
         self.bench.stack.client("lambda").invoke(FunctionName=self.roles.physical[function], Payload=json.dumps(event))
+
+
+def _manifest(accounts: Sequence[str]) -> bytes:
+    return "".join(json.dumps({"account": account, "claim": MARGARET}) + "\n" for account in accounts).encode()
 
 
 def play_all(scenes: Scenes) -> dict[Permission, list[str]]:
@@ -394,7 +516,7 @@ def noticed_without(permission: Permission, scenes: Scenes, names: list[str]) ->
             roles.cold_start(permission.function)
         for name in names:
             since = roles.decisions()[1]
-            with contextlib.suppress(AssertionError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(AssertionError, AttributeError, LookupError, TypeError, ValueError):
                 getattr(scenes, name)()
             if roles.refused(permission, since):
                 return True
@@ -415,8 +537,8 @@ def main() -> int:
         scenes = Scenes(roles)
         held = roles.remember()
         using = play_all(scenes)
-        exempt = [permission for permission in held if permission not in using and not (permission.emulated and permission.played)]
-        superfluous = [permission for permission in held if permission not in using and permission.emulated and permission.played]
+        exempt = [permission for permission in held if not roles.emulated(permission)]
+        superfluous = [permission for permission in held if permission not in using and permission not in exempt]
         noticed = 0
         for permission in held:
             if permission not in using or (only and permission.function not in only):
@@ -439,6 +561,12 @@ def main() -> int:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _permissions(function: str, statement: Mapping[str, Any]) -> list[Permission]:
+    condition = json.dumps(statement.get("Condition"), sort_keys=True)
+    pairs = itertools.product(_list(statement["Action"]), _list(statement["Resource"]))
+    return [Permission(function, action, resource, condition) for action, resource in pairs]
 
 
 def _covers(pattern: str, resource: str) -> bool:

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
+from local.client import Client
 from tests.e2e.bench import Bench, eventually
+from tests.e2e.conftest import TRAIL
 from tests.support import canary
 from tests.support.functions import queue_event
 
+NAME = "Xyloquent Brandywhistle"
 CLAIM = {
-    "name": "Xyloquent Brandywhistle", "email": "xyloquent.claim@brandywhistle.example.com", "phone": "+1 555 555 0173",
+    "name": NAME, "email": "xyloquent.claim@brandywhistle.example.com", "phone": "+1 555 555 0173",
     "address": {"line1": "4711 Claimants Hollow", "city": "Canaryville", "postal_code": "62797"},
     "aka": ["Quorble Fennimantle"],
 }  # fmt: skip
@@ -30,6 +36,10 @@ WORDS = (
     "Xyloquent", "Brandywhistle", "Fennimantle", "Quorble", "Claimants Hollow", "Owners Hollow", "Canaryville", "5550186", "555 0173",
     "+15555550173",
 )  # fmt: skip
+
+
+KEY = "xyloquent@brandywhistle.example.com"
+"""An Idempotency-Key such as callers should not choose."""
 
 
 @pytest.fixture(scope="module")
@@ -45,45 +55,193 @@ def caught(bench: Bench) -> str:
 
 @pytest.fixture(scope="module")
 def flown(bench: Bench, caught: str) -> Bench:
-    """The stack after every flow was taken with canaries."""
-    for scenario in ("single_owner", "fresh", "paged_owners", "failing_with_reason", "inactive", "permission_missing", "lost_webhook"):
-        account = bench.link(scenario, **({"owners": [OWNER]} if scenario in ("single_owner", "fresh", "lost_webhook") else {}))
-        answer = bench.request(account, CLAIM)
-        assert answer.status in (200, 202), answer
-        bench.verdict(answer.body["id"], within=60)
-        for path in (f"/accounts/{account}", f"/accounts/{account}/owners", f"/accounts/{account}/snapshots"):
-            assert bench.http.call("GET", path).status in (200, 404)
-        bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0})
-    bench.sim.change(account, action="disconnect")
+    """The stack after every flow was taken with canaries. What takes its time is begun first."""
+    running = Batches(bench)
+    waited_for = verified(bench)
+    running.interrupt()
+    waited_for += [*of_groups(bench), *stripe_in_trouble(bench)]
+    linked(bench)
     refused(bench)
-    stripe_in_trouble(bench)
+    cancelled_and_erased(bench)
+    eventually(lambda: all(bench.verification(id_)["state"] == "completed" for id_ in waited_for), 90)
+    read(bench)
+    running.end()
     buried_and_put_back(bench)
     invoke(bench, "Reconcile", {})
     eventually(lambda: not in_flight(bench), 60)
     return bench
 
 
+def asked(bench: Bench, **target: str) -> str:
+    """The id of a verification of the canaries' claim."""
+    answer = bench.http.call(
+        "POST", "/verifications", {"claim": CLAIM, **target}, headers={"Idempotency-Key": f"{KEY}-{target}".replace(" ", "")}
+    )
+    assert answer.status in (200, 202), answer
+    return str(answer.body["id"])
+
+
+def verified(bench: Bench) -> list[str]:
+    """One account of each kind: those whose refresh succeeds, is lost, fails with words of Stripe's, or may not be made."""
+    reason = {"cause": NAME, "code": "institution_unavailable"}
+    accounts = [
+        bench.link(scenario, owners=[OWNER], details={"display_name": f"{OWNER['name']} CHECKING"}, **more)
+        for scenario, more in (
+            ("single_owner", {}), ("fresh", {}), ("paged_owners", {}), ("inactive", {}), ("permission_missing", {}), ("lost_webhook", {}),
+            ("failing_with_reason", {"policy": {"failure_error": reason}}),
+        )
+    ]  # fmt: skip
+    return [asked(bench, account=account) for account in accounts]
+
+
+def of_groups(bench: Bench) -> list[str]:
+    """All accounts of a customer, of a session, of a payment method."""
+    bench.sim.link("fresh", customer="cus_canary", payment_method="pm_canary", owners=[OWNER])
+    bench.sim.link("single_owner", customer="cus_canary", owners=[OWNER])
+    made = bench.http.call("POST", "/sessions", {"via": "setup_intent", "customer": "cus_canary"})
+    bench.sim.complete(made.body["id"], accounts=[{"scenario": "single_owner", "owners": [OWNER]}])
+    found = [asked(bench, customer="cus_canary"), asked(bench, session=made.body["id"]), asked(bench, payment_method="pm_canary")]
+    assert len(bench.http.call("GET", "/verifications?customer=cus_canary").body["verifications"]) == 1
+    return found
+
+
+def stripe_in_trouble(bench: Bench) -> list[str]:
+    """Accounts that Stripe errs over, each in its own way, while callers wait for it."""
+
+    def ask(fault: str) -> str:
+        account = bench.link("single_owner", owners=[OWNER])
+        bench.sim.fail_api(fault, account=account, times=4)
+        answer = Client(bench.stack.api_url).call("POST", "/verifications", {"account": account, "claim": CLAIM})
+        assert answer.status == 202, answer
+        return str(answer.body["id"])
+
+    with ThreadPoolExecutor(4) as callers:
+        found = list(callers.map(ask, ("server_error", "rate_limit", "conflict", "drop")))
+    account = bench.link("single_owner", owners=[OWNER])
+    bench.sim.configure(api_keys=frozenset({"sk_test_another"}))
+    assert bench.request(account, CLAIM).status == 502
+    bench.sim.configure(api_keys=None)
+    # The flows that follow need not go at the pace of who was told 429.
+    bench.stack.client("dynamodb").delete_item(
+        TableName=bench.stack.outputs["TableName"], Key={"pk": {"S": "PACE#read"}, "sk": {"S": "PACE"}}
+    )
+    return found
+
+
+def linked(bench: Bench) -> None:
+    """What has accounts linked: its bodies and its keys hold canaries, and Stripe refuses once."""
+    key = {"Idempotency-Key": KEY}
+    bench.sim.fail_api("server_error", method="POST", path="/v1/customers", should_retry=False, stored=False)
+    answers = [bench.http.call("POST", "/customers", {"email": CLAIM["email"]}, headers=key) for _ in range(3)]
+    assert [answer.status for answer in answers] == [503, 201, 201]
+    assert bench.http.call("POST", "/customers", {"email": OWNER["email"]}, headers=key).status == 422
+    assert bench.http.call("POST", "/customers", {"email": NAME}).status == 422
+    url = f"https://shop.example.com/{NAME.replace(' ', '-')}"
+    body = {"via": "checkout_session", "customer": answers[1].body["id"], "return_url": url, "description": NAME, "amount": 1000}
+    for _ in range(2):
+        assert bench.http.call("POST", "/sessions", body, headers=key).status == 201
+    assert bench.http.call("POST", "/sessions", {**body, "via": NAME}).status == 422
+
+
+def cancelled_and_erased(bench: Bench) -> None:
+    waiting = [bench.link("never_answering", owners=[OWNER]) for _ in range(2)]
+    ids = [asked(bench, account=account) for account in waiting]
+    assert bench.http.call("DELETE", f"/verifications/{ids[0]}").status == 200
+    eventually(lambda: (f"ACCOUNT#test/platform/{waiting[1]}", f"WAITER#{ids[1]}") in bench.table(), 30)
+    known = bench.link("fresh", owners=[OWNER])
+    asked(bench, account=known)
+    for account in (waiting[1], known):
+        assert bench.http.call("DELETE", f"/accounts/{account}").status == 200
+        # A claim that comes too late.
+        assert bench.request(account, CLAIM).status in (200, 202)
+    disconnected = bench.link("fresh", owners=[OWNER])
+    asked(bench, account=disconnected)
+    bench.sim.change(disconnected, action="disconnect")
+
+
+def read(bench: Bench) -> None:
+    """All that can be read of an account, with a second snapshot that differs."""
+    account = bench.link("old", owners=[OWNER])
+    bench.request(account, CLAIM, max_age=365 * 86400)
+    bench.sim.change(account, action="prefetch", owners=[{**OWNER, "name": "QUORBLE FENNIMANTLE"}])
+    newer = eventually(lambda: (found := bench.http.call("GET", f"/accounts/{account}/snapshots").body["snapshots"])[1:] and found, 30)
+    assert newer[0]["changes"]
+    for path in ("", "/owners", "/snapshots", f"/owners?snapshot={newer[1]['snapshot']}"):
+        assert bench.http.call("GET", f"/accounts/{account}{path}").status == 200
+    assert bench.http.call("GET", f"/verifications?account={account}").status == 200
+    assert bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}).status in (200, 409)
+
+
+class Batches:
+    """Batches that end in each of their ways, side by side."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        accounts = [bench.link(scenario, owners=[OWNER]) for scenario in ("single_owner", "fresh", "inactive")]
+        slow = bench.link("single_owner", owners=[OWNER], policy={"settle_seconds": 15})
+        self.completed = [self.started(self.lines(accounts)), self.started(self.table(accounts), "csv")]
+        self.unusable = [
+            self.started(f"fca_1,{NAME}\n".encode(), "csv"),
+            self.started(f"account,name,{NAME}\nfca_1,x,y\n".encode(), "csv"),
+        ]
+        self.stopped = self.started(self.lines([bench.link("never_answering", owners=[OWNER])]))
+        self.slow, self.resumed = slow, self.started(self.lines([slow]))
+
+    def lines(self, accounts: list[str]) -> bytes:
+        """A line for each account, and every kind of line that is refused."""
+        good = {"account": "fca_1", "claim": CLAIM}
+        wrong = ("account", "reference", "claim", "max_age", "stripe_account", NAME)
+        bad: list[Any] = [*({**good, field: NAME} for field in wrong), {**good, "claim": {NAME: NAME}}, [CLAIM], NAME]
+        rows = [json.dumps({**good, "account": account}) for account in accounts] + [json.dumps(row) for row in bad]
+        return "\n".join([*rows, NAME, json.dumps(good)[:-5]]).encode() + b"\n\xff" + OWNER["name"].encode()
+
+    def table(self, accounts: list[str]) -> bytes:
+        """The same as a table, the last of whose quotes is never closed."""
+        rows = [f'{account},"{NAME}",{CLAIM["email"]},{CLAIM["phone"]}' for account in accounts]
+        bad = [f"{NAME},x,y,z", f"fca_1,x,y,z,{NAME}", f"{NAME}", f'fca_1,"{NAME}']
+        return "\n".join(["account,name,email,phone", *rows, *bad]).encode()
+
+    def started(self, body: bytes, format_: str = "jsonl") -> str:
+        made = self.bench.http.call("POST", "/batches", {"format": format_}).body
+        assert self.bench.http.call("POST", f"/batches/{made['id']}/start").status == 409
+        assert requests.put(made["upload"]["urls"][0], body, timeout=30).status_code == 200
+        assert self.bench.http.call("POST", f"/batches/{made['id']}/start").status == 202
+        return str(made["id"])
+
+    def state(self, batch: str) -> str:
+        return str(self.bench.http.call("GET", f"/batches/{batch}").body["state"])
+
+    def interrupt(self) -> None:
+        """Stop one batch for good, and break off another's run."""
+        eventually(lambda: self.state(self.stopped) == "verifying", 60)
+        assert self.bench.http.call("DELETE", f"/batches/{self.stopped}").status == 200
+        eventually(lambda: self.bench.refreshes(self.slow), 60)
+        arn = self.bench.stack.outputs["BatchStateMachineArn"].replace(":stateMachine:", ":execution:")
+        self.bench.stack.client("stepfunctions").stop_execution(executionArn=f"{arn}:{self.resumed}-1")
+
+    def end(self) -> None:
+        bench = self.bench
+        assert bench.http.call("POST", f"/batches/{self.resumed}/start").status == 202
+        eventually(lambda: {self.state(batch) for batch in self.unusable} == {"failed"}, 60)
+        for batch in self.unusable:
+            assert bench.http.call("DELETE", f"/batches/{batch}").status == 200
+        eventually(lambda: {self.state(batch) for batch in (*self.completed, self.resumed)} == {"completed"}, 120)
+        # Its caller never starts this one, nor puts its parts together.
+        left = bench.http.call("POST", "/batches", {"format": "csv", "bytes": 6 * 1024**3}, headers={"Idempotency-Key": KEY})
+        requests.put(left.body["upload"]["urls"][0], json.dumps(CLAIM).encode(), timeout=30)
+
+
 def refused(bench: Bench) -> None:
     """Requests that are refused, with canaries where they are refused for."""
     account = bench.link("fresh", owners=[OWNER])
-    for claim in ({**CLAIM, "colour": CLAIM["name"]}, {"name": 1, CLAIM["name"]: 2}, {**CLAIM, "address": {"planet": CLAIM["name"]}}):
+    for claim in ({**CLAIM, "colour": NAME}, {"name": 1, NAME: 2}, {**CLAIM, "address": {"planet": NAME}}):
         assert bench.request(account, claim).status == 422
     assert bench.http.call("POST", "/verifications", raw=json.dumps({"claim": CLAIM})[:-5].encode()).status == 400
     assert bench.request("fca_unknown", CLAIM).status == 404
-    key = {"Idempotency-Key": "canary-1"}
+    key = {"Idempotency-Key": f"{KEY}-again"}
     assert bench.request(account, CLAIM, headers=key).status in (200, 202)
     assert bench.request(account, {**CLAIM, "name": "Quorble"}, headers=key).status == 422
     assert bench.deliver(json.dumps(CLAIM).encode(), {"Stripe-Signature": "t=1,v1=0"}).status_code == 400
-
-
-def stripe_in_trouble(bench: Bench) -> None:
-    for fault in ("server_error", "rate_limit"):
-        account = bench.link("single_owner", owners=[OWNER])
-        bench.sim.fail_api(fault, account=account, times=4)
-        answer = bench.request(account, CLAIM)
-        assert answer.status == 202
-        bench.verdict(answer.body["id"], within=90)
-    bench.sim.clear_faults()
 
 
 def buried_and_put_back(bench: Bench) -> None:
@@ -94,6 +252,9 @@ def buried_and_put_back(bench: Bench) -> None:
     sqs, outputs = bench.stack.client("sqs"), bench.stack.outputs
     source, destination = (arn(bench, outputs[name]) for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl"))
     sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
+    # This one stays.
+    message = {**record, "Attributes": {"ApproximateReceiveCount": "7"}}
+    invoke(bench, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
 
 
 def test_canaries_stand_nowhere_that_the_stack_left_anything(flown: Bench, caught: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +266,14 @@ def test_canaries_stand_nowhere_that_the_stack_left_anything(flown: Bench, caugh
         print(f"  {len(found)} places, {sum(map(len, found.values()))} bytes, {len(WORDS)} words")
     assert canary.hits(found, WORDS) == []
     searched = {place.split()[0] for place in found}
-    assert searched >= {"logs", "execution", "queue", "table", "emulator"}
-    assert found["queue canary-events"], "events were caught"
+    assert searched >= {"logs", "execution", "queue", "table", "object", "emulator"}
+    announced = {json.loads(message["Body"])["detail-type"] for message in json.loads(found["queue canary-events"])}
+    assert announced == {"VerificationCompleted", "VerificationStale", "OwnershipChanged", "BatchCompleted"}
+    for place in ("titleholder-verify-batch", "titleholder-verify-account"):
+        assert len(found[f"execution histories of {place}"]) > 1000
+    assert len(found["queue titleholder-refresh-dead"]) > 2
+    for kind in (b"AUDIT#", b"IDEMPOTENCY#", b"CLAIM#", b"SNAPSHOT#", b"HISTORY#", b"RANGE#", b"EVENT#"):
+        assert kind in found["table titleholder"]
 
 
 def test_canaries_were_there_to_be_found(flown: Bench) -> None:
@@ -117,7 +284,7 @@ def test_canaries_were_there_to_be_found(flown: Bench) -> None:
     assert OWNER["name"] in json.dumps(flown.http.call("GET", f"/accounts/{account}/owners").body)
 
 
-@pytest.mark.parametrize("leak", ["log", "queue", "execution"])
+@pytest.mark.parametrize("leak", ["log", "queue", "execution", "table", "object"])
 def test_leak_put_in_by_hand_is_found(flown: Bench, caught: str, leak: str) -> None:
     word = f"Leakworthy{leak}"
     text = json.dumps({"owner": word})
@@ -129,10 +296,16 @@ def test_leak_put_in_by_hand_is_found(flown: Bench, caught: str, leak: str) -> N
         logs.put_log_events(logGroupName=group, logStreamName=word.lower()[:4], logEvents=[event])
     elif leak == "queue":
         flown.stack.client("sqs").send_message(QueueUrl=flown.stack.outputs["RefreshDeadLetterQueueUrl"], MessageBody=text.upper())
-    else:
+    elif leak == "execution":
         flown.stack.client("stepfunctions").start_execution(stateMachineArn=flown.stack.outputs["StateMachineArn"], input=text)
-    (hit,) = canary.hits(places(flown), [word])
-    assert hit.startswith({"log": "logs", "queue": "queue", "execution": "execution"}[leak])
+    elif leak == "table":
+        item = {"pk": {"S": "LEAK"}, "sk": {"S": "LEAK"}, "owners": {"B": text.encode()}}
+        flown.stack.client("dynamodb").put_item(TableName=flown.stack.outputs["TableName"], Item=item)
+    else:
+        flown.stack.client("s3").put_object(Bucket=flown.stack.outputs["BucketName"], Key="batches/leak", Body=text)
+    hits = canary.hits(places(flown), [word])
+    assert hits
+    assert all(hit.startswith(leak) for hit in hits)
 
 
 def test_searcher_sees_through_encodings() -> None:
@@ -156,15 +329,7 @@ def places(bench: Bench) -> dict[str, bytes]:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
         found[f"logs {group['logGroupName']}"] = [event["message"] for page in pages for event in page["events"]]
     for machine in states.list_state_machines()["stateMachines"]:
-        executions = [
-            execution
-            for page in states.get_paginator("list_executions").paginate(stateMachineArn=machine["stateMachineArn"])
-            for execution in page["executions"]
-        ]
-        found[f"execution histories of {machine['name']}"] = [
-            (states.describe_execution(executionArn=execution["executionArn"]), history(states, execution["executionArn"]))
-            for execution in executions
-        ]
+        found[f"execution histories of {machine['name']}"] = list(executions(states, stateMachineArn=machine["stateMachineArn"]))
     for url in sqs.list_queues()["QueueUrls"]:
         found[f"queue {url.rpartition('/')[2]}"] = messages(sqs, url)
     dynamodb = bench.stack.client("dynamodb")
@@ -175,10 +340,23 @@ def places(bench: Bench) -> dict[str, bytes]:
     found["metrics"] = cloudwatch.list_metrics()["Metrics"]
     found["functions' settings"] = functions.list_functions()["Functions"]
     for bucket in s3.list_buckets()["Buckets"]:
+        place = {"Bucket": bucket["Name"]}
+        found[f"uploads under way to {bucket['Name']}"] = s3.list_multipart_uploads(**place).get("Uploads", [])
         # A manifest is the caller's own.
-        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", ()) if bucket["Name"] != "sam-artefacts" else ():
+        for item in s3.list_objects_v2(**place).get("Contents", ()) if bucket["Name"] != "sam-artefacts" else ():
             if not item["Key"].startswith("manifests/"):
-                found[f"object {bucket['Name']}/{item['Key']}"] = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
+                answer = s3.get_object(**place, Key=item["Key"])
+                found[f"object {bucket['Name']}/{item['Key']}"] = repr(answer["Metadata"]).encode() + answer["Body"].read()
+    found["secrets' names"] = bench.stack.client("secretsmanager").list_secrets()["SecretList"]
+    events, scheduler = bench.stack.client("events"), bench.stack.client("scheduler")
+    for bus in events.list_event_buses()["EventBuses"]:
+        rules = events.list_rules(EventBusName=bus["Name"])["Rules"]
+        found[f"rules of the bus {bus['Name']}"] = [
+            (rule, events.list_targets_by_rule(EventBusName=bus["Name"], Rule=rule["Name"])["Targets"]) for rule in rules
+        ]
+    found["schedules"] = scheduler.list_schedules()["Schedules"]
+    found["queues' messages, those in flight too"] = requests.get(f"{bench.stack.aws.endpoint}/_ministack/sqs/messages", timeout=30).content
+    found["decisions of IAM"] = TRAIL.read_bytes()
     found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in bench.exchanges]
     found["emulator log"] = bench.stack.aws.log.read_bytes()
     state = bench.stack.aws.var / "aws" / str(bench.stack.aws.port)
@@ -196,6 +374,17 @@ def unpacked(item: dict[str, Any]) -> dict[str, Any]:
 def groups(bench: Bench) -> list[dict[str, Any]]:
     pages = bench.stack.client("logs").get_paginator("describe_log_groups").paginate()
     return [group for page in pages for group in page["logGroups"]]
+
+
+def executions(states: Any, **of: str) -> Iterator[Any]:
+    """Executions with their histories, and with those of the children that their Maps started."""
+    for page in states.get_paginator("list_executions").paginate(**of):
+        for execution in page["executions"]:
+            arn = execution["executionArn"]
+            yield states.describe_execution(executionArn=arn), history(states, arn)
+            for run in states.list_map_runs(executionArn=arn)["mapRuns"]:
+                yield states.describe_map_run(mapRunArn=run["mapRunArn"])
+                yield from executions(states, mapRunArn=run["mapRunArn"])
 
 
 def history(states: Any, execution: str) -> list[Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Sandbox, client
 from titleholder import batch_steps, files, manifests, runtime
-from titleholder.store import Verification
+from titleholder.store import Store, Verification
 
 MARGARET = {"name": "Margaret Testerman"}
 
@@ -151,6 +151,26 @@ def test_manifest_is_deleted_once_it_is_imported(sandbox: Sandbox) -> None:
     batch.imported()
     keys = [item["Key"] for item in client("s3").list_objects_v2(Bucket="titleholder-batches")["Contents"]]
     assert not [key for key in keys if key.startswith("manifests/")]
+
+
+@pytest.mark.parametrize("dies_before", ["update_batch", "tally"])
+def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies_before: str) -> None:
+    batch = Batch(sandbox, manifest(linked(sandbox, 1)) + b"no json\n")
+    batch.start()
+    for part in batch.cut():
+        batch.step("import", range=part)
+    with monkeypatch.context() as patch:
+
+        def die(*_: Any, **__: Any) -> None:
+            raise ConnectionError
+
+        patch.setattr(Store if dies_before == "update_batch" else batch_steps, dies_before, die)
+        with pytest.raises(ConnectionError):
+            batch.step("imported")
+    batch.run(batch.step("imported"))
+    assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})
+    assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [2]
+    assert runtime.files().size(f"manifests/{batch.id}") is None
 
 
 def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:

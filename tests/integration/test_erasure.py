@@ -260,7 +260,7 @@ class TestRetention:
         assert sandbox.store.get_snapshot(ref, known).owners.reveal()
 
 
-def test_verdict_takes_over_codes_alone_of_stripes_words(sandbox: Sandbox) -> None:
+def test_codes_alone_are_kept_of_stripes_words(sandbox: Sandbox) -> None:
     said = {"code": "institution_unavailable", "message": "Ask Quillfeather Canary", "details": {"name": "Canary"}, "n": 1}
     ref = sandbox.link("failing", policy={"outcome": "failed", "failure_error": said})
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)})
@@ -271,5 +271,6 @@ def test_verdict_takes_over_codes_alone_of_stripes_words(sandbox: Sandbox) -> No
     sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     shown = sandbox.http("GET", f"/verifications/{answer.json['id']}").json["verdict"]
     assert shown["refresh_error"] == {"code": "institution_unavailable"}
+    assert "canary" not in json.dumps(sandbox.items(), default=str).lower()
     delete(sandbox, ref)
     assert "canary" not in json.dumps(sandbox.items(), default=str).lower()

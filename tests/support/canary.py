@@ -23,9 +23,11 @@ def disguises(word: str) -> set[bytes]:
 
 def hits(places: Mapping[str, bytes], words: Sequence[str]) -> list[str]:
     """`place: word` for each word that stands in a place."""
+    wanted = {word: disguises(word) for word in words}
     return [
         f"{place}: {word}"
         for place, content in places.items()
-        for word in words
-        if any(disguise in content or disguise in content.lower() for disguise in disguises(word))
+        for texts in [(content, content.lower())]
+        for word, shapes in wanted.items()
+        if any(shape in text for shape in shapes for text in texts)
     ]

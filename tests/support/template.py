@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +21,19 @@ def template() -> dict[str, Any]:
     """The template, with CloudFormation's short forms spelled out (`{"Ref": ...}`, `{"Fn::GetAtt": [...]}`)."""
     parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
     return parsed
+
+
+@cache
+def deployed() -> dict[str, dict[str, Any]]:
+    """The resources that SAM makes of the template, those too that nobody wrote down, such as roles."""
+    written = deepcopy(template())
+    for resource in written["Resources"].values():
+        for place in {"CodeUri", "ContentUri", "DefinitionUri"} & set(resource.get("Properties", {})):
+            resource["Properties"][place] = "s3://artefacts/one"
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    # Policies are written down in full, so there are none to be looked up by their names.
+    made: dict[str, dict[str, Any]] = transform(written, {}, SimpleNamespace(load=dict))["Resources"]
+    return made
 
 
 def resources(type_: str) -> dict[str, dict[str, Any]]:

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.functions import ROOT
 from titleholder.accounts import AccountRef
 from titleholder.ownership import RefreshRequest
 from titleholder.refresh import LEASE_SECONDS
 from titleholder.store import Verification
-from titleholder.workflow import Workflow
+from titleholder.workflow import BatchWorkflow, Workflow
 
 FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
 ENDS = ("Succeed", "Fail")
@@ -170,6 +171,16 @@ class TestVerifyAccount:
             min(retry["MaxDelaySeconds"], retry["IntervalSeconds"] * retry["BackoffRate"] ** n) for n in range(retry["MaxAttempts"])
         )
         assert longest > LEASE_SECONDS
+
+
+@pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
+def test_execution_that_never_began_or_has_ended_is_stopped_already(refusal: str) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": refusal}}, "StopExecution")
+
+    client = SimpleNamespace(stop_execution=refuse)
+    Workflow(client, "arn").stop("ver_1")
+    BatchWorkflow(client, "arn").stop("bat_1", 1)
 
 
 class TestVerifyBatch:

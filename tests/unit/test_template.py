@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from tests.support.functions import FUNCTIONS, ROOT
-from tests.support.template import folder, resources, template
+from tests.support.template import deployed, folder, resources, template
 from titleholder import batches, stripe_gateway
 from titleholder.refresh import LEASE_SECONDS
 from titleholder.settings import Settings
@@ -180,7 +182,8 @@ def test_whoever_wakes_workflows_may_wake_the_children_of_batches() -> None:
         if "states:SendTaskSuccess" in statement["Action"]
     ]
     assert woken.count({"Ref": "VerifyAccount"}) == len(woken) / 2
-    assert woken.count([{"Ref": "VerifyBatch"}, {"Fn::Sub": "${VerifyBatch}/*"}]) == len(woken) / 2
+    # Only children wait, and they bear their Map's label behind the workflow's name.
+    assert woken.count({"Fn::Sub": "${VerifyBatch}/*"}) == len(woken) / 2
 
 
 def test_only_stripes_deliveries_come_in_unauthorised() -> None:
@@ -316,52 +319,193 @@ def test_reading_of_owners_is_watched() -> None:
     assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
 
 
-TASKS = {
-    "sqs:sendMessage.waitForTaskToken": {"sqs:SendMessage"},
-    "lambda:invoke": {"lambda:InvokeFunction"},
-    "s3:getObject": {"s3:GetObject"},
-    "s3:listObjectsV2": {"s3:ListBucket"},
-    # What a Distributed Map writes, it writes in parts.
-    "s3:putObject": {"s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"},
+def made_of(type_: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a type that SAM makes of the template, by logical id."""
+    return {name: resource["Properties"] for name, resource in deployed().items() if resource["Type"] == type_}
+
+
+ROLES = made_of("AWS::IAM::Role")
+
+
+class TestCallersOfFunctions:
+    """API Gateway, EventBridge and the scheduler: the embedded AWS lets them call whatever they name."""
+
+    def permitted(self, caller: str) -> dict[str, str]:
+        """By function, on whose behalf this caller may call it."""
+        found = {}
+        for permission in made_of("AWS::Lambda::Permission").values():
+            assert permission["Action"] == "lambda:InvokeFunction"
+            if permission["Principal"] == caller:
+                # With SnapStart, the function's published version: see TestSnapStart.
+                name = target(permission["FunctionName"].get("Fn::If", [permission["FunctionName"]])[-1])
+                assert name not in found
+                found[name] = spelt(permission["SourceArn"])
+        return found
+
+    def test_api_gateway_may_call_a_function_for_its_routes_and_no_other(self) -> None:
+        integrations = resources("AWS::ApiGatewayV2::Integration")
+        called: dict[str, list[str]] = {}
+        for route in ROUTES.values():
+            integration = re.fullmatch(r"integrations/\${(\w+)}", route["Target"]["Fn::Sub"])
+            assert integration
+            uri = integrations[integration[1]]["IntegrationUri"]["Fn::Sub"]
+            if isinstance(uri, list):
+                function = target(uri[1]["Function"]["Fn::If"][-1])
+            else:
+                [function] = re.findall(r"functions/\${(\w+)\.Arn}/", uri)
+            called.setdefault(function, []).append(route["RouteKey"].replace(" ", ""))
+        permitted = self.permitted("apigateway.amazonaws.com")
+        assert set(permitted) == set(called)
+        for name, keys in called.items():
+            api, _, rest = permitted[name].partition("/")
+            assert api.endswith(":HttpApi")
+            assert all(fnmatchcase(f"$default/{key}", rest) for key in keys), name
+
+    def test_bus_may_call_the_function_that_its_rule_names(self) -> None:
+        rules = made_of("AWS::Events::Rule")
+        named = {target(each["Arn"]): f"{name}.Arn" for name, rule in rules.items() for each in rule["Targets"]}
+        assert self.permitted("events.amazonaws.com") == named
+        assert not [each for rule in rules.values() for each in rule["Targets"] if "RoleArn" in each]
+
+    def test_nobody_else_may_call_any(self) -> None:
+        assert {permission["Principal"] for permission in made_of("AWS::Lambda::Permission").values()} == {
+            "apigateway.amazonaws.com",
+            "events.amazonaws.com",
+        }
+
+    def test_scheduler_may_call_the_function_that_its_schedule_names_and_do_nothing_else(self) -> None:
+        schedules = made_of("AWS::Scheduler::Schedule").values()
+        for schedule in schedules:
+            role = ROLES[target(schedule["Target"]["RoleArn"])]
+            [policy] = role["Policies"]
+            [statement] = policy["PolicyDocument"]["Statement"]
+            assert (statement["Effect"], statement["Action"]) == ("Allow", "lambda:InvokeFunction")
+            assert statement["Resource"] == schedule["Target"]["Arn"]
+            assert "ManagedPolicyArns" not in role
+            assert assumed_by(role) == {"scheduler.amazonaws.com"}
+        assert schedules
+
+
+class TestRoles:
+    """All of them, as SAM makes them."""
+
+    def test_each_is_of_one_service(self) -> None:
+        kinds = {name: assumed_by(role) for name, role in ROLES.items()}
+        machines = {f"{name}Role" for name in resources("AWS::Serverless::StateMachine")}
+        functions = {f"{name}Role" for name in NAMED}
+        assert {name for name, services in kinds.items() if services == {"lambda.amazonaws.com"}} == functions
+        assert {name for name, services in kinds.items() if services == {"states.amazonaws.com"}} == machines
+        assert {name for name in kinds if name not in functions | machines} == {"ReconcileOftenRole"}
+
+    def test_what_aws_manages_is_for_logs_traces_and_queues_that_are_event_sources(self) -> None:
+        consumers = {function for function, _ in consumed()}
+        for name in NAMED:
+            managed = {arn.rpartition("/")[2] for arn in ROLES[f"{name}Role"]["ManagedPolicyArns"]}
+            more = {"AWSLambdaSQSQueueExecutionRole"} if name in consumers else set()
+            assert managed == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"} | more
+        for name in resources("AWS::Serverless::StateMachine"):
+            assert [arn.rpartition("/")[2] for arn in ROLES[f"{name}Role"]["ManagedPolicyArns"]] == ["AWSXrayWriteOnlyAccess"]
+
+    def test_none_names_a_permission_twice(self) -> None:
+        for name, role in ROLES.items():
+            held = [
+                (action, json.dumps(where), json.dumps(statement.get("Condition")))
+                for policy in role.get("Policies", ())
+                for statement in policy["PolicyDocument"]["Statement"]
+                for action in several(statement["Action"])
+                for where in several(statement["Resource"])
+            ]
+            assert len(set(held)) == len(held), name
+
+
+def assumed_by(role: dict[str, Any]) -> set[str]:
+    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Allow", ["sts:AssumeRole"])
+    return set(statement["Principal"]["Service"])
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def spelt(resource: Any) -> str:
+    """An ARN in which each reference stands as what it names."""
+    if "Fn::GetAtt" in resource:
+        return ".".join(resource["Fn::GetAtt"]) if isinstance(resource["Fn::GetAtt"], list) else str(resource["Fn::GetAtt"])
+    return re.sub(r"\${([^}]+)}", lambda name: name[1], resource["Fn::Sub"] if "Fn::Sub" in resource else str(resource["Ref"]))
+
+
+CHILDREN = {
+    # A Distributed Map starts its children as executions of its workflow, and looks after them.
+    ("states:StartExecution", "stateMachine:{name}"),
+    ("states:DescribeExecution", "execution:{name}:one"),
+    ("states:StopExecution", "execution:{name}:one"),
+    ("states:DescribeExecution", "execution:{name}/Label:one"),
+    ("states:StopExecution", "execution:{name}/Label:one"),
 }
-DISTRIBUTED = {"states:StartExecution", "states:DescribeExecution", "states:StopExecution"}
+WRITTEN_IN_PARTS = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+
+
+def calls(machine: dict[str, Any]) -> set[tuple[str, str]]:
+    """The calls that a workflow's definition makes: action, and one resource that it is made on."""
+    substitutions = machine["DefinitionSubstitutions"]
+    name, found = spelt(machine["Name"]), set()
+
+    def named(parameter: str) -> str:
+        return target(substitutions[parameter.strip("${}")])
+
+    def key(parameters: dict[str, Any], kind: str) -> str:
+        pattern = re.fullmatch(r"States\.Format\('([^']*)'.*\)", parameters[f"{kind}.$"])
+        assert pattern
+        return f"{named(parameters['Bucket'])}.Arn/{pattern[1].replace('{}', 'one')}"
+
+    def walk(part: Any) -> None:
+        resource = part.get("Resource") if isinstance(part, dict) else None
+        match resource and resource.rpartition(":::")[2]:
+            case "sqs:sendMessage.waitForTaskToken":
+                found.add(("sqs:SendMessage", f"{named(part['Parameters']['QueueUrl'])}.Arn"))
+            case "lambda:invoke":
+                found.add(("lambda:InvokeFunction", f"{named(part['Parameters']['FunctionName'])}.Arn"))
+            case "s3:getObject":
+                found.add(("s3:GetObject", key(part["Parameters"], "Key")))
+            case "s3:listObjectsV2":
+                found.add(("s3:ListBucket", f"{named(part['Parameters']['Bucket'])}.Arn"))
+                assert part["ReaderConfig"]["Transformation"] == "LOAD_AND_FLATTEN"
+                found.add(("s3:GetObject", key(part["Parameters"], "Prefix") + "000000.jsonl"))
+            case "s3:putObject":
+                found.update((action, key(part["Parameters"], "Prefix") + "/one/manifest.json") for action in WRITTEN_IN_PARTS)
+            case None:
+                pass
+            case other:
+                raise AssertionError(f"What {other} needs is not known here.")
+        if isinstance(part, dict) and part.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+            prefix = "arn:AWS::Partition:states:AWS::Region:AWS::AccountId:"
+            found.update((action, prefix + where.format(name=name)) for action, where in CHILDREN)
+        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            walk(inner)
+
+    walk(json.loads((ROOT / machine["DefinitionUri"]).read_text()))
+    if any(action.startswith("s3:") for action, _ in found):
+        found.update({("kms:Decrypt", "Key.Arn"), ("kms:GenerateDataKey", "Key.Arn")})
+    return found
 
 
 @pytest.mark.parametrize("name", resources("AWS::Serverless::StateMachine"))
 def test_workflow_may_do_what_its_definition_does_and_nothing_else(name: str) -> None:
     """The embedded AWS does not enforce the roles of state machines."""
     machine = resources("AWS::Serverless::StateMachine")[name]
-    substitutions = machine["DefinitionSubstitutions"]
-    needed: set[tuple[str, str]] = set()
-
-    def walk(part: Any) -> None:
-        if isinstance(part, dict) and isinstance(part.get("Resource"), str):
-            parameters = part["Parameters"]
-            text = parameters.get("QueueUrl") or parameters.get("FunctionName") or parameters["Bucket"]
-            where = target(substitutions[text.strip("${}")])
-            needed.update((action, where) for action in TASKS[part["Resource"].rpartition(":::")[2]])
-            if where == "Bucket":
-                needed.update({("kms:Decrypt", "Key"), ("kms:GenerateDataKey", "Key")})
-        if isinstance(part, dict) and part.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
-            needed.update((action, name) for action in DISTRIBUTED)
-        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-            walk(inner)
-
-    def holder(resource: Any) -> str:
-        if "Fn::Sub" not in resource:
-            return target(resource)
-        text = str(resource["Fn::Sub"])
-        return name if ":states:" in text and machine["Name"]["Fn::Sub"] in text else text.removeprefix("${").partition(".")[0]
-
-    walk(json.loads((ROOT / machine["DefinitionUri"]).read_text()))
     held = {
-        (action, holder(where))
+        (action, spelt(where))
         for policy in machine["Policies"]
         for statement in policy["Statement"]
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-        for where in ([statement["Resource"]] if isinstance(statement["Resource"], dict) else statement["Resource"])
+        for action in several(statement["Action"])
+        for where in several(statement["Resource"])
     }
-    assert held == needed
+    needed = calls(machine)
+    for action, where in needed:
+        assert any(action == may and fnmatchcase(where, pattern) for may, pattern in held), (action, where)
+    for may, pattern in held:
+        assert any(action == may and fnmatchcase(where, pattern) for action, where in needed), (may, pattern)
 
 
 SNAPPED = [name for name, function in NAMED.items() if "SnapStart" in function]

@@ -15,6 +15,7 @@ CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 SESSION_ID = re.compile(r"(fcsess|seti|pi|cs|pm)_[A-Za-z0-9_]{1,250}")
 """Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
 CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
+_CODE = re.compile(r"[a-z0-9_.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class AccountState:
                 status=str(hash_["status"]),
                 last_attempted_at=int(hash_["last_attempted_at"]),
                 next_refresh_available_at=hash_.get("next_refresh_available_at"),
-                error=hash_.get("error"),
+                error=_codes(hash_.get("error")),
             )
         permissions = account.get("permissions")
         return cls(
@@ -90,6 +91,14 @@ class AccountState:
             refresh=refresh,
             livemode=bool(account.get("livemode")),
         )
+
+
+def _codes(error: Any) -> dict[str, str] | None:
+    """What Stripe says of a failure, as far as it says it in codes: its words have no published shape, and may be about people."""
+    if not isinstance(error, Mapping):
+        return None
+    words = {name: value for name, value in error.items() if isinstance(value, str)}
+    return {name: value for name, value in words.items() if _CODE.fullmatch(name) and _CODE.fullmatch(value)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,12 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
 
 def imported(desk: Desk, batch: str) -> dict[str, Any]:
     """Gather the rejects, delete the manifest, and say what is to be done."""
-    numbers = [int(part["number"]) for part in desk.store.ranges(batch)]
-    blocks = itertools.chain.from_iterable(desk.files.read(_key(batch, "rejects", number)) for number in numbers)
-    desk.files.write(work_key(batch, "rejects.jsonl"), blocks)
-    desk.files.delete([manifest_key(batch), *(_key(batch, "rejects", number) for number in numbers)])
-    desk.store.update_batch(batch, {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0}, unless=["stopped"])
+    rejects = [_key(batch, "rejects", int(part["number"])) for part in desk.store.ranges(batch)]
+    # Deleted last, and gathered once: whoever died in between is followed by one who finds what is left.
+    if "imported_ms" not in desk.store.get_batch(batch):
+        desk.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(desk.files.read, rejects)))
+        desk.store.update_batch(batch, {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0}, unless=["stopped"])
+    desk.files.delete([manifest_key(batch), *rejects])
     return tally(desk, batch, 0)
 
 
@@ -181,8 +182,7 @@ def tally(desk: Desk, batch: str, pass_: int) -> dict[str, Any]:
             left, ready = left + int(part["left"]), ready + int(part["ready"])
             resume_at += [int(part["resume_at"])] if part["resume_at"] is not None else []
             cooling_until = max(cooling_until, int(part.get("cooling_until", 0)))
-    kept = desk.store.get_batch(batch)
-    resumed = int(kept.get("resumed", 0)) + (ready if pass_ else 0)
+    resumed = int(desk.store.get_batch(batch).get("resumed", 0)) + ready if pass_ else 0
     desk.store.update_batch(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
     at = desk.now if not pass_ or not left else desk.now + _pause(desk, batch)
     if left and not ready:

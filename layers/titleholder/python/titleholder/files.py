@@ -87,17 +87,13 @@ class Files:
             body.close()
 
     def lines(self, key: str) -> Iterator[Any]:
-        """The values in a JSON Lines file; none if there is no such file."""
-        try:
-            rest = b""
-            for block in self.read(key):
-                *whole, rest = (rest + block).split(b"\n")
-                yield from map(json.loads, whole)
-            if rest:
-                yield json.loads(rest)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-                raise
+        """The values in a JSON Lines file."""
+        rest = b""
+        for block in self.read(key):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from map(json.loads, whole)
+        if rest:
+            yield json.loads(rest)
 
     # -- writing -----------------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,8 +10,6 @@ from titleholder import matching, refresh, staleness
 from titleholder.bus import Bus
 from titleholder.errors import AccountErasedError
 from titleholder.store import Store, Verification
-
-_CODE = re.compile(r"[a-z0-9_.]{1,64}")
 
 
 def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
@@ -75,9 +72,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         if reason == "REFRESH_FAILED":
             state = store.get_account(ref).state
             if state and state.refresh and state.refresh.error:
-                # A verdict outlives its account, and Stripe's words have no published shape: only codes are taken over.
-                said = {name: value for name, value in state.refresh.error.items() if isinstance(value, str)}
-                refused["refresh_error"] = {name: value for name, value in said.items() if _CODE.fullmatch(value)}
+                refused["refresh_error"] = dict(state.refresh.error)
         return refused | common
     claim, snapshot = found
     owners = [dict(owner) for owner in snapshot.owners.reveal()]

@@ -10,6 +10,8 @@ from titleholder.errors import refused
 from titleholder.store import Verification
 
 _GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
+_NOT_RUNNING = ("ExecutionDoesNotExist", "ValidationException")
+"""How StopExecution may refuse one that never began, or has ended."""
 
 
 class Workflow:
@@ -52,7 +54,7 @@ class Workflow:
         try:
             self._client.stop_execution(executionArn=arn, error="Cancelled")
         except Exception as error:
-            refused(error, "ExecutionDoesNotExist")
+            refused(error, *_NOT_RUNNING)
 
     def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
         """Give a paused execution its outcome; False if it does not wait for this token (any longer)."""
@@ -92,7 +94,7 @@ class BatchWorkflow:
         try:
             self._client.stop_execution(executionArn=self._execution(batch, run), error="Stopped", cause="The batch was stopped.")
         except Exception as error:
-            refused(error, "ExecutionDoesNotExist")
+            refused(error, *_NOT_RUNNING)
 
     def _execution(self, batch: str, run: int) -> str:
         return self._arn.replace(":stateMachine:", ":execution:") + f":{batch}-{run}"
