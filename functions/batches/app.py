@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import titleholder.cold_start  # noqa: F401
+
 from datetime import UTC, datetime
 from typing import Annotated, Any
 

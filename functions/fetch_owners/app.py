@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import titleholder.cold_start  # noqa: F401
+
 from typing import Any
 
 from titleholder import ownership, pace, runtime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import titleholder.cold_start  # noqa: F401
+
 import json
 from typing import Any
 

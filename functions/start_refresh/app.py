@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import titleholder.cold_start  # noqa: F401
+
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit

@@ -1,7 +1,8 @@
-"""The warm webhook receiver against a bare handler: HMAC check and one conditional put. One fake endpoint in this process answers both.
+"""The warm webhook receiver against a bare handler: HMAC check and one conditional put through boto3, in processor time.
 
-What is compared is the work of the function itself; on AWS both wait for the same services. The receiver also sends to a queue, parses and
-checks the event, logs and counts.
+Both talk over kept HTTP connections to the same `endpoint`, which answers at once from a process of its own, so each pays for its sockets
+and neither for the answering; on AWS both wait for the same services, and TLS adds the same to each call. The receiver also sends to a
+queue, parses and checks the event, logs and counts. The two take turns; the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import hmac
 import io
 import json
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from botocore.awsrequest import AWSResponse
-from botocore.session import get_session
+import boto3
 
 from tests.benchmarks.figures import Figure
 from tests.support.functions import http_event, load
@@ -29,25 +32,18 @@ SECRET = "whsec_benchmark"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "TABLE_NAME": "table",
     "EVENTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/events", "STRIPE_WEBHOOK_SECRET_NAME": "webhook",
-    "KEYS_TABLE_NAME": "keys", "VAULT_KEY_ID": "alias/vault",
+    "KEYS_TABLE_NAME": "keys", "VAULT_KEY_ID": "alias/vault", "AWS_LAMBDA_FUNCTION_NAME": "receive_webhook",
+    "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
 }  # fmt: skip
 
 
-class _Raw(io.BytesIO):
-    def stream(self, **_: Any) -> Any:
-        yield self.read()
-
-
-def _answer(request: Any, **_: Any) -> AWSResponse:
-    """What the services answer: a put that held, a message that was taken, the secret."""
-    body: dict[str, Any] = {}
-    if "sqs" in request.url:
-        text = json.loads(request.body)["MessageBody"]
-        body = {"MessageId": "m", "MD5OfMessageBody": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}
-    elif "secretsmanager" in request.url:
-        body = {"SecretString": SECRET}
-    raw = json.dumps(body).encode()
-    return AWSResponse(request.url, 200, {"content-type": "application/x-amz-json-1.0", "content-length": str(len(raw))}, _Raw(raw))
+@contextlib.contextmanager
+def endpoint() -> Iterator[str]:
+    """The URL of an AWS that answers at once."""
+    command = [sys.executable, "-m", "tests.benchmarks.endpoint", SECRET]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
 
 
 def deliveries(count: int, start: int) -> list[dict[str, Any]]:
@@ -76,31 +72,36 @@ def bare(client: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def measure() -> list[Figure]:
-    with patch.dict(os.environ, ENVIRONMENT), contextlib.redirect_stdout(io.StringIO()):
-        for value in vars(runtime).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
+    # Nothing of this machine's own: its proxies or certificates would have the SDK in the lean client's place.
+    with endpoint() as url, patch.dict(os.environ, {**ENVIRONMENT, "AWS_ENDPOINT_URL": url}, clear=True), _silence():
+        _forget()
         receiver = load("receive_webhook")
         log: Any = observability.logger.registered_handler
         stream = log.setStream(io.StringIO())
-        plain = get_session().create_client("dynamodb")
-        for client in (plain, *map(runtime._client, ("dynamodb", "sqs", "secretsmanager"))):
-            client.meta.events.register("before-send", _answer)
-        handlers = {"bare": bare(plain), "receive_webhook": receiver}
-        rates: dict[str, list[float]] = {name: [] for name in handlers}
+        handlers = {"bare": bare(boto3.client("dynamodb")), "receive_webhook": receiver}
+        spent: dict[str, list[float]] = {name: [] for name in handlers}
         for turn in range(ROUNDS + 1):
             for number, (name, handler) in enumerate(handlers.items()):
                 events = deliveries(EVENTS, 10_000 * turn + EVENTS * number)
                 began = time.process_time()
                 answers = [handler(event)["statusCode"] for event in events]
-                spent = time.process_time() - began
-                assert answers == [200] * EVENTS
                 if turn:  # The first round warms up.
-                    rates[name].append(EVENTS / spent)
-        for value in vars(runtime).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
+                    spent[name].append((time.process_time() - began) / EVENTS)
+                assert answers == [200] * EVENTS
         log.setStream(stream)
-    best = {name: max(found) for name, found in rates.items()}
-    about = f"{best['receive_webhook']:.0f} events a second of processor time; bare {best['bare']:.0f}"
-    return [Figure("warm receiver", "receive_webhook : bare", best["receive_webhook"] / best["bare"], "", (">=", 0.8), about)]
+        _forget()
+    ratio = median(plain / ours for plain, ours in zip(spent["bare"], spent["receive_webhook"], strict=True))
+    each = {name: 1e6 * median(found) for name, found in spent.items()}
+    about = f"{each['receive_webhook']:.0f} µs of processor an event; bare {each['bare']:.0f}"
+    return [Figure("warm receiver", "receive_webhook : bare", ratio, "", (">=", 0.8), about)]
+
+
+def _silence() -> contextlib.redirect_stdout[io.StringIO]:
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def _forget() -> None:
+    """Let the run-time make its clients anew."""
+    for value in vars(runtime).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from local.aws.emulator import Emulator
 from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
 from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.aws_json import Client, Endpoint, Keys
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
 from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need
@@ -28,21 +32,37 @@ REF = AccountRef("fca_1")
 CONNECTED = AccountRef("fca_1", stripe_account="acct_1")
 
 
-@pytest.fixture(params=["moto", "the simulation's table"])
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Emulator]:
+    with Emulator() as aws:
+        yield aws
+
+
+@pytest.fixture(params=["moto", "the simulation's table", "the embedded AWS, by the lean client"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """The contract holds on both, so that what the simulation shows is true of DynamoDB."""
-    if request.param != "moto":
+    """The contract holds on all, so that what the simulation shows is true of DynamoDB, whichever client speaks to it."""
+    if request.param == "the simulation's table":
         yield made(FakeDynamoDB())
         return
+    if request.param != "moto":
+        aws = request.getfixturevalue("aws")
+        for table, schema in (("ttt", table_schema()), ("ttt-keys", table_schema("KeysTable"))):
+            with contextlib.suppress(ClientError):
+                aws.client("dynamodb").delete_table(TableName=table)
+            aws.client("dynamodb").create_table(TableName=table, **schema)
+        lean: Any = Client("dynamodb", Endpoint(aws.endpoint, "us-east-1"), lambda: Keys("test", "test", None))
+        lean.scan = aws.client("dynamodb").scan  # By the tests alone.
+        yield made(lean)
+        return
     with mock_aws():
-        client("dynamodb").create_table(TableName="t", **table_schema())
-        client("dynamodb").create_table(TableName="t-keys", **table_schema("KeysTable"))
+        client("dynamodb").create_table(TableName="ttt", **table_schema())
+        client("dynamodb").create_table(TableName="ttt-keys", **table_schema("KeysTable"))
         yield made(client("dynamodb"))
 
 
 def made(dynamodb: Any) -> Store:
     vault = Vault(FakeKMS(), "key", lambda: NOW)
-    return Store(dynamodb, "t", keys_table="t-keys", vault=lambda: vault, clock=lambda: NOW)
+    return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: vault, clock=lambda: NOW)
 
 
 def state(status: str | None, attempted_at: int = 100, *, account: str = "active", **more: Any) -> AccountState:
@@ -296,7 +316,7 @@ class TestWaiters:
 
     def test_goes_away_by_itself_a_week_after_its_deadline(self, store: Store) -> None:
         store.put_waiter(REF, self.waiter)
-        item = store._client.scan(TableName="t")["Items"][0]
+        item = store._client.scan(TableName="ttt")["Items"][0]
         assert int(item["expires_at"]["N"]) == NOW + 3600 + 7 * 86_400
 
     def test_many_are_all_found(self, store: Store) -> None:
@@ -349,15 +369,15 @@ class TestVerifications:
 
     def test_other_request_under_the_same_id_is_refused_and_changes_nothing(self, store: Store) -> None:
         keep_verification(store, self.verification, CLAIM)
-        before = store._client.scan(TableName="t")["Items"]
+        before = store._client.scan(TableName="ttt")["Items"]
         other = replace(self.verification, ref=CONNECTED, request_digest="other")
         with pytest.raises(IdempotencyConflictError):
             keep_verification(store, other, {"name": "Other"})
-        assert store._client.scan(TableName="t")["Items"] == before
+        assert store._client.scan(TableName="ttt")["Items"] == before
 
     def test_claim_and_verification_are_written_together_or_not_at_all(self, store: Store) -> None:
         orphan = {"pk": {"S": f"ACCOUNT#{REF.key}"}, "sk": {"S": "CLAIM#ver_1"}}
-        store._client.put_item(TableName="t", Item=orphan)
+        store._client.put_item(TableName="ttt", Item=orphan)
         with pytest.raises(Exception, match="without the rest"):
             keep_verification(store, self.verification, CLAIM)
         with pytest.raises(VerificationNotFoundError):
@@ -377,7 +397,7 @@ class TestVerifications:
 
     def test_claim_stands_only_under_its_account_and_sealed(self, store: Store) -> None:
         keep_verification(store, self.verification, CLAIM)
-        for item in store._client.scan(TableName="t")["Items"]:
+        for item in store._client.scan(TableName="ttt")["Items"]:
             assert "testerman" not in str(item).lower()
             assert ("claim" in item) == (item["sk"]["S"] == "CLAIM#ver_1")
 
@@ -438,13 +458,13 @@ class TestEvents:
     def test_is_recorded_once_with_what_stripe_said_and_expires(self, store: Store) -> None:
         store.insert_event(self.event, processed=False, now=NOW)
         store.insert_event({**self.event, "type": "other"}, processed=True, now=NOW + 60)
-        (item,) = store._client.scan(TableName="t")["Items"]
+        (item,) = store._client.scan(TableName="ttt")["Items"]
         assert (item["type"]["S"], item["received_ms"]["N"]) == ("x", str(int(NOW * 1000)))
         assert int(item["expires_at"]["N"]) == NOW + EVENT_RETENTION_SECONDS
 
     def test_that_was_never_recorded_is_not_finished(self, store: Store) -> None:
         assert not store.finish_event("evt_1")
-        assert store._client.scan(TableName="t")["Items"] == []
+        assert store._client.scan(TableName="ttt")["Items"] == []
 
 
 class TestPace:

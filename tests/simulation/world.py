@@ -476,14 +476,14 @@ def inside(world: World) -> Iterator[World]:
     environment = dict(os.environ)
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
-    kept = {name: getattr(runtime, name) for name in ("_client", "clock")}
+    kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock")}
     requests_client = stripe.RequestsClient
     random.seed(world.seed)
     try:
         os.environ.update(ENVIRONMENT)
         for cached in caches:
             cached.cache_clear()
-        runtime._client = world.clients.__getitem__  # type: ignore[assignment]
+        runtime._client = runtime._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
         runtime.clock = world.clock
         stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
         yield world

@@ -239,7 +239,8 @@ class Sandbox:
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
         stack.enter_context(patch.object(runtime, "time", virtual))
         stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
-        stack.enter_context(patch.object(runtime, "_client", cache(self.client)))
+        for clients in ("_client", "_sdk_client"):
+            stack.enter_context(patch.object(runtime, clients, cache(self.client)))
         stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
         handler: Any = observability.logger.registered_handler
         stack.callback(handler.setStream, handler.setStream(self.log))

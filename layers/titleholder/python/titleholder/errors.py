@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TitleholderError(Exception):
     """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
@@ -140,3 +142,14 @@ class PaceExceededError(TitleholderError):
         self.retry_after = retry_after
         self.line = line
         self.at = at
+
+
+def refused(error: Exception, *codes: str) -> dict[str, Any]:
+    """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again.
+
+    Told by its shape, for the SDK's ClientError can't be named without loading the SDK.
+    """
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict) or response["Error"]["Code"] not in codes:
+        raise error
+    return response

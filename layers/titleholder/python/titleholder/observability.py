@@ -5,6 +5,7 @@ Traces are Lambda's own: its active tracing needs no code of ours.
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -22,4 +23,8 @@ Handler = Callable[[Any, Any], Any]
 
 def observed(handler: Handler) -> Handler:
     """A Lambda handler with its request id on every log line and its metrics flushed."""
+    if not gc.isenabled():
+        # As `cold_start` left it. What has been loaded is never looked through again.
+        gc.freeze()
+        gc.enable()
     return logger.inject_lambda_context(metrics.log_metrics(handler), clear_state=True)

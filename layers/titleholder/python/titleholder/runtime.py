@@ -5,26 +5,30 @@ Imports of what not every function uses stand inside the functions here, so that
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from botocore.config import Config
-from botocore.session import Session, get_session
 
 from titleholder.bus import Bus
 from titleholder.deliveries import Mailroom
+from titleholder.errors import ConfigurationError
 from titleholder.queues import Queues
 from titleholder.secrets_store import SecretApiKeys, SecretValues
 from titleholder.settings import Settings
 from titleholder.store import DAY, Retention, Store
 
 if TYPE_CHECKING:
+    from botocore.session import Session
+
     from titleholder.accounts import AccountRef
     from titleholder.audit import Action
+    from titleholder.aws_json import Keys
     from titleholder.batch import BatchWorld
     from titleholder.batch_steps import Desk
     from titleholder.files import Files
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
     from titleholder.ownership import World
     from titleholder.pace import Gate, Pace
     from titleholder.vault import Vault
-
-_CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 
 
 @cache
@@ -45,14 +47,49 @@ def settings() -> Settings:
 @cache
 def _session() -> Session:
     """One for all clients: they share its credentials and what it has read of its own data."""
+    from botocore.session import get_session
+
     return get_session()
 
 
 @cache
 def _client(service: str) -> Any:
+    """A client for what is called here, without the SDK's where that suffices."""
+    from titleholder import aws_json
+
+    endpoint = aws_json.serves(service, os.environ)
+    return _sdk_client(service) if endpoint is None else aws_json.Client(service, endpoint, _aws_keys())
+
+
+@cache
+def _sdk_client(service: str) -> Any:
+    from botocore.config import Config
+
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
     # Links to files under a KMS key have to be signed with version 4, which S3's client does only where told to.
-    config = _CLIENT_CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CLIENT_CONFIG
+    if service == "s3":
+        config = config.merge(Config(signature_version="s3v4"))
     return _session().create_client(service, config=config)
+
+
+@cache
+def _aws_keys() -> Callable[[], Keys]:
+    """Credentials from the environment; from wherever the AWS SDK finds them, and as fresh as it keeps them, if there are none."""
+    from titleholder.aws_json import Keys
+
+    if found := Keys.of(os.environ):
+        return lambda: found
+    # Made now, so that a snapshot of this process holds it; read later, for a snapshot must hold no credentials.
+    session = _session()
+
+    def keys() -> Keys:
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise ConfigurationError("There are no AWS credentials.")
+        frozen: Keys = credentials.get_frozen_credentials()
+        return frozen
+
+    return keys
 
 
 @cache
@@ -65,6 +102,10 @@ def store() -> Store:
 @cache
 def vault() -> Vault:
     """What claims and owners are sealed with."""
+    # The Encryption SDK's own KMS provider is not used here, and its import would bring all of boto3: a tenth of a cold start.
+    unused: Any = ModuleType("aws_encryption_sdk.key_providers.kms")
+    unused.DiscoveryAwsKmsMasterKeyProvider = unused.KMSMasterKeyProviderConfig = unused.StrictAwsKmsMasterKeyProvider = None
+    sys.modules.setdefault(unused.__name__, unused)
     from titleholder.vault import Vault
 
     return Vault(_client("kms"), settings().vault_key, clock)
@@ -108,7 +149,7 @@ def mailroom() -> Mailroom:
 def files() -> Files:
     from titleholder.files import Files
 
-    return Files(_client("s3"), settings().batch_bucket)
+    return Files(_sdk_client("s3"), settings().batch_bucket)
 
 
 @cache
@@ -165,4 +206,4 @@ def idempotency() -> Idempotency:
     """The records of what callers may repeat."""
     from titleholder.idempotency import Idempotency
 
-    return Idempotency(_client("dynamodb"), settings().table)
+    return Idempotency(_sdk_client("dynamodb"), settings().table)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
+from titleholder.errors import refused
 
 MAX_AGE_SECONDS = 300
 RELOAD_PAUSE_SECONDS = 10
@@ -44,9 +44,8 @@ class SecretValues:
         for stage in ("AWSCURRENT", "AWSPREVIOUS"):
             try:
                 text = self._client.get_secret_value(SecretId=self._name, VersionStage=stage)["SecretString"]
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("ResourceNotFoundException", "InvalidRequestException"):
-                    raise
+            except Exception as error:
+                refused(error, "ResourceNotFoundException", "InvalidRequestException")
                 continue
             found += [value for value in _split(text) if value not in found]
         self._values = tuple(found)

@@ -44,8 +44,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import ClientError
-
 from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import (
     AccountErasedError,
@@ -53,6 +51,7 @@ from titleholder.errors import (
     IdempotencyConflictError,
     SnapshotNotFoundError,
     VerificationNotFoundError,
+    refused,
 )
 from titleholder.items import deserialize, serialize
 from titleholder.masked import Masked
@@ -65,6 +64,7 @@ DAY = 86_400
 EVENT_RETENTION_SECONDS = 35 * DAY
 TRANSACTION_TRIES = 6
 _FAILED = "ConditionalCheckFailed"
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 
 BATCH_SHARDS = 8
 
@@ -386,11 +386,8 @@ class Store:
 
     def get_snapshot(self, ref: AccountRef, snapshot: str) -> Snapshot:
         """Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
-        found = self._opened(ref, f"SNAPSHOT#{snapshot}", "owners")
-        if found is None:
-            raise SnapshotNotFoundError("No such snapshot of this account is stored.")
-        item, owners = found
-        return Snapshot(id=item["snapshot"], attempted_at=int(item["attempted_at"]), created=int(item["snapshot_created"]), owners=owners)
+        sk = f"SNAPSHOT#{snapshot}"
+        return _snapshot(self._opened(ref, {sk: "owners"}).get(sk))
 
     def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[PastSnapshot], str | None]:
         """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
@@ -401,7 +398,7 @@ class Store:
 
     def put_waiter(self, ref: AccountRef, waiter: Waiter) -> Waiter | None:
         """Remember whom to wake; returns it with what it had joined in an earlier turn, or None if a later turn waits already."""
-        kept = self._update(
+        kept = self._updated(
             _account_pk(ref),
             f"WAITER#{waiter.verification}",
             set_={
@@ -415,7 +412,7 @@ class Store:
             },
             condition="attribute_not_exists(turn) OR turn <= :turn",
         )
-        return self.get_waiter(ref, waiter.verification) if kept else None
+        return None if kept is None else _waiter(kept)
 
     def set_joined(self, ref: AccountRef, verification: str, attempted_at: int) -> bool:
         """Remember which refresh the waiter waits for; False if it was woken meanwhile."""
@@ -549,8 +546,15 @@ class Store:
 
     def get_claim(self, ref: AccountRef, verification: str) -> Masked[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
-        found = self._opened(ref, f"CLAIM#{verification}", "claim")
+        sk = f"CLAIM#{verification}"
+        found = self._opened(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
+
+    def get_claim_and_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Masked[dict[str, Any]], Snapshot] | None:
+        """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
+        claim, owners = f"CLAIM#{verification}", f"SNAPSHOT#{snapshot}"
+        found = self._opened(ref, {claim: "claim", owners: "owners"})
+        return (found[claim][1], _snapshot(found.get(owners))) if claim in found else None
 
     def get_verifications(self, ids: Sequence[str]) -> dict[str, Verification]:
         """Those of the verifications that exist, by id."""
@@ -838,11 +842,9 @@ class Store:
                     TableName=self._keys_table, Item=item, ConditionExpression="attribute_not_exists(pk)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )  # fmt: skip
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                    raise
+            except Exception as error:
                 # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
-                found = error.response["Item"]
+                found = refused(error, _CONDITION_FAILED)["Item"]
             else:
                 return wrapped
         return _wrapped(found)
@@ -867,10 +869,9 @@ class Store:
         for attempt in range(TRANSACTION_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=list(parts))
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "TransactionCanceledException":
-                    raise
-                codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+            except Exception as error:
+                reasons = refused(error, "TransactionCanceledException")["CancellationReasons"]
+                codes = [reason.get("Code") for reason in reasons]
                 if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
                     raise AccountErasedError from None
                 if _FAILED in codes:
@@ -883,28 +884,33 @@ class Store:
                 return True
         raise AssertionError("unreachable")
 
-    def _opened(self, ref: AccountRef, sk: str, attribute: str) -> tuple[Item, Masked[Any]] | None:
-        """An item with what is sealed in it; None if there is none or it has expired. Raises AccountErasedError.
+    def _opened(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Masked[Any]]]:
+        """Items by sort key, each with what is sealed in its attribute (`sealed`: attributes by sort key); without those that are not there
+        or have expired. Raises AccountErasedError.
 
-        The key is read in the same call as the item, so that an erasure is noticed whatever is remembered of unwrapped keys.
+        The key is read in the same call as the items, so that an erasure is noticed whatever is remembered of unwrapped keys.
         """
         pk = _account_pk(ref)
         wanted: Item = {
-            self._table: {"Keys": [_key(pk, sk)], "ConsistentRead": True},
+            self._table: {"Keys": [_key(pk, sk) for sk in sealed], "ConsistentRead": True},
             self._keys_table: {"Keys": [{"pk": {"S": pk}}], "ConsistentRead": True},
         }
-        found: dict[str, Item] = {}
+        found: dict[str, list[Item]] = {}
         while wanted:
             page = self._client.batch_get_item(RequestItems=wanted)
-            found |= {table: items[0] for table, items in page["Responses"].items() if items}
+            for table, items in page["Responses"].items():
+                found.setdefault(table, []).extend(items)
             wanted = page.get("UnprocessedKeys") or {}
-        wrapped = _wrapped(found[self._keys_table]) if self._keys_table in found else None
-        if wrapped is None or self._table not in found:
-            return None
-        item = {name: deserialize(value) for name, value in found[self._table].items()}
-        if not self._lives(item.get("expires_at")):
-            return None
-        return item, self._vault().open(ref, wrapped, sk, bytes(item[attribute]))
+        if not found.get(self._keys_table):
+            return {}
+        wrapped = _wrapped(found[self._keys_table][0])
+        opened = {}
+        for raw in found.get(self._table, ()):
+            item = {name: deserialize(value) for name, value in raw.items()}
+            if self._lives(item.get("expires_at")):
+                sk = item["sk"]
+                opened[sk] = (item, self._vault().open(ref, wrapped, sk, bytes(item[sealed[sk]])))
+        return opened
 
     def _lives(self, expires_at: Any) -> bool:
         return expires_at is None or self._clock() < int(expires_at)
@@ -979,10 +985,8 @@ class Store:
             request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
             self._client.put_item(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            old = error.response.get("Item") or {}
+        except Exception as error:
+            old = refused(error, _CONDITION_FAILED).get("Item") or {}
             return {name: deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
@@ -1008,25 +1012,30 @@ class Store:
         self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
     ) -> bool:
         """Set attributes under a condition, in which `:name` stands for the new value of attribute `name`; False if it did not hold."""
-        names = {f"#{name}": name for name in set_}
+        return _unless_refused(lambda: self._client.update_item(**self._change(pk, sk, set_, condition, remove, values))) is not None
+
+    def _updated(self, pk: str, sk: str, *, set_: Item, condition: str) -> Item | None:
+        """As `_update`; gives the whole item as it is then."""
+        change = self._change(pk, sk, set_, condition)
+        answer = _unless_refused(lambda: self._client.update_item(**change, ReturnValues="ALL_NEW"))
+        return None if answer is None else {name: deserialize(value) for name, value in answer["Attributes"].items()}
+
+    def _change(
+        self, pk: str, sk: str, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
+    ) -> Item:
         sets = ", ".join(f"#{name} = :{name}" for name in set_)
         removes = f" REMOVE {', '.join(remove)}" if remove else ""
-        return (
-            _unless_refused(
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(pk, sk),
-                    UpdateExpression=f"SET {sets}{removes}",
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues={
-                        **{f":{name}": serialize(value) for name, value in set_.items()},
-                        **{name: serialize(value) for name, value in (values or {}).items()},
-                    },
-                )
-            )
-            is not None
-        )
+        return {
+            "TableName": self._table,
+            "Key": _key(pk, sk),
+            "UpdateExpression": f"SET {sets}{removes}",
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {f"#{name}": name for name in set_},
+            "ExpressionAttributeValues": {
+                **{f":{name}": serialize(value) for name, value in set_.items()},
+                **{name: serialize(value) for name, value in (values or {}).items()},
+            },
+        }
 
 
 def _wrapped(key_item: Item) -> bytes:
@@ -1051,9 +1060,8 @@ def _unless_refused(call: Any) -> Any:
     """The call's answer, or None if its condition did not hold."""
     try:
         return call()
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
+    except Exception as error:
+        refused(error, _CONDITION_FAILED)
         return None
 
 
@@ -1099,6 +1107,14 @@ def _seconds(milliseconds: Any) -> float:
 
 def _int(value: Any) -> int | None:
     return None if value is None else int(value)
+
+
+def _snapshot(found: tuple[Item, Masked[Any]] | None) -> Snapshot:
+    """A snapshot as it was opened. Raises SnapshotNotFoundError if there is none."""
+    if found is None:
+        raise SnapshotNotFoundError("No such snapshot of this account is stored.")
+    item, owners = found
+    return Snapshot(id=item["snapshot"], attempted_at=int(item["attempted_at"]), created=int(item["snapshot_created"]), owners=owners)
 
 
 def _past(item: Item) -> PastSnapshot:

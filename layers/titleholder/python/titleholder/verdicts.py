@@ -56,16 +56,15 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
             snapshot_id = account.snapshot
         reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
         reason = reason if account.erased_at is None else refresh.DEAD["disconnected"]
-    claim = snapshot = None
+    found = None
     if snapshot_id:
         try:
-            claim = store.get_claim(ref, verification.id)
-            snapshot = None if claim is None else store.get_snapshot(ref, snapshot_id)
+            found = store.get_claim_and_snapshot(ref, verification.id, snapshot_id)
             reason = "CLAIM_ERASED"
         except AccountErasedError:
             snapshot_id, reason = None, refresh.DEAD["disconnected"]
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
-    if claim is None or snapshot is None:
+    if found is None:
         refused = {
             "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason or "UNEXPECTED_ANSWER"], "owner_position": None,
             "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
@@ -75,6 +74,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
             if state and state.refresh and state.refresh.error:
                 refused["refresh_error"] = dict(state.refresh.error)
         return refused | common
+    claim, snapshot = found
     owners = [dict(owner) for owner in snapshot.owners.reveal()]
     verdict = matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy))
     return verdict.as_dict() | common | {"refreshed_at": snapshot.attempted_at}

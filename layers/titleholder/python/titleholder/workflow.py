@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from titleholder.errors import refused
 from titleholder.store import Verification
 
 _GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
@@ -37,18 +36,16 @@ class Workflow:
         }
         try:
             self._client.start_execution(stateMachineArn=self._arn, name=verification.id, input=json.dumps(execution))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
-                raise
+        except Exception as error:
+            refused(error, "ExecutionAlreadyExists")
 
     def status(self, verification: str) -> str | None:
         """The status of the verification's execution, such as RUNNING or FAILED; None if there never was one."""
         arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
         try:
             return str(self._client.describe_execution(executionArn=arn)["status"])
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
-                raise
+        except Exception as error:
+            refused(error, "ExecutionDoesNotExist")
             return None
 
     def stop(self, verification: str) -> None:
@@ -56,17 +53,15 @@ class Workflow:
         arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
         try:
             self._client.stop_execution(executionArn=arn, error="Cancelled")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_RUNNING:
-                raise
+        except Exception as error:
+            refused(error, *_NOT_RUNNING)
 
     def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
         """Give a paused execution its outcome; False if it does not wait for this token (any longer)."""
         try:
             self._client.send_task_success(taskToken=task_token, output=json.dumps(outcome))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
+        except Exception as error:
+            refused(error, *_GONE)
             return False
         return True
 
@@ -83,26 +78,23 @@ class BatchWorkflow:
         execution = {"batch": batch, **inputs}
         try:
             self._client.start_execution(stateMachineArn=self._arn, name=f"{batch}-{run}", input=json.dumps(execution))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
-                raise
+        except Exception as error:
+            refused(error, "ExecutionAlreadyExists")
 
     def status(self, batch: str, run: int) -> str | None:
         """The status of a run, such as RUNNING or FAILED; None if it was never started."""
         try:
             return str(self._client.describe_execution(executionArn=self._execution(batch, run))["status"])
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
-                raise
+        except Exception as error:
+            refused(error, "ExecutionDoesNotExist")
             return None
 
     def stop(self, batch: str, run: int) -> None:
         """Stop a run with all its children; one that has ended, or never began, is left alone."""
         try:
             self._client.stop_execution(executionArn=self._execution(batch, run), error="Stopped", cause="The batch was stopped.")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_RUNNING:
-                raise
+        except Exception as error:
+            refused(error, *_NOT_RUNNING)
 
     def _execution(self, batch: str, run: int) -> str:
         return self._arn.replace(":stateMachine:", ":execution:") + f":{batch}-{run}"
