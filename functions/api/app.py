@@ -268,3 +268,6 @@ def _time(seconds: float | None) -> str | None:
 
 def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
+
+
+runtime.prepare(runtime.world, runtime.vault)

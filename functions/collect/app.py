@@ -231,3 +231,6 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
 
 def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
+
+
+runtime.prepare(runtime.world, runtime.idempotency)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Sandbox, client
 from titleholder import batch_steps, files, manifests, runtime
+from titleholder.errors import UnforeseenError
 from titleholder.store import Store, Verification
 
 MARGARET = {"name": "Margaret Testerman"}
@@ -165,7 +166,7 @@ def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: 
             raise ConnectionError
 
         patch.setattr(Store if dies_before == "update_batch" else batch_steps, dies_before, die)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(UnforeseenError, match="ConnectionError"):
             batch.step("imported")
     batch.run(batch.step("imported"))
     assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
 from titleholder.deliveries import MAX_BODY_BYTES
+from titleholder.errors import UnforeseenError
 from titleholder.secrets_store import RELOAD_PAUSE_SECONDS
 from titleholder.signatures import TOLERANCE_SECONDS, sign
 
@@ -217,7 +218,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": ""}}, "SendMessage")
 
         sandbox.taps.append(fail)
-        with pytest.raises(ClientError):
+        with pytest.raises(UnforeseenError, match="ServiceUnavailable"):
             deliver(sandbox, event())
         assert record(sandbox)["processed"]["BOOL"] is False
         assert sandbox.messages(sandbox.events_queue) == []
@@ -234,7 +235,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": code, "Message": ""}}, "PutItem")
 
         sandbox.taps.append(fail)
-        with pytest.raises(ClientError):
+        with pytest.raises(UnforeseenError, match=code):
             deliver(sandbox, event())
         assert sandbox.messages(sandbox.events_queue) == []
 
@@ -244,7 +245,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": "InternalServiceError", "Message": ""}}, "GetSecretValue")
 
         sandbox.taps.append(fail)
-        with pytest.raises(ClientError):
+        with pytest.raises(UnforeseenError, match="InternalServiceError"):
             deliver(sandbox, event())
         assert sandbox.items() == []
 

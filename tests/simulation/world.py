@@ -25,6 +25,7 @@ from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
+from titleholder.errors import UnforeseenError
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -287,8 +288,10 @@ class World:
         except Died:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
-            if not isinstance(error, TRANSIENT):
-                self.violations.append(f"{function} raised {type(error).__name__}: {error}")
+            # What was raised first, whatever it is told as.
+            cause = error.__context__ if isinstance(error, UnforeseenError) else error
+            if not isinstance(cause, TRANSIENT):
+                self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
             raise TaskError("Lambda.Unknown") from None
         finally:
             self.calls_of.setdefault(function, []).append(invocation.calls)

@@ -38,10 +38,12 @@ PARTS = {
 
 
 @cache
-def loaded(function: str) -> frozenset[str]:
-    """The modules that a cold start of the function loads, up to its first call of a service."""
-    command = [sys.executable, "-c", LIST, str(FUNCTIONS / function), str(PACKAGE.parent), *PARTS.get(function, ())]
-    environment = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str]:
+    """The modules that a cold start of the function loads, up to its first call of a service (where no `parts` are named)."""
+    command = [sys.executable, "-c", LIST, str(FUNCTIONS / function), str(PACKAGE.parent), *(parts or PARTS.get(function, ()))]
+    environment = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_LAMBDA_INITIALIZATION_TYPE": kind}
+    if kind == "on-demand":
+        environment |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
     return frozenset(done.stdout.split())
 
@@ -95,6 +97,13 @@ def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
     assert isinstance(first, ast.Import)
     assert [alias.name for alias in first.names] == ["titleholder.cold_start"]
     assert loaded(handler.parent.name)  # Itself it asserts that collecting goes on afterwards.
+
+
+@pytest.mark.parametrize(("function", "needed"), [("api", "aws_encryption_sdk"), ("collect", "titleholder.pace")])
+def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:
+    """Taken without credentials, which come with the start from it."""
+    assert needed not in loaded(function, "on-demand", "clock")
+    assert needed in loaded(function, "snap-start", "clock")
 
 
 def imported(path: Path) -> set[str]:

@@ -25,6 +25,8 @@ from botocore.awsrequest import AWSRequest
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 20.0
+# Not seeded: processes that start from one snapshot would all draw the same.
+_CHANCE = random.SystemRandom()
 _TIMEOUT = urllib3.Timeout(connect=2, read=5)
 
 
@@ -138,7 +140,7 @@ class Client:
         keys: Callable[[], Keys],
         *,
         sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _CHANCE.random,
     ) -> None:
         self._service = SERVICES[service]
         self._endpoint = endpoint

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from typing import Any
 
 
 class TitleholderError(Exception):
     """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
+
+
+class UnforeseenError(TitleholderError):
+    """Stands for an exception that nobody foresaw, in whose words there may be anything: names its kind, its code and where it arose."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> UnforeseenError:
+        response = getattr(error, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        places = [f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}" for frame, line in walk_tb(error.__traceback__)]
+        return cls(f"{type(error).__name__}{f' ({code})' if code else ''} at {' > '.join(places[-4:])}")
 
 
 class ConfigurationError(TitleholderError):

@@ -8,9 +8,12 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+
+from titleholder.errors import TitleholderError, UnforeseenError
 
 # A run that counts nothing is nothing to warn of.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -27,4 +30,19 @@ def observed(handler: Handler) -> Handler:
         # As `cold_start` left it. What has been loaded is never looked through again.
         gc.freeze()
         gc.enable()
-    return logger.inject_lambda_context(metrics.log_metrics(handler), clear_state=True)
+    return logger.inject_lambda_context(metrics.log_metrics(_discreet(handler)), clear_state=True)
+
+
+def _discreet(handler: Handler) -> Handler:
+    """What nobody foresaw may repeat what it stumbled over, and Lambda logs what is raised and tells the workflow: so its words go."""
+
+    @wraps(handler)
+    def told(event: Any, context: Any) -> Any:
+        try:
+            return handler(event, context)
+        except TitleholderError:
+            raise
+        except Exception as error:
+            raise UnforeseenError.of(error) from None
+
+    return told

@@ -116,6 +116,16 @@ def queues() -> Queues:
     return Queues(_client("sqs"), refresh_url=settings().refresh_queue_url, events_url=settings().events_queue_url)
 
 
+def prepare(*parts: Callable[[], Any]) -> None:
+    """Put parts together before the first event, where Lambda then takes a snapshot to start from; elsewhere each comes when it is used.
+
+    For a handler's last line. Nothing here calls a service, so the snapshot holds neither credentials, secrets nor connections.
+    """
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        for part in parts:
+            part()
+
+
 def clock() -> float:
     """Now, in Unix seconds."""
     return time.time()

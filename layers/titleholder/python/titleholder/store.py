@@ -879,7 +879,7 @@ class Store:
                 # Two transactions met at the same item; DynamoDB lets neither wait.
                 if "TransactionConflict" not in codes or attempt == TRANSACTION_TRIES - 1:
                     raise
-                self._sleep(0.02 * 2**attempt * (0.5 + random.random()))  # noqa: S311
+                self._sleep(0.02 * 2**attempt * (0.5 + random.SystemRandom().random()))
             else:
                 return True
         raise AssertionError("unreachable")
