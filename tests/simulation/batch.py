@@ -43,7 +43,7 @@ def told(course: Course) -> str:
         f"singles meanwhile {singles} to the verdict, {course.settle_seconds:.0f} s of it the bank's",
         f"in the batch      {course.wait_of_batch:.0f} s (median)",
         f"open at once      {course.most_open}; {course.transitions} transitions in {course.passes} passes",
-        f"calls to Stripe   {calls}; most of one operation within one second {peak}",
+        f"calls to Stripe   {calls}; within one second at most {peak} of one, {course.peaks['*']} in all",
     )
     return "\n".join(lines)
 

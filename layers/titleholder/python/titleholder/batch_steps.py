@@ -68,7 +68,8 @@ def scan(desk: Desk, batch: str, block: Mapping[str, int]) -> None:
     """Look at each piece of one block, to find where it could be cut."""
     format_ = desk.store.get_batch(batch)["format"]
     # Read to the full: a socket may give less than a piece, and pieces are told by their sizes.
-    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"]), block["piece"])
+    size = block["piece"]
+    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"], size), size)
     found = [asdict(manifests.examine(piece, format_)) for piece in pieces]
     desk.files.write_lines(_key(batch, "scans", block["number"]), found)
 
