@@ -74,7 +74,8 @@ def test_unknown_type_is_acknowledged_and_recorded_only(quiet: Bench) -> None:
 
 
 def test_duplicates_are_acknowledged_and_processed_once(quiet: Bench) -> None:
-    account = quiet.link("fresh")
+    # Stripe's own event of the prefetch would have the account read once more, now or a moment later.
+    account = quiet.link("fresh", policy={"webhooks": "lost"})
     body = event(account, id="evt_twice1")
     assert quiet.deliver(body, signed(quiet, body)).status_code == 200
     key = ("EVENT#evt_twice1", "EVENT")

@@ -1,6 +1,6 @@
 """DynamoDB's attribute values, to and from plain ones: as boto3's own, for the types that are used here.
 
-boto3's come with all of boto3, which is a sixth of a cold start: `runtime` makes its clients by botocore, on which boto3 stands.
+boto3's come with all of boto3, which would be a sixth of a cold start.
 """
 
 from __future__ import annotations
