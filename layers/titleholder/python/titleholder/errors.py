@@ -10,7 +10,7 @@ class TitleholderError(Exception):
     """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
 
 
-class UnforeseenError(TitleholderError):
+class UnforeseenError(Exception):
     """Stands for an exception that nobody foresaw, in whose words there may be anything: names its kind, its code and where it arose."""
 
     @classmethod
