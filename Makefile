@@ -55,7 +55,7 @@ test: lint  ## Pass the tests
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
-bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost webhooks matching batch" for some
+bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch" for some
 	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
 
 openapi: $(READY)  ## Write the OpenAPI document anew
