@@ -32,6 +32,7 @@ AWS_SECONDS = (0.003, 0.012)
 STRIPE_SECONDS = (0.1, 0.4)
 SLICE_SECONDS = 10.0
 BEGIN_SECONDS = 5.0
+SINGLES = 10
 LONGEST_SECONDS = 40 * 86_400.0
 
 
@@ -72,7 +73,7 @@ class Course:
 class BatchedWorld(World):
     """A world in which one batch runs, and nothing goes wrong."""
 
-    def __init__(self, accounts: int, options: Options, seed: int = 0, cooling: int = 0) -> None:
+    def __init__(self, accounts: int, options: Options, seed: int = 0, cooling: int = 0, singles: int = SINGLES) -> None:
         self.units: dict[str, float] = defaultdict(float)
         self.lambda_seconds = 0.0
         super().__init__(seed, options=options)
@@ -81,7 +82,7 @@ class BatchedWorld(World):
         # The back end heard of the accounts when they were linked, which is not part of this.
         for endpoint in self.endpoints:
             self.simulator.remove_endpoint(endpoint)
-        for number, account in enumerate([*self.accounts, *(f"fca_single{number}" for number in range(SINGLES))]):
+        for number, account in enumerate([*self.accounts, *(f"fca_single{number}" for number in range(singles))]):
             self.simulator.link(
                 "cooling_down" if number < cooling else "single_owner", id=account, customer=f"cus_{number}",
                 policy={"cooldown_seconds": options.cooldown_seconds},
@@ -214,8 +215,6 @@ class BatchedWorld(World):
 
         return Writers
 
-
-SINGLES = 10
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
+from titleholder.accounts import AccountRef
 from titleholder.errors import UnforeseenError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,10 @@ class World:
         self.asking: Counter[str] = Counter()
         self.erased = 0
         self.violations: list[str] = []
+        self.environment: dict[str, str] = {}
+        """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
+        self.open: dict[str, dict[str, Mapping[str, Any]]] = {}
+        """By account key, the verifications without a verdict, by id."""
         self.events: dict[str, int] = {}
         self._running: dict[Any, Invocation] = {}
         self._refreshing: dict[str, Counter[str]] = {}
@@ -404,6 +409,12 @@ class World:
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
+        if sk == "VERIFICATION" and "members" not in after:
+            of_account = self.open.setdefault(AccountRef.from_dict(_strings(after)).key, {})
+            if "verdict" in after:
+                of_account.pop(after["verification"]["S"], None)
+            else:
+                of_account[after["verification"]["S"]] = after
         erased = "erased_ms" in after or "erased_ms" in self.dynamodb.keys.get((pk, ""), {})
         if erased and (sk.startswith(SEALED) or (sk == "ACCOUNT" and "snapshot" in after)):
             self.violations.append(f"{pk}: {sk} was written after the account was erased")
@@ -421,6 +432,11 @@ class World:
 
 
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
+
+
+def _strings(item: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes of an item that are text."""
+    return {name: value["S"] for name, value in item.items() if "S" in value}
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, int, str]:
@@ -483,7 +499,7 @@ def inside(world: World) -> Iterator[World]:
     requests_client = stripe.RequestsClient
     random.seed(world.seed)
     try:
-        os.environ.update(ENVIRONMENT)
+        os.environ.update({**ENVIRONMENT, **world.environment})
         for cached in caches:
             cached.cache_clear()
         runtime._client = runtime._sdk_client = world.clients.__getitem__  # type: ignore[assignment]

@@ -1,0 +1,221 @@
+"""More work than Stripe allows, in virtual time: the real handlers and workflows under a load that is a multiple of the pace.
+
+python -m tests.simulation.overload            loads of 0.5, 1, 2 and 5 times the pace, and the bursts that once collapsed
+
+The load lasts for four settle timeouts, then no more work comes, and the backlog is drained. Times are scaled down from Stripe's 25 calls a
+second and the settle timeout of 900 s, because only their product with the load counts: how many settle timeouts long the backlog gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from local.stripe_simulator.options import Options
+from tests.simulation.batch_world import BatchedWorld, _writing
+from tests.simulation.world import BEGIN, inside
+
+BEGIN_SECONDS = 5.0
+SLICE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What comes, and how fast Stripe may be called. Times are seconds.
+
+    `pace`: calls a second for each operation. `singles`: verifications over HTTP, evenly over `seconds`. `batch`: accounts of one batch that
+    starts with them. `readers`: calls of `GET /accounts/{id}` a second, for `reading` seconds from the beginning. `bank`: how long a refresh
+    takes to settle.
+    """
+
+    pace: float
+    settle_timeout: int
+    singles: int = 0
+    seconds: float = 1.0
+    batch: int = 0
+    readers: float = 0.0
+    reading: float = 0.0
+    bank: float = 5.0
+    max_wait: int = 7 * 86_400
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a load. `waits`: from the request to the verdict, of singles. `drained`: seconds until the last verdict."""
+
+    load: Load
+    verdicts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    paid: int
+    unwanted: int
+    early_timeouts: int
+    lost: int
+    waits: tuple[float, ...]
+    drained: float
+    peak: int
+    peak_of_one: int
+    refused: int
+    read_answers: Mapping[int, int]
+    violations: tuple[str, ...]
+
+    @property
+    def goodput(self) -> float:
+        """Verdicts that rest on owners, as a share of what the pace or the load allowed until the backlog was drained."""
+        asked = self.load.singles + self.load.batch
+        ideal = max(asked / self.load.pace, self.load.seconds if self.load.singles else 0.0) + self.load.bank
+        return (self.verdicts.get("match", 0) / asked) * min(1.0, ideal / self.drained) if asked else 1.0
+
+    def wait(self, share: float) -> float:
+        """The wait that this share of the singles did not exceed."""
+        ordered = sorted(self.waits)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+class OverloadedWorld(BatchedWorld):
+    """A world in which nothing fails, and too much comes."""
+
+    def __init__(self, load: Load, seed: int = 0) -> None:
+        super().__init__(load.batch, Options(settle_seconds=load.bank, global_rate_limit=None), seed, singles=load.singles)
+        self.simulator.link("single_owner", id="fca_read", customer="cus_read")
+        self.load = load
+        self.unwanted = 0
+        self.read_answers: Counter[int] = Counter()
+        self.environment = {
+            "STRIPE_CALLS_PER_SECOND": str(load.pace),
+            "STRIPE_CALLS_PER_SECOND_IN_ALL": str(4 * load.pace),
+            "SETTLE_TIMEOUT_SECONDS": str(load.settle_timeout),
+            "MAX_WAIT_SECONDS": str(load.max_wait),
+        }
+
+    def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
+        account = path.split("/")[-2]
+        if method == "POST" and path.endswith("/refresh"):
+            key = f"test/{headers.get('Stripe-Account') or 'platform'}/{account}"
+            now = self.hub.now * 1000
+            if all(int(item["deadline_ms"]["N"]) < now for item in self.open.get(key, {}).values()):
+                self.unwanted += 1
+        return super().stripe_call(method, path, headers, call)
+
+    def read(self, account: str) -> None:
+        """Be a back end that looks at an account, once."""
+        status, _ = self._http("api", "GET", f"/accounts/{account}", None, None, {})
+        self.read_answers[status] += 1
+
+
+def run(load: Load, *, longest: float = 2 * 86_400.0, shown: Callable[[float, int], None] = lambda now, done: None) -> Outcome:
+    """Run a load to its end."""
+    world = OverloadedWorld(load)
+    with inside(world), _writing(world):
+        if load.batch:
+            world.at(BEGIN_SECONDS, world.begin)
+        for number in range(load.singles):
+            at = BEGIN_SECONDS + load.seconds * number / load.singles
+            world.at(at, partial(world.verify, f"single-{number}", f"fca_single{number}"))
+        for number in range(int(load.readers * load.reading)):
+            world.at(BEGIN_SECONDS + number / load.readers, partial(world.read, "fca_read"))
+        world.run(BEGIN_SECONDS + load.seconds)
+        while world.hub.now - BEGIN < longest and _unfinished(world):
+            world.run(SLICE_SECONDS)
+            shown(world.hub.now - BEGIN, len(world.accepted))
+        return _outcome(world)
+
+
+def _unfinished(world: OverloadedWorld) -> bool:
+    return len(world.accepted) < world.load.singles or not world.quiet or bool(world.load.batch and world.running)
+
+
+def _outcome(world: OverloadedWorld) -> Outcome:
+    load = world.load
+    verifications = [(pk.removeprefix("VERIFICATION#"), item) for (pk, sk), item in world.dynamodb.items.items() if sk == "VERIFICATION"]
+    verdicts, reasons = Counter[str](), Counter[str]()
+    waits, ends, early, lost = [], [BEGIN + BEGIN_SECONDS], 0, 0
+    mine = set(world.accepted.values())
+    for id_, item in verifications:
+        if "verdict" not in item:
+            lost += 1
+            continue
+        verdict = json.loads(item["verdict"]["S"])
+        verdicts[verdict["outcome"]] += 1
+        if verdict["outcome"] == "not_verifiable":
+            reasons.update(verdict["reasons"])
+        began, ended = (int(item[name]["N"]) / 1000 for name in ("requested_ms", "completed_ms"))
+        ends.append(ended)
+        early += verdict["reasons"] == ["REFRESH_TIMED_OUT"] and ended < int(item["deadline_ms"]["N"]) / 1000
+        if id_ in mine:
+            waits.append(ended - began)
+    counts = world.simulator.request_counts()
+    peaks = counts["peaks"]
+    return Outcome(
+        load=load,
+        verdicts=dict(verdicts),
+        reasons=dict(reasons),
+        paid=sum(world.simulator.initiated_refreshes().values()),
+        unwanted=world.unwanted,
+        early_timeouts=early,
+        lost=lost,
+        waits=tuple(waits),
+        drained=max(ends) - BEGIN - BEGIN_SECONDS,
+        peak=peaks.get("*", 0),
+        peak_of_one=max((peak for name, peak in peaks.items() if name != "*"), default=0),
+        refused=counts["statuses"].get("429", 0),
+        read_answers=dict(world.read_answers),
+        violations=tuple(world.violations),
+    )
+
+
+PACE, SETTLE_TIMEOUT = 5.0, 60
+CASES: Mapping[str, Load] = {
+    **{
+        f"{factor:g} x pace": Load(PACE, SETTLE_TIMEOUT, singles=int(factor * PACE * 4 * SETTLE_TIMEOUT * 0.75), seconds=4.0 * SETTLE_TIMEOUT,
+                                   batch=int(factor * PACE * 4 * SETTLE_TIMEOUT * 0.25))
+        for factor in (0.5, 1.0, 2.0, 5.0)
+    },
+    "240 in 30 s": Load(2, 60, singles=240, seconds=30),
+    "480 in 30 s": Load(2, 60, singles=480, seconds=30),
+    "batch of 2,000": Load(1, 900, batch=2000),
+    "readers": Load(25, 900, singles=20, seconds=10, readers=200, reading=10),
+}  # fmt: skip
+
+
+def told(name: str, outcome: Outcome) -> str:
+    """An outcome as a line of the table."""
+    verdicts = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.verdicts.items()))
+    reasons = f" ({', '.join(f'{count} {reason}' for reason, count in outcome.reasons.items())})" if outcome.reasons else ""
+    return (
+        f"{name:16} {outcome.load.singles + outcome.load.batch:6} {outcome.paid:6} {outcome.unwanted:8} {outcome.early_timeouts:6}"
+        f" {outcome.lost:5} {outcome.goodput:8.2f} {outcome.wait(0.5):8.0f} {outcome.wait(0.99):8.0f} {outcome.drained:8.0f}"
+        f" {outcome.peak:5}  {verdicts}{reasons}"
+    )
+
+
+HEAD = (
+    f"{'load':16} {'asked':>6} {'paid':>6} {'unwanted':>8} {'early':>6} {'lost':>5} {'goodput':>8} {'p50 s':>8} {'p99 s':>8} {'drained':>8}"
+    f" {'peak':>5}  verdicts"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.simulation.overload", description="More work than Stripe allows, in virtual time.")
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="which loads; all of them if none is named")
+    chosen = parser.parse_args().cases or list(CASES)
+    print(HEAD)
+    bad = False
+    for name in chosen:
+        began = time.monotonic()
+        outcome = run(CASES[name])
+        print(told(name, outcome), f"[{time.monotonic() - began:.0f} s]", flush=True)
+        for text in outcome.violations[:5]:
+            print(f"  {text}")
+        bad |= bool(outcome.unwanted or outcome.early_timeouts or outcome.lost or outcome.violations)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
