@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder import cursors, http_api, http_models, matching, ownership, runtime, verifications
+from titleholder import cursors, http_api, http_models, ownership, runtime, verifications
 from titleholder.accounts import AccountRef, StoredAccount
 from titleholder.audit import Action
 from titleholder.collection import Target
@@ -44,10 +44,7 @@ def create_verification(
     idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """202 with the verification, or 200 when it already has its verdict."""
-    try:
-        policy = matching.Policy.from_dict(body.policy or {})
-    except matching.PolicyError as error:
-        raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
+    policy = http_api.policy(body.policy)
     world, began = runtime.world(), runtime.clock()
     new = verifications.NewVerification(
         ref=_target(body),

@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
 from pydantic import BaseModel
 
-from titleholder import batch, http_api, http_models, matching, runtime, verifications
+from titleholder import batch, http_api, http_models, runtime, verifications
 from titleholder.idempotency import Request
 from titleholder.observability import logger, observed
 
@@ -31,10 +31,7 @@ def create_batch(
     idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """201 with the batch's id and where to upload its manifest."""
-    try:
-        policy = matching.Policy.from_dict(body.policy or {})
-    except matching.PolicyError as error:
-        raise http_api.InvalidFieldError(f"policy.{error.field}", error.problem) from None
+    policy = http_api.policy(body.policy)
     world, mode = runtime.batch_world(), runtime.settings().mode
     stripe_account = http_api.stripe_account(app.current_event.headers)
     new = batch.NewBatch(

@@ -107,6 +107,14 @@ def linked(sandbox: Sandbox, number: int, scenario: str = "single_owner", **opti
     return [sandbox.link(scenario, **options).account for _ in range(number)]
 
 
+def test_changed_policy_with_the_defaults_version_is_refused(sandbox: Sandbox) -> None:
+    changed = {"match_threshold": 0, "close_match_threshold": 0}
+    answer = sandbox.http("POST", "/batches", {"format": "csv", "policy": {"version": "2025-1", **changed}})
+    assert (answer.status, answer.problem, answer.bad_fields) == (422, "invalid-request", {"policy.version"})
+    assert sandbox.items() == []
+    assert sandbox.http("POST", "/batches", {"format": "csv", "policy": {"version": "mine", **changed}}).status == 201
+
+
 def test_both_formats_are_imported_verified_and_told_by_verdict(sandbox: Sandbox) -> None:
     for format_ in ("jsonl", "csv"):
         accounts = linked(sandbox, 3)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Sandbox
-from titleholder import ownership
+from titleholder import matching, ownership, verifications
 from titleholder.accounts import AccountRef
 from titleholder.http_api import MAX_BODY_BYTES
+from titleholder.masked import Masked
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 
@@ -99,6 +100,10 @@ BAD: dict[str, tuple[dict[str, Any], set[str]]] = {
     "policy out of range": (request(policy={"version": "2", "match_threshold": 101}), {"policy.match_threshold"}),
     "policy with half a surrogate pair": (request(policy={"version": "Canary\ud800"}), {"policy"}),
     "policy without a version": (request(policy={"match_threshold": 90}), {"policy.version"}),
+    "changed policy with the default's version": (
+        request(policy={"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0}),
+        {"policy.version"},
+    ),
 }
 
 
@@ -276,6 +281,19 @@ class TestVerifications:
         strict = {"version": "strict", "required_fields": ["email"], "field_thresholds": {"email": 100}}
         answer = verify(sandbox, request(claim={"name": CLAIM["name"], "email": "other@example.net"}, policy=strict))
         assert (answer.json["verdict"]["outcome"], answer.json["verdict"]["policy_version"]) == ("no_match", "strict")
+
+    def test_stored_policy_that_is_refused_today_is_still_read_and_completed(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
+        policy = matching.Policy.from_dict({"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0})
+        new = verifications.NewVerification(ref, Masked(dict(CLAIM)), max_age=0, policy=policy)
+        sandbox.wait(60)
+        made = verifications.create(sandbox.world, new, max_wait=3600)
+        assert sandbox.http("GET", f"/verifications/{made.id}").json["state"] == "waiting"
+        sandbox.function("verify_owners")(
+            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
+        )
+        verdict = sandbox.http("GET", f"/verifications/{made.id}").json["verdict"]
+        assert (verdict["outcome"], verdict["policy_version"]) == ("match", "2025-1")
 
     def test_connected_account_is_carried_through(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1", stripe_account="acct_1")

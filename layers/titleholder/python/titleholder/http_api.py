@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
@@ -19,6 +19,9 @@ from titleholder.errors import TitleholderError
 from titleholder.http_models import bad_field
 from titleholder.observability import logger
 from titleholder.problems import Problem
+
+if TYPE_CHECKING:
+    from titleholder.matching import Policy
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -114,6 +117,16 @@ def answer(problem: Problem) -> dict[str, Any]:
     """A problem as a Lambda proxy response."""
     headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers}
     return {"statusCode": problem.status, "headers": headers, "body": json.dumps(problem.body()), "isBase64Encoded": False}
+
+
+def policy(data: Mapping[str, Any] | None) -> Policy:
+    """The policy that a body gives; None: the default. Raises InvalidFieldError."""
+    from titleholder import matching  # not every function compares
+
+    try:
+        return matching.Policy.from_request(data or {})
+    except matching.PolicyError as error:
+        raise InvalidFieldError(f"policy.{error.field}", error.problem) from None
 
 
 def account_ref(account: str, mode: Mode, headers: Mapping[str, str]) -> AccountRef:

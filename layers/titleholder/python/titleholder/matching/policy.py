@@ -1,5 +1,6 @@
 """The rules that turn scores into a verdict: thresholds and required fields, as versioned data."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -37,7 +38,7 @@ class Policy:
     Attributes
     ----------
     version
-        Stored with every verdict.
+        Stored with every verdict. The version of a built-in policy belongs to that policy alone (`from_request`).
     match_threshold, close_match_threshold
         Overall scores, 0 to 100, from which a verdict is ``match`` or ``close_match``. The defaults are those Plaid recommends
         (https://plaid.com/docs/identity/interpreting-identity-match/): 70, and 50 for review.
@@ -107,6 +108,30 @@ class Policy:
             raise PolicyError("version", "is required when any other entry is given")
         return cls(**values)  # type: ignore[arg-type]
 
+    @classmethod
+    def from_request(cls, data: object) -> "Policy":
+        """Build the policy that a caller sends, as `from_dict` does.
+
+        Stored policies are read by `from_dict`, because earlier releases accepted what this refuses.
+
+        Raises
+        ------
+        PolicyError
+            Also for a policy that carries the version of a built-in policy and differs from it in any entry.
+        """
+        policy = cls.from_dict(data)
+        for built_in in BUILT_IN:
+            if _spelled(policy.version) == _spelled(built_in.version) and not policy._same_as(built_in):
+                raise PolicyError("version", f"{built_in.version} is the version of a built-in policy; a changed policy needs another")
+        return policy
+
+    def _same_as(self, other: "Policy") -> bool:
+        """Whether both decide alike and have the same version. The order of required fields and reason codes does not count."""
+        mine, others = self.as_dict(), other.as_dict()
+        for name in ("required_fields", "never_close"):
+            mine[name], others[name] = set(getattr(self, name)), set(getattr(other, name))
+        return mine == others
+
     def as_dict(self) -> dict[str, object]:
         """Return the policy as JSON-ready data that `from_dict` accepts."""
         return {
@@ -124,4 +149,13 @@ def _check_score(name: str, value: object) -> None:
         raise PolicyError(name, "must be a number from 0 to 100")
 
 
+def _spelled(version: str) -> str:
+    """The version without what a reader does not see: white space, other hyphens, other forms of letters and digits."""
+    text = unicodedata.normalize("NFKC", version).casefold()
+    kept = [char for char in text if unicodedata.category(char)[0] not in "ZC"]
+    return "".join("-" if unicodedata.category(char) == "Pd" else str(unicodedata.decimal(char, char)) for char in kept)
+
+
 DEFAULT_POLICY = Policy()
+BUILT_IN = (DEFAULT_POLICY,)
+"""Policies whose versions no other policy may carry."""
