@@ -216,7 +216,6 @@ class BatchedWorld(World):
         return Writers
 
 
-
 @contextmanager
 def _writing(world: BatchedWorld) -> Iterator[None]:
     kept = batch_steps.ThreadPoolExecutor

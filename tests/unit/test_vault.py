@@ -124,6 +124,11 @@ class TestVault:
             self.vault.new_key(AccountRef(f"fca_{number}"))
         assert len(self.vault._unwrapped) == MEMORY_KEYS
 
+    def test_keys_whose_time_is_over_are_forgotten_when_the_next_is_remembered(self) -> None:
+        self.now += MEMORY_SECONDS
+        wrapped = self.vault.new_key(AccountRef("fca_2"))
+        assert list(self.vault._unwrapped) == [(AccountRef("fca_2").key, wrapped)]
+
 
 @pytest.mark.parametrize("value", [CLAIM, [CLAIM], "Canary", None])
 def test_masked_value_shows_itself_to_nobody_but_who_asks(value: Any) -> None:

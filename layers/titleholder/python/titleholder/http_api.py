@@ -10,8 +10,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from titleholder import problems
 from titleholder.accounts import CONNECTED_ACCOUNT_ID, AccountRef, Mode
@@ -103,7 +105,12 @@ def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> 
         return answer(refused)
     # The resolver takes the media type as it is written, and it may be written in any case.
     headers = {name: value.lower() if name.lower() == "content-type" else value for name, value in (event.get("headers") or {}).items()}
-    return app.resolve({**event, "headers": headers}, context)
+    try:
+        return app.resolve({**event, "headers": headers}, context)
+    finally:
+        # The resolver would keep the request, and the claim in it, until the next one comes.
+        BaseRouter.current_event = APIGatewayProxyEventV2({})
+        app.context.clear()
 
 
 def respond(problem: Problem) -> Response[str]:

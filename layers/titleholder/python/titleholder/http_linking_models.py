@@ -21,7 +21,8 @@ Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "m
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # As for `http_models.Strict`.
+    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="none")
 
 
 class NewCustomer(_Strict):

@@ -70,8 +70,8 @@ class Shown(BaseModel):
 class Strict(BaseModel):
     """Takes no field that it does not know, and converts nothing."""
 
-    # Built when first used: a cold start needs the models of one route.
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+    # Built when first used: a cold start needs the models of one route. No text is kept: pydantic would remember the claims of requests.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, cache_strings="none")
 
 
 class Address(Strict):

@@ -111,7 +111,7 @@ class Vault:
         )
         self._unwrapped.pop((ref.key, wrapped), None)
         self._unwrapped[ref.key, wrapped] = key
-        while len(self._unwrapped) > MEMORY_KEYS:
+        while len(self._unwrapped) > MEMORY_KEYS or next(iter(self._unwrapped.values())).until <= self._clock():
             self._unwrapped.popitem(last=False)
         return key
 

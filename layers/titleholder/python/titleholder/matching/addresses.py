@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
+from titleholder.matching.memory import remembered
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import closeness, fold, within_two
 from titleholder.matching.words import word_set
@@ -127,7 +127,7 @@ def _code(text: str) -> str:
     return re.sub(r"[\W_]+", "", fold(text))[:12]
 
 
-@lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool) -> Address:
     text = _text(line1)
     box = ""

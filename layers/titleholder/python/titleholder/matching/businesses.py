@@ -1,8 +1,8 @@
 """Compares names of businesses: legal forms apart, words by how much they tell, numbers strictly."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
+from titleholder.matching.memory import remembered
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.text import closeness, sound, within_two
 from titleholder.matching.weights import BUSINESS_WEIGHTS
@@ -66,7 +66,7 @@ class Business(NamedTuple):
     initials: str
 
 
-@lru_cache(maxsize=1024)
+@remembered(maxsize=1024)
 def take_apart(words: tuple[str, ...]) -> Business:
     """Return the distinguishing words, legal forms and numbers of a business's name in folded words."""
     forms: set[str] = set()

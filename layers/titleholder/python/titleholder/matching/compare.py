@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from titleholder.matching import businesses, names
+from titleholder.matching.memory import forgetful
 from titleholder.matching.names import Name, Trust, claimed, read
 from titleholder.matching.result import FieldMatch, Match, absent
 from titleholder.matching.scale import Judged, business_field, person_field, scale
@@ -206,6 +207,7 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"
 
 
+@forgetful
 def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
     """Compare a claim with one owner.
 
@@ -224,6 +226,11 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
         The score is the name's, moved by the other fields as far as the name allows; without a name on both sides it is the mean of the
         other fields, and 0 without those.
     """
+    return compare(claim, owner)
+
+
+def compare(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
+    """As `match`, for a caller that compares the same claim with several owners and is `forgetful` itself."""
     held = read(_text(owner.get("name")))
     mine = _claimed_names(claim)
     fields = _contacts(claim, owner)

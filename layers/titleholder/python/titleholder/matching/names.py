@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from titleholder.matching import nicknames
+from titleholder.matching.memory import remembered
 from titleholder.matching.text import (
     MAX_WORD,
     MAX_WORDS,
@@ -97,7 +97,7 @@ def _tokens(text: str) -> list[str]:
     return out
 
 
-@lru_cache(maxsize=1024)
+@remembered(maxsize=1024)
 def read(text: str) -> Name:
     """Return every reading of a name as a bank or a person may write it."""
     folded = fold(text)
@@ -413,7 +413,7 @@ def claimed(given: object, middle: object, family: object, suffix: object) -> Na
     return _claimed(str(given or "")[:200], str(middle or "")[:200], str(family or "")[:200], str(suffix or "")[:40])
 
 
-@lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def _claimed(given: str, middle: str, family: str, suffix: str) -> Name:
     fore = [t for t in _tokens(_ASIDE.sub(" ", fold(given))) if t != ","]
     while len(fore) > 1 and fore[0] in SURE_TITLES:
@@ -438,7 +438,7 @@ def _claimed(given: str, middle: str, family: str, suffix: str) -> Name:
 # --- comparing parts ---------------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def compare_given(a: str, b: str) -> str:
     """Return the level at which two given names agree."""
     if a == b:
@@ -579,7 +579,7 @@ def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     return best
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     """Return the level at which two surnames agree."""
     if a == b:

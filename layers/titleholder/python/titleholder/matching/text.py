@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from functools import lru_cache
+
+from titleholder.matching.memory import remembered
 
 # A name longer than this is no name; the cap bounds the time a hostile one can cost.
 MAX_CHARS = 600
@@ -156,7 +157,7 @@ _SOUNDS = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def sound(word: str) -> str:
     """Return a rough key for how a folded word sounds: consonants merged by sound, every run of vowels as one ``a``."""
     for written, said in _SOUNDS:

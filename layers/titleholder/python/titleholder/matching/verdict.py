@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from titleholder.matching.compare import match
+from titleholder.matching.compare import compare
+from titleholder.matching.memory import forgetful
 from titleholder.matching.policy import DEFAULT_POLICY, Policy
 from titleholder.matching.result import FIELDS, FieldMatch, Match
 from titleholder.matching.weights import MATCHER_VERSION
@@ -58,6 +59,7 @@ class Verdict:
 _NOTHING: Mapping[str, FieldMatch] = MappingProxyType({name: FieldMatch(None, "bank") for name in FIELDS})
 
 
+@forgetful
 def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Policy = DEFAULT_POLICY) -> Verdict:
     """Compare a claim with every owner of an account and judge the best one.
 
@@ -73,7 +75,7 @@ def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Poli
     best: Match | None = None
     position: int | None = None
     for index, owner in enumerate(owners):
-        candidate = match(claim, owner)
+        candidate = compare(claim, owner)
         if best is None or _rank(candidate) > _rank(best):
             best, position = candidate, index
     if best is None:
