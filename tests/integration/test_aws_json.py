@@ -529,14 +529,14 @@ def test_delivery_is_taken_in_by_way_of_it(aws: Emulator) -> None:
     """The whole receiver, unpatched, over HTTP."""
     aws.client("dynamodb").create_table(TableName="mail", **table_schema())
     queue = aws.client("sqs").create_queue(QueueName="mail")["QueueUrl"]
-    aws.client("secretsmanager").create_secret(Name="mail", SecretString="whsec_mail")
+    aws.client("secretsmanager").create_secret(Name="mail", SecretString="whsec_mail_room")
     environment = {
         "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": aws.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
         "TABLE_NAME": "mail", "EVENTS_QUEUE_URL": queue, "STRIPE_WEBHOOK_SECRET_NAME": "mail",
     }  # fmt: skip
     event = {"id": "evt_1", "type": "financial_connections.account.refreshed_ownership", "data": {"object": {"id": "fca_1"}}}
     body = json.dumps(event)
-    header = signatures.sign(body.encode(), "whsec_mail", int(datetime.now(UTC).timestamp()))
+    header = signatures.sign(body.encode(), "whsec_mail_room", int(datetime.now(UTC).timestamp()))
     delivery = http_event("POST", "/webhooks/stripe", body, {"Stripe-Signature": header})
     forged = http_event("POST", "/webhooks/stripe", body + " ", {"Stripe-Signature": header})
     with patch.dict("os.environ", environment, clear=True):

@@ -13,7 +13,7 @@ from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
 from titleholder.deliveries import MAX_BODY_BYTES
 from titleholder.errors import UnforeseenError
-from titleholder.secrets_store import RELOAD_PAUSE_SECONDS
+from titleholder.secrets_store import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
 from titleholder.signatures import TOLERANCE_SECONDS, sign
 
 TYPE = "financial_connections.account.refreshed_ownership"
@@ -59,7 +59,7 @@ REFUSED: dict[str, Callable[[Sandbox, bytes], str | None]] = {
     "without timestamp": lambda sandbox, body: signed(sandbox, body).partition(",")[2],
     "without signature": lambda sandbox, body: signed(sandbox, body).partition(",")[0],
     "of another scheme": lambda sandbox, body: signed(sandbox, body).replace("v1=", "v0="),
-    "of another secret": lambda sandbox, body: signed(sandbox, body, secret="whsec_other"),
+    "of another secret": lambda sandbox, body: signed(sandbox, body, secret="whsec_of_another"),
     "of another body": lambda sandbox, body: signed(sandbox, body + b" "),
     "old": lambda sandbox, body: signed(sandbox, body, age=TOLERANCE_SECONDS + 1),
     "of the future": lambda sandbox, body: signed(sandbox, body, age=-TOLERANCE_SECONDS - 1),
@@ -91,9 +91,12 @@ class TestRefusedWithoutEffect:
         for secret in (SIGNING_SECRET, "", "None"):
             assert_refused(sandbox, deliver(sandbox, event(), secret=secret))
         assert "No webhook signing secret is configured" in sandbox.log.getvalue()
+        assert "the current version of a secret holds no usable value" in sandbox.log.getvalue()
 
-    @pytest.mark.parametrize("value", [" ", "[]", '[""]', "{}", "[not json", ","])
-    def test_every_delivery_when_the_secret_is_empty(self, sandbox: Sandbox, value: str) -> None:
+    @pytest.mark.parametrize(
+        "value", [" ", "[]", '[""]', "{}", "[not json", ",", "test", "#", "whsec_", "whsec_test", "whsec_...", '{"a": "test"}']
+    )
+    def test_every_delivery_when_the_secret_holds_none(self, sandbox: Sandbox, value: str) -> None:
         sandbox.delete_secret("webhook-secret")
         client("secretsmanager").create_secret(Name="webhook-secret", SecretString=value)
         for secret in ("", value):
@@ -143,7 +146,7 @@ class TestRefusedWithoutEffect:
         assert "StripeMode=live" in answer.json["detail"]
 
     def test_answer_and_log_repeat_nothing_of_the_delivery(self, sandbox: Sandbox) -> None:
-        header = signed(sandbox, event(), secret="whsec_other")
+        header = signed(sandbox, event(), secret="whsec_of_another")
         answer = post(sandbox, event(), header)
         for secret in (header, header.rpartition("=")[2], "fca_1", SIGNING_SECRET):
             assert secret not in answer.text + sandbox.log.getvalue()
@@ -252,38 +255,56 @@ class TestAcknowledgedMeansSafe:
 
 class TestSecrets:
     @pytest.mark.parametrize(
-        "value", ["whsec_a,whsec_b", "whsec_a whsec_b", '["whsec_a", "whsec_b"]', '{"one": "whsec_a", "two": "whsec_b"}']
-    )
+        "value",
+        ["whsec_platform,whsec_connected", "whsec_platform whsec_connected", '["whsec_platform", "whsec_connected"]',
+         '{"one": "whsec_platform", "two": "whsec_connected"}', "# platform\nwhsec_platform\n# connected accounts\nwhsec_connected"],
+    )  # fmt: skip
     def test_several(self, sandbox: Sandbox, value: str) -> None:
         sandbox.set_secret("webhook-secret", value)
-        for number, secret in enumerate(("whsec_a", "whsec_b")):
+        for number, secret in enumerate(("whsec_platform", "whsec_connected")):
             assert deliver(sandbox, event(id=f"evt_{number}"), secret=secret).status == 200
         assert deliver(sandbox, event(id="evt_9"), secret=value).status == 400
 
     def test_rolled_one_and_its_successor_are_both_good(self, sandbox: Sandbox) -> None:
-        sandbox.set_secret("webhook-secret", "whsec_new")
-        assert deliver(sandbox, event(id="evt_1"), secret="whsec_new").status == 200
+        sandbox.set_secret("webhook-secret", "whsec_the_new_one")
+        assert deliver(sandbox, event(id="evt_1"), secret="whsec_the_new_one").status == 200
         assert deliver(sandbox, event(id="evt_2"), secret=SIGNING_SECRET).status == 200
+
+    def test_rolled_one_ends_after_24_hours(self, sandbox: Sandbox) -> None:
+        sandbox.set_secret("webhook-secret", "whsec_the_new_one")
+        sandbox.wait(PREVIOUS_SECONDS - 60)
+        assert deliver(sandbox, event(id="evt_1")).status == 200
+        sandbox.wait(60)
+        assert deliver(sandbox, event(id="evt_2")).status == 400
+        sandbox.wait(30 * 86_400)
+        assert deliver(sandbox, event(id="evt_3")).status == 400
+        assert deliver(sandbox, event(id="evt_4"), secret="whsec_the_new_one").status == 200
+
+    @pytest.mark.parametrize("word", ["test", "#", "platform:", "whsec_", "whsec_test", API_KEY])
+    def test_word_beside_a_secret_is_none(self, sandbox: Sandbox, word: str) -> None:
+        sandbox.set_secret("webhook-secret", f"{word} whsec_the_new_one")
+        assert_refused(sandbox, deliver(sandbox, event(), secret=word))
+        assert deliver(sandbox, event(), secret="whsec_the_new_one").status == 200
 
     def test_rolled_while_the_function_is_warm_is_loaded_once_when_none_matches(self, sandbox: Sandbox) -> None:
         loads: list[Moment] = []
         sandbox.taps.append(lambda moment: loads.append(moment) if (moment.service, moment.when) == ("secretsmanager", "before") else None)
         assert deliver(sandbox, event()).status == 200
-        sandbox.set_secret("webhook-secret", "whsec_new")
+        sandbox.set_secret("webhook-secret", "whsec_the_new_one")
         sandbox.wait(RELOAD_PAUSE_SECONDS + 1)
         loads.clear()
-        assert deliver(sandbox, event(id="evt_2"), secret="whsec_new").status == 200
+        assert deliver(sandbox, event(id="evt_2"), secret="whsec_the_new_one").status == 200
         assert len(loads) == 2  # the current version and the previous one
 
     def test_forged_deliveries_do_not_make_us_load_the_secret_each_time(self, sandbox: Sandbox) -> None:
         loads: list[Moment] = []
         sandbox.taps.append(lambda moment: loads.append(moment) if (moment.service, moment.when) == ("secretsmanager", "before") else None)
         for _ in range(20):
-            assert deliver(sandbox, event(), secret="whsec_forged").status == 400
-        assert len(loads) == 2
+            assert deliver(sandbox, event(), secret="whsec_forged_by_us").status == 400
+        assert len(loads) == 1
 
     def test_twice_rolled_one_is_refused(self, sandbox: Sandbox) -> None:
-        for secret in ("whsec_new", "whsec_newer"):
+        for secret in ("whsec_the_new_one", "whsec_the_newest"):
             sandbox.set_secret("webhook-secret", secret)
         assert_refused(sandbox, deliver(sandbox, event()))
 

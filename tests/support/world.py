@@ -18,6 +18,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import boto3
+import moto.secretsmanager.models
 import moto.sqs.models
 import stripe
 from botocore.exceptions import ClientError
@@ -39,7 +40,7 @@ from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
-SIGNING_SECRET = "whsec_sandbox"
+SIGNING_SECRET = "whsec_sandbox_secret"
 REGION = "us-east-1"
 
 CLAIM: Mapping[str, Any] = {
@@ -237,6 +238,7 @@ class Sandbox:
         stack.enter_context(patch.dict("os.environ", self.environment))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
+        stack.enter_context(patch.object(moto.secretsmanager.models, "time", SimpleNamespace(time=self.clock)))
         stack.enter_context(patch.object(runtime, "time", virtual))
         stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
         for clients in ("_client", "_sdk_client"):

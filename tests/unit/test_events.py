@@ -112,7 +112,7 @@ def test_handler_accepts_the_sample(sandbox: Sandbox, name: str) -> None:
 
 @pytest.mark.parametrize("name", DELIVERIES)
 def test_webhook_sample_as_it_is_stored_is_a_replay(sandbox: Sandbox, name: str) -> None:
-    sandbox.set_secret("webhook-secret", "whsec_sample")
+    sandbox.set_secret("webhook-secret", "whsec_of_the_sample")
     assert sandbox.function("receive_webhook")(SAMPLES[name])["statusCode"] == 400
 
 

@@ -19,7 +19,7 @@ from titleholder.bus import Bus
 from titleholder.deliveries import Mailroom
 from titleholder.errors import ConfigurationError
 from titleholder.queues import Queues
-from titleholder.secrets_store import SecretApiKeys, SecretValues
+from titleholder.secrets_store import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
 from titleholder.settings import Settings
 from titleholder.store import DAY, Retention, Store
 
@@ -151,7 +151,7 @@ def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = Non
 @cache
 def mailroom() -> Mailroom:
     """What the webhook receiver works with."""
-    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret)
+    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret, SIGNING_SECRET, wall=clock)
     return Mailroom(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
 
 
@@ -199,7 +199,7 @@ def _world() -> World:
     from titleholder.workflow import Workflow
 
     chosen = settings()
-    keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret))
+    keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret, API_KEY, wall=clock))
     return World(
         store=store(),
         stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, gate=pace().gate()),
