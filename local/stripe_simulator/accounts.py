@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from local.stripe_simulator.deliveries import Webhooks
 from local.stripe_simulator.options import Options
-from local.stripe_simulator.scenarios import SCENARIOS, Outcome, Owner, Policy, Scenario
+from local.stripe_simulator.scenarios import SCENARIOS, Outcome, Owner, Ownership, Policy, Scenario
 from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, Json, page
 
@@ -51,7 +52,10 @@ class Snapshot:
 
 @dataclass
 class Account:
-    """A Financial Connections account with all that Stripe never tells: its policy, and every refresh ever initiated."""
+    """A Financial Connections account with all that Stripe never tells: its policy, and every refresh ever initiated.
+
+    `ownership` is the snapshot that the account names. `past` is how the account stood until when, where reads or lists lag behind.
+    """
 
     id: str
     scope: Scope
@@ -67,6 +71,7 @@ class Account:
     expected_deactivation_date: int | None = None
     subscriptions: list[str] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    ownership: str | None = None
     current: dict[Feature, Refresh] = field(default_factory=dict)
     attempts: list[Refresh] = field(default_factory=list)
     past: list[tuple[float, Json | None]] = field(default_factory=list)
@@ -94,7 +99,7 @@ class Account:
             "institution_name": "Example Test Bank",
             "last4": "6789",
             "livemode": self.scope.livemode,
-            "ownership": self.snapshots[-1].id if self.snapshots and self.readable else None,
+            "ownership": self.ownership if self.readable else None,
             "permissions": self.permissions,
             "status": self.status,
             "subcategory": "checking",
@@ -115,10 +120,14 @@ class Account:
             }
         return result | self.details
 
+    @property
+    def lags(self) -> bool:
+        return bool(self.policy.list_lag_seconds or self.policy.read_lag_seconds)
+
     def remember(self, now: float) -> None:
-        """Before anything changes, where lists lag behind: how it stands."""
-        if self.policy.list_lag_seconds:
-            self.past.append((now, self.render() if self.past else None))
+        """Before anything changes, where lists or reads lag behind: how it stands."""
+        if self.lags:
+            self.past.append((now, self.render()))
 
     def as_listed(self, now: float) -> Json | None:
         """The account as a list shows it; None if it is in none (yet)."""
@@ -126,6 +135,12 @@ class Account:
             return None
         back = now - self.policy.list_lag_seconds
         return next((shown for until, shown in self.past if until > back), self.render()) if self.policy.list_lag_seconds else self.render()
+
+    def as_read(self, now: float) -> Json:
+        """The account as a read of it shows it: as it was `read_lag_seconds` ago, or as it was linked."""
+        back = now - self.policy.read_lag_seconds
+        lagging = self.past if self.policy.read_lag_seconds else ()
+        return next((shown for until, shown in lagging if until > back and shown is not None), None) or self.render()
 
     def _refresh(self, feature: Feature) -> Json | None:
         refresh = self.current.get(feature)
@@ -232,7 +247,8 @@ class Accounts:
         self.within(scope)[account_id] = account
         for named, who in (holder or {}).items():
             self._held.setdefault((scope, named, who), []).append(account)
-        account.remember(now)
+        if account.lags:
+            account.past.append((now, None))
         self._emit(account, "created")
         self._start_state(account, kind)
         for name in prefetch:
@@ -247,7 +263,7 @@ class Accounts:
         elif kind.start == "old":
             then = now - self._options.old_snapshot_seconds
             self._attempt(account, Refresh("ownership", then, "prefetch"))
-            self._conclude(account, account.attempts[-1], "succeeded", then + self._options.settle_seconds)
+            self._conclude(account, account.attempts[-1], "succeeded", then + self._options.settle_seconds, ownership="new")
         elif kind.start in ("fresh", "failed"):
             self._attempt(account, Refresh("ownership", now, "prefetch"))
             self._conclude(account, account.attempts[-1], "succeeded" if kind.start == "fresh" else "failed", now)
@@ -276,11 +292,7 @@ class Accounts:
     def _outcome(self, account: Account, refresh: Refresh) -> Outcome:
         if refresh.feature != "ownership":
             return "succeeded"
-        outcome = account.policy.outcome
-        if isinstance(outcome, str):
-            return outcome
-        number = sum(past.feature == "ownership" and past is not refresh for past in account.attempts)
-        return outcome[min(number, len(outcome) - 1)]
+        return _of_attempt(account, refresh, account.policy.outcome)
 
     def _settle(self, account: Account, refresh: Refresh, outcome: Outcome) -> None:
         if refresh.status != "pending" or self.within(account.scope).get(account.id) is not account:
@@ -298,7 +310,9 @@ class Accounts:
         if broken:
             self._emit(account, "deactivated")
 
-    def _conclude(self, account: Account, refresh: Refresh, status: Literal["succeeded", "failed"], at: float) -> None:
+    def _conclude(
+        self, account: Account, refresh: Refresh, status: Literal["succeeded", "failed"], at: float, ownership: Ownership | None = None
+    ) -> None:
         refresh.status = status
         refresh.settled = at
         cooldown = _first(account.policy.cooldown_seconds, self._options.cooldown_seconds)
@@ -308,7 +322,11 @@ class Accounts:
         if status == "failed":
             refresh.error = account.policy.failure_error
             return
-        snapshot_id = self._timeline.new_id("fcaowns")
+        named = ownership or _of_attempt(account, refresh, account.policy.ownership)
+        if named != "new":
+            account.ownership = None if named == "null" else account.ownership
+            return
+        snapshot_id = account.ownership = self._timeline.new_id("fcaowns")
         owners = tuple(
             {
                 "id": self._timeline.new_id("fcaown"),
@@ -411,11 +429,23 @@ class Accounts:
 
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
     """Raises ValueError for a setting that does not exist."""
-    outcome = overrides.get("outcome")
+    listed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
     try:
-        return replace(policy, **({**overrides, "outcome": tuple(outcome)} if isinstance(outcome, list) else overrides))
+        return replace(policy, **listed)
     except TypeError as error:
         raise ValueError(str(error)) from error
+
+
+Each = TypeVar("Each", Outcome, Ownership)
+
+
+def _of_attempt(account: Account, refresh: Refresh, each: Each | tuple[Each, ...]) -> Each:
+    """What a policy says of this ownership refresh: the same for all, or one for each attempt, the last repeating."""
+    if isinstance(each, str):
+        return each
+    before = itertools.takewhile(lambda past: past is not refresh, account.attempts)
+    number = sum(past.feature == "ownership" for past in before)
+    return each[min(number, len(each) - 1)]
 
 
 def _permissions(kind: Scenario, requested: Sequence[str]) -> list[str] | None:

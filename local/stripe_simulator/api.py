@@ -163,7 +163,7 @@ _ACCOUNTS = "/v1/financial_connections/accounts"
 
 @operation("GET", _ACCOUNTS + "/{account}", expandable=ACCOUNT)
 def retrieve_account(api: Api, call: Call) -> Json:
-    return api.account(call.scope, call.path["account"]).render()
+    return api.account(call.scope, call.path["account"]).as_read(api.timeline.now())
 
 
 @operation("GET", _ACCOUNTS, spec.LIST_ACCOUNTS, _under("data", ACCOUNT))

@@ -23,6 +23,9 @@ from local.stripe_simulator.options import Options
 from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, CaseInsensitive, Json, Response, decode_form, to_bytes
 
+NEVER_SECONDS = 3600.0
+"""How long a call hangs that is never answered: longer than any client waits."""
+
 KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -275,7 +278,7 @@ class Simulator:
     @_locked
     def fail_api(self, kind: str, **matching: Any) -> None:
         """Let API calls go wrong; see `faults.ApiFault`. Raises ValueError."""
-        self._faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop")))
+        self._faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop", "late")))
 
     @_locked
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
@@ -431,10 +434,31 @@ class _Request:
             raise fault.error()
         if fault.kind == "server_error":
             return self._once(operation, fault)
+        if fault.kind == "late":
+            return self._later(operation, fault.seconds)
         action, seconds = fault.silence()
         if fault.effect == "before":
             return Response(0, action=action, seconds=seconds)
         return replace(self._once(operation, busy_seconds=seconds), action=action, seconds=seconds)
+
+    def _later(self, operation: Operation, seconds: float) -> Response:
+        """No answer, and the execution `seconds` from now, unless the key was used before."""
+        params = self._parameters()
+        fingerprint = json.dumps([self._method, self._path, params], sort_keys=True)
+        keys = self._sim._keys
+        if self._key is not None and keys.recall(self._scope, self._key, fingerprint, self._now) is not None:
+            return Response(0, action="hang", seconds=NEVER_SECONDS)
+        checked = self._checked(operation, params)
+        if self._key is not None:
+            keys.hold(self._scope, self._key, fingerprint)
+
+        def execute() -> None:
+            response = self._execute(operation, checked)
+            if self._key is not None:
+                keys.remember(self._scope, self._key, fingerprint, self._sim._timeline.now(), response)
+
+        self._sim._timeline.at(self._now + seconds, execute)
+        return Response(0, action="hang", seconds=NEVER_SECONDS)
 
     def _once(self, operation: Operation, fault: ApiFault | None = None, busy_seconds: float = 0.0) -> Response:
         """The answer, from the idempotency key's memory or by executing; `fault` replaces it by a 500."""

@@ -16,13 +16,14 @@ class ApiFault:
 
     rate_limit: 429; `reason` is the Stripe-Rate-Limited-Reason header, without one it is a lock_timeout.
     server_error: 500. conflict: 409. hang: no answer for `seconds`. drop: the connection closes without one.
-    effect: whether the call takes effect all the same ("after": it goes wrong after that); not for 429 and 409, which never do.
+    late: no answer, and the call is executed `seconds` later: until then its key is in use (409), from then on it is remembered.
+    effect: whether the call takes effect all the same ("after": it goes wrong after that). 429 and 409 never do.
     stored: whether an idempotency key remembers a 500 that took no effect.
     should_retry: the Stripe-Should-Retry header.
     Matching: method, path (a template such as /v1/financial_connections/accounts/{account}/refresh), account, stripe_account.
     """
 
-    kind: Literal["rate_limit", "server_error", "conflict", "hang", "drop"]
+    kind: Literal["rate_limit", "server_error", "conflict", "hang", "drop", "late"]
     method: str | None = None
     path: str | None = None
     account: str | None = None

@@ -27,9 +27,15 @@ class IdempotencyKeys:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._all: dict[tuple[Scope, str], Remembered] = {}
+        self._held: dict[tuple[Scope, str], str] = {}
 
     def clear(self) -> None:
         self._all.clear()
+        self._held.clear()
+
+    def hold(self, scope: Scope, key: str, fingerprint: str) -> None:
+        """The first request with this key has arrived, and is executed later: until `remember`, other requests get 409."""
+        self._held[scope, key] = fingerprint
 
     def recall(self, scope: Scope, key: str, fingerprint: str, now: float) -> Response | None:
         """The stored answer, or None for a new key.
@@ -38,20 +44,21 @@ class IdempotencyKeys:
         """
         if len(key) > LONGEST_KEY:
             raise ApiError(400, f"Idempotency keys may be at most {LONGEST_KEY} characters long.", type="idempotency_error")
-        seen = self._all.get((scope, key))
-        if seen is None or now - seen.at >= self._options.idempotency_seconds:
+        seen, held = self._all.get((scope, key)), self._held.get((scope, key))
+        if held is None and (seen is None or now - seen.at >= self._options.idempotency_seconds):
             return None
-        if seen.fingerprint != fingerprint:
+        if fingerprint != (held if seen is None else seen.fingerprint):
             message = (
                 "Keys for idempotent requests can only be used with the same parameters they were first used with."
                 f" Try using a key other than '{key}' if you meant to execute a different request."
             )
             raise ApiError(400, message, type="idempotency_error")
-        if now < seen.busy_until:
+        if seen is None or now < seen.busy_until:
             message = "There is currently another in-progress request using this Idempotent Key."
             raise ApiError(409, message, type="idempotency_error", code="idempotency_key_in_use")
         return seen.response
 
     def remember(self, scope: Scope, key: str, fingerprint: str, now: float, response: Response, busy_seconds: float = 0.0) -> None:
         """Store the first answer, which its caller gets `busy_seconds` from now."""
+        self._held.pop((scope, key), None)
         self._all[scope, key] = Remembered(fingerprint, now, now + busy_seconds, response)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Owner = Mapping[str, str | None]
 Outcome = Literal["succeeded", "failed", "never"]
+Ownership = Literal["new", "null", "kept"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Policy:
     """How an account answers refreshes. None means the simulator's own default (`Options`).
 
     outcome: what the refresh comes to; a tuple gives one outcome an attempt, the last repeating. "never" stays pending.
+    ownership: what `ownership` names after a refresh that succeeded: a "new" object, "null", or the one that it named before ("kept").
+    A tuple gives one for each attempt, as for `outcome`. The "old" start has its old object in any case, and counts as an attempt.
     refusal: what a refresh that may not start is answered: "error" is a 400, "silent" a 200 with the account unchanged.
     refusal_code: the error's code where Stripe documents none.
     next_available_null: settled refreshes carry no next_refresh_available_at, and so allow no further one.
@@ -24,10 +27,12 @@ class Policy:
     owners_page: owners on a page, whatever `limit` asks for.
     keep_data_after_disconnect: Stripe's pages contradict each other on it.
     list_lag_seconds: in lists of accounts it appears as it was so long ago. unlisted: it is in none of them.
+    read_lag_seconds: the same for reading the account itself, which never lacks it. Answers to POST never lag.
     """
 
     settle_seconds: float | None = None
     outcome: Outcome | tuple[Outcome, ...] = "succeeded"
+    ownership: Ownership | tuple[Ownership, ...] = "new"
     cooldown_seconds: float | None = None
     refusal: Literal["error", "silent"] = "error"
     refusal_code: str | None = None
@@ -38,6 +43,7 @@ class Policy:
     owners_page: int | None = None
     keep_data_after_disconnect: bool = False
     list_lag_seconds: float = 0.0
+    read_lag_seconds: float = 0.0
     unlisted: bool = False
 
 

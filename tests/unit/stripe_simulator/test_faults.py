@@ -62,6 +62,30 @@ def test_the_sdks_own_retry_recovers_from_a_dropped_answer_without_a_second_refr
     assert bench.sim.initiated_refreshes() == {"fca_a": 1}
 
 
+def test_a_late_call_is_executed_after_its_time_out_and_keeps_its_key_until_then(bench: Any) -> None:
+    bench.sim.link("single_owner", id="fca_a")
+    bench.sim.fail_api("late", seconds=30)
+    assert isinstance(refusal(lambda: bench.refresh("fca_a", idempotency_key="key")), stripe.APIConnectionError)
+    bench.wait(29)
+    assert bench.accounts.retrieve("fca_a").ownership_refresh is None
+    assert refusal(lambda: bench.refresh("fca_a", idempotency_key="key")).http_status == 409
+    bench.wait(1)
+    assert bench.accounts.retrieve("fca_a").ownership_refresh.last_attempted_at == int(bench.now)
+    again = bench.refresh("fca_a", idempotency_key="key")
+    assert again.last_response.headers["Idempotent-Replayed"] == "true"
+    assert bench.sim.initiated_refreshes() == {"fca_a": 1}
+
+
+def test_late_calls_under_two_keys_are_both_executed(bench: Any) -> None:
+    bench.sim.link("single_owner", id="fca_a", policy={"settle_seconds": 1.0, "cooldown_seconds": 1.0})
+    bench.sim.fail_api("late", seconds=30)
+    refusal(lambda: bench.refresh("fca_a", idempotency_key="first"))
+    bench.refresh("fca_a", idempotency_key="second")
+    bench.wait(31)
+    bench.accounts.retrieve("fca_a")
+    assert bench.sim.initiated_refreshes() == {"fca_a": 2}
+
+
 def test_a_hang_spends_the_clients_timeout_in_virtual_time(bench: Any) -> None:
     bench.sim.link("single_owner", id="fca_a")
     accounts = client(SimulatorHTTPClient(bench.sim, timeout=10, sleep=bench.wait)).v1.financial_connections.accounts

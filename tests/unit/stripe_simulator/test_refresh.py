@@ -204,3 +204,45 @@ def test_partial_bank_data_is_null_not_absent(bench: Any) -> None:
     bench.wait(5)
     owner = bench.accounts.retrieve("fca_a", {"expand": ["ownership"]}).ownership.owners.data[0].to_dict()
     assert (owner["email"], owner["phone"], owner["raw_address"], owner["refreshed_at"]) == (None, None, None, None)
+
+
+def test_refresh_that_succeeds_may_leave_ownership_null(bench: Any) -> None:
+    bench.sim.link("old", id="fca_a", policy={"ownership": ["new", "null"]})
+    old = bench.accounts.retrieve("fca_a").ownership
+    bench.refresh("fca_a")
+    bench.wait(5)
+    found = bench.accounts.retrieve("fca_a", {"expand": ["ownership"]})
+    assert (found.ownership_refresh.status, found.ownership) == ("succeeded", None)
+    assert [owner.name for owner in bench.accounts.owners.list("fca_a", {"ownership": old}).data] == ["MARGARET ANNE TESTERMAN"]
+
+
+def test_refresh_that_succeeds_may_leave_the_old_ownership(bench: Any) -> None:
+    bench.sim.link("old", id="fca_a", policy={"ownership": "kept"})
+    old = bench.accounts.retrieve("fca_a", {"expand": ["ownership"]})
+    bench.refresh("fca_a")
+    bench.wait(5)
+    found = bench.accounts.retrieve("fca_a", {"expand": ["ownership"]})
+    assert found.ownership_refresh.status == "succeeded"
+    assert found.ownership_refresh.last_attempted_at > old.ownership_refresh.last_attempted_at
+    assert found.ownership.to_dict() == old.ownership.to_dict()
+
+
+def test_read_lags_behind_while_the_answer_to_the_refresh_does_not(bench: Any) -> None:
+    bench.sim.link("single_owner", id="fca_a", policy={"read_lag_seconds": 4})
+    assert bench.accounts.retrieve("fca_a").ownership_refresh is None
+    assert bench.refresh("fca_a").ownership_refresh.status == "pending"
+    shown = []
+    for _ in range(11):
+        refresh = bench.accounts.retrieve("fca_a").ownership_refresh
+        shown.append(refresh and refresh.status)
+        bench.wait(1)
+    assert shown == [None] * 4 + ["pending"] * 5 + ["succeeded"] * 2
+
+
+def test_read_that_comes_to_lag_later_shows_what_was_before_the_next_change(bench: Any) -> None:
+    bench.sim.link("single_owner", id="fca_a")
+    bench.sim.change("fca_a", policy={"read_lag_seconds": 4})
+    bench.refresh("fca_a")
+    assert bench.accounts.retrieve("fca_a").ownership_refresh is None
+    bench.wait(4)
+    assert bench.accounts.retrieve("fca_a").ownership_refresh.status == "pending"
