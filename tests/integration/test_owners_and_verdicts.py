@@ -10,13 +10,14 @@ import pytest
 
 from tests.support.functions import queue_event
 from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
-from titleholder import ownership
+from titleholder import changes, matching, ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import SnapshotNotFoundError
+from titleholder.masked import Masked
 from titleholder.refresh import Need, decide_from_memory
-from titleholder.store import Verification
+from titleholder.store import Snapshot, Verification
 from titleholder.stripe_gateway import LIST as LINE
-from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
+from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS, _reading
 
 
 def accept(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> Verification:
@@ -452,3 +453,96 @@ class TestVerdicts:
             "verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "priority", "refresh",
         }  # fmt: skip
         assert "testerman" not in json.dumps(sandbox.tokens.started).lower()
+
+
+HOSTILE_CLAIM = {"name": "Margaret Testerman", "address": {"postal_code": "a9"}}
+
+
+class TestMatcherThatRaises:
+    """Nothing that a claim or an owner holds may keep a verification from its verdict, nor others from theirs."""
+
+    @pytest.fixture
+    def raising(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def decide(claim: Any, owners: Any, policy: Any) -> Any:
+            raise IndexError(f"{claim} {owners}")
+
+        monkeypatch.setattr("titleholder.matching.decide", decide)
+
+    def test_postal_code_beside_an_address_that_is_a_dash_gets_a_verdict(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(owners=[{"name": "MARGARET TESTERMAN", "raw_address": "-"}])
+        assert run(sandbox, ref, HOSTILE_CLAIM)["outcome"] == "match"
+
+    @pytest.mark.usefixtures("raising")
+    def test_makes_the_verification_end_as_not_verifiable(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        verdict = run(sandbox, sandbox.link())
+        assert (verdict["outcome"], verdict["reasons"], verdict["score"]) == ("not_verifiable", ["MATCHER_FAILED"], None)
+        assert verdict["matcher_version"] == matching.MATCHER_VERSION
+        assert verdict["snapshot"]
+        (event,) = sandbox.published()
+        assert event["detail"]["reasons"] == ["MATCHER_FAILED"]
+        counted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"MatcherFailed"' in line]
+        assert [(line["MatcherFailed"], line["service"], line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]) for line in counted] == [
+            ([1.0], "titleholder", [["service"]])
+        ]
+
+    @pytest.mark.usefixtures("raising")
+    def test_is_logged_by_type_and_place_alone(self, sandbox: Sandbox) -> None:
+        run(sandbox, sandbox.link())
+        (line,) = [line for line in sandbox.log_lines() if line["level"] == "ERROR"]
+        assert line["error"].startswith("IndexError at ")
+        assert "testerman" not in sandbox.log.getvalue().lower()
+
+    @pytest.mark.usefixtures("raising")
+    def test_does_not_make_a_request_fail_that_is_answered_at_once(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        fetch(sandbox, ref)
+        answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)})
+        assert (answer.status, answer.json["verdict"]["reasons"]) == (200, ["MATCHER_FAILED"])
+
+    def test_does_not_keep_owners_from_being_stored(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        def match(claim: Any, owner: Any) -> Any:
+            raise IndexError(f"{claim} {owner}")
+
+        ref = sandbox.link("old")
+        fetch(sandbox, ref)
+        first = sandbox.store.get_account(ref).snapshot
+        sandbox.simulator.change(ref.account, owners=[{"name": "M TESTERMAN", "raw_address": "-"}])
+        monkeypatch.setattr("titleholder.matching.match", match)
+        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.wait(6)
+        fetch(sandbox, ref)
+        newest, before = sandbox.store.past_snapshots(ref, 10)[0]
+        assert (newest.since, newest.changes, before.id) == (None, None, first)
+        assert owners(sandbox, ref) == ["M TESTERMAN"]
+
+
+class TestOwnersOfAnotherShape:
+    @pytest.mark.parametrize(
+        ("owner", "name"),
+        [
+            (None, None), ("MARGARET", None), ([], None), ({}, None), ({"name": None}, None), ({"name": ["MARGARET"]}, None),
+            ({"name": 1}, None),
+            ({"name": "MARGARET \ud83d"}, "MARGARET ?"), ({"name": "MARGARET", "id": {"a": 1}, "raw_address": {"line1": "x"}}, "MARGARET"),
+        ],
+    )  # fmt: skip
+    def test_are_stored_as_far_as_they_can_be_used(self, sandbox: Sandbox, owner: Any, name: str | None) -> None:
+        ref = sandbox.link()
+        page = {"data": [owner], "has_more": False}
+        ownership_ = _reading({**SUCCEEDED, "ownership": {"id": "fcaowns_1", "created": 1, "owners": page}}).ownership
+        assert ownership_ is not None
+        kept = sandbox.world.stripe.owners(ref, ownership_)
+        sandbox.store.put_snapshot(ref, Snapshot("fcaowns_1", 1, 1, Masked(kept)), sandbox.clock.now)
+        assert [found["name"] for found in sandbox.store.get_snapshot(ref, "fcaowns_1").owners.reveal()] == [name]
+        assert changes.between(kept, kept) == []
+
+    @pytest.mark.parametrize("page", [None, {}, {"data": None, "has_more": False}, []])
+    def test_as_a_whole_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:
+        ref = sandbox.link("fresh")
+        real = sandbox.world.stripe.read(ref).ownership
+        assert real is not None
+        found = _reading({**SUCCEEDED, "ownership": {"id": real.id, "created": 1, "owners": page}}).ownership
+        assert found is not None
+        assert [owner["name"] for owner in sandbox.world.stripe.owners(ref, found)] == ["MARGARET ANNE TESTERMAN"]
+
+
+SUCCEEDED = {"id": "fca_1", "status": "active", "livemode": False, "permissions": ["ownership"], "ownership_refresh": None}

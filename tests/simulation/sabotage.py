@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from titleholder import ownership
+from titleholder import matching, ownership, verdicts
 from titleholder.store import Store
 
 
@@ -73,12 +73,25 @@ def written_without_proof_of_the_key() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def matcher_failure_not_caught() -> Iterator[None]:
+    """What the matcher raises goes through to whatever function asked for the verdict."""
+
+    def _compared(verification: Any, claim: Any, snapshot: Any) -> Any:
+        owners = [dict(owner) for owner in snapshot.owners.reveal()]
+        return matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy)).as_dict()
+
+    with _replaced(verdicts, "_compared", _compared):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
     "ordered_by_event_time": ordered_by_event_time,
     "claims_survive_erasure": claims_survive_erasure,
     "written_without_proof_of_the_key": written_without_proof_of_the_key,
+    "matcher_failure_not_caught": matcher_failure_not_caught,
 }
 
 

@@ -10,7 +10,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ class World:
         self.refreshes: list[Refresh] = []
         self.asking: Counter[str] = Counter()
         self.erased = 0
+        self.poisoned: set[str] = set()
         self.violations: list[str] = []
         self.environment: dict[str, str] = {}
         """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
@@ -176,9 +177,18 @@ class World:
         """Do something `seconds` after the beginning."""
         self.hub.spawn(act, seconds)
 
-    def verify(self, name: str, account: str, max_age: int = 30 * 86_400, stripe_account: str | None = None) -> None:
+    def verify(
+        self,
+        name: str,
+        account: str,
+        max_age: int = 30 * 86_400,
+        stripe_account: str | None = None,
+        claim: Mapping[str, Any] | None = None,
+    ) -> None:
         """Be a back end that wants a verification, and asks again until it has been accepted. `name` is its Idempotency-Key."""
-        body = {"account": account, "claim": {"name": "Margaret Testerman"}, "max_age": max_age}
+        if claim == POISON:
+            self.poisoned.add(name)
+        body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
         for attempt in range(60):
             status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": name})
             if status in (200, 202):
@@ -431,6 +441,9 @@ class World:
             self.violations.append(f"{after['sk']['S']}: a snapshot changed")
 
 
+POISON = {"address": {"postal_code": "a9"}}
+"""What a claim holds that makes the simulated matcher raise."""
+
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 
 
@@ -490,15 +503,27 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
-    from titleholder import runtime
+    from titleholder import matching, observability, runtime
 
     environment = dict(os.environ)
+    decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
     kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock")}
     requests_client = stripe.RequestsClient
     random.seed(world.seed)
+
+    def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
+        """The matcher, with a fault that some claims meet."""
+        if claim.get("address") == POISON["address"]:
+            world.injected["matcher raised"] += 1
+            raise IndexError("string index out of range")
+        return decide(dict(claim), *more)
+
     try:
+        matching.decide = fragile  # type: ignore[assignment]
+        observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
+        observability.logger.setLevel("CRITICAL")
         os.environ.update({**ENVIRONMENT, **world.environment})
         for cached in caches:
             cached.cache_clear()
@@ -507,6 +532,8 @@ def inside(world: World) -> Iterator[World]:
         stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
         yield world
     finally:
+        matching.decide, observability.single_metric = decide, single_metric
+        observability.logger.setLevel(level)
         for name, value in kept.items():
             setattr(runtime, name, value)
         stripe.RequestsClient = requests_client  # type: ignore[misc]

@@ -319,6 +319,12 @@ def test_reading_of_owners_is_watched() -> None:
     assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
 
 
+def test_a_failure_of_the_matcher_raises_an_alarm_at_once() -> None:
+    alarm = ALARMS["MatcherFailedAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Titleholder", "MatcherFailed", 0, 60)
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "titleholder"}]
+
+
 def made_of(type_: str) -> dict[str, dict[str, Any]]:
     """The properties of all resources of a type that SAM makes of the template, by logical id."""
     return {name: resource["Properties"] for name, resource in deployed().items() if resource["Type"] == type_}

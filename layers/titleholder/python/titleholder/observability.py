@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from titleholder.errors import TitleholderError, UnforeseenError
 
@@ -22,6 +23,16 @@ logger = Logger(service="titleholder")
 metrics = Metrics(namespace="Titleholder", service="titleholder")
 
 Handler = Callable[[Any, Any], Any]
+
+
+def unexpected(name: str, error: Exception, **ids: str) -> None:
+    """Log an unexpected exception that was caught, without its message, and count it as the metric `name`.
+
+    The metric has the dimension `service` alone, whatever dimensions the handler gives its own metrics, because alarms look there.
+    """
+    logger.error(name, extra={"error": str(UnforeseenError.of(error)), **ids})
+    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Titleholder", default_dimensions={"service": "titleholder"}):
+        pass
 
 
 def observed(handler: Handler) -> Handler:

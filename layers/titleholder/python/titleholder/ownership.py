@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from titleholder import changes, erasure, refresh, staleness
+from titleholder import changes, erasure, observability, refresh, staleness
 from titleholder.accounts import AccountRef, AccountState, StoredAccount
 from titleholder.bus import Bus
 from titleholder.errors import (
@@ -240,13 +240,22 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
     found = None
     if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
         with contextlib.suppress(SnapshotNotFoundError):
-            found = changes.between(world.store.get_snapshot(ref, newest[2]).owners.reveal(), snapshot.owners.reveal())
+            found = _changes(world.store.get_snapshot(ref, newest[2]), snapshot)
     since, told = (None, None) if found is None else (newest[2], [change.as_dict() for change in found])
     expires_at = world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told)
     if told:
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": timestamp(snapshot.attempted_at)}
         world.bus.publish("OwnershipChanged", {**about, "changes": told})
     world.store.set_newest(ref, snapshot, expires_at)
+
+
+def _changes(before: Snapshot, after: Snapshot) -> list[changes.Change] | None:
+    """What changed; None (not known) if the matcher, which tells who is who, fails: the owners are stored and used all the same."""
+    try:
+        return changes.between(before.owners.reveal(), after.owners.reveal())
+    except Exception as error:
+        observability.unexpected("MatcherFailed", error, snapshot=after.id)
+        return None
 
 
 def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: StoredAccount, asker: str | None) -> Asked:

@@ -41,7 +41,7 @@ ACCOUNTS_PAGE = 10
 
 OWNERS_PAGE = 100
 EVENTS_PAGE = 100
-_OWNER_FIELDS = ("id", "name", "email", "phone", "raw_address", "refreshed_at")
+_OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
 
 _NOUNS: Mapping[type[TitleholderError], str] = {
     AccountNotFoundError: "account",
@@ -264,17 +264,30 @@ def _options(ref: AccountRef, idempotency_key: str | None = None) -> Any:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _owner(owner: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: owner.get(name) for name in _OWNER_FIELDS}
+def _owner(owner: Any) -> dict[str, Any]:
+    """An owner with its known fields. What is not of the documented type counts as missing, because everything later relies on it."""
+    known: Mapping[str, Any] = owner if isinstance(owner, Mapping) else {}
+    refreshed_at = known.get("refreshed_at")
+    texts = {name: _text(known.get(name)) for name in _OWNER_TEXTS}
+    return {**texts, "refreshed_at": refreshed_at if isinstance(refreshed_at, int) else None}
+
+
+def _text(value: Any) -> str | None:
+    """A text that can be stored: JSON can spell half a surrogate pair, which has no encoding."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountReading:
     expanded = account.get("ownership")
     ownership = None
     if isinstance(expanded, Mapping):
-        owners = expanded["owners"]
+        owners = expanded.get("owners")
+        # Without a usable first page the list is read from its beginning.
+        page: Mapping[str, Any] = {"data": [], "has_more": True}
+        if isinstance(owners, Mapping) and isinstance(owners.get("data"), list):
+            page = owners
         ownership = Ownership(
-            id=expanded["id"], created=int(expanded["created"]), first_owners=owners["data"], has_more=bool(owners["has_more"])
+            id=expanded["id"], created=int(expanded["created"]), first_owners=page["data"], has_more=bool(page.get("has_more"))
         )
     return AccountReading(
         state=AccountState.from_stripe(account),

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from titleholder import matching, refresh, staleness
+from titleholder import matching, observability, refresh, staleness
 from titleholder.bus import Bus
 from titleholder.errors import AccountErasedError
-from titleholder.store import Store, Verification
+from titleholder.masked import Masked
+from titleholder.store import Snapshot, Store, Verification
+
+MATCHER_FAILED = "MATCHER_FAILED"
 
 
 def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
@@ -65,16 +68,28 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
             snapshot_id, reason = None, refresh.DEAD["disconnected"]
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
     if found is None:
-        refused = {
-            "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason or "UNEXPECTED_ANSWER"], "owner_position": None,
-            "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
-        }  # fmt: skip
+        refused = _not_verifiable(verification, reason or "UNEXPECTED_ANSWER")
         if reason == "REFRESH_FAILED":
             state = store.get_account(ref).state
             if state and state.refresh and state.refresh.error:
                 refused["refresh_error"] = dict(state.refresh.error)
         return refused | common
     claim, snapshot = found
-    owners = [dict(owner) for owner in snapshot.owners.reveal()]
-    verdict = matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy))
-    return verdict.as_dict() | common | {"refreshed_at": snapshot.attempted_at}
+    return _compared(verification, claim, snapshot) | common | {"refreshed_at": snapshot.attempted_at}
+
+
+def _compared(verification: Verification, claim: Masked[dict[str, Any]], snapshot: Snapshot) -> dict[str, Any]:
+    """What the matcher says. An exception in it must not leave the verification without a verdict, because that would block others."""
+    try:
+        owners = [dict(owner) for owner in snapshot.owners.reveal()]
+        return matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy)).as_dict()
+    except Exception as error:
+        observability.unexpected("MatcherFailed", error, verification=verification.id, snapshot=snapshot.id)
+        return _not_verifiable(verification, MATCHER_FAILED)
+
+
+def _not_verifiable(verification: Verification, reason: str) -> dict[str, Any]:
+    return {
+        "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason], "owner_position": None,
+        "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
+    }  # fmt: skip

@@ -317,6 +317,11 @@ def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
 
 def parse(value: object) -> Address | None:
     """Take an address apart: a mapping with ``line1`` to ``country``, or one line of text. ``None`` when nothing is there."""
+    found = _taken_apart(value)
+    return found if found and any(found) else None
+
+
+def _taken_apart(value: object) -> Address | None:
     if isinstance(value, Mapping):
         parts = [str(value.get(k) or "")[:300].strip() for k in ("line1", "line2", "city", "state", "postal_code")]
         if not any(parts):
@@ -348,9 +353,12 @@ def _only_town(a: Address) -> bool:
     return not (a.number or a.box or a.code) and (bool(a.city) or (bool(a.street) and not a.kind))
 
 
-def _compare(a: Address, b: Address) -> FieldMatch:
+def _compare(a: Address, b: Address) -> FieldMatch | None:
     if _only_code(a) or _only_code(b) or (_bare_code(a) and _bare_code(b)):
         x, y = (a.code or "".join(a.street) or a.number), (b.code or "".join(b.street) or b.number)
+        if not x or not y:
+            # One side has nothing that a postal code could be compared with.
+            return None
         return FieldMatch(_codes(x, y), None, ("POSTAL_CODE_ONLY",) if x == y else ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
     if (a.city and not a.street and not a.number) or (_only_town(b) and not a.number):
         x, y = "".join(a.city) or "".join(a.street), "".join(b.city) or "".join(b.street) + b.kind

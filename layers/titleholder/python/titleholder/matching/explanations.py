@@ -81,6 +81,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "CONTACT_DIFFERS": "The address, phone number or e-mail address differs.",
         "ACCOUNT_INACTIVE": "The account is no longer connected.",
         "PERMISSION_MISSING": "The permission to read the account's owners is missing.",
+        "MATCHER_FAILED": "The comparison failed for a reason of our own, so nothing can be said.",
+        "TOO_MANY_OWNERS": "The bank names more owners for this account than are compared.",
         "REFRESH_FAILED": "The bank could not be asked for the account's owners.",
     }
 )

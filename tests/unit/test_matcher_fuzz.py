@@ -1,0 +1,67 @@
+"""No claim and no owner makes the matcher raise, however odd both are. MATCHER_PAIRS=n, FUZZ_SEED=n."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.hostile_pairs import pairs
+from titleholder import changes, matching
+from titleholder.errors import UnforeseenError
+from titleholder.matching.explanations import SENTENCES
+
+PAIRS = int(os.environ.get("MATCHER_PAIRS", "20000"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+CHUNK = 5_000
+OUTCOMES = ("match", "close_match", "no_match", "not_verifiable")
+
+
+def failures(seed: int, count: int) -> Counter[str]:
+    """Where the matcher raised, or answered what no verdict may say, and how often."""
+    found: Counter[str] = Counter()
+    for claim, owners in pairs(seed, count):
+        try:
+            verdict = matching.decide(claim, owners)
+            if verdict.outcome not in OUTCOMES or not set(verdict.reasons) <= set(SENTENCES):
+                found[f"{verdict.outcome} for {verdict.reasons}"] += 1
+            json.dumps(verdict.as_dict(), allow_nan=False)
+        except Exception as error:
+            found[f"decide: {UnforeseenError.of(error)}"] += 1
+    return found
+
+
+def test_no_claim_and_owner_make_the_matcher_raise() -> None:
+    chunks = range(0, PAIRS, CHUNK)
+    seeds, counts = [SEED * 1_000_003 + at for at in chunks], [min(CHUNK, PAIRS - at) for at in chunks]
+    found: Counter[str] = Counter()
+    with ProcessPoolExecutor(2) as pool:
+        for counted in pool.map(failures, seeds, counts):
+            found += counted
+    assert not found, f"{found.total()} of {PAIRS} pairs: {found.most_common(20)}"
+
+
+def _texts(owner: dict[str, Any]) -> dict[str, str | None]:
+    """The owner as the gateway lets it through."""
+    return {name: value if isinstance(value, str) else None for name, value in owner.items()}
+
+
+def test_no_owners_make_the_search_for_changes_raise() -> None:
+    for (_, before), (_, after) in zip(pairs(SEED, 300), pairs(SEED + 1, 300), strict=True):
+        changes.between([_texts(owner) for owner in before], [_texts(owner) for owner in after])
+
+
+@pytest.mark.parametrize(
+    ("claim", "owner"),
+    [
+        ({"name": "Jane Doe", "address": {"postal_code": "a9"}}, {"name": "Jane Doe", "raw_address": "-"}),
+        ({"name": "Jane Doe", "address": {"postal_code": "-"}}, {"name": "Jane Doe", "raw_address": "-"}),
+        ({"name": "Jane Doe", "address": "-"}, {"name": "Jane Doe", "raw_address": "a9"}),
+    ],
+)
+def test_postal_code_beside_an_address_of_nothing_says_nothing(claim: dict[str, Any], owner: dict[str, Any]) -> None:
+    assert matching.decide(claim, [owner]).outcome == "match"
