@@ -95,6 +95,8 @@ def _shown(found: batch.Progress) -> http_models.Batch:
         imported=found.imported,
         duplicates=found.duplicates,
         rejected=found.rejected,
+        blank=found.blank,
+        lines=found.lines,
         waiting=found.waiting,
         cooling_down=cooling,
         done=dict(found.done),

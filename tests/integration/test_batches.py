@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Sandbox, client
 from titleholder import batch_steps, files, manifests, runtime
-from titleholder.errors import UnforeseenError
+from titleholder.errors import ManifestError, UnforeseenError
 from titleholder.store import Store, Verification
 
 MARGARET = {"name": "Margaret Testerman"}
@@ -410,3 +410,110 @@ def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> N
     kept = [item for item in sandbox.items() if item["pk"]["S"].startswith("AUDIT#")]
     assert sorted(item["action"]["S"] for item in kept) == ["batch.created", "batch.started", "batch.stopped"]
     assert {item["batch"]["S"] for item in kept} == {batch.id}
+
+
+@pytest.mark.parametrize("piece", [64, 500, 65536])
+@pytest.mark.parametrize("format_", ["jsonl", "csv"])
+def test_every_line_is_imported_rejected_or_blank(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, format_: str, piece: int) -> None:
+    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
+    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 5 * piece)
+    if format_ == "csv":
+        lines = [f"fca_{number},Margaret" for number in range(30)]
+        lines[3], lines[7], lines[11] = 'fca_3,"Margaret', 'fca_7,6" Testerman', 'fca_11,"Margaret" Testerman'
+        lines[15:17] = ['fca_15,"Margaret\nTesterman"', 'ba_16,"Margaret\nTesterman"']
+        lines[20], lines[21] = ",", ""
+        body, expected = "account,name\r\n" + "\r\n".join(lines), {"imported": 25, "rejected": 4, "blank": 2, "lines": 31}
+        rejected = [5, 13, 19, 20]
+    else:
+        lines = [json.dumps({"account": f"fca_{number}", "claim": {**MARGARET, "email": ""}}) for number in range(30)]
+        lines[3], lines[7], lines[11] = '"', '{"account": "fca_1", "account": "fca_1", "claim": {"name": "x"}}', " "
+        body, expected = "\n".join(lines) + "\n", {"imported": 27, "rejected": 2, "blank": 1, "lines": 30}
+        rejected = [4, 8]
+    batch = Batch(sandbox, body.encode(), format_)
+    batch.start()
+    batch.imported()
+    shown = batch.shown()
+    assert {name: shown[name] for name in expected} == expected
+    assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == rejected
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"account;name\r\nfca_1;x\r\n", "semicolons"),
+        (b"sep=;\r\naccount;name\r\n", "sep="),
+        (b"account,name,,\r\nfca_1,x,,\r\n", "empty cells"),
+        ("account,name\nfca_1,x\n".encode("utf-16"), "UTF-16"),
+        (b"account,name\rfca_1,x\r", "carriage return"),
+        (b"\xef\xbb\xbf", "first line is empty"),
+    ],
+)
+def test_manifest_of_another_kind_fails_with_what_to_do(sandbox: Sandbox, body: bytes, word: str) -> None:
+    batch = Batch(sandbox, body, "csv")
+    batch.start()
+    plan = batch.step("plan")
+    batch.step("scan", block=plan["blocks"][0])
+    assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
+    sandbox.store.update_batch(batch.id, {"run": 9})
+    assert (batch.shown()["state"], word in batch.shown()["failure"]) == ("failed", True)
+
+
+def replace(batch: Batch, body: bytes) -> None:
+    client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{batch.id}", Body=body)
+
+
+def failed(batch: Batch, step: str, **more: Any) -> str:
+    with pytest.raises(ManifestError):
+        batch.step(step, **more)
+    batch.sandbox.store.update_batch(batch.id, {"run": 9})
+    shown = batch.shown()
+    assert shown["state"] == "failed"
+    return str(shown["failure"])
+
+
+def test_manifest_that_is_replaced_while_it_is_imported_fails_the_batch(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    batch = Batch(sandbox, manifest(["fca_1", "fca_2", "fca_3", "fca_4"]))
+    batch.start()
+    first, second, *_ = batch.cut()
+    batch.step("import", range=first)
+    replace(batch, manifest(["fca_5", "fca_6", "fca_7", "fca_8"]))
+    assert "uploaded again" in failed(batch, "import", range=second)
+    # What was imported of the first file is not mixed with the second.
+    assert batch.shown()["imported"] == len(batch.lines("rows/000000.jsonl"))
+    again = sandbox.http("POST", f"/batches/{batch.id}/start")
+    assert (again.problem, "create one for the new file" in again.json["detail"]) == ("batch-state", True)
+
+
+@pytest.mark.parametrize("step", ["plan", "scan", "cut"])
+def test_manifest_that_is_replaced_before_anything_is_imported_can_be_started_again(sandbox: Sandbox, step: str) -> None:
+    accounts = linked(sandbox, 2)
+    batch = Batch(sandbox, manifest(["fca_1", "fca_2", "fca_3"]))
+    batch.start()
+    plan = batch.step("plan")
+    batch.step("scan", block=plan["blocks"][0])
+    replace(batch, manifest(accounts))
+    if step == "cut":
+        assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
+    else:
+        more = {} if step == "plan" else {"block": plan["blocks"][0]}
+        assert "uploaded again" in failed(batch, step, **more)
+    sandbox.store.update_batch(batch.id, {"run": 9})
+    assert batch.start()["state"] == "importing"
+    batch.run(batch.imported())
+    assert batch.shown()["done"] == {"match": 2}
+
+
+def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    batch = Batch(sandbox, b"account,name\n" + b"".join(b'fca_%d,"x\ny"\n' % number for number in range(20)), "csv")
+    batch.start()
+    ranges = batch.cut()
+    assert len(ranges) > 2
+    old = [
+        {"bytes": scan["bytes"], "quotes": 7, "lines": scan["lines"], "even": None, "odd": [5, 1]}
+        for scan in batch.lines("scans/000000.jsonl")
+    ]
+    runtime.files().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
+    assert batch.step("cut", blocks=batch.step("plan")["blocks"]) == {"usable": True}
+    assert batch.lines("ranges.jsonl") == ranges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -366,7 +367,7 @@ class FakeS3:
             if Range:
                 first, _, last = Range.removeprefix("bytes=").partition("-")
                 body = body[int(first) : int(last) + 1]
-            return {"Body": io.BytesIO(body)}
+            return {"Body": io.BytesIO(body), "ETag": _etag(self.objects[Key])}
 
         return self._cross("GetObject", effect)  # type: ignore[no-any-return]
 
@@ -374,7 +375,7 @@ class FakeS3:
         def effect() -> dict[str, Any]:
             if Key not in self.objects:
                 raise refused("HeadObject", "404", ResponseMetadata={"HTTPStatusCode": 404})
-            return {"ContentLength": len(self.objects[Key])}
+            return {"ContentLength": len(self.objects[Key]), "ETag": _etag(self.objects[Key])}
 
         return self._cross("HeadObject", effect)  # type: ignore[no-any-return]
 
@@ -410,6 +411,10 @@ class FakeS3:
 
     def generate_presigned_url(self, *, ClientMethod: str, Params: Mapping[str, Any], ExpiresIn: int) -> str:
         return f"https://bucket/{Params['Key']}"
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 def _path(path: str, data: Any, context: Mapping[str, Any]) -> Any:

@@ -70,6 +70,8 @@ class Progress:
     imported: int
     duplicates: int
     rejected: int
+    blank: int
+    lines: int | None
     done: Mapping[str, int]
     waiting: int
     cooling_down: int
@@ -124,10 +126,9 @@ def start(world: BatchWorld, batch: str, inputs: Mapping[str, Any]) -> Progress:
         )
     if state in ("waiting_for_upload", "failed"):
         run = int(kept["run"]) + 1
-        if "imported_ms" not in kept:
-            _check_upload(world, kept)
+        upload = {} if "imported_ms" in kept else {"manifest_etag": _check_upload(world, kept)}
         now = world.clock()
-        begun = {} if "started_ms" in kept else {"started_ms": _ms(now)}
+        begun = upload if "started_ms" in kept else {**upload, "started_ms": _ms(now)}
         changes = {"batch_state": "verifying" if "imported_ms" in kept else "importing", "run": run, "failure": None, **begun}
         # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
         if world.store.update_batch(batch, changes, unless=FINAL):
@@ -153,14 +154,15 @@ def progress(world: BatchWorld, batch: str) -> Progress:
     """How the batch stands now. Raises BatchNotFoundError."""
     kept = world.store.get_batch(batch)
     state = _state(world, kept)
-    imported = duplicates = rejected = left = 0
+    imported = duplicates = rejected = blank = 0
     done: dict[str, int] = {}
     for part in world.store.ranges(batch):
         imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
-        rejected, left = rejected + int(part["rejected"]), left + int(part["left"])
+        rejected, blank = rejected + int(part["rejected"]), blank + int(part.get("blank", 0))
         # Verdicts that were there before come from the ranges, those that come while the batch runs are counted as they come.
         for outcome, number in part["done" if state == "completed" else "before"].items():
             done[outcome] = done.get(outcome, 0) + int(number)
+    lines = None if kept.get("lines") is None else int(kept["lines"])
     counts = world.store.counts(batch)
     cooling = max(0, counts.pop("cooled", 0) - int(kept.get("resumed", 0)))
     before = sum(done.values())
@@ -183,7 +185,7 @@ def progress(world: BatchWorld, batch: str) -> Progress:
     return Progress(
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
         started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
-        duplicates=duplicates, rejected=rejected, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
+        duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
         cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(kept, state), links=links,
     )  # fmt: skip
 
@@ -202,15 +204,23 @@ def _failure(kept: Mapping[str, Any], state: str) -> str | None:
     return str(kept.get("failure") or "The batch's workflow failed. Start the batch again, and it goes on where it stood.")
 
 
-def _check_upload(world: BatchWorld, kept: Mapping[str, Any]) -> None:
+def _check_upload(world: BatchWorld, kept: Mapping[str, Any]) -> str:
+    """The ETag of the manifest, which every step of the import then asks for."""
+    batch = kept["batch"]
     if kept.get("upload"):
-        world.files.complete(manifest_key(kept["batch"]), kept["upload"])
-    size = world.files.size(manifest_key(kept["batch"]))
-    if size is None:
+        world.files.complete(manifest_key(batch), kept["upload"])
+    found = world.files.stat(manifest_key(batch))
+    if found is None:
         raise BatchStateError("The manifest is not there yet. PUT it to the batch's upload URL first.")
+    size, etag = found
     _check_size(size)
     if size == 0:
         raise ManifestError("The manifest is empty.")
+    if kept.get("manifest_etag", etag) != etag and any(True for _ in world.store.ranges(batch)):
+        raise BatchStateError(
+            "The manifest was uploaded again after a part of it had been imported. Stop this batch, and create one for the new file."
+        )
+    return etag
 
 
 def _check_size(size: int) -> None:

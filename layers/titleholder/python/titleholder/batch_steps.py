@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,9 +18,9 @@ from titleholder import manifests, refresh, verdicts, verifications
 from titleholder.accounts import AccountRef
 from titleholder.batch import manifest_key, work_key
 from titleholder.bus import Bus
-from titleholder.errors import ManifestError
+from titleholder.errors import FileReplacedError, ManifestError
 from titleholder.files import Files
-from titleholder.manifests import Piece, Record, Reject, Row, piece_bytes
+from titleholder.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
 from titleholder.masked import Masked
 from titleholder.store import Store, Verification
 
@@ -53,9 +54,13 @@ def plan(desk: Desk, batch: str) -> dict[str, Any]:
     kept = desk.store.get_batch(batch)
     if "imported_ms" in kept:
         return {"imported": True, "blocks": [], "pass": int(kept["pass"]) + 1}
-    size = desk.files.size(manifest_key(batch))
-    if not size:
-        raise ManifestError("The manifest is gone.")
+    with _told(desk, batch):
+        found = desk.files.stat(manifest_key(batch))
+        if found is None:
+            raise ManifestError("The manifest is gone.")
+        size, etag = found
+        if kept.get("manifest_etag", etag) != etag:
+            raise ManifestError(REPLACED)
     starts = range(0, size, BLOCK_BYTES)
     blocks = [
         {"number": number, "start": start, "end": min(start + BLOCK_BYTES, size), "piece": piece_bytes(size)}
@@ -66,27 +71,51 @@ def plan(desk: Desk, batch: str) -> dict[str, Any]:
 
 def scan(desk: Desk, batch: str, block: Mapping[str, int]) -> None:
     """Look at each piece of one block, to find where it could be cut."""
-    format_ = desk.store.get_batch(batch)["format"]
-    # Read to the full: a socket may give less than a piece, and pieces are told by their sizes.
-    size = block["piece"]
-    pieces = _pieces(desk.files.read(manifest_key(batch), block["start"], block["end"], size), size)
-    found = [asdict(manifests.examine(piece, format_)) for piece in pieces]
+    kept, size, left = desk.store.get_batch(batch), block["piece"], block["end"] - block["start"]
+    found: list[dict[str, Any]] = []
+    with _told(desk, batch):
+        data = bytearray()
+        # Behind the block so much is read that the last piece's last record is seen to its end.
+        blocks = _manifest(desk, kept, block["start"], block["end"] + LONGEST_RECORD_BYTES, size)
+        ended = False
+        while left:
+            while not ended and len(data) < size + LONGEST_RECORD_BYTES:
+                some = next(blocks, b"")
+                data, ended = data + some, not some
+            end = min(size, left)
+            piece, ahead = bytes(data[:end]), bytes(data[end : end + LONGEST_RECORD_BYTES])
+            found.append(manifests.examine(piece, kept["format"], ahead, first=not block["start"] and not found).as_dict())
+            del data[:end]
+            left -= end
     desk.files.write_lines(_key(batch, "scans", block["number"]), found)
 
 
 def cut(desk: Desk, batch: str, blocks: int) -> dict[str, Any]:
     """Write the index of ranges; answers `{usable}`, False for a manifest that can't be read as a whole."""
     kept = desk.store.get_batch(batch)
+
+    def look(start: int, end: int, entry: int | None) -> Piece:
+        piece = b"".join(_manifest(desk, kept, start, end))
+        ahead = b"".join(_manifest(desk, kept, end, end + LONGEST_RECORD_BYTES)) if end < size else b""
+        return manifests.examine(piece, kept["format"], ahead, first=not start, entry=entry)
+
+    def pieces() -> Iterator[Piece]:
+        at = 0
+        for scan in itertools.chain.from_iterable(desk.files.lines(_key(batch, "scans", number)) for number in range(blocks)):
+            start, at = at, at + scan["bytes"]
+            # Those that an earlier release looked at, for a run that goes on over the upgrade, are looked at again.
+            yield Piece.from_dict(scan) if "ways" in scan else look(start, at, None)
+
     try:
-        columns = None
-        if kept["format"] == "csv":
-            first = next(manifests.records(desk.files.read(manifest_key(batch)), "csv"))
-            columns = manifests.header(first.data or b"")
-        scans = itertools.chain.from_iterable(desk.files.lines(_key(batch, "scans", number)) for number in range(blocks))
-        pieces = (Piece(**{**scan, "even": _pair(scan["even"]), "odd": _pair(scan["odd"])}) for scan in scans)
-        desk.files.write_lines(work_key(batch, "ranges.jsonl"), (asdict(each) for each in manifests.cut(pieces)))
-    except ManifestError as error:
-        desk.store.update_batch(batch, {"failure": str(error)})
+        with _told(desk, batch):
+            size = desk.files.size(manifest_key(batch)) or 0
+            head = b"".join(_manifest(desk, kept, 0, min(size, LONGEST_RECORD_BYTES)))
+            manifests.check(head)
+            columns = None
+            if kept["format"] == "csv":
+                columns = manifests.header(next(manifests.records([head], "csv"), Record(1, b"")).data or b"")
+            desk.files.write_lines(work_key(batch, "ranges.jsonl"), (asdict(each) for each in manifests.cut(pieces(), look)))
+    except ManifestError:
         return {"usable": False}
     desk.store.update_batch(batch, {"columns": columns})
     return {"usable": True}
@@ -99,21 +128,25 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
         return
     kept = desk.store.get_batch(batch)
     columns = kept.get("columns")
-    stream = desk.files.read(manifest_key(batch), part["start"], part["end"])
+    stream = _Counted(_manifest(desk, kept, part["start"], part["end"]))
     found = manifests.records(stream, kept["format"], part["line"])
-    if columns and number == 0:
-        next(found, None)
+    heading = next(found).lines if columns and number == 0 else 0
     rows: list[dict[str, Any]] = []
     todo: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     before: Counter[str] = Counter()
-    duplicates = 0
-    with ThreadPoolExecutor(WRITERS) as writers:
+    duplicates = blank = within = 0
+    with _told(desk, batch), ThreadPoolExecutor(WRITERS) as writers:
         for some in _chunks(found, ROWS_AT_ONCE):
-            for taken in writers.map(lambda record: _take(desk, kept, record, columns), some):
+            taken_all = writers.map(lambda record: _take(desk, kept, record, columns), some)
+            for record, taken in zip(some, taken_all, strict=True):
                 if isinstance(taken, Reject):
-                    rejects.append(taken.as_dict())
-                elif taken is not None:
+                    rejects += [each.as_dict() for each in manifests.rejects(record, taken)]
+                    continue
+                within += record.lines - 1
+                if taken is None:
+                    blank += 1
+                else:
                     line, reference, verification = taken
                     mine = verification.verdict is not None or verification.line == line
                     rows.append(_row(line, reference, verification, duplicate=not mine))
@@ -122,25 +155,32 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
                         before[verification.verdict["outcome"]] += 1
                     elif mine:
                         todo.append(_task(verification))
+    lines = len(rows) + len(rejects) + blank
+    if stream.lines != heading + lines + within or part.get("lines", stream.ends) != stream.ends:
+        raise RuntimeError("Not every line of a range was imported, rejected or blank.")
     desk.files.write_lines(_key(batch, "rows", number), rows)
     _write_todo(desk, batch, 0, number, todo)
     desk.files.write_lines(_key(batch, "rejects", number), rejects)
     desk.store.put_range(
         batch, number,
         {
-            "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "before": before, "done": before,
-            "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
+            "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "blank": blank, "lines": lines, "before": before,
+            "done": before, "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
         },
     )  # fmt: skip
 
 
 def imported(desk: Desk, batch: str) -> dict[str, Any]:
     """Gather the rejects, delete the manifest, and say what is to be done."""
-    rejects = [_key(batch, "rejects", int(part["number"])) for part in desk.store.ranges(batch)]
+    parts = list(desk.store.ranges(batch))
+    rejects = [_key(batch, "rejects", int(part["number"])) for part in parts]
     # Deleted last, and gathered once: whoever died in between is followed by one who finds what is left.
     if "imported_ms" not in desk.store.get_batch(batch):
         desk.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(desk.files.read, rejects)))
-        desk.store.update_batch(batch, {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0}, unless=["stopped"])
+        # Ranges that an earlier release imported did not count their blank lines.
+        lines = sum(int(part["lines"]) for part in parts) if all("lines" in part for part in parts) else None
+        done = {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0, "lines": lines}
+        desk.store.update_batch(batch, done, unless=["stopped"])
     desk.files.delete([manifest_key(batch), *rejects])
     return tally(desk, batch, 0)
 
@@ -296,6 +336,50 @@ def _csv_lines(results: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         text.truncate()
 
 
+# -- the manifest ------------------------------------------------------------------------------------------------------------------------
+
+REPLACED = "The manifest was uploaded again while it was imported. Upload it to a new batch."
+
+
+def _manifest(desk: Desk, batch: Mapping[str, Any], start: int, end: int, block: int | None = None) -> Iterator[bytes]:
+    """A part of the manifest that was there at the start. Raises ManifestError if it was replaced since."""
+    sized = {} if block is None else {"block": block}
+    try:
+        # A batch that an earlier release started has no ETag.
+        yield from desk.files.read(manifest_key(batch["batch"]), start, end, etag=batch.get("manifest_etag"), **sized)
+    except FileReplacedError:
+        raise ManifestError(REPLACED) from None
+
+
+@contextmanager
+def _told(desk: Desk, batch: str) -> Iterator[None]:
+    """Have the batch say why its manifest can't be read."""
+    try:
+        yield
+    except ManifestError as error:
+        desk.store.update_batch(batch, {"failure": str(error)})
+        raise
+
+
+class _Counted:
+    """Blocks of bytes, whose lines are counted as they pass: by another way than that which splits them."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = blocks
+        self.ends = 0
+        self._last = b"\n"
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            self.ends += block.count(b"\n")
+            self._last = block[-1:] or self._last
+            yield block
+
+    @property
+    def lines(self) -> int:
+        return self.ends + (self._last != b"\n")
+
+
 # -- small things ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -316,17 +400,6 @@ def _pause(desk: Desk, batch: str) -> float:
     return max(SHORTEST_PAUSE_SECONDS, PAUSE_SHARE * age)
 
 
-def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    buffer = bytearray()
-    for block in blocks:
-        buffer += block
-        while len(buffer) >= size:
-            yield bytes(buffer[:size])
-            del buffer[:size]
-    if buffer:
-        yield bytes(buffer)
-
-
 def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
     values = iter(values)
     while some := list(itertools.islice(values, size)):
@@ -335,7 +408,3 @@ def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _pair(values: Any) -> tuple[int, int] | None:
-    return None if values is None else (values[0], values[1])

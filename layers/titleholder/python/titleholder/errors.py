@@ -106,6 +106,10 @@ class ManifestError(TitleholderError):
     """A manifest can't be read as a whole. What is wrong with single lines goes to the rejects file."""
 
 
+class FileReplacedError(TitleholderError):
+    """A file in the bucket is not the one that was to be read: it was written again since."""
+
+
 class BatchNotFoundError(TitleholderError):
     """No such batch."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from titleholder.errors import FileReplacedError
+
 LARGEST_PUT_BYTES = 5 * 1024**3
 """S3's own limit for an upload in one piece."""
 
@@ -67,20 +69,34 @@ class Files:
 
     def size(self, key: str) -> int | None:
         """The size of a file in bytes; None if there is none."""
+        found = self.stat(key)
+        return None if found is None else found[0]
+
+    def stat(self, key: str) -> tuple[int, str] | None:
+        """The size of a file in bytes, and its ETag, which changes whenever it is written; None if there is none."""
         try:
-            return int(self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"])
+            head = self._client.head_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (403, 404):
                 raise
             return None
+        return int(head["ContentLength"]), str(head["ETag"])
 
     # -- reading -----------------------------------------------------------------------------------------------------------------
 
-    def read(self, key: str, start: int = 0, end: int | None = None, block: int = _BLOCK_BYTES) -> Iterator[bytes]:
-        """The bytes `start` to `end` (exclusive; None: all) in blocks."""
+    def read(
+        self, key: str, start: int = 0, end: int | None = None, block: int = _BLOCK_BYTES, *, etag: str | None = None
+    ) -> Iterator[bytes]:
+        """The bytes `start` to `end` (exclusive; None: all) in blocks.
+
+        Raises FileReplacedError if the file's ETag is not `etag`. The answer is of one file, so it is compared there and not before.
+        """
         part = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
-        body = self._client.get_object(Bucket=self._bucket, Key=key, **part)["Body"]
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, **part)
+        body = answer["Body"]
         try:
+            if etag is not None and answer["ETag"] != etag:
+                raise FileReplacedError("The file was written again since it was first looked at.")
             while data := body.read(block):
                 yield data
         finally:

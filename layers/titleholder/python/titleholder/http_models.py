@@ -373,7 +373,13 @@ class Batch(Shown):
     completed_at: str | None = None
     imported: int = Field(description="Lines taken in, those too that say the same as another line.")
     duplicates: int
-    rejected: int
+    rejected: int = Field(description="Lines that were not taken in: see `rejects`.")
+    blank: int = Field(default=0, description="Lines that say nothing.")
+    lines: int | None = Field(
+        default=None,
+        description="Lines of the manifest without its header, once it is imported: always imported + rejected + blank. An imported CSV "
+        "record with line breaks within quotes counts as one line, a rejected one as its physical lines.",
+    )
     waiting: int = Field(description="Verifications without a verdict.")
     cooling_down: CoolingDown | None = None
     done: dict[str, int] = Field(description="Verifications by verdict.")
