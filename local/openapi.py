@@ -58,7 +58,7 @@ WEBHOOK: dict[str, Any] = {
 WEBHOOK_ANSWER = {
     "type": "object", "properties": {"received": {"const": True}}, "required": ["received"], "additionalProperties": False,
 }  # fmt: skip
-WEBHOOK_PROBLEMS = ("invalid-signature", "malformed-event", "mode-mismatch")
+WEBHOOK_PROBLEMS = ("invalid-signature", "malformed-event")
 WEBHOOK_ROUTE = "POST /webhooks/stripe"
 
 OPEN: dict[str, dict[str, Any]] = {

@@ -13,16 +13,16 @@ from titleholder.observability import logger, observed
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes EventBridge's envelope, whose detail is Stripe's event; ends as a delivery over HTTP would after its signature was verified.
+    """Takes EventBridge's envelope, reduced by the rule to ids; ends as a delivery over HTTP would after its signature was verified.
 
     Raises:
-        MalformedEventError: this did not come from Stripe's bus, or is no event for this stack. It ends at the failure destination.
+        MalformedEventError: this did not come from Stripe's bus, or has no event's id and type. It ends at the failure destination.
     """
     if not str(event.get("source", "")).startswith("aws.partner/stripe.com/"):
         raise MalformedEventError("This is not an event from Stripe's partner event source.")
     detail = event.get("detail")
     if not isinstance(detail, dict):
         raise MalformedEventError("The envelope holds no event.")
-    accepted, state = deliveries.accept(runtime.mailroom(), stripe_events.from_object(detail, runtime.settings().mode))
+    accepted, state = deliveries.accept(runtime.mailroom(), stripe_events.from_bus(detail, runtime.settings().mode))
     logger.info("event accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     return {"event": accepted.id, "state": state}

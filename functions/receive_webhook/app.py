@@ -16,7 +16,12 @@ from titleholder.observability import logger, metrics, observed
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """200 once the event is safe, also for duplicates and unknown types; 400 without effect for all that is not Stripe's."""
+    """Take in one delivery.
+
+    200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect for what
+    nothing proves to be Stripe's, and for a signed body that is no JSON object with an event's id and type: there is no key to store it
+    under, and Stripe's Dashboard shows the failure.
+    """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
         body = deliveries.raw_body(event)

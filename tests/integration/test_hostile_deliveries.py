@@ -71,7 +71,6 @@ FORGERIES: dict[str, Callable[[random.Random], Forgery]] = {
     "signed, not JSON": lambda rng: ((body := b"{" + noise(rng, 30).replace("}", "").encode()), sign(body, WEBHOOK_SECRET, NOW), False),
     "signed, no event": lambda rng: ((body := rng.choice(NO_EVENTS)), sign(body, WEBHOOK_SECRET, NOW), False),
     "signed, deep": lambda rng: ((body := b"[" * rng.randrange(2000, 20_000)), sign(body, WEBHOOK_SECRET, NOW), False),
-    "signed, of live mode": lambda rng: ((body := BODY.replace(b"false", b"true")), sign(body, WEBHOOK_SECRET, NOW), False),
 }
 
 

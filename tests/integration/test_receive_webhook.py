@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
-from titleholder.deliveries import MAX_BODY_BYTES
+from titleholder import observability
+from titleholder.deliveries import MAX_BODY_BYTES, METRICS
 from titleholder.errors import UnforeseenError
 from titleholder.secrets_store import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
 from titleholder.signatures import TOLERANCE_SECONDS, sign
@@ -140,11 +141,6 @@ class TestRefusedWithoutEffect:
     def test_signed_body_that_is_no_event(self, sandbox: Sandbox, body: bytes) -> None:
         assert_refused(sandbox, deliver(sandbox, body), "malformed-event")
 
-    def test_event_of_the_other_mode_says_what_the_operator_has_to_do(self, sandbox: Sandbox) -> None:
-        answer = deliver(sandbox, event(livemode=True))
-        assert_refused(sandbox, answer, "mode-mismatch")
-        assert "StripeMode=live" in answer.json["detail"]
-
     def test_answer_and_log_repeat_nothing_of_the_delivery(self, sandbox: Sandbox) -> None:
         header = signed(sandbox, event(), secret="whsec_of_another")
         answer = post(sandbox, event(), header)
@@ -206,6 +202,76 @@ class TestAccepted:
         )
         assert deliver(sandbox, body).status == 200
         assert sandbox.messages(sandbox.events_queue) == [{"event": "evt_1", "account": "fca_1", "mode": "test"}]
+
+
+SET_ASIDE = {
+    "other_mode": [{"livemode": True}, {"livemode": True, "type": "x.y"}, {"livemode": True, "data": {}}],
+    "other_context": [
+        {"account": "org_1/acct_1"}, {"account": "org_1"}, {"account": ""}, {"account": {}}, {"context": "org_1/acct_1"},
+        {"object": "v2.core.event", "type": f"v1.{TYPE}", "context": "org_1/acct_1", "related_object": {"id": "fca_1"}},
+    ],
+    "malformed": [
+        {"data": None}, {"data": {"object": {"id": "cus_1"}}}, {"data": {"object": {"id": None}}}, {"data": []}, {"livemode": "no"},
+        {"object": "v2.core.event", "type": f"v1.{TYPE}", "related_object": None}, {"type": f"v1.{TYPE}"},
+    ],
+}  # fmt: skip
+
+
+class TestSetAside:
+    """Genuine events that are not for this stack, or of no use: 200, stored under a key of their own, counted, no other effect."""
+
+    @pytest.fixture
+    def counted(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        found: list[str] = []
+        monkeypatch.setattr(observability.metrics, "add_metric", lambda *, name, **_: found.append(name))
+        return found
+
+    @pytest.mark.parametrize(
+        ("way", "why", "changes"),
+        [
+            (way, why, changes)
+            for way in ("webhook", "bus")
+            for why, each in SET_ASIDE.items()
+            for changes in each
+            # On the bus an empty text stands for what the event does not have.
+            if (way, changes) != ("bus", {"account": ""})
+        ],
+    )
+    def test_event_is_stored_and_counted(self, sandbox: Sandbox, counted: list[str], why: Any, changes: dict[str, Any], way: str) -> None:
+        if way == "webhook":
+            assert deliver(sandbox, event(**changes)).status == 200
+        else:
+            envelope = {"source": "aws.partner/stripe.com/ed_1", "detail": json.loads(event(**changes))}
+            assert sandbox.function("receive_event")(envelope) == {"event": "evt_1", "state": why}
+        (item,) = sandbox.items()
+        assert (item["pk"]["S"], item["sk"]["S"]) == ("EVENT#evt_1", f"ASIDE#{why}")
+        assert set(item) == {"pk", "sk", "id", "type", "created", "aside", "received_ms", "expires_at"}
+        assert sandbox.messages(sandbox.events_queue) == []
+        assert METRICS[why] in counted
+        assert [name for name in counted if name in METRICS.values()] == [METRICS[why]]
+
+    @pytest.mark.parametrize("changes", [each[0] for each in SET_ASIDE.values()])
+    def test_event_does_not_keep_a_usable_one_of_its_id_from_its_effect(self, sandbox: Sandbox, changes: dict[str, Any]) -> None:
+        for body in (event(**changes), event(), event(**changes)):
+            assert deliver(sandbox, body).status == 200
+        assert len(sandbox.messages(sandbox.events_queue)) == 1
+        assert {item["sk"]["S"].partition("#")[0] for item in sandbox.items()} == {"EVENT", "ASIDE"}
+
+    def test_event_of_an_account_that_is_known_here_wakes_no_workflow(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("fresh")
+        calls: list[Moment] = []
+        sandbox.taps.append(lambda moment: calls.append(moment) if moment.service in ("stripe", "stepfunctions", "sqs") else None)
+        about = {"object": {"id": ref.account}}
+        for changes in ({"livemode": True}, {"account": "org_1/acct_1"}, {"context": "org_1"}):
+            assert deliver(sandbox, event(data=about, **changes)).status == 200
+        sandbox.consume(sandbox.events_queue)
+        assert calls == []
+
+    def test_malformed_event_is_logged_as_an_error_without_its_content(self, sandbox: Sandbox) -> None:
+        deliver(sandbox, event(data={"object": {"id": "Canary"}}))
+        (line,) = [json.loads(line) for line in sandbox.log.getvalue().splitlines() if "event set aside" in line]
+        assert (line["level"], line["event_id"], line["reason"]) == ("ERROR", "evt_1", "malformed")
+        assert "canary" not in sandbox.log.getvalue().lower()
 
 
 class TestAcknowledgedMeansSafe:

@@ -37,7 +37,6 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
     [
         (errors.InvalidSignatureError, 400),
         (errors.MalformedEventError, 400),
-        (errors.ModeMismatchError, 400),
         (errors.AccountNotFoundError, 404),
         (errors.VerificationNotFoundError, 404),
         (errors.SnapshotNotFoundError, 404),

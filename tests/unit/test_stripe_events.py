@@ -10,9 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.event_rule import transformed
+from tests.support.template import ROOT, deployed
 from titleholder.accounts import AccountRef
-from titleholder.errors import MalformedEventError, ModeMismatchError
-from titleholder.stripe_events import StripeEvent, parse
+from titleholder.errors import MalformedEventError
+from titleholder.stripe_events import StripeEvent, from_bus, parse
 
 REFRESHED = "financial_connections.account.refreshed_ownership"
 
@@ -73,12 +75,29 @@ class TestSnapshotEvents:
         [None, [], "x", 1, {}, {"object": None}, {"object": "fca_1"}, {"object": {}}, {"object": {"id": None}}, {"object": {"id": "cus_1"}},
          {"object": {"id": "fca_1/../x"}}, {"object": {"id": "fca_1#WAITER"}}, {"object": {"id": "fca_" + "x" * 200}}],
     )  # fmt: skip
-    def test_without_a_usable_account_are_recorded_only(self, data: Any) -> None:
-        assert parsed(snapshot_event(data=data)).ref is None
+    def test_without_a_usable_account_are_malformed(self, data: Any) -> None:
+        event = parsed(snapshot_event(data=data))
+        assert (event.ref, event.set_aside) == (None, "malformed")
 
-    @pytest.mark.parametrize("connected", ["", "acct_", "acct_/x", "fca_1", 1, {}, ["acct_1"]])
-    def test_with_an_odd_connected_account_are_not_taken_for_the_platforms(self, connected: Any) -> None:
-        assert parsed(snapshot_event(account=connected)).ref is None
+    @pytest.mark.parametrize("connected", ["", "acct_", "acct_/x", "fca_1", 1, {}, ["acct_1"], "org_1", "org_1/acct_1"])
+    @pytest.mark.parametrize("type_", [REFRESHED, "payment_intent.succeeded"])
+    def test_with_an_odd_connected_account_are_not_taken_for_the_platforms(self, connected: Any, type_: str) -> None:
+        event = parsed(snapshot_event(account=connected, type=type_))
+        assert (event.ref, event.set_aside) == (None, "other_context")
+
+    @pytest.mark.parametrize(
+        ("account", "context"), [(None, "org_1"), (None, "org_1/acct_9"), ("acct_9", "org_1/acct_9"), ("acct_9", "acct_8")]
+    )
+    def test_of_an_organization_are_set_aside(self, account: Any, context: str) -> None:
+        event = parsed(snapshot_event(account=account, context=context))
+        assert (event.ref, event.set_aside) == (None, "other_context")
+
+    @pytest.mark.parametrize(("account", "context"), [("acct_9", "acct_9"), (None, "acct_9"), ("acct_9", None)])
+    def test_name_their_connected_account_in_either_way(self, account: Any, context: Any) -> None:
+        assert parsed(snapshot_event(account=account, context=context)).ref == AccountRef("fca_1", "test", "acct_9")
+
+    def test_that_do_not_tell_the_mode_in_a_known_way_are_malformed(self) -> None:
+        assert parsed(snapshot_event(livemode="false")).set_aside == "malformed"
 
 
 class TestThinEvents:
@@ -92,28 +111,97 @@ class TestThinEvents:
         assert parsed(thin_event(type="v1.financial_connections.account.ownership_refresh_failed")).ref is not None
 
     @pytest.mark.parametrize("related", [None, [], "fca_1", {}, {"id": None}, {"id": "cus_1"}])
-    def test_without_a_usable_account_are_recorded_only(self, related: Any) -> None:
-        assert parsed(thin_event(related_object=related)).ref is None
+    def test_without_a_usable_account_are_malformed(self, related: Any) -> None:
+        event = parsed(thin_event(related_object=related))
+        assert (event.ref, event.set_aside) == (None, "malformed")
 
-    def test_type_of_one_kind_in_an_event_of_the_other_is_recorded_only(self) -> None:
-        assert parsed(snapshot_event(type=f"v1.{REFRESHED}")).ref is None
-        assert parsed(thin_event(type=REFRESHED)).ref is None
+    @pytest.mark.parametrize("context", ["", "org_1", "org_1/acct_9", "acct_", "acct_1/acct_2", 1, ["acct_1"]])
+    @pytest.mark.parametrize(
+        "type_", ["v1.financial_connections.account.ownership_refresh_succeeded", "v1.billing.meter.error_report_triggered"]
+    )
+    def test_of_an_unusable_context_are_set_aside(self, context: Any, type_: str) -> None:
+        event = parsed(thin_event(context=context, type=type_))
+        assert (event.ref, event.set_aside) == (None, "other_context")
+
+    def test_type_of_one_kind_in_an_event_of_the_other_is_malformed(self) -> None:
+        for event in (parsed(snapshot_event(type=f"v1.{REFRESHED}")), parsed(thin_event(type=REFRESHED))):
+            assert (event.ref, event.set_aside) == (None, "malformed")
 
 
 class TestModes:
-    def test_live_event_at_a_test_stack_says_what_to_do(self) -> None:
-        with pytest.raises(ModeMismatchError, match="StripeMode=live"):
-            parsed(snapshot_event(livemode=True))
+    @pytest.mark.parametrize(("livemode", "mode"), [(True, "test"), (False, "live")])
+    @pytest.mark.parametrize("type_", [REFRESHED, "payment_intent.succeeded"])
+    def test_event_of_the_other_mode_is_set_aside_whatever_its_type(self, livemode: bool, mode: str, type_: str) -> None:
+        for event in (snapshot_event(livemode=livemode, type=type_), thin_event(livemode=livemode, type=f"v1.{type_}")):
+            found = parsed(event, mode)
+            assert (found.ref, found.set_aside) == (None, "other_mode")
 
-    def test_test_event_at_a_live_stack_says_what_to_do(self) -> None:
-        with pytest.raises(ModeMismatchError, match="StripeMode=test"):
-            parsed(snapshot_event(), "live")
+    def test_malformed_event_of_the_other_mode_raises_no_alarm(self) -> None:
+        assert parsed(snapshot_event(livemode=True, data=None)).set_aside == "other_mode"
 
     def test_live_event_at_a_live_stack_is_about_a_live_account(self) -> None:
         assert parsed(snapshot_event(livemode=True), "live").ref == AccountRef("fca_1", "live")
 
     def test_event_that_does_not_say_is_of_the_stacks_mode(self) -> None:
         assert parsed(snapshot_event(livemode=None), "live").ref == AccountRef("fca_1", "live")
+
+
+TRANSFORMER = deployed()["ReceiveEventFromStripe"]["Properties"]["Targets"][0]["InputTransformer"]
+
+
+class TestFromTheBus:
+    """What the rule's input transformer leaves of an event says the same as the event."""
+
+    def on_the_bus(self, event: dict[str, Any], mode: Any = "test") -> StripeEvent:
+        envelope = {"source": "aws.partner/stripe.com/ed_1", "detail-type": event["type"], "detail": event}
+        handed_on = transformed(TRANSFORMER, envelope)
+        assert handed_on["source"] == envelope["source"]
+        return from_bus(handed_on["detail"], mode)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            snapshot_event(), snapshot_event(account="acct_9"), snapshot_event(account="org_1/acct_9"), snapshot_event(livemode=True),
+            snapshot_event(data={}), snapshot_event(data={"object": {"id": "cus_1"}}),
+            snapshot_event(type="financial_connections.account.x"),
+            thin_event(), thin_event(context="acct_9"), thin_event(context="org_1/acct_9"), thin_event(livemode=True),
+            thin_event(related_object=None), {name: value for name, value in thin_event().items() if name not in ("context", "livemode")},
+        ],
+    )  # fmt: skip
+    def test_event_is_understood_as_the_whole_one_is(self, event: dict[str, Any]) -> None:
+        for mode in ("test", "live"):
+            assert self.on_the_bus(event, mode) == parsed(event, mode) == from_bus(event, mode)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("name", ["receive_event.refreshed_ownership", "receive_event.thin.ownership_refresh_succeeded"])
+    def test_sample_loses_what_is_personal(self, name: str) -> None:
+        sample = json.loads((ROOT / "events" / f"{name}.json").read_text())
+        handed_on = transformed(TRANSFORMER, sample)
+        assert from_bus(handed_on["detail"], "test") == from_bus(sample["detail"], "test")
+        assert from_bus(handed_on["detail"], "test").ref == AccountRef("fca_try1", "test")
+        text = json.dumps(handed_on)
+        assert not [word for word in ("Everyday", "6789", "Example Test Bank", "cus_try1") if word in text]
+
+    def test_nothing_else_of_an_event_is_handed_on(self) -> None:
+        picked = set(TRANSFORMER["InputPathsMap"].values())
+        assert picked == {"$.source"} | {
+            f"$.detail.{name}"
+            for name in (
+                "id",
+                "object",
+                "type",
+                "livemode",
+                "created",
+                "account",
+                "context",
+                "related_object.id",
+                "data.object.id",
+                "data.object.object",
+            )
+        }
+
+    def test_event_without_an_id_is_refused(self) -> None:
+        with pytest.raises(MalformedEventError):
+            self.on_the_bus({"type": REFRESHED})
 
 
 class TestMalformed:
@@ -179,6 +267,7 @@ def survives(body: bytes) -> None:
         return
     assert event.id.startswith("evt_")
     event.created.encode()
+    assert event.ref is None or event.set_aside is None
     if event.ref is not None:
         assert AccountRef.from_dict(event.ref.as_dict()) == event.ref
 

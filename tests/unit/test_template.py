@@ -140,12 +140,43 @@ def test_every_dead_letter_is_noticed() -> None:
         alarms = [
             alarm
             for alarm in ALARMS.values()
-            if any(isinstance(dimension["Value"], dict) and target(dimension["Value"]) == name for dimension in alarm["Dimensions"])
+            if any(dimension["Name"] == "QueueName" and target(dimension["Value"]) == name for dimension in alarm["Dimensions"])
         ]
         (alarm,) = alarms
         assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["MetricName"]) == (
             0, "GreaterThanThreshold", "ApproximateNumberOfMessagesVisible",
         )  # fmt: skip
+
+
+def test_rule_hands_on_ids_only_and_keeps_no_event_that_it_could_not_deliver() -> None:
+    """A failure destination keeps what the function was given; a dead-letter queue of the rule would keep the whole event."""
+    rules = made_of("AWS::Events::Rule")
+    targets = [each for rule in rules.values() for each in rule["Targets"]]
+    assert targets
+    for each in targets:
+        assert "DeadLetterConfig" not in each
+        # What is picked of it: tests/unit/test_stripe_events.py.
+        assert set(each["InputTransformer"]["InputPathsMap"].values()) <= {"$.source"} | {
+            f"$.detail.{name}"
+            for name in (
+                "id", "object", "type", "livemode", "created", "account", "context", "related_object.id", "data.object.id",
+                "data.object.object",
+            )
+        }  # fmt: skip
+        assert not re.search(r"<aws\.events\.", each["InputTransformer"]["InputTemplate"])
+
+
+def test_event_that_the_rule_could_not_deliver_is_noticed() -> None:
+    (rule,) = made_of("AWS::Events::Rule").values()
+    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == "FailedInvocations"]
+    # A custom bus's metrics have both dimensions.
+    assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EventBusName": rule["EventBusName"], "RuleName": rule["Name"]}
+
+
+@pytest.mark.parametrize("metric", ["EventMalformed", "SecretUnusable"])
+def test_what_an_operator_has_to_see_at_once_raises_an_alarm(metric: str) -> None:
+    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == metric]
+    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("Titleholder", "Sum", 0)
 
 
 def test_queues_are_encrypted() -> None:

@@ -7,14 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder import signatures, stripe_events
 from titleholder.accounts import Mode
 from titleholder.errors import InvalidSignatureError, MalformedEventError
+from titleholder.observability import logger, metrics
 from titleholder.queues import Queues
 from titleholder.store import Store
-from titleholder.stripe_events import StripeEvent
+from titleholder.stripe_events import SetAside, StripeEvent
 
 MAX_BODY_BYTES = 256 * 1024
+
+METRICS: Mapping[SetAside, str] = {"other_mode": "EventOfOtherMode", "other_context": "EventOfOtherContext", "malformed": "EventMalformed"}
+"""How events that are set aside are counted. `EventMalformed` raises an alarm."""
 
 
 class SigningSecrets(Protocol):
@@ -54,11 +60,11 @@ def raw_body(http_event: Mapping[str, Any]) -> bytes:
 
 
 def receive(room: Mailroom, body: bytes, signature: str | None) -> tuple[StripeEvent, str]:
-    """Verify a delivery, record its event, have it processed. Returns the event and `new`, `waiting`, `processed` or `ignored`.
+    """Verify a delivery, record its event, have it processed. Returns as `accept` does.
 
     Raises:
         InvalidSignatureError: nothing proves that it comes from Stripe. Nothing was written.
-        MalformedEventError: it is signed, but no event for this stack. Nothing was written.
+        MalformedEventError: it is signed, but no JSON object with an event's id and type. Nothing was written.
     """
     now = room.clock()
     try:
@@ -69,7 +75,17 @@ def receive(room: Mailroom, body: bytes, signature: str | None) -> tuple[StripeE
 
 
 def accept(room: Mailroom, event: StripeEvent) -> tuple[StripeEvent, str]:
-    """Record a trusted event, then have it processed; one that waits to be processed is queued again."""
+    """Record a trusted event, then have it processed; one that waits to be processed is queued again.
+
+    Returns the event and `new`, `waiting`, `processed`, `ignored`, or why it was set aside: then it is stored beside the events under a
+    key of its own and counted, and has no other effect.
+    """
+    if event.set_aside is not None:
+        room.store.set_event_aside({"id": event.id, "type": event.type, "created": event.created}, event.set_aside, room.clock())
+        metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
+        told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
+        (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
+        return event, event.set_aside
     about = event.ref.as_dict() if event.ref else {}
     record = {"id": event.id, "type": event.type, "created": event.created, **about}
     known = room.store.insert_event(record, processed=event.ref is None, now=room.clock())

@@ -33,10 +33,6 @@ class MalformedEventError(TitleholderError):
     """A delivery is signed, but is not an event that this stack can record."""
 
 
-class ModeMismatchError(MalformedEventError):
-    """A live event reached a test stack, or the reverse."""
-
-
 class AccountNotFoundError(TitleholderError):
     """Stripe knows no such account in this mode and under this connected account."""
 

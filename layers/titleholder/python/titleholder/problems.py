@@ -35,7 +35,6 @@ class Problem:
 
 _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.InvalidSignatureError: (400, "invalid-signature", "The signature is not valid"),
-    errors.ModeMismatchError: (400, "mode-mismatch", "The event is of the other mode"),
     errors.MalformedEventError: (400, "malformed-event", "The delivery is not an event"),
     errors.AccountNotFoundError: (404, "account-not-found", "No such account"),
     errors.CustomerNotFoundError: (404, "customer-not-found", "No such customer"),

@@ -13,6 +13,7 @@ The table, keys `pk` and `sk`:
 | which verifications of all accounts a customer has | CUSTOMER#<mode>/<connected account>/<id> | VERIFICATION#<requested at, ms>#<id> |
 | verification and verdict, or a group and its members | VERIFICATION#<id> | VERIFICATION |
 | event received from Stripe | EVENT#<id> | EVENT |
+| event received that is not for this stack, or malformed | EVENT#<id> | ASIDE#<why> |
 | connected account seen | CONNECTED#<mode> | <acct id> |
 | record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
 | pace of one of Stripe's operations | PACE#<line> | PACE |
@@ -660,6 +661,11 @@ class Store:
         if added is True:
             return "new"
         return "processed" if added.get("processed") else "waiting"
+
+    def set_event_aside(self, event: Mapping[str, str], why: str, now: float) -> None:
+        """Record an event that has no effect, under a key of its own: an event of the same id that has one is never taken for known."""
+        kept = {"pk": f"EVENT#{event['id']}", "sk": f"ASIDE#{why}", **event, "aside": why, "received_ms": _ms(now)}
+        self._put({**kept, "expires_at": int(now) + EVENT_RETENTION_SECONDS}, condition="attribute_not_exists(pk)")
 
     def finish_event(self, event: str) -> bool:
         """Mark an event as processed."""
