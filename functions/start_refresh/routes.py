@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
 from titleholder import http_api, http_models, ownership, problems, runtime
 from titleholder.ownership import InFlight, Started, timestamp
-from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable
+from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable, usable_snapshot
 
 DEFAULT_MAX_AGE_SECONDS = 86_400
 
@@ -50,7 +50,8 @@ def refresh(
         case InFlight():
             return _answer(200, account, "pending", None, snapshot)
         case Fresh(attempted_at):
-            return _answer(200, account, "fresh", attempted_at, snapshot)
+            # A refresh that brought no owners leaves older ones in store, which are not what was asked for.
+            return _answer(200, account, "fresh", attempted_at, usable_snapshot(known, need))
         case CoolDown(resume_at):
             return http_api.respond(problems.cooling_down(timestamp(resume_at), math.ceil(resume_at - world.clock())))
         case NotVerifiable(reason):

@@ -283,12 +283,13 @@ class TestVerifications:
         assert (answer.json["verdict"]["outcome"], answer.json["verdict"]["policy_version"]) == ("no_match", "strict")
 
     def test_stored_policy_that_is_refused_today_is_still_read_and_completed(self, sandbox: Sandbox) -> None:
-        ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
+        ref = sandbox.link("prefetch_pending", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
         policy = matching.Policy.from_dict({"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0})
         new = verifications.NewVerification(ref, Masked(dict(CLAIM)), max_age=0, policy=policy)
-        sandbox.wait(60)
         made = verifications.create(sandbox.world, new, max_wait=3600)
         assert sandbox.http("GET", f"/verifications/{made.id}").json["state"] == "waiting"
+        sandbox.wait(6)
+        sandbox.settle()
         sandbox.function("verify_owners")(
             {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
         )

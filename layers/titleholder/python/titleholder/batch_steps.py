@@ -282,8 +282,8 @@ def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
 def _cooling_until(desk: Desk, verification: Verification, since: float | None) -> int | None:
     """Until when a verification without a verdict has to wait; None if it was given one."""
     known = desk.store.get_account(verification.ref)
-    if known.snapshot and known.snapshot_attempted_at is not None and verification.need.accepts(known.snapshot_attempted_at):
-        verdicts.complete(desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": known.snapshot}, now=desk.now)
+    if snapshot := refresh.usable_snapshot(known, verification.need):
+        verdicts.complete(desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": snapshot}, now=desk.now)
         return None
     hash_ = known.state.refresh if known.state else None
     until = (hash_.next_refresh_available_at if hash_ else None) or 0

@@ -182,22 +182,36 @@ def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool
         world.store.note_connected(ref)
     # A list may lag behind: of calls made since the last observation it need not know.
     calls = stored.observed_calls if reading.listed else stored.answered_calls
-    _observe(world, ref, reading.state, observed_at, stored, calls)
+    _observe(world, ref, reading.state, observed_at, calls, open_=_is_open(reading, stored))
     return reading
 
 
-def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, stored: StoredAccount, calls: int) -> None:
-    world.store.observe(ref, state, observed_at, open_=_is_open(state, stored), calls=calls)
+def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, calls: int, *, open_: bool) -> None:
+    world.store.observe(ref, state, observed_at, open_=open_, calls=calls)
     if state.status == "disconnected":
         erasure.erase(world, ref)
 
 
-def _is_open(state: AccountState, stored: StoredAccount) -> bool:
+def _is_open(reading: AccountReading, stored: StoredAccount) -> bool:
     """Whether an account's refresh has yet to settle, or its owners to be stored."""
-    hash_ = state.refresh
-    if hash_ is None or hash_.status == "failed" or state.status == "disconnected":
+    hash_ = reading.state.refresh
+    if hash_ is None or hash_.status == "failed" or reading.state.status == "disconnected":
         return False
-    return hash_.status != "succeeded" or stored.snapshot_attempted_at != hash_.last_attempted_at
+    brought = _brought(reading)
+    return hash_.status != "succeeded" or (brought is not None and _place(stored) < brought)
+
+
+def _brought(reading: AccountReading) -> tuple[int, int, str] | None:
+    """The place in time of the owners that a reading brought, None if it brought none: see `_place`."""
+    hash_, ownership = reading.state.refresh, reading.ownership
+    if hash_ is None or hash_.status != "succeeded" or ownership is None:
+        return None
+    return refresh.origin(hash_, ownership.created), ownership.created, ownership.id
+
+
+def _place(stored: StoredAccount) -> tuple[int, int, str]:
+    """The place in time of the newest stored owners: their refresh, when Stripe created them, their id."""
+    return stored.snapshot_attempted_at or 0, stored.snapshot_created or 0, stored.snapshot or ""
 
 
 def settle(world: World, ref: AccountRef, reading: AccountReading, stored: StoredAccount, *, asker: str | None = None) -> None:
@@ -210,10 +224,10 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
         return  # It was erased when it was read, and whoever waited was woken.
     if reading.state.status not in refresh.DEAD and (hash_ is None or not hash_.settled):
         return
-    known = (stored.snapshot_attempted_at, stored.snapshot)
-    if hash_ and hash_.status == "succeeded" and ownership and known != (hash_.last_attempted_at, ownership.id):
+    brought = _brought(reading)
+    if ownership and brought and stored.snapshot != ownership.id:
         owners = world.stripe.owners(ref, ownership)
-        snapshot = Snapshot(id=ownership.id, attempted_at=hash_.last_attempted_at, created=ownership.created, owners=Masked(owners))
+        snapshot = Snapshot(id=ownership.id, attempted_at=brought[0], created=ownership.created, owners=Masked(owners))
         # Erased since it was read: nothing is kept, and whoever waits is woken by the erasure.
         with contextlib.suppress(AccountErasedError):
             _keep(world, ref, snapshot)
@@ -234,9 +248,8 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
     """
     known = world.store.get_account(ref)
     if known.snapshot == snapshot.id:
-        world.store.set_newest(ref, snapshot)
         return
-    newest = (known.snapshot_attempted_at or 0, known.snapshot_created or 0, known.snapshot or "")
+    newest = _place(known)
     found = None
     if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
         with contextlib.suppress(SnapshotNotFoundError):
@@ -284,9 +297,12 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     world.store.end_attempt(ref, attempt, answered=True)
-    _observe(world, ref, state, world.clock(), stored, attempt.calls)
+    _observe(world, ref, state, world.clock(), attempt.calls, open_=state.refresh is not None and state.refresh.status != "failed")
     if state.refresh is None or not refresh.was_started(go.base, state):
-        return _after_refusal(refresh.decide_after_refusal(state, need, world.clock()))
+        refused_ = refresh.decide_after_refusal(state, need, world.clock())
+        if isinstance(refused_, Fresh):
+            settle(world, ref, read(world, ref, stored), stored, asker=asker)  # The answer does not bring the owners along.
+        return _after_refusal(refused_)
     if state.refresh.settled:
         fetch(world, ref)
     return Started(state.refresh.last_attempted_at)
@@ -301,22 +317,26 @@ def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
     known = world.store.get_account(ref)
     if known.erased_at is not None:
         _wake(world, ref, waiter, NotVerifiable(erasure.REASON))
-    elif known.snapshot_attempted_at is not None and waiter.need.accepts(known.snapshot_attempted_at):
+    elif known.snapshot_attempted_at is not None and refresh.usable_snapshot(known, waiter.need):
         _wake(world, ref, waiter, Fresh(known.snapshot_attempted_at))
-    elif known.state is not None and known.state.refresh is not None and known.state.refresh.status == "failed":
+    elif known.state is not None and known.state.refresh is not None and known.state.refresh.settled:
         decision = refresh.decide(known.state, waiter.need, world.clock())
-        if isinstance(decision, NotVerifiable):
+        if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
             _wake(world, ref, waiter, decision)
+        elif isinstance(decision, Fresh):
+            fetch(world, ref)  # Its owners are not stored yet, or it brought none: only Stripe tells which.
 
 
 def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolDown | NotVerifiable) -> None:
     outcome: dict[str, Any]
     match decision:
         case Fresh():
-            snapshot = world.store.get_account(ref).snapshot
-            outcome = {"outcome": "ready", "snapshot": snapshot}
-            if snapshot is None:
-                outcome = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
+            account = world.store.get_account(ref)
+            if snapshot := refresh.usable_snapshot(account, waiter.need):
+                outcome = {"outcome": "ready", "snapshot": snapshot}
+            else:
+                reason = refresh.OWNERSHIP_MISSING if account.erased_at is None else erasure.REASON
+                outcome = {"outcome": "not_verifiable", "reason": reason}
         case CoolDown(resume_at):
             outcome = {"outcome": "cooling_down", "resume_at": timestamp(resume_at)}
         case NotVerifiable(reason):

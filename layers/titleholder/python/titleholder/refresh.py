@@ -45,6 +45,13 @@ class Need:
         """Whether data of the refresh tried at `attempted_at` is fresh enough."""
         return attempted_at >= self.not_before - CLOCK_SKEW or (self.joined is not None and attempted_at >= self.joined)
 
+    def allows(self, attempted_at: int, created: int) -> bool:
+        """Whether a verdict may rest on owners that Stripe created at `created`, for the refresh tried at `attempted_at`.
+
+        Checked at the verdict, when what the asker had joined is forgotten. Owners of a joined refresh were created after the request.
+        """
+        return self.accepts(attempted_at) or created >= self.not_before - CLOCK_SKEW
+
     def answered_by_failure(self, attempted_at: int) -> bool:
         """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
 
@@ -55,7 +62,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The refresh tried at `attempted_at` succeeded and is fresh enough: its owners are the answer."""
+    """The refresh tried at `attempted_at` succeeded and is fresh enough: its owners are the answer, if it brought any."""
 
     attempted_at: int
 
@@ -89,6 +96,9 @@ class NotVerifiable:
 
 
 Decision = Fresh | Join | StartRefresh | CoolDown | NotVerifiable
+
+OWNERSHIP_MISSING = "OWNERSHIP_MISSING"
+"""The reason where a refresh succeeded and brought no owners, or only old ones."""
 
 DEAD = {"inactive": "ACCOUNT_INACTIVE", "disconnected": "ACCOUNT_DISCONNECTED"}
 
@@ -142,7 +152,7 @@ def decide_from_memory(stored: StoredAccount, need: Need, now: float, resumed_at
     """
     if stored.erased_at is not None:
         return NotVerifiable(DEAD["disconnected"])
-    if stored.snapshot_attempted_at is not None and need.accepts(stored.snapshot_attempted_at):
+    if stored.snapshot_attempted_at is not None and usable_snapshot(stored, need):
         return Fresh(stored.snapshot_attempted_at)
     if stored.state is None or (stored.attempt is not None and (stored.attempt.open or stored.observed_calls != stored.attempt.calls)):
         return None
@@ -153,6 +163,20 @@ def decide_from_memory(stored: StoredAccount, need: Need, now: float, resumed_at
     decision = decide(stored.state, need, now)
     # What Stripe has, this stack has not: owners to fetch, or a refresh that may have settled since.
     return None if isinstance(decision, Fresh | Join) else decision
+
+
+def usable_snapshot(stored: StoredAccount, need: Need) -> str | None:
+    """The stored snapshot if a verdict for `need` may rest on it, else None."""
+    fresh = stored.snapshot_attempted_at is not None and need.accepts(stored.snapshot_attempted_at)
+    return stored.snapshot if fresh else None
+
+
+def origin(succeeded: OwnershipRefresh, created: int) -> int:
+    """When the refresh was tried that an ownership object of an account came from, as far as Stripe shows it.
+
+    `created` is the object's. Stripe may leave an old object with an account whose newer refresh succeeded: its owners are as old as it is.
+    """
+    return succeeded.last_attempted_at if created >= succeeded.last_attempted_at - CLOCK_SKEW else created
 
 
 def was_started(before: int, after: AccountState) -> bool:

@@ -55,8 +55,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         need = waiter.need if waiter else verification.need
         store.remove_waiter(ref, verification.id)
         account = store.get_account(ref)
-        if account.snapshot_attempted_at is not None and need.accepts(account.snapshot_attempted_at):
-            snapshot_id = account.snapshot
+        snapshot_id = refresh.usable_snapshot(account, need)
         reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
         reason = reason if account.erased_at is None else refresh.DEAD["disconnected"]
     found = None
@@ -64,6 +63,8 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         try:
             found = store.get_claim_and_snapshot(ref, verification.id, snapshot_id)
             reason = "CLAIM_ERASED"
+            if found is not None and not verification.need.allows(found[1].attempted_at, found[1].created):
+                found, snapshot_id, reason = None, None, refresh.OWNERSHIP_MISSING
         except AccountErasedError:
             snapshot_id, reason = None, refresh.DEAD["disconnected"]
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from titleholder import matching
+from titleholder import matching, refresh
 from titleholder.accounts import AccountRef, StoredAccount
 from titleholder.errors import (
     IdempotencyConflictError,
@@ -140,8 +140,8 @@ def _accept(
     if verification.verdict is not None:
         # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
         return finish(world.store, world.bus, verification, {}, now=world.clock())
-    if stored.snapshot and stored.snapshot_attempted_at is not None and verification.need.accepts(stored.snapshot_attempted_at):
-        return finish(world.store, world.bus, verification, {"outcome": "ready", "snapshot": stored.snapshot}, now=world.clock())
+    if snapshot := refresh.usable_snapshot(stored, verification.need):
+        return finish(world.store, world.bus, verification, {"outcome": "ready", "snapshot": snapshot}, now=world.clock())
     world.workflow.start(verification)
     return verification
 
