@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.urls import ELSEWHERE, HERE, HTTPS, PUBLIC, WRONG
 from titleholder.errors import ConfigurationError
 from titleholder.settings import Settings
 
@@ -41,3 +42,22 @@ def test_mode(mode: str) -> None:
 def test_wrong_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Settings.from_environment({name: value})
+
+
+class TestStripeApiBase:
+    @pytest.mark.parametrize("base", HERE + HTTPS)
+    def test_of_this_machine_or_over_tls_is_taken(self, base: str) -> None:
+        assert Settings.from_environment({"STRIPE_API_BASE": base}).stripe_api_base == base
+
+    @pytest.mark.parametrize("base", [base for base in ELSEWHERE + PUBLIC if base.startswith("http:")])
+    def test_over_plain_http_elsewhere_is_taken_only_beside_another_endpoint_of_aws(self, base: str) -> None:
+        with pytest.raises(ConfigurationError, match="STRIPE_API_BASE"):
+            Settings.from_environment({"STRIPE_API_BASE": base, "AWS_ENDPOINT_URL": ""})
+        settings = Settings.from_environment({"STRIPE_API_BASE": base, "AWS_ENDPOINT_URL": "http://aws:4566"})
+        assert settings.stripe_api_base == base
+
+    @pytest.mark.parametrize("base", WRONG)
+    @pytest.mark.parametrize("endpoint", ["", "http://aws:4566"])
+    def test_that_is_no_such_url_is_refused(self, base: str, endpoint: str) -> None:
+        with pytest.raises(ConfigurationError, match="STRIPE_API_BASE"):
+            Settings.from_environment({"STRIPE_API_BASE": base, "AWS_ENDPOINT_URL": endpoint})

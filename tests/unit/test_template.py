@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import urls
 from tests.support.functions import FUNCTIONS, ROOT
 from tests.support.template import called_by, deployed, folder, resources, template
 from titleholder import batches, stripe_gateway
@@ -91,6 +92,7 @@ class TestFunction:
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"
+        numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": ""}
         given = {variable: numbers.get(variable, "x") for variable in variables(NAMED[name])}
         assert Settings.from_environment(given).table == "x"
 
@@ -262,6 +264,49 @@ def test_browsers_of_other_origins_may_call_only_where_they_are_named() -> None:
     assert (condition, otherwise) == ("HasCorsOrigins", {"Ref": "AWS::NoValue"})
     assert allowed["AllowOrigins"] == {"Ref": "CorsOrigins"}
     assert template()["Parameters"]["CorsOrigins"]["Default"] == ""
+
+
+class TestUrlParameters:
+    """What CloudFormation refuses before it deploys. It matches the whole value, or each value of a list."""
+
+    def takes(self, parameter: str, value: str) -> bool:
+        return re.fullmatch(template()["Parameters"][parameter]["AllowedPattern"], value) is not None
+
+    def test_each_has_a_pattern_and_says_what_it_takes(self) -> None:
+        named = {name for name in template()["Parameters"] if re.search("Url|Base$|Issuer|Origins", name)}
+        assert named == {"StripeApiBase", "JwtIssuer", "CorsOrigins", "AwsEndpointUrl"}
+        assert all("ConstraintDescription" in template()["Parameters"][name] for name in named - {"AwsEndpointUrl"})
+
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize(
+        "url", ["", *urls.HERE, *urls.HTTPS, "https://login.example.com/realms/one/", "https://cognito-idp.eu-west-1.amazonaws.com/eu_1"]
+    )
+    def test_url_of_this_machine_or_over_tls_is_taken(self, parameter: str, url: str) -> None:
+        assert self.takes(parameter, url)
+
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize("url", [*urls.PUBLIC, *urls.WRONG])
+    def test_url_over_plain_http_or_none_is_refused(self, parameter: str, url: str) -> None:
+        assert not self.takes(parameter, url)
+
+    @pytest.mark.parametrize("url", urls.ELSEWHERE)
+    def test_server_beside_an_emulator_is_left_to_the_settings(self, url: str) -> None:
+        assert self.takes("StripeApiBase", url)
+        assert not self.takes("JwtIssuer", url)
+
+    @pytest.mark.parametrize(
+        "origin", ["", "https://app.example.com", "https://app.example.com:8443", "http://localhost:3000", "http://127.0.0.1:5173"]
+    )
+    def test_origin_is_taken(self, origin: str) -> None:
+        assert self.takes("CorsOrigins", origin)
+
+    @pytest.mark.parametrize(
+        "origin",
+        ["*", "https://*", "http://*", "https://*.example.com", "https://app.example.com/", "https://app.example.com/page", "null",
+         "http://app.example.com", "http://localhost.example.com", "https://a@b.example.com", "app.example.com", "https://", "https://a b"],
+    )  # fmt: skip
+    def test_origin_that_any_page_or_none_may_have_is_refused(self, origin: str) -> None:
+        assert not self.takes("CorsOrigins", origin)
 
 
 def test_table_is_encrypted_by_a_key_of_the_customers_backed_up_and_forgets() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from titleholder.accounts import Mode
 from titleholder.errors import ConfigurationError
 
 MAX_STRIPE_RATE = 100.0
+_THIS_MACHINE = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1|host\.docker\.internal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,22 @@ class Settings:
                 raise ConfigurationError(f"{name} must be a number from {low:g} to {high:g}.")
             return value
 
+        def url(name: str) -> str | None:
+            text = environment.get(name) or ""
+            try:
+                parts = urlsplit(text)
+                scheme, host = parts.scheme, parts.hostname or ""
+            except ValueError:
+                scheme, host = "", ""
+            # Plain http would show Stripe's key and owners to everybody on the way.
+            plain = bool(environment.get("AWS_ENDPOINT_URL")) or _THIS_MACHINE.fullmatch(host)
+            if text and (not host or re.search(r"[\s@\\]", text) or not (scheme == "https" or (scheme == "http" and plain))):
+                raise ConfigurationError(
+                    f"{name} must be an https URL. Plain http is accepted for localhost, 127.x.x.x, [::1] and host.docker.internal, "
+                    "and for other hosts only where AWS_ENDPOINT_URL (the parameter AwsEndpointUrl) is set."
+                )
+            return text or None
+
         mode = environment.get("STRIPE_MODE", "test")
         if mode not in ("test", "live"):
             raise ConfigurationError("STRIPE_MODE must be test or live.")
@@ -69,7 +88,7 @@ class Settings:
             state_machine_arn=environment.get("STATE_MACHINE_ARN", ""),
             api_key_secret=environment.get("STRIPE_API_KEY_SECRET_NAME", ""),
             webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
-            stripe_api_base=environment.get("STRIPE_API_BASE") or None,
+            stripe_api_base=url("STRIPE_API_BASE"),
             stripe_calls_per_second=number("STRIPE_CALLS_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
             batch_bucket=environment.get("BATCH_BUCKET", ""),
             batch_state_machine_arn=environment.get("BATCH_STATE_MACHINE_ARN", ""),
