@@ -219,7 +219,7 @@ def _operation(where: str, func: Any, generated: Mapping[str, Any], known: http_
     operation["tags"] = [where.split("/")[1].partition("?")[0]]
     sample = samples().get(shape(where), [{}])[0]
     parameters = [_parameter(parameter, sample) for parameter in generated.get("parameters", ())]
-    if known.connected and not any(parameter["name"].lower() == "stripe-account" for parameter in parameters):
+    if not any(parameter["name"].lower() == "stripe-account" for parameter in parameters):
         parameters.append(STRIPE_ACCOUNT)
     if parameters:
         operation["parameters"] = parameters

@@ -12,7 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
 from titleholder import cursors, http_api, http_models, ownership, runtime, verifications
-from titleholder.accounts import AccountRef, StoredAccount
+from titleholder.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.audit import Action
 from titleholder.collection import Target
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
@@ -74,8 +74,8 @@ def list_verifications(
     """An account's verifications, or those of all of a customer's accounts; the newest first."""
     if (account is None) == (customer is None):
         raise http_api.InvalidFieldError("account", "exactly one of account and customer is needed")
-    mode, connected = runtime.settings().mode, _connected()
-    holder = Holder.account(_ref(account)) if account else Holder.customer(customer or "", mode, connected)
+    tenant = _tenant()
+    holder = Holder.account(tenant.ref(account)) if account else Holder.customer(customer or "", tenant.mode, tenant.stripe_account)
     query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(runtime.store(), holder, verdict, limit, after)
@@ -84,17 +84,17 @@ def list_verifications(
 
 
 @app.get("/verifications/<verification>")
-@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", connected=False)
+@http_api.documented({200: http_models.AnyVerification}, "verification-not-found")
 def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
-    return _json(200, _shown(verifications.get(runtime.store(), verification)))
+    return _json(200, _shown(verifications.get(runtime.store(), _tenant(), verification)))
 
 
 @app.delete("/verifications/<verification>")
-@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed", connected=False)
+@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed")
 def cancel_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
-    cancelled = verifications.cancel(runtime.world(), verification)
+    cancelled = verifications.cancel(runtime.world(), _tenant(), verification)
     for one in cancelled.members if isinstance(cancelled, Fan) else [cancelled]:
         if verifications.is_cancelled(one):
             _audit("verification.cancelled", one.ref, verification=one.id)
@@ -192,11 +192,11 @@ def _held(ref: AccountRef) -> StoredAccount:
 
 
 def _ref(account: str) -> AccountRef:
-    return http_api.account_ref(account, runtime.settings().mode, app.current_event.headers)
+    return _tenant().ref(account)
 
 
-def _connected() -> str | None:
-    return http_api.stripe_account(app.current_event.headers)
+def _tenant() -> Tenant:
+    return http_api.tenant(app.current_event, runtime.settings())
 
 
 def _target(body: http_models.NewVerification) -> AccountRef | Target:
@@ -205,7 +205,8 @@ def _target(body: http_models.NewVerification) -> AccountRef | Target:
     kind: Literal["payment_method", "session", "customer"]
     for kind in ("payment_method", "session", "customer"):
         if (id_ := getattr(body, kind)) is not None:
-            return Target(kind, id_, runtime.settings().mode, _connected())
+            tenant = _tenant()
+            return Target(kind, id_, tenant.mode, tenant.stripe_account)
     raise AssertionError("the model lets none pass without a target")
 
 

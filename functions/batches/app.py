@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from pydantic import BaseModel
 
 from titleholder import batch, http_api, http_models, runtime, verifications
+from titleholder.accounts import Tenant
 from titleholder.idempotency import Request
 from titleholder.observability import logger, observed
 
@@ -32,18 +33,17 @@ def create_batch(
 ) -> Response[Any]:
     """201 with the batch's id and where to upload its manifest."""
     policy = http_api.policy(body.policy)
-    world, mode = runtime.batch_world(), runtime.settings().mode
-    stripe_account = http_api.stripe_account(app.current_event.headers)
+    world, tenant = runtime.batch_world(), _tenant()
     new = batch.NewBatch(
-        mode=mode,
+        mode=tenant.mode,
         format=body.format,
-        stripe_account=stripe_account,
+        stripe_account=tenant.stripe_account,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
         policy=policy.as_dict(),
         scope=body.scope,
         size=body.bytes,
     )
-    request = Request("POST /batches", mode, stripe_account, idempotency_key, body.model_dump(mode="json"))
+    request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
     ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
     runtime.audit(app.current_event.raw_event, "batch.created", batch=ids["id"])
     slot = batch.slot(world, ids["id"])
@@ -53,32 +53,36 @@ def create_batch(
 
 
 @app.post("/batches/<id>/start")
-@http_api.documented({202: http_models.Batch}, "batch-not-found", "batch-state", "manifest-unusable", connected=False)
+@http_api.documented({202: http_models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
 def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
     settings = runtime.settings()
     inputs = {"settle_timeout": settings.settle_timeout_seconds, "concurrency": settings.batch_concurrency}
-    started = batch.start(runtime.batch_world(), id, inputs)
+    started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
     runtime.audit(app.current_event.raw_event, "batch.started", batch=id)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
 
 
 @app.get("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found", connected=False)
+@http_api.documented({200: http_models.Batch}, "batch-not-found")
 def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """How the batch stands, and links to what it brought."""
-    return _json(200, _shown(batch.progress(runtime.batch_world(), id)))
+    return _json(200, _shown(batch.progress(runtime.batch_world(), _tenant(), id)))
 
 
 @app.delete("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state", connected=False)
+@http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What ran keeps its verdict."""
-    stopped = batch.stop(runtime.batch_world(), id)
+    stopped = batch.stop(runtime.batch_world(), _tenant(), id)
     runtime.audit(app.current_event.raw_event, "batch.stopped", batch=id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
+
+
+def _tenant() -> Tenant:
+    return http_api.tenant(app.current_event, runtime.settings())
 
 
 def _shown(found: batch.Progress) -> http_models.Batch:

@@ -165,6 +165,8 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     if body.amount is None and body.via == "checkout_session":
         for name in sorted(given & {"currency", "description"}):
             raise http_api.InvalidFieldError(name, "not taken without amount")
+    if body.connected_account is not None and _stripe_account() not in (None, body.connected_account):
+        raise http_api.InvalidFieldError("connected_account", "not the connected account of Stripe-Account")
     new = linking.NewSession(
         via=body.via,
         customer=body.customer,
@@ -198,7 +200,7 @@ def _request(route: str, key: str | None, body: BaseModel) -> Request:
 
 
 def _stripe_account() -> str | None:
-    return http_api.stripe_account(app.current_event.headers)
+    return http_api.tenant(app.current_event, runtime.settings()).stripe_account
 
 
 def _livemode() -> bool:

@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @http_api.documented({200: http_models.Erasure}, "account-not-found", asks_stripe=True)
 def erase(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
     """Disconnected and erased: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer."""
-    ref = http_api.account_ref(account, runtime.settings().mode, app.current_event.headers)
+    ref = http_api.tenant(app.current_event, runtime.settings()).ref(account)
     erased_at = erasure.disconnect(runtime.world(), ref)
     runtime.audit(app.current_event.raw_event, "account.erased", ref)
     logger.info("account erased", extra={"account": ref.account})

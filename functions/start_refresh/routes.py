@@ -33,7 +33,7 @@ def refresh(
 ) -> Response[Any]:
     """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
     world, settings = runtime.world(), runtime.settings()
-    ref = http_api.account_ref(account, settings.mode, app.current_event.headers)
+    ref = http_api.tenant(app.current_event, settings).ref(account)
     now = world.clock()
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.

@@ -31,8 +31,8 @@ class Batch:
     """A batch in a sandbox, whose workflow the test plays: the steps as Step Functions calls them."""
 
     def __init__(self, sandbox: Sandbox, body: bytes, format_: str = "jsonl", headers: dict[str, str] | None = None, **more: Any) -> None:
-        self.sandbox = sandbox
-        answer = sandbox.http("POST", "/batches", {"format": format_, **more}, **(headers or {}))
+        self.sandbox, self.headers = sandbox, headers or {}
+        answer = sandbox.http("POST", "/batches", {"format": format_, **more}, **self.headers)
         assert answer.status == 201, answer
         self.id = answer.json["id"]
         client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{self.id}", Body=body)
@@ -41,12 +41,12 @@ class Batch:
         return self.sandbox.function("import_manifest")({"step": name, "batch": self.id, **more})
 
     def start(self) -> Any:
-        answer = self.sandbox.http("POST", f"/batches/{self.id}/start")
+        answer = self.sandbox.http("POST", f"/batches/{self.id}/start", **self.headers)
         assert answer.status == 202, answer
         return answer.json
 
     def shown(self) -> Any:
-        return self.sandbox.http("GET", f"/batches/{self.id}").json
+        return self.sandbox.http("GET", f"/batches/{self.id}", **self.headers).json
 
     def cut(self) -> list[Any]:
         plan = self.step("plan")
@@ -381,13 +381,24 @@ def test_cut_small_every_line_is_imported_once_under_its_own_number(sandbox: San
     assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [22]
 
 
-def test_connected_account_of_the_request_is_that_of_lines_that_name_none(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(
+    ("headers", "imported", "rejected"),
+    [
+        ({}, [None, "acct_1", "acct_2"], []),
+        ({"Stripe-Account": "acct_1"}, ["acct_1"], [3]),
+    ],
+)
+def test_connected_account_of_a_batch_is_that_of_lines_that_name_none_and_lines_may_name_no_other(
+    sandbox: Sandbox, headers: dict[str, str], imported: list[str | None], rejected: list[int]
+) -> None:
     line = {"account": "fca_1", "claim": MARGARET}
-    body = json.dumps(line) + "\n" + json.dumps({**line, "stripe_account": "acct_2"})
-    batch = Batch(sandbox, body.encode(), headers={"Stripe-Account": "acct_1"})
+    lines = [line, {**line, "stripe_account": "acct_1"}, {**line, "stripe_account": "acct_2"}]
+    batch = Batch(sandbox, "\n".join(map(json.dumps, lines)).encode(), headers=headers)
     batch.start()
     batch.imported()
-    assert [task["ref"]["stripe_account"] for task in batch.todo(0)] == ["acct_1", "acct_2"]
+    assert [task["ref"].get("stripe_account") for task in batch.todo(0)] == imported
+    rejects = batch.lines("rejects.jsonl")
+    assert [(reject["line"], reject["column"]) for reject in rejects] == [(line, "stripe_account") for line in rejected]
 
 
 def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from titleholder import matching, ownership, verdicts
-from titleholder.store import Store
+from titleholder import matching, ownership, verdicts, verifications
+from titleholder.accounts import Tenant
+from titleholder.store import IdSecret, Store
 
 
 @contextmanager
@@ -85,6 +86,35 @@ def matcher_failure_not_caught() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def any_tenant_may_name_any_id() -> Iterator[None]:
+    """Who knows the id of a verification may read and cancel it."""
+    with _replaced(Tenant, "owns", lambda self, mode, stripe_account: True):
+        yield
+
+
+@contextmanager
+def ids_derived_without_a_secret() -> Iterator[None]:
+    """An id is a plain digest of tenant and Idempotency-Key."""
+    with _replaced(verifications, "_derived", lambda store, name, *_: verifications._before_secrets(name)):
+        yield
+
+
+@contextmanager
+def secret_of_ids_made_twice() -> Iterator[None]:
+    """Callers that make the secret at the same time each keep their own."""
+
+    def id_secret(self: Store) -> IdSecret:
+        item = self._get("SECRET#ids", "SECRET")
+        if item is None:
+            item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": 0}
+            self._put(item, condition="attribute_not_exists(no_such_attribute)")
+        return IdSecret(bytes(item["secret"]), 0)
+
+    with _replaced(Store, "id_secret", id_secret):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
@@ -92,6 +122,9 @@ BUGS: dict[str, Callable[[], Any]] = {
     "claims_survive_erasure": claims_survive_erasure,
     "written_without_proof_of_the_key": written_without_proof_of_the_key,
     "matcher_failure_not_caught": matcher_failure_not_caught,
+    "any_tenant_may_name_any_id": any_tenant_may_name_any_id,
+    "ids_derived_without_a_secret": ids_derived_without_a_secret,
+    "secret_of_ids_made_twice": secret_of_ids_made_twice,
 }
 
 

@@ -141,7 +141,24 @@ def _draw(world: World) -> None:
             world.at(rng.uniform(0, 3000), partial(_change, world, account, action, connected))
         if rng.random() < 0.2:
             world.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(world.erase, account, connected))
+    if rng.random() < 0.2:
+        _draw_tenants(world)
     world.reconcile_every(900, int(STORM_SECONDS // 900))
+
+
+def _draw_tenants(world: World) -> None:
+    """Back ends of several tenants that use the same Idempotency-Key, and try each other's ids."""
+    rng = world.rng
+    tenants = rng.sample([None, "acct_one", "acct_two"], rng.choice([2, 3]))
+    for number, connected in enumerate(tenants):
+        account = f"fca_tenant{number}"
+        world.simulator.link(rng.choice(["single_owner", "fresh", "cooling_down"]), id=account, stripe_account=connected)
+        max_age = rng.choice([0, 3600])
+        for _ in range(rng.choice([1, 2])):
+            begin = rng.choice([rng.uniform(0, 2), rng.uniform(0, 2000)])
+            world.at(begin, partial(world.verify, f"{account}-0", account, max_age, connected, key="order-1"))
+        other = rng.choice([each for each in tenants if each != connected])
+        world.at(rng.choice([rng.uniform(1, 5), rng.uniform(0, 3000)]), partial(world.pry, f"{account}-0", other))
 
 
 def _change(world: World, account: str, action: str, connected: str | None) -> None:
@@ -203,6 +220,8 @@ def _check(world: World) -> None:
         verdict = json.loads(item["verdict"]["S"])
         if name in world.poisoned and verdict["snapshot"] is not None and verdict["reasons"] != ["MATCHER_FAILED"]:
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
+        if verdict["reasons"] == ["CANCELLED"]:
+            complain(f"{name}: cancelled, and not by its own back end")
         if len(announced.get(id_, ())) != 1:
             complain(f"{name}: {len(announced.get(id_, ()))} different verdicts were announced")
     dead = {json.loads(body)["event"] for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
@@ -212,6 +231,11 @@ def _check(world: World) -> None:
             complain(f"{item['verification']['S']}: still waits at the end")
         if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
             complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
+    ids = list(world.accepted.values())
+    if len(set(ids)) < len(ids):
+        complain("two Idempotency-Keys, or two tenants with the same one, have one verification")
+    if guessed := {id_ for id_ in ids if id_ in world.guesses}:
+        complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
     _check_erased(world)
     for running in world.workflows.executions.values():
         if running.status == "RUNNING":

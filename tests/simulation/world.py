@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ class World:
         self.invocations: Counter[str] = Counter()
         self.calls_of: dict[str, list[int]] = {}
         self.accepted: dict[str, str] = {}
+        self.guesses: set[str] = set()
         self.refreshes: list[Refresh] = []
         self.asking: Counter[str] = Counter()
         self.erased = 0
@@ -184,13 +186,15 @@ class World:
         max_age: int = 30 * 86_400,
         stripe_account: str | None = None,
         claim: Mapping[str, Any] | None = None,
+        key: str | None = None,
     ) -> None:
-        """Be a back end that wants a verification, and asks again until it has been accepted. `name` is its Idempotency-Key."""
+        """Be a back end that wants a verification, and asks again until it has been accepted. `key`: its Idempotency-Key, else `name`."""
         if claim == POISON:
             self.poisoned.add(name)
         body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
+        self.guesses.add(guessed(f"test/{stripe_account or 'platform'}/{key or name}"))
         for attempt in range(60):
-            status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": name})
+            status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": key or name})
             if status in (200, 202):
                 known = self.accepted.setdefault(name, answer["id"])
                 if known != answer["id"]:
@@ -200,6 +204,16 @@ class World:
                 return
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{name}: never accepted")
+
+    def pry(self, name: str, stripe_account: str | None) -> None:
+        """Be the back end of another tenant, which knows the id of a verification that is not its own."""
+        if (id_ := self.accepted.get(name)) is None:
+            return
+        for method in ("GET", "DELETE"):
+            status, _ = self._http("api", method, f"/verifications/{id_}", None, stripe_account, {})
+            self.injected[f"another tenant's {method}"] += 1
+            if status < 400 or status == 409:
+                self.violations.append(f"{name}: another tenant's {method} was answered {status}")
 
     def ask_refresh(self, account: str, max_age: int, stripe_account: str | None = None) -> None:
         """Be a back end that wants fresh owners, once."""
@@ -444,6 +458,12 @@ class World:
 POISON = {"address": {"postal_code": "a9"}}
 """What a claim holds that makes the simulated matcher raise."""
 
+
+def guessed(name: str) -> str:
+    """The id that a stranger would try who knows what it is derived from, but no secret."""
+    return f"ver_{sha256(name.encode()).hexdigest()[:32]}"
+
+
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 
 
@@ -509,7 +529,8 @@ def inside(world: World) -> Iterator[World]:
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
-    kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock")}
+    kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock", "new_secret")}
+    drawn = random.Random(f"{world.seed} secrets")
     requests_client = stripe.RequestsClient
     random.seed(world.seed)
 
@@ -529,6 +550,7 @@ def inside(world: World) -> Iterator[World]:
             cached.cache_clear()
         runtime._client = runtime._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
         runtime.clock = world.clock
+        runtime.new_secret = lambda: drawn.randbytes(32)
         stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
         yield world
     finally:

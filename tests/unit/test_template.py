@@ -384,11 +384,11 @@ def test_tables_of_live_mode_cannot_be_deleted_by_mistake() -> None:
         assert template()["Resources"][name]["DeletionPolicy"].startswith("Retain")
 
 
-def test_nobody_may_change_the_record_of_who_asked_for_what() -> None:
+def test_nobody_may_change_the_record_of_who_asked_for_what_or_the_secret_of_ids() -> None:
     (statement,) = resources("AWS::DynamoDB::Table")["Table"]["ResourcePolicy"]["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
     assert {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} <= set(statement["Action"])
-    assert statement["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}}
+    assert statement["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*", "SECRET#*"]}}
 
 
 def test_reading_of_owners_is_watched() -> None:
@@ -611,6 +611,7 @@ class TestSnapStart:
     @pytest.mark.parametrize("name", SNAPPED)
     def test_describes_a_version_within_what_aws_takes(self, name: str) -> None:
         longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 128, "SnapStart": 5, "StripeCallsPerSecond": 6}
+        longest["JwtAccountClaim"] = 48
         named = parameters(NAMED[name]["VersionDescription"])
         limits = [longest.get(one) or len(str(template()["Parameters"][one]["MaxValue"])) for one in named]
         assert sum(limits) + len(limits) <= 256

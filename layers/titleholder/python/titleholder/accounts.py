@@ -50,6 +50,22 @@ class AccountRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose data a caller works with: the platform's own, or a connected account's, in one mode."""
+
+    mode: Mode = "test"
+    stripe_account: str | None = None
+
+    def ref(self, account: str) -> AccountRef:
+        """The tenant's account of that id."""
+        return AccountRef(account, self.mode, self.stripe_account)
+
+    def owns(self, mode: object, stripe_account: object) -> bool:
+        """Whether something that was stored with these two is the tenant's."""
+        return (mode, stripe_account) == (self.mode, self.stripe_account)
+
+
+@dataclass(frozen=True, slots=True)
 class OwnershipRefresh:
     """Stripe's `ownership_refresh`. Times are Unix seconds; `status` is open: unknown values may come."""
 

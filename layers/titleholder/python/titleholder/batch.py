@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from titleholder.accounts import Mode
-from titleholder.errors import BatchStateError, ManifestError
+from titleholder.accounts import Mode, Tenant
+from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
 from titleholder.files import LINK_SECONDS, PART_BYTES, Files
 from titleholder.manifests import LARGEST_BYTES, Format
 from titleholder.store import Store
@@ -113,12 +113,12 @@ def slot(world: BatchWorld, batch: str) -> Slot:
     return Slot(batch, urls, PART_BYTES if kept["upload"] else None, world.clock() + LINK_SECONDS)
 
 
-def start(world: BatchWorld, batch: str, inputs: Mapping[str, Any]) -> Progress:
+def start(world: BatchWorld, tenant: Tenant, batch: str, inputs: Mapping[str, Any]) -> Progress:
     """Start a batch whose manifest is there, or let one that failed go on where it stood. One that runs or is completed is left alone.
 
     `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
     """
-    kept = world.store.get_batch(batch)
+    kept = _batch_of(world, tenant, batch)
     state = _state(world, kept)
     if state == "stopped":
         raise BatchStateError(
@@ -133,11 +133,12 @@ def start(world: BatchWorld, batch: str, inputs: Mapping[str, Any]) -> Progress:
         # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
         if world.store.update_batch(batch, changes, unless=FINAL):
             world.workflow.start(batch, run, inputs)
-    return progress(world, batch)
+    return progress(world, tenant, batch)
 
 
-def stop(world: BatchWorld, batch: str) -> Progress:
+def stop(world: BatchWorld, tenant: Tenant, batch: str) -> Progress:
     """Stop a batch for good: what ran keeps its verdict, nothing new is paid for. Raises BatchNotFoundError, BatchStateError."""
+    _batch_of(world, tenant, batch)
     now = _ms(world.clock())
     stopped = world.store.update_batch(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
     kept = world.store.get_batch(batch)
@@ -147,12 +148,12 @@ def stop(world: BatchWorld, batch: str) -> Progress:
     if int(kept["run"]):
         world.workflow.stop(batch, int(kept["run"]))
     world.files.delete([manifest_key(batch)])
-    return progress(world, batch)
+    return progress(world, tenant, batch)
 
 
-def progress(world: BatchWorld, batch: str) -> Progress:
+def progress(world: BatchWorld, tenant: Tenant, batch: str) -> Progress:
     """How the batch stands now. Raises BatchNotFoundError."""
-    kept = world.store.get_batch(batch)
+    kept = _batch_of(world, tenant, batch)
     state = _state(world, kept)
     imported = duplicates = rejected = blank = 0
     done: dict[str, int] = {}
@@ -188,6 +189,14 @@ def progress(world: BatchWorld, batch: str) -> Progress:
         duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
         cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(kept, state), links=links,
     )  # fmt: skip
+
+
+def _batch_of(world: BatchWorld, tenant: Tenant, batch: str) -> dict[str, Any]:
+    """A tenant's batch. Raises BatchNotFoundError, also for another tenant's."""
+    kept = world.store.get_batch(batch)
+    if not tenant.owns(kept["mode"], kept.get("stripe_account")):
+        raise BatchNotFoundError("No such batch.")
+    return kept
 
 
 def _state(world: BatchWorld, kept: Mapping[str, Any]) -> State:

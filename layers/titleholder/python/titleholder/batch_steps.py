@@ -35,6 +35,9 @@ SHORTEST_PAUSE_SECONDS = 5
 PAUSE_SHARE = 0.05
 """Between two passes over those that cooled down: this share of the batch's age. So the passes grow rare, not many."""
 
+LINES_KNOWN_SECONDS = 400 * 86_400
+"""For so long after an upgrade from a release that derived ids without a secret, a line of the same scope finds its verification."""
+
 RESULT_COLUMNS = ("line", "reference", "verification", "account", "stripe_account", "outcome", "score", "reasons", "snapshot")
 
 
@@ -260,15 +263,19 @@ def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
     row = manifests.parse(record, columns)
     if not isinstance(row, Row):
         return row
-    ref = AccountRef(row.account, batch["mode"], row.stripe_account or batch.get("stripe_account"))
+    whose = batch.get("stripe_account")
+    if whose is not None and row.stripe_account not in (None, whose):
+        return Reject(record.line, "stripe_account", "a batch of a connected account may name no other")
+    ref = AccountRef(row.account, batch["mode"], row.stripe_account or whose)
     max_age = int(batch["max_age"]) if row.max_age is None else row.max_age
     keyed, policy = desk.store.key_claim(ref, Masked(row.claim.as_dict())), json.loads(batch["policy"])
     request = verifications.digest({"ref": ref.as_dict(), "max_age": max_age, "policy": policy})
     # What is said of an erased account nobody may recognise any more.
     said = keyed.digest or f"{batch['batch']} {record.line}"
     # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
+    name = f"batch {batch['scope']} {row.reference or ''} {request} {said}"
     new = Verification(
-        id=verifications.verification_id(ref, f"batch {batch['scope']} {row.reference or ''} {request} {said}"),
+        id=verifications.verification_id(desk.store, ref, name, desk.now, LINES_KNOWN_SECONDS),
         ref=ref, claim_digest=keyed.digest, policy=policy, max_age=max_age, requested_at=desk.now,
         deadline=desk.now + desk.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
     )  # fmt: skip

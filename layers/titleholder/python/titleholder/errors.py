@@ -61,6 +61,10 @@ class InvalidCursorError(TitleholderError):
     """A cursor that this list did not give out."""
 
 
+class ConnectedAccountForbiddenError(TitleholderError):
+    """The caller's token does not allow the connected account that the request is about."""
+
+
 class AccountErasedError(TitleholderError):
     """The account was disconnected and all that was held of it erased: there is nothing to read, and nothing may be written."""
 

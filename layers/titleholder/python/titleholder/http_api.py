@@ -16,11 +16,12 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from titleholder import problems
-from titleholder.accounts import CONNECTED_ACCOUNT_ID, AccountRef, Mode
-from titleholder.errors import TitleholderError
+from titleholder.accounts import CONNECTED_ACCOUNT_ID, Tenant
+from titleholder.errors import ConnectedAccountForbiddenError, TitleholderError
 from titleholder.http_models import bad_field
 from titleholder.observability import logger
 from titleholder.problems import Problem
+from titleholder.settings import Settings
 
 if TYPE_CHECKING:
     from titleholder.matching import Policy
@@ -47,17 +48,16 @@ class Documented:
     answers: Mapping[int, Any]
     problems: tuple[str, ...]
     asks_stripe: bool
-    connected: bool
 
 
-def documented(answers: Mapping[int, Any], *problems: str, asks_stripe: bool = False, connected: bool = True) -> Callable[[_Route], _Route]:
+def documented(answers: Mapping[int, Any], *problems: str, asks_stripe: bool = False) -> Callable[[_Route], _Route]:
     """Says for the OpenAPI document what a route answers; stands below the route's own decorator and costs a run nothing.
 
-    `asks_stripe` adds what may go wrong with Stripe. `connected`: the header `Stripe-Account` counts here.
+    `asks_stripe` adds what may go wrong with Stripe.
     """
 
     def mark(route: _Route) -> _Route:
-        route.documented = Documented(answers, problems, asks_stripe, connected)  # type: ignore[attr-defined]
+        route.documented = Documented(answers, problems, asks_stripe)  # type: ignore[attr-defined]
         return route
 
     return mark
@@ -136,18 +136,29 @@ def policy(data: Mapping[str, Any] | None) -> Policy:
         raise InvalidFieldError(f"policy.{error.field}", error.problem) from None
 
 
-def account_ref(account: str, mode: Mode, headers: Mapping[str, str]) -> AccountRef:
-    """The account that a request is about, under the connected account that it names."""
-    return AccountRef(account=account, mode=mode, stripe_account=stripe_account(headers))
+def tenant(event: Any, settings: Settings) -> Tenant:
+    """The tenant that a request is about: the connected account that the header `Stripe-Account` names, without it the platform.
 
+    `event` is the resolver's current event. Where the stack names a claim of the token (`JwtAccountClaim`), the token's account is the
+    tenant, and the header may only repeat it.
 
-def stripe_account(headers: Mapping[str, str]) -> str | None:
-    """The connected account that the header `Stripe-Account` names; None: the platform itself."""
+    Raises:
+        InvalidFieldError: the header is no connected account's id.
+        ConnectedAccountForbiddenError: the token does not allow this tenant.
+    """
     # One that is there but empty is a caller's mistake, and must not reach the platform's own accounts.
-    named = headers.get("stripe-account")
+    named = event.headers.get("stripe-account")
     if named is not None and not CONNECTED_ACCOUNT_ID.fullmatch(named):
         raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
-    return named
+    if not settings.jwt_account_claim:
+        return Tenant(settings.mode, named)
+    authorizer = event.raw_event.get("requestContext", {}).get("authorizer") or {}
+    allowed = ((authorizer.get("jwt") or {}).get("claims") or {}).get(settings.jwt_account_claim)
+    if not isinstance(allowed, str) or not CONNECTED_ACCOUNT_ID.fullmatch(allowed):
+        raise ConnectedAccountForbiddenError("The token names no connected account that it may be used for.")
+    if named not in (None, allowed):
+        raise ConnectedAccountForbiddenError("The token may be used for another connected account only.")
+    return Tenant(settings.mode, allowed)
 
 
 def _unreadable(event: Mapping[str, Any]) -> Problem | None:

@@ -36,6 +36,7 @@ class Problem:
 _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.InvalidSignatureError: (400, "invalid-signature", "The signature is not valid"),
     errors.MalformedEventError: (400, "malformed-event", "The delivery is not an event"),
+    errors.ConnectedAccountForbiddenError: (403, "connected-account-forbidden", "The token is for another connected account"),
     errors.AccountNotFoundError: (404, "account-not-found", "No such account"),
     errors.CustomerNotFoundError: (404, "customer-not-found", "No such customer"),
     errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
@@ -81,7 +82,7 @@ _OTHERS: Mapping[str, int] = {
     "cooling-down": 409,
     "internal-error": 500,
 }
-OF_EVERY_ROUTE = ("invalid-request", "route-not-found", "misconfigured", "internal-error")
+OF_EVERY_ROUTE = ("invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error")
 OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
 OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable")
 

@@ -6,6 +6,7 @@ Imports of what not every function uses stand inside the functions here, so that
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
 import uuid
@@ -96,7 +97,9 @@ def _aws_keys() -> Callable[[], Keys]:
 def store() -> Store:
     chosen = settings()
     keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
-    return Store(_client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep)
+    return Store(
+        _client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep, new_secret=new_secret
+    )
 
 
 @cache
@@ -134,6 +137,11 @@ def clock() -> float:
 def sleep(seconds: float) -> None:
     """Wait, which costs: only where a caller asked for it."""
     time.sleep(seconds)
+
+
+def new_secret() -> bytes:
+    """Random bytes that nobody can guess."""
+    return secrets.token_bytes(32)
 
 
 @cache

@@ -18,6 +18,7 @@ The table, keys `pk` and `sk`:
 | record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
 | pace of one of Stripe's operations | PACE#<line> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
+| secret that ids are derived with, made once | SECRET#ids | SECRET |
 | answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
 | batch | BATCH#<id> | BATCH |
 | what became of one range of its manifest | BATCH#<id> | RANGE#<number> |
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,6 +145,14 @@ class KeyedClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class IdSecret:
+    """What ids of verifications are derived with. `made_at` (Unix seconds): when this release was first used."""
+
+    value: bytes = field(repr=False)
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Slowness:
     """A line that was made `factor` times slower than agreed, at `since` (Unix seconds)."""
 
@@ -199,6 +209,7 @@ class Store:
     """The table named `table` and that of keys, through a boto3 DynamoDB client.
 
     `vault` is asked for where something is sealed or opened, and only there. `clock`: Unix seconds, by which things expire.
+    `new_secret` makes 32 random bytes or more.
     """
 
     def __init__(
@@ -211,6 +222,7 @@ class Store:
         clock: Callable[[], float],
         retention: Retention = Retention(),  # immutable
         sleep: Callable[[float], None] = time.sleep,
+        new_secret: Callable[[], bytes] = secrets.token_bytes,
     ) -> None:
         self._client = client
         self._table = table
@@ -219,6 +231,8 @@ class Store:
         self._clock = clock
         self._retention = retention
         self._sleep = sleep
+        self._new_secret = new_secret
+        self._id_secret: IdSecret | None = None
 
     # -- accounts ----------------------------------------------------------------------------------------------------------------
 
@@ -445,6 +459,18 @@ class Store:
         _unless_refused(lambda: self._client.delete_item(**request))
 
     # -- verifications -----------------------------------------------------------------------------------------------------------
+
+    def id_secret(self) -> IdSecret:
+        """The secret that ids are derived with. The first caller makes it; it never changes, so each process reads it once."""
+        if self._id_secret is None:
+            item = self._get("SECRET#ids", "SECRET")
+            if item is None:
+                item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": _ms(self._clock())}
+                # Another caller, or our own retried request, may have stored one since. The stored one is the secret.
+                old = self._put(item, condition="attribute_not_exists(pk)", return_old=True)
+                item = item if old is True else old
+            self._id_secret = IdSecret(bytes(item["secret"]), _seconds(item["made_ms"]))
+        return self._id_secret
 
     def key_claim(self, ref: AccountRef, claim: Masked[Mapping[str, Any]]) -> KeyedClaim:
         """What a claim about the account can be known by, and kept with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titleholder import matching, refresh
-from titleholder.accounts import AccountRef, StoredAccount
+from titleholder.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.errors import (
     IdempotencyConflictError,
     PaceExceededError,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from titleholder.ownership import World
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
+
+KEYS_KNOWN_SECONDS = 86_400
+"""For so long after an upgrade from a release that derived ids without a secret, a repeated Idempotency-Key finds its verification."""
 
 MOST_MEMBERS = 50
 """Each takes about a tenth of a second to accept, and API Gateway gives up after 30 s."""
@@ -106,9 +110,9 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
     """
     from titleholder import ownership  # loads Stripe's SDK, which who only names verifications does not need
 
-    id_ = verification_id(new.ref, idempotency_key)
+    id_ = verification_id(world.store, new.ref, idempotency_key, world.clock())
     if not isinstance(new.ref, AccountRef):
-        return _create_group(world, new, new.ref, id_, max_wait=max_wait)
+        return _create_group(world, new, new.ref, id_, idempotency_key, max_wait=max_wait)
     stored = world.store.get_account(new.ref)
     if stored.state is None:
         try:
@@ -146,7 +150,7 @@ def _accept(
     return verification
 
 
-def _create_group(world: World, new: NewVerification, target: Target, id_: str, *, max_wait: int) -> Fan:
+def _create_group(world: World, new: NewVerification, target: Target, id_: str, key: str | None, *, max_wait: int) -> Fan:
     """The members first, each an ordinary verification, then the group: whatever dies in between, no member stays without a verdict, and
     the repeated request, whose ids are the same, makes the rest.
     """
@@ -168,8 +172,11 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
     now = world.clock()
+    if key is not None:
+        id_ = _half_made(world.store, target, key, refs, now) or id_
     members = [
-        _accept(world, new, ref, _derived(f"{id_}/{ref.key}"), world.store.get_account(ref), max_wait=max_wait, group=id_) for ref in refs
+        _accept(world, new, ref, member_id(world.store, id_, ref, now), world.store.get_account(ref), max_wait=max_wait, group=id_)
+        for ref in refs
     ]
     ids = [member.id for member in members]
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
@@ -191,9 +198,12 @@ def fan(store: Store, group: Group) -> Fan:
     return _joined(group, store.find_all(group.members))
 
 
-def get(store: Store, id_: str) -> Verification | Fan:
-    """A verification, or a group with its members. Raises VerificationNotFoundError."""
+def get(store: Store, tenant: Tenant, id_: str) -> Verification | Fan:
+    """A tenant's verification, or group with its members. Raises VerificationNotFoundError, also for another tenant's."""
     found = store.find(id_)
+    whose = found.ref if isinstance(found, Verification) else found
+    if not tenant.owns(whose.mode, whose.stripe_account):
+        raise VerificationNotFoundError("No such verification.")
     return found if isinstance(found, Verification) else fan(store, found)
 
 
@@ -213,8 +223,8 @@ def wait(
     return found
 
 
-def cancel(world: World, id_: str) -> Verification | Fan:
-    """End a verification without a result, or all members of a group that have none yet. Repeating this changes nothing.
+def cancel(world: World, tenant: Tenant, id_: str) -> Verification | Fan:
+    """End a tenant's verification without a result, or all members of a group that have none yet. Repeating this changes nothing.
 
     The verdict comes first: whatever the workflow does until it is stopped finds that there is one, and pays for nothing.
 
@@ -222,7 +232,7 @@ def cancel(world: World, id_: str) -> Verification | Fan:
         VerificationNotFoundError
         VerificationCompletedError: it has another verdict.
     """
-    found = get(world.store, id_)
+    found = get(world.store, tenant, id_)
     if isinstance(found, Verification):
         return _cancel(world, found)
     members, cancelled = [], 0
@@ -288,15 +298,46 @@ def _rank(verification: Verification) -> tuple[int, float]:
     return OUTCOMES.index(verdict["outcome"]), verdict.get("score") or 0.0
 
 
-def verification_id(of: AccountRef | Target, idempotency_key: str | None) -> str:
+def verification_id(
+    store: Store, of: AccountRef | Target, idempotency_key: str | None, now: float, known_seconds: float = KEYS_KNOWN_SECONDS
+) -> str:
     """A new id; the same one for the same key, so that a repeated request meets the first one's verification."""
     if idempotency_key is None:
         return f"ver_{uuid.uuid4().hex}"
-    return _derived(f"{of.mode}/{of.stripe_account or 'platform'}/{idempotency_key}")
+    return _derived(store, _named(of, idempotency_key), now, known_seconds)
 
 
-def _derived(name: str) -> str:
+def member_id(store: Store, group: str, ref: AccountRef, now: float) -> str:
+    """The id of an account's verification in a group."""
+    return _derived(store, f"{group}/{ref.key}", now, KEYS_KNOWN_SECONDS)
+
+
+def _named(of: AccountRef | Target, key: str) -> str:
+    return f"{of.mode}/{of.stripe_account or 'platform'}/{key}"
+
+
+def _derived(store: Store, name: str, now: float, known_seconds: float) -> str:
+    """The id for a name. Only the stack's secret can derive it, so a caller who guesses a name does not learn its id.
+
+    For `known_seconds` after the secret was made, an item that an earlier release stored under the name's digest keeps that id.
+    """
+    secret = store.id_secret()
+    if now < secret.made_at + known_seconds and store.find_all([_before_secrets(name)]):
+        return _before_secrets(name)
+    return f"ver_{hmac.digest(secret.value, name.encode(), 'sha256').hex()[:32]}"
+
+
+def _before_secrets(name: str) -> str:
+    """The id that an earlier release derived from a name: everyone who knows the name can."""
     return f"ver_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def _half_made(store: Store, target: Target, key: str, refs: Sequence[AccountRef], now: float) -> str | None:
+    """The id of a group of which an earlier release stored some members, and crashed before it stored the group."""
+    group = _before_secrets(_named(target, key))
+    if now >= store.id_secret().made_at + KEYS_KNOWN_SECONDS:
+        return None
+    return group if store.find_all([_before_secrets(f"{group}/{ref.key}") for ref in refs]) else None
 
 
 def digest(data: Mapping[str, Any]) -> str:
