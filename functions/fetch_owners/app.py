@@ -1,4 +1,8 @@
-"""Consumes the events queue: reads each event's account again, stores its owners, wakes whoever waits for them."""
+"""Consumes the events queue: reads each event's account again, stores its owners, wakes whoever waits for them.
+
+A message without an event comes from `reconcile`, which asks for an account to be looked at. If that fails, it is not tried again and is no
+dead letter: `reconcile` asks again, after longer and longer pauses.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder import ownership, pace, runtime
 from titleholder.accounts import AccountRef
 from titleholder.batches import Source, each_record
-from titleholder.errors import PaceExceededError
-from titleholder.observability import logger, observed
+from titleholder.errors import PaceExceededError, TitleholderError, UnforeseenError
+from titleholder.observability import logger, metrics, observed
 
 
 @observed
@@ -21,16 +27,29 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any]) -> None:
-    ref, event_id = AccountRef.from_dict(message), message["event"]
+    ref, event_id = AccountRef.from_dict(message), message.get("event")
     world = runtime.world(runtime.pace().gate(message))
     try:
-        ownership.fetch(world, ref)
+        showed_news = ownership.fetch(world, ref)
     except PaceExceededError as early:
         world.queues.defer_event(pace.later(message, early), early.at - runtime.clock())
         return
-    world.store.finish_event(event_id)
+    except Exception as error:
+        if event_id is not None:
+            raise
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnforeseenError.of(error))
+        logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": ref.account})
+        metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
+        return
+    if event_id is not None:
+        world.store.finish_event(event_id)
+    elif showed_news:
+        metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=1)
+    if ref.stripe_account is not None and world.store.tenant_answered(ref.mode, ref.stripe_account):
+        logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 
 
 def _buried(message: dict[str, Any], reason: str) -> None:
-    runtime.store().fail_event(message["event"], reason)
+    if "event" in message:
+        runtime.store().fail_event(message["event"], reason)

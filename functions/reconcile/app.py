@@ -1,4 +1,4 @@
-"""Runs on a schedule: finds what got lost, repairs it, and counts what it repaired."""
+"""Runs on a schedule: finds what got lost, repairs it, and counts what it repaired and what it could not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder import reconciliation, runtime
 from titleholder.observability import logger, metrics, observed
 
+KINDS = ("announcement", "erasure", "refresh", "verification", "event")
+
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Answers what was repaired, by kind."""
-    repaired = reconciliation.reconcile(runtime.world(), runtime.mailroom())
-    logger.info("reconciled", extra={"repaired": dict(repaired)})
-    metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=repaired.total())
-    return {kind: repaired[kind] for kind in ("erasure", "refresh", "verification", "event")}
+    """Answers what was repaired, by kind, and how many repairs failed."""
+    report = reconciliation.reconcile(runtime.world(), runtime.mailroom())
+    repaired, failed = report.repaired, report.failed.total()
+    logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})
+    counted = {
+        # fetch_owners counts the refreshes that it repairs.
+        "Repaired": repaired.total() - repaired["refresh"],
+        "RepairFailed": failed,
+        "TenantRetired": report.retired,
+        "TenantReturned": report.returned,
+        "StripeKeyRefused": int(report.key_refused),
+    }
+    for name, value in counted.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    return {**{kind: repaired[kind] for kind in KINDS}, "failed": failed}

@@ -405,7 +405,7 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)))
     batch.start()
     batch.imported()
-    assert sandbox.store.open_verifications(sandbox.clock() + 1, 10) == []
+    assert sandbox.store.open_items("verification", sandbox.clock() + 1, 10) == []
     [task] = batch.todo(0)
     kept = sandbox.store.get_verification(task["verification"])
     assert isinstance(kept, Verification)

@@ -13,7 +13,7 @@ from titleholder import erasure, ownership
 from titleholder.accounts import AccountRef
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.masked import Masked
-from titleholder.reconciliation import ERASURE_PATIENCE_SECONDS
+from titleholder.reconciliation import PATIENCE_SECONDS
 from titleholder.store import Snapshot
 
 KEYS = "titleholder-keys"
@@ -225,7 +225,7 @@ def test_erasure_that_was_cut_off_is_ended_by_reconcile(sandbox: Sandbox, ref: A
     open_, token = waiting(sandbox, ref)
     sandbox.store.begin_erasure(ref, sandbox.clock())
     assert kinds(sandbox)["CLAIM"] == 2
-    sandbox.wait(ERASURE_PATIENCE_SECONDS + 1)
+    sandbox.wait(PATIENCE_SECONDS["erasure"] + 1)
     assert sandbox.function("reconcile")({})["erasure"] == 1
     assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
     assert sandbox.outcome(token) == OUTCOME

@@ -24,7 +24,17 @@ from titleholder.aws_json import Client, Endpoint, Keys
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
 from titleholder.masked import Masked
 from titleholder.refresh import LEASE_SECONDS, Need
-from titleholder.store import EVENT_RETENTION_SECONDS, PastSnapshot, Slowness, Snapshot, Store, Verification, Waiter
+from titleholder.store import (
+    EVENT_RETENTION_SECONDS,
+    Announcement,
+    PastSnapshot,
+    Slowness,
+    Snapshot,
+    Store,
+    TenantState,
+    Verification,
+    Waiter,
+)
 from titleholder.vault import Vault
 
 NOW = 1_800_000_000.0
@@ -405,8 +415,11 @@ class TestVerifications:
 class TestWhatIsNotFinished:
     later = NOW + 3600
 
-    def open(self, store: Store) -> list[AccountRef]:
-        return store.open_refreshes(self.later, 10)
+    def open(self, store: Store, before: float = later, limit: int = 10) -> list[AccountRef | None]:
+        return [item.ref for item in store.open_items("refresh", before, limit)]
+
+    def verifications(self, store: Store, before: float = later) -> list[str | None]:
+        return [item.verification for item in store.open_items("verification", before, 10)]
 
     def test_open_refresh_is_listed_until_it_is_seen_settled(self, store: Store) -> None:
         store.observe(CONNECTED, state("pending"), NOW, open_=True, calls=0)
@@ -428,18 +441,90 @@ class TestWhatIsNotFinished:
         refs = [AccountRef(f"fca_{number}") for number in range(5)]
         for age, ref in enumerate(refs):
             store.observe(ref, state("pending"), NOW - age, open_=True, calls=0)
-        assert store.open_refreshes(self.later, 3) == [refs[4], refs[3], refs[2]]
-        assert store.open_refreshes(NOW - 3, 10) == [refs[4]]
+        assert self.open(store, limit=3) == [refs[4], refs[3], refs[2]]
+        assert self.open(store, before=NOW - 3) == [refs[4]]
 
     def test_verification_is_listed_until_it_has_its_verdict(self, store: Store) -> None:
         keep_verification(store, TestVerifications.verification, CLAIM)
-        assert store.open_verifications(self.later, 10) == ["ver_1"]
-        assert store.still_open("ver_1", self.later)
-        assert store.open_verifications(self.later, 10) == []
-        assert store.open_verifications(self.later + 1, 10) == ["ver_1"]
+        [item] = store.open_items("verification", self.later, 10)
+        assert item.verification == "ver_1"
+        assert store.take_up(item, self.later) == 0
+        assert self.verifications(store) == []
+        assert self.verifications(store, self.later + 1) == ["ver_1"]
         store.complete_verification("ver_1", {"outcome": "match"}, NOW)
-        assert not store.still_open("ver_1", self.later)
-        assert store.open_verifications(self.later + 9, 10) == []
+        assert store.take_up(item, self.later) is None
+        assert self.verifications(store, self.later + 9) == []
+
+    def test_item_that_failed_is_listed_later_with_its_failures_counted_until_it_is_seen_well(self, store: Store) -> None:
+        store.observe(REF, state("pending"), NOW, open_=True, calls=0)
+        [item] = store.open_items("refresh", self.later, 10)
+        assert store.put_back(item, self.later + 900, 3)
+        assert self.open(store, before=self.later + 900) == []
+        assert store.take_up(item, self.later) == 3
+        store.observe(REF, state("pending"), NOW + 1, open_=True, calls=0)
+        assert store.take_up(item, self.later) == 0
+        store.observe(REF, state("failed"), NOW + 2, open_=False, calls=0)
+        assert not store.put_back(item, self.later, 4)
+
+    def test_verdict_is_listed_as_to_be_announced_until_it_was(self, store: Store) -> None:
+        keep_verification(store, TestVerifications.verification, CLAIM)
+        store.complete_verification("ver_1", {"outcome": "match"}, NOW)
+        [item] = store.open_items("announcement", self.later, 10)
+        assert item.verification == "ver_1"
+        assert store.announced_verdict("ver_1")
+        assert store.open_items("announcement", self.later, 10) == []
+        assert not store.announced_verdict("ver_1")
+
+    def test_changes_of_owners_are_kept_as_to_be_announced_until_they_were(self, store: Store) -> None:
+        snapshot = Snapshot("fcaowns_1", 100, 101, Masked([]))
+        announcement = Announcement("OwnershipChanged", {"snapshot": "fcaowns_1"})
+        store.put_snapshot(REF, snapshot, NOW, since="fcaowns_0", changes=[], announcement=announcement)
+        [item] = store.open_items("announcement", self.later, 10)
+        assert (item.ref, item.verification) == (REF, None)
+        assert store.get_announcement(item) == announcement
+        assert store.announced_snapshot(REF, snapshot)
+        assert store.get_announcement(item) is None
+        assert store.open_items("announcement", self.later, 10) == []
+
+    def test_account_that_died_is_listed_until_its_verdicts_are_marked(self, store: Store) -> None:
+        dead = replace(state("failed"), status="inactive")
+        store.observe(REF, dead, NOW, open_=True, calls=0)
+        assert not store.end_staleness(REF, state("failed"), NOW, open_=False)
+        assert self.open(store) == [REF]
+        assert store.end_staleness(REF, dead, NOW, open_=False)
+        assert self.open(store) == []
+        assert store.get_account(REF).stale_marked
+        store.observe(REF, state("failed"), NOW + 1, open_=False, calls=0)
+        assert not store.get_account(REF).stale_marked
+
+
+class TestTenants:
+    def test_are_those_that_have_accounts_here(self, store: Store) -> None:
+        store.note_connected(REF)
+        store.note_connected(CONNECTED)
+        store.note_connected(CONNECTED)
+        assert store.tenants("test") == [TenantState(CONNECTED.stripe_account or "")]
+        assert store.tenants("live") == []
+
+    def test_failure_and_retirement_last_until_it_answers(self, store: Store) -> None:
+        id_ = CONNECTED.stripe_account or ""
+        store.note_connected(CONNECTED)
+        store.tenant_asked("test", id_, NOW)
+        failed = TenantState(id_, asked_at=NOW, due_at=NOW + 900, tries=1)
+        assert store.tenant_failed("test", failed)
+        assert store.tenants("test") == [failed]
+        retired = replace(failed, retired_at=NOW)
+        assert store.tenant_failed("test", retired)
+        store.note_connected(CONNECTED)
+        assert store.tenants("test") == [retired]
+        assert store.tenant_answered("test", id_)
+        assert store.tenants("test") == [TenantState(id_, asked_at=NOW)]
+        assert not store.tenant_answered("test", id_)
+
+    def test_one_that_was_never_seen_is_not_made(self, store: Store) -> None:
+        assert not store.tenant_answered("test", "acct_other")
+        assert not store.tenant_asked("test", "acct_other", NOW)
+        assert store.tenants("test") == []
 
 
 class TestEvents:

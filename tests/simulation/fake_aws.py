@@ -169,6 +169,16 @@ class FakeStepFunctions:
 
         return self._cross("DescribeExecution", effect)  # type: ignore[no-any-return]
 
+    def stop_execution(self, *, executionArn: str, error: str) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            execution = self.executions.get(executionArn.rsplit(":", 1)[1])
+            if execution is None or execution.status != "RUNNING":
+                raise refused("StopExecution", "ExecutionDoesNotExist")
+            execution.status, execution.output = "ABORTED", error
+            return {}
+
+        return self._cross("StopExecution", effect)  # type: ignore[no-any-return]
+
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
             signal = self._open.pop(taskToken, None)
@@ -184,11 +194,15 @@ class FakeStepFunctions:
         name: str | None = definition["StartAt"]
         try:
             while name is not None:
+                if execution.status == "ABORTED":
+                    return
                 execution.transitions += 1
                 data, name = self._enter(execution, definition["States"][name], data)
-            execution.status, execution.output = "SUCCEEDED", data
+            if execution.status == "RUNNING":
+                execution.status, execution.output = "SUCCEEDED", data
         except TaskError as error:
-            execution.status, execution.output = "FAILED", error.error
+            if execution.status == "RUNNING":
+                execution.status, execution.output = "FAILED", error.error
 
     def _enter(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         kind = state["Type"]
@@ -292,14 +306,16 @@ class FakeStepFunctions:
 
 
 class FakeEvents:
-    """The bus: keeps what was announced."""
+    """The bus: keeps what was announced, but for entries that `refuses` an announcement."""
 
-    def __init__(self, cross: Cross) -> None:
-        self._cross = cross
+    def __init__(self, cross: Cross, refuses: Callable[[], bool] = lambda: False) -> None:
+        self._cross, self._refuses = cross, refuses
         self.announced: list[tuple[str, dict[str, Any]]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            if self._refuses():
+                return {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries]}
             self.announced += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
             return {"FailedEntryCount": 0, "Entries": [{}]}
 

@@ -16,6 +16,7 @@ Attributes = dict[str, Any]
 _NOTHING = {"N": "0"}
 Expression = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 INDEX_KEYS = ("open_kind", "open_since_ms")
+INDEX_PROJECTION = ("account", "mode", "stripe_account", "verification")
 
 _TOKENS = re.compile(
     r"\s*(attribute_exists|attribute_not_exists|begins_with|(?:AND|OR|NOT|IN)\b|<=|>=|<>|[()=<>,+]|[:#]?[A-Za-z_][A-Za-z0-9_]*)"
@@ -141,11 +142,18 @@ class FakeDynamoDB:
                 rows = [self.items[pk, sk] for sk in self._partitions.get(pk, ()) if (pk, sk) in self.items]
             order = INDEX_KEYS[1] if IndexName else "sk"
             found = [dict(item) for item in rows if _holds(KeyConditionExpression, item, {}, ExpressionAttributeValues)]
-            found.sort(key=lambda item: _plain(item[order]), reverse=not ScanIndexForward)
+
+            def place(item: Attributes) -> tuple[Any, str, str]:
+                return (_plain(item[order]), *_key(item))
+
+            found.sort(key=place, reverse=not ScanIndexForward)
             if ExclusiveStartKey:
-                start = _plain(ExclusiveStartKey[order])
-                found = [item for item in found if (_plain(item[order]) > start if ScanIndexForward else _plain(item[order]) < start)]
-            last = {"LastEvaluatedKey": {name: found[Limit - 1][name] for name in ("pk", "sk")}} if len(found) > Limit else {}
+                start = place(ExclusiveStartKey)
+                found = [item for item in found if (place(item) > start if ScanIndexForward else place(item) < start)]
+            keys = ("pk", "sk", *(INDEX_KEYS if IndexName else ()))
+            last = {"LastEvaluatedKey": {name: found[Limit - 1][name] for name in keys}} if len(found) > Limit else {}
+            if IndexName:
+                found = [{name: item[name] for name in (*keys, *INDEX_PROJECTION) if name in item} for item in found]
             return {"Items": found[:Limit], **last}
 
         return self._cross("Query", effect)
@@ -319,9 +327,9 @@ def _update(text: str) -> tuple[list[tuple[str, Expression]], list[str]]:
     if text.startswith("ADD "):
         path, value = text.removeprefix("ADD ").split()
         return [(path, _sum(f"{path} + {value}"))], []
-    sets_text, _, removes_text = text.partition(" REMOVE ")
+    sets_text, _, removes_text = f" {text}".partition(" REMOVE ")
     sets: list[tuple[str, Expression]] = []
-    for clause in sets_text.removeprefix("SET ").split(", "):
+    for clause in sets_text.removeprefix(" SET ").split(", ") if sets_text else []:
         path, _, value = clause.partition(" = ")
         sets.append((path, _sum(value)))
     return sets, [path for path in removes_text.split(", ") if path]

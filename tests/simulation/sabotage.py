@@ -115,6 +115,21 @@ def secret_of_ids_made_twice() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def announcement_not_kept() -> Iterator[None]:
+    """A verdict is announced by whoever gave it, or never."""
+    original = Store._update
+
+    def _update(self: Store, pk: str, sk: str, *, set_: Any, remove: Any = (), **more: Any) -> bool:
+        if "verdict" in set_:
+            set_ = {name: value for name, value in set_.items() if not name.startswith("open_")}
+            remove = (*remove, "open_kind", "open_since_ms")
+        return original(self, pk, sk, set_=set_, remove=remove, **more)
+
+    with _replaced(Store, "_update", _update):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
@@ -125,6 +140,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "any_tenant_may_name_any_id": any_tenant_may_name_any_id,
     "ids_derived_without_a_secret": ids_derived_without_a_secret,
     "secret_of_ids_made_twice": secret_of_ids_made_twice,
+    "announcement_not_kept": announcement_not_kept,
 }
 
 

@@ -46,7 +46,8 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _calm(world)
         _settle(world)
         _check(world)
-        if not (world.faults.crash or world.faults.throttle or world.faults.lost_answer or world.faults.stripe or world.faults.webhook):
+        faults = world.faults
+        if not (faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement):
             _check_woken(world)
     executions = world.workflows.executions.values()
     transitions = [execution.transitions for execution in executions]
@@ -66,6 +67,7 @@ def _draw_faults(rng: Random) -> Faults:
         duplicate_message=rng.choice([0, 0.05, 0.3]),
         webhook=rng.choice([0, 0.2, 0.6]),
         clock_skew=rng.choice([0, 2, 5]),
+        announcement=rng.choice([0, 0, 0.1, 0.4]),
     )
 
 
@@ -132,7 +134,8 @@ def _draw(world: World) -> None:
             begin = rng.uniform(0, 2) if burst else rng.choice([rng.uniform(0, 5), rng.uniform(0, 2000)])
             max_age = rng.choice([0, 60, 3600, 30 * 86_400])
             name = f"{account}-{caller}"
-            world.at(begin, partial(world.verify, name, account, max_age, connected, POISON if odd.random() < 0.1 else None))
+            claim = POISON if odd.random() < 0.1 else None
+            world.at(begin, partial(world.verify, name, account, max_age, connected, claim, patient=odd.random() < 0.8))
         if rng.random() < 0.2:
             age = rng.choice([0, 3600])
             world.at(rng.uniform(0, 1000), partial(world.ask_refresh, account, age, connected))
@@ -222,9 +225,11 @@ def _check(world: World) -> None:
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
         if verdict["reasons"] == ["CANCELLED"]:
             complain(f"{name}: cancelled, and not by its own back end")
-        if len(announced.get(id_, ())) != 1:
-            complain(f"{name}: {len(announced.get(id_, ()))} different verdicts were announced")
-    dead = {json.loads(body)["event"] for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
+    for id_, item in verifications.items():
+        if "verdict" in item and len(announced.get(id_, ())) != 1:
+            complain(f"{id_}: {len(announced.get(id_, ()))} different verdicts were announced")
+    _check_changes_announced(world)
+    dead = {json.loads(body).get("event") for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
     for (pk, sk), item in items.items():
         # One that a late message left behind after the verdict is nobody who waits; it expires.
         if sk.startswith("WAITER#") and "verdict" not in verifications[sk.removeprefix("WAITER#")]:
@@ -241,6 +246,16 @@ def _check(world: World) -> None:
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
     _check_accounts(world, verifications, stale_announced)
+
+
+def _check_changes_announced(world: World) -> None:
+    """What a snapshot is stored to have changed was announced, unless the account was erased since."""
+    announced = {detail["snapshot"] for kind, detail in world.events_bus.announced if kind == "OwnershipChanged"}
+    for (_, sk), item in world.dynamodb.items.items():
+        if sk.startswith("HISTORY#") and "S" in item["changes"] and json.loads(item["changes"]["S"]):
+            world.injected["owners changed"] += 1
+            if item["snapshot"]["S"] not in announced:
+                world.violations.append(f"{sk}: its changes were not announced")
 
 
 def _check_erased(world: World) -> None:

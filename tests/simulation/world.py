@@ -97,6 +97,7 @@ class Faults:
     duplicate_message: float = 0.0
     webhook: float = 0.0
     clock_skew: float = 0.0
+    announcement: float = 0.0
 
 
 @dataclass
@@ -144,7 +145,7 @@ class World:
         self.dynamodb.changed = self._changed
         self.sqs = FakeSQS(self.hub, self.rng, self.cross)
         self.sqs.duplicates = self.faults.duplicate_message
-        self.events_bus = FakeEvents(self.cross)
+        self.events_bus = FakeEvents(self.cross, lambda: self._draw("announcement refused", self.faults.announcement))
         secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
         self.s3 = FakeS3(self.cross)
         definitions = {
@@ -187,8 +188,13 @@ class World:
         stripe_account: str | None = None,
         claim: Mapping[str, Any] | None = None,
         key: str | None = None,
+        *,
+        patient: bool = True,
     ) -> None:
-        """Be a back end that wants a verification, and asks again until it has been accepted. `key`: its Idempotency-Key, else `name`."""
+        """Be a back end that wants a verification, and asks again until it has been accepted. `key`: its Idempotency-Key, else `name`.
+
+        One that is not `patient` asks once, whatever it is answered.
+        """
         if claim == POISON:
             self.poisoned.add(name)
         body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
@@ -200,7 +206,7 @@ class World:
                 if known != answer["id"]:
                     self.violations.append(f"{name}: two ids for one Idempotency-Key")
                 return
-            if status == 404:
+            if status == 404 or not patient:
                 return
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{name}: never accepted")
@@ -574,11 +580,12 @@ def _load() -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from titleholder import observability
+    from titleholder.bus import AnnouncementRefusedError
     from titleholder.errors import StripeError
 
     # What is counted goes to standard output, and would fill it.
     observability.metrics.add_metric = observability.metrics.add_dimension = lambda **_: None  # type: ignore[method-assign,assignment]
-    TRANSIENT = (BotoCoreError, ClientError, StripeError)
+    TRANSIENT = (BotoCoreError, ClientError, StripeError, AnnouncementRefusedError)
     sys.path.append(str(ROOT / "functions" / "start_refresh"))
     for folder in sorted(path.parent for path in (ROOT / "functions").glob("*/app.py")):
         spec = importlib.util.spec_from_file_location(f"simulated_{folder.name}", folder / "app.py")

@@ -160,7 +160,8 @@ class StoredAccount:
     """What this stack remembers of an account.
 
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
-    before that read; where there were more since, `state` may know nothing of them.
+    before that read; where there were more since, `state` may know nothing of them. `stale_marked`: the account is dead, and all its
+    verdicts have been marked as stale.
     """
 
     state: AccountState | None = None
@@ -172,6 +173,7 @@ class StoredAccount:
     attempt: Attempt | None = None
     erased_at: float | None = None
     erasure_ended: bool = False
+    stale_marked: bool = False
 
     @property
     def answered_calls(self) -> int:

@@ -22,7 +22,7 @@ from titleholder.errors import FileReplacedError, ManifestError
 from titleholder.files import Files
 from titleholder.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
 from titleholder.masked import Masked
-from titleholder.store import Store, Verification
+from titleholder.store import Announcement, Store, Verification
 
 BLOCK_BYTES = 64 * 1024**2
 """What one scan reads."""
@@ -248,10 +248,11 @@ def summarise(desk: Desk, batch: str) -> dict[str, Any]:
         totals.update({outcome: int(number) for outcome, number in part["done"].items()})
     desk.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(desk, batch, numbers)))
     desk.files.write(work_key(batch, "results.csv"), _csv_lines(desk.files.lines(work_key(batch, "results.jsonl"))))
-    if not desk.store.update_batch(batch, {"batch_state": "completed", "completed_ms": round(desk.now * 1000)}, unless=["stopped"]):
-        return {"state": "stopped"}
     summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
+    if not desk.store.complete_batch(batch, desk.now, Announcement("BatchCompleted", summary)):
+        return {"state": "stopped"}
     desk.bus.publish("BatchCompleted", summary)
+    desk.store.announced_batch(batch)
     return summary
 
 

@@ -9,6 +9,10 @@ from typing import Any
 SOURCE = "titleholder"
 
 
+class AnnouncementRefusedError(Exception):
+    """EventBridge did not take an announcement. What was to be announced is kept, and announced later."""
+
+
 class Bus:
     """The bus named `name`, through a boto3 EventBridge client."""
 
@@ -17,8 +21,8 @@ class Bus:
         self._name = name
 
     def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Announce; raises RuntimeError if EventBridge did not take the event, so that the caller is retried."""
+        """Announce; raises AnnouncementRefusedError if EventBridge did not take the event, so that the caller is retried."""
         entry = {"Source": SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail), "EventBusName": self._name}
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
-            raise RuntimeError(f"EventBridge did not take {detail_type}: {answer['Entries'][0].get('ErrorCode')}")
+            raise AnnouncementRefusedError(f"EventBridge did not take {detail_type}: {answer['Entries'][0].get('ErrorCode')}")

@@ -29,7 +29,7 @@ from titleholder.errors import (
 from titleholder.masked import Masked
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
-from titleholder.store import Snapshot, Store, Waiter
+from titleholder.store import Announcement, Snapshot, Store, Waiter
 from titleholder.stripe_gateway import AccountReading, StripeGateway
 from titleholder.workflow import Workflow
 
@@ -193,7 +193,11 @@ def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: fl
 
 
 def _is_open(reading: AccountReading, stored: StoredAccount) -> bool:
-    """Whether an account's refresh has yet to settle, or its owners to be stored."""
+    """Whether an account's refresh has yet to settle, its owners to be stored, or its verdicts to be marked as stale."""
+    return _is_unsettled(reading, stored) or (reading.state.status == "inactive" and not stored.stale_marked)
+
+
+def _is_unsettled(reading: AccountReading, stored: StoredAccount) -> bool:
     hash_ = reading.state.refresh
     if hash_ is None or hash_.status == "failed" or reading.state.status == "disconnected":
         return False
@@ -233,6 +237,9 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
             _keep(world, ref, snapshot)
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
+        if not stored.stale_marked:
+            open_ = _is_unsettled(reading, world.store.get_account(ref))
+            world.store.end_staleness(ref, reading.state, world.clock(), open_=open_)
     for waiter in world.store.waiters(ref):
         if waiter.verification != asker:
             decision = refresh.decide(reading.state, waiter.need, world.clock())
@@ -244,7 +251,7 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
 def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
     """Store a snapshot, and announce what it changed if it is newer than what was the newest.
 
-    Announced before it becomes the newest: whoever crashes in between comes here again, and announces the same again.
+    What is to be announced is stored with the snapshot, so that it is announced later if it can't be announced now.
     """
     known = world.store.get_account(ref)
     if known.snapshot == snapshot.id:
@@ -255,10 +262,14 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
         with contextlib.suppress(SnapshotNotFoundError):
             found = _changes(world.store.get_snapshot(ref, newest[2]), snapshot)
     since, told = (None, None) if found is None else (newest[2], [change.as_dict() for change in found])
-    expires_at = world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told)
+    announcement = None
     if told:
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": timestamp(snapshot.attempted_at)}
-        world.bus.publish("OwnershipChanged", {**about, "changes": told})
+        announcement = Announcement("OwnershipChanged", {**about, "changes": told})
+    expires_at = world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told, announcement=announcement)
+    if announcement is not None:
+        world.bus.publish(announcement.type, announcement.detail)
+        world.store.announced_snapshot(ref, snapshot)
     world.store.set_newest(ref, snapshot, expires_at)
 
 

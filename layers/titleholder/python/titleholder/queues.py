@@ -23,7 +23,7 @@ class Queues:
         self._jitter = jitter
 
     def send_event(self, message: Mapping[str, str]) -> None:
-        """Have the account of an event fetched: `{event, account, mode, stripe_account?}`."""
+        """Have an account fetched, for an event or as a repair: `{event?, account, mode, stripe_account?}`."""
         self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
 
     def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:

@@ -1,87 +1,311 @@
-"""Finding what got lost: erasures that nobody ended, refreshes that settled unnoticed, verifications that nobody works on, events that
-Stripe could not deliver.
+"""Finding what got lost, and repairing it: announcements, erasures, verifications, refreshes, events that Stripe could not deliver.
 
-Works in slices: each run looks at so many of the longest waiting and leaves the rest to the next. Safe to run twice, also at once.
+One thing that can't be repaired holds nothing else up. Each item is repaired by itself: one that fails is logged, counted, and moved back,
+twice as long each time. Each kind of work has its own share of a run. Each connected account is asked by itself, the one that was asked
+longest ago first. A refresh is not looked at here: it becomes a message in the events queue, so that a slow account holds up neither this
+run nor the calls of others.
+
+Safe to run twice, also at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from typing import Any
 
-from titleholder import deliveries, erasure, ownership, stripe_events, verdicts
+from titleholder import deliveries, erasure, stripe_events, verdicts
 from titleholder.deliveries import Mailroom
-from titleholder.errors import MalformedEventError, PaceExceededError, StripeRateLimitedError
+from titleholder.errors import (
+    MalformedEventError,
+    PaceExceededError,
+    StripeCredentialsError,
+    StripeError,
+    StripeRefusedError,
+    TitleholderError,
+    UnforeseenError,
+)
+from titleholder.observability import logger
 from titleholder.ownership import World
+from titleholder.store import OpenItem, OpenKind, TenantState
 
-REFRESH_PATIENCE_SECONDS = 15 * 60
-"""How long a refresh may stay open before somebody looks; then again after as long."""
+DAY = 86_400.0
 
-VERIFICATION_PATIENCE_SECONDS = 60 * 60
-"""How long a verification may have no verdict before somebody looks whether its workflow still runs; then again after as long."""
+PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 900}
+"""How long something may be unfinished before it is looked at, and then again after as long."""
+
+FIRST_PAUSE_SECONDS = 900.0
+"""How long an item or a connected account rests after its first failure; twice as long after each one that follows, a day at most."""
+
+OVERDUE_SECONDS = 3600.0
+"""A verification without a verdict so long after its deadline is ended, whatever its workflow does."""
 
 EVENTS_REACH_SECONDS = 30 * 86_400
 """How far back Stripe lists events."""
 
-ERASURE_PATIENCE_SECONDS = 5 * 60
-"""How long an erasure may take before somebody takes it up."""
+RUN_SECONDS = 240.0
+"""How long a run goes on. The function's own time-out is longer by more than the slowest single repair."""
 
-ERASURES_A_RUN = 100
-REFRESHES_A_RUN = 100
-VERIFICATIONS_A_RUN = 200
-EVENT_PAGES_A_RUN = 10
+SHARES = {"announcement": 0.1, "erasure": 0.1, "verification": 0.15, "platform": 0.1, "refresh": 0.15, "tenants": 0.4}
+"""Each kind's share of a run, in the order of the work. What one leaves is for those after it."""
+
+ITEMS_A_RUN = 1000
+MOST_LISTED = 3000
+"""So many waiting refreshes are looked through, to take them from each tenant in turn."""
+
+PLATFORM_PAGES = 10
+TENANT_PAGES = 3
+"""Pages of undelivered events in one run; the next one goes on where this one ended."""
 
 
-def reconcile(world: World, room: Mailroom) -> Counter[str]:
-    """Look at one slice of everything. Returns what was repaired, by kind: `erasure`, `refresh`, `verification`, `event`.
+@dataclass(slots=True)
+class Report:
+    """What a run did. `repaired` by kind: for `refresh`, how many are being looked at. `failed`: repairs that failed.
 
-    Raises:
-        StripeError: Stripe could not be asked; what was repaired until then stays so.
+    `key_refused`: Stripe refused the stack's own key. `retired`, `returned`: connected accounts that began, and ceased, to refuse it.
     """
-    repaired: Counter[str] = Counter()
-    for ref in world.store.open_erasures(world.clock() - ERASURE_PATIENCE_SECONDS, ERASURES_A_RUN):
-        erasure.erase(world, ref)
-        repaired["erasure"] += 1
-    _verifications(world, repaired)
-    try:
-        _refreshes(world, repaired)
-        _events(world, room, repaired)
-    except (StripeRateLimitedError, PaceExceededError):
-        pass  # The next run goes on.
-    return repaired
+
+    repaired: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    key_refused: bool = False
+    retired: int = 0
+    returned: int = 0
+    cursors_reset: int = 0
 
 
-def _refreshes(world: World, repaired: Counter[str]) -> None:
-    for ref in world.store.open_refreshes(world.clock() - REFRESH_PATIENCE_SECONDS, REFRESHES_A_RUN):
-        repaired["refresh"] += ownership.fetch(world, ref)
+def reconcile(world: World, room: Mailroom, *, seconds: float = RUN_SECONDS) -> Report:
+    """Look at one slice of everything, for `seconds` at most. Raises nothing that a single item, account or kind of work causes."""
+    run = _Run(world, room, Report())
+    works: Sequence[Callable[[float], None]] = (
+        run.announcements, run.erasures, run.verifications, run.platform, run.refreshes, run.tenants,
+    )  # fmt: skip
+    end = world.clock()
+    for work, (kind, share) in zip(works, SHARES.items(), strict=True):
+        end += share * seconds
+        try:
+            work(end)
+        except PaceExceededError:
+            pass  # The next run goes on.
+        except Exception as error:
+            run.failed(kind, error)
+    return run.report
 
 
-def _verifications(world: World, repaired: Counter[str]) -> None:
-    now = world.clock()
-    for id_ in world.store.open_verifications(now - VERIFICATION_PATIENCE_SECONDS, VERIFICATIONS_A_RUN):
-        status = world.workflow.status(id_)
-        if status is None:
-            world.workflow.start(world.store.get_verification(id_))
-        elif status != "RUNNING":
+def pause(tries: int) -> float:
+    """How long something rests after it failed so many times in a row."""
+    return min(DAY, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
+
+
+@dataclass(slots=True)
+class _Run:
+    world: World
+    room: Mailroom
+    report: Report
+    platform_answers: bool = False
+
+    def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnforeseenError.of(error))
+        logger.error("repair failed", extra={"kind": kind, "reason": reason, **ids})
+        self.report.failed[kind] += 1
+
+    # -- items -------------------------------------------------------------------------------------------------------------------
+
+    def announcements(self, end: float) -> None:
+        self._each("announcement", end, self._announce)
+
+    def erasures(self, end: float) -> None:
+        self._each("erasure", end, self._erase)
+
+    def verifications(self, end: float) -> None:
+        self._each("verification", end, self._verification)
+
+    def refreshes(self, end: float) -> None:
+        """Have the accounts looked at whose refresh has been open for long, of each tenant in turn."""
+        by_tenant: dict[str | None, list[OpenItem]] = {}
+        for item in self._open("refresh", MOST_LISTED):
+            by_tenant.setdefault(item.ref.stripe_account if item.ref else None, []).append(item)
+        in_turn = [item for item in chain.from_iterable(zip_longest(*by_tenant.values())) if item is not None]
+        for item in in_turn[:ITEMS_A_RUN]:
+            if self.world.clock() >= end:
+                return
+            self._one(item, self._have_looked_at)
+
+    def _open(self, kind: OpenKind, limit: int) -> list[OpenItem]:
+        return self.world.store.open_items(kind, self.world.clock() - PATIENCE_SECONDS[kind], limit)
+
+    def _each(self, kind: OpenKind, end: float, repair: Callable[[OpenItem, int], bool]) -> None:
+        for item in self._open(kind, ITEMS_A_RUN):
+            if self.world.clock() >= end:
+                return
+            self._one(item, repair)
+
+    def _one(self, item: OpenItem, repair: Callable[[OpenItem, int], bool]) -> None:
+        """Repair one item. Moved back before it is touched: also if this ends the run, the next run begins with others."""
+        tries = 0
+        try:
+            known = self.world.store.take_up(item, self.world.clock())
+            if known is None:
+                return
+            tries = known
+            self.report.repaired[item.kind] += repair(item, tries)
+        except Exception as error:
+            self.failed(item.kind, error, verification=item.verification, account=item.ref.account if item.ref else None)
+            try:
+                self._put_back(item, tries + 1)
+            except Exception as again:
+                self.failed(item.kind, again)
+
+    def _put_back(self, item: OpenItem, tries: int) -> None:
+        # Listed again when it has been waiting for its kind's patience.
+        since = self.world.clock() + pause(tries) - PATIENCE_SECONDS[item.kind]
+        self.world.store.put_back(item, since, tries)
+
+    def _announce(self, item: OpenItem, tries: int) -> bool:
+        if item.sk == "VERIFICATION" and item.verification is not None:
+            verdicts.complete(self.world.store, self.world.bus, item.verification, {}, now=self.world.clock())
+            return True
+        announcement = self.world.store.get_announcement(item)
+        if announcement is not None:
+            self.world.bus.publish(announcement.type, announcement.detail)
+        self.world.store.announced(item)
+        return announcement is not None
+
+    def _erase(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is not None:
+            erasure.erase(self.world, item.ref)
+        return True
+
+    def _verification(self, item: OpenItem, tries: int) -> bool:
+        world, id_ = self.world, item.verification or ""
+        status, verification = world.workflow.status(id_), world.store.get_verification(id_)
+        overdue = world.clock() > verification.deadline + OVERDUE_SECONDS
+        if status is None and not overdue:
+            world.workflow.start(verification)
+        elif status != "RUNNING" or overdue:
             # A failed execution can't be started again under its name: give the verdict that can still be given.
-            verdicts.complete(world.store, world.bus, id_, {"Error": "WorkflowFailed"}, now=now)
-        repaired["verification"] += status != "RUNNING"
-        world.store.still_open(id_, now)
+            verdicts.finish(world.store, world.bus, verification, {"Error": "WorkflowFailed"}, now=world.clock())
+            if status == "RUNNING":
+                world.workflow.stop(id_)
+        elif tries:
+            world.store.put_back(item, world.clock(), 0)
+        return status != "RUNNING" or overdue
 
+    def _have_looked_at(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is None:
+            return False
+        # Reading the account sets this back. While Stripe refuses the stack itself, no account is to blame.
+        if self.platform_answers:
+            self._put_back(item, tries + 1)
+        self.world.queues.send_event(item.ref.as_dict())
+        return True
 
-def _events(world: World, room: Mailroom, repaired: Counter[str]) -> None:
-    since = int(world.clock()) - EVENTS_REACH_SECONDS
-    pages = EVENT_PAGES_A_RUN
-    for stripe_account in (None, *world.store.connected(room.mode)):
-        what = f"{room.mode}/{stripe_account or 'platform'}"
-        after, more = world.store.get_cursor(what), True
-        while more and pages:
-            pages -= 1
-            events, more = world.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
+    # -- events ------------------------------------------------------------------------------------------------------------------
+
+    def platform(self, end: float) -> None:
+        """Take in the platform's undelivered events, which also shows whether Stripe accepts the stack's key."""
+        try:
+            self._undelivered(None, PLATFORM_PAGES, end)
+        except StripeCredentialsError as error:
+            self.report.key_refused = True
+            self.failed("platform", error)
+        else:
+            self.platform_answers = True
+
+    def tenants(self, end: float) -> None:
+        """Take in the connected accounts' undelivered events, beginning with the one that was asked longest ago."""
+        if self.report.key_refused:
+            return
+        now = self.world.clock()
+        due = [tenant for tenant in self.world.store.tenants(self.room.mode) if tenant.due_at <= now]
+        for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
+            if self.world.clock() >= end or self.report.key_refused:
+                return
+            try:
+                self._tenant(tenant, end)
+            except PaceExceededError:
+                raise
+            except Exception as error:
+                self.failed("tenants", error, stripe_account=tenant.stripe_account)
+
+    def _tenant(self, tenant: TenantState, end: float) -> None:
+        store, mode, id_ = self.world.store, self.room.mode, tenant.stripe_account
+        store.tenant_asked(mode, id_, self.world.clock())
+        try:
+            self._undelivered(id_, TENANT_PAGES, end)
+        except PaceExceededError:
+            store.tenant_asked(mode, id_, tenant.asked_at)
+            raise
+        except StripeCredentialsError:
+            if not self._accepts_the_key():
+                return
+            now = self.world.clock()
+            store.tenant_failed(mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now))
+            if tenant.retired_at is None:
+                self.report.retired += 1
+                logger.error("connected account refuses the stack's key", extra={"stripe_account": id_})
+        except Exception:
+            # While Stripe answers nobody, no connected account is to blame.
+            if self.platform_answers:
+                tries = tenant.tries + 1
+                store.tenant_failed(mode, replace(tenant, tries=tries, due_at=self.world.clock() + pause(tries)))
+            raise
+        else:
+            if tenant.tries and store.tenant_answered(mode, id_) and tenant.retired_at is not None:
+                self.report.returned += 1
+                logger.info("connected account accepts the stack's key again", extra={"stripe_account": id_})
+
+    def _accepts_the_key(self) -> bool:
+        """Whether Stripe accepts the stack's key at this moment, asked for the platform itself."""
+        try:
+            self._page(None, None)
+        except StripeCredentialsError as error:
+            self.report.key_refused = True
+            self.failed("platform", error)
+            return False
+        except (StripeError, PaceExceededError):
+            return False
+        return True
+
+    def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
+        """Take in so many pages of undelivered events, from where the last run ended, the newest first."""
+        store, what = self.world.store, f"{self.room.mode}/{stripe_account or 'platform'}"
+        after = store.get_cursor(what)
+        for _ in range(pages):
+            try:
+                events, more = self._page(stripe_account, after)
+            except StripeRefusedError:
+                if after is None:
+                    raise
+                # Stripe does not know this event any more: begin anew.
+                self.report.cursors_reset += 1
+                after = None
+                store.set_cursor(what, None)
+                continue
             for data in events:
                 try:
-                    event = stripe_events.from_object(data, room.mode)
-                except MalformedEventError:
-                    continue
-                repaired["event"] += deliveries.accept(room, event)[1] == "new"
-            after = events[-1]["id"] if events and more else None
-        world.store.set_cursor(what, after)
+                    self._event(data)
+                except Exception as error:
+                    self.failed("event", error, stripe_account=stripe_account)
+            before, after = after, events[-1]["id"] if events and more else None
+            if after != before:
+                store.set_cursor(what, after)
+            if after is None or self.world.clock() >= end:
+                return
+
+    def _page(self, stripe_account: str | None, after: str | None) -> tuple[list[dict[str, Any]], bool]:
+        since = int(self.world.clock()) - EVENTS_REACH_SECONDS
+        return self.world.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
+
+    def _event(self, data: Mapping[str, Any]) -> None:
+        try:
+            event = stripe_events.from_object(data, self.room.mode)
+        except MalformedEventError:
+            return
+        now, known = self.world.clock(), self.world.store.get_event(event.id)
+        if known is not None:
+            if known.processed or now < known.due_at:
+                return
+            self.world.store.put_event_back(event.id, now + pause(known.tries + 1), known.tries + 1)
+        self.report.repaired["event"] += deliveries.accept(self.room, event)[1] == "new"

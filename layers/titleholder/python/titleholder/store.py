@@ -24,8 +24,12 @@ The table, keys `pk` and `sk`:
 | what became of one range of its manifest | BATCH#<id> | RANGE#<number> |
 | its verdicts as they come, counted in shards | BATCH#<id> | COUNT#<shard> |
 
-What is not finished (a refresh that has not been fetched, a verification without verdict) bears `open_kind` and `open_since_ms`, by which
-the sparse index `open` lists it, the longest waiting first.
+What is not finished (a refresh that has not been fetched, a verification without verdict, an erasure, an announcement that the event bus
+has not taken) has `open_kind` and `open_since_ms`, by which the sparse index `open` lists it, the longest waiting first. `repair_tries`
+counts the failed repairs of such an item.
+
+An announcement that follows a change is kept in the same write as the change: the item is listed as `announcement` until the event bus has
+taken it. A verification's announcement is made from its verdict, any other one is in the attribute `announcement`.
 
 The table of keys, key `pk` alone, never backed up, holds under ACCOUNT#<ref> the account's wrapped data key, or its tombstone
 (`erased_ms`). What is sealed is written in one transaction with a check that this very key still stands, so that nothing can be written
@@ -58,7 +62,7 @@ from titleholder.errors import (
 )
 from titleholder.items import deserialize, serialize
 from titleholder.masked import Masked
-from titleholder.refresh import LEASE_SECONDS, Need, order
+from titleholder.refresh import DEAD, LEASE_SECONDS, Need, order
 
 if TYPE_CHECKING:
     from titleholder.vault import Vault
@@ -69,7 +73,12 @@ TRANSACTION_TRIES = 6
 _FAILED = "ConditionalCheckFailed"
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
+EVENT_PATIENCE_SECONDS = 300
+"""How long an event may wait for its processing before it is queued again."""
+
 BATCH_SHARDS = 8
+
+OpenKind = Literal["refresh", "erasure", "verification", "announcement"]
 
 Item = dict[str, Any]
 
@@ -150,6 +159,49 @@ class IdSecret:
 
     value: bytes = field(repr=False)
     made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """Something that is not finished, as the index lists it. `ref` or `verification` is None where the item is not about one."""
+
+    kind: OpenKind
+    pk: str
+    sk: str
+    ref: AccountRef | None
+    verification: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What is to be announced: the event's detail type and its detail (ids and codes, no personal data)."""
+
+    type: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantState:
+    """A connected account that has accounts here. Times are Unix seconds.
+
+    `asked_at`: when its undelivered events were last asked for, 0 for never. `due_at`: not to be asked again before. `tries`: how often
+    this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not.
+    """
+
+    stripe_account: str
+    asked_at: float = 0.0
+    due_at: float = 0.0
+    tries: int = 0
+    retired_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEvent:
+    """An event that was recorded. `tries`: how often it was queued again because it was not processed; `due_at`: not before then again."""
+
+    processed: bool
+    due_at: float
+    tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +331,7 @@ class Store:
             attempt=attempt,
             erased_at=_seconds(item["erased_ms"]) if "erased_ms" in item else None,
             erasure_ended="erasure_ended_ms" in item,
+            stale_marked="stale_marked_ms" in item,
         )
 
     def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int) -> bool:
@@ -304,10 +357,21 @@ class Store:
                 "observed_calls": calls,
                 **(_opened("refresh", observed_at) if open_ else {}),
             },
-            remove=() if open_ else _OPEN,
+            remove=(*(("repair_tries",) if open_ else _OPEN), *(() if state.status in DEAD else ("stale_marked_ms",))),
             condition=f"{_NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
             "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))",
         )
+
+    def end_staleness(self, ref: AccountRef, state: AccountState, now: float, *, open_: bool) -> bool:
+        """Note that all verdicts of an account that is `state.status` were marked; False if its observation has changed.
+
+        `open_`: its refresh is not finished all the same.
+        """
+        return self._update(
+            _account_pk(ref), "ACCOUNT", set_={"stale_marked_ms": _ms(now)}, remove=() if open_ else _OPEN,
+            condition="#status = :status AND refresh_order = :order", names={"#status": "status"},
+            values={":status": state.status, ":order": order(state.refresh)},
+        )  # fmt: skip
 
     def begin_attempt(self, ref: AccountRef, attempt: Attempt, seen: Attempt | None, now: float) -> bool:
         """Take the lease for one refresh call; False if another caller holds it, or has made an attempt since `seen` was read.
@@ -354,8 +418,11 @@ class Store:
         *,
         since: str | None = None,
         changes: Sequence[Mapping[str, Any]] | None = None,
+        announcement: Announcement | None = None,
     ) -> int:
         """Keep a snapshot unchanged while it lasts, with what it changed; returns when it expires. One that is kept stays as it is.
+
+        `announcement`: what has to be announced of it, until `announced_snapshot`.
 
         Raises:
             AccountErasedError: the account was erased; nothing is kept.
@@ -373,10 +440,11 @@ class Store:
         body = {**kept, "sk": sk, "owners": self._vault().seal(ref, wrapped, sk, owners)}
         entry = {
             **kept,
-            "sk": f"{_HISTORY}{snapshot.attempted_at:012}#{snapshot.created:012}#{snapshot.id}",
+            "sk": _history_sk(snapshot),
             "owner_count": len(owners),
             "since": since,
             "changes": None if changes is None else json.dumps([dict(change) for change in changes]),
+            **({} if announcement is None else {**_ref_attributes(ref), **_unannounced(announcement, now)}),
         }
         old = self._put_all([body, entry], ref, wrapped)
         return expires_at if old is None else int(old["expires_at"])
@@ -398,6 +466,10 @@ class Store:
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot <= :snapshot))",
         )
+
+    def announced_snapshot(self, ref: AccountRef, snapshot: Snapshot) -> bool:
+        """Note that what a snapshot changed was announced."""
+        return self._announced(_account_pk(ref), _history_sk(snapshot))
 
     def get_snapshot(self, ref: AccountRef, snapshot: str) -> Snapshot:
         """Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
@@ -610,14 +682,18 @@ class Store:
         )
 
     def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float) -> bool:
-        """Keep the verdict, which never changes again; False if there was one already."""
+        """Keep the verdict, which never changes again, until `announced_verdict` as one to be announced; False if there was one already."""
         return self._update(
             f"VERIFICATION#{verification}",
             "VERIFICATION",
-            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": _ms(now)},
-            remove=_OPEN,
+            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": _ms(now), **_opened("announcement", now)},
+            remove=("repair_tries",),
             condition="attribute_exists(pk) AND attribute_not_exists(verdict)",
         )
+
+    def announced_verdict(self, verification: str) -> bool:
+        """Note that a verdict was announced, and marked as stale where its account is dead."""
+        return self._announced(f"VERIFICATION#{verification}", "VERIFICATION")
 
     def verifications_of(self, ref: AccountRef) -> Iterator[str]:
         """The ids of all verifications of an account."""
@@ -633,32 +709,98 @@ class Store:
 
     # -- what is not finished ----------------------------------------------------------------------------------------------------
 
-    def open_refreshes(self, before: float, limit: int) -> list[AccountRef]:
-        """Accounts whose refresh was last seen open before `before`, the longest waiting first."""
-        return [AccountRef.from_dict(item) for item in self._open("refresh", before, limit)]
+    def open_items(self, kind: OpenKind, before: float, limit: int) -> list[OpenItem]:
+        """What is not finished and was last looked at before `before`, the longest waiting first."""
+        found: list[OpenItem] = []
+        request: Item = {
+            "TableName": self._table,
+            "IndexName": "open",
+            "KeyConditionExpression": "open_kind = :kind AND open_since_ms < :before",
+            "ExpressionAttributeValues": {":kind": {"S": kind}, ":before": {"N": str(_ms(before))}},
+        }
+        while len(found) < limit:
+            page = self._client.query(**request, Limit=limit - len(found))
+            for raw in page["Items"]:
+                item = {name: deserialize(value) for name, value in raw.items()}
+                ref = AccountRef.from_dict(item) if "account" in item else None
+                found.append(OpenItem(kind, item["pk"], item["sk"], ref, item.get("verification")))
+            if "LastEvaluatedKey" not in page:
+                break
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return found
 
-    def open_erasures(self, before: float, limit: int) -> list[AccountRef]:
-        """Accounts whose erasure was begun before `before` and has not been ended."""
-        return [AccountRef.from_dict(item) for item in self._open("erasure", before, limit)]
+    def take_up(self, item: OpenItem, now: float) -> int | None:
+        """Count an item as looked at now, before it is repaired: whatever happens meanwhile, the next one is not held up by it.
 
-    def open_verifications(self, before: float, limit: int) -> list[str]:
-        """Verifications without a verdict that were last looked at before `before`, the longest waiting first."""
-        return [item["verification"] for item in self._open("verification", before, limit)]
-
-    def still_open(self, verification: str, now: float) -> bool:
-        """Look at an open verification again later; False if it was completed meanwhile."""
-        return self._update(
-            f"VERIFICATION#{verification}", "VERIFICATION", set_=_opened("verification", now), condition="attribute_not_exists(verdict)"
+        Returns how often its repair has failed in a row; None if it is finished.
+        """
+        kept = self._updated(
+            item.pk, item.sk, set_={"open_since_ms": _ms(now)}, condition="open_kind = :kind", values={":kind": item.kind}
         )  # fmt: skip
+        return None if kept is None else int(kept.get("repair_tries", 0))
+
+    def put_back(self, item: OpenItem, since: float, tries: int) -> bool:
+        """Have an item listed as waiting since `since` (in the future: the longer it is not listed), after `tries` repairs that failed."""
+        return self._update(
+            item.pk, item.sk, set_={"open_since_ms": _ms(since), "repair_tries": tries}, condition="open_kind = :kind",
+            values={":kind": item.kind},
+        )  # fmt: skip
+
+    def get_announcement(self, item: OpenItem) -> Announcement | None:
+        """What an item that is no verification has to announce; None if that was done."""
+        kept = (self._get(item.pk, item.sk) or {}).get("announcement")
+        return None if kept is None else Announcement(**json.loads(kept))
+
+    def announced(self, item: OpenItem) -> bool:
+        """Note that an item's announcement was made."""
+        return self._announced(item.pk, item.sk)
+
+    def _announced(self, pk: str, sk: str) -> bool:
+        return self._update(
+            pk, sk, set_={}, remove=(*_OPEN, "announcement"), condition="open_kind = :announcement",
+            values={":announcement": "announcement"},
+        )  # fmt: skip
+
+    # -- connected accounts ------------------------------------------------------------------------------------------------------
 
     def note_connected(self, ref: AccountRef) -> None:
         """Remember that a connected account has accounts here."""
         if ref.stripe_account is not None:
             self._put({"pk": f"CONNECTED#{ref.mode}", "sk": ref.stripe_account}, condition="attribute_not_exists(pk)")
 
-    def connected(self, mode: Mode) -> list[str]:
+    def tenants(self, mode: Mode) -> list[TenantState]:
         """The connected accounts seen in this mode."""
-        return [item["sk"] for item in self._query(f"CONNECTED#{mode}", "acct_")]
+        return [
+            TenantState(
+                stripe_account=item["sk"],
+                asked_at=_seconds(item.get("asked_ms", 0)),
+                due_at=_seconds(item.get("due_ms", 0)),
+                tries=int(item.get("repair_tries", 0)),
+                retired_at=_seconds(item["retired_ms"]) if "retired_ms" in item else None,
+            )
+            for item in self._query(f"CONNECTED#{mode}", "acct_")
+        ]
+
+    def tenant_asked(self, mode: Mode, stripe_account: str, at: float) -> bool:
+        """Note when a connected account's undelivered events were asked for."""
+        return self._change_tenant(mode, stripe_account, set_={"asked_ms": _ms(at)})
+
+    def tenant_failed(self, mode: Mode, tenant: TenantState) -> bool:
+        """Note that a connected account could not be asked: `tries`, `due_at` and `retired_at` as they are now."""
+        retired = {} if tenant.retired_at is None else {"retired_ms": _ms(tenant.retired_at)}
+        set_ = {"repair_tries": tenant.tries, "due_ms": _ms(tenant.due_at), **retired}
+        return self._change_tenant(mode, tenant.stripe_account, set_=set_)
+
+    def tenant_answered(self, mode: Mode, stripe_account: str) -> bool:
+        """Note that a connected account answered: it is asked as often as the others again. False if it had not failed."""
+        return self._change_tenant(
+            mode, stripe_account, set_={}, remove=("repair_tries", "due_ms", "retired_ms"), condition="attribute_exists(due_ms)"
+        )  # fmt: skip
+
+    def _change_tenant(
+        self, mode: Mode, stripe_account: str, *, set_: Item, remove: Sequence[str] = (), condition: str = "attribute_exists(pk)"
+    ) -> bool:
+        return self._update(f"CONNECTED#{mode}", stripe_account, set_=set_, remove=remove, condition=condition)
 
     def get_cursor(self, what: str) -> str | None:
         """Where the last slice of a long listing ended; None to begin anew."""
@@ -692,6 +834,20 @@ class Store:
         """Record an event that has no effect, under a key of its own: an event of the same id that has one is never taken for known."""
         kept = {"pk": f"EVENT#{event['id']}", "sk": f"ASIDE#{why}", **event, "aside": why, "received_ms": _ms(now)}
         self._put({**kept, "expires_at": int(now) + EVENT_RETENTION_SECONDS}, condition="attribute_not_exists(pk)")
+
+    def get_event(self, event: str) -> KnownEvent | None:
+        """What is known of an event; None if it was not recorded."""
+        item = self._get(f"EVENT#{event}", "EVENT")
+        if item is None:
+            return None
+        due_ms = item.get("due_ms", int(item["received_ms"]) + EVENT_PATIENCE_SECONDS * 1000)
+        return KnownEvent(processed=bool(item["processed"]), due_at=_seconds(due_ms), tries=int(item.get("repair_tries", 0)))
+
+    def put_event_back(self, event: str, due_at: float, tries: int) -> bool:
+        """Note that an event is queued again, and not once more before `due_at`."""
+        return self._update(
+            f"EVENT#{event}", "EVENT", set_={"due_ms": _ms(due_at), "repair_tries": tries}, condition="attribute_exists(pk)"
+        )  # fmt: skip
 
     def finish_event(self, event: str) -> bool:
         """Mark an event as processed."""
@@ -729,6 +885,15 @@ class Store:
         names = {f":unless{number}": state for number, state in enumerate(unless)}
         refused = f" AND NOT batch_state IN ({', '.join(names)})" if names else ""
         return self._update(f"BATCH#{batch}", "BATCH", set_=dict(attributes), condition=f"attribute_exists(pk){refused}", values=names)
+
+    def complete_batch(self, batch: str, now: float, announcement: Announcement) -> bool:
+        """Mark a batch as completed, until `announced_batch` as one whose end is to be announced; False if it was stopped."""
+        ended = {"batch_state": "completed", "completed_ms": _ms(now), **_unannounced(announcement, now)}
+        return self.update_batch(batch, ended, unless=["stopped"])
+
+    def announced_batch(self, batch: str) -> bool:
+        """Note that a batch's end was announced."""
+        return self._announced(f"BATCH#{batch}", "BATCH")
 
     def note_cooling(self, batch: str, verification: str, until: int) -> None:
         """Note that a verification of a batch has to wait for the end of a cooldown (Unix seconds)."""
@@ -1000,16 +1165,6 @@ class Store:
         more = len(found) > limit
         return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if more else None
 
-    def _open(self, kind: str, before: float, limit: int) -> list[Item]:
-        page = self._client.query(
-            TableName=self._table,
-            IndexName="open",
-            KeyConditionExpression="open_kind = :kind AND open_since_ms < :before",
-            ExpressionAttributeValues={":kind": {"S": kind}, ":before": {"N": str(_ms(before))}},
-            Limit=limit,
-        )
-        return [{name: deserialize(value) for name, value in found.items()} for found in page["Items"]]
-
     def _put(self, item: Item, *, condition: str, return_old: bool = False) -> Any:
         """True if put; where the condition refused, the item that is there (if asked for), else False."""
         request: Item = {"TableName": self._table, "Item": _item(item), "ConditionExpression": condition}
@@ -1041,32 +1196,38 @@ class Store:
         return kept
 
     def _update(
-        self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
-    ) -> bool:
+        self, pk: str, sk: str, *, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> bool:  # fmt: skip
         """Set attributes under a condition, in which `:name` stands for the new value of attribute `name`; False if it did not hold."""
-        return _unless_refused(lambda: self._client.update_item(**self._change(pk, sk, set_, condition, remove, values))) is not None
+        change = self._change(pk, sk, set_, condition, remove, values, names)
+        return _unless_refused(lambda: self._client.update_item(**change)) is not None
 
-    def _updated(self, pk: str, sk: str, *, set_: Item, condition: str) -> Item | None:
+    def _updated(self, pk: str, sk: str, *, set_: Item, condition: str, values: Mapping[str, Any] | None = None) -> Item | None:
         """As `_update`; gives the whole item as it is then."""
-        change = self._change(pk, sk, set_, condition)
+        change = self._change(pk, sk, set_, condition, values=values)
         answer = _unless_refused(lambda: self._client.update_item(**change, ReturnValues="ALL_NEW"))
         return None if answer is None else {name: deserialize(value) for name, value in answer["Attributes"].items()}
 
     def _change(
-        self, pk: str, sk: str, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None
-    ) -> Item:
-        sets = ", ".join(f"#{name} = :{name}" for name in set_)
-        removes = f" REMOVE {', '.join(remove)}" if remove else ""
+        self, pk: str, sk: str, set_: Item, condition: str, remove: Sequence[str] = (), values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Item:  # fmt: skip
+        sets = f"SET {', '.join(f'#{name} = :{name}' for name in set_)}" if set_ else ""
+        removes = f"REMOVE {', '.join(remove)}" if remove else ""
+        all_names = {**{f"#{name}": name for name in set_}, **(names or {})}
+        all_values = {
+            **{f":{name}": serialize(value) for name, value in set_.items()},
+            **{name: serialize(value) for name, value in (values or {}).items()},
+        }
         return {
             "TableName": self._table,
             "Key": _key(pk, sk),
-            "UpdateExpression": f"SET {sets}{removes}",
+            "UpdateExpression": f"{sets} {removes}".strip(),
             "ConditionExpression": condition,
-            "ExpressionAttributeNames": {f"#{name}": name for name in set_},
-            "ExpressionAttributeValues": {
-                **{f":{name}": serialize(value) for name, value in set_.items()},
-                **{name: serialize(value) for name, value in (values or {}).items()},
-            },
+            # DynamoDB refuses empty ones.
+            **({"ExpressionAttributeNames": all_names} if all_names else {}),
+            **({"ExpressionAttributeValues": all_values} if all_values else {}),
         }
 
 
@@ -1099,7 +1260,7 @@ def _unless_refused(call: Any) -> Any:
 
 _HISTORY = "HISTORY#"
 _ENTRY = "VERIFICATION#"
-_OPEN = ("open_kind", "open_since_ms")
+_OPEN = ("open_kind", "open_since_ms", "repair_tries")
 _NOT_ERASED = "attribute_not_exists(erased_ms)"
 _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "holder", "lease_until_ms")
 """What an account's own item loses with its erasure: what rests on owners, Stripe's words, and whose it was."""
@@ -1107,6 +1268,15 @@ _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_ex
 
 def _opened(kind: str, since: float) -> Item:
     return {"open_kind": kind, "open_since_ms": _ms(since)}
+
+
+def _unannounced(announcement: Announcement, now: float) -> Item:
+    kept = json.dumps({"type": announcement.type, "detail": dict(announcement.detail)})
+    return {**_opened("announcement", now), "announcement": kept}
+
+
+def _history_sk(snapshot: Snapshot) -> str:
+    return f"{_HISTORY}{snapshot.attempted_at:012}#{snapshot.created:012}#{snapshot.id}"
 
 
 def _batched(verification: Verification) -> Item:

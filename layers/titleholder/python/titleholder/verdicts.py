@@ -25,7 +25,10 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
 
 
 def finish(store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float) -> Verification:
-    """`complete` for who has just read the verification, or made it."""
+    """`complete` for a caller that has just read the verification, or made it.
+
+    A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest.
+    """
     if verification.verdict is None:
         made = _verdict(store, verification, outcome)
         if store.complete_verification(verification.id, made, now):
@@ -43,6 +46,8 @@ def finish(store: Store, bus: Bus, verification: Verification, outcome: Mapping[
     account = store.get_account(verification.ref).state
     if account is not None and account.status in refresh.DEAD:
         staleness.mark_one(store, bus, verification.ref, verification.id, refresh.DEAD[account.status], now)
+    # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
+    store.announced_verdict(verification.id)
     return verification
 
 
