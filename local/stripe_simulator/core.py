@@ -432,6 +432,8 @@ class _Request:
             return self._once(operation)
         if fault.kind in ("rate_limit", "conflict"):
             raise fault.error()
+        if fault.kind == "server_error" and fault.effect == "before" and not fault.stored:
+            raise fault.error()
         if fault.kind == "server_error":
             return self._once(operation, fault)
         if fault.kind == "late":

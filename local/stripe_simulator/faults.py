@@ -18,7 +18,7 @@ class ApiFault:
     server_error: 500. conflict: 409. hang: no answer for `seconds`. drop: the connection closes without one.
     late: no answer, and the call is executed `seconds` later: until then its key is in use (409), from then on it is remembered.
     effect: whether the call takes effect all the same ("after": it goes wrong after that). 429 and 409 never do.
-    stored: whether an idempotency key remembers a 500 that took no effect.
+    stored: whether an idempotency key remembers a 500 that took no effect; if not, it is answered before keys are looked up.
     should_retry: the Stripe-Should-Retry header.
     Matching: method, path (a template such as /v1/financial_connections/accounts/{account}/refresh), account, stripe_account.
     """

@@ -142,7 +142,7 @@ def _codes(error: Any) -> dict[str, str] | None:
 class Attempt:
     """The newest attempt to initiate a refresh that this stack made.
 
-    `base` is `last_attempted_at` as it stood before (0: never). `open` until Stripe's answer is known.
+    `base` is `last_attempted_at` as it stood before (0: never). `open` until it is known what became of each of its requests.
     `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made (Unix seconds).
     `calls` counts every refresh call for this account, repeated ones too: it orders calls and observations where clocks differ.
     """

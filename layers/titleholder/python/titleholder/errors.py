@@ -119,10 +119,14 @@ class BatchStateError(TitleholderError):
 
 
 class StripeError(TitleholderError):
-    """A call to Stripe did not succeed. `request_id` is Stripe's own, for its support."""
+    """A call to Stripe did not succeed. `request_id` is Stripe's own, for its support.
 
-    def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None) -> None:
+    `replayed`: the answer was kept under the call's idempotency key, and is that of an earlier request.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None, replayed: bool = False) -> None:
         super().__init__(message)
+        self.replayed = replayed
         self.code = code
         self.request_id = request_id
 

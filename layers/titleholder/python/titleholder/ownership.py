@@ -295,7 +295,8 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=False)
         return InFlight()
     try:
-        state = world.stripe.refresh(ref, attempt.key)
+        # An attempt is made again only if a request of it was not answered. Until it is known what became of that, no other key is used.
+        state = world.stripe.refresh(ref, attempt.key, in_doubt=stored.attempt is not None and stored.attempt.key == attempt.key)
     except StripeRefusedError as refused:
         world.store.end_attempt(ref, attempt, answered=True)
         reading = read(world, ref, stored)

@@ -27,6 +27,7 @@ from titleholder.errors import (
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 8.0
+BUSY = 409
 NETWORK_RETRIES = 2
 """The SDK's client does not retry unless told so. It repeats 409, 5xx and lost connections under the same idempotency key, never 429."""
 
@@ -90,6 +91,48 @@ class Gate(Protocol):
     def refused(self, line: str) -> None: ...
 
 
+class RecordingClient(stripe.HTTPClient):
+    """Remembers which calls had a request without an answer: the SDK repeats requests by itself, and reports only the last answer."""
+
+    name = "requests"
+
+    def __init__(self, http: stripe.HTTPClient) -> None:
+        super().__init__()
+        self._http = http
+        self._unanswered: dict[str, bool] = {}
+
+    def begin(self, idempotency_key: str) -> None:
+        """A call under this key begins."""
+        self._unanswered[idempotency_key] = False
+
+    def end(self, idempotency_key: str) -> bool:
+        """The call has ended; whether one of its requests was not answered."""
+        return self._unanswered.pop(idempotency_key, False)
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, Mapping[str, str]]:
+        key = (headers or {}).get("Idempotency-Key")
+        try:
+            answer = self._http.request(method, url, headers, post_data, _usage=_usage)
+        except stripe.APIConnectionError:
+            self._note(key)
+            raise
+        if answer[1] == BUSY:
+            self._note(key)
+        return answer
+
+    def _note(self, key: str | None) -> None:
+        if key in self._unanswered:
+            self._unanswered[key] = True
+
+    def _sleep_time_seconds(self, num_retries: int) -> float:
+        return self._http._sleep_time_seconds(num_retries)
+
+    def close(self) -> None:
+        self._http.close()  # type: ignore[no-untyped-call]
+
+
 class StripeGateway:
     """Stripe at `api_base` (None: Stripe's own), in one mode, at the pace that `gate` keeps."""
 
@@ -100,7 +143,7 @@ class StripeGateway:
         self._keys = keys
         self._mode = mode
         self._api_base = api_base
-        self._http = http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
+        self._http = RecordingClient(http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)))
         self._clients: dict[str, stripe.StripeClient] = {}
 
     def through(self, gate: Gate) -> StripeGateway:
@@ -155,18 +198,32 @@ class StripeGateway:
         found = next((account for account in page.to_dict()["data"] if account["id"] == ref.account), None)
         return None if found is None else _reading(found, listed=True)
 
-    def refresh(self, ref: AccountRef, idempotency_key: str) -> AccountState:
+    def refresh(self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False) -> AccountState:
         """Ask for the bank's ownership data to be fetched. Costs the user money if Stripe starts it.
+
+        `in_doubt`: a request under this key was sent before, and is not known to have been answered. Stripe may still execute such a
+        request. Only an answer that Stripe keeps under the key says what became of it: a 200, or a replayed error. Any other error says
+        nothing about it, and is raised as StripeUnansweredError; so it is after an unanswered request of this call.
 
         Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
         """
-        account = self.call(
-            lambda client: client.v1.financial_connections.accounts.refresh(
-                ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
-            ),
-            line=REFRESH,
-            entered=True,
-        )
+        self._http.begin(idempotency_key)
+        try:
+            account = self.call(
+                lambda client: client.v1.financial_connections.accounts.refresh(
+                    ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
+                ),
+                line=REFRESH,
+                entered=True,
+            )
+        except (StripeError, AccountNotFoundError) as error:
+            in_doubt = self._http.end(idempotency_key) or in_doubt
+            if not in_doubt or (isinstance(error, StripeError) and error.replayed):
+                raise
+            code, request_id = (error.code, error.request_id) if isinstance(error, StripeError) else (None, None)
+            raise StripeUnansweredError("Stripe has not said what became of the call.", code=code, request_id=request_id) from None
+        finally:
+            self._http.end(idempotency_key)
         return AccountState.from_stripe(account.to_dict())
 
     def disconnect(self, ref: AccountRef) -> None:
@@ -302,10 +359,13 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
     request_id = error.request_id
     if isinstance(error, stripe.IdempotencyError):
         code = code or "idempotency_error"
-    known: dict[str, Any] = {"code": code, "request_id": request_id}
+    replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    known: dict[str, Any] = {"code": code, "request_id": request_id, "replayed": replayed}
     match error.http_status:
         case None:
             return StripeUnansweredError("Stripe did not answer in time.", **known)
+        case status if status < 400:
+            return StripeUnansweredError("Stripe's answer could not be read.", **known)
         case 404:
             noun = _NOUNS.get(missing, "account")
             return missing(f"Stripe knows no such {noun} in this mode and under this connected account.")
@@ -321,7 +381,7 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
             )
         case 429:
             return StripeRateLimitedError("Stripe asked for a slower pace.", **known)
-        case 409:
+        case status if status == BUSY:
             return StripeUnansweredError("Stripe is still busy with the same call.", **known)
         case status if status >= 500:
             return StripeServerError(f"Stripe answered {status}.", **known)

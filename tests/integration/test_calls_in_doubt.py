@@ -1,0 +1,186 @@
+"""Refresh calls of which Stripe has not said what became of them: no second key is used while one may still be executed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.test_refreshes import REFRESH, outcome, serve
+from tests.support.world import Sandbox
+from titleholder.accounts import AccountRef
+from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
+from titleholder.ownership import Started
+from titleholder.refresh import LEASE_SECONDS, Join
+
+INCONCLUSIVE: dict[str, dict[str, Any]] = {
+    "429": {"kind": "rate_limit"},
+    "lock timeout": {"kind": "rate_limit", "reason": None},
+    "5xx": {"kind": "server_error", "stored": False, "times": 3},
+    "409": {"kind": "conflict", "times": 3},
+    "no answer": {"kind": "hang", "times": 3},
+}
+QUICK = {"settle_seconds": 1.0, "cooldown_seconds": 1.0}
+"""A cooldown so short that Stripe itself does not keep a second call from being paid."""
+
+
+@pytest.fixture
+def ref(sandbox: Sandbox) -> AccountRef:
+    return sandbox.link(policy=QUICK)
+
+
+def keys(sandbox: Sandbox) -> set[str]:
+    return {entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}
+
+
+def fail(sandbox: Sandbox, *faults: dict[str, Any]) -> None:
+    for fault in faults:
+        sandbox.simulator.fail_api(**{"path": REFRESH, **fault})
+
+
+def late(seconds: float) -> dict[str, Any]:
+    return {"kind": "late", "seconds": seconds}
+
+
+def end(sandbox: Sandbox, ref: AccountRef) -> None:
+    """Everything that may still happen happens: late calls, refreshes, deliveries, and one more request of the waiter."""
+    sandbox.simulator.clear_faults()
+    for turn in range(2, 6):
+        sandbox.wait(120)
+        sandbox.settle()
+        if outcome(sandbox) is None and all(outcome(sandbox, turn=str(past)) is None for past in range(2, turn)):
+            serve(sandbox, ref, turn=str(turn), max_age=3600)
+    sandbox.settle()
+
+
+@pytest.mark.parametrize("answer", INCONCLUSIVE)
+def test_answer_to_a_later_call_says_nothing_about_one_that_was_not_answered(sandbox: Sandbox, ref: AccountRef, answer: str) -> None:
+    fail(sandbox, late(100), {"kind": "hang", "times": 2}, INCONCLUSIVE[answer])
+    for _ in range(2):
+        with pytest.raises(StripeUnansweredError):
+            serve(sandbox, ref)
+    sandbox.simulator.clear_faults()
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    end(sandbox, ref)
+    assert len(keys(sandbox)) == 1
+    assert sandbox.refreshes(ref) == 1
+
+
+@pytest.mark.parametrize("answer", ["429", "lock timeout", "5xx"])
+def test_answer_to_the_sdks_own_repetition_says_nothing_about_the_first_request(sandbox: Sandbox, ref: AccountRef, answer: str) -> None:
+    """Within one call the SDK repeats a request that was not answered, and reports the last answer alone."""
+    last = {**INCONCLUSIVE[answer], "times": 1 if answer != "5xx" else 2}
+    fail(sandbox, late(100), last)
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    sandbox.wait(LEASE_SECONDS)
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    end(sandbox, ref)
+    assert len(keys(sandbox)) == 1
+    assert sandbox.refreshes(ref) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble", [{"api_keys": frozenset({"sk_test_other"})}, {"denied": {"sk_test_sandbox": frozenset({f"POST {REFRESH}"})}}]
+)
+def test_refused_key_says_nothing_about_a_call_before_it(sandbox: Sandbox, ref: AccountRef, trouble: dict[str, Any]) -> None:
+    fail(sandbox, late(100), {"kind": "hang", "times": 2})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    sandbox.simulator.configure(**trouble)
+    with pytest.raises(StripeError):
+        serve(sandbox, ref)
+    sandbox.simulator.configure(api_keys=None, denied={})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    end(sandbox, ref)
+    assert len(keys(sandbox)) == 1
+    assert sandbox.refreshes(ref) == 1
+
+
+def test_refusal_that_the_account_does_not_explain_is_not_final_while_a_call_may_be_executed(sandbox: Sandbox) -> None:
+    """Stripe refuses before it looks at the key: the account is inactive for a moment, and does not show it."""
+    ref = sandbox.link("old", policy=QUICK)
+    fail(sandbox, {"kind": "hang", "times": 3})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    sandbox.simulator.change(ref.account, action="deactivate", details={"status": "active"})
+    shown = sandbox.simulator.state(ref.account)["account"]["ownership_refresh"]
+    sandbox.simulator.change(ref.account, details={"ownership_refresh": {**shown, "next_refresh_available_at": 1}})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    assert outcome(sandbox) is None
+    # Stripe keeps the refusal under the key: the second time it is certain.
+    serve(sandbox, ref)
+    assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": "ACCOUNT_INACTIVE"}
+
+
+def test_kept_500_ends_the_doubt_and_the_next_call_has_a_key_of_its_own(sandbox: Sandbox, ref: AccountRef) -> None:
+    fail(sandbox, {"kind": "hang", "times": 3}, {"kind": "server_error"})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    # The key's memory holds the 500 for a day: the SDK's own repetition has it replayed.
+    with pytest.raises(StripeServerError):
+        serve(sandbox, ref)
+    assert isinstance(serve(sandbox, ref), Started)
+    assert len(keys(sandbox)) == 2
+    assert sandbox.refreshes(ref) == 1
+
+
+def test_unanswered_request_whose_repetition_succeeds_within_the_call_is_no_doubt(sandbox: Sandbox, ref: AccountRef) -> None:
+    fail(sandbox, {"kind": "drop", "effect": "after"})
+    assert isinstance(serve(sandbox, ref), Started)
+    attempt = sandbox.store.get_account(ref).attempt
+    assert attempt is not None
+    assert not attempt.open
+
+
+@pytest.mark.parametrize("answer", ["429", "5xx"])
+def test_answered_call_is_followed_by_another_key(sandbox: Sandbox, ref: AccountRef, answer: str) -> None:
+    fail(sandbox, INCONCLUSIVE[answer])
+    with pytest.raises(StripeError):
+        serve(sandbox, ref)
+    assert isinstance(serve(sandbox, ref), Started)
+    assert len(keys(sandbox)) == 2
+
+
+def test_call_executed_late_is_joined_when_it_shows(sandbox: Sandbox) -> None:
+    ref = sandbox.link(policy={"settle_seconds": 60.0})
+    fail(sandbox, late(40), {"kind": "hang", "times": 2})
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    sandbox.wait(20)
+    assert isinstance(serve(sandbox, ref), Join)
+    sandbox.wait(61)
+    sandbox.settle()
+    assert (outcome(sandbox) or {})["outcome"] == "ready"
+    assert sandbox.refreshes(ref) == 1
+
+
+def test_caller_over_http_is_told_to_come_again_and_pays_once(sandbox: Sandbox, ref: AccountRef) -> None:
+    fail(sandbox, late(100), {"kind": "rate_limit"})
+    path = f"/accounts/{ref.account}/refreshes"
+    answers = [sandbox.http("POST", path).status for _ in range(2)]
+    assert answers == [503, 503]
+    sandbox.wait(120)
+    assert sandbox.http("POST", path).status == 200
+    assert len(keys(sandbox)) == 1
+    assert sandbox.refreshes(ref) == 1
+
+
+def test_answer_that_cannot_be_read_leaves_the_call_in_doubt(sandbox: Sandbox, ref: AccountRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy on the way answers 200 with a page of its own, after Stripe has executed the call."""
+    original = sandbox.http_client.request
+
+    def request(method: str, *rest: Any, **more: Any) -> Any:
+        answer = original(method, *rest, **more)
+        return ("<html>", 200, answer[2]) if method == "post" else answer
+
+    monkeypatch.setattr(sandbox.http_client, "request", request)
+    with pytest.raises(StripeUnansweredError):
+        serve(sandbox, ref)
+    attempt = sandbox.store.get_account(ref).attempt
+    assert attempt is not None
+    assert attempt.open
