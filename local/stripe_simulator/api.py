@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from local.stripe_simulator import parameters as spec
 from local.stripe_simulator.accounts import Account, Accounts
-from local.stripe_simulator.deliveries import Webhooks
+from local.stripe_simulator.deliveries import Event, Webhooks
 from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, Json, page
 
@@ -447,15 +447,21 @@ def list_events(api: Api, call: Call) -> Json:
         raise ApiError(400, "You may only specify one of these parameters: type, types.", param="type")
     types = set(params.get("types", [params["type"]] if "type" in params else []))
     oldest = api.timeline.now() - EVENT_DAYS * 86400
-    events = api.webhooks.events.get(call.scope, {})
-    found = [
-        {"id": event.id}
-        for event in reversed(events.values())
-        if event.created >= oldest
-        and (not types or any(_type_matches(event.type, wanted) for wanted in types))
-        and params.get("delivery_success", event.delivered) == event.delivered
-        and _within(int(event.created), params.get("created", {}))
-    ]
+    events = {id_: event for id_, event in api.webhooks.events.get(call.scope, {}).items() if event.created >= oldest}
+    for name in ("starting_after", "ending_before"):
+        if name in params and params[name] not in events:
+            raise ApiError(400, f"No such event: '{params[name][:80]}'", code="resource_missing", param=name)
+
+    def listed(event: Event) -> bool:
+        return (
+            (not types or any(_type_matches(event.type, wanted) for wanted in types))
+            and params.get("delivery_success", event.delivered) == event.delivered
+            and _within(int(event.created), params.get("created", {}))
+        )
+
+    # A cursor is a place among all events: it stays one when its own event is no longer listed.
+    cursors = (params.get("starting_after"), params.get("ending_before"))
+    found = [{"id": event.id} for event in reversed(events.values()) if listed(event) or event.id in cursors]
     shown = page(found, params, "/v1/events")
     return shown | {"data": [events[item["id"]].render() for item in shown["data"]]}
 

@@ -409,6 +409,13 @@ class _Request:
         return credential
 
     def _permitted(self, key: str, operation: Operation) -> None:
+        if self._scope.stripe_account in self._sim.options.revoked:
+            raise ApiError(
+                403,
+                f"The provided key '{key[:8]}{'*' * 8}' does not have access to account '{self._scope.stripe_account}' (or that account "
+                "does not exist). Application access may have been revoked.",
+                code="account_invalid",
+            )
         if operation.name in self._sim.options.denied.get(key, ()):
             raise ApiError(403, f"The provided key '{key[:8]}{'*' * 8}' does not have the required permissions for this endpoint.")
         if self._scope.livemode and not self._sim.options.live_registered and "/financial_connections/" in operation.template:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -14,6 +14,7 @@ class Options:
     retry_base_seconds, retry_limit: a refused delivery is sent again after base, 2 x base, 4 x base ..., at most `retry_limit` times.
     live_registered: false refuses Financial Connections in live mode with 403.
     api_keys: the only keys accepted, all well-formed ones when None. denied: operations ("POST /v1/...") forbidden to a key.
+    revoked: connected accounts that have revoked the platform's access: every call under their Stripe-Account header is answered 403.
     old_snapshot_seconds: the age of the "old" snapshots.
     """
 
@@ -29,4 +30,5 @@ class Options:
     live_registered: bool = True
     api_keys: frozenset[str] | None = None
     denied: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    revoked: Sequence[str] = ()
     api_version: str = "2026-10-28.endive"

@@ -118,6 +118,7 @@ class World:
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
         self.stormy = True
+        self.call_seconds = (0.002, 0.05)
         self.hub = Hub(BEGIN)
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()
@@ -389,7 +390,7 @@ class World:
         invocation.calls += 1
         self.called[operation] += 1
         self._maybe_die(invocation, "before")
-        pause = self.rng.uniform(0.002, 0.05)
+        pause = self.rng.uniform(*self.call_seconds)
         if self._draw("slow call", self.faults.slow):
             pause = self.rng.uniform(0.5, 20)
         self.hub.sleep(pause)

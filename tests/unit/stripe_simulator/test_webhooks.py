@@ -287,3 +287,28 @@ def test_the_delivery_log_tells_attempts_and_answers(hooked: Any) -> None:
         ("fca_a", 1, 503, "refused"),
         ("fca_a", 2, 200, "delivered"),
     ]
+
+
+def test_an_unknown_or_forgotten_event_is_no_cursor_and_one_that_is_not_listed_any_more_is(hooked: Any) -> None:
+    events = hooked.stripe.v1.events
+    for number in range(3):
+        hooked.sim.link("inactive", id=f"fca_{number}")
+        hooked.wait(1)
+    newest, middle, oldest = (event.id for event in events.list({"limit": 3}).data)
+    refused = refusal(lambda: events.list({"starting_after": "evt_unknown"}))
+    assert (refused.http_status, refused.code, refused.param) == (400, "resource_missing", "starting_after")
+    after = events.list({"starting_after": middle, "types": [events.retrieve(oldest).type]}).data
+    assert [event.id for event in after] == [oldest]
+    assert events.list({"starting_after": middle, "types": ["charge.failed"]}).data == []
+    hooked.wait(31 * 86400)
+    assert refusal(lambda: events.list({"starting_after": newest})).code == "resource_missing"
+
+
+def test_a_connected_account_that_revoked_its_access_refuses_every_call(hooked: Any) -> None:
+    hooked.sim.link("inactive", id="fca_1", stripe_account="acct_1")
+    hooked.sim.configure(revoked=["acct_1"])
+    refused = refusal(lambda: hooked.stripe.v1.events.list({}, {"stripe_account": "acct_1"}))
+    assert refused.http_status == 403
+    assert hooked.stripe.v1.events.list({}, {"stripe_account": "acct_2"}).data == []
+    hooked.sim.configure(revoked=[])
+    assert hooked.stripe.v1.events.list({}, {"stripe_account": "acct_1"}).data

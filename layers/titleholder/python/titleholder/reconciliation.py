@@ -33,11 +33,14 @@ from titleholder.store import OpenItem, OpenKind, TenantState
 
 DAY = 86_400.0
 
-PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 900}
+PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
 """How long something may be unfinished before it is looked at, and then again after as long."""
 
-FIRST_PAUSE_SECONDS = 900.0
-"""How long an item or a connected account rests after its first failure; twice as long after each one that follows, a day at most."""
+FIRST_PAUSE_SECONDS = 840.0
+"""How long an item or a connected account rests after its first failure; twice as long after each one that follows, a day at most.
+
+A little less than the time between two runs, so that the next run finds it.
+"""
 
 OVERDUE_SECONDS = 3600.0
 """A verification without a verdict so long after its deadline is ended, whatever its workflow does."""
