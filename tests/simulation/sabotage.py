@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from titleholder import matching, ownership, verdicts, verifications
+from titleholder import matching, ownership, reconciliation, verdicts, verifications
 from titleholder.accounts import Tenant
 from titleholder.store import IdSecret, Store
 
@@ -130,6 +130,74 @@ def announcement_not_kept() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def first_failure_ends_the_run() -> Iterator[None]:
+    """One item, account or tenant that can't be repaired ends the run."""
+
+    def failed(self: Any, kind: str, error: Exception, **ids: Any) -> None:
+        raise error
+
+    with _replaced(reconciliation._Run, "failed", failed):
+        yield
+
+
+@contextmanager
+def failed_item_stays_where_it_is() -> Iterator[None]:
+    """A refresh is looked at within the run, which the first one that fails ends; and every run begins with the same one."""
+
+    def refreshes(self: Any, end: float) -> None:
+        for item in self._open("refresh", reconciliation.ITEMS_A_RUN):
+            ownership.fetch(self.world, item.ref)
+
+    def reconcile(world: Any, room: Any) -> Any:
+        run = reconciliation._Run(world, room, reconciliation.Report())
+        for work in (run.announcements, run.erasures, run.verifications, run.refreshes, run.platform, run.tenants):
+            work(world.clock() + reconciliation.RUN_SECONDS)
+        return run.report
+
+    with _replaced(reconciliation._Run, "refreshes", refreshes), _replaced(reconciliation, "reconcile", reconcile):
+        yield
+
+
+@contextmanager
+def tenants_share_ten_pages() -> Iterator[None]:
+    """Every run begins with the same tenants, and ends after ten."""
+    original = Store.tenants
+
+    def tenants(self: Store, mode: Any) -> Any:
+        return sorted(original(self, mode), key=lambda tenant: tenant.stripe_account)[:10]
+
+    with _replaced(Store, "tenants", tenants):
+        yield
+
+
+@contextmanager
+def unknown_cursor_is_kept() -> Iterator[None]:
+    """A cursor that Stripe does not know is asked for again and again."""
+    original = Store.set_cursor
+
+    def set_cursor(self: Store, what: str, at: str | None) -> None:
+        if self.get_cursor(what) != "evt_unknown":
+            original(self, what, at)
+
+    with _replaced(Store, "set_cursor", set_cursor), _replaced(reconciliation, "StripeRefusedError", ZeroDivisionError):
+        yield
+
+
+@contextmanager
+def tenants_retired_for_the_stacks_key() -> Iterator[None]:
+    """Every 401 and 403 under a connected account is taken for its own."""
+
+    def platform(self: Any, end: float) -> None:
+        self.platform_answers = True
+
+    with (
+        _replaced(reconciliation._Run, "_accepts_the_key", lambda self: True),
+        _replaced(reconciliation._Run, "platform", platform),
+    ):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
@@ -141,6 +209,11 @@ BUGS: dict[str, Callable[[], Any]] = {
     "ids_derived_without_a_secret": ids_derived_without_a_secret,
     "secret_of_ids_made_twice": secret_of_ids_made_twice,
     "announcement_not_kept": announcement_not_kept,
+    "first_failure_ends_the_run": first_failure_ends_the_run,
+    "failed_item_stays_where_it_is": failed_item_stays_where_it_is,
+    "tenants_share_ten_pages": tenants_share_ten_pages,
+    "unknown_cursor_is_kept": unknown_cursor_is_kept,
+    "tenants_retired_for_the_stacks_key": tenants_retired_for_the_stacks_key,
 }
 
 

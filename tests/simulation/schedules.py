@@ -14,6 +14,8 @@ from tests.simulation.world import BEGIN, EVENTS_QUEUE, POISON, SEALED, Faults, 
 from titleholder.accounts import AccountRef
 
 STORM_SECONDS = 3 * 3600.0
+BOUND_RUNS = 4
+"""Within so many runs docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
 SCENARIOS = (
     *["single_owner"] * 3, "paged_owners", "old", "fresh", "failing_then_succeeding", "cooling_down", "prefetch_pending", "lost_webhook",
     "silently_refusing", "turning_inactive", "never_answering", "failing", "inactive_with_old_snapshot", "no_next_refresh",
@@ -44,6 +46,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _draw(world)
         world.run(STORM_SECONDS)
         _calm(world)
+        _check_bound(world)
         _settle(world)
         _check(world)
         faults = world.faults
@@ -144,8 +147,12 @@ def _draw(world: World) -> None:
             world.at(rng.uniform(0, 3000), partial(_change, world, account, action, connected))
         if rng.random() < 0.2:
             world.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(world.erase, account, connected))
+        if odd.random() < 0.3:
+            world.at(odd.uniform(0, 2000), partial(_change_owners, world, account, connected))
     if rng.random() < 0.2:
         _draw_tenants(world)
+    if odd.random() < 0.15:
+        _draw_many_tenants(world, odd)
     world.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
@@ -162,6 +169,49 @@ def _draw_tenants(world: World) -> None:
             world.at(begin, partial(world.verify, f"{account}-0", account, max_age, connected, key="order-1"))
         other = rng.choice([each for each in tenants if each != connected])
         world.at(rng.choice([rng.uniform(1, 5), rng.uniform(0, 3000)]), partial(world.pry, f"{account}-0", other))
+
+
+def _draw_many_tenants(world: World, rng: Random) -> None:
+    """Many tenants that lost an event each, some of them broken; an account that always fails; a key that is refused for a while."""
+    simulator = world.simulator
+    for number in range(rng.randint(30, 40)):
+        connected = f"acct_many{number:02}"
+        world.many.append(connected)
+        world.injected["tenant"] += 1
+        world.dynamodb._store("table", {"pk": {"S": "CONNECTED#test"}, "sk": {"S": connected}})
+        simulator.fail_webhooks("drop", account=f"fca_of_{connected}", times=None)
+        simulator.link("inactive", id=f"fca_of_{connected}", stripe_account=connected)
+    for connected in rng.sample(world.many, 6):
+        world.broken[connected] = rng.choice(["revoked", "server_error", "hang", "rate_limit", "drop"])
+        world.injected[f"tenant broken: {world.broken[connected]}"] += 1
+    for connected in rng.sample(world.many, 3):
+        world.injected["tenant with an unknown cursor"] += 1
+        cursor = {"pk": {"S": f"RECONCILE#test/{connected}"}, "sk": {"S": "RECONCILE"}, "at": {"S": "evt_unknown"}}
+        world.dynamodb._store("table", cursor)
+    if rng.random() < 0.5:
+        world.injected["account that always fails"] += 1
+        simulator.link("single_owner", id="fca_broken")
+        world.at(5, lambda: world.ask_refresh("fca_broken", 0))
+        world.at(60, lambda: world.broken.update(fca_broken="server_error"))
+    world.at(61, partial(_break, world))
+    if rng.random() < 0.5:
+        world.injected["key refused"] += 1
+        begin = rng.uniform(100, STORM_SECONDS - 4000)
+        world.at(begin, lambda: simulator.configure(api_keys=frozenset({"sk_test_another"})))
+        world.at(begin + rng.uniform(1000, 4000), lambda: simulator.configure(api_keys=None))
+
+
+def _break(world: World) -> None:
+    """Let what is broken be so."""
+    world.simulator.configure(revoked=[id_ for id_, kind in world.broken.items() if kind == "revoked"])
+    for id_, kind in world.broken.items():
+        if kind != "revoked":
+            world.simulator.fail_api(kind, **{"account" if id_.startswith("fca_") else "stripe_account": id_}, times=None)
+
+
+def _change_owners(world: World, account: str, connected: str | None) -> None:
+    world.injected["lifecycle new owner"] += 1
+    world.simulator.change(account, stripe_account=connected, owners=[{"name": "Nathaniel Newowner"}])
 
 
 def _change(world: World, account: str, action: str, connected: str | None) -> None:
@@ -188,6 +238,21 @@ def _calm(world: World) -> None:
     world.stormy = False
     world.sqs.duplicates = 0
     world.simulator.clear_faults()
+    _break(world)
+
+
+def _check_bound(world: World) -> None:
+    """What was lost of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever others do."""
+    items, now = world.dynamodb.items, world.hub.now * 1000
+    resting = {id_ for id_ in world.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
+    for _ in range(BOUND_RUNS if world.many else 0):
+        world.hub.spawn(world.reconcile)
+        world.run(900)
+    for id_ in world.many:
+        if id_ not in resting and id_ not in world.broken and (f"ACCOUNT#test/{id_}/fca_of_{id_}", "ACCOUNT") not in items:
+            world.violations.append(f"{id_}: its lost event was not found within {BOUND_RUNS} runs")
+        if id_ not in world.broken and "retired_ms" in items["CONNECTED#test", id_]:
+            world.violations.append(f"{id_}: retired, though it had not revoked its access")
 
 
 def _settle(world: World) -> None:
@@ -273,7 +338,7 @@ def _check_erased(world: World) -> None:
 
 def _check_woken(world: World) -> None:
     """Where nothing failed, nobody may have had to wait for a time-out: a wake-up would have been lost."""
-    if world.injected["function time-out"]:
+    if world.injected["function time-out"] or world.injected["key refused"]:
         return
     silent = {state["id"] for state in world.simulator.states() if state["scenario"] in SILENT}
     for name, id_ in world.accepted.items():
@@ -286,6 +351,10 @@ def _check_accounts(world: World, verifications: dict[str, Any], stale_announced
     for state in world.simulator.states():
         ref = AccountRef(state["id"], "test", state["stripe_account"])
         item = world.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
+        if ref.account in world.broken or ref.stripe_account in world.broken:
+            continue
+        if item is None and ref.stripe_account in world.many:
+            world.violations.append(f"{ref.key}: its lost event was never found")
         if item is None or "status" not in item:
             continue
         if any(json.loads(body)["account"] == ref.account for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())):

@@ -118,6 +118,10 @@ class World:
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
         self.stormy = True
+        self.many: list[str] = []
+        """Connected accounts of which each has lost an event."""
+        self.broken: dict[str, str] = {}
+        """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
         self.hub = Hub(BEGIN)
         self.injected: Counter[str] = Counter()
