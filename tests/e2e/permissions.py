@@ -53,6 +53,16 @@ class Permission:
     resource: str
     condition: str = "null"
 
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of items that it is for, such as `EVENT`; none if it is for all."""
+        patterns = ((json.loads(self.condition) or {}).get("ForAllValues:StringLike") or {}).get("dynamodb:LeadingKeys", ())
+        return [pattern.removesuffix("#*") for pattern in patterns]
+
+    def covers_keys(self, kinds: Sequence[str]) -> bool:
+        """Whether a call may touch items of these kinds by it."""
+        return not self.kinds or set(kinds) <= set(self.kinds)
+
     def __str__(self) -> str:
         text = f"{self.function:16} {self.action:32} {self.resource.split(':', 5)[5]}"
         return text if self.condition == "null" else f"{text}   if {self.condition}"
@@ -142,8 +152,23 @@ class Roles:
             for decision in self.decisions(since)[0]
             if decision["allowed"] is allowed
             for permission in held.get((decision["role"], decision["action"]), ())
-            if _covers(permission.resource, decision["resource"])
+            if _covers(permission.resource, decision["resource"]) and permission.covers_keys(decision.get("keys", ()))
         }
+
+    def unused_kinds(self) -> list[str]:
+        """The kinds of items (partition keys up to their #) that a permission names and that none of its calls has touched."""
+        decisions = [decision for decision in self.decisions()[0] if decision["allowed"]]
+        found = []
+        for permission in self._all:
+            touched = {
+                kind
+                for decision in decisions
+                if (decision["role"], decision["action"]) == (self.functions[permission.function], permission.action)
+                and _covers(permission.resource, decision["resource"])
+                for kind in decision.get("keys", ())
+            }
+            found += [f"{permission.function} {permission.action} {kind}" for kind in permission.kinds if kind not in touched]
+        return found
 
     def refused(self, permission: Permission, since: int, within: float = 6) -> bool:
         """Whether a call was refused for want of the permission since then, or is within so many seconds."""
@@ -539,6 +564,7 @@ def main() -> int:
         using = play_all(scenes)
         exempt = [permission for permission in held if not roles.emulated(permission)]
         superfluous = [permission for permission in held if permission not in using and permission not in exempt]
+        unused = roles.unused_kinds()
         noticed = 0
         for permission in held:
             if permission not in using or (only and permission.function not in only):
@@ -554,6 +580,8 @@ def main() -> int:
         print(f"exempt     {permission}")
     for permission in superfluous:
         print(f"SUPERFLUOUS  {permission}")
+    for kind in unused:
+        print(f"NOT SEEN     {kind}: a kind of item that no scene has the function touch; tests/support/rights.py may know one that does")
     print(f"\n{len(held)} permissions of {len(roles.functions)} roles: {noticed} taken away and noticed, {len(exempt)} exempt, "
           f"{len(superfluous)} superfluous.")  # fmt: skip
     return 1 if superfluous else 0

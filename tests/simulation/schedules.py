@@ -270,6 +270,7 @@ def _settle(world: World) -> None:
 def _check(world: World) -> None:
     """The promises, as the table, the bus and Stripe show them at the end."""
     complain = world.violations.append
+    world.violations += [f"no right to: {call}" for call in world.rights.refused()]
     items = world.dynamodb.items
     verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
     announced: dict[str, set[str]] = {}

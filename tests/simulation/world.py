@@ -26,6 +26,7 @@ from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
+from tests.support.rights import DynamoDBRights, Noted
 from titleholder.accounts import AccountRef
 from titleholder.errors import UnforeseenError
 
@@ -173,9 +174,10 @@ class World:
             EVENTS_QUEUE: lambda message: self._consume("fetch_owners", message),
         }
         self.clients = {
-            "dynamodb": self.dynamodb, "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
+            "dynamodb": Noted(self.dynamodb, self._note), "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
             "stepfunctions": self.workflows, "kms": FakeKMS(self.cross), "s3": self.s3,
         }  # fmt: skip
+        self.rights = DynamoDBRights()
         self._moved = Signal()
         self.hub.spawn(self._postman)
 
@@ -336,6 +338,10 @@ class World:
         finally:
             self.calls_of.setdefault(function, []).append(invocation.calls)
             del self._running[me]
+
+    def _note(self, operation: str, arguments: Mapping[str, Any]) -> None:
+        if invocation := self._running.get(getcurrent()):
+            self.rights.note(invocation.function, operation, arguments)
 
     def clock(self) -> float:
         """The time by the clock of whoever asks."""

@@ -28,6 +28,7 @@ from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.support.functions import Function, http_event, load, queue_event
+from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
 from titleholder import observability, runtime
@@ -164,6 +165,21 @@ class TaskTokens:
         return {}
 
 
+class WatchedFunction(Function):
+    """A function whose name is the last of `running` while it runs."""
+
+    def __init__(self, function: Function, running: list[str]) -> None:
+        super().__init__(function.name, function.module)
+        self._running = running
+
+    def __call__(self, event: Mapping[str, Any]) -> Any:
+        self._running.append(self.name)
+        try:
+            return super().__call__(event)
+        finally:
+            self._running.pop()
+
+
 class Sandbox:
     """One deployment. `clock` is the time everywhere; `taps` are called at every `Moment`; `log` holds every log line."""
 
@@ -175,6 +191,8 @@ class Sandbox:
         self.http_client = TappedHTTPClient(self.simulator, self.tap, self.clock)
         self.tokens = TaskTokens(client("stepfunctions"))
         self.environment = environment
+        self.rights = DynamoDBRights()
+        self._running: list[str] = []
         self._number = 0
 
     @classmethod
@@ -187,6 +205,7 @@ class Sandbox:
             sandbox._make_resources()
             sandbox._patch(stack)
             yield sandbox
+            assert sandbox.rights.refused() == [], "calls that the functions' roles in template.yaml would refuse on AWS"
 
     # -- setting up --------------------------------------------------------------------------------------------------------------
 
@@ -262,6 +281,8 @@ class Sandbox:
         return Tapped(self.tokens if service == "stepfunctions" else client(service), service, self.tap)
 
     def tap(self, moment: Moment) -> None:
+        if self._running and moment.service == "dynamodb" and moment.when == "before":
+            self.rights.note(self._running[-1], moment.operation, moment.arguments)
         for tap in tuple(self.taps):
             tap(moment)
 
@@ -285,7 +306,7 @@ class Sandbox:
     def function(self, name: str) -> Function:
         """The function of that folder under functions/."""
         if name not in self.functions:
-            self.functions[name] = load(name, self._virtual)
+            self.functions[name] = WatchedFunction(load(name, self._virtual), self._running)
         return self.functions[name]
 
     def http(self, method: str, path: str, body: Any = None, *, function: str | None = None, **headers: str) -> Answer:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import urls
+from tests.support import rights, urls
 from tests.support.functions import FUNCTIONS, ROOT
 from tests.support.template import called_by, deployed, folder, resources, template
-from titleholder import batches, stripe_gateway
+from titleholder import batches, store, stripe_gateway
 from titleholder.refresh import LEASE_SECONDS
 from titleholder.settings import Settings
 
@@ -387,8 +387,51 @@ def test_tables_of_live_mode_cannot_be_deleted_by_mistake() -> None:
 def test_nobody_may_change_the_record_of_who_asked_for_what_or_the_secret_of_ids() -> None:
     (statement,) = resources("AWS::DynamoDB::Table")["Table"]["ResourcePolicy"]["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
-    assert {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} <= set(statement["Action"])
+    changing = {"UpdateItem", "DeleteItem", "BatchWriteItem", "PartiQLUpdate", "PartiQLDelete"}
+    assert set(statement["Action"]) == {f"dynamodb:{action}" for action in changing}
     assert statement["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*", "SECRET#*"]}}
+
+
+class TestRightsOnTheTables:
+    """Each function touches the kinds of items that are its own; the calls of all other tests are held against this too."""
+
+    KINDS = frozenset(re.findall(r"\| ([A-Z]+)#", store.__doc__ or ""))
+
+    def rights(self, name: str) -> set[tuple[str, str]]:
+        """Action and kind of item, on the table."""
+        return {
+            (action, pattern.removesuffix("#*"))
+            for actions, where, patterns in rights.statements(folder(name))
+            if "Table" in where
+            for action in actions
+            for pattern in patterns or ["everything"]
+        }
+
+    @pytest.mark.parametrize("name", NAMED)
+    def test_are_by_kind_of_item(self, name: str) -> None:
+        assert {kind for _, kind in self.rights(name)} <= self.KINDS
+        actions = {action for action, _ in self.rights(name)}
+        assert actions <= {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem"}
+
+    @pytest.mark.parametrize("name", ["ReceiveWebhook", "ReceiveEvent"])
+    def test_of_what_takes_in_events_are_to_put_events(self, name: str) -> None:
+        assert self.rights(name) == {("PutItem", "EVENT")}
+
+    @pytest.mark.parametrize("name", NAMED)
+    def test_over_the_record_are_to_add_to_it(self, name: str) -> None:
+        assert {action for action, kind in self.rights(name) if kind == "AUDIT"} <= {"PutItem"}
+        assert {action for action, kind in self.rights(name) if kind == "SECRET"} <= {"GetItem", "PutItem"}
+
+    @pytest.mark.parametrize("name", NAMED)
+    def test_do_not_reach_a_verdict_but_by_updating_it(self, name: str) -> None:
+        assert ("DeleteItem", "VERIFICATION") not in self.rights(name)
+
+    def test_are_judged_as_iam_does(self) -> None:
+        assert rights.allowed("receive_webhook", "PutItem", "Table", "EVENT")
+        assert not rights.allowed("receive_webhook", "PutItem", "Table", "VERIFICATION")
+        assert not rights.allowed("receive_webhook", "GetItem", "Table", "EVENT")
+        assert not rights.allowed("receive_webhook", "PutItem", "KeysTable", "EVENT")
+        assert rights.allowed("reconcile", "Query", "Table/index/open", "")
 
 
 def test_reading_of_owners_is_watched() -> None:

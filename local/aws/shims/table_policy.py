@@ -1,8 +1,12 @@
-"""DynamoDB tables obey their resource policy, and IAM knows the partition keys of a request (`dynamodb:LeadingKeys`)."""
+"""DynamoDB tables obey their resource policy, and IAM knows the partition keys of a request (`dynamodb:LeadingKeys`).
+
+Each table and each item of a transaction is judged by the keys that the request touches there, as AWS judges them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +15,19 @@ from ministack.services import dynamodb
 
 bare_context = iam_actions.dynamodb_service_context
 _policies: dict[str, str] = {}
+_TOUCHED = "titleholder:touched"
+"""Where the keys of a request stand in its context until it is known which of its tables and actions is judged."""
+_PARTS = {
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+    "Put": "dynamodb:PutItem",
+    "Update": "dynamodb:UpdateItem",
+    "Delete": "dynamodb:DeleteItem",
+    "Get": "dynamodb:GetItem",
+}
+_EQUALS = re.compile(r"([#A-Za-z0-9_.]+)\s*=\s*(:[A-Za-z0-9_]+)")
+
+Touched = tuple[str | None, str, str | None, str]
+"""An action (None for that of the whole request), a table, an index if it is one's, and a partition key."""
 
 
 def apply() -> None:
@@ -33,6 +50,18 @@ def apply() -> None:
     dynamodb.table_policy_for_arn = table_policy_for_arn
     iam_evaluator._RESOURCE_POLICY_LOOKUPS["dynamodb"] = ("dynamodb", "table_policy_for_arn")
     iam_actions.dynamodb_service_context = service_context
+    enforce_bare = iam_evaluator.enforce
+
+    def enforce(
+        access_key: str, action: str, service: str, region: str, resource_arn: str = "*", service_context: dict[str, Any] | None = None
+    ) -> Any:
+        context = dict(service_context or {})
+        touched: list[Touched] = context.pop(_TOUCHED, [])
+        if keys := [key for its, table, index, key in touched if its in (None, action) and _is(resource_arn, table, index)]:
+            context["dynamodb:LeadingKeys"] = keys
+        return enforce_bare(access_key, action, service, region, resource_arn=resource_arn, service_context=context)
+
+    iam_evaluator.enforce = enforce
 
 
 def table_policy_for_arn(arn: str) -> tuple[str, str] | None:
@@ -49,24 +78,55 @@ def service_context(body: bytes) -> dict[str, Any]:
         data = json.loads(body or b"{}")
     except ValueError:
         return found
-    keys = [str(next(iter(value.values()))) for value in _partition_keys(data)]
-    return {**found, "dynamodb:LeadingKeys": keys} if keys else found
+    return {**found, _TOUCHED: list(_touched(data))} if isinstance(data, dict) else found
 
 
-def _partition_keys(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    attribute = _partition_attribute(request.get("TableName", ""))
-    if attribute:
+def _touched(request: dict[str, Any], action: str | None = None) -> Iterator[Touched]:
+    """The partition keys that a request names."""
+    table, index = _name(request.get("TableName")), request.get("IndexName")
+    if attribute := _partition_attribute(table, index):
         for place in ("Key", "Item"):
             if attribute in request.get(place, {}):
-                yield request[place][attribute]
+                yield action, table, None, _text(request[place][attribute])
+        names, values = request.get("ExpressionAttributeNames") or {}, request.get("ExpressionAttributeValues") or {}
+        for name, value in _EQUALS.findall(request.get("KeyConditionExpression") or ""):
+            if names.get(name, name) == attribute and value in values:
+                yield action, table, index, _text(values[value])
+        for condition in [(request.get("KeyConditions") or {}).get(attribute) or {}]:
+            for value in condition.get("AttributeValueList", ()):
+                yield action, table, index, _text(value)
     for item in request.get("TransactItems", ()):
-        for part in item.values():
-            yield from _partition_keys(part)
+        for member, part in item.items():
+            yield from _touched(part, _PARTS.get(member))
+    for name, wanted in (request.get("RequestItems") or {}).items():
+        parts = [{"Key": key} for key in wanted.get("Keys", ())] if isinstance(wanted, dict) else _written(wanted)
+        for part in parts:
+            yield from _touched({"TableName": name, **part}, action)
 
 
-def _partition_attribute(table: str) -> str | None:
-    schema = (dynamodb._tables.get(table) or {}).get("KeySchema", ())
+def _written(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of BatchWriteItem for one table."""
+    return [part for request in requests for part in request.values()]
+
+
+def _partition_attribute(table: str, index: str | None) -> str | None:
+    kept = dynamodb._tables.get(table) or {}
+    indexes = [*kept.get("GlobalSecondaryIndexes", ()), *kept.get("LocalSecondaryIndexes", ())]
+    schema = next((each["KeySchema"] for each in indexes if each["IndexName"] == index), ()) if index else kept.get("KeySchema", ())
     return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), None)
+
+
+def _is(arn: str, table: str, index: str | None) -> bool:
+    return arn.partition(":table/")[2] == (table if index is None else f"{table}/index/{index}")
+
+
+def _name(table: Any) -> str:
+    """A table's name, which may be given by its ARN."""
+    return str(table or "").rpartition(":table/")[2]
+
+
+def _text(value: dict[str, Any]) -> str:
+    return str(next(iter(value.values())))
 
 
 def _keep(table: str, props: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 
-bare_evaluate, bare_enforce = iam_evaluator.evaluate, iam_evaluator.enforce
 _last = threading.local()
 
 
@@ -18,6 +17,7 @@ def apply(file: Path | None) -> None:
     if file is None:
         return
     trail = file.open("a", buffering=1)
+    bare_evaluate, bare_enforce = iam_evaluator.evaluate, iam_evaluator.enforce
 
     def evaluate(context: Any, *policies: Any) -> Any:
         _last.context = context
@@ -29,6 +29,9 @@ def apply(file: Path | None) -> None:
         if _last.context is not None:
             _, role, session = _last.context.principal_arn.split("/")
             about = {"action": _last.context.action, "resource": _last.context.resource_arn, "allowed": refused is None}
+            if keys := _last.context.service_context.get("dynamodb:leadingkeys"):
+                # Kinds only: what follows names accounts.
+                about["keys"] = sorted({key.partition("#")[0] for key in keys})
             trail.write(json.dumps({"role": role, "session": session, **about}) + "\n")
         return refused
 
