@@ -108,7 +108,7 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
     """The account as Stripe has it now."""
     ref, world = _ref(account), runtime.world()
     observed_at, known = world.clock(), world.store.get_account(ref)
-    state = ownership.read(world, ref, known).state
+    state = ownership.read(world, ref, known).current
     refresh = None
     if state.refresh:
         refresh = http_models.RefreshState(

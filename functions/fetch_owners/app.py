@@ -15,8 +15,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder import ownership, pace, runtime
 from titleholder.accounts import AccountRef
 from titleholder.batches import Source, each_record
-from titleholder.errors import PaceExceededError, TitleholderError, UnforeseenError
+from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnforeseenError
 from titleholder.observability import logger, metrics, observed
+
+LOOK_AGAIN_SECONDS = (2, 4, 8, 16, 32)
+"""When an account is read again that does not show yet what its event tells. Together as long as `refresh.LAG_SECONDS`."""
 
 
 @observed
@@ -30,7 +33,15 @@ def _process(message: dict[str, Any]) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
     world = runtime.world(runtime.pace().gate(message))
     try:
-        showed_news = ownership.fetch(world, ref)
+        showed_news = ownership.fetch(world, ref, event_id)
+    except StripeLaggingError as behind:
+        looks = int(message.get("looks", 0))
+        if looks < len(LOOK_AGAIN_SECONDS):
+            world.queues.defer_event({**message, "looks": looks + 1}, LOOK_AGAIN_SECONDS[looks])
+            return
+        # The event is processed: a workflow that waits asks again by itself.
+        logger.warning("event not shown", extra={"event_id": event_id, "reason": str(behind)})
+        showed_news = False
     except PaceExceededError as early:
         world.queues.defer_event(pace.later(message, early), early.at - runtime.clock())
         return

@@ -144,6 +144,7 @@ class Attempt:
 
     `base` is `last_attempted_at` as it stood before (0: never). `open` until it is known what became of each of its requests.
     `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made (Unix seconds).
+    `doubted_at`: when Stripe last answered a refresh call at this `base` with 5xx (Unix seconds), which may have taken effect all the same.
     `calls` counts every refresh call for this account, repeated ones too: it orders calls and observations where clocks differ.
     """
 
@@ -153,6 +154,7 @@ class Attempt:
     began_at: float
     calls: int
     open: bool
+    doubted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

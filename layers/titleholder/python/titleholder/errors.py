@@ -151,6 +151,10 @@ class StripeUnansweredError(StripeError):
     """No answer that lasts: a time-out, a broken connection, or 409 (the same call still runs). It may have taken effect."""
 
 
+class StripeLaggingError(StripeError):
+    """Stripe shows an account as it was before something that is known of it already. It will catch up soon."""
+
+
 class PaceExceededError(TitleholderError):
     """The pace agreed with Stripe leaves no room for this call now.
 

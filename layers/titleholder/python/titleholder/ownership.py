@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from titleholder import changes, erasure, observability, refresh, staleness
-from titleholder.accounts import AccountRef, AccountState, StoredAccount
+from titleholder import changes, erasure, observability, refresh, staleness, stripe_events
+from titleholder.accounts import AccountRef, AccountState, Attempt, StoredAccount
 from titleholder.bus import Bus
 from titleholder.errors import (
     AccountErasedError,
@@ -23,7 +23,9 @@ from titleholder.errors import (
     SnapshotNotFoundError,
     StripeCredentialsError,
     StripeError,
+    StripeLaggingError,
     StripeRefusedError,
+    StripeServerError,
     StripeUnansweredError,
 )
 from titleholder.masked import Masked
@@ -32,6 +34,8 @@ from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifi
 from titleholder.store import Announcement, Snapshot, Store, Waiter
 from titleholder.stripe_gateway import AccountReading, StripeGateway
 from titleholder.workflow import Workflow
+
+LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +146,17 @@ def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None =
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
     if decision is None:
         reading = read(world, ref, stored)
-        decision = refresh.decide(reading.state, need, world.clock())
+        decision = refresh.decide(reading.current, need, world.clock())
         settle(world, ref, reading, stored, asker=asker)
+        _check_shown(world, ref, reading, need, decision)
     return _start(world, ref, need, decision, stored, asker) if isinstance(decision, StartRefresh) else decision
 
 
-def fetch(world: World, ref: AccountRef) -> bool:
+def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
     """Read the account again and act on what it shows: store its owners, wake whoever they answer. Tells whether it showed anything new.
 
     Raises:
+        StripeLaggingError: `event` has told that a refresh is settled, and Stripe does not show it yet.
         StripeError: Stripe could not be asked; to be tried again.
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
@@ -165,11 +171,15 @@ def fetch(world: World, ref: AccountRef) -> bool:
             _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
         return False
     settle(world, ref, reading, stored)
-    return stored.state != reading.state or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
+    pending = reading.current.refresh is None or not reading.current.refresh.settled
+    told = world.store.get_event(event) if event is not None and pending else None
+    if told is not None and refresh.is_behind(reading.current, stripe_events.settled_at(told.type, told.created)):
+        raise StripeLaggingError(LAGGING)
+    return stored.state != reading.current or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
 
 
 def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool = False) -> AccountReading:
-    """The account now, as Stripe has it; remembered unless something newer is, and erased if it is disconnected.
+    """The account now, as Stripe has it; remembered unless something newer is known (`newer`), and erased if it is disconnected.
 
     `settling`: what is looked for is the end of the refresh that `stored` knows as pending. Raises as `StripeGateway.read` does.
     """
@@ -182,14 +192,18 @@ def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool
         world.store.note_connected(ref)
     # A list may lag behind: of calls made since the last observation it need not know.
     calls = stored.observed_calls if reading.listed else stored.answered_calls
-    _observe(world, ref, reading.state, observed_at, calls, open_=_is_open(reading, stored))
-    return reading
+    if _observe(world, ref, reading.state, observed_at, calls, open_=_is_open(reading, stored)):
+        return reading
+    latest = world.store.get_account(ref)
+    outdated = latest.erased_at is not None or refresh.is_outdated(reading.state, observed_at, latest)
+    return replace(reading, newer=latest.state) if outdated else reading
 
 
-def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, calls: int, *, open_: bool) -> None:
-    world.store.observe(ref, state, observed_at, open_=open_, calls=calls)
+def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, calls: int, *, open_: bool) -> bool:
+    newest = world.store.observe(ref, state, observed_at, open_=open_, calls=calls)
     if state.status == "disconnected":
         erasure.erase(world, ref)
+    return newest
 
 
 def _is_open(reading: AccountReading, stored: StoredAccount) -> bool:
@@ -224,7 +238,7 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
     `stored` is what was remembered before the reading.
     """
     hash_, ownership = reading.state.refresh, reading.ownership
-    if reading.state.status == "disconnected":
+    if reading.current.status == "disconnected":
         return  # It was erased when it was read, and whoever waited was woken.
     if reading.state.status not in refresh.DEAD and (hash_ is None or not hash_.settled):
         return
@@ -235,6 +249,13 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
         # Erased since it was read: nothing is kept, and whoever waits is woken by the erasure.
         with contextlib.suppress(AccountErasedError):
             _keep(world, ref, snapshot)
+    if reading.newer is not None:
+        # The worker who recorded what is newer acts on it. This reading can only have brought owners that answer somebody.
+        known = world.store.get_account(ref)
+        for waiter in world.store.waiters(ref):
+            if waiter.verification != asker and refresh.usable_snapshot(known, waiter.need):
+                _wake(world, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
+        return
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
         if not stored.stale_marked:
@@ -299,29 +320,49 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         state = world.stripe.refresh(ref, attempt.key, in_doubt=stored.attempt is not None and stored.attempt.key == attempt.key)
     except StripeRefusedError as refused:
         world.store.end_attempt(ref, attempt, answered=True)
-        reading = read(world, ref, stored)
-        settle(world, ref, reading, stored, asker=asker)
-        return _after_refusal(refresh.decide_after_refusal(reading.state, need, world.clock(), refused.code))
+        return _after_refusal(world, ref, need, stored, asker, attempt, refused.code)
     except StripeUnansweredError:
         world.store.end_attempt(ref, attempt, answered=False)
+        raise
+    except StripeServerError:
+        world.store.end_attempt(ref, attempt, answered=True, doubted_at=world.clock())
         raise
     except (StripeError, AccountNotFoundError):
         world.store.end_attempt(ref, attempt, answered=True)
         raise
-    world.store.end_attempt(ref, attempt, answered=True)
+    # Remembered first: once the attempt has ended, nothing else keeps a caller whose reading is older from making another one.
     _observe(world, ref, state, world.clock(), attempt.calls, open_=state.refresh is not None and state.refresh.status != "failed")
-    if state.refresh is None or not refresh.was_started(go.base, state):
-        refused_ = refresh.decide_after_refusal(state, need, world.clock())
-        if isinstance(refused_, Fresh):
-            settle(world, ref, read(world, ref, stored), stored, asker=asker)  # The answer does not bring the owners along.
-        return _after_refusal(refused_)
+    world.store.end_attempt(ref, attempt, answered=True)
+    if state.refresh is None or not refresh.was_started(go.base, state, attempt.began_at):
+        decision = refresh.decide_after_refusal(state, need, world.clock())
+        # The answer does not bring owners along.
+        return _after_refusal(world, ref, need, stored, asker, attempt) if isinstance(decision, Fresh) else _refused(decision)
     if state.refresh.settled:
         fetch(world, ref)
     return Started(state.refresh.last_attempted_at)
 
 
-def _after_refusal(decision: Decision) -> Asked:
+def _after_refusal(
+    world: World, ref: AccountRef, need: Need, stored: StoredAccount, asker: str | None, attempt: Attempt, code: str | None = None
+) -> Asked:
+    """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet."""
+    reading = read(world, ref, stored)
+    settle(world, ref, reading, stored, asker=asker)
+    decision = refresh.decide_after_refusal(reading.current, need, world.clock(), code)
+    _check_shown(world, ref, reading, need, decision)
+    if decision == NotVerifiable("REFRESH_REFUSED") and refresh.may_have_started(attempt, world.clock()):
+        raise StripeLaggingError(LAGGING)
+    return _refused(decision)
+
+
+def _refused(decision: Decision) -> Asked:
     return NotVerifiable("REFRESH_REFUSED") if isinstance(decision, StartRefresh) else decision
+
+
+def _check_shown(world: World, ref: AccountRef, reading: AccountReading, need: Need, decision: Decision) -> None:
+    """Raise StripeLaggingError if a refresh is known to have succeeded, but its owners are neither stored nor in this older reading."""
+    if reading.newer is not None and isinstance(decision, Fresh) and not refresh.usable_snapshot(world.store.get_account(ref), need):
+        raise StripeLaggingError(LAGGING)
 
 
 def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
@@ -336,7 +377,10 @@ def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
         if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
             _wake(world, ref, waiter, decision)
         elif isinstance(decision, Fresh):
-            fetch(world, ref)  # Its owners are not stored yet, or it brought none: only Stripe tells which.
+            # Its owners are not stored yet, or it brought none: only Stripe tells which.
+            reading = read(world, ref, known)
+            settle(world, ref, reading, known)
+            _check_shown(world, ref, reading, waiter.need, decision)
 
 
 def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolDown | NotVerifiable) -> None:

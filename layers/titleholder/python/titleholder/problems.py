@@ -58,6 +58,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
     errors.StripeServerError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
+    errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.PaceExceededError: (429, "pace-exceeded", "Too many calls to Stripe at once"),
     errors.SealBrokenError: (500, "seal-broken", "Stored data cannot be opened"),
     errors.ConfigurationError: (500, "misconfigured", "The stack is set up wrongly"),

@@ -27,6 +27,10 @@ LEASE_SECONDS = 45
 """How long a refresh call is left alone: longer than the slowest call the gateway allows (`stripe_gateway.LONGEST_CALL_SECONDS`)."""
 
 
+LAG_SECONDS = 60
+"""A read may show an account as it was so long ago. Only a cooldown that is longer keeps a call in doubt from being paid twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one asker needs. Times are Unix seconds.
@@ -179,10 +183,38 @@ def origin(succeeded: OwnershipRefresh, created: int) -> int:
     return succeeded.last_attempted_at if created >= succeeded.last_attempted_at - CLOCK_SKEW else created
 
 
-def was_started(before: int, after: AccountState) -> bool:
-    """Whether the answer to a refresh call shows a refresh under way or done since `before` (`last_attempted_at` of then, 0 for none)."""
+def was_started(before: int, after: AccountState, began_at: float = 0.0) -> bool:
+    """Whether the answer to a refresh call shows a refresh under way, or one done since the call was first made, at `began_at`.
+
+    `before`: `last_attempted_at` as it stood then, 0 for none. It may be that of an account which Stripe showed too late, so a refresh that
+    is settled has to be newer than the call too.
+    """
     refresh = after.refresh
-    return refresh is not None and (refresh.last_attempted_at > before or refresh.status == "pending")
+    if refresh is None or refresh.status == "pending":
+        return refresh is not None
+    return refresh.last_attempted_at > before and refresh.last_attempted_at >= began_at - CLOCK_SKEW
+
+
+def may_have_started(attempt: Attempt, now: float) -> bool:
+    """Whether an earlier call at the same base may have started a refresh that Stripe does not show yet."""
+    return attempt.doubted_at is not None and now - attempt.doubted_at < LAG_SECONDS
+
+
+def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) -> bool:
+    """Whether a reading that was begun at `begun_at` is older than what is known of the account.
+
+    A refresh that was pending in the reading and was found settled while the reading was under way may still be joined.
+    """
+    if known.state is None or order(reading.refresh) >= order(known.state.refresh):
+        return False
+    same = order(reading.refresh) // 2 == order(known.state.refresh) // 2
+    return not same or known.observed_at < begun_at
+
+
+def is_behind(after: AccountState, settled_at: float | None) -> bool:
+    """Whether an account shows a refresh as under way, or none at all, although Stripe has said at `settled_at` that it is settled."""
+    refresh = after.refresh
+    return settled_at is not None and (refresh is None or (not refresh.settled and refresh.last_attempted_at <= settled_at))
 
 
 def settled_since(before: AccountState, after: AccountState) -> bool:
@@ -196,7 +228,8 @@ def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) 
         return replace(previous, calls=previous.calls + 1)
     calls = 1 if previous is None else previous.calls + 1
     number = 1 if previous is None else previous.number + 1
-    return Attempt(number=number, key=new_key, base=base, began_at=now, calls=calls, open=True)
+    doubted_at = previous.doubted_at if previous is not None and previous.base == base else None
+    return Attempt(number=number, key=new_key, base=base, began_at=now, calls=calls, open=True, doubted_at=doubted_at)
 
 
 def order(refresh: OwnershipRefresh | None) -> int:

@@ -197,11 +197,16 @@ class TenantState:
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """An event that was recorded. `tries`: how often it was queued again because it was not processed; `due_at`: not before then again."""
+    """An event that was recorded, with its type and Stripe's text for its time.
+
+    `tries`: how often it was queued again because it was not processed; `due_at`: not before then again.
+    """
 
     processed: bool
     due_at: float
     tries: int
+    type: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +324,7 @@ class Store:
                 began_at=_seconds(item["attempt_began_ms"]),
                 calls=int(item["attempt_calls"]),
                 open=item["attempt_open"],
+                doubted_at=None if item.get("attempt_doubted_ms") is None else _seconds(item["attempt_doubted_ms"]),
             )
         kept = self._lives(item.get("snapshot_expires_at"))
         return StoredAccount(
@@ -391,6 +397,7 @@ class Store:
                 "attempt_began_ms": _ms(attempt.began_at),
                 "attempt_calls": attempt.calls,
                 "attempt_open": True,
+                "attempt_doubted_ms": None if attempt.doubted_at is None else _ms(attempt.doubted_at),
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
                 **_opened("refresh", now),
             },
@@ -398,13 +405,14 @@ class Store:
             values={":now": _ms(now), **({} if seen is None else {":seen": seen.calls})},
         )
 
-    def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool) -> bool:
+    def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool, doubted_at: float | None = None) -> bool:
         """Give the lease back. An attempt that Stripe did not answer stays open: whoever is next repeats it under its key.
 
-        False if a later call has begun.
+        `doubted_at`: the answer leaves open whether a refresh was started, see `Attempt`. False if a later call has begun.
         """
+        doubt = {} if doubted_at is None else {"attempt_doubted_ms": _ms(doubted_at)}
         return self._update(
-            _account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered}, remove=["lease_until_ms"],
+            _account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered, **doubt}, remove=["lease_until_ms"],
             condition="attempt_calls = :calls", values={":calls": attempt.calls},
         )  # fmt: skip
 
@@ -841,7 +849,13 @@ class Store:
         if item is None:
             return None
         due_ms = item.get("due_ms", int(item["received_ms"]) + EVENT_PATIENCE_SECONDS * 1000)
-        return KnownEvent(processed=bool(item["processed"]), due_at=_seconds(due_ms), tries=int(item.get("repair_tries", 0)))
+        return KnownEvent(
+            processed=bool(item["processed"]),
+            due_at=_seconds(due_ms),
+            tries=int(item.get("repair_tries", 0)),
+            type=item.get("type", ""),
+            created=item.get("created", ""),
+        )
 
     def put_event_back(self, event: str, due_at: float, tries: int) -> bool:
         """Note that an event is queued again, and not once more before `due_at`."""

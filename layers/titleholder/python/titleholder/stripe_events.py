@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from titleholder.accounts import ACCOUNT_ID, CONNECTED_ACCOUNT_ID, AccountRef, Mode
@@ -49,6 +50,16 @@ class StripeEvent:
     created: str
     ref: AccountRef | None
     set_aside: SetAside | None = None
+
+
+def settled_at(type_: str, created: str) -> float | None:
+    """When a refresh settled whose end an event tells, as far as its time can be read; None for every other event."""
+    if not re.search(r"\.(refreshed_ownership|ownership_refresh_(succeeded|failed))$", type_):
+        return None
+    try:
+        return float(created) if created.isdigit() else datetime.fromisoformat(created).timestamp()
+    except ValueError:
+        return None
 
 
 def parse(body: bytes, mode: Mode) -> StripeEvent:

@@ -66,11 +66,20 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class AccountReading:
-    """An account as read from Stripe, with its ownership if it has one and it was asked for. `listed`: by way of a list."""
+    """An account as read from Stripe, with its ownership if it has one and it was asked for. `listed`: by way of a list.
+
+    `newer`: the account as this stack knows it, where Stripe's answer is older than that.
+    """
 
     state: AccountState
     ownership: Ownership | None
     listed: bool = False
+    newer: AccountState | None = None
+
+    @property
+    def current(self) -> AccountState:
+        """What is to be acted upon."""
+        return self.newer or self.state
 
 
 class ApiKeys(Protocol):
