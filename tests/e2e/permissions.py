@@ -308,14 +308,10 @@ class Scenes:
     def scene_unknown_account_erased(self) -> None:
         self.bench.http.call("DELETE", f"/accounts/fca_nobody{time.time_ns()}")
 
-    def scene_disconnected_account_found_by_reconcile(self) -> None:
+    def scene_erasure_ended_by_reconcile(self) -> None:
         account = self._known_fresh()
-        self._disconnect(account)
-        self._open_for_reconcile(account)
-        self._invoke("Reconcile", {})
-
-    def scene_second_snapshot_found_by_reconcile(self) -> None:
-        self._open_for_reconcile(self._known_by_an_old_snapshot())
+        self._let_wait_for(account)
+        self._open_for_reconcile(account, kind="erasure", erased_ms={"N": "1"})
         self._invoke("Reconcile", {})
 
     def scene_webhook_received(self) -> None:
@@ -346,6 +342,17 @@ class Scenes:
             arn = f"{machine.replace(':stateMachine:', ':execution:')}:{id}"
             self.bench.stack.client("stepfunctions").stop_execution(executionArn=arn)
         self._age(id)
+        self._invoke("Reconcile", {})
+
+    def scene_reconciled_long_after_the_deadline(self) -> None:
+        self._age(self._verify(self._unseen("never_answering")), deadline_ms={"N": "1"})
+        # Its owners are there.
+        answered = self._verify(self._known_fresh())
+        self.dynamodb.update_item(
+            TableName=self.table, Key={"pk": {"S": f"VERIFICATION#{answered}"}, "sk": {"S": "VERIFICATION"}},
+            UpdateExpression="REMOVE verdict, completed_ms",
+        )  # fmt: skip
+        self._age(answered, deadline_ms={"N": "1"})
         self._invoke("Reconcile", {})
 
     def scene_lost_event_found(self) -> None:
@@ -476,10 +483,10 @@ class Scenes:
         requests.put(answer["upload"]["urls"][0], body, timeout=30)
         return str(answer["id"])
 
-    def _open_for_reconcile(self, account: str) -> None:
+    def _open_for_reconcile(self, account: str, kind: str = "refresh", **more: Mapping[str, str]) -> None:
         self._set(
             f"ACCOUNT#test/platform/{account}", "ACCOUNT",
-            account={"S": account}, mode={"S": "test"}, open_kind={"S": "refresh"}, open_since_ms={"N": "1"},
+            account={"S": account}, mode={"S": "test"}, open_kind={"S": kind}, open_since_ms={"N": "1"}, **more,
         )  # fmt: skip
 
     def _verification_nobody_works_on(self) -> None:
@@ -493,9 +500,9 @@ class Scenes:
             if sk == "VERIFICATION":
                 self._age(pk.removeprefix("VERIFICATION#"))
 
-    def _age(self, id: str) -> None:
+    def _age(self, id: str, **more: Mapping[str, str]) -> None:
         """Let a verification be open since long ago."""
-        self._set(f"VERIFICATION#{id}", "VERIFICATION", open_kind={"S": "verification"}, open_since_ms={"N": "1"})
+        self._set(f"VERIFICATION#{id}", "VERIFICATION", open_kind={"S": "verification"}, open_since_ms={"N": "1"}, **more)
 
     def _set(self, pk: str, sk: str, **values: Mapping[str, str]) -> None:
         self.dynamodb.update_item(
