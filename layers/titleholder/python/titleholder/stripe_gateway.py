@@ -123,7 +123,8 @@ class RecordingClient(stripe.HTTPClient):
     ) -> tuple[str, int, Mapping[str, str]]:
         key = (headers or {}).get("Idempotency-Key")
         try:
-            answer = self._http.request(method, url, headers, post_data, _usage=_usage)
+            # The SDK's own clients take no `_usage`.
+            answer = self._http.request(method, url, headers, post_data)
         except stripe.APIConnectionError:
             self._note(key)
             raise
