@@ -302,7 +302,7 @@ def _course(world: BatchedWorld, rate: float, settle_seconds: float) -> Course:
         peaks=counted["peaks"],
         refused=counted["statuses"].get("429", 0),
         invocations=dict(world.invocations),
-        violations=tuple(world.violations),
+        violations=(*world.violations, *(f"no right to: {call}" for call in world.rights.refused())),
     )
 
 

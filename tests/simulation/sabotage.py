@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from titleholder import matching, ownership, reconciliation, verdicts, verifications
+from titleholder import matching, ownership, reconciliation, stripe_events, verdicts, verifications
 from titleholder.accounts import Tenant
+from titleholder.errors import MalformedEventError
 from titleholder.store import IdSecret, Store
 
 
@@ -198,9 +199,38 @@ def tenants_retired_for_the_stacks_key() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def events_of_the_other_mode_are_taken_in() -> Iterator[None]:
+    """The mode of an event is not looked at."""
+    original = stripe_events._subject
+
+    def _subject(data: Any, type_: str, mode: Any) -> Any:
+        return original({**data, "livemode": None}, type_, mode)
+
+    with _replaced(stripe_events, "_subject", _subject):
+        yield
+
+
+@contextmanager
+def events_for_others_are_refused() -> Iterator[None]:
+    """A genuine event that is not for this stack is answered 400, so that Stripe sends it again for days."""
+    original = stripe_events.from_object
+
+    def from_object(data: Any, mode: Any) -> Any:
+        event = original(data, mode)
+        if event.set_aside is not None:
+            raise MalformedEventError("This event is not for this stack.")
+        return event
+
+    with _replaced(stripe_events, "from_object", from_object):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
+    "events_of_the_other_mode_are_taken_in": events_of_the_other_mode_are_taken_in,
+    "events_for_others_are_refused": events_for_others_are_refused,
     "ordered_by_event_time": ordered_by_event_time,
     "claims_survive_erasure": claims_survive_erasure,
     "written_without_proof_of_the_key": written_without_proof_of_the_key,

@@ -20,6 +20,21 @@ SCENARIOS = (
     *["single_owner"] * 3, "paged_owners", "old", "fresh", "failing_then_succeeding", "cooling_down", "prefetch_pending", "lost_webhook",
     "silently_refusing", "turning_inactive", "never_answering", "failing", "inactive_with_old_snapshot", "no_next_refresh",
 )  # fmt: skip
+THIN = {
+    "object": "v2.core.event", "type": "v1.financial_connections.account.ownership_refresh_succeeded",
+    "created": "2027-01-15T08:00:00.000Z",
+    "related_object": {"id": "fca_0", "type": "financial_connections.account"},
+}  # fmt: skip
+STRAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("other_mode", {"livemode": True}),
+    ("other_mode", {**THIN, "livemode": True}),
+    ("other_context", {"account": "org_1/acct_one"}),
+    ("other_context", {"context": "org_1/acct_one"}),
+    ("other_context", {**THIN, "context": "org_1/acct_one"}),
+    ("malformed", {"data": {}}),
+    ("malformed", {"data": {"object": {"id": "cus_1"}}}),
+    ("malformed", {**THIN, "related_object": None}),
+)
 SILENT = ("lost_webhook", "never_answering")
 COOLDOWNS = (2.0, 30.0, 600.0, 4000.0)
 
@@ -153,7 +168,20 @@ def _draw(world: World) -> None:
         _draw_tenants(world)
     if odd.random() < 0.15:
         _draw_many_tenants(world, odd)
+    _draw_strays(world, Random(f"{world.seed}/strays"))
     world.reconcile_every(900, int(STORM_SECONDS // 900))
+
+
+def _draw_strays(world: World, rng: Random) -> None:
+    """Genuine events that are not for this stack, or of no use, about accounts that it knows: they may have no effect."""
+    snapshot_type = "financial_connections.account." + rng.choice(["refreshed_ownership", "deactivated", "disconnected"])
+    for number in range(rng.choice([0, 0, 1, 3])):
+        why, changes = rng.choice(STRAYS)
+        event = {
+            "id": f"evt_stray{number}", "object": "event", "type": snapshot_type, "created": int(BEGIN), "livemode": False,
+            "data": {"object": {"id": "fca_0", "object": "financial_connections.account"}}, **changes,
+        }  # fmt: skip
+        world.at(rng.uniform(0, 3000), partial(world.receive_stray, event, why, by_bus=rng.random() < 0.3))
 
 
 def _draw_tenants(world: World) -> None:
@@ -307,6 +335,9 @@ def _check(world: World) -> None:
         complain("two Idempotency-Keys, or two tenants with the same one, have one verification")
     if guessed := {id_ for id_ in ids if id_ in world.guesses}:
         complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
+    for id_, why in world.strays.items():
+        if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
+            complain(f"{id_} ({why}): not stored as what it is")
     _check_erased(world)
     for running in world.workflows.executions.values():
         if running.status == "RUNNING":

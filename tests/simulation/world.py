@@ -27,6 +27,7 @@ from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, 
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 from tests.support.rights import DynamoDBRights, Noted
+from titleholder import signatures
 from titleholder.accounts import AccountRef
 from titleholder.errors import UnforeseenError
 
@@ -40,6 +41,7 @@ TIMEOUTS = {
     "api": 45.0,
     "start_refresh": 60.0,
     "receive_webhook": 25.0,
+    "receive_event": 30.0,
     "fetch_owners": 60.0,
     "verify_owners": 30.0,
     "reconcile": 300.0,
@@ -142,6 +144,7 @@ class World:
         self.open: dict[str, dict[str, Mapping[str, Any]]] = {}
         """By account key, the verifications without a verdict, by id."""
         self.events: dict[str, int] = {}
+        self.strays: dict[str, str] = {}
         self._running: dict[Any, Invocation] = {}
         self._refreshing: dict[str, Counter[str]] = {}
         stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
@@ -245,6 +248,25 @@ class World:
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{account}: never erased")
 
+    def receive_stray(self, event: Mapping[str, Any], why: str, *, by_bus: bool = False) -> None:
+        """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why`: as what it has to be set aside."""
+        self.strays[event["id"]] = why
+        self.injected[f"event set aside: {why}"] += 1
+        body = json.dumps(event)
+        for attempt in range(60):
+            if by_bus:
+                answer = self._invoke("receive_event", {"source": "aws.partner/stripe.com/ed_1", "detail": json.loads(body)})
+            else:
+                headers = {"stripe-signature": signatures.sign(body.encode(), WEBHOOK_SECRET, int(self.hub.now))}
+                answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, body))
+            if answer is not None and answer.get("statusCode", 200) == 200:
+                return
+            if answer is not None:
+                self.violations.append(f"{event['id']} ({why}): a genuine event was answered {answer['statusCode']}")
+                return
+            self.hub.sleep(min(600, 2**attempt))
+        self.violations.append(f"{event['id']} ({why}): never taken")
+
     def reconcile(self) -> None:
         """Be the scheduler."""
         self._invoke("reconcile", {})
@@ -272,6 +294,8 @@ class World:
         return (500, None) if answer is None else (answer["statusCode"], json.loads(answer["body"]))
 
     def _consume(self, function: str, message: Message) -> bool:
+        if (stray := json.loads(message.body).get("event")) in self.strays:
+            self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was queued")
         record = {
             "messageId": message.id,
             "receiptHandle": message.id,
@@ -450,6 +474,8 @@ class World:
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
+        if sk == "EVENT" and (stray := after["id"]["S"]) in self.strays:
+            self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was recorded as one that has")
         if sk == "VERIFICATION" and "members" not in after:
             of_account = self.open.setdefault(AccountRef.from_dict(_strings(after)).key, {})
             if "verdict" in after:
