@@ -249,7 +249,7 @@ class World:
         self.violations.append(f"{account}: never erased")
 
     def receive_stray(self, event: Mapping[str, Any], why: str, *, by_bus: bool = False) -> None:
-        """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why`: as what it has to be set aside."""
+        """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why` it has to be set aside."""
         self.strays[event["id"]] = why
         self.injected[f"event set aside: {why}"] += 1
         body = json.dumps(event)
