@@ -28,7 +28,12 @@ def entries(dynamodb: Any, table: str, first: date, last: date) -> Iterator[dict
             for item in page["Items"]:
                 entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
                 at = datetime.fromtimestamp(int(entry.pop("at_ms")) / 1000, UTC).isoformat(timespec="milliseconds")
-                yield {"at": at, **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")}}
+                # Entries of earlier releases have no state: they were written after what they tell of.
+                yield {
+                    "at": at,
+                    "state": "done",
+                    **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")},
+                }
 
 
 def main() -> None:

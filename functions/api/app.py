@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from titleholder import cursors, http_api, http_models, ownership, runtime, verifications
 from titleholder.accounts import AccountRef, StoredAccount, Tenant
-from titleholder.audit import Action
+from titleholder.audit import By
 from titleholder.collection import Target
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.masked import Masked
@@ -52,10 +52,11 @@ def create_verification(
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
-    created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
-    accounts = created.members if isinstance(created, Fan) else [created]
+    with runtime.audit().effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
+        created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
+        accounts = created.members if isinstance(created, Fan) else [created]
+        entry.note(verification=created.id, **_members(created))
     for one in accounts:
-        _audit("verification.requested", one.ref, verification=one.id)
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
     created = verifications.wait(world.store, created, began + body.wait, clock=world.clock, sleep=runtime.sleep)
@@ -80,6 +81,8 @@ def list_verifications(
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(runtime.store(), holder, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
+    about = {**_context(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
+    runtime.audit().read(_caller(), "verifications.listed", **about)
     return _json(200, http_models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
@@ -87,17 +90,21 @@ def list_verifications(
 @http_api.documented({200: http_models.AnyVerification}, "verification-not-found")
 def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
-    return _json(200, _shown(verifications.get(runtime.store(), _tenant(), verification)))
+    found = verifications.get(runtime.store(), _tenant(), verification)
+    about = found.ref.as_dict() if isinstance(found, Verification) else _context()
+    runtime.audit().read(_caller(), "verification.read", **about, verification=verification)
+    return _json(200, _shown(found))
 
 
 @app.delete("/verifications/<verification>")
 @http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed")
 def cancel_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
-    cancelled = verifications.cancel(runtime.world(), _tenant(), verification)
+    with runtime.audit().effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
+        cancelled = verifications.cancel(runtime.world(), _tenant(), verification)
+        entry.note(**({"account": cancelled.ref.account} if isinstance(cancelled, Verification) else _members(cancelled)))
     for one in cancelled.members if isinstance(cancelled, Fan) else [cancelled]:
         if verifications.is_cancelled(one):
-            _audit("verification.cancelled", one.ref, verification=one.id)
             logger.info("verification cancelled", extra={"verification": one.id})
     return _json(200, _shown(cancelled))
 
@@ -129,6 +136,7 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
         snapshot_refreshed_at=_time(known.snapshot_attempted_at),
         observed_at=timestamp(observed_at),
     )
+    runtime.audit().read(_caller(), "account.read", ref, snapshot=known.snapshot)
     return _json(200, shown)
 
 
@@ -143,7 +151,7 @@ def get_owners(
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
-    _audit("owners.read", ref, snapshot=found.id)
+    runtime.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
     metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
     owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners.reveal()]
     shown = http_models.Owners(
@@ -176,11 +184,33 @@ def get_snapshots(
         for past in found
     ]
     following = None if position is None else cursors.encode(query, position)
+    runtime.audit().read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
     return _json(200, http_models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
 
 
-def _audit(action: Action, ref: AccountRef, **ids: str) -> None:
-    runtime.audit(app.current_event.raw_event, action, ref, **ids)
+def _caller() -> By:
+    return By.caller(app.current_event.raw_event)
+
+
+def _context() -> dict[str, str | None]:
+    """Where the caller's ids count: for entries about something else than one account."""
+    tenant = _tenant()
+    return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
+
+
+def _named(target: AccountRef | Target) -> dict[str, str | None]:
+    """What a request for a verification names, for its entries."""
+    if isinstance(target, AccountRef):
+        return dict(target.as_dict())
+    return {**_context(), target.kind: target.id}
+
+
+def _members(created: Verification | Fan) -> dict[str, str]:
+    """A group's verifications and their accounts, in the same order; nothing for a single verification."""
+    if isinstance(created, Verification):
+        return {}
+    members = created.members
+    return {"verifications": " ".join(one.id for one in members), "accounts": " ".join(one.ref.account for one in members)}
 
 
 def _held(ref: AccountRef) -> StoredAccount:

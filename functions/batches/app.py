@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from titleholder import batch, http_api, http_models, runtime, verifications
 from titleholder.accounts import Tenant
+from titleholder.audit import By
 from titleholder.idempotency import Request
 from titleholder.observability import logger, observed
 
@@ -44,8 +45,9 @@ def create_batch(
         size=body.bytes,
     )
     request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
-    ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
-    runtime.audit(app.current_event.raw_event, "batch.created", batch=ids["id"])
+    with runtime.audit().effect(_caller(), "batch.created", **_context()) as entry:
+        ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
+        entry.note(batch=ids["id"])
     slot = batch.slot(world, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
     upload = http_models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
@@ -58,8 +60,9 @@ def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
     settings = runtime.settings()
     inputs = {"settle_timeout": settings.settle_timeout_seconds, "concurrency": settings.batch_concurrency}
-    started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
-    runtime.audit(app.current_event.raw_event, "batch.started", batch=id)
+    with runtime.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
+        started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
+        entry.note(result=started.state)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
 
@@ -68,17 +71,29 @@ def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
 @http_api.documented({200: http_models.Batch}, "batch-not-found")
 def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """How the batch stands, and links to what it brought."""
-    return _json(200, _shown(batch.progress(runtime.batch_world(), _tenant(), id)))
+    found = batch.progress(runtime.batch_world(), _tenant(), id)
+    runtime.audit().read(_caller(), "batch.read", **_context(), batch=id)
+    return _json(200, _shown(found))
 
 
 @app.delete("/batches/<id>")
 @http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What ran keeps its verdict."""
-    stopped = batch.stop(runtime.batch_world(), _tenant(), id)
-    runtime.audit(app.current_event.raw_event, "batch.stopped", batch=id)
+    with runtime.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
+        stopped = batch.stop(runtime.batch_world(), _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
+
+
+def _caller() -> By:
+    return By.caller(app.current_event.raw_event)
+
+
+def _context() -> dict[str, str | None]:
+    """Whose batches the caller works with, for the record."""
+    tenant = _tenant()
+    return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
 
 
 def _tenant() -> Tenant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import titleholder.cold_start  # noqa: F401
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from titleholder import collection, cursors, http_api, linking, runtime, stripe_collecting
 from titleholder import http_linking_models as models
 from titleholder.accounts import AccountState
+from titleholder.audit import By
 from titleholder.http_models import Cursor, IdempotencyKey, Limit, RefreshState
 from titleholder.idempotency import Request
 from titleholder.observability import logger, metrics, observed
@@ -55,8 +57,9 @@ def create_customer(
     def effect(key: str | None) -> dict[str, str]:
         return {"id": linking.create_customer(runtime.world().stripe, body.email, stripe_account, key)}
 
-    ids = runtime.idempotency().once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
-    runtime.audit(app.current_event.raw_event, "customer.created", customer=ids["id"], stripe_account=_stripe_account())
+    with runtime.audit().effect(_caller(), "customer.created", **_context()) as entry:
+        ids = runtime.idempotency().once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
+        entry.note(customer=ids["id"])
     logger.info("customer created", extra={"customer": ids["id"]})
     return _json(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
 
@@ -76,10 +79,11 @@ def create_session(
         made.update(linking.create(stripe, new, stripe_account, key))
         return {"id": made["id"]}
 
-    ids = runtime.idempotency().once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
-    # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
-    session = made or stripe_collecting.session(stripe, new.via, ids["id"], stripe_account)
-    runtime.audit(app.current_event.raw_event, "session.created", session=ids["id"], stripe_account=_stripe_account())
+    with runtime.audit().effect(_caller(), "session.created", customer=new.customer, via=new.via, **_context()) as entry:
+        ids = runtime.idempotency().once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
+        entry.note(session=ids["id"])
+        # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
+        session = made or stripe_collecting.session(stripe, new.via, ids["id"], stripe_account)
     logger.info("session created", extra={"session": ids["id"], "via": new.via})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
     step = linking.STEPS[new.via]
@@ -119,6 +123,7 @@ def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
         none_because=found.none_because,
         accounts=[_account(account) for account in found.accounts],
     )
+    runtime.audit().read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_context())
     return _json(200, shown)
 
 
@@ -141,6 +146,7 @@ def list_accounts(
         accounts=[_account(account) for account in page],
         next_cursor=cursors.encode(query, page[-1]["id"]) if more and page else None,
     )
+    runtime.audit().read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_context())
     return _json(200, shown)
 
 
@@ -197,6 +203,19 @@ def _request(route: str, key: str | None, body: BaseModel) -> Request:
         key=key,
         body=body.model_dump(exclude_none=True),
     )
+
+
+def _caller() -> By:
+    return By.caller(app.current_event.raw_event)
+
+
+def _context() -> dict[str, str | None]:
+    """Where the caller's ids count."""
+    return {"mode": runtime.settings().mode, "stripe_account": _stripe_account()}
+
+
+def _ids(accounts: Sequence[Mapping[str, Any]]) -> str:
+    return " ".join(account["id"] for account in accounts)
 
 
 def _stripe_account() -> str | None:

@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import erasure, http_api, http_models, runtime
+from titleholder.audit import By
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
 
@@ -24,13 +25,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @app.delete("/accounts/<account>")
-@http_api.documented({200: http_models.Erasure}, "account-not-found", asks_stripe=True)
+@http_api.documented({200: http_models.Erasure}, "account-not-found")
 def erase(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
-    """Disconnected and erased: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer."""
+    """Erased and disconnected: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer.
+
+    Erased at once, also while Stripe refuses the key or cannot be asked: then `disconnected` is false, and the disconnection is repeated.
+    """
     ref = http_api.tenant(app.current_event, runtime.settings()).ref(account)
-    erased_at = erasure.disconnect(runtime.world(), ref)
-    runtime.audit(app.current_event.raw_event, "account.erased", ref)
-    logger.info("account erased", extra={"account": ref.account})
+    erased = erasure.disconnect(runtime.world(), ref, By.caller(app.current_event.raw_event))
+    logger.info("account erased", extra={"account": ref.account, "disconnected": erased.disconnected})
     metrics.add_metric(name="AccountErased", unit=MetricUnit.Count, value=1)
-    shown = http_models.Erasure(account=account, stripe_account=ref.stripe_account, erased_at=timestamp(erased_at))
+    shown = http_models.Erasure(
+        account=account, stripe_account=ref.stripe_account, erased_at=timestamp(erased.at), disconnected=erased.disconnected
+    )
     return Response(status_code=200, content_type="application/json", body=shown.model_dump_json())

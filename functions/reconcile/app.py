@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder import reconciliation, runtime
 from titleholder.observability import logger, metrics, observed
 
-KINDS = ("announcement", "erasure", "refresh", "verification", "event")
+KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
 
 
 @observed

@@ -9,7 +9,8 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
 from titleholder import http_api, http_models, ownership, problems, runtime
-from titleholder.ownership import InFlight, Started, timestamp
+from titleholder.audit import By
+from titleholder.ownership import Asked, InFlight, Started, timestamp
 from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable, usable_snapshot
 
 DEFAULT_MAX_AGE_SECONDS = 86_400
@@ -38,8 +39,9 @@ def refresh(
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
     need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
-    asked = ownership.ask(world, ref, need)
-    runtime.audit(app.current_event.raw_event, "refresh.requested", ref)
+    with world.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
+        asked = ownership.ask(world, ref, need)
+        entry.note(result=_result(asked))
     known = world.store.get_account(ref)
     snapshot = known.snapshot
     match asked:
@@ -56,6 +58,21 @@ def refresh(
             return http_api.respond(problems.cooling_down(timestamp(resume_at), math.ceil(resume_at - world.clock())))
         case NotVerifiable(reason):
             return http_api.respond(problems.not_refreshable(reason))
+
+
+def _result(asked: Asked) -> str:
+    """How a request for a refresh ended, for the record."""
+    match asked:
+        case Started():
+            return "started"
+        case Join() | InFlight():
+            return "pending"
+        case Fresh():
+            return "fresh"
+        case CoolDown():
+            return "cooling_down"
+        case NotVerifiable(reason):
+            return reason
 
 
 def _answer(status: int, account: str, state: Any, attempted_at: int | None, snapshot: str | None) -> Response[Any]:

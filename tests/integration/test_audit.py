@@ -1,14 +1,17 @@
-"""The record of who asked for what: written before the answer, or there is no answer."""
+"""The record of who asked for what: written before the effect and before the answer, or there is neither."""
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
+from titleholder.accounts import AccountRef
 from titleholder.audit import actor
 from tools.export_audit import entries
 
@@ -37,32 +40,287 @@ def verified(sandbox: Sandbox) -> str:
     return account
 
 
+def states(sandbox: Sandbox) -> list[tuple[str, str]]:
+    return [(entry["action"], entry["state"]) for entry in record(sandbox)]
+
+
 def test_caller_action_and_ids_are_kept_until_the_retention_ends(sandbox: Sandbox) -> None:
     account = verified(sandbox)
     sandbox.wait(1)
     call(sandbox, "GET", f"/accounts/{account}/owners")
-    asked, read = record(sandbox)
-    assert (asked["action"], read["action"]) == ("verification.requested", "owners.read")
-    assert asked["verification"].startswith("ver_")
+    asked, done, read = record(sandbox)
+    assert [(entry["action"], entry["state"]) for entry in (asked, done, read)] == [
+        ("verification.requested", "requested"), ("verification.requested", "done"), ("owners.read", "done"),
+    ]  # fmt: skip
+    assert asked["entry"] == done["entry"] != read["entry"]
+    assert "verification" not in asked
+    assert done["verification"].startswith("ver_")
     assert read["snapshot"].startswith("fcaowns_")
-    for entry in (asked, read):
+    for entry in (asked, done, read):
         assert (entry["actor"], entry["account"], entry["mode"]) == (ROLE, account, "test")
         assert int(entry["expires_at"]) == int(entry["at_ms"]) // 1000 + 2557 * 86_400
     assert (asked["pk"], asked["at_ms"]) == ("AUDIT#2027-01-15", "1800000000000")
 
 
-def test_owners_are_not_handed_out_when_the_record_cannot_be_written(sandbox: Sandbox) -> None:
-    account = verified(sandbox)
+class Effects:
+    """Everything that callers can have done, each on something that is there."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.old = sandbox.link("old", id="fca_old", customer="cus_1")
+        self.fresh = sandbox.link("fresh", id="fca_fresh", customer="cus_1")
+        sandbox.http("POST", "/verifications", {"account": "fca_fresh", "claim": dict(CLAIM)})
+        self.waiting = sandbox.http("POST", "/verifications", {"account": "fca_old", "claim": dict(CLAIM)}).json["id"]
+        batch = sandbox.http("POST", "/batches", {"format": "jsonl"}).json
+        client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{batch['id']}", Body=b"{}")
+        self.batch = batch["id"]
+        # Entries of one millisecond stand in no order.
+        sandbox.wait(1)
+        self.routes: dict[str, tuple[str, str, Any]] = {
+            "verification.requested": ("POST", "/verifications", {"account": "fca_old", "claim": dict(CLAIM)}),
+            "verification.requested of a customer": ("POST", "/verifications", {"customer": "cus_1", "claim": dict(CLAIM)}),
+            "verification.cancelled": ("DELETE", f"/verifications/{self.waiting}", None),
+            "refresh.requested": ("POST", "/accounts/fca_old/refreshes", {"max_age": 0}),
+            "account.erased": ("DELETE", "/accounts/fca_fresh", None),
+            "customer.created": ("POST", "/customers", {"email": "someone@example.com"}),
+            "session.created": ("POST", "/sessions", {"via": "financial_connections", "customer": "cus_1"}),
+            "batch.created": ("POST", "/batches", {"format": "jsonl"}),
+            "batch.started": ("POST", f"/batches/{self.batch}/start", None),
+            "batch.stopped": ("DELETE", f"/batches/{self.batch}", None),
+        }
+
+    def call(self, name: str) -> Answer:
+        return self.sandbox.http(*self.routes[name])
+
+    def traces(self) -> Any:
+        """All that an effect could leave behind: in the table, at Stripe, in workflows and on the bus."""
+        changes = [call for call in self.sandbox.stripe_calls() if call.startswith("POST")]
+        keys = client("dynamodb").scan(TableName="titleholder-keys")["Items"]
+        workflows = (len(self.sandbox.tokens.started), len(self.sandbox.tokens.stopped))
+        return (changes, self.sandbox.items(but=("AUDIT#", "PACE#")), keys, workflows, len(self.sandbox.published()))
+
+
+EFFECTS = (
+    "verification.requested", "verification.requested of a customer", "verification.cancelled", "refresh.requested", "account.erased",
+    "customer.created", "session.created", "batch.created", "batch.started", "batch.stopped",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+class TestEffects:
+    def test_is_recorded_before_it_begins_and_after_it_ended(self, sandbox: Sandbox, name: str) -> None:
+        effects = Effects(sandbox)
+        before, known = effects.traces(), len(record(sandbox))
+        seen: list[Any] = []
+
+        def look(moment: Moment) -> None:
+            if moment.when == "after" and not seen and effects.traces() != before:
+                seen.append(states(sandbox)[known:])
+
+        sandbox.taps.append(look)
+        assert effects.call(name).status < 300
+        sandbox.taps.clear()
+        action = name.partition(" ")[0]
+        assert seen[0] == [(action, "requested")]
+        requested, done = record(sandbox)[known:]
+        assert [requested["state"], done["state"]] == ["requested", "done"]
+        assert requested["entry"] == done["entry"]
+        assert {item: done[item] for item in requested if item not in ("pk", "sk", "at_ms", "state")} == {
+            item: value for item, value in requested.items() if item not in ("pk", "sk", "at_ms", "state")
+        }  # fmt: skip
+
+    def test_does_not_happen_when_it_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
+        effects = Effects(sandbox)
+        before, known = effects.traces(), record(sandbox)
+        sandbox.taps.append(refuse_the_record)
+        answer = effects.call(name)
+        assert (answer.status, answer.problem) == (503, "audit-unavailable")
+        assert answer.headers["retry-after"]
+        assert effects.traces() == before
+        assert record(sandbox) == known
+
+    def test_crash_in_between_leaves_the_first_entry(self, sandbox: Sandbox, name: str) -> None:
+        effects = Effects(sandbox)
+        before, known = effects.traces(), len(record(sandbox))
+
+        def die(moment: Moment) -> None:
+            if moment.when == "after" and effects.traces() != before:
+                sandbox.taps.clear()
+                raise Died
+
+        sandbox.taps.append(die)
+        with pytest.raises(Died):
+            effects.call(name)
+        assert states(sandbox)[known:] == [(name.partition(" ")[0], "requested")]
+
+    def test_is_not_answered_when_its_end_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
+        effects = Effects(sandbox)
+        known = len(record(sandbox))
+        sandbox.taps.append(refuse_the_second_entry)
+        answer = effects.call(name)
+        assert (answer.status, answer.problem) == (503, "audit-unavailable")
+        assert states(sandbox)[known:] == [(name.partition(" ")[0], "requested")]
+
+
+class Died(BaseException):
+    """An environment that ended."""
+
+
+def refuse_the_second_entry(moment: Moment) -> None:
+    if moment.operation == "put_item" and moment.arguments["Item"]["sk"]["S"].endswith("#after"):
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "no"}}, "PutItem")
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [("rate_limit", "StripeRateLimitedError"), ("hang", "StripeUnansweredError"), ("server_error", "StripeServerError")],
+)
+def test_refresh_that_failed_or_whose_answer_was_lost_is_recorded(sandbox: Sandbox, fault: str, failure: str) -> None:
+    sandbox.link("old", id="fca_1")
+    sandbox.simulator.fail_api(fault, path="/v1/financial_connections/accounts/{account}/refresh", effect="after", times=None)
+    assert sandbox.http("POST", "/accounts/fca_1/refreshes", {"max_age": 0}).status == 503
+    requested, failed = record(sandbox)
+    assert (requested["state"], failed["state"], failed["failure"]) == ("requested", "failed", failure)
+    assert sandbox.refreshes(AccountRef("fca_1")) == (fault != "rate_limit")
+
+
+def test_repeated_request_is_recorded_again(sandbox: Sandbox) -> None:
+    Effects(sandbox)
+    known = len(record(sandbox))
+    for _ in range(2):
+        sandbox.wait(1)
+        assert sandbox.http("POST", "/customers", {"email": "someone@example.com"}, idempotency_key="k").status == 201
+    entries_ = record(sandbox)[known:]
+    assert [entry["state"] for entry in entries_] == ["requested", "done"] * 2
+    assert len({entry["entry"] for entry in entries_}) == 2
+    assert len({entry["customer"] for entry in entries_ if entry["state"] == "done"}) == 1
+
+
+class TestRefreshOfAWorkflow:
+    def asked(self, sandbox: Sandbox) -> tuple[AccountRef, str, int]:
+        ref = sandbox.link("old", id="fca_1")
+        id_ = sandbox.http("POST", "/verifications", {"account": "fca_1", "claim": dict(CLAIM), "max_age": 0}).json["id"]
+        sandbox.enter(sandbox.store.get_verification(id_))
+        sandbox.wait(1)
+        return ref, id_, len(record(sandbox))
+
+    def test_is_recorded_once_for_each_attempt_with_its_verification(self, sandbox: Sandbox) -> None:
+        ref, id_, known = self.asked(sandbox)
+        sandbox.consume(sandbox.refresh_queue)
+        sandbox.enter(sandbox.store.get_verification(id_), retry=1)
+        sandbox.consume(sandbox.refresh_queue)
+        requested, done = record(sandbox)[known:]
+        for entry in (requested, done):
+            assert (entry["actor"], entry["action"], entry["account"]) == (id_, "refresh.requested", "fca_1")
+        assert (requested["state"], done["state"], done["result"]) == ("requested", "done", "started")
+        assert requested["attempt"] == done["attempt"]
+        assert sandbox.refreshes(ref) == 1
+
+    def test_is_not_paid_for_while_it_cannot_be_recorded(self, sandbox: Sandbox) -> None:
+        ref, _, known = self.asked(sandbox)
+        sandbox.taps.append(refuse_the_record)
+        assert len(sandbox.consume(sandbox.refresh_queue)) == 1
+        assert sandbox.refreshes(ref) == 0
+        sandbox.taps.clear()
+        sandbox.wait(200)
+        sandbox.consume(sandbox.refresh_queue)
+        assert sandbox.refreshes(ref) == 1
+        assert [entry["state"] for entry in record(sandbox)[known:]] == ["requested", "done"]
+
+    def test_whose_end_cannot_be_recorded_is_not_paid_for_twice(self, sandbox: Sandbox) -> None:
+        ref, _, known = self.asked(sandbox)
+        sandbox.taps.append(refuse_the_second_entry)
+        sandbox.consume(sandbox.refresh_queue)
+        sandbox.taps.clear()
+        sandbox.wait(200)
+        sandbox.consume(sandbox.refresh_queue)
+        assert sandbox.refreshes(ref) == 1
+        assert record(sandbox)[known]["state"] == "requested"
+
+
+READS = {
+    "account.read": "/accounts/fca_fresh",
+    "accounts.listed": "/accounts?customer=cus_1",
+    "batch.read": "/batches/{batch}",
+    "owners.read": "/accounts/fca_fresh/owners",
+    "session.read": "/sessions/{session}",
+    "snapshots.listed": "/accounts/fca_fresh/snapshots",
+    "verification.read": "/verifications/{verification}",
+    "verifications.listed": "/verifications?account=fca_fresh",
+}
+
+
+@pytest.mark.parametrize("action", READS)
+class TestReads:
+    def path(self, sandbox: Sandbox, action: str) -> str:
+        effects = Effects(sandbox)
+        session = sandbox.http("POST", "/sessions", {"via": "financial_connections", "customer": "cus_1"}).json["id"]
+        return READS[action].format(batch=effects.batch, session=session, verification=effects.waiting)
+
+    def test_is_recorded(self, sandbox: Sandbox, action: str) -> None:
+        path = self.path(sandbox, action)
+        sandbox.wait(1)
+        known = len(record(sandbox))
+        assert sandbox.http("GET", path).status == 200
+        [entry] = record(sandbox)[known:]
+        assert (entry["action"], entry["state"]) == (action, "done")
+
+    def test_is_not_answered_when_it_cannot_be_recorded(self, sandbox: Sandbox, action: str) -> None:
+        path = self.path(sandbox, action)
+        sandbox.taps.append(refuse_the_record)
+        answer = sandbox.http("GET", path)
+        assert (answer.status, answer.problem) == (503, "audit-unavailable")
+        assert set(answer.json) == {"type", "title", "status", "detail"}
+
+
+@pytest.mark.parametrize("how", ["event", "reading", "reconcile"])
+def test_erasure_without_a_caller_is_recorded_first_or_does_not_happen(sandbox: Sandbox, how: str) -> None:
+    ref = sandbox.link("fresh", id="fca_1")
+    sandbox.http("POST", "/verifications", {"account": "fca_1", "claim": dict(CLAIM)})
+    sandbox.simulator.change("fca_1", action="disconnect")
+    if how == "reconcile":
+        sandbox.store.begin_erasure(ref, sandbox.clock())
+        sandbox.wait(3600)
+
+    def learn() -> None:
+        if how == "event":
+            sandbox.settle()
+        elif how == "reading":
+            sandbox.http("GET", "/accounts/fca_1")
+        else:
+            sandbox.function("reconcile")({})
+
+    def left() -> bool:
+        return any(item["sk"]["S"].startswith("SNAPSHOT#") for item in sandbox.items())
+
+    known = len(record(sandbox))
     sandbox.taps.append(refuse_the_record)
-    answer = call(sandbox, "GET", f"/accounts/{account}/owners")
-    assert (answer.status, answer.problem) == (500, "internal-error")
-    assert "owners" not in answer.json
+    with contextlib.suppress(Exception):
+        learn()
+    assert left()
+    sandbox.taps.clear()
+    sandbox.wait(3600)
+    learn()
+    assert not left()
+    erased = [entry for entry in record(sandbox)[known:] if entry["action"] == "account.erased"]
+    assert [entry["state"] for entry in erased] == ["requested", "done"]
+    assert {entry["actor"] for entry in erased} == {"reconcile" if how == "reconcile" else "stripe"}
+
+
+def test_entry_that_is_sent_again_because_its_answer_was_lost_is_no_error(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        sandbox.store.append_audit("1", {"actor": "a", "state": "done"}, sandbox.clock(), 2_000_000_000)
+    assert len(record(sandbox)) == 1
+    with pytest.raises(RuntimeError):
+        sandbox.store.append_audit("1", {"actor": "b", "state": "done"}, sandbox.clock(), 2_000_000_000)
 
 
 def test_what_was_refused_is_not_recorded_as_done(sandbox: Sandbox) -> None:
     assert call(sandbox, "GET", "/accounts/fca_unknown/owners").status == 404
     assert call(sandbox, "POST", "/verifications", {"account": "fca_1", "claim": {"name": 1}}).status == 422
     assert record(sandbox) == []
+    assert call(sandbox, "POST", "/verifications", {"account": "fca_unknown", "claim": dict(CLAIM)}).status == 404
+    assert states(sandbox) == [("verification.requested", "requested"), ("verification.requested", "failed")]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +342,16 @@ def test_record_is_exported_in_order(sandbox: Sandbox) -> None:
     sandbox.wait(86_400)
     call(sandbox, "GET", f"/accounts/{account}/owners")
     exported = list(entries(client("dynamodb"), "titleholder", date(2027, 1, 15), date(2027, 1, 16)))
-    assert [(entry["at"], entry["action"], entry["actor"]) for entry in exported] == [
-        ("2027-01-15T08:00:00.000+00:00", "verification.requested", ROLE),
-        ("2027-01-16T08:00:00.000+00:00", "owners.read", ROLE),
+    assert [(entry["at"], entry["action"], entry["state"], entry["actor"]) for entry in exported] == [
+        ("2027-01-15T08:00:00.000+00:00", "verification.requested", "requested", ROLE),
+        ("2027-01-15T08:00:00.000+00:00", "verification.requested", "done", ROLE),
+        ("2027-01-16T08:00:00.000+00:00", "owners.read", "done", ROLE),
     ]
+
+
+def test_entry_of_an_earlier_release_is_exported_as_done(sandbox: Sandbox) -> None:
+    old = {"actor": ROLE, "action": "owners.read", "request": "r", "account": "fca_1", "mode": "test"}
+    key = {"pk": {"S": "AUDIT#2027-01-15"}, "sk": {"S": "001800000000000#1"}, "at_ms": {"N": "1800000000000"}}
+    client("dynamodb").put_item(TableName="titleholder", Item={**key, **{name: {"S": value} for name, value in old.items()}})
+    [entry] = entries(client("dynamodb"), "titleholder", date(2027, 1, 15), date(2027, 1, 15))
+    assert entry == {"at": "2027-01-15T08:00:00.000+00:00", "state": "done", **old}

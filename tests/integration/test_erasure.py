@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
+from tests.support.world import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
 from titleholder import erasure, ownership
 from titleholder.accounts import AccountRef
+from titleholder.audit import By
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.masked import Masked
 from titleholder.reconciliation import PATIENCE_SECONDS
 from titleholder.store import Snapshot
 
 KEYS = "titleholder-keys"
+CALLER = By("caller")
 UNRELATED = ("AUDIT#", "PACE#")
 OUTCOME = {"outcome": "not_verifiable", "reason": "ACCOUNT_DISCONNECTED"}
 
@@ -63,7 +69,7 @@ def test_before_and_after_by_kind(sandbox: Sandbox, ref: AccountRef) -> None:
     }  # fmt: skip
     before = sandbox.http("GET", f"/verifications/{done}").json
     answer = delete(sandbox, ref)
-    assert (answer.status, answer.json["account"]) == (200, "fca_1")
+    assert (answer.status, answer.json["account"], answer.json["disconnected"]) == (200, "fca_1", True)
     assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 4, "tombstone": 1}
     assert sandbox.http("GET", f"/verifications/{done}").json == {**before, "stale": "ACCOUNT_DISCONNECTED"}
     assert sandbox.http("GET", f"/verifications/{open_}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
@@ -148,12 +154,181 @@ def test_account_that_stripe_does_not_know_is_erased_if_anything_is_held(sandbox
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
 
-def test_nothing_is_erased_while_stripe_cant_be_asked(sandbox: Sandbox, ref: AccountRef) -> None:
+def key_refused(sandbox: Sandbox) -> None:
+    sandbox.simulator.configure(api_keys=frozenset({"sk_test_other"}))
+
+
+def right_denied(sandbox: Sandbox) -> None:
+    sandbox.simulator.configure(denied={API_KEY: frozenset({"POST /v1/financial_connections/accounts/{account}/disconnect"})})
+
+
+def no_key(sandbox: Sandbox) -> None:
+    sandbox.delete_secret("api-key")
+    sandbox.cold_start()
+
+
+def limiter_full(sandbox: Sandbox) -> None:
+    """A thousand calls were booked by others."""
+    for _ in range(1000):
+        sandbox.store.book("other", 25, sandbox.clock())
+
+
+def fault(kind: str) -> Callable[[Sandbox], None]:
+    return lambda sandbox: sandbox.simulator.fail_api(kind, times=None)
+
+
+def recovered(sandbox: Sandbox) -> None:
+    sandbox.simulator.configure(api_keys=None, denied={})
+    sandbox.simulator.clear_faults()
+    with contextlib.suppress(ClientError):
+        client("secretsmanager").create_secret(Name="api-key", SecretString=API_KEY)
+
+
+TROUBLES = {
+    "401": key_refused,
+    "403": right_denied,
+    "no key": no_key,
+    "500": fault("server_error"),
+    "hang": fault("hang"),
+    "drop": fault("drop"),
+    "429": fault("rate_limit"),
+    "409": fault("conflict"),
+    "limiter full": limiter_full,
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+class TestWithoutStripe:
+    def test_is_erased_at_once_and_disconnected_later(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
+        open_, token = waiting(sandbox, ref)
+        TROUBLES[trouble](sandbox)
+        began = sandbox.clock()
+        answer = delete(sandbox, ref)
+        assert (answer.status, answer.json["disconnected"]) == (200, False)
+        # API Gateway gives up after 30 s.
+        assert sandbox.clock() - began < 25
+        assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 2, "tombstone": 1}
+        assert sandbox.outcome(token) == OUTCOME
+        assert sandbox.http("GET", f"/verifications/{open_}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
+        assert sandbox.simulator.state("fca_1")["status"] == "active"
+        recovered(sandbox)
+        sandbox.wait(300)
+        assert sandbox.function("reconcile")({})["disconnection"] == 1
+        assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
+        again = delete(sandbox, ref)
+        assert again.json == {**answer.json, "disconnected": True}
+        sandbox.wait(86_400)
+        assert sandbox.function("reconcile")({})["disconnection"] == 0
+
+    def test_account_that_is_not_known_yet_is_erased_too(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
+        TROUBLES[trouble](sandbox)
+        answer = delete(sandbox, ref)
+        assert (answer.status, answer.json["disconnected"]) == (200, False)
+        recovered(sandbox)
+        sandbox.wait(300)
+        sandbox.function("reconcile")({})
+        assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
+
+    def test_what_stripe_tells_afterwards_is_not_stored(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
+        verified(sandbox, ref)
+        TROUBLES[trouble](sandbox)
+        delete(sandbox, ref)
+        recovered(sandbox)
+        sandbox.wait(3600)
+        sandbox.simulator.change("fca_1", action="prefetch")
+        for _ in range(3):
+            sandbox.wait(120)
+            sandbox.settle()
+        assert sandbox.simulator.state("fca_1")["refreshes"][-1]["status"] == "succeeded"
+        assert sandbox.http("POST", "/accounts/fca_1/refreshes", {"max_age": 0}).problem == "account-disconnected"
+        sandbox.http("GET", "/accounts/fca_1")
+        assert sandbox.http("GET", "/accounts/fca_1/owners").problem == "account-erased"
+        assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
+        assert sandbox.store.get_account(ref).disconnect_pending
+
+
+def test_repeated_request_disconnects_at_once_when_stripe_answers_again(sandbox: Sandbox, ref: AccountRef) -> None:
     verified(sandbox, ref)
-    before = sandbox.items(but=UNRELATED)
+    key_refused(sandbox)
+    first = delete(sandbox, ref)
+    recovered(sandbox)
+    assert delete(sandbox, ref).json == {**first.json, "disconnected": True}
+    assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
+    assert [item for item in sandbox.items() if "open_kind" in item] == []
+
+
+def test_disconnection_is_tried_with_growing_pauses_for_30_days_and_then_alarmed(
+    sandbox: Sandbox, ref: AccountRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(erasure.metrics, "add_metric", lambda *, name, **_: counted.append(name))
+    verified(sandbox, ref)
+    right_denied(sandbox)
+    delete(sandbox, ref)
+    tried: list[float] = []
+
+    def count(moment: Moment) -> None:
+        if moment.operation.endswith("/disconnect") and moment.when == "before" and (not tried or tried[-1] != sandbox.clock()):
+            tried.append(sandbox.clock())
+
+    sandbox.taps.append(count)
+    began = sandbox.clock()
+    alarmed = 0.0
+    while sandbox.clock() < began + 40 * 86_400:
+        sandbox.wait(900 if sandbox.clock() < began + 43_200 else 3 * 3600)
+        sandbox.function("reconcile")({})
+        if "DisconnectionFailed" in counted:
+            counted.clear()
+            assert not alarmed
+            alarmed = sandbox.clock() - began
+    assert 30 * 86_400 <= alarmed <= 30.5 * 86_400
+    assert tried[-1] - began == alarmed
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    assert pauses[:4] == sorted(pauses[:4])
+    assert max(pauses) <= 9 * 3600
+    assert len(tried) < 150
+    recovered(sandbox)
+    assert delete(sandbox, ref).json["disconnected"] is True
+
+
+def test_disconnection_that_fails_holds_up_no_other(sandbox: Sandbox) -> None:
+    """All accounts of one tenant fail, and one of them crashes the run."""
+    refs = [sandbox.link("fresh", id=f"fca_{number}", stripe_account="acct_1") for number in range(5)]
+    other = sandbox.link("fresh", id="fca_1", stripe_account="acct_2")
     sandbox.simulator.fail_api("server_error", times=None)
-    assert delete(sandbox, ref).problem == "stripe-unavailable"
-    assert sandbox.items(but=UNRELATED) == before
+    for ref in (*refs, other):
+        sandbox.http("DELETE", f"/accounts/{ref.account}", stripe_account=ref.stripe_account)
+        sandbox.wait(1)
+    sandbox.simulator.clear_faults()
+    sandbox.simulator.fail_api("server_error", stripe_account="acct_1", times=None)
+
+    class DiedError(BaseException):
+        pass
+
+    def die(moment: Moment) -> None:
+        if moment.operation.endswith("/fca_0/disconnect"):
+            raise DiedError
+
+    sandbox.taps.append(die)
+    sandbox.wait(300)
+    with pytest.raises(DiedError):
+        sandbox.function("reconcile")({})
+    assert sandbox.function("reconcile")({})["disconnection"] == 1
+    assert sandbox.simulator.state("fca_1", stripe_account="acct_2")["status"] == "disconnected"
+
+
+def test_account_that_only_stripe_knows_is_disconnected(sandbox: Sandbox, ref: AccountRef) -> None:
+    answer = delete(sandbox, ref)
+    assert (answer.status, answer.json["disconnected"]) == (200, True)
+    assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
+
+
+def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sandbox, ref: AccountRef) -> None:
+    verified(sandbox, ref)
+    erasure.erase(sandbox.world, ref)
+    calls = sandbox.stripe_calls()
+    assert delete(sandbox, ref).json["disconnected"] is True
+    assert sandbox.stripe_calls() == calls
 
 
 def test_the_same_account_of_another_connected_account_stays(sandbox: Sandbox, ref: AccountRef) -> None:
@@ -173,7 +348,7 @@ def test_fetch_in_flight_brings_nothing_back(sandbox: Sandbox, ref: AccountRef) 
     def meanwhile(moment: Moment) -> None:
         if moment.operation == "GET v1/financial_connections/accounts/fca_1" and moment.when == "after":
             sandbox.taps.clear()
-            erasure.disconnect(sandbox.world, ref)
+            erasure.disconnect(sandbox.world, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
     ownership.fetch(sandbox.world, ref)
@@ -188,7 +363,7 @@ def test_warm_environment_with_the_key_in_memory_writes_nothing(sandbox: Sandbox
     def meanwhile(moment: Moment) -> None:
         if moment.operation == "transact_write_items" and moment.when == "before":
             sandbox.taps.clear()
-            erasure.disconnect(sandbox.world, ref)
+            erasure.disconnect(sandbox.world, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
     with pytest.raises(AccountErasedError):

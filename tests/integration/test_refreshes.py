@@ -200,7 +200,7 @@ class TestRefusals:
         world = sandbox.world
         # Our clock says the cooldown is over; Stripe's does not.
         ahead = ownership.World(
-            world.store, world.stripe, world.workflow, world.queues, world.bus, lambda: sandbox.clock() + fast, world.new_key
+            world.store, world.stripe, world.workflow, world.queues, world.bus, world.audit, lambda: sandbox.clock() + fast, world.new_key
         )
         waiter = wait_for(sandbox, ref, "ver_1")
         assert ownership.serve(ahead, RefreshRequest(ref, waiter)) == CoolDown(opens_at + CLOCK_SKEW)

@@ -81,19 +81,19 @@ class TestTarget:
     def test_unknown_ones_are_told(self, sandbox: Sandbox) -> None:
         for target in ({"customer": "cus_none"}, {"session": "seti_none"}, {"payment_method": "pm_none"}):
             assert post(sandbox, **target).status == 404
-        assert sandbox.items(but=["PACE"]) == []
+        assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
     def test_customer_without_accounts_is_told(self, sandbox: Sandbox, stripe: Any) -> None:
         answer = post(sandbox, customer=str(stripe.customers.create({}).id))
         assert 400 <= answer.status < 500
         assert answer.problem
-        assert sandbox.items(but=["PACE"]) == []
+        assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
     def test_too_many_accounts_are_told(self, sandbox: Sandbox, stripe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verifications, "MOST_MEMBERS", 1)
         answer = post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))
         assert (answer.status, answer.problem) == (409, "too-many-accounts")
-        assert sandbox.items(but=["PACE"]) == []
+        assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
 
 class TestGroup:
@@ -168,14 +168,14 @@ class TestGroupIdempotency:
         id = customer(sandbox, stripe, "single_owner", "single_owner")
         post(sandbox, "k", customer=id)
         post(sandbox, "single", account="fca_0")
-        before = sandbox.items()
+        before = sandbox.items(but=["AUDIT#"])
         for key, body in (
             ("k", {"customer": id, "claim": {"name": "Somebody Else"}}), ("k", {"customer": id, "max_age": 1}), ("k", {"account": "fca_0"}),
             ("single", {"customer": id}),
         ):  # fmt: skip
             answer = post(sandbox, key, **body)
             assert (answer.status, answer.problem) == (422, "idempotency-conflict")
-        assert sandbox.items() == before
+        assert sandbox.items(but=["AUDIT#"]) == before
 
     def test_claim_is_told_by_the_accounts_that_are_not_erased(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner", "single_owner")
@@ -296,7 +296,7 @@ class TestCancel:
         sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         sandbox.http("DELETE", f"/verifications/{id}")
-        asked = [item for item in sandbox.items() if item.get("action", {}).get("S", "").startswith("verification.")]
+        asked = [item for item in sandbox.items() if "action" in item and item["state"]["S"] == "done"]
         assert {(item["action"]["S"], item["verification"]["S"]) for item in asked} == {
             ("verification.requested", id), ("verification.cancelled", id),
         }  # fmt: skip

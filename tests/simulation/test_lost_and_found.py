@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.world import EVENTS_QUEUE, HANDLERS, REFRESH_QUEUE, Context, World, inside
 
 DEAD_LETTERS = EVENTS_QUEUE + "-dead"
-NOTHING = {"announcement": 0, "erasure": 0, "refresh": 0, "verification": 0, "event": 0, "failed": 0}
+NOTHING = {"announcement": 0, "erasure": 0, "disconnection": 0, "refresh": 0, "verification": 0, "event": 0, "failed": 0}
 
 
 @pytest.fixture

@@ -163,7 +163,8 @@ class StoredAccount:
 
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
     before that read; where there were more since, `state` may know nothing of them. `stale_marked`: the account is dead, and all its
-    verdicts have been marked as stale.
+    verdicts have been marked as stale. `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
+    `disconnect_tries` times since.
     """
 
     state: AccountState | None = None
@@ -176,6 +177,8 @@ class StoredAccount:
     erased_at: float | None = None
     erasure_ended: bool = False
     stale_marked: bool = False
+    disconnect_pending: bool = False
+    disconnect_tries: int = 0
 
     @property
     def answered_calls(self) -> int:

@@ -1,17 +1,24 @@
 """Erasing an account: all that is held of the people behind it goes, verdicts stay as ids, dates and outcomes.
 
-Disconnected is for good at Stripe, so it is for good here. The order makes it safe to die anywhere: in one transaction the account is
-marked as erased and its data key destroyed, after which nothing of it can be read, in backups neither, nor anything written; then what is
-left is tidied up, which whoever comes next does again (the caller, Stripe's event, or `reconcile`, which finds the mark).
+Disconnected is for good at Stripe, so it is for good here. The local erasure comes first, because it must not depend on Stripe: in one
+transaction the account is marked as erased and its data key destroyed. After that nothing of it can be read, in backups neither, and
+nothing can be written. What is left is deleted then. If a crash interrupts that, the next caller, Stripe's event, or `reconcile`, which
+finds the mark, does it again.
+
+The mark also says that the account has yet to be disconnected at Stripe. That is tried at once, and if it fails, `reconcile` tries again
+until it succeeds or has failed for 30 days.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from titleholder import staleness, verdicts
-from titleholder.accounts import AccountRef
-from titleholder.errors import AccountNotFoundError, StripeRefusedError
+from titleholder.accounts import AccountRef, StoredAccount
+from titleholder.audit import RECONCILE, STRIPE, By
+from titleholder.errors import AccountNotFoundError, PaceExceededError, StripeRefusedError, TitleholderError, UnforeseenError
+from titleholder.observability import logger, metrics
 from titleholder.refresh import DEAD
 
 if TYPE_CHECKING:
@@ -20,40 +27,132 @@ if TYPE_CHECKING:
 REASON = DEAD["disconnected"]
 OUTCOME = {"outcome": "not_verifiable", "reason": REASON}
 
+FIRST_PAUSE_SECONDS = 60.0
+"""When a disconnection that failed is first tried again. Each further pause is twice as long."""
 
-def disconnect(world: World, ref: AccountRef) -> float:
-    """Disconnect the account at Stripe and erase it; returns when it was erased (Unix seconds). Repeating this changes nothing.
+LONGEST_PAUSE_SECONDS = 6 * 3600.0
+GIVE_UP_SECONDS = 30 * 86_400.0
+"""How long a disconnection is tried before it is left to the operator."""
 
-    Stripe comes first: who dies after that is followed by Stripe's own event, while a connected account that was erased would be news to
-    nobody.
+DISCONNECTIONS_A_RUN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """When an account was erased (Unix seconds), and whether Stripe has disconnected it."""
+
+    at: float
+    disconnected: bool
+
+
+def disconnect(world: World, ref: AccountRef, by: By) -> Erased:
+    """Erase an account and disconnect it at Stripe. Repeating this changes nothing, but for a disconnection that has failed so far.
 
     Raises:
         AccountNotFoundError: Stripe knows no such account, and nothing is held of it.
-        StripeError: Stripe could not be asked; nothing was erased.
+        AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
     stored = world.store.get_account(ref)
-    if stored.erased_at is None:
+    with world.audit.effect(by, "account.erased", ref) as entry:
+        done = False
+        if stored == StoredAccount() and not world.store.has_key(ref):
+            # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
+            done = _try(world, ref, held=False)
+        _erase(world, ref, pending=not done)
+        stored = world.store.get_account(ref)
+        if stored.disconnect_pending:
+            done = done or _try(world, ref)
+            if done:
+                world.store.end_disconnection(ref, world.clock())
+        done = done or not stored.disconnect_pending
+        entry.note(disconnected="yes" if done else "no")
+    return Erased(stored.erased_at or world.clock(), done)
+
+
+def erase(world: World, ref: AccountRef, by: By = STRIPE) -> None:
+    """Erase what is held of an account that Stripe has disconnected. Does nothing where that has been done to its end.
+
+    Raises AuditUnavailableError: it could not be recorded, and nothing was erased.
+    """
+    if not world.store.get_account(ref).erasure_ended:
+        with world.audit.effect(by, "account.erased", ref):
+            _erase(world, ref, pending=False)
+
+
+def retry_disconnections(world: World, end: float) -> int:
+    """Try again what is due, up to the time `end`; returns how many accounts were disconnected. One that fails holds up no other."""
+    done = 0
+    for item in world.store.open_items("disconnection", world.clock(), DISCONNECTIONS_A_RUN):
+        if world.clock() >= end:
+            break
         try:
-            world.stripe.disconnect(ref)
-        except AccountNotFoundError:
-            if stored.state is None and not world.store.has_key(ref):
-                raise
-        except StripeRefusedError:
-            # Stripe does not say how it answers for an account that is disconnected already.
-            if world.stripe.read(ref).state.status != "disconnected":
-                raise
-    erase(world, ref)
-    return world.store.get_account(ref).erased_at or world.clock()
+            done += item.ref is not None and retry_disconnection(world, item.ref)
+        except Exception as error:
+            logger.error("disconnection failed", extra={"account": item.ref and item.ref.account, "reason": _reason(error)})
+    return done
 
 
-def erase(world: World, ref: AccountRef) -> None:
-    """Erase what is held of an account. Does nothing where that has been done to its end, else does all of it again."""
+def retry_disconnection(world: World, ref: AccountRef) -> bool:
+    """Try once more to disconnect an erased account; False if that failed, or is not needed any more.
+
+    The next try is booked before this one, so that a crash or a time-out in between does not keep the others waiting.
+    """
+    store, now = world.store, world.clock()
+    stored = store.get_account(ref)
+    tries = stored.disconnect_tries + 1
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 30))
+    if not store.postpone_disconnection(ref, tries, now + pause):
+        store.end_disconnection(ref, now)
+        return False
+    try:
+        with world.audit.effect(RECONCILE, "account.disconnected", ref):
+            _disconnect(world, ref)
+    except PaceExceededError:
+        store.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
+        return False
+    except AccountNotFoundError:
+        pass
+    except Exception as error:
+        logger.warning("not disconnected", extra={"account": ref.account, "tries": tries, "reason": _reason(error)})
+        if now - (stored.erased_at or now) >= GIVE_UP_SECONDS:
+            store.give_up_disconnection(ref, now)
+            logger.error("disconnection given up", extra={"account": ref.account, "stripe_account": ref.stripe_account})
+            metrics.add_metric(name="DisconnectionFailed", unit="Count", value=1)
+        return False
+    store.end_disconnection(ref, world.clock())
+    return True
+
+
+def _try(world: World, ref: AccountRef, *, held: bool = True) -> bool:
+    """Disconnect an account at Stripe, unless anything at all stands against it. Raises AccountNotFoundError, unless something is held."""
+    try:
+        _disconnect(world, ref)
+    except AccountNotFoundError:
+        if not held:
+            raise
+    except Exception as error:
+        logger.warning("not disconnected", extra={"account": ref.account, "reason": _reason(error)})
+        return False
+    return True
+
+
+def _disconnect(world: World, ref: AccountRef) -> None:
+    try:
+        world.stripe.disconnect(ref)
+    except StripeRefusedError:
+        # Stripe does not say how it answers for an account that is disconnected already.
+        if world.stripe.read(ref).state.status != "disconnected":
+            raise
+
+
+def _erase(world: World, ref: AccountRef, *, pending: bool) -> None:
+    """Erase what is held. `pending`: Stripe has yet to be told. Does nothing where this was done to its end, else does all of it again."""
     store, now = world.store, world.clock()
     stored = store.get_account(ref)
     if stored.erasure_ended:
         return
     if stored.erased_at is None:
-        store.begin_erasure(ref, now)
+        store.begin_erasure(ref, now, disconnect=pending)
     store.delete_sealed(ref)
     for verification in store.verifications_of(ref):
         if store.get_verification(verification).verdict is None:
@@ -63,4 +162,8 @@ def erase(world: World, ref: AccountRef) -> None:
     for waiter in store.waiters(ref):
         world.workflow.wake(waiter.task_token, OUTCOME)
         store.remove_waiter(ref, waiter.verification, waiter.turn)
-    store.end_erasure(ref, world.clock())
+    store.end_erasure(ref, world.clock(), world.clock() + FIRST_PAUSE_SECONDS)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnforeseenError.of(error))

@@ -78,6 +78,10 @@ class SealBrokenError(TitleholderError):
     """Something encrypted does not belong where it stands, or was changed."""
 
 
+class AuditUnavailableError(TitleholderError):
+    """The record of who asked for what cannot be written, so nothing is done and nothing is handed out."""
+
+
 class VerificationNotFoundError(TitleholderError):
     """No such verification."""
 

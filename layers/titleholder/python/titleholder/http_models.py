@@ -391,8 +391,12 @@ class Batch(Shown):
 
 
 class Erasure(BaseModel):
-    """An account that was disconnected and erased."""
+    """An account that was erased. What was held of it is gone when this is answered.
+
+    `disconnected` false: Stripe could not disconnect it yet, because it refused the key or did not answer. That is tried again for 30 days.
+    """
 
     account: str
     stripe_account: str | None = None
     erased_at: str
+    disconnected: bool

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,10 +17,12 @@ from typing import Any
 
 from titleholder import changes, erasure, observability, refresh, staleness, stripe_events
 from titleholder.accounts import AccountRef, AccountState, Attempt, StoredAccount
+from titleholder.audit import Audit, By, Entry
 from titleholder.bus import Bus
 from titleholder.errors import (
     AccountErasedError,
     AccountNotFoundError,
+    AuditUnavailableError,
     SnapshotNotFoundError,
     StripeCredentialsError,
     StripeError,
@@ -47,6 +50,7 @@ class World:
     workflow: Workflow
     queues: Queues
     bus: Bus
+    audit: Audit
     clock: Callable[[], float]
     new_key: Callable[[], str]
 
@@ -317,7 +321,13 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         return InFlight()
     try:
         # An attempt is made again only if a request of it was not answered. Until it is known what became of that, no other key is used.
-        state = world.stripe.refresh(ref, attempt.key, in_doubt=stored.attempt is not None and stored.attempt.key == attempt.key)
+        in_doubt = stored.attempt is not None and stored.attempt.key == attempt.key
+        with _recorded(world, ref, attempt, asker) as entry:
+            state = world.stripe.refresh(ref, attempt.key, in_doubt=in_doubt)
+            entry.note(result="started" if refresh.was_started(go.base, state) else "refused")
+    except AuditUnavailableError:
+        world.store.end_attempt(ref, attempt, answered=False)
+        raise
     except StripeRefusedError as refused:
         world.store.end_attempt(ref, attempt, answered=True)
         return _after_refusal(world, ref, need, stored, asker, attempt, refused.code)
@@ -340,6 +350,13 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     if state.refresh.settled:
         fetch(world, ref)
     return Started(state.refresh.last_attempted_at)
+
+
+def _recorded(world: World, ref: AccountRef, attempt: Attempt, asker: str | None) -> AbstractContextManager[Entry]:
+    """The record of a refresh that a verification asks for. That of an HTTP caller is the route's."""
+    if asker is None:
+        return contextlib.nullcontext(Entry())
+    return world.audit.effect(By(asker), "refresh.requested", ref, attempt=attempt.key)
 
 
 def _after_refusal(

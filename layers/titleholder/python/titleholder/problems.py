@@ -60,6 +60,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
     errors.PaceExceededError: (429, "pace-exceeded", "Too many calls to Stripe at once"),
+    errors.AuditUnavailableError: (503, "audit-unavailable", "The request cannot be recorded"),
     errors.SealBrokenError: (500, "seal-broken", "Stored data cannot be opened"),
     errors.ConfigurationError: (500, "misconfigured", "The stack is set up wrongly"),
 }
@@ -83,7 +84,9 @@ _OTHERS: Mapping[str, int] = {
     "cooling-down": 409,
     "internal-error": 500,
 }
-OF_EVERY_ROUTE = ("invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error")
+OF_EVERY_ROUTE = (
+    "invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error", "audit-unavailable",
+)  # fmt: skip
 OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
 OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable")
 

@@ -17,6 +17,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from titleholder import deliveries, erasure, stripe_events, verdicts
+from titleholder.audit import RECONCILE
 from titleholder.deliveries import Mailroom
 from titleholder.errors import (
     MalformedEventError,
@@ -51,7 +52,15 @@ EVENTS_REACH_SECONDS = 30 * 86_400
 RUN_SECONDS = 240.0
 """How long a run goes on. The function's own time-out is longer by more than the slowest single repair."""
 
-SHARES = {"announcement": 0.1, "erasure": 0.1, "verification": 0.15, "platform": 0.1, "refresh": 0.15, "tenants": 0.4}
+SHARES = {
+    "announcement": 0.1,
+    "erasure": 0.05,
+    "disconnection": 0.05,
+    "verification": 0.15,
+    "platform": 0.1,
+    "refresh": 0.15,
+    "tenants": 0.4,
+}
 """Each kind's share of a run, in the order of the work. What one leaves is for those after it."""
 
 ITEMS_A_RUN = 1000
@@ -82,7 +91,7 @@ def reconcile(world: World, room: Mailroom, *, seconds: float = RUN_SECONDS) -> 
     """Look at one slice of everything, for `seconds` at most. Raises nothing that a single item, account or kind of work causes."""
     run = _Run(world, room, Report())
     works: Sequence[Callable[[float], None]] = (
-        run.announcements, run.erasures, run.verifications, run.platform, run.refreshes, run.tenants,
+        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.tenants,
     )  # fmt: skip
     end = world.clock()
     for work, (kind, share) in zip(works, SHARES.items(), strict=True):
@@ -120,6 +129,9 @@ class _Run:
 
     def erasures(self, end: float) -> None:
         self._each("erasure", end, self._erase)
+
+    def disconnections(self, end: float) -> None:
+        self.report.repaired["disconnection"] += erasure.retry_disconnections(self.world, end)
 
     def verifications(self, end: float) -> None:
         self._each("verification", end, self._verification)
@@ -177,7 +189,7 @@ class _Run:
 
     def _erase(self, item: OpenItem, tries: int) -> bool:
         if item.ref is not None:
-            erasure.erase(self.world, item.ref)
+            erasure.erase(self.world, item.ref, RECONCILE)
         return True
 
     def _verification(self, item: OpenItem, tries: int) -> bool:

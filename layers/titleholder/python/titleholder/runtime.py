@@ -10,7 +10,7 @@ import secrets
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
@@ -27,8 +27,7 @@ from titleholder.store import DAY, Retention, Store
 if TYPE_CHECKING:
     from botocore.session import Session
 
-    from titleholder.accounts import AccountRef
-    from titleholder.audit import Action
+    from titleholder.audit import Audit
     from titleholder.aws_json import Keys
     from titleholder.batch import BatchWorld
     from titleholder.batch_steps import Desk
@@ -149,11 +148,12 @@ def bus() -> Bus:
     return Bus(_client("events"), settings().event_bus)
 
 
-def audit(event: Mapping[str, Any], action: Action, ref: AccountRef | None = None, **ids: str | None) -> None:
-    """Record that the caller of this HTTP request did something, before it is answered; whatever this raises ends the request."""
+@cache
+def audit() -> Audit:
+    """The record of who asked for what."""
     from titleholder.audit import Audit
 
-    Audit(store(), settings().audit_retention_days).record(event, action, clock(), ref, **ids)
+    return Audit(store(), settings().audit_retention_days, clock)
 
 
 @cache
@@ -214,6 +214,7 @@ def _world() -> World:
         workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds),
         queues=queues(),
         bus=bus(),
+        audit=audit(),
         clock=clock,
         new_key=lambda: f"titleholder-{uuid.uuid4()}",
     )

@@ -15,7 +15,7 @@ The table, keys `pk` and `sk`:
 | event received from Stripe | EVENT#<id> | EVENT |
 | event received that is not for this stack, or malformed | EVENT#<id> | ASIDE#<why> |
 | connected account seen | CONNECTED#<mode> | <acct id> |
-| record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random> |
+| record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random>, of the entry after an effect: <milliseconds>#<random>#after |
 | pace of one of Stripe's operations | PACE#<line> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
 | secret that ids are derived with, made once | SECRET#ids | SECRET |
@@ -26,7 +26,7 @@ The table, keys `pk` and `sk`:
 
 What is not finished (a refresh that has not been fetched, a verification without verdict, an erasure, an announcement that the event bus
 has not taken) has `open_kind` and `open_since_ms`, by which the sparse index `open` lists it, the longest waiting first. `repair_tries`
-counts the failed repairs of such an item.
+counts the failed repairs of such an item. For the kind `disconnection`, `open_since_ms` is when the next try is due.
 
 An announcement that follows a change is kept in the same write as the change: the item is listed as `announcement` until the event bus has
 taken it. A verification's announcement is made from its verdict, any other one is in the attribute `announcement`.
@@ -78,7 +78,7 @@ EVENT_PATIENCE_SECONDS = 300
 
 BATCH_SHARDS = 8
 
-OpenKind = Literal["refresh", "erasure", "verification", "announcement"]
+OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement"]
 
 Item = dict[str, Any]
 
@@ -338,6 +338,8 @@ class Store:
             erased_at=_seconds(item["erased_ms"]) if "erased_ms" in item else None,
             erasure_ended="erasure_ended_ms" in item,
             stale_marked="stale_marked_ms" in item,
+            disconnect_pending="disconnect_pending" in item,
+            disconnect_tries=int(item.get("disconnect_tries", 0)),
         )
 
     def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int) -> bool:
@@ -873,12 +875,14 @@ class Store:
 
     # -- audit -------------------------------------------------------------------------------------------------------------------
 
-    def append_audit(self, id_: str, entry: Mapping[str, str], at: float, expires_at: int) -> None:
-        """Add to the record; nothing that stands there is ever changed, and the table's own policy forbids it."""
+    def append_audit(self, id_: str, entry: Mapping[str, str], at: float, expires_at: int, *, after: bool = False) -> None:
+        """Add to the record; no entry is ever changed, and the table's own policy forbids it. `after`: the second entry of this id."""
         day = datetime.fromtimestamp(at, UTC).date().isoformat()
-        kept: Item = {"pk": f"AUDIT#{day}", "sk": f"{_ms(at):015}#{id_}", **entry, "at_ms": _ms(at), "expires_at": expires_at}
-        if not self._put(kept, condition="attribute_not_exists(pk)"):
-            raise RuntimeError("An audit record of this id is there already.")
+        sk = f"{_ms(at):015}#{id_}" + ("#after" if after else "")
+        kept: Item = {"pk": f"AUDIT#{day}", "sk": sk, "entry": id_, **entry, "at_ms": _ms(at), "expires_at": expires_at}
+        # The same entry may be there already: a request of ours whose answer was lost is sent again.
+        if self._put(kept, condition="attribute_not_exists(pk)", return_old=True) not in (True, kept):
+            raise RuntimeError("Another audit entry has this id.")
 
     # -- batches -----------------------------------------------------------------------------------------------------------------
 
@@ -1007,9 +1011,14 @@ class Store:
         pk = {"pk": {"S": _account_pk(ref)}}
         return "Item" in self._client.get_item(TableName=self._keys_table, Key=pk, ConsistentRead=True)
 
-    def begin_erasure(self, ref: AccountRef, now: float) -> bool:
-        """Mark the account as erased and destroy its key, in one; False if that was done before."""
+    def begin_erasure(self, ref: AccountRef, now: float, *, disconnect: bool = False) -> bool:
+        """Mark the account as erased and destroy its key, in one; False if that was done before.
+
+        `disconnect`: it has yet to be disconnected at Stripe.
+        """
         marked = {**_ref_attributes(ref), "status": "disconnected", "erased_ms": _ms(now), **_opened("erasure", now)}
+        if disconnect:
+            marked["disconnect_pending"] = True
         mark = {
             "TableName": self._table,
             "Key": _key(_account_pk(ref), "ACCOUNT"),
@@ -1033,11 +1042,31 @@ class Store:
             for item in self._query(_account_pk(ref), kind):
                 self._client.delete_item(TableName=self._table, Key=_key(item["pk"], item["sk"]))
 
-    def end_erasure(self, ref: AccountRef, now: float) -> bool:
-        """Note that nothing is left to erase."""
+    def end_erasure(self, ref: AccountRef, now: float, retry_at: float) -> bool:
+        """Note that nothing is left to erase. If the account has yet to be disconnected, that is due at `retry_at` (Unix seconds)."""
+        ended = {"erasure_ended_ms": _ms(now)}
+        erased = "attribute_exists(erased_ms) AND attribute_not_exists(disconnect_pending)"
+        if self._update(_account_pk(ref), "ACCOUNT", set_=ended, remove=_OPEN, condition=erased):
+            return True
+        unlisted = f"{_PENDING} AND attribute_not_exists(erasure_ended_ms)"
+        due = {**ended, **_opened("disconnection", retry_at)}
+        return self._update(_account_pk(ref), "ACCOUNT", set_=due, remove=["repair_tries"], condition=unlisted)
+
+    def postpone_disconnection(self, ref: AccountRef, tries: int, due: float) -> bool:
+        """Book the next try; False if the account is disconnected."""
+        set_ = {"disconnect_tries": tries, **_opened("disconnection", due)}
+        return self._update(_account_pk(ref), "ACCOUNT", set_=set_, condition=_PENDING)
+
+    def end_disconnection(self, ref: AccountRef, now: float) -> bool:
+        """Note that Stripe has disconnected an erased account."""
         return self._update(
-            _account_pk(ref), "ACCOUNT", set_={"erasure_ended_ms": _ms(now)}, remove=_OPEN, condition="attribute_exists(erased_ms)"
+            _account_pk(ref), "ACCOUNT", set_={"disconnected_ms": _ms(now)}, remove=["disconnect_pending", "disconnect_tries", *_OPEN],
+            condition="attribute_exists(erasure_ended_ms)",
         )  # fmt: skip
+
+    def give_up_disconnection(self, ref: AccountRef, now: float) -> bool:
+        """Try no more by ourselves."""
+        return self._update(_account_pk(ref), "ACCOUNT", set_={"disconnect_given_up_ms": _ms(now)}, remove=_OPEN, condition=_PENDING)
 
     # -- keys, and what is sealed with them --------------------------------------------------------------------------------------
 
@@ -1275,6 +1304,7 @@ def _unless_refused(call: Any) -> Any:
 _HISTORY = "HISTORY#"
 _ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms", "repair_tries")
+_PENDING = "attribute_exists(disconnect_pending)"
 _NOT_ERASED = "attribute_not_exists(erased_ms)"
 _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "holder", "lease_until_ms")
 """What an account's own item loses with its erasure: what rests on owners, Stripe's words, and whose it was."""

@@ -238,7 +238,9 @@ class StripeGateway:
 
     def disconnect(self, ref: AccountRef) -> None:
         """Give up access to the account, for good. Raises as `read` does."""
-        self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, _options(ref)))
+        # Tried once: a caller may wait for the answer, and the erasure repeats it later.
+        options: Any = {**_options(ref), "max_network_retries": 0}
+        self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, options))
 
     def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
         """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null."""
