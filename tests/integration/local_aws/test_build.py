@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from local.aws import build
+from local.aws.paths import ROOT
 
 
 def folder(root: Path) -> Path:
@@ -92,3 +96,42 @@ def test_makefile_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     with pytest.raises(build.BuildError, match="no such thing"):
         build.made(tmp_path, "Bad", tmp_path / "var")
+
+
+class TestFolderWithABlankInItsName:
+    """A checkout may stand anywhere; make's own functions split names at blanks."""
+
+    @pytest.fixture(params=["a b", "two  blanks", "it's (a)"])
+    def checkout(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        root = tmp_path / str(request.param)
+        for name in ("functions", "layers"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        return root
+
+    def test_what_needs_no_packages_is_built(self, checkout: Path) -> None:
+        layer = zipfile.ZipFile(io.BytesIO(build.made(checkout / "layers" / "titleholder", "TitleholderLayer", checkout / "build")))
+        assert "python/titleholder/runtime.py" in layer.namelist()
+        function = zipfile.ZipFile(io.BytesIO(build.made(checkout / "functions", "ReceiveWebhook", checkout / "build")))
+        assert "app.py" in function.namelist()
+
+    @pytest.mark.parametrize("as_sam_does", [False, True])
+    @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("vault", "VaultLayer")])
+    def test_packages_are_taken_from_the_list_beside_the_makefile(self, checkout: Path, layer: str, target: str, as_sam_does: bool) -> None:
+        """With every command replaced by one that notes what it was given: packages are not installed here."""
+        folder, noted = checkout / "layers" / layer, checkout / "noted"
+        python = checkout / "python"
+        python.write_text(
+            f'#!/bin/sh\nprintf \'%s\\n\' "$@" "PIP=$PIP_CONFIG_FILE" >> {shlex.quote(str(noted))}\nmkdir -p "$ARTIFACTS/python"\n'
+        )
+        python.chmod(0o755)
+        artefacts = checkout / "made here"
+        place = folder if layer == "core" else folder / "arm64"
+        command = ["make", "-s", f"build-{target}", f"ARTIFACTS_DIR={artefacts}", f"PYTHON={python}"]
+        command += ["--makefile", str(folder / "Makefile")] if as_sam_does else ["-C", str(folder)]
+        environment = {**os.environ, "ARTIFACTS": str(artefacts)}
+        subprocess.run(command, check=True, cwd=place if as_sam_does else None, env=environment, capture_output=True)
+        given = noted.read_text().splitlines()
+        listed = Path(given[given.index("-r") + 1])
+        assert (folder / listed).resolve() == folder / "requirements.txt"
+        # The processor's wheels are asked for in the folder that SAM runs make in.
+        assert (f"PIP={place / 'pip.conf'}" in given) == (as_sam_does and layer != "core")
