@@ -79,7 +79,7 @@ def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
 @app.delete("/batches/<id>")
 @http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
-    """Stop the batch for good. What ran keeps its verdict."""
+    """Stop the batch for good. What has its verdict keeps it; what is left ends as not verifiable, reason BATCH_STOPPED."""
     with runtime.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
         stopped = batch.stop(runtime.batch_world(), _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})

@@ -121,7 +121,13 @@ class Execution:
     waits: int = 0
     timeouts: int = 0
     output: Any = None
+    stopped: Signal = field(default_factory=Signal)
+    children: list[Execution] = field(default_factory=list)
     tokens: dict[str, Signal] = field(default_factory=dict)
+
+
+class StoppedError(Exception):
+    """An execution was stopped in the middle of a state."""
 
 
 class FakeStepFunctions:
@@ -160,6 +166,28 @@ class FakeStepFunctions:
 
         return self._cross("StartExecution", effect)  # type: ignore[no-any-return]
 
+    def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            name = executionArn.rsplit(":", 1)[1]
+            if name not in self.executions or self.executions[name].status != "RUNNING":
+                raise refused("StopExecution", "ExecutionDoesNotExist")
+            self._stop(self.executions[name])
+            return {}
+
+        return self._cross("StopExecution", effect)  # type: ignore[no-any-return]
+
+    def _stop(self, execution: Execution) -> None:
+        """What a function does for it just now goes on to its end; nothing follows."""
+        if execution.status != "RUNNING":
+            return
+        execution.status = "ABORTED"
+        self.hub.fire(execution.stopped)
+        for token, signal in execution.tokens.items():
+            self._open.pop(token, None)
+            self.hub.fire(signal)
+        for child in execution.children:
+            self._stop(child)
+
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
             name = executionArn.rsplit(":", 1)[1]
@@ -168,16 +196,6 @@ class FakeStepFunctions:
             return {"status": self.executions[name].status}
 
         return self._cross("DescribeExecution", effect)  # type: ignore[no-any-return]
-
-    def stop_execution(self, *, executionArn: str, error: str) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            execution = self.executions.get(executionArn.rsplit(":", 1)[1])
-            if execution is None or execution.status != "RUNNING":
-                raise refused("StopExecution", "ExecutionDoesNotExist")
-            execution.status, execution.output = "ABORTED", error
-            return {}
-
-        return self._cross("StopExecution", effect)  # type: ignore[no-any-return]
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
@@ -194,14 +212,15 @@ class FakeStepFunctions:
         name: str | None = definition["StartAt"]
         try:
             while name is not None:
-                if execution.status == "ABORTED":
-                    return
                 execution.transitions += 1
                 data, name = self._enter(execution, definition["States"][name], data)
-            if execution.status == "RUNNING":
-                execution.status, execution.output = "SUCCEEDED", data
+                if execution.stopped.set_:
+                    return
+            execution.status, execution.output = "SUCCEEDED", data
+        except StoppedError:
+            pass
         except TaskError as error:
-            if execution.status == "RUNNING":
+            if not execution.stopped.set_:
                 execution.status, execution.output = "FAILED", error.error
 
     def _enter(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
@@ -215,7 +234,7 @@ class FakeStepFunctions:
         if kind == "Wait":
             execution.waits += 1
             until = datetime.fromisoformat(_path(state["TimestampPath"], data, {})).timestamp()
-            self.hub.sleep(until - self.hub.now)
+            self.hub.wait(execution.stopped, until - self.hub.now)
             return data, state["Next"]
         if kind == "Pass":
             return _ended(state, data, _parameters(state["Parameters"], data, {})), state.get("Next")
@@ -224,11 +243,20 @@ class FakeStepFunctions:
         if kind == "Fail":
             raise TaskError(state["Error"])
         if kind == "Map":
-            self._map(state, data)
-            return data, state["Next"]
+            tries: dict[int, int] = {}
+            while True:
+                try:
+                    self._map(execution, state, data)
+                    return data, state["Next"]
+                except TaskError as error:
+                    pause = self._retry(state, error, tries)
+                    if pause is None:
+                        raise
+                if self.hub.wait(execution.stopped, pause):
+                    raise StoppedError
         return self._task(execution, state, data)
 
-    def _map(self, state: Mapping[str, Any], data: Any) -> None:
+    def _map(self, execution: Execution, state: Mapping[str, Any], data: Any) -> None:
         """Run a child for each item, so many at once as the state says."""
         label = state["Label"]
         reader = state.get("ItemReader")
@@ -241,7 +269,10 @@ class FakeStepFunctions:
         def work() -> None:
             nonlocal running, failed
             for item in left:
+                if execution.stopped.set_:
+                    break
                 children.append(child := Execution(f"{label}-{len(children)}"))
+                execution.children.append(child)
                 given = _parameters(state["ItemSelector"], data, {"Map": {"Item": {"Value": item}}})
                 self._run(child, state["ItemProcessor"], given)
                 failed += child.status == "FAILED"
@@ -260,12 +291,14 @@ class FakeStepFunctions:
         entered = datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
         tries: dict[int, int] = {}
         while True:
+            if execution.stopped.set_:
+                raise StoppedError
             context = {
                 "State": {"EnteredTime": entered, "RetryCount": sum(tries.values())},
                 "Task": {"Token": f"token-{next(self._tokens)}"},
             }
             try:
-                result = self._call(state, data, context)
+                result = self._call(execution, state, data, context)
             except TaskError as error:
                 execution.timeouts += error.error == "States.Timeout"
                 pause = self._retry(state, error, tries)
@@ -281,16 +314,18 @@ class FakeStepFunctions:
                 result = _parameters(state["ResultSelector"], result, {})
             return _ended(state, data, result), state.get("Next")
 
-    def _call(self, state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> Any:
+    def _call(self, execution: Execution, state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> Any:
         parameters = _parameters(state["Parameters"], data, context)
         if state["Resource"].endswith("lambda:invoke"):
             return {"Payload": self._invoke(parameters["FunctionName"], parameters["Payload"]), "StatusCode": 200}
         token, signal = context["Task"]["Token"], Signal()
-        self._open[token] = signal
+        self._open[token] = execution.tokens[token] = signal
         self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
         if not self.hub.wait(signal, _path(state["TimeoutSecondsPath"], data, {})):
             self._open.pop(token, None)
             raise TaskError("States.Timeout")
+        if execution.stopped.set_:
+            raise StoppedError
         return self._results.pop(token)
 
     def _retry(self, state: Mapping[str, Any], error: TaskError, tries: dict[int, int]) -> float | None:

@@ -24,7 +24,8 @@ _TOKENS = re.compile(
 
 
 def refused(operation: str, code: str, **more: Any) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)  # type: ignore[arg-type]
+    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}, **more}
+    return ClientError(response, operation)  # type: ignore[arg-type]
 
 
 class FakeDynamoDB:

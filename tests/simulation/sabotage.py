@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from titleholder import matching, ownership, reconciliation, stripe_events, verdicts, verifications
+from titleholder import batch, batch_steps, matching, ownership, reconciliation, stripe_events, verdicts, verifications
 from titleholder.accounts import Tenant
 from titleholder.errors import MalformedEventError
 from titleholder.store import IdSecret, Store
@@ -226,7 +226,31 @@ def events_for_others_are_refused() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stop_ends_nothing() -> Iterator[None]:
+    """A stopped batch's execution is stopped, and its verifications are left as they are."""
+    with _replaced(batch, "_close", lambda world, kept: None):
+        yield
+
+
+@contextmanager
+def stop_not_seen_before_a_refresh() -> Iterator[None]:
+    """Whether a batch was stopped is looked at when a message comes, and not again right before the refresh is paid."""
+    with _replaced(Store, "is_wanted", lambda self, verification: True):
+        yield
+
+
+@contextmanager
+def stop_forgets_broken_imports() -> Iterator[None]:
+    """The verifications of a range whose import died are not looked for after a stop."""
+    with _replaced(batch_steps, "_half_imported", lambda desk, batch, number: None):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
+    "stop_ends_nothing": stop_ends_nothing,
+    "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
+    "stop_forgets_broken_imports": stop_forgets_broken_imports,
     "waiter_stored_late": waiter_stored_late,
     "lease_not_conditional": lease_not_conditional,
     "events_of_the_other_mode_are_taken_in": events_of_the_other_mode_are_taken_in,

@@ -169,6 +169,7 @@ def _draw(world: World) -> None:
     if odd.random() < 0.15:
         _draw_many_tenants(world, odd)
     _draw_strays(world, Random(f"{world.seed}/strays"))
+    _draw_batches(world)
     world.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
@@ -240,6 +241,27 @@ def _break(world: World) -> None:
 def _change_owners(world: World, account: str, connected: str | None) -> None:
     world.injected["lifecycle new owner"] += 1
     world.simulator.change(account, stripe_account=connected, owners=[{"name": "Nathaniel Newowner"}])
+
+
+def _draw_batches(world: World) -> None:
+    """Small batches over the same accounts and others; most of them are stopped."""
+    rng = Random(f"{world.seed}/batches")
+    if rng.random() < 0.6:
+        return
+    connected = rng.choice([None, None, "acct_one"])
+    for number in range(rng.choice([1, 1, 2])):
+        accounts = [f"fca_batch{number}{each}" for each in range(rng.randint(1, 3))]
+        for account in accounts:
+            policy = {"cooldown_seconds": rng.choice(COOLDOWNS)}
+            world.simulator.link(rng.choice(SCENARIOS), id=account, stripe_account=connected, policy=policy)
+        if connected is None:
+            accounts.append("fca_0")
+        if rng.random() < 0.5:
+            # A single verification of an account that the batch verifies as well.
+            world.at(rng.uniform(0, 10), partial(world.verify, f"{accounts[0]}-single", accounts[0], 0, connected))
+        stop = rng.choice([None, rng.uniform(0, 1), rng.uniform(0, 4), rng.uniform(0, 4), rng.uniform(0, 60), rng.uniform(0, 4000)])
+        world.injected["batch" if stop is None else "batch stopped"] += 1
+        world.at(rng.uniform(0, 5), partial(world.batch, accounts, rng.choice([0, 3600]), connected, stop))
 
 
 def _change(world: World, account: str, action: str, connected: str | None) -> None:
@@ -322,6 +344,16 @@ def _check(world: World) -> None:
     for id_, item in verifications.items():
         if "verdict" in item and len(announced.get(id_, ())) != 1:
             complain(f"{id_}: {len(announced.get(id_, ()))} different verdicts were announced")
+    for id_, item in verifications.items():
+        batch = item.get("batch", {}).get("S")
+        if batch is None:
+            continue
+        if "verdict" not in item:
+            complain(f"{id_}: of a batch that {'was stopped' if batch in world.stopped else 'ran'}, and no verdict")
+        elif "BATCH_STOPPED" in item["verdict"]["S"]:
+            world.injected["verification stopped"] += 1
+            if batch not in world.stopped:
+                complain(f"{id_}: stopped with a batch that was not")
     _check_changes_announced(world)
     dead = {json.loads(body).get("event") for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
     for (pk, sk), item in items.items():

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -138,6 +138,9 @@ class World:
         self.asking: Counter[str] = Counter()
         self.erased = 0
         self.poisoned: set[str] = set()
+        self.batches: dict[str, str] = {}
+        self.stopped: dict[str, float] = {}
+        """When a batch was stopped."""
         self.violations: list[str] = []
         self.environment: dict[str, str] = {}
         """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
@@ -267,6 +270,46 @@ class World:
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{event['id']} ({why}): never taken")
 
+    def batch(self, accounts: Sequence[str], max_age: int, stripe_account: str | None, stop_after: float | None) -> None:
+        """Be a back end that has a batch verified, and stops it so long after its start. It asks again until all is done, as the docs say:
+        starts anew what failed, and stops anew what was not ended by the stop.
+        """
+        key = f"batch-{len(self.batches)}-{'-'.join(accounts)}"
+        self.batches[key] = ""
+        body = {"format": "jsonl", "max_age": max_age, "scope": key}
+        made = self._until((201,), "POST", "/batches", body, stripe_account)
+        if made is None:
+            return
+        self.batches[key] = made["id"]
+        lines = [{"account": account, "claim": {"name": "Margaret Testerman"}} for account in (*accounts, "ba_1")]
+        self.s3.objects[f"manifests/{made['id']}"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        path = f"/batches/{made['id']}"
+        self._until((202,), "POST", f"{path}/start", {}, stripe_account)
+        if stop_after is not None:
+            self.hub.sleep(stop_after)
+            self._until((200, 409), "DELETE", path, None, stripe_account)
+        for _ in range(2000):
+            shown = self._until((200,), "GET", path, None, stripe_account)
+            if shown is None or shown["results"] or (shown["state"] == "stopped" and self.hub.now > BEGIN + ENDED_SECONDS):
+                break
+            if shown["state"] == "failed":
+                self._until((202, 409), "POST", f"{path}/start", {}, stripe_account)
+            elif shown["state"] == "stopped" and shown["failure"]:
+                self._until((200,), "DELETE", path, None, stripe_account)
+            self.hub.sleep(60 if shown["state"] != "stopped" else 300)
+        else:
+            self.violations.append(f"{key}: never done")
+
+    def _until(self, wanted: tuple[int, ...], method: str, path: str, body: Any, stripe_account: str | None) -> Any:
+        """What a route of batches answers, asked again until it answers as wanted; None if it never does."""
+        for attempt in range(60):
+            status, answer = self._http("batches", method, path, body, stripe_account, {})
+            if status in wanted:
+                return answer
+            self.hub.sleep(min(600, 2**attempt))
+        self.violations.append(f"{method} {path}: never answered as wanted")
+        return None
+
     def reconcile(self) -> None:
         """Be the scheduler."""
         self._invoke("reconcile", {})
@@ -391,6 +434,8 @@ class World:
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """A call to Stripe, on one of its ways wrong if so drawn."""
         invocation = self._running[getcurrent()]
+        # As the function could have seen it right before the call.
+        wanted = self._needs(path.split("/")[-2], headers.get("Stripe-Account")) if path.endswith("/refresh") else []
         self._begin_call(invocation, "Stripe")
         if self._draw("stripe", self.faults.stripe):
             kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
@@ -402,7 +447,7 @@ class World:
             finally:
                 self._end_call(invocation)
         account = path.split("/")[-2]
-        before, needed = self._initiated(account), self._why_not(account, headers.get("Stripe-Account"))
+        before, needed = self._initiated(account), self._why_not(account, headers.get("Stripe-Account"), wanted)
         idempotency_key = headers["Idempotency-Key"]
         calling = self._refreshing.setdefault(account, Counter())
         if set(calling) - {idempotency_key}:
@@ -450,7 +495,16 @@ class World:
     def _initiated(self, account: str) -> int:
         return self.simulator.initiated_refreshes().get(account, 0)
 
-    def _why_not(self, account: str, connected: str | None) -> str | None:
+    def _needs(self, account: str, connected: str | None) -> list[tuple[float, int]]:
+        """When the open verifications of an account were asked for, and their `max_age`; without those of stopped batches."""
+        needs = []
+        for item in self.open.get(AccountRef(account, "test", connected).key, {}).values():
+            stopped = self.stopped.get(item.get("batch", {}).get("S", ""))
+            if stopped is None or self.hub.now - stopped < STOP_BLINDNESS:
+                needs.append((int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"])))
+        return needs
+
+    def _why_not(self, account: str, connected: str | None, needs: Sequence[tuple[float, int]]) -> str | None:
         """What speaks against paying for a refresh now: that nobody needs one, or that what Stripe has would serve all who do."""
         now = self.simulator.now()
         (state,) = (state for state in self.simulator.states() if (state["id"], state["stripe_account"]) == (account, connected))
@@ -459,14 +513,9 @@ class World:
         blind = any(r["via"] == "prefetch" and (r["settled"] or now) > now - PREFETCH_BLINDNESS for r in state["refreshes"])
         if self.asking[account] or blind:
             return None
-        needs = [
-            (int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"]))
-            for (pk, _), item in self.dynamodb.items.items()
-            if pk.startswith("VERIFICATION#") and item["account"]["S"] == account and "verdict" not in item
-        ]
         last = max((r["started"] for r in done), default=None)
         if not needs:
-            return "a refresh was paid for that nobody needed"
+            return "a refresh was paid for that no verification needed"
         if last is not None and all(last >= requested - max_age - 8 for requested, max_age in needs):
             return "a refresh was paid for although Stripe had data that was fresh enough"
         return None
@@ -482,6 +531,8 @@ class World:
                 of_account.pop(after["verification"]["S"], None)
             else:
                 of_account[after["verification"]["S"]] = after
+        if sk == "BATCH" and after["batch_state"]["S"] == "stopped":
+            self.stopped.setdefault(after["batch"]["S"], self.hub.now)
         erased = "erased_ms" in after or "erased_ms" in self.dynamodb.keys.get((pk, ""), {})
         if erased and (sk.startswith(SEALED) or (sk == "ACCOUNT" and "snapshot" in after)):
             self.violations.append(f"{pk}: {sk} was written after the account was erased")
@@ -506,6 +557,12 @@ def guessed(name: str) -> str:
     """The id that a stranger would try who knows what it is derived from, but no secret."""
     return f"ver_{sha256(name.encode()).hexdigest()[:32]}"
 
+
+ENDED_SECONDS = 5 * 3600.0
+"""When a back end no longer waits for the results of a batch that it stopped: it does not know whether anything was imported."""
+
+STOP_BLINDNESS = 0.5
+"""A stop within so many seconds before a call to Stripe comes too late for it."""
 
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 
@@ -532,6 +589,20 @@ PREFETCH_BLINDNESS = 340.0
 TRANSIENT: tuple[type[Exception], ...] = ()
 HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
 _CURRENT: list[World] = []
+
+
+class OneByOne:
+    """In place of a pool of threads."""
+
+    def __init__(self, size: int) -> None: ...
+
+    def __enter__(self) -> OneByOne:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def map(self, act: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+        return [act(value) for value in values]
 
 
 class SimulatedStripe(SimulatorHTTPClient):
@@ -566,9 +637,10 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
-    from titleholder import matching, observability, runtime
+    from titleholder import batch_steps, matching, observability, runtime
 
     environment = dict(os.environ)
+    writers = batch_steps.ThreadPoolExecutor
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
@@ -586,6 +658,7 @@ def inside(world: World) -> Iterator[World]:
 
     try:
         matching.decide = fragile  # type: ignore[assignment]
+        batch_steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
         os.environ.update({**ENVIRONMENT, **world.environment})
@@ -598,6 +671,7 @@ def inside(world: World) -> Iterator[World]:
         yield world
     finally:
         matching.decide, observability.single_metric = decide, single_metric
+        batch_steps.ThreadPoolExecutor = writers  # type: ignore[misc]
         observability.logger.setLevel(level)
         for name, value in kept.items():
             setattr(runtime, name, value)

@@ -133,11 +133,17 @@ def start(world: BatchWorld, tenant: Tenant, batch: str, inputs: Mapping[str, An
         # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
         if world.store.update_batch(batch, changes, unless=FINAL):
             world.workflow.start(batch, run, inputs)
+            if world.store.get_batch(batch)["batch_state"] == "stopped":
+                # Stopped in between: that call may have found no run to stop.
+                world.workflow.stop(batch, run)
     return progress(world, tenant, batch)
 
 
 def stop(world: BatchWorld, tenant: Tenant, batch: str) -> Progress:
-    """Stop a batch for good: what ran keeps its verdict, nothing new is paid for. Raises BatchNotFoundError, BatchStateError."""
+    """Stop a batch for good: what has its verdict keeps it, what was imported beside that ends as `BATCH_STOPPED`, nothing new is paid for.
+
+    Repeating this starts what ends the verifications once more, if it failed. Raises BatchNotFoundError, BatchStateError.
+    """
     _batch_of(world, tenant, batch)
     now = _ms(world.clock())
     stopped = world.store.update_batch(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
@@ -148,46 +154,67 @@ def stop(world: BatchWorld, tenant: Tenant, batch: str) -> Progress:
     if int(kept["run"]):
         world.workflow.stop(batch, int(kept["run"]))
     world.files.delete([manifest_key(batch)])
+    # The import begins once the manifest is cut and its columns are kept.
+    if "columns" in kept and "closed_ms" not in kept:
+        _close(world, kept)
     return progress(world, tenant, batch)
+
+
+def _close(world: BatchWorld, kept: Mapping[str, Any]) -> None:
+    """Start the run of a stopped batch that ends its verifications; another one where the last one failed."""
+    batch, number = kept["batch"], int(kept.get("closing") or int(kept["run"]) + 1)
+    if _closing_failed(world, kept):
+        number += 1
+    # Kept first, as in `start`. A run of this number that was started before is left alone.
+    world.store.update_batch(batch, {"closing": number})
+    world.workflow.start(batch, number, {})
+
+
+def _closing_failed(world: BatchWorld, kept: Mapping[str, Any]) -> bool:
+    if "closing" not in kept or "closed_ms" in kept:
+        return False
+    return world.workflow.status(kept["batch"], int(kept["closing"])) not in (None, "RUNNING", "SUCCEEDED")
 
 
 def progress(world: BatchWorld, tenant: Tenant, batch: str) -> Progress:
     """How the batch stands now. Raises BatchNotFoundError."""
     kept = _batch_of(world, tenant, batch)
     state = _state(world, kept)
+    # A stopped batch has ended once those that were left have their verdicts.
+    ended = state == "completed" or "closed_ms" in kept
     imported = duplicates = rejected = blank = 0
     done: dict[str, int] = {}
     for part in world.store.ranges(batch):
         imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
         rejected, blank = rejected + int(part["rejected"]), blank + int(part.get("blank", 0))
         # Verdicts that were there before come from the ranges, those that come while the batch runs are counted as they come.
-        for outcome, number in part["done" if state == "completed" else "before"].items():
+        for outcome, number in part["done" if ended else "before"].items():
             done[outcome] = done.get(outcome, 0) + int(number)
     lines = None if kept.get("lines") is None else int(kept["lines"])
     counts = world.store.counts(batch)
     cooling = max(0, counts.pop("cooled", 0) - int(kept.get("resumed", 0)))
     before = sum(done.values())
-    if state != "completed":
+    if not ended:
         for outcome, number in counts.items():
             done[outcome] = done.get(outcome, 0) + number
     total = imported - duplicates
-    waiting = 0 if state == "completed" else max(0, total - sum(done.values()))
+    waiting = 0 if ended else max(0, total - sum(done.values()))
     since, until = _seconds(kept.get("imported_ms")), _seconds(kept.get("completed_ms")) or world.clock()
-    rate = (sum(done.values()) - before) / (until - since) if since and until > since and state != "completed" else None
+    rate = (sum(done.values()) - before) / (until - since) if since and until > since and not ended else None
     cooling_until = int(kept["cooling_until"]) if cooling and kept.get("cooling_until") and state == "verifying" else None
     end = None
     if state == "verifying" and rate:
         end = max(world.clock() + (waiting - min(cooling, waiting)) / rate, cooling_until or 0)
     links = {}
-    if "imported_ms" in kept:
+    if "imported_ms" in kept or "closed_ms" in kept:
         links["rejects"] = world.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
-    if state == "completed":
+    if ended:
         links |= {kind: world.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
     return Progress(
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
         started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
         duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
-        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(kept, state), links=links,
+        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(world, kept, state), links=links,
     )  # fmt: skip
 
 
@@ -207,7 +234,9 @@ def _state(world: BatchWorld, kept: Mapping[str, Any]) -> State:
     return cast(State, state)
 
 
-def _failure(kept: Mapping[str, Any], state: str) -> str | None:
+def _failure(world: BatchWorld, kept: Mapping[str, Any], state: str) -> str | None:
+    if state == "stopped" and _closing_failed(world, kept):
+        return "The run that ends the stopped batch's verifications failed. Stop the batch again, and another run goes on."
     if state != "failed":
         return None
     return str(kept.get("failure") or "The batch's workflow failed. Start the batch again, and it goes on where it stood.")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +22,16 @@ from titleholder.errors import FileReplacedError, ManifestError
 from titleholder.files import Files
 from titleholder.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
 from titleholder.masked import Masked
-from titleholder.store import Announcement, Store, Verification
+from titleholder.store import Announcement, KeyedClaim, Store, Verification
 
 BLOCK_BYTES = 64 * 1024**2
 """What one scan reads."""
 
 WRITERS = 8
 """Verifications that one import writes at once: each waits for the table most of the time."""
+
+IMPORT_SECONDS = 150
+"""After a stop no import step is at work any more: its task has 120 s."""
 
 ROWS_AT_ONCE = 1000
 SHORTEST_PAUSE_SECONDS = 5
@@ -53,12 +56,21 @@ class Desk:
 
 
 def plan(desk: Desk, batch: str) -> dict[str, Any]:
-    """Where to begin: with blocks of the manifest to be scanned, or, where it was imported in an earlier run, with what is left."""
+    """Where to begin: with blocks of the manifest to be scanned, or, where it was imported in an earlier run, with what is left.
+
+    Of a stopped batch what was imported is left, in whole or in part.
+    """
+    # Looked at before the batch, because a stop is kept there before it deletes the manifest.
+    found = desk.files.stat(manifest_key(batch))
     kept = desk.store.get_batch(batch)
+    if _stopped(kept):
+        desk.store.update_batch(batch, {"import_over": False})
+        if "columns" not in kept:
+            desk.files.write_lines(work_key(batch, "ranges.jsonl"), [])
+        return {"imported": True, "blocks": [], "pass": int(kept.get("pass", 0)) + 1}
     if "imported_ms" in kept:
         return {"imported": True, "blocks": [], "pass": int(kept["pass"]) + 1}
     with _told(desk, batch):
-        found = desk.files.stat(manifest_key(batch))
         if found is None:
             raise ManifestError("The manifest is gone.")
         size, etag = found
@@ -133,16 +145,19 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
     columns = kept.get("columns")
     stream = _Counted(_manifest(desk, kept, part["start"], part["end"]))
     found = manifests.records(stream, kept["format"], part["line"])
-    heading = next(found).lines if columns and number == 0 else 0
     rows: list[dict[str, Any]] = []
     todo: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     before: Counter[str] = Counter()
-    duplicates = blank = within = 0
+    heading = duplicates = blank = within = 0
     with _told(desk, batch), ThreadPoolExecutor(WRITERS) as writers:
-        for some in _chunks(found, ROWS_AT_ONCE):
-            taken_all = writers.map(lambda record: _take(desk, kept, record, columns), some)
-            for record, taken in zip(some, taken_all, strict=True):
+        for turn, some in enumerate(_chunks(found, ROWS_AT_ONCE)):
+            if _stopped(desk.store.get_batch(batch)):
+                return  # What was made until now is ended by the run that closes the batch.
+            if columns and number == 0 and not turn:
+                heading = some.pop(0).lines
+            lines: list[_Line] = []
+            for record, taken in zip(some, writers.map(lambda record: _read(desk, kept, record, columns), some), strict=True):
                 if isinstance(taken, Reject):
                     rejects += [each.as_dict() for each in manifests.rejects(record, taken)]
                     continue
@@ -150,16 +165,17 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
                 if taken is None:
                     blank += 1
                 else:
-                    line, reference, verification = taken
-                    mine = verification.verdict is not None or verification.line == line
-                    rows.append(_row(line, reference, verification, duplicate=not mine))
-                    duplicates += not mine
-                    if verification.verdict is not None:
-                        before[verification.verdict["outcome"]] += 1
-                    elif mine:
-                        todo.append(_task(verification))
-    lines = len(rows) + len(rejects) + blank
-    if stream.lines != heading + lines + within or part.get("lines", stream.ends) != stream.ends:
+                    lines.append(taken)
+            for line, verification in _made(desk, kept, number, turn, lines, writers):
+                mine = verification.verdict is not None or verification.line == line.line
+                rows.append(_row(line, verification, duplicate=not mine))
+                duplicates += not mine
+                if verification.verdict is not None:
+                    before[verification.verdict["outcome"]] += 1
+                elif mine:
+                    todo.append(_task(verification))
+    told = len(rows) + len(rejects) + blank
+    if stream.lines != heading + told + within or part.get("lines", stream.ends) != stream.ends:
         raise RuntimeError("Not every line of a range was imported, rejected or blank.")
     desk.files.write_lines(_key(batch, "rows", number), rows)
     _write_todo(desk, batch, 0, number, todo)
@@ -167,7 +183,7 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
     desk.store.put_range(
         batch, number,
         {
-            "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "blank": blank, "lines": lines, "before": before,
+            "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "blank": blank, "lines": told, "before": before,
             "done": before, "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
         },
     )  # fmt: skip
@@ -183,7 +199,8 @@ def imported(desk: Desk, batch: str) -> dict[str, Any]:
         # Ranges that an earlier release imported did not count their blank lines.
         lines = sum(int(part["lines"]) for part in parts) if all("lines" in part for part in parts) else None
         done = {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0, "lines": lines}
-        desk.store.update_batch(batch, done, unless=["stopped"])
+        if not desk.store.update_batch(batch, done, unless=["stopped"]):
+            return tally(desk, batch, 0)
     desk.files.delete([manifest_key(batch), *rejects])
     return tally(desk, batch, 0)
 
@@ -193,8 +210,14 @@ def collect(desk: Desk, batch: str, part: Mapping[str, int], pass_: int, since: 
 
     `since` (Unix seconds): when the last pass began. It has dealt with every one that it took up: who has no verdict cools down, or else
     its workflow failed, and the verdict that can still be given is given. None if the last pass was broken off.
+
+    Of a stopped batch every verification gets its verdict here.
     """
     number = part["number"]
+    state = desk.store.get_batch(batch)
+    if _stopped(state):
+        _close(desk, state, number)
+        return
     kept = desk.store.get_range(batch, number)
     if kept is None or kept["collected"]:
         return
@@ -222,6 +245,9 @@ def collect(desk: Desk, batch: str, part: Mapping[str, int], pass_: int, since: 
 
 def tally(desk: Desk, batch: str, pass_: int) -> dict[str, Any]:
     """Add the ranges up: `next` is `verify` (those who are ready, at `at`), `collect` (none is, before `at`) or `summarise`."""
+    state = desk.store.get_batch(batch)
+    if _stopped(state):
+        return _tally_stopped(desk, state, pass_)
     left = ready = cooling_until = 0
     resume_at: list[int] = []
     for part in desk.store.ranges(batch):
@@ -229,7 +255,7 @@ def tally(desk: Desk, batch: str, pass_: int) -> dict[str, Any]:
             left, ready = left + int(part["left"]), ready + int(part["ready"])
             resume_at += [int(part["resume_at"])] if part["resume_at"] is not None else []
             cooling_until = max(cooling_until, int(part.get("cooling_until", 0)))
-    resumed = int(desk.store.get_batch(batch).get("resumed", 0)) + ready if pass_ else 0
+    resumed = int(state.get("resumed", 0)) + ready if pass_ else 0
     desk.store.update_batch(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
     at = desk.now if not pass_ or not left else desk.now + _pause(desk, batch)
     if left and not ready:
@@ -238,18 +264,41 @@ def tally(desk: Desk, batch: str, pass_: int) -> dict[str, Any]:
     return {"next": following, "at": _timestamp(at), "since": at if following == "verify" else None, "pass": pass_}
 
 
+def _tally_stopped(desk: Desk, state: Mapping[str, Any], pass_: int) -> dict[str, Any]:
+    """What is next for a stopped batch: `collect` until every verification that was made has its verdict, then `summarise`.
+
+    Where ranges were not imported to their end, an import step may still be at work, or may have died at it: they are looked at once more
+    when none can be.
+    """
+    batch, parts = state["batch"], list(desk.store.ranges(state["batch"]))
+    missing = len(parts) < sum(1 for _ in desk.files.lines(work_key(batch, "ranges.jsonl")))
+    following, at = "summarise", desk.now
+    if missing and not state.get("import_over"):
+        desk.store.update_batch(batch, {"import_over": True})
+        following, at = "collect", max(desk.now, _import_over(state) + refresh.CLOCK_SKEW)
+    elif not all(part["collected"] for part in parts):
+        following, at = "collect", desk.now + SHORTEST_PAUSE_SECONDS
+    return {"next": following, "at": _timestamp(at), "since": None, "pass": pass_}
+
+
 def summarise(desk: Desk, batch: str) -> dict[str, Any]:
-    """Write the results, announce the end; answers the counts by verdict."""
+    """Write the results, announce the end; answers the counts by verdict. A stopped batch stays so."""
+    state = desk.store.get_batch(batch)
     totals: Counter[str] = Counter()
     numbers, rows, rejected = [], 0, 0
     for part in desk.store.ranges(batch):
         numbers.append(int(part["number"]))
         rows, rejected = rows + int(part["rows"]) - int(part["duplicates"]), rejected + int(part["rejected"])
         totals.update({outcome: int(number) for outcome, number in part["done"].items()})
+    if _stopped(state) and "imported_ms" not in state:
+        rejects = [_key(batch, "rejects", number) for number in numbers]
+        desk.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(desk.files.read, rejects)))
     desk.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(desk, batch, numbers)))
     desk.files.write(work_key(batch, "results.csv"), _csv_lines(desk.files.lines(work_key(batch, "results.jsonl"))))
     summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
     if not desk.store.complete_batch(batch, desk.now, Announcement("BatchCompleted", summary)):
+        if _stopped(state):
+            desk.store.update_batch(batch, {"closed_ms": round(desk.now * 1000)})
         return {"state": "stopped"}
     desk.bus.publish("BatchCompleted", summary)
     desk.store.announced_batch(batch)
@@ -259,8 +308,30 @@ def summarise(desk: Desk, batch: str) -> dict[str, Any]:
 # -- one row -----------------------------------------------------------------------------------------------------------------------------
 
 
-def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[str] | None) -> Any:
-    """The line, the caller's reference and the verification of one record; a Reject; or None for a blank line."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line that is to be verified. `again`: how often its verification ended because a batch was stopped."""
+
+    line: int
+    reference: str | None
+    new: Verification
+    keyed: KeyedClaim
+    name: str
+    again: int = 0
+
+    def once_more(self, desk: Desk) -> _Line:
+        again = self.again + 1
+        return replace(self, again=again, new=replace(self.new, id=_id(desk, self.new.ref, self.name, again)))
+
+
+def _id(desk: Desk, ref: AccountRef, name: str, again: int = 0) -> str:
+    # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
+    name = f"{name} again {again}" if again else name
+    return verifications.verification_id(desk.store, ref, name, desk.now, LINES_KNOWN_SECONDS)
+
+
+def _read(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[str] | None) -> _Line | Reject | None:
+    """What one record asks for; None for a blank one."""
     row = manifests.parse(record, columns)
     if not isinstance(row, Row):
         return row
@@ -273,18 +344,37 @@ def _take(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
     request = verifications.digest({"ref": ref.as_dict(), "max_age": max_age, "policy": policy})
     # What is said of an erased account nobody may recognise any more.
     said = keyed.digest or f"{batch['batch']} {record.line}"
-    # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
     name = f"batch {batch['scope']} {row.reference or ''} {request} {said}"
     new = Verification(
-        id=verifications.verification_id(desk.store, ref, name, desk.now, LINES_KNOWN_SECONDS),
-        ref=ref, claim_digest=keyed.digest, policy=policy, max_age=max_age, requested_at=desk.now,
+        id=_id(desk, ref, name), ref=ref, claim_digest=keyed.digest, policy=policy, max_age=max_age, requested_at=desk.now,
         deadline=desk.now + desk.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
     )  # fmt: skip
-    kept = desk.store.create_verification(new, keyed)
-    if kept is not new and kept.verdict is None and kept.batch != new.batch:
-        desk.store.adopt_verification(new)
-        kept = desk.store.get_verification(new.id)
-    return record.line, row.reference, kept
+    return _Line(record.line, row.reference, new, keyed, name)
+
+
+def _made(
+    desk: Desk, batch: Mapping[str, Any], number: int, turn: int, lines: list[_Line], writers: ThreadPoolExecutor
+) -> list[tuple[_Line, Verification]]:
+    """The lines with the verifications that are kept for them, new ones where there are none, or where they ended with a stopped batch.
+
+    Their ids are written down first, so that the run that closes a stopped batch finds what an import made that died.
+    """
+    made: dict[int, tuple[_Line, Verification]] = {}
+    left, tries = lines, 0
+    while left or not tries:
+        desk.files.write_lines(_made_key(batch["batch"], number, turn, tries), [_row(line, line.new, duplicate=False) for line in left])
+        kept = list(zip(left, writers.map(lambda line: _keep(desk, line), left), strict=True))
+        made |= {line.line: (line, verification) for line, verification in kept}
+        left, tries = [line.once_more(desk) for line, verification in kept if verdicts.was_stopped(verification)], tries + 1
+    return [made[line.line] for line in lines]
+
+
+def _keep(desk: Desk, line: _Line) -> Verification:
+    kept = desk.store.create_verification(line.new, line.keyed)
+    if kept is not line.new and kept.verdict is None and kept.batch != line.new.batch:
+        desk.store.adopt_verification(line.new)
+        kept = desk.store.get_verification(line.new.id)
+    return kept
 
 
 def _cooling_until(desk: Desk, verification: Verification, since: float | None) -> int | None:
@@ -312,10 +402,10 @@ def _task(verification: Verification) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(line: int, reference: str | None, verification: Verification, *, duplicate: bool) -> dict[str, Any]:
+def _row(line: _Line, verification: Verification, *, duplicate: bool) -> dict[str, Any]:
     ref = verification.ref
     return {
-        "line": line, "reference": reference, "verification": verification.id, "account": ref.account,
+        "line": line.line, "reference": line.reference, "verification": verification.id, "account": ref.account,
         "stripe_account": ref.stripe_account, "duplicate": duplicate,
     }  # fmt: skip
 
@@ -323,7 +413,7 @@ def _row(line: int, reference: str | None, verification: Verification, *, duplic
 def _results(desk: Desk, batch: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
     for number in numbers:
         for rows in _chunks(desk.files.lines(_key(batch, "rows", number)), ROWS_AT_ONCE):
-            found = desk.store.get_verifications(list({row["verification"] for row in rows}))
+            found = desk.store.get_verifications(list({row["verification"] for row in rows}), consistent=True)
             for row in rows:
                 verdict = (found[row["verification"]].verdict if row["verification"] in found else None) or {}
                 yield {name: row[name] if name in row else verdict.get(name) for name in RESULT_COLUMNS}
@@ -342,6 +432,64 @@ def _csv_lines(results: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         yield text.getvalue().encode()
         text.seek(0)
         text.truncate()
+
+
+# -- a stopped batch ---------------------------------------------------------------------------------------------------------------------
+
+
+def _stopped(batch: Mapping[str, Any]) -> bool:
+    return bool(batch["batch_state"] == "stopped")
+
+
+def _import_over(batch: Mapping[str, Any]) -> float:
+    return int(batch["completed_ms"]) / 1000 + IMPORT_SECONDS
+
+
+def _close(desk: Desk, batch: Mapping[str, Any], number: int) -> None:
+    """Give every verification of one range of a stopped batch its verdict, but for those that another batch works on by now."""
+    id_ = batch["batch"]
+    kept = desk.store.get_range(id_, number)
+    if kept is None and desk.now >= _import_over(batch):
+        kept = _half_imported(desk, id_, number)
+    if kept is None or kept["collected"]:
+        return
+
+    def ended(each: Verification) -> Verification:
+        # One that an earlier try ended may not have been announced.
+        mine = each.batch == id_ and (each.verdict is None or verdicts.was_stopped(each))
+        return verdicts.stop(desk.store, desk.bus, each, id_, now=desk.now) if mine else each
+
+    done: Counter[str] = Counter()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for rows in _chunks((row for row in desk.files.lines(_key(id_, "rows", number)) if not row["duplicate"]), ROWS_AT_ONCE):
+            found = desk.store.get_verifications([row["verification"] for row in rows], consistent=True)
+            done.update(each.verdict["outcome"] for each in writers.map(ended, found.values()) if each.verdict is not None)
+    desk.store.put_range(id_, number, {**kept, "done": done, "left": 0, "ready": 0, "resume_at": None, "collected": True})
+
+
+def _half_imported(desk: Desk, batch: str, number: int) -> dict[str, Any] | None:
+    """A range whose import was broken off by the stop, with the lines whose verifications were made; None if its import never began."""
+    rows: dict[int, dict[str, Any]] = {}
+    turn = tries = 0
+    while desk.files.size(key := _made_key(batch, number, turn, tries)) is not None:
+        wanted = list(desk.files.lines(key))
+        found = desk.store.get_verifications(list({row["verification"] for row in wanted}), consistent=True)
+        for row in wanted:
+            if (verification := found.get(row["verification"])) is not None:
+                rows[row["line"]] = {**row, "duplicate": verification.batch == batch and verification.line != row["line"]}
+        tries += 1
+        if desk.files.size(_made_key(batch, number, turn, tries)) is None:
+            turn, tries = turn + 1, 0
+    if not turn:
+        return None
+    desk.files.write_lines(_key(batch, "rows", number), rows.values())
+    desk.files.write_lines(_key(batch, "rejects", number), [])
+    duplicates = sum(row["duplicate"] for row in rows.values())
+    return {"rows": len(rows), "duplicates": duplicates, "rejected": 0, "before": {}, "done": {}, "left": 0, "collected": False}
+
+
+def _made_key(batch: str, number: int, turn: int, tries: int) -> str:
+    return work_key(batch, f"made/{number:06}/{turn:06}.{tries}.jsonl")
 
 
 # -- the manifest ------------------------------------------------------------------------------------------------------------------------

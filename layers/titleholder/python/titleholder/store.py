@@ -665,11 +665,12 @@ class Store:
         found = self._opened(ref, {claim: "claim", owners: "owners"})
         return (found[claim][1], _snapshot(found.get(owners))) if claim in found else None
 
-    def get_verifications(self, ids: Sequence[str]) -> dict[str, Verification]:
-        """Those of the verifications that exist, by id."""
+    def get_verifications(self, ids: Sequence[str], *, consistent: bool = False) -> dict[str, Verification]:
+        """Those of the verifications that exist, by id; as they were a moment ago, unless the read is to be `consistent`."""
         found: dict[str, Verification] = {}
         for at in range(0, len(ids), 100):
-            left: Item = {self._table: {"Keys": [_key(f"VERIFICATION#{id_}", "VERIFICATION") for id_ in ids[at : at + 100]]}}
+            keys = [_key(f"VERIFICATION#{id_}", "VERIFICATION") for id_ in ids[at : at + 100]]
+            left: Item = {self._table: {"Keys": keys, "ConsistentRead": consistent}}
             while left:
                 answer = self._client.batch_get_item(RequestItems=left)
                 for item in answer["Responses"].get(self._table, ()):
@@ -691,19 +692,35 @@ class Store:
             condition="attribute_exists(pk) AND attribute_not_exists(verdict) AND #batch <> :batch",
         )
 
-    def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float) -> bool:
-        """Keep the verdict, which never changes again, until `announced_verdict` as one to be announced; False if there was one already."""
+    def complete_verification(self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None) -> bool:
+        """Keep the verdict, which never changes again, until `announced_verdict` as one to be announced.
+
+        False if there was one already, or if another than `batch` works on the verification.
+        """
         return self._update(
             f"VERIFICATION#{verification}",
             "VERIFICATION",
             set_={"verdict": json.dumps(dict(verdict)), "completed_ms": _ms(now), **_opened("announcement", now)},
             remove=("repair_tries",),
-            condition="attribute_exists(pk) AND attribute_not_exists(verdict)",
+            condition="attribute_exists(pk) AND attribute_not_exists(verdict)" + (" AND #batch = :ours" if batch else ""),
+            values={":ours": batch} if batch else {},
+            names={"#batch": "batch"} if batch else {},
         )
 
     def announced_verdict(self, verification: str) -> bool:
         """Note that a verdict was announced, and marked as stale where its account is dead."""
         return self._announced(f"VERIFICATION#{verification}", "VERIFICATION")
+
+    def is_wanted(self, verification: str) -> bool:
+        """Whether a verification still needs owners: it has no verdict, and its batch, if it has one, was not stopped.
+
+        The batch is read last, because a stop is kept there first.
+        """
+        item = self._get(f"VERIFICATION#{verification}", "VERIFICATION")
+        if item is None or "verdict" in item:
+            return False
+        batch = self._get(f"BATCH#{item['batch']}", "BATCH") if item.get("batch") else None
+        return batch is None or batch["batch_state"] != "stopped"
 
     def verifications_of(self, ref: AccountRef) -> Iterator[str]:
         """The ids of all verifications of an account."""

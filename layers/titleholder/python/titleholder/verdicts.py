@@ -13,6 +13,7 @@ from titleholder.masked import Masked
 from titleholder.store import Snapshot, Store, Verification
 
 MATCHER_FAILED = "MATCHER_FAILED"
+BATCH_STOPPED = "BATCH_STOPPED"
 
 
 def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
@@ -24,19 +25,36 @@ def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str,
     return finish(store, bus, store.get_verification(verification_id), outcome, now=now)
 
 
-def finish(store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float) -> Verification:
-    """`complete` for a caller that has just read the verification, or made it.
+def stop(store: Store, bus: Bus, verification: Verification, batch: str, *, now: float) -> Verification:
+    """End a verification without a verdict whose batch was stopped; one that another batch works on by now is left alone."""
+    verification = finish(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch)
+    if verification.verdict is not None:
+        store.remove_waiter(verification.ref, verification.id)
+    return verification
+
+
+def was_stopped(verification: Verification) -> bool:
+    """Whether a verification ended because its batch was stopped."""
+    return (verification.verdict or {}).get("reasons") == [BATCH_STOPPED]
+
+
+def finish(
+    store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float, batch: str | None = None
+) -> Verification:
+    """`complete` for a caller that has just read the verification, or made it. With `batch` only while that works on it.
 
     A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest.
     """
     if verification.verdict is None:
         made = _verdict(store, verification, outcome)
-        if store.complete_verification(verification.id, made, now):
+        if store.complete_verification(verification.id, made, now, batch=batch):
             if verification.batch is not None:
                 store.count(verification.batch, verification.id, made["outcome"])
             verification = replace(verification, verdict=made, completed_at=round(now, 3))
         else:
             verification = store.get_verification(verification.id)
+            if verification.verdict is None:
+                return verification
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}

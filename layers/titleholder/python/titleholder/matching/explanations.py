@@ -83,6 +83,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "PERMISSION_MISSING": "The permission to read the account's owners is missing.",
         "MATCHER_FAILED": "The comparison failed for a reason of our own, so nothing can be said.",
         "TOO_MANY_OWNERS": "The bank names more owners for this account than are compared.",
+        "BATCH_STOPPED": "The batch was stopped before the bank's record could be compared.",
         "REFRESH_FAILED": "The bank could not be asked for the account's owners.",
     }
 )
