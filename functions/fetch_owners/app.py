@@ -18,9 +18,6 @@ from titleholder.batches import Source, each_record
 from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnforeseenError
 from titleholder.observability import logger, metrics, observed
 
-LOOK_AGAIN_SECONDS = (2, 4, 8, 16, 32)
-"""When an account is read again that does not show yet what its event tells. Together as long as `refresh.LAG_SECONDS`."""
-
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -35,13 +32,8 @@ def _process(message: dict[str, Any]) -> None:
     try:
         showed_news = ownership.fetch(world, ref, event_id)
     except StripeLaggingError as behind:
-        looks = int(message.get("looks", 0))
-        if looks < len(LOOK_AGAIN_SECONDS):
-            world.queues.defer_event({**message, "looks": looks + 1}, LOOK_AGAIN_SECONDS[looks])
-            return
-        # The event is processed: a workflow that waits asks again by itself.
-        logger.warning("event not shown", extra={"event_id": event_id, "reason": str(behind)})
-        showed_news = False
+        world.queues.defer_event(message, behind.retry_after)
+        return
     except PaceExceededError as early:
         world.queues.defer_event(pace.later(message, early), early.at - runtime.clock())
         return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from titleholder import batch, batch_steps, matching, ownership, reconciliation, stripe_events, verdicts, verifications
+from titleholder import batch, batch_steps, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
 from titleholder.accounts import Tenant
 from titleholder.errors import MalformedEventError
 from titleholder.store import IdSecret, Store
+from titleholder.stripe_gateway import RecordingClient, StripeGateway
 
 
 @contextmanager
@@ -113,6 +115,47 @@ def secret_of_ids_made_twice() -> Iterator[None]:
         return IdSecret(bytes(item["secret"]), 0)
 
     with _replaced(Store, "id_secret", id_secret):
+        yield
+
+
+@contextmanager
+def newest_snapshot_answers() -> Iterator[None]:
+    """After a success the newest stored owners are the answer, whatever their age."""
+    original = ownership._wake
+
+    def _wake(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
+        snapshot = world.store.get_account(ref).snapshot
+        if not isinstance(decision, refresh.Fresh) or snapshot is None:
+            original(world, ref, waiter, decision)
+            return
+        world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
+        world.store.remove_waiter(ref, waiter.verification, waiter.turn)
+
+    with _replaced(ownership, "_wake", _wake), _replaced(refresh.Need, "allows", lambda self, attempted_at, created: True):
+        yield
+
+
+@contextmanager
+def any_answer_ends_the_attempt() -> Iterator[None]:
+    """An answer to a later request ends an attempt of which an earlier one was not answered."""
+    original = StripeGateway.refresh
+
+    def call(self: StripeGateway, ref: Any, key: str, *, in_doubt: bool = False) -> Any:
+        return original(self, ref, key)
+
+    with _replaced(StripeGateway, "refresh", call), _replaced(RecordingClient, "end", lambda self, key: False):
+        yield
+
+
+@contextmanager
+def any_reading_decides() -> Iterator[None]:
+    """What Stripe shows is acted upon, although more is known."""
+    original = ownership.read
+
+    def read(*arguments: Any, **more: Any) -> Any:
+        return replace(original(*arguments, **more), newer=None)
+
+    with _replaced(ownership, "read", read):
         yield
 
 
@@ -262,6 +305,9 @@ BUGS: dict[str, Callable[[], Any]] = {
     "any_tenant_may_name_any_id": any_tenant_may_name_any_id,
     "ids_derived_without_a_secret": ids_derived_without_a_secret,
     "secret_of_ids_made_twice": secret_of_ids_made_twice,
+    "newest_snapshot_answers": newest_snapshot_answers,
+    "any_answer_ends_the_attempt": any_answer_ends_the_attempt,
+    "any_reading_decides": any_reading_decides,
     "announcement_not_kept": announcement_not_kept,
     "first_failure_ends_the_run": first_failure_ends_the_run,
     "failed_item_stays_where_it_is": failed_item_stays_where_it_is,

@@ -10,9 +10,10 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from tests.simulation.world import BEGIN, EVENTS_QUEUE, POISON, SEALED, Faults, World, inside
+from tests.simulation.world import BEGIN, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
 from titleholder.accounts import AccountRef
 
+REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 STORM_SECONDS = 3 * 3600.0
 BOUND_RUNS = 4
 """Within so many runs docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
@@ -130,7 +131,7 @@ def _draw(world: World) -> None:
     """Accounts, callers, lifecycle changes and webhook faults, at drawn times."""
     rng, simulator = world.rng, world.simulator
     # Of its own, so that what is drawn beside the rest changes no other draw of a seed.
-    odd = Random(f"{world.seed}/odd")
+    odd, answers = Random(f"{world.seed}/odd"), Random(f"{world.seed}/answers")
     simulator.options.settle_seconds = rng.choice([0.5, 3.0, 60.0])
     simulator.options.cooldown_seconds = rng.choice(COOLDOWNS)
     for number in range(rng.randint(1, 3)):
@@ -144,6 +145,7 @@ def _draw(world: World) -> None:
         customer = rng.choice([None, "cus_1", "cus_1", "cus_2"])
         if rng.random() < 0.3:
             policy["cooldown_seconds"] = rng.choice(COOLDOWNS)
+        _draw_answers(world, answers, account, policy)
         scenario = rng.choice(SCENARIOS)
         _webhook_faults(world, account)
         simulator.link(scenario, id=account, stripe_account=connected, customer=customer, policy=policy)
@@ -183,6 +185,31 @@ def _draw_strays(world: World, rng: Random) -> None:
             "data": {"object": {"id": "fca_0", "object": "financial_connections.account"}}, **changes,
         }  # fmt: skip
         world.at(rng.uniform(0, 3000), partial(world.receive_stray, event, why, by_bus=rng.random() < 0.3))
+
+
+def _draw_answers(world: World, rng: Random, account: str, policy: dict[str, Any]) -> None:
+    """Answers that Stripe may give and does not document: no new owners, reads that lag behind, calls that are executed late."""
+    if rng.random() < 0.25:
+        policy["ownership"] = rng.choice(["null", "kept", ("new", "null"), ("null", "new"), ("new", "kept"), ("new", "null", "new")])
+        world.injected["account whose refreshes bring no new owners"] += 1
+    if rng.random() < 0.3:
+        policy["read_lag_seconds"] = rng.choice([1.0, 4.0, 4.0, 25.0])
+        # What cannot be seen yet must not be allowed again yet: see `refresh.LAG_SECONDS`.
+        policy["cooldown_seconds"] = max(30.0, policy.get("cooldown_seconds", world.simulator.options.cooldown_seconds))
+        world.injected["account whose reads lag"] += 1
+    if world.faults.stripe and rng.random() < 0.3:
+        later: list[dict[str, Any]] = rng.choice(
+            [
+                [{"kind": "rate_limit"}],
+                [{"kind": "server_error", "stored": False, "times": 2}],
+                [{"kind": "hang", "times": 2}, {"kind": "rate_limit"}],
+                [{"kind": "hang", "times": 2}, {"kind": "server_error", "stored": False, "times": 3}],
+                [{"kind": "drop", "times": 2}],
+            ]
+        )
+        for fault in ({"kind": "late", "seconds": rng.choice(LATE_SECONDS)}, *later):
+            world.simulator.fail_api(path=REFRESH, account=account, **fault)
+        world.injected["account whose first call is executed late"] += 1
 
 
 def _draw_tenants(world: World) -> None:
@@ -371,6 +398,7 @@ def _check(world: World) -> None:
         if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
             complain(f"{id_} ({why}): not stored as what it is")
     _check_erased(world)
+    world.violations += world.paid_twice()
     for running in world.workflows.executions.values():
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
@@ -426,12 +454,11 @@ def _check_accounts(world: World, verifications: dict[str, Any], stale_announced
             continue
         if item["status"]["S"] != state["status"]:
             world.violations.append(f"{ref.key}: known as {item['status']['S']}, is {state['status']}")
-        done = [r for r in state["refreshes"] if r["status"] == "succeeded"]
         newest = max(state["refreshes"], key=lambda r: r["started"], default=None)
         if newest and newest["status"] == "succeeded" and state["status"] != "disconnected":
-            known = int(item["snapshot_attempted_at"]["N"]) if "snapshot_attempted_at" in item else None
-            if known != int(done[-1]["started"]):
-                world.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {done[-1]['started']})")
+            known, named = item["snapshot"]["S"] if "snapshot" in item else None, state["account"]["ownership"]
+            if named not in (None, known):
+                world.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {named})")
         if state["status"] in ("inactive", "disconnected"):
             for id_, verification in verifications.items():
                 if verification["account"]["S"] != ref.account or "verdict" not in verification:

@@ -30,6 +30,7 @@ from tests.support.rights import DynamoDBRights, Noted
 from titleholder import signatures
 from titleholder.accounts import AccountRef
 from titleholder.errors import UnforeseenError
+from titleholder.refresh import CLOCK_SKEW
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -132,6 +133,10 @@ class World:
         self.plan: dict[str, tuple[int, int, str]] = {}
         self.invocations: Counter[str] = Counter()
         self.calls_of: dict[str, list[int]] = {}
+        self.odd = random.Random(f"{seed}/late")
+        """Of its own, so that what is drawn by it changes no other draw of a seed."""
+        self.asked_at: dict[tuple[str, str], float] = {}
+        """When a refresh of an account was first asked for under an idempotency key, by Stripe's clock."""
         self.accepted: dict[str, str] = {}
         self.guesses: set[str] = set()
         self.refreshes: list[Refresh] = []
@@ -440,7 +445,11 @@ class World:
         if self._draw("stripe", self.faults.stripe):
             kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
             self.injected[f"stripe {kind}"] += 1
-            self.simulator.fail_api(kind, effect=self.rng.choice(["before", "after"]), reason=self.rng.choice([None, "endpoint-rate"]))
+            effect, reason = self.rng.choice(["before", "after"]), self.rng.choice([None, "endpoint-rate"])
+            if kind in ("hang", "drop") and path.endswith("/refresh") and self.odd.random() < 0.5:
+                self.simulator.fail_api("late", seconds=self.odd.choice(LATE_SECONDS))
+            else:
+                self.simulator.fail_api(kind, effect=effect, reason=reason)
         if not path.endswith("/refresh"):
             try:
                 return call()
@@ -448,6 +457,7 @@ class World:
                 self._end_call(invocation)
         account = path.split("/")[-2]
         before, needed = self._initiated(account), self._why_not(account, headers.get("Stripe-Account"), wanted)
+        asked_at = self.simulator.now()
         idempotency_key = headers["Idempotency-Key"]
         calling = self._refreshing.setdefault(account, Counter())
         if set(calling) - {idempotency_key}:
@@ -456,13 +466,14 @@ class World:
         try:
             return call()
         finally:
+            self.asked_at.setdefault((account, idempotency_key), asked_at)
+            self.stripe_moved()  # One that is executed late is so whether anybody calls or not.
             calling[idempotency_key] -= 1
             if not calling[idempotency_key]:
                 del calling[idempotency_key]
             if self._initiated(account) > before:
                 self.refreshes.append(Refresh(account, self.hub.now))
                 self.violations += [f"{account}: {needed}"] if needed else []
-                self.stripe_moved()
             self._end_call(invocation)
 
     def _begin_call(self, invocation: Invocation, operation: str) -> None:
@@ -520,6 +531,35 @@ class World:
             return "a refresh was paid for although Stripe had data that was fresh enough"
         return None
 
+    def paid_twice(self) -> Iterator[str]:
+        """Refreshes that were paid for although one was enough: a second key was used before a call under the first one was executed."""
+        for state in self.simulator.states():
+            paid = [refresh for refresh in state["refreshes"] if refresh["via"] == "api" and refresh["feature"] == "ownership"]
+            for late in paid:
+                asked = self.asked_at[state["id"], late["idempotency_key"]]
+                if late["started"] > asked + 1:
+                    self.injected["refresh executed late"] += 1
+                if any(asked < other["started"] < late["started"] for other in paid):
+                    yield f"{state['id']}: a call was executed late, and another one was paid for meanwhile"
+
+    def _check_verdict(self, item: Mapping[str, Any]) -> None:
+        """A verdict rests on owners that are fresh enough, and no refresh of ours runs that was refused as it says."""
+        verdict, requested = json.loads(item["verdict"]["S"]), int(item["requested_ms"]["N"]) / 1000
+        ref = AccountRef.from_dict(_strings(item))
+        try:
+            state = self.simulator.state(ref.account, stripe_account=ref.stripe_account)
+        except KeyError:
+            return
+        created = {snapshot["id"]: snapshot["created"] for snapshot in state["snapshots"]}
+        oldest = requested - int(item["max_age"]["N"]) - CLOCK_SKEW - self.faults.clock_skew - 2
+        if verdict["snapshot"] and created[verdict["snapshot"]] < oldest:
+            self.violations.append(f"{item['pk']['S']}: its verdict rests on owners {oldest - created[verdict['snapshot']]:.0f} s too old")
+        if verdict["reasons"] == ["OWNERSHIP_MISSING"]:
+            self.injected["verdict: ownership missing"] += 1
+        ends = [refresh["settled"] or self.simulator.now() for refresh in state["refreshes"] if refresh["via"] == "api"]
+        if verdict["reasons"] == ["REFRESH_REFUSED"] and any(end > self.simulator.now() - 5 for end in ends):
+            self.violations.append(f"{item['pk']['S']}: REFRESH_REFUSED while a refresh of ours runs")
+
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
@@ -543,6 +583,8 @@ class World:
         seen = [int(item["refresh_order"]["N"]) for item in (before, after) if "refresh_order" in item]
         if after["sk"]["S"] == "ACCOUNT" and seen != sorted(seen):
             self.violations.append(f"{after['account']['S']}: a newer observation was replaced by an older one")
+        if "verdict" in after and "verdict" not in before:
+            self._check_verdict(after)
         if "verdict" in before and before["verdict"] != after.get("verdict"):
             self.violations.append(f"{after['pk']['S']}: a verdict changed")
         if after["sk"]["S"].startswith("SNAPSHOT#") and before != after:
@@ -586,6 +628,8 @@ class Refresh:
 
 
 PREFETCH_BLINDNESS = 340.0
+LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
+"""How long after it was asked for a refresh is executed whose caller has given up."""
 TRANSIENT: tuple[type[Exception], ...] = ()
 HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
 _CURRENT: list[World] = []

@@ -14,7 +14,7 @@ from tests.support.event_rule import transformed
 from tests.support.template import ROOT, deployed
 from titleholder.accounts import AccountRef
 from titleholder.errors import MalformedEventError
-from titleholder.stripe_events import StripeEvent, from_bus, parse
+from titleholder.stripe_events import StripeEvent, Told, from_bus, parse, told
 
 REFRESHED = "financial_connections.account.refreshed_ownership"
 
@@ -286,3 +286,20 @@ def test_any_json_is_parsed_or_refused(data: Any) -> None:
 @given(EVENTS, st.dictionaries(KEYS, JSON, max_size=4))
 def test_event_with_any_parts_replaced_is_parsed_or_refused(event: dict[str, Any], changes: dict[str, Any]) -> None:
     survives(json.dumps(event | changes).encode())
+
+
+@pytest.mark.parametrize(
+    ("type_", "created", "expected"),
+    [
+        ("financial_connections.account.refreshed_ownership", "1800000000", Told("settled", 1_800_000_000.0)),
+        ("v1.financial_connections.account.ownership_refresh_failed", "2027-01-15T08:00:00.000Z", Told("settled", 1_800_000_000.0)),
+        ("financial_connections.account.disconnected", "1800000000", Told("disconnected", 1_800_000_000.0)),
+        ("financial_connections.account.created", "1800000000", None),
+        ("financial_connections.account.disconnected", "", None),
+        ("financial_connections.account.disconnected", "\u00b2", None),
+        ("financial_connections.account.disconnected", "0001-01-01", None),
+        ("financial_connections.account.disconnected", "soon", None),
+    ],
+)
+def test_what_an_event_tells_of_its_account(type_: str, created: str, expected: Told | None) -> None:
+    assert told(type_, created) == expected

@@ -156,7 +156,11 @@ class StripeUnansweredError(StripeError):
 
 
 class StripeLaggingError(StripeError):
-    """Stripe shows an account as it was before something that is known of it already. It will catch up soon."""
+    """Stripe shows an account as it was before something that is known of it already. To be asked again in `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PaceExceededError(TitleholderError):

@@ -35,10 +35,13 @@ from titleholder.masked import Masked
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
 from titleholder.store import Announcement, Snapshot, Store, Waiter
+from titleholder.stripe_events import Told
 from titleholder.stripe_gateway import AccountReading, StripeGateway
 from titleholder.workflow import Workflow
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
+SHORTEST_LOOK_SECONDS = 2.0
+"""How soon an account is read again that does not show yet what an event told; then each time when twice as long has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
     """Read the account again and act on what it shows: store its owners, wake whoever they answer. Tells whether it showed anything new.
 
     Raises:
-        StripeLaggingError: `event` has told that a refresh is settled, and Stripe does not show it yet.
+        StripeLaggingError: Stripe does not show yet what `event` has told.
         StripeError: Stripe could not be asked; to be tried again.
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
@@ -175,11 +178,29 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
             _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
         return False
     settle(world, ref, reading, stored)
-    pending = reading.current.refresh is None or not reading.current.refresh.settled
-    told = world.store.get_event(event) if event is not None and pending else None
-    if told is not None and refresh.is_behind(reading.current, stripe_events.settled_at(told.type, told.created)):
-        raise StripeLaggingError(LAGGING)
+    if event is not None and (known := world.store.get_event(event)) is not None:
+        told = stripe_events.told(known.type, known.created)
+        age = 0.0 if told is None else world.clock() - told.at
+        recent = -refresh.CLOCK_SKEW <= age <= refresh.LAG_SECONDS + refresh.CLOCK_SKEW
+        if told is not None and recent and not _shows(reading, told):
+            raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_LOOK_SECONDS, age))
     return stored.state != reading.current or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
+
+
+def _shows(reading: AccountReading, told: Told) -> bool:
+    """Whether an account shows what an event has told."""
+    state, hash_ = reading.current, reading.current.refresh
+    match told.what:
+        case "disconnected":
+            return state.status == "disconnected"
+        case "deactivated":
+            return state.status != "active"
+        case "reactivated":
+            return state.status != "inactive"
+    if hash_ is None or not hash_.settled:
+        return hash_ is not None and hash_.last_attempted_at > told.at
+    # A success that is older than the event is of an earlier refresh. A failure has no time, and brings nothing.
+    return reading.newer is not None or reading.ownership is None or told.at <= reading.ownership.created + refresh.CLOCK_SKEW
 
 
 def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool = False) -> AccountReading:

@@ -211,12 +211,6 @@ def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) ->
     return not same or known.observed_at < begun_at
 
 
-def is_behind(after: AccountState, settled_at: float | None) -> bool:
-    """Whether an account shows a refresh as under way, or none at all, although Stripe has said at `settled_at` that it is settled."""
-    refresh = after.refresh
-    return settled_at is not None and (refresh is None or (not refresh.settled and refresh.last_attempted_at <= settled_at))
-
-
 def settled_since(before: AccountState, after: AccountState) -> bool:
     """Whether `after` shows the end of the refresh that `before` shows as pending, or of a later one."""
     return after.refresh is not None and after.refresh.settled and order(after.refresh) > order(before.refresh)

@@ -52,14 +52,25 @@ class StripeEvent:
     set_aside: SetAside | None = None
 
 
-def settled_at(type_: str, created: str) -> float | None:
-    """When a refresh settled whose end an event tells, as far as its time can be read; None for every other event."""
-    if not re.search(r"\.(refreshed_ownership|ownership_refresh_(succeeded|failed))$", type_):
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event says of its account, and when it became so (Unix seconds). Only a reason to read the account once more."""
+
+    what: Literal["disconnected", "deactivated", "reactivated", "settled"]
+    at: float
+
+
+def told(type_: str, created: str) -> Told | None:
+    """What an event of this type and time says; None if its account does not show it, or its time can't be read."""
+    name = type_.rpartition(".")[2]
+    what = "settled" if name in ("refreshed_ownership", "ownership_refresh_succeeded", "ownership_refresh_failed") else name
+    if what not in ("disconnected", "deactivated", "reactivated", "settled"):
         return None
     try:
-        return float(created) if created.isdigit() else datetime.fromisoformat(created).timestamp()
-    except ValueError:
+        at = float(created) if created.isdigit() else datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
+    return Told(what, at)  # type: ignore[arg-type]
 
 
 def parse(body: bytes, mode: Mode) -> StripeEvent:
