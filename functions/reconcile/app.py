@@ -29,5 +29,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         "StripeKeyRefused": int(report.key_refused),
     }
     for name, value in counted.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        if value or name == "Repaired":
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
     return {**{kind: repaired[kind] for kind in KINDS}, "failed": failed}

@@ -190,7 +190,8 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
     """A refresh is looked at within the run, which the first one that fails ends; and every run begins with the same one."""
 
     def refreshes(self: Any, end: float) -> None:
-        for item in self._open("refresh", reconciliation.ITEMS_A_RUN):
+        before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
+        for item in self.world.store.open_items("refresh", before, reconciliation.ITEMS_A_RUN):
             ownership.fetch(self.world, item.ref)
 
     def reconcile(world: Any, room: Any) -> Any:

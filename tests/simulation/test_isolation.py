@@ -233,7 +233,7 @@ class TestItems:
 
     def test_flood_of_one_tenants_refreshes_is_taken_in_turn_with_the_others(self, world: World) -> None:
         deaf(world)
-        for number in range(1200):
+        for number in range(5000):
             key = f"test/acct_big/fca_{number}"
             world.dynamodb._store(
                 "table",
@@ -246,8 +246,35 @@ class TestItems:
         world.run(60)
         world.simulator._webhooks.events.clear()
         world.run(PATIENCE_SECONDS["refresh"])
-        reconcile(world)
+        assert reconcile(world)["refresh"] == 201
         assert self.stored(world, "fca_small", "acct_small")
+
+    def test_few_accounts_are_looked_at_while_stripe_does_not_answer(self, world: World) -> None:
+        for number in range(200):
+            ref = {"account": {"S": f"fca_{number}"}, "mode": {"S": "test"}}
+            key = {"pk": {"S": f"ACCOUNT#test/platform/fca_{number}"}, "sk": {"S": "ACCOUNT"}}
+            world.dynamodb._store("table", {**key, **ref, "open_kind": {"S": "refresh"}, "open_since_ms": {"N": "1"}})
+        world.simulator.fail_api("hang", times=None)
+        assert reconcile(world)["refresh"] == 50
+        world.simulator.clear_faults()
+        world.run(PERIOD)
+        assert reconcile(world)["refresh"] == 200
+
+    def test_flood_of_one_kind_of_work_leaves_time_for_the_others(self, world: World) -> None:
+        deaf(world)
+        connected(world, 0)
+        for number in range(1500):
+            world.dynamodb._store(
+                "table",
+                {
+                    "pk": {"S": f"BATCH#{number}"}, "sk": {"S": "BATCH"}, "open_kind": {"S": "announcement"}, "open_since_ms": {"N": "1"},
+                    "announcement": {"S": json.dumps({"type": "BatchCompleted", "detail": {"batch": str(number)}})},
+                },
+            )  # fmt: skip
+        world.call_seconds = (0.1, 0.2)
+        answer = reconcile(world)
+        assert 20 < answer["announcement"] < 100
+        assert knows(world, 0)
 
     def test_verification_whose_verdict_raises_holds_up_no_other(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("bad", "good"):

@@ -20,6 +20,7 @@ from titleholder import deliveries, erasure, stripe_events, verdicts
 from titleholder.audit import RECONCILE
 from titleholder.deliveries import Mailroom
 from titleholder.errors import (
+    AccountNotFoundError,
     MalformedEventError,
     PaceExceededError,
     StripeCredentialsError,
@@ -64,8 +65,15 @@ SHARES = {
 """Each kind's share of a run, in the order of the work. What one leaves is for those after it."""
 
 ITEMS_A_RUN = 1000
-MOST_LISTED = 3000
-"""So many waiting refreshes are looked through, to take them from each tenant in turn."""
+"""So many of a kind, taken from each tenant in turn."""
+
+TENANT_REFRESHES_A_RUN = 200
+REFRESHES_A_RUN_WITHOUT_STRIPE = 50
+"""So many refreshes of one connected account, and so many of all while Stripe does not answer the platform: each may keep a consumer of the
+events queue waiting for its whole time-out, and the same consumers take Stripe's deliveries."""
+
+MOST_LISTED = 20_000
+"""So many items of a kind are listed, to take them from each tenant in turn."""
 
 PLATFORM_PAGES = 10
 TENANT_PAGES = 3
@@ -137,21 +145,26 @@ class _Run:
         self._each("verification", end, self._verification)
 
     def refreshes(self, end: float) -> None:
-        """Have the accounts looked at whose refresh has been open for long, of each tenant in turn."""
+        """Have the accounts looked at whose refresh has been open for long."""
+        most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
+        self._each("refresh", end, self._have_looked_at, most, TENANT_REFRESHES_A_RUN)
+
+    def _each(
+        self,
+        kind: OpenKind,
+        end: float,
+        repair: Callable[[OpenItem, int], bool],
+        most: int = ITEMS_A_RUN,
+        most_of_tenant: int = ITEMS_A_RUN,
+    ) -> None:
+        """Repair so many items of a kind: of each tenant in turn, of each the longest waiting first."""
         by_tenant: dict[str | None, list[OpenItem]] = {}
-        for item in self._open("refresh", MOST_LISTED):
-            by_tenant.setdefault(item.ref.stripe_account if item.ref else None, []).append(item)
+        for item in self.world.store.open_items(kind, self.world.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
+            its = by_tenant.setdefault(item.ref.stripe_account if item.ref else None, [])
+            if item.ref is None or item.ref.stripe_account is None or len(its) < most_of_tenant:
+                its.append(item)
         in_turn = [item for item in chain.from_iterable(zip_longest(*by_tenant.values())) if item is not None]
-        for item in in_turn[:ITEMS_A_RUN]:
-            if self.world.clock() >= end:
-                return
-            self._one(item, self._have_looked_at)
-
-    def _open(self, kind: OpenKind, limit: int) -> list[OpenItem]:
-        return self.world.store.open_items(kind, self.world.clock() - PATIENCE_SECONDS[kind], limit)
-
-    def _each(self, kind: OpenKind, end: float, repair: Callable[[OpenItem, int], bool]) -> None:
-        for item in self._open(kind, ITEMS_A_RUN):
+        for item in in_turn[:most]:
             if self.world.clock() >= end:
                 return
             self._one(item, repair)
@@ -254,7 +267,7 @@ class _Run:
             raise
         except StripeCredentialsError:
             if not self._accepts_the_key():
-                return
+                raise
             now = self.world.clock()
             store.tenant_failed(mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now))
             if tenant.retired_at is None:
@@ -290,7 +303,7 @@ class _Run:
         for _ in range(pages):
             try:
                 events, more = self._page(stripe_account, after)
-            except StripeRefusedError:
+            except (StripeRefusedError, AccountNotFoundError):
                 if after is None:
                     raise
                 # Stripe does not know this event any more: begin anew.
