@@ -21,6 +21,8 @@ class Hub:
         self._queue: list[tuple[float, int, greenlet, object]] = []
         self._numbers = itertools.count()
         self._awaited: dict[greenlet, object] = {}
+        self.kept: Callable[[], Callable[[], None]] = lambda: lambda: None
+        """Keeps, before an activity waits, what it shares with others though it takes it for its own; what that returns gives it back."""
 
     def spawn(self, activity: Activity, delay: float = 0.0) -> None:
         """Begin an activity in `delay` seconds."""
@@ -41,7 +43,9 @@ class Hub:
         self._wake_at(self.now + max(0.0, timeout), me, ticket)
         if signal is not None:
             signal.waiting.append((me, ticket))
+        give_back = self.kept()
         self._main.switch()
+        give_back()
         return signal is not None and signal.set_
 
     def fire(self, signal: Signal) -> None:

@@ -128,6 +128,7 @@ class World:
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
         self.hub = Hub(BEGIN)
+        self.hub.kept = _kept_request
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()
         self.plan: dict[str, tuple[int, int, str]] = {}
@@ -660,6 +661,19 @@ class SimulatedStripe(SimulatorHTTPClient):
         path = url.split("?")[0].removeprefix("https://api.stripe.com")
         call = super().request
         return self._world.stripe_call(method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage))
+
+
+def _kept_request() -> Callable[[], None]:
+    """Keep the request that Powertools keeps for its class: functions of one process do not run at once in Lambda, but they do here."""
+    from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+
+    kept = {name: getattr(BaseRouter, name) for name in ("current_event", "lambda_context") if hasattr(BaseRouter, name)}
+
+    def give_back() -> None:
+        for name, value in kept.items():
+            setattr(BaseRouter, name, value)
+
+    return give_back
 
 
 def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
