@@ -100,8 +100,9 @@ def get_verification(verification: Annotated[http_models.VerificationId, Path()]
 @http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed")
 def cancel_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
     """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
+    tenant = _tenant()
     with runtime.audit().effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
-        cancelled = verifications.cancel(runtime.world(), _tenant(), verification)
+        cancelled = verifications.cancel(runtime.world(), tenant, verification)
         entry.note(**({"account": cancelled.ref.account} if isinstance(cancelled, Verification) else _members(cancelled)))
     for one in cancelled.members if isinstance(cancelled, Fan) else [cancelled]:
         if verifications.is_cancelled(one):
