@@ -15,7 +15,7 @@ from titleholder import cursors, http_api, http_models, ownership, runtime, veri
 from titleholder.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.audit import By
 from titleholder.collection import Target
-from titleholder.errors import AccountErasedError, SnapshotNotFoundError
+from titleholder.errors import AccountErasedError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
@@ -142,7 +142,7 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
 
 
 @app.get("/accounts/<account>/owners")
-@http_api.documented({200: http_models.Owners}, "snapshot-not-found", "account-erased", "seal-broken")
+@http_api.documented({200: http_models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "seal-broken")
 def get_owners(
     account: Annotated[http_models.AccountId, Path()], snapshot: Annotated[http_models.SnapshotId | None, Query()] = None
 ) -> Response[Any]:
@@ -152,6 +152,8 @@ def get_owners(
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
     found = store.get_snapshot(ref, wanted)
+    if found.too_many is not None:
+        raise TooManyOwnersError(found.too_many)
     runtime.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
     metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
     owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners.reveal()]
@@ -179,6 +181,7 @@ def get_snapshots(
             refreshed_at=timestamp(past.attempted_at),
             age=_age(past.attempted_at),
             owner_count=past.owner_count,
+            too_many_owners=past.too_many_owners,
             since=past.since,
             changes=None if past.changes is None else [http_models.OwnerChange(**change) for change in past.changes],
         )

@@ -16,6 +16,8 @@ Attributes = dict[str, Any]
 _NOTHING = {"N": "0"}
 Expression = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 INDEX_KEYS = ("open_kind", "open_since_ms")
+MOST_ITEM_BYTES = 400 * 1024
+MOST_PARTS, MOST_TRANSACTION_BYTES = 100, 4 * 1024 * 1024
 INDEX_PROJECTION = ("account", "mode", "stripe_account", "verification")
 
 _TOKENS = re.compile(
@@ -109,6 +111,8 @@ class FakeDynamoDB:
     def transact_write_items(self, *, TransactItems: list[Attributes]) -> Attributes:
         def effect() -> Attributes:
             parts = [(kind, part) for item in TransactItems for kind, part in item.items()]
+            if len(parts) > MOST_PARTS or sum(_bytes(part["Item"]) for kind, part in parts if kind == "Put") > MOST_TRANSACTION_BYTES:
+                raise refused("TransactWriteItems", "ValidationException")
             held = [self._part_holds(part) for _, part in parts]
             if not all(held):
                 reasons = [{"Code": "None" if holds else "ConditionalCheckFailed"} for holds in held]
@@ -182,6 +186,8 @@ class FakeDynamoDB:
         return after
 
     def _store(self, table: str, item: Attributes) -> None:
+        if _bytes(item) > MOST_ITEM_BYTES:
+            raise refused("PutItem", "ValidationException")
         rows = self._rows(table)
         before, rows[_key(item)] = rows.get(_key(item)), dict(item)
         if rows is self.items:
@@ -208,6 +214,11 @@ class _Named(Mapping[str, Any]):
 
 def _key(item: Attributes) -> tuple[str, str]:
     return item["pk"]["S"], item.get("sk", {"S": ""})["S"]
+
+
+def _bytes(item: Attributes) -> int:
+    """The size of an item, by the longest of what it may hold: its texts and what is sealed."""
+    return sum(len(name) + len(next(iter(value.values()))) for name, value in item.items() if value.keys() & {"S", "B"})
 
 
 def _name(path: str, names: Mapping[str, str]) -> str:

@@ -15,6 +15,28 @@ from titleholder.stripe_gateway import RecordingClient, StripeGateway
 
 
 @contextmanager
+def parts_written_one_by_one() -> Iterator[None]:
+    """Each item of a snapshot is written in a transaction of its own."""
+    original = Store._put_all
+
+    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"") -> Any:
+        if not any("#PART#" in item["sk"] for item in items):
+            return original(self, items, ref, wrapped)
+        first, *_ = [original(self, [item], ref, wrapped) for item in items]
+        return first
+
+    with _replaced(Store, "_put_all", _put_all):
+        yield
+
+
+@contextmanager
+def too_many_owners_not_remembered() -> Iterator[None]:
+    """Each verification pays for a refresh to find again that the owners are too many."""
+    with _replaced(ownership, "_too_many_owners", lambda *_: False):
+        yield
+
+
+@contextmanager
 def waiter_stored_late() -> Iterator[None]:
     """The waiter is stored after Stripe was called, and nobody looks again."""
 
@@ -303,6 +325,8 @@ BUGS: dict[str, Callable[[], Any]] = {
     "claims_survive_erasure": claims_survive_erasure,
     "written_without_proof_of_the_key": written_without_proof_of_the_key,
     "matcher_failure_not_caught": matcher_failure_not_caught,
+    "parts_written_one_by_one": parts_written_one_by_one,
+    "too_many_owners_not_remembered": too_many_owners_not_remembered,
     "any_tenant_may_name_any_id": any_tenant_may_name_any_id,
     "ids_derived_without_a_secret": ids_derived_without_a_secret,
     "secret_of_ids_made_twice": secret_of_ids_made_twice,

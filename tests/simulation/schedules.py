@@ -10,8 +10,12 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.world import BEGIN, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
+from titleholder import snapshots
 from titleholder.accounts import AccountRef
+from titleholder.refresh import TOO_MANY_OWNERS
+from titleholder.verdicts import MATCHER_FAILED
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 STORM_SECONDS = 3 * 3600.0
@@ -36,6 +40,7 @@ STRAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("malformed", {"data": {"object": {"id": "cus_1"}}}),
     ("malformed", {**THIN, "related_object": None}),
 )
+THIRTEEN = KINDS["paged_owners"].owners
 SILENT = ("lost_webhook", "never_answering")
 COOLDOWNS = (2.0, 30.0, 600.0, 4000.0)
 
@@ -132,6 +137,9 @@ def _draw(world: World) -> None:
     rng, simulator = world.rng, world.simulator
     # Of its own, so that what is drawn beside the rest changes no other draw of a seed.
     odd, answers = Random(f"{world.seed}/odd"), Random(f"{world.seed}/answers")
+    # So that thirteen owners are many: more than one part, or more than are stored.
+    snapshots.PART_BYTES = odd.choice([snapshots.PART_BYTES, 700, 700])
+    snapshots.MAX_OWNERS = odd.choice([snapshots.MAX_OWNERS, snapshots.MAX_OWNERS, 12])
     simulator.options.settle_seconds = rng.choice([0.5, 3.0, 60.0])
     simulator.options.cooldown_seconds = rng.choice(COOLDOWNS)
     for number in range(rng.randint(1, 3)):
@@ -148,7 +156,8 @@ def _draw(world: World) -> None:
         _draw_answers(world, answers, account, policy)
         scenario = rng.choice(SCENARIOS)
         _webhook_faults(world, account)
-        simulator.link(scenario, id=account, stripe_account=connected, customer=customer, policy=policy)
+        owners = THIRTEEN if odd.random() < 0.3 else None
+        simulator.link(scenario, id=account, stripe_account=connected, customer=customer, policy=policy, owners=owners)
         burst = rng.random() < 0.3
         for caller in range(rng.randint(1, 8 if burst else 4)):
             begin = rng.uniform(0, 2) if burst else rng.choice([rng.uniform(0, 5), rng.uniform(0, 2000)])
@@ -364,7 +373,8 @@ def _check(world: World) -> None:
             complain(f"{name}: accepted, and no verdict (its workflow: {execution.status if execution else 'none'})")
             continue
         verdict = json.loads(item["verdict"]["S"])
-        if name in world.poisoned and verdict["snapshot"] is not None and verdict["reasons"] != ["MATCHER_FAILED"]:
+        _check_many(world, name, item, verdict)
+        if name in world.poisoned and verdict["snapshot"] is not None and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS]):
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
         if verdict["reasons"] == ["CANCELLED"]:
             complain(f"{name}: cancelled, and not by its own back end")
@@ -399,6 +409,7 @@ def _check(world: World) -> None:
             complain(f"{id_} ({why}): not stored as what it is")
     _check_erased(world)
     world.violations += world.paid_twice()
+    _check_whole(world)
     for running in world.workflows.executions.values():
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
@@ -413,6 +424,33 @@ def _check_changes_announced(world: World) -> None:
             world.injected["owners changed"] += 1
             if item["snapshot"]["S"] not in announced:
                 world.violations.append(f"{sk}: its changes were not announced")
+
+
+def _check_many(world: World, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
+    """Owners that are too many give that reason, whatever else happens to the account, and no others do."""
+    if verdict["snapshot"] is None:
+        return
+    ref = AccountRef(item["account"]["S"], "test", item.get("stripe_account", {}).get("S"))
+    kept = world.dynamodb.items.get((f"ACCOUNT#{ref.key}", f"SNAPSHOT#{verdict['snapshot']}"))
+    if kept is not None and ("too_many" in kept) != (verdict["reasons"] == [TOO_MANY_OWNERS]):
+        world.violations.append(f"{name}: {verdict['reasons']} for a snapshot with {kept.get('too_many', 'not too many')} owners")
+    world.injected["verdict on too many owners"] += verdict["reasons"] == [TOO_MANY_OWNERS]
+
+
+def _check_whole(world: World) -> None:
+    """No snapshot lacks a part, and no part lacks its snapshot."""
+    found: dict[tuple[str, str], set[str]] = {}
+    wanted: dict[tuple[str, str], int] = {}
+    for (pk, sk), item in world.dynamodb.items.items():
+        head, _, part = sk.partition("#PART#")
+        if part:
+            found.setdefault((pk, head), set()).add(part)
+        elif sk.startswith("SNAPSHOT#") and "parts" in item:
+            world.injected["snapshot in parts"] += 1
+            wanted[pk, sk] = int(item["parts"]["N"])
+    for key in {*found, *wanted}:
+        if len(found.get(key, ())) != wanted.get(key, 0):
+            world.violations.append(f"{key}: {len(found.get(key, ()))} of {wanted.get(key, 0)} parts are stored")
 
 
 def _check_erased(world: World) -> None:

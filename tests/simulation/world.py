@@ -147,6 +147,7 @@ class World:
         self.batches: dict[str, str] = {}
         self.stopped: dict[str, float] = {}
         """When a batch was stopped."""
+        self._written: set[tuple[str, str]] = set()
         self.violations: list[str] = []
         self.environment: dict[str, str] = {}
         """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
@@ -432,6 +433,7 @@ class World:
         if self._draw("throttle", self.faults.throttle):
             raise refused(operation, "ThrottlingException")
         result = effect()
+        self._see_whole()
         self._end_call(invocation)
         if self._draw("lost answer", self.faults.lost_answer):
             raise ReadTimeoutError(endpoint_url="https://aws")
@@ -528,6 +530,8 @@ class World:
         last = max((r["started"] for r in done), default=None)
         if not needs:
             return "a refresh was paid for that no verification needed"
+        if self._too_many(account, connected):
+            return "a refresh was paid for by a verification although the owners are known to be too many"
         if last is not None and all(last >= requested - max_age - 8 for requested, max_age in needs):
             return "a refresh was paid for although Stripe had data that was fresh enough"
         return None
@@ -561,11 +565,27 @@ class World:
         if verdict["reasons"] == ["REFRESH_REFUSED"] and any(end > self.simulator.now() - 5 for end in ends):
             self.violations.append(f"{item['pk']['S']}: REFRESH_REFUSED while a refresh of ours runs")
 
+    def _too_many(self, account: str, connected: str | None) -> bool:
+        """Whether the stored account's newest snapshot is one of too many owners."""
+        item = self.dynamodb.items.get((f"ACCOUNT#{AccountRef(account, 'test', connected).key}", "ACCOUNT"), {})
+        return "N" in item.get("snapshot_too_many", {})
+
+    def _see_whole(self) -> None:
+        """After each call that wrote a snapshot: all of its parts are there, for the next reader may come at once."""
+        while self._written:
+            pk, head = self._written.pop()
+            item = self.dynamodb.items.get((pk, head))
+            found = sum(key[0] == pk and key[1].startswith(f"{head}#PART#") for key in self.dynamodb.items)
+            if found != int(item["parts"]["N"] if item and "parts" in item else 0):
+                self.violations.append(f"{pk}: {head} has {found} parts at one moment, which are not all")
+
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
         if sk == "EVENT" and (stray := after["id"]["S"]) in self.strays:
             self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was recorded as one that has")
+        if sk.startswith("SNAPSHOT#"):
+            self._written.add((pk, sk.partition("#PART#")[0]))
         if sk == "VERIFICATION" and "members" not in after:
             of_account = self.open.setdefault(AccountRef.from_dict(_strings(after)).key, {})
             if "verdict" in after:
@@ -695,10 +715,11 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
-    from titleholder import batch_steps, matching, observability, runtime
+    from titleholder import batch_steps, matching, observability, runtime, snapshots
 
     environment = dict(os.environ)
     writers = batch_steps.ThreadPoolExecutor
+    limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
     caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
@@ -730,6 +751,7 @@ def inside(world: World) -> Iterator[World]:
     finally:
         matching.decide, observability.single_metric = decide, single_metric
         batch_steps.ThreadPoolExecutor = writers  # type: ignore[misc]
+        snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits
         observability.logger.setLevel(level)
         for name, value in kept.items():
             setattr(runtime, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from titleholder import changes
 from titleholder.changes import Change, between
+from titleholder.snapshots import MAX_OWNERS
 
 ANNE = {"id": "o1", "name": "MARGARET ANNE TESTERMAN", "email": "m@example.com", "phone": "+1 555 555 0101",
         "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
@@ -117,3 +119,19 @@ def test_kinds_are_those_that_callers_are_told_of() -> None:
     from titleholder.http_models import OwnerChange
 
     assert set(OwnerChange.model_fields["kind"].annotation.__args__) == set(changes.Kind.__args__)  # type: ignore[union-attr,attr-defined]
+
+
+@pytest.mark.parametrize("letters", ["a", "ﷺ", "1 "])
+@pytest.mark.parametrize("length", [140, 590])
+def test_the_most_owners_with_the_longest_texts_are_compared_in_bounded_time(letters: str, length: int) -> None:
+    def owners(mark: str) -> list[dict[str, Any]]:
+        text = f"{mark} {letters * (length // len(letters))}"
+        return [
+            {"id": str(number), "name": f"{text}{number}", "raw_address": f"{text}{number}", "phone": f"{text}{number}"}
+            for number in range(MAX_OWNERS)
+        ]
+
+    before, after = owners("x"), owners("y")
+    began = time.process_time()
+    between(before, after)
+    assert time.process_time() - began < 12

@@ -40,6 +40,7 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
         (errors.AccountNotFoundError, 404),
         (errors.VerificationNotFoundError, 404),
         (errors.SnapshotNotFoundError, 404),
+        (errors.TooManyOwnersError, 409),
         (errors.CustomerNotFoundError, 404),
         (errors.SessionNotFoundError, 404),
         (errors.PaymentMethodNotFoundError, 404),

@@ -164,7 +164,7 @@ class StoredAccount:
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
     before that read; where there were more since, `state` may know nothing of them. `stale_marked`: the account is dead, and all its
     verdicts have been marked as stale. `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
-    `disconnect_tries` times since.
+    `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many.
     """
 
     state: AccountState | None = None
@@ -179,6 +179,7 @@ class StoredAccount:
     stale_marked: bool = False
     disconnect_pending: bool = False
     disconnect_tries: int = 0
+    too_many_owners: bool = False
 
     @property
     def answered_calls(self) -> int:

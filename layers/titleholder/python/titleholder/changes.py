@@ -23,6 +23,16 @@ MOST_COMPARISONS = 400
 """Names are compared pair by pair, and an account may have any number of owners: beyond this, only equal names are found."""
 
 
+MOST_CHARACTERS = 300
+"""Longer names, addresses and numbers are none: they agree only where they are equal, which bounds the time."""
+
+MOST_LETTERS = 1_200
+"""Of a name, once it is normalised, so many are looked at: one character may become eighteen."""
+
+MOST_CHANGES = 500
+"""So many changes are kept and announced, the first ones: an event takes 256 KB, a page of snapshots 6 MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; None where there is no such owner."""
@@ -38,14 +48,15 @@ class Change:
 def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
     """The changes from one snapshot's owners to a later one's (each with id, name, email, phone, raw_address).
 
-    A field that either side lacks has not changed, nor has one that is only written differently. Order does not count.
+    A field that either side lacks has not changed, nor has one that is only written differently. Order does not count. Of more than
+    `MOST_CHANGES` the first are given.
     """
     pairs = _aligned(before, after)
     known = set(pairs.values())
     found = [change for old, new in sorted(pairs.items()) for change in _of_pair(old, before[old], new, after[new])]
     gone = [Change("owner_removed", old, None) for old in range(len(before)) if old not in pairs]
     come = [Change("owner_added", None, new) for new in range(len(after)) if new not in known]
-    return found + gone + come
+    return (found + gone + come)[:MOST_CHANGES]
 
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
@@ -105,13 +116,17 @@ def _differs(before: Owner, after: Owner, name: str, field: str) -> bool:
 
 
 def _alike(before: Owner, after: Owner, field: str) -> float:
-    """How well one field of two owners agrees, whichever of them is taken for the claim; 0 where it can't be told."""
+    """How well one field of two owners agrees, whichever of them is taken for the claim; 0 where it can't be told, or is very long."""
+    key = "raw_address" if field == "address" else field
+    if max(len(_text(owner, key)) for owner in (before, after)) > MOST_CHARACTERS:
+        return 0.0
     return max(_score(before, after, field), _score(after, before, field))
 
 
 def _score(claimed: Owner, held: Owner, field: str) -> float:
-    value = claimed.get("raw_address" if field == "address" else field)
-    return matching.match({"name": claimed.get("name"), field: value}, dict(held)).fields[field].score or 0.0
+    name = "raw_address" if field == "address" else field
+    # Nothing but this field, so that a comparison of two addresses does not pay for one of two names.
+    return matching.match({field: claimed.get(name)}, {name: held.get(name)}).fields[field].score or 0.0
 
 
 def _both_differ(before: Any, after: Any) -> bool:
@@ -123,7 +138,8 @@ def _whole(owner: Owner) -> tuple[str, ...]:
 
 
 def _name(owner: Owner) -> str:
-    letters = (letter for letter in unicodedata.normalize("NFKC", _text(owner, "name")) if unicodedata.category(letter)[0] != "P")
+    normal = unicodedata.normalize("NFKC", _text(owner, "name"))[:MOST_LETTERS]
+    letters = (letter for letter in normal if unicodedata.category(letter)[0] != "P")
     return " ".join("".join(letters).split())
 
 

@@ -98,6 +98,14 @@ class SnapshotNotFoundError(TitleholderError):
     """No snapshot of owners is stored under this account (or not this one)."""
 
 
+class TooManyOwnersError(TitleholderError):
+    """An account has more owners than are stored and compared. `seen`: how many were read until that was clear."""
+
+    def __init__(self, seen: int = 0) -> None:
+        super().__init__("The bank names more owners for this account than are stored and compared.")
+        self.seen = seen
+
+
 class IdempotencyConflictError(TitleholderError):
     """An Idempotency-Key was used before with another body."""
 

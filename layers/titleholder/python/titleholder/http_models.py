@@ -169,6 +169,10 @@ class Verdict(Shown):
     fields: dict[str, FieldScore]
     reasons: list[str]
     owner_position: int | None
+    owners_compared: int | None = Field(
+        default=None,
+        description="How many owners, those with the likeliest names, were compared where claim and owners are too long for all.",
+    )
     snapshot: str | None
     refreshed_at: str | None = None
     claim_digest: str | None = Field(
@@ -310,6 +314,7 @@ class Snapshot(Shown):
     refreshed_at: str
     age: int = Field(description="Seconds since the bank was asked.")
     owner_count: int
+    too_many_owners: bool = Field(default=False, description="Whether there were at least so many, too many to be stored and compared.")
     since: str | None = None
     changes: list[OwnerChange] | None = None
 

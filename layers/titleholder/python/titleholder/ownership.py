@@ -30,13 +30,14 @@ from titleholder.errors import (
     StripeRefusedError,
     StripeServerError,
     StripeUnansweredError,
+    TooManyOwnersError,
 )
 from titleholder.masked import Masked
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
 from titleholder.store import Announcement, Snapshot, Store, Waiter
 from titleholder.stripe_events import Told
-from titleholder.stripe_gateway import AccountReading, StripeGateway
+from titleholder.stripe_gateway import AccountReading, Ownership, StripeGateway
 from titleholder.workflow import Workflow
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
@@ -151,12 +152,34 @@ def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None =
     """
     stored = world.store.get_account(ref)
     decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
+    reading: AccountReading | None = None
     if decision is None:
         reading = read(world, ref, stored)
         decision = refresh.decide(reading.current, need, world.clock())
         settle(world, ref, reading, stored, asker=asker)
         _check_shown(world, ref, reading, need, decision)
-    return _start(world, ref, need, decision, stored, asker) if isinstance(decision, StartRefresh) else decision
+    if not isinstance(decision, StartRefresh):
+        return decision
+    if asker is not None and _too_many_owners(world, ref, stored, reading):
+        # What a refresh would bring could not be compared. A caller who asks for a refresh itself may pay for the proof of the contrary.
+        return NotVerifiable(refresh.TOO_MANY_OWNERS)
+    return _start(world, ref, need, decision, stored, asker)
+
+
+def _too_many_owners(world: World, ref: AccountRef, stored: StoredAccount, reading: AccountReading | None) -> bool:
+    """Whether the owners that are known before a refresh is paid are more than can be compared, so that the next will hardly be fewer."""
+    if reading is None or reading.ownership is None or reading.newer is not None:
+        return stored.too_many_owners
+    if not reading.ownership.has_more:
+        return False
+    known = world.store.get_account(ref)
+    if known.snapshot == reading.ownership.id:
+        return known.too_many_owners
+    try:
+        world.stripe.owners(ref, reading.ownership)
+    except TooManyOwnersError:
+        return True
+    return False
 
 
 def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
@@ -269,8 +292,7 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
         return
     brought = _brought(reading)
     if ownership and brought and stored.snapshot != ownership.id:
-        owners = world.stripe.owners(ref, ownership)
-        snapshot = Snapshot(id=ownership.id, attempted_at=brought[0], created=ownership.created, owners=Masked(owners))
+        snapshot = _snapshot(world, ref, ownership, brought[0])
         # Erased since it was read: nothing is kept, and whoever waits is woken by the erasure.
         with contextlib.suppress(AccountErasedError):
             _keep(world, ref, snapshot)
@@ -292,6 +314,16 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
             # A waiter that would have to start a refresh or wait for one is being served by its own request.
             if isinstance(decision, Fresh | NotVerifiable):
                 _wake(world, ref, waiter, decision)
+
+
+def _snapshot(world: World, ref: AccountRef, ownership: Ownership, attempted_at: int) -> Snapshot:
+    """The snapshot with all its owners; with none if they are too many, so that the verifications that wait get that for their reason."""
+    owners, too_many = [], None
+    try:
+        owners = world.stripe.owners(ref, ownership)
+    except TooManyOwnersError as error:
+        too_many = error.seen
+    return Snapshot(id=ownership.id, attempted_at=attempted_at, created=ownership.created, owners=Masked(owners), too_many=too_many)
 
 
 def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
@@ -320,7 +352,12 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
 
 
 def _changes(before: Snapshot, after: Snapshot) -> list[changes.Change] | None:
-    """What changed; None (not known) if the matcher, which tells who is who, fails: the owners are stored and used all the same."""
+    """What changed; None (not known) if the matcher, which tells who is who, fails: the owners are stored and used all the same.
+
+    Nor is it known where the owners of either were too many.
+    """
+    if before.too_many or after.too_many:
+        return None
     try:
         return changes.between(before.owners.reveal(), after.owners.reveal())
     except Exception as error:

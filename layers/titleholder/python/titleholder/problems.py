@@ -47,6 +47,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
     errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
     errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
+    errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
     errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
     errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),

@@ -102,6 +102,7 @@ class NotVerifiable:
 Decision = Fresh | Join | StartRefresh | CoolDown | NotVerifiable
 
 OWNERSHIP_MISSING = "OWNERSHIP_MISSING"
+TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
 """The reason where a refresh succeeded and brought no owners, or only old ones."""
 
 DEAD = {"inactive": "ACCOUNT_INACTIVE", "disconnected": "ACCOUNT_DISCONNECTED"}

@@ -6,6 +6,7 @@ The table, keys `pk` and `sk`:
 | --- | --- | --- |
 | account (observation, newest snapshot, refresh attempt and its lease) | ACCOUNT#<ref> | ACCOUNT |
 | snapshot of owners (personal data, sealed) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id> |
+| a part of a large snapshot's owners (sealed) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id>#PART#<number> |
 | what a snapshot changed, in order of time | ACCOUNT#<ref> | HISTORY#<attempted at>#<created>#<fcaowns id> |
 | claim (personal data, sealed) | ACCOUNT#<ref> | CLAIM#<verification id> |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
@@ -51,6 +52,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from titleholder import snapshots
 from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import (
     AccountErasedError,
@@ -85,17 +87,24 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at."""
+    """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at.
+
+    `too_many`: how many owners were read until it was clear that they are too many (`titleholder.snapshots`); then `owners` is empty.
+    """
 
     id: str
     attempted_at: int
     created: int
     owners: Masked[Sequence[Mapping[str, Any]]]
+    too_many: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PastSnapshot:
-    """A snapshot without its owners. `changes` (`titleholder.changes`, as dicts) are those since the snapshot `since`; None: not known."""
+    """A snapshot without its owners. `changes` (`titleholder.changes`, as dicts) are those since the snapshot `since`; None: not known.
+
+    `too_many_owners`: there were at least `owner_count`, and none is stored.
+    """
 
     id: str
     attempted_at: int
@@ -103,6 +112,7 @@ class PastSnapshot:
     owner_count: int
     since: str | None = None
     changes: Sequence[Mapping[str, Any]] | None = None
+    too_many_owners: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +344,7 @@ class Store:
             snapshot=item.get("snapshot") if kept else None,
             snapshot_attempted_at=_int(item.get("snapshot_attempted_at")) if kept else None,
             snapshot_created=_int(item.get("snapshot_created")) if kept else None,
+            too_many_owners=bool(kept and item.get("snapshot_too_many")),
             attempt=attempt,
             erased_at=_seconds(item["erased_ms"]) if "erased_ms" in item else None,
             erasure_ended="erasure_ended_ms" in item,
@@ -432,13 +443,15 @@ class Store:
     ) -> int:
         """Keep a snapshot unchanged while it lasts, with what it changed; returns when it expires. One that is kept stays as it is.
 
+        All of it is written in one transaction, in as many items as its owners need, so that a crash never leaves a part of them.
+
         `announcement`: what has to be announced of it, until `announced_snapshot`.
 
         Raises:
             AccountErasedError: the account was erased; nothing is kept.
         """
         sk, expires_at, wrapped = f"SNAPSHOT#{snapshot.id}", int(now) + self._retention.snapshots, self._key_for_writing(ref)
-        owners = [dict(owner) for owner in snapshot.owners.reveal()]
+        parts = snapshots.in_parts(snapshot.owners.reveal())
         kept: Item = {
             "pk": _account_pk(ref),
             "snapshot": snapshot.id,
@@ -447,16 +460,25 @@ class Store:
             "stored_ms": _ms(now),
             "expires_at": expires_at,
         }
-        body = {**kept, "sk": sk, "owners": self._vault().seal(ref, wrapped, sk, owners)}
+        many: Item = {} if snapshot.too_many is None else {"too_many": snapshot.too_many}
+        # In parts, the first item has no owners of its own: a release that knows no parts must not take the first part for all of them.
+        body = {**kept, **many, "sk": sk} | (
+            {"owners": self._vault().seal(ref, wrapped, sk, parts[0])} if len(parts) == 1 else {"parts": len(parts)}
+        )
+        more: list[Item] = [
+            {**kept, "sk": part, "owners": self._vault().seal(ref, wrapped, part, owners)}
+            for part, owners in zip(_part_sks(body), parts, strict=False)
+        ]
         entry = {
             **kept,
             "sk": _history_sk(snapshot),
-            "owner_count": len(owners),
+            **many,
+            "owner_count": snapshot.too_many or sum(map(len, parts)),
             "since": since,
             "changes": None if changes is None else json.dumps([dict(change) for change in changes]),
             **({} if announcement is None else {**_ref_attributes(ref), **_unannounced(announcement, now)}),
         }
-        old = self._put_all([body, entry], ref, wrapped)
+        old = self._put_all([body, entry, *more], ref, wrapped)
         return expires_at if old is None else int(old["expires_at"])
 
     def set_newest(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None) -> bool:
@@ -469,6 +491,7 @@ class Store:
                 "snapshot": snapshot.id,
                 "snapshot_attempted_at": snapshot.attempted_at,
                 "snapshot_created": snapshot.created,
+                "snapshot_too_many": snapshot.too_many,
                 **({} if expires_at is None else {"snapshot_expires_at": expires_at}),
             },
             remove=_OPEN,
@@ -1147,27 +1170,41 @@ class Store:
 
         The key is read in the same call as the items, so that an erasure is noticed whatever is remembered of unwrapped keys.
         """
+        items, wrapped = self._with_key(ref, list(sealed))
+        parts = {part: sk for sk, item in items.items() for part in _part_sks(item)}
+        held: dict[str, Item] = {}
+        if parts:
+            held, wrapped = self._with_key(ref, list(parts))
+        opened: dict[str, tuple[Item, Masked[Any]]] = {}
+        for sk, item in items.items():
+            if "parts" not in item:
+                opened[sk] = (item, self._vault().open(ref, wrapped, sk, bytes(item[sealed[sk]])))
+            elif set(_part_sks(item)) <= set(held):
+                pieces = [self._vault().open(ref, wrapped, part, bytes(held[part][sealed[sk]])) for part in _part_sks(item)]
+                opened[sk] = (item, Masked([one for piece in pieces for one in piece.reveal()]))
+        return opened
+
+    def _with_key(self, ref: AccountRef, sks: Sequence[str]) -> tuple[dict[str, Item], bytes]:
+        """Items of an account that are there and have not expired, by sort key, and its wrapped key as of the same call.
+
+        Without a key nothing was ever sealed. Raises AccountErasedError.
+        """
         pk = _account_pk(ref)
         wanted: Item = {
-            self._table: {"Keys": [_key(pk, sk) for sk in sealed], "ConsistentRead": True},
+            self._table: {"Keys": [_key(pk, sk) for sk in sks], "ConsistentRead": True},
             self._keys_table: {"Keys": [{"pk": {"S": pk}}], "ConsistentRead": True},
         }
         found: dict[str, list[Item]] = {}
         while wanted:
             page = self._client.batch_get_item(RequestItems=wanted)
-            for table, items in page["Responses"].items():
-                found.setdefault(table, []).extend(items)
+            for table, rows in page["Responses"].items():
+                found.setdefault(table, []).extend(rows)
             wanted = page.get("UnprocessedKeys") or {}
         if not found.get(self._keys_table):
-            return {}
+            return {}, b""
         wrapped = _wrapped(found[self._keys_table][0])
-        opened = {}
-        for raw in found.get(self._table, ()):
-            item = {name: deserialize(value) for name, value in raw.items()}
-            if self._lives(item.get("expires_at")):
-                sk = item["sk"]
-                opened[sk] = (item, self._vault().open(ref, wrapped, sk, bytes(item[sealed[sk]])))
-        return opened
+        items = ({name: deserialize(value) for name, value in raw.items()} for raw in found.get(self._table, ()))
+        return {item["sk"]: item for item in items if self._lives(item.get("expires_at"))}, wrapped
 
     def _lives(self, expires_at: Any) -> bool:
         return expires_at is None or self._clock() < int(expires_at)
@@ -1323,7 +1360,8 @@ _ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms", "repair_tries")
 _PENDING = "attribute_exists(disconnect_pending)"
 _NOT_ERASED = "attribute_not_exists(erased_ms)"
-_ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "refresh_error", "holder", "lease_until_ms")
+_ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "snapshot_too_many", "refresh_error",
+           "holder", "lease_until_ms")  # fmt: skip
 """What an account's own item loses with its erasure: what rests on owners, Stripe's words, and whose it was."""
 
 
@@ -1377,7 +1415,15 @@ def _snapshot(found: tuple[Item, Masked[Any]] | None) -> Snapshot:
     if found is None:
         raise SnapshotNotFoundError("No such snapshot of this account is stored.")
     item, owners = found
-    return Snapshot(id=item["snapshot"], attempted_at=int(item["attempted_at"]), created=int(item["snapshot_created"]), owners=owners)
+    return Snapshot(
+        id=item["snapshot"], attempted_at=int(item["attempted_at"]), created=int(item["snapshot_created"]), owners=owners,
+        too_many=_int(item.get("too_many")),
+    )  # fmt: skip
+
+
+def _part_sks(item: Item) -> list[str]:
+    """The sort keys of the items that hold the owners of a snapshot in parts; none where its own item holds them."""
+    return [f"{item['sk']}#PART#{number:03}" for number in range(int(item.get("parts", 0)))]
 
 
 def _past(item: Item) -> PastSnapshot:
@@ -1388,6 +1434,7 @@ def _past(item: Item) -> PastSnapshot:
         owner_count=int(item["owner_count"]),
         since=item.get("since"),
         changes=json.loads(item["changes"]) if item.get("changes") else None,
+        too_many_owners="too_many" in item,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import stripe
 
+from titleholder import snapshots
 from titleholder.accounts import AccountHolder, AccountRef, AccountState, Mode
 from titleholder.errors import (
     AccountNotFoundError,
@@ -23,6 +24,7 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
     TitleholderError,
+    TooManyOwnersError,
 )
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -41,6 +43,9 @@ ACCOUNTS_PAGE = 10
 """Of a holder's accounts, the newest so many are looked through for one: their owners come along, and few have more."""
 
 OWNERS_PAGE = 100
+MOST_OWNERS_PAGES = 60
+"""Twenty full pages hold as many owners as a snapshot may; smaller pages are Stripe's choice, but a list without end is not followed."""
+
 EVENTS_PAGE = 100
 _OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
 
@@ -243,10 +248,17 @@ class StripeGateway:
         self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, options))
 
     def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
-        """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null."""
+        """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null.
+
+        Raises TooManyOwnersError as soon as they are more than a snapshot may hold, or their pages more than `MOST_OWNERS_PAGES`. And what
+        `read` raises.
+        """
         owners = [_owner(owner) for owner in ownership.first_owners]
-        more = ownership.has_more
-        while more:
+        more, pages = ownership.has_more, 0
+        while more and snapshots.fit(owners):
+            if pages == MOST_OWNERS_PAGES:
+                raise TooManyOwnersError(len(owners))
+            pages += 1
             params: dict[str, Any] = {"ownership": ownership.id, "limit": OWNERS_PAGE}
             if owners:
                 params["starting_after"] = owners[-1]["id"]
@@ -258,6 +270,8 @@ class StripeGateway:
             ).to_dict()
             owners += [_owner(owner) for owner in page["data"]]
             more = bool(page["has_more"]) and bool(page["data"])
+        if not snapshots.fit(owners):
+            raise TooManyOwnersError(len(owners))
         return owners
 
     def undelivered(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from titleholder import matching, observability, refresh, staleness
+from titleholder import matching, observability, refresh, shortlist, staleness
 from titleholder.bus import Bus
 from titleholder.errors import AccountErasedError
 from titleholder.masked import Masked
@@ -99,17 +99,29 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
                 refused["refresh_error"] = dict(state.refresh.error)
         return refused | common
     claim, snapshot = found
+    if snapshot.too_many is not None:
+        return _not_verifiable(verification, refresh.TOO_MANY_OWNERS) | common | {"refreshed_at": snapshot.attempted_at}
     return _compared(verification, claim, snapshot) | common | {"refreshed_at": snapshot.attempted_at}
 
 
 def _compared(verification: Verification, claim: Masked[dict[str, Any]], snapshot: Snapshot) -> dict[str, Any]:
     """What the matcher says. An exception in it must not leave the verification without a verdict, because that would block others."""
     try:
-        owners = [dict(owner) for owner in snapshot.owners.reveal()]
-        return matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy)).as_dict()
+        return compare(claim.reveal(), snapshot.owners.reveal(), matching.Policy.from_dict(verification.policy))
     except Exception as error:
         observability.unexpected("MatcherFailed", error, verification=verification.id, snapshot=snapshot.id)
         return _not_verifiable(verification, MATCHER_FAILED)
+
+
+def compare(claim: dict[str, Any], owners: Sequence[Mapping[str, Any]], policy: matching.Policy) -> dict[str, Any]:
+    """Compare a claim with an account's owners in bounded time. `owners_compared` is there where it was not with all of them."""
+    positions = shortlist.positions(claim, owners)
+    verdict = matching.decide(claim, [dict(owners[position]) for position in positions], policy).as_dict()
+    if len(positions) < len(owners):
+        verdict["owners_compared"] = len(positions)
+        if verdict["owner_position"] is not None:
+            verdict["owner_position"] = positions[verdict["owner_position"]]
+    return verdict
 
 
 def _not_verifiable(verification: Verification, reason: str) -> dict[str, Any]:

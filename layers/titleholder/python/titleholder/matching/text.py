@@ -9,6 +9,8 @@ from titleholder.matching.memory import remembered
 MAX_CHARS = 600
 MAX_WORDS = 24
 MAX_WORD = 40
+# The time that closeness takes grows with the product of two lengths, and no street, town or surname is longer than this.
+MAX_COMPARED = 80
 
 _SPECIAL = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "ng", "ə": "a", "ĸ": "k",
@@ -40,7 +42,15 @@ def fold(value: object) -> str:
     if text.isascii():
         return text.casefold()
     # Composed letters that have their own transcription must be seen before they are taken apart: й is not и.
-    text = unicodedata.normalize("NFKC", text).casefold().replace("й", "y").replace("ё", "yo").replace("ї", "yi").translate(_TABLE)
+    # Cut at once, because one character may become eighteen.
+    text = (
+        unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS]
+        .casefold()
+        .replace("й", "y")
+        .replace("ё", "yo")
+        .replace("ї", "yi")
+        .translate(_TABLE)
+    )
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return text.casefold().translate(_TABLE)[: 2 * MAX_CHARS]
 
@@ -121,6 +131,7 @@ def closeness(a: str, b: str) -> float:
     """
     if a == b:
         return 1.0
+    a, b = a[:MAX_COMPARED], b[:MAX_COMPARED]
     if len(a) > len(b) or (len(a) == len(b) and a > b):
         a, b = b, a
     n, m = len(a), len(b)
