@@ -286,6 +286,11 @@ class Simulator:
         self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin")))
 
     @_locked
+    def awaits(self, idempotency_key: str) -> bool:
+        """Whether a call under this key has arrived, and is to be executed later."""
+        return self._keys.holds(idempotency_key)
+
+    @_locked
     def configure(self, **settings: Any) -> Json:
         """Change `options` from now on; all of them, but for keys. Raises ValueError for one that does not exist."""
         for name, value in settings.items():

@@ -37,6 +37,10 @@ class IdempotencyKeys:
         """The first request with this key has arrived, and is executed later: until `remember`, other requests get 409."""
         self._held[scope, key] = fingerprint
 
+    def holds(self, key: str) -> bool:
+        """Whether a request with this key is yet to be executed."""
+        return any(held == key for _, held in self._held)
+
     def recall(self, scope: Scope, key: str, fingerprint: str, now: float) -> Response | None:
         """The stored answer, or None for a new key.
 
