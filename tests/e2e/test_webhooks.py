@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.stack import STACK
 from tests.e2e.bench import Bench, eventually
 from titleholder import signatures
 
@@ -72,6 +73,19 @@ def test_unknown_type_is_acknowledged_and_recorded_only(quiet: Bench) -> None:
     assert len(quiet.exchanges) == calls
 
 
+@pytest.mark.parametrize(
+    ("why", "changes"),
+    [("other_mode", {"livemode": True}), ("other_context", {"context": "org_1/acct_1"}), ("malformed", {"data": {"object": None}})],
+)
+def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(quiet: Bench, why: str, changes: dict[str, Any]) -> None:
+    body = event(id=f"evt_{why}1", **changes)
+    calls = len(quiet.exchanges)
+    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
+    assert [sk for pk, sk in quiet.table() if pk == f"EVENT#evt_{why}1"] == [f"ASIDE#{why}"]
+    time.sleep(0.5)
+    assert len(quiet.exchanges) == calls
+
+
 def test_duplicates_are_acknowledged_and_processed_once(quiet: Bench) -> None:
     # Stripe's own event of the prefetch would have the account read once more, now or a moment later.
     account = quiet.link("fresh", policy={"webhooks": "lost"})
@@ -111,3 +125,40 @@ def test_connected_accounts_are_kept_apart_from_the_platform(bench: Bench) -> No
         assert (bench.refreshes(account), bench.refreshes(account, **mine)) == (1, 1)
     finally:
         bench.sim.remove_endpoint(endpoint)
+
+
+STRIPES_BUS = "aws.partner/stripe.com/ed_test_e2e1"
+
+
+def put_on_the_bus(bench: Bench, event: dict[str, Any]) -> None:
+    """Be Stripe, whose destination is EventBridge."""
+    entry = {"Source": STRIPES_BUS, "DetailType": event["type"], "Detail": json.dumps(event), "Time": time.time()}
+    answer = bench.stack.client("events").put_partner_events(Entries=[entry])
+    assert answer["FailedEntryCount"] == 0
+
+
+class TestFromTheBus:
+    def event(self, account: str, **changes: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(event(account, id=f"evt_bus{account[4:]}"))
+        found["data"]["object"] |= {"display_name": "Quillfeather Checking", "last4": "7391"}
+        return found | changes
+
+    def test_event_has_the_owners_fetched(self, bench: Bench) -> None:
+        account = bench.link("fresh", policy={"webhooks": "lost"})
+        put_on_the_bus(bench, self.event(account))
+        found = eventually(lambda: (answer := bench.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+        assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
+
+    def test_event_of_the_other_mode_is_set_aside(self, bench: Bench) -> None:
+        put_on_the_bus(bench, self.event("fca_othermode1", livemode=True))
+        item = eventually(lambda: bench.table().get(("EVENT#evt_busothermode1", "ASIDE#other_mode")))
+        assert item["aside"] == {"S": "other_mode"}
+
+    def test_event_that_fails_for_good_leaves_ids_only_at_the_failure_destination(self, bench: Bench) -> None:
+        put_on_the_bus(bench, self.event("fca_failing1", id="no event's id"))
+        sqs = bench.stack.client("sqs")
+        url = sqs.get_queue_url(QueueName=f"{STACK}-async-dead")["QueueUrl"]
+        found = eventually(lambda: sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"), 20)
+        text = "".join(message["Body"] for message in found)
+        assert "fca_failing1" in text
+        assert not [word for word in ("Quillfeather", "7391") if word in text]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local.aws.shims import (
     authorised_resource,
+    event_bus,
     http_api_body,
     http_api_cors,
     http_api_errors,
@@ -31,6 +32,7 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
 
     `trail_file`: where IAM's decisions are recorded.
     """
+    event_bus.apply()
     http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
