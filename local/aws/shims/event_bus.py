@@ -1,4 +1,4 @@
-"""EventBridge delivers what a partner puts (PutPartnerEvents), and functions that its rules invoke have retries and a failure destination."""
+"""EventBridge delivers what a partner puts (PutPartnerEvents). Functions that its rules invoke have retries and a failure destination."""
 
 from __future__ import annotations
 
