@@ -88,12 +88,13 @@ class Bench:
         assert answer.status == 202, answer
         return str(answer.body["id"])
 
-    def verification(self, id: str) -> Any:
-        return self.http.call("GET", f"/verifications/{id}").body
+    def verification(self, id: str, stripe_account: str | None = None) -> Any:
+        headers = {} if stripe_account is None else {"Stripe-Account": stripe_account}
+        return self.http.call("GET", f"/verifications/{id}", headers=headers).body
 
-    def verdict(self, id: str, within: float = 30) -> dict[str, Any]:
+    def verdict(self, id: str, within: float = 30, stripe_account: str | None = None) -> dict[str, Any]:
         """The verdict, once it is there."""
-        return dict(eventually(lambda: self.verification(id)["verdict"], within))
+        return dict(eventually(lambda: self.verification(id, stripe_account)["verdict"], within))
 
     def deliver(self, body: bytes, headers: Mapping[str, str]) -> requests.Response:
         """Post to the webhook route as anybody can."""

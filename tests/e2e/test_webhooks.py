@@ -120,7 +120,7 @@ def test_connected_accounts_are_kept_apart_from_the_platform(bench: Bench) -> No
         bench.sim.link("relative", id=account, **mine)
         answer = bench.request(account, headers={"Stripe-Account": "acct_e2e1"})
         assert (answer.status, answer.body["stripe_account"]) == (202, "acct_e2e1")
-        assert bench.verdict(answer.body["id"])["outcome"] == "no_match"
+        assert bench.verdict(answer.body["id"], **mine)["outcome"] == "no_match"
         assert bench.verdict(bench.accepted(account))["outcome"] == "match"
         assert (bench.refreshes(account), bench.refreshes(account, **mine)) == (1, 1)
     finally:
