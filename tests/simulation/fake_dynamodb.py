@@ -40,6 +40,7 @@ class FakeDynamoDB:
         self.keys: dict[tuple[str, str], Attributes] = {}
         self._partitions: dict[str, dict[str, None]] = {}
         self.changed: Callable[[Attributes | None, Attributes], None] = lambda before, after: None
+        self.refuses: Callable[[Attributes], bool] = lambda item: False
         self._cross = cross
 
     def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
@@ -64,6 +65,8 @@ class FakeDynamoDB:
         ReturnValuesOnConditionCheckFailure: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
+            if self.refuses(Item):
+                raise refused("PutItem", "ProvisionedThroughputExceededException")
             before = self._rows(TableName).get(_key(Item))
             if not _holds(ConditionExpression, before, {}, {}):
                 old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}

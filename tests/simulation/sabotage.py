@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titleholder import batch, batch_steps, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
+from titleholder import batch, batch_steps, erasure, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
 from titleholder.accounts import Tenant
+from titleholder.audit import Audit, Entry
 from titleholder.errors import MalformedEventError
 from titleholder.store import IdSecret, Store
 from titleholder.stripe_gateway import RecordingClient, StripeGateway
@@ -300,6 +301,22 @@ def stop_ends_nothing() -> Iterator[None]:
 
 
 @contextmanager
+def recorded_afterwards() -> Iterator[None]:
+    """An effect is recorded when it has succeeded."""
+
+    @contextmanager
+    def effect(self: Audit, by: Any, action: Any, ref: Any = None, /, **ids: Any) -> Iterator[Entry]:
+        entry = Entry()
+        yield entry
+        with original(self, by, action, ref, **ids, **entry.noted):
+            pass
+
+    original = Audit.effect
+    with _replaced(Audit, "effect", effect):
+        yield
+
+
+@contextmanager
 def stop_not_seen_before_a_refresh() -> Iterator[None]:
     """Whether a batch was stopped is looked at when a message comes, and not again right before the refresh is paid."""
     with _replaced(Store, "is_wanted", lambda self, verification: True):
@@ -307,9 +324,37 @@ def stop_not_seen_before_a_refresh() -> Iterator[None]:
 
 
 @contextmanager
+def reads_not_recorded() -> Iterator[None]:
+    """What is handed out is not recorded."""
+    with _replaced(Audit, "read", lambda self, *args, **ids: None):
+        yield
+
+
+@contextmanager
 def stop_forgets_broken_imports() -> Iterator[None]:
     """The verifications of a range whose import died are not looked for after a stop."""
     with _replaced(batch_steps, "_half_imported", lambda desk, batch, number: None):
+        yield
+
+
+@contextmanager
+def erasure_waits_for_stripe() -> Iterator[None]:
+    """An account is erased when Stripe has disconnected it."""
+
+    def disconnect(world: Any, ref: Any, by: Any) -> Any:
+        with world.audit.effect(by, "account.erased", ref):
+            erasure._disconnect(world, ref)
+            erasure._erase(world, ref, pending=False)
+        return erasure.Erased(world.clock(), disconnected=True)
+
+    with _replaced(erasure, "disconnect", disconnect):
+        yield
+
+
+@contextmanager
+def disconnection_not_repeated() -> Iterator[None]:
+    """A disconnection that failed is forgotten."""
+    with _replaced(erasure, "retry_disconnections", lambda world, end: 0):
         yield
 
 
@@ -334,6 +379,10 @@ BUGS: dict[str, Callable[[], Any]] = {
     "any_answer_ends_the_attempt": any_answer_ends_the_attempt,
     "any_reading_decides": any_reading_decides,
     "announcement_not_kept": announcement_not_kept,
+    "recorded_afterwards": recorded_afterwards,
+    "reads_not_recorded": reads_not_recorded,
+    "erasure_waits_for_stripe": erasure_waits_for_stripe,
+    "disconnection_not_repeated": disconnection_not_repeated,
     "first_failure_ends_the_run": first_failure_ends_the_run,
     "failed_item_stays_where_it_is": failed_item_stays_where_it_is,
     "tenants_share_ten_pages": tenants_share_ten_pages,

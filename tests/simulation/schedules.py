@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -61,7 +61,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
     """Draw a schedule, run it, check it."""
     world = World(seed, faults)
     if faults is None:
-        world.faults = _draw_faults(world.rng)
+        world.faults = replace(_draw_faults(world.rng), audit=world.record_rng.choice([0, 0, 0.02, 0.2]))
         world.sqs.duplicates = world.faults.duplicate_message
     with inside(world):
         _draw(world)
@@ -71,7 +71,9 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _settle(world)
         _check(world)
         faults = world.faults
-        if not (faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement):
+        if not (
+            faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
+        ):
             _check_woken(world)
     executions = world.workflows.executions.values()
     transitions = [execution.transitions for execution in executions]
@@ -125,6 +127,9 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> World:
         world.at(2600, lambda: world.verify("i", "fca_cooling", max_age=0))
         world.at(2601, lambda: world.erase("fca_cooling"))
         world.at(2650, lambda: _change(world, "fca_lost", "disconnect", None))
+        world.at(2670, world.deny_disconnecting)
+        world.at(2680, lambda: world.erase("fca_inactive"))
+        world.at(2690, lambda: world.deny_disconnecting(denied=False))
         world.reconcile_every(900, 3)
         world.run(STORM_SECONDS)
         _settle(world)
@@ -179,9 +184,31 @@ def _draw(world: World) -> None:
         _draw_tenants(world)
     if odd.random() < 0.15:
         _draw_many_tenants(world, odd)
+    _draw_records(world)
     _draw_strays(world, Random(f"{world.seed}/strays"))
     _draw_batches(world)
     world.reconcile_every(900, int(STORM_SECONDS // 900))
+
+
+def _draw_records(world: World) -> None:
+    """Callers that read, callers that have accounts linked, and accounts that are erased while Stripe denies to disconnect any."""
+    odd = world.record_rng
+    accounts = [(state["id"], state["stripe_account"]) for state in world.simulator.states() if state["id"].startswith("fca_")]
+    account, connected = odd.choice(accounts)
+    if odd.random() < 0.3:
+        world.at(odd.uniform(0, 3000), partial(world.look, account, connected))
+    if odd.random() < 0.2:
+        world.at(odd.uniform(0, 3000), partial(world.have_linked, odd.choice([None, "acct_one"])))
+    if odd.random() < 0.2:
+        begin, kind = odd.uniform(0, 3000), odd.choice(["denied", "hang", "server_error", "rate_limit"])
+        if kind == "denied":
+            world.at(begin, world.deny_disconnecting)
+            world.at(begin + odd.uniform(10, 6000), partial(world.deny_disconnecting, denied=False))
+        else:
+            path = "/v1/financial_connections/accounts/{account}/disconnect"
+            world.at(begin, partial(world.simulator.fail_api, kind, path=path, times=None))
+            world.injected[f"disconnecting: {kind}"] += 1
+        world.at(begin + 1, partial(world.erase, account, connected))
 
 
 def _draw_strays(world: World, rng: Random) -> None:
@@ -324,6 +351,7 @@ def _calm(world: World) -> None:
     world.stormy = False
     world.sqs.duplicates = 0
     world.simulator.clear_faults()
+    world.simulator.configure(denied={})
     _break(world)
 
 
@@ -346,7 +374,8 @@ def _settle(world: World) -> None:
     for _ in range(60):
         world.hub.spawn(world.reconcile, 10)
         world.run(4000)
-        if world.quiet and world.hub.now > BEGIN + STORM_SECONDS + 2 * 3600:
+        disconnected = not any("disconnect_pending" in item for item in world.dynamodb.items.values())
+        if world.quiet and disconnected and world.hub.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
     for _ in range(2):
         world.hub.spawn(world.reconcile)

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.sdk import SimulatorHTTPClient
+from tests.simulation import records
 from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
+from tests.simulation.records import Records
 from tests.support.rights import DynamoDBRights, Noted
 from titleholder import signatures
 from titleholder.accounts import AccountRef
@@ -47,6 +49,7 @@ TIMEOUTS = {
     "verify_owners": 30.0,
     "reconcile": 300.0,
     "erase": 45.0,
+    "collect": 45.0,
     "batches": 30.0,
     "import_manifest": 900.0,
 }
@@ -87,6 +90,7 @@ class Invocation:
     skew: float
     crash_at: tuple[int, str] | None = None
     calls: int = 0
+    records: Records = field(default_factory=Records)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Faults:
     webhook: float = 0.0
     clock_skew: float = 0.0
     announcement: float = 0.0
+    audit: float = 0.0
 
 
 @dataclass
@@ -121,6 +126,8 @@ class World:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
+        # Of its own, so that what is drawn here changes no other draw of a seed.
+        self.record_rng = random.Random(f"{seed}/record")
         self.stormy = True
         self.many: list[str] = []
         """Connected accounts of which each has lost an event."""
@@ -162,6 +169,7 @@ class World:
         self.endpoints = [self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope) for scope in ("platform", "connected")]
         self.dynamodb = FakeDynamoDB(self.cross)
         self.dynamodb.changed = self._changed
+        self.dynamodb.refuses = self._refuses
         self.sqs = FakeSQS(self.hub, self.rng, self.cross)
         self.sqs.duplicates = self.faults.duplicate_message
         self.events_bus = FakeEvents(self.cross, lambda: self._draw("announcement refused", self.faults.announcement))
@@ -250,13 +258,41 @@ class World:
     def erase(self, account: str, stripe_account: str | None = None) -> None:
         """Be a back end that wants an account gone, and asks again until it is."""
         for attempt in range(60):
-            status, _ = self._http("erase", "DELETE", f"/accounts/{account}", None, stripe_account, {})
+            status, answer = self._http("erase", "DELETE", f"/accounts/{account}", None, stripe_account, {})
             if status in (200, 404):
                 self.erased += status == 200
+                self.injected["erased before it was disconnected"] += status == 200 and not answer["disconnected"]
                 self.stripe_moved()
+                pk = f"ACCOUNT#test/{stripe_account or 'platform'}/{account}"
+                left = [sk for key, sk in self.dynamodb.items if key == pk and sk.startswith(SEALED)]
+                if status == 200 and (left or "wrapped_key" in self.dynamodb.keys.get((pk, ""), {})):
+                    self.violations.append(f"{account}: answered as erased, and {left or 'its key'} is left")
                 return
+            if answer and answer["type"].rpartition(":")[2] in WAITS_FOR_STRIPE:
+                self.violations.append(f"{account}: not erased, because Stripe could not be asked ({answer['type']})")
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{account}: never erased")
+
+    def look(self, account: str, stripe_account: str | None = None) -> None:
+        """Be a back end that reads what there is about an account."""
+        paths = [f"/accounts/{account}", f"/accounts/{account}/owners", f"/accounts/{account}/snapshots"]
+        for path in (*paths, *(f"/verifications/{id_}" for id_ in self.accepted.values())):
+            self._http("api", "GET", path, None, stripe_account, {})
+
+    def have_linked(self, stripe_account: str | None = None) -> None:
+        """Be a back end that has accounts linked, once."""
+        status, customer = self._http("collect", "POST", "/customers", {"email": "someone@example.com"}, stripe_account, {})
+        if status == 201:
+            body = {"via": "financial_connections", "customer": customer["id"]}
+            status, session = self._http("collect", "POST", "/sessions", body, stripe_account, {})
+        if status == 201:
+            self._http("collect", "GET", f"/sessions/{session['id']}", None, stripe_account, {})
+
+    def deny_disconnecting(self, denied: bool = True) -> None:
+        """Let Stripe answer 403 where an account is to be disconnected."""
+        operations = frozenset({"POST /v1/financial_connections/accounts/{account}/disconnect"})
+        self.injected["disconnecting denied"] += denied
+        self.simulator.configure(denied={API_KEY: operations} if denied else {})
 
     def receive_stray(self, event: Mapping[str, Any], why: str, *, by_bus: bool = False) -> None:
         """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why` it has to be set aside."""
@@ -400,7 +436,9 @@ class World:
         me = getcurrent()
         self._running[me] = invocation
         try:
-            return HANDLERS[function](event, Context(function))
+            answer = HANDLERS[function](event, Context(function))
+            self._complain(records.missing_in_answer(invocation.records, event, answer))
+            return answer
         except Died:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
@@ -412,6 +450,15 @@ class World:
         finally:
             self.calls_of.setdefault(function, []).append(invocation.calls)
             del self._running[me]
+
+    def _complain(self, wrong: str | None) -> None:
+        self.violations += [] if wrong is None else [wrong]
+
+    def _refuses(self, item: Mapping[str, Any]) -> bool:
+        """Whether the table refuses an entry of the record just now."""
+        odd = self.faults.audit and self.stormy and item["pk"]["S"].startswith("AUDIT#") and self.record_rng.random() < self.faults.audit
+        self.injected["audit write refused"] += bool(odd)
+        return bool(odd)
 
     def _note(self, operation: str, arguments: Mapping[str, Any]) -> None:
         if invocation := self._running.get(getcurrent()):
@@ -453,6 +500,7 @@ class World:
                 self.simulator.fail_api("late", seconds=self.odd.choice(LATE_SECONDS))
             else:
                 self.simulator.fail_api(kind, effect=effect, reason=reason)
+        self._complain(records.missing_at_stripe(invocation.records, method, path, headers.get("Stripe-Account")))
         if not path.endswith("/refresh"):
             try:
                 return call()
@@ -584,6 +632,10 @@ class World:
     def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Watch every write: nothing newer is replaced by something older, no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
+        if invocation := self._running.get(getcurrent()):
+            if pk.startswith("AUDIT#"):
+                invocation.records.note(after)
+            self._complain(records.missing_in_table(invocation.records, before, after))
         if sk == "EVENT" and (stray := after["id"]["S"]) in self.strays:
             self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was recorded as one that has")
         if sk.startswith("SNAPSHOT#"):
@@ -629,6 +681,9 @@ ENDED_SECONDS = 5 * 3600.0
 STOP_BLINDNESS = 0.5
 """A stop within so many seconds before a call to Stripe comes too late for it."""
 
+WAITS_FOR_STRIPE = (
+    "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded", "misconfigured",
+)  # fmt: skip
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 
 

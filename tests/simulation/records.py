@@ -1,0 +1,80 @@
+"""Watches that nothing is done or handed out without an entry in the record of who asked for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EFFECTS_AT_STRIPE: Mapping[str, tuple[str, ...]] = {
+    "refresh": ("refresh.requested",),
+    "disconnect": ("account.erased", "account.disconnected"),
+    "customers": ("customer.created",),
+    "sessions": ("session.created",),
+}
+"""By the end of a POST's path, the actions of which one must have been recorded."""
+
+
+@dataclass
+class Records:
+    """The entries that one run of a function has written: `open` are effects that were begun, by id; `written` counts all."""
+
+    open: dict[str, dict[str, str]] = field(default_factory=dict)
+    written: int = 0
+    ended: int = 0
+
+    def note(self, item: Mapping[str, Any]) -> None:
+        entry = {name: value["S"] for name, value in item.items() if "S" in value}
+        self.written += 1
+        if entry["sk"].endswith("#after"):
+            self.open.pop(entry["entry"])
+            self.ended += 1
+        elif entry["state"] == "requested":
+            self.open[entry["entry"]] = entry
+
+    def asked(self, *actions: str, **ids: str | None) -> bool:
+        """Whether this run has recorded before that it is about to do one of `actions`."""
+        return any(
+            entry["action"] in actions and all(entry.get(name) == id_ for name, id_ in ids.items() if name in entry or id_ is None)
+            for entry in self.open.values()
+        )
+
+
+def missing_at_stripe(records: Records, method: str, path: str, stripe_account: str | None) -> str | None:
+    """What is wrong with a call to Stripe that is about to be made."""
+    actions = EFFECTS_AT_STRIPE.get(path.rpartition("/")[2])
+    if method != "POST" or actions is None:
+        return None
+    ids = {"account": path.split("/")[-2]} if "/accounts/" in path else {}
+    if records.asked(*actions, **ids, stripe_account=stripe_account):
+        return None
+    return f"{path}: asked of Stripe, and not recorded before"
+
+
+def missing_in_table(records: Records, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str | None:
+    """What is wrong with an item that was just written."""
+    pk, sk = after["pk"]["S"], after["sk"]["S"]
+    wanted: tuple[str, ...] = ()
+    if sk == "ACCOUNT" and "erased_ms" in after and "erased_ms" not in (before or {}):
+        wanted = ("account.erased",)
+    elif sk == "VERIFICATION" and before is None and "members" not in after and "batch" not in after:
+        wanted = ("verification.requested",)
+    elif sk == "BATCH" and before is None:
+        wanted = ("batch.created",)
+    elif sk == "BATCH" and before is not None and before["run"] != after["run"]:
+        wanted = ("batch.started",)
+    elif sk == "BATCH" and before is not None and after["batch_state"] == {"S": "stopped"} != before["batch_state"]:
+        wanted = ("batch.stopped",)
+    if not wanted:
+        return None
+    ids = {name: after.get(name, {}).get("S") for name in ("account", "stripe_account")}
+    return None if records.asked(*wanted, **ids) else f"{pk}: {wanted[0]}, and not recorded before"
+
+
+def missing_in_answer(records: Records, event: Any, answer: Any) -> str | None:
+    """What is wrong with an HTTP answer."""
+    http = event.get("requestContext", {}).get("http", {}) if isinstance(event, dict) else {}
+    if not http or "/webhooks/" in http["path"] or not 200 <= answer["statusCode"] < 300:
+        return None
+    done = records.written if http["method"] == "GET" else records.ended
+    return None if done else f"{http['method']} {http['path']}: answered, and not recorded before"
