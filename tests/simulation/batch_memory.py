@@ -18,7 +18,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from titleholder.store import KeyedClaim
+from titleholder.store import IdSecret, KeyedClaim
 
 SIZES = (1_000, 10_000, 100_000)
 GIGABYTE = 3_300_000
@@ -89,6 +89,14 @@ class Table:
     def get_batch(self, batch: str) -> dict[str, Any]:
         return self._batch
 
+    def id_secret(self) -> IdSecret:
+        return IdSecret(b"secret", 0.0)
+
+    def announced_batch(self, batch: str) -> None: ...
+
+    def complete_batch(self, batch: str, now: float, announcement: Any) -> bool:
+        return True
+
     def update_batch(self, batch: str, attributes: Any, *, unless: Any = ()) -> bool:
         self._batch |= attributes
         return True
@@ -100,7 +108,7 @@ class Table:
         self.example = verification
         return verification
 
-    def get_verifications(self, ids: list[str]) -> dict[str, Any]:
+    def get_verifications(self, ids: list[str], *, consistent: bool = False) -> dict[str, Any]:
         verdict = {"outcome": "match", "score": 100, "reasons": [], "snapshot": "fcaowns_1"}
         return {id_: replace(self.example, id=id_, verdict=verdict) for id_ in ids}
 
@@ -124,7 +132,7 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
 
     batch: dict[str, Any] = {
         "batch": "bat_1", "format": "jsonl", "mode": "test", "stripe_account": None, "max_age": 0, "policy": '{"version": 1}', "scope": "",
-        "started_ms": 0, "run": 1,
+        "started_ms": 0, "run": 1, "batch_state": "importing",
     }  # fmt: skip
     files: Any = Files(Bucket(lines), "bucket")
     desk = batch_steps.Desk(Table(batch), files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
