@@ -122,6 +122,29 @@ class TestAfterARefreshHasSettled:
         settle_all(sandbox, 7)
         assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}
 
+    @pytest.mark.parametrize("outcome_", ["succeeded", "failed"])
+    def test_event_that_comes_before_its_refresh_is_recorded_is_looked_into_again(self, sandbox: Sandbox, outcome_: str) -> None:
+        """The worker that asked for the refresh is slow to record it, and reads show the refresh before it."""
+        ref = sandbox.link(
+            "fresh",
+            policy={"read_lag_seconds": 4, "settle_seconds": 5.0, "cooldown_seconds": 30.0, "ownership": "null", "outcome": outcome_},
+        )
+        sandbox.wait(60)
+        ownership.fetch(sandbox.world, ref)
+        sandbox.wait(60)
+
+        def settle(moment: Moment) -> None:
+            if moment.operation.startswith("POST") and moment.when == "after":
+                sandbox.taps.clear()
+                sandbox.wait(5)
+                sandbox.settle()
+
+        sandbox.taps.append(settle)
+        serve(sandbox, ref)
+        assert outcome(sandbox) is None
+        settle_all(sandbox, 8)
+        assert (outcome(sandbox) or {})["outcome"] == "not_verifiable"
+
     @pytest.mark.parametrize("action", ["deactivate", "disconnect"])
     def test_end_of_an_account_that_stripe_does_not_show_yet_is_not_missed(self, sandbox: Sandbox, action: str) -> None:
         ref = sandbox.link("fresh", policy={"read_lag_seconds": 4})

@@ -205,13 +205,13 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
         told = stripe_events.told(known.type, known.created)
         age = 0.0 if told is None else world.clock() - told.at
         recent = -refresh.CLOCK_SKEW <= age <= refresh.LAG_SECONDS + refresh.CLOCK_SKEW
-        if told is not None and recent and not _shows(reading, told):
+        if told is not None and recent and not _shows(reading, told, stored):
             raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_LOOK_SECONDS, age))
     return stored.state != reading.current or (reading.ownership is not None and stored.snapshot != reading.ownership.id)
 
 
-def _shows(reading: AccountReading, told: Told) -> bool:
-    """Whether an account shows what an event has told."""
+def _shows(reading: AccountReading, told: Told, stored: StoredAccount) -> bool:
+    """Whether an account shows what an event has told. `stored` is what was remembered before the reading."""
     state, hash_ = reading.current, reading.current.refresh
     match told.what:
         case "disconnected":
@@ -222,8 +222,14 @@ def _shows(reading: AccountReading, told: Told) -> bool:
             return state.status != "inactive"
     if hash_ is None or not hash_.settled:
         return hash_ is not None and hash_.last_attempted_at > told.at
-    # A success that is older than the event is of an earlier refresh. A failure has no time, and brings nothing.
-    return reading.newer is not None or reading.ownership is None or told.at <= reading.ownership.created + refresh.CLOCK_SKEW
+    # It shows a refresh that is settled. That is an earlier one if it was known before the event, if its owners are older than the event,
+    # or if this stack has asked for another one since.
+    latest = told.at - refresh.CLOCK_SKEW
+    known = stored.state is not None and refresh.order(hash_) <= refresh.order(stored.state.refresh) and stored.observed_at < latest
+    older = reading.newer is None and reading.ownership is not None and reading.ownership.created < latest
+    attempt = stored.attempt
+    asked = attempt is not None and attempt.base == hash_.last_attempted_at and attempt.began_at <= told.at + refresh.CLOCK_SKEW
+    return not (known or older or asked)
 
 
 def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool = False) -> AccountReading:
