@@ -15,7 +15,7 @@ from titleholder import cursors, http_api, http_models, ownership, runtime, veri
 from titleholder.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.audit import By
 from titleholder.collection import Target
-from titleholder.errors import AccountErasedError, SnapshotNotFoundError, TooManyOwnersError
+from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @http_api.documented(
     {200: http_models.AnyVerification, 202: http_models.AnyVerification},
     "account-not-found", "session-not-found", "payment-method-not-found", "customer-not-found", "no-linked-account", "too-many-accounts",
-    "idempotency-conflict", asks_stripe=True,
+    "idempotency-conflict", "claim-limit-exceeded", asks_stripe=True,
 )  # fmt: skip
 def create_verification(
     body: Annotated[http_models.NewVerification, Body()],
@@ -52,10 +52,14 @@ def create_verification(
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
-    with runtime.audit().effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
-        created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
-        accounts = created.members if isinstance(created, Fan) else [created]
-        entry.note(verification=created.id, **_members(created))
+    try:
+        with runtime.audit().effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
+            created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
+            accounts = created.members if isinstance(created, Fan) else [created]
+            entry.note(verification=created.id, **_members(created))
+    except ClaimLimitExceededError:
+        metrics.add_metric(name="ClaimLimitExceeded", unit=MetricUnit.Count, value=1)
+        raise
     for one in accounts:
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))

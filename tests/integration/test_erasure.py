@@ -65,7 +65,7 @@ def test_before_and_after_by_kind(sandbox: Sandbox, ref: AccountRef) -> None:
     done = verified(sandbox, ref)
     open_, token = waiting(sandbox, ref)
     assert kinds(sandbox) == {
-        "ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 2, "WAITER": 1, "VERIFICATION": 4, "key": 1,
+        "ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 2, "DIGESTS": 1, "WAITER": 1, "VERIFICATION": 4, "key": 1,
     }  # fmt: skip
     before = sandbox.http("GET", f"/verifications/{done}").json
     answer = delete(sandbox, ref)

@@ -104,6 +104,9 @@ class Table:
     def key_claim(self, ref: Any, claim: Any) -> Any:
         return KeyedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
 
+    def id_secret(self) -> IdSecret:
+        return IdSecret(b"", 0.0)
+
     def create_verification(self, verification: Any, keyed: Any) -> Any:
         self.example = verification
         return verification

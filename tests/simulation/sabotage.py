@@ -93,8 +93,8 @@ def written_without_proof_of_the_key() -> Iterator[None]:
     """Who has looked at the key once writes whenever it likes."""
     original = Store._put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"") -> Any:
-        return original(self, items)
+    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", beside: Any = ()) -> Any:
+        return original(self, items, beside=beside)
 
     with _replaced(Store, "_put_all", _put_all):
         yield
@@ -358,6 +358,19 @@ def disconnection_not_repeated() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def claims_counted_without_looking_again() -> Iterator[None]:
+    """What is counted of claims is stored whatever was counted meanwhile."""
+    original = Store._counting
+
+    def _counting(self: Store, *arguments: Any) -> Any:
+        part = original(self, *arguments)
+        return {"Put": {name: value for name, value in part["Put"].items() if name in ("TableName", "Item")}}
+
+    with _replaced(Store, "_counting", _counting):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
@@ -388,6 +401,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "tenants_share_ten_pages": tenants_share_ten_pages,
     "unknown_cursor_is_kept": unknown_cursor_is_kept,
     "tenants_retired_for_the_stacks_key": tenants_retired_for_the_stacks_key,
+    "claims_counted_without_looking_again": claims_counted_without_looking_again,
 }
 
 

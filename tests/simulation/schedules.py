@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
-from tests.simulation.world import BEGIN, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
+from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
 from titleholder import snapshots
 from titleholder.accounts import AccountRef
 from titleholder.refresh import TOO_MANY_OWNERS
@@ -187,6 +187,7 @@ def _draw(world: World) -> None:
     _draw_records(world)
     _draw_strays(world, Random(f"{world.seed}/strays"))
     _draw_batches(world)
+    _draw_guesses(world, Random(f"{world.seed}/guesses"))
     world.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
@@ -327,6 +328,16 @@ def _draw_batches(world: World) -> None:
         world.at(rng.uniform(0, 5), partial(world.batch, accounts, rng.choice([0, 3600]), connected, stop))
 
 
+def _draw_guesses(world: World, rng: Random) -> None:
+    """In a tenth of the schedules a back end that tries different claims about one account, several at once and some of them twice."""
+    if rng.random() >= 0.1:
+        return
+    world.simulator.link(rng.choice(["single_owner", "fresh"]), id="fca_guessed")
+    for number in range(rng.randint(CLAIM_LIMIT, 2 * CLAIM_LIMIT)):
+        names = [f"Guess {rng.randrange(2 * CLAIM_LIMIT)}" for _ in range(rng.choice([1, 1, 3]))]
+        world.at(rng.choice([rng.uniform(100, 101), rng.uniform(0, 2000)]), partial(world.guess, "fca_guessed", f"guess-{number}", names))
+
+
 def _change(world: World, account: str, action: str, connected: str | None) -> None:
     state = world.simulator.state(account, stripe_account=connected)
     pending = any(refresh["status"] == "pending" for refresh in state["refreshes"])
@@ -436,6 +447,8 @@ def _check(world: World) -> None:
     for id_, why in world.strays.items():
         if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
             complain(f"{id_} ({why}): not stored as what it is")
+    if len(world.guessed) > CLAIM_LIMIT:
+        complain(f"{len(world.guessed)} different names were compared with one account within 24 hours")
     _check_erased(world)
     world.violations += world.paid_twice()
     _check_whole(world)

@@ -40,6 +40,7 @@ DAY = 86_400.0
 WEBHOOK_SECRET = "whsec_simulated"
 API_KEY = "sk_test_simulated"
 REFRESH_QUEUE, EVENTS_QUEUE = "https://queue/refresh", "https://queue/events"
+CLAIM_LIMIT = 6
 TIMEOUTS = {
     "api": 45.0,
     "start_refresh": 60.0,
@@ -74,6 +75,7 @@ ENVIRONMENT = {
     "STRIPE_API_KEY_SECRET_NAME": "api-key",
     "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
     "SETTLE_TIMEOUT_SECONDS": "900",
+    "CLAIMS_PER_ACCOUNT_PER_DAY": str(CLAIM_LIMIT),
 }
 
 
@@ -147,6 +149,7 @@ class World:
         """When a refresh of an account was first asked for under an idempotency key, by Stripe's clock."""
         self.accepted: dict[str, str] = {}
         self.guesses: set[str] = set()
+        self.guessed: set[str] = set()
         self.refreshes: list[Refresh] = []
         self.asking: Counter[str] = Counter()
         self.erased = 0
@@ -248,6 +251,15 @@ class World:
             self.injected[f"another tenant's {method}"] += 1
             if status < 400 or status == 409:
                 self.violations.append(f"{name}: another tenant's {method} was answered {status}")
+
+    def guess(self, account: str, key: str, names: Sequence[str]) -> None:
+        """Be a back end that tries names, once."""
+        claim = {"name": names[0], "aka": list(names[1:])}
+        status, answer = self._http("api", "POST", "/verifications", {"account": account, "claim": claim}, None, {"idempotency-key": key})
+        if status in (200, 202):
+            self.accepted[key] = answer["id"]
+            self.guessed.update(names)
+        self.injected[f"guess answered {status}"] += 1
 
     def ask_refresh(self, account: str, max_age: int, stripe_account: str | None = None) -> None:
         """Be a back end that wants fresh owners, once."""
@@ -684,7 +696,7 @@ STOP_BLINDNESS = 0.5
 WAITS_FOR_STRIPE = (
     "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded", "misconfigured",
 )  # fmt: skip
-SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
+SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "DIGESTS")
 
 
 def _strings(item: Mapping[str, Any]) -> dict[str, str]:

@@ -92,6 +92,7 @@ class TestFunction:
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"
+        numbers["CLAIMS_PER_ACCOUNT_PER_DAY"] = "100"
         numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": ""}
         given = {variable: numbers.get(variable, "x") for variable in variables(NAMED[name])}
         assert Settings.from_environment(given).table == "x"
@@ -432,6 +433,15 @@ class TestRightsOnTheTables:
         assert not rights.allowed("receive_webhook", "GetItem", "Table", "EVENT")
         assert not rights.allowed("receive_webhook", "PutItem", "KeysTable", "EVENT")
         assert rights.allowed("reconcile", "Query", "Table/index/open", "")
+
+
+def test_guessing_of_owners_is_limited_and_watched() -> None:
+    limit = template()["Parameters"]["ClaimsPerAccountPerDay"]
+    assert (limit["Default"], limit["MinValue"]) == (100, 1)
+    alarm = ALARMS["ClaimLimitAlarm"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ClaimLimitExceeded", 0, "Sum")
+    for name in ("Api", "ImportManifest"):
+        assert variables(NAMED[name])["CLAIMS_PER_ACCOUNT_PER_DAY"] == {"Ref": "ClaimsPerAccountPerDay"}
 
 
 def test_reading_of_owners_is_watched() -> None:

@@ -14,14 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder import manifests, refresh, verdicts, verifications
 from titleholder.accounts import AccountRef
 from titleholder.batch import manifest_key, work_key
 from titleholder.bus import Bus
-from titleholder.errors import FileReplacedError, ManifestError
+from titleholder.errors import ClaimLimitExceededError, FileReplacedError, ManifestError
 from titleholder.files import Files
 from titleholder.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
 from titleholder.masked import Masked
+from titleholder.observability import logger, metrics
 from titleholder.store import Announcement, KeyedClaim, Store, Verification
 
 BLOCK_BYTES = 64 * 1024**2
@@ -40,6 +43,8 @@ PAUSE_SHARE = 0.05
 
 LINES_KNOWN_SECONDS = 400 * 86_400
 """For so long after an upgrade from a release that derived ids without a secret, a line of the same scope finds its verification."""
+
+CLAIM_LIMIT = "too many different claims about this account within 24 hours; upload the line again later"
 
 RESULT_COLUMNS = ("line", "reference", "verification", "account", "stripe_account", "outcome", "score", "reasons", "snapshot")
 
@@ -166,7 +171,14 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
                     blank += 1
                 else:
                     lines.append(taken)
+            records = {record.line: record for record in some}
             for line, verification in _made(desk, kept, number, turn, lines, writers):
+                if verification is None:
+                    # Not a verdict, which would stay: the line may be uploaded again when there is room.
+                    record = records[line.line]
+                    rejects += [each.as_dict() for each in manifests.rejects(record, Reject(record.line, "account", CLAIM_LIMIT))]
+                    within -= record.lines - 1
+                    continue
                 mine = verification.verdict is not None or verification.line == line.line
                 rows.append(_row(line, verification, duplicate=not mine))
                 duplicates += not mine
@@ -179,7 +191,10 @@ def import_range(desk: Desk, batch: str, part: Mapping[str, int]) -> None:
         raise RuntimeError("Not every line of a range was imported, rejected or blank.")
     desk.files.write_lines(_key(batch, "rows", number), rows)
     _write_todo(desk, batch, 0, number, todo)
-    desk.files.write_lines(_key(batch, "rejects", number), rejects)
+    desk.files.write_lines(_key(batch, "rejects", number), sorted(rejects, key=lambda reject: int(reject["line"])))
+    if limited := sum(reject["reason"] == CLAIM_LIMIT for reject in rejects):
+        logger.warning("lines over the limit of claims rejected", extra={"lines": limited})
+        metrics.add_metric(name="ClaimLimitExceeded", unit=MetricUnit.Count, value=limited)
     desk.store.put_range(
         batch, number,
         {
@@ -354,23 +369,28 @@ def _read(desk: Desk, batch: Mapping[str, Any], record: Record, columns: list[st
 
 def _made(
     desk: Desk, batch: Mapping[str, Any], number: int, turn: int, lines: list[_Line], writers: ThreadPoolExecutor
-) -> list[tuple[_Line, Verification]]:
+) -> list[tuple[_Line, Verification | None]]:
     """The lines with the verifications that are kept for them, new ones where there are none, or where they ended with a stopped batch.
+
+    None for a line that is one claim too many about its account.
 
     Their ids are written down first, so that the run that closes a stopped batch finds what an import made that died.
     """
-    made: dict[int, tuple[_Line, Verification]] = {}
+    made: dict[int, tuple[_Line, Verification | None]] = {}
     left, tries = lines, 0
     while left or not tries:
         desk.files.write_lines(_made_key(batch["batch"], number, turn, tries), [_row(line, line.new, duplicate=False) for line in left])
         kept = list(zip(left, writers.map(lambda line: _keep(desk, line), left), strict=True))
         made |= {line.line: (line, verification) for line, verification in kept}
-        left, tries = [line.once_more(desk) for line, verification in kept if verdicts.was_stopped(verification)], tries + 1
+        left, tries = [line.once_more(desk) for line, each in kept if each is not None and verdicts.was_stopped(each)], tries + 1
     return [made[line.line] for line in lines]
 
 
-def _keep(desk: Desk, line: _Line) -> Verification:
-    kept = desk.store.create_verification(line.new, line.keyed)
+def _keep(desk: Desk, line: _Line) -> Verification | None:
+    try:
+        kept = desk.store.create_verification(line.new, line.keyed)
+    except ClaimLimitExceededError:
+        return None
     if kept is not line.new and kept.verdict is None and kept.batch != line.new.batch:
         desk.store.adopt_verification(line.new)
         kept = desk.store.get_verification(line.new.id)

@@ -94,6 +94,14 @@ class TooManyAccountsError(TitleholderError):
     """One request names more accounts than it can verify."""
 
 
+class ClaimLimitExceededError(TitleholderError):
+    """More different claims about one account within 24 hours than the stack accepts. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int = 86_400) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class SnapshotNotFoundError(TitleholderError):
     """No snapshot of owners is stored under this account (or not this one)."""
 

@@ -48,6 +48,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
     errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
     errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
+    errors.ClaimLimitExceededError: (429, "claim-limit-exceeded", "Too many different claims about one account"),
     errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
     errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),
@@ -103,7 +104,7 @@ def of(error: errors.TitleholderError) -> Problem:
     for kind in type(error).__mro__:
         if kind in _KNOWN:
             status, type_, title = _KNOWN[kind]
-            retry_after = error.retry_after if isinstance(error, errors.PaceExceededError) else 5
+            retry_after = error.retry_after if isinstance(error, errors.PaceExceededError | errors.ClaimLimitExceededError) else 5
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
             return Problem(
                 status=status, type=type_, title=title, detail=str(error),

@@ -97,8 +97,9 @@ def store() -> Store:
     chosen = settings()
     keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
     return Store(
-        _client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep, new_secret=new_secret
-    )
+        _client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=vault, clock=clock, retention=keep, new_secret=new_secret,
+        claims_per_day=chosen.claims_per_account_per_day,
+    )  # fmt: skip
 
 
 @cache

@@ -42,6 +42,7 @@ class Settings:
     claim_retention_days: int
     audit_retention_days: int
     jwt_account_claim: str
+    claims_per_account_per_day: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -95,6 +96,7 @@ class Settings:
             batch_state_machine_arn=environment.get("BATCH_STATE_MACHINE_ARN", ""),
             batch_concurrency=int(number("BATCH_CONCURRENCY", 2000, 1, 10_000)),
             settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
+            claims_per_account_per_day=int(number("CLAIMS_PER_ACCOUNT_PER_DAY", 100, 1, 1000)),
             jwt_account_claim=environment.get("JWT_ACCOUNT_CLAIM", ""),
             audit_retention_days=int(number("AUDIT_RETENTION_DAYS", 2557, 1, 36_500)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),

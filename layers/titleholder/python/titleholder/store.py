@@ -9,6 +9,7 @@ The table, keys `pk` and `sk`:
 | a part of a large snapshot's owners (sealed) | ACCOUNT#<ref> | SNAPSHOT#<fcaowns id>#PART#<number> |
 | what a snapshot changed, in order of time | ACCOUNT#<ref> | HISTORY#<attempted at>#<created>#<fcaowns id> |
 | claim (personal data, sealed) | ACCOUNT#<ref> | CLAIM#<verification id> |
+| which claims were made within 24 hours, as digests | ACCOUNT#<ref> | DIGESTS |
 | waiter | ACCOUNT#<ref> | WAITER#<verification id> |
 | which verifications an account has, in order of time | ACCOUNT#<ref> | VERIFICATION#<requested at, ms>#<id> |
 | which verifications of all accounts a customer has | CUSTOMER#<mode>/<connected account>/<id> | VERIFICATION#<requested at, ms>#<id> |
@@ -52,11 +53,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from titleholder import snapshots
+from titleholder import claim_limit, snapshots
 from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
 from titleholder.errors import (
     AccountErasedError,
     BatchNotFoundError,
+    ClaimLimitExceededError,
     IdempotencyConflictError,
     SnapshotNotFoundError,
     VerificationNotFoundError,
@@ -156,11 +158,16 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class KeyedClaim:
-    """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased."""
+    """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased.
+
+    `names` are the digests under which the claim counts, one for each of its names; `counted` is what was last seen of what is counted.
+    """
 
     claim: Masked[Mapping[str, Any]]
     wrapped: bytes | None = field(repr=False)
     digest: str | None
+    names: Sequence[str] = ()
+    counted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +283,7 @@ class Store:
     """The table named `table` and that of keys, through a boto3 DynamoDB client.
 
     `vault` is asked for where something is sealed or opened, and only there. `clock`: Unix seconds, by which things expire.
-    `new_secret` makes 32 random bytes or more.
+    `new_secret` makes 32 random bytes or more. `claims_per_day`: so many different claims about one account are accepted within 24 hours.
     """
 
     def __init__(
@@ -290,6 +297,7 @@ class Store:
         retention: Retention = Retention(),  # immutable
         sleep: Callable[[float], None] = time.sleep,
         new_secret: Callable[[], bytes] = secrets.token_bytes,
+        claims_per_day: int = 100,
     ) -> None:
         self._client = client
         self._table = table
@@ -299,6 +307,7 @@ class Store:
         self._retention = retention
         self._sleep = sleep
         self._new_secret = new_secret
+        self._claims_per_day = claims_per_day
         self._id_secret: IdSecret | None = None
 
     # -- accounts ----------------------------------------------------------------------------------------------------------------
@@ -579,11 +588,22 @@ class Store:
 
     def key_claim(self, ref: AccountRef, claim: Masked[Mapping[str, Any]]) -> KeyedClaim:
         """What a claim about the account can be known by, and kept with."""
+        key, items = self._items_and_key(ref, [_DIGESTS])
         try:
-            wrapped = self._key_for_writing(ref)
+            wrapped = self._new_key(ref) if key is None else _wrapped(key)
         except AccountErasedError:
             return KeyedClaim(claim, None, None)
-        return KeyedClaim(claim, wrapped, self._vault().digest(ref, wrapped, dict(claim.reveal())))
+
+        def digest(value: Mapping[str, Any]) -> str:
+            return self._vault().digest(ref, wrapped, dict(value))
+
+        names = [digest(one)[:_DIGEST_CHARS] for one in claim_limit.one_by_one(claim.reveal())]
+        return KeyedClaim(claim, wrapped, digest(claim.reveal()), names, items.get(_DIGESTS))
+
+    def check_claim(self, keyed: KeyedClaim) -> None:
+        """Raises ClaimLimitExceededError if the claim may not be made just now. `create_verification` counts it."""
+        if keyed.wrapped is not None:
+            claim_limit.count(_counted(keyed.counted), keyed.names, int(self._clock()), self._claims_per_day)
 
     def create_verification(self, verification: Verification, keyed: KeyedClaim) -> Verification:
         """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
@@ -592,6 +612,7 @@ class Store:
 
         Raises:
             IdempotencyConflictError: the id is taken by another request.
+            ClaimLimitExceededError: too many different claims about the account. Nothing was written.
         """
         ref = verification.ref
         head: Item = {
@@ -618,10 +639,48 @@ class Store:
             sk = f"CLAIM#{verification.id}"
             sealed = self._vault().seal(ref, keyed.wrapped, sk, dict(keyed.claim.reveal()))
             body: Item = {"pk": _account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}
-            kept = self._put_all([head, body, entry], ref, keyed.wrapped)
+            kept = self._put_counted([head, body, entry], ref, keyed, keyed.wrapped)
         except AccountErasedError:
             kept = self._put_all([head, entry])
         return verification if kept is None else _same_request(kept, verification)
+
+    def _put_counted(self, items: Sequence[Item], ref: AccountRef, keyed: KeyedClaim, wrapped: bytes) -> Item | None:
+        """As `_put_all`, and count the claim in the same transaction if it is not counted yet.
+
+        Raises AccountErasedError, and ClaimLimitExceededError unless the first of the items is there already.
+        """
+        counted = keyed.counted
+        # A try fails only if another claim was counted meanwhile, which happens no more often than the limit allows.
+        for _ in range(self._claims_per_day + TRANSACTION_TRIES):
+            now = int(self._clock())
+            try:
+                digests = claim_limit.count(_counted(counted), keyed.names, now, self._claims_per_day)
+            except ClaimLimitExceededError:
+                if (kept := self._get(items[0]["pk"], items[0]["sk"])) is not None:
+                    return kept
+                raise
+            kept = self._put_all(items, ref, wrapped, [] if digests is None else [self._counting(ref, counted, digests, now)])
+            if kept is None or kept:
+                return kept
+            seen, counted = counted, self._get(_account_pk(ref), _DIGESTS)
+            if counted == seen:
+                raise RuntimeError(_PARTLY_THERE)
+        raise RuntimeError("The claims counted for an account changed under every try to add one.")
+
+    def _counting(self, ref: AccountRef, seen: Mapping[str, Any] | None, digests: Mapping[str, int], now: int) -> Item:
+        """The part of a transaction that stores what is counted, unless it changed since it was seen."""
+        item = {
+            "pk": _account_pk(ref),
+            "sk": _DIGESTS,
+            "digests": digests,
+            "changes": 1 if seen is None else int(seen["changes"]) + 1,
+            "expires_at": now + claim_limit.WINDOW_SECONDS,
+        }
+        unchanged: Item = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if seen is not None:
+            values = {":changes": serialize(int(seen["changes"]))}
+            unchanged = {"ConditionExpression": "changes = :changes", "ExpressionAttributeValues": values}
+        return {"Put": {"TableName": self._table, "Item": _item(item), **unchanged}}
 
     def get_verification(self, verification: str) -> Verification:
         """Raises VerificationNotFoundError, also for a group."""
@@ -1077,7 +1136,8 @@ class Store:
         return self._transact([{"Update": mark}, {"Update": destroy}])
 
     def delete_sealed(self, ref: AccountRef) -> None:
-        """Delete snapshots, their history, and claims."""
+        """Delete snapshots, their history, claims, and what is counted of claims."""
+        self._client.delete_item(TableName=self._table, Key=_key(_account_pk(ref), _DIGESTS))
         for kind in ("SNAPSHOT#", _HISTORY, "CLAIM#"):
             for item in self._query(_account_pk(ref), kind):
                 self._client.delete_item(TableName=self._table, Key=_key(item["pk"], item["sk"]))
@@ -1114,20 +1174,21 @@ class Store:
         """The account's wrapped key, made if it has none yet. Raises AccountErasedError."""
         pk = {"pk": {"S": _account_pk(ref)}}
         found = self._client.get_item(TableName=self._keys_table, Key=pk, ConsistentRead=True).get("Item")
-        if found is None:
-            wrapped = self._vault().new_key(ref)
-            item = {**pk, "wrapped_key": {"B": wrapped}, "made_ms": {"N": str(_ms(self._clock()))}}
-            try:
-                self._client.put_item(
-                    TableName=self._keys_table, Item=item, ConditionExpression="attribute_not_exists(pk)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )  # fmt: skip
-            except Exception as error:
-                # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
-                found = refused(error, _CONDITION_FAILED)["Item"]
-            else:
-                return wrapped
-        return _wrapped(found)
+        return self._new_key(ref) if found is None else _wrapped(found)
+
+    def _new_key(self, ref: AccountRef) -> bytes:
+        """The wrapped key of an account that had none just now. Raises AccountErasedError."""
+        wrapped = self._vault().new_key(ref)
+        item = {"pk": {"S": _account_pk(ref)}, "wrapped_key": {"B": wrapped}, "made_ms": {"N": str(_ms(self._clock()))}}
+        try:
+            self._client.put_item(
+                TableName=self._keys_table, Item=item, ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )  # fmt: skip
+        except Exception as error:
+            # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
+            return _wrapped(refused(error, _CONDITION_FAILED)["Item"])
+        return wrapped
 
     def _while_key_stands(self, ref: AccountRef, wrapped: bytes) -> Item:
         """The part of a transaction that has it fail if the account was erased."""
@@ -1189,22 +1250,29 @@ class Store:
 
         Without a key nothing was ever sealed. Raises AccountErasedError.
         """
+        key, items = self._items_and_key(ref, sks)
+        if key is None:
+            return {}, b""
+        wrapped = _wrapped(key)
+        return {sk: item for sk, item in items.items() if self._lives(item.get("expires_at"))}, wrapped
+
+    def _items_and_key(self, ref: AccountRef, sks: Sequence[str]) -> tuple[Item | None, dict[str, Item]]:
+        """The account's item in the table of keys, and those of its items that there are, by sort key, in one call."""
         pk = _account_pk(ref)
         wanted: Item = {
             self._table: {"Keys": [_key(pk, sk) for sk in sks], "ConsistentRead": True},
             self._keys_table: {"Keys": [{"pk": {"S": pk}}], "ConsistentRead": True},
         }
-        found: dict[str, list[Item]] = {}
+        keys: list[Item] = []
+        found: dict[str, Item] = {}
         while wanted:
             page = self._client.batch_get_item(RequestItems=wanted)
-            for table, rows in page["Responses"].items():
-                found.setdefault(table, []).extend(rows)
+            keys += page["Responses"].get(self._keys_table, ())
+            for raw in page["Responses"].get(self._table, ()):
+                item = {name: deserialize(value) for name, value in raw.items()}
+                found[item["sk"]] = item
             wanted = page.get("UnprocessedKeys") or {}
-        if not found.get(self._keys_table):
-            return {}, b""
-        wrapped = _wrapped(found[self._keys_table][0])
-        items = ({name: deserialize(value) for name, value in raw.items()} for raw in found.get(self._table, ()))
-        return {item["sk"]: item for item in items if self._lives(item.get("expires_at"))}, wrapped
+        return keys[0] if keys else None, found
 
     def _lives(self, expires_at: Any) -> bool:
         return expires_at is None or self._clock() < int(expires_at)
@@ -1274,10 +1342,13 @@ class Store:
             return {name: deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
-    def _put_all(self, items: Sequence[Item], ref: AccountRef | None = None, wrapped: bytes = b"") -> Item | None:
+    def _put_all(
+        self, items: Sequence[Item], ref: AccountRef | None = None, wrapped: bytes = b"", beside: Sequence[Item] = ()
+    ) -> Item | None:
         """Put new items together, or, if the first of them is there already, none; then that one is returned.
 
-        With `ref` only while its key `wrapped` stands. Raises AccountErasedError.
+        With `ref` only while its key `wrapped` stands. Raises AccountErasedError. `beside` are more parts of the same transaction; if the
+        condition of one of these did not hold, nothing is put, and an empty item is returned.
         """
         free = {
             "TableName": self._table,
@@ -1285,11 +1356,13 @@ class Store:
             "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
         }
         proof = [] if ref is None else [self._while_key_stands(ref, wrapped)]
-        if self._transact([*proof, *({"Put": {**free, "Item": _item(item)}} for item in items)]):
+        if self._transact([*proof, *({"Put": {**free, "Item": _item(item)}} for item in items), *beside]):
             return None
         kept = self._get(items[0]["pk"], items[0]["sk"])
+        if kept is None and beside:
+            return {}
         if kept is None:
-            raise RuntimeError("A part of what was to be written together stands in the table without the rest.")
+            raise RuntimeError(_PARTLY_THERE)
         return kept
 
     def _update(
@@ -1335,6 +1408,10 @@ def _wrapped(key_item: Item) -> bytes:
     return bytes(key_item["wrapped_key"]["B"])
 
 
+def _counted(item: Mapping[str, Any] | None) -> Mapping[str, int]:
+    return {} if item is None else {digest: int(at) for digest, at in item["digests"].items()}
+
+
 def _same_request(kept: Item, verification: Verification) -> Verification:
     """The verification that is kept under an id, for the request that made it. Raises IdempotencyConflictError for any other.
 
@@ -1355,6 +1432,10 @@ def _unless_refused(call: Any) -> Any:
         return None
 
 
+_DIGESTS = "DIGESTS"
+_DIGEST_CHARS = 24
+"""Of a digest's 64, for there are up to a thousand in one item."""
+_PARTLY_THERE = "A part of what was to be written together stands in the table without the rest."
 _HISTORY = "HISTORY#"
 _ENTRY = "VERIFICATION#"
 _OPEN = ("open_kind", "open_since_ms", "repair_tries")

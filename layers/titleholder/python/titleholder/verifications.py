@@ -22,7 +22,7 @@ from titleholder.errors import (
     VerificationNotFoundError,
 )
 from titleholder.masked import Masked
-from titleholder.store import Group, Holder, Store, Verification
+from titleholder.store import Group, Holder, KeyedClaim, Store, Verification
 from titleholder.verdicts import finish
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         StripeCredentialsError: Stripe refused the key, so no verification can succeed. Nothing was written.
         IdempotencyConflictError: the key was used with another request.
         TooManyAccountsError: the target has more accounts than one request may verify.
+        ClaimLimitExceededError: too many different claims about an account were made within 24 hours.
         And what `collection.accounts_of` raises.
     """
     from titleholder import ownership  # loads Stripe's SDK, which who only names verifications does not need
@@ -122,13 +123,21 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
         except (StripeError, PaceExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
         stored = world.store.get_account(new.ref)
-    return _accept(world, new, new.ref, id_, stored, max_wait=max_wait)
+    return _accept(world, new, new.ref, id_, stored, world.store.key_claim(new.ref, new.claim), max_wait=max_wait)
 
 
 def _accept(
-    world: World, new: NewVerification, ref: AccountRef, id_: str, stored: StoredAccount, *, max_wait: int, group: str | None = None
+    world: World,
+    new: NewVerification,
+    ref: AccountRef,
+    id_: str,
+    stored: StoredAccount,
+    keyed: KeyedClaim,
+    *,
+    max_wait: int,
+    group: str | None = None,
 ) -> Verification:
-    now, keyed = world.clock(), world.store.key_claim(ref, new.claim)
+    now = world.clock()
     verification = Verification(
         id=id_,
         ref=ref,
@@ -171,12 +180,16 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     refs = collection.accounts_of(world, target)
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
+    # A limit that one account has reached refuses the request before anything is done for the others.
+    keyed = [world.store.key_claim(ref, new.claim) for ref in refs]
+    for claim in keyed:
+        world.store.check_claim(claim)
     now = world.clock()
     if key is not None:
         id_ = _half_made(world.store, target, key, refs, now) or id_
     members = [
-        _accept(world, new, ref, member_id(world.store, id_, ref, now), world.store.get_account(ref), max_wait=max_wait, group=id_)
-        for ref in refs
+        _accept(world, new, ref, member_id(world.store, id_, ref, now), world.store.get_account(ref), claim, max_wait=max_wait, group=id_)
+        for ref, claim in zip(refs, keyed, strict=True)
     ]
     ids = [member.id for member in members]
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
