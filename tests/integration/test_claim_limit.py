@@ -203,6 +203,15 @@ def test_what_is_counted_goes_with_the_account_and_is_never_written_again(limite
 
 def test_refusal_is_recorded_and_counted(limited: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     ref = limited.link("fresh")
-    for number in range(LIMIT + 1):
+    for number in range(LIMIT):
         verify(limited, ref, f"Guess {number}")
+    before = {item["sk"]["S"] for item in limited.items() if item["pk"]["S"].startswith("AUDIT#")}
+    verify(limited, ref, "Guess more")
+    entries = [item for item in limited.items() if item["pk"]["S"].startswith("AUDIT#") and item["sk"]["S"] not in before]
+    states = [{name: item[name]["S"] for name in ("action", "account", "state", "failure") if name in item} for item in entries]
+    about = {"action": "verification.requested", "account": ref.account}
+    assert sorted(states, key=len) == [
+        {**about, "state": "requested"},
+        {**about, "state": "failed", "failure": "ClaimLimitExceededError"},
+    ]
     assert '"ClaimLimitExceeded":[1' in capsys.readouterr().out.replace(" ", "")
