@@ -101,17 +101,8 @@ class Table:
         self._batch |= attributes
         return True
 
-    def complete_batch(self, *_: Any) -> bool:
-        return True
-
-    def announced_batch(self, batch: str) -> bool:
-        return True
-
     def key_claim(self, ref: Any, claim: Any) -> Any:
         return KeyedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
-
-    def id_secret(self) -> IdSecret:
-        return IdSecret(b"", 0.0)
 
     def create_verification(self, verification: Any, keyed: Any) -> Any:
         self.example = verification
