@@ -461,7 +461,11 @@ def _check(world: World) -> None:
 
 
 def _check_changes_announced(world: World) -> None:
-    """What a snapshot is stored to have changed was announced, unless the account was erased since."""
+    """What a snapshot is stored to have changed was announced, unless the account was erased since; and so was a batch's end."""
+    ended = {detail["batch"] for kind, detail in world.events_bus.announced if kind == "BatchCompleted"}
+    for (pk, sk), item in world.dynamodb.items.items():
+        if sk == "BATCH" and item["batch_state"]["S"] == "completed" and item["batch"]["S"] not in ended:
+            world.violations.append(f"{pk}: its end was not announced")
     announced = {detail["snapshot"] for kind, detail in world.events_bus.announced if kind == "OwnershipChanged"}
     for (_, sk), item in world.dynamodb.items.items():
         if sk.startswith("HISTORY#") and "S" in item["changes"] and json.loads(item["changes"]["S"]):
