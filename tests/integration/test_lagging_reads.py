@@ -127,7 +127,7 @@ class TestAfterARefreshHasSettled:
         """The worker that asked for the refresh is slow to record it, and reads show the refresh before it."""
         ref = sandbox.link(
             "fresh",
-            policy={"read_lag_seconds": 4, "settle_seconds": 5.0, "cooldown_seconds": 30.0, "ownership": "null", "outcome": outcome_},
+            policy={"read_lag_seconds": 4, "settle_seconds": 3.0, "cooldown_seconds": 30.0, "ownership": "null", "outcome": outcome_},
         )
         sandbox.wait(60)
         ownership.fetch(sandbox.world, ref)
@@ -136,7 +136,7 @@ class TestAfterARefreshHasSettled:
         def settle(moment: Moment) -> None:
             if moment.operation.startswith("POST") and moment.when == "after":
                 sandbox.taps.clear()
-                sandbox.wait(5)
+                sandbox.wait(3)
                 sandbox.settle()
 
         sandbox.taps.append(settle)
