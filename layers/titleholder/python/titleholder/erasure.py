@@ -54,17 +54,19 @@ def disconnect(world: World, ref: AccountRef, by: By) -> Erased:
     """
     stored = world.store.get_account(ref)
     with world.audit.effect(by, "account.erased", ref) as entry:
-        done = False
+        # None: not tried yet.
+        done: bool | None = None
         if stored == StoredAccount() and not world.store.has_key(ref):
             # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
             done = _try(world, ref, held=False)
         _erase(world, ref, pending=not done)
         stored = world.store.get_account(ref)
-        if stored.disconnect_pending:
-            done = done or _try(world, ref)
+        if not stored.disconnect_pending:
+            done = True
+        else:
+            done = _try(world, ref) if done is None else done
             if done:
                 world.store.end_disconnection(ref, world.clock())
-        done = done or not stored.disconnect_pending
         entry.note(disconnected="yes" if done else "no")
     return Erased(stored.erased_at or world.clock(), done)
 
