@@ -281,7 +281,7 @@ def test_file_that_can_not_be_split_into_lines_is_told_what_to_do(head: bytes, w
         check(head)
 
 
-@pytest.mark.parametrize("head", [b"", b"a,b", b"a,b\r\n", b"a,b\r", BOM + b"a,b\n", b'"a\rb"\n'])
+@pytest.mark.parametrize("head", [b"", b"a,b", b"a,b\r\n", b"a,b\r", BOM + b"a,b\n", b'"a\rb"\n', b"a\0b,c\n"])
 def test_file_that_can_be_split_into_lines_is_let_pass(head: bytes) -> None:
     check(head)
 

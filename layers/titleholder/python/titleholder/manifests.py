@@ -260,7 +260,9 @@ def _filled(data: bytes, source: Iterator[bytes]) -> tuple[bytes, int, bool]:
 
 def check(head: bytes) -> None:
     """Raises ManifestError if a file that begins with `head` (`LONGEST_RECORD_BYTES` of it) is no text that can be split into lines."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:
+    begin = head[:1000]
+    # Every other byte of English text in UTF-16 is zero; a few zeros are a few bad lines.
+    if begin.startswith((b"\xff\xfe", b"\xfe\xff")) or begin.count(0) * 4 > len(begin):
         raise ManifestError("The manifest is not UTF-8, but UTF-16 or no text at all. Save it as UTF-8 (in Excel: CSV UTF-8).")
     if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
         raise ManifestError(_CARRIAGE_RETURNS)

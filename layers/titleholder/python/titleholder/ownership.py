@@ -378,15 +378,20 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
         return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)
-    if asker is not None and (world.store.get_waiter(ref, asker) is None or not world.store.is_wanted(asker)):
-        # It was woken while this took its time, because another of its requests had been served; or it has ended, or its batch was
-        # stopped. An earlier try may bear the same key, so the attempt stays open.
+    if asker is not None and world.store.get_waiter(ref, asker) is None:
+        # It was woken while this took its time, because another of its requests had been served. An earlier try may bear the same key, so
+        # the attempt stays open.
         world.store.end_attempt(ref, attempt, answered=False)
         return InFlight()
     try:
         # An attempt is made again only if a request of it was not answered. Until it is known what became of that, no other key is used.
         in_doubt = stored.attempt is not None and stored.attempt.key == attempt.key
         with _recorded(world, ref, attempt, asker) as entry:
+            if asker is not None and not world.store.is_wanted(asker):
+                # It has ended, or its batch was stopped. Looked at last, because what is done until here takes its time.
+                entry.note(result="not_wanted")
+                world.store.end_attempt(ref, attempt, answered=False)
+                return InFlight()
             state = world.stripe.refresh(ref, attempt.key, in_doubt=in_doubt)
             entry.note(result="started" if refresh.was_started(go.base, state) else "refused")
     except AuditUnavailableError:
