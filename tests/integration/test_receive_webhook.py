@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
-from titleholder import observability
+from titleholder import deliveries, observability, runtime, stripe_events
 from titleholder.deliveries import MAX_BODY_BYTES, METRICS
 from titleholder.errors import UnforeseenError
 from titleholder.secrets_store import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
@@ -256,6 +256,15 @@ class TestSetAside:
             assert deliver(sandbox, body).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 1
         assert {item["sk"]["S"].partition("#")[0] for item in sandbox.items()} == {"EVENT", "ASIDE"}
+
+    def test_event_that_a_list_shows_again_and_again_is_counted_once(self, sandbox: Sandbox, counted: list[str]) -> None:
+        malformed = stripe_events.from_object(json.loads(event(data={})), "test")
+        for _ in range(3):
+            assert deliveries.accept(runtime.mailroom(), malformed, listed=True)[1] == "malformed"
+        assert counted == ["EventMalformed"]
+        for _ in range(2):
+            assert deliver(sandbox, event(data={})).status == 200
+        assert counted.count("EventMalformed") == 3
 
     def test_event_of_an_account_that_is_known_here_wakes_no_workflow(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")

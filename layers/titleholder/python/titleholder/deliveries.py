@@ -74,17 +74,19 @@ def receive(room: Mailroom, body: bytes, signature: str | None) -> tuple[StripeE
     return accept(room, stripe_events.parse(body, room.mode))
 
 
-def accept(room: Mailroom, event: StripeEvent) -> tuple[StripeEvent, str]:
+def accept(room: Mailroom, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
     """Record a trusted event, then have it processed; one that waits to be processed is queued again.
 
     Returns the event and `new`, `waiting`, `processed`, `ignored`, or why it was set aside: then it is stored beside the events under a
-    key of its own and counted, and has no other effect.
+    key of its own and counted, and has no other effect. `listed`: it comes from a list that shows it at every look, so it is counted once; a
+    delivery is counted each time, because an earlier one may have died before it was.
     """
     if event.set_aside is not None:
-        room.store.set_event_aside({"id": event.id, "type": event.type, "created": event.created}, event.set_aside, room.clock())
-        metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
-        told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
-        (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
+        kept = {"id": event.id, "type": event.type, "created": event.created}
+        if room.store.set_event_aside(kept, event.set_aside, room.clock()) or not listed:
+            metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
+            told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
+            (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
         return event, event.set_aside
     about = event.ref.as_dict() if event.ref else {}
     record = {"id": event.id, "type": event.type, "created": event.created, **about}

@@ -336,4 +336,4 @@ class _Run:
             if known.processed or now < known.due_at:
                 return
             self.world.store.put_event_back(event.id, now + pause(known.tries + 1), known.tries + 1)
-        self.report.repaired["event"] += deliveries.accept(self.room, event)[1] == "new"
+        self.report.repaired["event"] += deliveries.accept(self.room, event, listed=True)[1] == "new"

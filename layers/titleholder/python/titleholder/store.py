@@ -939,10 +939,10 @@ class Store:
             return "new"
         return "processed" if added.get("processed") else "waiting"
 
-    def set_event_aside(self, event: Mapping[str, str], why: str, now: float) -> None:
-        """Record an event that has no effect, under a key of its own: an event of the same id that has one is never taken for known."""
+    def set_event_aside(self, event: Mapping[str, str], why: str, now: float) -> bool:
+        """Record an event that has no effect, under a key of its own, for one of the same id may have an effect; False if it was known."""
         kept = {"pk": f"EVENT#{event['id']}", "sk": f"ASIDE#{why}", **event, "aside": why, "received_ms": _ms(now)}
-        self._put({**kept, "expires_at": int(now) + EVENT_RETENTION_SECONDS}, condition="attribute_not_exists(pk)")
+        return bool(self._put({**kept, "expires_at": int(now) + EVENT_RETENTION_SECONDS}, condition="attribute_not_exists(pk)"))
 
     def get_event(self, event: str) -> KnownEvent | None:
         """What is known of an event; None if it was not recorded."""
