@@ -78,8 +78,8 @@ def accept(room: Mailroom, event: StripeEvent, *, listed: bool = False) -> tuple
     """Record a trusted event, then have it processed; one that waits to be processed is queued again.
 
     Returns the event and `new`, `waiting`, `processed`, `ignored`, or why it was set aside: then it is stored beside the events under a
-    key of its own and counted, and has no other effect. `listed`: it comes from a list that shows it at every look, so it is counted once; a
-    delivery is counted each time, because an earlier one may have died before it was.
+    key of its own and counted, and has no other effect. `listed`: it comes from a list that shows it at every look, so it is counted once;
+    a delivery is counted each time, because the function may have died at an earlier one before it was.
     """
     if event.set_aside is not None:
         kept = {"id": event.id, "type": event.type, "created": event.created}
