@@ -120,11 +120,8 @@ def test_every_owner_is_compared_where_all_is_of_usual_size() -> None:
 @pytest.mark.parametrize(
     ("held", "position"),
     [
-        ("JANE ROE DOE", 0),
         ("DOE, JANE R", 1000),
-        ("Jayne Doe", 1999),
         ("JANE DOE & JOHN DOE", 1999),
-        ("Ms. Jane Roe-Doe", 7),
         ("Jäne Döe", 1),
     ],
 )
