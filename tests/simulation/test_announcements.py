@@ -11,6 +11,7 @@ import pytest
 from local.stripe_simulator.options import Options
 from tests.simulation.batch_world import BatchedWorld, _writing
 from tests.simulation.world import World, inside
+from titleholder import runtime, verdicts
 from titleholder.reconciliation import PATIENCE_SECONDS
 
 
@@ -170,3 +171,19 @@ def test_end_of_a_batch(bus: Refusing) -> None:
         reconciled(world)
         assert [detail["verified"] for detail in announced(world, "BatchCompleted")] == [2]
         assert len(announced(world, "VerificationCompleted")) == 2
+
+
+def test_refused_announcement_keeps_no_caller_from_ending_the_other_verifications(world: World, bus: Refusing) -> None:
+    for name in ("a", "b"):
+        world.simulator.link("never_answering", id=f"fca_{name}")
+        world.at(1, lambda name=name: world.verify(name, f"fca_{name}"))  # type: ignore[misc]
+    world.run(30)
+    bus.on = True
+    for id_ in world.accepted.values():
+        ended = verdicts.complete(
+            runtime.store(), runtime.bus(), id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
+        )  # fmt: skip
+        assert ended.verdict
+    bus.on = False
+    reconciled(world)
+    assert {detail["verification"] for detail in announced(world, "VerificationCompleted")} == set(world.accepted.values())

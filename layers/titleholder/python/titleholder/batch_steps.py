@@ -401,7 +401,9 @@ def _cooling_until(desk: Desk, verification: Verification, since: float | None) 
     """Until when a verification without a verdict has to wait; None if it was given one."""
     known = desk.store.get_account(verification.ref)
     if snapshot := refresh.usable_snapshot(known, verification.need):
-        verdicts.complete(desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": snapshot}, now=desk.now)
+        verdicts.complete(
+            desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": snapshot}, now=desk.now, among_others=True
+        )
         return None
     hash_ = known.state.refresh if known.state else None
     until = (hash_.next_refresh_available_at if hash_ else None) or 0
@@ -409,7 +411,7 @@ def _cooling_until(desk: Desk, verification: Verification, since: float | None) 
         return until
     if until > since and not (known.state and known.state.status in refresh.DEAD):
         return until
-    verdicts.complete(desk.store, desk.bus, verification.id, {"Error": "WorkflowFailed"}, now=desk.now)
+    verdicts.complete(desk.store, desk.bus, verification.id, {"Error": "WorkflowFailed"}, now=desk.now, among_others=True)
     return None
 
 

@@ -16,18 +16,20 @@ MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
 
 
-def complete(store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float) -> Verification:
+def complete(
+    store: Store, bus: Bus, verification_id: str, outcome: Mapping[str, Any], *, now: float, among_others: bool = False
+) -> Verification:
     """Bring a verification to its verdict, announce it, and return it. Repeating this changes nothing and announces the same again.
 
     `outcome` is what the workflow was woken with, or the error (`{"Error": ...}`) with which it gave up waiting.
     Raises VerificationNotFoundError, SnapshotNotFoundError.
     """
-    return finish(store, bus, store.get_verification(verification_id), outcome, now=now)
+    return finish(store, bus, store.get_verification(verification_id), outcome, now=now, among_others=among_others)
 
 
 def stop(store: Store, bus: Bus, verification: Verification, batch: str, *, now: float) -> Verification:
     """End a verification without a verdict whose batch was stopped; one that another batch works on by now is left alone."""
-    verification = finish(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch)
+    verification = finish(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch, among_others=True)
     if verification.verdict is not None:
         store.remove_waiter(verification.ref, verification.id)
     return verification
@@ -39,11 +41,13 @@ def was_stopped(verification: Verification) -> bool:
 
 
 def finish(
-    store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float, batch: str | None = None
-) -> Verification:
+    store: Store, bus: Bus, verification: Verification, outcome: Mapping[str, Any], *, now: float, batch: str | None = None,
+    among_others: bool = False,
+) -> Verification:  # fmt: skip
     """`complete` for a caller that has just read the verification, or made it. With `batch` only while that works on it.
 
-    A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest.
+    A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest. `among_others`: the caller has
+    other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
     """
     if verification.verdict is None:
         made = _verdict(store, verification, outcome)
@@ -55,6 +59,19 @@ def finish(
             verification = store.get_verification(verification.id)
             if verification.verdict is None:
                 return verification
+    try:
+        _announce(store, bus, verification, now)
+    except Exception as error:
+        if not among_others:
+            raise
+        observability.logger.warning(
+            "announcement left to reconcile", extra={"verification": verification.id, "error": type(error).__name__}
+        )
+    return verification
+
+
+def _announce(store: Store, bus: Bus, verification: Verification, now: float) -> None:
+    """Announce a verdict, and mark it as stale where its account is dead."""
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
@@ -66,7 +83,6 @@ def finish(
         staleness.mark_one(store, bus, verification.ref, verification.id, refresh.DEAD[account.status], now)
     # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
     store.announced_verdict(verification.id)
-    return verification
 
 
 def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
