@@ -113,7 +113,7 @@ class Audit:
         except Exception as error:
             reason = str(error) if isinstance(error, TitleholderError) else str(UnforeseenError.of(error))
             logger.error("audit entry refused", extra={"action": entry["action"], "state": entry["state"], "reason": reason})
-            raise AuditUnavailableError(f"The record of who asked for what cannot be written. {outcome} Try again later.") from error
+            raise AuditUnavailableError(f"The record of who asked for what cannot be written. {outcome} Try again later.") from None
 
 
 def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | None]) -> dict[str, str]:
