@@ -90,7 +90,10 @@ def test_stopped_batch_starts_nothing_more_and_keeps_what_it_has(bench: Bench) -
     eventually(lambda: shown(bench, batch)["done"] == {"match": 1}, 120)
     eventually(lambda: shown(bench, batch)["cooling_down"], 60)
     stopped = bench.http.call("DELETE", f"/batches/{batch}")
-    assert (stopped.status, stopped.body["state"], stopped.body["done"]) == (200, "stopped", {"match": 1})
+    assert (stopped.status, stopped.body["state"], stopped.body["done"]["match"]) == (200, "stopped", 1)
+    closed = eventually(lambda: (found := shown(bench, batch))["results"] and found, 60)
+    assert (closed["state"], closed["done"], closed["waiting"]) == ("stopped", {"match": 1, "not_verifiable": 1}, 0)
+    assert [row["reasons"] for row in lines(closed["results"]["jsonl"])][1] == ["BATCH_STOPPED"]
     again = bench.http.call("POST", f"/batches/{batch}/start")
     assert (again.status, again.body["type"]) == (409, "urn:titleholder:problem:batch-state")
     assert bench.refreshes(slow) == 0
