@@ -269,7 +269,7 @@ class TestItems:
                 {
                     "pk": {"S": f"BATCH#{number}"}, "sk": {"S": "BATCH"}, "open_kind": {"S": "announcement"}, "open_since_ms": {"N": "1"},
                     "announcement": {"S": json.dumps({"type": "BatchCompleted", "detail": {"batch": str(number)}})},
-                    "batch_state": {"S": "completed"},
+                    "batch_state": {"S": "completed"}, "run": {"N": "1"},
                 },
             )  # fmt: skip
         world.call_seconds = (0.1, 0.2)
