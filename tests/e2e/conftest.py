@@ -12,7 +12,7 @@ from local.aws.paths import BUILD
 from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.bench import Bench
-from tests.e2e.issuer import AUDIENCE, Issuer
+from tests.e2e.issuer import ACCOUNT_CLAIM, AUDIENCE, Issuer
 
 SETTLE_TIMEOUT_SECONDS = 8
 TRAIL = BUILD / "aws" / "trail.jsonl"
@@ -40,8 +40,8 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="session")
 def by_token(issuer: Issuer) -> Iterator[Stack]:
-    """A second stack, whose callers bear tokens, and whose routes call published versions."""
-    parameters = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE, "SnapStart": "true"}
+    """A second stack, whose callers bear tokens for one connected account each, and whose routes call published versions."""
+    parameters = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE, "JwtAccountClaim": ACCOUNT_CLAIM, "SnapStart": "true"}
     with running(parameters=parameters, options=Options(settle_seconds=0.3)) as stack:
         yield stack
 

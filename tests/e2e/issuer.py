@@ -13,6 +13,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 AUDIENCE = "titleholder"
+ACCOUNT_CLAIM = "https://titleholder.test/account"
+ACCOUNT = "acct_token"
 KEY_ID = "key-1"
 
 
@@ -57,5 +59,6 @@ class Issuer:
     def token(self, scope: str, *, key: Any = None, **claims: Any) -> str:
         """A token that is good for an hour, but for what `claims` say otherwise; `key` signs in place of the issuer's."""
         now = int(time.time())
-        content = {"iss": self.url, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "back-end", "scope": scope, **claims}
+        content = {"iss": self.url, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "back-end", "scope": scope}
+        content |= {ACCOUNT_CLAIM: ACCOUNT, **claims}
         return jwt.encode(content, key or self.key, algorithm="RS256", headers={"kid": KEY_ID})

@@ -16,7 +16,7 @@ from local import openapi
 from local.client import Answer, Client
 from local.stack import Stack
 from tests.e2e.bench import Bench
-from tests.e2e.issuer import AUDIENCE, Issuer
+from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, AUDIENCE, Issuer
 
 GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
 PUBLIC = [route.key for route in openapi.gateway_routes().values() if route.public]
@@ -83,8 +83,15 @@ def test_by_token_a_signature_does_not_count(by_token: Stack) -> None:
 
 def test_by_token_a_verification_comes_to_its_verdict(by_token: Stack, issuer: Issuer) -> None:
     assert by_token.stripe is not None
-    by_token.stripe.simulator.link("fresh", id="fca_token")
+    by_token.stripe.simulator.link("fresh", id="fca_token", stripe_account=ACCOUNT)
     headers = {"Authorization": f"Bearer {issuer.token('verify')}"}
     body = {"account": "fca_token", "claim": {"name": "Margaret Testerman"}}
     answer = Client(by_token.api_url).call("POST", "/verifications", body, headers=headers, signed=False)
-    assert (answer.status, answer.body["verdict"]["outcome"]) == (200, "match")
+    assert (answer.status, answer.body["verdict"]["outcome"], answer.body["stripe_account"]) == (200, "match", ACCOUNT)
+
+
+@pytest.mark.parametrize("claims", [{ACCOUNT_CLAIM: "acct_other"}, {ACCOUNT_CLAIM: None}, {ACCOUNT_CLAIM: [ACCOUNT, "acct_other"]}])
+def test_by_token_another_connected_account_is_forbidden(by_token: Stack, issuer: Issuer, claims: dict[str, object]) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token('read', **claims)}", "Stripe-Account": ACCOUNT}
+    answer = Client(by_token.api_url).call("GET", "/accounts/fca_token", headers=headers, signed=False)
+    assert (answer.status, answer.body["type"]) == (403, "urn:titleholder:problem:connected-account-forbidden")

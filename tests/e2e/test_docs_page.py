@@ -10,7 +10,7 @@ from playwright.sync_api import Error, sync_playwright
 
 from local.aws.paths import BUILD
 from local.stack import Stack
-from tests.e2e.issuer import Issuer
+from tests.e2e.issuer import ACCOUNT, Issuer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOT = BUILD / "docs-page.png"
@@ -21,7 +21,7 @@ SCREENSHOT = BUILD / "docs-page.png"
 )
 def test_page_makes_a_call_and_asks_no_other_host(by_token: Stack, issuer: Issuer) -> None:
     assert by_token.stripe is not None
-    by_token.stripe.simulator.link("fresh", id="fca_page")
+    by_token.stripe.simulator.link("fresh", id="fca_page", stripe_account=ACCOUNT)
     hosts: set[str] = set()
     failures: list[str] = []
     with sync_playwright() as playwright:
