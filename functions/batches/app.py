@@ -16,6 +16,7 @@ from titleholder.accounts import Tenant
 from titleholder.audit import By
 from titleholder.idempotency import Request
 from titleholder.observability import logger, observed
+from titleholder.workflow import longest_wait
 
 app = http_api.resolver()
 
@@ -59,7 +60,11 @@ def create_batch(
 def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
     settings = runtime.settings()
-    inputs = {"settle_timeout": settings.settle_timeout_seconds, "concurrency": settings.batch_concurrency}
+    inputs = {
+        "settle_timeout": settings.settle_timeout_seconds,
+        "longest_wait": longest_wait(settings.max_wait_seconds, settings.settle_timeout_seconds),
+        "concurrency": settings.batch_concurrency,
+    }
     with runtime.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
         started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
         entry.note(result=started.state)

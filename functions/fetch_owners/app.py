@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return each_record(event, _process, Source(runtime.queues(), settings.events_queue_url, settings.events_dead_letter_url, _buried))
 
 
-def _process(message: dict[str, Any]) -> None:
+def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
     world = runtime.world(runtime.pace().gate(message))
     try:

@@ -12,7 +12,12 @@ from titleholder import ownership, pace, runtime
 from titleholder.batches import Source, each_record
 from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
-from titleholder.stripe_gateway import READ
+
+IN_FLIGHT_SECONDS = 2.0
+"""How soon to look again what came of another caller's refresh call."""
+
+HEARTBEAT_SHARE = 0.45
+"""How long a request may stay in the queue without a heartbeat, as a share of the settle timeout."""
 
 
 @observed
@@ -27,21 +32,30 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer
 
 
-def _process(message: dict[str, Any]) -> None:
-    gate = runtime.pace().gate(message)
-    world = runtime.world(gate)
-    request = ownership.RefreshRequest.from_message(message)
+def _process(message: dict[str, Any], message_id: str) -> None:
+    world = runtime.world(runtime.pace().gate(message))
+    request = ownership.RefreshRequest.from_message(message, message_id)
     try:
-        if gate.batch:
-            # A batch's request comes again and again while there is no room: that must cost next to nothing.
-            gate.enter_ahead(READ)
         asked = ownership.serve(world, request)
     except PaceExceededError as early:
-        world.queues.defer_refresh(pace.later(message, early), early.at - runtime.clock())
+        _defer(world, request, pace.later(message, early), early.at)
         return
+    if isinstance(asked, ownership.InFlight):
+        _defer(world, request, message, runtime.clock() + IN_FLIGHT_SECONDS)
     logger.info(
         "refresh request served",
         extra={"verification": request.waiter.verification, "account": request.ref.account, "result": type(asked).__name__},
     )
     if isinstance(asked, ownership.Started):
         metrics.add_metric(name="RefreshStarted", unit=MetricUnit.Count, value=1)
+
+
+def _defer(world: ownership.World, request: ownership.RefreshRequest, message: dict[str, Any], at: float) -> None:
+    """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
+
+    The heartbeat keeps the time in the queue out of the settle timeout.
+    """
+    if not world.workflow.heartbeat(request.waiter.task_token):
+        return
+    longest = HEARTBEAT_SHARE * world.workflow.settle_timeout
+    world.queues.defer_refresh({**message, ownership.HOP: request.hop + 1}, min(longest, at - runtime.clock()))

@@ -292,15 +292,23 @@ class TestWaiters:
     @pytest.mark.parametrize("turn", ["2027-01-15T08:00:00Z#000001", "2027-01-15T08:00:00Z#000010", "2027-01-15T08:00:01Z#000000"])
     def test_later_turn_replaces_the_token_and_keeps_what_was_joined(self, store: Store, turn: str) -> None:
         store.put_waiter(REF, self.waiter)
-        store.set_joined(REF, "ver_1", 77)
+        store.set_joined(REF, "ver_1", 77, NOW)
         replaced = store.put_waiter(REF, self.later(turn))
-        assert replaced == replace(self.later(turn), need=replace(self.waiter.need, joined=77))
+        assert replaced == replace(self.later(turn), need=replace(self.waiter.need, joined=77), joined_at=NOW)
 
     def test_earlier_turn_delivered_late_changes_nothing(self, store: Store) -> None:
         current = self.later("2027-01-15T08:00:00Z#000001")
         store.put_waiter(REF, current)
         assert store.put_waiter(REF, self.waiter) is None
         assert store.get_waiter(REF, "ver_1") == current
+
+    def test_copy_of_a_message_is_told_from_its_redelivery(self, store: Store) -> None:
+        assert store.put_waiter(REF, self.waiter, 0, "m1") is not None
+        assert store.put_waiter(REF, self.waiter, 0, "copy of m1") is None
+        assert store.put_waiter(REF, self.waiter, 0, "m1") is not None
+        assert store.put_waiter(REF, self.waiter, 1, "m2") is not None
+        assert store.put_waiter(REF, self.waiter, 0, "m1") is None
+        assert store.put_waiter(REF, self.later("2027-01-15T08:00:00Z#000001"), 0, "m3") is not None
 
     def test_same_turn_delivered_twice_is_the_same_waiter(self, store: Store) -> None:
         store.put_waiter(REF, self.waiter)
@@ -315,7 +323,7 @@ class TestWaiters:
         store.remove_waiter(REF, "ver_1", self.waiter.turn)
 
     def test_notes_about_who_was_woken_meanwhile_bring_nobody_back(self, store: Store) -> None:
-        assert not store.set_joined(REF, "ver_1", 77)
+        assert not store.set_joined(REF, "ver_1", 77, NOW)
         assert not store.note_trouble(REF, "ver_1", "STRIPE_UNAVAILABLE")
         assert store.get_waiter(REF, "ver_1") is None
 
@@ -587,7 +595,7 @@ class TestPace:
         assert store.book("line", 2, NOW).at == pytest.approx(NOW + 1.0)
 
     def test_times_to_ask_again_are_spread_and_take_no_places(self, store: Store) -> None:
-        assert [store.book_again("line", 4, NOW + 1) for _ in range(3)] == pytest.approx([NOW + 1, NOW + 1.25, NOW + 1.5])
+        assert [store.book_again("line", "batch", 4, NOW + 1) for _ in range(3)] == pytest.approx([NOW + 1, NOW + 1.25, NOW + 1.5])
         assert store.book("line", 4, NOW).at == NOW
 
     def test_slow_line_is_known_to_all_who_book_and_nobody_overwrites_another(self, store: Store) -> None:

@@ -29,7 +29,12 @@ CPU_SECONDS = 0.02
 """What one invocation computes: a guess, small beside what it waits."""
 
 AWS_SECONDS = (0.003, 0.012)
-STRIPE_SECONDS = (0.1, 0.4)
+WAY_SECONDS = (0.02, 0.06)
+"""How long a call is on its way to Stripe; its limits count what has arrived."""
+
+STRIPE_SECONDS = (0.08, 0.34)
+"""How long its answer takes then."""
+
 SLICE_SECONDS = 10.0
 BEGIN_SECONDS = 5.0
 SINGLES = 10
@@ -166,12 +171,13 @@ class BatchedWorld(World):
         if method == "POST":
             self.refreshes.append(Refresh(path.split("/")[-2], self.hub.now))
             self.stripe_moved()
+        self.hub.sleep(self.rng.uniform(*STRIPE_SECONDS))
         return answer
 
     def _begin_call(self, invocation: Invocation, operation: str) -> None:
         invocation.calls += 1
         self.called[f"{invocation.function} {operation}"] += 1
-        self.hub.sleep(self.rng.uniform(*(STRIPE_SECONDS if operation == "Stripe" else AWS_SECONDS)))
+        self.hub.sleep(self.rng.uniform(*(WAY_SECONDS if operation == "Stripe" else AWS_SECONDS)))
 
     def writers(self) -> type:
         """In place of a pool of threads: as many activities, which share their invocation."""

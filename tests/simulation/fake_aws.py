@@ -19,6 +19,7 @@ from tests.simulation.hub import Hub, Signal
 
 Cross = Callable[[str, Callable[[], Any]], Any]
 MOST_RECEIVES = 8
+TIMEOUTS = ("States.Timeout", "States.HeartbeatTimeout")
 VISIBILITY_SECONDS = 120.0
 
 
@@ -154,6 +155,7 @@ class FakeStepFunctions:
         self.most_children: Counter[str] = Counter()
         self._results: dict[str, Any] = {}
         self._open: dict[str, Signal] = {}
+        self._heard: dict[str, float] = {}
         self._tokens = itertools.count()
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:
@@ -207,6 +209,26 @@ class FakeStepFunctions:
             return {}
 
         return self._cross("SendTaskSuccess", effect)  # type: ignore[no-any-return]
+
+    def send_task_heartbeat(self, *, taskToken: str) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            if taskToken not in self._open:
+                raise refused("SendTaskHeartbeat", "TaskTimedOut")
+            self._heard[taskToken] = self.hub.now
+            return {}
+
+        return self._cross("SendTaskHeartbeat", effect)  # type: ignore[no-any-return]
+
+    def send_task_failure(self, *, taskToken: str, error: str, cause: str) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            signal = self._open.pop(taskToken, None)
+            if signal is None:
+                raise refused("SendTaskFailure", "TaskTimedOut")
+            self._results[taskToken] = TaskError(error)
+            self.hub.fire(signal)
+            return {}
+
+        return self._cross("SendTaskFailure", effect)  # type: ignore[no-any-return]
 
     def _run(self, execution: Execution, definition: Mapping[str, Any], data: Any) -> None:
         name: str | None = definition["StartAt"]
@@ -300,7 +322,7 @@ class FakeStepFunctions:
             try:
                 result = self._call(execution, state, data, context)
             except TaskError as error:
-                execution.timeouts += error.error == "States.Timeout"
+                execution.timeouts += error.error in TIMEOUTS
                 pause = self._retry(state, error, tries)
                 if pause is not None:
                     execution.transitions += 1
@@ -321,12 +343,19 @@ class FakeStepFunctions:
         token, signal = context["Task"]["Token"], Signal()
         self._open[token] = execution.tokens[token] = signal
         self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
-        if not self.hub.wait(signal, _path(state["TimeoutSecondsPath"], data, {})):
-            self._open.pop(token, None)
-            raise TaskError("States.Timeout")
+        self._heard[token] = self.hub.now
+        ends = self.hub.now + _path(state["TimeoutSecondsPath"], data, {})
+        heartbeat = _path(state["HeartbeatSecondsPath"], data, {})
+        while not self.hub.wait(signal, min(ends, self._heard[token] + heartbeat) - self.hub.now):
+            if self.hub.now >= min(ends, self._heard[token] + heartbeat):
+                self._open.pop(token, None)
+                raise TaskError("States.Timeout" if self.hub.now >= ends else "States.HeartbeatTimeout")
         if execution.stopped.set_:
             raise StoppedError
-        return self._results.pop(token)
+        result = self._results.pop(token)
+        if isinstance(result, TaskError):
+            raise result
+        return result
 
     def _retry(self, state: Mapping[str, Any], error: TaskError, tries: dict[int, int]) -> float | None:
         for number, retrier in enumerate(state.get("Retry", ())):
@@ -335,7 +364,7 @@ class FakeStepFunctions:
                 if count >= retrier["MaxAttempts"]:
                     return None
                 tries[number] = count + 1
-                longest = min(retrier["MaxDelaySeconds"], retrier["IntervalSeconds"] * retrier["BackoffRate"] ** count)
+                longest = min(retrier.get("MaxDelaySeconds", 10**9), retrier["IntervalSeconds"] * retrier["BackoffRate"] ** count)
                 return self._rng.uniform(0, longest)
         return None
 

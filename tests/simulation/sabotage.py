@@ -43,7 +43,9 @@ def waiter_stored_late() -> Iterator[None]:
 
     def serve(world: Any, request: Any) -> Any:
         waiter = request.waiter
-        asked = ownership.ask(world, request.ref, waiter.need, resumed_at=request.resumed_at, asker=waiter.verification)
+        asked = ownership.ask(
+            world, request.ref, waiter.need, world.store.get_account(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
+        )
         world.store.put_waiter(request.ref, waiter)
         if isinstance(asked, ownership.Join | ownership.Started | ownership.InFlight):
             return asked

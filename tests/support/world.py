@@ -164,6 +164,14 @@ class TaskTokens:
         self.outcomes[taskToken] = json.loads(output)
         return {}
 
+    def send_task_failure(self, *, taskToken: str, error: str, cause: str) -> Any:
+        return self.send_task_success(taskToken=taskToken, output=json.dumps({"Error": error}))
+
+    def send_task_heartbeat(self, *, taskToken: str) -> Any:
+        if taskToken not in self.open:
+            raise _client_error("TaskTimedOut", "SendTaskHeartbeat")
+        return {}
+
 
 class WatchedFunction(Function):
     """A function whose name is the last of `running` while it runs."""

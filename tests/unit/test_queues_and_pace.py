@@ -6,6 +6,7 @@ import bisect
 import heapq
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from titleholder.errors import PaceExceededError
-from titleholder.pace import MOST_SLOW, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
+from titleholder.pace import MOST_SLOW, NEAR_SECONDS, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
 from titleholder.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.store import Slowness, Store
 
@@ -92,6 +93,7 @@ def lines(rate: float = 25) -> tuple[Pace, Clock]:
 
 
 BATCHED = {"priority": "batch"}
+SINGLE = {"task_token": "token"}
 
 
 def early(gate: Gate, line: str = "read") -> PaceExceededError:
@@ -133,18 +135,97 @@ class TestSingle:
         pace.gate({}).enter("refresh")
         early(pace.gate({}))
 
-    def test_caller_who_waits_gets_a_place_within_a_second_or_the_seconds_to_wait(self) -> None:
-        pace, _ = lines(1)
-        for _ in range(2):
-            pace.gate().enter("read")
-        assert early(pace.gate()).retry_after == 3
 
-    def test_place_ahead_is_used_once(self) -> None:
-        pace, _ = lines(0.5)
-        gate = pace.gate({})
-        gate.enter_ahead("read")
-        gate.enter("read")
-        early(gate)
+class TestSingleRefresh:
+    def test_has_the_next_slot_however_far_ahead(self) -> None:
+        pace, _ = lines(1)
+        assert [pace.gate(SINGLE).turn("refresh", None) for _ in range(100)] == [NOW + number for number in range(100)]
+
+    def test_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
+        pace, _ = lines(1)
+        assert pace.gate(SINGLE).turn("refresh", NOW - 5) == NOW - 5
+        assert not pace._store._client.items
+
+    def test_keeps_its_slot_when_another_call_finds_none(self) -> None:
+        pace, _ = lines(1)
+        for _ in range(4):
+            pace.book("read", NOW)
+        gate = pace.gate(SINGLE)
+        gate.turn("refresh", None)
+        message = later(SINGLE, early(gate))
+        assert message["places"] == {"refresh": NOW}
+        assert message["ask_after"] > NOW
+
+    def test_leaves_the_reads_of_settled_refreshes_their_slots(self) -> None:
+        # Reads of events wait for at most the slots that starts have taken near by, however many starts wait.
+        pace, _ = lines(5)
+        for _ in range(500):
+            try:
+                pace.gate(SINGLE).enter("read")
+            except PaceExceededError:
+                continue
+        pace.gate({}).turn("refresh", None)
+        assert early(pace.gate({})).at <= NOW + NEAR_SECONDS + 0.2
+
+    def test_that_a_paid_refresh_waits_for_takes_the_next_slot_however_far(self) -> None:
+        pace, _ = lines(1)
+        for _ in range(50):
+            pace.book("read", NOW)
+        gate = pace.gate(SINGLE)
+        gate.hurry()
+        assert gate.turn("refresh", None) is None
+        assert early(gate).at == NOW + 50
+
+
+class TestCaller:
+    def test_takes_only_what_is_free_now_and_books_nothing_else(self) -> None:
+        pace, _ = lines(10)
+        for _ in range(3):
+            pace.gate().enter("read")
+        before = dict(pace._store._client.items)
+        for _ in range(1000):
+            assert early(pace.gate()).retry_after == 1
+        assert pace._store._client.items == before
+        assert pace.book("read", NOW) == pytest.approx(NOW + 0.3)
+
+    @pytest.mark.parametrize("line", ["other", "events"])
+    def test_may_take_what_comes_within_a_second_where_no_refresh_waits(self, line: str) -> None:
+        pace, _ = lines(4)
+        for _ in range(5):
+            pace.gate().enter(line)
+        early(pace.gate(), line)
+
+    def test_leaves_room_for_other_work_among_all_calls(self) -> None:
+        pace, _ = lines(25)
+        for number in range(80):
+            pace.gate().enter(f"line {number}")
+        early(pace.gate(), "read")
+        pace.gate({}).enter("read")
+
+
+class TestAllOperations:
+    def test_together_never_make_more_calls_in_a_second_than_allowed(self) -> None:
+        pace, clock = lines(25)
+        made: list[float] = []
+        for number in range(2000):
+            clock.now = NOW + number * 0.004
+            with suppress(PaceExceededError):
+                pace.gate({"places": {str(number): NOW}}).enter(str(number))
+                made.append(clock.now)
+        assert max(bisect.bisect_left(made, at + 1) - place for place, at in enumerate(made)) <= 100
+        # What was refused is not counted: most of what is allowed is used.
+        assert len(made) > 0.85 * 100 * 8
+
+    def test_leave_work_that_they_refuse_its_slot(self) -> None:
+        pace, _ = lines(0.25)
+        pace.gate({}).enter("read")
+        assert early(pace.gate({"places": {"list": NOW}}), "list").places == {"list": NOW}
+
+    def test_always_allow_one(self) -> None:
+        pace, clock = lines(0.1)
+        pace.gate({}).enter("read")
+        clock.now += 3
+        pace.gate({}).enter("list")
 
 
 class TestEitherOfTwoLines:
@@ -160,13 +241,14 @@ class TestEitherOfTwoLines:
     @pytest.mark.parametrize("line", ["list", "read"])
     def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:
         pace, _ = lines(1)
-        before = dict(pace._store._client.items)
         assert pace.gate({"places": {line: NOW}}).enter_first("list", "read") == line
-        assert pace._store._client.items == before
+        assert set(pace._store._client.items) == {("PACE#all", "PACE")}
 
-    def test_caller_who_waits_takes_what_comes_within_a_second(self) -> None:
+    def test_caller_takes_what_is_free_now(self) -> None:
         pace, _ = lines(1)
-        assert [pace.gate().enter_first("list", "read") for _ in range(4)] == ["list", "list", "read", "read"]
+        assert [pace.gate().enter_first("list", "read") for _ in range(2)] == ["list", "read"]
+        with pytest.raises(PaceExceededError):
+            pace.gate().enter_first("list", "read")
 
     def test_slow_one_is_left_for_the_other(self) -> None:
         pace, _ = lines(0.5)
@@ -183,13 +265,21 @@ class TestBatch:
 
     def test_that_was_told_a_time_does_not_ask_before_it(self) -> None:
         pace, clock = lines(1)
-        pace.gate(BATCHED).enter("read")
+        for _ in range(2):
+            pace.gate(BATCHED).enter("read")
         message = later(BATCHED, early(pace.gate(BATCHED)))
         before = dict(pace._store._client.items)
         assert later(message, early(pace.gate(message))) == message
         assert pace._store._client.items == before
-        clock.now = message["places"]["read"]
+        clock.now = message["ask_after"]
         pace.gate(message).enter("read")
+
+    def test_takes_its_turn_before_any_call_and_uses_it_once(self) -> None:
+        pace, _ = lines(0.5)
+        gate = pace.gate(BATCHED)
+        assert gate.turn("refresh", None) is None
+        gate.enter("refresh")
+        early(gate, "refresh")
 
     def test_is_overtaken_however_long_it_is(self) -> None:
         pace, _ = lines(5)

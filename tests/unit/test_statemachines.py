@@ -72,9 +72,12 @@ def test_every_task_is_retried(machine: dict[str, Any]) -> None:
         if state["Type"] == "Task":
             retried = {error for retry in state.get("Retry", ()) for error in retry["ErrorEquals"]}
             assert "States.ALL" in retried, name
-            # A manifest that can't be used is not worth another try.
-            tried = [retry for retry in state["Retry"] if retry["ErrorEquals"] != ["ManifestError"]]
-            assert all(retry["MaxAttempts"] > 0 and retry.get("BackoffRate", 2) > 1 for retry in tried), name
+            given_up = [retry for retry in state["Retry"] if retry["ErrorEquals"] == ["RefreshTimedOut"]]
+            assert given_up in ([], [{"ErrorEquals": ["RefreshTimedOut"], "MaxAttempts": 0}]), name
+            assert all(
+                retry["MaxAttempts"] > 0 for retry in state["Retry"] if retry not in given_up and retry["ErrorEquals"] != ["ManifestError"]
+            ), name
+            assert all(retry.get("BackoffRate", 2) > 1 for retry in state["Retry"] if "States.ALL" in retry["ErrorEquals"]), name
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
@@ -92,10 +95,14 @@ class TestVerifyAccount:
 
     def test_request_for_a_refresh_times_out_is_retried_and_is_caught(self) -> None:
         request = self.states()["RequestRefresh"]
-        assert request["TimeoutSecondsPath"] == "$.settle_timeout"
+        # Heartbeats keep the time in the queue out of the settle timeout.
+        assert request["HeartbeatSecondsPath"] == "$.settle_timeout"
+        assert request["TimeoutSecondsPath"] == "$.longest_wait"
         assert request["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.refresh", "Next": "NotVerifiable"}]
         by_error = {error: retry for retry in request["Retry"] for error in retry["ErrorEquals"]}
-        assert by_error["States.Timeout"]["MaxAttempts"] >= 1
+        # Stop after the longest wait that can be chosen, not before: a queue may be longer than any number of settle timeouts.
+        assert by_error["States.HeartbeatTimeout"]["MaxAttempts"] * 900 > 7 * 86_400
+        assert by_error["RefreshTimedOut"]["MaxAttempts"] == 0
 
     def loops(self) -> list[list[str]]:
         """Every way from a state back to itself."""

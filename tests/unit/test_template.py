@@ -88,7 +88,13 @@ class TestFunction:
             assert not str(value).startswith(("sk_", "rk_", "whsec_"))
 
     def test_understands_its_environment(self, name: str) -> None:
-        numbers = {"STRIPE_CALLS_PER_SECOND": "25", "SETTLE_TIMEOUT_SECONDS": "900", "MAX_WAIT_SECONDS": "604800", "STRIPE_MODE": "test"}
+        numbers = {
+            "STRIPE_CALLS_PER_SECOND": "25",
+            "STRIPE_CALLS_PER_SECOND_IN_ALL": "100",
+            "SETTLE_TIMEOUT_SECONDS": "900",
+            "MAX_WAIT_SECONDS": "604800",
+            "STRIPE_MODE": "test",
+        }
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"

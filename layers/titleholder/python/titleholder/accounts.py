@@ -164,7 +164,9 @@ class StoredAccount:
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
     before that read; where there were more since, `state` may know nothing of them. `stale_marked`: the account is dead, and all its
     verdicts have been marked as stale. `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
-    `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many.
+    `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many. `lease_until`:
+    until when one caller alone may make a refresh call (Unix seconds). `slot`: the rate limiter's slot that is kept for the account's next
+    refresh call (Unix seconds).
     """
 
     state: AccountState | None = None
@@ -174,6 +176,8 @@ class StoredAccount:
     snapshot_attempted_at: int | None = None
     snapshot_created: int | None = None
     attempt: Attempt | None = None
+    lease_until: float | None = None
+    slot: float | None = None
     erased_at: float | None = None
     erasure_ended: bool = False
     stale_marked: bool = False

@@ -56,7 +56,7 @@ OPERATIONS = {
     "kms": "decrypt generate_data_key",
     "secretsmanager": "get_secret_value",
     "sqs": "change_message_visibility send_message",
-    "stepfunctions": "describe_execution send_task_success start_execution stop_execution",
+    "stepfunctions": "describe_execution send_task_failure send_task_heartbeat send_task_success start_execution stop_execution",
 }
 """What is called here; of these it is tested that they need nothing which this module lacks."""
 

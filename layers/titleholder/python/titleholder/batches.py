@@ -25,12 +25,12 @@ class Source:
     buried: Callable[[dict[str, Any], str], None] = lambda message, reason: None
 
 
-def each_record(event: dict[str, Any], process: Callable[[dict[str, Any]], None], source: Source) -> dict[str, list[dict[str, str]]]:
-    """Process each message of an SQS event; the `batchItemFailures` it answers are delivered again."""
+def each_record(event: dict[str, Any], process: Callable[[dict[str, Any], str], None], source: Source) -> dict[str, list[dict[str, str]]]:
+    """Process each message of an SQS event, given its body and its id; the `batchItemFailures` it answers are delivered again."""
     failures = []
     for record in event["Records"]:
         try:
-            process(json.loads(record["body"]))
+            process(json.loads(record["body"]), record["messageId"])
         except Exception as error:
             # Whatever went wrong, the other messages go on. Only our own errors' words are sure to be free of personal data.
             reason = type(error).__name__ + (f": {error}" if isinstance(error, TitleholderError) else "")

@@ -33,6 +33,7 @@ from titleholder.errors import (
     TooManyOwnersError,
 )
 from titleholder.masked import Masked
+from titleholder.pace import AT_ONCE_SECONDS
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
 from titleholder.store import Announcement, Snapshot, Store, Waiter
@@ -68,10 +69,30 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Another caller is just initiating a refresh."""
+    """Another caller is just initiating a refresh. What comes of it is known within the lease, so the request is to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The refresh did not settle in time, or the request's deadline has passed: the workflow was told to end without data."""
 
 
 Asked = Fresh | Join | CoolDown | NotVerifiable | Started | InFlight
+
+SETTLE_TIMEOUTS = 3
+"""How many settle timeouts a refresh may take. After each of the first ones the account is read again, because a webhook may be lost."""
+
+ASKED_EARLY = 0.9
+"""The share of the settle timeout within which a joined refresh is not asked for again. A workflow's own clock may run a little ahead."""
+
+CALL_SECONDS = 10.0
+"""How long the answer to another caller's refresh call is waited for before the account is read."""
+
+SLOT_SECONDS = 3600
+"""How long a slot that was kept for an account may be used after it was due. What is older was left behind by a crash."""
+
+HOP = "hop"
+"""Where a request carries how often it was put back into the queue to wait for its slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +102,12 @@ class RefreshRequest:
     ref: AccountRef
     waiter: Waiter
     resumed_at: float | None = None
+    hop: int = 0
+    message_id: str = ""
 
     @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> RefreshRequest:
-        """From the body that `verify_account` sends. Raises ValueError or KeyError if it is no such body."""
+    def from_message(cls, message: Mapping[str, Any], message_id: str = "") -> RefreshRequest:
+        """From the body that `verify_account` sends, and the id of its message. Raises ValueError or KeyError if it is no such body."""
         resume_at = message.get("resume_at")
         return cls(
             ref=AccountRef.from_dict(message["ref"]),
@@ -99,17 +122,19 @@ class RefreshRequest:
                 ),
             ),
             resumed_at=datetime.fromisoformat(resume_at).timestamp() if resume_at else None,
+            hop=int(message.get(HOP, 0)),
+            message_id=message_id,
         )
 
 
-def serve(world: World, request: RefreshRequest) -> Asked | None:
+def serve(world: World, request: RefreshRequest) -> Asked | GaveUp | None:
     """Serve a paused workflow: wake it if its answer is known, else see to it that it will be woken. None if it no longer waits.
 
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
-    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter)
+    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter, request.hop, request.message_id)
     if waiter is None:
         return None
     # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
@@ -123,8 +148,16 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
         # Its workflow was stopped, but this message was on its way.
         world.store.remove_waiter(ref, waiter.verification)
         return None
+    stored, now = world.store.get_account(ref), world.clock()
+    waited = _waits_for_pending(stored, waiter, now)
+    if now > waiter.need.deadline or waited >= SETTLE_TIMEOUTS * world.workflow.settle_timeout:
+        world.workflow.give_up(waiter.task_token)
+        return GaveUp()
+    if 0 <= waited < ASKED_EARLY * world.workflow.settle_timeout:
+        # The message came twice, or was deferred: there is nothing to ask before the settle timeout.
+        return Join(waiter.need.joined or 0)
     try:
-        asked = ask(world, ref, waiter.need, resumed_at=request.resumed_at, asker=waiter.verification)
+        asked = ask(world, ref, waiter.need, stored, resumed_at=request.resumed_at, asker=waiter.verification)
     except AccountNotFoundError:
         asked = NotVerifiable("ACCOUNT_NOT_FOUND")
     except StripeError as error:
@@ -132,38 +165,61 @@ def serve(world: World, request: RefreshRequest) -> Asked | None:
         world.store.note_trouble(ref, waiter.verification, "STRIPE_CREDENTIALS_REFUSED" if credentials else "STRIPE_UNAVAILABLE")
         raise
     if isinstance(asked, Join | Started):
-        waiter = replace(waiter, need=replace(waiter.need, joined=asked.attempted_at))
-        world.store.set_joined(ref, waiter.verification, asked.attempted_at)
-    if isinstance(asked, Join | Started | InFlight):
+        if waiter.need.joined != asked.attempted_at or waiter.joined_at is None:
+            waiter = replace(waiter, need=replace(waiter.need, joined=asked.attempted_at))
+            world.store.set_joined(ref, waiter.verification, asked.attempted_at, world.clock())
+            if request.hop:
+                # The settle timeout starts now.
+                world.workflow.heartbeat(waiter.task_token)
         _wake_if_settled(world, ref, waiter)
-    else:
+    elif not isinstance(asked, InFlight):
         if isinstance(asked, CoolDown) and verification.batch is not None:
             world.store.note_cooling(verification.batch, verification.id, int(asked.resume_at))
         _wake(world, ref, waiter, asked)
     return asked
 
 
-def ask(world: World, ref: AccountRef, need: Need, *, resumed_at: float | None = None, asker: str | None = None) -> Asked:
+def _waits_for_pending(stored: StoredAccount, waiter: Waiter, now: float) -> float:
+    """For how many seconds a waiter has waited for the refresh that it joined and that is still known as pending; -1 if for none."""
+    pending = stored.state.refresh if stored.state is not None else None
+    if pending is None or pending.settled or waiter.joined_at is None or pending.last_attempted_at != waiter.need.joined:
+        return -1.0
+    return max(0.0, now - waiter.joined_at)
+
+
+def ask(
+    world: World, ref: AccountRef, need: Need, stored: StoredAccount, *, resumed_at: float | None = None, asker: str | None = None
+) -> Asked:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
-    `asker` is a verification that waits, and that the caller wakes itself.
+    `stored` is what is remembered of the account now. `asker` is a verification that waits, and that the caller wakes itself.
 
     Raises AccountNotFoundError, or a StripeError when Stripe could not be asked.
     """
-    stored = world.store.get_account(ref)
-    decision: Decision | None = refresh.decide_from_memory(stored, need, world.clock(), resumed_at)
+    now = world.clock()
+    decision: Decision | None = refresh.decide_from_memory(stored, need, now, resumed_at)
+    if (decision is None or isinstance(decision, StartRefresh)) and _is_calling(stored, now):
+        return InFlight()
     reading: AccountReading | None = None
     if decision is None:
+        if asker is not None and stored.state is not None and stored.state.refresh is not None and not stored.state.refresh.settled:
+            world.stripe.hurry()
+        else:
+            _await_turn(world, ref, stored)
         reading = read(world, ref, stored)
         decision = refresh.decide(reading.current, need, world.clock())
         settle(world, ref, reading, stored, asker=asker)
         _check_shown(world, ref, reading, need, decision)
-    if not isinstance(decision, StartRefresh):
-        return decision
-    if asker is not None and _too_many_owners(world, ref, stored, reading):
+    elif isinstance(decision, StartRefresh):
+        _await_turn(world, ref, stored)
+    if isinstance(decision, StartRefresh):
+        if asker is None or not _too_many_owners(world, ref, stored, reading):
+            return _start(world, ref, need, decision, stored, asker)
         # What a refresh would bring could not be compared. A caller who asks for a refresh itself may pay for the proof of the contrary.
-        return NotVerifiable(refresh.TOO_MANY_OWNERS)
-    return _start(world, ref, need, decision, stored, asker)
+        decision = NotVerifiable(refresh.TOO_MANY_OWNERS)
+    if stored.slot is not None:
+        world.store.drop_slot(ref, stored.slot)
+    return decision
 
 
 def _too_many_owners(world: World, ref: AccountRef, stored: StoredAccount, reading: AccountReading | None) -> bool:
@@ -180,6 +236,26 @@ def _too_many_owners(world: World, ref: AccountRef, stored: StoredAccount, readi
     except TooManyOwnersError:
         return True
     return False
+
+
+def _is_calling(stored: StoredAccount, now: float) -> bool:
+    """Whether another caller has begun a refresh call so recently that its answer may still come."""
+    return stored.lease_until is not None and now < stored.lease_until - refresh.LEASE_SECONDS + CALL_SECONDS
+
+
+def _await_turn(world: World, ref: AccountRef, stored: StoredAccount) -> None:
+    """Return if the rate limiter's slot for the account's next refresh call is due. Else keep the slot, and raise PaceExceededError.
+
+    The slot belongs to the account, so all of its waiters share one, and a workflow that asks again does not lose it.
+    """
+    now = world.clock()
+    held = stored.slot if stored.slot is not None and now - stored.slot < SLOT_SECONDS else None
+    slot = world.stripe.turn(held)
+    if slot is None or slot <= now + AT_ONCE_SECONDS:
+        return
+    if held is None and not world.store.keep_slot(ref, slot, stored.slot):
+        slot = world.store.get_account(ref).slot or slot
+    raise world.stripe.too_early(slot)
 
 
 def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
@@ -375,6 +451,8 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     """Initiate a refresh, unless another caller is at it."""
     world.stripe.await_refresh()
     now = world.clock()
+    if now > need.deadline:
+        return NotVerifiable("REFRESH_TIMED_OUT")
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
     if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
         return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)

@@ -1,35 +1,56 @@
-"""Stripe's pace: every call books a place in its operation's line, which moves at the agreed rate. Nobody sleeps: who is early comes again.
+"""Rate limiter for Stripe calls: one bucket for each operation, and a count of all calls of the last second. Workers never sleep.
 
-One item of the table is a line: the generic cell rate algorithm, in two clocks. `next_ms` is the next free place, which single
-verifications book however far ahead it is. A batch's work takes a place only where one is free within the coming second; otherwise it is
-told a time to come again, by a clock of its own (`batch_ms`) that moves at the same rate. So singles overtake any batch, and a batch uses
-what they leave. Places are times and nothing else: who dies on the way leaves an unused one behind.
+A bucket follows the generic cell rate algorithm: one item of the table says when its next slot is free. A slot is only a timestamp, so
+a crashed worker wastes at most one slot. Which slots a call may take depends on its work (`Kind`), because the pace is to be used for
+work that is still wanted:
 
-When Stripe answers 429, the line moves at half its speed, and half of what it lost comes back every 30 seconds.
+- Fetching the owners after a refresh, and repairs: the next slot, however far ahead. These refreshes are paid for, so they come first.
+- A single verification: the next slot for its refresh, however far ahead (`turn`). Once that is due: slots of other operations if near.
+- A batch's verification: slots within the coming second, so that a batch uses what single verifications leave.
+- An HTTP caller who waits for the answer: slots that are free now, so that callers never delay refreshes.
+
+A message that finds no slot is told when to ask again; these times move at the bucket's rate, too. When Stripe answers 429, the bucket
+moves at half its speed, and half of what it lost comes back every 30 seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
 from titleholder.errors import PaceExceededError
 from titleholder.store import Slowness, Store
 
 PLACES = "places"
-"""Where a queue message bears the places that it booked (Unix seconds, by line)."""
+"""Where a queue message carries the slots that it has taken and not used (Unix seconds, by bucket)."""
+
+ASK_AFTER = "ask_after"
+"""Where a queue message carries the time (Unix seconds) before which there is no slot for it."""
 
 BATCH = ("priority", "batch")
-"""What a queue message of a batch bears."""
+"""What a queue message of a batch carries."""
+
+USED_SHARE = 0.97
+"""How much of what Stripe allows in a second is used, because calls that are counted apart may arrive closer together."""
+
+CALLERS_SHARE = 0.8
+"""How much of what Stripe allows in a second may be used when an HTTP caller adds a call. The rest is for refreshes and their owners."""
 
 AT_ONCE_SECONDS = 0.2
-"""How far ahead a place may be and still be taken at once: SQS delays by whole seconds, and a lone request must not wait for one."""
+"""How far ahead a slot may be and still be used at once: SQS delays by whole seconds, and a lone request must not wait for one."""
 
 LONGEST_WAIT_SECONDS = 1.0
-"""The same for a caller who waits for the answer, for work that has waited for one line already, and for a batch."""
+"""The same for work that has waited for one bucket already, and for a batch."""
 
 NEAR_SECONDS = 3.0
-"""How far ahead a place may be for a call that could be made in another line: beyond it, that one is taken."""
+"""How far ahead a single verification or an event may take a slot where it could also come again, or use another bucket."""
+
+CALLERS_ONLY = ("other", "events")
+"""Buckets that no refresh waits for: there a caller may take a slot within the coming second."""
+
+ASKING = 1.1
+"""How much faster than its slots a bucket tells work when to ask again, because some of it asks in vain."""
 
 RECOVERY_SECONDS = 30.0
 MOST_SLOW = 16.0
@@ -37,50 +58,77 @@ SLOW_AGAIN_SECONDS = 1.0
 """Calls that were on their way together are refused together: that counts once."""
 
 
+class Kind(Enum):
+    """Whose work it is."""
+
+    EVENT = "event"
+    SINGLE = "single"
+    BATCH = "batch"
+    CALLER = "caller"
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any] | None) -> Kind:
+        """By the queue message, or None for an HTTP request."""
+        if message is None:
+            return cls.CALLER
+        if message.get(BATCH[0]) == BATCH[1]:
+            return cls.BATCH
+        return cls.SINGLE if "task_token" in message else cls.EVENT
+
+
 def factor(slowness: Slowness, now: float) -> float:
-    """By how much a line moves slower than agreed at `now`: 1 if Stripe has not complained lately."""
+    """By how much a bucket moves slower than agreed at `now`: 1 if Stripe has not complained lately."""
     lasting: float = 0.5 ** (max(0.0, now - slowness.since) / RECOVERY_SECONDS)
     return 1 + (slowness.factor - 1) * lasting
 
 
 def slower(slowness: Slowness, now: float) -> Slowness:
-    """The line after one more 429 at `now`."""
+    """The bucket after one more 429 at `now`."""
     if now - slowness.since < SLOW_AGAIN_SECONDS:
         return slowness
     return Slowness(factor=min(MOST_SLOW, 2 * factor(slowness, now)), since=now)
 
 
 class Pace:
-    """The lines, at `rate` calls a second each. Remembers how slow each was when it was last looked at."""
+    """The buckets, at `rate` calls a second for each operation, `limit` for all. Remembers how slow each was when it was last looked at."""
 
-    def __init__(self, store: Store, rate: float, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, rate: float, clock: Callable[[], float], limit: float | None = None) -> None:
         self._store = store
         self._rate = rate
+        self._limit = 4 * rate if limit is None else limit
         self._clock = clock
         self._slow: dict[str, Slowness] = {}
 
     def book(self, line: str, now: float) -> float:
-        """A single's place (Unix seconds, not before now)."""
+        """The next slot (Unix seconds, not before now)."""
         place = self._store.book(line, self._rate_of(line, now), now)
         self._slow[line] = place.slowness
         return place.at
 
     def book_near(self, line: str, now: float, seconds: float) -> float | None:
-        """A single's place if there is one within so many seconds, else None."""
+        """The next slot if it is within so many seconds, else None."""
         place = self._store.book_if_near(line, self._rate_of(line, now), now, now + seconds)
         if place is None:
             return None
         self._slow[line] = place.slowness
         return place.at
 
-    def book_for_batch(self, line: str, now: float) -> tuple[bool, float]:
-        """Whether a batch's call may go now, and if not, when to ask again."""
-        rate = self._rate_of(line, now)
-        place = self._store.book_if_near(line, rate, now, now + LONGEST_WAIT_SECONDS - 1 / rate)
-        if place is not None:
-            self._slow[line] = place.slowness
-            return True, now
-        return False, self._store.book_again(line, rate, now + LONGEST_WAIT_SECONDS)
+    def book_for_batch(self, line: str, now: float) -> float | None:
+        """A slot within the coming second, or the very next one where the rate is low; else None."""
+        step = 1 / self._rate_of(line, now)
+        return self.book_near(line, now, max(LONGEST_WAIT_SECONDS - step, step))
+
+    def ask_again(self, line: str, now: float, kind: Kind) -> float:
+        """When work that found no slot is to ask for one again."""
+        return self._store.book_again(line, kind.value, ASKING * self._rate_of(line, now), now + LONGEST_WAIT_SECONDS)
+
+    def admit(self, now: float, kind: Kind) -> bool:
+        """Whether one more call may be made now, whatever the operation. Callers take only what other work leaves."""
+        counted = self._store.count_call(now)
+        if counted <= max(1, round(self._limit * (CALLERS_SHARE if kind is Kind.CALLER else USED_SHARE))):
+            return True
+        self._store.uncount_call(now)
+        return False
 
     def refused(self, line: str) -> None:
         """Stripe answered 429."""
@@ -90,7 +138,7 @@ class Pace:
             self._store.slow_down(line, self._slow[line], known)
 
     def gate(self, message: Mapping[str, Any] | None = None) -> Gate:
-        """For the work of one queue message, or of a caller who waits."""
+        """For the work of one queue message, or of one HTTP caller who waits."""
         return Gate(self, self._clock, message)
 
     def _rate_of(self, line: str, now: float) -> float:
@@ -103,52 +151,104 @@ class Gate:
     def __init__(self, pace: Pace, clock: Callable[[], float], message: Mapping[str, Any] | None) -> None:
         self._pace = pace
         self._clock = clock
-        self._patience = LONGEST_WAIT_SECONDS if message is None else AT_ONCE_SECONDS
+        self._kind = Kind.of(message)
+        # A batch's bursts are no longer than the slots of one second, so it need not wait for each.
+        self._patience = LONGEST_WAIT_SECONDS if self._kind is Kind.BATCH else AT_ONCE_SECONDS
         self._places: dict[str, float] = dict((message or {}).get(PLACES) or {})
-        self._near = LONGEST_WAIT_SECONDS if message is None else NEAR_SECONDS
-        self._granted: set[str] = set()
-        self.batch = message is not None and message.get(BATCH[0]) == BATCH[1]
+        self._ask_after = float((message or {}).get(ASK_AFTER) or 0.0)
+        self._urgent = False
+
+    @property
+    def batch(self) -> bool:
+        return self._kind is Kind.BATCH
+
+    def hurry(self) -> None:
+        """From now on this work takes slots as an event does: a refresh that was paid for waits for it."""
+        self._urgent = True
 
     def enter(self, line: str) -> None:
-        """Return if a call may be made now. Raises PaceExceededError, which tells when it may."""
-        if line in self._granted:
-            self._granted.remove(line)
-            return
+        """Return if a call may be made now. Raises PaceExceededError, which tells when to come again and with which slots."""
         now = self._clock()
-        booked = self._places.pop(line, None)
-        if self.batch:
-            free, at = (False, booked) if booked is not None and booked > now else self._pace.book_for_batch(line, now)
-        else:
-            at = self._pace.book(line, now) if booked is None else booked
-            free = at <= now + self._patience
-        if not free:
-            raise PaceExceededError(int(at - now) + 1, line, at)
-        # The burst was spread by the first line already.
+        self._acquire(line, now)
+        if not self._pace.admit(now, self._kind):
+            if self._kind is Kind.CALLER:
+                raise self._exceeded(line, now, now)
+            raise self._exceeded(line, now + LONGEST_WAIT_SECONDS, now)
+        self._places.pop(line, None)
+        # The burst was spread by the first bucket already.
         self._patience = LONGEST_WAIT_SECONDS
 
-    def enter_first(self, line: str, other: str) -> str:
-        """Return in which of two lines a call may be made now: in `line` unless its next place is far, else in `other`.
+    def turn(self, line: str, held: float | None) -> float | None:
+        """The slot in which a single verification's call may be made (Unix seconds): the one it holds, or the next, however far ahead.
 
-        Raises PaceExceededError, which tells when it may.
+        None for other work. Of that a batch's takes its slot now, before it makes any call, and raises PaceExceededError if there is none;
+        the rest takes a slot when it calls.
+        """
+        if self.batch and not self._urgent:
+            self._acquire(line, self._clock())
+        if self._kind is not Kind.SINGLE or self._urgent:
+            return None
+        if line not in self._places:
+            self._places[line] = self._pace.book(line, self._clock()) if held is None else held
+        if self._places[line] <= self._clock() + AT_ONCE_SECONDS:
+            # The burst was spread by this bucket.
+            self._patience = LONGEST_WAIT_SECONDS
+        return self._places[line]
+
+    def exceeded(self, line: str, at: float) -> PaceExceededError:
+        """What to raise for work whose slot in `line` lies ahead, at `at`."""
+        return self._exceeded(line, at, self._clock())
+
+    def enter_first(self, line: str, other: str) -> str:
+        """Return in which of two buckets a call may be made now: in `line` unless its next slot is far, else in `other`.
+
+        Raises PaceExceededError, as `enter` does.
         """
         if line not in self._places and other not in self._places:
-            at = self._pace.book_near(line, self._clock(), self._near)
+            now = self._clock()
+            at = self._pace.book_near(line, now, self._ahead(line))
             if at is not None:
                 self._places[line] = at
         chosen = line if line in self._places else other
         self.enter(chosen)
         return chosen
 
-    def enter_ahead(self, line: str) -> None:
-        """As `enter`, for a call that will be made later on."""
-        self.enter(line)
-        self._granted.add(line)
-
     def refused(self, line: str) -> None:
         """Stripe answered 429."""
         self._pace.refused(line)
 
+    def _acquire(self, line: str, now: float) -> None:
+        """Hold a slot in `line` that is due."""
+        if line not in self._places:
+            if self._ask_after > now:
+                raise self._exceeded(line, self._ask_after, now)
+            self._places[line] = self._slot(line, now)
+        if self._places[line] > now + self._patience_in(line):
+            raise self._exceeded(line, self._places[line], now)
+
+    def _slot(self, line: str, now: float) -> float:
+        if self._kind is Kind.EVENT or self._urgent:
+            return self._pace.book(line, now)
+        at = self._pace.book_for_batch(line, now) if self.batch else self._pace.book_near(line, now, self._ahead(line))
+        if at is None:
+            raise self._exceeded(line, now if self._kind is Kind.CALLER else self._pace.ask_again(line, now, self._kind), now)
+        return at
+
+    def _ahead(self, line: str) -> float:
+        return self._patience_in(line) if self._kind is Kind.CALLER else NEAR_SECONDS
+
+    def _patience_in(self, line: str) -> float:
+        return LONGEST_WAIT_SECONDS if self._kind is Kind.CALLER and line in CALLERS_ONLY else self._patience
+
+    def _exceeded(self, line: str, at: float, now: float) -> PaceExceededError:
+        return PaceExceededError(max(0, int(at - now)) + 1, line, at, dict(self._places))
+
 
 def later(message: Mapping[str, Any], early: PaceExceededError) -> dict[str, Any]:
-    """The message as it is to come again, with the place that was booked for it."""
-    return {**message, PLACES: {early.line: early.at}}
+    """The message as it is to come again, with the slots that it has taken."""
+    kept = {name: value for name, value in message.items() if name not in (PLACES, ASK_AFTER)}
+    if early.places:
+        kept[PLACES] = dict(early.places)
+    if early.line not in early.places:
+        kept[ASK_AFTER] = early.at
+    return kept

@@ -192,13 +192,13 @@ def pace() -> Pace:
     """The lines that calls to Stripe stand in."""
     from titleholder.pace import Pace
 
-    return Pace(store(), settings().stripe_calls_per_second, clock)
+    return Pace(store(), settings().stripe_calls_per_second, clock, settings().stripe_calls_per_second_in_all)
 
 
 def world(gate: Gate | None = None) -> World:
-    """What functions that talk to Stripe work with; without a gate of its own for a caller who waits for the answer."""
+    """What functions that talk to Stripe work with in one invocation; without a gate of its own for a caller who waits for the answer."""
     shared = _world()
-    return shared if gate is None else replace(shared, stripe=shared.stripe.through(gate))
+    return replace(shared, stripe=shared.stripe.through(pace().gate() if gate is None else gate))
 
 
 @cache
@@ -212,7 +212,7 @@ def _world() -> World:
     return World(
         store=store(),
         stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, gate=pace().gate()),
-        workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds),
+        workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds, chosen.max_wait_seconds),
         queues=queues(),
         bus=bus(),
         audit=audit(),

@@ -33,6 +33,7 @@ class Settings:
     webhook_secret: str
     stripe_api_base: str | None
     stripe_calls_per_second: float
+    stripe_calls_per_second_in_all: float
     batch_bucket: str
     batch_state_machine_arn: str
     batch_concurrency: int
@@ -92,6 +93,7 @@ class Settings:
             webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
             stripe_api_base=url("STRIPE_API_BASE"),
             stripe_calls_per_second=number("STRIPE_CALLS_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
+            stripe_calls_per_second_in_all=number("STRIPE_CALLS_PER_SECOND_IN_ALL", 100, 0.4, MAX_STRIPE_RATE),
             batch_bucket=environment.get("BATCH_BUCKET", ""),
             batch_state_machine_arn=environment.get("BATCH_STATE_MACHINE_ARN", ""),
             batch_concurrency=int(number("BATCH_CONCURRENCY", 2000, 1, 10_000)),

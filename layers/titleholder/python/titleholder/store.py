@@ -18,7 +18,7 @@ The table, keys `pk` and `sk`:
 | event received that is not for this stack, or malformed | EVENT#<id> | ASIDE#<why> |
 | connected account seen | CONNECTED#<mode> | <acct id> |
 | record of who asked for what | AUDIT#<UTC day> | <milliseconds>#<random>, of the entry after an effect: <milliseconds>#<random>#after |
-| pace of one of Stripe's operations | PACE#<line> | PACE |
+| pace of one of Stripe's operations; of `all`, the calls of the last second | PACE#<line> | PACE |
 | where reconcile stopped | RECONCILE#<what> | RECONCILE |
 | secret that ids are derived with, made once | SECRET#ids | SECRET |
 | answer to a repeatable request (Powertools', see `idempotency`) | IDEMPOTENCY#<digest> | IDEMPOTENCY#<digest> |
@@ -82,6 +82,9 @@ EVENT_PATIENCE_SECONDS = 300
 
 BATCH_SHARDS = 8
 
+TICKS_PER_SECOND, TICKS = 10, 16
+"""How finely calls to Stripe are counted, and for how many ticks: more than a second's, so that no count is reused too early."""
+
 OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement"]
 
 Item = dict[str, Any]
@@ -119,13 +122,17 @@ class PastSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A paused workflow. `turn` orders the tokens of one verification: a later turn's token replaces an earlier one's."""
+    """A paused workflow. `turn` orders the tokens of one verification: a later turn's token replaces an earlier one's.
+
+    `joined_at`: when it began to wait for the refresh that `need.joined` names, by our clock (Unix seconds).
+    """
 
     verification: str
     task_token: str = field(repr=False)
     turn: str
     need: Need
     trouble: str | None = None
+    joined_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +362,8 @@ class Store:
             snapshot_created=_int(item.get("snapshot_created")) if kept else None,
             too_many_owners=bool(kept and item.get("snapshot_too_many")),
             attempt=attempt,
+            lease_until=_seconds(item["lease_until_ms"]) if "lease_until_ms" in item else None,
+            slot=_seconds(item["slot_ms"]) if "slot_ms" in item else None,
             erased_at=_seconds(item["erased_ms"]) if "erased_ms" in item else None,
             erasure_ended="erasure_ended_ms" in item,
             stale_marked="stale_marked_ms" in item,
@@ -423,6 +432,7 @@ class Store:
                 "lease_until_ms": _ms(now + LEASE_SECONDS),
                 **_opened("refresh", now),
             },
+            remove=["slot_ms"],
             condition=f"{unchanged} AND {free} AND {_NOT_ERASED}",
             values={":now": _ms(now), **({} if seen is None else {":seen": seen.calls})},
         )
@@ -436,6 +446,21 @@ class Store:
         return self._update(
             _account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered, **doubt}, remove=["lease_until_ms"],
             condition="attempt_calls = :calls", values={":calls": attempt.calls},
+        )  # fmt: skip
+
+    def keep_slot(self, ref: AccountRef, slot: float, known: float | None) -> bool:
+        """Keep a slot of the rate limiter (Unix seconds) for an account's next refresh call; False if another one than `known` is kept."""
+        unchanged = "attribute_not_exists(slot_ms)" if known is None else "slot_ms = :known"
+        return self._update(
+            _account_pk(ref), "ACCOUNT", set_={**_ref_attributes(ref), "slot_ms": _ms(slot)}, condition=unchanged,
+            values={} if known is None else {":known": _ms(known)},
+        )  # fmt: skip
+
+    def drop_slot(self, ref: AccountRef, known: float) -> bool:
+        """Forget the slot that was kept for the account's next refresh call, because it needs none."""
+        return self._update(
+            _account_pk(ref), "ACCOUNT", set_=_ref_attributes(ref), remove=["slot_ms"], condition="slot_ms = :known",
+            values={":known": _ms(known)},
         )  # fmt: skip
 
     # -- snapshots ---------------------------------------------------------------------------------------------------------------
@@ -525,8 +550,12 @@ class Store:
 
     # -- waiters -----------------------------------------------------------------------------------------------------------------
 
-    def put_waiter(self, ref: AccountRef, waiter: Waiter) -> Waiter | None:
-        """Remember whom to wake; returns it with what it had joined in an earlier turn, or None if a later turn waits already."""
+    def put_waiter(self, ref: AccountRef, waiter: Waiter, hop: int = 0, message_id: str = "") -> Waiter | None:
+        """Remember whom to wake; returns it with what it had joined in an earlier turn, or None if a later turn waits already.
+
+        `hop`: how often the turn's message was put back into its queue, `message_id`: of its present message. None also for a copy of that
+        message. A request that comes again and again would otherwise multiply, because each of its copies is put back.
+        """
         kept = self._updated(
             _account_pk(ref),
             f"WAITER#{waiter.verification}",
@@ -537,16 +566,20 @@ class Store:
                 "not_before_ms": _ms(waiter.need.not_before),
                 "requested_ms": _ms(waiter.need.requested_at),
                 "deadline_ms": _ms(waiter.need.deadline),
+                "hop": hop,
+                "message_id": message_id,
                 "expires_at": int(waiter.need.deadline) + 7 * DAY,
             },
-            condition="attribute_not_exists(turn) OR turn <= :turn",
+            condition="attribute_not_exists(turn) OR turn < :turn OR (turn = :turn AND (attribute_not_exists(hop) OR hop < :hop "
+            "OR (hop = :hop AND message_id = :message_id)))",
         )
         return None if kept is None else _waiter(kept)
 
-    def set_joined(self, ref: AccountRef, verification: str, attempted_at: int) -> bool:
-        """Remember which refresh the waiter waits for; False if it was woken meanwhile."""
+    def set_joined(self, ref: AccountRef, verification: str, attempted_at: int, now: float) -> bool:
+        """Remember which refresh the waiter waits for, and since when; False if it was woken meanwhile."""
         return self._update(
-            _account_pk(ref), f"WAITER#{verification}", set_={"joined": attempted_at}, condition="attribute_exists(pk)"
+            _account_pk(ref), f"WAITER#{verification}", set_={"joined": attempted_at, "joined_ms": _ms(now)},
+            condition="attribute_exists(pk)",
         )  # fmt: skip
 
     def note_trouble(self, ref: AccountRef, verification: str, reason: str) -> bool:
@@ -1063,10 +1096,10 @@ class Store:
         """As `book`, but only a place up to `until`; None if there is none."""
         return self._book(line, "next_ms", rate, now, until)
 
-    def book_again(self, line: str, rate: float, earliest: float) -> float:
-        """When to ask for a place again: times that are `rate` a second, too, but no places."""
+    def book_again(self, line: str, kind: str, rate: float, earliest: float) -> float:
+        """When work of a kind (`single` or `batch`) is to ask for a place again: times that are `rate` a second, too, but no places."""
         for _ in range(20):
-            if time := self._book(line, "batch_ms", rate, earliest):
+            if time := self._book(line, f"{kind}_ms", rate, earliest):
                 return time.at
         raise RuntimeError("The pace item changed under every try to be told a time.")
 
@@ -1090,6 +1123,40 @@ class Store:
                 item = {name: deserialize(value) for name, value in answer["Attributes"].items()}
                 return Place(at=max(earliest, _seconds(item[clock] - step)), slowness=_slowness(item))
         return None
+
+    def count_call(self, now: float) -> int:
+        """Count a call to Stripe; returns how many were counted in the last second, this one included, whatever the operation.
+
+        Counted by tenths of a second, so that one write does it. The number covers up to a tenth more than a second, never less.
+        """
+        tick = int(now * TICKS_PER_SECOND)
+        number, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
+        values = {":tick": {"N": str(tick)}, ":one": {"N": "1"}}
+        for _ in range(20):
+            for set_, condition in (
+                (f"{number} = {number} + :one", f"{at} = :tick"),
+                (f"{at} = :tick, {number} = :one", f"attribute_not_exists({at}) OR {at} < :tick"),
+            ):
+                change = {
+                    "TableName": self._table, "Key": _key("PACE#all", "PACE"), "UpdateExpression": f"SET {set_}",
+                    "ConditionExpression": condition, "ExpressionAttributeValues": values, "ReturnValues": "ALL_NEW",
+                }  # fmt: skip
+                answer = _unless_refused(partial(self._client.update_item, **change))
+                if answer is not None:
+                    item = {name: deserialize(value) for name, value in answer["Attributes"].items()}
+                    recent = (place for place in range(TICKS) if item.get(f"tick{place}", 0) >= tick - TICKS_PER_SECOND)
+                    return sum(int(item[f"count{place}"]) for place in recent)
+        raise RuntimeError("The count of calls changed under every try to add to it.")
+
+    def uncount_call(self, now: float) -> None:
+        """Take back a call that was counted at `now` and not made."""
+        tick = int(now * TICKS_PER_SECOND)
+        number, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
+        change = {
+            "TableName": self._table, "Key": _key("PACE#all", "PACE"), "UpdateExpression": f"SET {number} = {number} + :less",
+            "ConditionExpression": f"{at} = :tick", "ExpressionAttributeValues": {":tick": {"N": str(tick)}, ":less": {"N": "-1"}},
+        }  # fmt: skip
+        _unless_refused(partial(self._client.update_item, **change))
 
     def slowness(self, line: str) -> Slowness:
         """How slow a line is."""
@@ -1535,6 +1602,7 @@ def _waiter(item: Item) -> Waiter:
             joined=_int(item.get("joined")),
         ),
         trouble=item.get("trouble"),
+        joined_at=_seconds(item["joined_ms"]) if "joined_ms" in item else None,
     )
 
 

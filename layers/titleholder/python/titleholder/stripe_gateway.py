@@ -15,6 +15,7 @@ from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
     CustomerNotFoundError,
+    PaceExceededError,
     PaymentMethodNotFoundError,
     SessionNotFoundError,
     StripeCredentialsError,
@@ -102,6 +103,12 @@ class Gate(Protocol):
 
     def enter_first(self, line: str, other: str) -> str: ...
 
+    def turn(self, line: str, held: float | None) -> float | None: ...
+
+    def exceeded(self, line: str, at: float) -> PaceExceededError: ...
+
+    def hurry(self) -> None: ...
+
     def refused(self, line: str) -> None: ...
 
 
@@ -173,6 +180,18 @@ class StripeGateway:
         Raises PaceExceededError.
         """
         self._gate.enter(REFRESH)
+
+    def turn(self, held: float | None) -> float | None:
+        """The slot for the account's refresh call (`pace.Gate.turn`): the one that is `held`, or the next; None for who takes it later."""
+        return self._gate.turn(REFRESH, held)
+
+    def too_early(self, slot: float) -> PaceExceededError:
+        """What to raise before the slot for the refresh call is due."""
+        return self._gate.exceeded(REFRESH, slot)
+
+    def hurry(self) -> None:
+        """Let this work's calls come before the start of other refreshes, because one that was paid for waits for them."""
+        self._gate.hurry()
 
     def read(self, ref: AccountRef, *, entered: bool = False) -> AccountReading:
         """The account now, with its ownership and the first page of owners.

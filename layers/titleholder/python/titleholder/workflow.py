@@ -10,6 +10,9 @@ from titleholder.errors import refused
 from titleholder.store import Verification
 
 _GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
+GIVEN_UP = "RefreshTimedOut"
+"""The error with which a worker ends the waiting of an execution; the state machines catch it and do not retry."""
+
 _NOT_RUNNING = ("ExecutionDoesNotExist", "ValidationException")
 """How StopExecution may refuse one that never began, or has ended."""
 
@@ -17,10 +20,13 @@ _NOT_RUNNING = ("ExecutionDoesNotExist", "ValidationException")
 class Workflow:
     """The state machine `state_machine_arn`, through a boto3 Step Functions client."""
 
-    def __init__(self, client: Any, state_machine_arn: str = "", settle_timeout_seconds: int = 900) -> None:
+    def __init__(
+        self, client: Any, state_machine_arn: str = "", settle_timeout_seconds: int = 900, max_wait_seconds: int = 7 * 86_400
+    ) -> None:
         self._client = client
         self._arn = state_machine_arn
-        self._settle_timeout = settle_timeout_seconds
+        self.settle_timeout = settle_timeout_seconds
+        self._longest_wait = longest_wait(max_wait_seconds, settle_timeout_seconds)
 
     def start(self, verification: Verification) -> None:
         """Start the verification's execution, which bears its id as name; one that was started before is left alone."""
@@ -30,7 +36,8 @@ class Workflow:
             "not_before": verification.need.not_before,
             "requested_at": verification.requested_at,
             "deadline": verification.deadline,
-            "settle_timeout": self._settle_timeout,
+            "settle_timeout": self.settle_timeout,
+            "longest_wait": self._longest_wait,
             "priority": "single",
             "refresh": {"resume_at": None},
         }
@@ -64,6 +71,29 @@ class Workflow:
             refused(error, *_GONE)
             return False
         return True
+
+    def heartbeat(self, task_token: str) -> bool:
+        """Tell a paused execution that its request is being worked on; False if it does not wait for this token (any longer)."""
+        try:
+            self._client.send_task_heartbeat(taskToken=task_token)
+        except Exception as error:
+            refused(error, *_GONE)
+            return False
+        return True
+
+    def give_up(self, task_token: str) -> bool:
+        """Have a paused execution end without data; False if it does not wait for this token (any longer)."""
+        try:
+            self._client.send_task_failure(taskToken=task_token, error=GIVEN_UP, cause="")
+        except Exception as error:
+            refused(error, *_GONE)
+            return False
+        return True
+
+
+def longest_wait(max_wait_seconds: int, settle_timeout_seconds: int) -> int:
+    """After how many seconds a task that is still worked on ends: later than any worker would end it at the verification's deadline."""
+    return max_wait_seconds + 4 * settle_timeout_seconds
 
 
 class BatchWorkflow:
