@@ -325,7 +325,17 @@ def _draw_batches(world: World) -> None:
         if rng.random() < 0.5:
             # A single verification of an account that the batch verifies as well.
             world.at(rng.uniform(0, 10), partial(world.verify, f"{accounts[0]}-single", accounts[0], 0, connected))
-        stop = rng.choice([None, rng.uniform(0, 1), rng.uniform(0, 4), rng.uniform(0, 4), rng.uniform(0, 60), rng.uniform(0, 4000)])
+        stop = rng.choice(
+            [
+                None,
+                rng.uniform(0, 1),
+                rng.uniform(0, 4),
+                -rng.uniform(0, 0.2),
+                -rng.uniform(0, 0.2),
+                rng.uniform(0, 60),
+                rng.uniform(0, 4000),
+            ]
+        )
         world.injected["batch" if stop is None else "batch stopped"] += 1
         world.at(rng.uniform(0, 5), partial(world.batch, accounts, rng.choice([0, 3600]), connected, stop))
 

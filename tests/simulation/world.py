@@ -155,6 +155,8 @@ class World:
         self.erased = 0
         self.poisoned: set[str] = set()
         self.batches: dict[str, str] = {}
+        self.served: dict[str, Signal] = {}
+        """By batch: a message of it is being served."""
         self.stopped: dict[str, float] = {}
         """When a batch was stopped."""
         self._written: set[tuple[str, str]] = set()
@@ -341,7 +343,10 @@ class World:
         path = f"/batches/{made['id']}"
         self._until((202,), "POST", f"{path}/start", {}, stripe_account)
         if stop_after is not None:
-            self.hub.sleep(stop_after)
+            if stop_after < 0:
+                # When the first of its messages is being served: between that and the refresh there are about ten calls.
+                self.hub.wait(self.served.setdefault(made["id"], Signal()), 600)
+            self.hub.sleep(abs(stop_after))
             self._until((200, 409), "DELETE", path, None, stripe_account)
         for _ in range(2000):
             shown = self._until((200,), "GET", path, None, stripe_account)
@@ -658,6 +663,10 @@ class World:
                 of_account.pop(after["verification"]["S"], None)
             else:
                 of_account[after["verification"]["S"]] = after
+        if sk.startswith("WAITER#") and before is None:
+            verification = self.dynamodb.items.get((f"VERIFICATION#{sk.removeprefix('WAITER#')}", "VERIFICATION"), {})
+            if signal := self.served.get(verification.get("batch", {}).get("S", "")):
+                self.hub.fire(signal)
         if sk == "BATCH" and after["batch_state"]["S"] == "stopped":
             self.stopped.setdefault(after["batch"]["S"], self.hub.now)
         erased = "erased_ms" in after or "erased_ms" in self.dynamodb.keys.get((pk, ""), {})
@@ -690,7 +699,7 @@ def guessed(name: str) -> str:
 ENDED_SECONDS = 5 * 3600.0
 """When a back end no longer waits for the results of a batch that it stopped: it does not know whether anything was imported."""
 
-STOP_BLINDNESS = 0.5
+STOP_BLINDNESS = 0.1
 """A stop within so many seconds before a call to Stripe comes too late for it."""
 
 WAITS_FOR_STRIPE = (
