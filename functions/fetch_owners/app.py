@@ -29,6 +29,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
     world = runtime.world(runtime.pace().gate(message))
+    if event_id is not None and (pace.PLACES in message or pace.ASK_AFTER in message):
+        # Queues deliver twice now and then, and each copy of a message that waits is put back again.
+        known = world.store.get_event(event_id)
+        if known is not None and known.processed:
+            return
     try:
         showed_news = ownership.fetch(world, ref, event_id)
     except StripeLaggingError as behind:

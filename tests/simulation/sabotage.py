@@ -11,8 +11,10 @@ from titleholder import batch, batch_steps, erasure, matching, ownership, reconc
 from titleholder.accounts import Tenant
 from titleholder.audit import Audit, Entry
 from titleholder.errors import MalformedEventError
+from titleholder.pace import Gate, Kind
 from titleholder.store import IdSecret, Store
 from titleholder.stripe_gateway import RecordingClient, StripeGateway
+from titleholder.workflow import Workflow
 
 
 @contextmanager
@@ -373,6 +375,67 @@ def claims_counted_without_looking_again() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def callers_book_ahead() -> Iterator[None]:
+    """A caller's call takes the next slot, however far ahead, and is then refused."""
+    original = Gate._slot
+
+    def _slot(self: Gate, line: str, now: float) -> float:
+        return self._pace.book(line, now) if self._kind is Kind.CALLER else original(self, line, now)
+
+    with _replaced(Gate, "_slot", _slot):
+        yield
+
+
+@contextmanager
+def slot_lost_with_the_settle_timeout() -> Iterator[None]:
+    """The time in the queue counts as the refresh's, and who asks again begins at the end of the queue."""
+    with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Store, "keep_slot", lambda *_: True):
+        yield
+
+
+@contextmanager
+def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
+    """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
+    original = ownership.serve
+
+    def serve(world: Any, request: Any) -> Any:
+        if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
+            world.workflow.give_up(request.waiter.task_token)
+            return ownership.GaveUp()
+        return original(world, request)
+
+    with _replaced(ownership, "serve", serve):
+        yield
+
+
+@contextmanager
+def refresh_after_the_deadline() -> Iterator[None]:
+    """A request is served however late, also after its verification's deadline."""
+    original = ownership.RefreshRequest.from_message
+
+    def from_message(message: Any, message_id: str = "") -> Any:
+        request = original(message, message_id)
+        need = replace(request.waiter.need, deadline=request.waiter.need.deadline + 10**6)
+        return replace(request, waiter=replace(request.waiter, need=need))
+
+    with _replaced(ownership.RefreshRequest, "from_message", staticmethod(from_message)):
+        yield
+
+
+@contextmanager
+def in_flight_is_not_looked_at_again() -> Iterator[None]:
+    """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
+    original = ownership.serve
+
+    def serve(world: Any, request: Any) -> Any:
+        asked = original(world, request)
+        return ownership.Join(0) if isinstance(asked, ownership.InFlight) else asked
+
+    with _replaced(ownership, "serve", serve):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
@@ -403,6 +466,11 @@ BUGS: dict[str, Callable[[], Any]] = {
     "tenants_share_ten_pages": tenants_share_ten_pages,
     "unknown_cursor_is_kept": unknown_cursor_is_kept,
     "tenants_retired_for_the_stacks_key": tenants_retired_for_the_stacks_key,
+    "callers_book_ahead": callers_book_ahead,
+    "slot_lost_with_the_settle_timeout": slot_lost_with_the_settle_timeout,
+    "gives_up_after_settle_timeouts_in_the_queue": gives_up_after_settle_timeouts_in_the_queue,
+    "refresh_after_the_deadline": refresh_after_the_deadline,
+    "in_flight_is_not_looked_at_again": in_flight_is_not_looked_at_again,
     "claims_counted_without_looking_again": claims_counted_without_looking_again,
 }
 

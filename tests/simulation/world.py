@@ -161,6 +161,9 @@ class World:
         """When a batch was stopped."""
         self._written: set[tuple[str, str]] = set()
         self.violations: list[str] = []
+        self.cancelled: set[str] = set()
+        self.during_refresh: dict[str, Callable[[], None]] = {}
+        """By account, what is done while the answer to its next refresh call is on its way. That answer takes three seconds."""
         self.environment: dict[str, str] = {}
         """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
         self.open: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -286,6 +289,18 @@ class World:
                 self.violations.append(f"{account}: not erased, because Stripe could not be asked ({answer['type']})")
             self.hub.sleep(min(600, 2**attempt))
         self.violations.append(f"{account}: never erased")
+
+    def read_account(self, account: str) -> None:
+        """Be a back end that reads an account, once."""
+        status, _ = self._http("api", "GET", f"/accounts/{account}", None, None, {})
+        self.injected[f"reader answered {status}"] += 1
+
+    def cancel(self, name: str) -> None:
+        """Be a back end that no longer wants a verification."""
+        if name in self.accepted:
+            self.cancelled.add(name)
+            status, _ = self._http("api", "DELETE", f"/verifications/{self.accepted[name]}", None, None, {})
+            self.injected["verification cancelled"] += status == 200
 
     def look(self, account: str, stripe_account: str | None = None) -> None:
         """Be a back end that reads what there is about an account."""
@@ -541,6 +556,9 @@ class World:
             calling[idempotency_key] -= 1
             if not calling[idempotency_key]:
                 del calling[idempotency_key]
+            if act := self.during_refresh.pop(account, None):
+                self.hub.spawn(act, 1.2)
+                self.hub.sleep(3.0)
             if self._initiated(account) > before:
                 self.refreshes.append(Refresh(account, self.hub.now))
                 self.violations += [f"{account}: {needed}"] if needed else []
@@ -577,9 +595,13 @@ class World:
         return self.simulator.initiated_refreshes().get(account, 0)
 
     def _needs(self, account: str, connected: str | None) -> list[tuple[float, int]]:
-        """When the open verifications of an account were asked for, and their `max_age`; without those of stopped batches."""
+        """When the open verifications of an account were asked for, and their `max_age`; without those whose deadline has passed, and those
+        of stopped batches.
+        """
         needs = []
         for item in self.open.get(AccountRef(account, "test", connected).key, {}).values():
+            if int(item["deadline_ms"]["N"]) / 1000 < self.hub.now - DEADLINE_BLINDNESS:
+                continue
             stopped = self.stopped.get(item.get("batch", {}).get("S", ""))
             if stopped is None or self.hub.now - stopped < STOP_BLINDNESS:
                 needs.append((int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"])))
@@ -727,6 +749,9 @@ class Refresh:
 
 
 PREFETCH_BLINDNESS = 340.0
+DEADLINE_BLINDNESS = 25.0
+"""How long a call may be on its way: a worker looks at the deadline right before it calls, by a clock that may differ."""
+
 LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
 """How long after it was asked for a refresh is executed whose caller has given up."""
 TRANSIENT: tuple[type[Exception], ...] = ()

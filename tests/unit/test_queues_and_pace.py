@@ -156,16 +156,16 @@ class TestSingleRefresh:
         assert message["places"] == {"refresh": NOW}
         assert message["ask_after"] > NOW
 
-    def test_leaves_the_reads_of_settled_refreshes_their_slots(self) -> None:
-        # Reads of events wait for at most the slots that starts have taken near by, however many starts wait.
+    def test_leaves_the_reads_of_paid_refreshes_their_slots(self) -> None:
+        # Such a read waits for at most the slots that starts and other events have taken near by, however many of them wait.
         pace, _ = lines(5)
-        for _ in range(500):
-            try:
-                pace.gate(SINGLE).enter("read")
-            except PaceExceededError:
-                continue
-        pace.gate({}).turn("refresh", None)
-        assert early(pace.gate({})).at <= NOW + NEAR_SECONDS + 0.2
+        for message in (SINGLE, {}):
+            for _ in range(500):
+                with suppress(PaceExceededError):
+                    pace.gate(message).enter("read")
+        gate = pace.gate({})
+        gate.hurry()
+        assert early(gate).at <= NOW + NEAR_SECONDS + 0.2
 
     def test_that_a_paid_refresh_waits_for_takes_the_next_slot_however_far(self) -> None:
         pace, _ = lines(1)
@@ -237,6 +237,17 @@ class TestEitherOfTwoLines:
                 pace.gate({}).enter_first("list", "read")
             assert (refused.value.line, refused.value.at) == ("list", clock.now + ahead)
         assert pace.gate({}).enter_first("list", "read") == "read"
+
+    def test_preferred_one_is_waited_for_where_the_other_is_far_as_well(self) -> None:
+        pace, _ = lines(1)
+        for line in ("list", "read"):
+            for _ in range(20):
+                pace.book(line, NOW)
+        gate = pace.gate({})
+        gate.hurry()
+        with pytest.raises(PaceExceededError) as refused:
+            gate.enter_first("list", "read")
+        assert (refused.value.line, refused.value.at) == ("list", NOW + 20)
 
     @pytest.mark.parametrize("line", ["list", "read"])
     def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:

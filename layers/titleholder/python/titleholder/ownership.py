@@ -150,7 +150,7 @@ def serve(world: World, request: RefreshRequest) -> Asked | GaveUp | None:
         return None
     stored, now = world.store.get_account(ref), world.clock()
     waited = _waits_for_pending(stored, waiter, now)
-    if now > waiter.need.deadline or waited >= SETTLE_TIMEOUTS * world.workflow.settle_timeout:
+    if now > waiter.need.deadline or _is_overdue(stored, waiter, waited, world.workflow.settle_timeout):
         world.workflow.give_up(waiter.task_token)
         return GaveUp()
     if 0 <= waited < ASKED_EARLY * world.workflow.settle_timeout:
@@ -185,6 +185,15 @@ def _waits_for_pending(stored: StoredAccount, waiter: Waiter, now: float) -> flo
     if pending is None or pending.settled or waiter.joined_at is None or pending.last_attempted_at != waiter.need.joined:
         return -1.0
     return max(0.0, now - waiter.joined_at)
+
+
+def _is_overdue(stored: StoredAccount, waiter: Waiter, waited: float, settle_timeout: float) -> bool:
+    """Whether a pending refresh that a waiter has waited for so long will not settle any more.
+
+    It has to have been seen pending after the last but one settle timeout: a reading that waits for its slot proves nothing.
+    """
+    seen = (waiter.joined_at or 0.0) + (SETTLE_TIMEOUTS - 1) * ASKED_EARLY * settle_timeout
+    return waited >= SETTLE_TIMEOUTS * settle_timeout and stored.observed_at >= seen
 
 
 def ask(
@@ -270,6 +279,8 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
     if stored.erased_at is not None:
         erasure.erase(world, ref)
         return not stored.erasure_ended
+    if stored.state is not None and stored.state.refresh is not None and not stored.state.refresh.settled:
+        world.stripe.hurry()
     try:
         reading = read(world, ref, stored, settling=True)
     except AccountNotFoundError:

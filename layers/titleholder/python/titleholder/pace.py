@@ -4,8 +4,9 @@ A bucket follows the generic cell rate algorithm: one item of the table says whe
 a crashed worker wastes at most one slot. Which slots a call may take depends on its work (`Kind`), because the pace is to be used for
 work that is still wanted:
 
-- Fetching the owners after a refresh, and repairs: the next slot, however far ahead. These refreshes are paid for, so they come first.
+- Reading an account whose refresh is pending (`hurry`): the next slot, however far ahead. It is paid for, so it comes first.
 - A single verification: the next slot for its refresh, however far ahead (`turn`). Once that is due: slots of other operations if near.
+- Other events, such as that an account was linked: slots that are near.
 - A batch's verification: slots within the coming second, so that a batch uses what single verifications leave.
 - An HTTP caller who waits for the answer: slots that are free now, so that callers never delay refreshes.
 
@@ -163,7 +164,7 @@ class Gate:
         return self._kind is Kind.BATCH
 
     def hurry(self) -> None:
-        """From now on this work takes slots as an event does: a refresh that was paid for waits for it."""
+        """From now on this work takes the next slot, however far ahead, because a refresh that was paid for waits for it."""
         self._urgent = True
 
     def enter(self, line: str) -> None:
@@ -200,16 +201,18 @@ class Gate:
         return self._exceeded(line, at, self._clock())
 
     def enter_first(self, line: str, other: str) -> str:
-        """Return in which of two buckets a call may be made now: in `line` unless its next slot is far, else in `other`.
+        """Return in which of two buckets a call may be made now: in `line` unless its next slot is far and that of `other` is near.
 
         Raises PaceExceededError, as `enter` does.
         """
-        if line not in self._places and other not in self._places:
-            now = self._clock()
-            at = self._pace.book_near(line, now, self._ahead(line))
+        now = self._clock()
+        for either in (line, other):
+            if line in self._places or other in self._places:
+                break
+            at = self._pace.book_near(either, now, self._ahead(either))
             if at is not None:
-                self._places[line] = at
-        chosen = line if line in self._places else other
+                self._places[either] = at
+        chosen = other if other in self._places else line
         self.enter(chosen)
         return chosen
 
@@ -227,7 +230,7 @@ class Gate:
             raise self._exceeded(line, self._places[line], now)
 
     def _slot(self, line: str, now: float) -> float:
-        if self._kind is Kind.EVENT or self._urgent:
+        if self._urgent:
             return self._pace.book(line, now)
         at = self._pace.book_for_batch(line, now) if self.batch else self._pace.book_near(line, now, self._ahead(line))
         if at is None:
