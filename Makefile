@@ -19,7 +19,7 @@ RATE ?= 4
 CASES ?= 300
 SEED ?= 1
 
-.PHONY: help setup demo up down test test-deep lint simulate crash-points bench batch openapi fuzz tour lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -55,12 +55,16 @@ test: lint  ## Pass the tests
 test-deep: $(READY)  ## Run the long versions: more seeds, every crash point, more fuzzing, more hostile deliveries
 	$(BIN)/python -m tests.simulation.run --seeds 10000
 	$(BIN)/python -m tests.simulation.run --crash-points
+	$(BIN)/python -m tests.simulation.overload
 	FUZZ_EXAMPLES=300 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_fuzzed_requests.py
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
+
+overload: $(READY)  ## Offer up to five times the work that Stripe's pace takes, in virtual time
+	$(BIN)/python -m tests.simulation.overload
 
 bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch" for some
 	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
