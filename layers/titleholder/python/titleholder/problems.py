@@ -53,6 +53,8 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
     errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),
     errors.ManifestError: (422, "manifest-unusable", "The manifest can't be used"),
+    # The manifest is the only file that is checked for having been replaced. The step that reads it tells this as a ManifestError.
+    errors.FileReplacedError: (422, "manifest-unusable", "The manifest can't be used"),
     errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key is taken"),
     errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request still runs"),
     errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
