@@ -12,13 +12,15 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
-from titleholder import snapshots
+from titleholder import erasure, snapshots
 from titleholder.accounts import AccountRef
-from titleholder.refresh import TOO_MANY_OWNERS
+from titleholder.refresh import CLOCK_SKEW, TOO_MANY_OWNERS
 from titleholder.verdicts import MATCHER_FAILED
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 STORM_SECONDS = 3 * 3600.0
+SETTLE_SECONDS = 4000.0
+"""The time between two runs of `reconcile` after the storm."""
 BOUND_RUNS = 4
 """Within so many runs docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
 SCENARIOS = (
@@ -478,13 +480,13 @@ def _settle(world: World) -> None:
     """Let everything come to its end, with reconcile going on."""
     for _ in range(60):
         world.hub.spawn(world.reconcile, 10)
-        world.run(4000)
-        disconnected = not any("disconnect_pending" in item for item in world.dynamodb.items.values())
+        world.run(SETTLE_SECONDS)
+        disconnected = not any("disconnect_pending" in item and not _fails(world, item) for item in world.dynamodb.items.values())
         if world.quiet and disconnected and world.hub.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
     for _ in range(2):
         world.hub.spawn(world.reconcile)
-        world.run(4000)
+        world.run(SETTLE_SECONDS)
 
 
 def _check(world: World) -> None:
@@ -602,8 +604,29 @@ def _check_erased(world: World) -> None:
         left = [sk for key, sk in world.dynamodb.items if key == pk and sk.startswith(SEALED)]
         if left or "wrapped_key" in world.dynamodb.keys.get((pk, ""), {"wrapped_key": None}):
             world.violations.append(f"{pk}: disconnected, and not erased ({left or 'its key'})")
-        if "erasure_ended_ms" not in item or "open_kind" in item or "snapshot" in item or "refresh_error" in item:
+        if "erasure_ended_ms" not in item or "snapshot" in item or "refresh_error" in item:
             world.violations.append(f"{pk}: its erasure was not ended")
+        elif "disconnect_pending" in item and _fails(world, item):
+            _check_denied(world, pk, item)
+        elif "open_kind" in item:
+            world.violations.append(f"{pk}: its erasure was not ended ({item['open_kind']['S']})")
+
+
+def _check_denied(world: World, pk: str, item: Mapping[str, Any]) -> None:
+    """An account that Stripe never disconnects is still to be disconnected: it was tried, and the next try is booked and not overdue."""
+    world.injected["disconnection denied for good"] += 1
+    tries, open_ = int(item.get("disconnect_tries", {"N": "0"})["N"]), item.get("open_kind", {"S": None})["S"]
+    if not tries or open_ != "disconnection":
+        world.violations.append(f"{pk}: its disconnection is not tried any more ({tries} tries, {open_})")
+        return
+    ahead = int(item["open_since_ms"]["N"]) / 1000 - world.hub.now
+    if not -2 * SETTLE_SECONDS < ahead <= erasure.LONGEST_PAUSE_SECONDS + CLOCK_SKEW:
+        world.violations.append(f"{pk}: its next disconnection is due in {ahead:.0f} s")
+
+
+def _fails(world: World, item: Mapping[str, Any]) -> bool:
+    """Whether Stripe never answers for this account, or for its connected account."""
+    return any(item.get(name, {}).get("S") in world.broken for name in ("account", "stripe_account"))
 
 
 def _check_woken(world: World) -> None:
