@@ -69,7 +69,6 @@ def plan(desk: Desk, batch: str) -> dict[str, Any]:
     found = desk.files.stat(manifest_key(batch))
     kept = desk.store.get_batch(batch)
     if _stopped(kept):
-        desk.store.update_batch(batch, {"import_over": False})
         if "columns" not in kept:
             desk.files.write_lines(work_key(batch, "ranges.jsonl"), [])
         return {"imported": True, "blocks": [], "pass": int(kept.get("pass", 0)) + 1}
@@ -283,16 +282,15 @@ def _tally_stopped(desk: Desk, state: Mapping[str, Any], pass_: int) -> dict[str
     """What is next for a stopped batch: `collect` until every verification that was made has its verdict, then `summarise`.
 
     Where ranges were not imported to their end, an import step may still be at work, or may have died at it: they are looked at once more
-    when none can be.
+    when none can be. That is not remembered beside the ranges, because this step may die and be repeated before they are looked at.
     """
     batch, parts = state["batch"], list(desk.store.ranges(state["batch"]))
     missing = len(parts) < sum(1 for _ in desk.files.lines(work_key(batch, "ranges.jsonl")))
     following, at = "summarise", desk.now
-    if missing and not state.get("import_over"):
-        desk.store.update_batch(batch, {"import_over": True})
-        following, at = "collect", max(desk.now, _import_over(state) + refresh.CLOCK_SKEW)
-    elif not all(part["collected"] for part in parts):
+    if missing or not all(part["collected"] for part in parts):
         following, at = "collect", desk.now + SHORTEST_PAUSE_SECONDS
+    if missing:
+        at = max(at, _import_over(state) + refresh.CLOCK_SKEW)
     return {"next": following, "at": _timestamp(at), "since": None, "pass": pass_}
 
 
@@ -489,8 +487,17 @@ def _close(desk: Desk, batch: Mapping[str, Any], number: int) -> None:
     desk.store.put_range(id_, number, {**kept, "done": done, "left": 0, "ready": 0, "resume_at": None, "collected": True})
 
 
-def _half_imported(desk: Desk, batch: str, number: int) -> dict[str, Any] | None:
-    """A range whose import was broken off by the stop, with the lines whose verifications were made; None if its import never began."""
+def _half_imported(desk: Desk, batch: str, number: int) -> dict[str, Any]:
+    """A range whose import the stop broke off, or kept from beginning, with the lines whose verifications were made."""
+    rows = _made_lines(desk, batch, number)
+    desk.files.write_lines(_key(batch, "rows", number), rows)
+    desk.files.write_lines(_key(batch, "rejects", number), [])
+    duplicates = sum(row["duplicate"] for row in rows)
+    return {"rows": len(rows), "duplicates": duplicates, "rejected": 0, "before": {}, "done": {}, "left": 0, "collected": False}
+
+
+def _made_lines(desk: Desk, batch: str, number: int) -> list[dict[str, Any]]:
+    """The lines of a range whose verifications were made before its import was broken off."""
     rows: dict[int, dict[str, Any]] = {}
     turn = tries = 0
     while desk.files.size(key := _made_key(batch, number, turn, tries)) is not None:
@@ -502,12 +509,7 @@ def _half_imported(desk: Desk, batch: str, number: int) -> dict[str, Any] | None
         tries += 1
         if desk.files.size(_made_key(batch, number, turn, tries)) is None:
             turn, tries = turn + 1, 0
-    if not turn:
-        return None
-    desk.files.write_lines(_key(batch, "rows", number), rows.values())
-    desk.files.write_lines(_key(batch, "rejects", number), [])
-    duplicates = sum(row["duplicate"] for row in rows.values())
-    return {"rows": len(rows), "duplicates": duplicates, "rejected": 0, "before": {}, "done": {}, "left": 0, "collected": False}
+    return list(rows.values())
 
 
 def _made_key(batch: str, number: int, turn: int, tries: int) -> str:
