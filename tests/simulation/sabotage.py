@@ -167,8 +167,8 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
     """An answer to a later request ends an attempt of which an earlier one was not answered."""
     original = StripeGateway.refresh
 
-    def call(self: StripeGateway, ref: Any, key: str, *, in_doubt: bool = False) -> Any:
-        return original(self, ref, key)
+    def call(self: StripeGateway, ref: Any, key: str, *, in_doubt: bool = False, **more: Any) -> Any:
+        return original(self, ref, key, **more)
 
     with _replaced(StripeGateway, "refresh", call), _replaced(RecordingClient, "end", lambda self, key: False):
         yield

@@ -476,12 +476,12 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         # An attempt is made again only if a request of it was not answered. Until it is known what became of that, no other key is used.
         in_doubt = stored.attempt is not None and stored.attempt.key == attempt.key
         with _recorded(world, ref, attempt, asker) as entry:
-            if asker is not None and not world.store.is_wanted(asker):
+            if not _is_wanted(world, asker):
                 # It has ended, or its batch was stopped. Looked at last, because what is done until here takes its time.
                 entry.note(result="not_wanted")
                 world.store.end_attempt(ref, attempt, answered=False)
                 return InFlight()
-            state = world.stripe.refresh(ref, attempt.key, in_doubt=in_doubt)
+            state = world.stripe.refresh(ref, attempt.key, in_doubt=in_doubt, still_wanted=partial(_is_wanted, world, asker))
             entry.note(result="started" if refresh.was_started(go.base, state) else "refused")
     except AuditUnavailableError:
         world.store.end_attempt(ref, attempt, answered=False)
@@ -508,6 +508,11 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     if state.refresh.settled:
         fetch(world, ref)
     return Started(state.refresh.last_attempted_at)
+
+
+def _is_wanted(world: World, asker: str | None) -> bool:
+    """Whether a refresh is still wanted. An HTTP caller wants it until it is answered."""
+    return asker is None or world.store.is_wanted(asker)
 
 
 def _recorded(world: World, ref: AccountRef, attempt: Attempt, asker: str | None) -> AbstractContextManager[Entry]:

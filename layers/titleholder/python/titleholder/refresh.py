@@ -167,7 +167,14 @@ def decide_from_memory(stored: StoredAccount, need: Need, now: float, resumed_at
         return None
     decision = decide(stored.state, need, now)
     # What Stripe has, this stack has not: owners to fetch, or a refresh that may have settled since.
-    return None if isinstance(decision, Fresh | Join) else decision
+    asks = isinstance(decision, Fresh | Join) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
+    return None if asks else decision
+
+
+def _owners_not_seen(state: AccountState, stored: StoredAccount) -> bool:
+    """Whether a refresh has succeeded whose owners are not stored, so that only Stripe tells whether they are too many."""
+    known = state.refresh
+    return known is not None and known.status == "succeeded" and (stored.snapshot_attempted_at or 0) < known.last_attempted_at
 
 
 def usable_snapshot(stored: StoredAccount, need: Need) -> str | None:

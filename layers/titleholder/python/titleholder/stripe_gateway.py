@@ -113,7 +113,10 @@ class Gate(Protocol):
 
 
 class RecordingClient(stripe.HTTPClient):
-    """Remembers which calls had a request without an answer: the SDK repeats requests by itself, and reports only the last answer."""
+    """Remembers which calls had a request without an answer: the SDK repeats requests by itself, and reports only the last answer.
+
+    Lets no request be repeated of a call that is not wanted any more.
+    """
 
     name = "requests"
 
@@ -121,19 +124,29 @@ class RecordingClient(stripe.HTTPClient):
         super().__init__()
         self._http = http
         self._unanswered: dict[str, bool] = {}
+        self._still_wanted: dict[str, Callable[[], bool]] = {}
+        self._sent: set[str] = set()
 
-    def begin(self, idempotency_key: str) -> None:
-        """A call under this key begins."""
+    def begin(self, idempotency_key: str, still_wanted: Callable[[], bool] = lambda: True) -> None:
+        """A call under this key begins. `still_wanted` is asked before each repetition of its request."""
         self._unanswered[idempotency_key] = False
+        self._still_wanted[idempotency_key] = still_wanted
 
     def end(self, idempotency_key: str) -> bool:
         """The call has ended; whether one of its requests was not answered."""
+        self._still_wanted.pop(idempotency_key, None)
+        self._sent.discard(idempotency_key)
         return self._unanswered.pop(idempotency_key, False)
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
     ) -> tuple[str, int, Mapping[str, str]]:
         key = (headers or {}).get("Idempotency-Key")
+        if key in self._still_wanted:
+            if key in self._sent and not self._still_wanted[key]():
+                # Its class has no types.
+                raise stripe.APIConnectionError("It is not wanted any more.", should_retry=False)  # type: ignore[no-untyped-call]
+            self._sent.add(key)
         try:
             # The SDK's own clients take no `_usage`.
             answer = self._http.request(method, url, headers, post_data)
@@ -232,16 +245,21 @@ class StripeGateway:
         found = next((account for account in page.to_dict()["data"] if account["id"] == ref.account), None)
         return None if found is None else _reading(found, listed=True)
 
-    def refresh(self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False) -> AccountState:
+    def refresh(
+        self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False, still_wanted: Callable[[], bool] = lambda: True
+    ) -> AccountState:
         """Ask for the bank's ownership data to be fetched. Costs the user money if Stripe starts it.
 
         `in_doubt`: a request under this key was sent before, and is not known to have been answered. Stripe may still execute such a
         request. Only an answer that Stripe keeps under the key says what became of it: a 200, or a replayed error. Any other error says
         nothing about it, and is raised as StripeUnansweredError; so it is after an unanswered request of this call.
 
+        `still_wanted` is asked before the request is repeated, because seconds may have passed. If it is not, StripeUnansweredError is
+        raised as well.
+
         Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
         """
-        self._http.begin(idempotency_key)
+        self._http.begin(idempotency_key, still_wanted)
         try:
             account = self.call(
                 lambda client: client.v1.financial_connections.accounts.refresh(
