@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import CLAIM, PERSONAL, Sandbox, client
+from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
 from titleholder import batch_steps, files, manifests, runtime
 from titleholder.errors import ManifestError, UnforeseenError
 from titleholder.store import Store, Verification
@@ -492,6 +492,28 @@ def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
     assert len(batch.todo(following["pass"])) == 2
     batch.run(following)
     assert batch.shown()["done"] == {"match": 3}
+
+
+def test_step_of_a_stopped_batch_that_is_repeated_still_looks_for_what_a_broken_import_made(sandbox: Sandbox) -> None:
+    batch = Batch(sandbox, manifest(linked(sandbox, 2)))
+    batch.start()
+    [part] = batch.cut()
+
+    def die(moment: Moment) -> None:
+        if moment.operation == "put_object" and "/rows/" in str(moment.arguments.get("Key")):
+            sandbox.taps.clear()
+            raise RuntimeError
+
+    sandbox.taps.append(die)
+    with pytest.raises(UnforeseenError):
+        batch.step("import", range=part)
+    assert sandbox.http("DELETE", f"/batches/{batch.id}").status == 200
+    pass_ = batch.step("plan")["pass"]
+    batch.step("collect", range=part, **{"pass": pass_, "since": None})
+    answers = [batch.step("tally", **{"pass": pass_}) for _ in range(2)]
+    assert [answer["next"] for answer in answers] == ["collect"] * 2
+    batch.close()
+    assert batch.shown()["done"] == {"not_verifiable": 2}
 
 
 def test_verification_whose_workflow_failed_gets_the_verdict_that_can_be_given(sandbox: Sandbox) -> None:

@@ -244,6 +244,13 @@ class TestMemory:
     def test_observation_of_the_last_seconds_lets_a_refresh_start(self) -> None:
         assert decide_from_memory(StoredAccount(state=account(None), observed_at=NOW - MEMORY_SECONDS), NEED, NOW) == StartRefresh(0)
 
+    @pytest.mark.parametrize("seen", [None, LONG_AGO - 1])
+    def test_owners_that_are_not_stored_ask_stripe_before_a_refresh_is_paid(self, seen: int | None) -> None:
+        """They may be too many, and then so will be those that a refresh would bring."""
+        old = StoredAccount(state=account(refresh("succeeded", LONG_AGO, PAST)), observed_at=NOW - 1, snapshot_attempted_at=seen)
+        assert decide_from_memory(old, NEED, NOW) is None
+        assert decide_from_memory(replace(old, snapshot_attempted_at=LONG_AGO), NEED, NOW) == StartRefresh(LONG_AGO)
+
     def test_older_observation_asks_stripe(self) -> None:
         assert decide_from_memory(replace(self.cooling, observed_at=NOW - MEMORY_SECONDS - 1), NEED, NOW) is None
 
