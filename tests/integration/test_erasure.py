@@ -408,6 +408,31 @@ def test_erasure_that_was_cut_off_is_ended_by_reconcile(sandbox: Sandbox, ref: A
     assert sandbox.function("reconcile")({})["erasure"] == 0
 
 
+def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sandbox, ref: AccountRef) -> None:
+    """A worker has read that the account is disconnected, and died, as did all that were to do it again: the event's message is gone."""
+    verified(sandbox, ref)
+    sandbox.simulator.change(ref.account, stripe_account=ref.stripe_account, action="disconnect")
+    for delivery in sandbox.simulator.due_deliveries():
+        assert sandbox.deliver(delivery).status == 200
+        sandbox.simulator.delivered(delivery, 200)
+    client("sqs").purge_queue(QueueUrl=sandbox.events_queue)
+
+    def die(moment: Moment) -> None:
+        if moment.operation == "transact_write_items":
+            sandbox.taps.clear()
+            raise RuntimeError
+
+    sandbox.taps.append(die)
+    with pytest.raises(RuntimeError):
+        ownership.fetch(sandbox.world, ref)
+    assert not sandbox.store.get_account(ref).erasure_ended
+    sandbox.wait(PATIENCE_SECONDS["refresh"] + 1)
+    sandbox.function("reconcile")({})
+    sandbox.consume(sandbox.events_queue)
+    assert sandbox.store.get_account(ref).erasure_ended
+    assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
+
+
 class TestRetention:
     def test_expired_owners_and_claims_are_gone_before_dynamodb_deletes_them(self, sandbox: Sandbox, ref: AccountRef) -> None:
         done = verified(sandbox, ref)

@@ -145,6 +145,23 @@ class TestAfterARefreshHasSettled:
         settle_all(sandbox, 8)
         assert (outcome(sandbox) or {})["outcome"] == "not_verifiable"
 
+    def test_refresh_of_another_caller_is_looked_for_until_a_read_shows_it(self, sandbox: Sandbox) -> None:
+        """Each read that does not show it yet makes what is known younger than the event, but no truer."""
+        ref = sandbox.link("failing_then_succeeding", policy={"read_lag_seconds": 25, "settle_seconds": 1.0})
+        serve(sandbox, ref)
+        settle_all(sandbox, 80)
+        failed = sandbox.store.get_account(ref)
+        assert failed.state is not None
+        assert failed.state.refresh is not None
+        assert failed.state.refresh.status == "failed"
+        sandbox.simulator.change(ref.account, action="prefetch")
+        settle_all(sandbox, 80)
+        known = sandbox.store.get_account(ref)
+        assert known.state is not None
+        assert known.state.refresh is not None
+        assert known.state.refresh.status == "succeeded"
+        assert known.snapshot is not None
+
     @pytest.mark.parametrize("action", ["deactivate", "disconnect"])
     def test_end_of_an_account_that_stripe_does_not_show_yet_is_not_missed(self, sandbox: Sandbox, action: str) -> None:
         ref = sandbox.link("fresh", policy={"read_lag_seconds": 4})

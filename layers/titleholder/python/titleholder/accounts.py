@@ -162,7 +162,8 @@ class StoredAccount:
     """What this stack remembers of an account.
 
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
-    before that read; where there were more since, `state` may know nothing of them. `stale_marked`: the account is dead, and all its
+    before that read; where there were more since, `state` may know nothing of them. `shown_since`: our clock when the refresh in `state`
+    was first seen as it is, however often it was seen since. `stale_marked`: the account is dead, and all its
     verdicts have been marked as stale. `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
     `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many. `lease_until`:
     until when one caller alone may make a refresh call (Unix seconds). `slot`: the rate limiter's slot that is kept for the account's next
@@ -172,6 +173,7 @@ class StoredAccount:
     state: AccountState | None = None
     observed_at: float = 0.0
     observed_calls: int = 0
+    shown_since: float = 0.0
     snapshot: str | None = None
     snapshot_attempted_at: int | None = None
     snapshot_created: int | None = None

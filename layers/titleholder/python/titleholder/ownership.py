@@ -312,7 +312,7 @@ def _shows(reading: AccountReading, told: Told, stored: StoredAccount) -> bool:
     # It shows a refresh that is settled. That is an earlier one if it was known before the event, if its owners are older than the event,
     # or if this stack has asked for another one since.
     latest = told.at - refresh.CLOCK_SKEW
-    known = stored.state is not None and refresh.order(hash_) <= refresh.order(stored.state.refresh) and stored.observed_at < latest
+    known = stored.state is not None and refresh.order(hash_) <= refresh.order(stored.state.refresh) and stored.shown_since < latest
     older = reading.newer is None and reading.ownership is not None and reading.ownership.created < latest
     attempt = stored.attempt
     asked = attempt is not None and attempt.base == hash_.last_attempted_at and attempt.began_at <= told.at + refresh.CLOCK_SKEW
@@ -333,23 +333,28 @@ def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool
         world.store.note_connected(ref)
     # A list may lag behind: of calls made since the last observation it need not know.
     calls = stored.observed_calls if reading.listed else stored.answered_calls
-    if _observe(world, ref, reading.state, observed_at, calls, open_=_is_open(reading, stored)):
+    if _observe(world, ref, reading.state, observed_at, calls, stored, open_=_is_open(reading, stored)):
         return reading
     latest = world.store.get_account(ref)
     outdated = latest.erased_at is not None or refresh.is_outdated(reading.state, observed_at, latest)
     return replace(reading, newer=latest.state) if outdated else reading
 
 
-def _observe(world: World, ref: AccountRef, state: AccountState, observed_at: float, calls: int, *, open_: bool) -> bool:
-    newest = world.store.observe(ref, state, observed_at, open_=open_, calls=calls)
+def _observe(
+    world: World, ref: AccountRef, state: AccountState, observed_at: float, calls: int, stored: StoredAccount, *, open_: bool
+) -> bool:
+    seen_before = stored.state is not None and refresh.order(stored.state.refresh) == refresh.order(state.refresh)
+    shown_since = stored.shown_since if seen_before else observed_at
+    newest = world.store.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since)
     if state.status == "disconnected":
         erasure.erase(world, ref)
     return newest
 
 
 def _is_open(reading: AccountReading, stored: StoredAccount) -> bool:
-    """Whether an account's refresh has yet to settle, its owners to be stored, or its verdicts to be marked as stale."""
-    return _is_unsettled(reading, stored) or (reading.state.status == "inactive" and not stored.stale_marked)
+    """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to be marked as stale, or all to be erased."""
+    status = reading.state.status
+    return _is_unsettled(reading, stored) or status == "disconnected" or (status == "inactive" and not stored.stale_marked)
 
 
 def _is_unsettled(reading: AccountReading, stored: StoredAccount) -> bool:
@@ -499,7 +504,8 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     # Remembered first: once the attempt has ended, nothing else keeps a caller whose reading is older from making another one.
-    _observe(world, ref, state, world.clock(), attempt.calls, open_=state.refresh is not None and state.refresh.status != "failed")
+    open_ = state.refresh is not None and state.refresh.status != "failed"
+    _observe(world, ref, state, world.clock(), attempt.calls, stored, open_=open_)
     world.store.end_attempt(ref, attempt, answered=True)
     if state.refresh is None or not refresh.was_started(go.base, state, attempt.began_at):
         decision = refresh.decide_after_refusal(state, need, world.clock())

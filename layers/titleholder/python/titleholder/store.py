@@ -357,6 +357,8 @@ class Store:
             state=state,
             observed_at=_seconds(item.get("observed_ms", 0)),
             observed_calls=int(item.get("observed_calls", 0)),
+            # An earlier release did not keep it.
+            shown_since=_seconds(item.get("shown_since_ms", item.get("observed_ms", 0))),
             snapshot=item.get("snapshot") if kept else None,
             snapshot_attempted_at=_int(item.get("snapshot_attempted_at")) if kept else None,
             snapshot_created=_int(item.get("snapshot_created")) if kept else None,
@@ -371,10 +373,13 @@ class Store:
             disconnect_tries=int(item.get("disconnect_tries", 0)),
         )
 
-    def observe(self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int) -> bool:
+    def observe(
+        self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int, shown_since: float | None = None
+    ) -> bool:
         """Remember an account as Stripe described it in a read begun at `observed_at`; False if something newer is, or it was erased.
 
-        `open_` says that its refresh is not settled, or settled and not fetched; `calls` how many refresh calls had been answered before.
+        `open_` says that there is something left to do, see `ownership._is_open`; `calls` how many refresh calls had been answered before;
+        `shown_since` when its refresh was first seen as it is, None if it is seen so now.
         """
         refresh = state.refresh
         return self._update(
@@ -392,6 +397,7 @@ class Store:
                 "holder": f"{state.holder.kind}/{state.holder.id}" if state.holder else None,
                 "observed_ms": _ms(observed_at),
                 "observed_calls": calls,
+                "shown_since_ms": _ms(observed_at if shown_since is None else shown_since),
                 **(_opened("refresh", observed_at) if open_ else {}),
             },
             remove=(*(("repair_tries",) if open_ else _OPEN), *(() if state.status in DEAD else ("stale_marked_ms",))),
