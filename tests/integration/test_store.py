@@ -109,7 +109,7 @@ class TestObservations:
     )
     def test_come_back_as_they_went_in(self, store: Store, observed: AccountState) -> None:
         assert store.observe(REF, observed, NOW + 0.123, open_=False, calls=0)
-        assert store.get_account(REF) == StoredAccount(state=observed, observed_at=NOW + 0.123)
+        assert store.get_account(REF) == StoredAccount(state=observed, observed_at=NOW + 0.123, shown_since=NOW + 0.123)
 
     def test_live_account_is_livemode(self, store: Store) -> None:
         live = AccountRef("fca_1", "live")
