@@ -450,7 +450,7 @@ class TestVerdicts:
         accept(sandbox, sandbox.link())
         (started,) = sandbox.tokens.started
         assert set(started["input"]) == {
-            "verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "priority", "refresh",
+            "verification", "ref", "not_before", "requested_at", "deadline", "settle_timeout", "longest_wait", "priority", "refresh",
         }  # fmt: skip
         assert "testerman" not in json.dumps(sandbox.tokens.started).lower()
 
