@@ -26,7 +26,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.post("/accounts/<account>/refreshes")
 @http_api.documented(
     {200: http_models.Refresh, 202: http_models.Refresh},
-    "account-not-found", "pace-exceeded", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
+    "account-not-found", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
 def refresh(

@@ -92,7 +92,7 @@ OF_EVERY_ROUTE = (
     "invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error", "audit-unavailable",
 )  # fmt: skip
 OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
-OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable")
+OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded")
 
 
 def statuses() -> dict[str, int]:
