@@ -48,7 +48,7 @@ def test_erased_account_leaves_verdicts_and_a_backup_that_nobody_can_open(bench:
     verdict = bench.verdict(verification)
     assert verdict["outcome"] in ("match", "close_match")
     before = kinds(bench, account)
-    assert before == {"ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 1, "VERIFICATION": 1, "key": 1}
+    assert before == {"ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 1, "DIGESTS": 1, "VERIFICATION": 1, "key": 1}
     backup = sealed(bench, account)
     ref, reader = AccountRef(account), store(bench)
     claim = reader.get_claim(ref, verification)
