@@ -110,6 +110,20 @@ class TestFunction:
             assert target(destination) in QUEUES
 
 
+@pytest.mark.parametrize(
+    ("action", "needed"),
+    [
+        ("states:StartExecution", {"SETTLE_TIMEOUT_SECONDS", "MAX_WAIT_SECONDS"}),
+        # A heartbeat keeps the time in the queue out of the settle timeout, so it has to know it.
+        ("states:SendTaskHeartbeat", {"SETTLE_TIMEOUT_SECONDS"}),
+    ],
+)
+def test_function_that_starts_or_holds_workflows_knows_their_times(action: str, needed: set[str]) -> None:
+    found = {name for name, properties in NAMED.items() if action in str(properties["Policies"])}
+    assert found
+    assert {name for name in found if not needed <= variables(NAMED[name]).keys()} == set()
+
+
 def test_every_function_is_deployed() -> None:
     folders = {path.parent.name for path in FUNCTIONS.glob("*/app.py")}
     assert folders == {folder(name) for name in NAMED}
