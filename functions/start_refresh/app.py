@@ -42,6 +42,8 @@ def _process(message: dict[str, Any], message_id: str) -> None:
         return
     if isinstance(asked, ownership.InFlight):
         _defer(world, request, message, runtime.clock() + IN_FLIGHT_SECONDS)
+    elif isinstance(asked, ownership.StillPending):
+        _defer(world, request, message, asked.at)
     logger.info(
         "refresh request served",
         extra={"verification": request.waiter.verification, "account": request.ref.account, "result": type(asked).__name__},

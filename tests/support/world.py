@@ -372,7 +372,7 @@ class Sandbox:
         self._number += 1
         token = f"token-{self._number:04}"
         self.tokens.open.add(token)
-        entered = f"2027-01-15T08:00:{self._number:06}Z"
+        entered = f"2027-01-15T08:00:00.{self._number:06}Z"
         message = {
             "task_token": token,
             "entered": entered,

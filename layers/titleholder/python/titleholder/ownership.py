@@ -77,6 +77,13 @@ class GaveUp:
     """The refresh did not settle in time, or the request's deadline has passed: the workflow was told to end without data."""
 
 
+@dataclass(frozen=True, slots=True)
+class StillPending:
+    """The refresh was seen pending after its last settle timeout but one: the request is to come again `at` (Unix seconds), to give up."""
+
+    at: float
+
+
 Asked = Fresh | Join | CoolDown | NotVerifiable | Started | InFlight
 
 SETTLE_TIMEOUTS = 3
@@ -87,6 +94,9 @@ ASKED_EARLY = 0.9
 
 CALL_SECONDS = 10.0
 """How long the answer to another caller's refresh call is waited for before the account is read."""
+
+PUNCTUAL = 0.05
+"""The share of the settle timeout that a request may have taken until its refresh started, without a heartbeat to begin it anew."""
 
 SLOT_SECONDS = 3600
 """How long a slot that was kept for an account may be used after it was due. What is older was left behind by a crash."""
@@ -104,6 +114,7 @@ class RefreshRequest:
     resumed_at: float | None = None
     hop: int = 0
     message_id: str = ""
+    entered: float | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any], message_id: str = "") -> RefreshRequest:
@@ -124,10 +135,12 @@ class RefreshRequest:
             resumed_at=datetime.fromisoformat(resume_at).timestamp() if resume_at else None,
             hop=int(message.get(HOP, 0)),
             message_id=message_id,
+            # A retry keeps the time at which the state was entered first.
+            entered=None if int(message["retry"]) else datetime.fromisoformat(message["entered"]).timestamp(),
         )
 
 
-def serve(world: World, request: RefreshRequest) -> Asked | GaveUp | None:
+def serve(world: World, request: RefreshRequest) -> Asked | StillPending | GaveUp | None:
     """Serve a paused workflow: wake it if its answer is known, else see to it that it will be woken. None if it no longer waits.
 
     Raises:
@@ -150,10 +163,16 @@ def serve(world: World, request: RefreshRequest) -> Asked | GaveUp | None:
         return None
     stored, now = world.store.get_account(ref), world.clock()
     waited = _waits_for_pending(stored, waiter, now)
-    if now > waiter.need.deadline or _is_overdue(stored, waiter, waited, world.workflow.settle_timeout):
+    settle_timeout = world.workflow.settle_timeout
+    # A reading that waits for its slot proves nothing, so the refresh has to have been seen pending late.
+    late = (SETTLE_TIMEOUTS - 1) * ASKED_EARLY * settle_timeout
+    seen_late = waited >= late and waiter.joined_at is not None and stored.observed_at >= waiter.joined_at + late
+    if now > waiter.need.deadline or (seen_late and waited >= SETTLE_TIMEOUTS * settle_timeout):
         world.workflow.give_up(waiter.task_token)
         return GaveUp()
-    if 0 <= waited < ASKED_EARLY * world.workflow.settle_timeout:
+    if seen_late:
+        return StillPending(now - waited + SETTLE_TIMEOUTS * settle_timeout)
+    if 0 <= waited < ASKED_EARLY * settle_timeout:
         # The message came twice, or was deferred: there is nothing to ask before the settle timeout.
         return Join(waiter.need.joined or 0)
     try:
@@ -168,10 +187,12 @@ def serve(world: World, request: RefreshRequest) -> Asked | GaveUp | None:
         if waiter.need.joined != asked.attempted_at or waiter.joined_at is None:
             waiter = replace(waiter, need=replace(waiter.need, joined=asked.attempted_at))
             world.store.set_joined(ref, waiter.verification, asked.attempted_at, world.clock())
-            if request.hop:
+            if request.hop or (request.entered is not None and now - request.entered > PUNCTUAL * settle_timeout):
                 # The settle timeout starts now.
                 world.workflow.heartbeat(waiter.task_token)
         _wake_if_settled(world, ref, waiter)
+        if isinstance(asked, Join) and waited >= late:
+            return StillPending(now - waited + SETTLE_TIMEOUTS * settle_timeout)
     elif not isinstance(asked, InFlight):
         if isinstance(asked, CoolDown) and verification.batch is not None:
             world.store.note_cooling(verification.batch, verification.id, int(asked.resume_at))
@@ -185,15 +206,6 @@ def _waits_for_pending(stored: StoredAccount, waiter: Waiter, now: float) -> flo
     if pending is None or pending.settled or waiter.joined_at is None or pending.last_attempted_at != waiter.need.joined:
         return -1.0
     return max(0.0, now - waiter.joined_at)
-
-
-def _is_overdue(stored: StoredAccount, waiter: Waiter, waited: float, settle_timeout: float) -> bool:
-    """Whether a pending refresh that a waiter has waited for so long will not settle any more.
-
-    It has to have been seen pending after the last but one settle timeout: a reading that waits for its slot proves nothing.
-    """
-    seen = (waiter.joined_at or 0.0) + (SETTLE_TIMEOUTS - 1) * ASKED_EARLY * settle_timeout
-    return waited >= SETTLE_TIMEOUTS * settle_timeout and stored.observed_at >= seen
 
 
 def ask(
