@@ -100,7 +100,8 @@ CASES: tuple[Case, ...] = (
     # Data.One
     Case("exact", "Jane Doe", "Jane Doe", YES, DATA_ONE, (100, 100)),
     Case("exact", "Jane Jane", "Jane Jane", YES, DATA_ONE, (100, 100)),
-    Case("middle name", "David John William Smith", "John William Smith", YES, DATA_ONE, (70, 94), {"Data.One": "0.925"}),
+    Case("middle name", "David John William Smith", "John William Smith", CLOSE, DATA_ONE, (50, 69), {"Data.One": "0.925"},
+         "a missing first given name is a father's or brother's as often as one's own, so it is for review; Data.One takes 7.5 points"),
     Case("middle name", "Jane Samantha Doe", "Jane Doe", YES, DATA_ONE, (90, 99), {"Data.One": "0.9"}),
     Case("order", "Mary Jane Doe", "Jane Mary Doe", YES, DATA_ONE, (70, 99), {"Data.One": "0.8"}),
     Case("order", "Mary Jane Doe", "Doe Mary Jane", YES, DATA_ONE, (95, 99), {"Data.One": "0.8"}),

@@ -40,13 +40,14 @@ PRIOR: dict[str, float] = {
     "F_PART_EACH": 1.0,
     "F_SOUND": 2.0, "F_SOUND_FAR": 0.5, "F_TYPO": 2.0, "F_TYPO_SHORT": 1.0, "F_CUT": 1.0,
     "F_CUT_EARLY": -0.5, "F_TYPO_2": 1.0, "F_TYPO_2_SHORT": -1.0,
-    "F_PART_ALIKE": 0.5, "F_ALIKE": -0.5, "F_ALIKE_LESS": -2.0, "F_MISSING": -1.0, "F_MAIDEN": 0.0,
+    "F_PART_ALIKE": 0.5, "F_ALIKE": -0.5, "F_ALIKE_LESS": -2.0, "F_MISSING": -1.0, "F_MAIDEN": 0.0, "F_FORM": 2.0, "F_NEAR": 0.0,
     "M_NONE": 0.0, "M_ONE": 0.0, "M_ONE_INITIAL": 0.0, "M_SAME": 1.5, "M_INITIAL": 0.8, "M_FORM": 0.8, "M_INITIAL_DIFFERS": -3.0,
     "M_DIFFERS": -4.0, "M_USED": 0.0,
     "S_NONE": 0.0, "S_SAME": 0.5, "S_ONE": -0.3, "S_NEAR": -0.5, "S_CONFLICT": -3.0,
     "O_SAME": 0.0, "O_SWAPPED": -0.3,
     "C_PLAIN": 0.0, "C_JOINT": 0.0, "C_SHARED": -0.3, "C_TRUST": 0.0, "C_BENEFIT": -0.5, "C_HOUSE": -1.0, "C_BENEFICIARY": -4.0,
     "C_CUSTODIAN": 0.0, "C_MINOR": -0.5, "C_ESTATE": -0.5, "C_ALIAS": -0.3, "C_GLUED": 0.0,
+    "C_EXECUTOR": -0.5, "C_PARENT": -1.0, "C_HARD_TRUST": 0.0,
     "X_BOTH_FUZZY": -0.5, "X_BOTH_DIFFER": 0.0, "X_SWAPPED_FUZZY": -0.5, "X_INITIAL_FUZZY": -1.0, "X_MIDDLE_HELPS": -0.3,
     "X_MIDDLE_HURTS": 0.0,
     "A_SAME": 3.0, "A_NEAR": 2.0, "A_PART": 0.0, "A_DIFFERS": -0.7, "A_TOWN": 0.7, "A_TOWN_DIFFERS": -0.7,
@@ -70,7 +71,7 @@ RISING = (
     "G_SAME G_TYPO G_TYPO_SHORT G_TYPO_FIRST G_ALIKE", "G_TYPO G_TYPO_2 G_TYPO_2_SHORT G_ALIKE G_ALIKE_LESS G_OTHER G_DIFFERS",
     "G_SPELLING G_SOUND G_ALIKE", "G_SAME G_PREFIX G_ALIKE", "G_OTHER G_DIFFERS_SAME_INITIAL G_DIFFERS",
     "G_SAME G_INITIAL G_MISSING G_INITIAL_DIFFERS", "G_INITIAL G_INITIALS", "G_SAME G_MIDDLE_INITIAL G_MIDDLE G_MIDDLE_FORM G_DIFFERS",
-    "F_SAME F_GLUED F_PARTICLE", "F_SAME F_TYPO F_TYPO_SHORT F_TYPO_2_SHORT",
+    "F_SAME F_GLUED F_PARTICLE", "F_SAME F_FORM F_NEAR F_DIFFERS", "F_SAME F_TYPO F_TYPO_SHORT F_TYPO_2_SHORT",
     "F_TYPO F_TYPO_2 F_TYPO_2_SHORT F_ALIKE F_ALIKE_LESS F_DIFFERS",
     "F_SAME F_SOUND F_SOUND_FAR F_ALIKE", "F_SAME F_PART F_PART_EACH F_PART_ALIKE F_ALIKE_LESS", "F_SAME F_CUT F_CUT_EARLY F_DIFFERS",
     "M_SAME M_INITIAL M_NONE", "M_SAME M_FORM M_NONE M_INITIAL_DIFFERS M_DIFFERS", "S_SAME S_NONE S_ONE S_CONFLICT", "S_NEAR S_CONFLICT",
@@ -100,11 +101,14 @@ class Row:
 
 def readings_of(claim: dict[str, Any], owner: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the distinct levels of all pairs of readings."""
-    held = names.read(str(owner.get("name") or ""))
+    held = compare.read_owner(owner).title
     found: dict[tuple[str, ...], None] = {}
-    for one in compare._claimed_names(claim):
-        for levels in names.every_comparison(one.name, held):
-            found[levels] = None
+    memo = names.Memo()
+    for one in compare.read(claim).names:
+        for mine in one.title.parties[:1]:
+            for party in held.parties:
+                for levels in names.every_comparison(mine, party, memo):
+                    found[levels] = None
     return list(found)
 
 

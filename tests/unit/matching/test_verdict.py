@@ -34,11 +34,17 @@ def test_a_matching_phone_and_email_do_not_move_a_wrong_name_at_all() -> None:
 
 
 def test_a_matching_contact_lifts_a_near_name_but_not_among_the_good_ones() -> None:
-    claim = {"given": "Maria", "family": "Teresa"}
-    alone = match(claim, {"name": "MARIA TERE"}).score
-    lifted = match({**claim, "phone": "4155550134"}, {"name": "MARIA TERE", "phone": "4155550134"})
+    claim = {"given": "Nancy", "family": "Wslliiam"}
+    alone = match(claim, {"name": "NANCY WILLIAMS"}).score
+    lifted = match({**claim, "phone": "4155550134"}, {"name": "NANCY WILLIAMS", "phone": "4155550134"})
     assert alone < lifted.score <= 89
     assert "CONTACT_AGREES" in lifted.reasons
+
+
+def test_no_contact_makes_another_surname_of_a_longer_one_a_match() -> None:
+    contacts = {"phone": "4155550134", "email": "jane@example.com"}
+    for mine, held in (("Maria Teresa", "MARIA TERE"), ("Colin Davidson", "COLIN DAVID"), ("Ana Martinez", "ANA MARTIN")):
+        assert match({"name": mine, **contacts}, {"name": held, **contacts}).score < 70, held
 
 
 def test_missing_fields_neither_help_nor_hurt() -> None:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from titleholder.matching.memory import remembered
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import closeness, fold, within_two
 from titleholder.matching.words import word_set
@@ -68,7 +67,8 @@ _DIRECTION = frozenset(_DIRECTIONS)
 _USUAL = word_set("st ave rd dr ln ct blvd way pl cir ter pkwy hwy trl mall vlg sq loop path run walk plz trce xing cres")
 _NUMBERED = word_set("hwy rte rd")
 _NUMBER_SIGNS = word_set("no number num")
-_OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
+# The most that the same street and number in another place can score.
+MOST_ELSEWHERE = 69.0
 _TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
 _BOX = re.compile(
     r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)"
@@ -92,6 +92,7 @@ class Address(NamedTuple):
     state: str
     code: str
     tail: tuple[str, ...]  # words after the street that may be the town
+    fraction: str = ""  # of the house number: 1/2
 
 
 def _names_a_highway(rest: list[str], index: int) -> bool:
@@ -107,8 +108,55 @@ def _names_a_highway(rest: list[str], index: int) -> bool:
     return name[0].isdigit() or (len(name) < 3 and name.isalpha() and kind == "rd")
 
 
+_FRACTIONS = {"½": " 1/2 ", "¼": " 1/4 ", "¾": " 3/4 ", "⅓": " 1/3 ", "⅔": " 2/3 "}
+_FRACTION = re.compile(r"(?<=\d) +([1-7]) ?/ ?([2-8])\b")
+# Roads that bear a number, as Publication 28 (232, 24) writes them and as people do; the same road gets the same short word.
+_ROADS = (
+    (
+        re.compile(
+            r"\b(?:county (?:road|rd|rte|route|hwy|highway)|co(?:unty)? (?:rd|road|hwy|highway|rte)|cnty (?:rd|road|hwy)|cr|ctyrd)\b"
+        ),
+        "cr",
+    ),
+    (re.compile(r"\b(?:farm (?:to|2) market(?: (?:road|rd))?|farm market(?: (?:road|rd))?|fm(?: (?:road|rd))?)\b"), "fm"),
+    (re.compile(r"\b(?:ranch to market(?: (?:road|rd))?|ranch (?:road|rd)|rm(?= ?\d{3,}))\b"), "rm"),
+    (re.compile(r"\b(?:(?:u ?s|united states) (?:hwy|highway|rte|route|rt)|us(?= \d))\b"), "ushwy"),
+    (re.compile(r"\b(?:state (?:route|rte|rt|road|rd|highway|hwy)|st (?:rt|rte|hwy|highway)|sr|sh(?= \d))\b"), "hwy"),
+    (re.compile(r"\b(?:interstate(?: highway)?|ih|i(?=[ -]\d))\b"), "i"),
+    (re.compile(r"\b(?:rural (?:route|rte|rt)|r ?r|rfd|r ?d(?= ?# ?\d))\b"), "rr"),
+    (re.compile(r"\b(?:highway contract(?: (?:route|rte))?|h ?c(?: ?r)?|star (?:route|rte))(?= ?#? ?\d)"), "hc"),
+    (re.compile(r"\b(?:highway|hiway|hway|highwy|hwy)\b"), "hwy"),
+)
+_ROAD_NUMBER = re.compile(r"\b(cr|fm|rm|ushwy|hwy|i|rr|hc)[ -]*(?:#|no|number|num)?[ -]*(\d+[a-z]?|[a-z]\d+)\b")
+_ROAD_LETTER = re.compile(r"\bcr[ -]*(?:#|no|number|num)?[ -]*([a-z]{1,2})(?=$| ?,| +[a-z])")
+_ROUTE_BOX = re.compile(r"\b((?:rr|hc)\d+[a-z]?),? +(?:box|bx) *#? *([a-z0-9-]+)")
+_NUMBER_WORDS = {
+    "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+    "eleven": "11",
+    "twelve": "12", "fifteen": "15", "twenty": "20",
+}  # fmt: skip
+_SPELLED = re.compile(r"^(" + "|".join(_NUMBER_WORDS) + r")\b(?= +[a-z])")
+_CARE_OF = re.compile(r"^\s*(?:c/o|care of|attn:?|attention)\b[^,\n\d]*(?:,|\n|(?= \d)|$)")
+_UNIT_FIRST = re.compile(
+    r"^((?:apt|apartment|unit|suite|ste|room|rm|flat|floor|fl|lot|spc|space|bldg|building"
+    r"|#)[ .]*#? *[a-z]?\d*[a-z]?(?: ?-? ?\d+)?) *,+ *(?=\d)"
+)
+
+
+def _folded(value: object) -> str:
+    text = str(value)
+    for sign, written in _FRACTIONS.items():
+        if sign in text:
+            text = text.replace(sign, written)
+    return fold(text)
+
+
 def _text(value: object) -> str:
-    text = _SIGN.sub("", fold(value).replace(".", " "))
+    text = _SIGN.sub("", _folded(value).replace(".", " "))
+    text = _SPELLED.sub(lambda found: _NUMBER_WORDS[found[1]], text)
+    for pattern, short in _ROADS:
+        text = pattern.sub(short, text)
+    text = _ROAD_LETTER.sub(r"cr\1", _ROAD_NUMBER.sub(r"\1\2", text))
     return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
 
 
@@ -127,10 +175,16 @@ def _code(text: str) -> str:
     return re.sub(r"[\W_]+", "", fold(text))[:12]
 
 
-@remembered(maxsize=256)
 def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool) -> Address:
-    text = _text(line1)
+    text, line2 = _lines(line1, line2)
     box = ""
+    fraction = ""
+    if part := _FRACTION.search(text):
+        fraction = f"{part[1]}/{part[2]}"
+        text = text[: part.start()] + " " + text[part.end() :]
+    if routed := _ROUTE_BOX.search(text):
+        # A rural route is the street, and the box the house.
+        text = f"{routed[2]} {routed[1]}{text[routed.end() :]}"
     found = _BOX.search(text) or (_BOX.search(_text(line2)) if line2 else None)
     if found:
         box = next(g for g in found.groups() if g)
@@ -161,8 +215,6 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
             number, start = item, index + 1
             break
     rest = tokens[start:]
-    if rest and rest[0] in ("1", "2", "3") and len(rest) > 1 and rest[1] in ("2", "4"):
-        rest = rest[2:]
     street: list[str] = []
     kind = ""
     directions: set[str] = set()
@@ -218,7 +270,27 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
         street = sorted(directions)
         directions = set()
     town = tuple(t for t in _tokens(_text(city)) if t != ",")
-    return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]))
+    return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction)
+
+
+def _lines(line1: str, line2: str) -> tuple[str, str]:
+    """Return the line with the street, folded, and the other: a person's or building's name, or the unit, may come first."""
+    text = _CARE_OF.sub("", _folded(line1)).strip(" ,")
+    if unit := _UNIT_FIRST.match(text):
+        rest = text[unit.end() :]
+        street, comma, place = rest.partition(",")
+        text = f"{street} {unit[1]}{comma}{place}"
+    elif line2 and re.match(r"\s*\d", line2) and not re.match(r"\s*\d", text) and not _BOX.search(text):
+        first = _tokens(_text(text))
+        if first and (first[0] in _UNITS or first[0].startswith("#")):
+            return _text(f"{line2} {text}"), ""
+        if not any(c.isdigit() for c in text) and (not any(t in _TYPE for t in map(_short, first)) or not text):
+            return _text(line2), ""
+    return _text(text), line2
+
+
+def _short(token: str) -> str:
+    return _TABLE.get(token, token)
 
 
 def _number(item: str) -> str:
@@ -360,7 +432,7 @@ def _compare(a: Address, b: Address) -> FieldMatch | None:
             # One side has nothing that a postal code could be compared with.
             return None
         return FieldMatch(_codes(x, y), None, ("POSTAL_CODE_ONLY",) if x == y else ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
-    if (a.city and not a.street and not a.number) or (_only_town(b) and not a.number):
+    if (a.city and not (a.street or a.number or a.box)) or (_only_town(b) and not a.number and not b.box and not a.box):
         x, y = "".join(a.city) or "".join(a.street), "".join(b.city) or "".join(b.street) + b.kind
         if x == y and not a.city:
             return FieldMatch(100.0)
@@ -377,6 +449,11 @@ def _compare(a: Address, b: Address) -> FieldMatch | None:
         elif not (a.number and b.number):
             return FieldMatch(20.0, None, ("PO_BOX_DIFFERS",))
     street, window = _street(a, b)
+    if (a.street or b.street) and a.fraction != b.fraction:
+        reasons.append("HOUSE_NUMBER_DIFFERS")
+        if a.fraction and b.fraction:
+            return _place(a, b, 60.0, reasons)
+        score = 88.0
     if a.number and b.number:
         if a.number != b.number:
             if _range(a.number, b.number):
@@ -400,9 +477,10 @@ def _compare(a: Address, b: Address) -> FieldMatch | None:
         reasons.append("STREET_TYPE_DIFFERS")
         score -= 12.0 if street == 1 else 8.0
     if a.directions != b.directions:
-        if a.directions and b.directions and any(_OPPOSITE.get(d) in b.directions for d in a.directions - b.directions):
+        if a.directions and b.directions and _contradict(a.directions, b.directions):
+            # North Main Street is not South Main Street.
             reasons.append("DIRECTION_DIFFERS")
-            score -= 22.0
+            score = min(score - 22.0, MOST_ELSEWHERE)
         else:
             score -= 2.0
     if a.unit != b.unit:
@@ -419,6 +497,14 @@ def _compare(a: Address, b: Address) -> FieldMatch | None:
                 reasons.append("UNIT_MISSING")
                 score -= 5.0
     return _place(a, b, score, reasons)
+
+
+def _contradict(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Tell whether two sets of directions exclude each other; a town's direction may be among them."""
+    if a & b:
+        return False
+    x, y = set("".join(a)), set("".join(b))
+    return not x & y or ("n" in x and "s" in y) or ("s" in x and "n" in y) or ("e" in x and "w" in y) or ("w" in x and "e" in y)
 
 
 def _bare_code(a: Address) -> bool:
@@ -452,7 +538,7 @@ def _place(a: Address, b: Address, score: float, reasons: list[str]) -> FieldMat
         code = "same" if same else "near" if within_two(a.code[:6], b.code[:6]) < 3 else "differs"
     if a.state and b.state and a.state != b.state and within_two(a.state, b.state) > 0 and a.state in _CODES and b.state in _CODES:
         reasons.append("STATE_DIFFERS")
-        score -= 8.0 if code == "same" else 20.0
+        score = min(score - (8.0 if code == "same" else 20.0), MOST_ELSEWHERE)
     town = True
     if a.city and (b.tail or b.city):
         mine, theirs = "".join(a.city), "".join(b.city or b.tail)
@@ -466,6 +552,8 @@ def _place(a: Address, b: Address, score: float, reasons: list[str]) -> FieldMat
     elif code == "differs":
         reasons.append("POSTAL_CODE_DIFFERS")
         score -= 8.0 if town else 18.0
+    if not town and code in ("near", "differs"):
+        score = min(score, MOST_ELSEWHERE - 5.0)
     return FieldMatch(max(0.0, round(score, 2)), None, tuple(reasons))
 
 

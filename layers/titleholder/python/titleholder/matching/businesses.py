@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from titleholder.matching.memory import remembered
+from titleholder.matching.evidence import Known, look_up
 from titleholder.matching.nicknames import KNOWN
-from titleholder.matching.text import closeness, sound, within_two
+from titleholder.matching.romanisation import one_original
+from titleholder.matching.text import closeness, is_latin, sound, within_two
 from titleholder.matching.weights import BUSINESS_WEIGHTS
 from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set
 
@@ -38,7 +39,7 @@ _NUMBERS = {
 }  # fmt: skip
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12",
           "xv": "15", "xx": "20"}  # fmt: skip
-_STOP = word_set("the and of a an for in at to by on de la le and s an und et y und com www 501 501c 501c3 c3 c6")
+_STOP = word_set("the and of a an for in at to by on de la le s und et y com www 501 501c 501c3 c3 c6 no number num nr")
 _TRUST = frozenset(("trust", "trst"))
 _TRUST_KINDS = {
     "revocable": ("revocable",), "rev": ("revocable",), "irrevocable": ("irrevocable",), "irrev": ("irrevocable",), "living": (), "liv": (),
@@ -56,6 +57,29 @@ _GENERIC = (
 )
 
 
+# Legal forms that are written in several words; the longer first.
+_LONG_FORMS = (
+    (("limited", "liability", "limited", "partnership"), "llp"), (("limited", "liability", "company"), "llc"),
+    (("limited", "liability", "partnership"), "llp"), (("limited", "liability", "co"), "llc"), (("professional", "limited", "liability"),
+    "llc"),
+    (("limited", "partnership"), "lp"), (("general", "partnership"), "gp"), (("professional", "corporation"), "pc"), (("professional",
+    "corp"), "pc"),
+    (("professional", "association"), "pa"), (("public", "limited", "company"), "plc"), (("private", "limited"), "ltd"), (("pvt", "ltd"),
+    "ltd"),
+    (("sdn", "bhd"), "bhd"), (("s", "a"), "sa"), (("l", "l", "c"), "llc"), (("l", "l", "p"), "llp"), (("p", "l", "l", "c"), "llc"), (("l",
+    "p"), "lp"),
+    (("p", "c"), "pc"), (("l", "c"), "llc"), (("s", "r", "l"), "srl"), (("g", "m", "b", "h"), "gmbh"), (("p", "a"), "pa"), (("n", "v"),
+    "nv"),
+    (("b", "v"), "bv"), (("s", "r", "o"), "sro"), (("a", "s"), "as"),
+)  # fmt: skip
+# Words that any business may add to its name or leave out.
+_EVERYBODYS = word_set(
+    "group holding service management enterprise solution partner associate company venture consulting international global worldwide"
+    " usa america"
+    " investment property capital industry center office system trading co organization foundation association club society store shop"
+)
+
+
 class Business(NamedTuple):
     """A business's name, taken apart."""
 
@@ -66,12 +90,53 @@ class Business(NamedTuple):
     initials: str
 
 
-@remembered(maxsize=1024)
+class Compared(NamedTuple):
+    """How two businesses' names compare: the levels for the ranking, and what the account of their words allows."""
+
+    levels: tuple[str, ...]
+    ceiling: float
+    band: float | None  # the score, if every word is accounted for
+    reasons: tuple[str, ...]
+    lift: str
+
+
+def _forms(words: tuple[str, ...]) -> tuple[list[str], set[str]]:
+    """Return the words without legal forms written in several words at the end, and these forms."""
+    out = list(words)
+    forms: set[str] = set()
+    for pattern, form in _LONG_FORMS:
+        size = len(pattern)
+        if len(out) > size and tuple(out[-size:]) == pattern:
+            del out[-size:]
+            forms.add(form)
+            break
+    return out, forms
+
+
+def _letters(words: list[str]) -> list[str]:
+    """Join letters and digits that are written apart: D F G, B 2, 50 50."""
+    out: list[str] = []
+    before = ""
+    for word in words:
+        single = (len(word) == 1 and word.isalpha() and word.isascii()) or (word.isdigit() and len(word) < 4)
+        if single and before and out and word not in _STOP - {"a", "s", "y"}:
+            if before == "digit" and word.isdigit() and len(out[-1]) != len(word):
+                out.append(word)
+            else:
+                out[-1] += word
+        else:
+            out.append(word)
+        before = ("digit" if word.isdigit() else "letter") if single else ""
+    return out
+
+
 def take_apart(words: tuple[str, ...]) -> Business:
     """Return the distinguishing words, legal forms and numbers of a business's name in folded words."""
-    forms: set[str] = set()
     kept: list[str] = []
     numbers: list[str] = []
+    whole = words
+    rest, forms = _forms(words)
+    words = tuple(_letters(rest))
     last = len(words) - 1
     trust = not _TRUST.isdisjoint(words)
     dated = False
@@ -84,7 +149,10 @@ def take_apart(words: tuple[str, ...]) -> Business:
             # The day of the declaration is part of a trust's title, and of nobody's claim.
             dated = True
             continue
-        if word in SURE_FORMS or (word in LEGAL_FORMS and index >= last - 1 and index > 0):
+        if (word in SURE_FORMS and (index > 0 or word in _LEADING_FORMS)) or (word in LEGAL_FORMS and index >= last - 1 and index > 0):
+            forms.add(LEGAL_FORMS[word])
+            continue
+        if word in _LEADING_FORMS and index == 0 and last > 0:
             forms.add(LEGAL_FORMS[word])
             continue
         if word in _STOP and last > 0:
@@ -92,16 +160,19 @@ def take_apart(words: tuple[str, ...]) -> Business:
         if index and word in _ROMAN and len(word) > (0 if index == last else 1):
             word = _ROMAN[word]
         word = _NUMBERS.get(word, word)
-        if word[0].isdigit():
+        if any(c.isdigit() for c in word):
             numbers.append(word)
         word = _SHORT.get(word, word)
         if len(word) > 4 and word[-1] == "s" and word[-2] != "s":
             word = word[:-1]
         kept.append(word)
     if not kept:
-        kept = list(words)
-    initials = "".join(w[0] for w in words if w not in _STOP and w not in SURE_FORMS)
+        kept = list(whole)
+    initials = "".join(w[0] for w in whole if w not in _STOP and w not in SURE_FORMS)
     return Business(tuple(kept), frozenset(forms), tuple(numbers), "".join(kept), initials)
+
+
+_LEADING_FORMS = word_set("ooo oao zao pao ao")
 
 
 def _weight(word: str) -> float:
@@ -127,12 +198,126 @@ def _word_alike(a: str, b: str) -> float:
     return 0.0
 
 
+_SLAVIC = Known(0, 0, "-", "s")
+# A word of so many letters or fewer is another word if one letter differs.
+SHORT_WORD = 4
+
+
+def _same_word(a: str, b: str, transcribed: bool) -> str:
+    """Return how two words of businesses' names are one: "same", "typo", "word" (one letter makes another word of it), or an empty text."""
+    if a == b:
+        return "same"
+    if transcribed and is_latin(a) and is_latin(b) and one_original(a, b, _SLAVIC, _SLAVIC):
+        return "same"
+    short, long = (a, b) if len(a) < len(b) else (b, a)
+    if len(short) > 3 and long in _GENERIC and long.startswith(short) and len(long) - len(short) > 2:
+        return "same"
+    if not is_latin(a) or not is_latin(b) or any(c.isdigit() for c in a + b):
+        return ""
+    if min(len(a), len(b)) <= SHORT_WORD or within_two(a, b) != 1:
+        return ""
+    if len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1:
+        return "word"
+    known = [w in _GENERIC or w in BUSINESS_WORDS or w in KNOWN or look_up(w).surname > 2 or look_up(w).given > 2 for w in (a, b)]
+    return "word" if all(known) else "typo"
+
+
+def _account(a: Business, b: Business, transcribed: bool) -> tuple[list[str], list[str], int, int]:
+    """Align the words of two businesses' names; return what is left over on each side, and how many words differ by one letter."""
+    left_b = list(b.core)
+    left_a: list[str] = []
+    typos = others = 0
+    pending = []
+    for word in a.core:
+        if word in left_b:
+            left_b.remove(word)
+        else:
+            pending.append(word)
+    for word in pending:
+        for other in left_b:
+            how = _same_word(word, other, transcribed)
+            if how:
+                left_b.remove(other)
+                typos += how == "typo"
+                others += how == "word"
+                break
+        else:
+            left_a.append(word)
+    # Words written together on one side.
+    for mine, theirs in ((left_a, left_b), (left_b, left_a)):
+        for word in list(mine):
+            for start in range(len(theirs)):
+                for end in range(start + 2, min(len(theirs), start + 4) + 1):
+                    if "".join(theirs[start:end]) == word:
+                        mine.remove(word)
+                        del theirs[start:end]
+                        break
+                else:
+                    continue
+                break
+    return left_a, left_b, typos, others
+
+
+def _was_cut(mine: tuple[str, ...], held: tuple[str, ...], length: int) -> bool:
+    """Tell whether the owner's text is the beginning of the claim, cut off at a fixed width."""
+    count = len(held)
+    if length < SHORTEST_CUT or count > len(mine) or count < 2:
+        return False
+    if any(x != y for x, y in zip(mine[: count - 1], held[:-1], strict=True)):
+        return False
+    last, whole = held[-1], mine[count - 1]
+    return whole.startswith(last) and (len(last) < len(whole) or (last in _STOP and count < len(mine)))
+
+
+SHORTEST_CUT = 20
+
+
+def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcribed: bool = False) -> Compared:
+    """Compare two businesses' names in folded words; ``length`` is that of the owner's text, which a bank may have cut off."""
+    if mine == held:
+        return Compared(("B_SAME", "E_NONE", "H_SAME", "L_SAME", "N_NONE"), 100.0, 100.0, (), "any")
+    a, b = take_apart(mine), take_apart(held)
+    found = levels(a, b)
+    words, form = found[0], found[3]
+    if words == "B_ACRONYM" and form != "L_CONFLICT":
+        return Compared(found, 89.0, None, (), "any")
+    left_a, left_b, typos, others = _account(a, b, transcribed)
+    joined = a.joined == b.joined
+    if joined:
+        left_a, left_b, typos, others = [], [], 0, 0
+        if words not in ("B_SAME", "B_GLUED", "B_ORDER"):
+            found = ("B_GLUED", "E_NONE", "H_SAME", form, "N_NONE")
+    if (left_a or left_b) and _was_cut(mine, held, length):
+        return Compared(("B_PART", "E_NONE", "H_SAME", "L_NONE", "N_NONE"), 89.0, 80.0, ("TRUNCATED",), "any")
+    if left_a and left_b:
+        numbers = any(c.isdigit() for w in (*left_a, *left_b) for c in w)
+        return Compared(
+            found, 45.0 if numbers else 49.0, None, ("BUSINESS_NUMBER_DIFFERS",) if numbers else ("BUSINESS_NAME_DIFFERS",), "none"
+        )
+    left = left_a or left_b
+    if left:
+        plain = all(w in _EVERYBODYS or w in _GENERIC for w in left) and form != "L_CONFLICT"
+        reasons = ("BUSINESS_NUMBER_DIFFERS",) if any(c.isdigit() for w in left for c in w) else ("BUSINESS_WORDS_MISSING",)
+        band = 62.0 if all(w in _EVERYBODYS for w in left) and not others and form != "L_CONFLICT" else None
+        return Compared(found, 69.0, band, reasons, "mailbox" if plain and not others else "none")
+    if form == "L_CONFLICT":
+        return Compared(found, 69.0, 60.0, (), "none")
+    if others:
+        return Compared(found, 69.0, 60.0, ("BUSINESS_NAME_SIMILAR",), "none")
+    if typos:
+        return Compared(found, 94.0, 92.0 if typos == 1 else 84.0, ("TYPO",), "any")
+    score = 99.0 if form in ("L_SAME", "L_NONE") else 97.0
+    if a.core != b.core:
+        score -= 1.0 if form in ("L_SAME", "L_NONE") else 0.5
+    return Compared((("B_SAME" if a.core == b.core else "B_GLUED"), "E_NONE", "H_SAME", form, "N_NONE"), 100.0, score, (), "any")
+
+
 def levels(a: Business, b: Business) -> tuple[str, ...]:
     """Return the levels at which two businesses' names agree: words, extra words, beginning, legal forms, numbers."""
     form = "L_NONE"
     if a.forms or b.forms:
         form = "L_SAME" if a.forms & b.forms else "L_ONE" if not a.forms or not b.forms else "L_CONFLICT"
-        if form == "L_CONFLICT" and a.forms | b.forms <= {"inc", "co"}:
+        if form == "L_CONFLICT" and (a.forms | b.forms <= {"inc", "co"} or "co" in a.forms | b.forms):
             form = "L_ONE"
     number = "N_NONE"
     if a.numbers or b.numbers:

@@ -4,128 +4,317 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from titleholder.matching import businesses, names
-from titleholder.matching.memory import forgetful
-from titleholder.matching.names import Name, Trust, claimed, read
+from titleholder.matching import account, businesses, names, trusts
+from titleholder.matching.names import Memo
 from titleholder.matching.result import FieldMatch, Match, absent
-from titleholder.matching.scale import Judged, business_field, person_field, scale
-from titleholder.matching.text import MAX_CHARS
+from titleholder.matching.scale import CEILINGS, CONTEXT_REASONS, Judged, business_field, person_field, scale
+from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, scripts
+from titleholder.matching.titles import Party, Title, claimed_party, is_placeholder, read_claim, read_title
 from titleholder.matching.weights import CONTACT_WEIGHTS
 
 MAX_ALIASES = 20
 # A person and a business of the same name are worth a look, and no more.
 MOST_ACROSS_KINDS = 62.0
+# What a claim can score that names several parties, or contradicts itself.
+MOST_SEVERAL = 49.0
+MOST_FOR_REVIEW = 69.0
+MATCH = 70.0
 
 
 class _Claimed(NamedTuple):
-    name: Name
+    title: Title
     kind: str  # "person", "business" or "either"
     alias: bool
+    several: bool  # the text names several parties
+    transcribed: bool
+    text: str
+
+
+class Claim(NamedTuple):
+    """A claim, read once for all owners."""
+
+    names: tuple[_Claimed, ...]
+    contradicts: bool
+    fields: Mapping[str, Any]
+
+
+class Owner(NamedTuple):
+    """An owner's name, read once for all the names of a claim."""
+
+    title: Title
+    transcribed: bool
+    mixed: bool
 
 
 def _text(value: object) -> str:
     return str(value)[:MAX_CHARS].strip() if value else ""
 
 
-def _claimed_names(claim: Mapping[str, Any]) -> list[_Claimed]:
+# What joins a second party to the first in a claim, or tells that the claimant acts for one.
+_SEVERAL = frozenset(("AND", "JOINT", "TTEE", "AKA", "FBO", "CUST", "POD", "CARE", "SON", "EXEC", "MINOR"))
+
+
+def _several(title: Title, kind: str) -> bool:
+    """Tell whether a claimed name names more than one party."""
+    found = title.markers & _SEVERAL
+    if not found:
+        return False
+    if found <= {"AND", "CARE"} and (kind == "business" or (title.business and kind != "person")):
+        return False
+    if title.trusts and found <= {"AND", "TTEE"}:
+        return "TTEE" in found and "AND" in found
+    return not (found == {"TTEE"} and len(title.parties) == 1)
+
+
+def _claimed(text: str, kind: str, alias: bool) -> _Claimed:
+    title = read_claim(text)
+    return _Claimed(title, kind, alias, _several(title, kind), scripts(text), text)
+
+
+def read(claim: Mapping[str, Any]) -> Claim:
+    """Read a claim's names."""
     declared = claim.get("type")
     kind = declared if declared in ("person", "business") else "either"
-    out = []
-    if claim.get("given") or claim.get("family"):
-        name = claimed(claim.get("given"), claim.get("middle"), claim.get("family"), claim.get("suffix"))
-        if name.words:
-            out.append(_Claimed(name, "person", False))
-    if text := _text(claim.get("business_name")):
-        out.append(_Claimed(read(text), "business", False))
-    if text := _text(claim.get("name")):
-        out.append(_Claimed(read(text), kind, False))
+    out: list[_Claimed] = []
+    parts = [None if is_placeholder(claim.get(key) or "", name=True) else claim.get(key) for key in ("given", "middle", "family", "suffix")]
+    told = None
+    if parts[0] or parts[2]:
+        title = claimed_party(*parts)
+        if title.words:
+            several = bool(title.markers & _SEVERAL)
+            told = _Claimed(title, "person", False, several, scripts(f"{parts[0]}{parts[2]}"), f"{parts[0] or ''} {parts[2] or ''}")
+            out.append(told)
+    business = _text(claim.get("business_name"))
+    business = "" if is_placeholder(business) else business
+    if business:
+        out.append(_claimed(business, "business", False))
+    text = _text(claim.get("name"))
+    free = None
+    if text and not is_placeholder(text):
+        free = _claimed(text, kind, False)
+        out.append(free)
+    contradicts = False
+    if told and business:
+        contradicts = True
+    elif free is not None and (told or business):
+        other = told or out[0]
+        contradicts = bool(free.title.words) and _judge(other, Owner(free.title, free.transcribed, False), Memo()).score < MATCH
     aliases = claim.get("aka") or ()
     if isinstance(aliases, str):
         aliases = (aliases,)
     if isinstance(aliases, list | tuple):
-        out.extend(_Claimed(read(text), kind, True) for alias in aliases[:MAX_ALIASES] if (text := _text(alias)))
-    return [c for c in out if c.name.words]
+        out.extend(_claimed(text, kind, True) for alias in aliases[:MAX_ALIASES] if (text := _text(alias)) and not is_placeholder(text))
+    return Claim(tuple(c for c in out if c.title.words), contradicts, claim)
+
+
+def read_owner(owner: Mapping[str, Any]) -> Owner:
+    """Read an owner's name."""
+    text = _text(owner.get("name"))
+    if not text or is_placeholder(text):
+        return Owner(read_title(""), False, False)
+    return Owner(read_title(text), scripts(text), mixes_scripts(text))
 
 
 _SAME = Judged(100.0, 9.0, (), False, False, 100.0)
+_STRANGER = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
 
 
-def _judge(mine: _Claimed, held: Name) -> Judged | None:
+def _is_same(mine: _Claimed, held: Title) -> bool:
+    """Tell whether two names are the same text, capitals and punctuation aside, and mean the same by it."""
+    a = mine.title
+    if a.words != held.words or a.full != held.full or a.trusts or held.trusts:
+        return False
+    if mine.kind == "business" or a.business:
+        return True
+    if not a.parties and not held.parties:
+        return a.markers == held.markers
+    if len(a.parties) != 1 or len(held.parties) != 1 or mine.several:
+        return a.markers == held.markers and not mine.several and bool(held.trade)
+    x, y = a.parties[0], held.parties[0]
+    if x.context != y.context or (y.comma and not x.comma) or y.title != x.title or x.generation != y.generation:
+        return False
+    return (len(a.words) > 1 and any(len(w) > 1 for w in x.words)) or not is_latin(x.words[0])
+
+
+def _judge(mine: _Claimed, owner: Owner, memo: Memo) -> Judged:
     """Return the best of the ways in which one claimed name may be compared with the owner's."""
-    name = mine.name
+    name, held = mine.title, owner.title
     found: list[Judged] = []
-    if name.plain == held.plain:
+    if _is_same(mine, held):
         found.append(_SAME)
     elif mine.kind != "person" and name.trusts and held.trusts:
-        found.extend(_as_trusts(one, other) for one in name.trusts for other in held.trusts)
+        for one in name.trusts:
+            for other in held.trusts:
+                person = None
+                if one.party and other.party:
+                    person = _judge_party(one.party, name, other.party, held, memo)
+                found.append(trusts.compare(one, other, person, memo))
     else:
         if mine.kind == "business" or (mine.kind == "either" and (name.business or held.business)):
-            found.extend(_as_businesses(mine, held))
+            found.extend(_as_businesses(mine, owner))
         if mine.kind == "person" or (mine.kind == "either" and not (name.business and held.business)):
-            person, other = (name, held) if held.business or mine.kind == "person" else (held, name)
-            across = other.business and not other.trade
-            if compared := names.compare(name, held):
-                judged = person_field(compared)
-                found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
-            if across:
-                found.extend(_person_in_business(person, other))
+            found.extend(_as_people(mine, owner, memo))
     if not found:
-        return None
-    best = max(found, key=lambda judged: judged.score)
+        return _STRANGER
+    best = max(found, key=lambda judged: (judged.score, judged.log_odds))
+    if mine.several:
+        best = best.capped(MOST_SEVERAL, "CLAIM_NAMES_SEVERAL")
+    if owner.mixed or mixes_scripts(mine.text):
+        best = best.capped(MOST_FOR_REVIEW, "SCRIPT_DIFFERS")
     return best.capped(97.0, "ALSO_KNOWN_AS") if mine.alias else best
 
 
-def _as_trusts(mine: Trust, held: Trust) -> Judged:
-    """Compare two trusts by their own names: whom they are called after, then the kind, then the number."""
-    judged = Judged(20.0, -8.0, ("BUSINESS_NAME_DIFFERS", "TRUST"), True, False, 49.0)
-    if sorted(mine.after) == sorted(held.after):
-        judged = Judged(99.0, 8.0, ("TRUST",), False, False, 100.0)
-    elif mine.readings and held.readings:
-        sides = (Name(trust.readings, trust.after, False, (), "") for trust in (mine, held))
-        if compared := names.compare(*sides):
-            judged = person_field(compared)
-            if mine.grantors != held.grantors:
-                # A couple's trust is not that of one of them.
-                judged = judged.capped(69.0, "BUSINESS_WORDS_MISSING")
-    else:
-        house, other = (mine.after, held) if not mine.readings else (held.after, mine)
-        families = {names.compare_family(house, r.family) for r in other.readings} or {names.compare_family(house, other.after)}
-        if other.readings and "F_SAME" in families:
-            judged = Judged(62.0, -1.0, ("GIVEN_NAME_MISSING", "TRUST"), False, False, 62.0)
-        elif not other.readings and families & {"F_SOUND", "F_TYPO"}:
-            judged = Judged(91.0, 4.0, ("TYPO", "TRUST"), False, False, 100.0)
-    if mine.number != held.number:
-        judged = judged.capped(69.0 if not mine.number or not held.number else 45.0, "BUSINESS_NUMBER_DIFFERS")
-    if mine.kind != held.kind:
-        judged = judged.capped(69.0, "LEGAL_FORM_CONFLICT") if mine.kind and held.kind else judged.capped(97.0, "LEGAL_FORM_DIFFERS")
-    return judged
-
-
-def _as_businesses(mine: _Claimed, held: Name) -> list[Judged]:
-    parts = businesses.take_apart(mine.name.words)
-    found = [
-        business_field(businesses.levels(businesses.take_apart(one), businesses.take_apart(other)), trade=bool(index or number))
-        for index, one in enumerate((mine.name.words, *mine.name.trade))
-        for number, other in enumerate((held.words, *held.trade))
-        if one and other
-    ]
-    if mine.kind == "business":
-        across = bool(parts.forms) and not (held.business or held.trade) and businesses.like_a_person(held.words)
-    else:
-        person, other = (mine.name, held) if held.business else (held, mine.name)
-        across = not person.business and other.business and not person.trade and businesses.like_a_person(person.words)
+def _as_people(mine: _Claimed, owner: Owner, memo: Memo) -> list[Judged]:
+    name, held = mine.title, owner.title
+    found = []
+    person, other = (name, held) if held.business or mine.kind == "person" else (held, name)
+    across = other.business and not other.trade
+    parties = name.parties[:1] if not mine.several else name.parties[:4]
+    for one in parties:
+        every = [_judge_party(one, name, party, held, memo) for party in held.parties]
+        if len(held.parties) > 1 and every and all(j.wrong for j in every):
+            # The given name of one joint owner with the surname of another names neither.
+            every = [j.capped(MOST_SEVERAL, "JOINT_OWNER") if j.score > MOST_SEVERAL else j for j in every]
+        for judged in every:
+            found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
     if across:
-        return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
+        found.extend(_person_in_business(person, other, memo))
     return found
 
 
-def _person_in_business(person: Name, business: Name) -> list[Judged]:
+# Titles of a wife that stand before her husband's name.
+_WIVES = frozenset(("mrs", "mme", "sra"))
+
+
+def _judge_party(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> Judged:
+    """Compare a claimed person with one party of a title: the account of words, and for what it leaves open the likeliest reading."""
+    settled = account.settle(mine, claim, held, title, memo)
+    best = _combine(mine, held, settled, memo)
+    if best.score < MATCH and (held.aside or mine.aside):
+        for alias in _by_alias(mine, held):
+            other = account.settle(*alias[:1], claim, alias[1], title, memo)
+            if other.clean:
+                judged = _combine(*alias, other, memo).capped(92.0, "NICKNAME")
+                best = max(best, judged, key=lambda j: j.score)
+    elif held.aside or mine.aside:
+        best = _check_asides(best, mine, held, memo)
+    context = held.context
+    if mine.context == "estate" and context == "estate":
+        best = best.capped(99.0, "ESTATE")
+    elif mine.context == "estate" or context in CEILINGS:
+        ceiling, reason = (69.0, "ESTATE") if mine.context == "estate" else (CEILINGS[context], CONTEXT_REASONS[context])
+        if mine.context != context or context in ("beneficiary", "minor"):
+            best = best.capped(ceiling, reason) if best.score > ceiling or ceiling < MATCH else best.noted(reason)
+    if held.title in _WIVES and mine.title not in _WIVES and best.score >= MATCH:
+        first = held.words[held.comma] if held.comma < len(held.words) else held.words[0]
+        known = memo.look_up(first)
+        if known.gender == "m" and known.given > 1:
+            best = best.capped(MOST_FOR_REVIEW, "SPOUSE_TITLE")._replace(lift="none")
+    return best
+
+
+def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> Judged:
+    """Put the account and, where it is not clean, the likeliest reading into one judgement."""
+    a, b = mine.generation, held.generation
+    conflict = bool(a and b and a != b and {a, b} != {"2", "ii"})
+    if settled.clean and not conflict and settled.score >= 90:
+        score, reasons = settled.score, settled.reasons
+        if a != b:
+            score = min(score - 1.0, 97.0) if score < 98 else 97.0 if not (a and b) else 95.0
+            reasons = (*reasons, "GENERATIONAL_SUFFIX_DIFFERS")
+        return Judged(_finer(score, mine, held, memo), 6.0, reasons or ("NORMALISED",), False, False, 100.0)
+    compared = names.compare(mine, held, memo)
+    if compared is None:
+        return _STRANGER if not settled.clean else Judged(settled.score, 2.0, settled.reasons, False, False, 89.0)
+    judged = person_field(compared)
+    if conflict:
+        return judged.capped(49.0 if judged.wrong else 59.0, "GENERATIONAL_SUFFIX_CONFLICT")._replace(
+            wrong=True, surname_only=False, lift="none"
+        )
+    if settled.clean:
+        # The band is the account's; the place in it the weights'.
+        low, high = max(MATCH, settled.score - 4.0), min(settled.score + 4.0, account.MOST_FUZZY)
+        score = min(max(judged.score, low), high)
+        reasons = tuple(dict.fromkeys((*settled.reasons, *(judged.reasons if not judged.wrong else ()))))
+        return Judged(round(score, 2), max(judged.log_odds, 1.0), reasons or ("TYPO",), False, False, account.MOST_FUZZY)
+    if judged.score > settled.ceiling:
+        judged = judged._replace(score=settled.ceiling, reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
+    lift = settled.lift
+    ceiling = account.MOST_FUZZY if lift != "none" and settled.ceiling >= MOST_FOR_REVIEW else settled.ceiling
+    if settled.reasons and not judged.wrong:
+        judged = judged._replace(reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
+    return judged._replace(ceiling=min(judged.ceiling, ceiling), lift=lift)
+
+
+def _finer(score: float, mine: Party, held: Party, memo: Memo) -> float:
+    """Rank names inside a band of what is one step away: of two rare surnames that agree it is surer that they are one person's."""
+    if score >= 95:
+        return score
+    common = memo.look_up(mine.words[-1]).surname
+    return round(score - common * 0.04 if score > 93 else score + (9 - common) * 0.05, 2)
+
+
+def _related(word: str, others: tuple[str, ...], memo: Memo) -> bool:
+    return any(word == o or names.compare_given(word, o, memo) in ("G_NICKNAME", "G_SPELLING", "G_COUSIN", "G_INITIAL") for o in others)
+
+
+def _check_asides(best: Judged, mine: Party, held: Party, memo: Memo) -> Judged:
+    """Lower a comparison for words in brackets that only one side has, or that differ."""
+    a, b = mine.aside, held.aside
+    if a and b:
+        return best if a == b else best.capped(MOST_FOR_REVIEW, "WORDS_LEFT_OVER")._replace(lift="none")
+    aside = a or b
+    if all(_related(word, (*mine.words, *held.words), memo) for word in aside):
+        return best
+    if len(aside) == 1 and (memo.look_up(aside[0]).given > 0 or not memo.look_up(aside[0]).cultures) and aside[0].isalpha():
+        return best.capped(92.0, "NICKNAME")
+    return best.capped(MOST_FOR_REVIEW, "WORDS_LEFT_OVER")._replace(lift="none")
+
+
+def _by_alias(mine: Party, held: Party) -> list[tuple[Party, Party]]:
+    """Return the parties with the name in brackets for the given name."""
+    out = []
+    if len(held.aside) == 1 and not held.lent:
+        at = held.comma if held.comma else 0
+        out.append((mine, held._replace(words=(*held.words[:at], held.aside[0], *held.words[at + 1 :]))))
+    if len(mine.aside) == 1:
+        out.append((mine._replace(words=(mine.aside[0], *mine.words[1:])), held))
+    return out
+
+
+def _as_businesses(mine: _Claimed, owner: Owner) -> list[Judged]:
+    name, held = mine.title, owner.title
+    transcribed = mine.transcribed or owner.transcribed
+    found = [
+        business_field(businesses.compare(one, other, 0 if held.trade else held.length, transcribed), trade=bool(index or number))
+        for index, one in enumerate((name.legal, *name.trade))
+        for number, other in enumerate((held.legal, *held.trade))
+        if one and other
+    ]
+    if mine.kind == "business":
+        parts = businesses.take_apart(name.words)
+        marked = bool(parts.forms) or name.business
+        across = marked and not (held.business or held.trade) and businesses.like_a_person(held.words)
+    else:
+        person, other_side = (name, held) if held.business else (held, name)
+        across = not person.business and other_side.business and not person.trade and businesses.like_a_person(person.words)
+    if across:
+        found = [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") for judged in found]
+        person, other_side = (name, held) if held.business else (held, name)
+        found.extend(_person_in_business(person, other_side, Memo()))
+    return found
+
+
+def _person_in_business(person: Title, business: Title, memo: Memo) -> list[Judged]:
     """Compare a person with the name in a business's: a sole trader, perhaps, but not surely the same account holder."""
     bare = businesses.without_marks(business.words)
-    if not bare or bare == business.words:
+    if not bare or bare == business.words or not person.parties:
         return []
-    compared = names.compare(person, read(" ".join(bare)))
-    return [person_field(compared).capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")] if compared else []
+    inner = read_title(" ".join(bare))
+    if not inner.parties:
+        return []
+    judged = _judge_party(person.parties[0], person, inner.parties[0], inner, memo)
+    return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")]
 
 
 def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:
@@ -133,10 +322,12 @@ def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, F
     for field, key in (("address", "raw_address"), ("phone", "phone"), ("email", "email")):
         mine, theirs = claim.get(field), owner.get(key)
         if isinstance(mine, Mapping):
-            mine = mine if any(mine.get(k) for k in ("line1", "line2", "city", "state", "postal_code")) else None
+            mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
         elif mine is not None:
-            mine = str(mine).strip()
-        theirs = str(theirs).strip() if theirs else None
+            mine = str(mine)[: 4 * MAX_CHARS].strip()
+            mine = None if is_placeholder(mine) else mine
+        theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None
+        theirs = None if theirs and is_placeholder(theirs) else theirs
         if not mine or not theirs:
             fields[field] = absent(bool(mine), bool(theirs))
             continue
@@ -185,7 +376,7 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     if not levels:
         return name.score, ""
     evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
-    if name.surname_only and name.score >= 44 and ("A_SAME" in levels or "A_NEAR" in levels):
+    if name.surname_only and name.score >= 44 and name.score < MATCH and ("A_SAME" in levels or "A_NEAR" in levels):
         # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
         # The order of the words is no matter then.
         return round(max(58.0, min(name.score + 8.0, 66.0)), 2), "CONTACT_AGREES"
@@ -199,7 +390,15 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     if evidence >= 0:
         if name.score >= 90 or name.score < 35:
             return name.score, ""
-        lifted = max(name.score, min(scale(name.log_odds + evidence), 89.0, name.ceiling))
+        ceiling = min(name.ceiling, 89.0)
+        if name.lift == "none":
+            ceiling = min(ceiling, max(name.score, MOST_FOR_REVIEW))
+        elif name.lift == "mailbox":
+            # Those who share a house share its address: only what is one person's own may lift another surname.
+            if "P_SAME" in levels or "E_SAME_BOX" in levels:
+                return max(name.score, min(75.0 if name.score >= 50 else name.score, ceiling)), "CONTACT_AGREES"
+            ceiling = min(ceiling, MOST_FOR_REVIEW)
+        lifted = max(name.score, min(scale(name.log_odds + evidence), ceiling))
         return lifted, "CONTACT_AGREES" if lifted > name.score else ""
     if name.score >= 90:
         # People move and change numbers: an exact name stays a match, a little less sure.
@@ -207,7 +406,6 @@ def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str
     return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"
 
 
-@forgetful
 def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
     """Compare a claim with one owner.
 
@@ -226,25 +424,25 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
         The score is the name's, moved by the other fields as far as the name allows; without a name on both sides it is the mean of the
         other fields, and 0 without those.
     """
-    return compare(claim, owner)
+    return compare(read(claim), owner)
 
 
-def compare(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
-    """As `match`, for a caller that compares the same claim with several owners and is `forgetful` itself."""
-    held = read(_text(owner.get("name")))
-    mine = _claimed_names(claim)
-    fields = _contacts(claim, owner)
-    if not mine or not held.words:
+def compare(claim: Claim, owner: Mapping[str, Any]) -> Match:
+    """Compare a claim that was read with one owner."""
+    held = read_owner(owner)
+    fields = _contacts(claim.fields, owner)
+    if not claim.names or not held.title.words:
         scores = [f.score for f in fields.values() if f.score is not None]
         overall = round(sum(scores) / len(scores), 2) if scores else 0.0
-        return _match(overall, absent(bool(mine), bool(held.words)), fields, "")
+        return _match(overall, absent(bool(claim.names), bool(held.title.words)), fields, "")
     best: Judged | None = None
-    for one in mine:
-        judged = _judge(one, held)
-        if judged is not None and (best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds)):
+    for one in claim.names:
+        judged = _judge(one, held, Memo(one.transcribed and held.transcribed))
+        if best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds):
             best = judged
-    if best is None:
-        best = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
+    assert best is not None  # noqa: S101 there is a name
+    if claim.contradicts:
+        best = best.capped(MOST_FOR_REVIEW, "CLAIM_CONTRADICTS_ITSELF")._replace(lift="none")
     overall, contact = _overall(best, fields)
     return _match(overall, FieldMatch(best.score, None, best.reasons), fields, contact)
 

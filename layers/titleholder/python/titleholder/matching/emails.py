@@ -2,6 +2,7 @@
 
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import fold, within_two
+from titleholder.matching.titles import is_placeholder
 
 # Domains of one provider that lead to the same mailbox.
 _ALIASES = {
@@ -32,12 +33,29 @@ def _parse(value: object) -> tuple[str, str, str, str] | None:
     return box, tag, domain, base
 
 
+# Mailboxes that people type where a form insists on one.
+_NOBODY = frozenset(
+    ("test", "none", "na", "noemail", "no", "email", "nomail", "unknown", "notprovided", "null", "noone", "nobody", "fake", "asdf")
+)
+
+
+def _is_placeholder(value: object) -> bool:
+    text = fold(value).strip()
+    local, at, domain = text.rpartition("@")
+    if not at:
+        return is_placeholder(text)
+    host = domain.split(".", 1)[0].replace("-", "")
+    return local.replace(".", "").replace("-", "") in _NOBODY and host in _NOBODY
+
+
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two e-mail addresses compare, or ``None`` when either is empty.
+    """Return how two e-mail addresses compare, or ``None`` when either is empty or stands for none.
 
     100: the same; 99: the same mailbox by the provider's rules; 85: apart from a tag; below 70: another address.
     """
     if not str(claimed or "").strip() or not str(held or "").strip():
+        return None
+    if _is_placeholder(claimed) or _is_placeholder(held):
         return None
     a, b = _parse(claimed), _parse(held)
     if a is None or b is None:

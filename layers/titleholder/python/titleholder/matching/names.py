@@ -1,16 +1,15 @@
-"""Reads the names on claims and accounts, every way they may be meant, and compares people's names part by part."""
+"""Reads people's names every way they may be meant, and compares them part by part."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from titleholder.matching import nicknames
-from titleholder.matching.memory import remembered
+from titleholder.matching.evidence import Known, look_up
+from titleholder.matching.romanisation import one_original, one_surname, other_syllable
 from titleholder.matching.text import (
-    MAX_WORD,
     MAX_WORDS,
     closeness,
-    fold,
     is_latin,
     plain_umlauts,
     same_beginning,
@@ -18,23 +17,9 @@ from titleholder.matching.text import (
     sound,
     within_two,
 )
+from titleholder.matching.titles import Party
 from titleholder.matching.weights import NAME_WEIGHTS
-from titleholder.matching.words import (
-    BINDING,
-    BUSINESS_WORDS,
-    CREDENTIALS,
-    DATE,
-    GENERATIONS,
-    JOINERS,
-    LEGAL_FORMS,
-    PARTICLES,
-    SURE_FORMS,
-    SURE_TITLES,
-    SURNAMES_TOO,
-    TITLES,
-    TRUST_WORDS,
-    mark,
-)
+from titleholder.matching.words import BINDING, JOINERS, PARTICLES
 
 
 class Reading(NamedTuple):
@@ -44,293 +29,37 @@ class Reading(NamedTuple):
     family: tuple[str, ...]
     generation: str
     layout: str  # "given": told by the source; "fl": given name first; "lf": surname first by guess; "one": a single word
-    context: str  # "plain", "joint", "shared" (joint, surname taken from the other), "trust", "house" (a family's trust), "trade", ...
+    context: str  # the party's
 
 
-class Trust(NamedTuple):
-    """A trust by its own name: whom it is called after and how many they are, revocable or not, and its number if it has one."""
+class Memo:
+    """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    after: tuple[str, ...]
-    readings: tuple[Reading, ...]
-    grantors: int
-    kind: str
-    number: str
+    __slots__ = ("families", "given", "known", "strict")
 
+    def __init__(self, strict: bool = False) -> None:
+        self.known: dict[str, Known] = {}
+        self.given: dict[tuple[str, str], str] = {}
+        self.families: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+        # Both sides are written in a script that is transcribed: there a different letter is a different name.
+        self.strict = strict
 
-class Name(NamedTuple):
-    """A name as written, with all its readings."""
-
-    readings: tuple[Reading, ...]
-    words: tuple[str, ...]
-    business: bool
-    trade: tuple[tuple[str, ...], ...]
-    plain: str
-    trusts: tuple[Trust, ...] = ()
-
-
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|,|[A-Z]+")
-_DOTTED = re.compile(r"\b[^\W\d_](?:\.[^\W\d_]\b)+\.?|\bph\.? ?d\b\.?")
-_ASIDE = re.compile(r"\(([^()]*)\)|\"([^\"]*)\"")
-_DIGIT = re.compile(r"\d")
-_MANY = 12
-_EMPTY = Name((), (), False, (), "")
+    def look_up(self, word: str) -> Known:
+        """Return what is known of a word."""
+        found = self.known.get(word)
+        if found is None:
+            found = self.known[word] = look_up(word)
+        return found
 
 
-def _undot(found: re.Match[str]) -> str:
-    joined = found[0].replace(".", "").replace(" ", "")
-    # "J.D. Vance" is no doctor of law.
-    if found.start() and (joined in CREDENTIALS or joined in LEGAL_FORMS or joined in GENERATIONS):
-        return joined
-    return " ".join(joined) + " "
+MANY_READINGS = 36
 
 
-def _tokens(text: str) -> list[str]:
-    if "." in text:
-        text = _DOTTED.sub(_undot, text)
-    out = []
-    for word in _WORD.findall(text):
-        if "'" in word:
-            word = word.replace("'", "")
-        out.append(word if len(word) <= MAX_WORD else word[:MAX_WORD])
-        if len(out) == MAX_WORDS * 2:
-            break
-    return out
+def _tail(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    return tokens[_bind(tokens, len(tokens) - 1) :]
 
 
-@remembered(maxsize=1024)
-def read(text: str) -> Name:
-    """Return every reading of a name as a bank or a person may write it."""
-    folded = fold(text)
-    asides: list[str] = []
-    if "(" in folded or '"' in folded:
-        asides = [a or b for a, b in _ASIDE.findall(folded)]
-        folded = _ASIDE.sub(" ", folded)
-    folded = folded.strip(" ,.;&/")
-    marked = mark(DATE.sub(" ", folded) if _DIGIT.search(folded) else folded)
-    tokens = _tokens(marked)
-    words = tuple(t for t in (tokens if marked is folded else _tokens(folded)) if t != ",")[:MAX_WORDS]
-    plain = " ".join(words)
-    if not words:
-        return _EMPTY
-    readings: dict[Reading, None] = {}
-    trade: list[tuple[str, ...]] = []
-    trusts = _trusts(tokens) if not _TRUST.isdisjoint(tokens) else ()
-    business = looks_like_business(words, personal=bool(trusts))
-    for context, segment in _segments(tokens):
-        if context == "trade":
-            if segment:
-                trade.append(tuple(t for t in segment if t.islower() or not is_latin(t)))
-            continue
-        for reading in _parties(segment, context):
-            readings[reading] = None
-            if len(readings) >= 4 * _MANY:
-                break
-    for aside in asides[:2]:
-        alias = [t for t in _tokens(aside) if t != ","]
-        if len(alias) == 1 and len(alias[0]) > 1 and alias[0] not in TITLES and alias[0] not in CREDENTIALS:
-            for reading in list(readings)[:4]:
-                if reading.fore:
-                    readings[reading._replace(fore=(alias[0], *reading.fore[1:]), context="alias")] = None
-    return Name(tuple(readings), words, business, tuple(trade), plain, trusts)
-
-
-def looks_like_business(words: tuple[str, ...], personal: bool = False) -> bool:
-    """Tell whether words carry a legal form or a trade that people's names don't; ``personal``: the title of a family's trust."""
-    if len(words) < 2:
-        return False
-    if words[-1] in SURE_FORMS or (words[-1] == "co" and len(words) > 2):
-        return True
-    telling = [w for w in words[1:] if w in BUSINESS_WORDS or w in SURE_FORMS]
-    if len(words) > 2 and words[0] in BUSINESS_WORDS:
-        telling.append(words[0])
-    if len(words) < 4 or personal:
-        telling = [w for w in telling if w not in SURNAMES_TOO]
-    return bool(telling)
-
-
-def _segments(tokens: list[str]) -> list[tuple[str, list[str]]]:
-    """Cut an account title into (context, tokens): owners, beneficiaries, trusts, trade names."""
-    if not any(t.isupper() for t in tokens) and "trust" not in tokens:
-        if len(tokens) == 4 and tokens[1] == tokens[3]:
-            return [("plain", [*tokens[:2], "AND", *tokens[2:]])]
-        return [("plain", tokens)]
-    pieces: list[tuple[str, list[str]]] = [("", [])]
-    joint = False
-    for item in tokens:
-        if item == "JOINT":
-            joint = True
-        elif item.isupper() and is_latin(item) and item != "AND":
-            pieces.append((item, []))
-        elif item == "tod" and len(pieces[-1][1]) > 1:
-            pieces.append(("POD", []))
-        else:
-            pieces[-1][1].append(item)
-    out: list[tuple[str, list[str]]] = []
-    markers = {marker for marker, _ in pieces}
-    for index, (marker, piece) in enumerate(pieces):
-        following = pieces[index + 1][0] if index + 1 < len(pieces) else ""
-        if marker == "POD":
-            out.append(("beneficiary", piece))
-        elif marker == "DBA":
-            out.append(("trade", piece))
-        elif marker in ("CARE", "DATED"):
-            # What follows a date can be the trust's own name, what follows "care of" is somebody else.
-            if marker == "DATED":
-                out.extend(_trust(piece))
-        elif marker == "AKA":
-            out.append(("alias", piece))
-        elif marker in ("FBO", "TTEE"):
-            out.extend(_trust(piece, person="benefit" if marker == "FBO" else "trust"))
-        elif marker == "CUST":
-            out.append(("minor", piece))
-        elif marker == "ESTATE":
-            out.append(("estate", piece))
-        elif "trust" in piece or following in ("TTEE", "DATED", "FBO") or "TTEE" in markers:
-            out.extend(_trust(piece))
-        elif following == "CUST":
-            out.append(("custodian", piece))
-        elif following == "MINOR":
-            out.append(("minor" if "CUST" in markers else "custodian", piece))
-        elif following == "ESTATE":
-            out.append(("estate", piece))
-        elif marker == "MINOR":
-            continue
-        else:
-            out.append(("joint" if joint else "plain", _split_joint(piece) if joint else piece))
-    if any(context == "trust" for context, _ in out):
-        out = [(context, piece) for context, piece in out if context != "house"]
-    return [(context, piece) for context, piece in out if piece]
-
-
-def _split_joint(piece: list[str]) -> list[str]:
-    """Put a separator between joint owners that are written one after the other."""
-    if "AND" in piece or "," in piece or len(piece) < 4:
-        return piece
-    first, last = piece[0], piece[-1]
-    if last in piece[1:-2]:
-        at = piece.index(last, 1) + 1
-    elif first in piece[2:-1]:
-        at = piece.index(first, 2)
-    elif len(piece) % 2 == 0:
-        at = len(piece) // 2
-    else:
-        return piece
-    return [*piece[:at], "AND", *piece[at:]]
-
-
-def _trust(piece: list[str], person: str = "trust") -> list[tuple[str, list[str]]]:
-    """Read one part of a trust's title: a person, a trust named after one, or a trust and its trustee."""
-    if "trust" not in piece and "trst" not in piece:
-        kept = [t for t in piece if t not in ("tr", "as", "of", "for", "the", "u", "a", "d")]
-        return [(person, kept)] if kept else []
-    at = piece.index("trust") if "trust" in piece else piece.index("trst")
-    out: list[tuple[str, list[str]]] = []
-    named = piece[:at]
-    while named and named[-1] in TRUST_WORDS:
-        named.pop()
-    while named and named[0] in _LEADING:
-        named.pop(0)
-    if named:
-        out.append(("trust" if len(named) > 1 else "house", named))
-    rest = [t for t in piece[at + 1 :] if t not in TRUST_WORDS or t == "AND"]
-    if rest:
-        out.append(("trust", rest))
-    return out
-
-
-_TRUST = frozenset(("trust", "trst", "tr"))
-_KINDS = {"revocable": "revocable", "rev": "revocable", "irrevocable": "irrevocable", "irrev": "irrevocable"}
-_NUMBERED = re.compile(r"\d{1,3}|ii|iii|iv|v")
-
-
-def _trusts(tokens: list[str]) -> tuple[Trust, ...]:
-    """Return the trusts that a title names by their own names, those of people and families only."""
-    pieces: list[list[str]] = [[]]
-    for item in tokens:
-        if item.isupper() and is_latin(item) and item not in ("AND", "JOINT"):
-            pieces.append([])
-        elif item != ",":
-            pieces[-1].append(item)
-    out = []
-    for piece in pieces:
-        at = next((i for i, t in enumerate(piece) if t in ("trust", "trst") or (t == "tr" and piece[i - 1] in TRUST_WORDS)), -1)
-        if at < 0:
-            continue
-        named = piece[:at]
-        kind = next((_KINDS[t] for t in named if t in _KINDS), "")
-        number = next((t for t in piece[at + 1 : at + 4] if _NUMBERED.fullmatch(t)), "")
-        while named and named[-1] in TRUST_WORDS:
-            named.pop()
-        if not named:
-            named = [t for t in piece[at + 1 :] if t not in TRUST_WORDS and t != number]
-        while named and named[0] in _LEADING:
-            named.pop(0)
-        if named and len(named) < MANY_GRANTORS and not any(_is_business(t) for t in piece):
-            readings = tuple(_parties(named, "trust")) if len(named) > 1 else ()
-            out.append(Trust(tuple(t for t in named if t.islower()), readings[:_MANY], 1 + named.count("AND"), kind, number))
-    return tuple(out[:MANY_TRUSTS])
-
-
-def _is_business(word: str) -> bool:
-    return word in SURE_FORMS or word == "co" or (word in BUSINESS_WORDS and word not in SURNAMES_TOO)
-
-
-_LEADING = frozenset(("the", "a", "of", "for"))
-# No account is held by more trusts than this; the cap bounds the time.
-MANY_TRUSTS = 3
-# More words than this are hardly a person's or a couple's name.
-MANY_GRANTORS = 9
-
-
-def _parties(segment: list[str], context: str) -> list[Reading]:
-    """Return the readings of every person named in a segment; joint owners share a surname that only one of them carries."""
-    if "AND" not in segment:
-        return _readings(segment, context)
-    parts: list[list[str]] = [[]]
-    for item in segment:
-        if item == "AND":
-            parts.append([])
-        else:
-            parts[-1].append(item)
-    parts = [kept for part in parts[:6] if (kept := _strip(part)[0])]
-    if not parts:
-        return []
-    if len(parts) == 1:
-        return _readings(parts[0], context)
-    own = "joint" if context == "plain" else context
-    out: list[Reading] = []
-    for index, part in enumerate(parts):
-        bare = [t for t in part if t != ","]
-        full = sum(len(t) > 1 for t in bare)
-        if full > 1:
-            out.extend(_readings(part, own))
-        if "," in part or not bare:
-            continue
-        lenders = [p for k, p in enumerate(parts) if k != index and sum(len(t) > 1 for t in p) > 1]
-        if full > 1 and not (index < len(parts) - 1 and len(bare) == 2):
-            continue
-        for lender in lenders[:3]:
-            if "," in lender:
-                families = [tuple(lender[: lender.index(",")])]
-            else:
-                tail = _tail(lender)
-                families = [tail, tuple(lender[-2:])] if len(lender) > 2 and len(tail) == 1 else [tail]
-                families.append((lender[0],))
-            fore = tuple(bare)
-            generation = ""
-            for family in families:
-                if family and len(fore) < MAX_WORDS:
-                    out.append(Reading(fore, family, generation, "fl", "shared" if own == "joint" else own))
-        if not lenders and full <= 1:
-            out.extend(_readings(part, own))
-    return out
-
-
-def _tail(tokens: list[str]) -> tuple[str, ...]:
-    return tuple(tokens[_bind(tokens, len(tokens) - 1) :])
-
-
-def _bind(tokens: list[str], start: int) -> int:
+def _bind(tokens: tuple[str, ...], start: int) -> int:
     """Move the start of a surname back over the particles before it."""
     while start > 1 and (tokens[start - 1] in BINDING or (tokens[start - 1] in JOINERS and start > 2)):
         start -= 2 if tokens[start - 1] in JOINERS else 1
@@ -339,108 +68,61 @@ def _bind(tokens: list[str], start: int) -> int:
     return start
 
 
-def _strip(tokens: list[str]) -> tuple[list[str], str]:
-    """Drop titles, credentials and generations; return what is left and the generation."""
-    generation = ""
-    kept: list[str] = []
-    count = len(tokens)
-    for index, item in enumerate(tokens):
-        if item in GENERATIONS and index and count > 2 and not (item == "sr" and index == 0):
-            generation = generation or GENERATIONS[item]
-            continue
-        kept.append(item)
-    while kept and kept[0] in TITLES and (len(kept) > 2 or (len(kept) == 2 and kept[0] in SURE_TITLES)) and kept[1] != ",":
-        kept.pop(0)
-    if len(kept) == 1 and kept[0] in SURE_TITLES:
-        return [], generation
-    while len(kept) > 2 and kept[-1] in CREDENTIALS:
-        kept.pop()
-        if kept[-1] == ",":
-            kept.pop()
-    while kept and kept[-1] == ",":
-        kept.pop()
-    while kept and kept[0] == ",":
-        kept.pop(0)
-    # After the surname and a comma a title may still precede the given name: "LAST, MR FIRST".
-    if "," in kept:
-        at = kept.index(",")
-        while at + 2 < len(kept) and kept[at + 1] in TITLES:
-            kept.pop(at + 1)
-        while at + 1 < len(kept) and kept[at + 1] == ",":
-            kept.pop(at + 1)
-    return kept, generation
-
-
-def _readings(tokens: list[str], context: str) -> list[Reading]:
-    titled = bool(tokens) and tokens[0] in SURE_TITLES
-    kept, generation = _strip(tokens)
-    if not kept:
-        return []
+def readings(party: Party) -> list[Reading]:
+    """Return the readings of a party's words."""
+    words, context = party.words[:MAX_WORDS], party.context
+    if party.family or party.given:
+        cut = len(party.words) - party.family
+        return [Reading(party.words[:cut][:8], party.words[cut:][:8], party.generation, "given", context)]
+    if party.lent:
+        return [Reading(words, family, party.generation, "fl", context) for family in party.lent]
     out: list[Reading] = []
-    if "," in kept:
-        at = kept.index(",")
-        head, rest = kept[:at], [t for t in kept[at + 1 :] if t != "," and (t not in CREDENTIALS or kept.count(",") == 1)]
-        while len(head) > 1 and head[-1] in CREDENTIALS:
-            head.pop()
-        if len(head) <= 4 and not (titled and len(head) > 1):
-            out.append(Reading(tuple(rest[:8]), tuple(head), generation, "given", context))
-        if len(head) > 1:
-            out.extend(_plain(head, generation, context))
-        return out
-    return _plain(kept[:MAX_WORDS], generation, context)
+    if party.comma:
+        head, rest = words[: party.comma], words[party.comma :]
+        if len(head) <= 4 and not (party.title and len(head) > 1):
+            out.append(Reading(rest[:8], head, party.generation, "given", context))
+        if len(head) > 2 or party.title:
+            out.extend(_plain(head, party.generation, context))
+    else:
+        out = _plain(words, party.generation, context)
+    if len(party.aside) == 1 and len(party.aside[0]) > 1:
+        alias = [r._replace(fore=(party.aside[0], *r.fore[1:]), context="alias") for r in out[:3] if r.fore]
+        out.extend(alias)
+    return out
 
 
-def _plain(t: list[str], generation: str, context: str) -> list[Reading]:
+def _plain(t: tuple[str, ...], generation: str, context: str) -> list[Reading]:
     n = len(t)
     if n == 1:
-        return [Reading((), (t[0],), generation, "one", context)]
+        return [Reading((), t, generation, "one", context)]
     tail = _tail(t)
-    out = [Reading(tuple(t[: n - len(tail)]), tail, generation, "fl", context)]
+    out = [Reading(t[: n - len(tail)], tail, generation, "fl", context)]
     lead = 1
     while lead < n - 1 and (t[lead - 1] in BINDING or t[lead] in JOINERS):
         lead += 1
     if n > 2 and len(tail) < n - 1:
         size = n - _bind(t, n - len(tail) - 1)
-        out.append(Reading(tuple(t[: n - size]), tuple(t[n - size :]), generation, "fl2", context))
-    out.append(Reading(tuple(t[lead:]), tuple(t[:lead]), generation, "lf", context))
+        out.append(Reading(t[: n - size], t[n - size :], generation, "fl2", context))
+    out.append(Reading(t[lead:], t[:lead], generation, "lf", context))
     if n > 2 and lead + 1 < n:
-        out.append(Reading(tuple(t[lead + 1 :]), tuple(t[: lead + 1]), generation, "lf2", context))
+        out.append(Reading(t[lead + 1 :], t[: lead + 1], generation, "lf2", context))
     return out
-
-
-def claimed(given: object, middle: object, family: object, suffix: object) -> Name:
-    """Return the reading of a name that comes in parts."""
-    return _claimed(str(given or "")[:200], str(middle or "")[:200], str(family or "")[:200], str(suffix or "")[:40])
-
-
-@remembered(maxsize=256)
-def _claimed(given: str, middle: str, family: str, suffix: str) -> Name:
-    fore = [t for t in _tokens(_ASIDE.sub(" ", fold(given))) if t != ","]
-    while len(fore) > 1 and fore[0] in SURE_TITLES:
-        fore.pop(0)
-    fore += [t for t in _tokens(fold(middle)) if t != ","]
-    last, generation = _strip(["", *_tokens(fold(family))] if family else [])
-    surname = tuple(t for t in last if t and t != ",")
-    for item in _tokens(fold(suffix)):
-        generation = GENERATIONS.get(item, generation)
-    kept: list[str] = []
-    for item in fore:
-        if item in GENERATIONS and kept and len(item) > 1:
-            generation = generation or GENERATIONS[item]
-        else:
-            kept.append(item)
-    words = (*kept, *surname)
-    if not words:
-        return _EMPTY
-    return Name((Reading(tuple(kept[:8]), surname[:8], generation, "given", "plain"),), words[:MAX_WORDS], False, (), " ".join(words))
 
 
 # --- comparing parts ---------------------------------------------------------------------------------------------------------------------
 
 
-@remembered(maxsize=8192)
-def compare_given(a: str, b: str) -> str:
+def compare_given(a: str, b: str, memo: Memo) -> str:
     """Return the level at which two given names agree."""
+    if a == b:
+        return "G_INITIALS" if len(a) == 1 else "G_SAME"
+    level = memo.given.get((a, b))
+    if level is None:
+        level = memo.given[a, b] = _compare_given(a, b, memo)
+    return level
+
+
+def _compare_given(a: str, b: str, memo: Memo) -> str:
     if a == b:
         return "G_INITIALS" if len(a) == 1 else "G_SAME"
     if len(a) == 1 or len(b) == 1:
@@ -458,17 +140,38 @@ def compare_given(a: str, b: str) -> str:
         return "G_NICKNAME_TYPO"
     if a in nicknames.BYNAMES or b in nicknames.BYNAMES:
         return "G_BYNAME"
-    known = a in nicknames.KNOWN and b in nicknames.KNOWN
+    if a[0] != b[0] and a[-1] != b[-1] and a[1] != b[0] and a[0] != b[1] and a[1:3] != b[1:3] and not same_beginning(a, b):
+        # Nearly all pairs of different names are settled here.
+        if scrambled(a, b) and not ((a in nicknames.KNOWN or memo.look_up(a).given) and (b in nicknames.KNOWN or memo.look_up(b).given)):
+            return "G_ALIKE"
+        return "G_DIFFERS"
+    known_a, known_b = memo.look_up(a), memo.look_up(b)
+    is_known_a, is_known_b = known_a.given > 0 or a in nicknames.KNOWN, known_b.given > 0 or b in nicknames.KNOWN
+    known = is_known_a and is_known_b
+    if known_a.gender != known_b.gender and known_a.gender != "-" and known_b.gender != "-" and known_a.given > 1 and known_b.given > 1:
+        # One is given to men and the other to women.
+        return "G_OTHER" if a[0] == b[0] else "G_DIFFERS"
+    if _abdul(a) and _abdul(b):
+        x, y = _abdul(a), _abdul(b)
+        return "G_SPELLING" if x == y or one_original(x, y, memo.look_up(x), memo.look_up(y)) or sound(x) == sound(y) else "G_OTHER"
     short, long = (a, b) if len(a) < len(b) else (b, a)
+    if one_original(a, b, known_a, known_b):
+        return "G_SPELLING"
+    if _western_key(a) == _western_key(b) and frozenset((a, b)) not in _TWINS:
+        return "G_SPELLING"
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
+    if known and edits == 1 and min(known_a.given, known_b.given) < 2 and max(known_a.given, known_b.given) > 5 and len(short) > 5:
+        # The Census has misspellings of common names too: Elizbeth, Joesph.
+        known = False
+    if edits < 3 or a[:3] == b[:3] or a[-3:] == b[-3:]:
+        if known:
+            return "G_OTHER" if a[0] == b[0] or edits < 3 else "G_DIFFERS"
+        if other_syllable(a, b, known_a, known_b):
+            return "G_OTHER"
     if edits == 1:
-        if (
-            known
-            or (len(a) == len(b) and a[:-1] == b[:-1] and {a[-1], b[-1]} == {"a", "o"})
-            or (long == short + "a" and len(short) > 3 and long not in nicknames.KNOWN)
-        ):
+        if memo.strict or _twins(short, long, is_known_a if short is a else is_known_b, is_known_b if short is a else is_known_a):
             return "G_OTHER"
         if a[0] != b[0] and a[1] != b[0] and a[0] != b[1]:
             return "G_TYPO_FIRST"
@@ -484,7 +187,7 @@ def compare_given(a: str, b: str) -> str:
     if edits == 2 and len(short) > 4:
         if not known and a[0] != b[0] and a[-1] != b[-1]:
             return "G_ALIKE"
-        return "G_OTHER" if known else "G_TYPO_2" if len(short) > 5 else "G_TYPO_2_SHORT"
+        return "G_OTHER" if known or memo.strict else "G_TYPO_2" if len(short) > 5 else "G_TYPO_2_SHORT"
     if not known and a[0] == b[0]:
         alike = closeness(a, b)
         if alike > 0.86:
@@ -494,6 +197,55 @@ def compare_given(a: str, b: str) -> str:
     if not known and scrambled(a, b):
         return "G_ALIKE"
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
+
+
+_ABDUL = ("abdul", "abdel", "abdal", "abdol", "abdil", "abdur", "abdus", "abder", "abdess", "abdar", "abdoul")
+
+
+def _abdul(word: str) -> str:
+    """Return the attribute of God in a name such as Abdulrahman, or an empty text."""
+    if word[:3] == "abd" and len(word) > 7:
+        for lead in _ABDUL:
+            if word.startswith(lead):
+                rest = word[len(lead) :]
+                return rest if len(rest) > 2 else ""
+    return ""
+
+
+# Pairs that sound alike and are two names all the same.
+_TWINS = frozenset(map(frozenset, (("mary", "marie"), ("mari", "mary"), ("jesse", "jessie"), ("carrie", "carey"), ("louis", "luis"))))
+_VOWELS = frozenset("aeiouy")
+
+
+def _western_key(word: str) -> str:
+    """Return a given name in one spelling where English has several: Erik, Eric; Sara, Sarah; Jon, John."""
+    if word[-1] == "h" and len(word) > 3 and word[-2] in "ae":
+        word = word[:-1]
+    for end in ("ie", "ey", "ee", "y"):
+        if word.endswith(end) and len(word) > len(end) + 1:
+            word = word[: -len(end)] + "i"
+            break
+    word = _WESTERN.sub(lambda found: _WESTERN_SOUNDS[found[0]], word)
+    return _DOUBLED.sub(r"\1", word)
+
+
+_WESTERN_SOUNDS = {
+    "ph": "f", "th": "t", "ck": "k", "ch": "k", "c": "k", "y": "i", "z": "s", "oh": "o", "ah": "a", "rh": "r", "q": "k", "x": "ks",
+    "w": "v",
+}  # fmt: skip
+_WESTERN = re.compile("|".join(_WESTERN_SOUNDS))
+_DOUBLED = re.compile(r"(.)\1+")
+
+
+def _twins(short: str, long: str, short_known: bool, long_known: bool) -> bool:
+    """Tell whether one letter turns one name into another person's: Mario and Maria, Rashid and Rashida, Minh and Linh."""
+    if len(short) == len(long):
+        if short[:-1] == long[:-1]:
+            return short[-1] in _VOWELS and long[-1] in _VOWELS
+        return False
+    if long[:-1] == short and long[-1] in _VOWELS:
+        return short_known or not long_known
+    return False
 
 
 # Endings that turn a man's name into a woman's.
@@ -517,11 +269,11 @@ _WRONG_GIVEN = frozenset(
 )
 
 
-def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
+def _compare_fore(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> tuple[str, str]:
     """Return the levels of the given and of the middle names."""
     if not a or not b:
         return "G_MISSING", "M_NONE"
-    given = compare_given(a[0], b[0])
+    given = compare_given(a[0], b[0], memo)
     more_a, more_b = a[1:], b[1:]
     if given != "G_SAME":
         if more_b and len(a[0]) > 2 and a[0] == b[0] + more_b[0]:
@@ -533,7 +285,7 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
         for mine, theirs in ((a, b), (b, a)):
             for middle in mine[1:3]:
                 if len(middle) > 1 and len(theirs[0]) > 1:
-                    level = compare_given(middle, theirs[0])
+                    level = compare_given(middle, theirs[0], memo)
                     if level in _SOFT_GIVEN:
                         first = len(mine[0]) == 1
                         if level == "G_SAME":
@@ -542,14 +294,14 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, str]:
                             crossed = "G_MIDDLE_FORM"
         if crossed:
             return crossed, "M_USED"
-    middle = _compare_middle(more_a, more_b)
+    middle = _compare_middle(more_a, more_b, memo)
     # The members of a family often share a middle initial: it says nothing for another given name.
     if given in _DIFFERENT_GIVEN and middle in ("M_SAME", "M_INITIAL", "M_FORM"):
         middle = "M_USED"
     return given, middle
 
 
-def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
+def _compare_middle(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
     if not a or not b:
         if not a and not b:
             return "M_NONE"
@@ -566,7 +318,7 @@ def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
                     best = "M_INITIAL"
                 elif best == "M_DIFFERS":
                     best = "M_INITIAL_DIFFERS"
-            elif best != "M_INITIAL" and compare_given(x, y) in (
+            elif best != "M_INITIAL" and compare_given(x, y, memo) in (
                 "G_SPELLING",
                 "G_NICKNAME",
                 "G_TYPO",
@@ -579,26 +331,25 @@ def _compare_middle(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     return best
 
 
-@remembered(maxsize=8192)
-def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
+def compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
     """Return the level at which two surnames agree."""
     if a == b:
         return "F_SAME"
+    level = memo.families.get((a, b))
+    if level is None:
+        level = memo.families[a, b] = _compare_family(a, b, memo)
+    return level
+
+
+def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
     if not a or not b:
         return "F_MISSING"
     x, y = "".join(a), "".join(b)
     if x == y:
         return "F_GLUED"
-    if (
-        len(a) == 1
-        and len(b) == 1
-        and x[0] != y[0]
-        and x[-1] != y[-1]
-        and is_latin(x)
-        and is_latin(y)
-        and not same_beginning(x, y)
-        and x[1:3] != y[1:3]
-    ):
+    if not is_latin(x) or not is_latin(y):
+        return "F_SCRIPT" if is_latin(x) != is_latin(y) else "F_DIFFERS"
+    if len(a) == 1 and len(b) == 1 and x[0] != y[0] and x[-1] != y[-1] and not same_beginning(x, y) and x[1:3] != y[1:3]:
         return "F_ALIKE" if scrambled(x, y) else "F_DIFFERS"
     core_a = [t for t in a if t not in PARTICLES] or list(a)
     core_b = [t for t in b if t not in PARTICLES] or list(b)
@@ -607,22 +358,13 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     short, long = (x, y) if len(x) < len(y) else (y, x)
     if len(short) == 1:
         return "F_INITIAL" if x[0] == y[0] else "F_DIFFERS"
-    if is_latin(x) != is_latin(y):
-        return "F_SCRIPT"
     several = len(core_a) > 1 or len(core_b) > 1
     if several and any(len(t) > 1 and t in core_b for t in core_a):
         return "F_PART" if len(core_a) == 1 or len(core_b) == 1 else "F_PART_EACH"
-    edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
-    if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
-        return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
-    if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
-        return "F_SOUND"
-    if edits == 1:
-        return "F_TYPO" if len(short) > 4 else "F_TYPO_SHORT" if len(short) > 2 else "F_TYPO_2_SHORT"
-    if long.startswith(short) and len(short) > 3:
-        return "F_CUT"
-    if edits == 2 and len(short) > 4:
-        return "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
+    known_a, known_b = memo.look_up(x), memo.look_up(y)
+    level = _one_word_family(x, y, short, long, known_a, known_b, memo)
+    if level != "F_DIFFERS":
+        return level
     if several:
         for t in core_a:
             for u in core_b:
@@ -634,6 +376,54 @@ def compare_family(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     if alike > 0.8:
         return "F_ALIKE_LESS"
     return "F_DIFFERS"
+
+
+# How common a surname must be to be one of its own instead of a typing error.
+ESTABLISHED = 2
+# Traditions whose surnames are written in Latin letters in many ways by the same family.
+_TRANSCRIBED = frozenset("srahpj")
+_GAELIC = ("mac", "mc", "o", "fitz", "st")
+
+
+def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, known_b: Known, memo: Memo) -> str:
+    if x[0] == y[0] == "m" and _mac(x) == _mac(y):
+        return "F_SOUND"
+    if one_surname(x, y, known_a, known_b):
+        return "F_FORM"
+    both = known_a.surname >= ESTABLISHED and known_b.surname >= ESTABLISHED
+    culture = one_original(x, y, known_a, known_b)
+    if culture:
+        shared = culture in known_a.cultures and culture in known_b.cultures
+        if not both or (culture in _TRANSCRIBED and culture in known_a.cultures + known_b.cultures) or (culture == "k" and shared):
+            return "F_SOUND"
+        if plain_umlauts(x) == plain_umlauts(y) and culture in "gn":
+            return "F_SOUND"
+        return "F_NEAR"
+    if len(short) > 2 and long.endswith(short) and long[: len(long) - len(short)] in _GAELIC:
+        return "F_CUT_EARLY"
+    edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
+    if memo.strict and edits < 3:
+        return "F_CUT_EARLY"
+    if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
+        return "F_NEAR" if both else "F_SOUND" if edits < 3 else "F_SOUND_FAR"
+    if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
+        return "F_SOUND"
+    if edits == 1:
+        if both:
+            return "F_NEAR"
+        return "F_TYPO" if len(short) > 4 else "F_TYPO_SHORT" if len(short) > 2 else "F_TYPO_2_SHORT"
+    if long.startswith(short) and len(short) > 3:
+        return "F_CUT"
+    if edits == 2 and len(long) - len(short) == 2 and x[:5] == y[:5] and known_a.surname + known_b.surname:
+        # Masters is no Masterton.
+        return "F_CUT_EARLY"
+    if edits == 2 and len(short) > 4:
+        return "F_ALIKE" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
+    return "F_DIFFERS"
+
+
+def _mac(word: str) -> str:
+    return "mc" + word[3:] if word[:3] == "mac" and len(word) > 6 else word
 
 
 def _compare_generation(a: str, b: str) -> str:
@@ -648,7 +438,7 @@ def _compare_generation(a: str, b: str) -> str:
 _FINE_MIDDLE = frozenset(("M_NONE", "M_SAME", "M_INITIAL"))
 _CONTEXT_RANK = {
     name: rank for rank, name in enumerate(("plain", "joint", "shared", "alias", "trade", "trust", "benefit", "custodian", "minor",
-                                            "estate", "house", "beneficiary"))
+                                            "estate", "executor", "parent", "hard_trust", "house", "beneficiary"))
 }  # fmt: skip
 _WIDE = frozenset(("fl2", "lf2"))
 # A middle name must not pass for a part of the surname: what is left of the surname agrees without it.
@@ -662,7 +452,6 @@ class Comparison(NamedTuple):
     levels: tuple[str, ...]  # given, family, middle, generation, order, context, then combinations
 
 
-_FINE_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE", "F_PART", "F_SOUND", "F_TYPO", "F_PART_EACH"))
 _FUZZY_GIVEN = frozenset(
     ("G_TYPO", "G_TYPO_SHORT", "G_TYPO_2", "G_TYPO_2_SHORT", "G_ALIKE", "G_ALIKE_LESS", "G_SOUND", "G_PREFIX", "G_OTHER", "G_COUSIN",
      "G_TYPO_FIRST",
@@ -702,10 +491,10 @@ def _maiden(a: Reading, b: Reading) -> bool:
     return bool(a.family) and len(a.family[-1]) > 2 and a.family[-1] not in PARTICLES and a.family[-1] in b.fore[1:]
 
 
-def compare_readings(a: Reading, b: Reading) -> tuple[str, ...]:
+def compare_readings(a: Reading, b: Reading, memo: Memo) -> tuple[str, ...]:
     """Return the levels at which two readings agree."""
-    family = compare_family(a.family, b.family)
-    given, middle = _compare_fore(a.fore, b.fore)
+    family = compare_family(a.family, b.family, memo)
+    given, middle = _compare_fore(a.fore, b.fore, memo)
     if family == "F_DIFFERS" and given in _DIFFERENT_GIVEN:
         return _NOTHING_ALIKE
     if family == "F_CUT" and min(_width(a), _width(b)) < SHORTEST_CUT:
@@ -759,13 +548,14 @@ def _may_be_wide(wide: Reading, other: Reading) -> bool:
     return len(wide.family[0]) > 1 and whole[:2] == wide.family[0][:2] and within_two("".join(wide.family), whole) < 2
 
 
-def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
+def every_comparison(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[str, ...]]:
     """Yield the levels for every pair of readings of two names that makes sense."""
-    glued = _compare_glued(a, b)
+    a, b = readings(mine), readings(held)
+    glued = _compare_glued(mine, a, held, b)
     if glued is not None:
         yield glued
-    for x in a.readings[: 3 * _MANY]:
-        for y in b.readings[: 3 * _MANY]:
+    for x in a[:MANY_READINGS]:
+        for y in b[:MANY_READINGS]:
             # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
             # Two names in the same order put the given name first, unless both are told to be otherwise: else Mark Smith and Mary Smith
             # would be two spellings of one surname.
@@ -773,16 +563,16 @@ def every_comparison(a: Name, b: Name) -> Iterator[tuple[str, ...]]:
                 continue
             if (y.layout in _WIDE and not _may_be_wide(y, x)) or (x.layout in _WIDE and not _may_be_wide(x, y)):
                 continue
-            levels = compare_readings(x, y)
+            levels = compare_readings(x, y, memo)
             if (x.layout in _WIDE or y.layout in _WIDE) and levels[1] in _PARTS:
                 continue
             yield levels
 
 
-def compare(a: Name, b: Name) -> Comparison | None:
+def compare(mine: Party, held: Party, memo: Memo) -> Comparison | None:
     """Return the best comparison over all readings of two names, or ``None`` when either has none."""
     best: Comparison | None = None
-    for levels in every_comparison(a, b):
+    for levels in every_comparison(mine, held, memo):
         total = log_odds(levels)
         # Readings that speak as much for a match are told apart by their levels, so that either side may come first.
         if best is None or total > best.log_odds or (total == best.log_odds and levels > best.levels):
@@ -792,15 +582,15 @@ def compare(a: Name, b: Name) -> Comparison | None:
     return best
 
 
-def _compare_glued(a: Name, b: Name) -> tuple[str, ...] | None:
+def _compare_glued(mine: Party, a: list[Reading], held: Party, b: list[Reading]) -> tuple[str, ...] | None:
     """Compare when one side is written as a single word."""
-    if (len(a.words) == 1) == (len(b.words) == 1):
+    if (len(mine.words) == 1) == (len(held.words) == 1):
         return None
-    one, many = (a, b) if len(a.words) == 1 else (b, a)
+    one, many = (mine, b) if len(mine.words) == 1 else (held, a)
     word = one.words[0]
     if len(word) < 6:
         return None
-    for reading in many.readings[:4]:
+    for reading in many[:4]:
         fore, family = reading.fore, "".join(reading.family)
         if not fore or not family or (len(fore[0]) == 1 and len(fore) == 1):
             continue

@@ -55,7 +55,7 @@ andreas: andy
 andrew: andy drew
 andrei: andy
 andres: andy
-angela: angie angel
+angela: angie ange
 angelina: angie lina angel
 angeline: angie
 anna: annie ann nan nannie nancy anya
@@ -878,10 +878,8 @@ jacqueline jacquelyn
 jaime jamie jayme
 james jas jaime
 jasmine jasmin yasmin yasmine
-jean jeanne
 jeannette jeanette janette
 jennifer jenifer
-jesse jessie
 joanne joann joanna johanna
 jonathan jonathon johnathan johnathon jonathen
 joseph jos josef jose giuseppe yusuf youssef iosif
@@ -999,6 +997,136 @@ mahmoud mahmud mehmood
 nasser nasir nasr
 ibrahim ebrahim ibraheem
 yasir yasser
+rivka rebecca rebekah rivkah rebeka rebeca
+reuven reuben ruben rubin
+devorah dvora deborah debora devora dvorah
+moshe moses moishe
+yitzhak isaac yitzchak itzhak izak isak itzchak
+yaakov jacob yakov yaacov yakob
+yosef joseph josef yusuf youssef yousef yusef youssouf yousuf youcef josip jozef
+yehuda judah yehudah jehuda
+yehoshua joshua jehoshua
+shmuel samuel
+shlomo solomon
+shimon simon simeon
+avraham abraham avrohom ibrahim ebrahim ibraheem brahim
+eliyahu elijah
+ezra esra
+yonatan jonathan yehonatan
+yoel joel
+yona jonah
+michal mikhal
+miriam myriam
+chana hannah hana hanna chanah
+chaya haya chayah
+sarah sara sarra
+rachel rahel raquel
+leah lea
+naomi noemi
+yael yaele jael
+esther ester
+binyamin benjamin binyomin
+efraim ephraim
+pinchas pinhas phineas
+nachman nahman
+tzvi zvi tsvi
+zeev zev
+chaim haim hayim
+uriel ouriel
+mohammed muhammad mohammad mohamed muhammed mohamad mohd muhd mohamud mohammod muhamed mohamet mehmet
+mahmoud mahmud mahmood mehmood
+hamid hameed
+rashid rasheed rachid
+khalid khaled
+tariq tarek tareq tarik
+walid waleed oualid
+omar umar omer
+osama usama oussama
+suleiman sulaiman soliman sulayman suleman
+mustafa mostafa moustafa mustapha moustapha
+abdullah abdallah abdulla abdoullah
+jamal gamal djamal
+karim kareem
+nasser nasir naser
+bashir basheer bachir
+said saeed saied sayeed
+khadija khadijah khadeeja khadijeh
+zainab zeinab zaynab zeynab zaineb
+maryam mariam maryem meryem
+layla leila laila leyla
+noor nour nur
+amina ameena aminah
+aisha aicha ayesha aishah aysha
+fatima fatma fatemeh fatimah fatimeh
+hossein hussein hussain husein husain hosein huseyin
+reza rida ridha
+hasan hassan hasen hassen
+shoaib shuaib shoeb
+qasim kassem kasim qassim
+yasir yasser yaser
+yusra yousra
+sergei sergey serhiy serhii sergii sergiy serge
+nikolai nikolay mykola nicolai
+mikhail mykhailo mihail michail
+andrei andriy andrii
+yevgeny evgeny yevhen evgenii yevgeniy evhen
+volodymyr vladimir wladimir
+dmytro dmitry dmitri dmitriy
+oleksiy alexei aleksei oleksii
+vasyl vasily vasiliy vasilii
+olena elena yelena helena
+olha olga
+iryna irina
+kateryna ekaterina yekaterina katerina
+nataliya natalia natalya nataliia
+tetiana tatiana tatyana tetyana
+svitlana svetlana
+lyudmila liudmila ludmila liudmyla lyudmyla
+yulia julia yuliya iuliia
+anastasia anastasiya anastasiia
+georgios giorgos yorgos george
+ioannis yannis giannis yiannis
+konstantinos costas kostas
+dimitrios dimitris demetrios
+nikolaos nikos
+spyridon spiros spyros spiridon
+panagiotis panayiotis panos
+eleni elena helen
+aikaterini katerina
+xiao siao
+lakshmi laxmi luxmi
+krishna krsna
+vijay bijay
+jayashree jayasree jayshree jayasri
+srinivas shrinivas sreenivas
+subramaniam subramanian subrahmanyam subramanyam
+venkatesh venkatesha
+vishwanath viswanath
+aleksandra alexandra oleksandra
+stanislav stanislaw
+wojciech vojtech
+krzysztof christopher krzystof
+tomas thomas tomasz tomash
+teodoro theodore
+rogelio rogerio
+ines inez
+luis luiz
+vitor victor viktor
+filipe felipe
+tiago thiago
+cristovao cristobal
+mathieu matthieu mathew
+stephane stefan
+soren soeren
+jorgen joergen
+bjorn bjoern
+kare kaare
+hakon haakon
+age aage
+asa aasa
+thor tor
+kristjan christian
+gudmundur gudmund
 """.strip().split("\n")
 
 # Names that one letter turns into another person's; those in the tables above count as well.

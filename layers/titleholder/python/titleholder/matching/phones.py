@@ -1,83 +1,111 @@
-"""Compares phone numbers as people and banks write them."""
+"""Compares phone numbers as people and banks write them; `phonenumbers` reads them."""
 
 import re
+from typing import NamedTuple
 
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import fold
-from titleholder.matching.words import word_set
 
-_KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
-_EXTENSION = re.compile(r"(?:;?\s*ext(?:ensi[oó]n|n)?\.?[:=]?|\bx|#|;isub=|,|~)\s*\.?(\d{1,7})\s*$")
-_CONTEXT = re.compile(r";?phone-context=([^;]*)")
-_PARAMETER = re.compile(r";(?:isub|ext|phone-context)=[^;]*")
-# A country's code can be told only from the beginning of a number that says it has one.
-_CALLING = word_set(
-    "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92"
-    " 93 94 95 98 211 212 213 216 218 220 221 234 254 255 256 351 352 353 354 355 356 357 358 359 370 371 372 373 374 375 380 381"
-    " 385 386 387 389 420 421 423 800 852 853 855 880 886 960 961 962 963 964 965 966 967 968 970 971 972 973 974 975 976 977 992"
-    " 993 994 995 996 998"
+# Numbers without a country's code are taken for American ones; they still match one abroad by its national digits.
+HOME = "US"
+MANY_NUMBERS = 4
+MAX_CHARS = 250
+# What separates two numbers in one text.
+_SEVERAL = re.compile(r"\bor\b|\band\b|[/;|&\n]|,(?=\s*[+(]?\d[\d ().-]{5})")
+# What some programs make of a number that they take for an amount.
+_DECIMAL = re.compile(r"(?<=\d{7})\.0+$")
+_LABEL = re.compile(r"^\W*(?:tel|phone|ph|mobile|cell|home|work|office|fax|main|direct)(?:ephone)?\W*(?=[+(\d])")
+_TRAILING = re.compile(
+    r"[\s(\[,-]*(?<![^\W\d_])(?:work|home|cell|cellular|mobile|mob|office|fax|main|day|evening|daytime|direct|primary|landline|tel)\.?[)\]\s]*$"
 )
+_EXTENSION = re.compile(r"(?:(?<=\d)\s*x|[\s,;]*(?:ext(?:ensi[oó]n|n)?\.?[:=]?|#|~)|,)\s*\.?(\d{1,7})\s*$")
+_SHORTEST = 5
 
 
-def _parse(value: object) -> tuple[str, str, str]:
-    """Return calling code (or an empty text), national digits, extension."""
-    text = fold(value).strip()
-    if text.startswith("tel:"):
-        text = text[4:]
+class Number(NamedTuple):
+    """A number taken apart: the country's code (empty if it does not say), its own digits, and the extension."""
+
+    code: str
+    national: str
+    extension: str
+
+
+def _is_placeholder(digits: str) -> bool:
+    """Tell whether digits stand for no number: too few, all the same, or counted up."""
+    return len(digits) < _SHORTEST or len(set(digits)) == 1 or (len(digits) > 8 and digits in "12345678901234567890")
+
+
+def _parse(text: str) -> Number | None:
+    import phonenumbers
+
+    text = _DECIMAL.sub("", text.strip())
+    text = _TRAILING.sub("", _LABEL.sub("", text))
     extension = ""
-    context = _CONTEXT.search(text)
-    prefix = context[1].strip() if context else ""
-    found = re.search(r";ext=(\d+)", text)
-    if found:
-        extension = found[1]
-    text = _PARAMETER.sub("", text)
-    found = _EXTENSION.search(text)
-    if found and len(re.sub(r"\D", "", text[: found.start()])) > 6:
+    if "phone-context" not in text and (found := _EXTENSION.search(text)) and len(re.sub(r"\D", "", text[: found.start()])) > 6:
         extension, text = found[1], text[: found.start()]
-    text = text.strip()
-    international = text.startswith(("+", "(+"))
-    letters = re.sub(r"[^0-9a-z]", "", text)
-    digits = letters.translate(_KEYS) if any(c.isdigit() for c in letters) else ""
-    if prefix.startswith("+") and not international:
-        digits = re.sub(r"\D", "", prefix) + digits.lstrip("0")
-        international = True
-    if not international:
-        for exit_code in ("011", "00"):
-            if digits.startswith(exit_code) and len(digits) > len(exit_code) + 8:
-                digits, international = digits[len(exit_code) :], True
-                break
-    if international:
-        for size in (1, 2, 3):
-            if digits[:size] in _CALLING:
-                return digits[:size], digits[size:].lstrip("0"), extension
-        return "", digits, extension
-    if len(digits) == 11 and digits[0] == "1":
-        return "1", digits[1:], extension
-    return "", digits, extension
+    text = re.sub(r"^\s*\(?\s*00(?=[1-9])", "+", text)
+    digits = re.sub(r"\D", "", text.partition(";")[0])
+    letters = any(c.isalpha() for c in text.partition(";")[0])
+    if _is_placeholder(digits.lstrip("0") or digits) and not (letters and len(digits) > 3):
+        return None
+    says = text.lstrip(" (").startswith("+") or "phone-context=+" in text
+    if "phone-context" in text and not says:
+        # The context is a domain, which tells no country.
+        return Number("", digits.lstrip("0"), extension)
+    try:
+        parsed = phonenumbers.parse(text, HOME)
+    except phonenumbers.NumberParseException:
+        return Number("", digits.lstrip("0"), extension) if len(digits) >= _SHORTEST else None
+    national = str(parsed.national_number)
+    code = str(parsed.country_code)
+    extension = extension or parsed.extension or ""
+    if not says and not phonenumbers.is_possible_number(parsed):
+        # No American number: that of another country without its code.
+        return Number("", digits.lstrip("0"), extension)
+    if not says and code == "1" and len(national) < 10:
+        return Number("", digits, extension)
+    if not says and digits.startswith("0") and not digits.startswith("011"):
+        return Number("", digits.lstrip("0"), extension)
+    return Number(code, national, extension)
+
+
+def _numbers(value: object) -> list[Number]:
+    text = fold(value)[:MAX_CHARS].strip()
+    if "phone-context" in text or ";ext=" in text or ";isub" in text:
+        pieces = [re.sub(r";isub=[^;]*", "", text)]
+    else:
+        pieces = _SEVERAL.split(text)
+        if sum(len(re.sub(r"\D", "", piece)) >= 7 for piece in pieces) < 2:
+            pieces = [text]
+    return [number for piece in pieces[:MANY_NUMBERS] if (number := _parse(piece))]
 
 
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two phone numbers compare, or ``None`` when either has no digits.
+    """Return how two phone numbers compare, or ``None`` when either has no digits that can be a number.
 
-    100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number.
+    100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number. Where a text has several
+    numbers, the best one counts.
     """
-    code_a, a, extension_a = _parse(claimed)
-    code_b, b, extension_b = _parse(held)
-    if not a or not b:
+    mine, theirs = _numbers(claimed), _numbers(held)
+    if not mine or not theirs:
         return None
+    return max((_compare(a, b) for a in mine for b in theirs), key=lambda found: found.score or 0.0)
+
+
+def _compare(a: Number, b: Number) -> FieldMatch:
     differs = FieldMatch(0.0, None, ("PHONE_DIFFERS",))
-    if code_a and code_b and code_a != code_b:
+    if a.code and b.code and a.code != b.code:
         return differs
-    if a != b:
-        short, long = sorted((a.lstrip("0"), b.lstrip("0")), key=len)
+    if a.national != b.national:
+        short, long = sorted((a.national.lstrip("0"), b.national.lstrip("0")), key=len)
         if short == long or (len(short) >= 9 and long.endswith(short) and len(long) - len(short) <= 3):
             pass
         elif len(short) >= 6 and long.endswith(short) and len(long) - len(short) <= 4:
             return FieldMatch(75.0, None, ("PHONE_PARTIAL",))
         else:
             return differs
-    if extension_a != extension_b:
-        if extension_a and extension_b:
+    if a.extension != b.extension:
+        if a.extension and b.extension:
             return FieldMatch(60.0, None, ("PHONE_EXTENSION_DIFFERS",))
         return FieldMatch(85.0, None, ("PHONE_EXTENSION_DIFFERS",))
     return FieldMatch(100.0)

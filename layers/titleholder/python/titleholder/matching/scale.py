@@ -20,7 +20,8 @@ _REASON = {
     "G_MIDDLE_INITIAL": "MIDDLE_AS_GIVEN", "G_MIDDLE_FORM": "MIDDLE_AS_GIVEN",
     "F_DIFFERS": "SURNAME_DIFFERS", "F_ALIKE": "SURNAME_SIMILAR", "F_ALIKE_LESS": "SURNAME_SIMILAR", "F_TYPO_2_SHORT": "SURNAME_SIMILAR",
     "F_SOUND_FAR": "SURNAME_SIMILAR", "F_PART_ALIKE": "SURNAME_SIMILAR", "F_TYPO": "TYPO", "F_TYPO_SHORT": "TYPO", "F_TYPO_2": "TYPO",
-    "F_SOUND": "SPELLING_VARIANT", "F_CUT": "TRUNCATED", "F_CUT_EARLY": "SURNAME_SIMILAR",
+    "F_SOUND": "SPELLING_VARIANT", "F_FORM": "SPELLING_VARIANT", "F_NEAR": "SURNAME_SIMILAR", "F_CUT": "TRUNCATED",
+    "F_CUT_EARLY": "SURNAME_SIMILAR",
     "F_PART": "SURNAME_IN_PART", "F_PART_EACH": "SURNAME_IN_PART",
     "F_INITIAL": "INITIALS_ONLY",
     "F_MISSING": "SURNAME_MISSING", "F_MAIDEN": "MAIDEN_NAME_LIKELY", "F_GLUED": "GLUED",
@@ -30,7 +31,7 @@ _REASON = {
     "O_SWAPPED": "SURNAME_FIRST",
     "C_JOINT": "JOINT_OWNER", "C_SHARED": "JOINT_OWNER", "C_TRUST": "TRUST", "C_HOUSE": "TRUST", "C_BENEFIT": "TRUST",
     "C_BENEFICIARY": "BENEFICIARY_ONLY", "C_MINOR": "MINOR_ACCOUNT", "C_CUSTODIAN": "MINOR_ACCOUNT", "C_ESTATE": "ESTATE",
-    "C_ALIAS": "ALSO_KNOWN_AS",
+    "C_ALIAS": "ALSO_KNOWN_AS", "C_HARD_TRUST": "TRUST", "C_EXECUTOR": "SIGNER_ONLY", "C_PARENT": "PARENT_OF_OWNER",
     "C_GLUED": "GLUED",
     "B_GLUED": "GLUED", "B_ORDER": "SURNAME_FIRST", "B_TYPO": "TYPO", "B_ACRONYM": "BUSINESS_ABBREVIATED",
     "B_PART": "BUSINESS_WORDS_MISSING",
@@ -43,27 +44,37 @@ _REASON = {
 _WRONG_GIVEN = frozenset(("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_OTHER", "G_SCRIPT"))
 _WRONG_FAMILY = frozenset(("F_DIFFERS", "F_ALIKE_LESS", "F_SCRIPT"))
 _SAME_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE"))
-_NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_TYPO"}
+_NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_FORM", "F_TYPO"}
 _ONE_STEP_GIVEN = frozenset(("G_NICKNAME", "G_SPELLING", "G_TYPO", "G_SOUND", "G_GLUED"))
-_ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_PART"))
+_ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_FORM", "F_PART"))
 # What one step away is worth: a typing error as vendors publish it; another spelling more; a nickname less, for families share those.
 _ONE_STEP = {
     "G_TYPO": 91.0,
     "F_TYPO": 91.0,
     "G_SOUND": 92.0,
     "F_SOUND": 92.0,
+    "F_FORM": 92.0,
     "F_PART": 92.0,
     "G_NICKNAME": 90.0,
     "G_SPELLING": 94.0,
     "G_GLUED": 94.0,
 }
-_DOUBTFUL_FAMILY = frozenset(("F_ALIKE", "F_CUT_EARLY", "F_TYPO_2_SHORT"))
+_DOUBTFUL_FAMILY = frozenset(("F_ALIKE", "F_CUT_EARLY", "F_TYPO_2_SHORT", "F_NEAR"))
 _KEPT_GIVEN = _ONE_STEP_GIVEN | {"G_SAME", "G_TYPO_SHORT", "G_TYPO_2"}
 _DOUBTFUL_GIVEN = frozenset(("G_ALIKE", "G_ALIKE_LESS", "G_BYNAME"))
 _GOOD_MIDDLE = frozenset(("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_SAME", "M_INITIAL", "M_USED"))
 _OTHER_MIDDLE = frozenset(("M_DIFFERS", "M_INITIAL_DIFFERS"))
 # The most that a name can score that appears in such a place on the account.
-_CEILINGS = {"C_BENEFICIARY": 45.0, "C_HOUSE": 62.0, "C_MINOR": 69.0, "C_ESTATE": 69.0, "C_BENEFIT": 85.0}
+CEILINGS = {
+    "beneficiary": 45.0, "house": 62.0, "minor": 69.0, "estate": 69.0, "benefit": 69.0, "executor": 69.0, "parent": 69.0,
+    "hard_trust": 69.0,
+    "alias": 97.0, "joint": 99.0, "shared": 99.0, "trust": 99.0, "custodian": 99.0,
+}  # fmt: skip
+CONTEXT_REASONS = {
+    "beneficiary": "BENEFICIARY_ONLY", "house": "TRUST", "minor": "MINOR_ACCOUNT", "estate": "ESTATE", "benefit": "BENEFICIARY_ONLY",
+    "executor": "SIGNER_ONLY", "parent": "PARENT_OF_OWNER", "hard_trust": "TRUST", "alias": "ALSO_KNOWN_AS", "joint": "JOINT_OWNER",
+    "shared": "JOINT_OWNER", "trust": "TRUST", "custodian": "MINOR_ACCOUNT",
+}  # fmt: skip
 
 
 class Judged(NamedTuple):
@@ -76,11 +87,17 @@ class Judged(NamedTuple):
     surname_only: bool  # wrong, but the given name is the same, as after a marriage
     ceiling: float
     doubtful: bool = False  # no other's name for sure, but the given name is only alike
+    lift: str = "any"  # which contacts may lift it above the band for review: "any", "mailbox" (an e-mail or a phone), or "none"
 
     def capped(self, ceiling: float, reason: str) -> "Judged":
         """Return the same comparison with a ceiling and the reason for it."""
         reasons = (reason, *(r for r in self.reasons if r != reason))
-        return self._replace(score=min(self.score, ceiling), reasons=reasons, ceiling=min(self.ceiling, ceiling))
+        lift = "none" if ceiling < 70 else self.lift
+        return self._replace(score=min(self.score, ceiling), reasons=reasons, ceiling=min(self.ceiling, ceiling), lift=lift)
+
+    def noted(self, reason: str) -> "Judged":
+        """Return the same comparison with a reason more."""
+        return self._replace(reasons=tuple(dict.fromkeys((*self.reasons, reason))))
 
 
 def _interpolate(knots: tuple[tuple[float, float], ...], log_odds: float) -> float:
@@ -107,12 +124,12 @@ def person_field(compared: names_module.Comparison) -> Judged:
     surname; what needs more than one such step scores at most 89, and a name whose given name or surname is another one at most
     59.
     """
-    given, family, middle, generation, _, context = compared.levels[:6]
+    given, family, middle, generation, _, _ = compared.levels[:6]
     score = scale(compared.log_odds)
     reasons = [code for level in compared.levels[:6] if (code := _REASON.get(level))]
     other_given = given in _WRONG_GIVEN or (given in _DOUBTFUL_GIVEN and middle in _OTHER_MIDDLE)
     wrong = other_given or family in _WRONG_FAMILY or generation == "S_CONFLICT"
-    ceiling = _CEILINGS.get(context, 100.0)
+    ceiling = 100.0
     if wrong:
         ceiling = min(ceiling, 59.0)
         if other_given and family in _NEAR_FAMILY and given != "G_SCRIPT":
@@ -136,7 +153,6 @@ def person_field(compared: names_module.Comparison) -> Judged:
         if generation in ("S_ONE", "S_NEAR"):
             score -= 1.0
     if family in _DOUBTFUL_FAMILY or middle in _OTHER_MIDDLE:
-        # A contact that agrees may still lift it.
         score = min(score, 69.0)
     if not reasons:
         reasons.append("NORMALISED")
@@ -153,36 +169,22 @@ def _ordered(reasons: list[str]) -> list[str]:
     return sorted(reasons, key=lambda code: code in _LIGHT)
 
 
-_BUSINESS_WRONG = frozenset(("B_HALF", "B_LITTLE", "B_DIFFERS"))
-
-
-def business_field(levels: tuple[str, ...], trade: bool) -> Judged:
+def business_field(found: "businesses.Compared", trade: bool) -> Judged:
     """Put a comparison of two businesses' names on the scale.
 
-    100 the same, 99 the same words, 95 to 98 apart from the legal form, 90 to 94 a typing error; different numbers never match.
+    100 the same, 99 the same words, 95 to 98 apart from the legal form, 90 to 94 a typing error; words that are left over are for review if
+    any business may use them, and otherwise another business's.
     """
-    words, _, _, form, number = levels
-    log_odds = businesses.log_odds(levels)
-    reasons = [code for level in levels if (code := _REASON.get(level))]
+    log_odds = businesses.log_odds(found.levels)
+    reasons = [code for level in found.levels if (code := _REASON.get(level))]
     if trade:
         reasons.append("DOING_BUSINESS_AS")
-    score = _interpolate(BUSINESS_KNOTS, log_odds)
-    ceiling = 89.0
-    wrong = words in _BUSINESS_WRONG or number == "N_DIFFER"
-    if number == "N_DIFFER":
-        ceiling = 45.0
-    elif words in _BUSINESS_WRONG:
-        ceiling = 60.0 if words == "B_HALF" else 49.0
-    elif form == "L_CONFLICT" or number == "N_ONE":
-        ceiling = 69.0
-    elif words in ("B_SAME", "B_GLUED", "B_ORDER"):
-        ceiling = 100.0
-        score = 99.0 if form in ("L_SAME", "L_NONE") else 97.0
-        score -= 1.0 if words != "B_SAME" else 0.0
-    elif words == "B_TYPO":
-        ceiling, score = 100.0, 92.0
+    score = _interpolate(BUSINESS_KNOTS, log_odds) if found.band is None else found.band
+    score, ceiling = min(score, found.ceiling), 89.0 if found.ceiling == 69 and found.lift != "none" else found.ceiling
     if trade:
-        ceiling = min(ceiling, 95.0)
+        score, ceiling = min(score, 98.0), min(ceiling, 98.0)
+    reasons.extend(code for code in found.reasons if code not in reasons)
     if not reasons:
         reasons.append("NORMALISED")
-    return Judged(min(score, ceiling), log_odds, tuple(dict.fromkeys(reasons)), wrong, False, ceiling)
+    # Contacts may lift a name that only lacks a word any business may use.
+    return Judged(score, log_odds, tuple(dict.fromkeys(reasons)), found.ceiling < 50, False, ceiling, lift=found.lift)

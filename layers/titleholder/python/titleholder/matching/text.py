@@ -3,11 +3,9 @@
 import re
 import unicodedata
 
-from titleholder.matching.memory import remembered
-
 # A name longer than this is no name; the cap bounds the time a hostile one can cost.
 MAX_CHARS = 600
-MAX_WORDS = 24
+MAX_WORDS = 40
 MAX_WORD = 40
 # The time that closeness takes grows with the product of two lengths, and no street, town or surname is longer than this.
 MAX_COMPARED = 80
@@ -36,23 +34,65 @@ _TABLE = str.maketrans(_SPECIAL)
 _VOWELS = frozenset("aeiouy")
 
 
+# Letters of these blocks lose their accents; in other scripts a mark is a part of the letter: カ is not ガ, म is not मि.
+_ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
+# Accents that stand alone, and points that Hebrew and Arabic are mostly written without.
+_LOOSE = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u0610-\u061a\u064b-\u065f\u0670\u0640\u200b-\u200f\u2060\ufeff]"
+)
+_REFERENCE = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
+# A letter, a digit or a mark that belongs to one. The ranges are scripts whose vowels and tones are marks.
+LETTER = (
+    "[^\\W_\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff]"
+    "|[\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u0f00-\u0f0a\u0f0d-\u109f\u1780-\u17d3\u17e0-\u17ff]"
+)
+
+
+def _refer(found: re.Match[str]) -> str:
+    from html import unescape
+
+    for text in (found[0], found[0].lower()):
+        if (letter := unescape(text)) != text:
+            return letter
+    name = found[1]
+    letter = unescape(f"&{name[0].upper()}{name[1:].lower()};")
+    return letter if not letter.startswith("&") else " "
+
+
 def fold(value: object) -> str:
     """Return at most `MAX_CHARS` characters of ``value``: small, without accents, common alphabets in Latin letters."""
     text = str(value)[:MAX_CHARS]
+    if "&" in text and ";" in text:
+        text = _REFERENCE.sub(_refer, text)
     if text.isascii():
-        return text.casefold()
+        return text.lower()
     # Composed letters that have their own transcription must be seen before they are taken apart: й is not и.
     # Cut at once, because one character may become eighteen.
-    text = (
-        unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS]
-        .casefold()
-        .replace("й", "y")
-        .replace("ё", "yo")
-        .replace("ї", "yi")
-        .translate(_TABLE)
-    )
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return text.casefold().translate(_TABLE)[: 2 * MAX_CHARS]
+    text = unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS].casefold()
+    text = text.replace("й", "y").replace("ё", "yo").replace("ї", "yi").translate(_TABLE)
+    text = _ACCENTED.sub(lambda found: _bare(found[0]), text)
+    return _LOOSE.sub("", text).casefold().translate(_TABLE)[: 2 * MAX_CHARS]
+
+
+def _bare(letter: str) -> str:
+    return unicodedata.normalize("NFKD", letter)[0]
+
+
+_SCRIPTS = re.compile("([a-zA-Z\u00c0-\u024f])|([\u0370-\u03ff])|([\u0400-\u052f])")
+
+
+def mixes_scripts(value: object) -> bool:
+    """Tell whether one word has letters of two alphabets: a letter that only looks like the right one."""
+    text = str(value)[:MAX_CHARS]
+    if text.isascii():
+        return False
+    return any(len({found.lastindex for found in _SCRIPTS.finditer(word)}) > 1 for word in text.split())
+
+
+def scripts(value: object) -> bool:
+    """Tell whether a text is in Cyrillic or Greek letters, which `fold` transcribes."""
+    text = str(value)[:MAX_CHARS]
+    return not text.isascii() and any((found.lastindex or 0) > 1 for found in _SCRIPTS.finditer(text))
 
 
 def is_latin(word: str) -> bool:
@@ -168,7 +208,6 @@ _SOUNDS = (
 )  # fmt: skip
 
 
-@remembered(maxsize=4096)
 def sound(word: str) -> str:
     """Return a rough key for how a folded word sounds: consonants merged by sound, every run of vowels as one ``a``."""
     for written, said in _SOUNDS:
@@ -190,4 +229,4 @@ _UMLAUTS = re.compile(r"ae|oe|ue")
 
 def plain_umlauts(word: str) -> str:
     """Return a folded word with ``ae``, ``oe`` and ``ue`` as ``a``, ``o`` and ``u``: German letters are transcribed either way."""
-    return _UMLAUTS.sub(lambda found: found[0][0], word) if "e" in word else word
+    return _UMLAUTS.sub(lambda found: found[0][0], word) if "e" in word and len(word) > 3 else word

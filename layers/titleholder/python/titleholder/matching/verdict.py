@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from titleholder.matching.compare import compare
-from titleholder.matching.memory import forgetful
+from titleholder.matching.compare import compare, read
 from titleholder.matching.policy import DEFAULT_POLICY, Policy
 from titleholder.matching.result import FIELDS, FieldMatch, Match
 from titleholder.matching.weights import MATCHER_VERSION
@@ -59,7 +58,6 @@ class Verdict:
 _NOTHING: Mapping[str, FieldMatch] = MappingProxyType({name: FieldMatch(None, "bank") for name in FIELDS})
 
 
-@forgetful
 def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Policy = DEFAULT_POLICY) -> Verdict:
     """Compare a claim with every owner of an account and judge the best one.
 
@@ -74,8 +72,9 @@ def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Poli
     """
     best: Match | None = None
     position: int | None = None
+    mine = read(claim)
     for index, owner in enumerate(owners):
-        candidate = compare(claim, owner)
+        candidate = compare(mine, owner)
         if best is None or _rank(candidate) > _rank(best):
             best, position = candidate, index
     if best is None:

@@ -1,6 +1,6 @@
 """The matcher's version and its table of weights."""
 
-MATCHER_VERSION = "1.3"
+MATCHER_VERSION = "2.0"
 
 NAME_WEIGHTS: dict[str, float] = {
     "BASE": -0.13,
@@ -9,10 +9,13 @@ NAME_WEIGHTS: dict[str, float] = {
     "C_BENEFIT": -0.50,
     "C_CUSTODIAN": 0.00,
     "C_ESTATE": -0.50,
+    "C_EXECUTOR": -0.50,
     "C_GLUED": 0.08,
+    "C_HARD_TRUST": -0.58,
     "C_HOUSE": -1.00,
     "C_JOINT": -1.10,
     "C_MINOR": -0.50,
+    "C_PARENT": -1.00,
     "C_PLAIN": 0.00,
     "C_SHARED": -0.96,
     "C_TRUST": -0.58,
@@ -21,10 +24,12 @@ NAME_WEIGHTS: dict[str, float] = {
     "F_CUT": 1.00,
     "F_CUT_EARLY": -0.14,
     "F_DIFFERS": -4.50,
+    "F_FORM": 2.03,
     "F_GLUED": 2.28,
     "F_INITIAL": 0.33,
     "F_MAIDEN": 0.15,
     "F_MISSING": -1.00,
+    "F_NEAR": 0.15,
     "F_PART": 1.80,
     "F_PARTICLE": 1.87,
     "F_PART_ALIKE": 0.68,

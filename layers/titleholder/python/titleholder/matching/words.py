@@ -15,16 +15,36 @@ TITLES = word_set(
     " gen cpl pvt cmdr adm judge sen senator gov pres rt secretary pastor rabbi imam sister brother father saint st the"
 )
 # Titles that are hardly ever a given name or surname, so that two words suffice to drop them.
-SURE_TITLES = word_set("mr mrs ms miss mx dr prof professor mister madam rev reverend hon shri sri smt mme mlle monsieur madame herr frau")
+SURE_TITLES = word_set(
+    "mr mrs ms miss mx dr prof professor mister madam rev reverend shri smt mme mlle monsieur madame herr frau honorable sra srta srita the"
+)
+# Titles that are given names as well: "Don Kettering" is no gentleman of that name, but Donald.
+TITLES_TOO = word_set(
+    "don dona gen hon st saint sri kumari sister father brother judge sir lord lady fr sr rt pres maj col father imam sheikh shaikh"
+)
 GENERATIONS = {
-    "jr": "2", "junior": "2", "jnr": "2", "ii": "ii", "2nd": "ii", "sr": "1", "senior": "1", "snr": "1", "iii": "3", "3rd": "3",
-    "iv": "4", "4th": "4", "5th": "5", "vi": "6",
+    "jr": "2", "junior": "2", "jnr": "2", "ii": "ii", "2nd": "ii", "sr": "1", "senior": "1", "snr": "1", "iii": "3", "3rd": "3", "3d": "3",
+    "iv": "4", "4th": "4", "5th": "5", "second": "ii", "third": "3", "fourth": "4", "2d": "ii",
 }  # fmt: skip
+# Only after "the" is an ordinal a generation: Duncan Farnsworth the third.
+ORDINALS = frozenset(("second", "third", "fourth"))
 CREDENTIALS = word_set(
     "md phd do dds dmd dvm od jd esq esquire cpa cfp cfa clu lutc rn np pa aia faia pe mba ma msc bsc ba bs ms ms msw lcsw lpc"
     " lmft phr sphr msced edd psyd mph dpm dc facs faap usn usaf usmc usa ret retd chfc llb llm frcs kc bsn lncc crna dnp fnp aprn"
-    " lpn cmt lmt ctfa clcs qc obe mbe cbe bart ma macc mp mep"
+    " lpn cmt lmt ctfa clcs qc obe mbe cbe bart macc mp mep"
 )
+# Credentials that are surnames or given names as well. Such a word is a name, unless its letters have dots.
+CREDENTIALS_TOO = word_set("ma do kc ba pa mp od np bart ms jd")
+# What stands for a name that is not there.
+NO_NAME = word_set("fnu lnu nfn nln nmn nmi")
+# Words that say that there is no value, and are names as well.
+NAMES_TOO = word_set("na nan test nil tba blank empty xxx")
+# Words that say that there is no value.
+PLACEHOLDERS = word_set(
+    "na none unknown null nil nan undefined notavailable notapplicable notprovided unavailable missing blank empty tbd xxx xxxx test tba"
+    " noname nomiddlename unspecified anonymous refused withheld"
+)
+
 PARTICLES = word_set(
     "de del della delle dela di da das do dos du des la las le les lo los van vander von vom vor zu zum zur der den dem ter ten te"
     " 't el al ul ibn bin bint ben abu af av o san santa st ste saint mac mc fitz dal dalla degli d l y e i zur op in"
@@ -48,7 +68,7 @@ LEGAL_FORMS = {
     "slu": "sl", "sc": "sc", "rl": "rl", "ab": "ab", "oy": "oy", "oyj": "oy", "as": "as", "asa": "as", "aps": "aps", "kk": "kk",
     "kft": "kft", "zrt": "zrt", "sro": "sro", "doo": "doo", "dd": "dd", "ooo": "ooo", "oao": "oao", "pao": "pao", "zao": "zao",
     "ojsc": "oao", "pjsc": "pao", "cjsc": "zao", "jsc": "jsc", "ao": "jsc", "se": "se", "bhd": "bhd", "sdn": "bhd", "tbk": "tbk",
-    "eirl": "eirl", "na": "na", "fsb": "fsb", "cu": "cu", "fcu": "cu", "assn": "assn", "association": "assn", "assoc": "assn",
+    "eirl": "eirl", "na": "na", "fsb": "fsb", "cu": "cu", "fcu": "cu", "assn": "assn", "association": "assn",
     "foundation": "fdn", "fdn": "fdn", "partnership": "lp", "asbl": "assn", "vzw": "assn", "aisbl": "assn",
     "eurl": "sarl", "kgaa": "ag", "lda": "ltda",
 }  # fmt: skip
@@ -88,12 +108,15 @@ SURNAMES_TOO = word_set(
 _PATTERNS = (
     ("POD", r"p\.?o\.?d\b\.?|t\.o\.d\b\.?|payable on death(?: to)?|transfer on death(?: to)?|i\.?t\.?f\b\.?|in trust for"),
     ("DBA", r"d\.?b\.?a\b\.?|d/b/a|doing business as|trading as|t/a"),
-    ("AKA", r"a\.?k\.?a\b\.?|a/k/a|also known as|f\.?k\.?a\b\.?|f/k/a|formerly known as|formerly"),
-    ("FBO", r"f\.?b\.?o\b\.?|f/b/o|for the benefit of|fao"),
-    ("CUST", r"cust(?:odian)?(?: (?:for|of))?|c/f|(?:guardian|conservator)(?: (?:of|for))?|rep payee for"),
+    ("AKA", r"a\.?k\.?a\b\.?|a/k/a|also known as|f\.?k\.?a\b\.?|f/k/a|n/k/a|formerly known as|formerly|nee|known as"),
+    ("FBO", r"f\.?b\.?o\b\.?|f/b/o|for the benefit of|fao|benef(?:iciary)?"),
+    ("CUST", r"cust(?:odian)?(?: (?:for|of))?|c/f|(?:guardian|conservator)(?: (?:of|for))?|gdn(?: for)?|rep payee for"),
     ("MINOR", r"(?:under )?(?:the )?(?:[a-z]{2} )?(?:u\.?[tg]\.?m\.?a\b\.?|unif(?:orm)? (?:trans(?:fers?)?|gifts?) to min(?:ors?)? act)"
               r"(?:[ /-]+[a-z]{2}\b)?"),
-    ("ESTATE", r"(?:the )?est(?:ate)? of|decd|deceased"),
+    ("ESTATE", r"(?:the )?est(?:ate)?\.? of|decd|dec'd|deceased|estate$|est$"),
+    ("EXEC",
+    r"(?:co-)?execut(?:or|rix|ors)|exec|pers(?:onal)? rep(?:resentative)?|adm(?:inistrat(?:or|rix)|in)?(?= |$)|attorney[ -]in[ -]fact"
+             r"|power of attorney|poa|authorized signer|signer|agent for"),
     ("TTEE", r"co-?trustees?|successor trustees?|trustees?|ttees?|tr(?:ee|st?ee)s?|as trustee(?: of| for)?"
              r"|tr(?= (?:u/|ua|uad|dtd|fbo|udt))"),
     ("DATED", r"u/?a/?d?\b|u/?t/?a\b|u/?d/?t\b|dtd|dated"),
@@ -102,15 +125,17 @@ _PATTERNS = (
               r"|tenants in common|tenants by (?:the )?entirety|community property"
               r"|comm? prop|with rights? of survivorship|wros|et ?al|et ?ux|et ?vir|hwjt"),
     ("CARE", r"c/o|care of|attn:?|attention"),
-    ("AND", r"and/or|and|or|&amp;|[&+/;|]| und | et (?=[a-z])"),
+    ("SON", r"[sdw]/o|(?:son|daughter|wife|widow) of|h/o"),
+    ("AND", r"and/or|and|or|[&+/;|]|und|et(?= [^\W\d_]{2,})"),
 )  # fmt: skip
 # A word or sign without which no marker can be there: most names have none, and need not pay for the long pattern.
 _SIGNS = frozenset("/&+;|")
 _MARKER_WORDS = word_set(
-    "pod tod death itf trust dba business trading aka fka known formerly fbo benefit fao custodian cust guardian"
+    "pod tod death itf trust dba business trading aka fka known formerly fbo benefit fao custodian cust guardian nee beneficiary benef"
     " conservator payee under utma ugma uniform unif minors min est estate decd deceased trustee trustees ttee ttees cotrustee"
     " co-trustee tr trs tree trstee dtd dated uad ua uta udt jt jtten jtwros joint ten tencom tenent tenants tenancy entirety"
-    " community comm wros rights et etal etux hwjt attn attention care or and und uta tod"
+    " community comm wros rights et etal etux hwjt attn attention care or and und uta tod gdn exec executor executrix executors rep"
+    " admin adm administrator administratrix attorney-in-fact attorney poa signer agent son daughter wife widow"
 )
 
 
@@ -119,14 +144,17 @@ def _marker() -> re.Pattern[str]:
     return re.compile(r"(?<![^\W_'])(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS) + r")(?![^\W_'])")
 
 
+_JOINING = re.compile(r"[&+;|]|(?<=[^\W\d_]{3})/(?=[^\W\d_]{3})")
+
+
 def mark(text: str) -> str:
     """Return a folded account title with its markers, such as "and", "trustee" or "pod", as capital words."""
-    if _SIGNS.isdisjoint(text) and "." not in text and _MARKER_WORDS.isdisjoint(_SPLIT.split(text)):
-        return text
-    if "." in text and _SIGNS.isdisjoint(text) and _MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", ""))):
+    if not _SIGNS.isdisjoint(text):
+        text = _JOINING.sub(lambda found: f" {found[0]} ", text)
+    if _SIGNS.isdisjoint(text) and _MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", "") if "." in text else text)):
         return text
     return _marker().sub(lambda found: f" {found.lastgroup} ", text)
 
 
 _SPLIT = re.compile(r"[ ,:()-]+")
-DATE = re.compile(r"\b\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}\b|#?\b\d{4,}\b")
+DATE = re.compile(r"\b(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})\b")

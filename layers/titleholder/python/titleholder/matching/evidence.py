@@ -1,0 +1,49 @@
+"""What is known of names: how common each is as a given name and as a surname, to whom it is given, and in which cultures.
+
+The lists are baked by ``tools/matching/evidence.py`` into `known_names`, which is loaded when the first name is looked up;
+`EVIDENCE_NOTICE.md`
+beside it names their sources. Nothing that is looked up is kept.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """What is known of one name. ``given`` and ``surname`` rise from 0, not known as one, to 9."""
+
+    given: int
+    surname: int
+    gender: str  # "m", "f", or "-" for either or unknown
+    cultures: str  # capitals: as a given name; small letters: as a surname
+
+
+UNKNOWN = Known(0, 0, "-", "")
+_index: dict[str, tuple[int, int]] = {}
+_body = b""
+
+
+def _load() -> None:
+    global _body
+    from titleholder.matching.known_names import INDEX, NAMES
+
+    words = INDEX.split()
+    starts = [*map(int, words[1::2]), int(words[-1])]
+    _body = NAMES
+    _index.update(zip(words[:-1:2], pairwise(starts), strict=True))
+
+
+def look_up(word: str) -> Known:
+    """Return what is known of a folded word."""
+    if not _index:
+        _load()
+    span = _index.get(word[:2])
+    if span is None or not word.isascii():
+        return UNKNOWN
+    key = f"\n{word[2:]}=".encode("ascii")
+    at = _body.find(key, span[0], span[1] + 1)
+    if at < 0:
+        return UNKNOWN
+    at += len(key)
+    end = _body.index(b"\n", at)
+    return Known(_body[at] - 48, _body[at + 1] - 48, chr(_body[at + 2]), _body[at + 3 : end].decode("ascii"))

@@ -1,0 +1,267 @@
+"""Tells whether two spellings in Latin letters transcribe one name of another script or spelling tradition, culture by culture."""
+
+import re
+from collections.abc import Callable
+
+from titleholder.matching.evidence import Known
+
+_DOUBLED = re.compile(r"(.)\1+")
+
+
+def _once(word: str) -> str:
+    return _DOUBLED.sub(r"\1", word)
+
+
+def _replacer(*pairs: tuple[str, str]) -> Callable[[str], str]:
+    """Return a function that replaces in one pass, the earlier pair first."""
+    table = dict(pairs)
+    pattern = re.compile("|".join(re.escape(old) for old, _ in pairs))
+
+    def replace(word: str) -> str:
+        return pattern.sub(lambda found: table[found[0]], word)
+
+    return replace
+
+
+# Capitals and digits are sounds that several letters may write.
+_slavic = _replacer(
+    ("shch", "S"), ("sch", "S"), ("tch", "C"), ("zh", "Z"), ("kh", "X"), ("ch", "C"), ("sh", "S"), ("ts", "T"), ("tz", "T"), ("cz", "C"),
+    ("iya", "A"), ("ija", "A"), ("iia", "A"), ("ya", "A"), ("ia", "A"), ("ja", "A"), ("iyu", "U"), ("yu", "U"), ("iu", "U"), ("ju", "U"),
+    ("iye", "E"), ("ie", "e"), ("ye", "e"), ("je", "e"), ("yo", "e"), ("io", "e"), ("ck", "k"), ("ks", "x"), ("ff", "v"), ("w", "v"),
+    ("iy", "i"), ("yi", "i"), ("yy", "i"), ("ij", "i"), ("ii", "i"), ("yj", "i"), ("y", "i"), ("j", "i"), ("ph", "f"), ("h", "g"),
+)  # fmt: skip
+_greek = _replacer(
+    ("ch", "x"), ("kh", "x"), ("ph", "f"), ("th", "t"), ("ev", "ev"), ("eu", "ev"), ("ef", "ev"), ("av", "av"), ("au", "av"), ("af",
+    "av"), ("ou", "u"), ("oi", "i"),
+    ("ei", "i"), ("mp", "b"), ("nt", "d"), ("gk", "g"), ("gh", "g"), ("ks", "x"), ("c", "k"), ("h", "x"), ("y", "i"), ("e", "i"), ("z",
+    "s"),
+)  # fmt: skip
+_arabic = _replacer(
+    ("ouei", "ui"), ("oue", "u"), ("oua", "wa"), ("aou", "au"), ("ou", "u"), ("oo", "u"), ("o", "u"), ("aa", "a"), ("ae", "a"),
+    ("ai", "i"), ("ay", "i"), ("ei", "i"), ("ey", "i"), ("ee", "i"), ("ie", "i"), ("iy", "i"), ("y", "i"), ("e", "i"), ("dj", "j"),
+    ("kh", "x"), ("gh", "g"), ("q", "k"), ("c", "k"), ("dh", "d"), ("w", "v"), ("zh", "z"),
+)  # fmt: skip
+_hebrew = _replacer(
+    ("tch", "C"), ("tz", "T"), ("ts", "T"), ("kh", "h"), ("ch", "h"), ("ph", "f"), ("th", "t"), ("ee", "i"), ("ie", "i"), ("iy", "i"),
+    ("y", "i"),
+    ("j", "i"), ("oo", "u"), ("ou", "u"), ("c", "k"), ("q", "k"), ("w", "v"), ("ei", "e"), ("ai", "a"), ("aa", "a"), ("z", "T"),
+)  # fmt: skip
+_indian = _replacer(
+    ("ksh", "x"), ("kshm", "xm"), ("ks", "x"), ("th", "t"), ("dh", "d"), ("bh", "b"), ("gh", "g"), ("jh", "j"), ("chh", "c"), ("ch", "c"),
+    ("ee", "i"), ("ie", "i"), ("ii", "i"), ("oo", "u"), ("ou", "u"), ("aa", "a"), ("y", "i"), ("w", "v"), ("ph", "f"), ("q", "k"), ("iy",
+    "i"),
+)  # fmt: skip
+_african = _replacer(("aa", "a"), ("ee", "e"), ("ie", "e"), ("y", "i"), ("ou", "u"), ("q", "k"), ("ch", "c"), ("v", "w"))
+_kana = _replacer(
+    ("tsu", "tu"), ("shi", "si"), ("chi", "ti"), ("fu", "hu"), ("ji", "zi"), ("sha", "sya"), ("shu", "syu"), ("sho", "syo"), ("cha", "tya"),
+    ("chu", "tyu"), ("cho", "tyo"), ("ja", "zya"), ("ju", "zyu"), ("jo", "zyo"), ("mb", "nb"), ("mp", "np"), ("mm", "nm"),
+)  # fmt: skip
+_LONG_O = re.compile(r"o[uo]+|oh(?=[^aeiouy]|$)")
+_UMLAUT = re.compile(r"ae|oe|ue|aa")
+
+
+def _slavic_key(word: str) -> str:
+    return _once(_slavic(word))
+
+
+def _greek_key(word: str) -> str:
+    return _once(_greek(word))
+
+
+def _arabic_key(word: str) -> str:
+    word = word[2:] if word[:2] in ("al", "el") and len(word) > 6 else word
+    key = _once(_arabic(word))
+    return key[:-1] if key[-1:] == "h" and len(key) > 3 else key
+
+
+def _hebrew_key(word: str) -> str:
+    key = _once(_hebrew(word))
+    return key[:-1] if key[-1:] == "h" and len(key) > 3 else key
+
+
+def _indian_key(word: str) -> str:
+    return _once(_indian(word))
+
+
+def _african_key(word: str) -> str:
+    return _once(_african(word))
+
+
+def _japanese_key(word: str) -> str:
+    return _kana(_LONG_O.sub("o", word).replace("uu", "u").replace("ii", "i"))
+
+
+def _germanic_key(word: str) -> str:
+    if len(word) < 5:
+        return word
+    return _once(_UMLAUT.sub(lambda found: found[0][0], word).replace("ph", "f").replace("th", "t").replace("ck", "k"))
+
+
+# Syllables of Korean, by the way that the Revised Romanization writes them; the others are spellings that people use.
+_VOWELS = {
+    "a": "a", "ah": "a", "ae": "ae", "ai": "ae", "ya": "ya", "eo": "eo", "uh": "eo", "eu": "eu", "e": "e", "eh": "e", "yeo": "yeo",
+    "you": "yeo",
+    "yu": "yu", "ye": "ye", "o": "o", "oh": "o", "yo": "yo", "u": "u", "oo": "u", "woo": "u", "ou": "u", "wu": "u", "i": "i", "ee": "i",
+    "ie": "i",
+    "wa": "wa", "wae": "wae", "oe": "oe", "wo": "weo", "weo": "weo", "we": "we", "wi": "wi", "ui": "ui", "eui": "ui", "yi": "i",
+    "yoo": "yu",
+    "yae": "ye",
+}  # fmt: skip
+_FIRST = {
+    "": "", "g": "g", "k": "g", "kk": "kk", "n": "n", "d": "d", "t": "d", "r": "r", "l": "r", "m": "m", "b": "b", "p": "b", "s": "s",
+    "sh": "s",
+    "ss": "ss", "j": "j", "ch": "c", "c": "c", "h": "h",
+}  # fmt: skip
+_LAST = {"": "", "k": "k", "g": "k", "ck": "k", "n": "n", "t": "t", "l": "l", "m": "m", "p": "p", "ng": "ng"}
+_VOWEL_NAMES = "|".join(sorted(_VOWELS, key=len, reverse=True))
+_SYLLABLE = re.compile(rf"(kk|ss|sh(?=i)|ch|g|k|n|d|t|r|l|m|b|p|s|j|c|h|)({_VOWEL_NAMES})(ng(?![aeiouyw])|ck|[kgntlmp](?![aeiouyw])|)")
+# Spellings that hide the syllable's vowel, as people write it since English readers came.
+_HABITS = {
+    "young": "yeong", "yung": "yeong", "yong": "yong", "jung": "jeong", "chung": "jeong", "sung": "seong", "kyung": "gyeong",
+    "kyeong": "gyeong",
+    "hyun": "hyeon", "hyung": "hyeong", "myung": "myeong", "byung": "byeong", "byun": "byeon", "bum": "beom", "um": "eom", "hun": "hun",
+    "kun": "geon", "sun": "seon", "jun": "jun", "yun": "yun", "yoon": "yun", "youn": "yeon", "lee": "i", "yi": "i", "rhee": "i",
+    "ri": "i", "li": "i",
+    "park": "bak", "pak": "bak", "choi": "choe", "choe": "choe", "noh": "no", "roh": "no", "ryu": "yu", "yoo": "yu", "yu": "yu",
+    "you": "yu",
+    "lim": "im", "rim": "im", "yim": "im", "shin": "sin", "woo": "u", "wu": "u", "koo": "gu", "ku": "gu", "suh": "seo", "hur": "heo",
+    "huh": "heo",
+    "moon": "mun", "chun": "cheon", "cheon": "cheon", "chang": "jang", "cho": "jo", "joo": "ju", "chu": "ju", "kwak": "gwak",
+    "kwon": "gwon",
+    "kwang": "gwang", "won": "won", "weon": "won", "seung": "seung", "ryong": "yong", "il": "il", "rin": "rin",
+}  # fmt: skip
+
+
+_NOT_KOREAN = re.compile("[fqvxz]|[bcdjrsy]$|[^aeiou]{4}|[aeiou]{4}")
+MOST_KOREAN = 14
+
+
+def korean(word: str) -> tuple[str, ...] | None:
+    """Return the syllables of a word in Korean romanisation, in one spelling, or ``None``."""
+    return _korean_syllables(word)
+
+
+def _korean_syllables(word: str) -> tuple[str, ...] | None:
+    """Return the syllables of a name in Korean romanisation, in one spelling, or ``None`` for another name."""
+    if len(word) > MOST_KOREAN or _NOT_KOREAN.search(word):
+        return None
+    if word in _HABITS:
+        return (_HABITS[word],)
+    out: list[str] = []
+    at = 0
+    while at < len(word):
+        for size in (6, 5, 4, 3, 2):
+            piece = word[at : at + size]
+            if len(piece) == size and piece in _HABITS and (at + size == len(word) or (size > 3 and word[at + size] not in "aeiouyw")):
+                out.append(_HABITS[piece])
+                at += size
+                break
+        else:
+            found = _SYLLABLE.match(word, at)
+            if found is None or found.end() == at:
+                return None
+            out.append(_FIRST[found[1]] + _VOWELS[found[2]] + _LAST[found[3]])
+            at = found.end()
+        if len(out) > 3:
+            return None
+    return tuple(_HABITS.get(s, s) for s in out)
+
+
+# No given name of China has more than two syllables, and some surnames have two.
+MANY_SYLLABLES = 4
+_PINYIN = re.compile(
+    r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|an|ao|ei|en|er|ia|ie|in|iu|ou|ua|ue|ui|un|uo"
+    r"|a|e|i|o|u)(?![aeiou])"
+)
+_MORA = re.compile(r"(?:ky|gy|sh|ch|ts|ny|hy|by|py|my|ry|[kgsztdnhbpmyrwfj])?[aeiou]|n(?![aeiouy])|(?:kk|ss|tt|pp)(?=[aeiouysh])|t(?=ch)")
+
+
+def _cut(word: str, pattern: re.Pattern[str]) -> tuple[str, ...] | None:
+    out = []
+    at = 0
+    while at < len(word):
+        found = pattern.match(word, at)
+        if found is None:
+            return None
+        out.append(found[0])
+        at = found.end()
+    return tuple(out)
+
+
+def pinyin(word: str) -> tuple[str, ...] | None:
+    """Return the syllables of a word in pinyin, three at most, or ``None``."""
+    syllables = _cut(word, _PINYIN)
+    return syllables if syllables is not None and len(syllables) < MANY_SYLLABLES else None
+
+
+def morae(word: str) -> tuple[str, ...] | None:
+    """Return the morae of a word in Japanese romanisation, or ``None``."""
+    return _cut(word, _MORA)
+
+
+_KEYS: dict[str, Callable[[str], str]] = {
+    "s": _slavic_key, "r": _greek_key, "a": _arabic_key, "p": _arabic_key, "u": _arabic_key, "h": _hebrew_key, "d": _indian_key,
+    "e": _african_key, "b": _african_key, "o": _african_key, "j": _japanese_key, "g": _germanic_key, "n": _germanic_key,
+}  # fmt: skip
+
+
+def one_original(a: str, b: str, known_a: Known, known_b: Known) -> str:
+    """Return the culture in which two words in Latin letters are transcriptions of one original, or an empty text."""
+    cultures = (known_a.cultures + known_b.cultures).lower()
+    if a[0] != b[0] and not (a[0] in "ycjkixhegvwbpdtrlu" and b[0] in "ycjkixhegvwbpdtrlu"):
+        return ""
+    for culture in "srapuhdebojgn":
+        if culture in cultures and _KEYS[culture](a) == _KEYS[culture](b):
+            return culture
+    if "k" in cultures or not (known_a.given > 3 and known_b.given > 3):
+        # No list holds all of Korea's given names; their syllables are few.
+        x = _korean_syllables(a)
+        if x is not None and x == _korean_syllables(b):
+            return "k"
+    return ""
+
+
+def other_syllable(a: str, b: str, known_a: Known, known_b: Known) -> bool:
+    """Tell whether two words are made of the syllables of one of East Asia's languages, and of different ones: two names, no typing
+    error."""
+    cultures = (known_a.cultures + known_b.cultures).lower()
+    if "W" in known_a.cultures and "W" in known_b.cultures:
+        return True
+    if "j" in cultures and morae(a) is not None and morae(b) is not None:
+        return _japanese_key(a) != _japanese_key(b)
+    x, y = pinyin(a), pinyin(b)
+    if x is not None and y is not None and (len(x) < 3 and len(y) < 3):
+        return x != y
+    k, m = _korean_syllables(a), _korean_syllables(b)
+    if k is None or m is None or k == m or known_a.given > 3 or known_b.given > 3 or max(len(k), len(m)) > 2:
+        return False
+    return len(k) == len(m) or k[: len(m)] == m or m[: len(k)] == k
+
+
+_PAIRS = (
+    ("ova", "ov"), ("eva", "ev"), ("ina", "in"), ("aya", "y"), ("aya", "iy"), ("skaya", "sky"), ("skaia", "skii"), ("skaya", "skiy"),
+    ("ska", "ski"),
+    ("cka", "cki"), ("dzka", "dzki"), ("ska", "sky"), ("cka", "cky"), ("ska", "skyy"), ("ska", "skyi"), ("ckaya", "cky"),
+    ("ova", ""), ("kova", "ek"), ("ikova", "ik"), ("lova", "el"), ("cova", "ec"), ("ova", "a"), ("a", "y"), ("na", "ny"), ("ta", "ty"),
+    ("ka", "ky"),
+    ("a", "is"), ("i", "is"), ("ou", "os"), ("a", "as"), ("i", "es"), ("idou", "idis"), ("idou", "ides"), ("idi", "idis"), ("aki", "akis"),
+    ("aki", "akes"), ("ou", "is"), ("oy", "os"), ("y", "is"), ("yte", "is"), ("iene", "is"), ("aite", "as"), ("iene", "as"), ("ska",
+    "skis"),
+)  # fmt: skip
+_PATRONYMS = (("ovna", "ovich"), ("evna", "evich"), ("ivna", "ovych"))
+
+
+def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:
+    """Tell whether two surnames are the feminine and the masculine form of one."""
+    if a[:3] != b[:3] or len(a) < 4 or len(b) < 4:
+        return False
+    cultures = known_a.cultures + known_b.cultures
+    for her, his in _PAIRS:
+        for x, y in ((a, b), (b, a)):
+            if x.endswith(her) and y.endswith(his) and x[: len(x) - len(her)] == y[: len(y) - len(his)]:
+                if her in ("a", "i", "ou", "ta", "na", "y", "oy", "ina") or not his or his == "a":
+                    return "s" in cultures or "r" in cultures or len(x) > 6
+                return True
+    # The forms may besides be transcribed in two ways: Gurskaia, Gurskiy.
+    x, y = _slavic_key(a), _slavic_key(b)
+    return "s" in cultures and x != y and (x.rstrip("Aai") == y.rstrip("Aai")) and {x[-1], y[-1]} <= set("Aaivn")
