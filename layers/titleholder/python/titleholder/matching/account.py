@@ -32,6 +32,7 @@ class Account(NamedTuple):
     reasons: tuple[str, ...]
     clean: bool
     score: float
+    stranger: bool = False  # no word of one name is one of the other's
     lift: str = "none"  # which contacts may lift what is for review: "any", "mailbox" (an e-mail or a phone), or "none"
 
 
@@ -457,9 +458,9 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
     if worst < 100:
         lift = "none" if problem else "mailbox" if near else "any" if weak else "none"
         codes = (problem, *reasons) if problem else reasons
-        return Account(worst, tuple(dict.fromkeys("TYPO" if c == "SIMILAR" else c for c in codes if c != "HARD")), False, 0.0, lift)
+        return Account(worst, tuple(dict.fromkeys("TYPO" if c == "SIMILAR" else c for c in codes if c != "HARD")), False, 0.0, lift=lift)
     if first_initial and "SIMILAR" in reasons:
-        return Account(LEFT_OVER, ("INITIALS_ONLY", "TYPO"), False, 0.0, "any")
+        return Account(LEFT_OVER, ("INITIALS_ONLY", "TYPO"), False, 0.0, lift="any")
     if first_initial and family_initial and not truncated:
         return Account(LEFT_OVER, ("INITIALS_ONLY",), False, 0.0)
     if family_initial and not truncated and not _by_initial(x, y, memo):
@@ -625,6 +626,7 @@ def _may_begin(a: _Order, b: _Order, memo: Memo) -> bool:
 
 
 _NOTHING = Account(LEFT_OVER, (), False, 0.0)
+_STRANGER = Account(OTHER_NAME, (), False, 0.0, stranger=True)
 
 
 def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> Account:
@@ -656,8 +658,18 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
     if (best is None or not best.clean) and (swapped := _swapped(mine, held, a_side, b_side, memo)):
         best = swapped
     if best is None:
-        return _NOTHING
+        return _NOTHING if held.lent or mine.aside or held.aside or _alike(mine.words, held.words) else _STRANGER
     return best
+
+
+def _alike(x: tuple[str, ...], y: tuple[str, ...]) -> bool:
+    """Tell whether any two words are the same or may be misspellings of one."""
+    for a in x:
+        if len(a) > 1 and a in y:
+            return True
+        if len(a) > 3 and any(len(b) > 3 and (a[0] == b[0] or a[-2:] == b[-2:]) and within_two(a, b) < 3 for b in y):
+            return True
+    return False
 
 
 def _swapped(mine: Party, held: Party, a_side: _Side, b_side: _Side, memo: Memo) -> Account | None:

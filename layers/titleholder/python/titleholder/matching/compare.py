@@ -116,6 +116,7 @@ def read_owner(owner: Mapping[str, Any]) -> Owner:
 
 
 _SAME = Judged(100.0, 9.0, (), False, False, 100.0)
+_NOTHING_ALIKE = person_field(names.Comparison(names.log_odds(names.NOTHING_ALIKE), names.NOTHING_ALIKE))
 _STRANGER = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
 
 
@@ -223,6 +224,8 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
             score = min(score - 1.0, 97.0) if score < 98 else 97.0 if not (a and b) else 95.0
             reasons = (*reasons, "GENERATIONAL_SUFFIX_DIFFERS")
         return Judged(_finer(score, mine, held, memo), 6.0, reasons or ("NORMALISED",), False, False, 100.0)
+    if settled.stranger and not conflict:
+        return _NOTHING_ALIKE
     compared = names.compare(mine, held, memo)
     if compared is None:
         return _STRANGER if not settled.clean else Judged(settled.score, 2.0, settled.reasons, False, False, 89.0)
@@ -427,8 +430,9 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
     return compare(read(claim), owner)
 
 
-def compare(claim: Claim, owner: Mapping[str, Any]) -> Match:
-    """Compare a claim that was read with one owner."""
+def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | None = None) -> Match:
+    """Compare a claim that was read with one owner; ``memos`` serve for all owners, and no longer."""
+    memos = memos or (Memo(), Memo(strict=True))
     held = read_owner(owner)
     fields = _contacts(claim.fields, owner)
     if not claim.names or not held.title.words:
@@ -437,10 +441,12 @@ def compare(claim: Claim, owner: Mapping[str, Any]) -> Match:
         return _match(overall, absent(bool(claim.names), bool(held.title.words)), fields, "")
     best: Judged | None = None
     for one in claim.names:
-        judged = _judge(one, held, Memo(one.transcribed and held.transcribed))
+        judged = _judge(one, held, memos[one.transcribed and held.transcribed])
         if best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds):
             best = judged
     assert best is not None  # noqa: S101 there is a name
+    for memo in memos:
+        memo.next_owner()
     if claim.contradicts:
         best = best.capped(MOST_FOR_REVIEW, "CLAIM_CONTRADICTS_ITSELF")._replace(lift="none")
     overall, contact = _overall(best, fields)

@@ -35,12 +35,14 @@ class Reading(NamedTuple):
 class Memo:
     """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    __slots__ = ("families", "given", "known", "strict")
+    __slots__ = ("families", "given", "known", "read", "sounds", "strict")
 
     def __init__(self, strict: bool = False) -> None:
         self.known: dict[str, Known] = {}
         self.given: dict[tuple[str, str], str] = {}
         self.families: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+        self.sounds: dict[str, str] = {}
+        self.read: dict[int, tuple[Party, list[Reading]]] = {}
         # Both sides are written in a script that is transcribed: there a different letter is a different name.
         self.strict = strict
 
@@ -51,7 +53,32 @@ class Memo:
             found = self.known[word] = look_up(word)
         return found
 
+    def sound(self, word: str) -> str:
+        """Return how a word sounds."""
+        found = self.sounds.get(word)
+        if found is None:
+            found = self.sounds[word] = sound(word)
+        return found
 
+    def readings(self, party: Party) -> list["Reading"]:
+        """Return the readings of a party's words."""
+        found = self.read.get(id(party))
+        if found is None:
+            found = self.read[id(party)] = party, readings(party)
+        return found[1]
+
+    def next_owner(self) -> None:
+        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+        self.given.clear()
+        self.families.clear()
+        if len(self.known) > MANY_WORDS:
+            self.known.clear()
+            self.sounds.clear()
+        if len(self.read) > MANY_WORDS:
+            self.read.clear()
+
+
+MANY_WORDS = 2000
 MANY_READINGS = 36
 
 
@@ -153,7 +180,9 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_OTHER" if a[0] == b[0] else "G_DIFFERS"
     if _abdul(a) and _abdul(b):
         x, y = _abdul(a), _abdul(b)
-        return "G_SPELLING" if x == y or one_original(x, y, memo.look_up(x), memo.look_up(y)) or sound(x) == sound(y) else "G_OTHER"
+        return (
+            "G_SPELLING" if x == y or one_original(x, y, memo.look_up(x), memo.look_up(y)) or memo.sound(x) == memo.sound(y) else "G_OTHER"
+        )
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if one_original(a, b, known_a, known_b):
         return "G_SPELLING"
@@ -180,7 +209,7 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_NICKNAME_TYPO"
     if long[len(short) :] in _FEMININE and long.startswith(short) and len(short) > 3:
         return "G_OTHER"
-    if len(short) > 3 and same_beginning(a, b) and sound(a) == sound(b):
+    if len(short) > 3 and same_beginning(a, b) and memo.sound(a) == memo.sound(b):
         return "G_OTHER" if known else "G_SOUND"
     if len(short) > 2 and long.startswith(short):
         return "G_OTHER" if known else "G_PREFIX"
@@ -368,7 +397,7 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
     if several:
         for t in core_a:
             for u in core_b:
-                if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or sound(t) == sound(u)):
+                if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or memo.sound(t) == memo.sound(u)):
                     return "F_PART_ALIKE"
     alike = closeness(x, y) if x[0] == y[0] else 0.0
     if (alike > 0.88 and len(short) > 3) or scrambled(x, y):
@@ -404,7 +433,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
     if memo.strict and edits < 3:
         return "F_CUT_EARLY"
-    if len(short) > 2 and same_beginning(x, y) and sound(x) == sound(y):
+    if len(short) > 2 and same_beginning(x, y) and memo.sound(x) == memo.sound(y):
         return "F_NEAR" if both else "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
         return "F_SOUND"
@@ -483,7 +512,7 @@ def _width(reading: Reading) -> int:
     return sum(map(len, reading.fore)) + sum(map(len, reading.family))
 
 
-_NOTHING_ALIKE = ("G_DIFFERS", "F_DIFFERS", "M_USED", "S_NONE", "O_SAME", "C_PLAIN", "X_BOTH_DIFFER")
+NOTHING_ALIKE = ("G_DIFFERS", "F_DIFFERS", "M_USED", "S_NONE", "O_SAME", "C_PLAIN", "X_BOTH_DIFFER")
 
 
 def _maiden(a: Reading, b: Reading) -> bool:
@@ -496,7 +525,7 @@ def compare_readings(a: Reading, b: Reading, memo: Memo) -> tuple[str, ...]:
     family = compare_family(a.family, b.family, memo)
     given, middle = _compare_fore(a.fore, b.fore, memo)
     if family == "F_DIFFERS" and given in _DIFFERENT_GIVEN:
-        return _NOTHING_ALIKE
+        return NOTHING_ALIKE
     if family == "F_CUT" and min(_width(a), _width(b)) < SHORTEST_CUT:
         family = "F_CUT_EARLY"
     if family in _WRONG_FAMILY and given in _SOFT_GIVEN and "lf" not in (a.layout[:2], b.layout[:2]) and (_maiden(a, b) or _maiden(b, a)):
@@ -550,7 +579,7 @@ def _may_be_wide(wide: Reading, other: Reading) -> bool:
 
 def every_comparison(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[str, ...]]:
     """Yield the levels for every pair of readings of two names that makes sense."""
-    a, b = readings(mine), readings(held)
+    a, b = memo.readings(mine), memo.readings(held)
     glued = _compare_glued(mine, a, held, b)
     if glued is not None:
         yield glued

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from titleholder.matching.compare import compare, read
+from titleholder.matching.names import Memo
 from titleholder.matching.policy import DEFAULT_POLICY, Policy
 from titleholder.matching.result import FIELDS, FieldMatch, Match
 from titleholder.matching.weights import MATCHER_VERSION
@@ -73,8 +74,9 @@ def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Poli
     best: Match | None = None
     position: int | None = None
     mine = read(claim)
+    memos = Memo(), Memo(strict=True)
     for index, owner in enumerate(owners):
-        candidate = compare(mine, owner)
+        candidate = compare(mine, owner, memos)
         if best is None or _rank(candidate) > _rank(best):
             best, position = candidate, index
     if best is None:
