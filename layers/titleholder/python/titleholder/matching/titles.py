@@ -533,8 +533,8 @@ def _families(lender: Party, before: bool) -> Iterator[tuple[str, ...]]:
 
 
 _BEFORE = word_set(
-    "de del della dela delos di da do dos das du des la las le les lo los van vander den der von vom zu zum ter ten te el al bin ibn ben bar"
-    " even abu af av santa san st ste saint mac mc fitz o y d ti"
+    "de del della dela delos di da do dos das du des la las le les lo los van vander den der von vom zu zum ter ten te el al bin ibn ben"
+    " bar even abu af av santa san st ste saint mac mc fitz o y d ti"
 )
 
 
