@@ -620,7 +620,7 @@ def _may_begin(a: _Order, b: _Order, memo: Memo) -> bool:
     x, y = a.words[0], b.words[0]
     if x == y or x[0] == y[0] or (len(x) > 3 < len(y) and (x.startswith(y) or y.startswith(x))):
         return True
-    if x in _PREFIX_NAMES or y in _PREFIX_NAMES:
+    if x in _PREFIX_NAMES or y in _PREFIX_NAMES or x in TITLES_TOO or y in TITLES_TOO:
         return True
     return _relate(x, y, False, memo) is not None or a.words[0] in _LOOSE or b.words[0] in _LOOSE
 
@@ -634,9 +634,8 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
     if not mine.words or not held.words:
         return _NOTHING
     if not claim.full or not title.full:
-        # Of a text that is too long to be read nothing but the same text is the same name.
-        same = claim.words == title.words and claim.full == title.full
-        return Account(LEFT_OVER, ("WORDS_LEFT_OVER",), False, 0.0) if not same else _NOTHING
+        # What stands in the part that was not read cannot be accounted for.
+        return Account(LEFT_OVER, ("WORDS_LEFT_OVER",), False, 0.0)
     one_a, one_b = len(mine.words) == 1, len(held.words) == 1 and not held.lent
     if one_a or one_b:
         return _single(mine, held, one_a, one_b, memo)

@@ -47,7 +47,8 @@ class Owner(NamedTuple):
 
 
 def _text(value: object) -> str:
-    return str(value)[:MAX_CHARS].strip() if value else ""
+    # One character more than is read, so that a longer text is known as one.
+    return str(value)[: MAX_CHARS + 1].strip() if value else ""
 
 
 # What joins a second party to the first in a claim, or tells that the claimant acts for one.
@@ -123,7 +124,7 @@ _STRANGER = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
 def _is_same(mine: _Claimed, held: Title) -> bool:
     """Tell whether two names are the same text, capitals and punctuation aside, and mean the same by it."""
     a = mine.title
-    if a.words != held.words or a.full != held.full or a.trusts or held.trusts:
+    if a.words != held.words or not a.full or not held.full or a.trusts or held.trusts:
         return False
     if mine.kind == "business" or a.business:
         return True

@@ -447,7 +447,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
         # Masters is no Masterton.
         return "F_CUT_EARLY"
     if edits == 2 and len(short) > 4:
-        return "F_ALIKE" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
+        return "F_CUT_EARLY" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
     return "F_DIFFERS"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from titleholder.matching.evidence import look_up
-from titleholder.matching.text import LETTER, MAX_WORD, MAX_WORDS, fold, is_latin
+from titleholder.matching.text import LETTER, MAX_CHARS, MAX_WORD, MAX_WORDS, fold, is_latin
 from titleholder.matching.words import (
     BUSINESS_WORDS,
     CREDENTIALS,
@@ -142,15 +142,15 @@ def is_placeholder(value: object, name: bool = False) -> bool:
 
 def read_title(value: object) -> Title:
     """Return the parties of an account title."""
-    return _read(fold(value))
+    return _read(fold(value), len(str(value)) <= MAX_CHARS)
 
 
 def read_claim(value: object) -> Title:
     """Return the party of a claimed name; ``markers`` tells what names others."""
-    return _read(fold(value))
+    return _read(fold(value), len(str(value)) <= MAX_CHARS)
 
 
-def _read(folded: str) -> Title:
+def _read(folded: str, whole: bool) -> Title:
     asides: list[tuple[str, ...]] = []
     brackets = False
     inline = folded
@@ -209,7 +209,7 @@ def _read(folded: str) -> Title:
         legal = tuple(t.rstrip("~") for t in tokens[:at] if not (t.isupper() and is_latin(t)) and t not in ",-#")
     return Title(
         tuple(parties), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
-        len(every) <= 2 * MAX_WORDS and len(tokens) <= 2 * MAX_WORDS, len(folded),
+        whole and len(every) <= 2 * MAX_WORDS and len(tokens) <= 3 * MAX_WORDS, len(folded),
     )  # fmt: skip
 
 
