@@ -198,7 +198,7 @@ def _glue(parts: tuple[str, ...], whole: str, memo: Memo) -> tuple[int, str] | N
     joined = "".join(parts)
     if joined == whole:
         return 1, "GLUED"
-    if len(whole) == len(parts) and whole.isalpha() and all(p[0] == c for p, c in zip(parts, whole, strict=True)):
+    if len(whole) == len(parts) and whole.isalpha() and whole not in _LOOSE and all(p[0] == c for p, c in zip(parts, whole, strict=True)):
         known = memo.look_up(whole)
         if not known.given and not known.surname:
             return 3, "INITIALS_ONLY"
@@ -250,6 +250,11 @@ def _align(a: _Order, b: _Order, memo: Memo, cut: bool) -> list[_Step]:
     return steps
 
 
+def _was_cut(short: str, long: str, memo: Memo) -> bool:
+    """Tell whether a word may be the beginning of a longer one that was cut off: Angel is no Angela without her last letter."""
+    return len(short) < len(long) and not (len(long) == len(short) + 1 and long[-1] in "aeio" and memo.look_up(short).given > 2)
+
+
 def _skip(word: str) -> int:
     return 2 if word in _LOOSE else 4 if len(word) == 1 else 5
 
@@ -275,7 +280,7 @@ def _table(a: _Order, b: _Order, start: int, end_x: int, end_y: int, memo: Memo,
                 step[i][j + 1] = _Step(u, v, 0, 1, "")
             if i < p and j < q:
                 related = _relate(x[u], y[v], u >= last_x or v >= last_y, memo)
-                if cut and v == b.last and (related is None or related[0] > 2) and len(y[v]) < len(x[u]) and x[u].startswith(y[v]):
+                if cut and v == b.last and (related is None or related[0] > 2) and x[u].startswith(y[v]) and _was_cut(y[v], x[u], memo):
                     related = (2, "TRUNCATED")
                 if related is not None and here + related[0] < cost[i + 1][j + 1]:
                     cost[i + 1][j + 1] = here + related[0]
@@ -352,6 +357,9 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
             return
         if not seen or at_end:
             excuse = _excuse_front(a, b, gap_a, gap_b, memo) if not at_end else _excuse_end(a, b, gap_a, gap_b, memo, truncated)
+            if excuse == "SURNAME_IN_PART" and first_initial and (a.surname < 2 and b.surname < 2 and not a.joined and not b.joined):
+                # An initial and a part of the rest are too little of a name.
+                excuse = ""
             if excuse:
                 if excuse not in ("TRUNCATED", "NORMALISED"):
                     reasons.append(excuse)

@@ -142,6 +142,7 @@ def _judge(mine: _Claimed, owner: Owner, memo: Memo) -> Judged:
     """Return the best of the ways in which one claimed name may be compared with the owner's."""
     name, held = mine.title, owner.title
     found: list[Judged] = []
+    memo.reads(name.words + held.words)
     if _is_same(mine, held):
         found.append(_SAME)
     elif mine.kind != "person" and name.trusts and held.trusts:

@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 class Memo:
     """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    __slots__ = ("families", "given", "known", "read", "sounds", "strict")
+    __slots__ = ("eastern", "families", "given", "known", "read", "sounds", "strict")
 
     def __init__(self, strict: bool = False) -> None:
         self.known: dict[str, Known] = {}
@@ -45,6 +45,8 @@ class Memo:
         self.read: dict[int, tuple[Party, list[Reading]]] = {}
         # Both sides are written in a script that is transcribed: there a different letter is a different name.
         self.strict = strict
+        # A surname of China, Korea or Vietnam is among the words, so that given names are made of syllables.
+        self.eastern = False
 
     def look_up(self, word: str) -> Known:
         """Return what is known of a word."""
@@ -67,6 +69,14 @@ class Memo:
             found = self.read[id(party)] = party, readings(party)
         return found[1]
 
+    def reads(self, words: tuple[str, ...]) -> None:
+        """Take note of the words that are compared."""
+        eastern = any(len(w) < LONGEST_EASTERN and not EASTERN.isdisjoint(self.look_up(w).cultures) for w in words)
+        if eastern != self.eastern:
+            self.eastern = eastern
+            self.given.clear()
+            self.families.clear()
+
     def next_owner(self) -> None:
         """Forget what was found out about pairs of words, and, when it gets much, about words."""
         self.given.clear()
@@ -79,6 +89,9 @@ class Memo:
 
 
 MANY_WORDS = 2000
+# The cultures whose given names are made of one or two syllables, and the length of their longest surnames.
+EASTERN = frozenset("ckv")
+LONGEST_EASTERN = 8
 MANY_READINGS = 36
 
 
@@ -184,20 +197,20 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
             "G_SPELLING" if x == y or one_original(x, y, memo.look_up(x), memo.look_up(y)) or memo.sound(x) == memo.sound(y) else "G_OTHER"
         )
     short, long = (a, b) if len(a) < len(b) else (b, a)
-    if one_original(a, b, known_a, known_b):
+    if one_original(a, b, known_a, known_b, memo.eastern):
         return "G_SPELLING"
     if _western_key(a) == _western_key(b) and frozenset((a, b)) not in _TWINS:
         return "G_SPELLING"
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
-    if known and edits == 1 and min(known_a.given, known_b.given) < 2 and max(known_a.given, known_b.given) > 5 and len(short) > 5:
+    if known and edits == 1 and min(known_a.given, known_b.given) < 3 and max(known_a.given, known_b.given) > 6 and len(short) > 5:
         # The Census has misspellings of common names too: Elizbeth, Joesph.
         known = False
     if edits < 3 or a[:3] == b[:3] or a[-3:] == b[-3:]:
         if known:
             return "G_OTHER" if a[0] == b[0] or edits < 3 else "G_DIFFERS"
-        if other_syllable(a, b, known_a, known_b):
+        if other_syllable(a, b, known_a, known_b, memo.eastern):
             return "G_OTHER"
     if edits == 1:
         if memo.strict or _twins(short, long, is_known_a if short is a else is_known_b, is_known_b if short is a else is_known_a):
@@ -420,7 +433,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     if one_surname(x, y, known_a, known_b):
         return "F_FORM"
     both = known_a.surname >= ESTABLISHED and known_b.surname >= ESTABLISHED
-    culture = one_original(x, y, known_a, known_b)
+    culture = one_original(x, y, known_a, known_b, memo.eastern)
     if culture:
         shared = culture in known_a.cultures and culture in known_b.cultures
         if not both or (culture in _TRANSCRIBED and culture in known_a.cultures + known_b.cultures) or (culture == "k" and shared):

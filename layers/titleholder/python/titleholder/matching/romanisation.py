@@ -205,15 +205,15 @@ _KEYS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
-def one_original(a: str, b: str, known_a: Known, known_b: Known) -> str:
-    """Return the culture in which two words in Latin letters are transcriptions of one original, or an empty text."""
+def one_original(a: str, b: str, known_a: Known, known_b: Known, eastern: bool = True) -> str:
+    """Return the culture in which two words in Latin letters are transcriptions of one original, or an empty text; ``eastern``: they may be Korean."""
     cultures = (known_a.cultures + known_b.cultures).lower()
     if a[0] != b[0] and not (a[0] in "ycjkixhegvwbpdtrlu" and b[0] in "ycjkixhegvwbpdtrlu"):
         return ""
     for culture in "srapuhdebojgn":
         if culture in cultures and _KEYS[culture](a) == _KEYS[culture](b):
             return culture
-    if "k" in cultures or not (known_a.given > 3 and known_b.given > 3):
+    if eastern and ("k" in cultures or not (known_a.given > 3 and known_b.given > 3)):
         # No list holds all of Korea's given names; their syllables are few.
         x = _korean_syllables(a)
         if x is not None and x == _korean_syllables(b):
@@ -221,7 +221,7 @@ def one_original(a: str, b: str, known_a: Known, known_b: Known) -> str:
     return ""
 
 
-def other_syllable(a: str, b: str, known_a: Known, known_b: Known) -> bool:
+def other_syllable(a: str, b: str, known_a: Known, known_b: Known, eastern: bool = True) -> bool:
     """Tell whether two words are made of the syllables of one of East Asia's languages, and of different ones: two names, no typing
     error."""
     cultures = (known_a.cultures + known_b.cultures).lower()
@@ -229,6 +229,8 @@ def other_syllable(a: str, b: str, known_a: Known, known_b: Known) -> bool:
         return True
     if "j" in cultures and morae(a) is not None and morae(b) is not None:
         return _japanese_key(a) != _japanese_key(b)
+    if not eastern:
+        return False
     x, y = pinyin(a), pinyin(b)
     if x is not None and y is not None and (len(x) < 3 and len(y) < 3):
         return x != y
