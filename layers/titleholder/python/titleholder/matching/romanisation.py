@@ -206,7 +206,10 @@ _KEYS: dict[str, Callable[[str], str]] = {
 
 
 def one_original(a: str, b: str, known_a: Known, known_b: Known, eastern: bool = True) -> str:
-    """Return the culture in which two words in Latin letters are transcriptions of one original, or an empty text; ``eastern``: they may be Korean."""
+    """Return the culture in which two words in Latin letters are transcriptions of one original, or an empty text.
+
+    ``eastern``: they may be Korean.
+    """
     cultures = (known_a.cultures + known_b.cultures).lower()
     if a[0] != b[0] and not (a[0] in "ycjkixhegvwbpdtrlu" and b[0] in "ycjkixhegvwbpdtrlu"):
         return ""
