@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 from titleholder.matching.evidence import Known
 
@@ -15,10 +16,13 @@ def _once(word: str) -> str:
 def _replacer(*pairs: tuple[str, str]) -> Callable[[str], str]:
     """Return a function that replaces in one pass, the earlier pair first."""
     table = dict(pairs)
-    pattern = re.compile("|".join(re.escape(old) for old, _ in pairs))
+    compiled: list[re.Pattern[str]] = []
 
     def replace(word: str) -> str:
-        return pattern.sub(lambda found: table[found[0]], word)
+        if not compiled:
+            # Compiled when first needed: most comparisons need none of them.
+            compiled.append(re.compile("|".join(old for old, _ in pairs)))
+        return compiled[0].sub(lambda found: table[found[0]], word)
 
     return replace
 
@@ -114,7 +118,13 @@ _FIRST = {
 }  # fmt: skip
 _LAST = {"": "", "k": "k", "g": "k", "ck": "k", "n": "n", "t": "t", "l": "l", "m": "m", "p": "p", "ng": "ng"}
 _VOWEL_NAMES = "|".join(sorted(_VOWELS, key=len, reverse=True))
-_SYLLABLE = re.compile(rf"(kk|ss|sh(?=i)|ch|g|k|n|d|t|r|l|m|b|p|s|j|c|h|)({_VOWEL_NAMES})(ng(?![aeiouyw])|ck|[kgntlmp](?![aeiouyw])|)")
+
+
+@cache
+def _syllable_pattern() -> re.Pattern[str]:
+    return re.compile(rf"(kk|ss|sh(?=i)|ch|g|k|n|d|t|r|l|m|b|p|s|j|c|h|)({_VOWEL_NAMES})(ng(?![aeiouyw])|ck|[kgntlmp](?![aeiouyw])|)")
+
+
 # Spellings that hide the syllable's vowel, as people write it since English readers came.
 _HABITS = {
     "young": "yeong", "yung": "yeong", "yong": "yong", "jung": "jeong", "chung": "jeong", "sung": "seong", "kyung": "gyeong",
@@ -157,7 +167,7 @@ def _korean_syllables(word: str) -> tuple[str, ...] | None:
                 at += size
                 break
         else:
-            found = _SYLLABLE.match(word, at)
+            found = _syllable_pattern().match(word, at)
             if found is None or found.end() == at:
                 return None
             out.append(_FIRST[found[1]] + _VOWELS[found[2]] + _LAST[found[3]])
@@ -169,11 +179,21 @@ def _korean_syllables(word: str) -> tuple[str, ...] | None:
 
 # No given name of China has more than two syllables, and some surnames have two.
 MANY_SYLLABLES = 4
-_PINYIN = re.compile(
-    r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|an|ao|ei|en|er|ia|ie|in|iu|ou|ua|ue|ui|un|uo"
-    r"|a|e|i|o|u)(?![aeiou])"
-)
-_MORA = re.compile(r"(?:ky|gy|sh|ch|ts|ny|hy|by|py|my|ry|[kgsztdnhbpmyrwfj])?[aeiou]|n(?![aeiouy])|(?:kk|ss|tt|pp)(?=[aeiouysh])|t(?=ch)")
+
+
+@cache
+def _pinyin_pattern() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|an|ao|ei|en|er|ia|ie|in|iu|ou|ua|ue|ui|un|uo"
+        r"|a|e|i|o|u)(?![aeiou])"
+    )
+
+
+@cache
+def _mora_pattern() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:ky|gy|sh|ch|ts|ny|hy|by|py|my|ry|[kgsztdnhbpmyrwfj])?[aeiou]|n(?![aeiouy])|(?:kk|ss|tt|pp)(?=[aeiouysh])|t(?=ch)"
+    )
 
 
 def _cut(word: str, pattern: re.Pattern[str]) -> tuple[str, ...] | None:
@@ -190,13 +210,13 @@ def _cut(word: str, pattern: re.Pattern[str]) -> tuple[str, ...] | None:
 
 def pinyin(word: str) -> tuple[str, ...] | None:
     """Return the syllables of a word in pinyin, three at most, or ``None``."""
-    syllables = _cut(word, _PINYIN)
+    syllables = _cut(word, _pinyin_pattern())
     return syllables if syllables is not None and len(syllables) < MANY_SYLLABLES else None
 
 
 def morae(word: str) -> tuple[str, ...] | None:
     """Return the morae of a word in Japanese romanisation, or ``None``."""
-    return _cut(word, _MORA)
+    return _cut(word, _mora_pattern())
 
 
 _KEYS: dict[str, Callable[[str], str]] = {
