@@ -127,6 +127,12 @@ _ROADS = (
     (re.compile(r"\b(?:highway contract(?: (?:route|rte))?|h ?c(?: ?r)?|star (?:route|rte))(?= ?#? ?\d)"), "hc"),
     (re.compile(r"\b(?:highway|hiway|hway|highwy|hwy)\b"), "hwy"),
 )
+# One of these is in every text that one of the above can change.
+_ROAD_SIGN = re.compile(
+    r"\b(?:co(?:unty)?|cnty|cr|ctyrd|farm|fm|ranch|rm|u ?s|united|state|st (?:rt|rte|hwy|highway)|sr|sh|interstate|ih|i|rural|r ?r|rfd"
+    r"|r ?d|h ?c|star"
+    r"|hwy|highway|hiway|hway|highwy)\b"
+)
 _ROAD_NUMBER = re.compile(r"\b(cr|fm|rm|ushwy|hwy|i|rr|hc)[ -]*(?:#|no|number|num)?[ -]*(\d+[a-z]?|[a-z]\d+)\b")
 _ROAD_LETTER = re.compile(r"\bcr[ -]*(?:#|no|number|num)?[ -]*([a-z]{1,2})(?=$| ?,| +[a-z])")
 _ROUTE_BOX = re.compile(r"\b((?:rr|hc)\d+[a-z]?),? +(?:box|bx) *#? *([a-z0-9-]+)")
@@ -154,6 +160,8 @@ def _folded(value: object) -> str:
 def _text(value: object) -> str:
     text = _SIGN.sub("", _folded(value).replace(".", " "))
     text = _SPELLED.sub(lambda found: _NUMBER_WORDS[found[1]], text)
+    if not _ROAD_SIGN.search(text):
+        return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
     for pattern, short in _ROADS:
         text = pattern.sub(short, text)
     text = _ROAD_LETTER.sub(r"cr\1", _ROAD_NUMBER.sub(r"\1\2", text))

@@ -40,10 +40,13 @@ def look_up(word: str) -> Known:
     span = _index.get(word[:2])
     if span is None or not word.isascii():
         return UNKNOWN
-    key = f"\n{word[2:]}=".encode("ascii")
+    key = b"\n%b=" % word[2:].encode()
     at = _body.find(key, span[0], span[1] + 1)
     if at < 0:
         return UNKNOWN
     at += len(key)
-    end = _body.index(b"\n", at)
-    return Known(_body[at] - 48, _body[at + 1] - 48, chr(_body[at + 2]), _body[at + 3 : end].decode("ascii"))
+    found = _body[at : _body.index(b"\n", at)].decode()
+    return Known(_RANKS[found[0]], _RANKS[found[1]], found[2], found[3:])
+
+
+_RANKS = {str(rank): rank for rank in range(10)}

@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 class Memo:
     """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    __slots__ = ("eastern", "families", "given", "known", "read", "sounds", "strict")
+    __slots__ = ("_eastern", "families", "given", "known", "read", "sounds", "strict", "words")
 
     def __init__(self, strict: bool = False) -> None:
         self.known: dict[str, Known] = {}
@@ -45,8 +45,8 @@ class Memo:
         self.read: dict[int, tuple[Party, list[Reading]]] = {}
         # Both sides are written in a script that is transcribed: there a different letter is a different name.
         self.strict = strict
-        # A surname of China, Korea or Vietnam is among the words, so that given names are made of syllables.
-        self.eastern = False
+        self.words: tuple[str, ...] = ()
+        self._eastern: bool | None = None
 
     def look_up(self, word: str) -> Known:
         """Return what is known of a word."""
@@ -71,11 +71,18 @@ class Memo:
 
     def reads(self, words: tuple[str, ...]) -> None:
         """Take note of the words that are compared."""
-        eastern = any(len(w) < LONGEST_EASTERN and not EASTERN.isdisjoint(self.look_up(w).cultures) for w in words)
-        if eastern != self.eastern:
-            self.eastern = eastern
+        if words != self.words:
+            self.words = words
+            self._eastern = None
             self.given.clear()
             self.families.clear()
+
+    @property
+    def eastern(self) -> bool:
+        """Whether a surname of China, Korea or Vietnam is among the words, so that given names are made of syllables."""
+        if self._eastern is None:
+            self._eastern = any(len(w) < LONGEST_EASTERN and not EASTERN.isdisjoint(self.look_up(w).cultures) for w in self.words)
+        return self._eastern
 
     def next_owner(self) -> None:
         """Forget what was found out about pairs of words, and, when it gets much, about words."""
@@ -197,9 +204,14 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
             "G_SPELLING" if x == y or one_original(x, y, memo.look_up(x), memo.look_up(y)) or memo.sound(x) == memo.sound(y) else "G_OTHER"
         )
     short, long = (a, b) if len(a) < len(b) else (b, a)
-    if one_original(a, b, known_a, known_b, memo.eastern):
+    begin = a[0] == b[0] or same_beginning(a, b)
+    if (
+        (begin or a[0] + b[0] in _SWAPPED_BEGINNINGS)
+        and abs(len(a) - len(b)) < MOST_RESPELT
+        and one_original(a, b, known_a, known_b, memo.eastern)
+    ):
         return "G_SPELLING"
-    if _western_key(a) == _western_key(b) and frozenset((a, b)) not in _TWINS:
+    if begin and _western_key(a) == _western_key(b) and frozenset((a, b)) not in _TWINS:
         return "G_SPELLING"
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
@@ -241,6 +253,43 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
 
 
+# Letters that begin one name in two traditions of transcription.
+_SWAPPED_BEGINNINGS = frozenset(
+    [
+        "jc",
+        "cj",
+        "jy",
+        "yj",
+        "ji",
+        "ij",
+        "je",
+        "ej",
+        "hg",
+        "gh",
+        "vb",
+        "bv",
+        "kg",
+        "gk",
+        "pb",
+        "bp",
+        "dt",
+        "td",
+        "lr",
+        "rl",
+        "wu",
+        "uw",
+        "kh",
+        "hk",
+        "ch",
+        "hc",
+        "xh",
+        "hx",
+        "rn",
+        "nr",
+    ]
+)
+# Spellings of one name differ by fewer letters in length.
+MOST_RESPELT = 5
 _ABDUL = ("abdul", "abdel", "abdal", "abdol", "abdil", "abdur", "abdus", "abder", "abdess", "abdar", "abdoul")
 
 
@@ -433,7 +482,9 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     if one_surname(x, y, known_a, known_b):
         return "F_FORM"
     both = known_a.surname >= ESTABLISHED and known_b.surname >= ESTABLISHED
-    culture = one_original(x, y, known_a, known_b, memo.eastern)
+    culture = ""
+    if abs(len(x) - len(y)) < MOST_RESPELT and (x[0] == y[0] or x[0] + y[0] in _SWAPPED_BEGINNINGS or same_beginning(x, y)):
+        culture = one_original(x, y, known_a, known_b, memo.eastern)
     if culture:
         shared = culture in known_a.cultures and culture in known_b.cultures
         if not both or (culture in _TRANSCRIBED and culture in known_a.cultures + known_b.cultures) or (culture == "k" and shared):

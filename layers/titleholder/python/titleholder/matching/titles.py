@@ -112,6 +112,8 @@ def _undot(found: re.Match[str]) -> str:
 
 def tokens_of(text: str) -> list[str]:
     """Return the words, commas, hyphens within words and markers of a marked text."""
+    if text.isalpha() and text.isascii():
+        return [text[:MAX_WORD]]
     if "." in text:
         text = _DOTTED.sub(_undot, text)
     if "-" in text:

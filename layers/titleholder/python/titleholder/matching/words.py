@@ -149,6 +149,8 @@ _JOINING = re.compile(r"[&+;|]|(?<=[^\W\d_]{3})/(?=[^\W\d_]{3})")
 
 def mark(text: str) -> str:
     """Return a folded account title with its markers, such as "and", "trustee" or "pod", as capital words."""
+    if text.isalpha() and text not in _MARKER_WORDS:
+        return text
     if not _SIGNS.isdisjoint(text):
         text = _JOINING.sub(lambda found: f" {found[0]} ", text)
     if _SIGNS.isdisjoint(text) and _MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", "") if "." in text else text)):
