@@ -265,7 +265,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
                         directions.add(_TABLE[after.pop(0)])
                 tail = after
                 break
-            remaining = [_TABLE.get(t, t) for t in rest[index + 1 :]]
+            remaining = [_TABLE.get(t, t) for t in rest[index + 1 :] if t != ","]
             if all(t in _DIRECTION for t in remaining):
                 directions.update(remaining)
                 break
@@ -548,8 +548,8 @@ def _place(a: Address, b: Address, score: float, reasons: list[str]) -> FieldMat
         reasons.append("STATE_DIFFERS")
         score = min(score - (8.0 if code == "same" else 20.0), MOST_ELSEWHERE)
     town = True
-    if a.city and (b.tail or b.city):
-        mine, theirs = "".join(a.city), "".join(b.city or b.tail)
+    if (a.city or a.tail) and (b.tail or b.city):
+        mine, theirs = "".join(a.city or a.tail), "".join(b.city or b.tail)
         town = mine in theirs or theirs.endswith(mine) or _town_alike(mine, theirs)
         if not town:
             reasons.append("CITY_DIFFERS")

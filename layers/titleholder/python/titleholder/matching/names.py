@@ -461,6 +461,9 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
             for u in core_b:
                 if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or memo.sound(t) == memo.sound(u)):
                     return "F_PART_ALIKE"
+    if x[:5] == y[:5] and len(short) > 5:
+        # Names that differ in their endings only are two, as Masters and Masterton; a typing error changes fewer letters.
+        return "F_CUT_EARLY"
     alike = closeness(x, y) if x[0] == y[0] else 0.0
     if (alike > 0.88 and len(short) > 3) or scrambled(x, y):
         return "F_ALIKE"
