@@ -17,6 +17,7 @@ from titleholder.matching.words import PARTICLES, TITLES_TOO, word_set
 
 # The most that a name can score that leaves a word over, or has a word that differs.
 LEFT_OVER = 69.0
+SIMILAR_WORDS = 67.0
 OTHER_NAME = 59.0
 OTHER_PARTY = 49.0
 # A name of similar words, none of them surely the same, is no good match.
@@ -468,9 +469,13 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
         worst, problem = min(worst, LEFT_OVER), problem or "HARD"
     if worst < 100:
         lift = "none" if problem else "mailbox" if near else "any" if weak else "none"
+        if worst >= LEFT_OVER and (problem == "HARD" or (weak and not problem)):
+            # Similar words rank below the same ones of which one is missing.
+            worst = SIMILAR_WORDS
         codes = (problem, *reasons) if problem else reasons
         return Account(worst, tuple(dict.fromkeys("TYPO" if c == "SIMILAR" else c for c in codes if c != "HARD")), False, 0.0, lift=lift)
-    if first_initial and "SIMILAR" in reasons:
+    if first_initial and ("SIMILAR" in reasons or last_reason in ("TYPO", "SPELLING_VARIANT")):
+        # An initial says too little beside a surname that is not the same.
         return Account(LEFT_OVER, ("INITIALS_ONLY", "TYPO"), False, 0.0, lift="any")
     if first_initial and family_initial and not truncated:
         return Account(LEFT_OVER, ("INITIALS_ONLY",), False, 0.0)

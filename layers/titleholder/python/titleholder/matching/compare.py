@@ -242,10 +242,14 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
         score = min(max(judged.score, low), high)
         reasons = tuple(dict.fromkeys((*settled.reasons, *(judged.reasons if not judged.wrong else ()))))
         return Judged(round(score, 2), max(judged.log_odds, 1.0), reasons or ("TYPO",), False, False, account.MOST_FUZZY)
-    if judged.score > settled.ceiling:
-        judged = judged._replace(score=settled.ceiling, reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
+    most = settled.ceiling
+    if most == MOST_FOR_REVIEW and not (set(mine.words) <= set(held.words) or set(held.words) <= set(mine.words)):
+        # Where both names have words of their own, less speaks for one person than where one name only has more.
+        most -= 1.0
+    if judged.score > most:
+        judged = judged._replace(score=most, reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
     lift = settled.lift
-    ceiling = account.MOST_FUZZY if lift != "none" and settled.ceiling >= MOST_FOR_REVIEW else settled.ceiling
+    ceiling = account.MOST_FUZZY if lift != "none" and settled.ceiling >= account.SIMILAR_WORDS else settled.ceiling
     if settled.reasons and not judged.wrong:
         judged = judged._replace(reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
     return judged._replace(ceiling=min(judged.ceiling, ceiling), lift=lift)
