@@ -378,6 +378,10 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
             and gap_b
             and ((names_a and names_b) or (_given_too(gap_a, x, memo) and _given_too(gap_b, y, memo) and _eastern_name_any(x, y, memo)))
         ):
+            if len(gap_a) == len(gap_b) == 1 and _syllables((x[0], x[gap_a[0]], y[gap_b[0]]), x[-1], memo):
+                # Ji Won and Ji Woo are two given names that are written in two words.
+                worst, problem = min(worst, OTHER_NAME), "GIVEN_NAME_DIFFERS"
+                return
             worst, problem = min(worst, LEFT_OVER), "MIDDLE_DIFFERS"
             return
         if a.how in ("moved", "ends") or b.how in ("moved", "ends"):
@@ -488,6 +492,14 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
 
 def _eastern_name_any(x: tuple[str, ...], y: tuple[str, ...], memo: Memo) -> bool:
     return any("v" in memo.look_up(word).cultures for word in (x[0], x[-1], y[0], y[-1]))
+
+
+def _syllables(words: tuple[str, ...], surname: str, memo: Memo) -> bool:
+    """Tell whether words are syllables of a Chinese or Korean given name, beside a surname of these."""
+    cultures = memo.look_up(surname).cultures
+    return ("k" in cultures or "c" in cultures) and all(
+        len(w) > 1 and (pinyin(w) or korean(w)) and memo.look_up(w).given < 4 and "V" not in memo.look_up(w).cultures for w in words
+    )
 
 
 def _given_too(gap: list[int], words: tuple[str, ...], memo: Memo) -> bool:
