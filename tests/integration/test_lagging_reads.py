@@ -10,7 +10,7 @@ from tests.integration.test_refreshes import REFRESH, outcome, serve, wait_for
 from tests.support.world import Moment, Sandbox
 from titleholder import ownership
 from titleholder.accounts import AccountRef
-from titleholder.errors import StripeLaggingError, StripeServerError
+from titleholder.errors import StripeError, StripeLaggingError, StripeServerError
 from titleholder.ownership import InFlight, RefreshRequest, Started
 from titleholder.refresh import Fresh, Join
 
@@ -93,6 +93,27 @@ class TestWhileARefreshRuns:
             try:
                 asked = serve(sandbox, ref, turn=str(turn))
             except StripeLaggingError:
+                continue
+            break
+        assert isinstance(asked, Started | Join)
+        assert sandbox.refreshes(ref) == 1
+
+    @pytest.mark.parametrize("stored", [True, False])
+    @pytest.mark.parametrize("last", ["rate_limit", "hang", "conflict", None])
+    def test_500_that_took_effect_is_not_forgotten_for_the_answer_to_the_sdks_own_repetition(
+        self, sandbox: Sandbox, stored: bool, last: str | None
+    ) -> None:
+        """Within one call the SDK repeats a request that was answered by 500, and reports the last answer alone."""
+        ref = link(sandbox, refusal="error", read_lag_seconds=20)
+        sandbox.wait(30)
+        sandbox.simulator.fail_api("server_error", path=REFRESH, effect="after", stored=stored)
+        if last is not None:
+            sandbox.simulator.fail_api(last, path=REFRESH, times=1 if last == "rate_limit" else 2)
+        for turn in range(1, 10):
+            try:
+                asked = serve(sandbox, ref, turn=str(turn))
+            except StripeError:
+                sandbox.wait(3)
                 continue
             break
         assert isinstance(asked, Started | Join)

@@ -17,6 +17,8 @@ PUBLIC = [
     "http://host.docker.internal.example.com", "http://1270.0.0.1", "http://169.254.169.254", "http://8.8.8.8", "HTTP://api.stripe.com",
 ]  # fmt: skip
 WRONG = [
+    "http://[::1].example.com",
+    "http://localhost:port",
     "http://localhost@evil.example", "http://127.0.0.1:80@evil.example", "http://127.0.0.1\\@evil.example", "https://user@api.stripe.com",
     "ftp://localhost", "localhost:12111", "//localhost", "https://", "http://", "https://a b", "javascript:x", "http:/localhost", "http://[::1",
 ]  # fmt: skip

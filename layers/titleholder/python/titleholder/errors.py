@@ -143,7 +143,10 @@ class StripeError(TitleholderError):
     """A call to Stripe did not succeed. `request_id` is Stripe's own, for its support.
 
     `replayed`: the answer was kept under the call's idempotency key, and is that of an earlier request.
+    `after_failure`: Stripe had answered 5xx to a request of the call, and may have executed it; the SDK repeated the request all the same.
     """
+
+    after_failure = False
 
     def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None, replayed: bool = False) -> None:
         super().__init__(message)

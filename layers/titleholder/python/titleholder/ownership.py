@@ -503,16 +503,15 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     except AuditUnavailableError:
         world.store.end_attempt(ref, attempt, answered=False)
         raise
-    except StripeRefusedError as refused:
-        world.store.end_attempt(ref, attempt, answered=True)
-        return _after_refusal(world, ref, need, stored, asker, attempt, refused.code)
-    except StripeUnansweredError:
-        world.store.end_attempt(ref, attempt, answered=False)
-        raise
-    except StripeServerError:
-        world.store.end_attempt(ref, attempt, answered=True, doubted_at=world.clock())
-        raise
-    except (StripeError, AccountNotFoundError):
+    except StripeError as error:
+        # A request that was answered with 5xx may have taken effect, whatever the SDK's own repetition of it was answered.
+        doubted_at = world.clock() if error.after_failure or isinstance(error, StripeServerError) else None
+        world.store.end_attempt(ref, attempt, answered=not isinstance(error, StripeUnansweredError), doubted_at=doubted_at)
+        if not isinstance(error, StripeRefusedError):
+            raise
+        attempt = attempt if doubted_at is None else replace(attempt, doubted_at=doubted_at)
+        return _after_refusal(world, ref, need, stored, asker, attempt, error.code)
+    except AccountNotFoundError:
         world.store.end_attempt(ref, attempt, answered=True)
         raise
     # Remembered first: once the attempt has ended, nothing else keeps a caller whose reading is older from making another one.

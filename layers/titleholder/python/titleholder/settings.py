@@ -13,6 +13,8 @@ from titleholder.errors import ConfigurationError
 
 MAX_STRIPE_RATE = 100.0
 _THIS_MACHINE = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1|host\.docker\.internal")
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\x00-\x20]+)(:[0-9]{1,5})?")
+"""Of a URL. `urlsplit` takes `[::1].example.com` for `::1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Settings:
             text = environment.get(name) or ""
             try:
                 parts = urlsplit(text)
-                scheme, host = parts.scheme, parts.hostname or ""
+                scheme, host = parts.scheme, (parts.hostname or "") if _HOST_AND_PORT.fullmatch(parts.netloc) else ""
             except ValueError:
                 scheme, host = "", ""
             # Plain http would show Stripe's key and owners to everybody on the way.

@@ -31,6 +31,7 @@ from titleholder.errors import (
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 8.0
 BUSY = 409
+SERVER_ERROR = 500
 NETWORK_RETRIES = 2
 """The SDK's client does not retry unless told so. It repeats 409, 5xx and lost connections under the same idempotency key, never 429."""
 
@@ -126,16 +127,23 @@ class RecordingClient(stripe.HTTPClient):
         self._unanswered: dict[str, bool] = {}
         self._still_wanted: dict[str, Callable[[], bool]] = {}
         self._sent: set[str] = set()
+        self._failed: set[str] = set()
 
     def begin(self, idempotency_key: str, still_wanted: Callable[[], bool] = lambda: True) -> None:
         """A call under this key begins. `still_wanted` is asked before each repetition of its request."""
         self._unanswered[idempotency_key] = False
+        self._failed.discard(idempotency_key)
         self._still_wanted[idempotency_key] = still_wanted
+
+    def failed(self, idempotency_key: str) -> bool:
+        """Whether one of the call's requests so far was answered with 5xx: Stripe may have executed it all the same."""
+        return idempotency_key in self._failed
 
     def end(self, idempotency_key: str) -> bool:
         """The call has ended; whether one of its requests was not answered."""
         self._still_wanted.pop(idempotency_key, None)
         self._sent.discard(idempotency_key)
+        self._failed.discard(idempotency_key)
         return self._unanswered.pop(idempotency_key, False)
 
     def request(
@@ -155,6 +163,8 @@ class RecordingClient(stripe.HTTPClient):
             raise
         if answer[1] == BUSY:
             self._note(key)
+        elif answer[1] >= SERVER_ERROR and key in self._unanswered:
+            self._failed.add(key)
         return answer
 
     def _note(self, key: str | None) -> None:
@@ -269,11 +279,16 @@ class StripeGateway:
                 entered=True,
             )
         except (StripeError, AccountNotFoundError) as error:
+            failed = self._http.failed(idempotency_key)
             in_doubt = self._http.end(idempotency_key) or in_doubt
+            if isinstance(error, StripeError):
+                error.after_failure = failed
             if not in_doubt or (isinstance(error, StripeError) and error.replayed):
                 raise
             code, request_id = (error.code, error.request_id) if isinstance(error, StripeError) else (None, None)
-            raise StripeUnansweredError("Stripe has not said what became of the call.", code=code, request_id=request_id) from None
+            unanswered = StripeUnansweredError("Stripe has not said what became of the call.", code=code, request_id=request_id)
+            unanswered.after_failure = failed
+            raise unanswered from None
         finally:
             self._http.end(idempotency_key)
         return AccountState.from_stripe(account.to_dict())
