@@ -105,9 +105,9 @@ class Burst:
 
 
 def _draw_burst(world: World) -> Burst | None:
-    """In a twelfth of the schedules: a burst, with settings under which its queue is several settle timeouts long."""
+    """In a twentieth of the schedules: a burst, with settings under which its queue is several settle timeouts long."""
     rng = Random(f"{world.seed}/burst")
-    if rng.random() >= 1 / 12:
+    if rng.random() >= 1 / 20:
         return None
     # Beside a burst the other troubles would cost too much time; half of the bursts have none, so that its end can be told.
     world.faults = replace(world.faults, slow=0.0, clock_skew=0.0) if rng.random() < 0.5 else Faults()
