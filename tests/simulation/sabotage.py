@@ -22,9 +22,9 @@ def parts_written_one_by_one() -> Iterator[None]:
     """Each item of a snapshot is written in a transaction of its own."""
     original = Store._put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"") -> Any:
+    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", *more: Any) -> Any:
         if not any("#PART#" in item["sk"] for item in items):
-            return original(self, items, ref, wrapped)
+            return original(self, items, ref, wrapped, *more)
         first, *_ = [original(self, [item], ref, wrapped) for item in items]
         return first
 
