@@ -262,16 +262,20 @@ class Scenes:
         self.bench.http.call("POST", f"/accounts/{account}/refreshes")
 
     def scene_refresh_request_deferred(self) -> None:
-        account = self._unseen("fresh")
-        waiter = self._waiters[0]
-        # It comes again once the scene is over, and finds that its verification has ended.
-        message = {
-            "verification": self._verify(account), "ref": {"account": account, "mode": "test"}, "task_token": waiter["task_token"]["S"],
-            "entered": "2027-01-15T08:00:00.000Z", "retry": 0, "not_before": 0, "requested_at": time.time(), "deadline": time.time() + 60,
-            "priority": "batch",
-        }  # fmt: skip
-        with self._no_place("read"):
-            self._consume("StartRefresh", message, count=1)
+        account, child = self._unseen("never_answering"), self._waiters[1]
+        with self._no_place("read"), self._no_place("refresh"):
+            id = self._verify(account)
+            # Its own token is not spent yet: a message whose workflow does not wait any more is not put back.
+            for waiter in (eventually(partial(self._waiter, account), 5), child):
+                self._consume("StartRefresh", self._refresh_request(id, account, waiter, time.time() + 60), count=1)
+            # The message comes again once the scene is over, and finds that its verification has ended.
+            self.bench.http.call("DELETE", f"/verifications/{id}")
+
+    def scene_refresh_request_given_up(self) -> None:
+        account = self._unseen("never_answering")
+        id = self._verify(account)
+        for waiter in self._waiters:
+            self._consume("StartRefresh", self._refresh_request(id, account, waiter, time.time() - 60), count=1)
 
     def scene_refresh_request_buried(self) -> None:
         self._consume("StartRefresh", {"verification": "none"}, count=1)
@@ -395,6 +399,14 @@ class Scenes:
     def _verify(self, account: str) -> str:
         answer = self.bench.request(account)
         return str((answer.body or {}).get("id", ""))
+
+    def _refresh_request(self, id: str, account: str, waiter: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        """A verification's message in the refresh queue, with the token of a waiter."""
+        return {
+            "verification": id, "ref": {"account": account, "mode": "test"}, "task_token": waiter["task_token"]["S"],
+            "entered": "2027-01-15T08:00:00.000Z", "retry": 0, "not_before": 0, "requested_at": time.time(), "deadline": deadline,
+            "priority": "single",
+        }  # fmt: skip
 
     def _patiently(self, id: str) -> None:
         """Wait for a verdict, but not for long: where a permission is missing there may be none."""

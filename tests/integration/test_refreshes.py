@@ -552,6 +552,17 @@ class TestQueueConsumer:
         sandbox.settle()
         assert (sandbox.outcome(token) or {})["outcome"] == "ready"
 
+    @pytest.mark.parametrize(("seconds", "told"), [(0, 0), (200, 1)])
+    def test_settle_timeout_of_a_message_that_came_late_starts_with_its_refresh(self, sandbox: Sandbox, seconds: int, told: int) -> None:
+        """Else the workflow would ask while the refresh may still settle, be told to wait, and lose another settle timeout."""
+        ref = sandbox.link()
+        created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
+        token = sandbox.enter(sandbox.store.get_verification(created.json["id"]))
+        sandbox.wait(seconds)
+        assert sandbox.consume(sandbox.refresh_queue) == []
+        assert sandbox.refreshes(ref) == 1
+        assert sandbox.tokens.heartbeats == told * [token]
+
     def test_message_that_fails_comes_back_after_a_pause_and_succeeds(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})

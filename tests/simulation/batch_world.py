@@ -249,7 +249,10 @@ def run_batch(
     `shown(finished, seconds)` is told now and then how far it is.
     """
     world = BatchedWorld(
-        accounts, Options(settle_seconds=settle_seconds, cooldown_seconds=cooldown_seconds, rate_limit=rate_limit), cooling=cooling
+        accounts,
+        Options(settle_seconds=settle_seconds, cooldown_seconds=cooldown_seconds, rate_limit=rate_limit),
+        cooling=cooling,
+        singles=singles,
     )
     with inside(world), _writing(world):
         # A failure of the very second would be an answer to who asks then.

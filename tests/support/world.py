@@ -139,6 +139,7 @@ class TaskTokens:
         self._client = client
         self.open: set[str] = set()
         self.outcomes: dict[str, dict[str, Any]] = {}
+        self.heartbeats: list[str] = []
         self.started: list[dict[str, Any]] = []
         self.stopped: list[str] = []
 
@@ -170,6 +171,7 @@ class TaskTokens:
     def send_task_heartbeat(self, *, taskToken: str) -> Any:
         if taskToken not in self.open:
             raise _client_error("TaskTimedOut", "SendTaskHeartbeat")
+        self.heartbeats.append(taskToken)
         return {}
 
 

@@ -134,21 +134,6 @@ def test_function_that_calls_stripe_outlives_the_slowest_call(name: str) -> None
     assert timeout(NAMED[name]) > stripe_gateway.LONGEST_CALL_SECONDS
 
 
-@pytest.mark.parametrize(
-    ("action", "needed"),
-    [
-        ("states:SendTaskHeartbeat", {"SETTLE_TIMEOUT_SECONDS"}),
-        ("states:StartExecution", {"SETTLE_TIMEOUT_SECONDS", "MAX_WAIT_SECONDS"}),
-    ],
-)
-def test_function_that_measures_a_workflows_time_is_told_the_stacks_limits(action: str, needed: set[str]) -> None:
-    """Without the variable a function would take the default, and contradict the limits that its workflows have."""
-    statements = {name: [each for policy in function["Policies"] for each in policy["Statement"]] for name, function in NAMED.items()}
-    allowed = [name for name in NAMED if any(action in each["Action"] for each in statements[name])]
-    assert allowed
-    assert {name: needed - set(variables(NAMED[name])) for name in allowed} == {name: set() for name in allowed}
-
-
 def test_lease_is_longer_than_the_slowest_call_and_shorter_than_the_function_lives() -> None:
     assert stripe_gateway.LONGEST_CALL_SECONDS < LEASE_SECONDS < timeout(NAMED["StartRefresh"])
 
