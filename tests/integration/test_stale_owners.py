@@ -187,3 +187,33 @@ class TestOtherWaysToAVerdict:
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
         assert json.dumps(runtime.store().get_account(ref).snapshot) != "null"
+
+
+class TestOwnersOfAnEarlierRefresh:
+    """A new ownership object may hold owners that its refresh did not update: Stripe names the time of each."""
+
+    def link(self, sandbox: Sandbox, *ages: int | None) -> AccountRef:
+        now = int(sandbox.clock.now)
+        ref = sandbox.link("single_owner")
+        owners: list[Any] = [
+            {"name": CLAIM["name"] if number == 0 else f"Someone Else {number}", "refreshed_at": None if age is None else now - age}
+            for number, age in enumerate(ages)
+        ]
+        sandbox.simulator.change(ref.account, owners=owners)
+        return ref
+
+    def test_no_verdict_rests_on_owners_that_are_too_old(self, sandbox: Sandbox) -> None:
+        assert is_missing(run(sandbox, self.link(sandbox, 200 * DAY), max_age=60))
+
+    def test_others_are_compared_and_keep_their_position(self, sandbox: Sandbox) -> None:
+        ref = self.link(sandbox, None, 200 * DAY)
+        found = run(sandbox, ref, max_age=60)
+        assert (found["outcome"], found["owner_position"], found["owners_compared"]) == ("match", 0, 1)
+        ref = self.link(sandbox, 200 * DAY, None)
+        found = run(sandbox, ref, max_age=60)
+        assert found["outcome"] == "no_match"
+        assert found["owner_position"] in (None, 1)
+
+    @pytest.mark.parametrize("age", [None, -6, 0, 30])
+    def test_owner_that_is_fresh_enough_or_without_a_time_counts(self, sandbox: Sandbox, age: int | None) -> None:
+        assert run(sandbox, self.link(sandbox, age), max_age=60)["outcome"] == "match"

@@ -56,6 +56,13 @@ class Need:
         """
         return self.accepts(attempted_at) or created >= self.not_before - CLOCK_SKEW
 
+    def allows_owner(self, refreshed_at: int | None, attempted_at: int) -> bool:
+        """Whether a verdict may rest on one owner of a snapshot, whose refresh was tried at `attempted_at`.
+
+        `refreshed_at`: Stripe's time of the refresh that updated this owner, which may be an earlier one; None where Stripe names none.
+        """
+        return refreshed_at is None or refreshed_at >= min(attempted_at, self.not_before) - CLOCK_SKEW
+
     def answered_by_failure(self, attempted_at: int) -> bool:
         """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
 

@@ -117,21 +117,35 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
     claim, snapshot = found
     if snapshot.too_many is not None:
         return _not_verifiable(verification, refresh.TOO_MANY_OWNERS) | common | {"refreshed_at": snapshot.attempted_at}
-    return _compared(verification, claim, snapshot) | common | {"refreshed_at": snapshot.attempted_at}
+    fresh = [
+        position
+        for position, owner in enumerate(snapshot.owners.reveal())
+        if verification.need.allows_owner(owner.get("refreshed_at"), snapshot.attempted_at)
+    ]
+    if snapshot.owners.reveal() and not fresh:
+        return _not_verifiable(verification, refresh.OWNERSHIP_MISSING) | common | {"snapshot": None}
+    return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}
 
 
-def _compared(verification: Verification, claim: Masked[dict[str, Any]], snapshot: Snapshot) -> dict[str, Any]:
-    """What the matcher says. An exception in it must not leave the verification without a verdict, because that would block others."""
+def _compared(verification: Verification, claim: Masked[dict[str, Any]], snapshot: Snapshot, positions: Sequence[int]) -> dict[str, Any]:
+    """What the matcher says of the owners at `positions`. An exception in it must not leave the verification without a verdict, because that would block others."""
     try:
-        return compare(claim.reveal(), snapshot.owners.reveal(), matching.Policy.from_dict(verification.policy))
+        policy = matching.Policy.from_dict(verification.policy)
+        return compare(claim.reveal(), snapshot.owners.reveal(), policy, positions)
     except Exception as error:
         observability.unexpected("MatcherFailed", error, verification=verification.id, snapshot=snapshot.id)
         return _not_verifiable(verification, MATCHER_FAILED)
 
 
-def compare(claim: dict[str, Any], owners: Sequence[Mapping[str, Any]], policy: matching.Policy) -> dict[str, Any]:
-    """Compare a claim with an account's owners in bounded time. `owners_compared` is there where it was not with all of them."""
-    positions = shortlist.positions(claim, owners)
+def compare(
+    claim: dict[str, Any], owners: Sequence[Mapping[str, Any]], policy: matching.Policy, among: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Compare a claim with an account's owners, or with those at the positions `among`, in bounded time.
+
+    `owners_compared` is there where it was not with all of them.
+    """
+    among = range(len(owners)) if among is None else among
+    positions = [among[position] for position in shortlist.positions(claim, [owners[position] for position in among])]
     verdict = matching.decide(claim, [dict(owners[position]) for position in positions], policy).as_dict()
     if len(positions) < len(owners):
         verdict["owners_compared"] = len(positions)
