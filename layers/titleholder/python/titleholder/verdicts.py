@@ -128,7 +128,10 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
 
 
 def _compared(verification: Verification, claim: Masked[dict[str, Any]], snapshot: Snapshot, positions: Sequence[int]) -> dict[str, Any]:
-    """What the matcher says of the owners at `positions`. An exception in it must not leave the verification without a verdict, because that would block others."""
+    """What the matcher says of the owners at `positions`.
+
+    An exception in it must not leave the verification without a verdict, because that would block others.
+    """
     try:
         policy = matching.Policy.from_dict(verification.policy)
         return compare(claim.reveal(), snapshot.owners.reveal(), policy, positions)
