@@ -35,8 +35,8 @@ UNITS: Mapping[str, float] = {
     "step_functions_transition": 3,
     "lambda_request": 6,
     "lambda_gb_second_arm64": 0.61,
-    "dynamodb_write_unit": 48,
-    "dynamodb_read_unit": 22,
+    "dynamodb_write_unit": 53,
+    "dynamodb_read_unit": 23,
     "sqs_request": 12,
     # One data key made, and unwrapped in two more functions: there the simulation, being one process, counts less.
     "kms_request": 3,
