@@ -108,8 +108,8 @@ def written_without_proof_of_the_key() -> Iterator[None]:
 def matcher_failure_not_caught() -> Iterator[None]:
     """What the matcher raises goes through to whatever function asked for the verdict."""
 
-    def _compared(verification: Any, claim: Any, snapshot: Any) -> Any:
-        owners = [dict(owner) for owner in snapshot.owners.reveal()]
+    def _compared(verification: Any, claim: Any, snapshot: Any, positions: Any) -> Any:
+        owners = [dict(snapshot.owners.reveal()[position]) for position in positions]
         return matching.decide(claim.reveal(), owners, matching.Policy.from_dict(verification.policy)).as_dict()
 
     with _replaced(verdicts, "_compared", _compared):
