@@ -129,6 +129,27 @@ class TestReconcile:
         assert is_stale(world, "a")
 
 
+class TestInFlight:
+    def test_caller_that_meets_a_call_whose_refresh_fails_waits_for_no_settle_timeout(self, world: World) -> None:
+        # The refresh fails before the second caller's request, and its call is answered after it.
+        world.simulator.link("failing", id="fca_a", policy={"settle_seconds": 0.5, "cooldown_seconds": 0.3})
+        calls, made = world.stripe_call, itertools.count()
+
+        def stripe_call(method: str, path: str, *more: Any) -> Any:
+            answer = calls(method, path, *more)
+            if path.endswith("/refresh") and next(made) == 0:
+                world.hub.spawn(lambda: world.verify("b", "fca_a", max_age=0), 1.2)
+                world.hub.sleep(3)
+            return answer
+
+        world.stripe_call = stripe_call  # type: ignore[method-assign, assignment]
+        world.at(0, lambda: world.verify("a", "fca_a"))
+        world.run(120)
+        assert verdict(world, "a")["reasons"] == ["REFRESH_FAILED"]
+        assert verdict(world, "b") is not None
+        assert world.workflows.executions[world.accepted["b"]].timeouts == 0
+
+
 class TestPoison:
     def test_event_that_cannot_be_processed_ends_as_a_dead_letter_with_its_reason_blocks_nobody_and_can_be_redriven(
         self, world: World
