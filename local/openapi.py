@@ -24,7 +24,8 @@ from aws_lambda_powertools.event_handler.openapi.models import Server
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
-from titleholder import accounts, http_api, problems
+from titleholder.domain import accounts
+from titleholder.web import resolver as http_api, problems
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"
@@ -146,7 +147,7 @@ def _answer(description: str, schema: Mapping[str, Any], media_type: str = "appl
         "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": DELIVERY}}},
     },
 )  # fmt: skip
-@http_api.documented({}, "invalid-signature", "malformed-event")
+@http_api.openapi_responses({}, "invalid-signature", "malformed-event")
 def receive_webhook() -> None:
     """Stripe's deliveries
 
@@ -155,7 +156,7 @@ def receive_webhook() -> None:
 
 
 @public.get("/docs", tags=["docs"], responses=_answer("This interface, to read and to try", {"type": "string"}, "text/html"))
-@http_api.documented({})
+@http_api.openapi_responses({})
 def docs() -> None:
     """This interface, to read and to try
 
@@ -164,7 +165,7 @@ def docs() -> None:
 
 
 @public.get("/openapi.json", tags=["docs"], responses=_answer("This document", {"type": "object"}))
-@http_api.documented({})
+@http_api.openapi_responses({})
 def openapi() -> None:
     """This document
 
