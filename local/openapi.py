@@ -24,7 +24,9 @@ from pydantic.json_schema import models_json_schema
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
-from titleholder import accounts, http_api, problems
+from titleholder.domain import accounts
+from titleholder.web import problems
+from titleholder.web import resolver as http_api
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"
@@ -182,7 +184,9 @@ def document() -> dict[str, Any]:
             known: http_api.Documented | None = getattr(route.func, "documented", None)
             where = f"{route.method} {route.openapi_path}"
             if known is None:
-                raise OpenApiError(f"functions/{name}: {where} needs @http_api.documented(...): what it answers, which problems it has")
+                raise OpenApiError(
+                    f"functions/{name}: {where} needs @resolver.openapi_responses(...): what it answers, which problems it has"
+                )
             models |= {model for model in known.answers.values() if model is not None}
             generated = made["paths"][route.openapi_path][route.method.lower()]
             paths.setdefault(route.openapi_path, {})[route.method.lower()] = _operation(where, route.func, generated, known)

@@ -10,14 +10,16 @@ import pytest
 
 from tests.support.functions import queue_event
 from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
-from titleholder import changes, matching, ownership
-from titleholder.accounts import AccountRef
+from titleholder import matching
+from titleholder.domain import owner_changes
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement, decide_from_memory
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.refresh import Need, decide_from_memory
+from titleholder.services import refreshes
 from titleholder.store import Snapshot, Verification
-from titleholder.stripe_gateway import LIST as LINE
-from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS, _reading
+from titleholder.stripe_api.gateway import LIST as LINE
+from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS, _reading
 
 
 def accept(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> Verification:
@@ -33,7 +35,7 @@ def fetch(sandbox: Sandbox, ref: AccountRef, event: str = "evt_1") -> None:
 
 def finish(sandbox: Sandbox, verification: Verification, outcome: Any) -> dict[str, Any]:
     """What the workflow does at its end; the verdict as a caller sees it."""
-    sandbox.function("verify_owners")({"verification": verification.id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": verification.id, "refresh": outcome})
     verdict: dict[str, Any] = sandbox.http("GET", f"/verifications/{verification.id}").json["verdict"]
     return verdict
 
@@ -91,7 +93,7 @@ class TestFetch:
         sandbox.world.stripe.refresh(ref, "key-2")
         sandbox.wait(6)
         fetch(sandbox, ref)
-        ownership.settle(sandbox.world, ref, late, first)
+        refreshes.apply_reading(sandbox.world, ref, late, first)
         assert owners(sandbox, ref) == ["SECOND OWNER"]
         assert late.ownership is not None
         assert [owner["name"] for owner in sandbox.store.get_snapshot(ref, late.ownership.id).owners.reveal()] == ["FIRST OWNER"]
@@ -237,7 +239,7 @@ class TestSettledRefresh:
         sandbox.settle()
         assert sandbox.stripe_calls()[-1] == "GET accounts"
         stored = sandbox.store.get_account(ref)
-        assert decide_from_memory(stored, Need(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
+        assert decide_from_memory(stored, FreshnessRequirement(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
 
     def test_failure_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("failing", customer="cus_1")
@@ -303,7 +305,7 @@ class TestWaking:
 
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
-            ownership.fetch(sandbox.world, ref)
+            refreshes.sync_account(sandbox.world, ref)
         fetch(sandbox, ref)
         assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
         assert list(sandbox.store.waiters(ref)) == []
@@ -411,7 +413,7 @@ class TestVerdicts:
         sandbox.enter(verification, send=False)
         sandbox.wait(6)
         sandbox.simulator.due_deliveries()
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         assert finish(sandbox, verification, {"Error": "States.Timeout"})["outcome"] == "match"
 
     def test_erased_claim_is_not_verifiable(self, sandbox: Sandbox) -> None:
@@ -425,7 +427,9 @@ class TestVerdicts:
     def test_missing_snapshot_is_an_error_to_be_retried_and_no_verdict(self, sandbox: Sandbox) -> None:
         verification = accept(sandbox, sandbox.link())
         with pytest.raises(SnapshotNotFoundError):
-            sandbox.function("verify_owners")({"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}})
+            sandbox.function("complete_verification")(
+                {"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}}
+            )
         assert sandbox.store.get_verification(verification.id).verdict is None
         assert sandbox.published() == []
 
@@ -531,9 +535,9 @@ class TestOwnersOfAnotherShape:
         ownership_ = _reading({**SUCCEEDED, "ownership": {"id": "fcaowns_1", "created": 1, "owners": page}}).ownership
         assert ownership_ is not None
         kept = sandbox.world.stripe.owners(ref, ownership_)
-        sandbox.store.put_snapshot(ref, Snapshot("fcaowns_1", 1, 1, Masked(kept)), sandbox.clock.now)
+        sandbox.store.put_snapshot(ref, Snapshot("fcaowns_1", 1, 1, Sensitive(kept)), sandbox.clock.now)
         assert [found["name"] for found in sandbox.store.get_snapshot(ref, "fcaowns_1").owners.reveal()] == [name]
-        assert changes.between(kept, kept) == []
+        assert owner_changes.between(kept, kept) == []
 
     @pytest.mark.parametrize("page", [None, {}, {"data": None, "has_more": False}, []])
     def test_as_a_whole_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:

@@ -19,23 +19,23 @@ from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
-from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.aws.encryption import AccountCipher
 from titleholder.aws_json import Client, Endpoint, Keys
+from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
-from titleholder.masked import Masked
-from titleholder.refresh import LEASE_SECONDS, Need
 from titleholder.store import (
     EVENT_RETENTION_SECONDS,
     Announcement,
-    PastSnapshot,
-    Slowness,
+    Backoff,
     Snapshot,
+    SnapshotSummary,
     Store,
     TenantState,
     Verification,
     Waiter,
 )
-from titleholder.vault import Vault
 
 NOW = 1_800_000_000.0
 REF = AccountRef("fca_1")
@@ -71,7 +71,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def made(dynamodb: Any) -> Store:
-    vault = Vault(FakeKMS(), "key", lambda: NOW)
+    vault = AccountCipher(FakeKMS(), "key", lambda: NOW)
     return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: vault, clock=lambda: NOW)
 
 
@@ -155,7 +155,7 @@ class TestObservations:
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
         attempt = Attempt(1, "key", 0, NOW, 1, open=True)
         store.begin_attempt(REF, attempt, None, NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 90, 91, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 90, 91, Sensitive([])), NOW)
         store.observe(REF, state("pending"), NOW, open_=False, calls=0)
         known = store.get_account(REF)
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
@@ -178,29 +178,29 @@ class TestSnapshots:
     owners = ({"id": "o1", "name": "A", "email": None}, {"id": "o2", "name": "Ünïcode ✓", "email": "x"})
 
     def test_come_back_as_they_went_in(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
-        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Sensitive(list(self.owners)))
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(SnapshotNotFoundError):
             store.get_snapshot(REF, "fcaowns_1")
 
     def test_is_not_another_accounts(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
         with pytest.raises(SnapshotNotFoundError):
             store.get_snapshot(CONNECTED, "fcaowns_1")
 
     def test_never_change(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 200, 201, Masked([])), NOW)
-        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 200, 201, Sensitive([])), NOW)
+        assert store.get_snapshot(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Sensitive(list(self.owners)))
 
     @pytest.mark.parametrize(
         ("older", "newer"),
         [
-            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 101, 150, Masked([]))),
-            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 100, 151, Masked([]))),
-            (Snapshot("fcaowns_a", 100, 150, Masked([])), Snapshot("fcaowns_b", 100, 150, Masked([]))),
+            (Snapshot("fcaowns_b", 100, 150, Sensitive([])), Snapshot("fcaowns_a", 101, 150, Sensitive([]))),
+            (Snapshot("fcaowns_b", 100, 150, Sensitive([])), Snapshot("fcaowns_a", 100, 151, Sensitive([]))),
+            (Snapshot("fcaowns_a", 100, 150, Sensitive([])), Snapshot("fcaowns_b", 100, 150, Sensitive([]))),
         ],
         ids=["tried later", "made later", "all times equal"],
     )
@@ -210,23 +210,23 @@ class TestSnapshots:
                 keep(store, ref, snapshot, NOW)
             known = store.get_account(ref)
             assert (known.snapshot, known.snapshot_attempted_at) == (newer.id, newer.attempted_at)
-            assert store.get_snapshot(ref, older.id) == replace(older, owners=Masked([]))
+            assert store.get_snapshot(ref, older.id) == replace(older, owners=Sensitive([]))
 
     def test_history_is_paged_newest_first_and_its_own_accounts(self, store: Store) -> None:
         changed = [{"kind": "owner_added", "before": None, "after": 1}]
-        keep(store, REF, Snapshot("fcaowns_b", 100, 100, Masked(self.owners[:1])), NOW)
-        keep(store, REF, Snapshot("fcaowns_c", 9, 9, Masked([])), NOW)
-        store.put_snapshot(REF, Snapshot("fcaowns_a", 101, 101, Masked(self.owners)), NOW, since="fcaowns_b", changes=changed)
-        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_b", 100, 100, Sensitive(self.owners[:1])), NOW)
+        keep(store, REF, Snapshot("fcaowns_c", 9, 9, Sensitive([])), NOW)
+        store.put_snapshot(REF, Snapshot("fcaowns_a", 101, 101, Sensitive(self.owners)), NOW, since="fcaowns_b", changes=changed)
+        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Sensitive([])), NOW)
         first, position = store.past_snapshots(REF, 2)
         assert first == [
-            PastSnapshot("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), PastSnapshot("fcaowns_b", 100, 100, 1),
+            SnapshotSummary("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), SnapshotSummary("fcaowns_b", 100, 100, 1),
         ]  # fmt: skip
-        assert store.past_snapshots(REF, 2, position) == ([PastSnapshot("fcaowns_c", 9, 9, 0)], None)
-        assert store.past_snapshots(REF, 3) == ([*first, PastSnapshot("fcaowns_c", 9, 9, 0)], None)
+        assert store.past_snapshots(REF, 2, position) == ([SnapshotSummary("fcaowns_c", 9, 9, 0)], None)
+        assert store.past_snapshots(REF, 3) == ([*first, SnapshotSummary("fcaowns_c", 9, 9, 0)], None)
 
     def test_repr_tells_no_owner(self) -> None:
-        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, Masked(self.owners)))
+        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)))
 
 
 class TestLease:
@@ -279,7 +279,7 @@ class TestLease:
 
 
 class TestWaiters:
-    waiter = Waiter("ver_1", "token-1", "2027-01-15T08:00:00Z#000000", Need(NOW - 60, NOW, NOW + 3600))
+    waiter = Waiter("ver_1", "token-1", "2027-01-15T08:00:00Z#000000", FreshnessRequirement(NOW - 60, NOW, NOW + 3600))
 
     def later(self, turn: str, token: str = "token-2") -> Waiter:
         return replace(self.waiter, task_token=token, turn=turn)
@@ -347,7 +347,7 @@ class TestWaiters:
 
 
 def keep_verification(store: Store, verification: Verification, claim: Mapping[str, Any]) -> Verification:
-    keyed = store.key_claim(verification.ref, Masked(claim))
+    keyed = store.key_claim(verification.ref, Sensitive(claim))
     return store.create_verification(replace(verification, claim_digest=keyed.digest), keyed)
 
 
@@ -358,7 +358,7 @@ class TestVerifications:
         made = keep_verification(store, self.verification, CLAIM)
         assert made == replace(self.verification, claim_digest=made.claim_digest)
         assert store.get_verification("ver_1") == made
-        assert store.get_claim(REF, "ver_1") == Masked(CLAIM)
+        assert store.get_claim(REF, "ver_1") == Sensitive(CLAIM)
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(VerificationNotFoundError):
@@ -438,7 +438,7 @@ class TestWhatIsNotFinished:
     def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
         store.observe(REF, state("succeeded"), NOW, open_=True, calls=0)
         assert self.open(store) == [REF]
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive([])), NOW)
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
@@ -484,7 +484,7 @@ class TestWhatIsNotFinished:
         assert not store.announced_verdict("ver_1")
 
     def test_changes_of_owners_are_kept_as_to_be_announced_until_they_were(self, store: Store) -> None:
-        snapshot = Snapshot("fcaowns_1", 100, 101, Masked([]))
+        snapshot = Snapshot("fcaowns_1", 100, 101, Sensitive([]))
         announcement = Announcement("OwnershipChanged", {"snapshot": "fcaowns_1"})
         store.put_snapshot(REF, snapshot, NOW, since="fcaowns_0", changes=[], announcement=announcement)
         [item] = store.open_items("announcement", self.later, 10)
@@ -599,9 +599,9 @@ class TestPace:
         assert store.book("line", 4, NOW).at == NOW
 
     def test_slow_line_is_known_to_all_who_book_and_nobody_overwrites_another(self, store: Store) -> None:
-        assert store.slowness("line") == Slowness() == store.book("line", 25, NOW).slowness
-        first, second = Slowness(2, NOW), Slowness(4, NOW + 5)
-        assert store.slow_down("line", first, Slowness())
-        assert not store.slow_down("line", second, Slowness())
+        assert store.slowness("line") == Backoff() == store.book("line", 25, NOW).slowness
+        first, second = Backoff(2, NOW), Backoff(4, NOW + 5)
+        assert store.slow_down("line", first, Backoff())
+        assert not store.slow_down("line", second, Backoff())
         assert store.slow_down("line", second, first)
         assert store.slowness("line") == second == store.book("line", 25, NOW).slowness

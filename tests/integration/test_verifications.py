@@ -9,10 +9,11 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder import ownership, runtime, verifications
-from titleholder.accounts import AccountRef
-from titleholder.store import Group, Holder, Verification
-from titleholder.verifications import Fan
+from titleholder import bootstrap
+from titleholder.domain.accounts import AccountRef
+from titleholder.services import refreshes, verifications
+from titleholder.services.verifications import GroupResult
+from titleholder.store import Group, Verification, VerificationListing
 
 OTHER = {"name": "SOMEBODY ELSE", "email": None, "phone": None, "raw_address": None}
 
@@ -55,7 +56,7 @@ def work(sandbox: Sandbox, id: str, outcome: dict[str, Any] | None = None) -> No
         sandbox.wait(6)
         sandbox.settle()
         outcome = sandbox.outcome(token)
-    sandbox.function("verify_owners")({"verification": id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": id, "refresh": outcome})
 
 
 class TestTarget:
@@ -145,7 +146,7 @@ class TestGroup:
     def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
-            ownership.fetch(sandbox.world, AccountRef(f"fca_{number}"))
+            refreshes.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
         answer = post(sandbox, customer=id)
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
@@ -238,7 +239,7 @@ class TestWait:
             if steps:
                 steps.pop(0)()
 
-        monkeypatch.setattr(runtime, "sleep", sleep)
+        monkeypatch.setattr(bootstrap, "sleep", sleep)
         return steps
 
     def test_fresh_answer_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
@@ -327,7 +328,7 @@ class TestCancel:
         def race(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("update_item", "before"):
                 sandbox.taps.clear()
-                sandbox.function("verify_owners")(
+                sandbox.function("complete_verification")(
                     {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
                 )
 
@@ -342,7 +343,7 @@ class TestCancel:
         sandbox.enter(sandbox.store.get_verification(id))
         sandbox.settle()
         assert sandbox.refreshes(ref) == 0
-        answer = sandbox.function("verify_owners")(
+        answer = sandbox.function("complete_verification")(
             {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
         )
         assert answer["outcome"] == "not_verifiable"
@@ -479,7 +480,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
     ref = AccountRef("fca_1")
     sandbox.world.stripe.refresh(ref, "key")
     sandbox.wait(6)
-    ownership.fetch(sandbox.world, ref)
+    refreshes.sync_account(sandbox.world, ref)
     seen: list[str] = []
 
     def note(moment: Moment) -> None:
@@ -489,7 +490,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
                 seen.append(key["sk"]["S"].partition("#")[0])
 
     sandbox.taps.append(note)
-    sandbox.function("verify_owners")(
+    sandbox.function("complete_verification")(
         {"verification": id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
     )
     del seen[0]  # the test's own look at the account
@@ -502,7 +503,7 @@ def summary(*outcomes: tuple[str, float] | None) -> tuple[bool | None, bool | No
         Verification(f"ver_{n}", AccountRef(f"fca_{n}"), "", {}, 0, 0, 0, "", verdict=one and {"outcome": one[0], "score": one[1]})
         for n, one in enumerate(outcomes)
     ]
-    found = Fan(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
+    found = GroupResult(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
     return found.any, found.all, found.best.id if found.best else None
 
 
@@ -523,5 +524,9 @@ def test_summary_is_open_until_it_can_no_longer_change(outcomes: Any, expected: 
 
 
 def test_holder_of_one_scope_is_not_another_scopes() -> None:
-    holders = {Holder.customer("cus_1", "test", None), Holder.customer("cus_1", "live", None), Holder.customer("cus_1", "test", "acct_1")}
+    holders = {
+        VerificationListing.customer("cus_1", "test", None),
+        VerificationListing.customer("cus_1", "live", None),
+        VerificationListing.customer("cus_1", "test", "acct_1"),
+    }
     assert len({holder.pk for holder in holders}) == 3

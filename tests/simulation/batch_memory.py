@@ -18,7 +18,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from titleholder.store import IdSecret, KeyedClaim
+from titleholder.store import DigestedClaim, IdSecret
 
 SIZES = (1_000, 10_000, 100_000)
 GIGABYTE = 3_300_000
@@ -102,7 +102,7 @@ class Table:
         return True
 
     def key_claim(self, ref: Any, claim: Any) -> Any:
-        return KeyedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
+        return DigestedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
 
     def create_verification(self, verification: Any, keyed: Any) -> Any:
         self.example = verification
@@ -124,8 +124,8 @@ class Table:
 
 def measure(lines: int, *, traced: bool) -> dict[str, float]:
     """The peak of each step in MB: allocated by Python, or of the whole process."""
-    from titleholder import batch_steps
-    from titleholder.files import Files
+    from titleholder.batches import steps
+    from titleholder.batches.bucket import BatchBucket
 
     class Silent:
         def publish(self, *_: Any) -> None: ...
@@ -134,8 +134,8 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
         "batch": "bat_1", "format": "jsonl", "mode": "test", "stripe_account": None, "max_age": 0, "policy": '{"version": 1}', "scope": "",
         "started_ms": 0, "run": 1, "batch_state": "importing",
     }  # fmt: skip
-    files: Any = Files(Bucket(lines), "bucket")
-    desk = batch_steps.Desk(Table(batch), files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
+    files: Any = BatchBucket(Bucket(lines), "bucket")
+    desk = steps.BatchStepContext(Table(batch), files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
     peaks: dict[str, float] = {"imports": _resident()}
 
     def step(name: str, act: Any, *arguments: Any) -> Any:
@@ -146,17 +146,17 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
         tracemalloc.stop()
         return found
 
-    blocks = step("plan", batch_steps.plan)["blocks"]
+    blocks = step("plan", steps.plan)["blocks"]
     for block in blocks:
-        step("scan", batch_steps.scan, block)
-    step("cut", batch_steps.cut, len(blocks))
+        step("scan", steps.scan, block)
+    step("cut", steps.cut, len(blocks))
     ranges = list(files.lines("batches/bat_1/ranges.jsonl"))
     for part in ranges[:FIRST_RANGES]:
-        step("import", batch_steps.import_range, part)
-    step("gather", batch_steps.imported)
+        step("import", steps.import_range, part)
+    step("gather", steps.imported)
     for part in ranges[:1]:
-        step("collect", batch_steps.collect, part, 1, None)
-    step("summarise", batch_steps.summarise)
+        step("collect", steps.collect, part, 1, None)
+    step("summarise", steps.summarise)
     return peaks
 
 

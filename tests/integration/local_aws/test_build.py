@@ -110,12 +110,12 @@ class TestFolderWithABlankInItsName:
 
     def test_what_needs_no_packages_is_built(self, checkout: Path) -> None:
         layer = zipfile.ZipFile(io.BytesIO(build.made(checkout / "layers" / "titleholder", "TitleholderLayer", checkout / "build")))
-        assert "python/titleholder/runtime.py" in layer.namelist()
+        assert "python/titleholder/bootstrap.py" in layer.namelist()
         function = zipfile.ZipFile(io.BytesIO(build.made(checkout / "functions", "ReceiveWebhook", checkout / "build")))
         assert "app.py" in function.namelist()
 
     @pytest.mark.parametrize("as_sam_does", [False, True])
-    @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("vault", "VaultLayer")])
+    @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("crypto", "VaultLayer")])
     def test_packages_are_taken_from_the_list_beside_the_makefile(self, checkout: Path, layer: str, target: str, as_sam_does: bool) -> None:
         """With every command replaced by one that notes what it was given: packages are not installed here."""
         folder, noted = checkout / "layers" / layer, checkout / "noted"

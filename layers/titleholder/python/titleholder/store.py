@@ -53,8 +53,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from titleholder import claim_limit, snapshots
-from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
+from titleholder.domain import claim_limit, snapshots
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_STATUS, FreshnessRequirement, order
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import (
     AccountErasedError,
     BatchNotFoundError,
@@ -62,14 +64,12 @@ from titleholder.errors import (
     IdempotencyConflictError,
     SnapshotNotFoundError,
     VerificationNotFoundError,
-    refused,
+    reraise_unless,
 )
 from titleholder.items import deserialize, serialize
-from titleholder.masked import Masked
-from titleholder.refresh import DEAD, LEASE_SECONDS, Need, order
 
 if TYPE_CHECKING:
-    from titleholder.vault import Vault
+    from titleholder.aws.encryption import AccountCipher
 
 DAY = 86_400
 EVENT_RETENTION_SECONDS = 35 * DAY
@@ -94,19 +94,19 @@ Item = dict[str, Any]
 class Snapshot:
     """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at.
 
-    `too_many`: how many owners were read until it was clear that they are too many (`titleholder.snapshots`); then `owners` is empty.
+    `too_many`: how many owners were read until it was clear that they are too many (`domain.snapshots`); then `owners` is empty.
     """
 
     id: str
     attempted_at: int
     created: int
-    owners: Masked[Sequence[Mapping[str, Any]]]
+    owners: Sensitive[Sequence[Mapping[str, Any]]]
     too_many: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PastSnapshot:
-    """A snapshot without its owners. `changes` (`titleholder.changes`, as dicts) are those since the snapshot `since`; None: not known.
+class SnapshotSummary:
+    """A snapshot without its owners. `changes` (`domain.owner_changes`, as dicts) are those since the snapshot `since`; None: not known.
 
     `too_many_owners`: there were at least `owner_count`, and none is stored.
     """
@@ -130,7 +130,7 @@ class Waiter:
     verification: str
     task_token: str = field(repr=False)
     turn: str
-    need: Need
+    need: FreshnessRequirement
     trouble: str | None = None
     joined_at: float | None = None
 
@@ -159,18 +159,18 @@ class Verification:
     line: int | None = None
 
     @property
-    def need(self) -> Need:
-        return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+    def need(self) -> FreshnessRequirement:
+        return FreshnessRequirement(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
 
 
 @dataclass(frozen=True, slots=True)
-class KeyedClaim:
+class DigestedClaim:
     """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased.
 
     `names` are the digests under which the claim counts, one for each of its names; `counted` is what was last seen of what is counted.
     """
 
-    claim: Masked[Mapping[str, Any]]
+    claim: Sensitive[Mapping[str, Any]]
     wrapped: bytes | None = field(repr=False)
     digest: str | None
     names: Sequence[str] = ()
@@ -234,7 +234,7 @@ class KnownEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Slowness:
+class Backoff:
     """A line that was made `factor` times slower than agreed, at `since` (Unix seconds)."""
 
     factor: float = 1.0
@@ -242,11 +242,11 @@ class Slowness:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Reservation:
     """A place in a line (Unix seconds), and how slow that was when it was booked."""
 
     at: float
-    slowness: Slowness = Slowness()
+    slowness: Backoff = Backoff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,17 +264,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class VerificationListing:
     """Whose verifications: an account's, or a customer's."""
 
     pk: str
 
     @classmethod
-    def account(cls, ref: AccountRef) -> Holder:
+    def account(cls, ref: AccountRef) -> VerificationListing:
         return cls(_account_pk(ref))
 
     @classmethod
-    def customer(cls, customer: str, mode: Mode, stripe_account: str | None) -> Holder:
+    def customer(cls, customer: str, mode: Mode, stripe_account: str | None) -> VerificationListing:
         return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{customer}")
 
 
@@ -299,7 +299,7 @@ class Store:
         table: str,
         *,
         keys_table: str,
-        vault: Callable[[], Vault],
+        vault: Callable[[], AccountCipher],
         clock: Callable[[], float],
         retention: Retention = Retention(),  # immutable
         sleep: Callable[[float], None] = time.sleep,
@@ -400,7 +400,7 @@ class Store:
                 "shown_since_ms": _ms(observed_at if shown_since is None else shown_since),
                 **(_opened("refresh", observed_at) if open_ else {}),
             },
-            remove=(*(("repair_tries",) if open_ else _OPEN), *(() if state.status in DEAD else ("stale_marked_ms",))),
+            remove=(*(("repair_tries",) if open_ else _OPEN), *(() if state.status in REASON_BY_ACCOUNT_STATUS else ("stale_marked_ms",))),
             condition=f"{_NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
             "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))",
         )
@@ -549,7 +549,7 @@ class Store:
         sk = f"SNAPSHOT#{snapshot}"
         return _snapshot(self._opened(ref, {sk: "owners"}).get(sk))
 
-    def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[PastSnapshot], str | None]:
+    def past_snapshots(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
         """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
         items, position = self._page(_account_pk(ref), _HISTORY, limit, after)
         return [_past(item) for item in items if self._lives(item.get("expires_at"))], position
@@ -625,26 +625,26 @@ class Store:
             self._id_secret = IdSecret(bytes(item["secret"]), _seconds(item["made_ms"]))
         return self._id_secret
 
-    def key_claim(self, ref: AccountRef, claim: Masked[Mapping[str, Any]]) -> KeyedClaim:
+    def key_claim(self, ref: AccountRef, claim: Sensitive[Mapping[str, Any]]) -> DigestedClaim:
         """What a claim about the account can be known by, and kept with."""
         key, items = self._items_and_key(ref, [_DIGESTS])
         try:
             wrapped = self._new_key(ref) if key is None else _wrapped(key)
         except AccountErasedError:
-            return KeyedClaim(claim, None, None)
+            return DigestedClaim(claim, None, None)
 
         def digest(value: Mapping[str, Any]) -> str:
             return self._vault().digest(ref, wrapped, dict(value))
 
         names = [digest(one)[:_DIGEST_CHARS] for one in claim_limit.one_by_one(claim.reveal())]
-        return KeyedClaim(claim, wrapped, digest(claim.reveal()), names, items.get(_DIGESTS))
+        return DigestedClaim(claim, wrapped, digest(claim.reveal()), names, items.get(_DIGESTS))
 
-    def check_claim(self, keyed: KeyedClaim) -> None:
+    def check_claim(self, keyed: DigestedClaim) -> None:
         """Raises ClaimLimitExceededError if the claim may not be made just now. `create_verification` counts it."""
         if keyed.wrapped is not None:
             claim_limit.count(_counted(keyed.counted), keyed.names, int(self._clock()), self._claims_per_day)
 
-    def create_verification(self, verification: Verification, keyed: KeyedClaim) -> Verification:
+    def create_verification(self, verification: Verification, keyed: DigestedClaim) -> Verification:
         """Keep a new verification and its claim together; if the id is taken by the same request, return what is kept.
 
         Of an erased account the claim is not kept: that verification can only end in `ACCOUNT_DISCONNECTED`.
@@ -669,7 +669,7 @@ class Store:
             # A batch looks after its own: its workflow ends when all of them have their verdicts.
             **(_opened("verification", verification.requested_at) if verification.batch is None else _batched(verification)),
         }
-        entry = _entry(Holder.account(verification.ref), verification.id, verification.requested_at)
+        entry = _entry(VerificationListing.account(verification.ref), verification.id, verification.requested_at)
         # Never before the verification has ended, however short claims are kept.
         expires_at = max(int(verification.requested_at) + self._retention.claims, int(verification.deadline) + 7 * DAY)
         try:
@@ -683,7 +683,7 @@ class Store:
             kept = self._put_all([head, entry])
         return verification if kept is None else _same_request(kept, verification)
 
-    def _put_counted(self, items: Sequence[Item], ref: AccountRef, keyed: KeyedClaim, wrapped: bytes) -> Item | None:
+    def _put_counted(self, items: Sequence[Item], ref: AccountRef, keyed: DigestedClaim, wrapped: bytes) -> Item | None:
         """As `_put_all`, and count the claim in the same transaction if it is not counted yet.
 
         Raises AccountErasedError, and ClaimLimitExceededError unless the first of the items is there already.
@@ -760,7 +760,9 @@ class Store:
         }
         entries = []
         if group.kind == "customer":
-            entries.append(_entry(Holder.customer(group.target, group.mode, group.stripe_account), group.id, group.requested_at))
+            entries.append(
+                _entry(VerificationListing.customer(group.target, group.mode, group.stripe_account), group.id, group.requested_at)
+            )
         kept = self._put_all([head, *entries])
         if kept is None:
             return group
@@ -769,18 +771,22 @@ class Store:
             raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
         return found
 
-    def verifications_page(self, holder: Holder, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
+    def verifications_page(
+        self, holder: VerificationListing, limit: int, after: str | None = None
+    ) -> tuple[list[str], list[str], str | None]:
         """So many ids, the newest first, below position `after`; each one's own position; and where to go on, if there are more."""
         items, position = self._page(holder.pk, _ENTRY, limit, after)
         return [item["verification"] for item in items], [item["sk"].removeprefix(_ENTRY) for item in items], position
 
-    def get_claim(self, ref: AccountRef, verification: str) -> Masked[dict[str, Any]] | None:
+    def get_claim(self, ref: AccountRef, verification: str) -> Sensitive[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
         sk = f"CLAIM#{verification}"
         found = self._opened(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
 
-    def get_claim_and_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Masked[dict[str, Any]], Snapshot] | None:
+    def get_claim_and_snapshot(
+        self, ref: AccountRef, verification: str, snapshot: str
+    ) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
         """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
         claim, owners = f"CLAIM#{verification}", f"SNAPSHOT#{snapshot}"
         found = self._opened(ref, {claim: "claim", owners: "owners"})
@@ -1091,14 +1097,14 @@ class Store:
 
     # -- pace --------------------------------------------------------------------------------------------------------------------
 
-    def book(self, line: str, rate: float, now: float) -> Place:
+    def book(self, line: str, rate: float, now: float) -> Reservation:
         """Book the next free place in a line that moves `rate` times a second, not before now."""
         for _ in range(20):
             if place := self._book(line, "next_ms", rate, now):
                 return place
         raise RuntimeError("The pace item changed under every try to book a place.")
 
-    def book_if_near(self, line: str, rate: float, now: float, until: float) -> Place | None:
+    def book_if_near(self, line: str, rate: float, now: float, until: float) -> Reservation | None:
         """As `book`, but only a place up to `until`; None if there is none."""
         return self._book(line, "next_ms", rate, now, until)
 
@@ -1109,7 +1115,7 @@ class Store:
                 return time.at
         raise RuntimeError("The pace item changed under every try to be told a time.")
 
-    def _book(self, line: str, clock: str, rate: float, earliest: float, until: float | None = None) -> Place | None:
+    def _book(self, line: str, clock: str, rate: float, earliest: float, until: float | None = None) -> Reservation | None:
         at, step = _ms(earliest), round(1000 / rate)
         near, limit = ("", {}) if until is None else (f" AND {clock} <= :until", {":until": {"N": str(_ms(until))}})
         for next_, condition, values in (
@@ -1127,7 +1133,7 @@ class Store:
             answer = _unless_refused(partial(self._client.update_item, **request))
             if answer is not None:
                 item = {name: deserialize(value) for name, value in answer["Attributes"].items()}
-                return Place(at=max(earliest, _seconds(item[clock] - step)), slowness=_slowness(item))
+                return Reservation(at=max(earliest, _seconds(item[clock] - step)), slowness=_slowness(item))
         return None
 
     def count_call(self, now: float) -> int:
@@ -1164,16 +1170,16 @@ class Store:
         }  # fmt: skip
         _unless_refused(partial(self._client.update_item, **change))
 
-    def slowness(self, line: str) -> Slowness:
+    def slowness(self, line: str) -> Backoff:
         """How slow a line is."""
         return _slowness(self._get(f"PACE#{line}", "PACE") or {})
 
-    def slow_down(self, line: str, slowness: Slowness, known: Slowness) -> bool:
+    def slow_down(self, line: str, slowness: Backoff, known: Backoff) -> bool:
         """Make a line slower; False if somebody else did since `known` was read."""
-        unchanged = "slowed_ms = :known" if known != Slowness() else "attribute_not_exists(slowed_ms)"
+        unchanged = "slowed_ms = :known" if known != Backoff() else "attribute_not_exists(slowed_ms)"
         return self._update(
             f"PACE#{line}", "PACE", set_={"slow_percent": round(slowness.factor * 100), "slowed_ms": _ms(slowness.since)},
-            condition=unchanged, values={":known": _ms(known.since)} if known != Slowness() else {},
+            condition=unchanged, values={":known": _ms(known.since)} if known != Backoff() else {},
         )  # fmt: skip
 
     # -- erasure -----------------------------------------------------------------------------------------------------------------
@@ -1260,7 +1266,7 @@ class Store:
             )  # fmt: skip
         except Exception as error:
             # Another caller was first, or a try of ours whose answer was lost: the key that stands is the key.
-            return _wrapped(refused(error, _CONDITION_FAILED)["Item"])
+            return _wrapped(reraise_unless(error, _CONDITION_FAILED)["Item"])
         return wrapped
 
     def _while_key_stands(self, ref: AccountRef, wrapped: bytes) -> Item:
@@ -1284,7 +1290,7 @@ class Store:
             try:
                 self._client.transact_write_items(TransactItems=list(parts))
             except Exception as error:
-                reasons = refused(error, "TransactionCanceledException")["CancellationReasons"]
+                reasons = reraise_unless(error, "TransactionCanceledException")["CancellationReasons"]
                 codes = [reason.get("Code") for reason in reasons]
                 if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
                     raise AccountErasedError from None
@@ -1298,7 +1304,7 @@ class Store:
                 return True
         raise AssertionError("unreachable")
 
-    def _opened(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Masked[Any]]]:
+    def _opened(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Sensitive[Any]]]:
         """Items by sort key, each with what is sealed in its attribute (`sealed`: attributes by sort key); without those that are not there
         or have expired. Raises AccountErasedError.
 
@@ -1309,13 +1315,13 @@ class Store:
         held: dict[str, Item] = {}
         if parts:
             held, wrapped = self._with_key(ref, list(parts))
-        opened: dict[str, tuple[Item, Masked[Any]]] = {}
+        opened: dict[str, tuple[Item, Sensitive[Any]]] = {}
         for sk, item in items.items():
             if "parts" not in item:
                 opened[sk] = (item, self._vault().open(ref, wrapped, sk, bytes(item[sealed[sk]])))
             elif set(_part_sks(item)) <= set(held):
                 pieces = [self._vault().open(ref, wrapped, part, bytes(held[part][sealed[sk]])) for part in _part_sks(item)]
-                opened[sk] = (item, Masked([one for piece in pieces for one in piece.reveal()]))
+                opened[sk] = (item, Sensitive([one for piece in pieces for one in piece.reveal()]))
         return opened
 
     def _with_key(self, ref: AccountRef, sks: Sequence[str]) -> tuple[dict[str, Item], bytes]:
@@ -1411,7 +1417,7 @@ class Store:
         try:
             self._client.put_item(**request)
         except Exception as error:
-            old = refused(error, _CONDITION_FAILED).get("Item") or {}
+            old = reraise_unless(error, _CONDITION_FAILED).get("Item") or {}
             return {name: deserialize(value) for name, value in old.items()} if return_old else False
         return True
 
@@ -1501,7 +1507,7 @@ def _unless_refused(call: Any) -> Any:
     try:
         return call()
     except Exception as error:
-        refused(error, _CONDITION_FAILED)
+        reraise_unless(error, _CONDITION_FAILED)
         return None
 
 
@@ -1564,7 +1570,7 @@ def _int(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _snapshot(found: tuple[Item, Masked[Any]] | None) -> Snapshot:
+def _snapshot(found: tuple[Item, Sensitive[Any]] | None) -> Snapshot:
     """A snapshot as it was opened. Raises SnapshotNotFoundError if there is none."""
     if found is None:
         raise SnapshotNotFoundError("No such snapshot of this account is stored.")
@@ -1580,8 +1586,8 @@ def _part_sks(item: Item) -> list[str]:
     return [f"{item['sk']}#PART#{number:03}" for number in range(int(item.get("parts", 0)))]
 
 
-def _past(item: Item) -> PastSnapshot:
-    return PastSnapshot(
+def _past(item: Item) -> SnapshotSummary:
+    return SnapshotSummary(
         id=item["snapshot"],
         attempted_at=int(item["attempted_at"]),
         created=int(item["snapshot_created"]),
@@ -1592,8 +1598,8 @@ def _past(item: Item) -> PastSnapshot:
     )
 
 
-def _slowness(item: Item) -> Slowness:
-    return Slowness(int(item["slow_percent"]) / 100, _seconds(item["slowed_ms"])) if "slowed_ms" in item else Slowness()
+def _slowness(item: Item) -> Backoff:
+    return Backoff(int(item["slow_percent"]) / 100, _seconds(item["slowed_ms"])) if "slowed_ms" in item else Backoff()
 
 
 def _waiter(item: Item) -> Waiter:
@@ -1601,7 +1607,7 @@ def _waiter(item: Item) -> Waiter:
         verification=item["verification"],
         task_token=item["task_token"],
         turn=item["turn"],
-        need=Need(
+        need=FreshnessRequirement(
             not_before=_seconds(item["not_before_ms"]),
             requested_at=_seconds(item["requested_ms"]),
             deadline=_seconds(item["deadline_ms"]),
@@ -1612,7 +1618,7 @@ def _waiter(item: Item) -> Waiter:
     )
 
 
-def _entry(holder: Holder, id: str, requested_at: float) -> Item:
+def _entry(holder: VerificationListing, id: str, requested_at: float) -> Item:
     return {"pk": holder.pk, "sk": f"{_ENTRY}{_ms(requested_at):015}#{id}", "verification": id}
 
 
