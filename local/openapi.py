@@ -150,7 +150,7 @@ def resolvers() -> dict[str, APIGatewayHttpResolver]:
     """Every function's resolver, by the function's folder."""
     found: dict[str, APIGatewayHttpResolver] = {}
     for path in sorted(FUNCTIONS.glob("*/*.py")):
-        if "http_api.resolver(" not in path.read_text():
+        if "resolver.resolver(" not in path.read_text():
             continue
         sys.path.insert(0, str(path.parent))
         try:
