@@ -3,7 +3,7 @@
     python -m local.openapi
 
 Powertools makes the document from the handlers' signatures and models. This module adds what a signature does not say: answers and problems
-(`http_api.documented`), scopes (template.yaml), examples (events/), and the answers of API Gateway itself.
+(`resolver.openapi_responses`), scopes (template.yaml), examples (events/), and the answers of API Gateway itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
 from titleholder.domain import accounts
-from titleholder.web import resolver as http_api, problems
+from titleholder.web import problems, resolver
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"
@@ -147,7 +147,7 @@ def _answer(description: str, schema: Mapping[str, Any], media_type: str = "appl
         "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": DELIVERY}}},
     },
 )  # fmt: skip
-@http_api.openapi_responses({}, "invalid-signature", "malformed-event")
+@resolver.openapi_responses({}, "invalid-signature", "malformed-event")
 def receive_webhook() -> None:
     """Stripe's deliveries
 
@@ -156,7 +156,7 @@ def receive_webhook() -> None:
 
 
 @public.get("/docs", tags=["docs"], responses=_answer("This interface, to read and to try", {"type": "string"}, "text/html"))
-@http_api.openapi_responses({})
+@resolver.openapi_responses({})
 def docs() -> None:
     """This interface, to read and to try
 
@@ -165,7 +165,7 @@ def docs() -> None:
 
 
 @public.get("/openapi.json", tags=["docs"], responses=_answer("This document", {"type": "object"}))
-@http_api.openapi_responses({})
+@resolver.openapi_responses({})
 def openapi() -> None:
     """This document
 
@@ -181,7 +181,7 @@ def resolvers() -> dict[str, APIGatewayHttpResolver]:
     """Every function's resolver, by the function's folder."""
     found: dict[str, APIGatewayHttpResolver] = {}
     for path in sorted(FUNCTIONS.glob("*/*.py")):
-        if "http_api.resolver(" not in path.read_text():
+        if "resolver.resolver(" not in path.read_text():
             continue
         sys.path.insert(0, str(path.parent))
         try:
@@ -197,8 +197,8 @@ def resolvers() -> dict[str, APIGatewayHttpResolver]:
 
 
 def _routes() -> Iterator[Route]:
-    for resolver in [*resolvers().values(), public]:
-        yield from [*resolver._static_routes, *resolver._dynamic_routes]
+    for app in [*resolvers().values(), public]:
+        yield from [*app._static_routes, *app._dynamic_routes]
 
 
 def document() -> dict[str, Any]:
@@ -226,9 +226,9 @@ def _described(route: Route) -> Route:
     route = copy.copy(route)
     route._dependant = None  # Computed for `body_field`, before the models of the answers are known.
     where = f"{route.method} {route.openapi_path}"
-    known: http_api.Documented | None = getattr(route.func, "documented", None)
+    known: resolver.Documented | None = getattr(route.func, "documented", None)
     if known is None:
-        raise OpenApiError(f"{where} needs @http_api.documented(...): what it answers, which problems it has")
+        raise OpenApiError(f"{where} needs @resolver.openapi_responses(...): what it answers, which problems it has")
     summary, _, more = inspect.cleandoc(route.func.__doc__ or "").partition("\n\n")
     if not summary:
         raise OpenApiError(f"{where}: its docstring becomes the summary, and there is none")

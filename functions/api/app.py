@@ -11,18 +11,18 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder.web import cursors, resolver, models
-from titleholder.services import refreshes, verifications
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.sensitive import Sensitive
+from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
+from titleholder.observability import logger, metrics, observed
+from titleholder.services import refreshes, verifications
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
-from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
-from titleholder.domain.sensitive import Sensitive
-from titleholder.observability import logger, metrics, observed
-from titleholder.timestamps import iso_seconds
-from titleholder.store import VerificationListing, Verification
 from titleholder.services.verifications import GroupResult
+from titleholder.store import Verification, VerificationListing
+from titleholder.timestamps import iso_seconds
+from titleholder.web import cursors, models, resolver
 
 DEFAULT_LIMIT = 20
 
@@ -82,7 +82,11 @@ def list_verifications(
     if (account is None) == (customer is None):
         raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
-    holder = VerificationListing.account(tenant.ref(account)) if account else VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+    holder = (
+        VerificationListing.account(tenant.ref(account))
+        if account
+        else VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+    )
     query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(bootstrap.store(), holder, verdict, limit, after)

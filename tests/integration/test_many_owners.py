@@ -11,9 +11,9 @@ from tests.integration.test_owners_and_verdicts import accept, fetch, finish, ru
 from tests.support.world import Moment, Sandbox
 from titleholder.domain import owner_changes, snapshots
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import MAX_OWNERS, PART_BYTES
+from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.store import Snapshot
 from titleholder.stripe_api.gateway import MOST_OWNERS_PAGES
 

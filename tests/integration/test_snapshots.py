@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.world import Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
+from titleholder.services import refreshes
 from titleholder.store import Snapshot
 
 ANNE = {"name": "MARGARET ANNE TESTERMAN", "raw_address": "100 EXAMPLE ST, SPRINGFIELD, IL 62701"}
@@ -120,7 +120,9 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def five(self, sandbox: Sandbox) -> None:
         for number in range(5):
-            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Sensitive([])), sandbox.clock.now)
+            sandbox.store.put_snapshot(
+                AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Sensitive([])), sandbox.clock.now
+            )
 
     def test_join_to_the_whole(self, sandbox: Sandbox) -> None:
         found: list[str] = []

@@ -9,9 +9,9 @@ import pytest
 
 from tests.integration.test_batches import Batch, manifest
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
+from titleholder.services import refreshes
 from titleholder.store import Verification
 
 DAY = 86_400

@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder.services import refreshes, verifications
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
-from titleholder.store import Group, VerificationListing, Verification
+from titleholder.services import refreshes, verifications
 from titleholder.services.verifications import GroupResult
+from titleholder.store import Group, Verification, VerificationListing
 
 OTHER = {"name": "SOMEBODY ELSE", "email": None, "phone": None, "raw_address": None}
 
@@ -524,5 +524,9 @@ def test_summary_is_open_until_it_can_no_longer_change(outcomes: Any, expected: 
 
 
 def test_holder_of_one_scope_is_not_another_scopes() -> None:
-    holders = {VerificationListing.customer("cus_1", "test", None), VerificationListing.customer("cus_1", "live", None), VerificationListing.customer("cus_1", "test", "acct_1")}
+    holders = {
+        VerificationListing.customer("cus_1", "test", None),
+        VerificationListing.customer("cus_1", "live", None),
+        VerificationListing.customer("cus_1", "test", "acct_1"),
+    }
     assert len({holder.pk for holder in holders}) == 3

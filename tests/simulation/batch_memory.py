@@ -18,7 +18,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from titleholder.store import IdSecret, DigestedClaim
+from titleholder.store import DigestedClaim, IdSecret
 
 SIZES = (1_000, 10_000, 100_000)
 GIGABYTE = 3_300_000

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titleholder.batches import lifecycle, steps
-from titleholder.services import erasure, refreshes as ownership, reconciliation, verdicts, verifications
 from titleholder import matching
-from titleholder.domain import refresh_policy
-from titleholder.stripe_api import events as stripe_events
-from titleholder.domain.accounts import Tenant
-from titleholder.services.audit import Audit, Entry
-from titleholder.errors import MalformedEventError
-from titleholder.services.rate_limiter import RateLimiter, Kind
-from titleholder.store import IdSecret, Store
-from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
 from titleholder.aws.workflows import Workflow
+from titleholder.batches import lifecycle, steps
+from titleholder.domain import refresh_policy
+from titleholder.domain.accounts import Tenant
+from titleholder.errors import MalformedEventError
+from titleholder.services import erasure, reconciliation, verdicts, verifications
+from titleholder.services import refreshes as ownership
+from titleholder.services.audit import Audit, Entry
+from titleholder.services.rate_limiter import Kind, RateLimiter
+from titleholder.store import IdSecret, Store
+from titleholder.stripe_api import events as stripe_events
+from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
 
 
 @contextmanager
@@ -162,7 +163,10 @@ def newest_snapshot_answers() -> Iterator[None]:
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         world.store.remove_waiter(ref, waiter.verification, waiter.turn)
 
-    with _replaced(ownership, "_wake", _wake), _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True):
+    with (
+        _replaced(ownership, "_wake", _wake),
+        _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True),
+    ):
         yield
 
 

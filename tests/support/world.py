@@ -31,11 +31,11 @@ from tests.support.functions import Function, http_event, load, queue_event
 from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
-from titleholder import observability, bootstrap
-from titleholder.domain.accounts import AccountRef
-from titleholder.services.context import Dependencies
-from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder import bootstrap, observability
 from titleholder.aws.secrets import SecretValues
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.services.context import Dependencies
 from titleholder.store import Store, Verification, Waiter
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
@@ -495,10 +495,10 @@ def _function(method: str, path: str) -> str:
     if path.startswith("/batches"):
         return "batches"
     if method == "DELETE" and path.startswith("/accounts/"):
-        return "erase"
+        return "erase_account"
     bare = path.partition("?")[0]
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
-    return "collect" if collects else "api"
+    return "linking" if collects else "api"
 
 
 def _json(text: str) -> Any:

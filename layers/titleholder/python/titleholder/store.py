@@ -55,6 +55,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from titleholder.domain import claim_limit, snapshots
 from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, Mode, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_STATUS, FreshnessRequirement, order
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import (
     AccountErasedError,
     BatchNotFoundError,
@@ -65,8 +67,6 @@ from titleholder.errors import (
     reraise_unless,
 )
 from titleholder.items import deserialize, serialize
-from titleholder.domain.sensitive import Sensitive
-from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS, LEASE_SECONDS, FreshnessRequirement, order
 
 if TYPE_CHECKING:
     from titleholder.aws.encryption import AccountCipher
@@ -94,7 +94,7 @@ Item = dict[str, Any]
 class Snapshot:
     """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at.
 
-    `too_many`: how many owners were read until it was clear that they are too many (`titleholder.domain.snapshots`); then `owners` is empty.
+    `too_many`: how many owners were read until it was clear that they are too many (`domain.snapshots`); then `owners` is empty.
     """
 
     id: str
@@ -106,7 +106,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSummary:
-    """A snapshot without its owners. `changes` (`titleholder.domain.owner_changes`, as dicts) are those since the snapshot `since`; None: not known.
+    """A snapshot without its owners. `changes` (`domain.owner_changes`, as dicts) are those since the snapshot `since`; None: not known.
 
     `too_many_owners`: there were at least `owner_count`, and none is stored.
     """
@@ -760,7 +760,9 @@ class Store:
         }
         entries = []
         if group.kind == "customer":
-            entries.append(_entry(VerificationListing.customer(group.target, group.mode, group.stripe_account), group.id, group.requested_at))
+            entries.append(
+                _entry(VerificationListing.customer(group.target, group.mode, group.stripe_account), group.id, group.requested_at)
+            )
         kept = self._put_all([head, *entries])
         if kept is None:
             return group
@@ -769,7 +771,9 @@ class Store:
             raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
         return found
 
-    def verifications_page(self, holder: VerificationListing, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
+    def verifications_page(
+        self, holder: VerificationListing, limit: int, after: str | None = None
+    ) -> tuple[list[str], list[str], str | None]:
         """So many ids, the newest first, below position `after`; each one's own position; and where to go on, if there are more."""
         items, position = self._page(holder.pk, _ENTRY, limit, after)
         return [item["verification"] for item in items], [item["sk"].removeprefix(_ENTRY) for item in items], position
@@ -780,7 +784,9 @@ class Store:
         found = self._opened(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
 
-    def get_claim_and_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
+    def get_claim_and_snapshot(
+        self, ref: AccountRef, verification: str, snapshot: str
+    ) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
         """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
         claim, owners = f"CLAIM#{verification}", f"SNAPSHOT#{snapshot}"
         found = self._opened(ref, {claim: "claim", owners: "owners"})

@@ -11,23 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.batches import manifests
-from titleholder.domain import refresh_policy
-from titleholder.services import verdicts, verifications
-from titleholder.domain.accounts import AccountRef
-from titleholder.batches.lifecycle import manifest_key, work_key
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.errors import ClaimLimitExceededError, FileReplacedError, ManifestError
+from titleholder.batches import manifests
 from titleholder.batches.bucket import BatchBucket
+from titleholder.batches.lifecycle import manifest_key, work_key
 from titleholder.batches.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
+from titleholder.domain import refresh_policy
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
+from titleholder.errors import ClaimLimitExceededError, FileReplacedError, ManifestError
 from titleholder.observability import logger, metrics
+from titleholder.services import verdicts, verifications
 from titleholder.store import Announcement, DigestedClaim, Store, Verification
+from titleholder.timestamps import iso_milliseconds
 
 BLOCK_BYTES = 64 * 1024**2
 """What one scan reads."""
@@ -277,7 +277,7 @@ def tally(desk: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
     if left and not ready:
         at = max(at, min(resume_at))
     following = "summarise" if not left else "verify" if ready else "collect"
-    return {"next": following, "at": _timestamp(at), "since": at if following == "verify" else None, "pass": pass_}
+    return {"next": following, "at": iso_milliseconds(at), "since": at if following == "verify" else None, "pass": pass_}
 
 
 def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int)
         following, at = "collect", desk.now + SHORTEST_PAUSE_SECONDS
     if missing:
         at = max(at, _import_over(state) + refresh_policy.CLOCK_SKEW)
-    return {"next": following, "at": _timestamp(at), "since": None, "pass": pass_}
+    return {"next": following, "at": iso_milliseconds(at), "since": None, "pass": pass_}
 
 
 def summarise(desk: BatchStepContext, batch: str) -> dict[str, Any]:
@@ -586,7 +586,3 @@ def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
     values = iter(values)
     while some := list(itertools.islice(values, size)):
         yield some
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

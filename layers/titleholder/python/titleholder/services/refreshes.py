@@ -8,20 +8,17 @@ workflow that is not woken in time asks again by itself.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from titleholder.domain import owner_changes, refresh_policy
-from titleholder.services import erasure, staleness
 from titleholder import observability
-from titleholder.stripe_api import events as stripe_events
+from titleholder.domain import owner_changes, refresh_policy
 from titleholder.domain.accounts import AccountRef, AccountState, Attempt, StoredAccount
-from titleholder.services.audit import Audit, By, Entry
-from titleholder.aws.event_publisher import EventPublisher
+from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import (
     AccountErasedError,
     AccountNotFoundError,
@@ -35,32 +32,19 @@ from titleholder.errors import (
     StripeUnansweredError,
     TooManyOwnersError,
 )
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services import erasure, staleness
+from titleholder.services.audit import By, Entry
+from titleholder.services.context import Dependencies
 from titleholder.services.rate_limiter import AT_ONCE_SECONDS
-from titleholder.aws.queues import Queues
-from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, JoinPending, FreshnessRequirement, NotVerifiable, StartRefresh
-from titleholder.store import Announcement, Snapshot, Store, Waiter
+from titleholder.store import Announcement, Snapshot, Waiter
+from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.events import Told
-from titleholder.stripe_api.gateway import AccountReading, Ownership, StripeGateway
-from titleholder.aws.workflows import Workflow
+from titleholder.stripe_api.gateway import AccountReading, Ownership
+from titleholder.timestamps import from_iso, iso_seconds
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 SHORTEST_LOOK_SECONDS = 2.0
 """How soon an account is read again that does not show yet what an event told; then each time when twice as long has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What lies outside: the systems, the clock (Unix seconds) and a source of new idempotency keys."""
-
-    store: Store
-    stripe: StripeGateway
-    workflow: Workflow
-    queues: Queues
-    bus: EventPublisher
-    audit: Audit
-    clock: Callable[[], float]
-    new_key: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +119,11 @@ class RefreshRequest:
                     deadline=float(message["deadline"]),
                 ),
             ),
-            resumed_at=datetime.fromisoformat(resume_at).timestamp() if resume_at else None,
+            resumed_at=from_iso(resume_at) if resume_at else None,
             hop=int(message.get(HOP, 0)),
             message_id=message_id,
             # A retry keeps the time at which the state was entered first.
-            entered=None if int(message["retry"]) else datetime.fromisoformat(message["entered"]).timestamp(),
+            entered=None if int(message["retry"]) else from_iso(message["entered"]),
         )
 
 
@@ -212,7 +196,13 @@ def _waits_for_pending(stored: StoredAccount, waiter: Waiter, now: float) -> flo
 
 
 def ensure_fresh(
-    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, stored: StoredAccount, *, resumed_at: float | None = None, asker: str | None = None
+    deps: Dependencies,
+    ref: AccountRef,
+    need: FreshnessRequirement,
+    stored: StoredAccount,
+    *,
+    resumed_at: float | None = None,
+    asker: str | None = None,
 ) -> RefreshResult:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
@@ -327,7 +317,11 @@ def _shows(reading: AccountReading, told: Told, stored: StoredAccount) -> bool:
     # It shows a refresh that is settled. That is an earlier one if it was known before the event, if its owners are older than the event,
     # or if this stack has asked for another one since.
     latest = told.at - refresh_policy.CLOCK_SKEW
-    known = stored.state is not None and refresh_policy.order(hash_) <= refresh_policy.order(stored.state.refresh) and stored.shown_since < latest
+    known = (
+        stored.state is not None
+        and refresh_policy.order(hash_) <= refresh_policy.order(stored.state.refresh)
+        and stored.shown_since < latest
+    )
     older = reading.newer is None and reading.ownership is not None and reading.ownership.created < latest
     attempt = stored.attempt
     asked = attempt is not None and attempt.base == hash_.last_attempted_at and attempt.began_at <= told.at + refresh_policy.CLOCK_SKEW
@@ -478,7 +472,9 @@ def _changes(before: Snapshot, after: Snapshot) -> list[owner_changes.Change] | 
         return None
 
 
-def _start(deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, go: StartRefresh, stored: StoredAccount, asker: str | None) -> RefreshResult:
+def _start(
+    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, go: StartRefresh, stored: StoredAccount, asker: str | None
+) -> RefreshResult:
     """Initiate a refresh, unless another caller is at it."""
     deps.stripe.await_refresh()
     now = deps.clock()
@@ -543,7 +539,13 @@ def _recorded(deps: Dependencies, ref: AccountRef, attempt: Attempt, asker: str 
 
 
 def _after_refusal(
-    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, stored: StoredAccount, asker: str | None, attempt: Attempt, code: str | None = None
+    deps: Dependencies,
+    ref: AccountRef,
+    need: FreshnessRequirement,
+    stored: StoredAccount,
+    asker: str | None,
+    attempt: Attempt,
+    code: str | None = None,
 ) -> RefreshResult:
     """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet."""
     reading = read_account(deps, ref, stored)
@@ -599,8 +601,3 @@ def _wake(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh |
             outcome = {"outcome": "not_verifiable", "reason": reason}
     deps.workflow.wake(waiter.task_token, outcome)
     deps.store.remove_waiter(ref, waiter.verification, waiter.turn)
-
-
-def iso_seconds(seconds: float) -> str:
-    """Unix seconds as the ISO 8601 text that workflows and answers use."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from titleholder import matching, observability
-from titleholder.domain import refresh_policy, shortlist
-from titleholder.services import staleness
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.errors import AccountErasedError
+from titleholder.domain import refresh_policy, shortlist
 from titleholder.domain.sensitive import Sensitive
+from titleholder.errors import AccountErasedError
+from titleholder.services import staleness
 from titleholder.store import Snapshot, Store, Verification
 
 MATCHER_FAILED = "MATCHER_FAILED"

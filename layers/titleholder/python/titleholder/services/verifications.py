@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from titleholder import matching
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import (
     IdempotencyConflictError,
     PaceExceededError,
@@ -22,13 +23,12 @@ from titleholder.errors import (
     VerificationCompletedError,
     VerificationNotFoundError,
 )
-from titleholder.domain.sensitive import Sensitive
-from titleholder.store import Group, VerificationListing, DigestedClaim, Store, Verification
 from titleholder.services.verdicts import complete
+from titleholder.store import DigestedClaim, Group, Store, Verification, VerificationListing
 
 if TYPE_CHECKING:
-    from titleholder.services.linked_accounts import AccountSelector
     from titleholder.services.context import Dependencies
+    from titleholder.services.linked_accounts import AccountSelector
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
@@ -160,7 +160,9 @@ def _accept(
     return verification
 
 
-def _create_group(deps: Dependencies, new: NewVerification, target: AccountSelector, id_: str, key: str | None, *, max_wait: int) -> GroupResult:
+def _create_group(
+    deps: Dependencies, new: NewVerification, target: AccountSelector, id_: str, key: str | None, *, max_wait: int
+) -> GroupResult:
     """The members first, each an ordinary verification, then the group: whatever dies in between, no member stays without a verdict, and
     the repeated request, whose ids are the same, makes the rest.
     """
@@ -275,7 +277,9 @@ def is_cancelled(verification: Verification) -> bool:
     return (verification.verdict or {}).get("reasons") == [CANCELLED]
 
 
-def page(store: Store, holder: VerificationListing, outcome: str | None, limit: int, after: str | None) -> tuple[list[Verification | GroupResult], str | None]:
+def page(
+    store: Store, holder: VerificationListing, outcome: str | None, limit: int, after: str | None
+) -> tuple[list[Verification | GroupResult], str | None]:
     """So many verifications of an account or a customer, the newest first, below position `after`; and where to go on, if there are more.
 
     With `outcome` only those that ended so; a group ends as the best of its members did.
