@@ -7,15 +7,12 @@ from pathlib import Path
 from local.aws.shims import (
     authorised_resource,
     event_bus,
-    http_api_body,
     http_api_cors,
     http_api_errors,
     http_api_signature,
-    inert_types,
     lambda_runtime,
     queue_batch_response,
     queue_redrive,
-    secret_ref,
     secure_transport,
     table_policy,
     table_settings,
@@ -33,12 +30,9 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     `trail_file`: where IAM's decisions are recorded.
     """
     event_bus.apply()
-    http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
     http_api_signature.apply()
-    inert_types.apply()
-    secret_ref.apply()
     secure_transport.apply()
     table_settings.apply()
     table_policy.apply()
