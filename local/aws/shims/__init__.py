@@ -1,4 +1,7 @@
-"""AWS behaviours that MiniStack lacks, one module each. They replace its private functions in process, before it serves."""
+"""AWS behaviours that MiniStack lacks and template.yaml or the tests need, one module each.
+
+They replace its private functions before it serves. `original_...` is always MiniStack's own function.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from local.aws.shims import (
 def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -> None:
     """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts.
 
-    `trail_file`: where IAM's decisions are recorded.
+    `trail_file`: file that records IAM's decisions.
     """
     event_bus.apply()
     http_api_cors.apply()

@@ -109,7 +109,9 @@ def test_iam_route_refuses_an_unsigned_call_and_names_the_caller_of_a_signed_one
     assert event["requestContext"]["authorizer"]["iam"]["accessKey"] == "test"
 
 
-@pytest.mark.parametrize(("origin", "status", "allowed"), [("https://app.example.com", 204, True), ("https://other.example.com", 403, False)])
+@pytest.mark.parametrize(
+    ("origin", "status", "allowed"), [("https://app.example.com", 204, True), ("https://other.example.com", 403, False)]
+)
 def test_preflight_is_answered_for_the_origins_of_the_template(stack: Stack, origin: str, status: int, allowed: bool) -> None:
     answered, _, headers = call(stack, "OPTIONS", "/items/x", headers={"Origin": origin, "Access-Control-Request-Method": "GET"})
     assert (answered, headers["Access-Control-Allow-Origin"]) == (status, origin if allowed else None)
