@@ -21,7 +21,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _locked(method: Method) -> Method:
-    """One caller at a time, after everything due has happened."""
+    """Run due timers, then the method, for one caller at a time."""
 
     @functools.wraps(method)
     def wrapper(self: Simulator, *args: Any, **kwargs: Any) -> Any:
@@ -35,7 +35,7 @@ def _locked(method: Method) -> Method:
 class Simulator:
     """A stateful Stripe for one test.
 
-    clock: Unix seconds, never going back. seed: decides ids. All public methods may be called from any thread.
+    clock: Unix seconds, never going back. seed: for the ids. All public methods may be called from any thread.
     """
 
     def __init__(self, clock: Callable[[], float], seed: int = 0, options: Options | None = None) -> None:
@@ -58,12 +58,12 @@ class Simulator:
 
     @_locked
     def due_deliveries(self) -> list[Outgoing]:
-        """The webhook deliveries whose time has come, signed as of now. Each is handed out once: tell `delivered` how it went."""
+        """The webhook deliveries that are due, signed now. Each is returned once. The caller makes it and reports to `delivered`."""
         return self._webhooks.due()
 
     @_locked
     def delivered(self, delivery: Outgoing, status: int | None) -> None:
-        """The HTTP status a delivery was answered with, or None when there was no answer. All but 2xx is sent again later."""
+        """Report the HTTP status of a delivery's answer, None if there was none. Without 2xx it is sent again later."""
         self._webhooks.delivered(delivery, status)
 
     def now(self) -> float:
@@ -71,7 +71,7 @@ class Simulator:
         return self._timeline.now()
 
     def next_due(self) -> float | None:
-        """The next instant, in Unix seconds, at which anything happens by itself; None when nothing is under way."""
+        """The Unix time of the next timer or delivery, None if there is none."""
         with self._lock:
             times = [when for when in (self._timeline.next_due(), self._webhooks.next_due()) if when is not None]
             return min(times, default=None)
@@ -101,15 +101,15 @@ class Simulator:
 
     @_locked
     def remove_endpoint(self, id: str) -> None:
-        """Raises KeyError. Deliveries under way to it are given up."""
+        """Remove an endpoint and drop its pending deliveries. Raises KeyError."""
         del self._webhooks.endpoints[id]
 
     @_locked
     def resend(self, event: str) -> int:
-        """Send an event once more, as the dashboard can. Returns how many deliveries that makes."""
+        """Send an event again, as the dashboard can. Returns the number of deliveries."""
         return self._webhooks.resend(event)
 
-    # --- What the world does: end users, banks ------------------------------------------------------------------------
+    # --- What end users and banks do ----------------------------------------------------------------------------------
 
     @_locked
     def link(
@@ -128,7 +128,7 @@ class Simulator:
         owners: Sequence[Mapping[str, str | None]] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Link an account of a scenario; its true state. A customer not yet there is made, and a payment method of the id given.
+        """Link an account of a scenario and return its state. Makes a missing customer, and the payment method if an id is given.
 
         Raises KeyError for an unknown scenario, ValueError for an id in use or a bad policy.
         """
@@ -154,17 +154,17 @@ class Simulator:
 
     @_locked
     def state(self, account: str, *, stripe_account: str | None = None, livemode: bool = False) -> Json:
-        """The true state of an account, with every refresh ever initiated. Raises KeyError."""
+        """The state of an account, with all its refreshes. Raises KeyError."""
         return self._find(account, stripe_account, livemode).true_state()
 
     @_locked
     def states(self) -> list[Json]:
-        """The true state of every account."""
+        """The state of every account."""
         return [account.true_state() for account in self._accounts.everywhere()]
 
     @_locked
     def initiated_refreshes(self) -> dict[str, int]:
-        """By account id, how many owners refreshes were initiated through the API: the money."""
+        """By account id, how many owners refreshes API calls have started. These cost money."""
         counts: Counter[str] = Counter()
         for account in self._accounts.everywhere():
             counts[account.id] += sum(refresh.feature == "ownership" and refresh.via == "api" for refresh in account.attempts)
@@ -185,10 +185,10 @@ class Simulator:
         expected_deactivation_date: int | None = None,
         features: Sequence[str] = ("ownership",),
     ) -> Json:
-        """Change an account; its true state then. Raises KeyError, ValueError.
+        """Change an account and return its new state. Raises KeyError, ValueError.
 
         action: deactivate, reactivate, disconnect, prefetch (of `features`, named as in a session's prefetch), or
-        update_account_numbers. owners, policy, permissions count from the next refresh on.
+        update_account_numbers. owners, policy and permissions apply from the next refresh on.
         """
         found = self._find(account, stripe_account, livemode)
         if owners is not None:
@@ -227,7 +227,7 @@ class Simulator:
         stripe_account: str | None = None,
         livemode: bool = False,
     ) -> Json:
-        """Do as an end user does in the linking dialogue of a session, intent or Checkout Session (by its id).
+        """Complete the linking dialogue of a session, intent or Checkout Session (by its id), as an end user does.
 
         accounts: what is linked, each as for `link` (scenario, id, policy, owners, details). manual: the numbers are typed in,
         and nothing is linked. Returns {"accounts": [ids], "payment_method": id or None}. Raises KeyError, ValueError.
@@ -256,26 +256,26 @@ class Simulator:
             confirm(self._api, scope, shown, method)
         return {"accounts": [account.id for account in linked], "payment_method": method["id"] if method else None}
 
-    # --- Misbehaviour, and what was seen ------------------------------------------------------------------------------
+    # --- Faults and logs ----------------------------------------------------------------------------------------------
 
     @_locked
     def fail_api(self, kind: str, **matching: Any) -> None:
-        """Let API calls go wrong; see `faults.ApiFault`. Raises ValueError."""
+        """Let API calls fail, see `faults.ApiFault`. Raises ValueError."""
         self._requests.faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop", "late")))
 
     @_locked
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
-        """Let deliveries go wrong; see `deliveries.WebhookFault`. Raises ValueError."""
+        """Let deliveries fail, see `deliveries.WebhookFault`. Raises ValueError."""
         self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin")))
 
     @_locked
     def awaits(self, idempotency_key: str) -> bool:
-        """Whether a call under this key has arrived, and is to be executed later."""
+        """Whether a call with this key has arrived and is executed later."""
         return self._requests.keys.holds(idempotency_key)
 
     @_locked
     def configure(self, **settings: Any) -> Json:
-        """Change `options` from now on; all of them, but for keys. Raises ValueError for one that does not exist."""
+        """Change `options` and return all of them except keys. Raises ValueError for an unknown one."""
         for name, value in settings.items():
             if not hasattr(self.options, name):
                 raise ValueError(f"unknown option {name}")
@@ -309,12 +309,12 @@ class Simulator:
 
     @_locked
     def deliveries(self) -> list[Json]:
-        """Every delivery made, refused or dropped: event, type, account, stripe_account, endpoint, attempt, status, result, at."""
+        """Every delivery, refused and dropped ones too: event, type, account, stripe_account, endpoint, attempt, status, result, at."""
         return [dict(entry) for entry in self._webhooks.log]
 
     @_locked
     def reset(self, *, endpoints: bool = False) -> None:
-        """Forget everything but the options and, unless told so, the endpoints."""
+        """Remove everything except the options and, unless `endpoints` is true, the endpoints."""
         for store in (self._timeline, self._webhooks, self._accounts, self._api, self._requests):
             store.clear()
         if endpoints:

@@ -24,7 +24,7 @@ KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
 
 
 class ApiRequests:
-    """Answers requests, and keeps what they leave behind. `log` has an entry for each request, without bodies."""
+    """Answers requests. `log` has an entry for each, without bodies."""
 
     def __init__(self, timeline: Timeline, api: Api, options: Options) -> None:
         self.timeline = timeline
@@ -46,7 +46,7 @@ class ApiRequests:
 
 
 class _Request:
-    """One request: who asks, is it allowed, was it answered before, what does it do."""
+    """One request: authorisation, faults, idempotency, execution."""
 
     def __init__(self, owner: ApiRequests, method: str, path: str, query: str, headers: CaseInsensitive, body: bytes) -> None:
         self._owner = owner
@@ -147,7 +147,7 @@ class _Request:
         return replace(self._once(operation, busy_seconds=seconds), action=action, seconds=seconds)
 
     def _later(self, operation: Operation, seconds: float) -> Response:
-        """No answer, and the execution `seconds` from now, unless the key was used before."""
+        """Give no answer, and execute the request `seconds` from now unless its key was used before."""
         params = self._parameters()
         fingerprint = json.dumps([self._method, self._path, params], sort_keys=True)
         keys = self._owner.keys
@@ -166,7 +166,7 @@ class _Request:
         return Response(0, action="hang", seconds=NEVER_SECONDS)
 
     def _once(self, operation: Operation, fault: ApiFault | None = None, busy_seconds: float = 0.0) -> Response:
-        """The answer, from the idempotency key's memory or by executing; `fault` replaces it by a 500."""
+        """The key's stored answer, or the result of executing the request. `fault` replaces a new answer by a 500."""
         params = self._parameters()
         fingerprint = json.dumps([self._method, self._path, params], sort_keys=True)
         keys = self._owner.keys
