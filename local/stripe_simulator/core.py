@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -108,6 +108,11 @@ class Simulator:
     def resend(self, event: str) -> int:
         """Send an event again, as the dashboard can. Returns the number of deliveries."""
         return self._webhooks.resend(event)
+
+    def use_ids(self, ids: Mapping[str, Sequence[str]]) -> None:
+        """Give new objects these ids first, by prefix and in this order, so that earlier calls can be replayed."""
+        with self._lock:
+            self._timeline.first_ids = {prefix: deque(each) for prefix, each in ids.items()}
 
     # --- What end users and banks do ----------------------------------------------------------------------------------
 
