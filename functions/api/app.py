@@ -15,11 +15,12 @@ from titleholder import cursors, http_api, http_models, ownership, runtime, veri
 from titleholder.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.audit import By
 from titleholder.collection import Target
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
 from titleholder.ownership import timestamp
-from titleholder.store import Holder, Verification
+from titleholder.store.verifications import VerificationListing
 from titleholder.verifications import Fan
 
 DEFAULT_LIMIT = 20
@@ -80,7 +81,11 @@ def list_verifications(
     if (account is None) == (customer is None):
         raise http_api.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
-    holder = Holder.account(tenant.ref(account)) if account else Holder.customer(customer or "", tenant.mode, tenant.stripe_account)
+    holder = (
+        VerificationListing.account(tenant.ref(account))
+        if account
+        else VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+    )
     query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(runtime.store(), holder, verdict, limit, after)
@@ -119,7 +124,7 @@ def cancel_verification(verification: Annotated[http_models.VerificationId, Path
 def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, world = _ref(account), runtime.world()
-    observed_at, known = world.clock(), world.store.get_account(ref)
+    observed_at, known = world.clock(), world.store.accounts.get(ref)
     state = ownership.read(world, ref, known).current
     refresh = None
     if state.refresh:
@@ -155,7 +160,7 @@ def get_owners(
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
-    found = store.get_snapshot(ref, wanted)
+    found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)
     runtime.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
@@ -178,7 +183,7 @@ def get_snapshots(
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
-    found, position = runtime.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    found, position = runtime.store().snapshots.page(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
         http_models.Snapshot(
             snapshot=past.id,
@@ -223,7 +228,7 @@ def _members(created: Verification | Fan) -> dict[str, str]:
 
 def _held(ref: AccountRef) -> StoredAccount:
     """What is remembered of an account. Raises AccountErasedError."""
-    known = runtime.store().get_account(ref)
+    known = runtime.store().accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
     return known

@@ -31,7 +31,7 @@ def _process(message: dict[str, Any], _: str) -> None:
     world = runtime.world(runtime.pace().gate(message))
     if event_id is not None and (pace.PLACES in message or pace.ASK_AFTER in message):
         # Queues deliver twice now and then, and each copy of a message that waits is put back again.
-        known = world.store.get_event(event_id)
+        known = world.store.events.get(event_id)
         if known is not None and known.processed:
             return
     try:
@@ -50,14 +50,14 @@ def _process(message: dict[str, Any], _: str) -> None:
         metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
         return
     if event_id is not None:
-        world.store.finish_event(event_id)
+        world.store.events.mark_processed(event_id)
     elif showed_news:
         metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=1)
-    if ref.stripe_account is not None and world.store.tenant_answered(ref.mode, ref.stripe_account):
+    if ref.stripe_account is not None and world.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 
 
 def _buried(message: dict[str, Any], reason: str) -> None:
     if "event" in message:
-        runtime.store().fail_event(message["event"], reason)
+        runtime.store().events.set_error(message["event"], reason)

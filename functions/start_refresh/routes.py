@@ -40,9 +40,9 @@ def refresh(
     # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
     need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
     with world.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
-        asked = ownership.ask(world, ref, need, world.store.get_account(ref))
+        asked = ownership.ask(world, ref, need, world.store.accounts.get(ref))
         entry.note(result=_result(asked))
-    known = world.store.get_account(ref)
+    known = world.store.accounts.get(ref)
     snapshot = known.snapshot
     match asked:
         case Started(attempted_at):

@@ -10,9 +10,17 @@ from typing import Any
 from titleholder import batch, batch_steps, erasure, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
 from titleholder.accounts import Tenant
 from titleholder.audit import Audit, Entry
+from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
 from titleholder.pace import Gate, Kind
-from titleholder.store import IdSecret, Store
+from titleholder.store.accounts import Accounts
+from titleholder.store.claims import Claims
+from titleholder.store.connected_accounts import ConnectedAccounts
+from titleholder.store.erasures import Erasures
+from titleholder.store.open_work import OpenWork
+from titleholder.store.sealed import SealedItems
+from titleholder.store.table import Table
+from titleholder.store.verifications import Verifications
 from titleholder.stripe_gateway import RecordingClient, StripeGateway
 from titleholder.workflow import Workflow
 
@@ -20,15 +28,15 @@ from titleholder.workflow import Workflow
 @contextmanager
 def parts_written_one_by_one() -> Iterator[None]:
     """Each item of a snapshot is written in a transaction of its own."""
-    original = Store._put_all
+    original = SealedItems.put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", *more: Any) -> Any:
+    def put_all(self: SealedItems, items: Any, ref: Any, wrapped: bytes, **more: Any) -> Any:
         if not any("#PART#" in item["sk"] for item in items):
-            return original(self, items, ref, wrapped, *more)
+            return original(self, items, ref, wrapped, **more)
         first, *_ = [original(self, [item], ref, wrapped) for item in items]
         return first
 
-    with _replaced(Store, "_put_all", _put_all):
+    with _replaced(SealedItems, "put_all", put_all):
         yield
 
 
@@ -46,9 +54,9 @@ def waiter_stored_late() -> Iterator[None]:
     def serve(world: Any, request: Any) -> Any:
         waiter = request.waiter
         asked = ownership.ask(
-            world, request.ref, waiter.need, world.store.get_account(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
+            world, request.ref, waiter.need, world.store.accounts.get(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
         )
-        world.store.put_waiter(request.ref, waiter)
+        world.store.waiters.put(request.ref, waiter)
         if isinstance(asked, ownership.Join | ownership.Started | ownership.InFlight):
             return asked
         ownership._wake(world, request.ref, waiter, asked)
@@ -61,46 +69,45 @@ def waiter_stored_late() -> Iterator[None]:
 @contextmanager
 def lease_not_conditional() -> Iterator[None]:
     """Everybody gets the lease."""
-    original = Store.begin_attempt
+    original = Accounts.begin_attempt
 
-    def begin_attempt(self: Store, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
+    def begin_attempt(self: Accounts, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
         original(self, ref, attempt, seen, now)
         return True
 
-    with _replaced(Store, "begin_attempt", begin_attempt):
+    with _replaced(Accounts, "begin_attempt", begin_attempt):
         yield
 
 
 @contextmanager
 def ordered_by_event_time() -> Iterator[None]:
     """What is written last counts, whatever attempt it belongs to."""
-    original = Store._update
+    original = Table.update
 
-    def _update(self: Store, pk: str, sk: str, *, set_: Any, condition: str, **more: Any) -> bool:
-        if sk == "ACCOUNT" and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
+    def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
+        if sk == "ACCOUNT" and set_ and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
             condition = "attribute_not_exists(no_such_attribute)"
         return original(self, pk, sk, set_=set_, condition=condition, **more)
 
-    with _replaced(Store, "_update", _update):
+    with _replaced(Table, "update", update):
         yield
 
 
 @contextmanager
 def claims_survive_erasure() -> Iterator[None]:
     """The key is destroyed, what it opened stays."""
-    with _replaced(Store, "delete_sealed", lambda self, ref: None):
+    with _replaced(Erasures, "delete_sealed", lambda self, ref: None):
         yield
 
 
 @contextmanager
 def written_without_proof_of_the_key() -> Iterator[None]:
     """Who has looked at the key once writes whenever it likes."""
-    original = Store._put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", beside: Any = ()) -> Any:
-        return original(self, items, beside=beside)
+    def put_all(self: SealedItems, items: Any, ref: Any, wrapped: bytes, *, beside: Any = ()) -> Any:
+        return self._table.put_all(items, beside=beside)
 
-    with _replaced(Store, "_put_all", _put_all):
+    with _replaced(SealedItems, "put_all", put_all):
         yield
 
 
@@ -134,14 +141,14 @@ def ids_derived_without_a_secret() -> Iterator[None]:
 def secret_of_ids_made_twice() -> Iterator[None]:
     """Callers that make the secret at the same time each keep their own."""
 
-    def id_secret(self: Store) -> IdSecret:
-        item = self._get("SECRET#ids", "SECRET")
+    def id_secret(self: Verifications) -> IdSecret:
+        item = self._table.get("SECRET#ids", "SECRET")
         if item is None:
             item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": 0}
-            self._put(item, condition="attribute_not_exists(no_such_attribute)")
+            self._table.put(item, condition="attribute_not_exists(no_such_attribute)")
         return IdSecret(bytes(item["secret"]), 0)
 
-    with _replaced(Store, "id_secret", id_secret):
+    with _replaced(Verifications, "id_secret", id_secret):
         yield
 
 
@@ -151,12 +158,12 @@ def newest_snapshot_answers() -> Iterator[None]:
     original = ownership._wake
 
     def _wake(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
-        snapshot = world.store.get_account(ref).snapshot
+        snapshot = world.store.accounts.get(ref).snapshot
         if not isinstance(decision, refresh.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
             return
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
-        world.store.remove_waiter(ref, waiter.verification, waiter.turn)
+        world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
     with _replaced(ownership, "_wake", _wake), _replaced(refresh.Need, "allows", lambda self, attempted_at, created: True):
         yield
@@ -189,15 +196,15 @@ def any_reading_decides() -> Iterator[None]:
 @contextmanager
 def announcement_not_kept() -> Iterator[None]:
     """A verdict is announced by whoever gave it, or never."""
-    original = Store._update
+    original = Table.update
 
-    def _update(self: Store, pk: str, sk: str, *, set_: Any, remove: Any = (), **more: Any) -> bool:
-        if "verdict" in set_:
+    def update(self: Table, pk: str, sk: str, *, set_: Any = None, remove: Any = (), **more: Any) -> bool:
+        if "verdict" in (set_ or {}):
             set_ = {name: value for name, value in set_.items() if not name.startswith("open_")}
             remove = (*remove, "open_kind", "open_since_ms")
         return original(self, pk, sk, set_=set_, remove=remove, **more)
 
-    with _replaced(Store, "_update", _update):
+    with _replaced(Table, "update", update):
         yield
 
 
@@ -218,7 +225,7 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
 
     def refreshes(self: Any, end: float) -> None:
         before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
-        for item in self.world.store.open_items("refresh", before, reconciliation.ITEMS_A_RUN):
+        for item in self.world.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
             ownership.fetch(self.world, item.ref)
 
     def reconcile(world: Any, room: Any) -> Any:
@@ -234,25 +241,25 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
 @contextmanager
 def tenants_share_ten_pages() -> Iterator[None]:
     """Every run begins with the same tenants, and ends after ten."""
-    original = Store.tenants
+    original = ConnectedAccounts.list_all
 
-    def tenants(self: Store, mode: Any) -> Any:
+    def list_all(self: ConnectedAccounts, mode: Any) -> Any:
         return sorted(original(self, mode), key=lambda tenant: tenant.stripe_account)[:10]
 
-    with _replaced(Store, "tenants", tenants):
+    with _replaced(ConnectedAccounts, "list_all", list_all):
         yield
 
 
 @contextmanager
 def unknown_cursor_is_kept() -> Iterator[None]:
     """A cursor that Stripe does not know is asked for again and again."""
-    original = Store.set_cursor
+    original = OpenWork.set_cursor
 
-    def set_cursor(self: Store, what: str, at: str | None) -> None:
+    def set_cursor(self: OpenWork, what: str, at: str | None) -> None:
         if self.get_cursor(what) != "evt_unknown":
             original(self, what, at)
 
-    with _replaced(Store, "set_cursor", set_cursor), _replaced(reconciliation, "StripeRefusedError", ZeroDivisionError):
+    with _replaced(OpenWork, "set_cursor", set_cursor), _replaced(reconciliation, "StripeRefusedError", ZeroDivisionError):
         yield
 
 
@@ -323,7 +330,7 @@ def recorded_afterwards() -> Iterator[None]:
 @contextmanager
 def stop_not_seen_before_a_refresh() -> Iterator[None]:
     """Whether a batch was stopped is looked at when a message comes, and not again right before the refresh is paid."""
-    with _replaced(Store, "is_wanted", lambda self, verification: True):
+    with _replaced(Verifications, "is_wanted", lambda self, verification: True):
         yield
 
 
@@ -365,13 +372,13 @@ def disconnection_not_repeated() -> Iterator[None]:
 @contextmanager
 def claims_counted_without_looking_again() -> Iterator[None]:
     """What is counted of claims is stored whatever was counted meanwhile."""
-    original = Store._counting
+    original = Claims._count_part
 
-    def _counting(self: Store, *arguments: Any) -> Any:
+    def _count_part(self: Claims, *arguments: Any) -> Any:
         part = original(self, *arguments)
         return {"Put": {name: value for name, value in part["Put"].items() if name in ("TableName", "Item")}}
 
-    with _replaced(Store, "_counting", _counting):
+    with _replaced(Claims, "_count_part", _count_part):
         yield
 
 
@@ -390,7 +397,7 @@ def callers_book_ahead() -> Iterator[None]:
 @contextmanager
 def slot_lost_with_the_settle_timeout() -> Iterator[None]:
     """The time in the queue counts as the refresh's, and who asks again begins at the end of the queue."""
-    with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Store, "keep_slot", lambda *_: True):
+    with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Accounts, "keep_slot", lambda *_: True):
         yield
 
 

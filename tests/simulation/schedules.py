@@ -12,8 +12,9 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
-from titleholder import erasure, snapshots
+from titleholder import erasure
 from titleholder.accounts import AccountRef
+from titleholder.domain import snapshots
 from titleholder.refresh import CLOCK_SKEW, TOO_MANY_OWNERS
 from titleholder.verdicts import MATCHER_FAILED
 

@@ -818,7 +818,8 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
-    from titleholder import batch_steps, matching, observability, runtime, snapshots
+    from titleholder import batch_steps, matching, observability, runtime
+    from titleholder.domain import snapshots
 
     environment = dict(os.environ)
     writers = batch_steps.ThreadPoolExecutor

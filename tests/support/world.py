@@ -33,10 +33,11 @@ from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
 from titleholder import observability, runtime
 from titleholder.accounts import AccountRef
+from titleholder.domain.verifications import Verification, Waiter
 from titleholder.ownership import World
 from titleholder.refresh import Need
 from titleholder.secrets_store import SecretValues
-from titleholder.store import Store, Verification, Waiter
+from titleholder.store import Store
 from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from titleholder import changes
 from titleholder.changes import Change, between
-from titleholder.snapshots import MAX_OWNERS
+from titleholder.domain.snapshots import MAX_OWNERS
 
 ANNE = {"id": "o1", "name": "MARGARET ANNE TESTERMAN", "email": "m@example.com", "phone": "+1 555 555 0101",
         "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_dynamodb import FakeDynamoDB
+from titleholder.domain.rate import Backoff
 from titleholder.errors import PaceExceededError
 from titleholder.pace import MOST_SLOW, NEAR_SECONDS, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
 from titleholder.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
-from titleholder.store import Slowness, Store
+from titleholder.store import Store
 
 NOW = 1_800_000_000.0
 
@@ -144,7 +145,7 @@ class TestSingleRefresh:
     def test_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
         pace, _ = lines(1)
         assert pace.gate(SINGLE).turn("refresh", NOW - 5) == NOW - 5
-        assert not pace._store._client.items
+        assert not pace._store.table.client.items
 
     def test_keeps_its_slot_when_another_call_finds_none(self) -> None:
         pace, _ = lines(1)
@@ -182,10 +183,10 @@ class TestCaller:
         pace, _ = lines(10)
         for _ in range(3):
             pace.gate().enter("read")
-        before = dict(pace._store._client.items)
+        before = dict(pace._store.table.client.items)
         for _ in range(1000):
             assert early(pace.gate()).retry_after == 1
-        assert pace._store._client.items == before
+        assert pace._store.table.client.items == before
         assert pace.book("read", NOW) == pytest.approx(NOW + 0.3)
 
     @pytest.mark.parametrize("line", ["other", "events"])
@@ -253,7 +254,7 @@ class TestEitherOfTwoLines:
     def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:
         pace, _ = lines(1)
         assert pace.gate({"places": {line: NOW}}).enter_first("list", "read") == line
-        assert set(pace._store._client.items) == {("PACE#all", "PACE")}
+        assert set(pace._store.table.client.items) == {("PACE#all", "PACE")}
 
     def test_caller_takes_what_is_free_now(self) -> None:
         pace, _ = lines(1)
@@ -279,9 +280,9 @@ class TestBatch:
         for _ in range(2):
             pace.gate(BATCHED).enter("read")
         message = later(BATCHED, early(pace.gate(BATCHED)))
-        before = dict(pace._store._client.items)
+        before = dict(pace._store.table.client.items)
         assert later(message, early(pace.gate(message))) == message
-        assert pace._store._client.items == before
+        assert pace._store.table.client.items == before
         clock.now = message["ask_after"]
         pace.gate(message).enter("read")
 
@@ -364,18 +365,18 @@ def test_batch_runs_at_the_rate_and_singles_wait_a_moment_only() -> None:
 
 class TestSlowness:
     def test_doubles_at_a_refusal_and_comes_back(self) -> None:
-        slow = slower(Slowness(), NOW)
+        slow = slower(Backoff(), NOW)
         assert factor(slow, NOW) == 2
         assert factor(slow, NOW + RECOVERY_SECONDS) == 1.5
         assert factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
 
     def test_counts_refusals_of_the_same_moment_once(self) -> None:
-        slow = slower(Slowness(), NOW)
+        slow = slower(Backoff(), NOW)
         assert slower(slow, NOW + 0.9) == slow
 
     @given(st.lists(st.floats(0, 100, allow_nan=False), max_size=30), st.floats(0, 1000, allow_nan=False))
     def test_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
-        slow, now = Slowness(), NOW
+        slow, now = Backoff(), NOW
         for pause in pauses:
             now += pause
             slow = slower(slow, now)

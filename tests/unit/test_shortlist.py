@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.hostile_pairs import CONNECTORS, pairs
 from titleholder import shortlist, verdicts
+from titleholder.domain.snapshots import MAX_OWNERS
 from titleholder.matching import DEFAULT_POLICY, decide
-from titleholder.snapshots import MAX_OWNERS
 
 SECONDS = 6.0
 """Of processor time. The function has 30 s and less than a third of a processor."""

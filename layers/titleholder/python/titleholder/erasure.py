@@ -52,21 +52,21 @@ def disconnect(world: World, ref: AccountRef, by: By) -> Erased:
         AccountNotFoundError: Stripe knows no such account, and nothing is held of it.
         AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
-    stored = world.store.get_account(ref)
+    stored = world.store.accounts.get(ref)
     with world.audit.effect(by, "account.erased", ref) as entry:
         # None: not tried yet.
         done: bool | None = None
-        if stored == StoredAccount() and not world.store.has_key(ref):
+        if stored == StoredAccount() and not world.store.erasures.has_key(ref):
             # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
             done = _try(world, ref, held=False)
         _erase(world, ref, pending=not done)
-        stored = world.store.get_account(ref)
+        stored = world.store.accounts.get(ref)
         if not stored.disconnect_pending:
             done = True
         else:
             done = _try(world, ref) if done is None else done
             if done:
-                world.store.end_disconnection(ref, world.clock())
+                world.store.erasures.end_disconnection(ref, world.clock())
         entry.note(disconnected="yes" if done else "no")
     return Erased(stored.erased_at or world.clock(), done)
 
@@ -76,7 +76,7 @@ def erase(world: World, ref: AccountRef, by: By = STRIPE) -> None:
 
     Raises AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
-    if not world.store.get_account(ref).erasure_ended:
+    if not world.store.accounts.get(ref).erasure_ended:
         with world.audit.effect(by, "account.erased", ref):
             _erase(world, ref, pending=False)
 
@@ -84,7 +84,7 @@ def erase(world: World, ref: AccountRef, by: By = STRIPE) -> None:
 def retry_disconnections(world: World, end: float) -> int:
     """Try again what is due, up to the time `end`; returns how many accounts were disconnected. One that fails holds up no other."""
     done = 0
-    for item in world.store.open_items("disconnection", world.clock(), DISCONNECTIONS_A_RUN):
+    for item in world.store.open_work.list_oldest("disconnection", world.clock(), DISCONNECTIONS_A_RUN):
         if world.clock() >= end:
             break
         try:
@@ -100,28 +100,28 @@ def retry_disconnection(world: World, ref: AccountRef) -> bool:
     The next try is booked before this one, so that a crash or a time-out in between does not keep the others waiting.
     """
     store, now = world.store, world.clock()
-    stored = store.get_account(ref)
+    stored = store.accounts.get(ref)
     tries = stored.disconnect_tries + 1
     pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 30))
-    if not store.postpone_disconnection(ref, tries, now + pause):
-        store.end_disconnection(ref, now)
+    if not store.erasures.postpone_disconnection(ref, tries, now + pause):
+        store.erasures.end_disconnection(ref, now)
         return False
     try:
         with world.audit.effect(RECONCILE, "account.disconnected", ref):
             _disconnect(world, ref)
     except PaceExceededError:
-        store.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
+        store.erasures.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
         return False
     except AccountNotFoundError:
         pass
     except Exception as error:
         logger.warning("not disconnected", extra={"account": ref.account, "tries": tries, "reason": _reason(error)})
         if now - (stored.erased_at or now) >= GIVE_UP_SECONDS:
-            store.give_up_disconnection(ref, now)
+            store.erasures.give_up_disconnection(ref, now)
             logger.error("disconnection given up", extra={"account": ref.account, "stripe_account": ref.stripe_account})
             metrics.add_metric(name="DisconnectionFailed", unit="Count", value=1)
         return False
-    store.end_disconnection(ref, world.clock())
+    store.erasures.end_disconnection(ref, world.clock())
     return True
 
 
@@ -150,21 +150,21 @@ def _disconnect(world: World, ref: AccountRef) -> None:
 def _erase(world: World, ref: AccountRef, *, pending: bool) -> None:
     """Erase what is held. `pending`: Stripe has yet to be told. Does nothing where this was done to its end, else does all of it again."""
     store, now = world.store, world.clock()
-    stored = store.get_account(ref)
+    stored = store.accounts.get(ref)
     if stored.erasure_ended:
         return
     if stored.erased_at is None:
-        store.begin_erasure(ref, now, disconnect=pending)
-    store.delete_sealed(ref)
-    for verification in store.verifications_of(ref):
-        if store.get_verification(verification).verdict is None:
+        store.erasures.begin(ref, now, disconnect=pending)
+    store.erasures.delete_sealed(ref)
+    for verification in store.verifications.ids_of(ref):
+        if store.verifications.get(verification).verdict is None:
             verdicts.complete(store, world.bus, verification, OUTCOME, now=now)
         else:
             staleness.mark_one(store, world.bus, ref, verification, REASON, now)
-    for waiter in store.waiters(ref):
+    for waiter in store.waiters.of_account(ref):
         world.workflow.wake(waiter.task_token, OUTCOME)
-        store.remove_waiter(ref, waiter.verification, waiter.turn)
-    store.end_erasure(ref, world.clock(), world.clock() + FIRST_PAUSE_SECONDS)
+        store.waiters.remove(ref, waiter.verification, waiter.token_version)
+    store.erasures.end(ref, world.clock(), world.clock() + FIRST_PAUSE_SECONDS)
 
 
 def _reason(error: Exception) -> str:

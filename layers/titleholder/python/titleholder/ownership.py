@@ -19,6 +19,8 @@ from titleholder import changes, erasure, observability, refresh, staleness, str
 from titleholder.accounts import AccountRef, AccountState, Attempt, StoredAccount
 from titleholder.audit import Audit, By, Entry
 from titleholder.bus import Bus
+from titleholder.domain.snapshots import Snapshot
+from titleholder.domain.verifications import Waiter
 from titleholder.errors import (
     AccountErasedError,
     AccountNotFoundError,
@@ -36,7 +38,8 @@ from titleholder.masked import Masked
 from titleholder.pace import AT_ONCE_SECONDS
 from titleholder.queues import Queues
 from titleholder.refresh import CoolDown, Decision, Fresh, Join, Need, NotVerifiable, StartRefresh
-from titleholder.store import Announcement, Snapshot, Store, Waiter
+from titleholder.store import Store
+from titleholder.store.open_work import Announcement
 from titleholder.stripe_events import Told
 from titleholder.stripe_gateway import AccountReading, Ownership, StripeGateway
 from titleholder.workflow import Workflow
@@ -125,7 +128,7 @@ class RefreshRequest:
             waiter=Waiter(
                 verification=message["verification"],
                 task_token=message["task_token"],
-                turn=f"{message['entered']}#{int(message['retry']):06d}",
+                token_version=f"{message['entered']}#{int(message['retry']):06d}",
                 need=Need(
                     not_before=float(message["not_before"]),
                     requested_at=float(message["requested_at"]),
@@ -147,21 +150,21 @@ def serve(world: World, request: RefreshRequest) -> Asked | StillPending | GaveU
         StripeError: Stripe could not be asked; to be tried again.
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
-    ref, waiter = request.ref, world.store.put_waiter(request.ref, request.waiter, request.hop, request.message_id)
+    ref, waiter = request.ref, world.store.waiters.put(request.ref, request.waiter, request.hop, request.message_id)
     if waiter is None:
         return None
     # A message may come again long after it was served, and must not have a refresh paid for a verification that has ended.
-    verification = world.store.get_verification(waiter.verification)
+    verification = world.store.verifications.get(waiter.verification)
     if verification.verdict is not None:
         # Whoever still waits for this token has another execution's verdict.
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": verification.verdict.get("snapshot")})
-        world.store.remove_waiter(ref, waiter.verification)
+        world.store.waiters.remove(ref, waiter.verification)
         return None
-    if verification.batch is not None and world.store.get_batch(verification.batch)["batch_state"] == "stopped":
+    if verification.batch is not None and world.store.batches.get(verification.batch)["batch_state"] == "stopped":
         # Its workflow was stopped, but this message was on its way.
-        world.store.remove_waiter(ref, waiter.verification)
+        world.store.waiters.remove(ref, waiter.verification)
         return None
-    stored, now = world.store.get_account(ref), world.clock()
+    stored, now = world.store.accounts.get(ref), world.clock()
     waited = _waits_for_pending(stored, waiter, now)
     settle_timeout = world.workflow.settle_timeout
     # A reading that waits for its slot proves nothing, so the refresh has to have been seen pending late.
@@ -181,12 +184,12 @@ def serve(world: World, request: RefreshRequest) -> Asked | StillPending | GaveU
         asked = NotVerifiable("ACCOUNT_NOT_FOUND")
     except StripeError as error:
         credentials = isinstance(error, StripeCredentialsError)
-        world.store.note_trouble(ref, waiter.verification, "STRIPE_CREDENTIALS_REFUSED" if credentials else "STRIPE_UNAVAILABLE")
+        world.store.waiters.set_error(ref, waiter.verification, "STRIPE_CREDENTIALS_REFUSED" if credentials else "STRIPE_UNAVAILABLE")
         raise
     if isinstance(asked, Join | Started):
         if waiter.need.joined != asked.attempted_at or waiter.joined_at is None:
             waiter = replace(waiter, need=replace(waiter.need, joined=asked.attempted_at))
-            world.store.set_joined(ref, waiter.verification, asked.attempted_at, world.clock())
+            world.store.waiters.set_joined(ref, waiter.verification, asked.attempted_at, world.clock())
             if request.hop or (request.entered is not None and now - request.entered > PUNCTUAL * settle_timeout):
                 # The settle timeout starts now.
                 world.workflow.heartbeat(waiter.task_token)
@@ -195,7 +198,7 @@ def serve(world: World, request: RefreshRequest) -> Asked | StillPending | GaveU
             return StillPending(now - waited + SETTLE_TIMEOUTS * settle_timeout)
     elif not isinstance(asked, InFlight):
         if isinstance(asked, CoolDown) and verification.batch is not None:
-            world.store.note_cooling(verification.batch, verification.id, int(asked.resume_at))
+            world.store.batches.record_cooldown(verification.batch, verification.id, int(asked.resume_at))
         _wake(world, ref, waiter, asked)
     return asked
 
@@ -239,7 +242,7 @@ def ask(
         # What a refresh would bring could not be compared. A caller who asks for a refresh itself may pay for the proof of the contrary.
         decision = NotVerifiable(refresh.TOO_MANY_OWNERS)
     if stored.slot is not None:
-        world.store.drop_slot(ref, stored.slot)
+        world.store.accounts.drop_slot(ref, stored.slot)
     return decision
 
 
@@ -249,7 +252,7 @@ def _too_many_owners(world: World, ref: AccountRef, stored: StoredAccount, readi
         return stored.too_many_owners
     if not reading.ownership.has_more:
         return False
-    known = world.store.get_account(ref)
+    known = world.store.accounts.get(ref)
     if known.snapshot == reading.ownership.id:
         return known.too_many_owners
     try:
@@ -274,8 +277,8 @@ def _await_turn(world: World, ref: AccountRef, stored: StoredAccount) -> None:
     slot = world.stripe.turn(held)
     if slot is None or slot <= now + AT_ONCE_SECONDS:
         return
-    if held is None and not world.store.keep_slot(ref, slot, stored.slot):
-        slot = world.store.get_account(ref).slot or slot
+    if held is None and not world.store.accounts.keep_slot(ref, slot, stored.slot):
+        slot = world.store.accounts.get(ref).slot or slot
     raise world.stripe.too_early(slot)
 
 
@@ -287,7 +290,7 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
         StripeError: Stripe could not be asked; to be tried again.
         PaceExceededError: Stripe may not be asked yet; to be tried when it tells.
     """
-    stored = world.store.get_account(ref)
+    stored = world.store.accounts.get(ref)
     if stored.erased_at is not None:
         erasure.erase(world, ref)
         return not stored.erasure_ended
@@ -296,11 +299,11 @@ def fetch(world: World, ref: AccountRef, event: str | None = None) -> bool:
     try:
         reading = read(world, ref, stored, settling=True)
     except AccountNotFoundError:
-        for waiter in world.store.waiters(ref):
+        for waiter in world.store.waiters.of_account(ref):
             _wake(world, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
         return False
     settle(world, ref, reading, stored)
-    if event is not None and (known := world.store.get_event(event)) is not None:
+    if event is not None and (known := world.store.events.get(event)) is not None:
         told = stripe_events.told(known.type, known.created)
         age = 0.0 if told is None else world.clock() - told.at
         recent = -refresh.CLOCK_SKEW <= age <= refresh.LAG_SECONDS + refresh.CLOCK_SKEW
@@ -342,12 +345,12 @@ def read(world: World, ref: AccountRef, stored: StoredAccount, *, settling: bool
     else:
         reading = world.stripe.read(ref)
     if known is None:
-        world.store.note_connected(ref)
+        world.store.connected_accounts.record(ref)
     # A list may lag behind: of calls made since the last observation it need not know.
     calls = stored.observed_calls if reading.listed else stored.answered_calls
     if _observe(world, ref, reading.state, observed_at, calls, stored, open_=_is_open(reading, stored)):
         return reading
-    latest = world.store.get_account(ref)
+    latest = world.store.accounts.get(ref)
     outdated = latest.erased_at is not None or refresh.is_outdated(reading.state, observed_at, latest)
     return replace(reading, newer=latest.state) if outdated else reading
 
@@ -357,7 +360,7 @@ def _observe(
 ) -> bool:
     seen_before = stored.state is not None and refresh.order(stored.state.refresh) == refresh.order(state.refresh)
     shown_since = stored.shown_since if seen_before else observed_at
-    newest = world.store.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since)
+    newest = world.store.accounts.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since)
     if state.status == "disconnected":
         erasure.erase(world, ref)
     return newest
@@ -408,17 +411,17 @@ def settle(world: World, ref: AccountRef, reading: AccountReading, stored: Store
             _keep(world, ref, snapshot)
     if reading.newer is not None:
         # The worker who recorded what is newer acts on it. This reading can only have brought owners that answer somebody.
-        known = world.store.get_account(ref)
-        for waiter in world.store.waiters(ref):
+        known = world.store.accounts.get(ref)
+        for waiter in world.store.waiters.of_account(ref):
             if waiter.verification != asker and refresh.usable_snapshot(known, waiter.need):
                 _wake(world, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
         return
     if reading.state.status in refresh.DEAD:
         staleness.mark(world.store, world.bus, ref, refresh.DEAD[reading.state.status], world.clock())
         if not stored.stale_marked:
-            open_ = _is_unsettled(reading, world.store.get_account(ref))
-            world.store.end_staleness(ref, reading.state, world.clock(), open_=open_)
-    for waiter in world.store.waiters(ref):
+            open_ = _is_unsettled(reading, world.store.accounts.get(ref))
+            world.store.accounts.end_staleness(ref, reading.state, world.clock(), open_=open_)
+    for waiter in world.store.waiters.of_account(ref):
         if waiter.verification != asker:
             decision = refresh.decide(reading.state, waiter.need, world.clock())
             # A waiter that would have to start a refresh or wait for one is being served by its own request.
@@ -441,24 +444,24 @@ def _keep(world: World, ref: AccountRef, snapshot: Snapshot) -> None:
 
     What is to be announced is stored with the snapshot, so that it is announced later if it can't be announced now.
     """
-    known = world.store.get_account(ref)
+    known = world.store.accounts.get(ref)
     if known.snapshot == snapshot.id:
         return
     newest = _place(known)
     found = None
     if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
         with contextlib.suppress(SnapshotNotFoundError):
-            found = _changes(world.store.get_snapshot(ref, newest[2]), snapshot)
+            found = _changes(world.store.snapshots.get(ref, newest[2]), snapshot)
     since, told = (None, None) if found is None else (newest[2], [change.as_dict() for change in found])
     announcement = None
     if told:
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": timestamp(snapshot.attempted_at)}
         announcement = Announcement("OwnershipChanged", {**about, "changes": told})
-    expires_at = world.store.put_snapshot(ref, snapshot, world.clock(), since=since, changes=told, announcement=announcement)
+    expires_at = world.store.snapshots.put(ref, snapshot, world.clock(), since=since, changes=told, announcement=announcement)
     if announcement is not None:
         world.bus.publish(announcement.type, announcement.detail)
-        world.store.announced_snapshot(ref, snapshot)
-    world.store.set_newest(ref, snapshot, expires_at)
+        world.store.snapshots.mark_announced(ref, snapshot)
+    world.store.accounts.set_newest_snapshot(ref, snapshot, expires_at)
 
 
 def _changes(before: Snapshot, after: Snapshot) -> list[changes.Change] | None:
@@ -482,12 +485,12 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
     if now > need.deadline:
         return NotVerifiable("REFRESH_TIMED_OUT")
     attempt = refresh.next_attempt(stored.attempt, go.base, now, world.new_key())
-    if not world.store.begin_attempt(ref, attempt, stored.attempt, now):
-        return InFlight() if world.store.get_account(ref).erased_at is None else NotVerifiable(erasure.REASON)
-    if asker is not None and world.store.get_waiter(ref, asker) is None:
+    if not world.store.accounts.begin_attempt(ref, attempt, stored.attempt, now):
+        return InFlight() if world.store.accounts.get(ref).erased_at is None else NotVerifiable(erasure.REASON)
+    if asker is not None and world.store.waiters.get(ref, asker) is None:
         # It was woken while this took its time, because another of its requests had been served. An earlier try may bear the same key, so
         # the attempt stays open.
-        world.store.end_attempt(ref, attempt, answered=False)
+        world.store.accounts.end_attempt(ref, attempt, answered=False)
         return InFlight()
     try:
         # An attempt is made again only if a request of it was not answered. Until it is known what became of that, no other key is used.
@@ -496,28 +499,28 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
             if not _is_wanted(world, asker):
                 # It has ended, or its batch was stopped. Looked at last, because what is done until here takes its time.
                 entry.note(result="not_wanted")
-                world.store.end_attempt(ref, attempt, answered=False)
+                world.store.accounts.end_attempt(ref, attempt, answered=False)
                 return InFlight()
             state = world.stripe.refresh(ref, attempt.key, in_doubt=in_doubt, still_wanted=partial(_is_wanted, world, asker))
             entry.note(result="started" if refresh.was_started(go.base, state) else "refused")
     except AuditUnavailableError:
-        world.store.end_attempt(ref, attempt, answered=False)
+        world.store.accounts.end_attempt(ref, attempt, answered=False)
         raise
     except StripeError as error:
         # A request that was answered with 5xx may have taken effect, whatever the SDK's own repetition of it was answered.
         doubted_at = world.clock() if error.after_failure or isinstance(error, StripeServerError) else None
-        world.store.end_attempt(ref, attempt, answered=not isinstance(error, StripeUnansweredError), doubted_at=doubted_at)
+        world.store.accounts.end_attempt(ref, attempt, answered=not isinstance(error, StripeUnansweredError), doubted_at=doubted_at)
         if not isinstance(error, StripeRefusedError):
             raise
         attempt = attempt if doubted_at is None else replace(attempt, doubted_at=doubted_at)
         return _after_refusal(world, ref, need, stored, asker, attempt, error.code)
     except AccountNotFoundError:
-        world.store.end_attempt(ref, attempt, answered=True)
+        world.store.accounts.end_attempt(ref, attempt, answered=True)
         raise
     # Remembered first: once the attempt has ended, nothing else keeps a caller whose reading is older from making another one.
     open_ = state.refresh is not None and state.refresh.status != "failed"
     _observe(world, ref, state, world.clock(), attempt.calls, stored, open_=open_)
-    world.store.end_attempt(ref, attempt, answered=True)
+    world.store.accounts.end_attempt(ref, attempt, answered=True)
     if state.refresh is None or not refresh.was_started(go.base, state, attempt.began_at):
         decision = refresh.decide_after_refusal(state, need, world.clock())
         # The answer does not bring owners along.
@@ -529,7 +532,7 @@ def _start(world: World, ref: AccountRef, need: Need, go: StartRefresh, stored: 
 
 def _is_wanted(world: World, asker: str | None) -> bool:
     """Whether a refresh is still wanted. An HTTP caller wants it until it is answered."""
-    return asker is None or world.store.is_wanted(asker)
+    return asker is None or world.store.verifications.is_wanted(asker)
 
 
 def _recorded(world: World, ref: AccountRef, attempt: Attempt, asker: str | None) -> AbstractContextManager[Entry]:
@@ -558,13 +561,13 @@ def _refused(decision: Decision) -> Asked:
 
 def _check_shown(world: World, ref: AccountRef, reading: AccountReading, need: Need, decision: Decision) -> None:
     """Raise StripeLaggingError if a refresh is known to have succeeded, but its owners are neither stored nor in this older reading."""
-    if reading.newer is not None and isinstance(decision, Fresh) and not refresh.usable_snapshot(world.store.get_account(ref), need):
+    if reading.newer is not None and isinstance(decision, Fresh) and not refresh.usable_snapshot(world.store.accounts.get(ref), need):
         raise StripeLaggingError(LAGGING)
 
 
 def _wake_if_settled(world: World, ref: AccountRef, waiter: Waiter) -> None:
     """Wake a waiter whose refresh settled between our reading of the account and our note of what it joined."""
-    known = world.store.get_account(ref)
+    known = world.store.accounts.get(ref)
     if known.erased_at is not None:
         _wake(world, ref, waiter, NotVerifiable(erasure.REASON))
     elif known.snapshot_attempted_at is not None and refresh.usable_snapshot(known, waiter.need):
@@ -584,7 +587,7 @@ def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolD
     outcome: dict[str, Any]
     match decision:
         case Fresh():
-            account = world.store.get_account(ref)
+            account = world.store.accounts.get(ref)
             if snapshot := refresh.usable_snapshot(account, waiter.need):
                 outcome = {"outcome": "ready", "snapshot": snapshot}
             else:
@@ -595,7 +598,7 @@ def _wake(world: World, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolD
         case NotVerifiable(reason):
             outcome = {"outcome": "not_verifiable", "reason": reason}
     world.workflow.wake(waiter.task_token, outcome)
-    world.store.remove_waiter(ref, waiter.verification, waiter.turn)
+    world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
 
 def timestamp(seconds: float) -> str:

@@ -31,7 +31,8 @@ from titleholder.errors import (
 )
 from titleholder.observability import logger
 from titleholder.ownership import World
-from titleholder.store import OpenItem, OpenKind, TenantState
+from titleholder.store.connected_accounts import TenantState
+from titleholder.store.open_work import OpenItem, OpenKind
 
 DAY = 86_400.0
 
@@ -159,7 +160,7 @@ class _Run:
     ) -> None:
         """Repair so many items of a kind: of each tenant in turn, of each the longest waiting first."""
         by_tenant: dict[str | None, list[OpenItem]] = {}
-        for item in self.world.store.open_items(kind, self.world.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
+        for item in self.world.store.open_work.list_oldest(kind, self.world.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
             its = by_tenant.setdefault(item.ref.stripe_account if item.ref else None, [])
             if item.ref is None or item.ref.stripe_account is None or len(its) < most_of_tenant:
                 its.append(item)
@@ -173,7 +174,7 @@ class _Run:
         """Repair one item. Moved back before it is touched: also if this ends the run, the next run begins with others."""
         tries = 0
         try:
-            known = self.world.store.take_up(item, self.world.clock())
+            known = self.world.store.open_work.touch(item, self.world.clock())
             if known is None:
                 return
             tries = known
@@ -188,16 +189,16 @@ class _Run:
     def _put_back(self, item: OpenItem, tries: int) -> None:
         # Listed again when it has been waiting for its kind's patience.
         since = self.world.clock() + pause(tries) - PATIENCE_SECONDS[item.kind]
-        self.world.store.put_back(item, since, tries)
+        self.world.store.open_work.postpone(item, since, tries)
 
     def _announce(self, item: OpenItem, tries: int) -> bool:
         if item.sk == "VERIFICATION" and item.verification is not None:
             verdicts.complete(self.world.store, self.world.bus, item.verification, {}, now=self.world.clock())
             return True
-        announcement = self.world.store.get_announcement(item)
+        announcement = self.world.store.open_work.get_announcement(item)
         if announcement is not None:
             self.world.bus.publish(announcement.type, announcement.detail)
-        self.world.store.announced(item)
+        self.world.store.open_work.mark_announced(item)
         return announcement is not None
 
     def _erase(self, item: OpenItem, tries: int) -> bool:
@@ -207,7 +208,7 @@ class _Run:
 
     def _verification(self, item: OpenItem, tries: int) -> bool:
         world, id_ = self.world, item.verification or ""
-        status, verification = world.workflow.status(id_), world.store.get_verification(id_)
+        status, verification = world.workflow.status(id_), world.store.verifications.get(id_)
         overdue = world.clock() > verification.deadline + OVERDUE_SECONDS
         if status is None and not overdue:
             world.workflow.start(verification)
@@ -217,7 +218,7 @@ class _Run:
             if status == "RUNNING":
                 world.workflow.stop(id_)
         elif tries:
-            world.store.put_back(item, world.clock(), 0)
+            world.store.open_work.postpone(item, world.clock(), 0)
         return status != "RUNNING" or overdue
 
     def _have_looked_at(self, item: OpenItem, tries: int) -> bool:
@@ -246,7 +247,7 @@ class _Run:
         if self.report.key_refused:
             return
         now = self.world.clock()
-        due = [tenant for tenant in self.world.store.tenants(self.room.mode) if tenant.due_at <= now]
+        due = [tenant for tenant in self.world.store.connected_accounts.list_all(self.room.mode) if tenant.due_at <= now]
         for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
             if self.world.clock() >= end or self.report.key_refused:
                 return
@@ -259,17 +260,19 @@ class _Run:
 
     def _tenant(self, tenant: TenantState, end: float) -> None:
         store, mode, id_ = self.world.store, self.room.mode, tenant.stripe_account
-        store.tenant_asked(mode, id_, self.world.clock())
+        store.connected_accounts.record_asked(mode, id_, self.world.clock())
         try:
             self._undelivered(id_, TENANT_PAGES, end)
         except PaceExceededError:
-            store.tenant_asked(mode, id_, tenant.asked_at)
+            store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
             raise
         except StripeCredentialsError:
             if not self._accepts_the_key():
                 raise
             now = self.world.clock()
-            store.tenant_failed(mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now))
+            store.connected_accounts.record_failure(
+                mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now)
+            )
             if tenant.retired_at is None:
                 self.report.retired += 1
                 logger.error("connected account refuses the stack's key", extra={"stripe_account": id_})
@@ -277,10 +280,10 @@ class _Run:
             # While Stripe answers nobody, no connected account is to blame.
             if self.platform_answers:
                 tries = tenant.tries + 1
-                store.tenant_failed(mode, replace(tenant, tries=tries, due_at=self.world.clock() + pause(tries)))
+                store.connected_accounts.record_failure(mode, replace(tenant, tries=tries, due_at=self.world.clock() + pause(tries)))
             raise
         else:
-            if tenant.tries and store.tenant_answered(mode, id_) and tenant.retired_at is not None:
+            if tenant.tries and store.connected_accounts.record_answer(mode, id_) and tenant.retired_at is not None:
                 self.report.returned += 1
                 logger.info("connected account accepts the stack's key again", extra={"stripe_account": id_})
 
@@ -299,7 +302,7 @@ class _Run:
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
         """Take in so many pages of undelivered events, from where the last run ended, the newest first."""
         store, what = self.world.store, f"{self.room.mode}/{stripe_account or 'platform'}"
-        after = store.get_cursor(what)
+        after = store.open_work.get_cursor(what)
         for _ in range(pages):
             try:
                 events, more = self._page(stripe_account, after)
@@ -309,7 +312,7 @@ class _Run:
                 # Stripe does not know this event any more: begin anew.
                 self.report.cursors_reset += 1
                 after = None
-                store.set_cursor(what, None)
+                store.open_work.set_cursor(what, None)
                 continue
             for data in events:
                 try:
@@ -318,7 +321,7 @@ class _Run:
                     self.failed("event", error, stripe_account=stripe_account)
             before, after = after, events[-1]["id"] if events and more else None
             if after != before:
-                store.set_cursor(what, after)
+                store.open_work.set_cursor(what, after)
             if after is None or self.world.clock() >= end:
                 return
 
@@ -331,9 +334,9 @@ class _Run:
             event = stripe_events.from_object(data, self.room.mode)
         except MalformedEventError:
             return
-        now, known = self.world.clock(), self.world.store.get_event(event.id)
+        now, known = self.world.clock(), self.world.store.events.get(event.id)
         if known is not None:
             if known.processed or now < known.due_at:
                 return
-            self.world.store.put_event_back(event.id, now + pause(known.tries + 1), known.tries + 1)
+            self.world.store.events.postpone(event.id, now + pause(known.tries + 1), known.tries + 1)
         self.report.repaired["event"] += deliveries.accept(self.room, event, listed=True)[1] == "new"

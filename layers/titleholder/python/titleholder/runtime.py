@@ -22,7 +22,8 @@ from titleholder.errors import ConfigurationError
 from titleholder.queues import Queues
 from titleholder.secrets_store import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
 from titleholder.settings import Settings
-from titleholder.store import DAY, Retention, Store
+from titleholder.store import Retention, Store
+from titleholder.timestamps import DAY
 
 if TYPE_CHECKING:
     from botocore.session import Session

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 import stripe
 
-from titleholder import snapshots
 from titleholder.accounts import AccountHolder, AccountRef, AccountState, Mode
+from titleholder.domain import snapshots
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from titleholder import matching, refresh
 from titleholder.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
     IdempotencyConflictError,
     PaceExceededError,
@@ -22,7 +23,8 @@ from titleholder.errors import (
     VerificationNotFoundError,
 )
 from titleholder.masked import Masked
-from titleholder.store import Group, Holder, KeyedClaim, Store, Verification
+from titleholder.store import Store
+from titleholder.store.verifications import VerificationListing
 from titleholder.verdicts import finish
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
     id_ = verification_id(world.store, new.ref, idempotency_key, world.clock())
     if not isinstance(new.ref, AccountRef):
         return _create_group(world, new, new.ref, id_, idempotency_key, max_wait=max_wait)
-    stored = world.store.get_account(new.ref)
+    stored = world.store.accounts.get(new.ref)
     if stored.state is None:
         try:
             ownership.settle(world, new.ref, ownership.read(world, new.ref, stored), stored)
@@ -122,8 +124,8 @@ def create(world: World, new: NewVerification, *, max_wait: int, idempotency_key
             raise
         except (StripeError, PaceExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
-        stored = world.store.get_account(new.ref)
-    return _accept(world, new, new.ref, id_, stored, world.store.key_claim(new.ref, new.claim), max_wait=max_wait)
+        stored = world.store.accounts.get(new.ref)
+    return _accept(world, new, new.ref, id_, stored, world.store.claims.digest(new.ref, new.claim), max_wait=max_wait)
 
 
 def _accept(
@@ -132,7 +134,7 @@ def _accept(
     ref: AccountRef,
     id_: str,
     stored: StoredAccount,
-    keyed: KeyedClaim,
+    keyed: DigestedClaim,
     *,
     max_wait: int,
     group: str | None = None,
@@ -149,7 +151,7 @@ def _accept(
         request_digest=digest({"ref": ref.as_dict(), "max_age": new.max_age, "policy": new.policy.as_dict()}),
         group=group,
     )
-    verification = world.store.create_verification(verification, keyed)
+    verification = world.store.verifications.create(verification, keyed)
     if verification.verdict is not None:
         # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
         return finish(world.store, world.bus, verification, {}, now=world.clock())
@@ -166,7 +168,7 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
     request = digest({**asked, "max_age": new.max_age, "policy": new.policy.as_dict()})
     try:
-        found = world.store.find(id_)
+        found = world.store.verifications.find(id_)
     except VerificationNotFoundError:
         pass
     else:
@@ -181,26 +183,26 @@ def _create_group(world: World, new: NewVerification, target: Target, id_: str, 
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
     # A limit that one account has reached refuses the request before anything is done for the others.
-    keyed = [world.store.key_claim(ref, new.claim) for ref in refs]
+    keyed = [world.store.claims.digest(ref, new.claim) for ref in refs]
     for claim in keyed:
-        world.store.check_claim(claim)
+        world.store.claims.check(claim)
     now = world.clock()
     if key is not None:
         id_ = _half_made(world.store, target, key, refs, now) or id_
     members = [
-        _accept(world, new, ref, member_id(world.store, id_, ref, now), world.store.get_account(ref), claim, max_wait=max_wait, group=id_)
+        _accept(world, new, ref, member_id(world.store, id_, ref, now), world.store.accounts.get(ref), claim, max_wait=max_wait, group=id_)
         for ref, claim in zip(refs, keyed, strict=True)
     ]
     ids = [member.id for member in members]
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
-    kept = world.store.create_group(made)
+    kept = world.store.verifications.create_group(made)
     return Fan(kept, members) if kept is made else fan(world.store, kept)
 
 
 def _is_about(store: Store, fan: Fan, claim: Masked[Mapping[str, Any]]) -> bool:
     """Whether a group was made for this claim; nobody can tell any more once all its accounts are erased."""
     for member in fan.members:
-        digest_ = store.key_claim(member.ref, claim).digest
+        digest_ = store.claims.digest(member.ref, claim).digest
         if digest_ is not None and member.claim_digest is not None:
             return digest_ == member.claim_digest
     return True
@@ -208,12 +210,12 @@ def _is_about(store: Store, fan: Fan, claim: Masked[Mapping[str, Any]]) -> bool:
 
 def fan(store: Store, group: Group) -> Fan:
     """A group with its members as they are now."""
-    return _joined(group, store.find_all(group.members))
+    return _joined(group, store.verifications.find_all(group.members))
 
 
 def get(store: Store, tenant: Tenant, id_: str) -> Verification | Fan:
     """A tenant's verification, or group with its members. Raises VerificationNotFoundError, also for another tenant's."""
-    found = store.find(id_)
+    found = store.verifications.find(id_)
     whose = found.ref if isinstance(found, Verification) else found
     if not tenant.owns(whose.mode, whose.stripe_account):
         raise VerificationNotFoundError("No such verification.")
@@ -232,7 +234,7 @@ def wait(
     while not is_done(found) and (left := until - clock()) > 0:
         sleep(min(pause, left))
         pause = min(1.0, pause * 1.5)
-        found = fan(store, found.group) if isinstance(found, Fan) else store.get_verification(found.id)
+        found = fan(store, found.group) if isinstance(found, Fan) else store.verifications.get(found.id)
     return found
 
 
@@ -254,7 +256,7 @@ def cancel(world: World, tenant: Tenant, id_: str) -> Verification | Fan:
             members.append(_cancel(world, member))
             cancelled += 1
         except VerificationCompletedError:
-            members.append(world.store.get_verification(member.id))
+            members.append(world.store.verifications.get(member.id))
     if not cancelled:
         raise VerificationCompletedError("All accounts have their verdicts; there is nothing left to cancel.")
     return Fan(found.group, members)
@@ -266,7 +268,7 @@ def _cancel(world: World, verification: Verification) -> Verification:
     if not is_cancelled(verification):
         raise VerificationCompletedError("The verification has its verdict; there is nothing left to cancel.")
     world.workflow.stop(verification.id)
-    world.store.remove_waiter(verification.ref, verification.id)
+    world.store.waiters.remove(verification.ref, verification.id)
     return verification
 
 
@@ -274,16 +276,18 @@ def is_cancelled(verification: Verification) -> bool:
     return (verification.verdict or {}).get("reasons") == [CANCELLED]
 
 
-def page(store: Store, holder: Holder, outcome: str | None, limit: int, after: str | None) -> tuple[list[Verification | Fan], str | None]:
+def page(
+    store: Store, holder: VerificationListing, outcome: str | None, limit: int, after: str | None
+) -> tuple[list[Verification | Fan], str | None]:
     """So many verifications of an account or a customer, the newest first, below position `after`; and where to go on, if there are more.
 
     With `outcome` only those that ended so; a group ends as the best of its members did.
     """
     shown: list[Verification | Fan] = []
     for _ in range(1 if outcome is None else max(1, MOST_LOOKED_AT // limit)):
-        ids, positions, after = store.verifications_page(holder, limit, after)
-        heads = store.find_all(ids)
-        members = store.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
+        ids, positions, after = store.verifications.page(holder, limit, after)
+        heads = store.verifications.find_all(ids)
+        members = store.verifications.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
         for id_, position in zip(ids, positions, strict=True):
             if (head := heads.get(id_)) is None:
                 continue
@@ -334,8 +338,8 @@ def _derived(store: Store, name: str, now: float, known_seconds: float) -> str:
 
     For `known_seconds` after the secret was made, an item that an earlier release stored under the name's digest keeps that id.
     """
-    secret = store.id_secret()
-    if now < secret.made_at + known_seconds and store.find_all([_before_secrets(name)]):
+    secret = store.verifications.id_secret()
+    if now < secret.made_at + known_seconds and store.verifications.find_all([_before_secrets(name)]):
         return _before_secrets(name)
     return f"ver_{hmac.digest(secret.value, name.encode(), 'sha256').hex()[:32]}"
 
@@ -348,9 +352,9 @@ def _before_secrets(name: str) -> str:
 def _half_made(store: Store, target: Target, key: str, refs: Sequence[AccountRef], now: float) -> str | None:
     """The id of a group of which an earlier release stored some members, and crashed before it stored the group."""
     group = _before_secrets(_named(target, key))
-    if now >= store.id_secret().made_at + KEYS_KNOWN_SECONDS:
+    if now >= store.verifications.id_secret().made_at + KEYS_KNOWN_SECONDS:
         return None
-    return group if store.find_all([_before_secrets(f"{group}/{ref.key}") for ref in refs]) else None
+    return group if store.verifications.find_all([_before_secrets(f"{group}/{ref.key}") for ref in refs]) else None
 
 
 def digest(data: Mapping[str, Any]) -> str:
