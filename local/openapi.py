@@ -24,7 +24,8 @@ from pydantic.json_schema import models_json_schema
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
-from titleholder import accounts, http_api, problems
+from titleholder.domain import accounts
+from titleholder.web import resolver as http_api, problems
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"

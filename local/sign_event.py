@@ -29,7 +29,7 @@ class NoSecretError(Exception):
 def signed(event: Mapping[str, Any], secret: str, now: int) -> dict[str, Any]:
     """An HTTP API's event (payload format 2.0) with the `Stripe-Signature` of its body at `now` (Unix seconds)."""
     sys.path.insert(0, str(ROOT / "layers" / "titleholder" / "python"))
-    from titleholder import signatures
+    from titleholder.stripe_api import signatures
 
     text = event.get("body") or ""
     body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode()

@@ -11,32 +11,35 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
 from pydantic import BaseModel
 
-from titleholder import batch, http_api, http_models, runtime, verifications
-from titleholder.accounts import Tenant
-from titleholder.audit import By
-from titleholder.idempotency import Request
+from titleholder.batches import lifecycle
+from titleholder.web import resolver, models
+from titleholder import bootstrap
+from titleholder.services import verifications
+from titleholder.domain.accounts import Tenant
+from titleholder.services.audit import By
+from titleholder.aws.idempotency import Request
 from titleholder.observability import logger, observed
-from titleholder.workflow import longest_wait
+from titleholder.aws.workflows import longest_wait
 
-app = http_api.resolver()
+app = resolver.resolver()
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP request."""
-    return http_api.handle(app, event, context)
+    return resolver.handle(app, event, context)
 
 
 @app.post("/batches")
-@http_api.documented({201: http_models.CreatedBatch}, "manifest-unusable", "idempotency-conflict", "idempotency-in-progress")
+@resolver.openapi_responses({201: models.CreatedBatch}, "manifest-unusable", "idempotency-conflict", "idempotency-in-progress")
 def create_batch(
-    body: Annotated[http_models.NewBatch, Body()],
-    idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+    body: Annotated[models.NewBatch, Body()],
+    idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """201 with the batch's id and where to upload its manifest."""
-    policy = http_api.policy(body.policy)
-    world, tenant = runtime.batch_world(), _tenant()
-    new = batch.NewBatch(
+    policy = resolver.policy(body.policy)
+    deps, tenant = bootstrap.batch_dependencies(), _tenant()
+    new = lifecycle.NewBatch(
         mode=tenant.mode,
         format=body.format,
         stripe_account=tenant.stripe_account,
@@ -46,47 +49,47 @@ def create_batch(
         size=body.bytes,
     )
     request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
-    with runtime.audit().effect(_caller(), "batch.created", **_context()) as entry:
-        ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
+    with bootstrap.audit().effect(_caller(), "batch.created", **_context()) as entry:
+        ids = bootstrap.idempotency().once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
         entry.note(batch=ids["id"])
-    slot = batch.slot(world, ids["id"])
+    slot = lifecycle.slot(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
-    upload = http_models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
-    return _json(201, http_models.CreatedBatch(id=slot.batch, upload=upload))
+    upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
+    return _json(201, models.CreatedBatch(id=slot.batch, upload=upload))
 
 
 @app.post("/batches/<id>/start")
-@http_api.documented({202: http_models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
-def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
+def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
-    settings = runtime.settings()
+    settings = bootstrap.settings()
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
         "longest_wait": longest_wait(settings.max_wait_seconds, settings.settle_timeout_seconds),
         "concurrency": settings.batch_concurrency,
     }
-    with runtime.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
-        started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
+    with bootstrap.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
+        started = lifecycle.start(bootstrap.batch_dependencies(), _tenant(), id, inputs)
         entry.note(result=started.state)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
 
 
 @app.get("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found")
-def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.Batch}, "batch-not-found")
+def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """How the batch stands, and links to what it brought."""
-    found = batch.progress(runtime.batch_world(), _tenant(), id)
-    runtime.audit().read(_caller(), "batch.read", **_context(), batch=id)
+    found = lifecycle.progress(bootstrap.batch_dependencies(), _tenant(), id)
+    bootstrap.audit().read(_caller(), "batch.read", **_context(), batch=id)
     return _json(200, _shown(found))
 
 
 @app.delete("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state")
-def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.Batch}, "batch-not-found", "batch-state")
+def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What has its verdict keeps it; what is left ends as not verifiable, reason BATCH_STOPPED."""
-    with runtime.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
-        stopped = batch.stop(runtime.batch_world(), _tenant(), id)
+    with bootstrap.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
+        stopped = lifecycle.stop(bootstrap.batch_dependencies(), _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
 
@@ -102,14 +105,14 @@ def _context() -> dict[str, str | None]:
 
 
 def _tenant() -> Tenant:
-    return http_api.tenant(app.current_event, runtime.settings())
+    return resolver.tenant(app.current_event, bootstrap.settings())
 
 
-def _shown(found: batch.Progress) -> http_models.Batch:
+def _shown(found: lifecycle.Progress) -> models.Batch:
     cooling = None
     if found.cooling_down and found.cooling_until:
-        cooling = http_models.CoolingDown(accounts=found.cooling_down, until=_time(found.cooling_until))
-    return http_models.Batch(
+        cooling = models.CoolingDown(accounts=found.cooling_down, until=_time(found.cooling_until))
+    return models.Batch(
         id=found.batch,
         state=found.state,
         format=found.format,

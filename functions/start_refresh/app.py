@@ -8,8 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import ownership, pace, runtime
-from titleholder.batches import Source, each_record
+from titleholder.services import refreshes, rate_limiter
+from titleholder import bootstrap
+from titleholder.aws.queue_consumer import Source, each_record
 from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
 
@@ -24,8 +25,8 @@ HEARTBEAT_SHARE = 0.45
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
-        settings = runtime.settings()
-        return each_record(event, _process, Source(runtime.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
+        settings = bootstrap.settings()
+        return each_record(event, _process, Source(bootstrap.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
     answer: dict[str, Any] = routes.handle(event, context)
@@ -33,31 +34,31 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:
-    world = runtime.world(runtime.pace().gate(message))
-    request = ownership.RefreshRequest.from_message(message, message_id)
+    deps = bootstrap.dependencies(bootstrap.rate_limits().gate(message))
+    request = refreshes.RefreshRequest.from_message(message, message_id)
     try:
-        asked = ownership.serve(world, request)
+        asked = refreshes.handle_request(deps, request)
     except PaceExceededError as early:
-        _defer(world, request, pace.later(message, early), early.at)
+        _defer(deps, request, rate_limiter.requeued_message(message, early), early.at)
         return
-    if isinstance(asked, ownership.InFlight):
-        _defer(world, request, message, runtime.clock() + IN_FLIGHT_SECONDS)
-    elif isinstance(asked, ownership.StillPending):
-        _defer(world, request, message, asked.at)
+    if isinstance(asked, refreshes.AlreadyStarting):
+        _defer(deps, request, message, bootstrap.clock() + IN_FLIGHT_SECONDS)
+    elif isinstance(asked, refreshes.StillPending):
+        _defer(deps, request, message, asked.at)
     logger.info(
         "refresh request served",
         extra={"verification": request.waiter.verification, "account": request.ref.account, "result": type(asked).__name__},
     )
-    if isinstance(asked, ownership.Started):
+    if isinstance(asked, refreshes.Started):
         metrics.add_metric(name="RefreshStarted", unit=MetricUnit.Count, value=1)
 
 
-def _defer(world: ownership.World, request: ownership.RefreshRequest, message: dict[str, Any], at: float) -> None:
+def _defer(deps: refreshes.Dependencies, request: refreshes.RefreshRequest, message: dict[str, Any], at: float) -> None:
     """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
 
     The heartbeat keeps the time in the queue out of the settle timeout.
     """
-    if not world.workflow.heartbeat(request.waiter.task_token):
+    if not deps.workflow.heartbeat(request.waiter.task_token):
         return
-    longest = HEARTBEAT_SHARE * world.workflow.settle_timeout
-    world.queues.defer_refresh({**message, ownership.HOP: request.hop + 1}, min(longest, at - runtime.clock()))
+    longest = HEARTBEAT_SHARE * deps.workflow.settle_timeout
+    deps.queues.defer_refresh({**message, refreshes.HOP: request.hop + 1}, min(longest, at - bootstrap.clock()))

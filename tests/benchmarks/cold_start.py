@@ -3,7 +3,7 @@
 The plain handler imports boto3 and stripe of the same versions, makes a DynamoDB client and verifies a signature; it is installed as
 `sam build` installs, which compiles nothing. Each run is a fresh interpreter; plain and ours take turns, and the median counts. The AWS and
 the Stripe that a first event speaks to are the embedded ones. A round is one verification: `api` accepts it, `start_refresh`
-starts the refresh, `fetch_owners` stores what it brought, `verify_owners` decides.
+starts the refresh, `fetch_owners` stores what it brought, `complete_verification` decides.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from local.stripe_simulator.server import SimulatorServer
 from tests.benchmarks import artefacts
 from tests.benchmarks.figures import Figure
 from tests.support.functions import http_event
-from titleholder import signatures
+from titleholder.stripe_api import signatures
 
 RUNS = 11
-VERIFY_PATH = ("api", "start_refresh", "fetch_owners", "verify_owners")
+VERIFY_PATH = ("api", "start_refresh", "fetch_owners", "complete_verification")
 PLAIN = """
 import os
 import boto3
@@ -140,7 +140,7 @@ class Round:
         event = {"event": f"evt_cold{self.number}", "account": self.account, "mode": "test"}
         assert start("fetch_owners", _queued(event)) == {"batchItemFailures": []}
         snapshot = self.snapshot()
-        decided = start("verify_owners", {"verification": verification, "refresh": {"outcome": "ready", "snapshot": snapshot}})
+        decided = start("complete_verification", {"verification": verification, "refresh": {"outcome": "ready", "snapshot": snapshot}})
         assert decided["outcome"] == "match", decided
         return found
 

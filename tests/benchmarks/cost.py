@@ -92,7 +92,7 @@ def units() -> dict[str, float]:
             sandbox.settle()
             outcome = sandbox.outcome(token)
             assert outcome is not None
-            assert sandbox.function("verify_owners")({"verification": created["id"], "refresh": outcome})["outcome"] == "match"
+            assert sandbox.function("complete_verification")({"verification": created["id"], "refresh": outcome})["outcome"] == "match"
             sandbox.taps.clear()
         assert counter is not None
         return dict(counter.counted)

@@ -25,7 +25,8 @@ import boto3
 
 from tests.benchmarks.figures import Figure
 from tests.support.functions import http_event, load
-from titleholder import observability, runtime, signatures
+from titleholder import observability, bootstrap
+from titleholder.stripe_api import signatures
 
 ROUNDS, EVENTS = 15, 100
 SECRET = "whsec_benchmark"
@@ -102,6 +103,6 @@ def _silence() -> contextlib.redirect_stdout[io.StringIO]:
 
 def _forget() -> None:
     """Let the run-time make its clients anew."""
-    for value in vars(runtime).values():
+    for value in vars(bootstrap).values():
         if hasattr(value, "cache_clear"):
             value.cache_clear()

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
-from titleholder.accounts import AccountRef
-from titleholder.audit import actor
+from titleholder.domain.accounts import AccountRef
+from titleholder.services.audit import actor
 from tools.export_audit import entries
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/back-end/session"

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from local.aws.emulator import Emulator
 from tests.support.functions import http_event, load
 from tests.support.template import table_schema
-from titleholder import aws_json, runtime, signatures
+from titleholder import aws_json, bootstrap
+from titleholder.stripe_api import signatures
 from titleholder.aws_json import ATTEMPTS, OPERATIONS, SERVICES, Client, Endpoint, Keys, ServiceError, serves
 from titleholder.store import Store
 
@@ -444,9 +445,9 @@ def test_endpoint_may_be_named_for_all_services_or_for_one() -> None:
 def test_what_only_the_sdk_knows_is_left_to_it(monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]) -> None:
     assert serves("sqs", {"AWS_DEFAULT_REGION": REGION}) is not None
     assert serves("sqs", {"AWS_DEFAULT_REGION": REGION, **asked}) is None
-    monkeypatch.setattr(runtime, "_sdk_client", lambda service: f"the SDK's {service}")
+    monkeypatch.setattr(bootstrap, "_sdk_client", lambda service: f"the SDK's {service}")
     with patch.dict("os.environ", {"AWS_DEFAULT_REGION": REGION, **asked}, clear=True):
-        assert runtime._client.__wrapped__("sqs") == "the SDK's sqs"
+        assert bootstrap._client.__wrapped__("sqs") == "the SDK's sqs"
 
 
 def test_servers_have_to_prove_who_they_are() -> None:
@@ -467,7 +468,7 @@ def test_credentials_of_the_environment_are_taken_whole() -> None:
 @pytest.fixture
 def fresh() -> Iterator[None]:
     def forget() -> None:
-        for value in vars(runtime).values():
+        for value in vars(bootstrap).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
 
@@ -509,7 +510,7 @@ def test_credentials_of_the_container_are_taken_and_renewed_before_they_expire(s
         }  # fmt: skip
         try:
             with patch.dict("os.environ", environment, clear=True):
-                lean = runtime._client("dynamodb")
+                lean = bootstrap._client("dynamodb")
                 assert isinstance(lean, aws_json.Client)
                 assert asked == [], "a snapshot of the process would hold them"
                 for _ in range(3):
@@ -542,7 +543,7 @@ def test_delivery_is_taken_in_by_way_of_it(aws: Emulator) -> None:
     with patch.dict("os.environ", environment, clear=True):
         receiver = load("receive_webhook")
         assert [receiver(sent)["statusCode"] for sent in (forged, delivery, delivery)] == [400, 200, 200]
-        assert isinstance(runtime.mailroom().secrets._client, aws_json.Client)  # type: ignore[attr-defined]
+        assert isinstance(bootstrap.webhook_receiver().secrets._client, aws_json.Client)  # type: ignore[attr-defined]
     (item,) = aws.client("dynamodb").scan(TableName="mail")["Items"]
     assert (item["pk"]["S"], item["processed"]["BOOL"]) == ("EVENT#evt_1", False)
     messages = aws.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import batch_steps, files, manifests, runtime
+from titleholder.batches import steps, bucket, manifests
+from titleholder import bootstrap
 from titleholder.domain.verifications import Verification
-from titleholder.errors import ManifestError, UnforeseenError
+from titleholder.errors import ManifestError, UnexpectedError
 from titleholder.store.accounts import Accounts
 from titleholder.store.batches import Batches
 from titleholder.store.verifications import Verifications
@@ -25,7 +26,7 @@ MARGARET = {"name": "Margaret Testerman"}
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     # Moto's table bears no two writers at once; the embedded stack's does.
-    monkeypatch.setattr(batch_steps, "WRITERS", 1)
+    monkeypatch.setattr(steps, "WRITERS", 1)
     with Sandbox.open() as sandbox:
         yield sandbox
 
@@ -41,7 +42,7 @@ class Batch:
         client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{self.id}", Body=body)
 
     def step(self, name: str, **more: Any) -> Any:
-        return self.sandbox.function("import_manifest")({"step": name, "batch": self.id, **more})
+        return self.sandbox.function("run_batch_step")({"step": name, "batch": self.id, **more})
 
     def start(self) -> Any:
         answer = self.sandbox.http("POST", f"/batches/{self.id}/start", **self.headers)
@@ -103,7 +104,7 @@ class Batch:
         for id_, token in tokens.items():
             outcome = self.sandbox.outcome(token)
             if outcome is not None and outcome["outcome"] != "cooling_down":
-                self.sandbox.function("verify_owners")({"verification": id_, "refresh": outcome})
+                self.sandbox.function("complete_verification")({"verification": id_, "refresh": outcome})
 
     def lines(self, name: str) -> list[Any]:
         body = client("s3").get_object(Bucket="titleholder-batches", Key=f"batches/{self.id}/{name}")["Body"].read()
@@ -188,13 +189,13 @@ def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: 
         def die(*_: Any, **__: Any) -> None:
             raise ConnectionError
 
-        patch.setattr(Batches if dies_before == "update" else batch_steps, dies_before, die)
-        with pytest.raises(UnforeseenError, match="ConnectionError"):
+        patch.setattr(Batches if dies_before == "update" else steps, dies_before, die)
+        with pytest.raises(UnexpectedError, match="ConnectionError"):
             batch.step("imported")
     batch.run(batch.step("imported"))
     assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})
     assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [2]
-    assert runtime.files().size(f"manifests/{batch.id}") is None
+    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
 
 
 def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:
@@ -391,7 +392,7 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
 
 @pytest.mark.parametrize("dies", ["before", "within", "after"])
 def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
-    monkeypatch.setattr(batch_steps, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(steps, "ROWS_AT_ONCE", 2)
     accounts = linked(sandbox, 5)
     batch = Batch(sandbox, manifest(accounts))
     batch.start()
@@ -415,7 +416,7 @@ def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkey
         if dies == "after":
             batch.step("import", range=part)
         else:
-            with pytest.raises(UnforeseenError, match="ConnectionError"):
+            with pytest.raises(UnexpectedError, match="ConnectionError"):
                 batch.step("import", range=part)
     batch.close()
     made = 3 if dies == "before" else 4
@@ -451,7 +452,7 @@ def test_stop_is_repeated_where_the_run_that_ends_it_failed(sandbox: Sandbox) ->
     batch.start()
     batch.imported()
     sandbox.http("DELETE", f"/batches/{batch.id}")
-    machine = runtime.settings().batch_state_machine_arn
+    machine = bootstrap.settings().batch_state_machine_arn
     client("stepfunctions").stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{batch.id}-2")
     assert "Stop the batch again" in batch.shown()["failure"]
     sandbox.http("DELETE", f"/batches/{batch.id}")
@@ -482,7 +483,7 @@ def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
     sandbox.store.batches.update(batch.id, {"run": 7})
     assert batch.shown()["state"] == "failed"
     assert batch.start()["state"] == "verifying"
@@ -508,7 +509,7 @@ def test_step_of_a_stopped_batch_that_is_repeated_still_looks_for_what_a_broken_
             raise RuntimeError
 
     sandbox.taps.append(die)
-    with pytest.raises(UnforeseenError):
+    with pytest.raises(UnexpectedError):
         batch.step("import", range=part)
     assert sandbox.http("DELETE", f"/batches/{batch.id}").status == 200
     pass_ = batch.step("plan")["pass"]
@@ -562,7 +563,7 @@ def test_repeated_request_is_the_same_batch(sandbox: Sandbox) -> None:
 
 
 def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LARGEST_PUT_BYTES", 5)
+    monkeypatch.setattr(bucket, "LARGEST_PUT_BYTES", 5)
     body = manifest(linked(sandbox, 1))
     batch = Batch(sandbox, b"", bytes=len(body))
     s3 = client("s3")
@@ -575,8 +576,8 @@ def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pyte
 
 @pytest.mark.parametrize("piece", [100, 1000])
 def test_cut_small_every_line_is_imported_once_under_its_own_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
-    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 7 * piece)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: piece)
+    monkeypatch.setattr(steps, "BLOCK_BYTES", 7 * piece)
     accounts = [f"fca_{number}" for number in range(40)]
     batch = Batch(sandbox, manifest(accounts[:20]) + b"\n{}\n" + manifest(accounts[20:]))
     batch.start()
@@ -616,7 +617,7 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     kept = sandbox.store.verifications.get(task["verification"])
     assert isinstance(kept, Verification)
     assert (kept.batch, kept.line) == (batch.id, 1)
-    assert runtime.files().size(f"manifests/{batch.id}") is None
+    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
 
 
 def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
@@ -633,8 +634,8 @@ def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> N
 @pytest.mark.parametrize("piece", [64, 500, 65536])
 @pytest.mark.parametrize("format_", ["jsonl", "csv"])
 def test_every_line_is_imported_rejected_or_blank(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, format_: str, piece: int) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
-    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 5 * piece)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: piece)
+    monkeypatch.setattr(steps, "BLOCK_BYTES", 5 * piece)
     if format_ == "csv":
         lines = [f"fca_{number},Margaret" for number in range(30)]
         lines[3], lines[7], lines[11] = 'fca_3,"Margaret', 'fca_7,6" Testerman', 'fca_11,"Margaret" Testerman'
@@ -690,7 +691,7 @@ def failed(batch: Batch, step: str, **more: Any) -> str:
 
 
 def test_manifest_that_is_replaced_while_it_is_imported_fails_the_batch(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: 100)
     batch = Batch(sandbox, manifest(["fca_1", "fca_2", "fca_3", "fca_4"]))
     batch.start()
     first, second, *_ = batch.cut()
@@ -723,7 +724,7 @@ def test_manifest_that_is_replaced_before_anything_is_imported_can_be_started_ag
 
 
 def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: 100)
     batch = Batch(sandbox, b"account,name\n" + b"".join(b'fca_%d,"x\ny"\n' % number for number in range(20)), "csv")
     batch.start()
     ranges = batch.cut()
@@ -732,6 +733,6 @@ def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeyp
         {"bytes": scan["bytes"], "quotes": 7, "lines": scan["lines"], "even": None, "odd": [5, 1]}
         for scan in batch.lines("scans/000000.jsonl")
     ]
-    runtime.files().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
+    bootstrap.batch_bucket().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
     assert batch.step("cut", blocks=batch.step("plan")["blocks"]) == {"usable": True}
     assert batch.lines("ranges.jsonl") == ranges

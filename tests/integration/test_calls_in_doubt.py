@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve
 from tests.support.world import Sandbox
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
-from titleholder.ownership import Started
-from titleholder.refresh import LEASE_SECONDS, Join
+from titleholder.services.refreshes import Started
+from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},
@@ -152,7 +152,7 @@ def test_call_executed_late_is_joined_when_it_shows(sandbox: Sandbox) -> None:
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
     sandbox.wait(20)
-    assert isinstance(serve(sandbox, ref), Join)
+    assert isinstance(serve(sandbox, ref), JoinPending)
     sandbox.wait(61)
     sandbox.settle()
     assert (outcome(sandbox) or {})["outcome"] == "ready"

@@ -26,7 +26,7 @@ def whole_way(sandbox: Sandbox, scenario: str = "single_owner") -> None:
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     for path in (f"/verifications/{answer.json['id']}", f"/accounts/{ref.account}", f"/accounts/{ref.account}/owners"):
         assert sandbox.http("GET", path).status < 500
     sandbox.http("POST", f"/accounts/{ref.account}/refreshes")

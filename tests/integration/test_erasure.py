@@ -13,13 +13,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.world import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import erasure, ownership
-from titleholder.accounts import AccountRef
-from titleholder.audit import By
+from titleholder.services import erasure, refreshes
+from titleholder.domain.accounts import AccountRef
+from titleholder.services.audit import By
 from titleholder.domain.snapshots import Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.reconciliation import PATIENCE_SECONDS
+from titleholder.domain.sensitive import Sensitive
+from titleholder.services.reconciliation import PATIENCE_SECONDS
 
 KEYS = "titleholder-keys"
 CALLER = By("caller")
@@ -149,7 +149,7 @@ def test_account_that_stripe_does_not_know_is_erased_if_anything_is_held(sandbox
     ref = AccountRef("fca_gone")
     assert delete(sandbox, ref).problem == "account-not-found"
     assert not sandbox.items(but=UNRELATED)
-    sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Masked([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
+    sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Sensitive([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
     assert delete(sandbox, ref).status == 200
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -333,7 +333,7 @@ def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sa
 
 def test_the_same_account_of_another_connected_account_stays(sandbox: Sandbox, ref: AccountRef) -> None:
     other = sandbox.link("fresh", id="fca_1", stripe_account="acct_1")
-    ownership.fetch(sandbox.world, other)
+    refreshes.sync_account(sandbox.world, other)
     verified(sandbox, ref)
     delete(sandbox, ref)
     known = sandbox.store.accounts.get(other).snapshot
@@ -351,7 +351,7 @@ def test_fetch_in_flight_brings_nothing_back(sandbox: Sandbox, ref: AccountRef) 
             erasure.disconnect(sandbox.world, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
-    ownership.fetch(sandbox.world, ref)
+    refreshes.sync_account(sandbox.world, ref)
     assert sandbox.taps == []
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -367,7 +367,7 @@ def test_warm_environment_with_the_key_in_memory_writes_nothing(sandbox: Sandbox
 
     sandbox.taps.append(meanwhile)
     with pytest.raises(AccountErasedError):
-        sandbox.store.snapshots.put(ref, Snapshot("fcaowns_late", 9, 9, Masked([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
+        sandbox.store.snapshots.put(ref, Snapshot("fcaowns_late", 9, 9, Sensitive([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
     assert not {"SNAPSHOT", "HISTORY", "CLAIM"} & set(kinds(sandbox))
 
 
@@ -378,7 +378,7 @@ def test_verification_of_an_erased_account_keeps_no_claim_and_ends_with_the_reas
     token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     assert sandbox.outcome(token) == OUTCOME
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": OUTCOME})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": OUTCOME})
     assert sandbox.http("GET", f"/verifications/{answer.json['id']}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
     assert kinds(sandbox)["CLAIM"] == 0
 
@@ -424,7 +424,7 @@ def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sa
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
     assert not sandbox.store.accounts.get(ref).erasure_ended
     sandbox.wait(PATIENCE_SECONDS["refresh"] + 1)
     sandbox.function("reconcile")({})
@@ -454,7 +454,7 @@ class TestRetention:
     def test_owners_that_expired_are_stored_anew_when_they_are_needed(self, sandbox: Sandbox, ref: AccountRef) -> None:
         verified(sandbox, ref)
         sandbox.wait(401 * 86_400)
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         known = sandbox.store.accounts.get(ref).snapshot
         assert known is not None
         assert sandbox.store.snapshots.get(ref, known).owners.reveal()
@@ -468,7 +468,7 @@ def test_codes_alone_are_kept_of_stripes_words(sandbox: Sandbox) -> None:
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     shown = sandbox.http("GET", f"/verifications/{answer.json['id']}").json["verdict"]
     assert shown["refresh_error"] == {"code": "institution_unavailable"}
     assert "canary" not in json.dumps(sandbox.items(), default=str).lower()

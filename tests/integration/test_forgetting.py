@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.reachable import texts
 from tests.support.world import CLAIM, Sandbox
-from titleholder import http_models, matching
+from titleholder.web import models
+from titleholder import matching
 
 WORDS = ("testerman", "quillfeather", "5550101")
 OWNER = {
@@ -37,7 +38,7 @@ def test_functions_forget_claims_and_owners_when_they_have_answered(sandbox: San
     sandbox.wait(6)
     sandbox.settle()
     assert not remembered(sandbox)
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     assert not remembered(sandbox)
     assert "owners" in sandbox.http("GET", f"/accounts/{ref.account}/owners").json
     assert not remembered(sandbox)
@@ -67,7 +68,7 @@ def test_the_matcher_forgets_also_when_it_fails() -> None:
 
 def test_no_text_of_a_claim_is_shared_between_requests() -> None:
     """pydantic keeps short texts that it makes anew, in a memory that no garbage collector shows."""
-    one, other = (http_models.Claim.model_validate(json.loads(json.dumps({**CLAIM, "name": " Quillfeather "}))) for _ in range(2))
+    one, other = (models.Claim.model_validate(json.loads(json.dumps({**CLAIM, "name": " Quillfeather "}))) for _ in range(2))
     assert one == other
     assert one.name is not other.name
     assert one.email is not other.email

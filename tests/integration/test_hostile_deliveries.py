@@ -16,7 +16,7 @@ from typing import Any
 import stripe
 
 from tests.simulation.world import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, World, http_event, inside
-from titleholder.signatures import TOLERANCE_SECONDS, sign
+from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
 
 DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "100000"))
 NOW = int(BEGIN)

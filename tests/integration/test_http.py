@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Sandbox
-from titleholder import matching, ownership, verifications
-from titleholder.accounts import AccountRef
-from titleholder.http_api import MAX_BODY_BYTES
-from titleholder.masked import Masked
+from titleholder import matching
+from titleholder.services import refreshes, verifications
+from titleholder.domain.accounts import AccountRef
+from titleholder.web.resolver import MAX_BODY_BYTES
+from titleholder.domain.sensitive import Sensitive
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 
@@ -239,7 +240,7 @@ POLICIES = st.dictionaries(
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
     if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
-        ownership.fetch(sandbox.world, sandbox.link("fresh", id="fca_1"))
+        refreshes.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
     if answer.status >= 400:
@@ -285,12 +286,12 @@ class TestVerifications:
     def test_stored_policy_that_is_refused_today_is_still_read_and_completed(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
         policy = matching.Policy.from_dict({"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0})
-        new = verifications.NewVerification(ref, Masked(dict(CLAIM)), max_age=0, policy=policy)
+        new = verifications.NewVerification(ref, Sensitive(dict(CLAIM)), max_age=0, policy=policy)
         made = verifications.create(sandbox.world, new, max_wait=3600)
         assert sandbox.http("GET", f"/verifications/{made.id}").json["state"] == "waiting"
         sandbox.wait(6)
         sandbox.settle()
-        sandbox.function("verify_owners")(
+        sandbox.function("complete_verification")(
             {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
         )
         verdict = sandbox.http("GET", f"/verifications/{made.id}").json["verdict"]
@@ -357,7 +358,7 @@ class TestIdempotency:
     )  # fmt: skip
     def test_same_key_with_another_body_is_refused_and_changes_nothing(self, sandbox: Sandbox, other: dict[str, Any]) -> None:
         sandbox.link(id="fca_1")
-        ownership.fetch(sandbox.world, sandbox.link(id="fca_2"))
+        refreshes.sync_account(sandbox.world, sandbox.link(id="fca_2"))
         verify(sandbox, key="key-1")
         before = (sandbox.items(but=["AUDIT#"]), len(sandbox.tokens.started))
         answer = verify(sandbox, other, key="key-1")
@@ -410,13 +411,13 @@ class TestAccounts:
 
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
         sandbox.world.stripe.refresh(ref, "key")
         sandbox.wait(6)
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 

@@ -11,8 +11,9 @@ import pytest
 from tests.support.functions import http_event
 from tests.support.samples import SAMPLES
 from tests.support.world import CLAIM, Answer, Sandbox, client
-from titleholder import batch_steps, runtime
-from titleholder.accounts import AccountRef
+from titleholder.batches import steps
+from titleholder import bootstrap
+from titleholder.domain.accounts import AccountRef
 
 OWNERS = {"Stripe_Account": "acct_owner"}
 TENANTS: list[dict[str, str]] = [{}, OWNERS, {"Stripe_Account": "acct_other"}]
@@ -205,7 +206,7 @@ class TestUpgrade:
     @pytest.fixture
     def before(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         """Until `undo`, ids are derived as they were."""
-        monkeypatch.setattr("titleholder.verifications._derived", lambda store, name, *_: plain(name))
+        monkeypatch.setattr("titleholder.services.verifications._derived", lambda store, name, *_: plain(name))
         return monkeypatch
 
     def test_repeated_key_finds_its_verification_for_24_hours(self, sandbox: Sandbox, before: pytest.MonkeyPatch) -> None:
@@ -254,16 +255,16 @@ class TestUpgrade:
             line = {"account": account, "claim": dict(CLAIM)}
             client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{id}", Body=json.dumps(line).encode())
             sandbox.http("POST", f"/batches/{id}/start")
-            step = sandbox.function("import_manifest")
+            step = sandbox.function("run_batch_step")
             step({"step": "import", "batch": id, "range": {"number": 0, "start": 0, "end": 10_000, "line": 1}})
-            return str(next(runtime.files().lines(f"batches/{id}/rows/000000.jsonl"))["verification"])
+            return str(next(bootstrap.batch_bucket().lines(f"batches/{id}/rows/000000.jsonl"))["verification"])
 
         # Moto's table takes no two writers at once.
-        monkeypatch.setattr(batch_steps, "WRITERS", 1)
+        monkeypatch.setattr(steps, "WRITERS", 1)
         ref: AccountRef = sandbox.link()
         old = imported(ref.account)
         before.undo()
-        monkeypatch.setattr(batch_steps, "WRITERS", 1)
+        monkeypatch.setattr(steps, "WRITERS", 1)
         sandbox.cold_start()
         new = imported(sandbox.link().account)
         for days in (0, 2, 300):

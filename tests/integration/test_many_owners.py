@@ -9,13 +9,13 @@ from botocore.exceptions import ClientError
 
 from tests.integration.test_owners_and_verdicts import accept, fetch, finish, run
 from tests.support.world import Moment, Sandbox
-from titleholder import changes
-from titleholder.accounts import AccountRef
+from titleholder.domain import owner_changes
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain import snapshots
 from titleholder.domain.snapshots import MAX_OWNERS, PART_BYTES, Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.stripe_gateway import MOST_OWNERS_PAGES
+from titleholder.domain.sensitive import Sensitive
+from titleholder.stripe_api.gateway import MOST_OWNERS_PAGES
 
 MARGARET = {"name": "MARGARET ANNE TESTERMAN", "email": "margaret.testerman@example.com", "phone": "+1 555-555-0101",
             "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
@@ -32,7 +32,7 @@ def many(count: int, *, long: int = 0) -> list[dict[str, Any]]:
 
 
 def snapshot(owners: list[dict[str, Any]], id_: str = "fcaowns_1") -> Snapshot:
-    return Snapshot(id=id_, attempted_at=1, created=1, owners=Masked(owners))
+    return Snapshot(id=id_, attempted_at=1, created=1, owners=Sensitive(owners))
 
 
 def kept(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -165,7 +165,7 @@ class TestSnapshotsOfManyOwners:
         fetch(sandbox, ref)
         newest = sandbox.store.snapshots.page(ref, 1)[0][0]
         assert newest.changes is not None
-        assert 0 < len(newest.changes) <= changes.MOST_CHANGES
+        assert 0 < len(newest.changes) <= owner_changes.MOST_CHANGES
         (event,) = [event for event in sandbox.published() if event["detail-type"] == "OwnershipChanged"]
         assert len(event["detail"]["changes"]) == len(newest.changes)
         assert len(str(event).encode()) < 200_000

@@ -10,15 +10,17 @@ import pytest
 
 from tests.support.functions import queue_event
 from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
-from titleholder import changes, matching, ownership
-from titleholder.accounts import AccountRef
+from titleholder.domain import owner_changes
+from titleholder import matching
+from titleholder.services import refreshes
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.refresh import Need, decide_from_memory
-from titleholder.stripe_gateway import LIST as LINE
-from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS, _reading
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.refresh_policy import FreshnessRequirement, decide_from_memory
+from titleholder.stripe_api.gateway import LIST as LINE
+from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS, _reading
 
 
 def accept(sandbox: Sandbox, ref: AccountRef, claim: Any = CLAIM) -> Verification:
@@ -34,7 +36,7 @@ def fetch(sandbox: Sandbox, ref: AccountRef, event: str = "evt_1") -> None:
 
 def finish(sandbox: Sandbox, verification: Verification, outcome: Any) -> dict[str, Any]:
     """What the workflow does at its end; the verdict as a caller sees it."""
-    sandbox.function("verify_owners")({"verification": verification.id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": verification.id, "refresh": outcome})
     verdict: dict[str, Any] = sandbox.http("GET", f"/verifications/{verification.id}").json["verdict"]
     return verdict
 
@@ -92,7 +94,7 @@ class TestFetch:
         sandbox.world.stripe.refresh(ref, "key-2")
         sandbox.wait(6)
         fetch(sandbox, ref)
-        ownership.settle(sandbox.world, ref, late, first)
+        refreshes.apply_reading(sandbox.world, ref, late, first)
         assert owners(sandbox, ref) == ["SECOND OWNER"]
         assert late.ownership is not None
         assert [owner["name"] for owner in sandbox.store.snapshots.get(ref, late.ownership.id).owners.reveal()] == ["FIRST OWNER"]
@@ -238,7 +240,7 @@ class TestSettledRefresh:
         sandbox.settle()
         assert sandbox.stripe_calls()[-1] == "GET accounts"
         stored = sandbox.store.accounts.get(ref)
-        assert decide_from_memory(stored, Need(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
+        assert decide_from_memory(stored, FreshnessRequirement(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
 
     def test_failure_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("failing", customer="cus_1")
@@ -304,7 +306,7 @@ class TestWaking:
 
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
-            ownership.fetch(sandbox.world, ref)
+            refreshes.sync_account(sandbox.world, ref)
         fetch(sandbox, ref)
         assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
         assert list(sandbox.store.waiters.of_account(ref)) == []
@@ -412,7 +414,7 @@ class TestVerdicts:
         sandbox.enter(verification, send=False)
         sandbox.wait(6)
         sandbox.simulator.due_deliveries()
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         assert finish(sandbox, verification, {"Error": "States.Timeout"})["outcome"] == "match"
 
     def test_erased_claim_is_not_verifiable(self, sandbox: Sandbox) -> None:
@@ -426,7 +428,7 @@ class TestVerdicts:
     def test_missing_snapshot_is_an_error_to_be_retried_and_no_verdict(self, sandbox: Sandbox) -> None:
         verification = accept(sandbox, sandbox.link())
         with pytest.raises(SnapshotNotFoundError):
-            sandbox.function("verify_owners")({"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}})
+            sandbox.function("complete_verification")({"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}})
         assert sandbox.store.verifications.get(verification.id).verdict is None
         assert sandbox.published() == []
 
@@ -532,9 +534,9 @@ class TestOwnersOfAnotherShape:
         ownership_ = _reading({**SUCCEEDED, "ownership": {"id": "fcaowns_1", "created": 1, "owners": page}}).ownership
         assert ownership_ is not None
         kept = sandbox.world.stripe.owners(ref, ownership_)
-        sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Masked(kept)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Sensitive(kept)), sandbox.clock.now)
         assert [found["name"] for found in sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal()] == [name]
-        assert changes.between(kept, kept) == []
+        assert owner_changes.between(kept, kept) == []
 
     @pytest.mark.parametrize("page", [None, {}, {"data": None, "has_more": False}, []])
     def test_as_a_whole_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:

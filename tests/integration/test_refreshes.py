@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.interleave import Interleaving
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder import ownership
-from titleholder.accounts import AccountRef
+from titleholder.services import refreshes
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import (
     AccountNotFoundError,
@@ -24,9 +24,9 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
-from titleholder.masked import Masked
-from titleholder.ownership import CALL_SECONDS, InFlight, RefreshRequest, Started
-from titleholder.refresh import CLOCK_SKEW, LEASE_SECONDS, CoolDown, Fresh, Join, NotVerifiable
+from titleholder.domain.sensitive import Sensitive
+from titleholder.services.refreshes import CALL_SECONDS, AlreadyStarting, RefreshRequest, Started
+from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
@@ -39,12 +39,12 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
     kept = Verification(
         verification, ref, "digest", {"version": "1"}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
     )
-    sandbox.store.verifications.create(kept, sandbox.store.claims.digest(ref, Masked(CLAIM)))
+    sandbox.store.verifications.create(kept, sandbox.store.claims.digest(ref, Sensitive(CLAIM)))
     return waiter
 
 
 def serve(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **waiting: Any) -> Any:
-    return ownership.serve(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
+    return refreshes.handle_request(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
 
 
 def outcome(sandbox: Sandbox, verification: str = "ver_1", turn: str = "1") -> dict[str, Any] | None:
@@ -79,7 +79,7 @@ class TestOrdinaryWay:
 
     def test_fresh_snapshot_wakes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         calls = sandbox.stripe_calls(ref)
         assert isinstance(serve(sandbox, ref, max_age=3600), Fresh)
         assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
@@ -121,7 +121,7 @@ class TestOrdinaryWay:
         request = RefreshRequest(ref, wait_for(sandbox, ref))
         sandbox.store.waiters.put(ref, request.waiter)
         sandbox.store.verifications.complete("ver_1", {"outcome": "not_verifiable"}, sandbox.clock.now)
-        assert ownership.serve(sandbox.world, request) is None
+        assert refreshes.handle_request(sandbox.world, request) is None
         assert sandbox.stripe_calls() == []
         assert waiting(sandbox, ref) == set()
 
@@ -131,12 +131,12 @@ class TestCooldown:
         ref = sandbox.link("cooling_down")
         end = int(sandbox.clock.now) + 20
         sandbox.wait(2)
-        assert serve(sandbox, ref) == CoolDown(end)
-        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": ownership.timestamp(end)}
+        assert serve(sandbox, ref) == CoolingDown(end)
+        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": refreshes.iso_seconds(end)}
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)
-        assert isinstance(ownership.serve(sandbox.world, request), Started)
+        assert isinstance(refreshes.handle_request(sandbox.world, request), Started)
         assert sandbox.refreshes(ref) == 1
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh"]
 
@@ -185,7 +185,7 @@ class TestRefusals:
         asked = serve(sandbox, ref)
         assert sandbox.refreshes(ref) == 0
         if behind == "prefetch":
-            assert isinstance(asked, Join | Started)
+            assert isinstance(asked, JoinPending | Started)
             assert outcome(sandbox) is None
         elif behind == "deactivate":
             assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": "ACCOUNT_INACTIVE"}
@@ -200,15 +200,15 @@ class TestRefusals:
         sandbox.wait(20 - fast)
         world = sandbox.world
         # Our clock says the cooldown is over; Stripe's does not.
-        ahead = ownership.World(
+        ahead = refreshes.Dependencies(
             world.store, world.stripe, world.workflow, world.queues, world.bus, world.audit, lambda: sandbox.clock() + fast, world.new_key
         )
         waiter = wait_for(sandbox, ref, "ver_1")
-        assert ownership.serve(ahead, RefreshRequest(ref, waiter)) == CoolDown(opens_at + CLOCK_SKEW)
+        assert refreshes.handle_request(ahead, RefreshRequest(ref, waiter)) == CoolingDown(opens_at + CLOCK_SKEW)
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(fast + CLOCK_SKEW)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=opens_at + CLOCK_SKEW)
-        assert isinstance(ownership.serve(ahead, request), Started)
+        assert isinstance(refreshes.handle_request(ahead, request), Started)
 
     @pytest.mark.parametrize("refusal", ["error", "silent"])
     def test_refusal_without_any_visible_reason_ends_the_waiting(self, sandbox: Sandbox, refusal: str) -> None:
@@ -227,8 +227,8 @@ class TestRefusals:
 class TestPending:
     def test_is_joined_and_not_repeated(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending")
-        assert isinstance(serve(sandbox, ref, "ver_1"), Join)
-        assert isinstance(serve(sandbox, ref, "ver_2"), Join)
+        assert isinstance(serve(sandbox, ref, "ver_1"), JoinPending)
+        assert isinstance(serve(sandbox, ref, "ver_2"), JoinPending)
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(6)
         sandbox.settle()
@@ -259,7 +259,7 @@ class TestPending:
                 assert outcome(sandbox) is None
 
         sandbox.taps.append(settle_now)
-        assert isinstance(serve(sandbox, ref), Join)
+        assert isinstance(serve(sandbox, ref), JoinPending)
         assert sandbox.taps == []
         expected = {"succeeded": "ready", "failed": "not_verifiable"}
         assert (outcome(sandbox) or {})["outcome"] == expected[result]
@@ -300,16 +300,16 @@ class TestNeverPaidTwice:
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
         requests = [RefreshRequest(ref, wait_for(sandbox, ref, name)) for name in names]
         sandbox.taps.append(race.tap)
-        results = race.run([partial(ownership.serve, sandbox.world, request) for request in requests])
+        results = race.run([partial(refreshes.handle_request, sandbox.world, request) for request in requests])
         sandbox.taps.clear()
         assert sandbox.refreshes(ref) == 1
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
-        assert all(isinstance(result, Started | Join | InFlight | PaceExceededError) for result in results), results
+        assert all(isinstance(result, Started | JoinPending | AlreadyStarting | PaceExceededError) for result in results), results
         # These come again through the queue.
-        again = [request for request, result in zip(requests, results, strict=True) if isinstance(result, InFlight | PaceExceededError)]
+        again = [request for request, result in zip(requests, results, strict=True) if isinstance(result, AlreadyStarting | PaceExceededError)]
         for request in again:
             sandbox.wait(1)
-            ownership.serve(sandbox.world, request)
+            refreshes.handle_request(sandbox.world, request)
         assert sandbox.refreshes(ref) == 1
         sandbox.wait(6)
         sandbox.settle()
@@ -325,7 +325,7 @@ class TestNeverPaidTwice:
                 sandbox.store.waiters.remove(ref, "ver_1")
 
         sandbox.taps.append(wake)
-        assert serve(sandbox, ref) == InFlight()
+        assert serve(sandbox, ref) == AlreadyStarting()
         assert sandbox.refreshes(ref) == 0
         assert isinstance(serve(sandbox, ref, "ver_2"), Started)
 
@@ -342,7 +342,7 @@ class TestNeverPaidTwice:
             serve(sandbox, ref)
         sandbox.simulator.clear_faults()
         sandbox.wait(LEASE_SECONDS)
-        assert isinstance(serve(sandbox, ref), Started | Join)
+        assert isinstance(serve(sandbox, ref), Started | JoinPending)
         assert sandbox.refreshes(ref) == 1
         keys = {entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}
         assert len(keys) == 1
@@ -360,9 +360,9 @@ class TestNeverPaidTwice:
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
             serve(sandbox, ref)
-        assert isinstance(serve(sandbox, ref), InFlight)
+        assert isinstance(serve(sandbox, ref), AlreadyStarting)
         sandbox.wait(CALL_SECONDS)
-        assert isinstance(serve(sandbox, ref), Fresh | Join)
+        assert isinstance(serve(sandbox, ref), Fresh | JoinPending)
         sandbox.wait(6)
         sandbox.settle()
         assert (outcome(sandbox) or {})["outcome"] == "ready"
@@ -381,7 +381,7 @@ class TestNeverPaidTwice:
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
             serve(sandbox, ref)
-        assert serve(sandbox, ref) == InFlight()
+        assert serve(sandbox, ref) == AlreadyStarting()
         sandbox.wait(LEASE_SECONDS)
         assert isinstance(serve(sandbox, ref), Started)
         assert sandbox.refreshes(ref) == 1
@@ -394,7 +394,7 @@ class TestNeverPaidTwice:
         with pytest.raises(StripeServerError):
             serve(sandbox, ref)
         again = serve(sandbox, ref)
-        assert isinstance(again, Started if effect == "before" else Join)
+        assert isinstance(again, Started if effect == "before" else JoinPending)
         assert sandbox.refreshes(ref) == 1
 
     def test_failed_refresh_is_followed_by_another_key_after_its_cooldown(self, sandbox: Sandbox) -> None:

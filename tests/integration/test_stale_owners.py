@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.test_batches import Batch, manifest
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder import ownership, runtime
-from titleholder.accounts import AccountRef
+from titleholder.services import refreshes
+from titleholder import bootstrap
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
 
 DAY = 86_400
@@ -25,7 +26,7 @@ def ask(sandbox: Sandbox, ref: AccountRef, max_age: int = 0) -> Verification:
 
 def verdict(sandbox: Sandbox, verification: Verification, outcome: Any) -> Any:
     """What the workflow's last step makes of `outcome`."""
-    sandbox.function("verify_owners")({"verification": verification.id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": verification.id, "refresh": outcome})
     return sandbox.store.verifications.get(verification.id).verdict
 
 
@@ -55,7 +56,7 @@ def barren(request: pytest.FixtureRequest) -> dict[str, Any]:
 def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
     """Such an account, of which owners are stored that were fetched 200 days ago."""
     ref = sandbox.link("fresh")
-    ownership.fetch(sandbox.world, ref)
+    refreshes.sync_account(sandbox.world, ref)
     assert sandbox.store.accounts.get(ref).snapshot is not None
     sandbox.simulator.change(ref.account, policy=barren)
     sandbox.wait(200 * DAY)
@@ -148,7 +149,7 @@ class TestOtherWaysToAVerdict:
     def test_workflow_that_was_woken_with_old_owners_gets_no_verdict_from_them(self, sandbox: Sandbox) -> None:
         """As a workflow may have been that an earlier release woke."""
         ref = sandbox.link("fresh")
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         sandbox.wait(200 * DAY)
         old = sandbox.store.accounts.get(ref).snapshot
         assert is_missing(verdict(sandbox, ask(sandbox, ref), {"outcome": "ready", "snapshot": old}))
@@ -164,7 +165,7 @@ class TestOtherWaysToAVerdict:
     ) -> None:
         """Between our reading and our call somebody else's prefetch succeeds."""
         ref = sandbox.link("old", policy={"refusal": "silent", "ownership": ownership_, "settle_seconds": 0.0})
-        ownership.fetch(sandbox.world, ref)
+        refreshes.sync_account(sandbox.world, ref)
         sandbox.wait(60)
         verification = ask(sandbox, ref)
         token = sandbox.enter(verification)
@@ -186,7 +187,7 @@ class TestOtherWaysToAVerdict:
         assert is_missing(run(sandbox, ref))
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
-        assert json.dumps(runtime.store().accounts.get(ref).snapshot) != "null"
+        assert json.dumps(bootstrap.store().accounts.get(ref).snapshot) != "null"
 
 
 class TestOwnersOfAnEarlierRefresh:

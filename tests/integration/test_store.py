@@ -19,19 +19,19 @@ from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
-from titleholder.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.aws_json import Client, Endpoint, Keys
 from titleholder.domain.rate import Backoff
 from titleholder.domain.snapshots import Snapshot, SnapshotSummary
 from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
-from titleholder.masked import Masked
-from titleholder.refresh import LEASE_SECONDS, Need
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement
 from titleholder.store import Store
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.events import EVENT_RETENTION_SECONDS
 from titleholder.store.open_work import Announcement
-from titleholder.vault import Vault
+from titleholder.aws.encryption import AccountCipher
 
 NOW = 1_800_000_000.0
 REF = AccountRef("fca_1")
@@ -67,7 +67,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def made(dynamodb: Any) -> Store:
-    vault = Vault(FakeKMS(), "key", lambda: NOW)
+    vault = AccountCipher(FakeKMS(), "key", lambda: NOW)
     return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: vault, clock=lambda: NOW)
 
 
@@ -151,7 +151,7 @@ class TestObservations:
     def test_leave_attempt_and_snapshot_alone(self, store: Store) -> None:
         attempt = Attempt(1, "key", 0, NOW, 1, open=True)
         store.accounts.begin_attempt(REF, attempt, None, NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 90, 91, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 90, 91, Sensitive([])), NOW)
         store.accounts.observe(REF, state("pending"), NOW, open_=False, calls=0)
         known = store.accounts.get(REF)
         assert (known.attempt, known.snapshot, known.snapshot_attempted_at) == (attempt, "fcaowns_1", 90)
@@ -174,29 +174,29 @@ class TestSnapshots:
     owners = ({"id": "o1", "name": "A", "email": None}, {"id": "o2", "name": "Ünïcode ✓", "email": "x"})
 
     def test_come_back_as_they_went_in(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
-        assert store.snapshots.get(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
+        assert store.snapshots.get(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Sensitive(list(self.owners)))
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(SnapshotNotFoundError):
             store.snapshots.get(REF, "fcaowns_1")
 
     def test_is_not_another_accounts(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
         with pytest.raises(SnapshotNotFoundError):
             store.snapshots.get(CONNECTED, "fcaowns_1")
 
     def test_never_change(self, store: Store) -> None:
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked(self.owners)), NOW)
-        keep(store, REF, Snapshot("fcaowns_1", 200, 201, Masked([])), NOW)
-        assert store.snapshots.get(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Masked(list(self.owners)))
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 200, 201, Sensitive([])), NOW)
+        assert store.snapshots.get(REF, "fcaowns_1") == Snapshot("fcaowns_1", 100, 101, Sensitive(list(self.owners)))
 
     @pytest.mark.parametrize(
         ("older", "newer"),
         [
-            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 101, 150, Masked([]))),
-            (Snapshot("fcaowns_b", 100, 150, Masked([])), Snapshot("fcaowns_a", 100, 151, Masked([]))),
-            (Snapshot("fcaowns_a", 100, 150, Masked([])), Snapshot("fcaowns_b", 100, 150, Masked([]))),
+            (Snapshot("fcaowns_b", 100, 150, Sensitive([])), Snapshot("fcaowns_a", 101, 150, Sensitive([]))),
+            (Snapshot("fcaowns_b", 100, 150, Sensitive([])), Snapshot("fcaowns_a", 100, 151, Sensitive([]))),
+            (Snapshot("fcaowns_a", 100, 150, Sensitive([])), Snapshot("fcaowns_b", 100, 150, Sensitive([]))),
         ],
         ids=["tried later", "made later", "all times equal"],
     )
@@ -206,14 +206,14 @@ class TestSnapshots:
                 keep(store, ref, snapshot, NOW)
             known = store.accounts.get(ref)
             assert (known.snapshot, known.snapshot_attempted_at) == (newer.id, newer.attempted_at)
-            assert store.snapshots.get(ref, older.id) == replace(older, owners=Masked([]))
+            assert store.snapshots.get(ref, older.id) == replace(older, owners=Sensitive([]))
 
     def test_history_is_paged_newest_first_and_its_own_accounts(self, store: Store) -> None:
         changed = [{"kind": "owner_added", "before": None, "after": 1}]
-        keep(store, REF, Snapshot("fcaowns_b", 100, 100, Masked(self.owners[:1])), NOW)
-        keep(store, REF, Snapshot("fcaowns_c", 9, 9, Masked([])), NOW)
-        store.snapshots.put(REF, Snapshot("fcaowns_a", 101, 101, Masked(self.owners)), NOW, since="fcaowns_b", changes=changed)
-        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_b", 100, 100, Sensitive(self.owners[:1])), NOW)
+        keep(store, REF, Snapshot("fcaowns_c", 9, 9, Sensitive([])), NOW)
+        store.snapshots.put(REF, Snapshot("fcaowns_a", 101, 101, Sensitive(self.owners)), NOW, since="fcaowns_b", changes=changed)
+        keep(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Sensitive([])), NOW)
         first, position = store.snapshots.page(REF, 2)
         assert first == [
             SnapshotSummary("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), SnapshotSummary("fcaowns_b", 100, 100, 1),
@@ -222,7 +222,7 @@ class TestSnapshots:
         assert store.snapshots.page(REF, 3) == ([*first, SnapshotSummary("fcaowns_c", 9, 9, 0)], None)
 
     def test_repr_tells_no_owner(self) -> None:
-        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, Masked(self.owners)))
+        assert "Ünïcode" not in repr(Snapshot("fcaowns_1", 100, 101, Sensitive(self.owners)))
 
 
 class TestLease:
@@ -275,7 +275,7 @@ class TestLease:
 
 
 class TestWaiters:
-    waiter = Waiter("ver_1", "token-1", "2027-01-15T08:00:00Z#000000", Need(NOW - 60, NOW, NOW + 3600))
+    waiter = Waiter("ver_1", "token-1", "2027-01-15T08:00:00Z#000000", FreshnessRequirement(NOW - 60, NOW, NOW + 3600))
 
     def later(self, turn: str, token: str = "token-2") -> Waiter:
         return replace(self.waiter, task_token=token, token_version=turn)
@@ -343,7 +343,7 @@ class TestWaiters:
 
 
 def keep_verification(store: Store, verification: Verification, claim: Mapping[str, Any]) -> Verification:
-    keyed = store.claims.digest(verification.ref, Masked(claim))
+    keyed = store.claims.digest(verification.ref, Sensitive(claim))
     return store.verifications.create(replace(verification, claim_digest=keyed.digest), keyed)
 
 
@@ -354,7 +354,7 @@ class TestVerifications:
         made = keep_verification(store, self.verification, CLAIM)
         assert made == replace(self.verification, claim_digest=made.claim_digest)
         assert store.verifications.get("ver_1") == made
-        assert store.claims.get(REF, "ver_1") == Masked(CLAIM)
+        assert store.claims.get(REF, "ver_1") == Sensitive(CLAIM)
 
     def test_unknown_one_is_named_so(self, store: Store) -> None:
         with pytest.raises(VerificationNotFoundError):
@@ -434,7 +434,7 @@ class TestWhatIsNotFinished:
     def test_open_refresh_is_listed_until_its_owners_are_stored(self, store: Store) -> None:
         store.accounts.observe(REF, state("succeeded"), NOW, open_=True, calls=0)
         assert self.open(store) == [REF]
-        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Masked([])), NOW)
+        keep(store, REF, Snapshot("fcaowns_1", 100, 101, Sensitive([])), NOW)
         assert self.open(store) == []
 
     def test_begun_attempt_is_listed_though_its_caller_died(self, store: Store) -> None:
@@ -480,7 +480,7 @@ class TestWhatIsNotFinished:
         assert not store.verifications.mark_announced("ver_1")
 
     def test_changes_of_owners_are_kept_as_to_be_announced_until_they_were(self, store: Store) -> None:
-        snapshot = Snapshot("fcaowns_1", 100, 101, Masked([]))
+        snapshot = Snapshot("fcaowns_1", 100, 101, Sensitive([]))
         announcement = Announcement("OwnershipChanged", {"snapshot": "fcaowns_1"})
         store.snapshots.put(REF, snapshot, NOW, since="fcaowns_0", changes=[], announcement=announcement)
         [item] = store.open_work.list_oldest("announcement", self.later, 10)

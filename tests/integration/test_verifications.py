@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder import ownership, runtime, verifications
-from titleholder.accounts import AccountRef
+from titleholder.services import refreshes, verifications
+from titleholder import bootstrap
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Group, Verification
 from titleholder.store.verifications import VerificationListing
-from titleholder.verifications import Fan
+from titleholder.services.verifications import GroupResult
 
 OTHER = {"name": "SOMEBODY ELSE", "email": None, "phone": None, "raw_address": None}
 
@@ -56,7 +57,7 @@ def work(sandbox: Sandbox, id: str, outcome: dict[str, Any] | None = None) -> No
         sandbox.wait(6)
         sandbox.settle()
         outcome = sandbox.outcome(token)
-    sandbox.function("verify_owners")({"verification": id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": id, "refresh": outcome})
 
 
 class TestTarget:
@@ -146,7 +147,7 @@ class TestGroup:
     def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
-            ownership.fetch(sandbox.world, AccountRef(f"fca_{number}"))
+            refreshes.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
         answer = post(sandbox, customer=id)
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
@@ -239,7 +240,7 @@ class TestWait:
             if steps:
                 steps.pop(0)()
 
-        monkeypatch.setattr(runtime, "sleep", sleep)
+        monkeypatch.setattr(bootstrap, "sleep", sleep)
         return steps
 
     def test_fresh_answer_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
@@ -328,7 +329,7 @@ class TestCancel:
         def race(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("update_item", "before"):
                 sandbox.taps.clear()
-                sandbox.function("verify_owners")(
+                sandbox.function("complete_verification")(
                     {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
                 )
 
@@ -343,7 +344,7 @@ class TestCancel:
         sandbox.enter(sandbox.store.verifications.get(id))
         sandbox.settle()
         assert sandbox.refreshes(ref) == 0
-        answer = sandbox.function("verify_owners")(
+        answer = sandbox.function("complete_verification")(
             {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
         )
         assert answer["outcome"] == "not_verifiable"
@@ -480,7 +481,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
     ref = AccountRef("fca_1")
     sandbox.world.stripe.refresh(ref, "key")
     sandbox.wait(6)
-    ownership.fetch(sandbox.world, ref)
+    refreshes.sync_account(sandbox.world, ref)
     seen: list[str] = []
 
     def note(moment: Moment) -> None:
@@ -490,7 +491,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
                 seen.append(key["sk"]["S"].partition("#")[0])
 
     sandbox.taps.append(note)
-    sandbox.function("verify_owners")(
+    sandbox.function("complete_verification")(
         {"verification": id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
     )
     del seen[0]  # the test's own look at the account
@@ -503,7 +504,7 @@ def summary(*outcomes: tuple[str, float] | None) -> tuple[bool | None, bool | No
         Verification(f"ver_{n}", AccountRef(f"fca_{n}"), "", {}, 0, 0, 0, "", verdict=one and {"outcome": one[0], "score": one[1]})
         for n, one in enumerate(outcomes)
     ]
-    found = Fan(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
+    found = GroupResult(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
     return found.any, found.all, found.best.id if found.best else None
 
 

@@ -129,8 +129,8 @@ class Verifications:
 
 def measure(lines: int, *, traced: bool) -> dict[str, float]:
     """The peak of each step in MB: allocated by Python, or of the whole process."""
-    from titleholder import batch_steps
-    from titleholder.files import Files
+    from titleholder.batches import steps
+    from titleholder.batches.bucket import BatchBucket
 
     class Silent:
         def publish(self, *_: Any) -> None: ...
@@ -139,10 +139,10 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
         "batch": "bat_1", "format": "jsonl", "mode": "test", "stripe_account": None, "max_age": 0, "policy": '{"version": 1}', "scope": "",
         "started_ms": 0, "run": 1, "batch_state": "importing",
     }  # fmt: skip
-    files: Any = Files(Bucket(lines), "bucket")
+    files: Any = BatchBucket(Bucket(lines), "bucket")
     verifications = Verifications()
     store: Any = SimpleNamespace(batches=Batches(batch), verifications=verifications, claims=verifications)
-    desk = batch_steps.Desk(store, files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
+    desk = steps.BatchStepContext(store, files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
     peaks: dict[str, float] = {"imports": _resident()}
 
     def step(name: str, act: Any, *arguments: Any) -> Any:
@@ -153,17 +153,17 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
         tracemalloc.stop()
         return found
 
-    blocks = step("plan", batch_steps.plan)["blocks"]
+    blocks = step("plan", steps.plan)["blocks"]
     for block in blocks:
-        step("scan", batch_steps.scan, block)
-    step("cut", batch_steps.cut, len(blocks))
+        step("scan", steps.scan, block)
+    step("cut", steps.cut, len(blocks))
     ranges = list(files.lines("batches/bat_1/ranges.jsonl"))
     for part in ranges[:FIRST_RANGES]:
-        step("import", batch_steps.import_range, part)
-    step("gather", batch_steps.imported)
+        step("import", steps.import_range, part)
+    step("gather", steps.imported)
     for part in ranges[:1]:
-        step("collect", batch_steps.collect, part, 1, None)
-    step("summarise", batch_steps.summarise)
+        step("collect", steps.collect, part, 1, None)
+    step("summarise", steps.summarise)
     return peaks
 
 

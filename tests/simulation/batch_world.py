@@ -18,7 +18,7 @@ from greenlet import getcurrent
 from local.stripe_simulator.options import Options
 from tests.simulation.hub import Signal
 from tests.simulation.world import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, World, inside
-from titleholder import batch_steps
+from titleholder.batches import steps
 
 CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 """As the template's event source mappings have it (MaximumConcurrency)."""
@@ -224,12 +224,12 @@ class BatchedWorld(World):
 
 @contextmanager
 def _writing(world: BatchedWorld) -> Iterator[None]:
-    kept = batch_steps.ThreadPoolExecutor
-    batch_steps.ThreadPoolExecutor = world.writers()  # type: ignore[misc, assignment]
+    kept = steps.ThreadPoolExecutor
+    steps.ThreadPoolExecutor = world.writers()  # type: ignore[misc, assignment]
     try:
         yield
     finally:
-        batch_steps.ThreadPoolExecutor = kept  # type: ignore[misc]
+        steps.ThreadPoolExecutor = kept  # type: ignore[misc]
 
 
 def run_batch(

@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titleholder import batch, batch_steps, erasure, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
-from titleholder.accounts import Tenant
-from titleholder.audit import Audit, Entry
+from titleholder.batches import lifecycle, steps
+from titleholder.services import erasure, refreshes as ownership, reconciliation, verdicts, verifications
+from titleholder import matching
+from titleholder.domain import refresh_policy
+from titleholder.stripe_api import events as stripe_events
+from titleholder.domain.accounts import Tenant
+from titleholder.services.audit import Audit, Entry
 from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
-from titleholder.pace import Gate, Kind
+from titleholder.services.rate_limiter import RateLimiter, Kind
 from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
 from titleholder.store.connected_accounts import ConnectedAccounts
@@ -21,8 +25,8 @@ from titleholder.store.open_work import OpenWork
 from titleholder.store.sealed import SealedItems
 from titleholder.store.table import Table
 from titleholder.store.verifications import Verifications
-from titleholder.stripe_gateway import RecordingClient, StripeGateway
-from titleholder.workflow import Workflow
+from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
+from titleholder.aws.workflows import Workflow
 
 
 @contextmanager
@@ -53,11 +57,11 @@ def waiter_stored_late() -> Iterator[None]:
 
     def serve(world: Any, request: Any) -> Any:
         waiter = request.waiter
-        asked = ownership.ask(
+        asked = ownership.ensure_fresh(
             world, request.ref, waiter.need, world.store.accounts.get(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
         )
         world.store.waiters.put(request.ref, waiter)
-        if isinstance(asked, ownership.Join | ownership.Started | ownership.InFlight):
+        if isinstance(asked, ownership.Join | ownership.Started | ownership.AlreadyStarting):
             return asked
         ownership._wake(world, request.ref, waiter, asked)
         return asked
@@ -159,13 +163,13 @@ def newest_snapshot_answers() -> Iterator[None]:
 
     def _wake(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
         snapshot = world.store.accounts.get(ref).snapshot
-        if not isinstance(decision, refresh.Fresh) or snapshot is None:
+        if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
             return
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
-    with _replaced(ownership, "_wake", _wake), _replaced(refresh.Need, "allows", lambda self, attempted_at, created: True):
+    with _replaced(ownership, "_wake", _wake), _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True):
         yield
 
 
@@ -184,7 +188,7 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
 @contextmanager
 def any_reading_decides() -> Iterator[None]:
     """What Stripe shows is acted upon, although more is known."""
-    original = ownership.read
+    original = ownership.read_account
 
     def read(*arguments: Any, **more: Any) -> Any:
         return replace(original(*arguments, **more), newer=None)
@@ -226,7 +230,7 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
     def refreshes(self: Any, end: float) -> None:
         before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
         for item in self.world.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
-            ownership.fetch(self.world, item.ref)
+            ownership.sync_account(self.world, item.ref)
 
     def reconcile(world: Any, room: Any) -> Any:
         run = reconciliation._Run(world, room, reconciliation.Report())
@@ -307,7 +311,7 @@ def events_for_others_are_refused() -> Iterator[None]:
 @contextmanager
 def stop_ends_nothing() -> Iterator[None]:
     """A stopped batch's execution is stopped, and its verifications are left as they are."""
-    with _replaced(batch, "_close", lambda world, kept: None):
+    with _replaced(lifecycle, "_close", lambda world, kept: None):
         yield
 
 
@@ -344,7 +348,7 @@ def reads_not_recorded() -> Iterator[None]:
 @contextmanager
 def stop_forgets_broken_imports() -> Iterator[None]:
     """The verifications of a range whose import died are not looked for after a stop."""
-    with _replaced(batch_steps, "_made_lines", lambda desk, batch, number: []):
+    with _replaced(steps, "_made_lines", lambda desk, batch, number: []):
         yield
 
 
@@ -385,12 +389,12 @@ def claims_counted_without_looking_again() -> Iterator[None]:
 @contextmanager
 def callers_book_ahead() -> Iterator[None]:
     """A caller's call takes the next slot, however far ahead, and is then refused."""
-    original = Gate._slot
+    original = RateLimiter._slot
 
-    def _slot(self: Gate, line: str, now: float) -> float:
+    def _slot(self: RateLimiter, line: str, now: float) -> float:
         return self._pace.book(line, now) if self._kind is Kind.CALLER else original(self, line, now)
 
-    with _replaced(Gate, "_slot", _slot):
+    with _replaced(RateLimiter, "_slot", _slot):
         yield
 
 
@@ -404,7 +408,7 @@ def slot_lost_with_the_settle_timeout() -> Iterator[None]:
 @contextmanager
 def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
     """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
-    original = ownership.serve
+    original = ownership.handle_request
 
     def serve(world: Any, request: Any) -> Any:
         if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
@@ -433,11 +437,11 @@ def refresh_after_the_deadline() -> Iterator[None]:
 @contextmanager
 def in_flight_is_not_looked_at_again() -> Iterator[None]:
     """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
-    original = ownership.serve
+    original = ownership.handle_request
 
     def serve(world: Any, request: Any) -> Any:
         asked = original(world, request)
-        return ownership.Join(0) if isinstance(asked, ownership.InFlight) else asked
+        return ownership.Join(0) if isinstance(asked, ownership.AlreadyStarting) else asked
 
     with _replaced(ownership, "serve", serve):
         yield

@@ -11,8 +11,9 @@ import pytest
 from local.stripe_simulator.options import Options
 from tests.simulation.batch_world import BatchedWorld, _writing
 from tests.simulation.world import World, inside
-from titleholder import runtime, verdicts
-from titleholder.reconciliation import PATIENCE_SECONDS
+from titleholder import bootstrap
+from titleholder.services import verdicts
+from titleholder.services.reconciliation import PATIENCE_SECONDS
 
 
 class Refusing:
@@ -180,8 +181,8 @@ def test_refused_announcement_keeps_no_caller_from_ending_the_other_verification
     world.run(30)
     bus.on = True
     for id_ in world.accepted.values():
-        ended = verdicts.complete(
-            runtime.store(), runtime.bus(), id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
+        ended = verdicts.complete_by_id(
+            bootstrap.store(), bootstrap.event_publisher(), id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
         )  # fmt: skip
         assert ended.verdict
     bus.on = False

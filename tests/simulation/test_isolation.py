@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.simulation.world import EVENTS_QUEUE, World, inside
-from titleholder import erasure, verdicts
-from titleholder.reconciliation import DAY, FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
+from titleholder.services import erasure, verdicts
+from titleholder.services.reconciliation import DAY, FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
 
 PERIOD = 900.0
 """How often the template runs reconcile."""
@@ -312,7 +312,7 @@ class TestItems:
 
         monkeypatch.setattr(store, "mark_one", raising)
         for name in ("bad", "good"):
-            world.hub.spawn(lambda name=name: world._http("erase", "DELETE", f"/accounts/fca_{name}", None, None, {}))  # type: ignore[misc]
+            world.hub.spawn(lambda name=name: world._http("erase_account", "DELETE", f"/accounts/fca_{name}", None, None, {}))  # type: ignore[misc]
         world.run(5)
         world.violations.clear()
         world.simulator._webhooks.events.clear()

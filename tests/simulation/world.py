@@ -29,10 +29,10 @@ from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 from tests.simulation.records import Records
 from tests.support.rights import DynamoDBRights, Noted
-from titleholder import signatures
-from titleholder.accounts import AccountRef
-from titleholder.errors import UnforeseenError
-from titleholder.refresh import CLOCK_SKEW
+from titleholder.stripe_api import signatures
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import UnexpectedError
+from titleholder.domain.refresh_policy import CLOCK_SKEW
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -47,12 +47,12 @@ TIMEOUTS = {
     "receive_webhook": 25.0,
     "receive_event": 30.0,
     "fetch_owners": 60.0,
-    "verify_owners": 30.0,
+    "complete_verification": 30.0,
     "reconcile": 300.0,
     "erase": 45.0,
     "collect": 45.0,
     "batches": 30.0,
-    "import_manifest": 900.0,
+    "run_batch_step": 900.0,
 }
 
 ENVIRONMENT = {
@@ -275,7 +275,7 @@ class World:
     def erase(self, account: str, stripe_account: str | None = None) -> None:
         """Be a back end that wants an account gone, and asks again until it is."""
         for attempt in range(60):
-            status, answer = self._http("erase", "DELETE", f"/accounts/{account}", None, stripe_account, {})
+            status, answer = self._http("erase_account", "DELETE", f"/accounts/{account}", None, stripe_account, {})
             if status in (200, 404):
                 self.erased += status == 200
                 self.injected["erased before it was disconnected"] += status == 200 and not answer["disconnected"]
@@ -310,12 +310,12 @@ class World:
 
     def have_linked(self, stripe_account: str | None = None) -> None:
         """Be a back end that has accounts linked, once."""
-        status, customer = self._http("collect", "POST", "/customers", {"email": "someone@example.com"}, stripe_account, {})
+        status, customer = self._http("linking", "POST", "/customers", {"email": "someone@example.com"}, stripe_account, {})
         if status == 201:
             body = {"via": "financial_connections", "customer": customer["id"]}
-            status, session = self._http("collect", "POST", "/sessions", body, stripe_account, {})
+            status, session = self._http("linking", "POST", "/sessions", body, stripe_account, {})
         if status == 201:
-            self._http("collect", "GET", f"/sessions/{session['id']}", None, stripe_account, {})
+            self._http("linking", "GET", f"/sessions/{session['id']}", None, stripe_account, {})
 
     def deny_disconnecting(self, denied: bool = True) -> None:
         """Let Stripe answer 403 where an account is to be disconnected."""
@@ -425,7 +425,7 @@ class World:
 
     def _task(self, function: str, payload: Any) -> Any:
         """Run a function for a workflow, which names it by its ARN."""
-        name = {"${VerifyOwnersArn}": "verify_owners", "${ImportManifestArn}": "import_manifest"}[function]
+        name = {"${VerifyOwnersArn}": "complete_verification", "${ImportManifestArn}": "run_batch_step"}[function]
         return self._attempt(name, payload)
 
     def _postman(self) -> None:
@@ -475,7 +475,7 @@ class World:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
             # What was raised first, whatever it is told as.
-            cause = error.__context__ if isinstance(error, UnforeseenError) else error
+            cause = error.__context__ if isinstance(error, UnexpectedError) else error
             if not isinstance(cause, TRANSIENT):
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
             raise TaskError("Lambda.Unknown") from None
@@ -818,16 +818,17 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
-    from titleholder import batch_steps, matching, observability, runtime
+    from titleholder.batches import steps
+    from titleholder import matching, observability, bootstrap
     from titleholder.domain import snapshots
 
     environment = dict(os.environ)
-    writers = batch_steps.ThreadPoolExecutor
+    writers = steps.ThreadPoolExecutor
     limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
-    caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
-    kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock", "new_secret")}
+    caches = [value for value in vars(bootstrap).values() if hasattr(value, "cache_clear")]
+    kept = {name: getattr(bootstrap, name) for name in ("_client", "_sdk_client", "clock", "new_secret")}
     drawn = random.Random(f"{world.seed} secrets")
     requests_client = stripe.RequestsClient
     random.seed(world.seed)
@@ -841,24 +842,24 @@ def inside(world: World) -> Iterator[World]:
 
     try:
         matching.decide = fragile  # type: ignore[assignment]
-        batch_steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
+        steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
         os.environ.update({**ENVIRONMENT, **world.environment})
         for cached in caches:
             cached.cache_clear()
-        runtime._client = runtime._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
-        runtime.clock = world.clock
-        runtime.new_secret = lambda: drawn.randbytes(32)
+        bootstrap._client = bootstrap._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
+        bootstrap.clock = world.clock
+        bootstrap.new_secret = lambda: drawn.randbytes(32)
         stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
         yield world
     finally:
         matching.decide, observability.single_metric = decide, single_metric
-        batch_steps.ThreadPoolExecutor = writers  # type: ignore[misc]
+        steps.ThreadPoolExecutor = writers  # type: ignore[misc]
         snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits
         observability.logger.setLevel(level)
         for name, value in kept.items():
-            setattr(runtime, name, value)
+            setattr(bootstrap, name, value)
         stripe.RequestsClient = requests_client  # type: ignore[misc]
         for cached in caches:
             cached.cache_clear()
@@ -875,7 +876,7 @@ def _load() -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from titleholder import observability
-    from titleholder.bus import AnnouncementRefusedError
+    from titleholder.aws.event_publisher import AnnouncementRefusedError
     from titleholder.errors import StripeError
 
     # What is counted goes to standard output, and would fill it.

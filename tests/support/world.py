@@ -31,14 +31,14 @@ from tests.support.functions import Function, http_event, load, queue_event
 from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
-from titleholder import observability, runtime
-from titleholder.accounts import AccountRef
+from titleholder import observability, bootstrap
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification, Waiter
-from titleholder.ownership import World
-from titleholder.refresh import Need
-from titleholder.secrets_store import SecretValues
+from titleholder.services.context import Dependencies
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.aws.secrets import SecretValues
 from titleholder.store import Store
-from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
+from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
@@ -269,10 +269,10 @@ class Sandbox:
         stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
         stack.enter_context(patch.object(moto.secretsmanager.models, "time", SimpleNamespace(time=self.clock)))
-        stack.enter_context(patch.object(runtime, "time", virtual))
-        stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
+        stack.enter_context(patch.object(bootstrap, "time", virtual))
+        stack.enter_context(patch.object(bootstrap, "SecretValues", partial(SecretValues, clock=self.clock)))
         for clients in ("_client", "_sdk_client"):
-            stack.enter_context(patch.object(runtime, clients, cache(self.client)))
+            stack.enter_context(patch.object(bootstrap, clients, cache(self.client)))
         stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
         handler: Any = observability.logger.registered_handler
         stack.callback(handler.setStream, handler.setStream(self.log))
@@ -283,7 +283,7 @@ class Sandbox:
 
     def cold_start(self) -> None:
         """Let every function begin anew: nothing that a warm one keeps in memory is there."""
-        for value in vars(runtime).values():
+        for value in vars(bootstrap).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
 
@@ -298,12 +298,12 @@ class Sandbox:
             tap(moment)
 
     @property
-    def world(self) -> World:
-        return runtime.world()
+    def world(self) -> Dependencies:
+        return bootstrap.dependencies()
 
     @property
     def store(self) -> Store:
-        return runtime.store()
+        return bootstrap.store()
 
     def set_secret(self, name: str, value: str) -> None:
         """Roll a secret: the present value becomes the previous one."""
@@ -409,7 +409,7 @@ class Sandbox:
         now = self.clock.now
         token = f"token-of-{verification}-{turn}"
         self.tokens.open.add(token)
-        return Waiter(verification, token, turn, Need(not_before=now - max_age, requested_at=now, deadline=now + patience))
+        return Waiter(verification, token, turn, FreshnessRequirement(not_before=now - max_age, requested_at=now, deadline=now + patience))
 
     def refreshes(self, ref: AccountRef) -> int:
         """How many refreshes of the account were paid for."""

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from titleholder.accounts import AccountRef, Mode
+from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.errors import ConfigurationError
-from titleholder.stripe_gateway import StripeGateway, check_key
+from titleholder.stripe_api.gateway import StripeGateway, check_key
 
 
 class Keys:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder import cursors
+from titleholder.web import cursors
 from titleholder.errors import InvalidCursorError
 
 QUERIES = st.dictionaries(st.sampled_from(["mode", "stripe_account", "customer"]), st.none() | st.text(max_size=5))

@@ -93,7 +93,7 @@ def accepted(name: str, answer: Any) -> bool:
         return bool(answer["statusCode"] == STATUS.get(name, 201 if name.startswith("collect.post_") else 200))
     if trigger(name).by.startswith(STACK):
         return bool(answer == {"batchItemFailures": []})
-    if trigger(name).function == "import_manifest":
+    if trigger(name).function == "run_batch_step":
         return answer is None or answer["imported"] is False
     if trigger(name).by == "workflow":
         return bool(answer["outcome"] == "match")

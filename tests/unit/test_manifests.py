@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.world import PERSONAL
-from titleholder import manifests
+from titleholder.batches import manifests
 from titleholder.errors import ManifestError
-from titleholder.manifests import (
+from titleholder.batches.manifests import (
     BOM,
     COLUMNS,
     LONGEST_RECORD_BYTES,

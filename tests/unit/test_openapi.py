@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from local import openapi, tour
 from tests.support.functions import ROOT
-from titleholder import problems
+from titleholder.web import problems
 
 COMMITTED: dict[str, Any] = json.loads(openapi.DOCUMENT.read_text())
 OPERATIONS = {

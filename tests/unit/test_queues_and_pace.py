@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from titleholder.domain.rate import Backoff
 from titleholder.errors import PaceExceededError
-from titleholder.pace import MOST_SLOW, NEAR_SECONDS, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
-from titleholder.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
+from titleholder.services.rate_limiter import (
+    MOST_SLOW,
+    NEAR_SECONDS,
+    RECOVERY_SECONDS,
+    RateLimiter,
+    StripeRateLimits,
+    current_factor,
+    requeued_message,
+    increased,
+)
+from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.store import Store
 
 NOW = 1_800_000_000.0
@@ -88,16 +97,16 @@ def no_vault() -> Any:
     raise AssertionError("the pace seals nothing")
 
 
-def lines(rate: float = 25) -> tuple[Pace, Clock]:
+def lines(rate: float = 25) -> tuple[StripeRateLimits, Clock]:
     clock = Clock()
-    return Pace(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
+    return StripeRateLimits(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
 
 
 BATCHED = {"priority": "batch"}
 SINGLE = {"task_token": "token"}
 
 
-def early(gate: Gate, line: str = "read") -> PaceExceededError:
+def early(gate: RateLimiter, line: str = "read") -> PaceExceededError:
     with pytest.raises(PaceExceededError) as refused:
         gate.enter(line)
     return refused.value
@@ -116,9 +125,9 @@ class TestSingle:
     def test_keeps_its_place_until_it_is_due(self) -> None:
         pace, clock = lines(1)
         pace.gate({}).enter("read")
-        message = later({"a": 1}, early(pace.gate({})))
+        message = requeued_message({"a": 1}, early(pace.gate({})))
         assert message == {"a": 1, "places": {"read": NOW + 1}}
-        assert later(message, early(pace.gate(message))) == message
+        assert requeued_message(message, early(pace.gate(message))) == message
         clock.now += 1
         pace.gate(message).enter("read")
         assert early(pace.gate({})).at == NOW + 2
@@ -153,7 +162,7 @@ class TestSingleRefresh:
             pace.book("read", NOW)
         gate = pace.gate(SINGLE)
         gate.turn("refresh", None)
-        message = later(SINGLE, early(gate))
+        message = requeued_message(SINGLE, early(gate))
         assert message["places"] == {"refresh": NOW}
         assert message["ask_after"] > NOW
 
@@ -279,9 +288,9 @@ class TestBatch:
         pace, clock = lines(1)
         for _ in range(2):
             pace.gate(BATCHED).enter("read")
-        message = later(BATCHED, early(pace.gate(BATCHED)))
+        message = requeued_message(BATCHED, early(pace.gate(BATCHED)))
         before = dict(pace._store.table.client.items)
-        assert later(message, early(pace.gate(message))) == message
+        assert requeued_message(message, early(pace.gate(message))) == message
         assert pace._store.table.client.items == before
         clock.now = message["ask_after"]
         pace.gate(message).enter("read")
@@ -327,7 +336,7 @@ class Traffic:
                 self.pace.gate(message).enter("read")
             except PaceExceededError as refused:
                 pause = max(1, min(MAX_DELAY_SECONDS, math.ceil(refused.at - self.clock.now)))
-                heapq.heappush(queue, (self.clock.now + pause, number, kind, later(message, refused)))
+                heapq.heappush(queue, (self.clock.now + pause, number, kind, requeued_message(message, refused)))
                 continue
             self.went[kind].append(self.clock.now)
             if kind == "single":
@@ -365,28 +374,28 @@ def test_batch_runs_at_the_rate_and_singles_wait_a_moment_only() -> None:
 
 class TestSlowness:
     def test_doubles_at_a_refusal_and_comes_back(self) -> None:
-        slow = slower(Backoff(), NOW)
-        assert factor(slow, NOW) == 2
-        assert factor(slow, NOW + RECOVERY_SECONDS) == 1.5
-        assert factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
+        slow = increased(Backoff(), NOW)
+        assert current_factor(slow, NOW) == 2
+        assert current_factor(slow, NOW + RECOVERY_SECONDS) == 1.5
+        assert current_factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
 
     def test_counts_refusals_of_the_same_moment_once(self) -> None:
-        slow = slower(Backoff(), NOW)
-        assert slower(slow, NOW + 0.9) == slow
+        slow = increased(Backoff(), NOW)
+        assert increased(slow, NOW + 0.9) == slow
 
     @given(st.lists(st.floats(0, 100, allow_nan=False), max_size=30), st.floats(0, 1000, allow_nan=False))
     def test_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
         slow, now = Backoff(), NOW
         for pause in pauses:
             now += pause
-            slow = slower(slow, now)
-            assert 1 <= factor(slow, now) <= MOST_SLOW
-        assert 1 <= factor(slow, now + later_on) <= factor(slow, now)
+            slow = increased(slow, now)
+            assert 1 <= current_factor(slow, now) <= MOST_SLOW
+        assert 1 <= current_factor(slow, now + later_on) <= current_factor(slow, now)
 
     def test_of_a_line_is_learnt_by_others_when_they_book(self) -> None:
         pace, clock = lines(10)
         pace.refused("read")
-        other = Pace(pace._store, 10, clock)
+        other = StripeRateLimits(pace._store, 10, clock)
         assert [other.book("read", NOW) for _ in range(3)] == pytest.approx([NOW, NOW + 0.1, NOW + 0.3])
         clock.now += 600
         assert [other.book("read", clock.now) for _ in range(2)] == pytest.approx([clock.now, clock.now + 0.1])

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
-from titleholder.refresh import (
+from titleholder.domain.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
     LEASE_SECONDS,
     MEMORY_SECONDS,
     RESUME_SECONDS,
-    CoolDown,
+    CoolingDown,
     Decision,
     Fresh,
-    Join,
-    Need,
+    JoinPending,
+    FreshnessRequirement,
     NotVerifiable,
     StartRefresh,
     decide,
@@ -30,14 +30,14 @@ from titleholder.refresh import (
     settled_since,
     was_started,
 )
-from titleholder.stripe_gateway import LONGEST_CALL_SECONDS
+from titleholder.stripe_api.gateway import LONGEST_CALL_SECONDS
 
 NOW = 1_800_000_000
 DAY = 86_400
 PAST, FUTURE = NOW - 60, NOW + 3600
 LONG_AGO = NOW - 40 * DAY
 
-NEED = Need(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
+NEED = FreshnessRequirement(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
 
 
 def refresh(status: str, attempted_at: int = LONG_AGO, opens_at: int | None = PAST) -> OwnershipRefresh:
@@ -48,22 +48,22 @@ def account(hash_: OwnershipRefresh | None, status: str = "active", permissions:
     return AccountState(status=status, permissions=permissions, refresh=hash_)
 
 
-TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
+TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
     "never refreshed": (account(None), NEED, StartRefresh(base=0)),
-    "pending": (account(refresh("pending", NOW - 5, None)), NEED, Join(NOW - 5)),
-    "pending since long ago": (account(refresh("pending", LONG_AGO, None)), NEED, Join(LONG_AGO)),
-    "pending, though the time of the next refresh is past": (account(refresh("pending", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
-    "unknown refresh status": (account(refresh("reticulating", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
+    "pending": (account(refresh("pending", NOW - 5, None)), NEED, JoinPending(NOW - 5)),
+    "pending since long ago": (account(refresh("pending", LONG_AGO, None)), NEED, JoinPending(LONG_AGO)),
+    "pending, though the time of the next refresh is past": (account(refresh("pending", LONG_AGO, PAST)), NEED, JoinPending(LONG_AGO)),
+    "unknown refresh status": (account(refresh("reticulating", LONG_AGO, PAST)), NEED, JoinPending(LONG_AGO)),
     "succeeded, fresh": (account(refresh("succeeded", NOW - DAY, FUTURE)), NEED, Fresh(NOW - DAY)),
     "succeeded, fresh, another refresh allowed": (account(refresh("succeeded", NOW - DAY, PAST)), NEED, Fresh(NOW - DAY)),
     "succeeded, fresh, no time of a next one": (account(refresh("succeeded", NOW - DAY, None)), NEED, Fresh(NOW - DAY)),
     "succeeded, stale, allowed": (account(refresh("succeeded", LONG_AGO, PAST)), NEED, StartRefresh(LONG_AGO)),
     "succeeded, stale, allowed this second": (account(refresh("succeeded", LONG_AGO, NOW)), NEED, StartRefresh(LONG_AGO)),
-    "succeeded, stale, cooling down": (account(refresh("succeeded", LONG_AGO, FUTURE)), NEED, CoolDown(FUTURE)),
-    "succeeded, stale, cooling down by a second": (account(refresh("succeeded", LONG_AGO, NOW + 1)), NEED, CoolDown(NOW + 1)),
+    "succeeded, stale, cooling down": (account(refresh("succeeded", LONG_AGO, FUTURE)), NEED, CoolingDown(FUTURE)),
+    "succeeded, stale, cooling down by a second": (account(refresh("succeeded", LONG_AGO, NOW + 1)), NEED, CoolingDown(NOW + 1)),
     "succeeded, stale, no time of a next one": (account(refresh("succeeded", LONG_AGO, None)), NEED, NotVerifiable("REFRESH_UNAVAILABLE")),
     "failed before the request, allowed": (account(refresh("failed", NOW - 60, PAST)), NEED, StartRefresh(NOW - 60)),
-    "failed before the request, cooling down": (account(refresh("failed", NOW - 60, FUTURE)), NEED, CoolDown(FUTURE)),
+    "failed before the request, cooling down": (account(refresh("failed", NOW - 60, FUTURE)), NEED, CoolingDown(FUTURE)),
     "failed before the request, no time of a next one": (
         account(refresh("failed", NOW - 60, None)),
         NEED,
@@ -110,7 +110,7 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
         NotVerifiable("ACCOUNT_INACTIVE"),
     ),
     "inactive, fresh owners are readable": (account(refresh("succeeded", NOW - DAY, None), "inactive"), NEED, Fresh(NOW - DAY)),
-    "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, Join(NOW - 5)),
+    "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, JoinPending(NOW - 5)),
     "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("REFRESH_FAILED")),
     "inactive, failed long ago": (account(refresh("failed", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "disconnected, never refreshed": (account(None, "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
@@ -127,11 +127,11 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
     "permission among others": (account(None, permissions=("balances", "ownership")), NEED, StartRefresh(0)),
     # Stripe decides what an account of a status that is not known yet may do; its refusal is survived.
     "unknown account status": (account(None, "hibernating"), NEED, StartRefresh(0)),
-    "unknown account status, cooling down": (account(refresh("failed", LONG_AGO, FUTURE), "hibernating"), NEED, CoolDown(FUTURE)),
+    "unknown account status, cooling down": (account(refresh("failed", LONG_AGO, FUTURE), "hibernating"), NEED, CoolingDown(FUTURE)),
     "cooldown up to the deadline": (
         account(refresh("failed", LONG_AGO, FUTURE)),
         replace(NEED, deadline=FUTURE),
-        CoolDown(FUTURE),
+        CoolingDown(FUTURE),
     ),
     "cooldown beyond the deadline": (
         account(refresh("failed", LONG_AGO, FUTURE)),
@@ -158,7 +158,7 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
 
 
 @pytest.mark.parametrize(("state", "need", "expected"), TABLE.values(), ids=TABLE.keys())
-def test_decision_for_every_state(state: AccountState, need: Need, expected: Decision) -> None:
+def test_decision_for_every_state(state: AccountState, need: FreshnessRequirement, expected: Decision) -> None:
     assert decide(state, need, NOW) == expected
 
 
@@ -176,8 +176,8 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("state", "expected"),
         [
-            (account(refresh("failed", LONG_AGO, FUTURE)), CoolDown(FUTURE)),
-            (account(refresh("pending", NOW, None)), Join(NOW)),
+            (account(refresh("failed", LONG_AGO, FUTURE)), CoolingDown(FUTURE)),
+            (account(refresh("pending", NOW, None)), JoinPending(NOW)),
             (account(refresh("succeeded", NOW, FUTURE)), Fresh(NOW)),
             (account(None, "inactive"), NotVerifiable("ACCOUNT_INACTIVE")),
             (account(None, "disconnected"), NotVerifiable("ACCOUNT_DISCONNECTED")),
@@ -190,7 +190,7 @@ class TestRefusal:
     def test_just_after_the_cooldown_waits_out_the_difference_of_the_clocks_once(self) -> None:
         state = account(refresh("failed", LONG_AGO, NOW - 1))
         waited = decide_after_refusal(state, NEED, NOW)
-        assert waited == CoolDown(NOW - 1 + CLOCK_SKEW)
+        assert waited == CoolingDown(NOW - 1 + CLOCK_SKEW)
         assert decide_after_refusal(state, NEED, NOW - 1 + CLOCK_SKEW) == NotVerifiable("REFRESH_REFUSED")
 
     def test_just_after_the_cooldown_is_not_waited_for_beyond_the_deadline(self) -> None:
@@ -198,7 +198,7 @@ class TestRefusal:
         assert decide_after_refusal(state, replace(NEED, deadline=NOW), NOW) == NotVerifiable("COOLDOWN_BEYOND_DEADLINE")
 
     @given(st.sampled_from(list(TABLE.values())), st.none() | st.text(max_size=10))
-    def test_never_leads_to_another_refresh(self, row: tuple[AccountState, Need, Decision], code: str | None) -> None:
+    def test_never_leads_to_another_refresh(self, row: tuple[AccountState, FreshnessRequirement, Decision], code: str | None) -> None:
         assert not isinstance(decide_after_refusal(row[0], row[1], NOW, code), StartRefresh)
 
 
@@ -239,7 +239,7 @@ class TestMemory:
         assert decide_from_memory(StoredAccount(snapshot="fcaowns_1", snapshot_attempted_at=LONG_AGO), NEED, NOW) is None
 
     def test_recent_cooldown_answers(self) -> None:
-        assert decide_from_memory(self.cooling, NEED, NOW) == CoolDown(FUTURE)
+        assert decide_from_memory(self.cooling, NEED, NOW) == CoolingDown(FUTURE)
 
     def test_observation_of_the_last_seconds_lets_a_refresh_start(self) -> None:
         assert decide_from_memory(StoredAccount(state=account(None), observed_at=NOW - MEMORY_SECONDS), NEED, NOW) == StartRefresh(0)
@@ -261,7 +261,7 @@ class TestMemory:
     def test_observation_from_before_the_newest_attempt_asks_stripe(self) -> None:
         attempt = Attempt(1, "key", 0, began_at=NOW - 100, calls=2, open=False)
         assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
-        assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolDown(FUTURE)
+        assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolingDown(FUTURE)
 
     @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
     def test_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
@@ -366,11 +366,11 @@ STATES = st.builds(
         next_refresh_available_at=st.none() | TIMES,
     ),
 )
-NEEDS = st.builds(Need, not_before=TIMES, requested_at=TIMES, deadline=TIMES, joined=st.none() | TIMES)
+NEEDS = st.builds(FreshnessRequirement, not_before=TIMES, requested_at=TIMES, deadline=TIMES, joined=st.none() | TIMES)
 
 
 @given(STATES, NEEDS, TIMES)
-def test_money_is_never_spent_in_vain(state: AccountState, need: Need, now: int) -> None:
+def test_money_is_never_spent_in_vain(state: AccountState, need: FreshnessRequirement, now: int) -> None:
     if not isinstance(decide(state, need, now), StartRefresh):
         return
     assert state.status not in ("inactive", "disconnected")
@@ -386,20 +386,20 @@ def test_money_is_never_spent_in_vain(state: AccountState, need: Need, now: int)
 
 
 @given(STATES, NEEDS, TIMES)
-def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: Need, now: int) -> None:
+def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: FreshnessRequirement, now: int) -> None:
     decision = decide(state, need, now)
-    if isinstance(decision, CoolDown):
+    if isinstance(decision, CoolingDown):
         assert now < decision.resume_at <= need.deadline
 
 
 @given(STATES, NEEDS, TIMES, st.integers(0, MEMORY_SECONDS))
-def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: Need, now: int, age: int) -> None:
+def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: FreshnessRequirement, now: int, age: int) -> None:
     remembered = decide_from_memory(StoredAccount(state=state, observed_at=now - age), need, now)
     assert remembered in (None, decide(state, need, now))
 
 
 @given(STATES, NEEDS)
-def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: Need) -> None:
+def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: FreshnessRequirement) -> None:
     first = decide(state, need, NOW)
-    if isinstance(first, CoolDown):
-        assert not isinstance(decide(state, need, first.resume_at), CoolDown)
+    if isinstance(first, CoolingDown):
+        assert not isinstance(decide(state, need, first.resume_at), CoolingDown)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titleholder import observability
-from titleholder.secrets_store import (
+from titleholder.aws.secrets import (
     API_KEY,
     MAX_AGE_SECONDS,
     PREVIOUS_SECONDS,

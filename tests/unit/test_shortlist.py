@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_pairs import CONNECTORS, pairs
-from titleholder import shortlist, verdicts
+from titleholder.domain import shortlist
+from titleholder.services import verdicts
 from titleholder.domain.snapshots import MAX_OWNERS
 from titleholder.matching import DEFAULT_POLICY, decide
 

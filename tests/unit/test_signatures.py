@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titleholder.errors import InvalidSignatureError
-from titleholder.signatures import TOLERANCE_SECONDS, sign, verify
+from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign, verify
 
 NOW = 1_800_000_000
 SECRET, OTHER = "whsec_one", "whsec_two"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.support.event_rule import transformed
 from tests.support.template import ROOT, deployed
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import MalformedEventError
-from titleholder.stripe_events import StripeEvent, Told, from_bus, parse, told
+from titleholder.stripe_api.events import StripeEvent, Told, from_bus, parse, told
 
 REFRESHED = "financial_connections.account.refreshed_ownership"
 

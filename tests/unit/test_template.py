@@ -12,8 +12,10 @@ import pytest
 from tests.support import rights, urls
 from tests.support.functions import FUNCTIONS, ROOT
 from tests.support.template import called_by, deployed, folder, resources, template
-from titleholder import batches, store, stripe_gateway
-from titleholder.refresh import LEASE_SECONDS
+from titleholder.aws import queue_consumer
+from titleholder import store
+from titleholder.stripe_api import gateway
+from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.settings import Settings
 
 GLOBALS = template()["Globals"]["Function"]
@@ -131,11 +133,11 @@ def test_every_function_is_deployed() -> None:
 
 @pytest.mark.parametrize("name", sorted(SLOW))
 def test_function_that_calls_stripe_outlives_the_slowest_call(name: str) -> None:
-    assert timeout(NAMED[name]) > stripe_gateway.LONGEST_CALL_SECONDS
+    assert timeout(NAMED[name]) > gateway.LONGEST_CALL_SECONDS
 
 
 def test_lease_is_longer_than_the_slowest_call_and_shorter_than_the_function_lives() -> None:
-    assert stripe_gateway.LONGEST_CALL_SECONDS < LEASE_SECONDS < timeout(NAMED["StartRefresh"])
+    assert gateway.LONGEST_CALL_SECONDS < LEASE_SECONDS < timeout(NAMED["StartRefresh"])
 
 
 @pytest.mark.parametrize(("function", "queue"), consumed())
@@ -149,7 +151,7 @@ class TestConsumedQueue:
         assert dead["MessageRetentionPeriod"] > QUEUES[queue]["MessageRetentionPeriod"]
 
     def test_lets_the_function_bury_a_message_with_its_reason_before_the_queue_does(self, function: str, queue: str) -> None:
-        assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > batches.MOST_RECEIVES
+        assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > queue_consumer.MOST_RECEIVES
 
     def test_failures_of_a_batch_are_told_one_by_one(self, function: str, queue: str) -> None:
         (event,) = [event for event in NAMED[function]["Events"].values() if event["Type"] == "SQS"]

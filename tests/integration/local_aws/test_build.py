@@ -110,7 +110,7 @@ class TestFolderWithABlankInItsName:
 
     def test_what_needs_no_packages_is_built(self, checkout: Path) -> None:
         layer = zipfile.ZipFile(io.BytesIO(build.made(checkout / "layers" / "titleholder", "TitleholderLayer", checkout / "build")))
-        assert "python/titleholder/runtime.py" in layer.namelist()
+        assert "python/titleholder/bootstrap.py" in layer.namelist()
         function = zipfile.ZipFile(io.BytesIO(build.made(checkout / "functions", "ReceiveWebhook", checkout / "build")))
         assert "app.py" in function.namelist()
 

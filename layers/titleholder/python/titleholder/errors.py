@@ -11,11 +11,11 @@ class TitleholderError(Exception):
     """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
 
 
-class UnforeseenError(Exception):
+class UnexpectedError(Exception):
     """Stands for an exception that nobody foresaw, in whose words there may be anything: names its kind, its code and where it arose."""
 
     @classmethod
-    def of(cls, error: BaseException) -> UnforeseenError:
+    def of(cls, error: BaseException) -> UnexpectedError:
         response = getattr(error, "response", None)
         code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
         places = [f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}" for frame, line in walk_tb(error.__traceback__)]
@@ -75,7 +75,7 @@ class AccountErasedError(TitleholderError):
         super().__init__(message)
 
 
-class SealBrokenError(TitleholderError):
+class DecryptionError(TitleholderError):
     """Something encrypted does not belong where it stands, or was changed."""
 
 
@@ -198,7 +198,7 @@ class PaceExceededError(TitleholderError):
         self.places = {} if places is None else places
 
 
-def refused(error: Exception, *codes: str) -> dict[str, Any]:
+def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
     """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again.
 
     Told by its shape, for the SDK's ClientError can't be named without loading the SDK.

@@ -14,7 +14,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from titleholder.errors import TitleholderError, UnforeseenError
+from titleholder.errors import TitleholderError, UnexpectedError
 
 # A run that counts nothing is nothing to warn of.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -30,7 +30,7 @@ def unexpected(name: str, error: Exception, **ids: str) -> None:
 
     The metric has the dimension `service` alone, whatever dimensions the handler gives its own metrics, because alarms look there.
     """
-    logger.error(name, extra={"error": str(UnforeseenError.of(error)), **ids})
+    logger.error(name, extra={"error": str(UnexpectedError.of(error)), **ids})
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Titleholder", default_dimensions={"service": "titleholder"}):
         pass
 
@@ -41,10 +41,10 @@ def observed(handler: Handler) -> Handler:
         # As `cold_start` left it. What has been loaded is never looked through again.
         gc.freeze()
         gc.enable()
-    return logger.inject_lambda_context(metrics.log_metrics(_discreet(handler)), clear_state=True)
+    return logger.inject_lambda_context(metrics.log_metrics(_redact_unexpected_errors(handler)), clear_state=True)
 
 
-def _discreet(handler: Handler) -> Handler:
+def _redact_unexpected_errors(handler: Handler) -> Handler:
     """What nobody foresaw may repeat what it stumbled over, and Lambda logs what is raised and tells the workflow: so its words go."""
 
     @wraps(handler)
@@ -54,6 +54,6 @@ def _discreet(handler: Handler) -> Handler:
         except TitleholderError:
             raise
         except Exception as error:
-            raise UnforeseenError.of(error) from None
+            raise UnexpectedError.of(error) from None
 
     return told

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from titleholder.masked import Masked
+from titleholder.domain.sensitive import Sensitive
 
 MAX_OWNERS = 2_000
 """More owners than this are neither stored nor compared: their verifications end as `TOO_MANY_OWNERS`."""
@@ -31,7 +31,7 @@ class Snapshot:
     id: str
     attempted_at: int
     created: int
-    owners: Masked[Sequence[Owner]]
+    owners: Sensitive[Sequence[Owner]]
     too_many: int | None = None
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from titleholder.accounts import AccountRef, Mode
-from titleholder.masked import Masked
-from titleholder.refresh import Need
+from titleholder.domain.accounts import AccountRef, Mode
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.refresh_policy import FreshnessRequirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Verification:
     line: int | None = None
 
     @property
-    def need(self) -> Need:
-        return Need(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+    def need(self) -> FreshnessRequirement:
+        return FreshnessRequirement(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class DigestedClaim:
     `names` are the digests under which the claim counts, one for each of its names; `counted` is the item of counted claims as last read.
     """
 
-    claim: Masked[Mapping[str, Any]]
+    claim: Sensitive[Mapping[str, Any]]
     wrapped: bytes | None = field(repr=False)
     digest: str | None
     names: Sequence[str] = ()
@@ -86,6 +86,6 @@ class Waiter:
     verification: str
     task_token: str = field(repr=False)
     token_version: str
-    need: Need
+    need: FreshnessRequirement
     error: str | None = None
     joined_at: float | None = None

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from titleholder.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.domain.snapshots import Snapshot
-from titleholder.refresh import DEAD, LEASE_SECONDS, order
+from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS, LEASE_SECONDS, order
 from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import from_ms, to_ms
@@ -71,7 +71,7 @@ class Accounts:
                 "shown_since_ms": to_ms(observed_at if shown_since is None else shown_since),
                 **(opened("refresh", observed_at) if open_ else {}),
             },
-            remove=(*(("repair_tries",) if open_ else CLOSED), *(() if state.status in DEAD else ("stale_marked_ms",))),
+            remove=(*(("repair_tries",) if open_ else CLOSED), *(() if state.status in REASON_BY_ACCOUNT_STATUS else ("stale_marked_ms",))),
             condition=f"{NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
             "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))",
         )

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from titleholder import claim_limit
-from titleholder.accounts import AccountRef
+from titleholder.domain import claim_limit
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError
-from titleholder.masked import Masked
+from titleholder.domain.sensitive import Sensitive
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import opened_snapshot, snapshot_sk
 from titleholder.store.table import TRANSACTION_TRIES, InconsistentItemsError, Item, Table, account_pk
@@ -34,7 +34,7 @@ class Claims:
         self._retention_seconds = retention_seconds
         self._per_day = per_day
 
-    def digest(self, ref: AccountRef, claim: Masked[Mapping[str, Any]]) -> DigestedClaim:
+    def digest(self, ref: AccountRef, claim: Sensitive[Mapping[str, Any]]) -> DigestedClaim:
         """A claim about the account with its digests, and with the key that encrypts it."""
         try:
             wrapped, counted = self._sealed.key_and_item(ref, DIGESTS)
@@ -82,13 +82,13 @@ class Claims:
                 raise InconsistentItemsError
         raise RuntimeError("The claims counted for an account changed during every attempt to add one.")
 
-    def get(self, ref: AccountRef, verification: str) -> Masked[dict[str, Any]] | None:
+    def get(self, ref: AccountRef, verification: str) -> Sensitive[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
         sk = _sk(verification)
         found = self._sealed.open(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
 
-    def get_with_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Masked[dict[str, Any]], Snapshot] | None:
+    def get_with_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
         """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
         claim, owners = _sk(verification), snapshot_sk(snapshot)
         found = self._sealed.open(ref, {claim: "claim", owners: "owners"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from titleholder.accounts import AccountRef, Mode
+from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import from_ms, to_ms
 

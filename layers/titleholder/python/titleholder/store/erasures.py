@@ -5,7 +5,7 @@ Rows: those of `store/accounts`, `store/snapshots` and `store/claims`, and the a
 
 from __future__ import annotations
 
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.store.accounts import NOT_ERASED
 from titleholder.store.claims import DIGESTS
 from titleholder.store.open_work import CLOSED, opened

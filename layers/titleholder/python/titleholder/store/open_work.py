@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import to_ms
 

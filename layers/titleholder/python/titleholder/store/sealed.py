@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import AccountErasedError
-from titleholder.masked import Masked
+from titleholder.domain.sensitive import Sensitive
 from titleholder.store.table import CheckFailedError, Item, Table, account_pk
 from titleholder.timestamps import to_ms
 
 if TYPE_CHECKING:
-    from titleholder.vault import Vault
+    from titleholder.aws.encryption import AccountCipher
 
 
 class SealedItems:
@@ -25,7 +25,7 @@ class SealedItems:
     destroyed.
     """
 
-    def __init__(self, table: Table, keys: Table, vault: Callable[[], Vault], clock: Callable[[], float]) -> None:
+    def __init__(self, table: Table, keys: Table, vault: Callable[[], AccountCipher], clock: Callable[[], float]) -> None:
         self._table = table
         self._keys = keys
         self._vault = vault
@@ -63,7 +63,7 @@ class SealedItems:
         except CheckFailedError:
             raise AccountErasedError from None
 
-    def open(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Masked[Any]]]:
+    def open(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Sensitive[Any]]]:
         """Items by sort key, each with what its encrypted attribute holds (`sealed`: attributes by sort key). Items that do not exist or
         have expired are left out. Raises AccountErasedError.
 
@@ -74,13 +74,13 @@ class SealedItems:
         held: dict[str, Item] = {}
         if parts:
             held, wrapped = self._live(ref, list(parts))
-        opened: dict[str, tuple[Item, Masked[Any]]] = {}
+        opened: dict[str, tuple[Item, Sensitive[Any]]] = {}
         for sk, item in items.items():
             if "parts" not in item:
                 opened[sk] = (item, self._vault().open(ref, wrapped, sk, item[sealed[sk]]))
             elif set(part_sks(item)) <= set(held):
                 pieces = [self._vault().open(ref, wrapped, part, held[part][sealed[sk]]) for part in part_sks(item)]
-                opened[sk] = (item, Masked([one for piece in pieces for one in piece.reveal()]))
+                opened[sk] = (item, Sensitive([one for piece in pieces for one in piece.reveal()]))
         return opened
 
     def _live(self, ref: AccountRef, sks: Sequence[str]) -> tuple[dict[str, Item], bytes]:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.snapshots import Snapshot, SnapshotSummary, in_parts
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.masked import Masked
+from titleholder.domain.sensitive import Sensitive
 from titleholder.store.open_work import Announcement, mark_announced, unannounced
 from titleholder.store.sealed import SealedItems, part_sks
 from titleholder.store.table import Item, Table, account_pk
@@ -97,7 +97,7 @@ def snapshot_sk(snapshot: str) -> str:
     return f"SNAPSHOT#{snapshot}"
 
 
-def opened_snapshot(found: tuple[Item, Masked[Any]] | None) -> Snapshot:
+def opened_snapshot(found: tuple[Item, Sensitive[Any]] | None) -> Snapshot:
     """A snapshot as it was decrypted. Raises SnapshotNotFoundError if there is none."""
     if found is None:
         raise SnapshotNotFoundError("No such snapshot of this account is stored.")

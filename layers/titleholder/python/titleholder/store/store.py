@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from titleholder.store.snapshots import Snapshots
     from titleholder.store.verifications import Verifications
     from titleholder.store.waiters import Waiters
-    from titleholder.vault import Vault
+    from titleholder.aws.encryption import AccountCipher
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Store:
         table: str,
         *,
         keys_table: str,
-        vault: Callable[[], Vault],
+        vault: Callable[[], AccountCipher],
         clock: Callable[[], float],
         retention: Retention = Retention(),  # immutable
         sleep: Callable[[float], None] = time.sleep,

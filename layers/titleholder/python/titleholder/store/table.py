@@ -9,8 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from titleholder.accounts import AccountRef
-from titleholder.errors import refused
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import reraise_unless
 from titleholder.items import deserialize, serialize
 
 TRANSACTION_TRIES = 6
@@ -97,7 +97,7 @@ class Table:
         try:
             self.client.put_item(**request)
         except Exception as error:
-            old = refused(error, _REFUSED).get("Item") or {}
+            old = reraise_unless(error, _REFUSED).get("Item") or {}
             return plain(old) if return_old else False
         return True
 
@@ -188,7 +188,7 @@ class Table:
             try:
                 self.client.transact_write_items(TransactItems=list(parts))
             except Exception as error:
-                reasons = refused(error, "TransactionCanceledException")["CancellationReasons"]
+                reasons = reraise_unless(error, "TransactionCanceledException")["CancellationReasons"]
                 codes = [reason.get("Code") for reason in reasons]
                 if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
                     raise CheckFailedError from None
@@ -246,5 +246,5 @@ def _unless_refused(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:
-        refused(error, _REFUSED)
+        reraise_unless(error, _REFUSED)
         return None

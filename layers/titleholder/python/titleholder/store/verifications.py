@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from titleholder.accounts import AccountRef, Mode
+from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store.open_work import mark_announced, opened

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Waiter
-from titleholder.refresh import Need
+from titleholder.domain.refresh_policy import FreshnessRequirement
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import DAY, from_ms, to_ms
 
@@ -77,7 +77,7 @@ def _waiter(item: Item) -> Waiter:
         verification=item["verification"],
         task_token=item["task_token"],
         token_version=item["turn"],
-        need=Need(
+        need=FreshnessRequirement(
             not_before=from_ms(item["not_before_ms"]),
             requested_at=from_ms(item["requested_ms"]),
             deadline=from_ms(item["deadline_ms"]),

@@ -1,0 +1,40 @@
+"""The steps of the workflow `verify_batch`: cuts and imports a manifest, looks after what is left, writes the results."""
+
+from __future__ import annotations
+
+import titleholder.cold_start  # noqa: F401
+
+from typing import Any
+
+from titleholder.batches import steps
+from titleholder import bootstrap
+from titleholder.observability import logger, observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Takes `{step, batch, ...}`, ids and numbers only; answers what the workflow has to know next."""
+    desk, batch, step = bootstrap.batch_step_context(), event["batch"], event["step"]
+    logger.append_keys(batch=batch, step=step)
+    answer: Any = None
+    match step:
+        case "plan":
+            answer = steps.plan(desk, batch)
+        case "scan":
+            steps.scan(desk, batch, event["block"])
+        case "cut":
+            answer = steps.cut(desk, batch, len(event["blocks"]))
+        case "import":
+            steps.import_range(desk, batch, event["range"])
+        case "imported":
+            answer = steps.imported(desk, batch)
+        case "collect":
+            steps.collect(desk, batch, event["range"], event["pass"], event["since"])
+        case "tally":
+            answer = steps.tally(desk, batch, event["pass"])
+        case "summarise":
+            answer = steps.summarise(desk, batch)
+        case _:
+            raise ValueError("There is no such step.")
+    logger.info("step done", extra={"range": event.get("range", {}).get("number")})
+    return answer

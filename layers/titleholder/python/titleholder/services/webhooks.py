@@ -1,0 +1,98 @@
+"""Receiving Stripe's deliveries: acknowledged means safe. Needs neither `stripe` nor `pydantic`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder.stripe_api import signatures, events as stripe_events
+from titleholder.domain.accounts import Mode
+from titleholder.errors import InvalidSignatureError, MalformedEventError
+from titleholder.observability import logger, metrics
+from titleholder.aws.queues import Queues
+from titleholder.store import Store
+from titleholder.stripe_api.events import SetAside, StripeEvent
+
+MAX_BODY_BYTES = 256 * 1024
+
+METRICS: Mapping[SetAside, str] = {"other_mode": "EventOfOtherMode", "other_context": "EventOfOtherContext", "malformed": "EventMalformed"}
+"""How events that are set aside are counted. `EventMalformed` raises an alarm."""
+
+
+class SigningSecrets(Protocol):
+    """The signing secrets: those to try, and once more after none of them matched."""
+
+    def get(self) -> Sequence[str]: ...
+
+    def reload(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReceiver:
+    """Where deliveries go, and what time it is (Unix seconds)."""
+
+    store: Store
+    queues: Queues
+    secrets: SigningSecrets
+    mode: Mode
+    clock: Callable[[], float]
+
+
+def raw_body(http_event: Mapping[str, Any]) -> bytes:
+    """The bytes that Stripe sent, out of API Gateway's event, which may bear them in base64.
+
+    Raises:
+        MalformedEventError: they are too many, or not UTF-8.
+    """
+    text = http_event.get("body") or ""
+    try:
+        body = base64.b64decode(text, validate=True) if http_event.get("isBase64Encoded") else text.encode()
+        if len(body) > MAX_BODY_BYTES:
+            raise MalformedEventError(f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
+        body.decode()
+    except ValueError:
+        raise MalformedEventError("The body is not UTF-8 text.") from None
+    return body
+
+
+def receive(room: WebhookReceiver, body: bytes, signature: str | None) -> tuple[StripeEvent, str]:
+    """Verify a delivery, record its event, have it processed. Returns as `accept` does.
+
+    Raises:
+        InvalidSignatureError: nothing proves that it comes from Stripe. Nothing was written.
+        MalformedEventError: it is signed, but no JSON object with an event's id and type. Nothing was written.
+    """
+    now = room.clock()
+    try:
+        signatures.verify(body, signature, room.secrets.get(), now)
+    except InvalidSignatureError:
+        signatures.verify(body, signature, room.secrets.reload(), now)
+    return accept(room, stripe_events.parse(body, room.mode))
+
+
+def accept(room: WebhookReceiver, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
+    """Record a trusted event, then have it processed; one that waits to be processed is queued again.
+
+    Returns the event and `new`, `waiting`, `processed`, `ignored`, or why it was set aside: then it is stored beside the events under a
+    key of its own and counted, and has no other effect. `listed`: it comes from a list that shows it at every look, so it is counted once;
+    a delivery is counted each time, because the function may have died at an earlier one before it was.
+    """
+    if event.set_aside is not None:
+        kept = {"id": event.id, "type": event.type, "created": event.created}
+        if room.store.events.set_aside(kept, event.set_aside, room.clock()) or not listed:
+            metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
+            told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
+            (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
+        return event, event.set_aside
+    about = event.ref.as_dict() if event.ref else {}
+    record = {"id": event.id, "type": event.type, "created": event.created, **about}
+    known = room.store.events.insert(record, processed=event.ref is None, now=room.clock())
+    if event.ref is None:
+        return event, "ignored"
+    if known != "processed":
+        room.queues.send_event({"event": event.id, **about})
+    return event, known
