@@ -25,7 +25,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
 from titleholder.domain import accounts
-from titleholder.web import resolver as http_api, problems
+from titleholder.web import problems
+from titleholder.web import resolver as http_api
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"

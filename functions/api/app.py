@@ -11,19 +11,19 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder.web import cursors, resolver, models
-from titleholder.services import refreshes, verifications
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
-from titleholder.services.audit import By
-from titleholder.services.linked_accounts import AccountSelector
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
-from titleholder.domain.sensitive import Sensitive
 from titleholder.observability import logger, metrics, observed
-from titleholder.timestamps import iso_seconds
-from titleholder.store.verifications import VerificationListing
+from titleholder.services import refreshes, verifications
+from titleholder.services.audit import By
+from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
+from titleholder.store.verifications import VerificationListing
+from titleholder.timestamps import iso_seconds
+from titleholder.web import cursors, models, resolver
 
 DEFAULT_LIMIT = 20
 

@@ -11,15 +11,15 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
 from pydantic import BaseModel
 
-from titleholder.batches import lifecycle
-from titleholder.web import resolver, models
 from titleholder import bootstrap
-from titleholder.services import verifications
-from titleholder.domain.accounts import Tenant
-from titleholder.services.audit import By
 from titleholder.aws.idempotency import Request
-from titleholder.observability import logger, observed
 from titleholder.aws.workflows import longest_wait
+from titleholder.batches import lifecycle
+from titleholder.domain.accounts import Tenant
+from titleholder.observability import logger, observed
+from titleholder.services import verifications
+from titleholder.services.audit import By
+from titleholder.web import models, resolver
 
 app = resolver.resolver()
 

@@ -9,14 +9,16 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import bootstrap
-from titleholder.services import verdicts
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import verdicts
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
-    done = verdicts.complete_by_id(bootstrap.store(), bootstrap.event_publisher(), event["verification"], event["refresh"], now=bootstrap.clock())
+    done = verdicts.complete_by_id(
+        bootstrap.store(), bootstrap.event_publisher(), event["verification"], event["refresh"], now=bootstrap.clock()
+    )
     outcome = (done.verdict or {})["outcome"]
     logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})
     metrics.add_dimension(name="outcome", value=outcome)

@@ -10,12 +10,12 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.services import erasure
-from titleholder.web import resolver, models
 from titleholder import bootstrap
-from titleholder.services.audit import By
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import erasure
+from titleholder.services.audit import By
 from titleholder.timestamps import iso_seconds
+from titleholder.web import models, resolver
 
 app = resolver.resolver()
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.services import refreshes, rate_limiter
 from titleholder import bootstrap
-from titleholder.domain.accounts import AccountRef
 from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import rate_limiter, refreshes
 
 
 @observed

@@ -12,17 +12,17 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder.services import linked_accounts, linking
-from titleholder.web import cursors, resolver
 from titleholder import bootstrap
-from titleholder.stripe_api import linking as stripe_linking
-from titleholder.web import linking_models as models
-from titleholder.domain.accounts import AccountState
-from titleholder.services.audit import By
-from titleholder.web.models import Cursor, IdempotencyKey, Limit, RefreshState
 from titleholder.aws.idempotency import Request
+from titleholder.domain.accounts import AccountState
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import linked_accounts, linking
+from titleholder.services.audit import By
+from titleholder.stripe_api import linking as stripe_linking
 from titleholder.timestamps import iso_seconds
+from titleholder.web import cursors, resolver
+from titleholder.web import linking_models as models
+from titleholder.web.models import Cursor, IdempotencyKey, Limit, RefreshState
 
 app = resolver.resolver()
 
@@ -68,7 +68,9 @@ def create_customer(
 
 
 @app.post("/sessions")
-@resolver.openapi_responses({201: models.Session}, "customer-not-found", "idempotency-conflict", "idempotency-in-progress", asks_stripe=True)
+@resolver.openapi_responses(
+    {201: models.Session}, "customer-not-found", "idempotency-conflict", "idempotency-in-progress", asks_stripe=True
+)
 def create_session(
     body: Annotated[models.NewSession, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,

@@ -6,11 +6,11 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
-from titleholder.services import webhooks
 from titleholder import bootstrap
-from titleholder.stripe_api import events as stripe_events
 from titleholder.errors import MalformedEventError
 from titleholder.observability import logger, observed
+from titleholder.services import webhooks
+from titleholder.stripe_api import events as stripe_events
 
 
 @observed

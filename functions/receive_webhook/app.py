@@ -9,11 +9,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.services import webhooks
-from titleholder.web import problems
 from titleholder import bootstrap
 from titleholder.errors import InvalidSignatureError, MalformedEventError
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import webhooks
+from titleholder.web import problems
 
 
 @observed

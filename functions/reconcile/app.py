@@ -8,9 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.services import reconciliation
 from titleholder import bootstrap
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import reconciliation
 
 KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
 

@@ -6,8 +6,8 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
-from titleholder.batches import steps
 from titleholder import bootstrap
+from titleholder.batches import steps
 from titleholder.observability import logger, observed
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.services import refreshes, rate_limiter
 from titleholder import bootstrap
 from titleholder.aws.queue_consumer import Source, each_record
 from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import rate_limiter, refreshes
 
 IN_FLIGHT_SECONDS = 2.0
 """How soon to look again what came of another caller's refresh call."""

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
-from titleholder.web import resolver, models, problems
-from titleholder.services import refreshes
 from titleholder import bootstrap
+from titleholder.domain.refresh_policy import CoolingDown, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, usable_snapshot
+from titleholder.services import refreshes
 from titleholder.services.audit import By
-from titleholder.services.refreshes import RefreshResult, AlreadyStarting, Started
+from titleholder.services.refreshes import AlreadyStarting, RefreshResult, Started
 from titleholder.timestamps import iso_seconds
-from titleholder.domain.refresh_policy import CoolingDown, Fresh, JoinPending, FreshnessRequirement, NotVerifiable, usable_snapshot
+from titleholder.web import models, problems, resolver
 
 DEFAULT_MAX_AGE_SECONDS = 86_400
 
@@ -32,9 +32,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     "account-not-found", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
-def refresh(
-    account: Annotated[models.AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None
-) -> Response[Any]:
+def refresh(account: Annotated[models.AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
     """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
     deps, settings = bootstrap.dependencies(), bootstrap.settings()
     ref = resolver.tenant(app.current_event, settings).ref(account)

@@ -25,7 +25,7 @@ import boto3
 
 from tests.benchmarks.figures import Figure
 from tests.support.functions import http_event, load
-from titleholder import observability, bootstrap
+from titleholder import bootstrap, observability
 from titleholder.stripe_api import signatures
 
 ROUNDS, EVENTS = 15, 100

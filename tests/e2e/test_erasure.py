@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.bench import Bench, eventually
+from titleholder.aws.encryption import AccountCipher
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import AccountErasedError
 from titleholder.store import Store
-from titleholder.aws.encryption import AccountCipher
 
 CLAIM = {"name": "Zebulon Quackenbush", "email": "zebulon@quackenbush.example.com"}
 OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com"}

@@ -29,9 +29,9 @@ from local.aws.emulator import Emulator
 from tests.support.functions import http_event, load
 from tests.support.template import table_schema
 from titleholder import aws_json, bootstrap
-from titleholder.stripe_api import signatures
 from titleholder.aws_json import ATTEMPTS, OPERATIONS, SERVICES, Client, Endpoint, Keys, ServiceError, serves
 from titleholder.store import Store
+from titleholder.stripe_api import signatures
 
 REGION = "us-east-1"
 KEYS = Keys("AKIDEXAMPLE", "secret", "a/session+token==")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder.batches import steps, bucket, manifests
 from titleholder import bootstrap
+from titleholder.batches import bucket, manifests, steps
 from titleholder.domain.verifications import Verification
 from titleholder.errors import ManifestError, UnexpectedError
 from titleholder.store.accounts import Accounts

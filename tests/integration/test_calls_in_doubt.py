@@ -9,9 +9,9 @@ import pytest
 from tests.integration.test_refreshes import REFRESH, outcome, serve
 from tests.support.world import Sandbox
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
 from titleholder.services.refreshes import Started
-from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},

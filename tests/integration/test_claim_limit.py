@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
-from titleholder.batches import steps
-from titleholder.services import erasure
 from titleholder import bootstrap
+from titleholder.batches import steps
 from titleholder.domain.accounts import AccountRef
+from titleholder.services import erasure
 
 LIMIT = 5
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, Sandbox
-from titleholder.services import linked_accounts
 from titleholder import errors
 from titleholder.domain.accounts import AccountRef
+from titleholder.services import linked_accounts
 from titleholder.services.linked_accounts import AccountSelector, resolve_accounts
 
 BANK: Any = {"us_bank_account": {"financial_connections": {"permissions": ["payment_method", "ownership"]}}}

@@ -13,12 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.world import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder.services import erasure, refreshes
 from titleholder.domain.accounts import AccountRef
-from titleholder.services.audit import By
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services import erasure, refreshes
+from titleholder.services.audit import By
 from titleholder.services.reconciliation import PATIENCE_SECONDS
 
 KEYS = "titleholder-keys"

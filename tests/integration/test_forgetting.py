@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.reachable import texts
 from tests.support.world import CLAIM, Sandbox
-from titleholder.web import models
 from titleholder import matching
+from titleholder.web import models
 
 WORDS = ("testerman", "quillfeather", "5550101")
 OWNER = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Sandbox
 from titleholder import matching
-from titleholder.services import refreshes, verifications
 from titleholder.domain.accounts import AccountRef
-from titleholder.web.resolver import MAX_BODY_BYTES
 from titleholder.domain.sensitive import Sensitive
+from titleholder.services import refreshes, verifications
+from titleholder.web.resolver import MAX_BODY_BYTES
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 

@@ -11,8 +11,8 @@ import pytest
 from tests.support.functions import http_event
 from tests.support.samples import SAMPLES
 from tests.support.world import CLAIM, Answer, Sandbox, client
-from titleholder.batches import steps
 from titleholder import bootstrap
+from titleholder.batches import steps
 from titleholder.domain.accounts import AccountRef
 
 OWNERS = {"Stripe_Account": "acct_owner"}

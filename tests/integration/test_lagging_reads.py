@@ -8,11 +8,11 @@ import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve, wait_for
 from tests.support.world import Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import StripeError, StripeLaggingError, StripeServerError
-from titleholder.services.refreshes import AlreadyStarting, RefreshRequest, Started
 from titleholder.domain.refresh_policy import Fresh, JoinPending
+from titleholder.errors import StripeError, StripeLaggingError, StripeServerError
+from titleholder.services import refreshes
+from titleholder.services.refreshes import AlreadyStarting, RefreshRequest, Started
 
 EVENT = "financial_connections.account.refreshed_ownership"
 

@@ -9,12 +9,11 @@ from botocore.exceptions import ClientError
 
 from tests.integration.test_owners_and_verdicts import accept, fetch, finish, run
 from tests.support.world import Moment, Sandbox
-from titleholder.domain import owner_changes
+from titleholder.domain import owner_changes, snapshots
 from titleholder.domain.accounts import AccountRef
-from titleholder.domain import snapshots
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import MAX_OWNERS, PART_BYTES, Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.domain.sensitive import Sensitive
 from titleholder.stripe_api.gateway import MOST_OWNERS_PAGES
 
 MARGARET = {"name": "MARGARET ANNE TESTERMAN", "email": "margaret.testerman@example.com", "phone": "+1 555-555-0101",

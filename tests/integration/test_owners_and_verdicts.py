@@ -10,15 +10,15 @@ import pytest
 
 from tests.support.functions import queue_event
 from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
-from titleholder.domain import owner_changes
 from titleholder import matching
-from titleholder.services import refreshes
+from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement, decide_from_memory
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.domain.sensitive import Sensitive
-from titleholder.domain.refresh_policy import FreshnessRequirement, decide_from_memory
+from titleholder.services import refreshes
 from titleholder.stripe_api.gateway import LIST as LINE
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS, _reading
 
@@ -428,7 +428,9 @@ class TestVerdicts:
     def test_missing_snapshot_is_an_error_to_be_retried_and_no_verdict(self, sandbox: Sandbox) -> None:
         verification = accept(sandbox, sandbox.link())
         with pytest.raises(SnapshotNotFoundError):
-            sandbox.function("complete_verification")({"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}})
+            sandbox.function("complete_verification")(
+                {"verification": verification.id, "refresh": {"outcome": "ready", "snapshot": "fcaowns_x"}}
+            )
         assert sandbox.store.verifications.get(verification.id).verdict is None
         assert sandbox.published() == []
 

@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
-from titleholder.services import webhooks
-from titleholder import observability, bootstrap
-from titleholder.stripe_api import events as stripe_events
-from titleholder.services.webhooks import MAX_BODY_BYTES, METRICS
-from titleholder.errors import UnexpectedError
+from titleholder import bootstrap, observability
 from titleholder.aws.secrets import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
+from titleholder.errors import UnexpectedError
+from titleholder.services import webhooks
+from titleholder.services.webhooks import MAX_BODY_BYTES, METRICS
+from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
 
 TYPE = "financial_connections.account.refreshed_ownership"

@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 
 from tests.support.interleave import Interleaving
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import (
     AccountNotFoundError,
@@ -24,9 +25,8 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services import refreshes
 from titleholder.services.refreshes import CALL_SECONDS, AlreadyStarting, RefreshRequest, Started
-from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
@@ -306,7 +306,9 @@ class TestNeverPaidTwice:
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
         assert all(isinstance(result, Started | JoinPending | AlreadyStarting | PaceExceededError) for result in results), results
         # These come again through the queue.
-        again = [request for request, result in zip(requests, results, strict=True) if isinstance(result, AlreadyStarting | PaceExceededError)]
+        again = [
+            request for request, result in zip(requests, results, strict=True) if isinstance(result, AlreadyStarting | PaceExceededError)
+        ]
         for request in again:
             sandbox.wait(1)
             refreshes.handle_request(sandbox.world, request)

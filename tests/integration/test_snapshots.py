@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.world import Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder.domain.accounts import AccountRef
-from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
+from titleholder.services import refreshes
 
 ANNE = {"name": "MARGARET ANNE TESTERMAN", "raw_address": "100 EXAMPLE ST, SPRINGFIELD, IL 62701"}
 BOB = {"name": "ROBERT SAMPLEWELL"}

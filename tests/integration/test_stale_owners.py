@@ -9,10 +9,10 @@ import pytest
 
 from tests.integration.test_batches import Batch, manifest
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder.services import refreshes
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
+from titleholder.services import refreshes
 
 DAY = 86_400
 MISSING = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}

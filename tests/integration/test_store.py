@@ -19,19 +19,19 @@ from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
-from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.aws.encryption import AccountCipher
 from titleholder.aws_json import Client, Endpoint, Keys
+from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.domain.rate import Backoff
+from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot, SnapshotSummary
 from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import IdempotencyConflictError, SnapshotNotFoundError, VerificationNotFoundError
-from titleholder.domain.sensitive import Sensitive
-from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement
 from titleholder.store import Store
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.events import EVENT_RETENTION_SECONDS
 from titleholder.store.open_work import Announcement
-from titleholder.aws.encryption import AccountCipher
 
 NOW = 1_800_000_000.0
 REF = AccountRef("fca_1")

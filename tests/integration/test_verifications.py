@@ -9,12 +9,12 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder.services import refreshes, verifications
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Group, Verification
-from titleholder.store.verifications import VerificationListing
+from titleholder.services import refreshes, verifications
 from titleholder.services.verifications import GroupResult
+from titleholder.store.verifications import VerificationListing
 
 OTHER = {"name": "SOMEBODY ELSE", "email": None, "phone": None, "raw_address": None}
 

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titleholder.batches import lifecycle, steps
-from titleholder.services import erasure, refreshes as ownership, reconciliation, verdicts, verifications
 from titleholder import matching
+from titleholder.aws.workflows import Workflow
+from titleholder.batches import lifecycle, steps
 from titleholder.domain import refresh_policy
-from titleholder.stripe_api import events as stripe_events
 from titleholder.domain.accounts import Tenant
-from titleholder.services.audit import Audit, Entry
 from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
-from titleholder.services.rate_limiter import RateLimiter, Kind
+from titleholder.services import erasure, reconciliation, verdicts, verifications
+from titleholder.services import refreshes as ownership
+from titleholder.services.audit import Audit, Entry
+from titleholder.services.rate_limiter import Kind, RateLimiter
 from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
 from titleholder.store.connected_accounts import ConnectedAccounts
@@ -25,8 +26,8 @@ from titleholder.store.open_work import OpenWork
 from titleholder.store.sealed import SealedItems
 from titleholder.store.table import Table
 from titleholder.store.verifications import Verifications
+from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
-from titleholder.aws.workflows import Workflow
 
 
 @contextmanager
@@ -169,7 +170,10 @@ def newest_snapshot_answers() -> Iterator[None]:
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
-    with _replaced(ownership, "_wake", _wake), _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True):
+    with (
+        _replaced(ownership, "_wake", _wake),
+        _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True),
+    ):
         yield
 
 

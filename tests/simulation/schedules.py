@@ -12,10 +12,10 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
-from titleholder.services import erasure
-from titleholder.domain.accounts import AccountRef
 from titleholder.domain import snapshots
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
+from titleholder.services import erasure
 from titleholder.services.verdicts import MATCHER_FAILED
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"

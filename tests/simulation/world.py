@@ -29,10 +29,10 @@ from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 from tests.simulation.records import Records
 from tests.support.rights import DynamoDBRights, Noted
-from titleholder.stripe_api import signatures
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import UnexpectedError
 from titleholder.domain.refresh_policy import CLOCK_SKEW
+from titleholder.errors import UnexpectedError
+from titleholder.stripe_api import signatures
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -818,8 +818,8 @@ def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     import stripe
 
+    from titleholder import bootstrap, matching, observability
     from titleholder.batches import steps
-    from titleholder import matching, observability, bootstrap
     from titleholder.domain import snapshots
 
     environment = dict(os.environ)

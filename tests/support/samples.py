@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from tests.support.functions import ROOT
 from tests.support.world import Sandbox, client
-from titleholder.batches import lifecycle
 from titleholder import bootstrap
+from titleholder.batches import lifecycle
 from titleholder.services import verifications
 
 EVENTS = ROOT / "events"

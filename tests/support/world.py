@@ -23,6 +23,7 @@ import moto.sqs.models
 import stripe
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from titleholder.services.context import Dependencies
 
 from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
@@ -31,12 +32,11 @@ from tests.support.functions import Function, http_event, load, queue_event
 from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
-from titleholder import observability, bootstrap
-from titleholder.domain.accounts import AccountRef
-from titleholder.domain.verifications import Verification, Waiter
-from titleholder.services.context import Dependencies
-from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder import bootstrap, observability
 from titleholder.aws.secrets import SecretValues
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Verification, Waiter
 from titleholder.store import Store
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 

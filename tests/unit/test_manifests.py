@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from tests.support.world import PERSONAL
 from titleholder.batches import manifests
-from titleholder.errors import ManifestError
 from titleholder.batches.manifests import (
     BOM,
     COLUMNS,
@@ -32,6 +31,7 @@ from titleholder.batches.manifests import (
     records,
     rejects,
 )
+from titleholder.errors import ManifestError
 
 CELLS = st.text(st.sampled_from('ab é,"\n\r|;'), max_size=8)
 ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=30)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_pairs import pairs
-from titleholder.domain import owner_changes
 from titleholder import matching
+from titleholder.domain import owner_changes
 from titleholder.errors import UnexpectedError
 from titleholder.matching.explanations import SENTENCES
 

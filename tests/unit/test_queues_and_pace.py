@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_dynamodb import FakeDynamoDB
+from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.domain.rate import Backoff
 from titleholder.errors import PaceExceededError
 from titleholder.services.rate_limiter import (
@@ -23,10 +24,9 @@ from titleholder.services.rate_limiter import (
     RateLimiter,
     StripeRateLimits,
     current_factor,
-    requeued_message,
     increased,
+    requeued_message,
 )
-from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.store import Store
 
 NOW = 1_800_000_000.0

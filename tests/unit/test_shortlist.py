@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.hostile_pairs import CONNECTORS, pairs
 from titleholder.domain import shortlist
-from titleholder.services import verdicts
 from titleholder.domain.snapshots import MAX_OWNERS
 from titleholder.matching import DEFAULT_POLICY, decide
+from titleholder.services import verdicts
 
 SECONDS = 6.0
 """Of processor time. The function has 30 s and less than a third of a processor."""

@@ -14,11 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import ROOT
+from titleholder.aws.workflows import BatchWorkflow, Workflow
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.domain.verifications import Verification
 from titleholder.services.refreshes import RefreshRequest
-from titleholder.domain.refresh_policy import LEASE_SECONDS
-from titleholder.aws.workflows import BatchWorkflow, Workflow
 
 FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
 ENDS = ("Succeed", "Fail")

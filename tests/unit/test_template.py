@@ -12,11 +12,11 @@ import pytest
 from tests.support import rights, urls
 from tests.support.functions import FUNCTIONS, ROOT
 from tests.support.template import called_by, deployed, folder, resources, template
-from titleholder.aws import queue_consumer
 from titleholder import store
-from titleholder.stripe_api import gateway
+from titleholder.aws import queue_consumer
 from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.settings import Settings
+from titleholder.stripe_api import gateway
 
 GLOBALS = template()["Globals"]["Function"]
 NAMED = resources("AWS::Serverless::Function")

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_aws import FakeKMS
-from titleholder.domain.accounts import AccountRef
-from titleholder.errors import DecryptionError
-from titleholder.domain.sensitive import MASK, Sensitive
 from titleholder.aws.encryption import MEMORY_KEYS, MEMORY_SECONDS, AccountCipher
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import MASK, Sensitive
+from titleholder.errors import DecryptionError
 
 REF = AccountRef("fca_1")
 CLAIM = {"name": "Quillfeather Canary", "aka": ["Ünïcode ✓"], "email": None}

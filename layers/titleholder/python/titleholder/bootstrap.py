@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.services.webhooks import WebhookReceiver
-from titleholder.errors import ConfigurationError
 from titleholder.aws.queues import Queues
 from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
+from titleholder.errors import ConfigurationError
+from titleholder.services.webhooks import WebhookReceiver
 from titleholder.settings import Settings
 from titleholder.store import Retention, Store
 from titleholder.timestamps import DAY
@@ -28,15 +28,15 @@ from titleholder.timestamps import DAY
 if TYPE_CHECKING:
     from botocore.session import Session
 
-    from titleholder.services.audit import Audit
+    from titleholder.aws.encryption import AccountCipher
+    from titleholder.aws.idempotency import Idempotency
     from titleholder.aws_json import Keys
+    from titleholder.batches.bucket import BatchBucket
     from titleholder.batches.lifecycle import BatchDependencies
     from titleholder.batches.steps import BatchStepContext
-    from titleholder.batches.bucket import BatchBucket
-    from titleholder.aws.idempotency import Idempotency
+    from titleholder.services.audit import Audit
     from titleholder.services.context import Dependencies
     from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
-    from titleholder.aws.encryption import AccountCipher
 
 
 @cache
@@ -175,8 +175,8 @@ def batch_bucket() -> BatchBucket:
 @cache
 def batch_dependencies() -> BatchDependencies:
     """What the HTTP routes of batches work with."""
-    from titleholder.batches.lifecycle import BatchDependencies
     from titleholder.aws.workflows import BatchWorkflow
+    from titleholder.batches.lifecycle import BatchDependencies
 
     return BatchDependencies(store(), batch_bucket(), BatchWorkflow(_client("stepfunctions"), settings().batch_state_machine_arn), clock)
 
@@ -204,9 +204,9 @@ def dependencies(gate: RateLimiter | None = None) -> Dependencies:
 
 @cache
 def _dependencies() -> Dependencies:
+    from titleholder.aws.workflows import Workflow
     from titleholder.services.context import Dependencies
     from titleholder.stripe_api.gateway import StripeGateway
-    from titleholder.aws.workflows import Workflow
 
     chosen = settings()
     keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret, API_KEY, wall=clock))

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import DecryptionError
 from titleholder.domain.sensitive import Sensitive
+from titleholder.errors import DecryptionError
 
 MEMORY_SECONDS = 300
 """How long an unwrapped key is remembered; a busy account asks KMS that often in each environment."""

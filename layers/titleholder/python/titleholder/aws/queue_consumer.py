@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from titleholder.aws.queues import Queues
 from titleholder.errors import TitleholderError
 from titleholder.observability import logger
-from titleholder.aws.queues import Queues
 
 MOST_RECEIVES = 7
 """A message that fails at this many deliveries is buried. The queue's own limit is higher: it serves for functions that died."""

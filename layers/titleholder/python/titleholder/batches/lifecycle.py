@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from titleholder.domain.accounts import Mode, Tenant
-from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
+from titleholder.aws.workflows import BatchWorkflow
 from titleholder.batches.bucket import LINK_SECONDS, PART_BYTES, BatchBucket
 from titleholder.batches.manifests import LARGEST_BYTES, Format
+from titleholder.domain.accounts import Mode, Tenant
+from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
 from titleholder.store import Store
-from titleholder.aws.workflows import BatchWorkflow
 
 State = Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
 

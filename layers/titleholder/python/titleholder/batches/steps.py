@@ -16,18 +16,18 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.batches import manifests
-from titleholder.domain import refresh_policy
-from titleholder.services import verdicts, verifications
-from titleholder.domain.accounts import AccountRef
-from titleholder.batches.lifecycle import manifest_key, work_key
 from titleholder.aws.event_publisher import EventPublisher
+from titleholder.batches import manifests
+from titleholder.batches.bucket import BatchBucket
+from titleholder.batches.lifecycle import manifest_key, work_key
+from titleholder.batches.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
+from titleholder.domain import refresh_policy
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import ClaimLimitExceededError, FileReplacedError, ManifestError
-from titleholder.batches.bucket import BatchBucket
-from titleholder.batches.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, Row, piece_bytes
-from titleholder.domain.sensitive import Sensitive
 from titleholder.observability import logger, metrics
+from titleholder.services import verdicts, verifications
 from titleholder.store import Store
 from titleholder.store.open_work import Announcement
 

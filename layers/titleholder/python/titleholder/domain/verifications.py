@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from titleholder.domain.accounts import AccountRef, Mode
-from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.sensitive import Sensitive
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from titleholder.services import staleness, verdicts
 from titleholder.domain.accounts import AccountRef, StoredAccount
-from titleholder.services.audit import RECONCILE, STRIPE, By
+from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS
 from titleholder.errors import AccountNotFoundError, PaceExceededError, StripeRefusedError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics
-from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS
+from titleholder.services import staleness, verdicts
+from titleholder.services.audit import RECONCILE, STRIPE, By
 
 if TYPE_CHECKING:
     from titleholder.services.context import Dependencies

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from titleholder.stripe_api import linking as stripe_linking
 from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.errors import CustomerNotFoundError, InvalidCursorError, NoLinkedAccountError, SessionNotFoundError, StripeRefusedError
 from titleholder.services.context import Dependencies
+from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
 
 Source = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session", "payment_method"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from titleholder.stripe_api import linking as stripe_linking
 from titleholder.errors import CustomerNotFoundError, IdempotencyConflictError, StripeRefusedError
+from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
 
 Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]

@@ -16,10 +16,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any
 
-from titleholder.services import webhooks, erasure, verdicts
-from titleholder.stripe_api import events as stripe_events
-from titleholder.services.audit import RECONCILE
-from titleholder.services.webhooks import WebhookReceiver
 from titleholder.errors import (
     AccountNotFoundError,
     MalformedEventError,
@@ -31,9 +27,13 @@ from titleholder.errors import (
     UnexpectedError,
 )
 from titleholder.observability import logger
+from titleholder.services import erasure, verdicts, webhooks
+from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
+from titleholder.services.webhooks import WebhookReceiver
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.open_work import OpenItem, OpenKind
+from titleholder.stripe_api import events as stripe_events
 
 DAY = 86_400.0
 

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from titleholder.domain import owner_changes, refresh_policy
-from titleholder.services import erasure, staleness
 from titleholder import observability
-from titleholder.stripe_api import events as stripe_events
-from titleholder.domain.accounts import AccountRef, AccountState, Attempt, StoredAccount
-from titleholder.services.audit import Audit, By, Entry
 from titleholder.aws.event_publisher import EventPublisher
+from titleholder.aws.queues import Queues
+from titleholder.aws.workflows import Workflow
+from titleholder.domain import owner_changes, refresh_policy
+from titleholder.domain.accounts import AccountRef, AccountState, Attempt, StoredAccount
+from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Waiter
 from titleholder.errors import (
@@ -37,15 +38,14 @@ from titleholder.errors import (
     StripeUnansweredError,
     TooManyOwnersError,
 )
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services import erasure, staleness
+from titleholder.services.audit import Audit, By, Entry
 from titleholder.services.rate_limiter import AT_ONCE_SECONDS
-from titleholder.aws.queues import Queues
-from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, JoinPending, FreshnessRequirement, NotVerifiable, StartRefresh
 from titleholder.store import Store
 from titleholder.store.open_work import Announcement
+from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.events import Told
 from titleholder.stripe_api.gateway import AccountReading, Ownership, StripeGateway
-from titleholder.aws.workflows import Workflow
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 SHORTEST_LOOK_SECONDS = 2.0
@@ -215,7 +215,13 @@ def _waits_for_pending(stored: StoredAccount, waiter: Waiter, now: float) -> flo
 
 
 def ensure_fresh(
-    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, stored: StoredAccount, *, resumed_at: float | None = None, asker: str | None = None
+    deps: Dependencies,
+    ref: AccountRef,
+    need: FreshnessRequirement,
+    stored: StoredAccount,
+    *,
+    resumed_at: float | None = None,
+    asker: str | None = None,
 ) -> RefreshResult:
     """See to it that `need` is met: find that it is, join a refresh, or start one.
 
@@ -330,7 +336,11 @@ def _shows(reading: AccountReading, told: Told, stored: StoredAccount) -> bool:
     # It shows a refresh that is settled. That is an earlier one if it was known before the event, if its owners are older than the event,
     # or if this stack has asked for another one since.
     latest = told.at - refresh_policy.CLOCK_SKEW
-    known = stored.state is not None and refresh_policy.order(hash_) <= refresh_policy.order(stored.state.refresh) and stored.shown_since < latest
+    known = (
+        stored.state is not None
+        and refresh_policy.order(hash_) <= refresh_policy.order(stored.state.refresh)
+        and stored.shown_since < latest
+    )
     older = reading.newer is None and reading.ownership is not None and reading.ownership.created < latest
     attempt = stored.attempt
     asked = attempt is not None and attempt.base == hash_.last_attempted_at and attempt.began_at <= told.at + refresh_policy.CLOCK_SKEW
@@ -481,7 +491,9 @@ def _changes(before: Snapshot, after: Snapshot) -> list[owner_changes.Change] | 
         return None
 
 
-def _start(deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, go: StartRefresh, stored: StoredAccount, asker: str | None) -> RefreshResult:
+def _start(
+    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, go: StartRefresh, stored: StoredAccount, asker: str | None
+) -> RefreshResult:
     """Initiate a refresh, unless another caller is at it."""
     deps.stripe.await_refresh()
     now = deps.clock()
@@ -546,7 +558,13 @@ def _recorded(deps: Dependencies, ref: AccountRef, attempt: Attempt, asker: str 
 
 
 def _after_refusal(
-    deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, stored: StoredAccount, asker: str | None, attempt: Attempt, code: str | None = None
+    deps: Dependencies,
+    ref: AccountRef,
+    need: FreshnessRequirement,
+    stored: StoredAccount,
+    asker: str | None,
+    attempt: Attempt,
+    code: str | None = None,
 ) -> RefreshResult:
     """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet."""
     reading = read_account(deps, ref, stored)

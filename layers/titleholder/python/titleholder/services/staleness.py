@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from titleholder.domain.accounts import AccountRef
 from titleholder.aws.event_publisher import EventPublisher
+from titleholder.domain.accounts import AccountRef
 from titleholder.store import Store
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from titleholder import matching, observability
-from titleholder.domain import refresh_policy, shortlist
-from titleholder.services import staleness
 from titleholder.aws.event_publisher import EventPublisher
+from titleholder.domain import refresh_policy, shortlist
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services import staleness
 from titleholder.store import Store
 
 MATCHER_FAILED = "MATCHER_FAILED"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from titleholder import matching
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
     IdempotencyConflictError,
@@ -23,14 +24,13 @@ from titleholder.errors import (
     VerificationCompletedError,
     VerificationNotFoundError,
 )
-from titleholder.domain.sensitive import Sensitive
+from titleholder.services.verdicts import complete
 from titleholder.store import Store
 from titleholder.store.verifications import VerificationListing
-from titleholder.services.verdicts import complete
 
 if TYPE_CHECKING:
-    from titleholder.services.linked_accounts import AccountSelector
     from titleholder.services.context import Dependencies
+    from titleholder.services.linked_accounts import AccountSelector
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
@@ -162,7 +162,9 @@ def _accept(
     return verification
 
 
-def _create_group(deps: Dependencies, new: NewVerification, target: AccountSelector, id_: str, key: str | None, *, max_wait: int) -> GroupResult:
+def _create_group(
+    deps: Dependencies, new: NewVerification, target: AccountSelector, id_: str, key: str | None, *, max_wait: int
+) -> GroupResult:
     """The members first, each an ordinary verification, then the group: whatever dies in between, no member stays without a verdict, and
     the repeated request, whose ids are the same, makes the rest.
     """

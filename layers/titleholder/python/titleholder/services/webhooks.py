@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.stripe_api import signatures, events as stripe_events
+from titleholder.aws.queues import Queues
 from titleholder.domain.accounts import Mode
 from titleholder.errors import InvalidSignatureError, MalformedEventError
 from titleholder.observability import logger, metrics
-from titleholder.aws.queues import Queues
 from titleholder.store import Store
+from titleholder.stripe_api import events as stripe_events
+from titleholder.stripe_api import signatures
 from titleholder.stripe_api.events import SetAside, StripeEvent
 
 MAX_BODY_BYTES = 256 * 1024

@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_STATUS, order
 from titleholder.domain.snapshots import Snapshot
-from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS, LEASE_SECONDS, order
 from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import from_ms, to_ms

@@ -10,10 +10,10 @@ from typing import Any
 
 from titleholder.domain import claim_limit
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError
-from titleholder.domain.sensitive import Sensitive
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import opened_snapshot, snapshot_sk
 from titleholder.store.table import TRANSACTION_TRIES, InconsistentItemsError, Item, Table, account_pk

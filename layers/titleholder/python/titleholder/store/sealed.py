@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import AccountErasedError
 from titleholder.domain.sensitive import Sensitive
+from titleholder.errors import AccountErasedError
 from titleholder.store.table import CheckFailedError, Item, Table, account_pk
 from titleholder.timestamps import to_ms
 

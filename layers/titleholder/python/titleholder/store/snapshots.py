@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot, SnapshotSummary, in_parts
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.domain.sensitive import Sensitive
 from titleholder.store.open_work import Announcement, mark_announced, unannounced
 from titleholder.store.sealed import SealedItems, part_sks
 from titleholder.store.table import Item, Table, account_pk

@@ -13,6 +13,7 @@ from titleholder.store.table import Table
 from titleholder.timestamps import DAY
 
 if TYPE_CHECKING:
+    from titleholder.aws.encryption import AccountCipher
     from titleholder.store.accounts import Accounts
     from titleholder.store.audit import AuditLog
     from titleholder.store.batches import Batches
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from titleholder.store.snapshots import Snapshots
     from titleholder.store.verifications import Verifications
     from titleholder.store.waiters import Waiters
-    from titleholder.aws.encryption import AccountCipher
 
 
 @dataclass(frozen=True, slots=True)

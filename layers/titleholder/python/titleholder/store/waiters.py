@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.domain.verifications import Waiter
 from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Waiter
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import DAY, from_ms, to_ms
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 import stripe
 
-from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode
 from titleholder.domain import snapshots
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,

@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID
-from titleholder.web.models import CustomerId
-from titleholder.web.models import RefreshState
-from titleholder.web.models import SessionId
+from titleholder.web.models import CustomerId, RefreshState
 
 ConnectedAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]

@@ -15,13 +15,13 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-from titleholder.web import problems
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
 from titleholder.errors import ConnectedAccountForbiddenError, TitleholderError
-from titleholder.web.models import bad_field
 from titleholder.observability import logger
-from titleholder.web.problems import Problem
 from titleholder.settings import Settings
+from titleholder.web import problems
+from titleholder.web.models import bad_field
+from titleholder.web.problems import Problem
 
 if TYPE_CHECKING:
     from titleholder.matching import Policy
