@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import titleholder.cold_start  # noqa: F401
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -19,6 +18,7 @@ from titleholder.domain.accounts import Tenant
 from titleholder.observability import logger, observed
 from titleholder.services import verifications
 from titleholder.services.audit import By
+from titleholder.timestamps import iso_seconds
 from titleholder.web import models, resolver
 
 app = resolver.resolver()
@@ -54,7 +54,7 @@ def create_batch(
         entry.note(batch=ids["id"])
     slot = lifecycle.slot(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
-    upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
+    upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
     return _json(201, models.CreatedBatch(id=slot.batch, upload=upload))
 
 
@@ -111,12 +111,12 @@ def _tenant() -> Tenant:
 def _shown(found: lifecycle.Progress) -> models.Batch:
     cooling = None
     if found.cooling_down and found.cooling_until:
-        cooling = models.CoolingDown(accounts=found.cooling_down, until=_time(found.cooling_until))
+        cooling = models.CoolingDown(accounts=found.cooling_down, until=iso_seconds(found.cooling_until))
     return models.Batch(
         id=found.batch,
         state=found.state,
         format=found.format,
-        created_at=_time(found.created_at),
+        created_at=iso_seconds(found.created_at),
         started_at=_maybe(found.started_at),
         completed_at=_maybe(found.completed_at),
         imported=found.imported,
@@ -135,12 +135,8 @@ def _shown(found: lifecycle.Progress) -> models.Batch:
     )
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else _time(seconds)
+    return None if seconds is None else iso_seconds(seconds)
 
 
 def _json(status: int, model: BaseModel) -> Response[Any]:

@@ -22,7 +22,7 @@ from titleholder.stripe_api import linking as stripe_linking
 from titleholder.timestamps import iso_seconds
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models
-from titleholder.web.models import Cursor, IdempotencyKey, Limit, RefreshState
+from titleholder.web.models import Cursor, CustomerId, IdempotencyKey, Limit, RefreshState, SessionId
 
 app = resolver.resolver()
 
@@ -113,7 +113,7 @@ def create_session(
 @resolver.openapi_responses(
     {200: models.CollectedAccounts}, "session-not-found", "payment-method-not-found", "account-not-found", asks_stripe=True
 )
-def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
+def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
     """The accounts that a session, an intent or a payment method collected."""
     stripe_account = _stripe_account()
     found = linked_accounts.collect(bootstrap.dependencies().stripe, session, stripe_account)
@@ -135,7 +135,7 @@ def get_session(session: Annotated[models.SessionId, Path()]) -> Response[Any]:
 @app.get("/accounts")
 @resolver.openapi_responses({200: models.AccountList}, "customer-not-found", "invalid-cursor", asks_stripe=True)
 def list_accounts(
-    customer: Annotated[models.CustomerId, Query()],
+    customer: Annotated[CustomerId, Query()],
     limit: Annotated[Limit, Query()] = DEFAULT_PAGE,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:

@@ -13,6 +13,7 @@ from titleholder.aws.queue_consumer import Source, each_record
 from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import rate_limiter, refreshes
+from titleholder.services.context import Dependencies
 
 IN_FLIGHT_SECONDS = 2.0
 """How soon to look again what came of another caller's refresh call."""
@@ -53,7 +54,7 @@ def _process(message: dict[str, Any], message_id: str) -> None:
         metrics.add_metric(name="RefreshStarted", unit=MetricUnit.Count, value=1)
 
 
-def _defer(deps: refreshes.Dependencies, request: refreshes.RefreshRequest, message: dict[str, Any], at: float) -> None:
+def _defer(deps: Dependencies, request: refreshes.RefreshRequest, message: dict[str, Any], at: float) -> None:
     """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
 
     The heartbeat keeps the time in the queue out of the settle timeout.

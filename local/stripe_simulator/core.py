@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from local.stripe_simulator import control, parameters
+from local.stripe_simulator import parameters
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
 from local.stripe_simulator.api import OPERATIONS, Api, Call, Operation, bank_options, confirm, new_customer, new_payment_method
 from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
@@ -65,10 +65,8 @@ class Simulator:
 
     @_locked
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-        """Answer one HTTP request. `target` is the path with its query; paths under /_simulator/ control the simulator."""
+        """Answer one HTTP request to Stripe's API. `target` is the path with its query."""
         path, _, query = target.partition("?")
-        if path.startswith(control.PREFIX):
-            return control.handle(self, method.upper(), path, query, body)
         return _Request(self, method.upper(), path, query, CaseInsensitive(headers), body).answer()
 
     # --- Webhooks -----------------------------------------------------------------------------------------------------

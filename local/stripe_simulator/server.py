@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.stripe_simulator import control
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
@@ -135,7 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         owner = self.server.owner
-        response = owner.simulator.handle(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+        body = self.rfile.read(length)
+        if self.path.startswith(control.PREFIX):
+            response = control.handle(owner.simulator, self.command, self.path, body)
+        else:
+            response = owner.simulator.handle(self.command, self.path, dict(self.headers.items()), body)
         owner.changed.set()
         if response.action == "hang":
             owner.stopping.wait(response.seconds)

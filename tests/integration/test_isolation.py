@@ -282,8 +282,8 @@ def call(sandbox: Sandbox, claims: dict[str, Any] | None, method: str = "GET", p
     event = http_event(method, path, None, headers)
     if claims is not None:
         event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "client-7", **claims}, "scopes": None}}
-    name = {"/accounts/fca_1": "erase" if method == "DELETE" else "api", "/accounts/fca_1/refreshes": "start_refresh"}
-    return Answer.of(sandbox.function(name.get(path) or {"/b": "batches"}.get(path[:2], "collect"))(event))
+    name = {"/accounts/fca_1": "erase_account" if method == "DELETE" else "api", "/accounts/fca_1/refreshes": "start_refresh"}
+    return Answer.of(sandbox.function(name.get(path) or {"/b": "batches"}.get(path[:2], "linking"))(event))
 
 
 class TestToken:

@@ -207,7 +207,7 @@ def announcement_not_kept() -> Iterator[None]:
     original = Table.update
 
     def update(self: Table, pk: str, sk: str, *, set_: Any = None, remove: Any = (), **more: Any) -> bool:
-        if "verdict" in (set_ or {}):
+        if set_ and "verdict" in set_:
             set_ = {name: value for name, value in set_.items() if not name.startswith("open_")}
             remove = (*remove, "open_kind", "open_since_ms")
         return original(self, pk, sk, set_=set_, remove=remove, **more)

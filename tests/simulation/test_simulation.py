@@ -33,7 +33,7 @@ def test_a_bug_put_in_by_hand_is_found(bug: str) -> None:
 def test_promises_hold_at_crash_points_of_every_function() -> None:
     everything = list(points())
     assert {function for function, *_ in everything} == {
-        "api", "start_refresh", "receive_webhook", "fetch_owners", "complete_verification", "reconcile", "erase",
+        "api", "start_refresh", "receive_webhook", "fetch_owners", "complete_verification", "reconcile", "erase_account",
     }  # fmt: skip
     # Every seventh of them here; all of them by `make simulate`.
     violations = {point: found for point in everything[::7] if (found := crash(point)[1])}

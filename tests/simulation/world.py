@@ -49,8 +49,8 @@ TIMEOUTS = {
     "fetch_owners": 60.0,
     "complete_verification": 30.0,
     "reconcile": 300.0,
-    "erase": 45.0,
-    "collect": 45.0,
+    "erase_account": 45.0,
+    "linking": 45.0,
     "batches": 30.0,
     "run_batch_step": 900.0,
 }

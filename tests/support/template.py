@@ -52,7 +52,10 @@ def called_by(route: dict[str, Any]) -> str:
 
 
 def folder(function: str) -> str:
-    """The folder under functions/ that the artefact of a function is made from, as functions/Makefile derives it from the logical id."""
+    """The folder under functions/ that functions/Makefile makes the artefact of a function (logical id) from."""
+    named = re.search(rf"^build-{function}: FOLDER = (\w+)$", (ROOT / "functions" / "Makefile").read_text(), re.MULTILINE)
+    if named:
+        return named[1]
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", function).lower()
 
 

@@ -23,7 +23,6 @@ import moto.sqs.models
 import stripe
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from titleholder.services.context import Dependencies
 
 from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
@@ -37,6 +36,7 @@ from titleholder.aws.secrets import SecretValues
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import FreshnessRequirement
 from titleholder.domain.verifications import Verification, Waiter
+from titleholder.services.context import Dependencies
 from titleholder.store import Store
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
@@ -496,10 +496,10 @@ def _function(method: str, path: str) -> str:
     if path.startswith("/batches"):
         return "batches"
     if method == "DELETE" and path.startswith("/accounts/"):
-        return "erase"
+        return "erase_account"
     bare = path.partition("?")[0]
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
-    return "collect" if collects else "api"
+    return "linking" if collects else "api"
 
 
 def _json(text: str) -> Any:

@@ -90,7 +90,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 def accepted(name: str, answer: Any) -> bool:
     if trigger(name).by.startswith(("GET ", "POST ", "DELETE ")):
-        return bool(answer["statusCode"] == STATUS.get(name, 201 if name.startswith("collect.post_") else 200))
+        return bool(answer["statusCode"] == STATUS.get(name, 201 if name.startswith("linking.post_") else 200))
     if trigger(name).by.startswith(STACK):
         return bool(answer == {"batchItemFailures": []})
     if trigger(name).function == "run_batch_step":

@@ -115,7 +115,7 @@ class TestFolderWithABlankInItsName:
         assert "app.py" in function.namelist()
 
     @pytest.mark.parametrize("as_sam_does", [False, True])
-    @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("vault", "VaultLayer")])
+    @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("crypto", "VaultLayer")])
     def test_packages_are_taken_from_the_list_beside_the_makefile(self, checkout: Path, layer: str, target: str, as_sam_does: bool) -> None:
         """With every command replaced by one that notes what it was given: packages are not installed here."""
         folder, noted = checkout / "layers" / layer, checkout / "noted"

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from local.stripe_simulator import control
 from local.stripe_simulator.scenarios import SCENARIOS
 from tests.support.stripe_client import refusal
 
 
 def call(bench: Any, method: str, path: str, **arguments: Any) -> Any:
     body = json.dumps(arguments).encode() if method != "GET" else b""
-    answer = bench.sim.handle(method, f"/_simulator/{path}", {}, body)
+    answer = control.handle(bench.sim, method, f"/_simulator/{path}", body)
     return answer.status, answer.json()
 
 
@@ -102,7 +103,7 @@ def test_options_change_while_it_runs(bench: Any) -> None:
 
 def test_a_body_that_is_no_json_object_is_refused(bench: Any) -> None:
     for body in (b"[]", b"{", b"\xff"):
-        assert bench.sim.handle("POST", "/_simulator/reset", {}, body).status == 400
+        assert control.handle(bench.sim, "POST", "/_simulator/reset", body).status == 400
 
 
 def test_scenarios_are_listed_with_their_titles(bench: Any) -> None:

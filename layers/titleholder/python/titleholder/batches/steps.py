@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -30,6 +29,7 @@ from titleholder.observability import logger, metrics
 from titleholder.services import verdicts, verifications
 from titleholder.store import Store
 from titleholder.store.open_work import Announcement
+from titleholder.timestamps import iso_milliseconds
 
 BLOCK_BYTES = 64 * 1024**2
 """What one scan reads."""
@@ -279,7 +279,7 @@ def tally(desk: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
     if left and not ready:
         at = max(at, min(resume_at))
     following = "summarise" if not left else "verify" if ready else "collect"
-    return {"next": following, "at": _timestamp(at), "since": at if following == "verify" else None, "pass": pass_}
+    return {"next": following, "at": iso_milliseconds(at), "since": at if following == "verify" else None, "pass": pass_}
 
 
 def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int)
         following, at = "collect", desk.now + SHORTEST_PAUSE_SECONDS
     if missing:
         at = max(at, _import_over(state) + refresh_policy.CLOCK_SKEW)
-    return {"next": following, "at": _timestamp(at), "since": None, "pass": pass_}
+    return {"next": following, "at": iso_milliseconds(at), "since": None, "pass": pass_}
 
 
 def summarise(desk: BatchStepContext, batch: str) -> dict[str, Any]:
@@ -588,7 +588,3 @@ def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
     values = iter(values)
     while some := list(itertools.islice(values, size)):
         yield some
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

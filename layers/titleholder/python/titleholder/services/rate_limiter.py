@@ -78,17 +78,17 @@ class Kind(Enum):
         return cls.SINGLE if "task_token" in message else cls.EVENT
 
 
-def current_factor(backoff: Backoff, now: float) -> float:
+def current_factor(slowness: Backoff, now: float) -> float:
     """By how much a bucket moves slower than agreed at `now`: 1 if Stripe has not complained lately."""
-    lasting: float = 0.5 ** (max(0.0, now - backoff.since) / RECOVERY_SECONDS)
-    return 1 + (backoff.factor - 1) * lasting
+    lasting: float = 0.5 ** (max(0.0, now - slowness.since) / RECOVERY_SECONDS)
+    return 1 + (slowness.factor - 1) * lasting
 
 
-def increased(backoff: Backoff, now: float) -> Backoff:
+def increased(slowness: Backoff, now: float) -> Backoff:
     """The bucket after one more 429 at `now`."""
-    if now - backoff.since < SLOW_AGAIN_SECONDS:
-        return backoff
-    return Backoff(factor=min(MOST_SLOW, 2 * current_factor(backoff, now)), since=now)
+    if now - slowness.since < SLOW_AGAIN_SECONDS:
+        return slowness
+    return Backoff(factor=min(MOST_SLOW, 2 * current_factor(slowness, now)), since=now)
 
 
 class StripeRateLimits:

@@ -34,8 +34,7 @@ from titleholder.services.webhooks import WebhookReceiver
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.open_work import OpenItem, OpenKind
 from titleholder.stripe_api import events as stripe_events
-
-DAY = 86_400.0
+from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
 """How long something may be unfinished before it is looked at, and then again after as long."""
@@ -117,7 +116,7 @@ def reconcile(deps: Dependencies, room: WebhookReceiver, *, seconds: float = RUN
 
 def pause(tries: int) -> float:
     """How long something rests after it failed so many times in a row."""
-    return min(DAY, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
+    return min(DAY_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
 
 
 @dataclass(slots=True)
@@ -272,7 +271,7 @@ class _Run:
                 raise
             now = self.deps.clock()
             store.connected_accounts.record_failure(
-                mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now)
+                mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY_SECONDS, retired_at=tenant.retired_at or now)
             )
             if tenant.retired_at is None:
                 self.report.retired += 1

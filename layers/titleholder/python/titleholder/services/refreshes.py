@@ -8,17 +8,13 @@ workflow that is not woken in time asks again by itself.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from titleholder import observability
-from titleholder.aws.event_publisher import EventPublisher
-from titleholder.aws.queues import Queues
-from titleholder.aws.workflows import Workflow
 from titleholder.domain import owner_changes, refresh_policy
 from titleholder.domain.accounts import AccountRef, AccountState, Attempt, StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
@@ -39,31 +35,18 @@ from titleholder.errors import (
     TooManyOwnersError,
 )
 from titleholder.services import erasure, staleness
-from titleholder.services.audit import Audit, By, Entry
+from titleholder.services.audit import By, Entry
+from titleholder.services.context import Dependencies
 from titleholder.services.rate_limiter import AT_ONCE_SECONDS
-from titleholder.store import Store
 from titleholder.store.open_work import Announcement
 from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.events import Told
-from titleholder.stripe_api.gateway import AccountReading, Ownership, StripeGateway
+from titleholder.stripe_api.gateway import AccountReading, Ownership
+from titleholder.timestamps import from_iso, iso_seconds
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 SHORTEST_LOOK_SECONDS = 2.0
 """How soon an account is read again that does not show yet what an event told; then each time when twice as long has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What lies outside: the systems, the clock (Unix seconds) and a source of new idempotency keys."""
-
-    store: Store
-    stripe: StripeGateway
-    workflow: Workflow
-    queues: Queues
-    bus: EventPublisher
-    audit: Audit
-    clock: Callable[[], float]
-    new_key: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +121,11 @@ class RefreshRequest:
                     deadline=float(message["deadline"]),
                 ),
             ),
-            resumed_at=datetime.fromisoformat(resume_at).timestamp() if resume_at else None,
+            resumed_at=from_iso(resume_at) if resume_at else None,
             hop=int(message.get(HOP, 0)),
             message_id=message_id,
             # A retry keeps the time at which the state was entered first.
-            entered=None if int(message["retry"]) else datetime.fromisoformat(message["entered"]).timestamp(),
+            entered=None if int(message["retry"]) else from_iso(message["entered"]),
         )
 
 
@@ -620,8 +603,3 @@ def _wake(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh |
             outcome = {"outcome": "not_verifiable", "reason": reason}
     deps.workflow.wake(waiter.task_token, outcome)
     deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
-
-
-def iso_seconds(seconds: float) -> str:
-    """Unix seconds as the ISO 8601 text that workflows and answers use."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

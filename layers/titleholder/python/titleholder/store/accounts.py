@@ -13,7 +13,7 @@ from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_S
 from titleholder.domain.snapshots import Snapshot
 from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import from_ms, to_ms
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 NOT_ERASED = "attribute_not_exists(erased_ms)"
 
@@ -28,10 +28,10 @@ class Accounts:
         kept = self._table.is_live(item, "snapshot_expires_at")
         return StoredAccount(
             state=_state(item, ref) if "status" in item else None,
-            observed_at=from_ms(item.get("observed_ms", 0)),
+            observed_at=from_milliseconds(item.get("observed_ms", 0)),
             observed_calls=item.get("observed_calls", 0),
             # An earlier release did not store it.
-            shown_since=from_ms(item.get("shown_since_ms", item.get("observed_ms", 0))),
+            shown_since=from_milliseconds(item.get("shown_since_ms", item.get("observed_ms", 0))),
             snapshot=item.get("snapshot") if kept else None,
             snapshot_attempted_at=item.get("snapshot_attempted_at") if kept else None,
             snapshot_created=item.get("snapshot_created") if kept else None,
@@ -66,9 +66,9 @@ class Accounts:
                 "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
                 "refresh_order": order(refresh),
                 "holder": f"{state.holder.kind}/{state.holder.id}" if state.holder else None,
-                "observed_ms": to_ms(observed_at),
+                "observed_ms": to_milliseconds(observed_at),
                 "observed_calls": calls,
-                "shown_since_ms": to_ms(observed_at if shown_since is None else shown_since),
+                "shown_since_ms": to_milliseconds(observed_at if shown_since is None else shown_since),
                 **(opened("refresh", observed_at) if open_ else {}),
             },
             remove=(*(("repair_tries",) if open_ else CLOSED), *(() if state.status in REASON_BY_ACCOUNT_STATUS else ("stale_marked_ms",))),
@@ -82,7 +82,7 @@ class Accounts:
         `open_`: its refresh is not finished all the same.
         """
         return self._table.update(
-            account_pk(ref), "ACCOUNT", set_={"stale_marked_ms": to_ms(now)}, remove=() if open_ else CLOSED,
+            account_pk(ref), "ACCOUNT", set_={"stale_marked_ms": to_milliseconds(now)}, remove=() if open_ else CLOSED,
             condition="#status = :status AND refresh_order = :order", names={"#status": "status"},
             values={":status": state.status, ":order": order(state.refresh)},
         )  # fmt: skip
@@ -100,16 +100,16 @@ class Accounts:
                 "attempt": attempt.number,
                 "attempt_key": attempt.key,
                 "attempt_base": attempt.base,
-                "attempt_began_ms": to_ms(attempt.began_at),
+                "attempt_began_ms": to_milliseconds(attempt.began_at),
                 "attempt_calls": attempt.calls,
                 "attempt_open": True,
-                "attempt_doubted_ms": None if attempt.doubted_at is None else to_ms(attempt.doubted_at),
-                "lease_until_ms": to_ms(now + LEASE_SECONDS),
+                "attempt_doubted_ms": None if attempt.doubted_at is None else to_milliseconds(attempt.doubted_at),
+                "lease_until_ms": to_milliseconds(now + LEASE_SECONDS),
                 **opened("refresh", now),
             },
             remove=["slot_ms"],
             condition=f"{unchanged} AND {free} AND {NOT_ERASED}",
-            values={":now": to_ms(now), **({} if seen is None else {":seen": seen.calls})},
+            values={":now": to_milliseconds(now), **({} if seen is None else {":seen": seen.calls})},
         )
 
     def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool, doubted_at: float | None = None) -> bool:
@@ -117,7 +117,7 @@ class Accounts:
 
         `doubted_at`: the answer leaves open whether a refresh was started, see `Attempt`. False if a later call has begun.
         """
-        doubt = {} if doubted_at is None else {"attempt_doubted_ms": to_ms(doubted_at)}
+        doubt = {} if doubted_at is None else {"attempt_doubted_ms": to_milliseconds(doubted_at)}
         return self._table.update(
             account_pk(ref), "ACCOUNT", set_={"attempt_open": not answered, **doubt}, remove=["lease_until_ms"],
             condition="attempt_calls = :calls", values={":calls": attempt.calls},
@@ -126,12 +126,14 @@ class Accounts:
     def keep_slot(self, ref: AccountRef, slot: float, known: float | None) -> bool:
         """Keep a slot of the rate limiter (Unix seconds) for an account's next refresh call; False if another one than `known` is kept."""
         if known is None:
-            return self._update(ref, set_={"slot_ms": to_ms(slot)}, condition="attribute_not_exists(slot_ms)")
-        return self._update(ref, set_={"slot_ms": to_ms(slot)}, condition="slot_ms = :known", values={":known": to_ms(known)})
+            return self._update(ref, set_={"slot_ms": to_milliseconds(slot)}, condition="attribute_not_exists(slot_ms)")
+        return self._update(
+            ref, set_={"slot_ms": to_milliseconds(slot)}, condition="slot_ms = :known", values={":known": to_milliseconds(known)}
+        )
 
     def drop_slot(self, ref: AccountRef, known: float) -> bool:
         """Forget the slot that was kept for the account's next refresh call, because it needs none."""
-        return self._update(ref, set_={}, remove=["slot_ms"], condition="slot_ms = :known", values={":known": to_ms(known)})
+        return self._update(ref, set_={}, remove=["slot_ms"], condition="slot_ms = :known", values={":known": to_milliseconds(known)})
 
     def set_newest_snapshot(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None) -> bool:
         """Make a snapshot the account's newest; False if a newer one is stored, or it was erased. `expires_at` None: as it was."""
@@ -178,7 +180,7 @@ def _attempt(item: Item) -> Attempt:
         number=item["attempt"],
         key=item["attempt_key"],
         base=item["attempt_base"],
-        began_at=from_ms(item["attempt_began_ms"]),
+        began_at=from_milliseconds(item["attempt_began_ms"]),
         calls=item["attempt_calls"],
         open=item["attempt_open"],
         doubted_at=_time(item, "attempt_doubted_ms"),
@@ -186,4 +188,4 @@ def _attempt(item: Item) -> Attempt:
 
 
 def _time(item: Item, name: str) -> float | None:
-    return None if item.get(name) is None else from_ms(item[name])
+    return None if item.get(name) is None else from_milliseconds(item[name])

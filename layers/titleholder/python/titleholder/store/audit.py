@@ -6,10 +6,9 @@ Rows: AUDIT#<UTC day> / <milliseconds>#<random>, and for the entry after an effe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds, utc_day
 
 
 class AuditLog:
@@ -18,9 +17,8 @@ class AuditLog:
 
     def append(self, id_: str, entry: Mapping[str, str], at: float, expires_at: int, *, after: bool = False) -> None:
         """Add an entry. `after`: the second one of this id."""
-        day = datetime.fromtimestamp(at, UTC).date().isoformat()
-        sk = f"{to_ms(at):015}#{id_}" + ("#after" if after else "")
-        kept: Item = {"pk": f"AUDIT#{day}", "sk": sk, "entry": id_, **entry, "at_ms": to_ms(at), "expires_at": expires_at}
+        sk = f"{to_milliseconds(at):015}#{id_}" + ("#after" if after else "")
+        kept: Item = {"pk": f"AUDIT#{utc_day(at)}", "sk": sk, "entry": id_, **entry, "at_ms": to_milliseconds(at), "expires_at": expires_at}
         # The same entry may exist already: the SDK repeats a request whose answer was lost.
         if self._table.put(kept, condition="attribute_not_exists(pk)", return_old=True) not in (True, kept):
             raise RuntimeError("Another audit entry has this id.")

@@ -12,7 +12,7 @@ from typing import Any
 from titleholder.errors import BatchNotFoundError
 from titleholder.store.open_work import Announcement, mark_announced, unannounced
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds
 
 SHARDS = 8
 
@@ -40,7 +40,7 @@ class Batches:
 
     def complete(self, batch: str, now: float, announcement: Announcement) -> bool:
         """Mark a batch as completed, and have its end announced until `mark_announced`; False if it was stopped."""
-        ended = {"batch_state": "completed", "completed_ms": to_ms(now), **unannounced(announcement, now)}
+        ended = {"batch_state": "completed", "completed_ms": to_milliseconds(now), **unannounced(announcement, now)}
         return self.update(batch, ended, unless=["stopped"])
 
     def mark_announced(self, batch: str) -> bool:

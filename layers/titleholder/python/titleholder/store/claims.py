@@ -17,7 +17,7 @@ from titleholder.errors import AccountErasedError, ClaimLimitExceededError
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import opened_snapshot, snapshot_sk
 from titleholder.store.table import TRANSACTION_TRIES, InconsistentItemsError, Item, Table, account_pk
-from titleholder.timestamps import DAY
+from titleholder.timestamps import DAY_SECONDS
 
 DIGESTS = "DIGESTS"
 DIGEST_CHARS = 24
@@ -60,7 +60,7 @@ class Claims:
         if wrapped is None:
             raise AccountErasedError
         # Keep the claim at least until the verification's deadline, even if claim retention is shorter.
-        expires_at = max(int(verification.requested_at) + self._retention_seconds, int(verification.deadline) + 7 * DAY)
+        expires_at = max(int(verification.requested_at) + self._retention_seconds, int(verification.deadline) + 7 * DAY_SECONDS)
         sealed = self._sealed.seal(ref, wrapped, sk, dict(claim.claim.reveal()))
         items = [*head, {"pk": account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}]
         counted = claim.counted

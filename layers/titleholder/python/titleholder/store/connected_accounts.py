@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import from_ms, to_ms
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,24 @@ class ConnectedAccounts:
         return [
             TenantState(
                 stripe_account=item["sk"],
-                asked_at=from_ms(item.get("asked_ms", 0)),
-                due_at=from_ms(item.get("due_ms", 0)),
+                asked_at=from_milliseconds(item.get("asked_ms", 0)),
+                due_at=from_milliseconds(item.get("due_ms", 0)),
                 tries=item.get("repair_tries", 0),
-                retired_at=from_ms(item["retired_ms"]) if "retired_ms" in item else None,
+                retired_at=from_milliseconds(item["retired_ms"]) if "retired_ms" in item else None,
             )
             for item in self._table.query(_pk(mode), "acct_")
         ]
 
     def record_asked(self, mode: Mode, stripe_account: str, at: float) -> bool:
         """Record when a connected account's undelivered events were asked for."""
-        return self._update(mode, stripe_account, {"asked_ms": to_ms(at)})
+        return self._update(mode, stripe_account, {"asked_ms": to_milliseconds(at)})
 
     def record_failure(self, mode: Mode, tenant: TenantState) -> bool:
         """Record that a connected account could not be asked: `tries`, `due_at` and `retired_at` as they are now."""
-        retired = {} if tenant.retired_at is None else {"retired_ms": to_ms(tenant.retired_at)}
-        return self._update(mode, tenant.stripe_account, {"repair_tries": tenant.tries, "due_ms": to_ms(tenant.due_at), **retired})
+        retired = {} if tenant.retired_at is None else {"retired_ms": to_milliseconds(tenant.retired_at)}
+        return self._update(
+            mode, tenant.stripe_account, {"repair_tries": tenant.tries, "due_ms": to_milliseconds(tenant.due_at), **retired}
+        )
 
     def record_answer(self, mode: Mode, stripe_account: str) -> bool:
         """Record that a connected account answered: it is asked as often as the others again. False if it had not failed."""

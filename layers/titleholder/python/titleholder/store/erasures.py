@@ -12,7 +12,7 @@ from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import HISTORY
 from titleholder.store.table import Table, account_pk
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds
 
 _PENDING = "attribute_exists(disconnect_pending)"
 _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "snapshot_too_many", "refresh_error",
@@ -34,7 +34,7 @@ class Erasures:
 
         `disconnect`: it has yet to be disconnected at Stripe.
         """
-        marked = {**ref.as_dict(), "status": "disconnected", "erased_ms": to_ms(now), **opened("erasure", now)}
+        marked = {**ref.as_dict(), "status": "disconnected", "erased_ms": to_milliseconds(now), **opened("erasure", now)}
         if disconnect:
             marked["disconnect_pending"] = True
         names = {f"#{name}": name for name in _ERASED}
@@ -50,7 +50,7 @@ class Erasures:
 
     def end(self, ref: AccountRef, now: float, retry_at: float) -> bool:
         """Record that nothing is left to erase. If the account has yet to be disconnected, that is due at `retry_at` (Unix seconds)."""
-        ended = {"erasure_ended_ms": to_ms(now)}
+        ended = {"erasure_ended_ms": to_milliseconds(now)}
         erased = "attribute_exists(erased_ms) AND attribute_not_exists(disconnect_pending)"
         if self._table.update(account_pk(ref), "ACCOUNT", set_=ended, remove=CLOSED, condition=erased):
             return True
@@ -66,12 +66,12 @@ class Erasures:
     def end_disconnection(self, ref: AccountRef, now: float) -> bool:
         """Record that Stripe has disconnected an erased account."""
         return self._table.update(
-            account_pk(ref), "ACCOUNT", set_={"disconnected_ms": to_ms(now)},
+            account_pk(ref), "ACCOUNT", set_={"disconnected_ms": to_milliseconds(now)},
             remove=["disconnect_pending", "disconnect_tries", *CLOSED], condition="attribute_exists(erasure_ended_ms)",
         )  # fmt: skip
 
     def give_up_disconnection(self, ref: AccountRef, now: float) -> bool:
         """Do not try again."""
         return self._table.update(
-            account_pk(ref), "ACCOUNT", set_={"disconnect_given_up_ms": to_ms(now)}, remove=CLOSED, condition=_PENDING
+            account_pk(ref), "ACCOUNT", set_={"disconnect_given_up_ms": to_milliseconds(now)}, remove=CLOSED, condition=_PENDING
         )  # fmt: skip

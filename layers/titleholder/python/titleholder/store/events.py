@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import DAY, from_ms, to_ms
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
-EVENT_RETENTION_SECONDS = 35 * DAY
+EVENT_RETENTION_SECONDS = 35 * DAY_SECONDS
 
 EVENT_PATIENCE_SECONDS = 300
 """How long an event may wait for its processing before it is queued again."""
@@ -56,7 +56,7 @@ class Events:
             return None
         return KnownEvent(
             processed=item["processed"],
-            due_at=from_ms(item.get("due_ms", item["received_ms"] + EVENT_PATIENCE_SECONDS * 1000)),
+            due_at=from_milliseconds(item.get("due_ms", item["received_ms"] + EVENT_PATIENCE_SECONDS * 1000)),
             tries=item.get("repair_tries", 0),
             type=item.get("type", ""),
             created=item.get("created", ""),
@@ -64,7 +64,7 @@ class Events:
 
     def postpone(self, event: str, due_at: float, tries: int) -> bool:
         """Record that an event is queued again, and not once more before `due_at`."""
-        return self._update(event, {"due_ms": to_ms(due_at), "repair_tries": tries})
+        return self._update(event, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
 
     def mark_processed(self, event: str) -> bool:
         return self._update(event, {"processed": True}, remove=["failure"])
@@ -82,4 +82,10 @@ def _pk(event: str) -> str:
 
 
 def _received(event: Mapping[str, str], sk: str, now: float) -> Item:
-    return {"pk": _pk(event["id"]), "sk": sk, **event, "received_ms": to_ms(now), "expires_at": int(now) + EVENT_RETENTION_SECONDS}
+    return {
+        "pk": _pk(event["id"]),
+        "sk": sk,
+        **event,
+        "received_ms": to_milliseconds(now),
+        "expires_at": int(now) + EVENT_RETENTION_SECONDS,
+    }

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds
 
 OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement"]
 
@@ -48,7 +48,7 @@ class Announcement:
 
 def opened(kind: OpenKind, since: float) -> Item:
     """What an item gets that is not finished."""
-    return {"open_kind": kind, "open_since_ms": to_ms(since)}
+    return {"open_kind": kind, "open_since_ms": to_milliseconds(since)}
 
 
 def unannounced(announcement: Announcement, now: float) -> Item:
@@ -69,7 +69,7 @@ class OpenWork:
 
     def list_oldest(self, kind: OpenKind, before: float, limit: int) -> list[OpenItem]:
         """What is not finished and was last looked at before `before`, the longest waiting first."""
-        condition, values = "open_kind = :kind AND open_since_ms < :before", {":kind": kind, ":before": to_ms(before)}
+        condition, values = "open_kind = :kind AND open_since_ms < :before", {":kind": kind, ":before": to_milliseconds(before)}
         return [
             OpenItem(kind, item["pk"], item["sk"], AccountRef.from_dict(item) if "account" in item else None, item.get("verification"))
             for item in self._table.query_index("open", condition, values, limit)
@@ -81,14 +81,14 @@ class OpenWork:
         Returns how often its repair has failed in a row; None if it is finished.
         """
         kept = self._table.updated(
-            item.pk, item.sk, set_={"open_since_ms": to_ms(now)}, condition="open_kind = :kind", values={":kind": item.kind}
+            item.pk, item.sk, set_={"open_since_ms": to_milliseconds(now)}, condition="open_kind = :kind", values={":kind": item.kind}
         )  # fmt: skip
         return None if kept is None else int(kept.get("repair_tries", 0))
 
     def postpone(self, item: OpenItem, since: float, tries: int) -> bool:
         """List an item as waiting since `since` (the later, the longer it is not listed), after `tries` repairs that failed."""
         return self._table.update(
-            item.pk, item.sk, set_={"open_since_ms": to_ms(since), "repair_tries": tries}, condition="open_kind = :kind",
+            item.pk, item.sk, set_={"open_since_ms": to_milliseconds(since), "repair_tries": tries}, condition="open_kind = :kind",
             values={":kind": item.kind},
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from titleholder.domain.rate import Backoff, Reservation
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import from_ms, to_ms
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 TICKS_PER_SECOND, TICKS = 10, 16
 """How finely calls to Stripe are counted, and for how many ticks: more than a second's, so that no count is reused too early."""
@@ -41,15 +41,15 @@ class RateLimits:
         raise RuntimeError(f"Could not determine the next try for a rate-limit slot after {TRIES} attempts.")
 
     def _reserve(self, bucket: str, attribute: str, rate: float, earliest: float, until: float | None = None) -> Reservation | None:
-        values = {":at": to_ms(earliest), ":step": round(1000 / rate)}
-        near, limit = ("", {}) if until is None else (f" AND {attribute} <= :until", {":until": to_ms(until)})
+        values = {":at": to_milliseconds(earliest), ":step": round(1000 / rate)}
+        near, limit = ("", {}) if until is None else (f" AND {attribute} <= :until", {":until": to_milliseconds(until)})
         for next_, condition, more in (
             (":at + :step", f"attribute_not_exists({attribute}) OR {attribute} <= :at", {}),
             (f"{attribute} + :step", f"{attribute} > :at{near}", limit),
         ):
             item = self._compute(bucket, {attribute: next_}, condition, {**values, **more})
             if item is not None:
-                return Reservation(at=max(earliest, from_ms(item[attribute] - values[":step"])), backoff=_backoff(item))
+                return Reservation(at=max(earliest, from_milliseconds(item[attribute] - values[":step"])), backoff=_backoff(item))
         return None
 
     def count_call(self, now: float) -> int:
@@ -83,8 +83,8 @@ class RateLimits:
         """Make a bucket slower; False if another worker did since `known` was read."""
         unchanged = "slowed_ms = :known" if known != Backoff() else "attribute_not_exists(slowed_ms)"
         return self._table.update(
-            _pk(bucket), "PACE", set_={"slow_percent": round(backoff.factor * 100), "slowed_ms": to_ms(backoff.since)},
-            condition=unchanged, values={":known": to_ms(known.since)} if known != Backoff() else {},
+            _pk(bucket), "PACE", set_={"slow_percent": round(backoff.factor * 100), "slowed_ms": to_milliseconds(backoff.since)},
+            condition=unchanged, values={":known": to_milliseconds(known.since)} if known != Backoff() else {},
         )  # fmt: skip
 
     def _compute(self, bucket: str, compute: Mapping[str, str], condition: str, values: Mapping[str, Any]) -> Item | None:
@@ -96,4 +96,4 @@ def _pk(bucket: str) -> str:
 
 
 def _backoff(item: Item) -> Backoff:
-    return Backoff(item["slow_percent"] / 100, from_ms(item["slowed_ms"])) if "slowed_ms" in item else Backoff()
+    return Backoff(item["slow_percent"] / 100, from_milliseconds(item["slowed_ms"])) if "slowed_ms" in item else Backoff()

@@ -11,7 +11,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import AccountErasedError
 from titleholder.store.table import CheckFailedError, Item, Table, account_pk
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds
 
 if TYPE_CHECKING:
     from titleholder.aws.encryption import AccountCipher
@@ -47,7 +47,7 @@ class SealedItems:
 
     def destroy_key_part(self, ref: AccountRef, now: float) -> Item:
         """The part of a transaction that destroys the account's key."""
-        return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_ms(now)}, remove=["wrapped_key"])
+        return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_milliseconds(now)}, remove=["wrapped_key"])
 
     def seal(self, ref: AccountRef, wrapped: bytes, sk: str, value: Any) -> bytes:
         return self._vault().seal(ref, wrapped, sk, value)
@@ -106,7 +106,7 @@ class SealedItems:
 
     def _new_key(self, ref: AccountRef) -> bytes:
         """The wrapped key of an account that had none just now. Raises AccountErasedError."""
-        item = {"pk": account_pk(ref), "wrapped_key": self._vault().new_key(ref), "made_ms": to_ms(self._clock())}
+        item = {"pk": account_pk(ref), "wrapped_key": self._vault().new_key(ref), "made_ms": to_milliseconds(self._clock())}
         # Another writer, or our own retried request, may have created the key first. Use the stored one.
         old = self._keys.put(item, condition="attribute_not_exists(pk)", return_old=True)
         return _wrapped(item if old is True else old)

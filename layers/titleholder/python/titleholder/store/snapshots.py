@@ -17,7 +17,7 @@ from titleholder.errors import SnapshotNotFoundError
 from titleholder.store.open_work import Announcement, mark_announced, unannounced
 from titleholder.store.sealed import SealedItems, part_sks
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import to_ms
+from titleholder.timestamps import to_milliseconds
 
 HISTORY = "HISTORY#"
 
@@ -54,7 +54,7 @@ class Snapshots:
             "snapshot": snapshot.id,
             "attempted_at": snapshot.attempted_at,
             "snapshot_created": snapshot.created,
-            "stored_ms": to_ms(now),
+            "stored_ms": to_milliseconds(now),
             "expires_at": expires_at,
         }
         many: Item = {} if snapshot.too_many is None else {"too_many": snapshot.too_many}

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from titleholder.store.table import Table
-from titleholder.timestamps import DAY
+from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
     from titleholder.aws.encryption import AccountCipher
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Retention:
     """For how many seconds personal data is kept."""
 
-    snapshots: int = 400 * DAY
-    claims: int = 400 * DAY
+    snapshots: int = 400 * DAY_SECONDS
+    claims: int = 400 * DAY_SECONDS
 
 
 class Store:

@@ -17,7 +17,7 @@ from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Ver
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store.open_work import mark_announced, opened
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import from_ms, to_ms
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 if TYPE_CHECKING:
     from titleholder.store.claims import Claims
@@ -57,11 +57,11 @@ class Verifications:
         if self._id_secret is None:
             item = self._table.get("SECRET#ids", "SECRET")
             if item is None:
-                item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": to_ms(self._clock())}
+                item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": to_milliseconds(self._clock())}
                 # Another caller, or our own retried request, may have stored one since. The stored one is the secret.
                 old = self._table.put(item, condition="attribute_not_exists(pk)", return_old=True)
                 item = item if old is True else old
-            self._id_secret = IdSecret(item["secret"], from_ms(item["made_ms"]))
+            self._id_secret = IdSecret(item["secret"], from_milliseconds(item["made_ms"]))
         return self._id_secret
 
     def create(self, verification: Verification, claim: DigestedClaim) -> Verification:
@@ -81,8 +81,8 @@ class Verifications:
             "claim_digest": verification.claim_digest,
             "policy": json.dumps(dict(verification.policy), sort_keys=True),
             "max_age": verification.max_age,
-            "requested_ms": to_ms(verification.requested_at),
-            "deadline_ms": to_ms(verification.deadline),
+            "requested_ms": to_milliseconds(verification.requested_at),
+            "deadline_ms": to_milliseconds(verification.deadline),
             "request_digest": verification.request_digest,
             "group": verification.group,
             # Reconcile does not repair a batch's verifications: the batch's workflow ends only when all of them have their verdicts.
@@ -110,7 +110,7 @@ class Verifications:
             "target_kind": group.kind,
             "target": group.target,
             "members": list(group.members),
-            "requested_ms": to_ms(group.requested_at),
+            "requested_ms": to_milliseconds(group.requested_at),
             "request_digest": group.request_digest,
         }
         entries = []
@@ -171,8 +171,8 @@ class Verifications:
             _SK,
             set_={
                 **_of_batch(verification),
-                "requested_ms": to_ms(verification.requested_at),
-                "deadline_ms": to_ms(verification.deadline),
+                "requested_ms": to_milliseconds(verification.requested_at),
+                "deadline_ms": to_milliseconds(verification.deadline),
             },
             condition=f"{_EXISTS} AND attribute_not_exists(verdict) AND #batch <> :batch",
         )
@@ -185,7 +185,7 @@ class Verifications:
         return self._table.update(
             _pk(verification),
             _SK,
-            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": to_ms(now), **opened("announcement", now)},
+            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": to_milliseconds(now), **opened("announcement", now)},
             remove=("repair_tries",),
             condition=f"{_EXISTS} AND attribute_not_exists(verdict)" + (" AND #batch = :ours" if batch else ""),
             values={":ours": batch} if batch else {},
@@ -199,7 +199,7 @@ class Verifications:
     def mark_stale(self, verification: str, reason: str, now: float) -> bool:
         """Mark a verdict whose account is no longer what it was; False if it has none or is marked already."""
         return self._table.update(
-            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_ms(now)},
+            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_milliseconds(now)},
             condition="attribute_exists(verdict) AND attribute_not_exists(stale)",
         )  # fmt: skip
 
@@ -224,7 +224,7 @@ def _of_batch(verification: Verification) -> Item:
 
 
 def _entry(listing: VerificationListing, id: str, requested_at: float) -> Item:
-    return {"pk": listing.pk, "sk": f"{ENTRY}{to_ms(requested_at):015}#{id}", "verification": id}
+    return {"pk": listing.pk, "sk": f"{ENTRY}{to_milliseconds(requested_at):015}#{id}", "verification": id}
 
 
 def _same_request(kept: Item, verification: Verification) -> Verification:
@@ -248,7 +248,7 @@ def _verification_or_group(item: Item) -> Verification | Group:
         kind=item["target_kind"],
         target=item["target"],
         members=item["members"],
-        requested_at=from_ms(item["requested_ms"]),
+        requested_at=from_milliseconds(item["requested_ms"]),
         request_digest=item["request_digest"],
     )
 
@@ -260,12 +260,12 @@ def _verification(item: Item) -> Verification:
         claim_digest=item["claim_digest"],
         policy=json.loads(item["policy"]),
         max_age=item["max_age"],
-        requested_at=from_ms(item["requested_ms"]),
-        deadline=from_ms(item["deadline_ms"]),
+        requested_at=from_milliseconds(item["requested_ms"]),
+        deadline=from_milliseconds(item["deadline_ms"]),
         request_digest=item["request_digest"],
         group=item.get("group"),
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
-        completed_at=from_ms(item["completed_ms"]) if "completed_ms" in item else None,
+        completed_at=from_milliseconds(item["completed_ms"]) if "completed_ms" in item else None,
         stale=item.get("stale"),
         batch=item.get("batch"),
         line=item.get("batch_line"),

@@ -8,7 +8,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import FreshnessRequirement
 from titleholder.domain.verifications import Waiter
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import DAY, from_ms, to_ms
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
 
 class Waiters:
@@ -28,12 +28,12 @@ class Waiters:
                 "verification": waiter.verification,
                 "task_token": waiter.task_token,
                 "turn": waiter.token_version,
-                "not_before_ms": to_ms(waiter.need.not_before),
-                "requested_ms": to_ms(waiter.need.requested_at),
-                "deadline_ms": to_ms(waiter.need.deadline),
+                "not_before_ms": to_milliseconds(waiter.need.not_before),
+                "requested_ms": to_milliseconds(waiter.need.requested_at),
+                "deadline_ms": to_milliseconds(waiter.need.deadline),
                 "hop": hop,
                 "message_id": message_id,
-                "expires_at": int(waiter.need.deadline) + 7 * DAY,
+                "expires_at": int(waiter.need.deadline) + 7 * DAY_SECONDS,
             },
             condition="attribute_not_exists(turn) OR turn < :turn OR (turn = :turn AND (attribute_not_exists(hop) OR hop < :hop "
             "OR (hop = :hop AND message_id = :message_id)))",
@@ -42,7 +42,7 @@ class Waiters:
 
     def set_joined(self, ref: AccountRef, verification: str, attempted_at: int, now: float) -> bool:
         """Record which refresh the waiter waits for, and since when; False if it was resumed meanwhile."""
-        return self._set(ref, verification, {"joined": attempted_at, "joined_ms": to_ms(now)})
+        return self._set(ref, verification, {"joined": attempted_at, "joined_ms": to_milliseconds(now)})
 
     def set_error(self, ref: AccountRef, verification: str, reason: str) -> bool:
         """Record why the waiter still waits, for the verdict in case it gets no answer; False if it was resumed meanwhile."""
@@ -78,11 +78,11 @@ def _waiter(item: Item) -> Waiter:
         task_token=item["task_token"],
         token_version=item["turn"],
         need=FreshnessRequirement(
-            not_before=from_ms(item["not_before_ms"]),
-            requested_at=from_ms(item["requested_ms"]),
-            deadline=from_ms(item["deadline_ms"]),
+            not_before=from_milliseconds(item["not_before_ms"]),
+            requested_at=from_milliseconds(item["requested_ms"]),
+            deadline=from_milliseconds(item["deadline_ms"]),
             joined=item.get("joined"),
         ),
         error=item.get("trouble"),
-        joined_at=from_ms(item["joined_ms"]) if "joined_ms" in item else None,
+        joined_at=from_milliseconds(item["joined_ms"]) if "joined_ms" in item else None,
     )
