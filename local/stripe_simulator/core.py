@@ -7,7 +7,7 @@ import binascii
 import functools
 import json
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -123,6 +123,11 @@ class Simulator:
     def resend(self, event: str) -> int:
         """Send an event once more, as the dashboard can. Returns how many deliveries that makes."""
         return self._webhooks.resend(event)
+
+    def use_ids(self, ids: Mapping[str, Sequence[str]]) -> None:
+        """Give these ids, by prefix and in this order, before any other: for the replay of calls that were made earlier."""
+        with self._lock:
+            self._timeline.first_ids = {prefix: deque(each) for prefix, each in ids.items()}
 
     # --- What the world does: end users, banks ------------------------------------------------------------------------
 

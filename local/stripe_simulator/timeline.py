@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 import string
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Timeline:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.random = random.Random(seed)
+        self.first_ids: dict[str, deque[str]] = {}
 
     def now(self) -> float:
         """Unix seconds; inside a timer the instant it was set for, however late it runs."""
@@ -52,4 +54,6 @@ class Timeline:
         self._timers.clear()
 
     def new_id(self, prefix: str, length: int = 24) -> str:
+        if first := self.first_ids.get(prefix):
+            return first.popleft()
         return f"{prefix}_{''.join(self.random.choices(ALPHABET, k=length))}"

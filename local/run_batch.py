@@ -1,4 +1,4 @@
-"""Runs one batch on an embedded stack and says how fast it went: python -m local.batch 1000 [--rate 4]
+"""Runs one batch on an embedded stack and says how fast it went: python -m local.run_batch 1000 [--rate 4]
 
 `--rate`: calls a second that the stack makes of each of Stripe's operations. Choose one that the machine keeps up with.
 """
@@ -29,7 +29,7 @@ def manifest(accounts: list[str]) -> Iterator[bytes]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="local.batch", description="A batch on the embedded stack.")
+    parser = argparse.ArgumentParser(prog="local.run_batch", description="A batch on the embedded stack.")
     parser.add_argument("accounts", type=int)
     parser.add_argument("--rate", type=float, default=4.0, help="calls a second of each operation")
     options = parser.parse_args()
