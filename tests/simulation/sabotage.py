@@ -10,10 +10,10 @@ from typing import Any
 from titleholder import matching
 from titleholder.aws.workflows import Workflow
 from titleholder.batches import lifecycle, steps
-from titleholder.domain import refresh_policy
+from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import Tenant
 from titleholder.errors import MalformedEventError
-from titleholder.services import erasure, reconciliation, verdicts, verifications
+from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, verdicts, verifications
 from titleholder.services import refreshes as ownership
 from titleholder.services.audit import Audit, Entry
 from titleholder.services.rate_limiter import Kind, RateLimiter
@@ -54,7 +54,7 @@ def waiter_stored_late() -> Iterator[None]:
             world, request.ref, waiter.need, world.store.get_account(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
         )
         world.store.put_waiter(request.ref, waiter)
-        if isinstance(asked, ownership.Join | ownership.Started | ownership.AlreadyStarting):
+        if isinstance(asked, ownership.Join | refresh_calls.Started | refresh_requests.AlreadyStarting):
             return asked
         ownership._wake(world, request.ref, waiter, asked)
         return asked
@@ -185,7 +185,7 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
 @contextmanager
 def any_reading_decides() -> Iterator[None]:
     """What Stripe shows is acted upon, although more is known."""
-    original = ownership.read_account
+    original = account_sync.read_account
 
     def read(*arguments: Any, **more: Any) -> Any:
         return replace(original(*arguments, **more), newer=None)
@@ -227,7 +227,7 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
     def refreshes(self: Any, end: float) -> None:
         before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
         for item in self.world.store.open_items("refresh", before, reconciliation.ITEMS_A_RUN):
-            ownership.sync_account(self.world, item.ref)
+            account_sync.sync_account(self.world, item.ref)
 
     def reconcile(world: Any, room: Any) -> Any:
         run = reconciliation._Run(world, room, reconciliation.Report())
@@ -410,7 +410,7 @@ def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
     def serve(world: Any, request: Any) -> Any:
         if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
             world.workflow.give_up(request.waiter.task_token)
-            return ownership.GaveUp()
+            return refresh_requests.GaveUp()
         return original(world, request)
 
     with _replaced(ownership, "serve", serve):
@@ -438,7 +438,7 @@ def in_flight_is_not_looked_at_again() -> Iterator[None]:
 
     def serve(world: Any, request: Any) -> Any:
         asked = original(world, request)
-        return ownership.Join(0) if isinstance(asked, ownership.AlreadyStarting) else asked
+        return ownership.Join(0) if isinstance(asked, refresh_requests.AlreadyStarting) else asked
 
     with _replaced(ownership, "serve", serve):
         yield
