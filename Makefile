@@ -76,7 +76,7 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
 permissions: $(READY)  ## Take each permission from its role and see that it is missed
-	$(BIN)/python -m tests.e2e.permissions
+	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour

@@ -115,11 +115,12 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
                 places[uri, kind] = upload(build.zip_folder(path), "zip")
         return places[uri, kind]
 
-    shared = (content.get("Globals") or {}).get("Function") or {}
-    if isinstance(shared.get("CodeUri"), str):
-        shared["CodeUri"] = place(shared["CodeUri"], None)
+    # A CodeUri in Globals becomes each function's own, because a Makefile builds a different artefact of the folder for each function.
+    code_uri = ((content.get("Globals") or {}).get("Function") or {}).pop("CodeUri", None)
     for name, resource in content["Resources"].items():
         properties, artefact = resource.get("Properties") or {}, ARTEFACTS.get(resource["Type"])
+        if code_uri and artefact == "CodeUri":
+            properties.setdefault(artefact, code_uri)
         if artefact and isinstance(properties.get(artefact), str):
             properties[artefact] = place(properties[artefact], (resource.get("Metadata") or {}).get("BuildMethod"), name)
     return content
