@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.observability import logger, metrics, observed
 from titleholder.schemas import AccountId
@@ -21,7 +22,7 @@ from titleholder.services import account_sync, verifications
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
-from titleholder.store import Verification, VerificationListing
+from titleholder.store.verifications import VerificationListing
 from titleholder.timestamps import iso_seconds
 from titleholder.web import cursors, models, resolver
 
@@ -126,7 +127,7 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, deps = _ref(account), bootstrap.dependencies()
-    observed_at, known = deps.clock(), deps.store.get_account(ref)
+    observed_at, known = deps.clock(), deps.store.accounts.get(ref)
     state = account_sync.read_account(deps, ref, known).current
     refresh = None
     if state.refresh:
@@ -160,7 +161,7 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
-    found = store.get_snapshot(ref, wanted)
+    found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)
     bootstrap.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
@@ -183,7 +184,7 @@ def get_snapshots(
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
-    found, position = bootstrap.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    found, position = bootstrap.store().snapshots.page(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
         models.Snapshot(
             snapshot=past.id,
@@ -228,7 +229,7 @@ def _members(created: Verification | GroupResult) -> dict[str, str]:
 
 def _held(ref: AccountRef) -> StoredAccount:
     """What is remembered of an account. Raises AccountErasedError."""
-    known = bootstrap.store().get_account(ref)
+    known = bootstrap.store().accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
     return known

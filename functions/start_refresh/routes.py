@@ -46,7 +46,7 @@ def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRef
     with deps.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
         asked = refreshes.ensure_fresh(deps, ref, need)
         entry.note(result=_result(asked))
-    known = deps.store.get_account(ref)
+    known = deps.store.accounts.get(ref)
     snapshot = known.snapshot
     match asked:
         case Started(attempted_at):

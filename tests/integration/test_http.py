@@ -239,7 +239,7 @@ POLICIES = st.dictionaries(
     )
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
-    if sandbox.store.get_account(AccountRef("fca_1")).snapshot is None:
+    if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
         account_sync.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
@@ -292,7 +292,7 @@ class TestVerifications:
         sandbox.wait(6)
         sandbox.settle()
         sandbox.function("complete_verification")(
-            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
+            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
         )
         verdict = sandbox.http("GET", f"/verifications/{made.id}").json["verdict"]
         assert (verdict["outcome"], verdict["policy_version"]) == ("match", "2025-1")
@@ -412,7 +412,7 @@ class TestAccounts:
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
         account_sync.sync_account(sandbox.world, ref)
-        older = sandbox.store.get_account(ref).snapshot
+        older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
         sandbox.world.stripe.refresh(ref, "key")
@@ -448,7 +448,7 @@ class TestRefreshes:
     def test_already_fresh(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1")
         answer = sandbox.http("POST", "/accounts/fca_1/refreshes")
-        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.get_account(ref).snapshot)
+        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.accounts.get(ref).snapshot)
         assert sandbox.refreshes(ref) == 0
 
     def test_cooling_down_says_until_when(self, sandbox: Sandbox) -> None:

@@ -143,7 +143,7 @@ class TestAfterARefreshHasSettled:
         sandbox.settle()
         assert outcome(sandbox) is None
         settle_all(sandbox, 7)
-        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}
+        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
 
     @pytest.mark.parametrize("outcome_", ["succeeded", "failed"])
     def test_event_that_comes_before_its_refresh_is_recorded_is_looked_into_again(self, sandbox: Sandbox, outcome_: str) -> None:
@@ -173,13 +173,13 @@ class TestAfterARefreshHasSettled:
         ref = sandbox.link("failing_then_succeeding", policy={"read_lag_seconds": 25, "settle_seconds": 1.0})
         serve(sandbox, ref)
         settle_all(sandbox, 80)
-        failed = sandbox.store.get_account(ref)
+        failed = sandbox.store.accounts.get(ref)
         assert failed.state is not None
         assert failed.state.refresh is not None
         assert failed.state.refresh.status == "failed"
         sandbox.simulator.change(ref.account, action="prefetch")
         settle_all(sandbox, 80)
-        known = sandbox.store.get_account(ref)
+        known = sandbox.store.accounts.get(ref)
         assert known.state is not None
         assert known.state.refresh is not None
         assert known.state.refresh.status == "succeeded"
@@ -192,7 +192,7 @@ class TestAfterARefreshHasSettled:
         account_sync.sync_account(sandbox.world, ref)
         sandbox.simulator.change(ref.account, action=action)
         settle_all(sandbox, 8)
-        known = sandbox.store.get_account(ref)
+        known = sandbox.store.accounts.get(ref)
         assert known.state is not None
         assert known.state.status == {"deactivate": "inactive", "disconnect": "disconnected"}[action]
         assert known.erasure_ended == (action == "disconnect")

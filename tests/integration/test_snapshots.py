@@ -11,8 +11,8 @@ import pytest
 from tests.support.world import Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
 from titleholder.services import account_sync
-from titleholder.store import Snapshot
 
 ANNE = {"name": "MARGARET ANNE TESTERMAN", "raw_address": "100 EXAMPLE ST, SPRINGFIELD, IL 62701"}
 BOB = {"name": "ROBERT SAMPLEWELL"}
@@ -53,11 +53,11 @@ def test_history_tells_what_changed_newest_first(sandbox: Sandbox, ref: AccountR
 
 
 def test_change_is_announced_by_ids_and_kinds(sandbox: Sandbox, ref: AccountRef) -> None:
-    first = sandbox.store.get_account(ref).snapshot
+    first = sandbox.store.accounts.get(ref).snapshot
     assert announced(sandbox) == []
     renew(sandbox, ref, [ANNE, BOB])
     account_sync.sync_account(sandbox.world, ref)
-    second = sandbox.store.get_account(ref).snapshot
+    second = sandbox.store.accounts.get(ref).snapshot
     [detail] = announced(sandbox)
     assert detail == {
         "account": "fca_1", "mode": "test", "snapshot": second, "since": first, "refreshed_at": "2027-01-15T08:02:00Z", "changes": ADDED,
@@ -96,17 +96,17 @@ def test_crash_while_storing_loses_no_announcement(sandbox: Sandbox, ref: Accoun
 
 
 def test_older_snapshot_that_comes_late_is_kept_and_not_announced(sandbox: Sandbox, ref: AccountRef) -> None:
-    newest = sandbox.store.get_account(ref)
+    newest = sandbox.store.accounts.get(ref)
     assert newest.snapshot_attempted_at is not None
     late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, Sensitive([BOB]))
     account_sync._save_snapshot(sandbox.world, ref, late)
     assert announced(sandbox) == []
-    assert sandbox.store.get_account(ref).snapshot == newest.snapshot
+    assert sandbox.store.accounts.get(ref).snapshot == newest.snapshot
     assert [past["changes"] for past in sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"]] == [None, None]
 
 
 def test_snapshot_before_that_is_gone_leaves_changes_unknown(sandbox: Sandbox, ref: AccountRef) -> None:
-    first = sandbox.store.get_account(ref).snapshot
+    first = sandbox.store.accounts.get(ref).snapshot
     key = {"pk": {"S": f"ACCOUNT#{ref.key}"}, "sk": {"S": f"SNAPSHOT#{first}"}}
     sandbox.client("dynamodb").delete_item(TableName="titleholder", Key=key)
     renew(sandbox, ref, [BOB])
@@ -120,7 +120,7 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def five(self, sandbox: Sandbox) -> None:
         for number in range(5):
-            sandbox.store.put_snapshot(
+            sandbox.store.snapshots.put(
                 AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Sensitive([])), sandbox.clock.now
             )
 

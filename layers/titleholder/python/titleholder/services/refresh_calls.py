@@ -46,7 +46,7 @@ def start(
     attempt = refresh_policy.next_attempt(account.attempt, decision.base, now, deps.new_key())
     if not deps.store.accounts.begin_attempt(ref, attempt, account.attempt, now):
         return AlreadyStarting() if deps.store.accounts.get(ref).erased_at is None else NotVerifiable(refresh_policy.ERASED)
-    if asker is not None and deps.store.waiters.get(ref, asker) is None:
+    if not _waits(deps, ref, asker):
         # Another of its requests was handled meanwhile, and has resumed the workflow. An earlier try may have the same key, so the attempt
         # stays open.
         deps.store.accounts.end_attempt(ref, attempt, answered=False)
@@ -97,6 +97,11 @@ def _call(
         state = deps.stripe.refresh(ref, attempt.key, in_doubt=in_doubt, still_wanted=partial(_is_wanted, deps, asker))
         entry.note(result="started" if refresh_policy.was_started(decision.base, state) else "refused")
         return state
+
+
+def _waits(deps: Dependencies, ref: AccountRef, asker: str | None) -> bool:
+    """Whether the asker still waits for an answer."""
+    return asker is None or deps.store.waiters.get(ref, asker) is not None
 
 
 def _is_wanted(deps: Dependencies, asker: str | None) -> bool:
