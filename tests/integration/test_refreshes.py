@@ -29,6 +29,7 @@ from titleholder.errors import (
 from titleholder.services import account_sync, refreshes
 from titleholder.services.refresh_calls import Started
 from titleholder.services.refreshes import RefreshRequest
+from titleholder.timestamps import iso_seconds
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
@@ -134,7 +135,7 @@ class TestCooldown:
         end = int(sandbox.clock.now) + 20
         sandbox.wait(2)
         assert serve(sandbox, ref) == CoolingDown(end)
-        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": refreshes.iso_seconds(end)}
+        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": iso_seconds(end)}
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)
