@@ -17,7 +17,8 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import refreshes, verifications
+from titleholder.schemas import AccountId
+from titleholder.services import account_sync, verifications
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
@@ -73,7 +74,7 @@ def create_verification(
 @app.get("/verifications")
 @resolver.openapi_responses({200: models.Verifications}, "invalid-cursor")
 def list_verifications(
-    account: Annotated[models.AccountId | None, Query()] = None,
+    account: Annotated[AccountId | None, Query()] = None,
     customer: Annotated[models.CustomerId | None, Query()] = None,
     verdict: Annotated[models.Outcome | None, Query()] = None,
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
@@ -123,11 +124,11 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 
 @app.get("/accounts/<account>")
 @resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
-def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
+def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, deps = _ref(account), bootstrap.dependencies()
     observed_at, known = deps.clock(), deps.store.accounts.get(ref)
-    state = refreshes.read_account(deps, ref, known).current
+    state = account_sync.read_account(deps, ref, known).current
     refresh = None
     if state.refresh:
         refresh = models.RefreshState(
@@ -154,9 +155,7 @@ def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
 
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
-def get_owners(
-    account: Annotated[models.AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None
-) -> Response[Any]:
+def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
     """The owners in the newest snapshot, or in the one that is asked for."""
     ref, store = _ref(account), bootstrap.store()
     wanted = snapshot or _held(ref).snapshot
@@ -177,7 +176,7 @@ def get_owners(
 @app.get("/accounts/<account>/snapshots")
 @resolver.openapi_responses({200: models.Snapshots}, "invalid-cursor", "account-erased")
 def get_snapshots(
-    account: Annotated[models.AccountId, Path()],
+    account: Annotated[AccountId, Path()],
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:

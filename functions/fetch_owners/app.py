@@ -17,7 +17,7 @@ from titleholder.aws.queue_consumer import Source, each_record
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import rate_limiter, refreshes
+from titleholder.services import account_sync, rate_limiter
 
 
 @observed
@@ -36,7 +36,7 @@ def _process(message: dict[str, Any], _: str) -> None:
         if known is not None and known.processed:
             return
     try:
-        showed_news = refreshes.sync_account(deps, ref, event_id)
+        showed_news = account_sync.sync_account(deps, ref, event_id)
     except StripeLaggingError as behind:
         deps.queues.defer_event(message, behind.retry_after)
         return

@@ -11,7 +11,7 @@ from tests.support.world import Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
-from titleholder.services.refreshes import Started
+from titleholder.services.refresh_calls import Started
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},

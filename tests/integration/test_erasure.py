@@ -17,7 +17,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.services import erasure, refreshes
+from titleholder.services import account_sync, erasure
 from titleholder.services.audit import By
 from titleholder.services.reconciliation import PATIENCE_SECONDS
 
@@ -333,7 +333,7 @@ def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sa
 
 def test_the_same_account_of_another_connected_account_stays(sandbox: Sandbox, ref: AccountRef) -> None:
     other = sandbox.link("fresh", id="fca_1", stripe_account="acct_1")
-    refreshes.sync_account(sandbox.world, other)
+    account_sync.sync_account(sandbox.world, other)
     verified(sandbox, ref)
     delete(sandbox, ref)
     known = sandbox.store.accounts.get(other).snapshot
@@ -351,7 +351,7 @@ def test_fetch_in_flight_brings_nothing_back(sandbox: Sandbox, ref: AccountRef) 
             erasure.disconnect(sandbox.world, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
-    refreshes.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert sandbox.taps == []
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -424,7 +424,7 @@ def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sa
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
     assert not sandbox.store.accounts.get(ref).erasure_ended
     sandbox.wait(PATIENCE_SECONDS["refresh"] + 1)
     sandbox.function("reconcile")({})
@@ -454,7 +454,7 @@ class TestRetention:
     def test_owners_that_expired_are_stored_anew_when_they_are_needed(self, sandbox: Sandbox, ref: AccountRef) -> None:
         verified(sandbox, ref)
         sandbox.wait(401 * 86_400)
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         known = sandbox.store.accounts.get(ref).snapshot
         assert known is not None
         assert sandbox.store.snapshots.get(ref, known).owners.reveal()

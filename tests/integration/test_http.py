@@ -14,7 +14,7 @@ from tests.support.world import CLAIM, Answer, Sandbox
 from titleholder import matching
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
-from titleholder.services import refreshes, verifications
+from titleholder.services import account_sync, verifications
 from titleholder.web.resolver import MAX_BODY_BYTES
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
@@ -240,7 +240,7 @@ POLICIES = st.dictionaries(
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
     if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
-        refreshes.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
+        account_sync.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
     if answer.status >= 400:
@@ -358,7 +358,7 @@ class TestIdempotency:
     )  # fmt: skip
     def test_same_key_with_another_body_is_refused_and_changes_nothing(self, sandbox: Sandbox, other: dict[str, Any]) -> None:
         sandbox.link(id="fca_1")
-        refreshes.sync_account(sandbox.world, sandbox.link(id="fca_2"))
+        account_sync.sync_account(sandbox.world, sandbox.link(id="fca_2"))
         verify(sandbox, key="key-1")
         before = (sandbox.items(but=["AUDIT#"]), len(sandbox.tokens.started))
         answer = verify(sandbox, other, key="key-1")
@@ -411,13 +411,13 @@ class TestAccounts:
 
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
         sandbox.world.stripe.refresh(ref, "key")
         sandbox.wait(6)
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 

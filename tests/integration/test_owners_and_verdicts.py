@@ -18,7 +18,7 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import SnapshotNotFoundError
-from titleholder.services import refreshes
+from titleholder.services import account_sync
 from titleholder.stripe_api.gateway import LIST as LINE
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS, _reading
 
@@ -94,7 +94,7 @@ class TestFetch:
         sandbox.world.stripe.refresh(ref, "key-2")
         sandbox.wait(6)
         fetch(sandbox, ref)
-        refreshes.apply_reading(sandbox.world, ref, late, first)
+        account_sync.apply_reading(sandbox.world, ref, late, first)
         assert owners(sandbox, ref) == ["SECOND OWNER"]
         assert late.ownership is not None
         assert [owner["name"] for owner in sandbox.store.snapshots.get(ref, late.ownership.id).owners.reveal()] == ["FIRST OWNER"]
@@ -306,7 +306,7 @@ class TestWaking:
 
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
-            refreshes.sync_account(sandbox.world, ref)
+            account_sync.sync_account(sandbox.world, ref)
         fetch(sandbox, ref)
         assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
         assert list(sandbox.store.waiters.of_account(ref)) == []
@@ -414,7 +414,7 @@ class TestVerdicts:
         sandbox.enter(verification, send=False)
         sandbox.wait(6)
         sandbox.simulator.due_deliveries()
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         assert finish(sandbox, verification, {"Error": "States.Timeout"})["outcome"] == "match"
 
     def test_erased_claim_is_not_verifiable(self, sandbox: Sandbox) -> None:

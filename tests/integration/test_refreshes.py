@@ -13,6 +13,7 @@ from tests.support.interleave import Interleaving
 from tests.support.world import CLAIM, Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
+from titleholder.domain.refresh_requests import CALL_SECONDS, AlreadyStarting
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import (
@@ -25,8 +26,10 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
-from titleholder.services import refreshes
-from titleholder.services.refreshes import CALL_SECONDS, AlreadyStarting, RefreshRequest, Started
+from titleholder.services import account_sync, refreshes
+from titleholder.services.refresh_calls import Started
+from titleholder.services.refreshes import RefreshRequest
+from titleholder.timestamps import iso_seconds
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
@@ -79,7 +82,7 @@ class TestOrdinaryWay:
 
     def test_fresh_snapshot_wakes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         calls = sandbox.stripe_calls(ref)
         assert isinstance(serve(sandbox, ref, max_age=3600), Fresh)
         assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
@@ -132,7 +135,7 @@ class TestCooldown:
         end = int(sandbox.clock.now) + 20
         sandbox.wait(2)
         assert serve(sandbox, ref) == CoolingDown(end)
-        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": refreshes.iso_seconds(end)}
+        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": iso_seconds(end)}
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)

@@ -12,7 +12,7 @@ from tests.support.world import CLAIM, Moment, Sandbox
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
-from titleholder.services import refreshes
+from titleholder.services import account_sync
 
 DAY = 86_400
 MISSING = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
@@ -56,7 +56,7 @@ def barren(request: pytest.FixtureRequest) -> dict[str, Any]:
 def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
     """Such an account, of which owners are stored that were fetched 200 days ago."""
     ref = sandbox.link("fresh")
-    refreshes.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert sandbox.store.accounts.get(ref).snapshot is not None
     sandbox.simulator.change(ref.account, policy=barren)
     sandbox.wait(200 * DAY)
@@ -149,7 +149,7 @@ class TestOtherWaysToAVerdict:
     def test_workflow_that_was_woken_with_old_owners_gets_no_verdict_from_them(self, sandbox: Sandbox) -> None:
         """As a workflow may have been that an earlier release woke."""
         ref = sandbox.link("fresh")
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(200 * DAY)
         old = sandbox.store.accounts.get(ref).snapshot
         assert is_missing(verdict(sandbox, ask(sandbox, ref), {"outcome": "ready", "snapshot": old}))
@@ -165,7 +165,7 @@ class TestOtherWaysToAVerdict:
     ) -> None:
         """Between our reading and our call somebody else's prefetch succeeds."""
         ref = sandbox.link("old", policy={"refusal": "silent", "ownership": ownership_, "settle_seconds": 0.0})
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(60)
         verification = ask(sandbox, ref)
         token = sandbox.enter(verification)

@@ -12,7 +12,7 @@ from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Group, Verification
-from titleholder.services import refreshes, verifications
+from titleholder.services import account_sync, verifications
 from titleholder.services.verifications import GroupResult
 from titleholder.store.verifications import VerificationListing
 
@@ -147,7 +147,7 @@ class TestGroup:
     def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
-            refreshes.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
+            account_sync.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
         answer = post(sandbox, customer=id)
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
@@ -481,7 +481,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
     ref = AccountRef("fca_1")
     sandbox.world.stripe.refresh(ref, "key")
     sandbox.wait(6)
-    refreshes.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     seen: list[str] = []
 
     def note(moment: Moment) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 from titleholder import matching
 from titleholder.aws.workflows import Workflow
 from titleholder.batches import lifecycle, steps
-from titleholder.domain import refresh_policy
+from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
-from titleholder.services import erasure, reconciliation, verdicts, verifications
-from titleholder.services import refreshes as ownership
+from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, verdicts, verifications
 from titleholder.services.audit import Audit, Entry
 from titleholder.services.rate_limiter import Kind, RateLimiter
 from titleholder.store.accounts import Accounts
@@ -26,6 +25,7 @@ from titleholder.store.open_work import OpenWork
 from titleholder.store.sealed import SealedItems
 from titleholder.store.table import Table
 from titleholder.store.verifications import Verifications
+from titleholder.store.waiters import Waiters
 from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
 
@@ -48,26 +48,25 @@ def parts_written_one_by_one() -> Iterator[None]:
 @contextmanager
 def too_many_owners_not_remembered() -> Iterator[None]:
     """Each verification pays for a refresh to find again that the owners are too many."""
-    with _replaced(ownership, "_too_many_owners", lambda *_: False):
+    with _replaced(refreshes, "_has_too_many_owners", lambda *_: False):
         yield
 
 
 @contextmanager
 def waiter_stored_late() -> Iterator[None]:
-    """The waiter is stored after Stripe was called, and nobody looks again."""
+    """The waiter is stored after Stripe was called, and the account is not read again."""
+    put, original = Waiters.put, refreshes._apply
 
-    def serve(world: Any, request: Any) -> Any:
-        waiter = request.waiter
-        asked = ownership.ensure_fresh(
-            world, request.ref, waiter.need, world.store.accounts.get(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
-        )
-        world.store.waiters.put(request.ref, waiter)
-        if isinstance(asked, ownership.Join | ownership.Started | ownership.AlreadyStarting):
-            return asked
-        ownership._wake(world, request.ref, waiter, asked)
-        return asked
+    def _apply(deps: Any, request: Any, facts: Any, result: Any) -> Any:
+        put(deps.store.waiters, request.ref, request.waiter)
+        return original(deps, request, facts, result)
 
-    with _replaced(ownership, "serve", serve):
+    with (
+        _replaced(Waiters, "put", lambda self, ref, waiter, *_: waiter),
+        _replaced(refreshes, "_apply", _apply),
+        _replaced(account_sync, "resume_if_settled", lambda *_: None),
+        _replaced(refresh_calls, "_waits", lambda *_: True),
+    ):
         yield
 
 
@@ -160,9 +159,9 @@ def secret_of_ids_made_twice() -> Iterator[None]:
 @contextmanager
 def newest_snapshot_answers() -> Iterator[None]:
     """After a success the newest stored owners are the answer, whatever their age."""
-    original = ownership._wake
+    original = account_sync.resume
 
-    def _wake(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
+    def resume(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
         snapshot = world.store.accounts.get(ref).snapshot
         if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
@@ -171,7 +170,7 @@ def newest_snapshot_answers() -> Iterator[None]:
         world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
     with (
-        _replaced(ownership, "_wake", _wake),
+        _replaced(account_sync, "resume", resume),
         _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True),
     ):
         yield
@@ -192,12 +191,12 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
 @contextmanager
 def any_reading_decides() -> Iterator[None]:
     """What Stripe shows is acted upon, although more is known."""
-    original = ownership.read_account
+    original = account_sync.read_account
 
-    def read(*arguments: Any, **more: Any) -> Any:
+    def read_account(*arguments: Any, **more: Any) -> Any:
         return replace(original(*arguments, **more), newer=None)
 
-    with _replaced(ownership, "read", read):
+    with _replaced(account_sync, "read_account", read_account):
         yield
 
 
@@ -232,9 +231,9 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
     """A refresh is looked at within the run, which the first one that fails ends; and every run begins with the same one."""
 
     def refreshes(self: Any, end: float) -> None:
-        before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
-        for item in self.world.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
-            ownership.sync_account(self.world, item.ref)
+        before = self.deps.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
+        for item in self.deps.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
+            account_sync.sync_account(self.deps, item.ref)
 
     def reconcile(world: Any, room: Any) -> Any:
         run = reconciliation._Run(world, room, reconciliation.Report())
@@ -412,42 +411,42 @@ def slot_lost_with_the_settle_timeout() -> Iterator[None]:
 @contextmanager
 def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
     """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
-    original = ownership.handle_request
+    original = refreshes.handle_request
 
-    def serve(world: Any, request: Any) -> Any:
+    def handle_request(world: Any, request: Any) -> Any:
         if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
             world.workflow.give_up(request.waiter.task_token)
-            return ownership.GaveUp()
+            return refresh_requests.GaveUp()
         return original(world, request)
 
-    with _replaced(ownership, "serve", serve):
+    with _replaced(refreshes, "handle_request", handle_request):
         yield
 
 
 @contextmanager
 def refresh_after_the_deadline() -> Iterator[None]:
     """A request is served however late, also after its verification's deadline."""
-    original = ownership.RefreshRequest.from_message
+    original = refreshes.RefreshRequest.from_message
 
     def from_message(message: Any, message_id: str = "") -> Any:
         request = original(message, message_id)
         need = replace(request.waiter.need, deadline=request.waiter.need.deadline + 10**6)
         return replace(request, waiter=replace(request.waiter, need=need))
 
-    with _replaced(ownership.RefreshRequest, "from_message", staticmethod(from_message)):
+    with _replaced(refreshes.RefreshRequest, "from_message", staticmethod(from_message)):
         yield
 
 
 @contextmanager
 def in_flight_is_not_looked_at_again() -> Iterator[None]:
     """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
-    original = ownership.handle_request
+    original = refreshes.handle_request
 
-    def serve(world: Any, request: Any) -> Any:
+    def handle_request(world: Any, request: Any) -> Any:
         asked = original(world, request)
-        return ownership.Join(0) if isinstance(asked, ownership.AlreadyStarting) else asked
+        return refresh_policy.JoinPending(0) if isinstance(asked, refresh_requests.AlreadyStarting) else asked
 
-    with _replaced(ownership, "serve", serve):
+    with _replaced(refreshes, "handle_request", handle_request):
         yield
 
 

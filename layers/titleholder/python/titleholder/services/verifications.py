@@ -24,6 +24,7 @@ from titleholder.errors import (
     VerificationCompletedError,
     VerificationNotFoundError,
 )
+from titleholder.services import account_sync
 from titleholder.services.verdicts import complete
 from titleholder.store import Store
 from titleholder.store.verifications import VerificationListing
@@ -112,7 +113,6 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         ClaimLimitExceededError: too many different claims about an account were made within 24 hours.
         And what `collection.accounts_of` raises.
     """
-    from titleholder.services import refreshes  # loads Stripe's SDK, which who only names verifications does not need
 
     id_ = verification_id(deps.store, new.ref, idempotency_key, deps.clock())
     if not isinstance(new.ref, AccountRef):
@@ -120,7 +120,7 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
     stored = deps.store.accounts.get(new.ref)
     if stored.state is None:
         try:
-            refreshes.apply_reading(deps, new.ref, refreshes.read_account(deps, new.ref, stored), stored)
+            account_sync.apply_reading(deps, new.ref, account_sync.read_account(deps, new.ref, stored), stored)
         except StripeCredentialsError:
             raise
         except (StripeError, PaceExceededError):
