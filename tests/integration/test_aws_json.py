@@ -205,7 +205,7 @@ def test_event_whose_answer_was_lost_is_found_waiting_not_lost() -> None:
     with scripted() as server:
         server.answers = [None, (400, error("ConditionalCheckFailedException", Item=ITEM))]
         store = Store(client(server.url), "t", keys_table="k", vault=lambda: pytest.fail("no vault"), clock=lambda: 0.0)
-        assert store.insert_event({"id": "evt_1", "type": "x"}, processed=False, now=0.0) == "waiting"
+        assert store.events.insert({"id": "evt_1", "type": "x"}, processed=False, now=0.0) == "waiting"
 
 
 # -- what is sent ------------------------------------------------------------------------------------------------------------------

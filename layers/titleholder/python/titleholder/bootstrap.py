@@ -22,7 +22,8 @@ from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, Secr
 from titleholder.errors import ConfigurationError
 from titleholder.services.webhooks import WebhookReceiver
 from titleholder.settings import Settings
-from titleholder.store import DAY, Retention, Store
+from titleholder.store import Retention, Store
+from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -95,7 +96,7 @@ def _aws_keys() -> Callable[[], Keys]:
 @cache
 def store() -> Store:
     chosen = settings()
-    keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
+    keep = Retention(snapshots=chosen.snapshot_retention_days * DAY_SECONDS, claims=chosen.claim_retention_days * DAY_SECONDS)
     return Store(
         _client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=cipher, clock=clock, retention=keep, new_secret=new_secret,
         claims_per_day=chosen.claims_per_account_per_day,
