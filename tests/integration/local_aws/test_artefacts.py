@@ -1,4 +1,4 @@
-"""The artefacts as they are deployed: small, with their bytecode, and what was left out of them is missed by nobody."""
+"""The deployed artefacts: they are small, have their bytecode, and lack nothing that is needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAYERS = resources("AWS::Serverless::LayerVersion")
 def layer(name: str) -> Path:
     """The unpacked layer."""
     assert template()["Resources"][name]["Metadata"]["BuildMethod"] == "makefile"
-    return runtime.unpacked(build.made(ROOT / LAYERS[name]["ContentUri"], name), BUILD)
+    return runtime.unpacked(build.run_makefile(ROOT / LAYERS[name]["ContentUri"], name), BUILD)
 
 
 def layers_of(function: str) -> list[Path]:
@@ -36,7 +36,7 @@ def layers_of(function: str) -> list[Path]:
 
 
 def python(code: str, *paths: Path) -> str:
-    """What a bare interpreter prints that sees these layers and the standard library only."""
+    """What an interpreter prints that imports from these layers and the standard library only."""
     environment = {"PYTHONPATH": os.pathsep.join(str(path / "python") for path in paths), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def size(root: Path) -> int:
 
 def test_receiver_with_its_layers_is_small_and_has_neither_stripe_nor_pydantic() -> None:
     paths = layers_of("ReceiveWebhook")
-    archive = zipfile.ZipFile(BytesIO(build.made(ROOT / "functions", "ReceiveWebhook")))
+    archive = zipfile.ZipFile(BytesIO(build.run_makefile(ROOT / "functions", "ReceiveWebhook")))
     assert sum(entry.file_size for entry in archive.infolist()) + sum(map(size, paths)) <= LARGEST_RECEIVER
     packages = {entry.name for path in paths for entry in (path / "python").iterdir()}
     assert {"aws_lambda_powertools", "botocore", "titleholder"} <= packages
@@ -57,7 +57,7 @@ def test_receiver_with_its_layers_is_small_and_has_neither_stripe_nor_pydantic()
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_module_of_a_layer_comes_with_bytecode_that_dates_cannot_spoil(name: str) -> None:
+def test_every_module_of_a_layer_has_bytecode_that_ignores_dates(name: str) -> None:
     sources = list((layer(name) / "python").rglob("*.py"))
     assert sources
     for source in sources:
@@ -67,7 +67,7 @@ def test_every_module_of_a_layer_comes_with_bytecode_that_dates_cannot_spoil(nam
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_is_its_sources_and_their_bytecode(name: str) -> None:
-    archive = zipfile.ZipFile(BytesIO(build.made(ROOT / "functions", name)))
+    archive = zipfile.ZipFile(BytesIO(build.run_makefile(ROOT / "functions", name)))
     sources = {path.name for path in (ROOT / "functions" / folder(name)).iterdir() if path.is_file()}
     compiled = {f"__pycache__/{Path(source).stem}.{sys.implementation.cache_tag}.pyc" for source in sources if source.endswith(".py")}
     assert set(archive.namelist()) == sources | compiled
@@ -99,7 +99,7 @@ print(json.dumps(out))
 """
 
 
-def test_aws_sdk_speaks_to_the_same_endpoints_in_the_same_words_as_the_whole_one() -> None:
+def test_pruned_aws_sdk_has_the_endpoints_and_operations_of_the_whole_one() -> None:
     pruned = json.loads(python(CLIENTS, layer("CoreLayer")))
     whole = json.loads(subprocess.run([sys.executable, "-c", CLIENTS], capture_output=True, text=True, timeout=120, check=True).stdout)
     assert pruned == whole
