@@ -8,8 +8,8 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
 from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.bootstrap import application
 from titleholder.errors import PaceExceededError
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import rate_limiter, refreshes
@@ -26,8 +26,8 @@ HEARTBEAT_SHARE = 0.45
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
-        settings = bootstrap.settings()
-        return each_record(event, _process, Source(bootstrap.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
+        settings = application().settings
+        return each_record(event, _process, Source(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
     answer: dict[str, Any] = routes.handle(event, context)
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:
-    deps = bootstrap.dependencies(bootstrap.rate_limits().gate(message))
+    deps = application().dependencies(application().rate_limits.gate(message))
     request = refreshes.RefreshRequest.from_message(message, message_id)
     try:
         asked = refreshes.handle_request(deps, request)
@@ -43,7 +43,7 @@ def _process(message: dict[str, Any], message_id: str) -> None:
         _defer(deps, request, rate_limiter.requeued_message(message, early), early.at)
         return
     if isinstance(asked, refreshes.AlreadyStarting):
-        _defer(deps, request, message, bootstrap.clock() + IN_FLIGHT_SECONDS)
+        _defer(deps, request, message, application().clock() + IN_FLIGHT_SECONDS)
     elif isinstance(asked, refreshes.StillPending):
         _defer(deps, request, message, asked.at)
     logger.info(
@@ -62,4 +62,4 @@ def _defer(deps: Dependencies, request: refreshes.RefreshRequest, message: dict[
     if not deps.workflow.heartbeat(request.waiter.task_token):
         return
     longest = HEARTBEAT_SHARE * deps.workflow.settle_timeout
-    deps.queues.defer_refresh({**message, refreshes.HOP: request.hop + 1}, min(longest, at - bootstrap.clock()))
+    deps.queues.defer_refresh({**message, refreshes.HOP: request.hop + 1}, min(longest, at - application().clock()))
