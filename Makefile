@@ -76,13 +76,13 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
 permissions: $(READY)  ## Take each permission from its role and see that it is missed
-	$(BIN)/python -m tests.e2e.permissions
+	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
 batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
-	$(BIN)/python -m $(if $(LIVE),local.batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
+	$(BIN)/python -m $(if $(LIVE),local.run_batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -14,13 +14,15 @@ from pydantic import BaseModel
 from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import refreshes, verifications
+from titleholder.schemas import AccountId
+from titleholder.services import account_sync, verifications
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
-from titleholder.store import Verification, VerificationListing
+from titleholder.store.verifications import VerificationListing
 from titleholder.timestamps import iso_seconds
 from titleholder.web import cursors, models, resolver
 
@@ -72,7 +74,7 @@ def create_verification(
 @app.get("/verifications")
 @resolver.openapi_responses({200: models.Verifications}, "invalid-cursor")
 def list_verifications(
-    account: Annotated[models.AccountId | None, Query()] = None,
+    account: Annotated[AccountId | None, Query()] = None,
     customer: Annotated[models.CustomerId | None, Query()] = None,
     verdict: Annotated[models.Outcome | None, Query()] = None,
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
@@ -122,11 +124,11 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 
 @app.get("/accounts/<account>")
 @resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
-def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
+def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
     ref, deps = _ref(account), application().dependencies()
-    observed_at, known = deps.clock(), deps.store.get_account(ref)
-    state = refreshes.read_account(deps, ref, known).current
+    observed_at, known = deps.clock(), deps.store.accounts.get(ref)
+    state = account_sync.read_account(deps, ref, known).current
     refresh = None
     if state.refresh:
         refresh = models.RefreshState(
@@ -153,15 +155,13 @@ def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
 
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
-def get_owners(
-    account: Annotated[models.AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None
-) -> Response[Any]:
+def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
     """The owners in the newest snapshot, or in the one that is asked for."""
     ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
-    found = store.get_snapshot(ref, wanted)
+    found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)
     application().audit.read(_caller(), "owners.read", ref, snapshot=found.id)
@@ -176,7 +176,7 @@ def get_owners(
 @app.get("/accounts/<account>/snapshots")
 @resolver.openapi_responses({200: models.Snapshots}, "invalid-cursor", "account-erased")
 def get_snapshots(
-    account: Annotated[models.AccountId, Path()],
+    account: Annotated[AccountId, Path()],
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
@@ -184,7 +184,7 @@ def get_snapshots(
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
-    found, position = application().store.past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    found, position = application().store.snapshots.page(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
         models.Snapshot(
             snapshot=past.id,
@@ -229,7 +229,7 @@ def _members(created: Verification | GroupResult) -> dict[str, str]:
 
 def _held(ref: AccountRef) -> StoredAccount:
     """What is remembered of an account. Raises AccountErasedError."""
-    known = application().store.get_account(ref)
+    known = application().store.accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
     return known

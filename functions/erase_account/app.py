@@ -12,6 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
+from titleholder.schemas import AccountId
 from titleholder.services import erasure
 from titleholder.services.audit import By
 from titleholder.timestamps import iso_seconds
@@ -28,7 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.delete("/accounts/<account>")
 @resolver.openapi_responses({200: models.Erasure}, "account-not-found")
-def erase(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
+def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """Erased and disconnected: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer.
 
     Erased at once, also while Stripe refuses the key or cannot be asked: then `disconnected` is false, and the disconnection is repeated.

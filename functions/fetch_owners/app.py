@@ -17,7 +17,7 @@ from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import rate_limiter, refreshes
+from titleholder.services import account_sync, rate_limiter
 
 
 @observed
@@ -32,11 +32,11 @@ def _process(message: dict[str, Any], _: str) -> None:
     deps = application().dependencies(application().rate_limits.gate(message))
     if event_id is not None and (rate_limiter.PLACES in message or rate_limiter.ASK_AFTER in message):
         # Queues deliver twice now and then, and each copy of a message that waits is put back again.
-        known = deps.store.get_event(event_id)
+        known = deps.store.events.get(event_id)
         if known is not None and known.processed:
             return
     try:
-        showed_news = refreshes.sync_account(deps, ref, event_id)
+        showed_news = account_sync.sync_account(deps, ref, event_id)
     except StripeLaggingError as behind:
         deps.queues.defer_event(message, behind.retry_after)
         return
@@ -51,14 +51,14 @@ def _process(message: dict[str, Any], _: str) -> None:
         metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
         return
     if event_id is not None:
-        deps.store.finish_event(event_id)
+        deps.store.events.mark_processed(event_id)
     elif showed_news:
         metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=1)
-    if ref.stripe_account is not None and deps.store.tenant_answered(ref.mode, ref.stripe_account):
+    if ref.stripe_account is not None and deps.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 
 
 def _buried(message: dict[str, Any], reason: str) -> None:
     if "event" in message:
-        application().store.fail_event(message["event"], reason)
+        application().store.events.set_error(message["event"], reason)

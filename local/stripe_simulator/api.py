@@ -1,4 +1,4 @@
-"""Stripe's endpoints: what each operation does, and which of its fields can be expanded."""
+"""Stripe's operations: what each does, and which fields it can expand."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def operation(
 
 
 class Api:
-    """The operations' shared state. Objects that are neither accounts nor events are kept as they are shown, but for expansions."""
+    """The operations' shared state. Objects other than accounts and events are kept in the form in which they are shown."""
 
     def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks) -> None:
         self.timeline = timeline
@@ -297,7 +297,7 @@ def retrieve_payment_method(api: Api, call: Call) -> Json:
 
 
 def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None, id: str | None = None) -> Json:
-    """A bank account to pay from; `account` None when the end user typed the numbers in."""
+    """A bank account to pay from. `account` is None if the end user typed the numbers in."""
     shown = account.render() if account else {}
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     fields: Json = {
@@ -412,13 +412,13 @@ def create_checkout_session(api: Api, call: Call) -> Json:
     session = api.create(call.scope, "checkout.session", f"cs_{'live' if call.scope.livemode else 'test'}", fields)
     session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}"
     if params["mode"] == "setup":
-        # In payment mode Stripe makes the PaymentIntent only when the session is confirmed.
+        # In payment mode Stripe makes the PaymentIntent when the session is confirmed.
         session["setup_intent"] = create_setup_intent(api, _with(call, _checkout_intent(params)))["id"]
     return session
 
 
 def _total(line_items: list[Json]) -> int | None:
-    """What is to be paid, as far as the items name their prices themselves."""
+    """The sum of the items that give their own prices."""
     amounts = [int(item["price_data"]["unit_amount"]) * int(item.get("quantity", 1)) for item in line_items if "price_data" in item]
     return sum(amounts) if amounts else None
 
@@ -459,7 +459,7 @@ def list_events(api: Api, call: Call) -> Json:
             and _within(int(event.created), params.get("created", {}))
         )
 
-    # A cursor is a place among all events: it stays one when its own event is no longer listed.
+    # A cursor's event gives a position even if the filters exclude that event.
     cursors = (params.get("starting_after"), params.get("ending_before"))
     found = [{"id": event.id} for event in reversed(events.values()) if listed(event) or event.id in cursors]
     shown = page(found, params, "/v1/events")
@@ -493,17 +493,17 @@ def retrieve_thin_event(api: Api, call: Call) -> Json:
     return event.render() | {"changes": None}
 
 
-# --- What an end user does, seen from Stripe's side -------------------------------------------------------------------
+# --- What an end user's linking changes -------------------------------------------------------------------------------
 
 
 def bank_options(intent: Json) -> Json:
-    """What a SetupIntent, PaymentIntent or Checkout Session asks of the account linking."""
+    """The linking options of a SetupIntent, PaymentIntent or Checkout Session."""
     options: Json = intent.get("payment_method_options", {}).get("us_bank_account", {}).get("financial_connections", {})
     return options
 
 
 def confirm(api: Api, scope: Scope, shown: Json, method: Json) -> None:
-    """The end user has given `method`: the intent or Checkout Session goes on."""
+    """Confirm the intent or Checkout Session with the payment method that the end user has given."""
     kind = shown["object"]
     if kind == "checkout.session":
         call = Call(

@@ -191,9 +191,9 @@ class TestIds:
 
     def test_secret_is_neither_logged_nor_shown(self, sandbox: Sandbox) -> None:
         post(sandbox, "k", account=sandbox.link().account)
-        value = sandbox.store.id_secret().value
+        value = sandbox.store.verifications.id_secret().value
         assert len(value) >= 32
-        for shown in (str(sandbox.store.id_secret()), sandbox.outside_the_table()):
+        for shown in (str(sandbox.store.verifications.id_secret()), sandbox.outside_the_table()):
             assert value.hex() not in shown
             assert repr(value)[2:-1] not in shown
 

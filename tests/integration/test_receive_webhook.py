@@ -186,7 +186,7 @@ class TestAccepted:
         assert deliver(sandbox, event()).status == 200
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
-        sandbox.store.finish_event("evt_1")
+        sandbox.store.events.mark_processed("evt_1")
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
         assert record(sandbox)["processed"]["BOOL"] is True

@@ -124,7 +124,7 @@ class Context:
 class World:
     """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
 
-    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None, begin: float = BEGIN) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
@@ -136,7 +136,7 @@ class World:
         self.broken: dict[str, str] = {}
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
-        self.hub = Hub(BEGIN)
+        self.hub = Hub(begin)
         self.hub.kept = _kept_request
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()

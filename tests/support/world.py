@@ -34,9 +34,10 @@ from titleholder import bootstrap, observability
 from titleholder.bootstrap import Application
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Verification, Waiter
 from titleholder.services.context import Dependencies
 from titleholder.settings import Settings
-from titleholder.store import Store, Verification, Waiter
+from titleholder.store import Store
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
+from titleholder.domain.rate import Backoff
 from titleholder.errors import PaceExceededError
 from titleholder.services.rate_limiter import (
     MOST_SLOW,
@@ -26,7 +27,7 @@ from titleholder.services.rate_limiter import (
     increased,
     requeued_message,
 )
-from titleholder.store import Backoff, Store
+from titleholder.store import Store
 
 NOW = 1_800_000_000.0
 
@@ -153,7 +154,7 @@ class TestSingleRefresh:
     def test_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
         pace, _ = lines(1)
         assert pace.gate(SINGLE).turn("refresh", NOW - 5) == NOW - 5
-        assert not pace._store._client.items
+        assert not pace._store.table.client.items
 
     def test_keeps_its_slot_when_another_call_finds_none(self) -> None:
         pace, _ = lines(1)
@@ -191,10 +192,10 @@ class TestCaller:
         pace, _ = lines(10)
         for _ in range(3):
             pace.gate().enter("read")
-        before = dict(pace._store._client.items)
+        before = dict(pace._store.table.client.items)
         for _ in range(1000):
             assert early(pace.gate()).retry_after == 1
-        assert pace._store._client.items == before
+        assert pace._store.table.client.items == before
         assert pace.book("read", NOW) == pytest.approx(NOW + 0.3)
 
     @pytest.mark.parametrize("line", ["other", "events"])
@@ -262,7 +263,7 @@ class TestEitherOfTwoLines:
     def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:
         pace, _ = lines(1)
         assert pace.gate({"places": {line: NOW}}).enter_first("list", "read") == line
-        assert set(pace._store._client.items) == {("PACE#all", "PACE")}
+        assert set(pace._store.table.client.items) == {("PACE#all", "PACE")}
 
     def test_caller_takes_what_is_free_now(self) -> None:
         pace, _ = lines(1)
@@ -288,9 +289,9 @@ class TestBatch:
         for _ in range(2):
             pace.gate(BATCHED).enter("read")
         message = requeued_message(BATCHED, early(pace.gate(BATCHED)))
-        before = dict(pace._store._client.items)
+        before = dict(pace._store.table.client.items)
         assert requeued_message(message, early(pace.gate(message))) == message
-        assert pace._store._client.items == before
+        assert pace._store.table.client.items == before
         clock.now = message["ask_after"]
         pace.gate(message).enter("read")
 

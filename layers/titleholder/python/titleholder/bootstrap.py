@@ -20,7 +20,8 @@ from titleholder.aws.queues import Queues
 from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
 from titleholder.services.webhooks import WebhookReceiver
 from titleholder.settings import Settings
-from titleholder.store import DAY, Retention, Store
+from titleholder.store import Retention, Store
+from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
     import stripe
@@ -61,7 +62,9 @@ class Application:
 
     @cached_property
     def store(self) -> Store:
-        keep = Retention(snapshots=self.settings.snapshot_retention_days * DAY, claims=self.settings.claim_retention_days * DAY)
+        keep = Retention(
+            snapshots=self.settings.snapshot_retention_days * DAY_SECONDS, claims=self.settings.claim_retention_days * DAY_SECONDS
+        )
         return Store(
             self._client("dynamodb"),
             self.settings.table,

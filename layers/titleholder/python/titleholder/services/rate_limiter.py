@@ -20,8 +20,9 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
+from titleholder.domain.rate import Backoff
 from titleholder.errors import PaceExceededError
-from titleholder.store import Backoff, Store
+from titleholder.store import Store
 
 PLACES = "places"
 """Where a queue message carries the slots that it has taken and not used (Unix seconds, by bucket)."""
@@ -102,16 +103,16 @@ class StripeRateLimits:
 
     def book(self, line: str, now: float) -> float:
         """The next slot (Unix seconds, not before now)."""
-        place = self._store.book(line, self._rate_of(line, now), now)
-        self._slow[line] = place.slowness
+        place = self._store.rate_limits.reserve(line, self._rate_of(line, now), now)
+        self._slow[line] = place.backoff
         return place.at
 
     def book_near(self, line: str, now: float, seconds: float) -> float | None:
         """The next slot if it is within so many seconds, else None."""
-        place = self._store.book_if_near(line, self._rate_of(line, now), now, now + seconds)
+        place = self._store.rate_limits.reserve_until(line, self._rate_of(line, now), now, now + seconds)
         if place is None:
             return None
-        self._slow[line] = place.slowness
+        self._slow[line] = place.backoff
         return place.at
 
     def book_for_batch(self, line: str, now: float) -> float | None:
@@ -121,22 +122,22 @@ class StripeRateLimits:
 
     def ask_again(self, line: str, now: float, kind: Kind) -> float:
         """When work that found no slot is to ask for one again."""
-        return self._store.book_again(line, kind.value, ASKING * self._rate_of(line, now), now + LONGEST_WAIT_SECONDS)
+        return self._store.rate_limits.next_try(line, kind.value, ASKING * self._rate_of(line, now), now + LONGEST_WAIT_SECONDS)
 
     def admit(self, now: float, kind: Kind) -> bool:
         """Whether one more call may be made now, whatever the operation. Callers take only what other work leaves."""
-        counted = self._store.count_call(now)
+        counted = self._store.rate_limits.count_call(now)
         if counted <= max(1, round(self._limit * (CALLERS_SHARE if kind is Kind.CALLER else USED_SHARE))):
             return True
-        self._store.uncount_call(now)
+        self._store.rate_limits.uncount_call(now)
         return False
 
     def refused(self, line: str) -> None:
         """Stripe answered 429."""
-        now, known = self._clock(), self._store.slowness(line)
+        now, known = self._clock(), self._store.rate_limits.backoff(line)
         self._slow[line] = increased(known, now)
         if self._slow[line] != known:
-            self._store.slow_down(line, self._slow[line], known)
+            self._store.rate_limits.set_backoff(line, self._slow[line], known)
 
     def gate(self, message: Mapping[str, Any] | None = None) -> RateLimiter:
         """For the work of one queue message, or of one HTTP caller who waits."""

@@ -1,9 +1,10 @@
-"""What each role may do, and scenes short enough to be played once for each permission taken away.
+"""Checks that each permission of each function's role is needed: takes it away and expects that a call is refused.
 
-    python -m tests.e2e.permissions [FUNCTION ...]
+    python -m tools.permissions [FUNCTION ...]
 
-plays every scene, then takes each permission (an action on a resource) from its role in turn and plays a scene that used it: the call has
-to be refused, else the permission is superfluous. Given functions, only theirs are taken. Exits with 1 if one is.
+Plays every scene (a short use of the deployed stack), then takes each permission (one action on one resource) from its role in turn and
+plays the scenes that used it. If no call is refused, the permission is superfluous. With FUNCTIONs, only their permissions are taken away.
+Exits with 1 if a permission is superfluous.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from tests.e2e.bench import CREATED, MARGARET, Bench, eventually
 from tests.support.functions import ROOT, queue_event
 
 TESTER = "tester"
-"""Name of the sessions in which tests take a function's role themselves."""
+"""Session name for tests that assume a function's role themselves."""
 TRAIL = BUILD / "aws" / "permissions.jsonl"
-NOTHING_OF_USE = b"{}\n"
-"""A manifest that is rejected line by line."""
+INVALID_LINE = b"{}\n"
+"""A manifest of one line, which is rejected."""
 
 NOT_EMULATED = {
-    ("kms:Decrypt", "Key"): "DynamoDB and S3 decrypt with the stack's key in the caller's name",
-    ("kms:GenerateDataKey", "Key"): "DynamoDB and S3 encrypt with the stack's key in the caller's name",
-    ("sqs:SendMessage", "AsyncDeadLetterQueue"): "Lambda itself sends what failed for good, by the function's role",
+    ("kms:Decrypt", "Key"): "DynamoDB and S3 decrypt with the stack's key on behalf of the caller",
+    ("kms:GenerateDataKey", "Key"): "DynamoDB and S3 encrypt with the stack's key on behalf of the caller",
+    ("sqs:SendMessage", "AsyncDeadLetterQueue"): "Lambda itself sends events that failed with all retries, with the function's role",
 }
-"""What AWS does by a function's role and the emulator does not: action, logical id of the resource, and who does it."""
+"""What AWS does with a function's role and the emulator does not: action, logical id of the resource, and the service that does it."""
 
 
 @dataclass(frozen=True)
 class Permission:
-    """One action on one resource that a function's role allows, and under which condition. `function` is the logical id."""
+    """One action on one resource that a function's role allows, with its condition as JSON. `function` is the logical id."""
 
     function: str
     action: str
@@ -55,12 +56,12 @@ class Permission:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of items that it is for, such as `EVENT`; none if it is for all."""
+        """The kinds of items to which the condition limits it, such as `EVENT`. Empty without such a limit."""
         patterns = ((json.loads(self.condition) or {}).get("ForAllValues:StringLike") or {}).get("dynamodb:LeadingKeys", ())
         return [pattern.removesuffix("#*") for pattern in patterns]
 
     def covers_keys(self, kinds: Sequence[str]) -> bool:
-        """Whether a call may touch items of these kinds by it."""
+        """Whether it allows a call that touches items of these kinds."""
         return not self.kinds or set(kinds) <= set(self.kinds)
 
     def __str__(self) -> str:
@@ -69,7 +70,7 @@ class Permission:
 
 
 class Roles:
-    """The roles of the deployed functions, as IAM has them."""
+    """The roles of the deployed functions, as they are in IAM."""
 
     def __init__(self, bench: Bench, trail: Path) -> None:
         self.bench = bench
@@ -96,54 +97,77 @@ class Roles:
     def emulated(self, permission: Permission) -> bool:
         return (permission.action, re.split("[:/]", permission.resource)[-1]) not in self.not_emulated
 
-    def policies(self, function: str) -> dict[str, dict[str, Any]]:
-        role = self.functions[function]
-        names = self._iam.list_role_policies(RoleName=role)["PolicyNames"]
-        return {name: self._iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names}
-
     def permissions(self) -> list[Permission]:
+        """What the functions' roles allow by their own policies and by the stack's managed policies, without AWS's managed policies."""
         return [
             permission
             for function in sorted(self.functions)
-            for policy in self.policies(function).values()
+            for policy in [*self._own_policies(function).values(), *self._shared_policies(function).values()]
             for statement in policy["Statement"]
             if statement["Effect"] == "Allow"
             for permission in _permissions(function, statement)
         ]
 
     def without(self, permission: Permission) -> Callable[[], None]:
-        """Take a permission away; returns what gives it back."""
-        role, before = self.functions[permission.function], self.policies(permission.function)
-        for name, policy in before.items():
-            statements = [
-                {**statement, "Action": each.action, "Resource": each.resource}
-                for statement in policy["Statement"]
-                for each in _permissions(permission.function, statement)
-                if each != permission
-            ]
-            document = json.dumps({**policy, "Statement": statements})
-            self._iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+        """Take a permission away from its role and no other. Returns a function that gives it back."""
+        function, role = permission.function, self.functions[permission.function]
+        own, shared = self._own_policies(function), self._shared_policies(function)
+        # Other roles keep the shared policy: this role gets the rest of it as a policy of its own.
+        replaced = {arn: arn.rpartition("/")[2] for arn, policy in shared.items() if _rest(policy, permission) != _rest(policy)}
+        for name, policy in own.items():
+            self._put(role, name, _rest(policy, permission))
+        for arn, name in replaced.items():
+            self._put(role, name, _rest(shared[arn], permission))
+            self._iam.detach_role_policy(RoleName=role, PolicyArn=arn)
 
         def restore() -> None:
-            for name, policy in before.items():
-                self._iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+            for name, policy in own.items():
+                self._put(role, name, policy["Statement"])
+            for arn, name in replaced.items():
+                self._iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+                self._put(role, name, [])
 
         return restore
 
+    def _own_policies(self, function: str) -> dict[str, dict[str, Any]]:
+        """By name."""
+        role = self.functions[function]
+        names = self._iam.list_role_policies(RoleName=role)["PolicyNames"]
+        return {name: self._iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names}
+
+    def _shared_policies(self, function: str) -> dict[str, dict[str, Any]]:
+        """The stack's managed policies that the role has, by ARN."""
+        attached = self._iam.list_attached_role_policies(RoleName=self.functions[function])["AttachedPolicies"]
+        return {each["PolicyArn"]: self._document(each["PolicyArn"]) for each in attached if each["PolicyArn"] in self.physical.values()}
+
+    def _document(self, arn: str) -> dict[str, Any]:
+        version = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document: dict[str, Any] = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return document
+
+    def _put(self, role: str, name: str, statements: list[dict[str, Any]]) -> None:
+        """Write a role's own policy, or delete it if there are no statements, because IAM accepts no empty policy."""
+        if statements:
+            document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            self._iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+        else:
+            with contextlib.suppress(self._iam.exceptions.NoSuchEntityException):
+                self._iam.delete_role_policy(RoleName=role, PolicyName=name)
+
     def cold_start(self, function: str) -> None:
-        """Let a function forget what it keeps in memory, such as secrets."""
+        """Restart a function, so that it loses what it caches in memory, such as secrets."""
         name, functions = self.physical[function], self.bench.stack.client("lambda")
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "BEGUN": str(time.time())}})
 
     def decisions(self, since: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """What IAM decided since that place in the trail, and where the trail ends now."""
+        """IAM's decisions after that position in the trail, and the position of the trail's end."""
         with self._trail.open() as trail:
             trail.seek(since)
             return [json.loads(line) for line in trail.read().splitlines()], trail.tell()
 
     def used(self, since: int, *, allowed: bool = True) -> set[Permission]:
-        """The permissions by which calls were allowed since then (or for want of which they were refused)."""
+        """The permissions that allowed calls since then, or whose absence had calls refused."""
         held: dict[tuple[str, str], list[Permission]] = {}
         for permission in self._all:
             held.setdefault((self.functions[permission.function], permission.action), []).append(permission)
@@ -156,7 +180,7 @@ class Roles:
         }
 
     def unused_kinds(self) -> list[str]:
-        """The kinds of items (partition keys up to their #) that a permission names and that none of its calls has touched."""
+        """The kinds of items (partition keys up to their #) that a permission lists and that none of its calls has touched."""
         decisions = [decision for decision in self.decisions()[0] if decision["allowed"]]
         found = []
         for permission in self._all:
@@ -171,7 +195,7 @@ class Roles:
         return found
 
     def refused(self, permission: Permission, since: int, within: float = 6) -> bool:
-        """Whether a call was refused for want of the permission since then, or is within so many seconds."""
+        """Whether a call was refused since then because the permission is missing, or is refused within so many seconds."""
         end = time.monotonic() + within
         while permission not in self.used(since, allowed=False):
             if time.monotonic() > end:
@@ -184,12 +208,12 @@ class Roles:
         return self.permissions()
 
     def remember(self) -> list[Permission]:
-        """Every permission, as they stand before any is taken away."""
+        """Every permission, as the stack has them before any is taken away."""
         return self._all
 
 
 class Scenes:
-    """Ways through the functions, each as short as will do. They pass over refusals: what counts is what IAM decided."""
+    """Short uses of the functions. They ignore refused calls, because only IAM's decisions in the trail count."""
 
     def __init__(self, roles: Roles) -> None:
         self.roles = roles
@@ -251,24 +275,24 @@ class Scenes:
     def scene_refresh_asked_for(self) -> None:
         self.bench.http.call("POST", f"/accounts/{self._unseen_and_waited_for()}/refreshes")
 
-    def scene_second_snapshot_found_by_who_asks_for_a_refresh(self) -> None:
+    def scene_second_snapshot_found_by_a_refresh_request(self) -> None:
         self.bench.http.call("POST", f"/accounts/{self._known_by_an_old_snapshot()}/refreshes")
 
     def scene_refresh_of_a_disconnected_account_asked_for(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
-        # Forgotten, so that it is read again.
+        # Deleted, so that the function reads the account from Stripe again.
         self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}})
         self.bench.http.call("POST", f"/accounts/{account}/refreshes")
 
     def scene_refresh_request_deferred(self) -> None:
         account, child = self._unseen("never_answering"), self._waiters[1]
-        with self._no_place("read"), self._no_place("refresh"):
+        with self._no_free_slot("read"), self._no_free_slot("refresh"):
             id = self._verify(account)
-            # Its own token is not spent yet: a message whose workflow does not wait any more is not put back.
+            # Its own token is still valid. A message whose workflow no longer waits is not put back into the queue.
             for waiter in (eventually(partial(self._waiter, account), 5), child):
                 self._consume("StartRefresh", self._refresh_request(id, account, waiter, time.time() + 60), count=1)
-            # The message comes again once the scene is over, and finds that its verification has ended.
+            # SQS redelivers the message after the scene. It then finds that the verification has ended.
             self.bench.http.call("DELETE", f"/verifications/{id}")
 
     def scene_refresh_request_given_up(self) -> None:
@@ -277,7 +301,7 @@ class Scenes:
         for waiter in self._waiters:
             self._consume("StartRefresh", self._refresh_request(id, account, waiter, time.time() - 60), count=1)
 
-    def scene_refresh_request_buried(self) -> None:
+    def scene_refresh_request_dead_lettered(self) -> None:
         self._consume("StartRefresh", {"verification": "none"}, count=1)
         self._consume("StartRefresh", {"verification": "none"}, count=7)
 
@@ -291,7 +315,7 @@ class Scenes:
 
     def scene_event_deferred(self) -> None:
         account = self._known_fresh()
-        with self._no_place("read"):
+        with self._no_free_slot("read"):
             self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
 
     def scene_event_of_a_disconnected_account_fetched(self) -> None:
@@ -299,18 +323,18 @@ class Scenes:
         self._disconnect(account)
         self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
 
-    def scene_event_buried(self) -> None:
+    def scene_event_dead_lettered(self) -> None:
         self._consume("FetchOwners", {"event": "evt_scene"}, count=1)
         self._consume("FetchOwners", {"event": "evt_scene"}, count=7)
 
     def scene_erased_while_it_is_waited_for(self) -> None:
         account = self._known_fresh()
         self._let_wait_for(account)
-        with self._unheard():
+        with self._without_events():
             self.bench.http.call("DELETE", f"/accounts/{account}")
 
     def scene_unknown_account_erased(self) -> None:
-        self.bench.http.call("DELETE", f"/accounts/fca_nobody{time.time_ns()}")
+        self.bench.http.call("DELETE", f"/accounts/fca_unknown{time.time_ns()}")
 
     def scene_erasure_ended_by_reconcile(self) -> None:
         account = self._known_fresh()
@@ -336,7 +360,7 @@ class Scenes:
 
     def scene_reconciled(self) -> None:
         self._open_for_reconcile(self._unseen_and_waited_for())
-        self._verification_nobody_works_on()
+        self._verification_without_a_workflow()
         self._invoke("Reconcile", {})
 
     def scene_reconciled_after_a_workflow_failed(self) -> None:
@@ -350,7 +374,7 @@ class Scenes:
 
     def scene_reconciled_long_after_the_deadline(self) -> None:
         self._age(self._verify(self._unseen("never_answering")), deadline_ms={"N": "1"})
-        # Its owners are there.
+        # Its owners are stored.
         answered = self._verify(self._known_fresh())
         self.dynamodb.update_item(
             TableName=self.table, Key={"pk": {"S": f"VERIFICATION#{answered}"}, "sk": {"S": "VERIFICATION"}},
@@ -365,13 +389,13 @@ class Scenes:
         self._invoke("Reconcile", {})
 
     def scene_batch_started_shown_and_stopped(self) -> None:
-        batch = self._batch(NOTHING_OF_USE)
+        batch = self._batch(INVALID_LINE)
         self.bench.http.call("POST", f"/batches/{batch}/start")
         self.bench.http.call("GET", f"/batches/{batch}")
         self.bench.http.call("DELETE", f"/batches/{batch}")
 
     def scene_batch_uploaded_in_parts(self) -> None:
-        batch = self._batch(NOTHING_OF_USE, bytes=6 * 1024**3)
+        batch = self._batch(INVALID_LINE, bytes=6 * 1024**3)
         self.bench.http.call("POST", f"/batches/{batch}/start")
         self.bench.http.call("DELETE", f"/batches/{batch}")
 
@@ -380,8 +404,8 @@ class Scenes:
         self.bench.http.call("POST", "/batches", {"format": "csv", "bytes": 1024**5}, headers=tag)
 
     def scene_batch_imported_and_summarised(self) -> None:
-        """The steps without the workflow, which would wait between them."""
-        body = _manifest([self._known_fresh(), self._unseen("never_answering")]) + NOTHING_OF_USE
+        """Runs the steps without the workflow, because the workflow waits between them."""
+        body = _manifest([self._known_fresh(), self._unseen("never_answering")]) + INVALID_LINE
         batch = self._batch(body)
         block = {"number": 0, "start": 0, "end": len(body)}
         self._set(f"BATCH#{batch}", "BATCH", started_ms={"N": str(int(time.time() * 1000))})
@@ -394,14 +418,14 @@ class Scenes:
         for url in (*found["results"].values(), found["rejects"]):
             requests.get(url, timeout=30)
 
-    # -- what scenes are made of -----------------------------------------------------------------------------------------------------
+    # -- parts of scenes -------------------------------------------------------------------------------------------------------------
 
     def _verify(self, account: str) -> str:
         answer = self.bench.request(account)
         return str((answer.body or {}).get("id", ""))
 
     def _refresh_request(self, id: str, account: str, waiter: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-        """A verification's message in the refresh queue, with the token of a waiter."""
+        """A verification's message in the refresh queue, with a waiter's token."""
         return {
             "verification": id, "ref": {"account": account, "mode": "test"}, "task_token": waiter["task_token"]["S"],
             "entered": "2027-01-15T08:00:00.000Z", "retry": 0, "not_before": 0, "requested_at": time.time(), "deadline": deadline,
@@ -409,7 +433,7 @@ class Scenes:
         }  # fmt: skip
 
     def _patiently(self, id: str) -> None:
-        """Wait for a verdict, but not for long: where a permission is missing there may be none."""
+        """Wait for a verdict, but only briefly, because there may be none while a permission is missing."""
         end = time.monotonic() + 4
         while id and time.monotonic() < end and not (self.bench.verification(id) or {}).get("verdict"):
             time.sleep(0.1)
@@ -420,33 +444,33 @@ class Scenes:
         return account
 
     def _disconnect(self, account: str) -> None:
-        with self._unheard():
+        with self._without_events():
             self.bench.sim.change(account, action="disconnect")
 
     def _known_by_an_old_snapshot(self) -> str:
-        """An account whose owners are known of old, and that has others since."""
+        """An account with an old stored snapshot and other owners at Stripe since then."""
         account = self._unseen("old")
         self.bench.request(account, max_age=365 * 86400)
-        with self._unheard():
+        with self._without_events():
             self.bench.sim.change(account, action="prefetch", policy={"settle_seconds": 0})
             eventually(lambda: all(refresh["status"] != "pending" for refresh in self.bench.sim.state(account)["refreshes"]), 5)
         return account
 
     def _unseen_and_waited_for(self) -> str:
-        """A fresh account that no function has read yet, and for which workflows wait."""
+        """A fresh account that no function has read yet and that workflows wait for."""
         account = self._unseen("fresh")
         self._let_wait_for(account)
         return account
 
     def _unseen(self, scenario: str) -> str:
         account = f"fca_scene{time.time_ns()}"
-        with self._unheard():
+        with self._without_events():
             self.bench.sim.link(scenario, id=account)
         return account
 
     @contextlib.contextmanager
-    def _unheard(self) -> Iterator[None]:
-        """What Stripe has to tell meanwhile it tells nobody: else another function would do a part of the scene's work."""
+    def _without_events(self) -> Iterator[None]:
+        """Meanwhile Stripe sends no events, because another function would then do a part of the scene's work."""
         endpoints = list(self.bench.sim._webhooks.endpoints.values())
         for endpoint in endpoints:
             endpoint.enabled = False
@@ -464,7 +488,7 @@ class Scenes:
 
     @cached_property
     def _waiters(self) -> list[dict[str, Any]]:
-        """One of a verification alone and one of a batch's. Whether their tokens are spent IAM does not ask."""
+        """The waiter of a single verification and that of a batch's. IAM does not check whether their tokens are still valid."""
         alone, child = (self._unseen("never_answering") for _ in range(2))
         self._verify(alone)
         self.bench.http.call("POST", f"/batches/{self._batch(_manifest([child]))}/start")
@@ -478,8 +502,8 @@ class Scenes:
         return dict(found["Items"][0]) if found["Items"] else None
 
     @contextlib.contextmanager
-    def _no_place(self, line: str) -> Iterator[None]:
-        """Stripe may not be called in a line for seconds."""
+    def _no_free_slot(self, line: str) -> Iterator[None]:
+        """The rate limiter has no free slot for an operation for some seconds."""
         self._set(f"PACE#{line}", "PACE", next_ms={"N": str(int(time.time() * 1000) + 4000)})
         try:
             yield
@@ -490,7 +514,7 @@ class Scenes:
         self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": f"PACE#{line}"}, "sk": {"S": "PACE"}})
 
     def _batch(self, body: bytes, **more: Any) -> str:
-        """A batch whose manifest is there."""
+        """A batch with an uploaded manifest."""
         answer = self.bench.http.call("POST", "/batches", {"format": "jsonl", **more}).body
         requests.put(answer["upload"]["urls"][0], body, timeout=30)
         return str(answer["id"])
@@ -501,8 +525,8 @@ class Scenes:
             account={"S": account}, mode={"S": "test"}, open_kind={"S": kind}, open_since_ms={"N": "1"}, **more,
         )  # fmt: skip
 
-    def _verification_nobody_works_on(self) -> None:
-        """As when a function dies between storing a verification and starting its workflow."""
+    def _verification_without_a_workflow(self) -> None:
+        """Stores a verification without starting its workflow, as a crash between the two does."""
         before = set(self.bench.table())
         start = next(permission for permission in self.roles.remember() if permission.action == "states:StartExecution")
         restore = self.roles.without(start)
@@ -513,7 +537,7 @@ class Scenes:
                 self._age(pk.removeprefix("VERIFICATION#"))
 
     def _age(self, id: str, **more: Mapping[str, str]) -> None:
-        """Let a verification be open since long ago."""
+        """Make a verification look open for a long time."""
         self._set(f"VERIFICATION#{id}", "VERIFICATION", open_kind={"S": "verification"}, open_since_ms={"N": "1"}, **more)
 
     def _set(self, pk: str, sk: str, **values: Mapping[str, str]) -> None:
@@ -537,7 +561,7 @@ def _manifest(accounts: Sequence[str]) -> bytes:
 
 
 def play_all(scenes: Scenes) -> dict[Permission, list[str]]:
-    """Play every scene; for each permission that was used, the scenes that used it, the shortest first."""
+    """Play every scene. Returns for each permission that was used the scenes that used it, the shortest first."""
     using: dict[Permission, list[tuple[float, str]]] = {}
     for function in scenes.roles.functions:
         scenes.roles.cold_start(function)
@@ -551,7 +575,7 @@ def play_all(scenes: Scenes) -> dict[Permission, list[str]]:
 
 
 def noticed_without(permission: Permission, scenes: Scenes, names: list[str]) -> bool:
-    """Whether one of the scenes has a call refused while the permission is taken away."""
+    """Whether a call of one of the scenes is refused while the permission is taken away."""
     roles = scenes.roles
     secret = permission.action == "secretsmanager:GetSecretValue"
     restore = roles.without(permission)
@@ -588,7 +612,7 @@ def main() -> int:
         for permission in held:
             if permission not in using or (only and permission.function not in only):
                 continue
-            # What a function keeps in memory it asks for in the first scene only, so any scene of its own will do.
+            # A function asks for cached values in its first scene only, so all scenes of the function are tried.
             its = [name for other in using if other.function == permission.function for name in using[other]]
             refused = noticed_without(permission, scenes, list(dict.fromkeys(using[permission] + its)))
             noticed += refused
@@ -600,7 +624,7 @@ def main() -> int:
     for permission in superfluous:
         print(f"SUPERFLUOUS  {permission}")
     for kind in unused:
-        print(f"NOT SEEN     {kind}: a kind of item that no scene has the function touch; tests/support/rights.py may know one that does")
+        print(f"NOT SEEN     {kind}: no scene touches this kind of item; see the calls of other tests in tests/support/rights.py")
     print(f"\n{len(held)} permissions of {len(roles.functions)} roles: {noticed} taken away and noticed, {len(exempt)} exempt, "
           f"{len(superfluous)} superfluous.")  # fmt: skip
     return 1 if superfluous else 0
@@ -614,6 +638,16 @@ def _permissions(function: str, statement: Mapping[str, Any]) -> list[Permission
     condition = json.dumps(statement.get("Condition"), sort_keys=True)
     pairs = itertools.product(_list(statement["Action"]), _list(statement["Resource"]))
     return [Permission(function, action, resource, condition) for action, resource in pairs]
+
+
+def _rest(policy: Mapping[str, Any], taken: Permission | None = None) -> list[dict[str, Any]]:
+    """A policy's statements, one for each permission, without the one that is taken away."""
+    return [
+        {**statement, "Action": each.action, "Resource": each.resource}
+        for statement in policy["Statement"]
+        for each in _permissions(taken.function if taken else "", statement)
+        if each != taken
+    ]
 
 
 def _covers(pattern: str, resource: str) -> bool:
