@@ -79,7 +79,7 @@ openapi: $(READY)  ## Write the OpenAPI document anew
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
-permissions: $(READY)  ## Take each permission from its role and see that it is missed
+permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
