@@ -196,10 +196,10 @@ def rate_limits() -> StripeRateLimits:
     return StripeRateLimits(store(), settings().stripe_calls_per_second, clock, settings().stripe_calls_per_second_in_all)
 
 
-def dependencies(gate: RateLimiter | None = None) -> Dependencies:
-    """What functions that talk to Stripe work with in one invocation; without a gate of its own for a caller who waits for the answer."""
+def dependencies(limiter: RateLimiter | None = None) -> Dependencies:
+    """What functions that talk to Stripe work with in one invocation. Without `limiter`, for a caller that waits for the answer."""
     shared = _dependencies()
-    return replace(shared, stripe=shared.stripe.through(rate_limits().gate() if gate is None else gate))
+    return replace(shared, stripe=shared.stripe.limited_by(rate_limits().limiter() if limiter is None else limiter))
 
 
 @cache
@@ -212,7 +212,7 @@ def _dependencies() -> Dependencies:
     keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret, API_KEY, wall=clock))
     return Dependencies(
         store=store(),
-        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, gate=rate_limits().gate()),
+        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, limiter=rate_limits().limiter()),
         workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds, chosen.max_wait_seconds),
         queues=queues(),
         bus=event_publisher(),
