@@ -29,8 +29,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
-    deps = application().dependencies(application().rate_limits.gate(message))
-    if event_id is not None and (rate_limiter.PLACES in message or rate_limiter.ASK_AFTER in message):
+    deps = application().dependencies(application().rate_limits.limiter(message))
+    if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # Queues deliver twice now and then, and each copy of a message that waits is put back again.
         known = deps.store.events.get(event_id)
         if known is not None and known.processed:

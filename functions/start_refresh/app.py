@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:
-    deps = application().dependencies(application().rate_limits.gate(message))
+    deps = application().dependencies(application().rate_limits.limiter(message))
     result = refreshes.handle_message(deps, message, message_id)
     if isinstance(result, refreshes.Requeued):
         return

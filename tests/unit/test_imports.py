@@ -93,7 +93,9 @@ def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
     assert loaded(handler.parent.name)  # Itself it asserts that collecting goes on afterwards.
 
 
-@pytest.mark.parametrize(("function", "needed"), [("api", "aws_encryption_sdk"), ("api", "botocore.client"), ("linking", "stripe")])
+@pytest.mark.parametrize(
+    ("function", "needed"), [("api", "aws_encryption_sdk"), ("api", "botocore.client"), ("linking", "titleholder.aws.workflows")]
+)
 def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:
     """Taken without credentials, which come with the start from it."""
     assert needed not in loaded(function, "on-demand", "clock")

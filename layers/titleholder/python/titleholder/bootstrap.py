@@ -133,7 +133,7 @@ class Application:
     def dependencies(self, limiter: RateLimiter | None = None) -> Dependencies:
         """What the services need in one invocation. `limiter`: the queue message's; None for a caller who waits for the answer."""
         shared = self._dependencies
-        return replace(shared, stripe=shared.stripe.through(self.rate_limits.gate() if limiter is None else limiter))
+        return replace(shared, stripe=shared.stripe.limited_by(self.rate_limits.limiter() if limiter is None else limiter))
 
     @cached_property
     def _dependencies(self) -> Dependencies:
@@ -146,7 +146,7 @@ class Application:
         http = self._stripe_http() if self._stripe_http else None
         return Dependencies(
             store=self.store,
-            stripe=StripeGateway(keys, settings.mode, settings.stripe_api_base, http, gate=self.rate_limits.gate()),
+            stripe=StripeGateway(keys, settings.mode, settings.stripe_api_base, http, limiter=self.rate_limits.limiter()),
             workflow=Workflow(
                 self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds
             ),
