@@ -10,6 +10,7 @@ READY := $(VENV)/.ready
 # Tools whose needs clash with those of development.
 SCAN := build/scan
 SCAN_READY := $(SCAN)/.ready
+MUTATION_READY := $(VENV)/.mutation-ready
 LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 SEEDS ?= 1000
@@ -18,8 +19,10 @@ ACCOUNTS ?= 1000
 RATE ?= 4
 CASES ?= 300
 SEED ?= 1
+MUTANTS ?= 400
+ONLY ?= *
 
-.PHONY: help setup demo up down test test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -59,6 +62,7 @@ test-deep: $(READY)  ## Run the long versions: more seeds, every crash point, mo
 	FUZZ_EXAMPLES=300 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_fuzzed_requests.py
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
+	$(MAKE) mutants
 
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
@@ -75,7 +79,7 @@ openapi: $(READY)  ## Write the OpenAPI document anew
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
-permissions: $(READY)  ## Take each permission from its role and see that it is missed
+permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
@@ -105,6 +109,13 @@ advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory data
 
 sbom: $(SCAN_READY)  ## Say what is deployed: build/sbom.cdx.json, build/licences.txt
 	$(SCAN)/bin/python -m tools.sbom
+
+$(MUTATION_READY): requirements-mutation.txt $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-mutation.txt
+	@touch $(MUTATION_READY)
+
+mutants: $(MUTATION_READY)  ## Change the pure modules and see that their tests notice: MUTANTS=n or all of the matcher's, SEED=n, ONLY='domain.*'
+	$(BIN)/python -m tools.mutation --sample $(MUTANTS) --seed $(SEED) --only '$(ONLY)'
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

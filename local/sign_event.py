@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-STATE = ROOT / "build" / "stack.json"
+from local.aws.paths import BUILD, ROOT
+
+STATE = BUILD / "stack.json"
 VARIABLE = "STRIPE_WEBHOOK_SECRET"
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.aws.deploy import deploy
+from local.aws.deploy import deploy, http_api_url
 from local.aws.emulator import REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge, BridgeError
@@ -54,7 +54,7 @@ class Stack:
 
     @property
     def api_url(self) -> str:
-        return f"{self.aws.endpoint}/_aws/execute-api/{self.outputs['HttpApiId']}/$default"
+        return http_api_url(self.aws.endpoint, self.outputs["HttpApiId"])
 
     @property
     def webhook_url(self) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from local.aws import build
-from local.aws.emulator import REGION
+from local.aws.emulator import REGION, client
 from local.aws.paths import BUILD, ROOT
 
 BUCKET = "sam-artefacts"
@@ -46,7 +46,7 @@ def deploy(
     Without a change nothing happens. An update replaces the running environments of changed functions. `var`: folder that keeps built
     artefacts. `timeout`: seconds. Raises `DeployError`, or `build.BuildError` before anything is deployed.
     """
-    s3, cloudformation = _client("s3", endpoint), _client("cloudformation", endpoint)
+    s3, cloudformation = client("s3", endpoint), client("cloudformation", endpoint)
     _make_bucket(s3)
     body = json.dumps(package(template, _uploader(s3), var), separators=(",", ":"), default=str)
     request: dict[str, Any] = {
@@ -78,7 +78,7 @@ def deploy(
 
 def delete(endpoint: str, stack: str, *, timeout: float = 300.0) -> None:
     """Delete the stack and its resources. Raises `DeployError` if a resource cannot be deleted."""
-    cloudformation = _client("cloudformation", endpoint)
+    cloudformation = client("cloudformation", endpoint)
     if not _describe(cloudformation, stack):
         return
     cloudformation.delete_stack(StackName=stack)
@@ -117,12 +117,6 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
 def http_api_url(endpoint: str, api_id: str, stage: str = "$default") -> str:
     """The base URL of an HTTP API at the emulator."""
     return f"{endpoint}/_aws/execute-api/{api_id}/{stage}"
-
-
-def _client(service: str, endpoint: str) -> Any:
-    import boto3
-
-    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
 
 
 def _make_bucket(s3: Any) -> None:

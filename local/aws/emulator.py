@@ -68,6 +68,14 @@ def client_environment(endpoint: str) -> dict[str, str]:
     }
 
 
+def client(service: str, endpoint: str, **options: Any) -> Any:
+    """A boto3 client of the emulator at `endpoint`."""
+    import boto3
+
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys, **options)
+
+
 class Emulator:
     """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
@@ -118,16 +126,7 @@ class Emulator:
 
     def client(self, service: str, **options: Any) -> Any:
         """A boto3 client of the emulator."""
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            **options,
-        )
+        return client(service, self.endpoint, **options)
 
     def start(self) -> None:
         check_version()

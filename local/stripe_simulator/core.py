@@ -140,19 +140,10 @@ class Simulator:
         scope = Scope(stripe_account, livemode)
         if customer is not None and customer not in self._api.of(scope, "customer"):
             new_customer(self._api, scope, {}, customer)
-        holder = _customer_holder(customer)
         linked = self._accounts.link(
-            scope,
-            scenario,
-            id=id,
-            holder=holder,
-            session=session,
-            requested=permissions,
-            prefetch=prefetch,
-            policy=policy,
-            owners=owners,
-            details=details,
-        )
+            scope, scenario, id=id, holder=_customer_holder(customer), session=session, requested=permissions, prefetch=prefetch,
+            policy=policy, owners=owners, details=details,
+        )  # fmt: skip
         if payment_method is not None:
             new_payment_method(self._api, scope, customer, linked, payment_method)
         return linked.true_state()
