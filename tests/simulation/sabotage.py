@@ -395,7 +395,7 @@ def callers_book_ahead() -> Iterator[None]:
     original = RateLimiter._slot
 
     def _slot(self: RateLimiter, line: str, now: float) -> float:
-        return self._pace.book(line, now) if self._kind is Kind.CALLER else original(self, line, now)
+        return self._limits.reserve(line, now) if self._kind is Kind.CALLER else original(self, line, now)
 
     with _replaced(RateLimiter, "_slot", _slot):
         yield

@@ -39,7 +39,7 @@ def start(
     deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, decision: StartRefresh, account: StoredAccount, asker: str | None
 ) -> StartResult:
     """Initiate a refresh, unless another worker is at it. `asker` is the verification that asks for it, None for an HTTP caller."""
-    deps.stripe.await_refresh()
+    deps.stripe.acquire_refresh()
     now = deps.clock()
     if now > need.deadline:
         return NotVerifiable("REFRESH_TIMED_OUT")

@@ -263,7 +263,7 @@ def _await_slot(deps: Dependencies, ref: AccountRef, account: StoredAccount) -> 
     """
     now = deps.clock()
     held = refresh_requests.held_slot(account, now)
-    slot = deps.stripe.turn(held)
+    slot = deps.stripe.reserve_refresh(held)
     if slot is None or slot <= now + AT_ONCE_SECONDS:
         return
     if held is None and not deps.store.accounts.keep_slot(ref, slot, account.slot):
