@@ -67,7 +67,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield made(client("dynamodb"))
 
 
-def run_makefile(dynamodb: Any) -> Store:
+def made(dynamodb: Any) -> Store:
     vault = AccountCipher(FakeKMS(), "key", lambda: NOW)
     return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: vault, clock=lambda: NOW)
 
