@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
 from titleholder.schemas import AccountId
 from titleholder.services import erasure
@@ -34,8 +34,8 @@ def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
 
     Erased at once, also while Stripe refuses the key or cannot be asked: then `disconnected` is false, and the disconnection is repeated.
     """
-    ref = resolver.tenant(app.current_event, bootstrap.settings()).ref(account)
-    erased = erasure.disconnect(bootstrap.dependencies(), ref, By.caller(app.current_event.raw_event))
+    ref = resolver.tenant(app.current_event, application().settings).ref(account)
+    erased = erasure.disconnect(application().dependencies(), ref, By.caller(app.current_event.raw_event))
     logger.info("account erased", extra={"account": ref.account, "disconnected": erased.disconnected})
     metrics.add_metric(name="AccountErased", unit=MetricUnit.Count, value=1)
     shown = models.Erasure(

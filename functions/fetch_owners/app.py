@@ -12,8 +12,8 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
 from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
@@ -23,13 +23,13 @@ from titleholder.services import account_sync, rate_limiter
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again."""
-    settings = bootstrap.settings()
-    return each_record(event, _process, Source(bootstrap.queues(), settings.events_queue_url, settings.events_dead_letter_url, _buried))
+    settings = application().settings
+    return each_record(event, _process, Source(application().queues, settings.events_queue_url, settings.events_dead_letter_url, _buried))
 
 
 def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
-    deps = bootstrap.dependencies(bootstrap.rate_limits().limiter(message))
+    deps = application().dependencies(application().rate_limits.limiter(message))
     if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # Queues deliver twice now and then, and each copy of a message that waits is put back again.
         known = deps.store.events.get(event_id)
@@ -41,7 +41,7 @@ def _process(message: dict[str, Any], _: str) -> None:
         deps.queues.defer_event(message, behind.retry_after)
         return
     except RateLimitExceededError as early:
-        deps.queues.defer_event(rate_limiter.requeued_message(message, early), early.at - bootstrap.clock())
+        deps.queues.defer_event(rate_limiter.requeued_message(message, early), early.at - application().clock())
         return
     except Exception as error:
         if event_id is not None:
@@ -61,4 +61,4 @@ def _process(message: dict[str, Any], _: str) -> None:
 
 def _buried(message: dict[str, Any], reason: str) -> None:
     if "event" in message:
-        bootstrap.store().events.set_error(message["event"], reason)
+        application().store.events.set_error(message["event"], reason)

@@ -8,8 +8,8 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
 from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import refreshes
 from titleholder.services.refresh_calls import Started
@@ -19,8 +19,8 @@ from titleholder.services.refresh_calls import Started
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
-        settings = bootstrap.settings()
-        return each_record(event, _process, Source(bootstrap.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
+        settings = application().settings
+        return each_record(event, _process, Source(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
     answer: dict[str, Any] = routes.handle(event, context)
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:
-    deps = bootstrap.dependencies(bootstrap.rate_limits().limiter(message))
+    deps = application().dependencies(application().rate_limits.limiter(message))
     result = refreshes.handle_message(deps, message, message_id)
     if isinstance(result, refreshes.Requeued):
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.domain.refresh_policy import CoolingDown, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, usable_snapshot
 from titleholder.domain.refresh_requests import AlreadyStarting
 from titleholder.schemas import AccountId
@@ -37,7 +37,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
 )  # fmt: skip
 def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
     """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
-    deps, settings = bootstrap.dependencies(), bootstrap.settings()
+    deps, settings = application().dependencies(), application().settings
     ref = resolver.tenant(app.current_event, settings).ref(account)
     now = deps.clock()
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age

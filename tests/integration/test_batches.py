@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import bootstrap
 from titleholder.batches import bucket, manifests, steps
+from titleholder.bootstrap import application
 from titleholder.domain.verifications import Verification
 from titleholder.errors import ManifestError, UnexpectedError
 from titleholder.store.accounts import Accounts
@@ -195,7 +195,7 @@ def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: 
     batch.run(batch.step("imported"))
     assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})
     assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [2]
-    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:
@@ -452,7 +452,7 @@ def test_stop_is_repeated_where_the_run_that_ends_it_failed(sandbox: Sandbox) ->
     batch.start()
     batch.imported()
     sandbox.http("DELETE", f"/batches/{batch.id}")
-    machine = bootstrap.settings().batch_state_machine_arn
+    machine = application().settings.batch_state_machine_arn
     client("stepfunctions").stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{batch.id}-2")
     assert "Stop the batch again" in batch.shown()["failure"]
     sandbox.http("DELETE", f"/batches/{batch.id}")
@@ -617,7 +617,7 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     kept = sandbox.store.verifications.get(task["verification"])
     assert isinstance(kept, Verification)
     assert (kept.batch, kept.line) == (batch.id, 1)
-    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
@@ -733,6 +733,6 @@ def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeyp
         {"bytes": scan["bytes"], "quotes": 7, "lines": scan["lines"], "even": None, "odd": [5, 1]}
         for scan in batch.lines("scans/000000.jsonl")
     ]
-    bootstrap.batch_bucket().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
+    application().batch_bucket.write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
     assert batch.step("cut", blocks=batch.step("plan")["blocks"]) == {"usable": True}
     assert batch.lines("ranges.jsonl") == ranges

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
@@ -294,11 +293,8 @@ class TestPending:
 
 class TestNeverPaidTwice:
     @pytest.mark.parametrize("seed", range(3))
-    def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(
-        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, seed: int
-    ) -> None:
-        monkeypatch.setenv("STRIPE_CALLS_PER_SECOND", "100")
-        sandbox.cold_start()
+    def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(self, sandbox: Sandbox, seed: int) -> None:
+        sandbox.cold_start(STRIPE_CALLS_PER_SECOND="100")
         ref, race = sandbox.link(), Interleaving(seed)
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
         requests = [RefreshRequest(ref, wait_for(sandbox, ref, name)) for name in names]
@@ -595,16 +591,15 @@ class TestQueueConsumer:
         assert sandbox.stripe_calls() == []
 
     def test_burst_is_spread_at_stripes_pace_without_sleeping(self, sandbox: Sandbox) -> None:
-        with patch.dict("os.environ", {"STRIPE_CALLS_PER_SECOND": "5"}):
-            sandbox.cold_start()
-            for number in range(16):
-                ref = sandbox.link(id=f"fca_{number}")
-                sandbox.send(sandbox.refresh_queue, message(ref, wait_for(sandbox, ref, f"ver_{number}")))
-            started = []
-            for _ in range(5):
-                sandbox.consume(sandbox.refresh_queue)
-                started.append(sum(sandbox.simulator.initiated_refreshes().values()))
-                sandbox.wait(1.001)
+        sandbox.cold_start(STRIPE_CALLS_PER_SECOND="5")
+        for number in range(16):
+            ref = sandbox.link(id=f"fca_{number}")
+            sandbox.send(sandbox.refresh_queue, message(ref, wait_for(sandbox, ref, f"ver_{number}")))
+        started = []
+        for _ in range(5):
+            sandbox.consume(sandbox.refresh_queue)
+            started.append(sum(sandbox.simulator.initiated_refreshes().values()))
+            sandbox.wait(1.001)
         assert started == [2, 6, 11, 16, 16]
         assert sandbox.simulator.request_counts()["peaks"]["POST /v1/financial_connections/accounts/{account}/refresh"] <= 5
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.test_batches import Batch, manifest
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
 from titleholder.services import account_sync
@@ -187,7 +187,7 @@ class TestOtherWaysToAVerdict:
         assert is_missing(run(sandbox, ref))
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
-        assert json.dumps(bootstrap.store().accounts.get(ref).snapshot) != "null"
+        assert json.dumps(application().store.accounts.get(ref).snapshot) != "null"
 
 
 class TestOwnersOfAnEarlierRefresh:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
@@ -20,7 +21,7 @@ from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.support.template import table_schema
 from tests.support.world import CLAIM, client
 from titleholder.aws.encryption import AccountCipher
-from titleholder.aws_json import Client, Endpoint, Keys
+from titleholder.bootstrap import aws_clients
 from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
 from titleholder.domain.rate import Backoff
 from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement
@@ -44,7 +45,7 @@ def aws() -> Iterator[Emulator]:
         yield aws
 
 
-@pytest.fixture(params=["moto", "the simulation's table", "the embedded AWS, by the lean client"])
+@pytest.fixture(params=["moto", "the simulation's table", "the embedded AWS, by the functions' client"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The contract holds on all, so that what the simulation shows is true of DynamoDB, whichever client speaks to it."""
     if request.param == "the simulation's table":
@@ -56,9 +57,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
             with contextlib.suppress(ClientError):
                 aws.client("dynamodb").delete_table(TableName=table)
             aws.client("dynamodb").create_table(TableName=table, **schema)
-        lean: Any = Client("dynamodb", Endpoint(aws.endpoint, "us-east-1"), lambda: Keys("test", "test", None))
-        lean.scan = aws.client("dynamodb").scan  # By the tests alone.
-        yield made(lean)
+        where = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
+        with patch.dict("os.environ", {**where, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}):
+            yield made(aws_clients()("dynamodb"))
         return
     with mock_aws():
         client("dynamodb").create_table(TableName="ttt", **table_schema())

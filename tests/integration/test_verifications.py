@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Group, Verification
 from titleholder.services import account_sync, verifications
@@ -231,17 +230,9 @@ class TestGroupIdempotency:
 
 class TestWait:
     @pytest.fixture
-    def meanwhile(self, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> list[Callable[[], None]]:
+    def meanwhile(self, sandbox: Sandbox) -> list[Callable[[], None]]:
         """What happens while the caller waits, a step at each look."""
-        steps: list[Callable[[], None]] = []
-
-        def sleep(seconds: float) -> None:
-            sandbox.wait(seconds)
-            if steps:
-                steps.pop(0)()
-
-        monkeypatch.setattr(bootstrap, "sleep", sleep)
-        return steps
+        return sandbox.meanwhile
 
     def test_fresh_answer_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")

@@ -12,7 +12,8 @@ import pytest
 
 from tests.simulation.world import EVENTS_QUEUE, World, inside
 from titleholder.services import verdicts
-from titleholder.services.reconciliation import DAY, FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
+from titleholder.services.reconciliation import FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
+from titleholder.timestamps import DAY_SECONDS
 
 PERIOD = 900.0
 """How often the template runs reconcile."""
@@ -78,11 +79,11 @@ class TestTenants:
         reconcile(world)
         assert "retired_ms" in tenant(world, id_)
         asked = tenant(world, id_)["asked_ms"]
-        world.run(DAY / 2)
+        world.run(DAY_SECONDS / 2)
         reconcile(world)
         assert tenant(world, id_)["asked_ms"] == asked
         world.simulator.configure(revoked=[])
-        world.run(DAY / 2)
+        world.run(DAY_SECONDS / 2)
         reconcile(world)
         assert knows(world, 0)
         assert not {"retired_ms", "due_ms", "repair_tries"} & set(tenant(world, id_))
