@@ -366,6 +366,7 @@ def aws() -> Iterator[Emulator]:
 ROOT = Keys("test", "test", None)
 
 
+@pytest.mark.emulator
 def test_refused_put_gives_the_item_that_is_there(aws: Emulator) -> None:
     lean = client(aws.endpoint, keys=lambda: ROOT)
     lean.put_item(**PUT)
@@ -375,6 +376,7 @@ def test_refused_put_gives_the_item_that_is_there(aws: Emulator) -> None:
     assert refused.value.response["Item"] == ITEM
 
 
+@pytest.mark.emulator
 def test_message_is_sent_and_secret_read(aws: Emulator) -> None:
     queue = aws.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     client(aws.endpoint, "sqs", keys=lambda: ROOT).send_message(QueueUrl=queue, MessageBody='{"event": "evt_ü"}')
@@ -387,6 +389,7 @@ def test_message_is_sent_and_secret_read(aws: Emulator) -> None:
     assert missing.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
+@pytest.mark.emulator
 def test_signature_with_a_wrong_secret_is_refused_and_so_is_what_the_role_does_not_allow(aws: Emulator) -> None:
     iam = aws.client("iam")
     iam.create_user(UserName="receiver")
@@ -525,6 +528,7 @@ def test_credentials_of_the_container_are_taken_and_renewed_before_they_expire(s
     assert all(proven("secret2", headers, body) for _, headers, body in server.seen)
 
 
+@pytest.mark.emulator
 @pytest.mark.usefixtures("fresh")
 def test_delivery_is_taken_in_by_way_of_it(aws: Emulator) -> None:
     """The whole receiver, unpatched, over HTTP."""
