@@ -12,6 +12,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-comp
 # Tools whose needs clash with those of development.
 SCAN := build/scan
 SCAN_READY := $(SCAN)/.ready
+MUTATION_READY := $(VENV)/.mutation-ready
 LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 # More than two processors have, because tests with a stack wait most of their time.
@@ -22,8 +23,10 @@ ACCOUNTS ?= 1000
 RATE ?= 4
 CASES ?= 300
 SEED ?= 1
+MUTANTS ?= 400
+ONLY ?= *
 
-.PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -69,6 +72,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 	$(MAKE) permissions
 	$(MAKE) bench
+	$(MAKE) mutants
 
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
@@ -85,14 +89,14 @@ openapi: $(READY)  ## Write the OpenAPI document anew
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
-permissions: $(READY)  ## Take each permission from its role and see that it is missed
+permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
 batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
-	$(BIN)/python -m $(if $(LIVE),local.batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
+	$(BIN)/python -m $(if $(LIVE),local.run_batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points
@@ -115,6 +119,13 @@ advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory data
 
 sbom: $(SCAN_READY)  ## Say what is deployed: build/sbom.cdx.json, build/licences.txt
 	$(SCAN)/bin/python -m tools.sbom
+
+$(MUTATION_READY): requirements-mutation.txt $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-mutation.txt
+	@touch $(MUTATION_READY)
+
+mutants: $(MUTATION_READY)  ## Change the pure modules and see that their tests notice: MUTANTS=n or all of the matcher's, SEED=n, ONLY='domain.*'
+	$(BIN)/python -m tools.mutation --sample $(MUTANTS) --seed $(SEED) --only '$(ONLY)'
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

@@ -11,16 +11,18 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import refreshes, verifications
+from titleholder.schemas import AccountId
+from titleholder.services import account_sync, verifications
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
-from titleholder.store import Verification, VerificationListing
+from titleholder.store.verifications import VerificationListing
 from titleholder.timestamps import iso_seconds
 from titleholder.web import cursors, models, resolver
 
@@ -47,7 +49,7 @@ def create_verification(
 ) -> Response[Any]:
     """202 with the verification, or 200 when it already has its verdict."""
     policy = resolver.policy(body.policy)
-    deps, began = bootstrap.dependencies(), bootstrap.clock()
+    deps, began = application().dependencies(), application().clock()
     new = verifications.NewVerification(
         ref=_target(body),
         claim=Sensitive(body.claim.as_dict()),
@@ -55,8 +57,8 @@ def create_verification(
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
     try:
-        with bootstrap.audit().effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
-            created = verifications.create(deps, new, max_wait=bootstrap.settings().max_wait_seconds, idempotency_key=idempotency_key)
+        with application().audit.effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
+            created = verifications.create(deps, new, max_wait=application().settings.max_wait_seconds, idempotency_key=idempotency_key)
             accounts = created.members if isinstance(created, GroupResult) else [created]
             entry.note(verification=created.id, **_members(created))
     except ClaimLimitExceededError:
@@ -65,14 +67,14 @@ def create_verification(
     for one in accounts:
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
-    created = verifications.wait(deps.store, created, began + body.wait, clock=deps.clock, sleep=bootstrap.sleep)
+    created = verifications.wait(deps.store, created, began + body.wait, clock=deps.clock, sleep=application().sleep)
     return _json(200 if verifications.is_done(created) else 202, _shown(created))
 
 
 @app.get("/verifications")
 @resolver.openapi_responses({200: models.Verifications}, "invalid-cursor")
 def list_verifications(
-    account: Annotated[models.AccountId | None, Query()] = None,
+    account: Annotated[AccountId | None, Query()] = None,
     customer: Annotated[models.CustomerId | None, Query()] = None,
     verdict: Annotated[models.Outcome | None, Query()] = None,
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
@@ -89,10 +91,10 @@ def list_verifications(
     )
     query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
-    found, position = verifications.page(bootstrap.store(), holder, verdict, limit, after)
+    found, position = verifications.page(application().store, holder, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
     about = {**_context(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
-    bootstrap.audit().read(_caller(), "verifications.listed", **about)
+    application().audit.read(_caller(), "verifications.listed", **about)
     return _json(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
@@ -100,9 +102,9 @@ def list_verifications(
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found")
 def get_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
     """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
-    found = verifications.get(bootstrap.store(), _tenant(), verification)
+    found = verifications.get(application().store, _tenant(), verification)
     about = found.ref.as_dict() if isinstance(found, Verification) else _context()
-    bootstrap.audit().read(_caller(), "verification.read", **about, verification=verification)
+    application().audit.read(_caller(), "verification.read", **about, verification=verification)
     return _json(200, _shown(found))
 
 
@@ -111,8 +113,8 @@ def get_verification(verification: Annotated[models.VerificationId, Path()]) -> 
 def cancel_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
     """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
     tenant = _tenant()
-    with bootstrap.audit().effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
-        cancelled = verifications.cancel(bootstrap.dependencies(), tenant, verification)
+    with application().audit.effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
+        cancelled = verifications.cancel(application().dependencies(), tenant, verification)
         entry.note(**({"account": cancelled.ref.account} if isinstance(cancelled, Verification) else _members(cancelled)))
     for one in cancelled.members if isinstance(cancelled, GroupResult) else [cancelled]:
         if verifications.is_cancelled(one):
@@ -122,11 +124,11 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 
 @app.get("/accounts/<account>")
 @resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
-def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
+def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
-    ref, deps = _ref(account), bootstrap.dependencies()
-    observed_at, known = deps.clock(), deps.store.get_account(ref)
-    state = refreshes.read_account(deps, ref, known).current
+    ref, deps = _ref(account), application().dependencies()
+    observed_at, known = deps.clock(), deps.store.accounts.get(ref)
+    state = account_sync.read_account(deps, ref, known).current
     refresh = None
     if state.refresh:
         refresh = models.RefreshState(
@@ -147,24 +149,22 @@ def get_account(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
         snapshot_refreshed_at=_time(known.snapshot_attempted_at),
         observed_at=iso_seconds(observed_at),
     )
-    bootstrap.audit().read(_caller(), "account.read", ref, snapshot=known.snapshot)
+    application().audit.read(_caller(), "account.read", ref, snapshot=known.snapshot)
     return _json(200, shown)
 
 
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
-def get_owners(
-    account: Annotated[models.AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None
-) -> Response[Any]:
+def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
     """The owners in the newest snapshot, or in the one that is asked for."""
-    ref, store = _ref(account), bootstrap.store()
+    ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
-    found = store.get_snapshot(ref, wanted)
+    found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)
-    bootstrap.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
+    application().audit.read(_caller(), "owners.read", ref, snapshot=found.id)
     metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
     owners = [models.Owner(**{name: owner.get(name) for name in models.Owner.model_fields}) for owner in found.owners.reveal()]
     shown = models.Owners(
@@ -176,7 +176,7 @@ def get_owners(
 @app.get("/accounts/<account>/snapshots")
 @resolver.openapi_responses({200: models.Snapshots}, "invalid-cursor", "account-erased")
 def get_snapshots(
-    account: Annotated[models.AccountId, Path()],
+    account: Annotated[AccountId, Path()],
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
@@ -184,7 +184,7 @@ def get_snapshots(
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
-    found, position = bootstrap.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    found, position = application().store.snapshots.page(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
         models.Snapshot(
             snapshot=past.id,
@@ -198,7 +198,7 @@ def get_snapshots(
         for past in found
     ]
     following = None if position is None else cursors.encode(query, position)
-    bootstrap.audit().read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
+    application().audit.read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
     return _json(200, models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
 
 
@@ -229,7 +229,7 @@ def _members(created: Verification | GroupResult) -> dict[str, str]:
 
 def _held(ref: AccountRef) -> StoredAccount:
     """What is remembered of an account. Raises AccountErasedError."""
-    known = bootstrap.store().get_account(ref)
+    known = application().store.accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
     return known
@@ -240,7 +240,7 @@ def _ref(account: str) -> AccountRef:
 
 
 def _tenant() -> Tenant:
-    return resolver.tenant(app.current_event, bootstrap.settings())
+    return resolver.tenant(app.current_event, application().settings)
 
 
 def _target(body: models.NewVerification) -> AccountRef | AccountSelector:
@@ -301,7 +301,7 @@ def _verification(found: Verification) -> models.Verification:
 
 def _age(seconds: float) -> int:
     # Stripe's clock may be ahead of ours.
-    return max(0, round(bootstrap.clock() - seconds))
+    return max(0, round(application().clock() - seconds))
 
 
 def _time(seconds: float | None) -> str | None:
@@ -312,4 +312,4 @@ def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
-bootstrap.prepare(bootstrap.dependencies, bootstrap.cipher)
+prepare(lambda made: (made.dependencies(), made.cipher))

@@ -10,10 +10,10 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
 from pydantic import BaseModel
 
-from titleholder import bootstrap
 from titleholder.aws.idempotency import Request
 from titleholder.aws.workflows import longest_wait
 from titleholder.batches import lifecycle
+from titleholder.bootstrap import application
 from titleholder.domain.accounts import Tenant
 from titleholder.observability import logger, observed
 from titleholder.services import verifications
@@ -38,7 +38,7 @@ def create_batch(
 ) -> Response[Any]:
     """201 with the batch's id and where to upload its manifest."""
     policy = resolver.policy(body.policy)
-    deps, tenant = bootstrap.batch_dependencies(), _tenant()
+    deps, tenant = application().batch_dependencies, _tenant()
     new = lifecycle.NewBatch(
         mode=tenant.mode,
         format=body.format,
@@ -49,8 +49,8 @@ def create_batch(
         size=body.bytes,
     )
     request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
-    with bootstrap.audit().effect(_caller(), "batch.created", **_context()) as entry:
-        ids = bootstrap.idempotency().once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
+    with application().audit.effect(_caller(), "batch.created", **_context()) as entry:
+        ids = application().idempotency.once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
         entry.note(batch=ids["id"])
     slot = lifecycle.slot(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
@@ -62,14 +62,14 @@ def create_batch(
 @resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
 def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
-    settings = bootstrap.settings()
+    settings = application().settings
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
         "longest_wait": longest_wait(settings.max_wait_seconds, settings.settle_timeout_seconds),
         "concurrency": settings.batch_concurrency,
     }
-    with bootstrap.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
-        started = lifecycle.start(bootstrap.batch_dependencies(), _tenant(), id, inputs)
+    with application().audit.effect(_caller(), "batch.started", **_context(), batch=id) as entry:
+        started = lifecycle.start(application().batch_dependencies, _tenant(), id, inputs)
         entry.note(result=started.state)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
@@ -79,8 +79,8 @@ def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found")
 def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """How the batch stands, and links to what it brought."""
-    found = lifecycle.progress(bootstrap.batch_dependencies(), _tenant(), id)
-    bootstrap.audit().read(_caller(), "batch.read", **_context(), batch=id)
+    found = lifecycle.progress(application().batch_dependencies, _tenant(), id)
+    application().audit.read(_caller(), "batch.read", **_context(), batch=id)
     return _json(200, _shown(found))
 
 
@@ -88,8 +88,8 @@ def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What has its verdict keeps it; what is left ends as not verifiable, reason BATCH_STOPPED."""
-    with bootstrap.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
-        stopped = lifecycle.stop(bootstrap.batch_dependencies(), _tenant(), id)
+    with application().audit.effect(_caller(), "batch.stopped", **_context(), batch=id):
+        stopped = lifecycle.stop(application().batch_dependencies, _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
 
@@ -105,7 +105,7 @@ def _context() -> dict[str, str | None]:
 
 
 def _tenant() -> Tenant:
-    return resolver.tenant(app.current_event, bootstrap.settings())
+    return resolver.tenant(app.current_event, application().settings)
 
 
 def _shown(found: lifecycle.Progress) -> models.Batch:

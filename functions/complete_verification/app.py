@@ -8,7 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import verdicts
 
@@ -17,7 +17,7 @@ from titleholder.services import verdicts
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
     done = verdicts.complete_by_id(
-        bootstrap.store(), bootstrap.event_publisher(), event["verification"], event["refresh"], now=bootstrap.clock()
+        application().store, application().event_publisher, event["verification"], event["refresh"], now=application().clock()
     )
     outcome = (done.verdict or {})["outcome"]
     logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})

@@ -10,8 +10,9 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
+from titleholder.schemas import AccountId
 from titleholder.services import erasure
 from titleholder.services.audit import By
 from titleholder.timestamps import iso_seconds
@@ -28,13 +29,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.delete("/accounts/<account>")
 @resolver.openapi_responses({200: models.Erasure}, "account-not-found")
-def erase(account: Annotated[models.AccountId, Path()]) -> Response[Any]:
+def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """Erased and disconnected: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer.
 
     Erased at once, also while Stripe refuses the key or cannot be asked: then `disconnected` is false, and the disconnection is repeated.
     """
-    ref = resolver.tenant(app.current_event, bootstrap.settings()).ref(account)
-    erased = erasure.disconnect(bootstrap.dependencies(), ref, By.caller(app.current_event.raw_event))
+    ref = resolver.tenant(app.current_event, application().settings).ref(account)
+    erased = erasure.disconnect(application().dependencies(), ref, By.caller(app.current_event.raw_event))
     logger.info("account erased", extra={"account": ref.account, "disconnected": erased.disconnected})
     metrics.add_metric(name="AccountErased", unit=MetricUnit.Count, value=1)
     shown = models.Erasure(

@@ -12,8 +12,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder import bootstrap
 from titleholder.aws.idempotency import Request
+from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import AccountState
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking
@@ -58,10 +58,10 @@ def create_customer(
     stripe_account = _stripe_account()
 
     def effect(key: str | None) -> dict[str, str]:
-        return {"id": linking.create_customer(bootstrap.dependencies().stripe, body.email, stripe_account, key)}
+        return {"id": linking.create_customer(application().dependencies().stripe, body.email, stripe_account, key)}
 
-    with bootstrap.audit().effect(_caller(), "customer.created", **_context()) as entry:
-        ids = bootstrap.idempotency().once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
+    with application().audit.effect(_caller(), "customer.created", **_context()) as entry:
+        ids = application().idempotency.once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
         entry.note(customer=ids["id"])
     logger.info("customer created", extra={"customer": ids["id"]})
     return _json(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
@@ -77,15 +77,15 @@ def create_session(
 ) -> Response[Any]:
     """201 with what the front end needs to have accounts linked."""
     new = _new_session(body)
-    stripe, stripe_account = bootstrap.dependencies().stripe, _stripe_account()
+    stripe, stripe_account = application().dependencies().stripe, _stripe_account()
     made: dict[str, Any] = {}
 
     def effect(key: str | None) -> dict[str, str]:
         made.update(linking.create(stripe, new, stripe_account, key))
         return {"id": made["id"]}
 
-    with bootstrap.audit().effect(_caller(), "session.created", customer=new.customer, via=new.via, **_context()) as entry:
-        ids = bootstrap.idempotency().once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
+    with application().audit.effect(_caller(), "session.created", customer=new.customer, via=new.via, **_context()) as entry:
+        ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
         entry.note(session=ids["id"])
         # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
         session = made or stripe_linking.session(stripe, new.via, ids["id"], stripe_account)
@@ -116,7 +116,7 @@ def create_session(
 def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
     """The accounts that a session, an intent or a payment method collected."""
     stripe_account = _stripe_account()
-    found = linked_accounts.collect(bootstrap.dependencies().stripe, session, stripe_account)
+    found = linked_accounts.collect(application().dependencies().stripe, session, stripe_account)
     shown = models.CollectedAccounts(
         session=session,
         source=found.source,
@@ -128,7 +128,7 @@ def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
         empty_reason=found.empty_reason,
         accounts=[_account(account) for account in found.accounts],
     )
-    bootstrap.audit().read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_context())
+    application().audit.read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_context())
     return _json(200, shown)
 
 
@@ -141,9 +141,11 @@ def list_accounts(
 ) -> Response[Any]:
     """A page of the accounts that a customer has linked, the newest first."""
     stripe_account = _stripe_account()
-    query = {"list": "accounts", "mode": bootstrap.settings().mode, "stripe_account": stripe_account, "customer": customer}
+    query = {"list": "accounts", "mode": application().settings.mode, "stripe_account": stripe_account, "customer": customer}
     after = None if cursor is None else cursors.decode(query, cursor)
-    page, more = linked_accounts.list_customer_accounts(bootstrap.dependencies().stripe, customer, stripe_account, limit=limit, after=after)
+    page, more = linked_accounts.list_customer_accounts(
+        application().dependencies().stripe, customer, stripe_account, limit=limit, after=after
+    )
     shown = models.AccountList(
         customer=customer,
         stripe_account=stripe_account,
@@ -151,7 +153,7 @@ def list_accounts(
         accounts=[_account(account) for account in page],
         next_cursor=cursors.encode(query, page[-1]["id"]) if more and page else None,
     )
-    bootstrap.audit().read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_context())
+    application().audit.read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_context())
     return _json(200, shown)
 
 
@@ -203,7 +205,7 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
 def _request(route: str, key: str | None, body: BaseModel) -> Request:
     return Request(
         route=route,
-        mode=bootstrap.settings().mode,
+        mode=application().settings.mode,
         stripe_account=_stripe_account(),
         key=key,
         body=body.model_dump(exclude_none=True),
@@ -216,7 +218,7 @@ def _caller() -> By:
 
 def _context() -> dict[str, str | None]:
     """Where the caller's ids count."""
-    return {"mode": bootstrap.settings().mode, "stripe_account": _stripe_account()}
+    return {"mode": application().settings.mode, "stripe_account": _stripe_account()}
 
 
 def _ids(accounts: Sequence[Mapping[str, Any]]) -> str:
@@ -224,11 +226,11 @@ def _ids(accounts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _stripe_account() -> str | None:
-    return resolver.tenant(app.current_event, bootstrap.settings()).stripe_account
+    return resolver.tenant(app.current_event, application().settings).stripe_account
 
 
 def _livemode() -> bool:
-    return bootstrap.settings().mode == "live"
+    return application().settings.mode == "live"
 
 
 def _account(account: dict[str, Any]) -> models.LinkedAccount:
@@ -259,4 +261,4 @@ def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
-bootstrap.prepare(bootstrap.dependencies, bootstrap.idempotency)
+prepare(lambda made: (made.dependencies(), made.idempotency))

@@ -6,15 +6,15 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
-from titleholder import bootstrap
 from titleholder.batches import steps
+from titleholder.bootstrap import application
 from titleholder.observability import logger, observed
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Takes `{step, batch, ...}`, ids and numbers only; answers what the workflow has to know next."""
-    desk, batch, step = bootstrap.batch_step_context(), event["batch"], event["step"]
+    desk, batch, step = application().batch_step_context(), event["batch"], event["step"]
     logger.append_keys(batch=batch, step=step)
     answer: Any = None
     match step:

@@ -8,26 +8,19 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import bootstrap
 from titleholder.aws.queue_consumer import Source, each_record
-from titleholder.errors import PaceExceededError
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import rate_limiter, refreshes
-from titleholder.services.context import Dependencies
-
-IN_FLIGHT_SECONDS = 2.0
-"""How soon to look again what came of another caller's refresh call."""
-
-HEARTBEAT_SHARE = 0.45
-"""How long a request may stay in the queue without a heartbeat, as a share of the settle timeout."""
+from titleholder.services import refreshes
+from titleholder.services.refresh_calls import Started
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
-        settings = bootstrap.settings()
-        return each_record(event, _process, Source(bootstrap.queues(), settings.refresh_queue_url, settings.refresh_dead_letter_url))
+        settings = application().settings
+        return each_record(event, _process, Source(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url))
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
     answer: dict[str, Any] = routes.handle(event, context)
@@ -35,31 +28,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:
-    deps = bootstrap.dependencies(bootstrap.rate_limits().gate(message))
-    request = refreshes.RefreshRequest.from_message(message, message_id)
-    try:
-        asked = refreshes.handle_request(deps, request)
-    except PaceExceededError as early:
-        _defer(deps, request, rate_limiter.requeued_message(message, early), early.at)
+    deps = application().dependencies(application().rate_limits.limiter(message))
+    result = refreshes.handle_message(deps, message, message_id)
+    if isinstance(result, refreshes.Requeued):
         return
-    if isinstance(asked, refreshes.AlreadyStarting):
-        _defer(deps, request, message, bootstrap.clock() + IN_FLIGHT_SECONDS)
-    elif isinstance(asked, refreshes.StillPending):
-        _defer(deps, request, message, asked.at)
     logger.info(
-        "refresh request served",
-        extra={"verification": request.waiter.verification, "account": request.ref.account, "result": type(asked).__name__},
+        "refresh request handled",
+        extra={"verification": message["verification"], "account": message["ref"]["account"], "result": type(result).__name__},
     )
-    if isinstance(asked, refreshes.Started):
+    if isinstance(result, Started):
         metrics.add_metric(name="RefreshStarted", unit=MetricUnit.Count, value=1)
-
-
-def _defer(deps: Dependencies, request: refreshes.RefreshRequest, message: dict[str, Any], at: float) -> None:
-    """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
-
-    The heartbeat keeps the time in the queue out of the settle timeout.
-    """
-    if not deps.workflow.heartbeat(request.waiter.task_token):
-        return
-    longest = HEARTBEAT_SHARE * deps.workflow.settle_timeout
-    deps.queues.defer_refresh({**message, refreshes.HOP: request.hop + 1}, min(longest, at - bootstrap.clock()))

@@ -8,11 +8,14 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.domain.refresh_policy import CoolingDown, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, usable_snapshot
+from titleholder.domain.refresh_requests import AlreadyStarting
+from titleholder.schemas import AccountId
 from titleholder.services import refreshes
 from titleholder.services.audit import By
-from titleholder.services.refreshes import AlreadyStarting, RefreshResult, Started
+from titleholder.services.refresh_calls import Started
+from titleholder.services.refreshes import RefreshResult
 from titleholder.timestamps import iso_seconds
 from titleholder.web import models, problems, resolver
 
@@ -32,18 +35,18 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     "account-not-found", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
-def refresh(account: Annotated[models.AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
+def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
     """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
-    deps, settings = bootstrap.dependencies(), bootstrap.settings()
+    deps, settings = application().dependencies(), application().settings
     ref = resolver.tenant(app.current_event, settings).ref(account)
     now = deps.clock()
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
-    # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
+    # Ignore earlier failures (`requested_at`), and never wait for a cooldown: HTTP callers get a 409 instead.
     need = FreshnessRequirement(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
     with deps.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
-        asked = refreshes.ensure_fresh(deps, ref, need, deps.store.get_account(ref))
+        asked = refreshes.ensure_fresh(deps, ref, need)
         entry.note(result=_result(asked))
-    known = deps.store.get_account(ref)
+    known = deps.store.accounts.get(ref)
     snapshot = known.snapshot
     match asked:
         case Started(attempted_at):

@@ -1,8 +1,8 @@
-"""Runs AWS on this machine: MiniStack, with the AWS behaviours that it lacks restored by `shims`.
+"""Runs an AWS emulator on this machine: MiniStack, to which `shims` add AWS behaviours that it lacks.
 
     python -m local.aws.emulator --port 4566
 
-Listens on 127.0.0.1 only, starts without any state, and ends the Lambda workers it started when it is told to end.
+It listens on 127.0.0.1 only, starts without state, and ends its Lambda workers when it ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class EmulatorError(Exception):
 
 
 def check_version() -> None:
-    """Raise `EmulatorError` unless the MiniStack whose private functions the shims replace is the one installed."""
+    """Raise `EmulatorError` unless the installed MiniStack is the version whose private functions the shims replace."""
     try:
         found = version("ministack")
     except PackageNotFoundError:
@@ -50,14 +50,14 @@ def check_version() -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def client_environment(endpoint: str) -> dict[str, str]:
-    """The variables with which any AWS SDK or CLI talks to the emulator at `endpoint`, whatever the machine's own settings are."""
+    """Variables that make any AWS SDK or CLI use the emulator at `endpoint`. They override the machine's own settings."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -68,15 +68,22 @@ def client_environment(endpoint: str) -> dict[str, str]:
     }
 
 
+def client(service: str, endpoint: str, **options: Any) -> Any:
+    """A boto3 client of the emulator at `endpoint`."""
+    import boto3
+
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys, **options)
+
+
 class Emulator:
-    """An emulator in a process of its own, for a `with` block: `endpoint` is its base URL.
+    """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
     `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
-    workflow, `timeout_scale` every task's and execution's timeout. `auth` has IAM enforced, `trail` names a file that records its
-    decisions. `environment` adds variables to the emulator's
-    process. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
+    workflow, `timeout_scale` every timeout of a task or an execution. `auth` enforces IAM, `trail` is a file that records its decisions.
+    `environment` adds variables to the emulator's process. `output` receives its log; without it the log is the file `log` under `var`.
 
-    Raises `EmulatorError` when it does not answer within `start_timeout` seconds.
+    Raises `EmulatorError` if it does not answer within `start_timeout` seconds.
     """
 
     def __init__(
@@ -119,16 +126,7 @@ class Emulator:
 
     def client(self, service: str, **options: Any) -> Any:
         """A boto3 client of the emulator."""
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            **options,
-        )
+        return client(service, self.endpoint, **options)
 
     def start(self) -> None:
         check_version()
@@ -149,7 +147,7 @@ class Emulator:
         ]
         with contextlib.ExitStack() as stack:
             output = self._output or stack.enter_context(self.log.open("wb"))
-            # A session of its own keeps a Ctrl-C at the terminal from killing it under its owner's feet, and gathers its workers.
+            # In a session of its own, Ctrl-C at the terminal does not kill it before its owner has ended, and its workers are one group.
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -189,7 +187,7 @@ class Emulator:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # What is left of its process group are workers of an emulator that could not end them itself.
+        # Processes left in its group are workers that the emulator could not end itself.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -204,7 +202,7 @@ def healthy(endpoint: str) -> bool:
 
 
 def set_scales(endpoint: str, wait: float, timeout: float) -> None:
-    """Change a running emulator's `wait_scale` and `timeout_scale`. Waits that have begun keep the old ones."""
+    """Change a running emulator's `wait_scale` and `timeout_scale`. They apply to waits that begin later."""
     body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": wait, "stepfunctions.TIMEOUT_SCALE": timeout}).encode()
     with urllib.request.urlopen(f"{endpoint}/_ministack/config", data=body, timeout=10) as answer:
         json.load(answer)
@@ -215,7 +213,7 @@ def serve(
 ) -> None:
     """Run the emulator in this process until SIGTERM, SIGINT, or (`until_eof`) the end of standard input.
 
-    Raises `EmulatorError` for a wrong MiniStack or a port in use.
+    Raises `EmulatorError` for another version of MiniStack or a port in use.
     """
     check_version()
     with socket.socket() as probe:
@@ -228,7 +226,7 @@ def serve(
     shutil.rmtree(state, ignore_errors=True)
     (state / "tmp").mkdir(parents=True)
     endpoint = f"http://{HOST}:{port}"
-    # MiniStack reads its settings while its modules are imported, so they have to be there before.
+    # MiniStack reads its settings while its modules are imported, so they are set before.
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         os.environ.pop(name, None)
     os.environ.update(client_environment(endpoint))
@@ -269,7 +267,7 @@ async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, tr
     apply_all(var, timeout_scale, trail)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
-    # MiniStack's own server parses HTTP in Python, which costs more than most of the calls behind it.
+    # MiniStack's own server parses HTTP in Python, which costs more time than most calls themselves.
     config = uvicorn.Config(
         app, host=HOST, port=port, http="httptools", access_log=False, proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=75, timeout_graceful_shutdown=1, log_level=os.environ["LOG_LEVEL"].lower(), ws="none",
@@ -280,7 +278,7 @@ async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, tr
         sys.stdin.buffer.read()
         server.should_exit = True
 
-    # uvicorn ends at these, then raises them again, before what is on disk is tidied up.
+    # uvicorn handles these signals and then raises them again, which would end the process before the files are removed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     if until_eof:

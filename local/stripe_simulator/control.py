@@ -1,4 +1,4 @@
-"""The control interface under /_simulator/: the Simulator's own methods, as JSON over HTTP."""
+"""The control interface under /_simulator/: the methods of `Simulator` as JSON over HTTP."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def units() -> dict[str, float]:
             ref = sandbox.link(id=f"fca_cost{number}")
             sandbox.taps[:] = [counter]
             created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Margaret Testerman"}}).json
-            token = sandbox.enter(sandbox.store.get_verification(created["id"]))
+            token = sandbox.enter(sandbox.store.verifications.get(created["id"]))
             sandbox.consume(sandbox.refresh_queue)
             sandbox.wait(6)
             sandbox.settle()

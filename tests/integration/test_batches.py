@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import bootstrap
 from titleholder.batches import bucket, manifests, steps
+from titleholder.bootstrap import application
+from titleholder.domain.verifications import Verification
 from titleholder.errors import ManifestError, UnexpectedError
-from titleholder.store import Store, Verification
+from titleholder.store.accounts import Accounts
+from titleholder.store.batches import Batches
+from titleholder.store.verifications import Verifications
 
 MARGARET = {"name": "Margaret Testerman"}
 
@@ -93,7 +96,7 @@ class Batch:
     def verify(self, pass_: int) -> None:
         tokens = {}
         for task in self.todo(pass_):
-            verification = self.sandbox.store.get_verification(task["verification"])
+            verification = self.sandbox.store.verifications.get(task["verification"])
             tokens[verification.id] = self.sandbox.enter(verification)
         self.sandbox.consume(self.sandbox.refresh_queue)
         self.sandbox.wait(6)
@@ -175,7 +178,7 @@ def test_manifest_is_deleted_once_it_is_imported(sandbox: Sandbox) -> None:
     assert not [key for key in keys if key.startswith("manifests/")]
 
 
-@pytest.mark.parametrize("dies_before", ["update_batch", "tally"])
+@pytest.mark.parametrize("dies_before", ["update", "tally"])
 def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies_before: str) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)) + b"no json\n")
     batch.start()
@@ -186,13 +189,13 @@ def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: 
         def die(*_: Any, **__: Any) -> None:
             raise ConnectionError
 
-        patch.setattr(Store if dies_before == "update_batch" else steps, dies_before, die)
+        patch.setattr(Batches if dies_before == "update" else steps, dies_before, die)
         with pytest.raises(UnexpectedError, match="ConnectionError"):
             batch.step("imported")
     batch.run(batch.step("imported"))
     assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})
     assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [2]
-    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:
@@ -232,7 +235,7 @@ def test_another_scope_verifies_the_same_lines_again_and_a_fresh_snapshot_still_
         batch.start()
         batch.run(batch.imported())
         assert batch.shown()["done"] == {"match": 1}
-    ref = next(iter(sandbox.store.get_verifications([batch.lines("results.jsonl")[0]["verification"]]).values())).ref
+    ref = next(iter(sandbox.store.verifications.get_all([batch.lines("results.jsonl")[0]["verification"]]).values())).ref
     assert sandbox.refreshes(ref) == 1
 
 
@@ -289,7 +292,7 @@ def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandb
     batch.start()
     batch.imported()
     for task in batch.todo(0):
-        sandbox.enter(sandbox.store.get_verification(task["verification"]))
+        sandbox.enter(sandbox.store.verifications.get(task["verification"]))
     assert sandbox.http("DELETE", f"/batches/{batch.id}").json["state"] == "stopped"
     sandbox.consume(sandbox.refresh_queue)
     assert not [call for call in sandbox.stripe_calls() if "refresh" in call]
@@ -301,7 +304,7 @@ def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandb
 
 
 def reasons(sandbox: Sandbox, verification: str) -> Any:
-    return (sandbox.store.get_verification(verification).verdict or {}).get("reasons")
+    return (sandbox.store.verifications.get(verification).verdict or {}).get("reasons")
 
 
 def test_every_verification_of_a_stopped_batch_ends_in_one_verdict(sandbox: Sandbox) -> None:
@@ -373,8 +376,8 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
     batch.imported()
     single = sandbox.http("POST", "/verifications", {"account": account, "claim": MARGARET, "max_age": 0}).json["id"]
     [task] = batch.todo(0)
-    sandbox.enter(sandbox.store.get_verification(task["verification"]))
-    token = sandbox.enter(sandbox.store.get_verification(single))
+    sandbox.enter(sandbox.store.verifications.get(task["verification"]))
+    token = sandbox.enter(sandbox.store.verifications.get(single))
     sandbox.http("DELETE", f"/batches/{batch.id}")
     batch.close()
     sandbox.consume(sandbox.refresh_queue)
@@ -383,7 +386,7 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
     outcome = sandbox.outcome(token)
     assert outcome["outcome"] == "ready"
     assert reasons(sandbox, task["verification"]) == ["BATCH_STOPPED"]
-    ref = sandbox.store.get_verification(single).ref
+    ref = sandbox.store.verifications.get(single).ref
     assert sandbox.refreshes(ref) == 1
 
 
@@ -394,9 +397,9 @@ def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkey
     batch = Batch(sandbox, manifest(accounts))
     batch.start()
     [part] = batch.cut()
-    calls, create = 0, Store.create_verification
+    calls, create = 0, Verifications.create
 
-    def stopping(self: Store, *arguments: Any) -> Any:
+    def stopping(self: Verifications, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -409,7 +412,7 @@ def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkey
         return made
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "create_verification", stopping)
+        patch.setattr(Verifications, "create", stopping)
         if dies == "after":
             batch.step("import", range=part)
         else:
@@ -429,15 +432,15 @@ def test_refresh_is_not_started_where_the_stop_came_while_stripe_was_asked(sandb
     batch.start()
     batch.imported()
     [task] = batch.todo(0)
-    sandbox.enter(sandbox.store.get_verification(task["verification"]))
-    begin = Store.begin_attempt
+    sandbox.enter(sandbox.store.verifications.get(task["verification"]))
+    begin = Accounts.begin_attempt
 
-    def stopping(self: Store, *arguments: Any) -> Any:
+    def stopping(self: Accounts, *arguments: Any) -> Any:
         sandbox.http("DELETE", f"/batches/{batch.id}")
         return begin(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "begin_attempt", stopping)
+        patch.setattr(Accounts, "begin_attempt", stopping)
         sandbox.consume(sandbox.refresh_queue)
     calls = sandbox.stripe_calls()
     assert calls
@@ -449,7 +452,7 @@ def test_stop_is_repeated_where_the_run_that_ends_it_failed(sandbox: Sandbox) ->
     batch.start()
     batch.imported()
     sandbox.http("DELETE", f"/batches/{batch.id}")
-    machine = bootstrap.settings().batch_state_machine_arn
+    machine = application().settings.batch_state_machine_arn
     client("stepfunctions").stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{batch.id}-2")
     assert "Stop the batch again" in batch.shown()["failure"]
     sandbox.http("DELETE", f"/batches/{batch.id}")
@@ -476,12 +479,12 @@ def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
     batch.imported()
     # One of them got its verdict, then the run broke.
     task = batch.todo(0)[0]
-    token = sandbox.enter(sandbox.store.get_verification(task["verification"]))
+    token = sandbox.enter(sandbox.store.verifications.get(task["verification"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
     sandbox.function("complete_verification")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
-    sandbox.store.update_batch(batch.id, {"run": 7})
+    sandbox.store.batches.update(batch.id, {"run": 7})
     assert batch.shown()["state"] == "failed"
     assert batch.start()["state"] == "verifying"
     assert sandbox.tokens.started[-1]["name"] == f"{batch.id}-8"
@@ -533,7 +536,7 @@ def test_manifest_without_a_usable_header_fails_with_the_reason(sandbox: Sandbox
     plan = batch.step("plan")
     batch.step("scan", block=plan["blocks"][0])
     assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     shown = batch.shown()
     assert (shown["state"], "header row" in shown["failure"]) == ("failed", True)
     assert "testerman" not in json.dumps(shown).lower()
@@ -609,12 +612,12 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)))
     batch.start()
     batch.imported()
-    assert sandbox.store.open_items("verification", sandbox.clock() + 1, 10) == []
+    assert sandbox.store.open_work.list_oldest("verification", sandbox.clock() + 1, 10) == []
     [task] = batch.todo(0)
-    kept = sandbox.store.get_verification(task["verification"])
+    kept = sandbox.store.verifications.get(task["verification"])
     assert isinstance(kept, Verification)
     assert (kept.batch, kept.line) == (batch.id, 1)
-    assert bootstrap.batch_bucket().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
@@ -670,7 +673,7 @@ def test_manifest_of_another_kind_fails_with_what_to_do(sandbox: Sandbox, body: 
     plan = batch.step("plan")
     batch.step("scan", block=plan["blocks"][0])
     assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     assert (batch.shown()["state"], word in batch.shown()["failure"]) == ("failed", True)
 
 
@@ -681,7 +684,7 @@ def replace(batch: Batch, body: bytes) -> None:
 def failed(batch: Batch, step: str, **more: Any) -> str:
     with pytest.raises(ManifestError):
         batch.step(step, **more)
-    batch.sandbox.store.update_batch(batch.id, {"run": 9})
+    batch.sandbox.store.batches.update(batch.id, {"run": 9})
     shown = batch.shown()
     assert shown["state"] == "failed"
     return str(shown["failure"])
@@ -714,7 +717,7 @@ def test_manifest_that_is_replaced_before_anything_is_imported_can_be_started_ag
     else:
         more = {} if step == "plan" else {"block": plan["blocks"][0]}
         assert "uploaded again" in failed(batch, step, **more)
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     assert batch.start()["state"] == "importing"
     batch.run(batch.imported())
     assert batch.shown()["done"] == {"match": 2}
@@ -730,6 +733,6 @@ def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeyp
         {"bytes": scan["bytes"], "quotes": 7, "lines": scan["lines"], "even": None, "odd": [5, 1]}
         for scan in batch.lines("scans/000000.jsonl")
     ]
-    bootstrap.batch_bucket().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
+    application().batch_bucket.write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
     assert batch.step("cut", blocks=batch.step("plan")["blocks"]) == {"usable": True}
     assert batch.lines("ranges.jsonl") == ranges

@@ -11,7 +11,7 @@ from tests.support.world import Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
-from titleholder.services.refreshes import Started
+from titleholder.services.refresh_calls import Started
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},
@@ -132,7 +132,7 @@ def test_kept_500_ends_the_doubt_and_the_next_call_has_a_key_of_its_own(sandbox:
 def test_unanswered_request_whose_repetition_succeeds_within_the_call_is_no_doubt(sandbox: Sandbox, ref: AccountRef) -> None:
     fail(sandbox, {"kind": "drop", "effect": "after"})
     assert isinstance(serve(sandbox, ref), Started)
-    attempt = sandbox.store.get_account(ref).attempt
+    attempt = sandbox.store.accounts.get(ref).attempt
     assert attempt is not None
     assert not attempt.open
 
@@ -181,6 +181,6 @@ def test_answer_that_cannot_be_read_leaves_the_call_in_doubt(sandbox: Sandbox, r
     monkeypatch.setattr(sandbox.http_client, "request", request)
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
-    attempt = sandbox.store.get_account(ref).attempt
+    attempt = sandbox.store.accounts.get(ref).attempt
     assert attempt is not None
     assert attempt.open

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
-from titleholder import bootstrap
 from titleholder.batches import steps
+from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.services import erasure
 
@@ -18,10 +18,9 @@ LIMIT = 5
 
 @pytest.fixture
 def limited(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    monkeypatch.setenv("CLAIMS_PER_ACCOUNT_PER_DAY", str(LIMIT))
     # Moto's table takes no two writers at once.
     monkeypatch.setattr(steps, "WRITERS", 1)
-    sandbox.cold_start()
+    sandbox.cold_start(CLAIMS_PER_ACCOUNT_PER_DAY=str(LIMIT))
     return sandbox
 
 
@@ -176,10 +175,10 @@ def test_lines_of_a_batch_count_and_those_beyond_are_rejected(limited: Sandbox) 
     plan = step({"step": "plan", "batch": batch})
     step({"step": "scan", "batch": batch, "block": plan["blocks"][0]})
     step({"step": "cut", "batch": batch, "blocks": plan["blocks"]})
-    for part in list(bootstrap.batch_bucket().lines(f"batches/{batch}/ranges.jsonl")):
+    for part in list(application().batch_bucket.lines(f"batches/{batch}/ranges.jsonl")):
         step({"step": "import", "batch": batch, "range": part})
-    rows = list(bootstrap.batch_bucket().lines(f"batches/{batch}/rows/000000.jsonl"))
-    rejects = list(bootstrap.batch_bucket().lines(f"batches/{batch}/rejects/000000.jsonl"))
+    rows = list(application().batch_bucket.lines(f"batches/{batch}/rows/000000.jsonl"))
+    rejects = list(application().batch_bucket.lines(f"batches/{batch}/rejects/000000.jsonl"))
     assert [row["line"] for row in rows] == [1, 2, 3, 4, 5, 7, 8]
     assert [(reject["line"], reject["column"], reject["reason"]) for reject in rejects] == [(6, "account", steps.CLAIM_LIMIT)]
     assert refused(verify(limited, ref, "Guess more"))

@@ -33,7 +33,7 @@ def test_functions_forget_claims_and_owners_when_they_have_answered(sandbox: San
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM), "max_age": 0})
     assert answer.status == 202
     assert not remembered(sandbox)
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()

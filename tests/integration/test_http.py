@@ -14,7 +14,7 @@ from tests.support.world import CLAIM, Answer, Sandbox
 from titleholder import matching
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
-from titleholder.services import refreshes, verifications
+from titleholder.services import account_sync, verifications
 from titleholder.web.resolver import MAX_BODY_BYTES
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
@@ -239,8 +239,8 @@ POLICIES = st.dictionaries(
     )
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
-    if sandbox.store.get_account(AccountRef("fca_1")).snapshot is None:
-        refreshes.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
+    if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
+        account_sync.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
     if answer.status >= 400:
@@ -292,7 +292,7 @@ class TestVerifications:
         sandbox.wait(6)
         sandbox.settle()
         sandbox.function("complete_verification")(
-            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
+            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
         )
         verdict = sandbox.http("GET", f"/verifications/{made.id}").json["verdict"]
         assert (verdict["outcome"], verdict["policy_version"]) == ("match", "2025-1")
@@ -358,7 +358,7 @@ class TestIdempotency:
     )  # fmt: skip
     def test_same_key_with_another_body_is_refused_and_changes_nothing(self, sandbox: Sandbox, other: dict[str, Any]) -> None:
         sandbox.link(id="fca_1")
-        refreshes.sync_account(sandbox.world, sandbox.link(id="fca_2"))
+        account_sync.sync_account(sandbox.world, sandbox.link(id="fca_2"))
         verify(sandbox, key="key-1")
         before = (sandbox.items(but=["AUDIT#"]), len(sandbox.tokens.started))
         answer = verify(sandbox, other, key="key-1")
@@ -411,13 +411,13 @@ class TestAccounts:
 
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
-        refreshes.sync_account(sandbox.world, ref)
-        older = sandbox.store.get_account(ref).snapshot
+        account_sync.sync_account(sandbox.world, ref)
+        older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
         sandbox.world.stripe.refresh(ref, "key")
         sandbox.wait(6)
-        refreshes.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 
@@ -448,7 +448,7 @@ class TestRefreshes:
     def test_already_fresh(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1")
         answer = sandbox.http("POST", "/accounts/fca_1/refreshes")
-        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.get_account(ref).snapshot)
+        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.accounts.get(ref).snapshot)
         assert sandbox.refreshes(ref) == 0
 
     def test_cooling_down_says_until_when(self, sandbox: Sandbox) -> None:

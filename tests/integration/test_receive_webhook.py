@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
-from titleholder import bootstrap, observability
+from titleholder import observability
 from titleholder.aws.secrets import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
+from titleholder.bootstrap import application
 from titleholder.errors import UnexpectedError
 from titleholder.services import webhooks
 from titleholder.services.webhooks import MAX_BODY_BYTES, METRICS
@@ -185,7 +186,7 @@ class TestAccepted:
         assert deliver(sandbox, event()).status == 200
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
-        sandbox.store.finish_event("evt_1")
+        sandbox.store.events.mark_processed("evt_1")
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
         assert record(sandbox)["processed"]["BOOL"] is True
@@ -262,7 +263,7 @@ class TestSetAside:
     def test_event_that_a_list_shows_again_and_again_is_counted_once(self, sandbox: Sandbox, counted: list[str]) -> None:
         malformed = stripe_events.from_object(json.loads(event(data={})), "test")
         for _ in range(3):
-            assert webhooks.accept(bootstrap.webhook_receiver(), malformed, listed=True)[1] == "malformed"
+            assert webhooks.accept(application().webhook_receiver, malformed, listed=True)[1] == "malformed"
         assert counted == ["EventMalformed"]
         for _ in range(2):
             assert deliver(sandbox, event(data={})).status == 200

@@ -11,7 +11,7 @@ import pytest
 from local.stripe_simulator.options import Options
 from tests.simulation.batch_world import BatchedWorld, _writing
 from tests.simulation.world import World, inside
-from titleholder import bootstrap
+from titleholder.bootstrap import application
 from titleholder.services import verdicts
 from titleholder.services.reconciliation import PATIENCE_SECONDS
 
@@ -182,7 +182,7 @@ def test_refused_announcement_keeps_no_caller_from_ending_the_other_verification
     bus.on = True
     for id_ in world.accepted.values():
         ended = verdicts.complete_by_id(
-            bootstrap.store(), bootstrap.event_publisher(), id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
+            application().store, application().event_publisher, id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
         )  # fmt: skip
         assert ended.verdict
     bus.on = False

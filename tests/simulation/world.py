@@ -124,7 +124,7 @@ class Context:
 class World:
     """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
 
-    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None, begin: float = BEGIN) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
@@ -136,7 +136,7 @@ class World:
         self.broken: dict[str, str] = {}
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
-        self.hub = Hub(BEGIN)
+        self.hub = Hub(begin)
         self.hub.kept = _kept_request
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()
@@ -816,21 +816,17 @@ def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *,
 @contextmanager
 def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
-    import stripe
-
     from titleholder import bootstrap, matching, observability
     from titleholder.batches import steps
+    from titleholder.bootstrap import Application
     from titleholder.domain import snapshots
+    from titleholder.settings import Settings
 
-    environment = dict(os.environ)
     writers = steps.ThreadPoolExecutor
     limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
-    caches = [value for value in vars(bootstrap).values() if hasattr(value, "cache_clear")]
-    kept = {name: getattr(bootstrap, name) for name in ("_client", "_sdk_client", "clock", "new_secret")}
     drawn = random.Random(f"{world.seed} secrets")
-    requests_client = stripe.RequestsClient
     random.seed(world.seed)
 
     def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
@@ -845,26 +841,21 @@ def inside(world: World) -> Iterator[World]:
         steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
-        os.environ.update({**ENVIRONMENT, **world.environment})
-        for cached in caches:
-            cached.cache_clear()
-        bootstrap._client = bootstrap._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
-        bootstrap.clock = world.clock
-        bootstrap.new_secret = lambda: drawn.randbytes(32)
-        stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
+        application = Application(
+            Settings.from_environment({**ENVIRONMENT, **world.environment}),
+            client=world.clients.__getitem__,
+            stripe_http=lambda: SimulatedStripe(world),
+            clock=world.clock,
+            new_secret=lambda: drawn.randbytes(32),
+        )
+        bootstrap.use(application)
         yield world
     finally:
         matching.decide, observability.single_metric = decide, single_metric
         steps.ThreadPoolExecutor = writers  # type: ignore[misc]
         snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits
         observability.logger.setLevel(level)
-        for name, value in kept.items():
-            setattr(bootstrap, name, value)
-        stripe.RequestsClient = requests_client  # type: ignore[misc]
-        for cached in caches:
-            cached.cache_clear()
-        os.environ.clear()
-        os.environ.update(environment)
+        bootstrap.use(None)
 
 
 def _load() -> None:

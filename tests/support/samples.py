@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from tests.support.functions import ROOT
 from tests.support.world import Sandbox, client
-from titleholder import bootstrap
 from titleholder.batches import lifecycle
+from titleholder.bootstrap import application
 from titleholder.services import verifications
 
 EVENTS = ROOT / "events"
@@ -27,5 +27,5 @@ def prepare(sandbox: Sandbox) -> None:
     with patch.object(verifications, "verification_id", lambda *_: VERIFICATION):
         assert sandbox.function("api")(SAMPLES["api.post_verifications"])["statusCode"] == 200
     new = lifecycle.NewBatch(mode="test", format="jsonl", stripe_account=None, max_age=60, policy={})
-    lifecycle.create(bootstrap.batch_dependencies(), new, BATCH)
+    lifecycle.create(application().batch_dependencies, new, BATCH)
     client("s3").put_object(Bucket="titleholder-batches", Key=lifecycle.manifest_key(BATCH), Body=b'{"account": "fca_try1"}')

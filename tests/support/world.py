@@ -12,7 +12,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
@@ -21,7 +21,6 @@ import boto3
 import moto.kms.models
 import moto.secretsmanager.models
 import moto.sqs.models
-import stripe
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
@@ -33,11 +32,13 @@ from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
 from titleholder import bootstrap, observability
-from titleholder.aws.secrets import SecretValues
+from titleholder.bootstrap import Application
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Verification, Waiter
 from titleholder.services.context import Dependencies
-from titleholder.store import Store, Verification, Waiter
+from titleholder.settings import Settings
+from titleholder.store import Store
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0
@@ -198,6 +199,7 @@ class Sandbox:
         self.clock = Clock()
         self.simulator = Simulator(self.clock, seed=seed, options=options or Options(settle_seconds=5.0, cooldown_seconds=60.0))
         self.taps: list[Tap] = []
+        self.meanwhile: list[Callable[[], None]] = []
         self.log = io.StringIO()
         self.http_client = TappedHTTPClient(self.simulator, self.tap, self.clock)
         self.tokens = TaskTokens(client("stepfunctions"))
@@ -209,7 +211,7 @@ class Sandbox:
     @classmethod
     @contextlib.contextmanager
     def open(cls, **options: Any) -> Iterator[Sandbox]:
-        """A sandbox with its resources made and the functions' run-time pointing at it, for the time of the context."""
+        """A sandbox with its resources made, which the functions work with for the time of the context."""
         sandbox = cls(**options)
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock_aws())
@@ -267,28 +269,27 @@ class Sandbox:
         self.simulator.add_endpoint("https://titleholder.test/webhooks/stripe", SIGNING_SECRET)
 
     def _patch(self, stack: contextlib.ExitStack) -> None:
-        virtual = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.wait)
-        stack.enter_context(patch.dict("os.environ", self.environment))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
         stack.enter_context(patch.object(moto.secretsmanager.models, "time", SimpleNamespace(time=self.clock)))
-        stack.enter_context(patch.object(bootstrap, "time", virtual))
-        stack.enter_context(patch.object(bootstrap, "SecretValues", partial(SecretValues, clock=self.clock)))
-        for clients in ("_client", "_sdk_client"):
-            stack.enter_context(patch.object(bootstrap, clients, cache(self.client)))
-        stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
         handler: Any = observability.logger.registered_handler
         stack.callback(handler.setStream, handler.setStream(self.log))
-        stack.callback(self.cold_start)
+        stack.callback(bootstrap.use, None)
         self.cold_start()
         self.functions: dict[str, Function] = {}
-        self._virtual = virtual
 
-    def cold_start(self) -> None:
-        """Let every function begin anew: nothing that a warm one keeps in memory is there."""
-        for value in vars(bootstrap).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
+    def cold_start(self, **changed: str) -> None:
+        """Let every function begin anew, without anything that a warm one keeps in memory, and with these variables changed."""
+        self.environment |= changed
+        bootstrap.use(
+            Application(
+                Settings.from_environment(self.environment),
+                client=self.client,
+                stripe_http=lambda: self.http_client,
+                clock=self.clock,
+                sleep=self.sleep,
+            )
+        )
 
     def client(self, service: str) -> Any:
         """A client as the functions get it, by way of the taps."""
@@ -302,11 +303,11 @@ class Sandbox:
 
     @property
     def world(self) -> Dependencies:
-        return bootstrap.dependencies()
+        return bootstrap.application().dependencies()
 
     @property
     def store(self) -> Store:
-        return bootstrap.store()
+        return bootstrap.application().store
 
     def set_secret(self, name: str, value: str) -> None:
         """Roll a secret: the present value becomes the previous one."""
@@ -320,7 +321,7 @@ class Sandbox:
     def function(self, name: str) -> Function:
         """The function of that folder under functions/."""
         if name not in self.functions:
-            self.functions[name] = WatchedFunction(load(name, self._virtual), self._running)
+            self.functions[name] = WatchedFunction(load(name), self._running)
         return self.functions[name]
 
     def http(self, method: str, path: str, body: Any = None, *, function: str | None = None, **headers: str) -> Answer:
@@ -370,6 +371,12 @@ class Sandbox:
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """How functions sleep: time goes on, and the next of `meanwhile` happens."""
+        self.clock.advance(seconds)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
 
     # -- what the workflow does --------------------------------------------------------------------------------------------------
 

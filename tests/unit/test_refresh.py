@@ -12,6 +12,7 @@ from titleholder.domain.accounts import AccountHolder, AccountState, Attempt, Ow
 from titleholder.domain.refresh_policy import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
+    LAG_SECONDS,
     LEASE_SECONDS,
     MEMORY_SECONDS,
     RESUME_SECONDS,
@@ -25,8 +26,11 @@ from titleholder.domain.refresh_policy import (
     decide,
     decide_after_refusal,
     decide_from_memory,
+    is_outdated,
+    may_have_started,
     next_attempt,
     order,
+    origin,
     settled_since,
     was_started,
 )
@@ -217,6 +221,63 @@ class TestSilentRefusalIsToldByLastAttemptedAt:
     def test_pending_attempt_of_the_same_second_is_a_refresh(self) -> None:
         assert was_started(NOW, account(refresh("pending", NOW)))
 
+    @pytest.mark.parametrize(
+        ("began_at", "started"),
+        [
+            (NOW - 1.0, True),
+            (NOW + float(CLOCK_SKEW), True),
+            (NOW + CLOCK_SKEW + 0.1, False),
+        ],
+    )
+    def test_settled_refresh_counts_only_if_it_is_as_new_as_the_call_by_either_clock(self, began_at: float, started: bool) -> None:
+        assert was_started(LONG_AGO, account(refresh("succeeded", NOW)), began_at) is started
+
+
+class TestWhatAVerdictMayRestOn:
+    OLDEST = NOW - 30 * DAY - CLOCK_SKEW
+    """The oldest time that NEED accepts."""
+
+    @pytest.mark.parametrize(
+        ("attempted_at", "created", "allowed"),
+        [
+            (OLDEST, LONG_AGO, True),
+            (OLDEST - 1, OLDEST, True),
+            (OLDEST - 1, OLDEST - 1, False),
+        ],
+    )
+    def test_owners_need_a_fresh_refresh_or_to_be_created_since(self, attempted_at: int, created: int, allowed: bool) -> None:
+        assert NEED.allows(attempted_at, created) is allowed
+
+    @pytest.mark.parametrize(
+        ("refreshed_at", "attempted_at", "allowed"),
+        [
+            (None, NOW, True),
+            (NOW, NOW, True),
+            (OLDEST, NOW, True),
+            (OLDEST - 1, NOW, False),
+            # Of an older refresh that the asker had joined, owners are as old as the refresh.
+            (LONG_AGO - CLOCK_SKEW, LONG_AGO, True),
+            (LONG_AGO - CLOCK_SKEW - 1, LONG_AGO, False),
+        ],
+    )
+    def test_owner_is_as_fresh_as_the_request_or_the_refresh_needs_it(
+        self, refreshed_at: int | None, attempted_at: int, allowed: bool
+    ) -> None:
+        assert NEED.allows_owner(refreshed_at, attempted_at) is allowed
+
+
+@pytest.mark.parametrize(
+    ("created", "tried_at"),
+    [
+        (NOW + 5, NOW),
+        (NOW, NOW),
+        (NOW - CLOCK_SKEW, NOW),
+        (NOW - CLOCK_SKEW - 1, NOW - CLOCK_SKEW - 1),
+    ],
+)
+def test_object_older_than_the_refresh_does_not_come_from_it(created: int, tried_at: int) -> None:
+    assert origin(refresh("succeeded", NOW), created) == tried_at
+
 
 class TestMemory:
     """Deciding without asking Stripe."""
@@ -276,6 +337,15 @@ class TestMemory:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, NOW - RESUME_SECONDS - 1)), observed_at=NOW - 3600)
         assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - RESUME_SECONDS - 1) is None
 
+    def test_cooldown_waited_out_is_remembered_to_the_last_second(self) -> None:
+        ended = NOW - RESUME_SECONDS
+        stored = StoredAccount(state=account(refresh("failed", LONG_AGO, ended)), observed_at=NOW - 3600)
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=ended) == StartRefresh(LONG_AGO)
+
+    def test_erased_account_is_disconnected_whatever_is_stored(self) -> None:
+        stored = StoredAccount(state=account(None), observed_at=NOW, snapshot_attempted_at=NOW, erased_at=NOW - 1.0)
+        assert decide_from_memory(stored, NEED, NOW) == NotVerifiable("ACCOUNT_DISCONNECTED")
+
     def test_another_cooldown_than_the_one_waited_out_asks_stripe(self) -> None:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 3600)
         assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - 2) is None
@@ -301,6 +371,49 @@ class TestNextAttempt:
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS + 1), LONG_AGO, NOW, "new").key == "old"
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS), LONG_AGO, NOW, "new").key == "new"
 
+    @pytest.mark.parametrize(("base", "doubted_at"), [(LONG_AGO, NOW - 30), (LONG_AGO + 1, None)])
+    def test_doubt_about_a_call_outlives_it_until_another_refresh_is_seen(self, base: int, doubted_at: float | None) -> None:
+        doubtful = replace(self.previous, open=False, doubted_at=NOW - 30)
+        assert next_attempt(doubtful, base, NOW, "new").doubted_at == doubted_at
+
+    @pytest.mark.parametrize(
+        ("doubted_at", "expected"),
+        [(None, False), (NOW, True), (NOW - LAG_SECONDS + 1, True), (NOW - LAG_SECONDS, False)],
+    )
+    def test_call_in_doubt_may_have_started_a_refresh_as_long_as_reads_may_lag(self, doubted_at: float | None, expected: bool) -> None:
+        assert may_have_started(replace(self.previous, doubted_at=doubted_at), NOW) is expected
+
+
+class TestOutdatedReading:
+    """A reading begun at NOW, of an account of which something is known."""
+
+    @pytest.mark.parametrize(
+        ("reading", "known", "observed_at", "outdated"),
+        [
+            (None, None, NOW - 60, False),
+            (("pending", NOW - 5), ("pending", NOW - 5), NOW - 60, False),
+            (("succeeded", NOW - 5), ("pending", NOW - 5), NOW - 60, False),
+            (("pending", NOW - 5), ("failed", LONG_AGO), NOW - 60, False),
+            (None, ("pending", NOW - 5), NOW - 60, True),
+            (("succeeded", LONG_AGO), ("pending", NOW - 5), NOW - 60, True),
+            (("succeeded", LONG_AGO), ("pending", NOW - 5), NOW + 1, True),
+            # Settled when last seen: before the reading began, or while it was under way.
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW - 1, True),
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW, False),
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW + 1, False),
+            (("pending", NOW - 6), ("failed", NOW - 6), NOW + 1, False),
+        ],
+    )
+    def test_is_one_that_shows_an_earlier_state(
+        self, reading: tuple[str, int] | None, known: tuple[str, int] | None, observed_at: float, outdated: bool
+    ) -> None:
+        read, seen = (account(None if given is None else refresh(*given, None)) for given in (reading, known))
+        assert is_outdated(read, NOW, StoredAccount(state=seen, observed_at=observed_at)) is outdated
+
+    def test_is_none_where_nothing_is_known(self) -> None:
+        assert not is_outdated(account(None), NOW, StoredAccount())
+        assert not is_outdated(account(refresh("pending", NOW)), NOW, StoredAccount())
+
 
 class TestSettledSince:
     PENDING = account(refresh("pending", NOW - 30, None))
@@ -319,6 +432,10 @@ class TestSettledSince:
     )
     def test_shows_the_end_of_the_refresh_or_of_a_later_one(self, after: AccountState, settled: bool) -> None:
         assert settled_since(self.PENDING, after) is settled
+
+    def test_shows_nothing_new_of_a_refresh_that_had_ended(self) -> None:
+        ended = account(refresh("succeeded", NOW - 30))
+        assert not settled_since(ended, ended)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Step Functions executions: idempotent start, TimeoutSeconds, StopExecution at once, payload limit, a complete history."""
+"""Step Functions executions: idempotent start, TimeoutSeconds, immediate StopExecution, payload limit, complete history."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from local.aws.shims._workflow import (
 )
 
 EXECUTION_NAME = re.compile(r"^[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}$")
-start_anew = sf._start_execution
-stop_record = sf._stop_execution
+original_start = sf._start_execution
+original_stop = sf._stop_execution
 
 
 def apply(scale: float) -> None:
@@ -45,10 +45,10 @@ def apply(scale: float) -> None:
 def _let_timeouts_be_configured() -> None:
     from ministack import app
 
-    bare = app._handle_admin_config_request
+    original_handle = app._handle_admin_config_request
 
     async def handle(path: str, method: str, body: bytes) -> Any:
-        answer = await bare(path, method, body)
+        answer = await original_handle(path, method, body)
         if answer is not None and body:
             wanted = json.loads(body).get("stepfunctions.TIMEOUT_SCALE")
             if wanted is not None:
@@ -75,11 +75,11 @@ def start_execution(data: dict[str, Any]) -> Any:
         running = sf._executions.get(arn)
         if running and running["status"] == "RUNNING" and running["input"] == payload:
             return sf.json_response({"executionArn": arn, "startDate": running["startDate"]})
-    return start_anew(data)
+    return original_start(data)
 
 
 def stop_execution(data: dict[str, Any]) -> Any:
-    answer = stop_record(data)
+    answer = original_stop(data)
     execution = sf._executions.get(data.get("executionArn"))
     if execution and execution["status"] == "ABORTED":
         interrupt(execution)

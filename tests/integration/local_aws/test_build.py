@@ -1,4 +1,4 @@
-"""Building: the same contents give the same bytes, and what is missing is named."""
+"""Building: the same contents give the same bytes, and a failure says what is missing."""
 
 from __future__ import annotations
 
@@ -33,38 +33,13 @@ def test_same_contents_give_the_same_bytes_whatever_their_dates(tmp_path: Path) 
 
 
 def test_zip_holds_the_sources_and_no_compiled_modules(tmp_path: Path) -> None:
-    archive = zipfile.ZipFile(io.BytesIO(build.zip_folder(folder(tmp_path), "python/")))
-    assert archive.namelist() == ["python/app.py", "python/package/module.py"]
+    archive = zipfile.ZipFile(io.BytesIO(build.zip_folder(folder(tmp_path))))
+    assert archive.namelist() == ["app.py", "package/module.py"]
 
 
 def test_empty_folder_cannot_be_built(tmp_path: Path) -> None:
     with pytest.raises(build.BuildError, match="no file"):
         build.zip_folder(tmp_path)
-
-
-def test_layer_without_a_list_of_packages_cannot_be_built(tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match=r"requirements\.txt is missing"):
-        build.third_party_layer(tmp_path, tmp_path)
-
-
-def test_layer_with_an_unknown_package_says_what_pip_says(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text("./no-such-folder\n")
-    with pytest.raises(build.BuildError, match="no-such-folder"):
-        build.third_party_layer(tmp_path, tmp_path / "var")
-
-
-def test_layer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny.py", "")
-        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr("tiny-1.0.dist-info/RECORD", "")
-    (tmp_path / "requirements.txt").write_text(f"{wheel}\n")
-    first = build.third_party_layer(tmp_path, tmp_path / "var")
-    assert "python/tiny.py" in zipfile.ZipFile(io.BytesIO(first)).namelist()
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("built again"))
-    assert build.third_party_layer(tmp_path, tmp_path / "var") == first
 
 
 MAKEFILE = """

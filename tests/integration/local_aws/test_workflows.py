@@ -167,17 +167,17 @@ def test_timeout_scale_shortens_timeouts(stack: Stack) -> None:
         set_scales(stack.aws.endpoint, wait=1, timeout=1)
 
 
-def test_distributed_map_reads_batches_and_writes(stack: Stack) -> None:
+def test_distributed_map_reads_items_and_writes_results(stack: Stack) -> None:
     found = batch(stack, [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}], "good")
     written = json.loads(found["output"])["ResultWriterDetails"]
     s3 = stack.client("s3")
     manifest = json.load(s3.get_object(**written)["Body"])
     [file] = manifest["ResultFiles"]["SUCCEEDED"]
-    rows = s3.get_object(Bucket=manifest["DestinationBucket"], Key=file["Key"])["Body"].read().decode().splitlines()
-    assert [json.loads(row) for row in rows] == [{"run": "r1", "index": n, "item": {"n": n}} for n in range(5)]
+    rows = json.load(s3.get_object(Bucket=manifest["DestinationBucket"], Key=file["Key"])["Body"])
+    assert [json.loads(row["Output"]) for row in rows] == [{"run": "r1", "index": n, "item": {"n": n}} for n in range(5)]
     [run] = stack.client("stepfunctions").list_map_runs(executionArn=found["executionArn"])["mapRuns"]
     counts = stack.client("stepfunctions").describe_map_run(mapRunArn=run["mapRunArn"])
-    assert (counts["itemCounts"]["succeeded"], counts["executionCounts"]["total"], counts["maxConcurrency"]) == (5, 3, 4)
+    assert (counts["itemCounts"]["succeeded"], counts["executionCounts"]["total"], counts["maxConcurrency"]) == (5, 5, 4)
 
 
 def test_distributed_map_tolerates_failures_up_to_its_percentage(stack: Stack) -> None:
@@ -228,4 +228,4 @@ def started(stack: Stack, name: str, definition: dict[str, Any], data: Any) -> s
 
 def batch(stack: Stack, lines: list[Any], key: str) -> dict[str, Any]:
     stack.client("s3").put_object(Bucket=stack["Results"], Key=key, Body="\n".join(map(json.dumps, lines)).encode())
-    return stack.finished(stack.execute("Batch", {"key": key, "run": "r1"}))
+    return stack.finished(stack.execute("Batch", {"key": key, "run": "r1", "concurrency": 4}))

@@ -64,6 +64,10 @@ class TestRightsOnTheTables:
     def test_do_not_include_deleting_a_verification(self, name: str) -> None:
         assert ("DeleteItem", "VERIFICATION") not in self.rights(name)
 
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_do_not_include_deleting_a_key_item_because_the_erasure_is_recorded_there(self, name: str) -> None:
+        assert not [actions for actions, where, _ in rights.allowances(folder(name)) if "KeysTable" in where and "DeleteItem" in actions]
+
     def test_are_evaluated_as_iam_does(self) -> None:
         assert rights.allowed("receive_webhook", "PutItem", "Table", "EVENT")
         assert not rights.allowed("receive_webhook", "PutItem", "Table", "VERIFICATION")

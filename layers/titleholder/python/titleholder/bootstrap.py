@@ -1,35 +1,33 @@
-"""Puts a function's parts together from its environment: the only place where clients of outside systems are made, each once.
+"""The composition root: makes the parts of a function from its settings, a clock and clients of AWS services.
 
-Imports of what not every function uses stand inside the functions here, so that none pays for another's.
+Modules that only some functions need are imported inside the methods, so that no function pays for another's.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from types import ModuleType
+from functools import cache, cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from titleholder.aws.event_publisher import EventPublisher
 from titleholder.aws.queues import Queues
 from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
-from titleholder.errors import ConfigurationError
 from titleholder.services.webhooks import WebhookReceiver
 from titleholder.settings import Settings
-from titleholder.store import DAY, Retention, Store
+from titleholder.store import Retention, Store
+from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
-    from botocore.session import Session
+    import stripe
 
     from titleholder.aws.encryption import AccountCipher
     from titleholder.aws.idempotency import Idempotency
-    from titleholder.aws_json import Keys
     from titleholder.batches.bucket import BatchBucket
     from titleholder.batches.lifecycle import BatchDependencies
     from titleholder.batches.steps import BatchStepContext
@@ -38,192 +36,210 @@ if TYPE_CHECKING:
     from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
 
 
-@cache
-def settings() -> Settings:
-    """The function's settings. Raises ConfigurationError."""
-    return Settings.from_environment()
+class Application:
+    """The parts of a deployment, each made once, when it is first used.
+
+    `client` makes a boto3 client of the service that it is given, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own).
+    `clock` gives Unix seconds, `sleep` waits for seconds, `new_secret` gives 32 random bytes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: Callable[[str], Any] | None = None,
+        stripe_http: Callable[[], stripe.HTTPClient] | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        new_secret: Callable[[], bytes] = lambda: secrets.token_bytes(32),
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.sleep = sleep
+        self._client = cache(client or aws_clients())
+        self._stripe_http = stripe_http
+        self._new_secret = new_secret
+
+    @cached_property
+    def store(self) -> Store:
+        keep = Retention(
+            snapshots=self.settings.snapshot_retention_days * DAY_SECONDS, claims=self.settings.claim_retention_days * DAY_SECONDS
+        )
+        return Store(
+            self._client("dynamodb"),
+            self.settings.table,
+            keys_table=self.settings.keys_table,
+            vault=lambda: self.cipher,
+            clock=self.clock,
+            retention=keep,
+            new_secret=self._new_secret,
+            claims_per_day=self.settings.claims_per_account_per_day,
+        )
+
+    @cached_property
+    def cipher(self) -> AccountCipher:
+        """Encrypts claims and owners."""
+        from titleholder.aws.encryption import AccountCipher
+
+        return AccountCipher(self._client("kms"), self.settings.vault_key, self.clock)
+
+    @cached_property
+    def queues(self) -> Queues:
+        return Queues(self._client("sqs"), refresh_url=self.settings.refresh_queue_url, events_url=self.settings.events_queue_url)
+
+    @cached_property
+    def event_publisher(self) -> EventPublisher:
+        return EventPublisher(self._client("events"), self.settings.event_bus)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The record of who asked for what."""
+        from titleholder.services.audit import Audit
+
+        return Audit(self.store, self.settings.audit_retention_days, self.clock)
+
+    @cached_property
+    def webhook_receiver(self) -> WebhookReceiver:
+        secret = SecretValues(self._client("secretsmanager"), self.settings.webhook_secret, SIGNING_SECRET, self.clock)
+        return WebhookReceiver(store=self.store, queues=self.queues, secrets=secret, mode=self.settings.mode, clock=self.clock)
+
+    @cached_property
+    def batch_bucket(self) -> BatchBucket:
+        from titleholder.batches.bucket import BatchBucket
+
+        return BatchBucket(self._client("s3"), self.settings.batch_bucket)
+
+    @cached_property
+    def batch_dependencies(self) -> BatchDependencies:
+        """What the HTTP routes of batches need."""
+        from titleholder.aws.workflows import BatchWorkflow
+        from titleholder.batches.lifecycle import BatchDependencies
+
+        workflow = BatchWorkflow(self._client("stepfunctions"), self.settings.batch_state_machine_arn)
+        return BatchDependencies(self.store, self.batch_bucket, workflow, self.clock)
+
+    def batch_step_context(self) -> BatchStepContext:
+        """What a step of `verify_batch` needs: of this moment, so made for each."""
+        from titleholder.batches.steps import BatchStepContext
+
+        return BatchStepContext(self.store, self.batch_bucket, self.event_publisher, self.clock(), self.settings.max_wait_seconds)
+
+    @cached_property
+    def rate_limits(self) -> StripeRateLimits:
+        from titleholder.services.rate_limiter import StripeRateLimits
+
+        return StripeRateLimits(self.store, self.settings.stripe_calls_per_second, self.clock, self.settings.stripe_calls_per_second_in_all)
+
+    def dependencies(self, limiter: RateLimiter | None = None) -> Dependencies:
+        """What the services need in one invocation. `limiter`: the queue message's; None for a caller who waits for the answer."""
+        shared = self._dependencies
+        return replace(shared, stripe=shared.stripe.limited_by(self.rate_limits.limiter() if limiter is None else limiter))
+
+    @cached_property
+    def _dependencies(self) -> Dependencies:
+        from titleholder.aws.workflows import Workflow
+        from titleholder.services.context import Dependencies
+        from titleholder.stripe_api.gateway import StripeGateway
+
+        settings = self.settings
+        keys = SecretApiKeys(SecretValues(self._client("secretsmanager"), settings.api_key_secret, API_KEY, self.clock))
+        http = self._stripe_http() if self._stripe_http else None
+        return Dependencies(
+            store=self.store,
+            stripe=StripeGateway(keys, settings.mode, settings.stripe_api_base, http, limiter=self.rate_limits.limiter()),
+            workflow=Workflow(
+                self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds
+            ),
+            queues=self.queues,
+            bus=self.event_publisher,
+            audit=self.audit,
+            clock=self.clock,
+            new_key=lambda: f"titleholder-{uuid.uuid4()}",
+        )
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """The records of what callers may repeat."""
+        from titleholder.aws.idempotency import Idempotency
+
+        return Idempotency(self._client("dynamodb"), self.settings.table)
 
 
-@cache
-def _session() -> Session:
-    """One for all clients: they share its credentials and what it has read of its own data."""
-    from botocore.session import get_session
-
-    return get_session()
+_current: Application | None = None
 
 
-@cache
-def _client(service: str) -> Any:
-    """A client for what is called here, without the SDK's where that suffices."""
-    from titleholder import aws_json
-
-    endpoint = aws_json.serves(service, os.environ)
-    return _sdk_client(service) if endpoint is None else aws_json.Client(service, endpoint, _aws_keys())
-
-
-@cache
-def _sdk_client(service: str) -> Any:
-    from botocore.config import Config
-
-    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
-    # Links to files under a KMS key have to be signed with version 4, which S3's client does only where told to.
-    if service == "s3":
-        config = config.merge(Config(signature_version="s3v4"))
-    return _session().create_client(service, config=config)
+def application() -> Application:
+    """The application that this process runs: the one given to `use`, or one made from the environment. Raises ConfigurationError."""
+    global _current
+    if _current is None:
+        _current = Application(Settings.from_environment())
+    return _current
 
 
-@cache
-def _aws_keys() -> Callable[[], Keys]:
-    """Credentials from the environment; from wherever the AWS SDK finds them, and as fresh as it keeps them, if there are none."""
-    from titleholder.aws_json import Keys
-
-    if found := Keys.of(os.environ):
-        return lambda: found
-    # Made now, so that a snapshot of this process holds it; read later, for a snapshot must hold no credentials.
-    session = _session()
-
-    def keys() -> Keys:
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise ConfigurationError("There are no AWS credentials.")
-        frozen: Keys = credentials.get_frozen_credentials()
-        return frozen
-
-    return keys
+def use(chosen: Application | None) -> None:
+    """Have this process run an application. None: have it make one from the environment, as a new process does."""
+    global _current
+    _current = chosen
 
 
-@cache
-def store() -> Store:
-    chosen = settings()
-    keep = Retention(snapshots=chosen.snapshot_retention_days * DAY, claims=chosen.claim_retention_days * DAY)
-    return Store(
-        _client("dynamodb"), chosen.table, keys_table=chosen.keys_table, vault=cipher, clock=clock, retention=keep, new_secret=new_secret,
-        claims_per_day=chosen.claims_per_account_per_day,
-    )  # fmt: skip
-
-
-@cache
-def cipher() -> AccountCipher:
-    """What claims and owners are sealed with."""
-    # The Encryption SDK's own KMS provider is not used here, and its import would bring all of boto3: a tenth of a cold start.
-    unused: Any = ModuleType("aws_encryption_sdk.key_providers.kms")
-    unused.DiscoveryAwsKmsMasterKeyProvider = unused.KMSMasterKeyProviderConfig = unused.StrictAwsKmsMasterKeyProvider = None
-    sys.modules.setdefault(unused.__name__, unused)
-    from titleholder.aws.encryption import AccountCipher
-
-    return AccountCipher(_client("kms"), settings().vault_key, clock)
-
-
-@cache
-def queues() -> Queues:
-    return Queues(_client("sqs"), refresh_url=settings().refresh_queue_url, events_url=settings().events_queue_url)
-
-
-def prepare(*parts: Callable[[], Any]) -> None:
-    """Put parts together before the first event, where Lambda then takes a snapshot to start from; elsewhere each comes when it is used.
+def prepare(make: Callable[[Application], Any]) -> None:
+    """Make parts before the first event where Lambda then takes a snapshot to start from (SnapStart); elsewhere do nothing.
 
     For a handler's last line. Nothing here calls a service, so the snapshot holds neither credentials, secrets nor connections.
     """
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-        for part in parts:
-            part()
+        make(application())
 
 
-def clock() -> float:
-    """Now, in Unix seconds."""
-    return time.time()
+def aws_clients() -> Callable[[str], Any]:
+    """A function that makes a client of an AWS service. All clients share a session, with its credentials and the data that it has read."""
+
+    @cache
+    def session() -> Any:
+        from botocore.session import get_session
+
+        made = get_session()
+        made.register_component("credential_provider", LateCredentials(made.get_component("credential_provider")))
+        return made
+
+    def client(service: str) -> Any:
+        from botocore.config import Config
+
+        # S3 takes links to files under a KMS key with this signature only.
+        signature = {"signature_version": "s3v4"} if service == "s3" else {}
+        # Checking parameters and composing the SDK's user agent take a sixth of a call. Tests run every call with the checks.
+        config = Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            parameter_validation=False,
+            user_agent="titleholder",
+            **signature,
+        )
+        # A session may make one client at a time, and an import's threads may need their first one at the same moment.
+        with lock:
+            return session().create_client(service, config=config)
+
+    lock = Lock()
+    return client
 
 
-def sleep(seconds: float) -> None:
-    """Wait, which costs: only where a caller asked for it."""
-    time.sleep(seconds)
+class LateCredentials:
+    """The credentials that the SDK finds, looked for at the first call, because a SnapStart snapshot of a made client must hold none."""
 
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
 
-def new_secret() -> bytes:
-    """Random bytes that nobody can guess."""
-    return secrets.token_bytes(32)
+    def load_credentials(self) -> LateCredentials:
+        return self
 
+    @cached_property
+    def _found(self) -> Any:
+        return self._provider.load_credentials()
 
-@cache
-def event_publisher() -> EventPublisher:
-    return EventPublisher(_client("events"), settings().event_bus)
+    def get_frozen_credentials(self) -> Any:
+        """None if there are no credentials: the SDK then says so."""
+        return self._found and self._found.get_frozen_credentials()
 
-
-@cache
-def audit() -> Audit:
-    """The record of who asked for what."""
-    from titleholder.services.audit import Audit
-
-    return Audit(store(), settings().audit_retention_days, clock)
-
-
-@cache
-def webhook_receiver() -> WebhookReceiver:
-    """What the webhook receiver works with."""
-    secrets = SecretValues(_client("secretsmanager"), settings().webhook_secret, SIGNING_SECRET, wall=clock)
-    return WebhookReceiver(store=store(), queues=queues(), secrets=secrets, mode=settings().mode, clock=clock)
-
-
-@cache
-def batch_bucket() -> BatchBucket:
-    from titleholder.batches.bucket import BatchBucket
-
-    return BatchBucket(_sdk_client("s3"), settings().batch_bucket)
-
-
-@cache
-def batch_dependencies() -> BatchDependencies:
-    """What the HTTP routes of batches work with."""
-    from titleholder.aws.workflows import BatchWorkflow
-    from titleholder.batches.lifecycle import BatchDependencies
-
-    return BatchDependencies(store(), batch_bucket(), BatchWorkflow(_client("stepfunctions"), settings().batch_state_machine_arn), clock)
-
-
-def batch_step_context() -> BatchStepContext:
-    """What the steps of `verify_batch` work with."""
-    from titleholder.batches.steps import BatchStepContext
-
-    return BatchStepContext(store(), batch_bucket(), event_publisher(), clock(), settings().max_wait_seconds)
-
-
-@cache
-def rate_limits() -> StripeRateLimits:
-    """The lines that calls to Stripe stand in."""
-    from titleholder.services.rate_limiter import StripeRateLimits
-
-    return StripeRateLimits(store(), settings().stripe_calls_per_second, clock, settings().stripe_calls_per_second_in_all)
-
-
-def dependencies(gate: RateLimiter | None = None) -> Dependencies:
-    """What functions that talk to Stripe work with in one invocation; without a gate of its own for a caller who waits for the answer."""
-    shared = _dependencies()
-    return replace(shared, stripe=shared.stripe.through(rate_limits().gate() if gate is None else gate))
-
-
-@cache
-def _dependencies() -> Dependencies:
-    from titleholder.aws.workflows import Workflow
-    from titleholder.services.context import Dependencies
-    from titleholder.stripe_api.gateway import StripeGateway
-
-    chosen = settings()
-    keys = SecretApiKeys(SecretValues(_client("secretsmanager"), chosen.api_key_secret, API_KEY, wall=clock))
-    return Dependencies(
-        store=store(),
-        stripe=StripeGateway(keys, chosen.mode, chosen.stripe_api_base, gate=rate_limits().gate()),
-        workflow=Workflow(_client("stepfunctions"), chosen.state_machine_arn, chosen.settle_timeout_seconds, chosen.max_wait_seconds),
-        queues=queues(),
-        bus=event_publisher(),
-        audit=audit(),
-        clock=clock,
-        new_key=lambda: f"titleholder-{uuid.uuid4()}",
-    )
-
-
-@cache
-def idempotency() -> Idempotency:
-    """The records of what callers may repeat."""
-    from titleholder.aws.idempotency import Idempotency
-
-    return Idempotency(_sdk_client("dynamodb"), settings().table)
+    def get_deferred_property(self, name: str) -> Callable[[], Any]:
+        return lambda: getattr(self._found, name, None)

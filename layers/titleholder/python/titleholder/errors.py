@@ -186,16 +186,16 @@ class StripeLaggingError(StripeError):
 class PaceExceededError(TitleholderError):
     """The pace agreed with Stripe leaves no room for this call now.
 
-    `retry_after` is in seconds. `at`: when to come again (Unix seconds), for a call in the bucket `line`. `places`: the slots that this
+    `retry_after` is in seconds. `at`: when to come again (Unix seconds), for a call in the bucket. `slots`: the slots that this
     work has taken and not used (Unix seconds, by bucket).
     """
 
-    def __init__(self, retry_after: int, line: str = "", at: float = 0.0, places: Mapping[str, float] | None = None) -> None:
+    def __init__(self, retry_after: int, bucket: str = "", at: float = 0.0, slots: Mapping[str, float] | None = None) -> None:
         super().__init__(f"The pace agreed with Stripe is used up; try again in {retry_after} s.")
         self.retry_after = retry_after
-        self.line = line
+        self.bucket = bucket
         self.at = at
-        self.places = {} if places is None else places
+        self.slots = {} if slots is None else slots
 
 
 def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,41 +40,32 @@ class SecretValues:
     """One secret's usable values: those of its current version, and for a day after it was stored those of the previous one.
 
     A version holds one value, several separated by commas or white space, or a JSON list (or object) of them. Only what has the form of
-    its `kind` is a value; anything else in the text is ignored and reported. `clock` counts seconds, `wall` gives Unix time.
+    its `kind` is a value; anything else in the text is ignored and reported. `clock` gives Unix seconds.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        name: str,
-        kind: SecretKind,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, client: Any, name: str, kind: SecretKind, clock: Callable[[], float]) -> None:
         self._client = client
         self._name = name
         self._kind = kind
         self._clock = clock
-        self._wall = wall
         self._current: tuple[str, ...] = ()
         self._previous: tuple[str, ...] = ()
         self._previous_ends = 0.0
-        self._loaded_at: float | None = None
+        self._loaded_at = -math.inf
 
     def get(self) -> Sequence[str]:
         """The values, at most 5 minutes old; none if the secret does not exist or holds nothing usable."""
-        if self._loaded_at is None or self._clock() - self._loaded_at > MAX_AGE_SECONDS:
-            self._load()
-        return self._values()
+        return self._values(MAX_AGE_SECONDS)
 
     def reload(self) -> Sequence[str]:
         """The values as they are now, unless they were loaded in the last 10 seconds."""
-        if self._loaded_at is None or self._clock() - self._loaded_at > RELOAD_PAUSE_SECONDS:
-            self._load()
-        return self._values()
+        return self._values(RELOAD_PAUSE_SECONDS)
 
-    def _values(self) -> tuple[str, ...]:
-        return self._current + self._previous if self._wall() < self._previous_ends else self._current
+    def _values(self, max_age: float) -> tuple[str, ...]:
+        # A clock that was put back makes the age negative.
+        if not 0 <= self._clock() - self._loaded_at <= max_age:
+            self._load()
+        return self._current + self._previous if self._clock() < self._previous_ends else self._current
 
     def _load(self) -> None:
         current: tuple[str, ...] = ()
@@ -83,8 +74,10 @@ class SecretValues:
         version = self._version("AWSCURRENT")
         if version is not None:
             current = self._usable(version)
-            ends = _unix(version.get("CreatedDate")) + PREVIOUS_SECONDS
-            before = self._version("AWSPREVIOUS") if self._wall() < ends else None
+            # Without a date nothing says when the previous version ends, so it does not count.
+            created = version.get("CreatedDate")
+            ends = created.timestamp() + PREVIOUS_SECONDS if created else 0.0
+            before = self._version("AWSPREVIOUS") if self._clock() < ends else None
             if before is not None:
                 previous = tuple(value for value in self._usable(before) if value not in current)
         if not current:
@@ -123,13 +116,6 @@ class SecretApiKeys:
 
     def reload_api_keys(self) -> Sequence[str]:
         return self._values.reload()
-
-
-def _unix(moment: Any) -> float:
-    """A time in Unix seconds, which boto3 gives as a datetime and the API as a number; 0 without one, so that nothing lives on."""
-    if moment is None:
-        return 0.0
-    return float(moment.timestamp() if hasattr(moment, "timestamp") else moment)
 
 
 def _split(text: str) -> list[str]:

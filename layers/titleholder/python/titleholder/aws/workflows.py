@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from titleholder.domain.verifications import Verification
 from titleholder.errors import reraise_unless
-from titleholder.store import Verification
 
 _GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 GIVEN_UP = "RefreshTimedOut"

@@ -94,7 +94,7 @@ def create(deps: BatchDependencies, new: NewBatch, batch: str | None = None) -> 
     """Keep a new batch, whose id it answers. Raises ManifestError if its manifest will be too large."""
     _check_size(new.size)
     batch, now = batch or f"bat_{uuid.uuid4().hex}", deps.clock()
-    deps.store.create_batch(
+    deps.store.batches.create(
         batch,
         {
             "mode": new.mode, "format": new.format, "stripe_account": new.stripe_account, "max_age": new.max_age, "size": new.size,
@@ -108,7 +108,7 @@ def create(deps: BatchDependencies, new: NewBatch, batch: str | None = None) -> 
 
 def slot(deps: BatchDependencies, batch: str) -> Slot:
     """Where to put a batch's manifest. Raises BatchNotFoundError."""
-    kept = deps.store.get_batch(batch)
+    kept = deps.store.batches.get(batch)
     urls = deps.files.slot(manifest_key(batch), int(kept["size"]), kept["upload"])
     return Slot(batch, urls, PART_BYTES if kept["upload"] else None, deps.clock() + LINK_SECONDS)
 
@@ -131,9 +131,9 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
         begun = upload if "started_ms" in kept else {**upload, "started_ms": _ms(now)}
         changes = {"batch_state": "verifying" if "imported_ms" in kept else "importing", "run": run, "failure": None, **begun}
         # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
-        if deps.store.update_batch(batch, changes, unless=FINAL):
+        if deps.store.batches.update(batch, changes, unless=FINAL):
             deps.workflow.start(batch, run, inputs)
-            if deps.store.get_batch(batch)["batch_state"] == "stopped":
+            if deps.store.batches.get(batch)["batch_state"] == "stopped":
                 # Stopped in between: that call may have found no run to stop.
                 deps.workflow.stop(batch, run)
     return progress(deps, tenant, batch)
@@ -146,8 +146,8 @@ def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     """
     _batch_of(deps, tenant, batch)
     now = _ms(deps.clock())
-    stopped = deps.store.update_batch(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
-    kept = deps.store.get_batch(batch)
+    stopped = deps.store.batches.update(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
+    kept = deps.store.batches.get(batch)
     if not stopped and kept["batch_state"] == "completed":
         raise BatchStateError("The batch is completed.")
     # Also where it was stopped before: that call may have died half-way.
@@ -166,7 +166,7 @@ def _close(deps: BatchDependencies, kept: Mapping[str, Any]) -> None:
     if _closing_failed(deps, kept):
         number += 1
     # Kept first, as in `start`. A run of this number that was started before is left alone.
-    deps.store.update_batch(batch, {"closing": number})
+    deps.store.batches.update(batch, {"closing": number})
     deps.workflow.start(batch, number, {})
 
 
@@ -184,14 +184,14 @@ def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     ended = state == "completed" or "closed_ms" in kept
     imported = duplicates = rejected = blank = 0
     done: dict[str, int] = {}
-    for part in deps.store.ranges(batch):
+    for part in deps.store.batches.ranges(batch):
         imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
         rejected, blank = rejected + int(part["rejected"]), blank + int(part.get("blank", 0))
         # Verdicts that were there before come from the ranges, those that come while the batch runs are counted as they come.
         for outcome, number in part["done" if ended else "before"].items():
             done[outcome] = done.get(outcome, 0) + int(number)
     lines = None if kept.get("lines") is None else int(kept["lines"])
-    counts = deps.store.counts(batch)
+    counts = deps.store.batches.counts(batch)
     cooling = max(0, counts.pop("cooled", 0) - int(kept.get("resumed", 0)))
     before = sum(done.values())
     if not ended:
@@ -220,7 +220,7 @@ def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
 
 def _batch_of(deps: BatchDependencies, tenant: Tenant, batch: str) -> dict[str, Any]:
     """A tenant's batch. Raises BatchNotFoundError, also for another tenant's."""
-    kept = deps.store.get_batch(batch)
+    kept = deps.store.batches.get(batch)
     if not tenant.owns(kept["mode"], kept.get("stripe_account")):
         raise BatchNotFoundError("No such batch.")
     return kept
@@ -254,7 +254,7 @@ def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
     _check_size(size)
     if size == 0:
         raise ManifestError("The manifest is empty.")
-    if kept.get("manifest_etag", etag) != etag and any(True for _ in deps.store.ranges(batch)):
+    if kept.get("manifest_etag", etag) != etag and any(True for _ in deps.store.batches.ranges(batch)):
         raise BatchStateError(
             "The manifest was uploaded again after a part of it had been imported. Stop this batch, and create one for the new file."
         )

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from titleholder.errors import ManifestError
-from titleholder.web.models import AccountId, Claim, MaxAge, Strict, bad_field
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict, bad_field
 
 Format = Literal["jsonl", "csv"]
 

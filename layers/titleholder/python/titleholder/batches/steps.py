@@ -23,10 +23,12 @@ from titleholder.batches.manifests import LONGEST_RECORD_BYTES, Piece, Record, R
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import ClaimLimitExceededError, FileReplacedError, ManifestError
 from titleholder.observability import logger, metrics
 from titleholder.services import verdicts, verifications
-from titleholder.store import Announcement, DigestedClaim, Store, Verification
+from titleholder.store import Store
+from titleholder.store.open_work import Announcement
 from titleholder.timestamps import iso_milliseconds
 
 BLOCK_BYTES = 64 * 1024**2
@@ -69,7 +71,7 @@ def plan(desk: BatchStepContext, batch: str) -> dict[str, Any]:
     """
     # Looked at before the batch, because a stop is kept there before it deletes the manifest.
     found = desk.files.stat(manifest_key(batch))
-    kept = desk.store.get_batch(batch)
+    kept = desk.store.batches.get(batch)
     if _stopped(kept):
         if "columns" not in kept:
             desk.files.write_lines(work_key(batch, "ranges.jsonl"), [])
@@ -92,7 +94,7 @@ def plan(desk: BatchStepContext, batch: str) -> dict[str, Any]:
 
 def scan(desk: BatchStepContext, batch: str, block: Mapping[str, int]) -> None:
     """Look at each piece of one block, to find where it could be cut."""
-    kept, size, left = desk.store.get_batch(batch), block["piece"], block["end"] - block["start"]
+    kept, size, left = desk.store.batches.get(batch), block["piece"], block["end"] - block["start"]
     found: list[dict[str, Any]] = []
     with _told(desk, batch):
         data = bytearray()
@@ -113,7 +115,7 @@ def scan(desk: BatchStepContext, batch: str, block: Mapping[str, int]) -> None:
 
 def cut(desk: BatchStepContext, batch: str, blocks: int) -> dict[str, Any]:
     """Write the index of ranges; answers `{usable}`, False for a manifest that can't be read as a whole."""
-    kept = desk.store.get_batch(batch)
+    kept = desk.store.batches.get(batch)
 
     def look(start: int, end: int, entry: int | None) -> Piece:
         piece = b"".join(_manifest(desk, kept, start, end))
@@ -138,16 +140,16 @@ def cut(desk: BatchStepContext, batch: str, blocks: int) -> dict[str, Any]:
             desk.files.write_lines(work_key(batch, "ranges.jsonl"), (asdict(each) for each in manifests.cut(pieces(), look)))
     except ManifestError:
         return {"usable": False}
-    desk.store.update_batch(batch, {"columns": columns})
+    desk.store.batches.update(batch, {"columns": columns})
     return {"usable": True}
 
 
 def import_range(desk: BatchStepContext, batch: str, part: Mapping[str, int]) -> None:
     """Read, validate and write one range's claims. A range that was imported before is left alone."""
     number = part["number"]
-    if desk.store.get_range(batch, number) is not None:
+    if desk.store.batches.get_range(batch, number) is not None:
         return
-    kept = desk.store.get_batch(batch)
+    kept = desk.store.batches.get(batch)
     columns = kept.get("columns")
     stream = _Counted(_manifest(desk, kept, part["start"], part["end"]))
     found = manifests.records(stream, kept["format"], part["line"])
@@ -158,7 +160,7 @@ def import_range(desk: BatchStepContext, batch: str, part: Mapping[str, int]) ->
     heading = duplicates = blank = within = 0
     with _told(desk, batch), ThreadPoolExecutor(WRITERS) as writers:
         for turn, some in enumerate(_chunks(found, ROWS_AT_ONCE)):
-            if _stopped(desk.store.get_batch(batch)):
+            if _stopped(desk.store.batches.get(batch)):
                 return  # What was made until now is ended by the run that closes the batch.
             if columns and number == 0 and not turn:
                 heading = some.pop(0).lines
@@ -196,7 +198,7 @@ def import_range(desk: BatchStepContext, batch: str, part: Mapping[str, int]) ->
     if limited := sum(reject["reason"] == CLAIM_LIMIT for reject in rejects):
         logger.warning("lines over the limit of claims rejected", extra={"lines": limited})
         metrics.add_metric(name="ClaimLimitExceeded", unit=MetricUnit.Count, value=limited)
-    desk.store.put_range(
+    desk.store.batches.put_range(
         batch, number,
         {
             "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "blank": blank, "lines": told, "before": before,
@@ -207,15 +209,15 @@ def import_range(desk: BatchStepContext, batch: str, part: Mapping[str, int]) ->
 
 def imported(desk: BatchStepContext, batch: str) -> dict[str, Any]:
     """Gather the rejects, delete the manifest, and say what is to be done."""
-    parts = list(desk.store.ranges(batch))
+    parts = list(desk.store.batches.ranges(batch))
     rejects = [_key(batch, "rejects", int(part["number"])) for part in parts]
     # Deleted last, and gathered once: whoever died in between is followed by one who finds what is left.
-    if "imported_ms" not in desk.store.get_batch(batch):
+    if "imported_ms" not in desk.store.batches.get(batch):
         desk.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(desk.files.read, rejects)))
         # Ranges that an earlier release imported did not count their blank lines.
         lines = sum(int(part["lines"]) for part in parts) if all("lines" in part for part in parts) else None
         done = {"imported_ms": round(desk.now * 1000), "batch_state": "verifying", "pass": 0, "lines": lines}
-        if not desk.store.update_batch(batch, done, unless=["stopped"]):
+        if not desk.store.batches.update(batch, done, unless=["stopped"]):
             return tally(desk, batch, 0)
     desk.files.delete([manifest_key(batch), *rejects])
     return tally(desk, batch, 0)
@@ -230,16 +232,16 @@ def collect(desk: BatchStepContext, batch: str, part: Mapping[str, int], pass_: 
     Of a stopped batch every verification gets its verdict here.
     """
     number = part["number"]
-    state = desk.store.get_batch(batch)
+    state = desk.store.batches.get(batch)
     if _stopped(state):
         _close(desk, state, number)
         return
-    kept = desk.store.get_range(batch, number)
+    kept = desk.store.batches.get_range(batch, number)
     if kept is None or kept["collected"]:
         return
     horizon = desk.now + _pause(desk, batch)
     rows = [row for row in desk.files.lines(_key(batch, "rows", number)) if not row["duplicate"]]
-    found = desk.store.get_verifications([row["verification"] for row in rows])
+    found = desk.store.verifications.get_all([row["verification"] for row in rows])
     ready: list[dict[str, Any]] = []
     resume_at: list[int] = []
     done: Counter[str] = Counter()
@@ -247,7 +249,7 @@ def collect(desk: BatchStepContext, batch: str, part: Mapping[str, int], pass_: 
         if verification.verdict is None:
             until = _cooling_until(desk, verification, since)
             if until is None:
-                verification = desk.store.get_verification(verification.id)
+                verification = desk.store.verifications.get(verification.id)
             elif until <= horizon:
                 ready.append(_task(verification))
             if until is not None:
@@ -256,23 +258,23 @@ def collect(desk: BatchStepContext, batch: str, part: Mapping[str, int], pass_: 
             done[verification.verdict["outcome"]] += 1
     _write_todo(desk, batch, pass_, number, ready)
     changes = {"done": done, "left": len(resume_at), "ready": len(ready), "resume_at": min(resume_at, default=None)}
-    desk.store.put_range(batch, number, {**kept, **changes, "collected": not resume_at, "cooling_until": max(resume_at, default=0)})
+    desk.store.batches.put_range(batch, number, {**kept, **changes, "collected": not resume_at, "cooling_until": max(resume_at, default=0)})
 
 
 def tally(desk: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
     """Add the ranges up: `next` is `verify` (those who are ready, at `at`), `collect` (none is, before `at`) or `summarise`."""
-    state = desk.store.get_batch(batch)
+    state = desk.store.batches.get(batch)
     if _stopped(state):
         return _tally_stopped(desk, state, pass_)
     left = ready = cooling_until = 0
     resume_at: list[int] = []
-    for part in desk.store.ranges(batch):
+    for part in desk.store.batches.ranges(batch):
         if not part["collected"]:
             left, ready = left + int(part["left"]), ready + int(part["ready"])
             resume_at += [int(part["resume_at"])] if part["resume_at"] is not None else []
             cooling_until = max(cooling_until, int(part.get("cooling_until", 0)))
     resumed = int(state.get("resumed", 0)) + ready if pass_ else 0
-    desk.store.update_batch(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
+    desk.store.batches.update(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
     at = desk.now if not pass_ or not left else desk.now + _pause(desk, batch)
     if left and not ready:
         at = max(at, min(resume_at))
@@ -286,7 +288,7 @@ def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int)
     Where ranges were not imported to their end, an import step may still be at work, or may have died at it: they are looked at once more
     when none can be. That is not remembered beside the ranges, because this step may die and be repeated before they are looked at.
     """
-    batch, parts = state["batch"], list(desk.store.ranges(state["batch"]))
+    batch, parts = state["batch"], list(desk.store.batches.ranges(state["batch"]))
     missing = len(parts) < sum(1 for _ in desk.files.lines(work_key(batch, "ranges.jsonl")))
     following, at = "summarise", desk.now
     if missing or not all(part["collected"] for part in parts):
@@ -298,10 +300,10 @@ def _tally_stopped(desk: BatchStepContext, state: Mapping[str, Any], pass_: int)
 
 def summarise(desk: BatchStepContext, batch: str) -> dict[str, Any]:
     """Write the results, announce the end; answers the counts by verdict. A stopped batch stays so."""
-    state = desk.store.get_batch(batch)
+    state = desk.store.batches.get(batch)
     totals: Counter[str] = Counter()
     numbers, rows, rejected = [], 0, 0
-    for part in desk.store.ranges(batch):
+    for part in desk.store.batches.ranges(batch):
         numbers.append(int(part["number"]))
         rows, rejected = rows + int(part["rows"]) - int(part["duplicates"]), rejected + int(part["rejected"])
         totals.update({outcome: int(number) for outcome, number in part["done"].items()})
@@ -311,12 +313,12 @@ def summarise(desk: BatchStepContext, batch: str) -> dict[str, Any]:
     desk.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(desk, batch, numbers)))
     desk.files.write(work_key(batch, "results.csv"), _csv_lines(desk.files.lines(work_key(batch, "results.jsonl"))))
     summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
-    if not desk.store.complete_batch(batch, desk.now, Announcement("BatchCompleted", summary)):
+    if not desk.store.batches.complete(batch, desk.now, Announcement("BatchCompleted", summary)):
         if _stopped(state):
-            desk.store.update_batch(batch, {"closed_ms": round(desk.now * 1000)})
+            desk.store.batches.update(batch, {"closed_ms": round(desk.now * 1000)})
         return {"state": "stopped"}
     desk.bus.publish("BatchCompleted", summary)
-    desk.store.announced_batch(batch)
+    desk.store.batches.mark_announced(batch)
     return summary
 
 
@@ -355,7 +357,7 @@ def _read(desk: BatchStepContext, batch: Mapping[str, Any], record: Record, colu
         return Reject(record.line, "stripe_account", "a batch of a connected account may name no other")
     ref = AccountRef(row.account, batch["mode"], row.stripe_account or whose)
     max_age = int(batch["max_age"]) if row.max_age is None else row.max_age
-    keyed, policy = desk.store.key_claim(ref, Sensitive(row.claim.as_dict())), json.loads(batch["policy"])
+    keyed, policy = desk.store.claims.digest(ref, Sensitive(row.claim.as_dict())), json.loads(batch["policy"])
     request = verifications.digest({"ref": ref.as_dict(), "max_age": max_age, "policy": policy})
     # What is said of an erased account nobody may recognise any more.
     said = keyed.digest or f"{batch['batch']} {record.line}"
@@ -388,18 +390,18 @@ def _made(
 
 def _keep(desk: BatchStepContext, line: _Line) -> Verification | None:
     try:
-        kept = desk.store.create_verification(line.new, line.keyed)
+        kept = desk.store.verifications.create(line.new, line.keyed)
     except ClaimLimitExceededError:
         return None
     if kept is not line.new and kept.verdict is None and kept.batch != line.new.batch:
-        desk.store.adopt_verification(line.new)
-        kept = desk.store.get_verification(line.new.id)
+        desk.store.verifications.reassign_to_batch(line.new)
+        kept = desk.store.verifications.get(line.new.id)
     return kept
 
 
 def _cooling_until(desk: BatchStepContext, verification: Verification, since: float | None) -> int | None:
     """Until when a verification without a verdict has to wait; None if it was given one."""
-    known = desk.store.get_account(verification.ref)
+    known = desk.store.accounts.get(verification.ref)
     if snapshot := refresh_policy.usable_snapshot(known, verification.need):
         verdicts.complete_by_id(
             desk.store, desk.bus, verification.id, {"outcome": "ready", "snapshot": snapshot}, now=desk.now, among_others=True
@@ -435,7 +437,7 @@ def _row(line: _Line, verification: Verification, *, duplicate: bool) -> dict[st
 def _results(desk: BatchStepContext, batch: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
     for number in numbers:
         for rows in _chunks(desk.files.lines(_key(batch, "rows", number)), ROWS_AT_ONCE):
-            found = desk.store.get_verifications(list({row["verification"] for row in rows}), consistent=True)
+            found = desk.store.verifications.get_all(list({row["verification"] for row in rows}), consistent=True)
             for row in rows:
                 verdict = (found[row["verification"]].verdict if row["verification"] in found else None) or {}
                 yield {name: row[name] if name in row else verdict.get(name) for name in RESULT_COLUMNS}
@@ -470,7 +472,7 @@ def _import_over(batch: Mapping[str, Any]) -> float:
 def _close(desk: BatchStepContext, batch: Mapping[str, Any], number: int) -> None:
     """Give every verification of one range of a stopped batch its verdict, but for those that another batch works on by now."""
     id_ = batch["batch"]
-    kept = desk.store.get_range(id_, number)
+    kept = desk.store.batches.get_range(id_, number)
     if kept is None and desk.now >= _import_over(batch):
         kept = _half_imported(desk, id_, number)
     if kept is None or kept["collected"]:
@@ -484,9 +486,9 @@ def _close(desk: BatchStepContext, batch: Mapping[str, Any], number: int) -> Non
     done: Counter[str] = Counter()
     with ThreadPoolExecutor(WRITERS) as writers:
         for rows in _chunks((row for row in desk.files.lines(_key(id_, "rows", number)) if not row["duplicate"]), ROWS_AT_ONCE):
-            found = desk.store.get_verifications([row["verification"] for row in rows], consistent=True)
+            found = desk.store.verifications.get_all([row["verification"] for row in rows], consistent=True)
             done.update(each.verdict["outcome"] for each in writers.map(ended, found.values()) if each.verdict is not None)
-    desk.store.put_range(id_, number, {**kept, "done": done, "left": 0, "ready": 0, "resume_at": None, "collected": True})
+    desk.store.batches.put_range(id_, number, {**kept, "done": done, "left": 0, "ready": 0, "resume_at": None, "collected": True})
 
 
 def _half_imported(desk: BatchStepContext, batch: str, number: int) -> dict[str, Any]:
@@ -504,7 +506,7 @@ def _made_lines(desk: BatchStepContext, batch: str, number: int) -> list[dict[st
     turn = tries = 0
     while desk.files.size(key := _made_key(batch, number, turn, tries)) is not None:
         wanted = list(desk.files.lines(key))
-        found = desk.store.get_verifications(list({row["verification"] for row in wanted}), consistent=True)
+        found = desk.store.verifications.get_all(list({row["verification"] for row in wanted}), consistent=True)
         for row in wanted:
             if (verification := found.get(row["verification"])) is not None:
                 rows[row["line"]] = {**row, "duplicate": verification.batch == batch and verification.line != row["line"]}
@@ -539,7 +541,7 @@ def _told(desk: BatchStepContext, batch: str) -> Iterator[None]:
     try:
         yield
     except ManifestError as error:
-        desk.store.update_batch(batch, {"failure": str(error)})
+        desk.store.batches.update(batch, {"failure": str(error)})
         raise
 
 
@@ -578,7 +580,7 @@ def _write_todo(desk: BatchStepContext, batch: str, pass_: int, number: int, tas
 
 
 def _pause(desk: BatchStepContext, batch: str) -> float:
-    age = desk.now - int(desk.store.get_batch(batch)["started_ms"]) / 1000
+    age = desk.now - int(desk.store.batches.get(batch)["started_ms"]) / 1000
     return max(SHORTEST_PAUSE_SECONDS, PAUSE_SHARE * age)
 
 

@@ -109,10 +109,14 @@ class NotVerifiable:
 Decision = Fresh | JoinPending | StartRefresh | CoolingDown | NotVerifiable
 
 OWNERSHIP_MISSING = "OWNERSHIP_MISSING"
-TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
 """The reason where a refresh succeeded and brought no owners, or only old ones."""
 
+TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
+
 REASON_BY_ACCOUNT_STATUS = {"inactive": "ACCOUNT_INACTIVE", "disconnected": "ACCOUNT_DISCONNECTED"}
+
+ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
+"""The reason of an account that was erased: Stripe disconnects an account for good."""
 
 
 def decide(state: AccountState, need: FreshnessRequirement, now: float) -> Decision:
@@ -224,6 +228,66 @@ def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) ->
         return False
     same = order(reading.refresh) // 2 == order(known.state.refresh) // 2
     return not same or known.observed_at < begun_at
+
+
+def is_pending(account: StoredAccount) -> bool:
+    """Whether a refresh of the account is known as pending."""
+    known = account.state.refresh if account.state is not None else None
+    return known is not None and not known.settled
+
+
+def is_open(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
+    """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to be marked as stale, or all to be erased.
+
+    `state`: as it was read. `brought`: the position of the owners that came with it. `account`: what was remembered before.
+    """
+    unmarked = state.status == "inactive" and not account.stale_marked
+    return is_unsettled(state, brought, account) or state.status == "disconnected" or unmarked
+
+
+def is_unsettled(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
+    """Whether an account's refresh has yet to settle or its owners to be stored. Arguments as for `is_open`."""
+    refresh = state.refresh
+    if refresh is None or refresh.status == "failed" or state.status == "disconnected":
+        return False
+    return refresh.status != "succeeded" or (brought is not None and position(account) < brought)
+
+
+def position(account: StoredAccount) -> tuple[int, int, str]:
+    """The place in time of the newest stored owners: when their refresh was tried, when Stripe created them, their id."""
+    return account.snapshot_attempted_at or 0, account.snapshot_created or 0, account.snapshot or ""
+
+
+def brought_position(state: AccountState, created: int, id_: str) -> tuple[int, int, str] | None:
+    """The place in time of an ownership object that came with an account: see `position`. None if its refresh has not succeeded."""
+    refresh = state.refresh
+    return None if refresh is None or refresh.status != "succeeded" else (origin(refresh, created), created, id_)
+
+
+def shows(state: AccountState, created: int | None, what: str, at: float, before: StoredAccount) -> bool:
+    """Whether an account shows what an event said: that it became `what` at `at` (Unix seconds).
+
+    `created`: when the ownership object was created that came with `state`, None without one. `before`: what was remembered before the
+    account was read.
+    """
+    match what:
+        case "disconnected":
+            return state.status == "disconnected"
+        case "deactivated":
+            return state.status != "active"
+        case "reactivated":
+            return state.status != "inactive"
+    refresh = state.refresh
+    if refresh is None or not refresh.settled:
+        return refresh is not None and refresh.last_attempted_at > at
+    # It shows a settled refresh. That is an earlier one if it was known before the event, if its owners are older than the event, or if
+    # this stack has asked for another one since.
+    latest = at - CLOCK_SKEW
+    known = before.state is not None and order(refresh) <= order(before.state.refresh) and before.shown_since < latest
+    older = created is not None and created < latest
+    attempt = before.attempt
+    asked = attempt is not None and attempt.base == refresh.last_attempted_at and attempt.began_at <= at + CLOCK_SKEW
+    return not (known or older or asked)
 
 
 def settled_since(before: AccountState, after: AccountState) -> bool:

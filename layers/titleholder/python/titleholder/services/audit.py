@@ -109,7 +109,7 @@ class Audit:
     def _append(self, id_: str, entry: dict[str, str], outcome: str, *, after: bool = False) -> None:
         now = self.clock()
         try:
-            self.store.append_audit(id_, entry, now, int(now) + self.retention_days * DAY_SECONDS, after=after)
+            self.store.audit.append(id_, entry, now, int(now) + self.retention_days * DAY_SECONDS, after=after)
         except Exception as error:
             reason = str(error) if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
             logger.error("audit entry refused", extra={"action": entry["action"], "state": entry["state"], "reason": reason})

@@ -52,21 +52,21 @@ def disconnect(deps: Dependencies, ref: AccountRef, by: By) -> Erased:
         AccountNotFoundError: Stripe knows no such account, and nothing is held of it.
         AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
-    stored = deps.store.get_account(ref)
+    stored = deps.store.accounts.get(ref)
     with deps.audit.effect(by, "account.erased", ref) as entry:
         # None: not tried yet.
         done: bool | None = None
-        if stored == StoredAccount() and not deps.store.has_key(ref):
+        if stored == StoredAccount() and not deps.store.erasures.has_key(ref):
             # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
             done = _try(deps, ref, held=False)
         _erase(deps, ref, pending=not done)
-        stored = deps.store.get_account(ref)
+        stored = deps.store.accounts.get(ref)
         if not stored.disconnect_pending:
             done = True
         else:
             done = _try(deps, ref) if done is None else done
             if done:
-                deps.store.end_disconnection(ref, deps.clock())
+                deps.store.erasures.end_disconnection(ref, deps.clock())
         entry.note(disconnected="yes" if done else "no")
     return Erased(stored.erased_at or deps.clock(), done)
 
@@ -76,7 +76,7 @@ def erase(deps: Dependencies, ref: AccountRef, by: By = STRIPE) -> None:
 
     Raises AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
-    if not deps.store.get_account(ref).erasure_ended:
+    if not deps.store.accounts.get(ref).erasure_ended:
         with deps.audit.effect(by, "account.erased", ref):
             _erase(deps, ref, pending=False)
 
@@ -84,7 +84,7 @@ def erase(deps: Dependencies, ref: AccountRef, by: By = STRIPE) -> None:
 def retry_disconnections(deps: Dependencies, end: float) -> int:
     """Try again what is due, up to the time `end`; returns how many accounts were disconnected. One that fails holds up no other."""
     done = 0
-    for item in deps.store.open_items("disconnection", deps.clock(), DISCONNECTIONS_A_RUN):
+    for item in deps.store.open_work.list_oldest("disconnection", deps.clock(), DISCONNECTIONS_A_RUN):
         if deps.clock() >= end:
             break
         try:
@@ -100,28 +100,28 @@ def retry_disconnection(deps: Dependencies, ref: AccountRef) -> bool:
     The next try is booked before this one, so that a crash or a time-out in between does not keep the others waiting.
     """
     store, now = deps.store, deps.clock()
-    stored = store.get_account(ref)
+    stored = store.accounts.get(ref)
     tries = stored.disconnect_tries + 1
     pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries, 30))
-    if not store.postpone_disconnection(ref, tries, now + pause):
-        store.end_disconnection(ref, now)
+    if not store.erasures.postpone_disconnection(ref, tries, now + pause):
+        store.erasures.end_disconnection(ref, now)
         return False
     try:
         with deps.audit.effect(RECONCILE, "account.disconnected", ref):
             _disconnect(deps, ref)
     except PaceExceededError:
-        store.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
+        store.erasures.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
         return False
     except AccountNotFoundError:
         pass
     except Exception as error:
         logger.warning("not disconnected", extra={"account": ref.account, "tries": tries, "reason": _reason(error)})
         if now - (stored.erased_at or now) >= GIVE_UP_SECONDS:
-            store.give_up_disconnection(ref, now)
+            store.erasures.give_up_disconnection(ref, now)
             logger.error("disconnection given up", extra={"account": ref.account, "stripe_account": ref.stripe_account})
             metrics.add_metric(name="DisconnectionFailed", unit="Count", value=1)
         return False
-    store.end_disconnection(ref, deps.clock())
+    store.erasures.end_disconnection(ref, deps.clock())
     return True
 
 
@@ -150,21 +150,21 @@ def _disconnect(deps: Dependencies, ref: AccountRef) -> None:
 def _erase(deps: Dependencies, ref: AccountRef, *, pending: bool) -> None:
     """Erase what is held. `pending`: Stripe has yet to be told. Does nothing where this was done to its end, else does all of it again."""
     store, now = deps.store, deps.clock()
-    stored = store.get_account(ref)
+    stored = store.accounts.get(ref)
     if stored.erasure_ended:
         return
     if stored.erased_at is None:
-        store.begin_erasure(ref, now, disconnect=pending)
-    store.delete_sealed(ref)
-    for verification in store.verifications_of(ref):
-        if store.get_verification(verification).verdict is None:
+        store.erasures.begin(ref, now, disconnect=pending)
+    store.erasures.delete_sealed(ref)
+    for verification in store.verifications.ids_of(ref):
+        if store.verifications.get(verification).verdict is None:
             verdicts.complete_by_id(store, deps.bus, verification, OUTCOME, now=now)
         else:
             staleness.mark_one(store, deps.bus, ref, verification, REASON, now)
-    for waiter in store.waiters(ref):
+    for waiter in store.waiters.of_account(ref):
         deps.workflow.wake(waiter.task_token, OUTCOME)
-        store.remove_waiter(ref, waiter.verification, waiter.turn)
-    store.end_erasure(ref, deps.clock(), deps.clock() + FIRST_PAUSE_SECONDS)
+        store.waiters.remove(ref, waiter.verification, waiter.token_version)
+    store.erasures.end(ref, deps.clock(), deps.clock() + FIRST_PAUSE_SECONDS)
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Rate limiter for Stripe calls: one bucket for each operation, and a count of all calls of the last second. Workers never sleep.
 
 A bucket follows the generic cell rate algorithm: one item of the table says when its next slot is free. A slot is only a timestamp, so
-a crashed worker wastes at most one slot. Which slots a call may take depends on its work (`Kind`), because the pace is to be used for
+a crashed worker wastes at most one slot. Which slots a call may take depends on its work (`Kind`), because the rate is to be used for
 work that is still wanted:
 
 - Reading an account whose refresh is pending (`hurry`): the next slot, however far ahead. It is paid for, so it comes first.
@@ -17,20 +17,17 @@ moves at half its speed, and half of what it lost comes back every 30 seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 
+from titleholder.domain.rate import Backoff, Kind, current_factor, increased
 from titleholder.errors import PaceExceededError
-from titleholder.store import Backoff, Store
+from titleholder.store import Store
 
-PLACES = "places"
+SLOTS_KEY = "places"
 """Where a queue message carries the slots that it has taken and not used (Unix seconds, by bucket)."""
 
-ASK_AFTER = "ask_after"
+RETRY_AT_KEY = "ask_after"
 """Where a queue message carries the time (Unix seconds) before which there is no slot for it."""
-
-BATCH = ("priority", "batch")
-"""What a queue message of a batch carries."""
 
 USED_SHARE = 0.97
 """How much of what Stripe allows in a second is used, because calls that are counted apart may arrive closer together."""
@@ -53,42 +50,6 @@ CALLERS_ONLY = ("other", "events")
 ASKING = 1.1
 """How much faster than its slots a bucket tells work when to ask again, because some of it asks in vain."""
 
-RECOVERY_SECONDS = 30.0
-MOST_SLOW = 16.0
-SLOW_AGAIN_SECONDS = 1.0
-"""Calls that were on their way together are refused together: that counts once."""
-
-
-class Kind(Enum):
-    """Whose work it is."""
-
-    EVENT = "event"
-    SINGLE = "single"
-    BATCH = "batch"
-    CALLER = "caller"
-
-    @classmethod
-    def of(cls, message: Mapping[str, Any] | None) -> Kind:
-        """By the queue message, or None for an HTTP request."""
-        if message is None:
-            return cls.CALLER
-        if message.get(BATCH[0]) == BATCH[1]:
-            return cls.BATCH
-        return cls.SINGLE if "task_token" in message else cls.EVENT
-
-
-def current_factor(slowness: Backoff, now: float) -> float:
-    """By how much a bucket moves slower than agreed at `now`: 1 if Stripe has not complained lately."""
-    lasting: float = 0.5 ** (max(0.0, now - slowness.since) / RECOVERY_SECONDS)
-    return 1 + (slowness.factor - 1) * lasting
-
-
-def increased(slowness: Backoff, now: float) -> Backoff:
-    """The bucket after one more 429 at `now`."""
-    if now - slowness.since < SLOW_AGAIN_SECONDS:
-        return slowness
-    return Backoff(factor=min(MOST_SLOW, 2 * current_factor(slowness, now)), since=now)
-
 
 class StripeRateLimits:
     """The buckets, at `rate` calls a second for each operation, `limit` for all. Remembers how slow each was when it was last looked at."""
@@ -100,63 +61,63 @@ class StripeRateLimits:
         self._clock = clock
         self._slow: dict[str, Backoff] = {}
 
-    def book(self, line: str, now: float) -> float:
+    def reserve(self, bucket: str, now: float) -> float:
         """The next slot (Unix seconds, not before now)."""
-        place = self._store.book(line, self._rate_of(line, now), now)
-        self._slow[line] = place.slowness
-        return place.at
+        reserved = self._store.rate_limits.reserve(bucket, self._rate_of(bucket, now), now)
+        self._slow[bucket] = reserved.backoff
+        return reserved.at
 
-    def book_near(self, line: str, now: float, seconds: float) -> float | None:
+    def reserve_within(self, bucket: str, now: float, seconds: float) -> float | None:
         """The next slot if it is within so many seconds, else None."""
-        place = self._store.book_if_near(line, self._rate_of(line, now), now, now + seconds)
-        if place is None:
+        reserved = self._store.rate_limits.reserve_until(bucket, self._rate_of(bucket, now), now, now + seconds)
+        if reserved is None:
             return None
-        self._slow[line] = place.slowness
-        return place.at
+        self._slow[bucket] = reserved.backoff
+        return reserved.at
 
-    def book_for_batch(self, line: str, now: float) -> float | None:
+    def reserve_for_batch(self, bucket: str, now: float) -> float | None:
         """A slot within the coming second, or the very next one where the rate is low; else None."""
-        step = 1 / self._rate_of(line, now)
-        return self.book_near(line, now, max(LONGEST_WAIT_SECONDS - step, step))
+        step = 1 / self._rate_of(bucket, now)
+        return self.reserve_within(bucket, now, max(LONGEST_WAIT_SECONDS - step, step))
 
-    def ask_again(self, line: str, now: float, kind: Kind) -> float:
+    def next_try(self, bucket: str, now: float, kind: Kind) -> float:
         """When work that found no slot is to ask for one again."""
-        return self._store.book_again(line, kind.value, ASKING * self._rate_of(line, now), now + LONGEST_WAIT_SECONDS)
+        return self._store.rate_limits.next_try(bucket, kind.value, ASKING * self._rate_of(bucket, now), now + LONGEST_WAIT_SECONDS)
 
     def admit(self, now: float, kind: Kind) -> bool:
         """Whether one more call may be made now, whatever the operation. Callers take only what other work leaves."""
-        counted = self._store.count_call(now)
+        counted = self._store.rate_limits.count_call(now)
         if counted <= max(1, round(self._limit * (CALLERS_SHARE if kind is Kind.CALLER else USED_SHARE))):
             return True
-        self._store.uncount_call(now)
+        self._store.rate_limits.uncount_call(now)
         return False
 
-    def refused(self, line: str) -> None:
+    def on_throttled(self, bucket: str) -> None:
         """Stripe answered 429."""
-        now, known = self._clock(), self._store.slowness(line)
-        self._slow[line] = increased(known, now)
-        if self._slow[line] != known:
-            self._store.slow_down(line, self._slow[line], known)
+        now, known = self._clock(), self._store.rate_limits.backoff(bucket)
+        self._slow[bucket] = increased(known, now)
+        if self._slow[bucket] != known:
+            self._store.rate_limits.set_backoff(bucket, self._slow[bucket], known)
 
-    def gate(self, message: Mapping[str, Any] | None = None) -> RateLimiter:
+    def limiter(self, message: Mapping[str, Any] | None = None) -> RateLimiter:
         """For the work of one queue message, or of one HTTP caller who waits."""
         return RateLimiter(self, self._clock, message)
 
-    def _rate_of(self, line: str, now: float) -> float:
-        return self._rate / current_factor(self._slow.get(line, Backoff()), now)
+    def _rate_of(self, bucket: str, now: float) -> float:
+        return self._rate / current_factor(self._slow.get(bucket, Backoff()), now)
 
 
 class RateLimiter:
     """Lets the calls of one piece of work through."""
 
-    def __init__(self, pace: StripeRateLimits, clock: Callable[[], float], message: Mapping[str, Any] | None) -> None:
-        self._pace = pace
+    def __init__(self, limits: StripeRateLimits, clock: Callable[[], float], message: Mapping[str, Any] | None) -> None:
+        self._limits = limits
         self._clock = clock
         self._kind = Kind.of(message)
         # A batch's bursts are no longer than the slots of one second, so it need not wait for each.
         self._patience = LONGEST_WAIT_SECONDS if self._kind is Kind.BATCH else AT_ONCE_SECONDS
-        self._places: dict[str, float] = dict((message or {}).get(PLACES) or {})
-        self._ask_after = float((message or {}).get(ASK_AFTER) or 0.0)
+        self._slots: dict[str, float] = dict((message or {}).get(SLOTS_KEY) or {})
+        self._ask_after = float((message or {}).get(RETRY_AT_KEY) or 0.0)
         self._urgent = False
 
     @property
@@ -167,91 +128,91 @@ class RateLimiter:
         """From now on this work takes the next slot, however far ahead, because a refresh that was paid for waits for it."""
         self._urgent = True
 
-    def enter(self, line: str) -> None:
+    def acquire(self, bucket: str) -> None:
         """Return if a call may be made now. Raises PaceExceededError, which tells when to come again and with which slots."""
         now = self._clock()
-        self._acquire(line, now)
-        if not self._pace.admit(now, self._kind):
+        self._acquire(bucket, now)
+        if not self._limits.admit(now, self._kind):
             if self._kind is Kind.CALLER:
-                raise self._exceeded(line, now, now)
-            raise self._exceeded(line, now + LONGEST_WAIT_SECONDS, now)
-        self._places.pop(line, None)
+                raise self._exceeded(bucket, now, now)
+            raise self._exceeded(bucket, now + LONGEST_WAIT_SECONDS, now)
+        self._slots.pop(bucket, None)
         # The burst was spread by the first bucket already.
         self._patience = LONGEST_WAIT_SECONDS
 
-    def turn(self, line: str, held: float | None) -> float | None:
+    def reserve(self, bucket: str, held: float | None) -> float | None:
         """The slot in which a single verification's call may be made (Unix seconds): the one it holds, or the next, however far ahead.
 
         None for other work. Of that a batch's takes its slot now, before it makes any call, and raises PaceExceededError if there is none;
         the rest takes a slot when it calls.
         """
         if self.batch and not self._urgent:
-            self._acquire(line, self._clock())
+            self._acquire(bucket, self._clock())
         if self._kind is not Kind.SINGLE or self._urgent:
             return None
-        if line not in self._places:
-            self._places[line] = self._pace.book(line, self._clock()) if held is None else held
-        if self._places[line] <= self._clock() + AT_ONCE_SECONDS:
+        if bucket not in self._slots:
+            self._slots[bucket] = self._limits.reserve(bucket, self._clock()) if held is None else held
+        if self._slots[bucket] <= self._clock() + AT_ONCE_SECONDS:
             # The burst was spread by this bucket.
             self._patience = LONGEST_WAIT_SECONDS
-        return self._places[line]
+        return self._slots[bucket]
 
-    def exceeded(self, line: str, at: float) -> PaceExceededError:
-        """What to raise for work whose slot in `line` lies ahead, at `at`."""
-        return self._exceeded(line, at, self._clock())
+    def exceeded(self, bucket: str, at: float) -> PaceExceededError:
+        """What to raise for work whose slot in `bucket` lies ahead, at `at`."""
+        return self._exceeded(bucket, at, self._clock())
 
-    def enter_first(self, line: str, other: str) -> str:
-        """Return in which of two buckets a call may be made now: in `line` unless its next slot is far and that of `other` is near.
+    def acquire_either(self, bucket: str, other: str) -> str:
+        """Return in which of two buckets a call may be made now: in `bucket` unless its next slot is far and that of `other` is near.
 
         Raises PaceExceededError, as `enter` does.
         """
         now = self._clock()
-        for either in (line, other):
-            if line in self._places or other in self._places:
+        for either in (bucket, other):
+            if bucket in self._slots or other in self._slots:
                 break
-            at = self._pace.book_near(either, now, self._ahead(either))
+            at = self._limits.reserve_within(either, now, self._ahead(either))
             if at is not None:
-                self._places[either] = at
-        chosen = other if other in self._places else line
-        self.enter(chosen)
+                self._slots[either] = at
+        chosen = other if other in self._slots else bucket
+        self.acquire(chosen)
         return chosen
 
-    def refused(self, line: str) -> None:
+    def on_throttled(self, bucket: str) -> None:
         """Stripe answered 429."""
-        self._pace.refused(line)
+        self._limits.on_throttled(bucket)
 
-    def _acquire(self, line: str, now: float) -> None:
-        """Hold a slot in `line` that is due."""
-        if line not in self._places:
+    def _acquire(self, bucket: str, now: float) -> None:
+        """Hold a slot in `bucket` that is due."""
+        if bucket not in self._slots:
             if self._ask_after > now:
-                raise self._exceeded(line, self._ask_after, now)
-            self._places[line] = self._slot(line, now)
-        if self._places[line] > now + self._patience_in(line):
-            raise self._exceeded(line, self._places[line], now)
+                raise self._exceeded(bucket, self._ask_after, now)
+            self._slots[bucket] = self._slot(bucket, now)
+        if self._slots[bucket] > now + self._patience_in(bucket):
+            raise self._exceeded(bucket, self._slots[bucket], now)
 
-    def _slot(self, line: str, now: float) -> float:
+    def _slot(self, bucket: str, now: float) -> float:
         if self._urgent:
-            return self._pace.book(line, now)
-        at = self._pace.book_for_batch(line, now) if self.batch else self._pace.book_near(line, now, self._ahead(line))
+            return self._limits.reserve(bucket, now)
+        at = self._limits.reserve_for_batch(bucket, now) if self.batch else self._limits.reserve_within(bucket, now, self._ahead(bucket))
         if at is None:
-            raise self._exceeded(line, now if self._kind is Kind.CALLER else self._pace.ask_again(line, now, self._kind), now)
+            raise self._exceeded(bucket, now if self._kind is Kind.CALLER else self._limits.next_try(bucket, now, self._kind), now)
         return at
 
-    def _ahead(self, line: str) -> float:
-        return self._patience_in(line) if self._kind is Kind.CALLER else NEAR_SECONDS
+    def _ahead(self, bucket: str) -> float:
+        return self._patience_in(bucket) if self._kind is Kind.CALLER else NEAR_SECONDS
 
-    def _patience_in(self, line: str) -> float:
-        return LONGEST_WAIT_SECONDS if self._kind is Kind.CALLER and line in CALLERS_ONLY else self._patience
+    def _patience_in(self, bucket: str) -> float:
+        return LONGEST_WAIT_SECONDS if self._kind is Kind.CALLER and bucket in CALLERS_ONLY else self._patience
 
-    def _exceeded(self, line: str, at: float, now: float) -> PaceExceededError:
-        return PaceExceededError(max(0, int(at - now)) + 1, line, at, dict(self._places))
+    def _exceeded(self, bucket: str, at: float, now: float) -> PaceExceededError:
+        return PaceExceededError(max(0, int(at - now)) + 1, bucket, at, dict(self._slots))
 
 
 def requeued_message(message: Mapping[str, Any], early: PaceExceededError) -> dict[str, Any]:
     """The message as it is to come again, with the slots that it has taken."""
-    kept = {name: value for name, value in message.items() if name not in (PLACES, ASK_AFTER)}
-    if early.places:
-        kept[PLACES] = dict(early.places)
-    if early.line not in early.places:
-        kept[ASK_AFTER] = early.at
+    kept = {name: value for name, value in message.items() if name not in (SLOTS_KEY, RETRY_AT_KEY)}
+    if early.slots:
+        kept[SLOTS_KEY] = dict(early.slots)
+    if early.bucket not in early.slots:
+        kept[RETRY_AT_KEY] = early.at
     return kept

@@ -31,10 +31,10 @@ from titleholder.services import erasure, verdicts, webhooks
 from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import WebhookReceiver
-from titleholder.store import OpenItem, OpenKind, TenantState
+from titleholder.store.connected_accounts import TenantState
+from titleholder.store.open_work import OpenItem, OpenKind
 from titleholder.stripe_api import events as stripe_events
-
-DAY = 86_400.0
+from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
 """How long something may be unfinished before it is looked at, and then again after as long."""
@@ -116,7 +116,7 @@ def reconcile(deps: Dependencies, room: WebhookReceiver, *, seconds: float = RUN
 
 def pause(tries: int) -> float:
     """How long something rests after it failed so many times in a row."""
-    return min(DAY, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
+    return min(DAY_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
 
 
 @dataclass(slots=True)
@@ -160,7 +160,7 @@ class _Run:
     ) -> None:
         """Repair so many items of a kind: of each tenant in turn, of each the longest waiting first."""
         by_tenant: dict[str | None, list[OpenItem]] = {}
-        for item in self.deps.store.open_items(kind, self.deps.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
+        for item in self.deps.store.open_work.list_oldest(kind, self.deps.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
             its = by_tenant.setdefault(item.ref.stripe_account if item.ref else None, [])
             if item.ref is None or item.ref.stripe_account is None or len(its) < most_of_tenant:
                 its.append(item)
@@ -174,7 +174,7 @@ class _Run:
         """Repair one item. Moved back before it is touched: also if this ends the run, the next run begins with others."""
         tries = 0
         try:
-            known = self.deps.store.take_up(item, self.deps.clock())
+            known = self.deps.store.open_work.touch(item, self.deps.clock())
             if known is None:
                 return
             tries = known
@@ -189,16 +189,16 @@ class _Run:
     def _put_back(self, item: OpenItem, tries: int) -> None:
         # Listed again when it has been waiting for its kind's patience.
         since = self.deps.clock() + pause(tries) - PATIENCE_SECONDS[item.kind]
-        self.deps.store.put_back(item, since, tries)
+        self.deps.store.open_work.postpone(item, since, tries)
 
     def _announce(self, item: OpenItem, tries: int) -> bool:
         if item.sk == "VERIFICATION" and item.verification is not None:
             verdicts.complete_by_id(self.deps.store, self.deps.bus, item.verification, {}, now=self.deps.clock())
             return True
-        announcement = self.deps.store.get_announcement(item)
+        announcement = self.deps.store.open_work.get_announcement(item)
         if announcement is not None:
             self.deps.bus.publish(announcement.type, announcement.detail)
-        self.deps.store.announced(item)
+        self.deps.store.open_work.mark_announced(item)
         return announcement is not None
 
     def _erase(self, item: OpenItem, tries: int) -> bool:
@@ -208,7 +208,7 @@ class _Run:
 
     def _verification(self, item: OpenItem, tries: int) -> bool:
         deps, id_ = self.deps, item.verification or ""
-        status, verification = deps.workflow.status(id_), deps.store.get_verification(id_)
+        status, verification = deps.workflow.status(id_), deps.store.verifications.get(id_)
         overdue = deps.clock() > verification.deadline + OVERDUE_SECONDS
         if status is None and not overdue:
             deps.workflow.start(verification)
@@ -218,7 +218,7 @@ class _Run:
             if status == "RUNNING":
                 deps.workflow.stop(id_)
         elif tries:
-            deps.store.put_back(item, deps.clock(), 0)
+            deps.store.open_work.postpone(item, deps.clock(), 0)
         return status != "RUNNING" or overdue
 
     def _have_looked_at(self, item: OpenItem, tries: int) -> bool:
@@ -247,7 +247,7 @@ class _Run:
         if self.report.key_refused:
             return
         now = self.deps.clock()
-        due = [tenant for tenant in self.deps.store.tenants(self.room.mode) if tenant.due_at <= now]
+        due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.room.mode) if tenant.due_at <= now]
         for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
             if self.deps.clock() >= end or self.report.key_refused:
                 return
@@ -260,17 +260,19 @@ class _Run:
 
     def _tenant(self, tenant: TenantState, end: float) -> None:
         store, mode, id_ = self.deps.store, self.room.mode, tenant.stripe_account
-        store.tenant_asked(mode, id_, self.deps.clock())
+        store.connected_accounts.record_asked(mode, id_, self.deps.clock())
         try:
             self._undelivered(id_, TENANT_PAGES, end)
         except PaceExceededError:
-            store.tenant_asked(mode, id_, tenant.asked_at)
+            store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
             raise
         except StripeCredentialsError:
             if not self._accepts_the_key():
                 raise
             now = self.deps.clock()
-            store.tenant_failed(mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY, retired_at=tenant.retired_at or now))
+            store.connected_accounts.record_failure(
+                mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY_SECONDS, retired_at=tenant.retired_at or now)
+            )
             if tenant.retired_at is None:
                 self.report.retired += 1
                 logger.error("connected account refuses the stack's key", extra={"stripe_account": id_})
@@ -278,10 +280,10 @@ class _Run:
             # While Stripe answers nobody, no connected account is to blame.
             if self.platform_answers:
                 tries = tenant.tries + 1
-                store.tenant_failed(mode, replace(tenant, tries=tries, due_at=self.deps.clock() + pause(tries)))
+                store.connected_accounts.record_failure(mode, replace(tenant, tries=tries, due_at=self.deps.clock() + pause(tries)))
             raise
         else:
-            if tenant.tries and store.tenant_answered(mode, id_) and tenant.retired_at is not None:
+            if tenant.tries and store.connected_accounts.record_answer(mode, id_) and tenant.retired_at is not None:
                 self.report.returned += 1
                 logger.info("connected account accepts the stack's key again", extra={"stripe_account": id_})
 
@@ -300,7 +302,7 @@ class _Run:
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
         """Take in so many pages of undelivered events, from where the last run ended, the newest first."""
         store, what = self.deps.store, f"{self.room.mode}/{stripe_account or 'platform'}"
-        after = store.get_cursor(what)
+        after = store.open_work.get_cursor(what)
         for _ in range(pages):
             try:
                 events, more = self._page(stripe_account, after)
@@ -310,7 +312,7 @@ class _Run:
                 # Stripe does not know this event any more: begin anew.
                 self.report.cursors_reset += 1
                 after = None
-                store.set_cursor(what, None)
+                store.open_work.set_cursor(what, None)
                 continue
             for data in events:
                 try:
@@ -319,7 +321,7 @@ class _Run:
                     self.failed("event", error, stripe_account=stripe_account)
             before, after = after, events[-1]["id"] if events and more else None
             if after != before:
-                store.set_cursor(what, after)
+                store.open_work.set_cursor(what, after)
             if after is None or self.deps.clock() >= end:
                 return
 
@@ -332,9 +334,9 @@ class _Run:
             event = stripe_events.from_object(data, self.room.mode)
         except MalformedEventError:
             return
-        now, known = self.deps.clock(), self.deps.store.get_event(event.id)
+        now, known = self.deps.clock(), self.deps.store.events.get(event.id)
         if known is not None:
             if known.processed or now < known.due_at:
                 return
-            self.deps.store.put_event_back(event.id, now + pause(known.tries + 1), known.tries + 1)
+            self.deps.store.events.postpone(event.id, now + pause(known.tries + 1), known.tries + 1)
         self.report.repaired["event"] += webhooks.accept(self.room, event, listed=True)[1] == "new"

@@ -10,9 +10,11 @@ from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
 from titleholder.domain import refresh_policy, shortlist
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError
 from titleholder.services import staleness
-from titleholder.store import Snapshot, Store, Verification
+from titleholder.store import Store
 
 MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
@@ -26,14 +28,14 @@ def complete_by_id(
     `outcome` is what the workflow was woken with, or the error (`{"Error": ...}`) with which it gave up waiting.
     Raises VerificationNotFoundError, SnapshotNotFoundError.
     """
-    return complete(store, bus, store.get_verification(verification_id), outcome, now=now, among_others=among_others)
+    return complete(store, bus, store.verifications.get(verification_id), outcome, now=now, among_others=among_others)
 
 
 def stop(store: Store, bus: EventPublisher, verification: Verification, batch: str, *, now: float) -> Verification:
     """End a verification without a verdict whose batch was stopped; one that another batch works on by now is left alone."""
     verification = complete(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch, among_others=True)
     if verification.verdict is not None:
-        store.remove_waiter(verification.ref, verification.id)
+        store.waiters.remove(verification.ref, verification.id)
     return verification
 
 
@@ -53,12 +55,12 @@ def complete(
     """
     if verification.verdict is None:
         made = _verdict(store, verification, outcome)
-        if store.complete_verification(verification.id, made, now, batch=batch):
+        if store.verifications.complete(verification.id, made, now, batch=batch):
             if verification.batch is not None:
-                store.count(verification.batch, verification.id, made["outcome"])
+                store.batches.count(verification.batch, verification.id, made["outcome"])
             verification = replace(verification, verdict=made, completed_at=round(now, 3))
         else:
-            verification = store.get_verification(verification.id)
+            verification = store.verifications.get(verification.id)
             if verification.verdict is None:
                 return verification
     try:
@@ -80,11 +82,11 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
     # Read after the verdict is stored: whoever finds the account dead from then on sees the verdict, and whoever did before is seen here.
-    account = store.get_account(verification.ref).state
+    account = store.accounts.get(verification.ref).state
     if account is not None and account.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
         staleness.mark_one(store, bus, verification.ref, verification.id, refresh_policy.REASON_BY_ACCOUNT_STATUS[account.status], now)
     # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
-    store.announced_verdict(verification.id)
+    store.verifications.mark_announced(verification.id)
 
 
 def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,17 +94,17 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
     if "Error" in outcome:
         # Nobody woke the workflow in time. Owners may be there all the same.
-        waiter = store.get_waiter(ref, verification.id)
+        waiter = store.waiters.get(ref, verification.id)
         need = waiter.need if waiter else verification.need
-        store.remove_waiter(ref, verification.id)
-        account = store.get_account(ref)
+        store.waiters.remove(ref, verification.id)
+        account = store.accounts.get(ref)
         snapshot_id = refresh_policy.usable_snapshot(account, need)
-        reason = (waiter.trouble if waiter else None) or "REFRESH_TIMED_OUT"
+        reason = (waiter.error if waiter else None) or "REFRESH_TIMED_OUT"
         reason = reason if account.erased_at is None else refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
     found = None
     if snapshot_id:
         try:
-            found = store.get_claim_and_snapshot(ref, verification.id, snapshot_id)
+            found = store.claims.get_with_snapshot(ref, verification.id, snapshot_id)
             reason = "CLAIM_ERASED"
             if found is not None and not verification.need.allows(found[1].attempted_at, found[1].created):
                 found, snapshot_id, reason = None, None, refresh_policy.OWNERSHIP_MISSING
@@ -112,7 +114,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
     if found is None:
         refused = _not_verifiable(verification, reason or "UNEXPECTED_ANSWER")
         if reason == "REFRESH_FAILED":
-            state = store.get_account(ref).state
+            state = store.accounts.get(ref).state
             if state and state.refresh and state.refresh.error:
                 refused["refresh_error"] = dict(state.refresh.error)
         return refused | common

@@ -14,6 +14,7 @@ from titleholder import matching
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
     IdempotencyConflictError,
     PaceExceededError,
@@ -23,8 +24,10 @@ from titleholder.errors import (
     VerificationCompletedError,
     VerificationNotFoundError,
 )
+from titleholder.services import account_sync
 from titleholder.services.verdicts import complete
-from titleholder.store import DigestedClaim, Group, Store, Verification, VerificationListing
+from titleholder.store import Store
+from titleholder.store.verifications import VerificationListing
 
 if TYPE_CHECKING:
     from titleholder.services.context import Dependencies
@@ -110,21 +113,20 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         ClaimLimitExceededError: too many different claims about an account were made within 24 hours.
         And what `collection.accounts_of` raises.
     """
-    from titleholder.services import refreshes  # loads Stripe's SDK, which who only names verifications does not need
 
     id_ = verification_id(deps.store, new.ref, idempotency_key, deps.clock())
     if not isinstance(new.ref, AccountRef):
         return _create_group(deps, new, new.ref, id_, idempotency_key, max_wait=max_wait)
-    stored = deps.store.get_account(new.ref)
+    stored = deps.store.accounts.get(new.ref)
     if stored.state is None:
         try:
-            refreshes.apply_reading(deps, new.ref, refreshes.read_account(deps, new.ref, stored), stored)
+            account_sync.apply_reading(deps, new.ref, account_sync.read_account(deps, new.ref, stored), stored)
         except StripeCredentialsError:
             raise
         except (StripeError, PaceExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
-        stored = deps.store.get_account(new.ref)
-    return _accept(deps, new, new.ref, id_, stored, deps.store.key_claim(new.ref, new.claim), max_wait=max_wait)
+        stored = deps.store.accounts.get(new.ref)
+    return _accept(deps, new, new.ref, id_, stored, deps.store.claims.digest(new.ref, new.claim), max_wait=max_wait)
 
 
 def _accept(
@@ -150,7 +152,7 @@ def _accept(
         request_digest=digest({"ref": ref.as_dict(), "max_age": new.max_age, "policy": new.policy.as_dict()}),
         group=group,
     )
-    verification = deps.store.create_verification(verification, keyed)
+    verification = deps.store.verifications.create(verification, keyed)
     if verification.verdict is not None:
         # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
         return complete(deps.store, deps.bus, verification, {}, now=deps.clock())
@@ -169,7 +171,7 @@ def _create_group(
     asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
     request = digest({**asked, "max_age": new.max_age, "policy": new.policy.as_dict()})
     try:
-        found = deps.store.find(id_)
+        found = deps.store.verifications.find(id_)
     except VerificationNotFoundError:
         pass
     else:
@@ -184,26 +186,26 @@ def _create_group(
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
     # A limit that one account has reached refuses the request before anything is done for the others.
-    keyed = [deps.store.key_claim(ref, new.claim) for ref in refs]
+    keyed = [deps.store.claims.digest(ref, new.claim) for ref in refs]
     for claim in keyed:
-        deps.store.check_claim(claim)
+        deps.store.claims.check(claim)
     now = deps.clock()
     if key is not None:
         id_ = _half_made(deps.store, target, key, refs, now) or id_
     members = [
-        _accept(deps, new, ref, member_id(deps.store, id_, ref, now), deps.store.get_account(ref), claim, max_wait=max_wait, group=id_)
+        _accept(deps, new, ref, member_id(deps.store, id_, ref, now), deps.store.accounts.get(ref), claim, max_wait=max_wait, group=id_)
         for ref, claim in zip(refs, keyed, strict=True)
     ]
     ids = [member.id for member in members]
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)
-    kept = deps.store.create_group(made)
+    kept = deps.store.verifications.create_group(made)
     return GroupResult(kept, members) if kept is made else load_group(deps.store, kept)
 
 
 def _is_about(store: Store, fan: GroupResult, claim: Sensitive[Mapping[str, Any]]) -> bool:
     """Whether a group was made for this claim; nobody can tell any more once all its accounts are erased."""
     for member in fan.members:
-        digest_ = store.key_claim(member.ref, claim).digest
+        digest_ = store.claims.digest(member.ref, claim).digest
         if digest_ is not None and member.claim_digest is not None:
             return digest_ == member.claim_digest
     return True
@@ -211,12 +213,12 @@ def _is_about(store: Store, fan: GroupResult, claim: Sensitive[Mapping[str, Any]
 
 def load_group(store: Store, group: Group) -> GroupResult:
     """A group with its members as they are now."""
-    return _joined(group, store.find_all(group.members))
+    return _joined(group, store.verifications.find_all(group.members))
 
 
 def get(store: Store, tenant: Tenant, id_: str) -> Verification | GroupResult:
     """A tenant's verification, or group with its members. Raises VerificationNotFoundError, also for another tenant's."""
-    found = store.find(id_)
+    found = store.verifications.find(id_)
     whose = found.ref if isinstance(found, Verification) else found
     if not tenant.owns(whose.mode, whose.stripe_account):
         raise VerificationNotFoundError("No such verification.")
@@ -235,7 +237,7 @@ def wait(
     while not is_done(found) and (left := until - clock()) > 0:
         sleep(min(pause, left))
         pause = min(1.0, pause * 1.5)
-        found = load_group(store, found.group) if isinstance(found, GroupResult) else store.get_verification(found.id)
+        found = load_group(store, found.group) if isinstance(found, GroupResult) else store.verifications.get(found.id)
     return found
 
 
@@ -257,7 +259,7 @@ def cancel(deps: Dependencies, tenant: Tenant, id_: str) -> Verification | Group
             members.append(_cancel(deps, member))
             cancelled += 1
         except VerificationCompletedError:
-            members.append(deps.store.get_verification(member.id))
+            members.append(deps.store.verifications.get(member.id))
     if not cancelled:
         raise VerificationCompletedError("All accounts have their verdicts; there is nothing left to cancel.")
     return GroupResult(found.group, members)
@@ -269,7 +271,7 @@ def _cancel(deps: Dependencies, verification: Verification) -> Verification:
     if not is_cancelled(verification):
         raise VerificationCompletedError("The verification has its verdict; there is nothing left to cancel.")
     deps.workflow.stop(verification.id)
-    deps.store.remove_waiter(verification.ref, verification.id)
+    deps.store.waiters.remove(verification.ref, verification.id)
     return verification
 
 
@@ -286,9 +288,9 @@ def page(
     """
     shown: list[Verification | GroupResult] = []
     for _ in range(1 if outcome is None else max(1, MOST_LOOKED_AT // limit)):
-        ids, positions, after = store.verifications_page(holder, limit, after)
-        heads = store.find_all(ids)
-        members = store.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
+        ids, positions, after = store.verifications.page(holder, limit, after)
+        heads = store.verifications.find_all(ids)
+        members = store.verifications.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
         for id_, position in zip(ids, positions, strict=True):
             if (head := heads.get(id_)) is None:
                 continue
@@ -339,8 +341,8 @@ def _derived(store: Store, name: str, now: float, known_seconds: float) -> str:
 
     For `known_seconds` after the secret was made, an item that an earlier release stored under the name's digest keeps that id.
     """
-    secret = store.id_secret()
-    if now < secret.made_at + known_seconds and store.find_all([_before_secrets(name)]):
+    secret = store.verifications.id_secret()
+    if now < secret.made_at + known_seconds and store.verifications.find_all([_before_secrets(name)]):
         return _before_secrets(name)
     return f"ver_{hmac.digest(secret.value, name.encode(), 'sha256').hex()[:32]}"
 
@@ -353,9 +355,9 @@ def _before_secrets(name: str) -> str:
 def _half_made(store: Store, target: AccountSelector, key: str, refs: Sequence[AccountRef], now: float) -> str | None:
     """The id of a group of which an earlier release stored some members, and crashed before it stored the group."""
     group = _before_secrets(_named(target, key))
-    if now >= store.id_secret().made_at + KEYS_KNOWN_SECONDS:
+    if now >= store.verifications.id_secret().made_at + KEYS_KNOWN_SECONDS:
         return None
-    return group if store.find_all([_before_secrets(f"{group}/{ref.key}") for ref in refs]) else None
+    return group if store.verifications.find_all([_before_secrets(f"{group}/{ref.key}") for ref in refs]) else None
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -84,14 +84,14 @@ def accept(room: WebhookReceiver, event: StripeEvent, *, listed: bool = False) -
     """
     if event.set_aside is not None:
         kept = {"id": event.id, "type": event.type, "created": event.created}
-        if room.store.set_event_aside(kept, event.set_aside, room.clock()) or not listed:
+        if room.store.events.set_aside(kept, event.set_aside, room.clock()) or not listed:
             metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
             told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
             (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
         return event, event.set_aside
     about = event.ref.as_dict() if event.ref else {}
     record = {"id": event.id, "type": event.type, "created": event.created, **about}
-    known = room.store.insert_event(record, processed=event.ref is None, now=room.clock())
+    known = room.store.events.insert(record, processed=event.ref is None, now=room.clock())
     if event.ref is None:
         return event, "ignored"
     if known != "processed":

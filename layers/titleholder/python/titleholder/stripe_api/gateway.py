@@ -39,7 +39,7 @@ LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWO
 """Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
 
 READ, LIST, REFRESH, OWNERS, EVENTS, OTHER = "read", "list", "refresh", "owners", "events", "other"
-"""The lines that calls stand in, see `pace`: one for each operation that is called often, one for all the others together."""
+"""The lines that calls stand in, see `limits`: one for each operation that is called often, one for all the others together."""
 
 ACCOUNTS_PAGE = 10
 """Of a holder's accounts, the newest so many are looked through for one: their owners come along, and few have more."""
@@ -97,20 +97,20 @@ class ApiKeys(Protocol):
     def reload_api_keys(self) -> Sequence[str]: ...
 
 
-class Gate(Protocol):
-    """What lets calls through at the agreed pace (`pace.Gate`)."""
+class CallLimiter(Protocol):
+    """Lets calls through at the rate that was agreed with Stripe (`services.rate_limiter.RateLimiter`)."""
 
-    def enter(self, line: str) -> None: ...
+    def acquire(self, bucket: str) -> None: ...
 
-    def enter_first(self, line: str, other: str) -> str: ...
+    def acquire_either(self, bucket: str, other: str) -> str: ...
 
-    def turn(self, line: str, held: float | None) -> float | None: ...
+    def reserve(self, bucket: str, held: float | None) -> float | None: ...
 
-    def exceeded(self, line: str, at: float) -> PaceExceededError: ...
+    def exceeded(self, bucket: str, at: float) -> PaceExceededError: ...
 
     def hurry(self) -> None: ...
 
-    def refused(self, line: str) -> None: ...
+    def on_throttled(self, bucket: str) -> None: ...
 
 
 class RecordingClient(stripe.HTTPClient):
@@ -179,55 +179,55 @@ class RecordingClient(stripe.HTTPClient):
 
 
 class StripeGateway:
-    """Stripe at `api_base` (None: Stripe's own), in one mode, at the pace that `gate` keeps."""
+    """Stripe at `api_base` (None: Stripe's own), in one mode, at the rate that `limiter` allows."""
 
     def __init__(
-        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None, *, gate: Gate
+        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None, *, limiter: CallLimiter
     ) -> None:
-        self._gate = gate
+        self._limiter = limiter
         self._keys = keys
         self._mode = mode
         self._api_base = api_base
         self._http = RecordingClient(http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)))
         self._clients: dict[str, stripe.StripeClient] = {}
 
-    def through(self, gate: Gate) -> StripeGateway:
-        """The same Stripe, for a piece of work with a gate of its own."""
+    def limited_by(self, limiter: CallLimiter) -> StripeGateway:
+        """The same Stripe, for a piece of work with a limiter of its own."""
         mine = copy(self)
-        mine._gate = gate
+        mine._limiter = limiter
         return mine
 
-    def await_refresh(self) -> None:
-        """To be called before `refresh`, which books no place itself: it must not fail once an attempt has begun.
+    def acquire_refresh(self) -> None:
+        """To be called before `refresh`, which takes no slot itself, because it must not fail once an attempt has begun.
 
         Raises PaceExceededError.
         """
-        self._gate.enter(REFRESH)
+        self._limiter.acquire(REFRESH)
 
-    def turn(self, held: float | None) -> float | None:
-        """The slot for the account's refresh call (`pace.Gate.turn`): the one that is `held`, or the next; None for who takes it later."""
-        return self._gate.turn(REFRESH, held)
+    def reserve_refresh(self, held: float | None) -> float | None:
+        """The slot for the account's refresh call: the `held` one, or the next. None for work that takes its slot with the call."""
+        return self._limiter.reserve(REFRESH, held)
 
     def too_early(self, slot: float) -> PaceExceededError:
         """What to raise before the slot for the refresh call is due."""
-        return self._gate.exceeded(REFRESH, slot)
+        return self._limiter.exceeded(REFRESH, slot)
 
     def hurry(self) -> None:
         """Let this work's calls come before the start of other refreshes, because one that was paid for waits for them."""
-        self._gate.hurry()
+        self._limiter.hurry()
 
-    def read(self, ref: AccountRef, *, entered: bool = False) -> AccountReading:
+    def read(self, ref: AccountRef, *, acquired: bool = False) -> AccountReading:
         """The account now, with its ownership and the first page of owners.
 
         Raises:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
             StripeError: one of its kinds.
-            PaceExceededError: not now; it tells when.
+            PaceExceededError: not now; the error names when.
         """
         account = self.call(
             lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
-            line=READ,
-            entered=entered,
+            bucket=READ,
+            acquired=acquired,
         )
         return _reading(account.to_dict())
 
@@ -237,19 +237,19 @@ class StripeGateway:
         Stripe counts calls for each operation, so an account that was read before its refresh is better listed after it. Nothing rests
         on the list: whether it fails, lags behind, or lacks the account, `read` follows. Raises as `read` does.
         """
-        if self._gate.enter_first(LIST, READ) == LIST:
+        if self._limiter.acquire_either(LIST, READ) == LIST:
             reading = self._listed(ref, holder)
             if reading is not None and shows(reading.state):
                 return reading
-            self._gate.enter(READ)
-        return self.read(ref, entered=True)
+            self._limiter.acquire(READ)
+        return self.read(ref, acquired=True)
 
     def _listed(self, ref: AccountRef, holder: AccountHolder) -> AccountReading | None:
         params: Any = {"account_holder": {holder.kind: holder.id}, "limit": ACCOUNTS_PAGE, "expand": ["data.ownership"]}
         # Tried once: reading the account is its repetition, and there has to be time left for it.
         options: Any = {**_options(ref), "max_network_retries": 0}
         try:
-            page = self.call(lambda client: client.v1.financial_connections.accounts.list(params, options), line=LIST, entered=True)
+            page = self.call(lambda client: client.v1.financial_connections.accounts.list(params, options), bucket=LIST, acquired=True)
         except (StripeError, AccountNotFoundError):
             return None
         found = next((account for account in page.to_dict()["data"] if account["id"] == ref.account), None)
@@ -275,8 +275,8 @@ class StripeGateway:
                 lambda client: client.v1.financial_connections.accounts.refresh(
                     ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
                 ),
-                line=REFRESH,
-                entered=True,
+                bucket=REFRESH,
+                acquired=True,
             )
         except (StripeError, AccountNotFoundError) as error:
             failed = self._http.failed(idempotency_key)
@@ -318,7 +318,7 @@ class StripeGateway:
                 lambda client, params=params: client.v1.financial_connections.accounts.owners.list(  # type: ignore[misc]
                     ref.account, params, _options(ref)
                 ),
-                line=OWNERS,
+                bucket=OWNERS,
             ).to_dict()
             owners += [_owner(owner) for owner in page["data"]]
             more = bool(page["has_more"]) and bool(page["data"])
@@ -339,7 +339,7 @@ class StripeGateway:
         if after is not None:
             params["starting_after"] = after
         options: Any = {"stripe_account": stripe_account, "max_network_retries": 0} if stripe_account else {}
-        page = self.call(lambda client: client.v1.events.list(params, options), line=EVENTS).to_dict()  # type: ignore[arg-type]
+        page = self.call(lambda client: client.v1.events.list(params, options), bucket=EVENTS).to_dict()  # type: ignore[arg-type]
         return list(page["data"]), bool(page["has_more"])
 
     def call(
@@ -347,15 +347,15 @@ class StripeGateway:
         call: Callable[[stripe.StripeClient], T],
         missing: type[TitleholderError] = AccountNotFoundError,
         *,
-        line: str = OTHER,
-        entered: bool = False,
+        bucket: str = OTHER,
+        acquired: bool = False,
     ) -> T:
         """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means.
 
-        `line`: the operation's, see `pace`; `entered` if a place has been taken already.
+        `bucket`: the operation's, see `services.rate_limiter`; `acquired` if a slot has been taken already.
         """
-        if not entered:
-            self._gate.enter(line)
+        if not acquired:
+            self._limiter.acquire(bucket)
         tried: set[str] = set()
         for load in (self._keys.api_keys, self._keys.reload_api_keys):
             for key in load():
@@ -368,7 +368,7 @@ class StripeGateway:
                     refused = error
                 except stripe.StripeError as error:
                     if isinstance(error, stripe.RateLimitError) and getattr(error.error, "code", None) != "lock_timeout":
-                        self._gate.refused(line)
+                        self._limiter.on_throttled(bucket)
                     raise _translated(error, missing) from None
         if not tried:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
@@ -460,7 +460,7 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
                 **known,
             )
         case 429:
-            return StripeRateLimitedError("Stripe asked for a slower pace.", **known)
+            return StripeRateLimitedError("Stripe asked for a slower limits.", **known)
         case status if status == BUSY:
             return StripeUnansweredError("Stripe is still busy with the same call.", **known)
         case status if status >= 500:

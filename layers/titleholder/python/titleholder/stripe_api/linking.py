@@ -98,7 +98,7 @@ def payment_method(stripe: StripeGateway, id: str, stripe_account: str | None) -
 def account(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
     """A Financial Connections account as Stripe shows it. Raises AccountNotFoundError."""
     return _plain(
-        stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account)), line=READ)
+        stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account)), bucket=READ)
     )
 
 
@@ -107,7 +107,7 @@ def accounts(
 ) -> tuple[list[Json], bool]:
     """One page of accounts, the newest first, and whether there are more. `wanted`: `{"session": id}` or `{"account_holder": {...}}`."""
     params: Any = {**wanted, "limit": limit, **({} if after is None else {"starting_after": after})}
-    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account)), line=LIST))
+    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account)), bucket=LIST))
     return list(page["data"]), bool(page["has_more"])
 
 

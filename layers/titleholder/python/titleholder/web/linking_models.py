@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID
+from titleholder.schemas import Strict
 from titleholder.web.models import CustomerId, RefreshState
 
 ConnectedAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
@@ -18,18 +19,13 @@ Prefetch = Literal["balances", "ownership", "transactions"]
 Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "mortgage"]
 
 
-class _Strict(BaseModel):
-    # As for `http_models.Strict`.
-    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="none")
-
-
-class NewCustomer(_Strict):
+class NewCustomer(Strict):
     """The body of `POST /customers`. With the email address Stripe lets a returning user of Link in sooner."""
 
     email: Email
 
 
-class Filters(_Strict):
+class Filters(Strict):
     """Which accounts may be linked."""
 
     account_subcategories: Annotated[list[Subcategory], Field(min_length=1, max_length=5)] | None = None
@@ -37,19 +33,19 @@ class Filters(_Strict):
     require_payment_method_support: Literal["all", "at_least_one", "none"] | None = None
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """How many accounts may be linked."""
 
     accounts: Annotated[int, Field(ge=1, le=1000)]
 
 
-class ManualEntry(_Strict):
+class ManualEntry(Strict):
     """Whether the end user may type account and routing numbers in by hand. Nobody's ownership of such an account can be verified."""
 
     mode: Literal["automatic", "disabled"]
 
 
-class NewSession(_Strict):
+class NewSession(Strict):
     """The body of `POST /sessions`. The permission `ownership` is always asked for, `payment_method` wherever a payment needs it.
 
     What a kind of session does not take is refused. `prefetch` of `ownership` has Stripe fetch, and charge for, the owners of each account

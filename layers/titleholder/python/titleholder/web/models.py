@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,14 +18,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.domain.accounts import ACCOUNT_ID, CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_ID
+from titleholder.domain.accounts import CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_ID
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict
 
-MAX_AGE_LIMIT = 366 * 86_400
 MAX_WAIT = 20
 """Seconds. API Gateway gives up after 30, and Stripe may have to be asked first."""
 TARGETS = ("account", "payment_method", "session", "customer")
 
-AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
 PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
 SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
 CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
@@ -38,8 +35,6 @@ BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many there are on a page at most.")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
-MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]
 
 
 def _unicode(data: dict[str, Any]) -> dict[str, Any]:
@@ -51,64 +46,10 @@ def _unicode(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-_FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")
-
-
-def bad_field(place: Sequence[Any]) -> str:
-    """The dotted name of the field in which a value is wrong, from where pydantic found it."""
-    # Other than a field's name, or an index, is the name of a type, where a field may be of several.
-    parts = [str(part) for part in place]
-    return ".".join([part for part in parts if _FIELD_NAME.fullmatch(part)] or parts)
-
-
 class Shown(BaseModel):
     """Part of an answer."""
 
     model_config = ConfigDict(defer_build=True)
-
-
-class Strict(BaseModel):
-    """Takes no field that it does not know, and converts nothing."""
-
-    # Built when first used: a cold start needs the models of one route. No text is kept: pydantic would remember the claims of requests.
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, cache_strings="none")
-
-
-class Address(Strict):
-    """A postal address in parts."""
-
-    line1: Text | None = None
-    line2: Text | None = None
-    city: Text | None = None
-    state: Text | None = None
-    postal_code: Text | None = None
-    country: Text | None = None
-
-
-class Claim(Strict):
-    """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
-
-    type: Literal["person", "business"] | None = None
-    name: Text | None = None
-    given: Text | None = None
-    middle: Text | None = None
-    family: Text | None = None
-    suffix: Text | None = None
-    business_name: Text | None = None
-    aka: Annotated[list[Text], Field(max_length=20)] | None = Field(default=None, description="Other names of the same claimant.")
-    email: Text | None = None
-    phone: Text | None = None
-    address: Address | Text | None = None
-
-    @model_validator(mode="after")
-    def _named(self) -> Claim:
-        if not (self.name or self.given or self.family or self.business_name):
-            raise ValueError("a claim needs a name, a given or family name, or a business_name")
-        return self
-
-    def as_dict(self) -> dict[str, Any]:
-        """The claim as the matcher takes it, without what was not given."""
-        return self.model_dump(exclude_none=True)
 
 
 class NewVerification(Strict):

@@ -18,9 +18,9 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
 from titleholder.errors import ConnectedAccountForbiddenError, TitleholderError
 from titleholder.observability import logger
+from titleholder.schemas import bad_field
 from titleholder.settings import Settings
 from titleholder.web import problems
-from titleholder.web.models import bad_field
 from titleholder.web.problems import Problem
 
 if TYPE_CHECKING:

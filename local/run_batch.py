@@ -1,6 +1,8 @@
-"""Runs one batch on an embedded stack and says how fast it went: python -m local.batch 1000 [--rate 4]
+"""Runs one batch on an embedded stack and prints how fast it was.
 
-`--rate`: calls a second that the stack makes of each of Stripe's operations. Choose one that the machine keeps up with.
+    python -m local.run_batch 1000 [--rate 4]
+
+`--rate`: calls a second to each of Stripe's operations. Choose a rate that the machine can keep up.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def manifest(accounts: list[str]) -> Iterator[bytes]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="local.batch", description="A batch on the embedded stack.")
+    parser = argparse.ArgumentParser(prog="local.run_batch", description="Run a batch on an embedded stack.")
     parser.add_argument("accounts", type=int)
     parser.add_argument("--rate", type=float, default=4.0, help="calls a second of each operation")
     options = parser.parse_args()
@@ -51,7 +53,7 @@ def main() -> int:
         refreshes = [int(simulator.state(account)["initiated_refreshes"]) for account in accounts]
     lost, twice = options.accounts - sum(shown["done"].values()), sum(count > 1 for count in refreshes)
     bound = options.accounts / options.rate
-    print(f"\n{shown['state']}: {shown['done']} in {took:.1f} s; over the bound of {bound:.1f} s: {took / bound:.2f}")
+    print(f"\n{shown['state']}: {shown['done']} in {took:.1f} s, {took / bound:.2f} times the {bound:.1f} s that the rate allows at best")
     print(f"{lost} lost, {twice} paid twice")
     if peaks:
         print("peak memory:", ", ".join(f"{name} {kilobytes / 1000:.0f} MB" for name, kilobytes in sorted(peaks.items())))
@@ -73,7 +75,7 @@ def _follow(http: Client, batch: str, total: int, meanwhile: Callable[[], None])
 
 
 def _measure(emulator: int, peaks: dict[str, int]) -> None:
-    """Note the most memory (KB) that a process of each function has had so far. Linux tells; elsewhere nothing is noted."""
+    """Record the peak memory (KB) of each function's processes in `peaks`. Only Linux shows it."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
@@ -81,9 +83,9 @@ def _measure(emulator: int, peaks: dict[str, int]) -> None:
                 continue
             environment = dict(entry.split("=", 1) for entry in (process / "environ").read_text().split("\0") if "=" in entry)
         except OSError:
-            continue  # It has ended.
+            continue  # The process has ended.
         if "AWS_LAMBDA_FUNCTION_NAME" in environment:
-            # Stack, function, and what makes the name unique.
+            # The name is the stack's, the function's and a random suffix.
             name = environment["AWS_LAMBDA_FUNCTION_NAME"].split("-")[1]
             peaks[name] = max(peaks.get(name, 0), int(status["VmHWM"].split()[0]))
 
