@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.support import rights
+from tests.support.data_model import row_kinds
 from tests.support.functions import ROOT
 from tests.support.template import called_by, consumed, folder, functions, made_of, resources, several, statements, target
-from titleholder import store
 
 FUNCTIONS = functions()
 WORKFLOWS = resources("AWS::Serverless::StateMachine")
@@ -33,7 +33,7 @@ CHILDREN = {
 class TestRightsOnTheTables:
     """Each function touches only the kinds of items that it needs. The calls that other tests make are checked against these lists too."""
 
-    KINDS = frozenset(re.findall(r"\| ([A-Z]+)#", store.__doc__ or ""))
+    KINDS = frozenset(pk.partition("#")[0] for kind in row_kinds() for pk, _ in kind.keys)
 
     def rights(self, name: str) -> set[tuple[str, str]]:
         """Action and kind of item, on the table."""

@@ -15,7 +15,7 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Waiter
 from titleholder.errors import AccountErasedError, AccountNotFoundError, SnapshotNotFoundError, StripeLaggingError, TooManyOwnersError
-from titleholder.services import erasure, staleness
+from titleholder.services import erasure, verdicts
 from titleholder.services.context import Dependencies
 from titleholder.store.open_work import Announcement
 from titleholder.stripe_api import events as stripe_events
@@ -34,7 +34,7 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
     Raises:
         StripeLaggingError: Stripe does not show yet what `event` has said.
         StripeError: Stripe could not be asked; to be tried again.
-        PaceExceededError: Stripe may not be asked yet; the error names when to try again.
+        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
     """
     account = deps.store.accounts.get(ref)
     if account.erased_at is not None:
@@ -119,7 +119,7 @@ def apply_reading(
                 resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
         return
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        staleness.mark(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
+        verdicts.mark_all_stale(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
         if not account.stale_marked:
             open_ = refresh_policy.is_unsettled(reading.state, brought, deps.store.accounts.get(ref))
             deps.store.accounts.end_staleness(ref, reading.state, deps.clock(), open_=open_)

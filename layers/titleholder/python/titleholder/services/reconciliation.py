@@ -19,7 +19,7 @@ from typing import Any
 from titleholder.errors import (
     AccountNotFoundError,
     MalformedEventError,
-    PaceExceededError,
+    RateLimitExceededError,
     StripeCredentialsError,
     StripeError,
     StripeRefusedError,
@@ -27,7 +27,7 @@ from titleholder.errors import (
     UnexpectedError,
 )
 from titleholder.observability import logger
-from titleholder.services import erasure, verdicts, webhooks
+from titleholder.services import erasure, verdicts
 from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import WebhookReceiver
@@ -96,9 +96,9 @@ class Report:
     cursors_reset: int = 0
 
 
-def reconcile(deps: Dependencies, room: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
+def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
     """Look at one slice of everything, for `seconds` at most. Raises nothing that a single item, account or kind of work causes."""
-    run = _Run(deps, room, Report())
+    run = _Run(deps, receiver, Report())
     works: Sequence[Callable[[float], None]] = (
         run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.tenants,
     )  # fmt: skip
@@ -107,7 +107,7 @@ def reconcile(deps: Dependencies, room: WebhookReceiver, *, seconds: float = RUN
         end += share * seconds
         try:
             work(end)
-        except PaceExceededError:
+        except RateLimitExceededError:
             pass  # The next run goes on.
         except Exception as error:
             run.failed(kind, error)
@@ -122,7 +122,7 @@ def pause(tries: int) -> float:
 @dataclass(slots=True)
 class _Run:
     deps: Dependencies
-    room: WebhookReceiver
+    receiver: WebhookReceiver
     report: Report
     platform_answers: bool = False
 
@@ -247,23 +247,23 @@ class _Run:
         if self.report.key_refused:
             return
         now = self.deps.clock()
-        due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.room.mode) if tenant.due_at <= now]
+        due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.receiver.mode) if tenant.due_at <= now]
         for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
             if self.deps.clock() >= end or self.report.key_refused:
                 return
             try:
                 self._tenant(tenant, end)
-            except PaceExceededError:
+            except RateLimitExceededError:
                 raise
             except Exception as error:
                 self.failed("tenants", error, stripe_account=tenant.stripe_account)
 
     def _tenant(self, tenant: TenantState, end: float) -> None:
-        store, mode, id_ = self.deps.store, self.room.mode, tenant.stripe_account
+        store, mode, id_ = self.deps.store, self.receiver.mode, tenant.stripe_account
         store.connected_accounts.record_asked(mode, id_, self.deps.clock())
         try:
             self._undelivered(id_, TENANT_PAGES, end)
-        except PaceExceededError:
+        except RateLimitExceededError:
             store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
             raise
         except StripeCredentialsError:
@@ -295,13 +295,13 @@ class _Run:
             self.report.key_refused = True
             self.failed("platform", error)
             return False
-        except (StripeError, PaceExceededError):
+        except (StripeError, RateLimitExceededError):
             return False
         return True
 
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
         """Take in so many pages of undelivered events, from where the last run ended, the newest first."""
-        store, what = self.deps.store, f"{self.room.mode}/{stripe_account or 'platform'}"
+        store, what = self.deps.store, f"{self.receiver.mode}/{stripe_account or 'platform'}"
         after = store.open_work.get_cursor(what)
         for _ in range(pages):
             try:
@@ -331,7 +331,7 @@ class _Run:
 
     def _event(self, data: Mapping[str, Any]) -> None:
         try:
-            event = stripe_events.from_object(data, self.room.mode)
+            event = stripe_events.from_object(data, self.receiver.mode)
         except MalformedEventError:
             return
         now, known = self.deps.clock(), self.deps.store.events.get(event.id)
@@ -339,4 +339,4 @@ class _Run:
             if known.processed or now < known.due_at:
                 return
             self.deps.store.events.postpone(event.id, now + pause(known.tries + 1), known.tries + 1)
-        self.report.repaired["event"] += webhooks.accept(self.room, event, listed=True)[1] == "new"
+        self.report.repaired["event"] += self.receiver.accept(event, listed=True)[1] == "new"

@@ -17,7 +17,7 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
     IdempotencyConflictError,
-    PaceExceededError,
+    RateLimitExceededError,
     StripeCredentialsError,
     StripeError,
     TooManyAccountsError,
@@ -123,7 +123,7 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
             account_sync.apply_reading(deps, new.ref, account_sync.read_account(deps, new.ref, stored), stored)
         except StripeCredentialsError:
             raise
-        except (StripeError, PaceExceededError):
+        except (StripeError, RateLimitExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
         stored = deps.store.accounts.get(new.ref)
     return _accept(deps, new, new.ref, id_, stored, deps.store.claims.digest(new.ref, new.claim), max_wait=max_wait)

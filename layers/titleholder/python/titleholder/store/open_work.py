@@ -1,11 +1,10 @@
 """What is not finished, and the sparse index `open` that lists it.
 
-A refresh that has not been fetched, a verification without a verdict, an erasure, a disconnection to be repeated, and an announcement
-that the event bus has not taken have `open_kind` and `open_since_ms`, by which the index lists them, the longest waiting first.
-`repair_tries` counts the failed repairs of such an item. For the kind `disconnection`, `open_since_ms` is when the next try is due.
+An item is unfinished while its refresh has not been fetched, its verification has no verdict, its erasure has not ended, its disconnection
+has to be repeated, or its announcement was not taken by the event bus.
 
 An announcement of a change is stored in the same write as the change, so that a crash never loses it. A verification's announcement is made
-from its verdict, any other one is in the attribute `announcement`.
+from its verdict.
 
 Own rows: where reconcile stopped in a long listing, RECONCILE#<what> / RECONCILE.
 """

@@ -146,8 +146,8 @@ class Verifications:
     def find_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification | Group]:
         """Those of the verifications and groups that exist, by id.
 
-        `consistent`: False reads at half the price, but an item may lack its latest change. Only for callers that repeat the read for a
-        verification that has no verdict yet.
+        `consistent` False costs half, but may miss an item's latest change. That is only for callers that look again at a verification
+        that seems to have no verdict.
         """
         keys = [(_pk(id_), _SK) for id_ in dict.fromkeys(ids)]
         return {item["verification"]: _verification_or_group(item) for item in self._table.get_all(keys, consistent=consistent)}
