@@ -7,12 +7,16 @@ PYTHON := $(shell for v in 3.13 3.12 3.11; do for p in "$$(command -v python$$v 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Without bytecode: Python compiles a module at its first import, and most modules are never imported.
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
 # Tools whose needs clash with those of development.
 SCAN := build/scan
 SCAN_READY := $(SCAN)/.ready
 MUTATION_READY := $(VENV)/.mutation-ready
 LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
+# More than two processors have, because tests with a stack wait most of their time.
+WORKERS ?= 4
 SEEDS ?= 1000
 START ?= 0
 ACCOUNTS ?= 1000
@@ -22,7 +26,7 @@ SEED ?= 1
 MUTANTS ?= 400
 ONLY ?= *
 
-.PHONY: help setup demo up down test test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
+.PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -32,9 +36,9 @@ setup: $(READY)  ## Make .venv
 $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(LOCKED:%=-r %)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(INSTALL) $(LOCKED:%=-r %)
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-deps -e .
 	@touch $(READY)
 
 demo: $(READY)  ## Run the main job on an embedded stack
@@ -52,16 +56,22 @@ lint: $(READY)  ## Check style, types and the template
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 
-test: lint  ## Pass the tests
-	$(BIN)/python -m pytest $(TESTS)
+check: lint  ## Check style and types, and pass the tests that start no stack, with small counts: for every save
+	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
+	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e" tests/unit tests/conformance tests/integration
 
-test-deep: $(READY)  ## Run the long versions: more seeds, every crash point, more fuzzing, more hostile deliveries
-	$(BIN)/python -m tests.simulation.run --seeds 10000
-	$(BIN)/python -m tests.simulation.run --crash-points
-	$(BIN)/python -m tests.simulation.overload
-	FUZZ_EXAMPLES=300 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_fuzzed_requests.py
+test: lint  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash points, permissions, fuzzing, overload, benchmarks
+	$(MAKE) simulate SEEDS=10000
+	$(MAKE) crash-points
+	$(MAKE) overload
+	$(MAKE) fuzz CASES=300
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
+	$(MAKE) permissions
+	$(MAKE) bench
 	$(MAKE) mutants
 
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere

@@ -624,7 +624,9 @@ def main() -> int:
     for permission in superfluous:
         print(f"SUPERFLUOUS  {permission}")
     for kind in unused:
-        print(f"NOT SEEN     {kind}: no scene touches this kind of item; see the calls of other tests in tests/support/rights.py")
+        print(f"NOT SEEN   {kind}")
+    if unused:
+        print("No scene touches these kinds of items. tests/support/rights.py checks the calls of other tests.")
     print(f"\n{len(held)} permissions of {len(roles.functions)} roles: {noticed} taken away and noticed, {len(exempt)} exempt, "
           f"{len(superfluous)} superfluous.")  # fmt: skip
     return 1 if superfluous else 0

@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder.aws.queue_consumer import Source, each_record
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnexpectedError
+from titleholder.errors import RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import account_sync, rate_limiter
 
@@ -40,7 +40,7 @@ def _process(message: dict[str, Any], _: str) -> None:
     except StripeLaggingError as behind:
         deps.queues.defer_event(message, behind.retry_after)
         return
-    except PaceExceededError as early:
+    except RateLimitExceededError as early:
         deps.queues.defer_event(rate_limiter.requeued_message(message, early), early.at - application().clock())
         return
     except Exception as error:

@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
         body = webhooks.raw_body(event)
-        accepted, state = webhooks.receive(application().webhook_receiver, body, headers.get("stripe-signature"))
+        accepted, state = application().webhook_receiver.receive(body, headers.get("stripe-signature"))
     except (InvalidSignatureError, MalformedEventError) as error:
         problem = problems.problem_for(error)
         logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})

@@ -315,6 +315,9 @@ def main() -> None:
         serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof, options.trail)
     except EmulatorError as error:
         sys.exit(f"error: {error}")
+    # Without waiting for the threads of workflows, which may wait for hours.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -487,7 +487,7 @@ class TestRefreshes:
         sandbox.link(id="fca_1")
         answers = [sandbox.http("POST", "/accounts/fca_1/refreshes") for _ in range(28)]
         late = answers[-1]
-        assert (late.status, late.problem) == (429, "pace-exceeded")
+        assert (late.status, late.problem) == (429, "rate-limit-exceeded")
         # A caller takes only slots that are free now, at 25 a second: one at once, and five within the next 0.2 s.
         assert [answer.status for answer in answers] == [202] + 5 * [200] + 22 * [429]
         sandbox.wait(int(late.headers["retry-after"]))

@@ -15,7 +15,6 @@ from titleholder import observability
 from titleholder.aws.secrets import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
 from titleholder.bootstrap import application
 from titleholder.errors import UnexpectedError
-from titleholder.services import webhooks
 from titleholder.services.webhooks import MAX_BODY_BYTES, METRICS
 from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
@@ -263,7 +262,7 @@ class TestSetAside:
     def test_event_that_a_list_shows_again_and_again_is_counted_once(self, sandbox: Sandbox, counted: list[str]) -> None:
         malformed = stripe_events.from_object(json.loads(event(data={})), "test")
         for _ in range(3):
-            assert webhooks.accept(application().webhook_receiver, malformed, listed=True)[1] == "malformed"
+            assert application().webhook_receiver.accept(malformed, listed=True)[1] == "malformed"
         assert counted == ["EventMalformed"]
         for _ in range(2):
             assert deliver(sandbox, event(data={})).status == 200

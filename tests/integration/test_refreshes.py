@@ -18,7 +18,7 @@ from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
-    PaceExceededError,
+    RateLimitExceededError,
     StripeCredentialsError,
     StripeRateLimitedError,
     StripeRefusedError,
@@ -303,10 +303,12 @@ class TestNeverPaidTwice:
         sandbox.taps.clear()
         assert sandbox.refreshes(ref) == 1
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
-        assert all(isinstance(result, Started | JoinPending | AlreadyStarting | PaceExceededError) for result in results), results
+        assert all(isinstance(result, Started | JoinPending | AlreadyStarting | RateLimitExceededError) for result in results), results
         # These come again through the queue.
         again = [
-            request for request, result in zip(requests, results, strict=True) if isinstance(result, AlreadyStarting | PaceExceededError)
+            request
+            for request, result in zip(requests, results, strict=True)
+            if isinstance(result, AlreadyStarting | RateLimitExceededError)
         ]
         for request in again:
             sandbox.wait(1)

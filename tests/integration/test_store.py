@@ -45,7 +45,9 @@ def aws() -> Iterator[Emulator]:
         yield aws
 
 
-@pytest.fixture(params=["moto", "the simulation's table", "the embedded AWS, by the functions' client"])
+@pytest.fixture(
+    params=["moto", "the simulation's table", pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator)]
+)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The contract holds on all, so that what the simulation shows is true of DynamoDB, whichever client speaks to it."""
     if request.param == "the simulation's table":

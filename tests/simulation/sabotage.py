@@ -235,8 +235,8 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
         for item in self.deps.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
             account_sync.sync_account(self.deps, item.ref)
 
-    def reconcile(world: Any, room: Any) -> Any:
-        run = reconciliation._Run(world, room, reconciliation.Report())
+    def reconcile(world: Any, receiver: Any) -> Any:
+        run = reconciliation._Run(world, receiver, reconciliation.Report())
         for work in (run.announcements, run.erasures, run.verifications, run.refreshes, run.platform, run.tenants):
             work(world.clock() + reconciliation.RUN_SECONDS)
         return run.report

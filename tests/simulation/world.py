@@ -725,7 +725,7 @@ STOP_BLINDNESS = 0.1
 """A stop within so many seconds before a call to Stripe comes too late for it."""
 
 WAITS_FOR_STRIPE = (
-    "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded", "misconfigured",
+    "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "rate-limit-exceeded", "misconfigured",
 )  # fmt: skip
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "DIGESTS")
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import boto3
+import moto.kms.models
 import moto.secretsmanager.models
 import moto.sqs.models
 from botocore.exceptions import ClientError
@@ -245,11 +246,14 @@ class Sandbox:
         events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
         target = sqs.get_queue_attributes(QueueUrl=self.bus_queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
+        # Moto gives each key a pair of RSA keys, which take long to find and which a symmetric key does not use.
+        with patch.object(moto.kms.models, "generate_private_key", lambda spec: None):
+            key = client("kms").create_key()["KeyMetadata"]["Arn"]
         self.environment = {
             "STRIPE_MODE": "test",
             "TABLE_NAME": "titleholder",
             "KEYS_TABLE_NAME": "titleholder-keys",
-            "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
+            "VAULT_KEY_ID": key,
             "REFRESH_QUEUE_URL": self.refresh_queue,
             "EVENTS_QUEUE_URL": self.events_queue,
             "REFRESH_DEAD_LETTER_URL": self.refresh_dead,

@@ -14,7 +14,7 @@ ABSTRACT = (errors.TitleholderError, errors.StripeError)
 
 
 def make(kind: type[errors.TitleholderError]) -> errors.TitleholderError:
-    return errors.PaceExceededError(7) if kind is errors.PaceExceededError else kind("what to do")
+    return errors.RateLimitExceededError(7) if kind is errors.RateLimitExceededError else kind("what to do")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ABSTRACT], ids=lambda kind: kind.__name__)
@@ -49,7 +49,7 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
         (errors.InvalidCursorError, 422),
         (errors.IdempotencyConflictError, 422),
         (errors.IdempotencyInProgressError, 409),
-        (errors.PaceExceededError, 429),
+        (errors.RateLimitExceededError, 429),
         (errors.StripeCredentialsError, 502),
         (errors.StripeRefusedError, 502),
         (errors.StripeRateLimitedError, 503),
@@ -63,7 +63,7 @@ def test_status(kind: type[errors.TitleholderError], status: int) -> None:
 
 
 def test_pace_says_its_own_seconds() -> None:
-    assert problems.problem_for(errors.PaceExceededError(7)).headers["Retry-After"] == "7"
+    assert problems.problem_for(errors.RateLimitExceededError(7)).headers["Retry-After"] == "7"
 
 
 def test_error_nobody_mapped_tells_nothing() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.simulation.fake_dynamodb import FakeDynamoDB
 from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.domain.rate import MOST_SLOW, RECOVERY_SECONDS, Backoff, current_factor, increased
-from titleholder.errors import PaceExceededError
+from titleholder.errors import RateLimitExceededError
 from titleholder.services.rate_limiter import NEAR_SECONDS, RateLimiter, StripeRateLimits, requeued_message
 from titleholder.store import Store
 
@@ -97,8 +97,8 @@ BATCHED = {"priority": "batch"}
 SINGLE = {"task_token": "token"}
 
 
-def early(limiter: RateLimiter, bucket: str = "read") -> PaceExceededError:
-    with pytest.raises(PaceExceededError) as refused:
+def early(limiter: RateLimiter, bucket: str = "read") -> RateLimitExceededError:
+    with pytest.raises(RateLimitExceededError) as refused:
         limiter.acquire(bucket)
     return refused.value
 
@@ -162,7 +162,7 @@ class TestSingleRefresh:
         limits, _ = lines(5)
         for message in (SINGLE, {}):
             for _ in range(500):
-                with suppress(PaceExceededError):
+                with suppress(RateLimitExceededError):
                     limits.limiter(message).acquire("read")
         limiter = limits.limiter({})
         limiter.hurry()
@@ -210,7 +210,7 @@ class TestAllOperations:
         made: list[float] = []
         for number in range(2000):
             clock.now = NOW + number * 0.004
-            with suppress(PaceExceededError):
+            with suppress(RateLimitExceededError):
                 limits.limiter({"places": {str(number): NOW}}).acquire(str(number))
                 made.append(clock.now)
         assert max(bisect.bisect_left(made, at + 1) - place for place, at in enumerate(made)) <= 100
@@ -234,7 +234,7 @@ class TestEitherOfTwoLines:
         limits, clock = lines(1)
         assert limits.limiter({}).acquire_either("list", "read") == "list"
         for ahead in (1, 2, 3):
-            with pytest.raises(PaceExceededError) as refused:
+            with pytest.raises(RateLimitExceededError) as refused:
                 limits.limiter({}).acquire_either("list", "read")
             assert (refused.value.bucket, refused.value.at) == ("list", clock.now + ahead)
         assert limits.limiter({}).acquire_either("list", "read") == "read"
@@ -246,7 +246,7 @@ class TestEitherOfTwoLines:
                 limits.reserve(bucket, NOW)
         limiter = limits.limiter({})
         limiter.hurry()
-        with pytest.raises(PaceExceededError) as refused:
+        with pytest.raises(RateLimitExceededError) as refused:
             limiter.acquire_either("list", "read")
         assert (refused.value.bucket, refused.value.at) == ("list", NOW + 20)
 
@@ -259,7 +259,7 @@ class TestEitherOfTwoLines:
     def test_caller_takes_what_is_free_now(self) -> None:
         limits, _ = lines(1)
         assert [limits.limiter().acquire_either("list", "read") for _ in range(2)] == ["list", "read"]
-        with pytest.raises(PaceExceededError):
+        with pytest.raises(RateLimitExceededError):
             limits.limiter().acquire_either("list", "read")
 
     def test_slow_one_is_left_for_the_other(self) -> None:
@@ -299,7 +299,7 @@ class TestBatch:
         for _ in range(500):
             try:
                 limits.limiter(BATCHED).acquire("read")
-            except PaceExceededError as refused:
+            except RateLimitExceededError as refused:
                 told = refused.at
         assert told > NOW + 90
         assert limits.reserve("read", NOW) == pytest.approx(NOW + 1)
@@ -325,7 +325,7 @@ class Traffic:
             self.receives += 1
             try:
                 self.limits.limiter(message).acquire("read")
-            except PaceExceededError as refused:
+            except RateLimitExceededError as refused:
                 pause = max(1, min(MAX_DELAY_SECONDS, math.ceil(refused.at - self.clock.now)))
                 heapq.heappush(queue, (self.clock.now + pause, number, kind, requeued_message(message, refused)))
                 continue

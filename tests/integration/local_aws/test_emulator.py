@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -57,6 +58,23 @@ def test_no_process_is_left_however_the_emulator_ends(end: str) -> None:
         aws.stop()
     eventually(lambda: not alive(worker) and process.poll() is not None, 10)
     aws.stop()
+
+
+def test_emulator_ends_while_a_map_waits() -> None:
+    waiting = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **waiting}
+    definition = {"StartAt": "Map", "States": {"Map": {"Type": "Map", "ItemProcessor": processor, "End": True}}}
+    with Emulator() as aws:
+        states = aws.client("stepfunctions")
+        role = "arn:aws:iam::000000000000:role/any"
+        machine = states.create_state_machine(name="waits", definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
+        execution = states.start_execution(stateMachineArn=machine, input="[1]")["executionArn"]
+        eventually(lambda: states.list_map_runs(executionArn=execution)["mapRuns"])
+        process = aws._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
 
 
 def test_nothing_of_an_earlier_run_is_there_at_the_next_start() -> None:

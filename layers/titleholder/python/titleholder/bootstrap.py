@@ -24,8 +24,6 @@ from titleholder.store import Retention, Store
 from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
-    import stripe
-
     from titleholder.aws.encryption import AccountCipher
     from titleholder.aws.idempotency import Idempotency
     from titleholder.batches.bucket import BatchBucket
@@ -48,7 +46,7 @@ class Application:
         settings: Settings,
         *,
         client: Callable[[str], Any] | None = None,
-        stripe_http: Callable[[], stripe.HTTPClient] | None = None,
+        stripe_http: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         new_secret: Callable[[], bytes] = lambda: secrets.token_bytes(32),

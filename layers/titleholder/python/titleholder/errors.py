@@ -1,4 +1,4 @@
-"""The errors of Titleholder's own making: each says what happened in words a stranger can act on, free of personal data."""
+"""Titleholder's errors. Each message says what happened and what to do, without personal data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ class TitleholderError(Exception):
 
 
 class UnexpectedError(Exception):
-    """Stands for an exception that nobody foresaw, in whose words there may be anything: names its kind, its code and where it arose."""
+    """Replaces an unexpected exception.
+
+    Keeps only its type, AWS error code and location, because its message may contain personal data.
+    """
 
     @classmethod
     def of(cls, error: BaseException) -> UnexpectedError:
@@ -76,7 +79,7 @@ class AccountErasedError(TitleholderError):
 
 
 class DecryptionError(TitleholderError):
-    """Something encrypted does not belong where it stands, or was changed."""
+    """Encrypted data was changed, or belongs to another item."""
 
 
 class AuditUnavailableError(TitleholderError):
@@ -128,7 +131,7 @@ class ManifestError(TitleholderError):
 
 
 class FileReplacedError(TitleholderError):
-    """A file in the bucket is not the one that was to be read: it was written again since."""
+    """A file in the bucket was replaced after it was chosen to be read."""
 
 
 class BatchNotFoundError(TitleholderError):
@@ -156,7 +159,7 @@ class StripeError(TitleholderError):
 
 
 class StripeRefusedError(StripeError):
-    """Stripe understood the call and will not do it (400): asking again changes nothing."""
+    """Stripe refused the call (400). A retry gets the same answer."""
 
 
 class StripeCredentialsError(StripeError):
@@ -164,15 +167,15 @@ class StripeCredentialsError(StripeError):
 
 
 class StripeRateLimitedError(StripeError):
-    """Stripe asked for a slower pace (429)."""
+    """Stripe answered 429."""
 
 
 class StripeServerError(StripeError):
-    """Stripe answered 5xx, and will answer so again under the same idempotency key. The call may have taken effect."""
+    """Stripe answered 5xx. It repeats that answer under the same idempotency key. The call may have taken effect."""
 
 
 class StripeUnansweredError(StripeError):
-    """No answer that lasts: a time-out, a broken connection, or 409 (the same call still runs). It may have taken effect."""
+    """Stripe gave no final answer: a timeout, a broken connection, or 409 (the same call still runs). The call may have taken effect."""
 
 
 class StripeLaggingError(StripeError):
@@ -183,15 +186,15 @@ class StripeLaggingError(StripeError):
         self.retry_after = retry_after
 
 
-class PaceExceededError(TitleholderError):
-    """The pace agreed with Stripe leaves no room for this call now.
+class RateLimitExceededError(TitleholderError):
+    """The rate limit for calls to Stripe allows no call now.
 
-    `retry_after` is in seconds. `at`: when to come again (Unix seconds), for a call in the bucket. `slots`: the slots that this
-    work has taken and not used (Unix seconds, by bucket).
+    `retry_after` is in seconds. `at`: when to retry (Unix seconds), for a call in `bucket`. `slots`: the slots that this work
+    has taken and not used (Unix seconds, by bucket).
     """
 
     def __init__(self, retry_after: int, bucket: str = "", at: float = 0.0, slots: Mapping[str, float] | None = None) -> None:
-        super().__init__(f"The pace agreed with Stripe is used up; try again in {retry_after} s.")
+        super().__init__(f"The rate limit for calls to Stripe is used up; try again in {retry_after} s.")
         self.retry_after = retry_after
         self.bucket = bucket
         self.at = at
@@ -201,7 +204,7 @@ class PaceExceededError(TitleholderError):
 def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
     """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again.
 
-    Told by its shape, for the SDK's ClientError can't be named without loading the SDK.
+    The error is recognised by its shape, because importing the SDK's ClientError would load the SDK.
     """
     response = getattr(error, "response", None)
     if not isinstance(response, dict) or response["Error"]["Code"] not in codes:

@@ -1,4 +1,4 @@
-"""A batch's life as its caller sees it: an upload slot, the start, progress, the stop. What its workflow does is in `batch_steps`."""
+"""A batch's life as its caller sees it: an upload slot, the start, progress, the stop. What its workflow does is in `batches.steps`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Waiter
 from titleholder.errors import AccountErasedError, AccountNotFoundError, SnapshotNotFoundError, StripeLaggingError, TooManyOwnersError
-from titleholder.services import erasure, staleness
+from titleholder.services import erasure, verdicts
 from titleholder.services.context import Dependencies
 from titleholder.store.open_work import Announcement
 from titleholder.stripe_api import events as stripe_events
@@ -34,7 +34,7 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
     Raises:
         StripeLaggingError: Stripe does not show yet what `event` has said.
         StripeError: Stripe could not be asked; to be tried again.
-        PaceExceededError: Stripe may not be asked yet; the error names when to try again.
+        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
     """
     account = deps.store.accounts.get(ref)
     if account.erased_at is not None:
@@ -119,7 +119,7 @@ def apply_reading(
                 resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
         return
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        staleness.mark(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
+        verdicts.mark_all_stale(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
         if not account.stale_marked:
             open_ = refresh_policy.is_unsettled(reading.state, brought, deps.store.accounts.get(ref))
             deps.store.accounts.end_staleness(ref, reading.state, deps.clock(), open_=open_)
@@ -166,14 +166,14 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
 def _require_event_shown(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> None:
     """Raise StripeLaggingError if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
     known = deps.store.events.get(event)
-    told = None if known is None else stripe_events.told(known.type, known.created)
-    if told is None:
+    stated = None if known is None else stripe_events.stated_change(known.type, known.created)
+    if stated is None:
         return
-    age = deps.clock() - told.at
+    age = deps.clock() - stated.at
     if not -refresh_policy.CLOCK_SKEW <= age <= refresh_policy.LAG_SECONDS + refresh_policy.CLOCK_SKEW:
         return
     created = reading.ownership.created if reading.newer is None and reading.ownership is not None else None
-    if not refresh_policy.shows(reading.current, created, told.what, told.at, account):
+    if not refresh_policy.shows(reading.current, created, stated.what, stated.at, account):
         raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_RETRY_SECONDS, age))
 
 

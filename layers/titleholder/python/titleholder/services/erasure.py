@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from titleholder.domain.accounts import AccountRef, StoredAccount
-from titleholder.domain.refresh_policy import REASON_BY_ACCOUNT_STATUS
-from titleholder.errors import AccountNotFoundError, PaceExceededError, StripeRefusedError, TitleholderError, UnexpectedError
+from titleholder.domain.refresh_policy import ERASED
+from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeRefusedError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics
-from titleholder.services import staleness, verdicts
+from titleholder.services import verdicts
 from titleholder.services.audit import RECONCILE, STRIPE, By
 
 if TYPE_CHECKING:
     from titleholder.services.context import Dependencies
 
-REASON = REASON_BY_ACCOUNT_STATUS["disconnected"]
-OUTCOME = {"outcome": "not_verifiable", "reason": REASON}
+OUTCOME = {"outcome": "not_verifiable", "reason": ERASED}
 
 FIRST_PAUSE_SECONDS = 60.0
 """When a disconnection that failed is first tried again. Each further pause is twice as long."""
@@ -109,7 +108,7 @@ def retry_disconnection(deps: Dependencies, ref: AccountRef) -> bool:
     try:
         with deps.audit.effect(RECONCILE, "account.disconnected", ref):
             _disconnect(deps, ref)
-    except PaceExceededError:
+    except RateLimitExceededError:
         store.erasures.postpone_disconnection(ref, stored.disconnect_tries, now + FIRST_PAUSE_SECONDS)
         return False
     except AccountNotFoundError:
@@ -160,7 +159,7 @@ def _erase(deps: Dependencies, ref: AccountRef, *, pending: bool) -> None:
         if store.verifications.get(verification).verdict is None:
             verdicts.complete_by_id(store, deps.bus, verification, OUTCOME, now=now)
         else:
-            staleness.mark_one(store, deps.bus, ref, verification, REASON, now)
+            verdicts.mark_stale(store, deps.bus, ref, verification, ERASED, now)
     for waiter in store.waiters.of_account(ref):
         deps.workflow.wake(waiter.task_token, OUTCOME)
         store.waiters.remove(ref, waiter.verification, waiter.token_version)

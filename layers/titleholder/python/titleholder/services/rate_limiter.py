@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from titleholder.domain.rate import Backoff, Kind, current_factor, increased
-from titleholder.errors import PaceExceededError
+from titleholder.errors import RateLimitExceededError
 from titleholder.store import Store
 
 SLOTS_KEY = "places"
@@ -129,7 +129,7 @@ class RateLimiter:
         self._urgent = True
 
     def acquire(self, bucket: str) -> None:
-        """Return if a call may be made now. Raises PaceExceededError, which tells when to come again and with which slots."""
+        """Return if a call may be made now. Raises RateLimitExceededError, which tells when to come again and with which slots."""
         now = self._clock()
         self._acquire(bucket, now)
         if not self._limits.admit(now, self._kind):
@@ -143,8 +143,8 @@ class RateLimiter:
     def reserve(self, bucket: str, held: float | None) -> float | None:
         """The slot in which a single verification's call may be made (Unix seconds): the one it holds, or the next, however far ahead.
 
-        None for other work. Of that a batch's takes its slot now, before it makes any call, and raises PaceExceededError if there is none;
-        the rest takes a slot when it calls.
+        None for other work. A batch's work takes its slot now, before it makes any call, and raises RateLimitExceededError if
+        there is none. The rest takes a slot when it calls.
         """
         if self.batch and not self._urgent:
             self._acquire(bucket, self._clock())
@@ -157,14 +157,14 @@ class RateLimiter:
             self._patience = LONGEST_WAIT_SECONDS
         return self._slots[bucket]
 
-    def exceeded(self, bucket: str, at: float) -> PaceExceededError:
+    def exceeded(self, bucket: str, at: float) -> RateLimitExceededError:
         """What to raise for work whose slot in `bucket` lies ahead, at `at`."""
         return self._exceeded(bucket, at, self._clock())
 
     def acquire_either(self, bucket: str, other: str) -> str:
         """Return in which of two buckets a call may be made now: in `bucket` unless its next slot is far and that of `other` is near.
 
-        Raises PaceExceededError, as `enter` does.
+        Raises RateLimitExceededError, as `enter` does.
         """
         now = self._clock()
         for either in (bucket, other):
@@ -204,11 +204,11 @@ class RateLimiter:
     def _patience_in(self, bucket: str) -> float:
         return LONGEST_WAIT_SECONDS if self._kind is Kind.CALLER and bucket in CALLERS_ONLY else self._patience
 
-    def _exceeded(self, bucket: str, at: float, now: float) -> PaceExceededError:
-        return PaceExceededError(max(0, int(at - now)) + 1, bucket, at, dict(self._slots))
+    def _exceeded(self, bucket: str, at: float, now: float) -> RateLimitExceededError:
+        return RateLimitExceededError(max(0, int(at - now)) + 1, bucket, at, dict(self._slots))
 
 
-def requeued_message(message: Mapping[str, Any], early: PaceExceededError) -> dict[str, Any]:
+def requeued_message(message: Mapping[str, Any], early: RateLimitExceededError) -> dict[str, Any]:
     """The message as it is to come again, with the slots that it has taken."""
     kept = {name: value for name, value in message.items() if name not in (SLOTS_KEY, RETRY_AT_KEY)}
     if early.slots:

@@ -25,7 +25,7 @@ from titleholder.domain.refresh_requests import (
     Withdrawn,
 )
 from titleholder.domain.verifications import Waiter
-from titleholder.errors import AccountNotFoundError, PaceExceededError, StripeCredentialsError, StripeError, TooManyOwnersError
+from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeCredentialsError, StripeError, TooManyOwnersError
 from titleholder.services import account_sync, refresh_calls
 from titleholder.services.context import Dependencies
 from titleholder.services.rate_limiter import AT_ONCE_SECONDS, requeued_message
@@ -97,7 +97,7 @@ def handle_message(
     request = RefreshRequest.from_message(message, message_id)
     try:
         result = handle_request(deps, request)
-    except PaceExceededError as early:
+    except RateLimitExceededError as early:
         _requeue(deps, request, requeued_message(message, early), early.at)
         return Requeued()
     if isinstance(result, AlreadyStarting):
@@ -112,7 +112,7 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
 
     Raises:
         StripeError: Stripe could not be asked; to be tried again.
-        PaceExceededError: Stripe may not be asked yet; the error names when to try again.
+        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
     """
     facts = _gather(deps, request)
     if facts is None:
@@ -140,7 +140,7 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
 def ensure_fresh(deps: Dependencies, ref: AccountRef, need: FreshnessRequirement) -> RefreshResult:
     """What an HTTP caller asks for: find that `need` is met, join a refresh, or start one.
 
-    Raises AccountNotFoundError, or a StripeError when Stripe could not be asked, or PaceExceededError.
+    Raises AccountNotFoundError, or a StripeError when Stripe could not be asked, or RateLimitExceededError.
     """
     account = deps.store.accounts.get(ref)
     return _carry_out(deps, ref, need, account, refresh_requests.decide_known(account, need, deps.clock()))
@@ -257,7 +257,7 @@ def _has_too_many_owners(deps: Dependencies, ref: AccountRef, account: StoredAcc
 
 
 def _await_slot(deps: Dependencies, ref: AccountRef, account: StoredAccount) -> None:
-    """Return if the rate limiter's slot for the account's next refresh call is due. Else keep the slot, and raise PaceExceededError.
+    """Return if the rate limiter's slot for the account's next refresh call is due. Else keep the slot, and raise RateLimitExceededError.
 
     The slot belongs to the account, so all of its waiters share one, and a workflow that asks again does not lose it.
     """

@@ -1,4 +1,4 @@
-"""Bringing a verification to exactly one verdict. Needs no Stripe."""
+"""Bringing a verification to exactly one verdict, and marking verdicts that no longer hold. Needs no Stripe."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
 from titleholder.domain import refresh_policy, shortlist
+from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError
-from titleholder.services import staleness
 from titleholder.store import Store
 
 MATCHER_FAILED = "MATCHER_FAILED"
@@ -25,7 +25,7 @@ def complete_by_id(
 ) -> Verification:
     """Bring a verification to its verdict, announce it, and return it. Repeating this changes nothing and announces the same again.
 
-    `outcome` is what the workflow was woken with, or the error (`{"Error": ...}`) with which it gave up waiting.
+    `outcome` is what the workflow was resumed with, or the error (`{"Error": ...}`) with which it gave up waiting.
     Raises VerificationNotFoundError, SnapshotNotFoundError.
     """
     return complete(store, bus, store.verifications.get(verification_id), outcome, now=now, among_others=among_others)
@@ -74,17 +74,35 @@ def complete(
     return verification
 
 
+def mark_all_stale(store: Store, bus: EventPublisher, ref: AccountRef, reason: str, now: float) -> int:
+    """Mark every verdict of an account that is no longer active as stale. Returns how many were not before.
+
+    An announcement may be published twice, but is never lost.
+    """
+    return sum(mark_stale(store, bus, ref, verification, reason, now) for verification in store.verifications.ids_of(ref))
+
+
+def mark_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: str, now: float) -> bool:
+    """Mark one verdict as stale, if there is one that rests on owners and is not marked yet."""
+    found = store.verifications.get(verification)
+    if found.verdict is None or found.verdict["outcome"] == "not_verifiable" or found.stale is not None:
+        return False
+    # Announce first, because a crash between the two steps then repeats the announcement instead of losing it.
+    bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
+    return store.verifications.mark_stale(verification, reason, now)
+
+
 def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float) -> None:
-    """Announce a verdict, and mark it as stale where its account is dead."""
+    """Announce a verdict, and mark it as stale if its account is no longer active."""
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
-    # Read after the verdict is stored: whoever finds the account dead from then on sees the verdict, and whoever did before is seen here.
+    # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
     account = store.accounts.get(verification.ref).state
     if account is not None and account.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        staleness.mark_one(store, bus, verification.ref, verification.id, refresh_policy.REASON_BY_ACCOUNT_STATUS[account.status], now)
+        mark_stale(store, bus, verification.ref, verification.id, refresh_policy.REASON_BY_ACCOUNT_STATUS[account.status], now)
     # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
     store.verifications.mark_announced(verification.id)
 
@@ -93,7 +111,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
     ref = verification.ref
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
     if "Error" in outcome:
-        # Nobody woke the workflow in time. Owners may be there all the same.
+        # The workflow was not resumed in time. Owners may be stored all the same.
         waiter = store.waiters.get(ref, verification.id)
         need = waiter.need if waiter else verification.need
         store.waiters.remove(ref, verification.id)

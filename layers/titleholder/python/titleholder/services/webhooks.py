@@ -1,4 +1,4 @@
-"""Receiving Stripe's deliveries: acknowledged means safe. Needs neither `stripe` nor `pydantic`."""
+"""Receiving Stripe's deliveries. A delivery is acknowledged only after its event is stored. Loads neither `stripe` nor `pydantic`."""
 
 from __future__ import annotations
 
@@ -32,19 +32,8 @@ class SigningSecrets(Protocol):
     def reload(self) -> Sequence[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookReceiver:
-    """Where deliveries go, and what time it is (Unix seconds)."""
-
-    store: Store
-    queues: Queues
-    secrets: SigningSecrets
-    mode: Mode
-    clock: Callable[[], float]
-
-
 def raw_body(http_event: Mapping[str, Any]) -> bytes:
-    """The bytes that Stripe sent, out of API Gateway's event, which may bear them in base64.
+    """The bytes that Stripe sent, taken from API Gateway's event, which may hold them in base64.
 
     Raises:
         MalformedEventError: they are too many, or not UTF-8.
@@ -60,40 +49,49 @@ def raw_body(http_event: Mapping[str, Any]) -> bytes:
     return body
 
 
-def receive(room: WebhookReceiver, body: bytes, signature: str | None) -> tuple[StripeEvent, str]:
-    """Verify a delivery, record its event, have it processed. Returns as `accept` does.
+@dataclass(frozen=True, slots=True)
+class WebhookReceiver:
+    """Receives events for one stack. `clock`: Unix seconds."""
 
-    Raises:
-        InvalidSignatureError: nothing proves that it comes from Stripe. Nothing was written.
-        MalformedEventError: it is signed, but no JSON object with an event's id and type. Nothing was written.
-    """
-    now = room.clock()
-    try:
-        signatures.verify(body, signature, room.secrets.get(), now)
-    except InvalidSignatureError:
-        signatures.verify(body, signature, room.secrets.reload(), now)
-    return accept(room, stripe_events.parse(body, room.mode))
+    store: Store
+    queues: Queues
+    secrets: SigningSecrets
+    mode: Mode
+    clock: Callable[[], float]
 
+    def receive(self, body: bytes, signature: str | None) -> tuple[StripeEvent, str]:
+        """Verify a delivery, store its event, queue it. Returns as `accept` does.
 
-def accept(room: WebhookReceiver, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
-    """Record a trusted event, then have it processed; one that waits to be processed is queued again.
+        Raises:
+            InvalidSignatureError: the delivery is not proven to come from Stripe. Nothing was written.
+            MalformedEventError: it is signed, but no JSON object with an event's id and type. Nothing was written.
+        """
+        now = self.clock()
+        try:
+            signatures.verify(body, signature, self.secrets.get(), now)
+        except InvalidSignatureError:
+            signatures.verify(body, signature, self.secrets.reload(), now)
+        return self.accept(stripe_events.parse(body, self.mode))
 
-    Returns the event and `new`, `waiting`, `processed`, `ignored`, or why it was set aside: then it is stored beside the events under a
-    key of its own and counted, and has no other effect. `listed`: it comes from a list that shows it at every look, so it is counted once;
-    a delivery is counted each time, because the function may have died at an earlier one before it was.
-    """
-    if event.set_aside is not None:
-        kept = {"id": event.id, "type": event.type, "created": event.created}
-        if room.store.events.set_aside(kept, event.set_aside, room.clock()) or not listed:
-            metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
-            told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
-            (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
-        return event, event.set_aside
-    about = event.ref.as_dict() if event.ref else {}
-    record = {"id": event.id, "type": event.type, "created": event.created, **about}
-    known = room.store.events.insert(record, processed=event.ref is None, now=room.clock())
-    if event.ref is None:
-        return event, "ignored"
-    if known != "processed":
-        room.queues.send_event({"event": event.id, **about})
-    return event, known
+    def accept(self, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
+        """Record a trusted event, then have it processed; one that waits to be processed is queued again.
+
+        Returns the event and `new`, `waiting`, `processed`, `ignored`, or the reason for setting it aside. An event that is set aside is
+        stored under a key of its own and counted, and has no other effect. `listed`: it comes from a list that contains it at every read,
+        so it is counted once. A delivery is counted each time, because the function may have crashed at an earlier one before it counted.
+        """
+        if event.set_aside is not None:
+            kept = {"id": event.id, "type": event.type, "created": event.created}
+            if self.store.events.set_aside(kept, event.set_aside, self.clock()) or not listed:
+                metrics.add_metric(name=METRICS[event.set_aside], unit=MetricUnit.Count, value=1)
+                told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
+                (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
+            return event, event.set_aside
+        about = event.ref.as_dict() if event.ref else {}
+        record = {"id": event.id, "type": event.type, "created": event.created, **about}
+        known = self.store.events.insert(record, processed=event.ref is None, now=self.clock())
+        if event.ref is None:
+            return event, "ignored"
+        if known != "processed":
+            self.queues.send_event({"event": event.id, **about})
+        return event, known

@@ -15,8 +15,8 @@ from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
     CustomerNotFoundError,
-    PaceExceededError,
     PaymentMethodNotFoundError,
+    RateLimitExceededError,
     SessionNotFoundError,
     StripeCredentialsError,
     StripeError,
@@ -106,7 +106,7 @@ class CallLimiter(Protocol):
 
     def reserve(self, bucket: str, held: float | None) -> float | None: ...
 
-    def exceeded(self, bucket: str, at: float) -> PaceExceededError: ...
+    def exceeded(self, bucket: str, at: float) -> RateLimitExceededError: ...
 
     def hurry(self) -> None: ...
 
@@ -200,7 +200,7 @@ class StripeGateway:
     def acquire_refresh(self) -> None:
         """To be called before `refresh`, which takes no slot itself, because it must not fail once an attempt has begun.
 
-        Raises PaceExceededError.
+        Raises RateLimitExceededError.
         """
         self._limiter.acquire(REFRESH)
 
@@ -208,7 +208,7 @@ class StripeGateway:
         """The slot for the account's refresh call: the `held` one, or the next. None for work that takes its slot with the call."""
         return self._limiter.reserve(REFRESH, held)
 
-    def too_early(self, slot: float) -> PaceExceededError:
+    def too_early(self, slot: float) -> RateLimitExceededError:
         """What to raise before the slot for the refresh call is due."""
         return self._limiter.exceeded(REFRESH, slot)
 
@@ -222,7 +222,7 @@ class StripeGateway:
         Raises:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
             StripeError: one of its kinds.
-            PaceExceededError: not now; the error names when.
+            RateLimitExceededError: not now; the error names when.
         """
         account = self.call(
             lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
@@ -267,7 +267,8 @@ class StripeGateway:
         `still_wanted` is asked before the request is repeated, because seconds may have passed. If it is not, StripeUnansweredError is
         raised as well.
 
-        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
+        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh_policy.was_started`).
+        Raises as `read` does.
         """
         self._http.begin(idempotency_key, still_wanted)
         try:

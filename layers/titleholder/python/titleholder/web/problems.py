@@ -1,4 +1,4 @@
-"""Errors as HTTP answers (RFC 9457): the one place that says which error has which status and type."""
+"""Errors as HTTP answers (RFC 9457). This module alone maps errors to statuses and problem types."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
     errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
     errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
-    errors.InvalidCursorError: (422, "invalid-cursor", "The cursor is not of this list"),
+    errors.InvalidCursorError: (422, "invalid-cursor", "The cursor does not belong to this list"),
     errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
     errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
@@ -53,20 +53,20 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
     errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),
     errors.ManifestError: (422, "manifest-unusable", "The manifest can't be used"),
-    # The manifest is the only file that is checked for having been replaced. The step that reads it tells this as a ManifestError.
+    # The manifest is the only file that is checked for having been replaced. The step that reads it reports this as a ManifestError.
     errors.FileReplacedError: (422, "manifest-unusable", "The manifest can't be used"),
-    errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key is taken"),
+    errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key was used with another request"),
     errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request still runs"),
     errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
-    errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe asked for a slower pace"),
+    errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe throttled the call"),
     errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
-    errors.StripeServerError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
-    errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
-    errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe cannot be asked just now"),
-    errors.PaceExceededError: (429, "pace-exceeded", "Too many calls to Stripe at once"),
+    errors.StripeServerError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.RateLimitExceededError: (429, "rate-limit-exceeded", "Too many calls to Stripe at once"),
     errors.AuditUnavailableError: (503, "audit-unavailable", "The request cannot be recorded"),
-    errors.DecryptionError: (500, "decryption-failed", "Stored data cannot be opened"),
-    errors.ConfigurationError: (500, "misconfigured", "The stack is set up wrongly"),
+    errors.DecryptionError: (500, "decryption-failed", "Stored data cannot be decrypted"),
+    errors.ConfigurationError: (500, "misconfigured", "The stack is misconfigured"),
 }
 
 _CONFLICTS: Mapping[str, tuple[str, str]] = {
@@ -92,7 +92,7 @@ OF_EVERY_ROUTE = (
     "invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error", "audit-unavailable",
 )  # fmt: skip
 OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
-OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded")
+OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "rate-limit-exceeded")
 
 
 def statuses() -> dict[str, int]:
@@ -106,7 +106,7 @@ def problem_for(error: errors.TitleholderError) -> Problem:
     for kind in type(error).__mro__:
         if kind in _KNOWN:
             status, type_, title = _KNOWN[kind]
-            retry_after = error.retry_after if isinstance(error, errors.PaceExceededError | errors.ClaimLimitExceededError) else 5
+            retry_after = error.retry_after if isinstance(error, errors.RateLimitExceededError | errors.ClaimLimitExceededError) else 5
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
             return Problem(
                 status=status, type=type_, title=title, detail=str(error),
@@ -117,8 +117,8 @@ def problem_for(error: errors.TitleholderError) -> Problem:
 
 
 def unexpected() -> Problem:
-    """The answer to an error that nobody foresaw; what it was stands in the log."""
-    return Problem(500, "internal-error", "Something went wrong here", "The request failed for a reason of ours. Try again later.")
+    """The answer to an unexpected error, which is logged."""
+    return Problem(500, "internal-error", "Internal error", "The request failed because of an internal error. Try again later.")
 
 
 def invalid(fields: Sequence[Mapping[str, str]]) -> Problem:
