@@ -102,7 +102,7 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
             raise build.BuildError(f"{path} does not exist")
         if path.is_file():
             return upload(path.read_bytes(), path.suffix.lstrip("."))
-        return upload(build.made(path, target, var) if build_method == "makefile" else build.zip_folder(path), "zip")
+        return upload(build.run_makefile(path, target, var) if build_method == "makefile" else build.zip_folder(path), "zip")
 
     # Each function has its own artefact, also where Globals give all of them the same folder.
     shared_code = content.get("Globals", {}).get("Function", {}).pop("CodeUri", None)

@@ -104,7 +104,7 @@ def test_idle_emulator_with_warm_functions_leaves_the_processor_alone(stack: Sta
 
 
 def cpu(pid: int, seconds: float) -> float:
-    """Share of one processor that the process uses over so many seconds."""
+    """The share of one processor that the process uses in so many seconds."""
 
     def used() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -120,6 +120,6 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A zombie that nobody has collected yet is not running.
+    # A zombie is not running. Its parent has not yet read its exit status.
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
