@@ -80,8 +80,8 @@ def client(service: str, endpoint: str, **options: Any) -> Any:
 class Emulator:
     """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
-    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `auth` enforces IAM, and `trail` is a
-    file that records its decisions. `environment` adds variables to the emulator's process.
+    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `auth` enforces IAM. `trail` is a
+    file that records IAM's decisions. `environment` adds variables to the emulator's process.
 
     Raises `EmulatorError` if it does not answer within `START_SECONDS`.
     """
