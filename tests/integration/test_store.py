@@ -70,8 +70,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def made(dynamodb: Any) -> Store:
-    vault = AccountCipher(FakeKMS(), "key", lambda: NOW)
-    return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: vault, clock=lambda: NOW)
+    cipher = AccountCipher(FakeKMS(), "key", lambda: NOW)
+    return Store(dynamodb, "ttt", keys_table="ttt-keys", cipher=lambda: cipher, clock=lambda: NOW)
 
 
 def state(status: str | None, attempted_at: int = 100, *, account: str = "active", **more: Any) -> AccountState:

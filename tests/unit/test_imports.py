@@ -75,7 +75,7 @@ def test_function_does_not_load(function: str, unwanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("function", "budget"),
-    [("receive_webhook", 400), ("complete_verification", 618), ("start_refresh", 582), ("fetch_owners", 745), ("api", 895)],
+    [("receive_webhook", 400), ("complete_verification", 604), ("start_refresh", 612), ("fetch_owners", 775), ("api", 881)],
 )
 def test_cold_start_loads_no_more_modules_than_its_budget(function: str, budget: int) -> None:
     assert len(loaded(function)) <= budget
