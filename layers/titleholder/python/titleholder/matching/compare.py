@@ -72,12 +72,15 @@ def _claimed(text: str, kind: str, alias: bool) -> _Claimed:
     return _Claimed(title, kind, alias, _several(title, kind), scripts(text), text)
 
 
+_PARTS = ("given", "middle", "family", "suffix")
+
+
 def read(claim: Mapping[str, Any]) -> Claim:
     """Read a claim's names."""
     declared = claim.get("type")
     kind = declared if declared in ("person", "business") else "either"
     out: list[_Claimed] = []
-    parts = [None if is_placeholder(claim.get(key) or "", name=True) else claim.get(key) for key in ("given", "middle", "family", "suffix")]
+    parts = [part if (part := claim.get(key)) and not is_placeholder(part, name=True) else None for key in _PARTS]
     told = None
     if parts[0] or parts[2]:
         title = claimed_party(*parts)

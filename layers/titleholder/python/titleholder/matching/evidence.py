@@ -19,6 +19,7 @@ class Known(NamedTuple):
 
 
 UNKNOWN = Known(0, 0, "-", "")
+PREFIX = 3
 _index: dict[str, tuple[int, int]] = {}
 _body = b""
 
@@ -37,10 +38,10 @@ def look_up(word: str) -> Known:
     """Return what is known of a folded word."""
     if not _index:
         _load()
-    span = _index.get(word[:2])
+    span = _index.get(word[:PREFIX])
     if span is None or not word.isascii():
         return UNKNOWN
-    key = b"\n%b=" % word[2:].encode()
+    key = b"\n%b=" % word[PREFIX:].encode()
     at = _body.find(key, span[0], span[1] + 1)
     if at < 0:
         return UNKNOWN
