@@ -35,12 +35,13 @@ class Reading(NamedTuple):
 class Memo:
     """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    __slots__ = ("_eastern", "families", "given", "known", "read", "sounds", "strict", "words")
+    __slots__ = ("_eastern", "families", "given", "known", "read", "related", "sounds", "strict", "words")
 
     def __init__(self, strict: bool = False) -> None:
         self.known: dict[str, Known] = {}
         self.given: dict[tuple[str, str], str] = {}
         self.families: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+        self.related: dict[tuple[str, str, bool], tuple[int, str] | None] = {}
         self.sounds: dict[str, str] = {}
         self.read: dict[int, tuple[Party, list[Reading]]] = {}
         # Both sides are written in a script that is transcribed: there a different letter is a different name.
@@ -74,8 +75,7 @@ class Memo:
         if words != self.words:
             self.words = words
             self._eastern = None
-            self.given.clear()
-            self.families.clear()
+            self._forget_pairs()
 
     @property
     def eastern(self) -> bool:
@@ -84,10 +84,14 @@ class Memo:
             self._eastern = any(len(w) < LONGEST_EASTERN and not EASTERN.isdisjoint(self.look_up(w).cultures) for w in self.words)
         return self._eastern
 
-    def next_owner(self) -> None:
-        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+    def _forget_pairs(self) -> None:
         self.given.clear()
         self.families.clear()
+        self.related.clear()
+
+    def next_owner(self) -> None:
+        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+        self._forget_pairs()
         if len(self.known) > MANY_WORDS:
             self.known.clear()
             self.sounds.clear()
