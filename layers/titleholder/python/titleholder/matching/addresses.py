@@ -215,7 +215,8 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     region = _state(state)
     if whole:
         tokens, region, zipped = _cut_end(tokens, region, zipped)
-    tokens = [t for t in tokens if t != "," or whole]
+    if not whole:
+        tokens = [t for t in tokens if t != ","]
     unit = ""
     if second:
         unit = _unit_of(_tokens(second), alone=True)
@@ -291,6 +292,9 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction)
 
 
+_NUMBER_FIRST = re.compile(r"\s*\d")
+
+
 def _lines(line1: str, line2: str) -> tuple[str, str]:
     """Return the line with the street, folded, and the other: a person's or building's name, or the unit, may come first."""
     text = _CARE_OF.sub("", _folded(line1)).strip(" ,")
@@ -298,7 +302,7 @@ def _lines(line1: str, line2: str) -> tuple[str, str]:
         rest = text[unit.end() :]
         street, comma, place = rest.partition(",")
         text = f"{street} {unit[1]}{comma}{place}"
-    elif line2 and re.match(r"\s*\d", line2) and not re.match(r"\s*\d", text) and not _BOX.search(text):
+    elif line2 and _NUMBER_FIRST.match(line2) and not _NUMBER_FIRST.match(text) and not _BOX.search(text):
         first = _tokens(_text(text))
         if first and (first[0] in _UNITS or first[0].startswith("#")):
             return _text(f"{line2} {text}"), ""
@@ -322,6 +326,12 @@ def _state(text: str) -> str:
     return _STATES.get(joined, joined)
 
 
+_FIVE_DIGITS = re.compile(r"\d{5}")
+_CANADIAN_START, _CANADIAN_END = re.compile(r"[a-z]\d[a-z]"), re.compile(r"\d[a-z]\d")
+_CANADIAN = re.compile(r"[a-z]\d[a-z]\d[a-z]\d")
+_BRITISH_START, _BRITISH_END = re.compile(r"[a-z]{1,2}\d{1,2}[a-z]?"), re.compile(r"\d[a-z]{2}")
+
+
 def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str, str]:
     """Take country, postal code and state off the end of a line."""
     tokens = list(tokens)
@@ -336,14 +346,14 @@ def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str,
         if _ZIP.match(last) or (last.isdigit() and len(last) in (4, 6, 9) and len(tokens) > 2):
             code = code or last.replace("-", "")
             tokens.pop()
-            if tokens and last.isdigit() and len(last) == 4 and re.fullmatch(r"\d{5}", tokens[-1]):
+            if tokens and last.isdigit() and len(last) == 4 and _FIVE_DIGITS.fullmatch(tokens[-1]):
                 code = tokens.pop() + last
-        elif len(tokens) > 1 and re.fullmatch(r"[a-z]\d[a-z]", tokens[-2]) and re.fullmatch(r"\d[a-z]\d", last):
+        elif _CANADIAN_END.fullmatch(last) and len(tokens) > 1 and _CANADIAN_START.fullmatch(tokens[-2]):
             code = code or tokens[-2] + last
             del tokens[-2:]
-        elif re.fullmatch(r"[a-z]\d[a-z]\d[a-z]\d", last):
+        elif _CANADIAN.fullmatch(last):
             code = code or tokens.pop()
-        elif len(tokens) > 2 and re.fullmatch(r"[a-z]{1,2}\d{1,2}[a-z]?", tokens[-2]) and re.fullmatch(r"\d[a-z]{2}", last):
+        elif _BRITISH_END.fullmatch(last) and len(tokens) > 2 and _BRITISH_START.fullmatch(tokens[-2]):
             code = code or tokens[-2] + last
             del tokens[-2:]
     while tokens and tokens[-1] == ",":
@@ -369,6 +379,8 @@ def _unit_of(tokens: list[str], alone: bool) -> str:
 
 
 def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
+    if _UNITS.isdisjoint(tokens) and "#" not in "".join(tokens):
+        return tokens, ""
     for index, item in enumerate(tokens):
         if index and item.startswith("#"):
             kept = tokens[index].lstrip("# ").replace("-", "")

@@ -333,9 +333,11 @@ def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, F
     fields: dict[str, FieldMatch] = {}
     for field, key in (("address", "raw_address"), ("phone", "phone"), ("email", "email")):
         mine, theirs = claim.get(field), owner.get(key)
-        if isinstance(mine, Mapping):
+        if mine is None:
+            pass
+        elif not isinstance(mine, str) and isinstance(mine, Mapping):
             mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
-        elif mine is not None:
+        else:
             mine = str(mine)[: 4 * MAX_CHARS].strip()
             mine = None if is_placeholder(mine) else mine
         theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None

@@ -2,7 +2,7 @@
 
 The lists are baked by ``tools/matching/evidence.py`` into `known_names`, which is loaded when the first name is looked up;
 `EVIDENCE_NOTICE.md`
-beside it names their sources. Nothing that is looked up is kept.
+beside it names their sources. No name that is looked up is kept.
 """
 
 from itertools import pairwise
@@ -46,8 +46,13 @@ def look_up(word: str) -> Known:
     if at < 0:
         return UNKNOWN
     at += len(key)
-    found = _body[at : _body.index(b"\n", at)].decode()
-    return Known(_RANKS[found[0]], _RANKS[found[1]], found[2], found[3:])
+    code = _body[at : _body.index(b"\n", at)]
+    found = _codes.get(code)
+    if found is None:
+        text = code.decode()
+        found = _codes[code] = Known(int(text[0]), int(text[1]), text[2], text[3:])
+    return found
 
 
-_RANKS = {str(rank): rank for rank in range(10)}
+# What the lists say of some name; there are some thousand such codes.
+_codes: dict[bytes, Known] = {}

@@ -178,8 +178,8 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_INITIALS" if len(a) == 1 else "G_SAME"
     if len(a) == 1 or len(b) == 1:
         return "G_INITIAL" if a[0] == b[0] else "G_INITIAL_DIFFERS"
-    if not (is_latin(a) and is_latin(b)):
-        return "G_SCRIPT" if is_latin(a) != is_latin(b) else "G_DIFFERS"
+    if not (a.isascii() and b.isascii()):
+        return "G_SCRIPT" if a.isascii() != b.isascii() else "G_DIFFERS"
     form_a, form_b = a in nicknames.FORMAL, b in nicknames.FORMAL
     if a in nicknames.SPELLED and b in nicknames.SPELLED and nicknames.same_spelling(a, b):
         return "G_SPELLING"
@@ -446,8 +446,8 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
         return "F_SCRIPT" if is_latin(x) != is_latin(y) else "F_DIFFERS"
     if len(a) == 1 and len(b) == 1 and x[0] != y[0] and x[-1] != y[-1] and not same_beginning(x, y) and x[1:3] != y[1:3]:
         return "F_ALIKE" if scrambled(x, y) else "F_DIFFERS"
-    core_a = [t for t in a if t not in PARTICLES] or list(a)
-    core_b = [t for t in b if t not in PARTICLES] or list(b)
+    core_a = a if PARTICLES.isdisjoint(a) else tuple(t for t in a if t not in PARTICLES) or a
+    core_b = b if PARTICLES.isdisjoint(b) else tuple(t for t in b if t not in PARTICLES) or b
     if core_a == core_b:
         return "F_PARTICLE"
     short, long = (x, y) if len(x) < len(y) else (y, x)
@@ -633,8 +633,9 @@ def combinations(levels: list[str]) -> list[str]:
 def log_odds(levels: tuple[str, ...]) -> float:
     """Sum the weights of levels."""
     total = NAME_WEIGHTS["BASE"]
+    weight = NAME_WEIGHTS.get
     for level in levels:
-        total += NAME_WEIGHTS.get(level, 0.0)
+        total += weight(level, 0.0)
     return total
 
 

@@ -61,7 +61,9 @@ def _refer(found: re.Match[str]) -> str:
 
 def fold(value: object) -> str:
     """Return at most `MAX_CHARS` characters of ``value``: small, without accents, common alphabets in Latin letters."""
-    text = str(value)[:MAX_CHARS]
+    text = str(value)
+    if len(text) > MAX_CHARS:
+        text = text[:MAX_CHARS]
     if "&" in text and ";" in text:
         text = _REFERENCE.sub(_refer, text)
     if text.isascii():
@@ -157,7 +159,7 @@ def same_beginning(a: str, b: str) -> bool:
 def scrambled(a: str, b: str) -> bool:
     """Tell whether two words have the same letters in another order, one at most left out, as fast fingers leave them."""
     short, long = (a, b) if len(a) < len(b) else (b, a)
-    if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long:
+    if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long or not set(long).issuperset(short):
         return False
     left = list(long)
     for letter in short:
