@@ -504,6 +504,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
     if memo.strict and edits < 3:
         return "F_CUT_EARLY"
+    both = both or _other_ending(x, y)
     if len(short) > 2 and same_beginning(x, y) and memo.sound(x) == memo.sound(y):
         return "F_NEAR" if both else "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
@@ -520,6 +521,20 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     if edits == 2 and len(short) > 4:
         return "F_CUT_EARLY" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
     return "F_DIFFERS"
+
+
+# Endings that each make surnames, one letter apart: Tucker and Tuckey, Mikkelson and Mikkelsen, Gonzales and Gonzalez.
+_ENDINGS = frozenset(frozenset(pair) for pair in (("er", "ey"), ("es", "ez"), ("sen", "son")))
+
+
+def _other_ending(x: str, y: str) -> bool:
+    """Tell whether two surnames differ in such endings alone: two names, even if no list has both."""
+    if len(x) != len(y) or len(x) < SHORTEST_STEM or x[:-3] != y[:-3]:
+        return False
+    return (x[-3] == y[-3] and frozenset((x[-2:], y[-2:])) in _ENDINGS) or frozenset((x[-3:], y[-3:])) in _ENDINGS
+
+
+SHORTEST_STEM = 5
 
 
 def _mac(word: str) -> str:
