@@ -7,19 +7,26 @@ PYTHON := $(shell for v in 3.13 3.12 3.11; do for p in "$$(command -v python$$v 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Without bytecode: Python compiles a module at its first import, and most modules are never imported.
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
 # Tools whose needs clash with those of development.
 SCAN := build/scan
 SCAN_READY := $(SCAN)/.ready
+MUTATION_READY := $(VENV)/.mutation-ready
 LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
+# More than two processors have, because tests with a stack wait most of their time.
+WORKERS ?= 4
 SEEDS ?= 1000
 START ?= 0
 ACCOUNTS ?= 1000
 RATE ?= 4
 CASES ?= 300
 SEED ?= 1
+MUTANTS ?= 400
+ONLY ?= *
 
-.PHONY: help setup demo up down test test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom clean permissions
+.PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -29,9 +36,9 @@ setup: $(READY)  ## Make .venv
 $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(LOCKED:%=-r %)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(INSTALL) $(LOCKED:%=-r %)
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-deps -e .
 	@touch $(READY)
 
 demo: $(READY)  ## Run the main job on an embedded stack
@@ -49,16 +56,23 @@ lint: $(READY)  ## Check style, types and the template
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 
-test: lint  ## Pass the tests
-	$(BIN)/python -m pytest $(TESTS)
+check: lint  ## Check style and types, and pass the tests that start no stack, with small counts: for every save
+	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
+	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e" tests/unit tests/conformance tests/integration
 
-test-deep: $(READY)  ## Run the long versions: more seeds, every crash point, more fuzzing, more hostile deliveries
-	$(BIN)/python -m tests.simulation.run --seeds 10000
-	$(BIN)/python -m tests.simulation.run --crash-points
-	$(BIN)/python -m tests.simulation.overload
-	FUZZ_EXAMPLES=300 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_fuzzed_requests.py
+test: lint  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash points, permissions, fuzzing, overload, benchmarks
+	$(MAKE) simulate SEEDS=10000
+	$(MAKE) crash-points
+	$(MAKE) overload
+	$(MAKE) fuzz CASES=300
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
+	$(MAKE) permissions
+	$(MAKE) bench
+	$(MAKE) mutants
 
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
@@ -75,14 +89,14 @@ openapi: $(READY)  ## Write the OpenAPI document anew
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
 
-permissions: $(READY)  ## Take each permission from its role and see that it is missed
-	$(BIN)/python -m tests.e2e.permissions
+permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
+	$(BIN)/python -m tools.permissions
 
 tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
 batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
-	$(BIN)/python -m $(if $(LIVE),local.batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
+	$(BIN)/python -m $(if $(LIVE),local.run_batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points
@@ -105,6 +119,13 @@ advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory data
 
 sbom: $(SCAN_READY)  ## Say what is deployed: build/sbom.cdx.json, build/licences.txt
 	$(SCAN)/bin/python -m tools.sbom
+
+$(MUTATION_READY): requirements-mutation.txt $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-mutation.txt
+	@touch $(MUTATION_READY)
+
+mutants: $(MUTATION_READY)  ## Change the pure modules and see that their tests notice: MUTANTS=n or all of the matcher's, SEED=n, ONLY='domain.*'
+	$(BIN)/python -m tools.mutation --sample $(MUTANTS) --seed $(SEED) --only '$(ONLY)'
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

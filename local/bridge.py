@@ -1,6 +1,6 @@
-"""Lets containers of this machine reach servers that listen on 127.0.0.1 only, by way of the address of Docker's bridge.
+"""Lets containers on this machine reach servers that listen on 127.0.0.1 only, through the address of Docker's bridge.
 
-Docker Desktop does that by itself. On Linux a container sees the host under the bridge's address, mostly 172.17.0.1.
+Docker Desktop does this by itself. On Linux a container reaches the host at the bridge's address, usually 172.17.0.1.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ LOOPBACK = "127.0.0.1"
 
 
 class BridgeError(Exception):
-    """The address can't be listened on, or must not be."""
+    """The bridge cannot, or must not, listen on the address."""
 
 
 class Bridge:
-    """Passes connections to `ports` of `address` on to the same ports of 127.0.0.1, for a `with` block.
+    """Forwards connections from `ports` of `address` to the same ports of 127.0.0.1, for a `with` block.
 
-    Raises `BridgeError` for an address that is not private or not this machine's: what is passed on answers whoever reaches it.
+    Raises `BridgeError` for an address that is not private or not this machine's, because the servers answer every client.
     """
 
     def __init__(self, address: str, ports: Iterable[int]) -> None:
@@ -38,7 +38,7 @@ class Bridge:
                 self._listeners.append(socket.create_server((address, port)))
         except OSError as error:
             self.close()
-            raise BridgeError(f"{address} can't be listened on: {error.strerror}") from None
+            raise BridgeError(f"cannot listen on {address}: {error.strerror}") from None
 
     def __enter__(self) -> Bridge:
         for listener in self._listeners:
@@ -49,7 +49,7 @@ class Bridge:
         self.close()
 
     def close(self) -> None:
-        """Accept no more connections; those that are open end with their clients."""
+        """Accept no more connections. Open ones end when their clients end them."""
         for listener in self._listeners:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -72,7 +72,7 @@ class Bridge:
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    """Pass on what comes until its sender has no more; the socket closes when both directions have ended."""
+    """Forward data until the sender ends its side."""
     with suppress(OSError):
         while data := source.recv(65_536):
             target.sendall(data)

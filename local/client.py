@@ -1,4 +1,4 @@
-"""Calls the HTTP interface as a back end does: JSON over HTTP, signed for IAM."""
+"""A client of Titleholder's HTTP interface: JSON over HTTP, signed for IAM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.aws.emulator import REGION
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer; `body` is None where it was empty or no JSON."""
+    """An HTTP answer. `body` is None if it was empty or not JSON."""
 
     status: int
     body: Any
@@ -24,7 +24,7 @@ class Answer:
 
 
 class Client:
-    """A caller of the HTTP interface at `base_url`. Without credentials calls go unsigned."""
+    """Calls the HTTP interface at `base_url`. Without `credentials` it signs with the emulator's own key."""
 
     def __init__(self, base_url: str, credentials: Credentials | None = None) -> None:
         self._base = base_url
@@ -41,7 +41,7 @@ class Client:
         headers: dict[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Make one call; `raw` sends bytes as they are in place of a JSON `body`."""
+        """Make one call. `raw` sends these bytes instead of a JSON `body`."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
         if signed:

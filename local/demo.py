@@ -1,8 +1,8 @@
-"""The main job, shown on the embedded stack: a verification of every scenario account, a table, and `build/demo.json`.
+"""Verifies every scenario account on the embedded stack, prints a table and writes `build/demo.json`.
 
     python -m local.demo
 
-Exits with 1 if a verdict is not what the scenario says, or a verification cost more than it should.
+Exits with 1 if a verdict differs from the scenario's, or a verification made too many refreshes, calls or state transitions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_CALLS = 3
 MOST_TRANSITIONS = 6
 MOST_TRANSITIONS_WITH_COOLDOWN = 9
 
-# Accounts that have to be verified while something is still under way at Stripe, or that take their time.
+# TIMED: a cooldown or prefetch at Stripe must still run when the verification begins. SLOW: the verification takes long.
 TIMED = ("cooling_down", "prefetch_pending")
 SLOW = (*TIMED, "never_answering", "lost_webhook")
 
@@ -44,7 +44,7 @@ MARGARET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario account and what has to come of verifying it. `refreshes` is what may be paid for."""
+    """One scenario account and the expected result of its verification. `refreshes`: how many refreshes it pays for."""
 
     scenario: str
     outcome: str
@@ -89,12 +89,12 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
 
-    say("starting AWS and Stripe on this machine, deploying template.yaml ...")
+    say("starting the AWS emulator and the Stripe simulator, deploying template.yaml ...")
     with running(parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS)}, options=Options(settle_seconds=1.0), say=say) as stack:
         assert stack.stripe is not None
         simulator = stack.stripe.simulator
         _link(simulator)
-        say(f"{len(CASES)} accounts are linked, Stripe's first webhooks have arrived")
+        say(f"{len(CASES)} accounts are linked and their first webhooks are processed")
         before = {account: _calls(simulator, account).total() for account in CASES}
         rows = _verify_all(stack, simulator, before, say)
     _print(rows)
@@ -102,24 +102,24 @@ def main() -> int:
     BUILD.mkdir(exist_ok=True)
     (BUILD / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
     good = len(rows) - len({text.split(":")[0] for text in wrong})
-    print(f"\n{len(rows)} verifications, {good} as expected; build/demo.json has the figures.")
+    print(f"\n{len(rows)} verifications, {good} as expected. Figures: build/demo.json")
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     return 1 if wrong else 0
 
 
 def _link(simulator: Simulator) -> None:
-    """Link the accounts, those whose clock runs last, and wait until the stack has read each that it was told of."""
+    """Link the accounts, the timed ones last, and wait until the stack has read each account that has sent a webhook."""
     for timed in (False, True):
         chosen = {account: case for account, case in CASES.items() if (case.scenario in TIMED) == timed}
         for account, case in chosen.items():
             simulator.link(case.scenario, id=account, policy=case.policy)
-        told = {account for account, case in chosen.items() if case.scenario != "lost_webhook"}
+        announced = {account for account, case in chosen.items() if case.scenario != "lost_webhook"}
         for _ in range(400):
-            if all(_calls(simulator, account) for account in told):
+            if all(_calls(simulator, account) for account in announced):
                 break
             time.sleep(0.05)
-    # A prefetch that has just succeeded is an event of its own, whose account is read once more.
+    # A finished prefetch sends a second webhook, for which the stack reads the account again.
     time.sleep(0.5)
 
 
@@ -185,7 +185,7 @@ def _row(
         "score": verdict["score"],
         "reasons": verdict["reasons"],
         "owner_position": verdict["owner_position"],
-        # AWS counts a state each time it is entered, and each retry of one.
+        # AWS bills a state transition for each entry of a state and for each retry.
         "state_transitions": sum(n for kind, n in history.items() if kind.endswith("StateEntered")) + history["retries"],
         "waits": history["WaitStateEntered"],
         "stripe_calls": calls.total() - before[account],
@@ -195,7 +195,7 @@ def _row(
 
 
 def _history(stack: Stack, verification: str) -> Counter[str]:
-    """How often each kind of event stands in the execution's history, and under `retries` how often a task was tried again."""
+    """The number of events of each kind in the execution's history, and the number of a task's `retries`."""
     states = stack.client("stepfunctions")
     arn = stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + ":" + verification
     for _ in range(100):
@@ -208,13 +208,13 @@ def _history(stack: Stack, verification: str) -> Counter[str]:
 
 
 def _calls(simulator: Simulator, account: str) -> Counter[tuple[str, str]]:
-    """The calls that Stripe saw about an account, by method and last word of the path."""
+    """The calls to Stripe about an account, by method and last part of the path."""
     counts = simulator.request_counts()["accounts"].get(account, {})
     return Counter({(name.split()[0], name.rsplit("/", 1)[1]): n for name, n in counts.items()})
 
 
 def _problems(row: dict[str, Any]) -> list[str]:
-    """What is not as it should be."""
+    """How the row differs from what is expected."""
     most = MOST_TRANSITIONS_WITH_COOLDOWN if row["waits"] else MOST_TRANSITIONS
     checks = {
         f"verdict {row['verdict']}, expected {row['expected']}": row["verdict"] == row["expected"],

@@ -1,81 +1,54 @@
-"""Makes the OpenAPI document from what the routes are made of: handlers' types, the template's routes and scopes, the sample events.
+"""Writes functions/docs/openapi.json from the code.
 
-python -m local.openapi            write functions/docs/openapi.json
-python -m local.openapi --check    exit with 1 if it is not what the code says now
+    python -m local.openapi
+
+Powertools makes the document from the handlers' signatures and models. This module adds what a signature does not say: answers and problems
+(`resolver.openapi_responses`), scopes (template.yaml), examples (events/), and the answers of API Gateway itself.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
 import importlib.util
 import inspect
 import json
 import re
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from aws_lambda_powertools.event_handler.api_gateway import Route
+from aws_lambda_powertools.event_handler.openapi.models import Server
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
-from titleholder import accounts, http_api, problems
+from titleholder.domain import accounts
+from titleholder.web import problems, resolver
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"
 FUNCTIONS = ROOT / "functions"
-SCHEMA = "#/components/schemas/{model}"
+SCHEMAS = "#/components/schemas/"
 REFUSED_SAMPLES = ("invalid", "unsigned")
-"""Last words in the names of sample events that show a refusal: no examples of how to call."""
+"""A sample event whose name ends in one of these shows a refusal, so it is no example."""
 
-DESCRIPTION = """Does this bank account belong to the person or business that says so?
+DESCRIPTION = """Does this bank account belong to the person or business that claims it?
 
-Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`;
-what API Gateway refuses by itself (401, 403, 429) is `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
-`execute-api`), unless the stack was deployed with a JWT issuer: then they bear a token with the operation's scope."""
-
-# What Stripe's deliveries look like is Stripe's to say; the function that takes them loads no pydantic, so it is described here.
-WEBHOOK: dict[str, Any] = {
-    "operationId": "receive_webhook",
-    "summary": "Stripe's deliveries",
-    "description": "Public: what proves a delivery is its signature. 200 once the event is safe, also for duplicates and unknown types.",
-    "parameters": [
-        {
-            "name": "Stripe-Signature", "in": "header", "required": True,
-            "description": "Stripe's signature over the body and the time.", "schema": {"type": "string"},
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "description": "A snapshot or a thin event, as Stripe sends it."}}},
-    },
-}  # fmt: skip
-WEBHOOK_ANSWER = {
-    "type": "object", "properties": {"received": {"const": True}}, "required": ["received"], "additionalProperties": False,
-}  # fmt: skip
-WEBHOOK_PROBLEMS = ("invalid-signature", "malformed-event")
-WEBHOOK_ROUTE = "POST /webhooks/stripe"
-
-OPEN: dict[str, dict[str, Any]] = {
-    "GET /docs": {"operationId": "docs", "summary": "This interface, to read and to try", "answer": ("text/html", {"type": "string"})},
-    "GET /openapi.json": {"operationId": "openapi", "summary": "This document", "answer": ("application/json", {"type": "object"})},
-}
-"""Routes that exist only where the stack was deployed with `ServeDocs`."""
+Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`.
+Errors of API Gateway itself (401, 403, 429) are `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
+`execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead."""
 
 MESSAGE = {
     "type": "object",
-    "description": "What API Gateway itself says.",
+    "description": "An answer of API Gateway itself.",
     "properties": {"message": {"type": "string"}},
     "required": ["message"],
 }
 PROBLEM = {
     "type": "object",
-    "description": "RFC 9457. `type` is stable; what to do about each is in docs/problems.md.",
+    "description": "RFC 9457. `type` is stable. docs/problems.md says what to do about each.",
     "properties": {
         "type": {"type": "string", "pattern": "^urn:titleholder:problem:[a-z-]+$"},
         "title": {"type": "string"},
@@ -83,7 +56,7 @@ PROBLEM = {
         "detail": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "Each field that is wrong, and why.",
+            "description": "Each wrong field, with the reason.",
             "items": {
                 "type": "object",
                 "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
@@ -91,34 +64,42 @@ PROBLEM = {
                 "additionalProperties": False,
             },
         },
-        "reason": {"type": "string", "description": "The reason code, where the account can't be refreshed."},
+        "reason": {"type": "string", "description": "The reason code, if the account cannot be refreshed."},
         "retry_at": {"type": "string", "format": "date-time", "description": "When a cooldown ends."},
     },
     "required": ["type", "title", "status", "detail"],
 }
-RETRY_AFTER = {"description": "Seconds after which to try again.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+RETRY_AFTER = {"description": "Seconds until the next attempt.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
 STRIPE_ACCOUNT = {
     "name": "Stripe-Account",
     "in": "header",
     "required": False,
-    "description": "The connected account that this is about; without it, the platform's own.",
+    "description": "The connected account of the request. Without it, the request is about the platform itself.",
     "schema": {"type": "string", "pattern": f"^{accounts.CONNECTED_ACCOUNT_ID.pattern}$"},
 }
-SECURITY_SCHEMES = {
+SECURITY_SCHEMES: dict[str, Any] = {
     "iam": {
         "type": "apiKey", "in": "header", "name": "Authorization", "x-amazon-apigateway-authtype": "awsSigv4",
         "description": "AWS Signature Version 4, service execute-api. The caller needs execute-api:Invoke.",
     },
-    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Where the stack was deployed with a JWT issuer."},
+    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "If the stack was deployed with a JWT issuer."},
 }  # fmt: skip
+GATEWAY_ANSWERS = {
+    401: "API Gateway: no valid token.",
+    403: "API Gateway: no signature, no permission, or a token without the scope.",
+    429: "API Gateway: too many calls of this route.",
+    500: "API Gateway: the function failed.",
+    503: "API Gateway: the function did not answer in time.",
+}
+PUBLIC_GATEWAY_STATUSES = (429, 500, 503)
 
 
 class OpenApiError(Exception):
-    """The document can't be made; the message says what a route lacks."""
+    """The document cannot be made. The message names the route and what it lacks."""
 
 
 class Gateway(NamedTuple):
-    """A route as the template has it. `scopes` are those of a JWT; a public route has none."""
+    """A route of the template. `scopes`: what a JWT needs; a public route has none."""
 
     key: str
     scopes: list[str]
@@ -127,7 +108,7 @@ class Gateway(NamedTuple):
 
 @cache
 def gateway_routes() -> dict[str, Gateway]:
-    """The template's routes by their shape: method and path, with `{}` for each parameter, whatever it is called."""
+    """The template's routes by their `shape`."""
     found = {}
     for resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values():
         if resource["Type"] != "AWS::ApiGatewayV2::Route":
@@ -139,8 +120,60 @@ def gateway_routes() -> dict[str, Gateway]:
 
 
 def shape(route: str) -> str:
-    """`GET /a/{b}` as `GET /a/{}`."""
+    """`GET /a/{b}` as `GET /a/{}`: the template and a handler may name a parameter differently."""
     return re.sub(r"\{[^}]*\}", "{}", route)
+
+
+# -- public routes: their functions load no pydantic, so they have no resolver ----------------------------------------------------------
+
+public = APIGatewayHttpResolver()
+
+SIGNATURE = {
+    "name": "Stripe-Signature", "in": "header", "required": True,
+    "description": "Stripe's signature over the body and the time.", "schema": {"type": "string"},
+}  # fmt: skip
+DELIVERY = {"type": "object", "description": "A snapshot or a thin event, as Stripe sends it."}
+RECEIVED = {"type": "object", "properties": {"received": {"const": True}}, "required": ["received"], "additionalProperties": False}
+
+
+def _answer(description: str, schema: Mapping[str, Any], media_type: str = "application/json") -> dict[int, Any]:
+    return {200: {"description": description, "content": {media_type: {"schema": schema}}}}
+
+
+@public.post(
+    "/webhooks/stripe",
+    responses=_answer("The event is stored.", RECEIVED),
+    openapi_extensions={
+        "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": DELIVERY}}},
+    },
+)  # fmt: skip
+@resolver.openapi_responses({}, "invalid-signature", "malformed-event")
+def receive_webhook() -> None:
+    """Stripe's webhook deliveries
+
+    Public, because the signature authenticates a delivery. 200 once the event is stored, also for duplicates and unknown types.
+    """
+
+
+@public.get("/docs", tags=["docs"], responses=_answer("Interactive documentation", {"type": "string"}, "text/html"))
+@resolver.openapi_responses({})
+def docs() -> None:
+    """Interactive documentation
+
+    Exists only if the stack was deployed with ServeDocs.
+    """
+
+
+@public.get("/openapi.json", tags=["docs"], responses=_answer("This document", {"type": "object"}))
+@resolver.openapi_responses({})
+def openapi() -> None:
+    """This document
+
+    Exists only if the stack was deployed with ServeDocs.
+    """
+
+
+# -- the document ----------------------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -148,7 +181,7 @@ def resolvers() -> dict[str, APIGatewayHttpResolver]:
     """Every function's resolver, by the function's folder."""
     found: dict[str, APIGatewayHttpResolver] = {}
     for path in sorted(FUNCTIONS.glob("*/*.py")):
-        if "http_api.resolver(" not in path.read_text():
+        if "resolver.resolver(" not in path.read_text():
             continue
         sys.path.insert(0, str(path.parent))
         try:
@@ -159,224 +192,156 @@ def resolvers() -> dict[str, APIGatewayHttpResolver]:
             spec.loader.exec_module(module)
         finally:
             sys.path.pop(0)
-        for value in vars(module).values():
-            if isinstance(value, APIGatewayHttpResolver):
-                found[path.parent.name] = value
+        found[path.parent.name] = next(value for value in vars(module).values() if isinstance(value, APIGatewayHttpResolver))
     return found
 
 
+def _routes() -> Iterator[Route]:
+    for app in [*resolvers().values(), public]:
+        yield from [*app._static_routes, *app._dynamic_routes]
+
+
 def document() -> dict[str, Any]:
-    """The OpenAPI document. Raises `OpenApiError` for a route that does not say what it answers."""
-    paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {"Problem": PROBLEM, "Message": MESSAGE}
-    models: set[type[BaseModel]] = set()
-    for name, resolver in resolvers().items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = json.loads(resolver.get_openapi_json_schema(title=name, version="1"))
-        used = {name: schema for name, schema in made.get("components", {}).get("schemas", {}).items() if "Validation" not in name}
-        for model, schema in used.items():
-            if schemas.setdefault(model, schema) != schema:
-                raise OpenApiError(f"{name}: there are two models of the name {model}")
-        for route in [*resolver._static_routes, *resolver._dynamic_routes]:
-            known: http_api.Documented | None = getattr(route.func, "documented", None)
-            where = f"{route.method} {route.openapi_path}"
-            if known is None:
-                raise OpenApiError(f"functions/{name}: {where} needs @http_api.documented(...): what it answers, which problems it has")
-            models |= {model for model in known.answers.values() if model is not None}
-            generated = made["paths"][route.openapi_path][route.method.lower()]
-            paths.setdefault(route.openapi_path, {})[route.method.lower()] = _operation(where, route.func, generated, known)
-    definitions = models_json_schema([(model, "serialization") for model in sorted(models, key=str)], ref_template=SCHEMA)[1]
-    for model, schema in definitions.get("$defs", {}).items():
-        if schemas.setdefault(model, schema) != schema and _untitled(schemas[model]) != _untitled(schema):
-            raise OpenApiError(f"there are two models of the name {model}, or one that is both asked for and answered with other defaults")
-    paths["/webhooks/stripe"] = {"post": _webhook()}
-    for key, described in OPEN.items():
-        if shape(key) in gateway_routes():
-            method, path = key.split()
-            paths[path] = {method.lower(): _open(described)}
-    made = {
-        "openapi": "3.1.0",
-        "info": {"title": "Titleholder", "version": "1", "description": DESCRIPTION},
-        "servers": [{"url": ".", "description": "The stack that serves this document"}],
-        "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": SECURITY_SCHEMES},
-    }
-    result: dict[str, Any] = _untitled(made)
-    result["info"]["title"] = "Titleholder"
-    return result
+    """The OpenAPI document. Raises `OpenApiError` for a route without a description of its answers."""
+    whole = APIGatewayHttpResolver()
+    whole._dynamic_routes = [_described(route) for route in _routes()]
+    made: dict[str, Any] = json.loads(
+        whole.get_openapi_json_schema(
+            title="Titleholder", version="1", description=DESCRIPTION, security_schemes=SECURITY_SCHEMES,
+            servers=[Server(url=".", description="The stack that serves this document")],
+        )
+    )  # fmt: skip
+    for path, methods in made["paths"].items():
+        for method, operation in methods.items():
+            _complete(operation, f"{method.upper()} {path}")
+    schemas = {name: schema for name, schema in made["components"]["schemas"].items() if "Validation" not in name}
+    made["components"]["schemas"] = dict(sorted({**schemas, "Problem": PROBLEM, "Message": MESSAGE}.items()))
+    made["paths"] = dict(sorted(made["paths"].items()))
+    return {**_untitled(made), "info": made["info"]}
 
 
-def _operation(where: str, func: Any, generated: Mapping[str, Any], known: http_api.Documented) -> dict[str, Any]:
-    text = inspect.cleandoc(func.__doc__ or "")
-    if not text:
+def _described(route: Route) -> Route:
+    """A copy of the route with what the handler's signature does not say."""
+    takes_body = route.body_field is not None
+    route = copy.copy(route)
+    route._dependant = None  # Computed for `body_field`, before the models of the answers are known.
+    where = f"{route.method} {route.openapi_path}"
+    known: resolver.Documented | None = getattr(route.func, "documented", None)
+    if known is None:
+        raise OpenApiError(f"{where} needs @resolver.openapi_responses(...): what it answers, which problems it has")
+    summary, _, more = inspect.cleandoc(route.func.__doc__ or "").partition("\n\n")
+    if not summary:
         raise OpenApiError(f"{where}: its docstring becomes the summary, and there is none")
-    summary, _, more = text.partition("\n\n")
-    gateway = gateway_routes().get(shape(where))
-    operation: dict[str, Any] = {"operationId": func.__name__, "summary": " ".join(summary.split()).removesuffix(".")}
-    if more:
-        operation["description"] = more
-    operation["tags"] = [where.split("/")[1].partition("?")[0]]
-    sample = samples().get(shape(where), [{}])[0]
-    parameters = [_parameter(parameter, sample) for parameter in generated.get("parameters", ())]
-    if not any(parameter["name"].lower() == "stripe-account" for parameter in parameters):
-        parameters.append(STRIPE_ACCOUNT)
-    if parameters:
-        operation["parameters"] = parameters
-    body = generated.get("requestBody")
-    if body:
-        operation["requestBody"] = _body(body, where)
-    types = [*known.problems, *problems.OF_EVERY_ROUTE, *(problems.OF_EVERY_BODY if body else ())]
+    gateway = gateway_routes()[shape(where)]
+    types = list(known.problems)
+    if not gateway.public:
+        types += [*problems.OF_EVERY_ROUTE, *(problems.OF_EVERY_BODY if takes_body else ())]
     if known.asks_stripe:
         types += problems.OF_STRIPE
-    operation["responses"] = {
-        **{str(status): _answer(status, model) for status, model in sorted(known.answers.items())},
-        **_refusals(types, where),
-    }
-    operation["responses"] |= _gateways(operation["responses"])
-    operation["security"] = [{"iam": []}, {"jwt": list(gateway.scopes if gateway else [])}]
-    return operation
+    for status, model in sorted(known.answers.items()):
+        text = " ".join(inspect.cleandoc(model.__doc__ or "").split())
+        route.responses = {**(route.responses or {}), status: {"description": text, "content": {"application/json": {"model": model}}}}
+    route.responses = {**(route.responses or {}), **_refusals(types, where)}
+    route.responses |= _gateway_answers(route.responses, PUBLIC_GATEWAY_STATUSES if gateway.public else GATEWAY_ANSWERS)
+    route.operation_id = route.func.__name__
+    route.summary = " ".join(summary.split()).removesuffix(".")
+    route.description = more or None
+    route.tags = route.tags or [where.split("/")[1]]
+    security = [] if gateway.public else [{"iam": []}, {"jwt": gateway.scopes}]
+    route.openapi_extensions = {**(route.openapi_extensions or {}), "security": security}
+    return route
+
+
+def _refusals(types: list[str], where: str) -> dict[int, Any]:
+    """The problems by status, each status with the types that it may have."""
+    statuses = problems.statuses()
+    if unknown := set(types) - set(statuses):
+        raise OpenApiError(f"{where}: problems.py knows no {sorted(unknown)}")
+    made: dict[int, Any] = {}
+    for status in sorted({statuses[type_] for type_ in types}):
+        its = [type_ for type_ in dict.fromkeys(types) if statuses[type_] == status]
+        kinds = {"type": "object", "properties": {"type": {"enum": [f"urn:titleholder:problem:{type_}" for type_ in its]}}}
+        made[status] = {
+            "description": ", ".join(f"`{type_}`" for type_ in its),
+            "content": {problems.CONTENT_TYPE: {"schema": {"allOf": [{"$ref": f"{SCHEMAS}Problem"}, kinds]}}},
+        }
+        if status in (409, 429, 503):
+            made[status]["headers"] = {"Retry-After": RETRY_AFTER}
+    return made
+
+
+def _gateway_answers(answers: Mapping[int, Any], statuses: Iterable[int]) -> dict[int, Any]:
+    """API Gateway's own answers, merged with the function's answers of the same status."""
+    made = {}
+    for status in statuses:
+        known = answers.get(status, {})
+        content = {**known.get("content", {}), "application/json": {"schema": {"$ref": f"{SCHEMAS}Message"}}}
+        described = "; ".join(part for part in (known.get("description"), GATEWAY_ANSWERS[status]) if part)
+        made[status] = {**known, "description": described, "content": content}
+    return made
+
+
+def _complete(operation: dict[str, Any], where: str) -> None:
+    """Add examples from the sample events, and the header that every authorised route takes."""
+    shown = samples().get(shape(where), [])
+    if not operation["security"]:
+        shown = shown[:1]  # One of Stripe's deliveries is enough.
+    else:
+        parameters = [_parameter(parameter, shown[0] if shown else {}) for parameter in operation.get("parameters", ())]
+        known = any(parameter["name"] == STRIPE_ACCOUNT["name"] for parameter in parameters)
+        operation["parameters"] = parameters if known else [*parameters, STRIPE_ACCOUNT]
+    examples = {sample["sample"]: {"value": json.loads(sample["body"])} for sample in shown if sample.get("body")}
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        media["schema"] = _without_null(media["schema"])
+        if examples:
+            media["examples"] = examples
+
+
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema without its null: an optional parameter or body is left out, never null."""
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    options: list[dict[str, Any]] = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return rest | options[0]
+    return rest | ({"anyOf": options} if options else {})
 
 
 def _parameter(parameter: Mapping[str, Any], sample: Mapping[str, Any]) -> dict[str, Any]:
-    """One that may be left out is left out: null is for bodies. Examples come from the sample event."""
-    schema = {**parameter["schema"]}
-    options = [option for option in schema.pop("anyOf", ()) if option.get("type") != "null"]
-    if len(options) == 1:
-        schema |= options[0]
-    elif options:
-        schema["anyOf"] = options
-    place, name = parameter["in"], str(parameter["name"])
-    shown = "-".join(word.capitalize() for word in name.split("-")) if place == "header" else name
-    made = {"name": shown, "in": place, "required": bool(parameter.get("required")), "schema": schema}
+    """The parameter with an example from the sample event. A header's name gets its usual spelling."""
+    schema, place, name = _without_null(parameter["schema"]), parameter["in"], str(parameter["name"])
+    made = {"name": name.title() if place == "header" else name, "in": place, "required": bool(parameter.get("required")), "schema": schema}
     if described := parameter.get("description") or schema.pop("description", None):
         made["description"] = described
-    values: Mapping[str, str] = {}
-    if place == "path":
-        values = sample.get("by_position", {})
-    elif place == "query":
-        values = sample.get("queryStringParameters") or {}
-    elif place == "header":
-        values = {key.lower(): value for key, value in (sample.get("headers") or {}).items()}
+    values: Mapping[str, str] = {
+        "path": sample.get("by_position", {}),
+        "query": sample.get("queryStringParameters") or {},
+        "header": {key.lower(): value for key, value in (sample.get("headers") or {}).items()},
+    }[place]
     found = values.get(name.lower() if place == "header" else name)
     if found is not None:
         made["example"] = int(found) if schema.get("type") == "integer" else found
     return made
 
 
-def _body(body: Mapping[str, Any], where: str) -> dict[str, Any]:
-    content = {kind: {**media} for kind, media in body["content"].items()}
-    examples = {sample["sample"]: {"value": json.loads(sample["body"])} for sample in samples().get(shape(where), ()) if sample.get("body")}
-    for media in content.values():
-        options = [option for option in media["schema"].get("anyOf", ()) if option.get("type") != "null"]
-        if len(options) == 1:
-            media["schema"] = options[0]
-        if examples:
-            media["examples"] = examples
-    return {**body, "content": content}
-
-
 @cache
 def samples() -> dict[str, list[dict[str, Any]]]:
-    """The sample events of each route by its shape, the plainest first."""
+    """The sample events of each route by its `shape`, the simplest first."""
+    handlers = {shape(key): key for key in (f"{route.method} {route.openapi_path}" for route in _routes())}
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(EVENTS.glob("*.json"), key=lambda path: (len(path.stem), path.stem)):
         event = json.loads(path.read_text())
         if "routeKey" not in event or path.stem.rpartition(".")[2] in REFUSED_SAMPLES:
             continue
-        names = event["routeKey"].split("/")
-        actual = event["rawPath"].split("/")
-        values = [value for name, value in zip(names[1:], actual[1:], strict=True) if name.startswith("{")]
-        handler = next((key for key in _handler_paths() if shape(key) == shape(event["routeKey"])), event["routeKey"])
-        # The template may call a parameter otherwise than the handler does; where it stands is what counts.
-        event["by_position"] = dict(zip(re.findall(r"\{([^}]*)\}", handler), values, strict=True))
-        event["sample"] = path.stem
-        found.setdefault(shape(event["routeKey"]), []).append(event)
+        key = shape(event["routeKey"])
+        # Parameters are matched by position, because the template may name them differently.
+        pairs = zip(handlers[key].split("/")[1:], event["rawPath"].split("/")[1:], strict=True)
+        event["by_position"] = {name[1:-1]: value for name, value in pairs if name.startswith("{")}
+        found.setdefault(key, []).append({**event, "sample": path.stem})
     return found
 
 
-def _handler_paths() -> Iterator[str]:
-    for resolver in resolvers().values():
-        for route in [*resolver._static_routes, *resolver._dynamic_routes]:
-            yield f"{route.method} {route.openapi_path}"
-
-
-def _answer(status: int, model: type[BaseModel] | None) -> dict[str, Any]:
-    if model is None:
-        return {"description": "Done; no body."}
-    text = " ".join(inspect.cleandoc(model.__doc__ or "").split())
-    return {
-        "description": text or "The answer.",
-        "content": {"application/json": {"schema": {"$ref": SCHEMA.format(model=model.__name__)}}},
-    }
-
-
-def _refusals(types: list[str], where: str) -> dict[str, Any]:
-    """The problems by status, each with the types that it may bear."""
-    statuses = problems.statuses()
-    if unknown := set(types) - set(statuses):
-        raise OpenApiError(f"{where}: problems.py knows no {sorted(unknown)}")
-    by_status: dict[int, list[str]] = {}
-    for type_ in dict.fromkeys(types):
-        by_status.setdefault(statuses[type_], []).append(type_)
-    return {str(status): _problem(status, by_status[status]) for status in sorted(by_status)}
-
-
-def _problem(status: int, types: list[str]) -> dict[str, Any]:
-    kinds = {"type": "object", "properties": {"type": {"enum": [f"urn:titleholder:problem:{type_}" for type_ in types]}}}
-    answer: dict[str, Any] = {
-        "description": ", ".join(f"`{type_}`" for type_ in types),
-        "content": {problems.CONTENT_TYPE: {"schema": {"allOf": [{"$ref": SCHEMA.format(model="Problem")}, kinds]}}},
-    }
-    if status in (409, 429, 503):
-        answer["headers"] = {"Retry-After": RETRY_AFTER}
-    return answer
-
-
-def _gateways(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """What API Gateway answers by itself, beside what the function answers with the same status."""
-    said = {
-        "401": "API Gateway: no valid token.",
-        "403": "API Gateway: not signed, or the caller has no right, or the token lacks the scope.",
-        "429": "API Gateway: too many calls of this route.",
-        "500": "API Gateway: the function failed.",
-        "503": "API Gateway: the function did not answer in time.",
-    }
-    made = {}
-    for status, text in said.items():
-        known = answers.get(status, {})
-        content = {**known.get("content", {}), "application/json": {"schema": {"$ref": SCHEMA.format(model="Message")}}}
-        described = "; ".join(part for part in (known.get("description"), text) if part)
-        made[status] = {**known, "description": described, "content": content}
-    return made
-
-
-def _webhook() -> dict[str, Any]:
-    answers = {
-        "200": {"description": "The event is safe.", "content": {"application/json": {"schema": WEBHOOK_ANSWER}}},
-        **_refusals(list(WEBHOOK_PROBLEMS), WEBHOOK_ROUTE),
-    }
-    gateways = {status: answer for status, answer in _gateways(answers).items() if status in ("429", "500", "503")}
-    sample = samples()[WEBHOOK_ROUTE][0]
-    body = {**WEBHOOK["requestBody"]}
-    content = {
-        kind: {**media, "examples": {sample["sample"]: {"value": json.loads(sample["body"])}}} for kind, media in body["content"].items()
-    }
-    return {**WEBHOOK, "tags": ["webhooks"], "requestBody": {**body, "content": content}, "responses": answers | gateways, "security": []}
-
-
-def _open(described: Mapping[str, Any]) -> dict[str, Any]:
-    kind, schema = described["answer"]
-    answers = {"200": {"description": described["summary"], "content": {kind: {"schema": schema}}}}
-    gateways = {status: answer for status, answer in _gateways(answers).items() if status in ("429", "500", "503")}
-    return {
-        "operationId": described["operationId"], "summary": described["summary"], "tags": ["docs"],
-        "description": "There only where the stack was deployed with ServeDocs.", "responses": answers | gateways, "security": [],
-    }  # fmt: skip
-
-
 def _untitled(made: Any) -> Any:
-    """Without the titles that pydantic makes of names; a property that is called title stays."""
+    """Without the titles that pydantic makes of names. A property named `title` stays."""
     if isinstance(made, list):
         return [_untitled(part) for part in made]
     if not isinstance(made, dict):
@@ -389,20 +354,10 @@ def text() -> str:
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="local.openapi", description="The OpenAPI document, from the code.")
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--to", type=Path, default=DOCUMENT)
-    options = parser.parse_args()
-    if options.check:
-        if options.to.read_text() != text():
-            print("The OpenAPI document is not what the code says now: make openapi")
-            return 1
-        return 0
-    options.to.write_text(text())
-    print(f"{sum(len(methods) for methods in document()['paths'].values())} operations in {options.to}")
-    return 0
+def main() -> None:
+    DOCUMENT.write_text(text())
+    print(f"{sum(map(len, document()['paths'].values()))} operations in {DOCUMENT.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,8 +1,8 @@
-"""Signs a webhook sample as Stripe would sign it now, for functions run by `sam local`:
+"""Gives a webhook sample a current signature, for functions run by `sam local`:
 
     python -m local.sign_event events/receive_webhook.refreshed_ownership.json | sam local invoke ReceiveWebhook -e -
 
-The secret is STRIPE_WEBHOOK_SECRET, or that of the stack that `make up` started. Any Python from 3.11 on will do, with nothing installed.
+The secret is STRIPE_WEBHOOK_SECRET, or that of the stack that `make up` started. It needs Python 3.11 or later and no packages.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-STATE = ROOT / "build" / "stack.json"
+from local.aws.paths import BUILD, ROOT
+
+STATE = BUILD / "stack.json"
 VARIABLE = "STRIPE_WEBHOOK_SECRET"
 
 
 class NoSecretError(Exception):
-    """There is nothing to sign with; the message says what to do."""
+    """There is no signing secret. The message says what to do."""
 
 
 def signed(event: Mapping[str, Any], secret: str, now: int) -> dict[str, Any]:
-    """An HTTP API's event (payload format 2.0) with the `Stripe-Signature` of its body at `now` (Unix seconds)."""
+    """The HTTP API event (payload format 2.0) with the `Stripe-Signature` of its body at `now` (Unix seconds)."""
     sys.path.insert(0, str(ROOT / "layers" / "titleholder" / "python"))
-    from titleholder import signatures
+    from titleholder.stripe_api import signatures
 
     text = event.get("body") or ""
     body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode()
@@ -43,12 +44,12 @@ def find_secret(environment: Mapping[str, str] = os.environ, state: Path = STATE
     if not secret and state.exists():
         secret = json.loads(state.read_text())["webhook_secret"]
     if not secret:
-        raise NoSecretError(f"there is no signing secret: set {VARIABLE}, or start a stack by `make up`")
+        raise NoSecretError(f"there is no signing secret: set {VARIABLE}, or start a stack with `make up`")
     return str(secret)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="local.sign_event", description="Print a webhook sample with a signature of now.")
+    parser = argparse.ArgumentParser(prog="local.sign_event", description="Print a webhook sample with a current signature.")
     parser.add_argument("event", type=Path, help="one of events/receive_webhook.*.json")
     try:
         event = json.loads(parser.parse_args().event.read_text())

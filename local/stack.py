@@ -1,6 +1,6 @@
-"""The embedded stack: the AWS emulator with the real template deployed to it, and the Stripe simulator beside it.
+"""The embedded stack: template.yaml deployed to the AWS emulator, with the Stripe simulator.
 
-python -m local.stack up      leave one running
+python -m local.stack up      start one in the background
 python -m local.stack down    stop it
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.aws.deploy import deploy
+from local.aws.deploy import deploy, http_api_url
 from local.aws.emulator import REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge, BridgeError
@@ -31,7 +31,7 @@ STACK = "titleholder"
 AWS_PORT = 4566
 STRIPE_PORT = 12111
 WORKERS = 3
-"""Environments of one function at most: on two cores, more of them start later and run no faster."""
+"""At most so many environments of one function. On two cores, more of them would start later and run no faster."""
 STATE = BUILD / "stack.json"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Stack:
-    """A running stack. `stripe` is None where another server stands in for the simulator."""
+    """A running stack. `stripe` is None if another server replaces the simulator."""
 
     aws: Emulator
     stripe: SimulatorServer | None
@@ -54,7 +54,7 @@ class Stack:
 
     @property
     def api_url(self) -> str:
-        return f"{self.aws.endpoint}/_aws/execute-api/{self.outputs['HttpApiId']}/$default"
+        return http_api_url(self.aws.endpoint, self.outputs["HttpApiId"])
 
     @property
     def webhook_url(self) -> str:
@@ -83,8 +83,8 @@ def running(
 ) -> Iterator[Stack]:
     """Start a stack and stop it at the end of the block. Port 0 takes a free one.
 
-    `parameters` are the template's. `stripe_api_base` puts another server in the simulator's place; it has to sign with `webhook_secret`.
-    `trail` names a file that records what IAM decides.
+    `parameters` are the template's. `stripe_api_base` replaces the simulator by another server, which must sign with `webhook_secret`.
+    `trail` is a file that records IAM's decisions.
     """
     secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
     with contextlib.ExitStack() as exits:
@@ -95,7 +95,7 @@ def running(
         if stripe_api_base is None:
             simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))
         stripe_url = stripe_api_base or (simulator.url if simulator else "")
-        say(f"AWS emulator and Stripe simulator answer after {time.monotonic() - began:.1f} s")
+        say(f"AWS emulator and Stripe simulator are ready after {time.monotonic() - began:.1f} s")
         manager = aws.client("secretsmanager")
         manager.create_secret(Name=API_KEY_SECRET, SecretString=api_key)
         manager.create_secret(Name=WEBHOOK_SECRET_SECRET, SecretString=secret)
@@ -115,7 +115,7 @@ def running(
 
 
 def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str, bridge: str | None) -> None:
-    """Run a stack until SIGTERM; `ready` is written once it answers. `bridge`: an address under which containers reach it too."""
+    """Run a stack until SIGTERM. `ready` is written once it answers. `bridge`: another address, at which containers reach it."""
     stopping = False
 
     def stop(*_: object) -> None:
@@ -126,7 +126,7 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
     signal.signal(signal.SIGINT, stop)
     with contextlib.ExitStack() as exits:
         if bridge:
-            # First, so that an address that will not do is told at once.
+            # First, so that an unusable address is reported at once.
             exits.enter_context(Bridge(bridge, [AWS_PORT] if stripe_api_base else [AWS_PORT, STRIPE_PORT]))
         stack = exits.enter_context(
             running(
@@ -145,9 +145,9 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
 
 
 def up() -> int:
-    """Start a stack in the background and say how to talk to it."""
+    """Start a stack in the background and print how to call it."""
     if (state := _state()) is not None:
-        print("The stack is up already.")
+        print("The stack is already running.")
         _describe(state)
         return 0
     BUILD.mkdir(exist_ok=True)
@@ -165,7 +165,7 @@ def up() -> int:
     while not STATE.exists():
         if process.poll() is not None:
             print(LOG.read_text()[-2000:])
-            print(f"The stack did not start; its log is {LOG.relative_to(ROOT)}.")
+            print(f"The stack did not start. Its log: {LOG.relative_to(ROOT)}")
             return 1
         time.sleep(0.1)
     _describe(json.loads(STATE.read_text()))
@@ -176,16 +176,16 @@ def down() -> int:
     """Stop the stack that `up` started."""
     state = _state()
     if state is None:
-        print("No stack is up.")
+        print("No stack is running.")
         return 0
     os.kill(state["pid"], signal.SIGTERM)
     for _ in range(300):
         if not _alive(state["pid"]):
             STATE.unlink(missing_ok=True)
-            print("The stack is down.")
+            print("The stack is stopped.")
             return 0
         time.sleep(0.1)
-    print(f"The stack (process {state['pid']}) does not end.")
+    print(f"The stack (process {state['pid']}) has not ended within 30 s.")
     return 1
 
 
@@ -224,11 +224,11 @@ def _describe(state: Mapping[str, Any]) -> None:
     curl = f"curl -s --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
     print(f"""  {curl} '{state["api_url"]}/verifications' -H 'Content-Type: application/json' -d '{claim}'""")
     print(f"""  {curl} '{state["api_url"]}/accounts/{account}/owners'""")
-    print("\nmake down stops it.")
+    print("\nStop it: make down")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder without AWS and without Stripe.")
+    parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder on an AWS emulator and a Stripe simulator.")
     parser.add_argument("command", choices=["up", "down", "serve"])
     command = parser.parse_args().command
     if command == "serve":

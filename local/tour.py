@@ -1,9 +1,9 @@
-"""Every route once, on an embedded stack: what is asked and what is answered.
+"""Calls every route once on an embedded stack and prints each answer.
 
     python -m local.tour
 
-With STRIPE_API_BASE (and STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET) another server is asked in the simulator's place: one that has the
-simulator's control interface, by which the account is linked. Exits with 1 if a route is not called or is not answered as expected.
+STRIPE_API_BASE (with STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET) replaces the simulator by another server. That server needs the simulator's
+control interface, which links the account. Exits with 1 if a route is not called or an answer is not as expected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Found = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One call. `path` and `body` may name what earlier calls gave (`{account}`); `keep` says what to remember of the answer."""
+    """One call. `path` and `body` may use values of earlier answers (`{account}`). `keep`: names of values to keep, with their places."""
 
     route: str
     path: str
@@ -64,7 +64,7 @@ CALLS = [
     ),
     Call("GET /verifications/{verification}", "/verifications/{verification}", 200, until=lambda body: body["state"] == "completed"),
     Call("GET /verifications", "/verifications?account={account}&verdict=match", 200),
-    # Too late: it has its verdict.
+    # The verification already has its verdict.
     Call("DELETE /verifications/{verification}", "/verifications/{verification}", 409),
     Call("POST /accounts/{account}/refreshes", "/accounts/{account}/refreshes", 200, {"max_age": 3600}),
     Call("GET /accounts/{account}/owners", "/accounts/{account}/owners", 200),
@@ -72,16 +72,16 @@ CALLS = [
     Call("POST /batches", "/batches", 201, {"format": "jsonl"}, {"batch": "id", "slot": "upload.urls.0"}, key="tour-batch"),
     Call("POST /batches/{id}/start", "/batches/{batch}/start", 202),
     Call("GET /batches/{id}", "/batches/{batch}", 200, until=lambda body: body["state"] == "completed"),
-    # A batch that has ended can't be stopped any more.
+    # A batch that has ended cannot be stopped.
     Call("DELETE /batches/{id}", "/batches/{batch}", 409),
     Call("DELETE /accounts/{account}", "/accounts/{account}", 200),
     Call("POST /webhooks/stripe", "/webhooks/stripe", 200),
 ]
-"""In this order: each may use what those before have found or made."""
+"""In this order, because each may use values of earlier answers."""
 
 
 def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
-    """Make the calls, say each with its answer; what is not as expected."""
+    """Make the calls and print each with its answer. Returns what is not as expected."""
     client, found, wrong = Client(stack.api_url), Found(), list[str]()
     called = set()
     for call in CALLS:
@@ -92,12 +92,12 @@ def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
         expected = call.status if isinstance(call.status, tuple) else (call.status,)
         if answer.status not in expected:
             wrong.append(f"{call.route}: {answer.status}, expected {call.status}")
-            # Later calls need what this one would have given.
+            # Later calls need this one's answer.
             break
         for name, place in (call.keep or {}).items():
             found[name] = _at(answer.body, place)
         if call.route == "POST /sessions":
-            # What an end user does in the browser, with Stripe's own dialogue.
+            # An end user does this in Stripe's dialogue.
             _control(stack, f"complete/{found['session']}", {"accounts": [{"scenario": "single_owner"}]})
         if call.route == "POST /batches":
             manifest = json.dumps({"account": found["account"], "claim": MARGARET}).encode()
@@ -122,7 +122,7 @@ def _make(client: Client, stack: Stack, call: Call, found: Found) -> Answer:
 
 
 def _delivery(client: Client, stack: Stack) -> Answer:
-    """A delivery of Stripe's, signed as Stripe signs."""
+    """Send a webhook delivery with Stripe's signature."""
     sample = json.loads((openapi.EVENTS / "receive_webhook.unknown_type.json").read_text())
     event = signed(sample, stack.webhook_secret, int(time.time()))
     headers = {"Content-Type": "application/json", "Stripe-Signature": event["headers"]["stripe-signature"]}
@@ -132,7 +132,7 @@ def _delivery(client: Client, stack: Stack) -> Answer:
 def _control(stack: Stack, path: str, body: Any) -> None:
     answer = requests.post(f"{stack.stripe_url}/_simulator/{path}", json=body, timeout=30)
     if answer.status_code != 200:
-        raise SystemExit(f"{stack.stripe_url} has no control interface like the simulator's: {answer.status_code} {answer.text[:200]}")
+        raise SystemExit(f"{stack.stripe_url} lacks the simulator's control interface: {answer.status_code} {answer.text[:200]}")
 
 
 def _filled(text: str, found: Found) -> str:
@@ -158,14 +158,14 @@ def main() -> int:
     base = os.environ.get("STRIPE_API_BASE") or None
     secret = os.environ.get("STRIPE_WEBHOOK_SECRET") or None
     key = os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local"
-    print(f"Stripe: {base or 'the simulator, started here'}", flush=True)
+    print(f"Stripe: {base or 'the simulator'}", flush=True)
     parameters, options = {"SettleTimeoutSeconds": "5"}, Options(settle_seconds=0.5)
     with running(parameters=parameters, options=options, stripe_api_base=base, api_key=key, webhook_secret=secret) as stack:
         wrong = tour(stack, lambda text: print(text, flush=True))
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     if not wrong:
-        print(f"\n{len(CALLS)} calls, each answered as expected; the template has {len(openapi.gateway_routes())} routes.")
+        print(f"\n{len(CALLS)} calls, all answered as expected. The template has {len(openapi.gateway_routes())} routes.")
     return 1 if wrong else 0
 
 

@@ -1,22 +1,39 @@
-"""What the whole run shows: every request that our code sent to Stripe fits Stripe's document, where STRIPE_OPENAPI names one."""
+"""What holds for every test: one report of the whole run, and a mark for what starts a stack."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.stripe_openapi import LEDGER
+from local.aws.emulator import Emulator
+
+pytest_plugins = ["tests.support.whole_run"]
+
+MARKS = {"e2e": "e2e", "integration/local_aws": "emulator"}
+"""By folder. A test elsewhere that starts the embedded AWS has the mark `emulator` in its file."""
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if LEDGER.violations:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.parent.relative_to(Path(__file__).parent).as_posix()
+        if folder in MARKS:
+            item.add_marker(MARKS[folder])
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if LEDGER.sent:
-        terminalreporter.section("requests to Stripe")
-        terminalreporter.line(LEDGER.summary())
-        for violation in sorted(set(LEDGER.violations)):
-            terminalreporter.line(violation)
+@pytest.fixture(autouse=True, scope="session")
+def _emulator_needs_a_mark(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that starts the embedded AWS unmarked, because `make check` leaves out what is marked and must not start one."""
+    marked = {item.nodeid for item in request.session.items if {mark.name for mark in item.iter_markers()} & set(MARKS.values())}
+    start = Emulator.start
+
+    def start_for_a_marked_test(self: Emulator) -> None:
+        test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+        assert test in marked, f"{test} starts the embedded AWS and lacks the mark `emulator`"
+        start(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Emulator, "start", start_for_a_marked_test)
+        yield

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titleholder.manifests import piece_bytes
+from titleholder.batches.manifests import piece_bytes
 
 LINE_BYTES = 300
 IMPORTERS = 5

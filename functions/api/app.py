@@ -11,51 +11,55 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
-from titleholder import cursors, http_api, http_models, ownership, runtime, verifications
-from titleholder.accounts import AccountRef, StoredAccount, Tenant
-from titleholder.audit import By
-from titleholder.collection import Target
+from titleholder.bootstrap import application, prepare
+from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
-from titleholder.masked import Masked
 from titleholder.observability import logger, metrics, observed
-from titleholder.ownership import timestamp
-from titleholder.store import Holder, Verification
-from titleholder.verifications import Fan
+from titleholder.schemas import AccountId
+from titleholder.services import account_sync, verifications
+from titleholder.services.audit import By
+from titleholder.services.linked_accounts import AccountSelector
+from titleholder.services.verifications import GroupResult
+from titleholder.store.verifications import VerificationListing
+from titleholder.timestamps import iso_seconds
+from titleholder.web import cursors, models, resolver
 
 DEFAULT_LIMIT = 20
 
-app = http_api.resolver()
+app = resolver.resolver()
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP request."""
-    return http_api.handle(app, event, context)
+    return resolver.handle(app, event, context)
 
 
 @app.post("/verifications")
-@http_api.documented(
-    {200: http_models.AnyVerification, 202: http_models.AnyVerification},
+@resolver.openapi_responses(
+    {200: models.AnyVerification, 202: models.AnyVerification},
     "account-not-found", "session-not-found", "payment-method-not-found", "customer-not-found", "no-linked-account", "too-many-accounts",
     "idempotency-conflict", "claim-limit-exceeded", asks_stripe=True,
 )  # fmt: skip
 def create_verification(
-    body: Annotated[http_models.NewVerification, Body()],
-    idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+    body: Annotated[models.NewVerification, Body()],
+    idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """202 with the verification, or 200 when it already has its verdict."""
-    policy = http_api.policy(body.policy)
-    world, began = runtime.world(), runtime.clock()
+    policy = resolver.policy(body.policy)
+    deps, began = application().dependencies(), application().clock()
     new = verifications.NewVerification(
         ref=_target(body),
-        claim=Masked(body.claim.as_dict()),
+        claim=Sensitive(body.claim.as_dict()),
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
     )
     try:
-        with runtime.audit().effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
-            created = verifications.create(world, new, max_wait=runtime.settings().max_wait_seconds, idempotency_key=idempotency_key)
-            accounts = created.members if isinstance(created, Fan) else [created]
+        with application().audit.effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
+            created = verifications.create(deps, new, max_wait=application().settings.max_wait_seconds, idempotency_key=idempotency_key)
+            accounts = created.members if isinstance(created, GroupResult) else [created]
             entry.note(verification=created.id, **_members(created))
     except ClaimLimitExceededError:
         metrics.add_metric(name="ClaimLimitExceeded", unit=MetricUnit.Count, value=1)
@@ -63,73 +67,77 @@ def create_verification(
     for one in accounts:
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
-    created = verifications.wait(world.store, created, began + body.wait, clock=world.clock, sleep=runtime.sleep)
+    created = verifications.wait(deps.store, created, began + body.wait, clock=deps.clock, sleep=application().sleep)
     return _json(200 if verifications.is_done(created) else 202, _shown(created))
 
 
 @app.get("/verifications")
-@http_api.documented({200: http_models.Verifications}, "invalid-cursor")
+@resolver.openapi_responses({200: models.Verifications}, "invalid-cursor")
 def list_verifications(
-    account: Annotated[http_models.AccountId | None, Query()] = None,
-    customer: Annotated[http_models.CustomerId | None, Query()] = None,
-    verdict: Annotated[http_models.Outcome | None, Query()] = None,
-    limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
-    cursor: Annotated[http_models.Cursor | None, Query()] = None,
+    account: Annotated[AccountId | None, Query()] = None,
+    customer: Annotated[models.CustomerId | None, Query()] = None,
+    verdict: Annotated[models.Outcome | None, Query()] = None,
+    limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
     """An account's verifications, or those of all of a customer's accounts; the newest first."""
     if (account is None) == (customer is None):
-        raise http_api.InvalidFieldError("account", "exactly one of account and customer is needed")
+        raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
-    holder = Holder.account(tenant.ref(account)) if account else Holder.customer(customer or "", tenant.mode, tenant.stripe_account)
+    holder = (
+        VerificationListing.account(tenant.ref(account))
+        if account
+        else VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+    )
     query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
-    found, position = verifications.page(runtime.store(), holder, verdict, limit, after)
+    found, position = verifications.page(application().store, holder, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
     about = {**_context(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
-    runtime.audit().read(_caller(), "verifications.listed", **about)
-    return _json(200, http_models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
+    application().audit.read(_caller(), "verifications.listed", **about)
+    return _json(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
 @app.get("/verifications/<verification>")
-@http_api.documented({200: http_models.AnyVerification}, "verification-not-found")
-def get_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found")
+def get_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
     """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
-    found = verifications.get(runtime.store(), _tenant(), verification)
+    found = verifications.get(application().store, _tenant(), verification)
     about = found.ref.as_dict() if isinstance(found, Verification) else _context()
-    runtime.audit().read(_caller(), "verification.read", **about, verification=verification)
+    application().audit.read(_caller(), "verification.read", **about, verification=verification)
     return _json(200, _shown(found))
 
 
 @app.delete("/verifications/<verification>")
-@http_api.documented({200: http_models.AnyVerification}, "verification-not-found", "verification-completed")
-def cancel_verification(verification: Annotated[http_models.VerificationId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found", "verification-completed")
+def cancel_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
     """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
     tenant = _tenant()
-    with runtime.audit().effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
-        cancelled = verifications.cancel(runtime.world(), tenant, verification)
+    with application().audit.effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
+        cancelled = verifications.cancel(application().dependencies(), tenant, verification)
         entry.note(**({"account": cancelled.ref.account} if isinstance(cancelled, Verification) else _members(cancelled)))
-    for one in cancelled.members if isinstance(cancelled, Fan) else [cancelled]:
+    for one in cancelled.members if isinstance(cancelled, GroupResult) else [cancelled]:
         if verifications.is_cancelled(one):
             logger.info("verification cancelled", extra={"verification": one.id})
     return _json(200, _shown(cancelled))
 
 
 @app.get("/accounts/<account>")
-@http_api.documented({200: http_models.Account}, "account-not-found", asks_stripe=True)
-def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
+def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """The account as Stripe has it now."""
-    ref, world = _ref(account), runtime.world()
-    observed_at, known = world.clock(), world.store.get_account(ref)
-    state = ownership.read(world, ref, known).current
+    ref, deps = _ref(account), application().dependencies()
+    observed_at, known = deps.clock(), deps.store.accounts.get(ref)
+    state = account_sync.read_account(deps, ref, known).current
     refresh = None
     if state.refresh:
-        refresh = http_models.RefreshState(
+        refresh = models.RefreshState(
             status=state.refresh.status,
-            last_attempted_at=timestamp(state.refresh.last_attempted_at),
+            last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
             next_refresh_available_at=_time(state.refresh.next_refresh_available_at),
             error=dict(state.refresh.error) if state.refresh.error else None,
         )
-    shown = http_models.Account(
+    shown = models.Account(
         account=account,
         stripe_account=ref.stripe_account,
         livemode=state.livemode,
@@ -139,61 +147,59 @@ def get_account(account: Annotated[http_models.AccountId, Path()]) -> Response[A
         next_refresh_available_at=refresh.next_refresh_available_at if refresh else None,
         snapshot=known.snapshot,
         snapshot_refreshed_at=_time(known.snapshot_attempted_at),
-        observed_at=timestamp(observed_at),
+        observed_at=iso_seconds(observed_at),
     )
-    runtime.audit().read(_caller(), "account.read", ref, snapshot=known.snapshot)
+    application().audit.read(_caller(), "account.read", ref, snapshot=known.snapshot)
     return _json(200, shown)
 
 
 @app.get("/accounts/<account>/owners")
-@http_api.documented({200: http_models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "seal-broken")
-def get_owners(
-    account: Annotated[http_models.AccountId, Path()], snapshot: Annotated[http_models.SnapshotId | None, Query()] = None
-) -> Response[Any]:
+@resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
+def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
     """The owners in the newest snapshot, or in the one that is asked for."""
-    ref, store = _ref(account), runtime.store()
+    ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
         raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
-    found = store.get_snapshot(ref, wanted)
+    found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)
-    runtime.audit().read(_caller(), "owners.read", ref, snapshot=found.id)
+    application().audit.read(_caller(), "owners.read", ref, snapshot=found.id)
     metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
-    owners = [http_models.Owner(**{name: owner.get(name) for name in http_models.Owner.model_fields}) for owner in found.owners.reveal()]
-    shown = http_models.Owners(
-        account=account, snapshot=found.id, refreshed_at=timestamp(found.attempted_at), age=_age(found.attempted_at), owners=owners
+    owners = [models.Owner(**{name: owner.get(name) for name in models.Owner.model_fields}) for owner in found.owners.reveal()]
+    shown = models.Owners(
+        account=account, snapshot=found.id, refreshed_at=iso_seconds(found.attempted_at), age=_age(found.attempted_at), owners=owners
     )
     return _json(200, shown)
 
 
 @app.get("/accounts/<account>/snapshots")
-@http_api.documented({200: http_models.Snapshots}, "invalid-cursor", "account-erased")
+@resolver.openapi_responses({200: models.Snapshots}, "invalid-cursor", "account-erased")
 def get_snapshots(
-    account: Annotated[http_models.AccountId, Path()],
-    limit: Annotated[http_models.Limit, Query()] = DEFAULT_LIMIT,
-    cursor: Annotated[http_models.Cursor | None, Query()] = None,
+    account: Annotated[AccountId, Path()],
+    limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
     """The account's snapshots, the newest first, with what changed from one to the next."""
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
-    found, position = runtime.store().past_snapshots(ref, limit, None if cursor is None else cursors.decode(query, cursor))
+    found, position = application().store.snapshots.page(ref, limit, None if cursor is None else cursors.decode(query, cursor))
     snapshots = [
-        http_models.Snapshot(
+        models.Snapshot(
             snapshot=past.id,
-            refreshed_at=timestamp(past.attempted_at),
+            refreshed_at=iso_seconds(past.attempted_at),
             age=_age(past.attempted_at),
             owner_count=past.owner_count,
             too_many_owners=past.too_many_owners,
             since=past.since,
-            changes=None if past.changes is None else [http_models.OwnerChange(**change) for change in past.changes],
+            changes=None if past.changes is None else [models.OwnerChange(**change) for change in past.changes],
         )
         for past in found
     ]
     following = None if position is None else cursors.encode(query, position)
-    runtime.audit().read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
-    return _json(200, http_models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
+    application().audit.read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
+    return _json(200, models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
 
 
 def _caller() -> By:
@@ -206,14 +212,14 @@ def _context() -> dict[str, str | None]:
     return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
 
 
-def _named(target: AccountRef | Target) -> dict[str, str | None]:
+def _named(target: AccountRef | AccountSelector) -> dict[str, str | None]:
     """What a request for a verification names, for its entries."""
     if isinstance(target, AccountRef):
         return dict(target.as_dict())
     return {**_context(), target.kind: target.id}
 
 
-def _members(created: Verification | Fan) -> dict[str, str]:
+def _members(created: Verification | GroupResult) -> dict[str, str]:
     """A group's verifications and their accounts, in the same order; nothing for a single verification."""
     if isinstance(created, Verification):
         return {}
@@ -223,7 +229,7 @@ def _members(created: Verification | Fan) -> dict[str, str]:
 
 def _held(ref: AccountRef) -> StoredAccount:
     """What is remembered of an account. Raises AccountErasedError."""
-    known = runtime.store().get_account(ref)
+    known = application().store.accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
     return known
@@ -234,41 +240,41 @@ def _ref(account: str) -> AccountRef:
 
 
 def _tenant() -> Tenant:
-    return http_api.tenant(app.current_event, runtime.settings())
+    return resolver.tenant(app.current_event, application().settings)
 
 
-def _target(body: http_models.NewVerification) -> AccountRef | Target:
+def _target(body: models.NewVerification) -> AccountRef | AccountSelector:
     if body.account is not None:
         return _ref(body.account)
     kind: Literal["payment_method", "session", "customer"]
     for kind in ("payment_method", "session", "customer"):
         if (id_ := getattr(body, kind)) is not None:
             tenant = _tenant()
-            return Target(kind, id_, tenant.mode, tenant.stripe_account)
+            return AccountSelector(kind, id_, tenant.mode, tenant.stripe_account)
     raise AssertionError("the model lets none pass without a target")
 
 
-def _shown(found: Verification | Fan) -> http_models.AnyVerification:
+def _shown(found: Verification | GroupResult) -> models.AnyVerification:
     if isinstance(found, Verification):
-        return http_models.AnyVerification(_verification(found))
+        return models.AnyVerification(_verification(found))
     group, summary = found.group, found.summary
     best = None
     if summary.best is not None:
-        best = http_models.BestMember.model_validate(_member(summary.best).model_dump())
-    shown = http_models.GroupVerification(
+        best = models.BestMember.model_validate(_member(summary.best).model_dump())
+    shown = models.GroupVerification(
         id=group.id,
         **{group.kind: group.target},
         stripe_account=group.stripe_account,
         state="completed" if found.done else "waiting",
-        requested_at=timestamp(group.requested_at),
+        requested_at=iso_seconds(group.requested_at),
         members=[_member(member) for member in found.members],
-        summary=http_models.Summary(any=summary.any, all=summary.all, best=best),
+        summary=models.Summary(any=summary.any, all=summary.all, best=best),
     )
-    return http_models.AnyVerification(shown)
+    return models.AnyVerification(shown)
 
 
-def _member(member: Verification) -> http_models.Member:
-    return http_models.Member(
+def _member(member: Verification) -> models.Member:
+    return models.Member(
         account=member.ref.account,
         verification=member.id,
         state="completed" if member.verdict else "waiting",
@@ -276,18 +282,18 @@ def _member(member: Verification) -> http_models.Member:
     )
 
 
-def _verification(found: Verification) -> http_models.Verification:
+def _verification(found: Verification) -> models.Verification:
     verdict = None
     if found.verdict is not None:
-        verdict = http_models.Verdict.model_validate({**found.verdict, "refreshed_at": _time(found.verdict.get("refreshed_at"))})
-    return http_models.Verification(
+        verdict = models.Verdict.model_validate({**found.verdict, "refreshed_at": _time(found.verdict.get("refreshed_at"))})
+    return models.Verification(
         id=found.id,
         account=found.ref.account,
         stripe_account=found.ref.stripe_account,
         state="completed" if verdict else "waiting",
         stale=found.stale,
         group=found.group,
-        requested_at=timestamp(found.requested_at),
+        requested_at=iso_seconds(found.requested_at),
         completed_at=_time(found.completed_at),
         verdict=verdict,
     )
@@ -295,15 +301,15 @@ def _verification(found: Verification) -> http_models.Verification:
 
 def _age(seconds: float) -> int:
     # Stripe's clock may be ahead of ours.
-    return max(0, round(runtime.clock() - seconds))
+    return max(0, round(application().clock() - seconds))
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else timestamp(seconds)
+    return None if seconds is None else iso_seconds(seconds)
 
 
 def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
-runtime.prepare(runtime.world, runtime.vault)
+prepare(lambda made: (made.dependencies(), made.cipher))

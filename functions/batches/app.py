@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import titleholder.cold_start  # noqa: F401
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
 from pydantic import BaseModel
 
-from titleholder import batch, http_api, http_models, runtime, verifications
-from titleholder.accounts import Tenant
-from titleholder.audit import By
-from titleholder.idempotency import Request
+from titleholder.aws.idempotency import Request
+from titleholder.aws.workflows import longest_wait
+from titleholder.batches import lifecycle
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import Tenant
 from titleholder.observability import logger, observed
-from titleholder.workflow import longest_wait
+from titleholder.services import verifications
+from titleholder.services.audit import By
+from titleholder.timestamps import iso_seconds
+from titleholder.web import models, resolver
 
-app = http_api.resolver()
+app = resolver.resolver()
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP request."""
-    return http_api.handle(app, event, context)
+    return resolver.handle(app, event, context)
 
 
 @app.post("/batches")
-@http_api.documented({201: http_models.CreatedBatch}, "manifest-unusable", "idempotency-conflict", "idempotency-in-progress")
+@resolver.openapi_responses({201: models.CreatedBatch}, "manifest-unusable", "idempotency-conflict", "idempotency-in-progress")
 def create_batch(
-    body: Annotated[http_models.NewBatch, Body()],
-    idempotency_key: Annotated[http_models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+    body: Annotated[models.NewBatch, Body()],
+    idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """201 with the batch's id and where to upload its manifest."""
-    policy = http_api.policy(body.policy)
-    world, tenant = runtime.batch_world(), _tenant()
-    new = batch.NewBatch(
+    policy = resolver.policy(body.policy)
+    deps, tenant = application().batch_dependencies, _tenant()
+    new = lifecycle.NewBatch(
         mode=tenant.mode,
         format=body.format,
         stripe_account=tenant.stripe_account,
@@ -46,47 +49,47 @@ def create_batch(
         size=body.bytes,
     )
     request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
-    with runtime.audit().effect(_caller(), "batch.created", **_context()) as entry:
-        ids = runtime.idempotency().once(request, lambda _: {"id": batch.create(world, new)}, app.lambda_context)
+    with application().audit.effect(_caller(), "batch.created", **_context()) as entry:
+        ids = application().idempotency.once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
         entry.note(batch=ids["id"])
-    slot = batch.slot(world, ids["id"])
+    slot = lifecycle.upload(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
-    upload = http_models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=_time(slot.expires_at))
-    return _json(201, http_models.CreatedBatch(id=slot.batch, upload=upload))
+    upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
+    return _json(201, models.CreatedBatch(id=slot.batch, upload=upload))
 
 
 @app.post("/batches/<id>/start")
-@http_api.documented({202: http_models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
-def start_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
+def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
-    settings = runtime.settings()
+    settings = application().settings
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
         "longest_wait": longest_wait(settings.max_wait_seconds, settings.settle_timeout_seconds),
         "concurrency": settings.batch_concurrency,
     }
-    with runtime.audit().effect(_caller(), "batch.started", **_context(), batch=id) as entry:
-        started = batch.start(runtime.batch_world(), _tenant(), id, inputs)
+    with application().audit.effect(_caller(), "batch.started", **_context(), batch=id) as entry:
+        started = lifecycle.start(application().batch_dependencies, _tenant(), id, inputs)
         entry.note(result=started.state)
     logger.info("batch started", extra={"batch": id, "state": started.state})
     return _json(202, _shown(started))
 
 
 @app.get("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found")
-def get_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.Batch}, "batch-not-found")
+def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """How the batch stands, and links to what it brought."""
-    found = batch.progress(runtime.batch_world(), _tenant(), id)
-    runtime.audit().read(_caller(), "batch.read", **_context(), batch=id)
+    found = lifecycle.progress(application().batch_dependencies, _tenant(), id)
+    application().audit.read(_caller(), "batch.read", **_context(), batch=id)
     return _json(200, _shown(found))
 
 
 @app.delete("/batches/<id>")
-@http_api.documented({200: http_models.Batch}, "batch-not-found", "batch-state")
-def stop_batch(id: Annotated[http_models.BatchId, Path()]) -> Response[Any]:
+@resolver.openapi_responses({200: models.Batch}, "batch-not-found", "batch-state")
+def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """Stop the batch for good. What has its verdict keeps it; what is left ends as not verifiable, reason BATCH_STOPPED."""
-    with runtime.audit().effect(_caller(), "batch.stopped", **_context(), batch=id):
-        stopped = batch.stop(runtime.batch_world(), _tenant(), id)
+    with application().audit.effect(_caller(), "batch.stopped", **_context(), batch=id):
+        stopped = lifecycle.stop(application().batch_dependencies, _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
     return _json(200, _shown(stopped))
 
@@ -102,18 +105,18 @@ def _context() -> dict[str, str | None]:
 
 
 def _tenant() -> Tenant:
-    return http_api.tenant(app.current_event, runtime.settings())
+    return resolver.tenant(app.current_event, application().settings)
 
 
-def _shown(found: batch.Progress) -> http_models.Batch:
+def _shown(found: lifecycle.Progress) -> models.Batch:
     cooling = None
     if found.cooling_down and found.cooling_until:
-        cooling = http_models.CoolingDown(accounts=found.cooling_down, until=_time(found.cooling_until))
-    return http_models.Batch(
+        cooling = models.CoolingDown(accounts=found.cooling_down, until=iso_seconds(found.cooling_until))
+    return models.Batch(
         id=found.batch,
         state=found.state,
         format=found.format,
-        created_at=_time(found.created_at),
+        created_at=iso_seconds(found.created_at),
         started_at=_maybe(found.started_at),
         completed_at=_maybe(found.completed_at),
         imported=found.imported,
@@ -132,12 +135,8 @@ def _shown(found: batch.Progress) -> http_models.Batch:
     )
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else _time(seconds)
+    return None if seconds is None else iso_seconds(seconds)
 
 
 def _json(status: int, model: BaseModel) -> Response[Any]:

@@ -12,52 +12,53 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import ownership, pace, runtime
-from titleholder.accounts import AccountRef
-from titleholder.batches import Source, each_record
-from titleholder.errors import PaceExceededError, StripeLaggingError, TitleholderError, UnforeseenError
+from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import account_sync, rate_limiter
 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answers SQS with the messages to be delivered again."""
-    settings = runtime.settings()
-    return each_record(event, _process, Source(runtime.queues(), settings.events_queue_url, settings.events_dead_letter_url, _buried))
+    settings = application().settings
+    return each_record(event, _process, Source(application().queues, settings.events_queue_url, settings.events_dead_letter_url, _buried))
 
 
 def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
-    world = runtime.world(runtime.pace().gate(message))
-    if event_id is not None and (pace.PLACES in message or pace.ASK_AFTER in message):
+    deps = application().dependencies(application().rate_limits.limiter(message))
+    if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # Queues deliver twice now and then, and each copy of a message that waits is put back again.
-        known = world.store.get_event(event_id)
+        known = deps.store.events.get(event_id)
         if known is not None and known.processed:
             return
     try:
-        showed_news = ownership.fetch(world, ref, event_id)
+        showed_news = account_sync.sync_account(deps, ref, event_id)
     except StripeLaggingError as behind:
-        world.queues.defer_event(message, behind.retry_after)
+        deps.queues.defer_event(message, behind.retry_after)
         return
-    except PaceExceededError as early:
-        world.queues.defer_event(pace.later(message, early), early.at - runtime.clock())
+    except RateLimitExceededError as early:
+        deps.queues.defer_event(rate_limiter.requeued_message(message, early), early.at - application().clock())
         return
     except Exception as error:
         if event_id is not None:
             raise
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnforeseenError.of(error))
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
         logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": ref.account})
         metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
         return
     if event_id is not None:
-        world.store.finish_event(event_id)
+        deps.store.events.mark_processed(event_id)
     elif showed_news:
         metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=1)
-    if ref.stripe_account is not None and world.store.tenant_answered(ref.mode, ref.stripe_account):
+    if ref.stripe_account is not None and deps.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 
 
 def _buried(message: dict[str, Any], reason: str) -> None:
     if "event" in message:
-        runtime.store().fail_event(message["event"], reason)
+        application().store.events.set_error(message["event"], reason)

@@ -6,9 +6,10 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
-from titleholder import deliveries, runtime, stripe_events
+from titleholder.bootstrap import application
 from titleholder.errors import MalformedEventError
 from titleholder.observability import logger, observed
+from titleholder.stripe_api import events as stripe_events
 
 
 @observed
@@ -23,6 +24,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     detail = event.get("detail")
     if not isinstance(detail, dict):
         raise MalformedEventError("The envelope holds no event.")
-    accepted, state = deliveries.accept(runtime.mailroom(), stripe_events.from_bus(detail, runtime.settings().mode))
+    accepted, state = application().webhook_receiver.accept(stripe_events.from_bus(detail, application().settings.mode))
     logger.info("event accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     return {"event": accepted.id, "state": state}

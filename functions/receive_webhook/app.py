@@ -9,9 +9,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import deliveries, problems, runtime
+from titleholder.bootstrap import application
 from titleholder.errors import InvalidSignatureError, MalformedEventError
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import webhooks
+from titleholder.web import problems
 
 
 @observed
@@ -24,10 +26,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
-        body = deliveries.raw_body(event)
-        accepted, state = deliveries.receive(runtime.mailroom(), body, headers.get("stripe-signature"))
+        body = webhooks.raw_body(event)
+        accepted, state = application().webhook_receiver.receive(body, headers.get("stripe-signature"))
     except (InvalidSignatureError, MalformedEventError) as error:
-        problem = problems.of(error)
+        problem = problems.problem_for(error)
         logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})
         metrics.add_metric(name="DeliveryRefused", unit=MetricUnit.Count, value=1)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body())

@@ -8,8 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder import reconciliation, runtime
+from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
+from titleholder.services import reconciliation
 
 KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
 
@@ -17,7 +18,7 @@ KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Answers what was repaired, by kind, and how many repairs failed."""
-    report = reconciliation.reconcile(runtime.world(), runtime.mailroom())
+    report = reconciliation.reconcile(application().dependencies(), application().webhook_receiver)
     repaired, failed = report.repaired, report.failed.total()
     logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})
     counted = {

@@ -8,74 +8,78 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
-from titleholder import http_api, http_models, ownership, problems, runtime
-from titleholder.audit import By
-from titleholder.ownership import Asked, InFlight, Started, timestamp
-from titleholder.refresh import CoolDown, Fresh, Join, Need, NotVerifiable, usable_snapshot
+from titleholder.bootstrap import application
+from titleholder.domain.refresh_policy import CoolingDown, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, usable_snapshot
+from titleholder.domain.refresh_requests import AlreadyStarting
+from titleholder.schemas import AccountId
+from titleholder.services import refreshes
+from titleholder.services.audit import By
+from titleholder.services.refresh_calls import Started
+from titleholder.services.refreshes import RefreshResult
+from titleholder.timestamps import iso_seconds
+from titleholder.web import models, problems, resolver
 
 DEFAULT_MAX_AGE_SECONDS = 86_400
 
-app = http_api.resolver()
+app = resolver.resolver()
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP request."""
-    return http_api.handle(app, event, context)
+    return resolver.handle(app, event, context)
 
 
 @app.post("/accounts/<account>/refreshes")
-@http_api.documented(
-    {200: http_models.Refresh, 202: http_models.Refresh},
+@resolver.openapi_responses(
+    {200: models.Refresh, 202: models.Refresh},
     "account-not-found", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
-def refresh(
-    account: Annotated[http_models.AccountId, Path()], body: Annotated[http_models.NewRefresh | None, Body()] = None
-) -> Response[Any]:
+def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
     """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
-    world, settings = runtime.world(), runtime.settings()
-    ref = http_api.tenant(app.current_event, settings).ref(account)
-    now = world.clock()
+    deps, settings = application().dependencies(), application().settings
+    ref = resolver.tenant(app.current_event, settings).ref(account)
+    now = deps.clock()
     max_age = DEFAULT_MAX_AGE_SECONDS if body is None or body.max_age is None else body.max_age
-    # A failure that lies behind is no answer to who asks for a refresh, and who asks over HTTP is told of any cooldown.
-    need = Need(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
-    with world.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
-        asked = ownership.ask(world, ref, need, world.store.get_account(ref))
+    # Ignore earlier failures (`requested_at`), and never wait for a cooldown: HTTP callers get a 409 instead.
+    need = FreshnessRequirement(not_before=now - max_age, requested_at=now + 1, deadline=math.inf)
+    with deps.audit.effect(By.caller(app.current_event.raw_event), "refresh.requested", ref) as entry:
+        asked = refreshes.ensure_fresh(deps, ref, need)
         entry.note(result=_result(asked))
-    known = world.store.get_account(ref)
+    known = deps.store.accounts.get(ref)
     snapshot = known.snapshot
     match asked:
         case Started(attempted_at):
             return _answer(202, account, "started", attempted_at, snapshot)
-        case Join(attempted_at):
+        case JoinPending(attempted_at):
             return _answer(200, account, "pending", attempted_at, snapshot)
-        case InFlight():
+        case AlreadyStarting():
             return _answer(200, account, "pending", None, snapshot)
         case Fresh(attempted_at):
             # A refresh that brought no owners leaves older ones in store, which are not what was asked for.
             return _answer(200, account, "fresh", attempted_at, usable_snapshot(known, need))
-        case CoolDown(resume_at):
-            return http_api.respond(problems.cooling_down(timestamp(resume_at), math.ceil(resume_at - world.clock())))
+        case CoolingDown(resume_at):
+            return resolver.respond(problems.cooling_down(iso_seconds(resume_at), math.ceil(resume_at - deps.clock())))
         case NotVerifiable(reason):
-            return http_api.respond(problems.not_refreshable(reason))
+            return resolver.respond(problems.not_refreshable(reason))
 
 
-def _result(asked: Asked) -> str:
+def _result(asked: RefreshResult) -> str:
     """How a request for a refresh ended, for the record."""
     match asked:
         case Started():
             return "started"
-        case Join() | InFlight():
+        case JoinPending() | AlreadyStarting():
             return "pending"
         case Fresh():
             return "fresh"
-        case CoolDown():
+        case CoolingDown():
             return "cooling_down"
         case NotVerifiable(reason):
             return reason
 
 
 def _answer(status: int, account: str, state: Any, attempted_at: int | None, snapshot: str | None) -> Response[Any]:
-    shown = None if attempted_at is None else timestamp(attempted_at)
-    answer = http_models.Refresh(account=account, status=state, last_attempted_at=shown, snapshot=snapshot)
+    shown = None if attempted_at is None else iso_seconds(attempted_at)
+    answer = models.Refresh(account=account, status=state, last_attempted_at=shown, snapshot=snapshot)
     return Response(status_code=status, content_type="application/json", body=answer.model_dump_json(exclude_none=True))

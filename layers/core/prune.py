@@ -1,4 +1,4 @@
-"""Leaves out of the layer what no function uses: the descriptions of 400 AWS services, their documentation, boto3's resources.
+"""Removes from the layer what no function uses: 400 AWS services, operations that are not called, documentation, boto3's resources.
 
 python prune.py FOLDER    where the packages were installed
 """
@@ -9,11 +9,23 @@ import gzip
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SERVICES = frozenset({"dynamodb", "events", "kms", "lambda", "s3", "secretsmanager", "sqs", "stepfunctions", "sts"})
-"""By botocore's names. The SDK itself needs `sts` for some credentials, `s3` for presigned links."""
+OPERATIONS = {
+    "dynamodb": "BatchGetItem DeleteItem GetItem PutItem Query TransactWriteItems UpdateItem",
+    "events": "PutEvents",
+    "kms": "Decrypt GenerateDataKey",
+    "s3": "CompleteMultipartUpload CreateMultipartUpload DeleteObjects GetObject HeadObject ListParts PutObject UploadPart",
+    "secretsmanager": "GetSecretValue",
+    "sqs": "ChangeMessageVisibility SendMessage",
+    "stepfunctions": "DescribeExecution SendTaskFailure SendTaskHeartbeat SendTaskSuccess StartExecution StopExecution",
+    "sts": "AssumeRole AssumeRoleWithWebIdentity",
+}
+"""What functions call, by botocore's names; a client has no method for anything else. The SDK itself calls `sts` for some credentials."""
+
+SERVICES = frozenset(OPERATIONS)
 
 ENDPOINTS = SERVICES - {"stepfunctions"} | {"states"}
 """The same by the names of their endpoints."""
@@ -33,6 +45,8 @@ def main(root: Path) -> None:
                 description = _without_documentation(_read(file))
                 for parameter in description.get("clientContextParams", {}).values():
                     parameter["documentation"] = ""  # Here botocore looks for it.
+                if name == "service-2.json":
+                    _keep(description, OPERATIONS[service].split())
                 _write(file.with_name(name), description)
             if name not in MODELS or name != file.name:
                 file.unlink()
@@ -43,6 +57,28 @@ def main(root: Path) -> None:
     _write(endpoints, known)
     for unused in ("boto3/data", "boto3/examples", "bin"):
         shutil.rmtree(root / unused, ignore_errors=True)
+
+
+def _keep(model: dict[str, Any], operations: list[str]) -> None:
+    """Leave in a service's model only these operations and the shapes that they refer to."""
+    model["operations"] = {name: model["operations"][name] for name in operations}
+    shapes, todo = {}, list(_referred(model["operations"]))
+    while todo:
+        name = todo.pop()
+        if name not in shapes:
+            shapes[name] = model["shapes"][name]
+            todo += _referred(shapes[name])
+    model["shapes"] = shapes
+
+
+def _referred(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("shape"), str):
+            yield value["shape"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _referred(part)
 
 
 def _read(file: Path) -> Any:

@@ -1,1 +1,1 @@
-"""The embedded AWS: an emulator, and what builds and deploys the real template to it."""
+"""The embedded AWS: an emulator, and the tools that build template.yaml and deploy it there."""

@@ -1,8 +1,7 @@
-"""Builds what the template refers to, without the SAM CLI: zips with the same bytes for the same contents.
+"""Builds the template's artefacts without the SAM CLI: zips with the same bytes for the same contents.
 
-What has the `BuildMethod` makefile is made by its own Makefile, as `sam build` does it, but for the interpreter in use. A folder with a
-`requirements.txt` and another `BuildMethod` becomes a layer of those packages. Any other folder is zipped as it is, without what Python
-and tests leave behind.
+An artefact with the `BuildMethod` makefile is made by its own Makefile, as `sam build` does it, but for the interpreter in use. Any other
+folder is zipped as it is, without the caches of Python and its tools.
 """
 
 from __future__ import annotations
@@ -23,14 +22,11 @@ SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 
 
 class BuildError(Exception):
-    """An artefact cannot be built; the message says which and why."""
+    """An artefact cannot be built. The message says which one and why."""
 
 
-def zip_folder(root: Path, prefix: str = "", *, bytecode: bool = False) -> bytes:
-    """The files under `root` as a zip, each name preceded by `prefix`; compiled modules only if `bytecode`.
-
-    Raises `BuildError` when there is none.
-    """
+def zip_folder(root: Path, *, bytecode: bool = False) -> bytes:
+    """The files under `root` as a zip, with compiled modules only if `bytecode`. Raises `BuildError` for an empty folder."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for parent, folders, files in os.walk(root):
@@ -39,7 +35,7 @@ def zip_folder(root: Path, prefix: str = "", *, bytecode: bool = False) -> bytes
                 if name.endswith(".pyc") and not bytecode:
                     continue
                 path = Path(parent, name)
-                entry = zipfile.ZipInfo(prefix + path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
+                entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
                 entry.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, path.read_bytes())
@@ -48,36 +44,10 @@ def zip_folder(root: Path, prefix: str = "", *, bytecode: bool = False) -> bytes
     return buffer.getvalue()
 
 
-def third_party_layer(root: Path, var: Path = BUILD) -> bytes:
-    """The packages of `root/requirements.txt` as a layer's zip, kept under `var` by the list and the interpreter's version.
+def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
+    """What the target `build-<target>` of `root/Makefile` makes, as a zip. It is kept under `var` until the folder's contents change.
 
-    Raises `BuildError` when there is no list or pip cannot install it.
-    """
-    requirements = root / "requirements.txt"
-    if not requirements.is_file():
-        raise BuildError(f"{requirements} is missing")
-    identity = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    archive = var.resolve() / "layers" / f"{identity}.zip"
-    with exclusively(archive):
-        if not archive.exists():
-            target = archive.with_suffix(".partial")
-            shutil.rmtree(target, ignore_errors=True)
-            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "--target", str(target)]
-            done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise BuildError(f"{requirements} cannot be installed:\n{done.stderr.strip()}")
-            shutil.rmtree(target / "bin", ignore_errors=True)
-            partial = archive.with_suffix(".tmp")
-            partial.write_bytes(zip_folder(target, "python/"))
-            partial.rename(archive)
-            shutil.rmtree(target)
-    return archive.read_bytes()
-
-
-def made(root: Path, target: str, var: Path = BUILD) -> bytes:
-    """What the target `build-<target>` of `root/Makefile` makes, as a zip; kept under `var` by the folder's contents.
-
-    Raises `BuildError` with what make says when it fails.
+    Raises `BuildError` with make's error output when it fails.
     """
     archive = var.resolve() / "artefacts" / f"{target}-{_identity(root)}.zip"
     with exclusively(archive):
@@ -97,7 +67,7 @@ def made(root: Path, target: str, var: Path = BUILD) -> bytes:
 
 
 def _identity(root: Path) -> str:
-    """Names a folder's contents together with the interpreter in use."""
+    """A digest of a folder's contents and the interpreter's version."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode() + path.read_bytes())

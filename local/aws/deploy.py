@@ -1,22 +1,20 @@
-"""Deploys the real template to the emulator: only what `sam package` would replace is replaced, the artefacts' places.
+"""Deploys the template to the emulator. As `sam package` does, it replaces the artefacts' paths and nothing else.
 
 python -m local.aws.deploy --endpoint http://127.0.0.1:4566 --stack titleholder [Name=Value ...]
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from local.aws import build
-from local.aws.emulator import REGION
-from local.aws.paths import BUILD, ROOT
+from local.aws.emulator import REGION, client
+from local.aws.paths import BUILD
 
 BUCKET = "sam-artefacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -29,7 +27,7 @@ ARTEFACTS = {
 
 
 class DeployError(Exception):
-    """The stack was not deployed; the message names each resource that failed and why."""
+    """The stack was not deployed. The message names each resource that failed and why."""
 
 
 def deploy(
@@ -41,12 +39,12 @@ def deploy(
     var: Path = BUILD,
     timeout: float = 300.0,
 ) -> dict[str, str]:
-    """Create the stack, or update it to what the template and the code are now, and return its outputs.
+    """Create the stack, or update it to the current template and code, and return its outputs.
 
-    Without a change nothing happens. An update replaces the running environments of changed functions. `var`: folder where built layers are
-    kept. `timeout`: seconds. Raises `DeployError`, or `build.BuildError` before anything is deployed.
+    Without a change nothing happens. An update replaces the running environments of changed functions. `var`: folder that keeps built
+    artefacts. `timeout`: seconds. Raises `DeployError`, or `build.BuildError` before anything is deployed.
     """
-    s3, cloudformation = _client("s3", endpoint), _client("cloudformation", endpoint)
+    s3, cloudformation = client("s3", endpoint), client("cloudformation", endpoint)
     _make_bucket(s3)
     body = json.dumps(package(template, _uploader(s3), var), separators=(",", ":"), default=str)
     request: dict[str, Any] = {
@@ -77,8 +75,8 @@ def deploy(
 
 
 def delete(endpoint: str, stack: str, *, timeout: float = 300.0) -> None:
-    """Delete the stack with all that it made. Raises `DeployError` when something stays behind."""
-    cloudformation = _client("cloudformation", endpoint)
+    """Delete the stack and its resources. Raises `DeployError` if a resource cannot be deleted."""
+    cloudformation = client("cloudformation", endpoint)
     if not _describe(cloudformation, stack):
         return
     cloudformation.delete_stack(StackName=stack)
@@ -88,62 +86,45 @@ def delete(endpoint: str, stack: str, *, timeout: float = 300.0) -> None:
 
 
 def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUILD) -> dict[str, Any]:
-    """The template with each local artefact built, given to `upload` (bytes and a suffix), and named by the place that it returns.
+    """The template with each local artefact built and uploaded. `upload` takes bytes and a suffix, and returns the artefact's URI.
 
     Raises `build.BuildError`.
     """
     from samtranslator.yaml_helper import yaml_parse
 
     content: dict[str, Any] = yaml_parse(template.read_text(encoding="utf-8"))
-    places: dict[tuple[str, str], str] = {}
 
-    def place(uri: str, build_method: str | None, target: str = "") -> str:
-        if uri.startswith("s3://"):
-            return uri
-        kind = f"makefile {target}" if build_method == "makefile" else build_method or ""
-        if (uri, kind) not in places:
-            path = template.parent / uri
-            if not path.exists():
-                raise build.BuildError(f"{path} does not exist")
-            if path.is_file():
-                places[uri, kind] = upload(path.read_bytes(), path.suffix.lstrip("."))
-            elif build_method == "makefile":
-                places[uri, kind] = upload(build.made(path, target, var), "zip")
-            elif kind.startswith("python"):
-                places[uri, kind] = upload(build.third_party_layer(path, var), "zip")
-            else:
-                places[uri, kind] = upload(build.zip_folder(path), "zip")
-        return places[uri, kind]
+    def uploaded(uri: str, build_method: str | None, target: str) -> str:
+        path = template.parent / uri
+        if not path.exists():
+            raise build.BuildError(f"{path} does not exist")
+        if path.is_file():
+            return upload(path.read_bytes(), path.suffix.lstrip("."))
+        return upload(build.run_makefile(path, target, var) if build_method == "makefile" else build.zip_folder(path), "zip")
 
-    shared = (content.get("Globals") or {}).get("Function") or {}
-    if isinstance(shared.get("CodeUri"), str):
-        shared["CodeUri"] = place(shared["CodeUri"], None)
+    # Each function has its own artefact, also where Globals give all of them the same folder.
+    shared_code = content.get("Globals", {}).get("Function", {}).pop("CodeUri", None)
     for name, resource in content["Resources"].items():
-        properties, artefact = resource.get("Properties") or {}, ARTEFACTS.get(resource["Type"])
-        if artefact and isinstance(properties.get(artefact), str):
-            properties[artefact] = place(properties[artefact], (resource.get("Metadata") or {}).get("BuildMethod"), name)
+        if artefact := ARTEFACTS.get(resource["Type"]):
+            uri = resource["Properties"].get(artefact, shared_code if artefact == "CodeUri" else None)
+            if isinstance(uri, str) and not uri.startswith("s3://"):
+                resource["Properties"][artefact] = uploaded(uri, resource.get("Metadata", {}).get("BuildMethod"), name)
     return content
 
 
 def http_api_url(endpoint: str, api_id: str, stage: str = "$default") -> str:
-    """Where the emulator serves an HTTP API: append a route's path."""
+    """The base URL of an HTTP API at the emulator."""
     return f"{endpoint}/_aws/execute-api/{api_id}/{stage}"
 
 
-def _client(service: str, endpoint: str) -> Any:
-    import boto3
-
-    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
-
-
 def _make_bucket(s3: Any) -> None:
-    # In this region, making a bucket that one already owns succeeds.
+    # In this region, creating one's own bucket again succeeds.
     s3.create_bucket(Bucket=BUCKET)
 
 
 def _uploader(s3: Any) -> Callable[[bytes, str], str]:
     def upload(data: bytes, suffix: str) -> str:
-        # Named by its contents: what did not change keeps its place, and the update finds nothing to do.
+        # Named by its contents, so that an unchanged artefact keeps its URI and the update finds no change.
         key = f"{hashlib.sha256(data).hexdigest()[:40]}.{suffix}"
         s3.put_object(Bucket=BUCKET, Key=key, Body=data)
         return f"s3://{BUCKET}/{key}"
@@ -184,25 +165,3 @@ def _failures(cloudformation: Any, stack: str, found: dict[str, Any] | None) -> 
             if "FAILED" in event["ResourceStatus"]
         ]
     return "\n  ".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="local.aws.deploy", description="Deploy the template to the emulator; print its outputs.")
-    parser.add_argument("--endpoint", default="http://127.0.0.1:4566")
-    parser.add_argument("--stack", default="titleholder")
-    parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
-    parser.add_argument("--delete", action="store_true", help="delete the stack instead")
-    parser.add_argument("parameters", nargs="*", metavar="Name=Value")
-    options = parser.parse_args()
-    try:
-        if options.delete:
-            delete(options.endpoint, options.stack)
-            return
-        parameters = dict(pair.split("=", 1) for pair in options.parameters)
-        print(json.dumps(deploy(options.template, options.endpoint, options.stack, parameters), indent=2))
-    except (DeployError, build.BuildError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
-"""Runs AWS on this machine: MiniStack, with the AWS behaviours that it lacks restored by `shims`.
+"""Runs an AWS emulator on this machine: MiniStack, to which `shims` add AWS behaviours that it lacks.
 
     python -m local.aws.emulator --port 4566
 
-Listens on 127.0.0.1 only, starts without any state, and ends the Lambda workers it started when it is told to end.
+It listens on 127.0.0.1 only, starts without state, and ends its Lambda workers when it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from local.aws.paths import BUILD, ROOT
 
@@ -33,6 +33,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 HOST = "127.0.0.1"
 LOGS_KEPT_SECONDS = 86_400
+START_SECONDS = 60
 
 
 class EmulatorError(Exception):
@@ -40,7 +41,7 @@ class EmulatorError(Exception):
 
 
 def check_version() -> None:
-    """Raise `EmulatorError` unless the MiniStack whose private functions the shims replace is the one installed."""
+    """Raise `EmulatorError` unless the installed MiniStack is the version whose private functions the shims replace."""
     try:
         found = version("ministack")
     except PackageNotFoundError:
@@ -50,14 +51,14 @@ def check_version() -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def client_environment(endpoint: str) -> dict[str, str]:
-    """The variables with which any AWS SDK or CLI talks to the emulator at `endpoint`, whatever the machine's own settings are."""
+    """Variables that make any AWS SDK or CLI use the emulator at `endpoint`. They override the machine's own settings."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -68,15 +69,21 @@ def client_environment(endpoint: str) -> dict[str, str]:
     }
 
 
+def client(service: str, endpoint: str, **options: Any) -> Any:
+    """A boto3 client of the emulator at `endpoint`."""
+    import boto3
+
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys, **options)
+
+
 class Emulator:
-    """An emulator in a process of its own, for a `with` block: `endpoint` is its base URL.
+    """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
-    `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
-    workflow, `timeout_scale` every task's and execution's timeout. `auth` has IAM enforced, `trail` names a file that records its
-    decisions. `environment` adds variables to the emulator's
-    process. `output` receives its log; without it the log goes to a file under `var`, whose path is `log`.
+    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `auth` enforces IAM. `trail` is a
+    file that records IAM's decisions. `environment` adds variables to the emulator's process.
 
-    Raises `EmulatorError` when it does not answer within `start_timeout` seconds.
+    Raises `EmulatorError` if it does not answer within `START_SECONDS`.
     """
 
     def __init__(
@@ -84,23 +91,16 @@ class Emulator:
         port: int = 0,
         var: Path = BUILD,
         *,
-        wait_scale: float = 1.0,
-        timeout_scale: float = 1.0,
         auth: bool = False,
         trail: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        output: IO[bytes] | None = None,
-        start_timeout: float = 60.0,
     ) -> None:
         self.port = port or free_port()
         self.endpoint = f"http://{HOST}:{self.port}"
         self.var = Path(var).resolve()
         self.log = self.var / "aws" / f"{self.port}.log"
-        self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale), *(["--auth"] if auth else [])]
-        self._options += ["--trail", str(trail.resolve())] if trail else []
+        self._options = [*(["--auth"] if auth else []), *(["--trail", str(trail.resolve())] if trail else [])]
         self._environment = dict(environment or {})
-        self._output = output
-        self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -119,16 +119,7 @@ class Emulator:
 
     def client(self, service: str, **options: Any) -> Any:
         """A boto3 client of the emulator."""
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            **options,
-        )
+        return client(service, self.endpoint, **options)
 
     def start(self) -> None:
         check_version()
@@ -136,26 +127,15 @@ class Emulator:
         for old in self.log.parent.glob("*.log"):
             if old.stat().st_mtime < time.time() - LOGS_KEPT_SECONDS:
                 old.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "local.aws.emulator",
-            "--port",
-            str(self.port),
-            "--var",
-            str(self.var),
-            "--until-eof",
-            *self._options,
-        ]
-        with contextlib.ExitStack() as stack:
-            output = self._output or stack.enter_context(self.log.open("wb"))
-            # A session of its own keeps a Ctrl-C at the terminal from killing it under its owner's feet, and gathers its workers.
+        command = [sys.executable, "-m", "local.aws.emulator", "--port", str(self.port), "--var", str(self.var), "--until-eof"]
+        with self.log.open("wb") as log:
+            # In a session of its own, Ctrl-C at the terminal does not kill it before its owner has ended, and its workers are one group.
             self._process = subprocess.Popen(
-                command,
+                [*command, *self._options],
                 cwd=ROOT,
                 env={**os.environ, **self._environment},
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -167,13 +147,13 @@ class Emulator:
 
     def _wait_until_healthy(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + self._start_timeout
+        deadline = time.monotonic() + START_SECONDS
         while not healthy(self.endpoint):
             code = self._process.poll()
             if code is not None:
                 raise EmulatorError(f"the emulator ended with status {code}; its log is {self.log}")
             if time.monotonic() > deadline:
-                raise EmulatorError(f"no answer from {self.endpoint} within {self._start_timeout:g} s; the log is {self.log}")
+                raise EmulatorError(f"no answer from {self.endpoint} within {START_SECONDS} s; the log is {self.log}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -189,7 +169,7 @@ class Emulator:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # What is left of its process group are workers of an emulator that could not end them itself.
+        # Processes left in its group are workers that the emulator could not end itself.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -203,19 +183,10 @@ def healthy(endpoint: str) -> bool:
         return False
 
 
-def set_scales(endpoint: str, wait: float, timeout: float) -> None:
-    """Change a running emulator's `wait_scale` and `timeout_scale`. Waits that have begun keep the old ones."""
-    body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": wait, "stepfunctions.TIMEOUT_SCALE": timeout}).encode()
-    with urllib.request.urlopen(f"{endpoint}/_ministack/config", data=body, timeout=10) as answer:
-        json.load(answer)
-
-
-def serve(
-    port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 1.0, until_eof: bool = False, trail: Path | None = None
-) -> None:
+def serve(port: int, var: Path, until_eof: bool = False, trail: Path | None = None) -> None:
     """Run the emulator in this process until SIGTERM, SIGINT, or (`until_eof`) the end of standard input.
 
-    Raises `EmulatorError` for a wrong MiniStack or a port in use.
+    Raises `EmulatorError` for another version of MiniStack or a port in use.
     """
     check_version()
     with socket.socket() as probe:
@@ -228,7 +199,7 @@ def serve(
     shutil.rmtree(state, ignore_errors=True)
     (state / "tmp").mkdir(parents=True)
     endpoint = f"http://{HOST}:{port}"
-    # MiniStack reads its settings while its modules are imported, so they have to be there before.
+    # MiniStack reads its settings while its modules are imported, so they are set before.
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         os.environ.pop(name, None)
     os.environ.update(client_environment(endpoint))
@@ -242,7 +213,6 @@ def serve(
         STATE_DIR=str(state / "state"),
         S3_DATA_DIR=str(state / "s3"),
         PERSIST_STATE="0",
-        SFN_WAIT_SCALE=str(wait_scale),
         DOCKER_HOST="unix:///nonexistent",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
@@ -252,7 +222,7 @@ def serve(
     import uvloop
 
     try:
-        uvloop.run(_serve(port, var.resolve(), timeout_scale, until_eof, trail))
+        uvloop.run(_serve(port, var.resolve(), until_eof, trail))
     finally:
         from ministack.core import lambda_runtime
 
@@ -260,16 +230,16 @@ def serve(
         shutil.rmtree(state, ignore_errors=True)
 
 
-async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, trail: Path | None) -> None:
+async def _serve(port: int, var: Path, until_eof: bool, trail: Path | None) -> None:
     import uvicorn
     from ministack.app import app
 
     from local.aws.shims import apply_all
 
-    apply_all(var, timeout_scale, trail)
+    apply_all(var, trail)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
-    # MiniStack's own server parses HTTP in Python, which costs more than most of the calls behind it.
+    # MiniStack's own server parses HTTP in Python, which costs more time than most calls themselves.
     config = uvicorn.Config(
         app, host=HOST, port=port, http="httptools", access_log=False, proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=75, timeout_graceful_shutdown=1, log_level=os.environ["LOG_LEVEL"].lower(), ws="none",
@@ -280,7 +250,7 @@ async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, tr
         sys.stdin.buffer.read()
         server.should_exit = True
 
-    # uvicorn ends at these, then raises them again, before what is on disk is tidied up.
+    # uvicorn handles these signals and then raises them again, which would end the process before the files are removed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     if until_eof:
@@ -303,20 +273,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.aws.emulator", description="AWS on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--var", type=Path, default=BUILD, help="folder for everything on disk (default: build)")
-    parser.add_argument(
-        "--wait-scale", type=float, default=float(os.environ.get("SFN_WAIT_SCALE", "1")), help="factor on Wait states and retry delays"
-    )
-    parser.add_argument("--timeout-scale", type=float, default=1.0, help="factor on TimeoutSeconds and HeartbeatSeconds")
     parser.add_argument("--auth", action="store_true", help="enforce IAM")
-    parser.add_argument("--trail", type=Path, help="file that records what IAM decides")
+    parser.add_argument("--trail", type=Path, help="file that records IAM's decisions")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
     if options.auth:
         os.environ["AUTH"] = "true"
     try:
-        serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof, options.trail)
+        serve(options.port, options.var, options.until_eof, options.trail)
     except EmulatorError as error:
         sys.exit(f"error: {error}")
+    # Without waiting for the threads of workflows, which may wait for hours.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

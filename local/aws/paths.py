@@ -1,4 +1,4 @@
-"""Where the embedded AWS keeps its files: all of them under one folder, `build/` unless told otherwise."""
+"""The repository's root, and the folder of everything that is built."""
 
 from __future__ import annotations
 

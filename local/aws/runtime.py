@@ -1,7 +1,7 @@
-"""The interpreter that functions run in: a virtual environment with what Lambda's Python runtime ships and nothing else.
+"""The interpreter that functions run in: a virtual environment with the packages of Lambda's Python runtime and no others.
 
-Made once for a version and a list of packages, from the interpreter that runs the emulator. Whatever Python a template's `Runtime` names,
-this one runs it: a machine need not have the very version that AWS has.
+It is made once for a version and a list of packages, from the interpreter that runs the emulator. It runs every function, whichever version
+the template's `Runtime` names, because a developer's machine may have another one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @contextlib.contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder` against every other process that would fill it."""
+    """Hold the lock of `folder`, so that only one process fills it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(folder.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -32,9 +32,9 @@ def exclusively(folder: Path) -> Iterator[None]:
 
 
 def interpreter(var: Path) -> Path:
-    """The path of the functions' Python under `var`, made if it is not there.
+    """The path of the functions' Python under `var`. Makes it if it is missing.
 
-    Raises `subprocess.CalledProcessError` when its packages cannot be installed.
+    Raises `subprocess.CalledProcessError` if its packages cannot be installed.
     """
     identity = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:8]
     home = var / "runtime" / f"{VERSION}-{identity}"
@@ -51,7 +51,7 @@ def interpreter(var: Path) -> Path:
 
 
 def unpacked(blob: bytes, var: Path) -> Path:
-    """A read-only folder with the contents of the zip `blob`; the same bytes give the same folder, now and in later runs."""
+    """A read-only folder with the contents of the zip `blob`. The same bytes always give the same folder."""
     folder = var / "packages" / hashlib.sha256(blob).hexdigest()[:32]
     if folder.exists():
         return folder

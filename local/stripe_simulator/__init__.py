@@ -1,4 +1,4 @@
-"""A stateful stand-in for Stripe Financial Connections: the official SDK talks to it unchanged, and it sends signed webhooks."""
+"""A stateful simulator of Stripe Financial Connections for the unchanged official SDK. It sends signed webhooks."""
 
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import Options

@@ -1,4 +1,4 @@
-"""`python -m local.stripe_simulator`: run the simulator until SIGTERM or SIGINT. Prints {"url": ...} once it is listening."""
+"""`python -m local.stripe_simulator`: run the simulator until SIGTERM or SIGINT. Prints {"url": ...} once it listens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import threading
+from dataclasses import fields
 
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
@@ -21,12 +22,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="decides the ids")
     parser.add_argument("--settle-seconds", type=float, default=DEFAULTS.settle_seconds, help="how long a refresh stays pending")
     parser.add_argument("--cooldown-seconds", type=float, default=DEFAULTS.cooldown_seconds, help="until the next refresh is allowed")
-    parser.add_argument("--retry-base-seconds", type=float, default=DEFAULTS.retry_base_seconds, help="until a refused webhook is resent")
-    parser.add_argument("--retry-limit", type=int, default=DEFAULTS.retry_limit, help="how often a refused webhook is resent")
+    parser.add_argument(
+        "--retry-base-seconds", type=float, default=DEFAULTS.retry_base_seconds, help="until a refused webhook is sent again"
+    )
+    parser.add_argument("--retry-limit", type=int, default=DEFAULTS.retry_limit, help="how often a refused webhook is sent again")
     parser.add_argument("--delivery-delay-seconds", type=float, default=DEFAULTS.delivery_delay_seconds, help="from event to webhook")
     parser.add_argument("--rate-limit", type=int, help="calls a second for each operation; beyond that 429")
     parser.add_argument("--global-rate-limit", type=int, help="calls a second in all; beyond that 429")
-    parser.add_argument("--live-unregistered", action="store_true", help="live mode answers 403, as before the registration is complete")
+    parser.add_argument(
+        "--live-unregistered",
+        action="store_false",
+        dest="live_registered",
+        help="live mode answers 403, as before the registration is complete",
+    )
     return parser.parse_args(arguments)
 
 
@@ -34,16 +42,8 @@ def main() -> None:
     given = parse()
     if given.webhook_url and not given.webhook_secret:
         raise SystemExit("--webhook-url needs a --webhook-secret")
-    options = Options(
-        settle_seconds=given.settle_seconds,
-        cooldown_seconds=given.cooldown_seconds,
-        retry_base_seconds=given.retry_base_seconds,
-        retry_limit=given.retry_limit,
-        delivery_delay_seconds=given.delivery_delay_seconds,
-        rate_limit=given.rate_limit,
-        global_rate_limit=given.global_rate_limit,
-        live_registered=not given.live_unregistered,
-    )
+    names = {field.name for field in fields(Options)}
+    options = Options(**{name: value for name, value in vars(given).items() if name in names})
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

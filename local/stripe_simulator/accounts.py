@@ -1,4 +1,4 @@
-"""The linked bank accounts: their refreshes, ownership snapshots and status, and the events these cause."""
+"""The linked bank accounts: their refreshes, ownership snapshots and status, and the events of each change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVENT = "financial_connections.account"
 
 @dataclass
 class Refresh:
-    """One attempt. `next_at` is when the next may start, in Unix seconds; None while pending or when never told."""
+    """One attempt. `next_at`: when the next one may start, in Unix seconds; None while pending, or if Stripe gives no time."""
 
     feature: Feature
     started: float
@@ -52,9 +52,10 @@ class Snapshot:
 
 @dataclass
 class Account:
-    """A Financial Connections account with all that Stripe never tells: its policy, and every refresh ever initiated.
+    """A Financial Connections account, with what the API does not show: its policy and every refresh.
 
-    `ownership` is the snapshot that the account names. `past` is how the account stood until when, where reads or lists lag behind.
+    `ownership`: the snapshot that the account names. `past`: earlier states of the account, each with the time of its end, for reads and
+    lists that lag.
     """
 
     id: str
@@ -82,7 +83,7 @@ class Account:
 
     @property
     def readable(self) -> bool:
-        """Whether the data already refreshed can be read."""
+        """Whether refreshed data can be read."""
         return self.status != "disconnected" or self.policy.keep_data_after_disconnect
 
     def render(self) -> Json:
@@ -125,19 +126,19 @@ class Account:
         return bool(self.policy.list_lag_seconds or self.policy.read_lag_seconds)
 
     def remember(self, now: float) -> None:
-        """Before anything changes, where lists or reads lag behind: how it stands."""
+        """Keep the current state before a change, if lists or reads of this account lag."""
         if self.lags:
             self.past.append((now, self.render()))
 
     def as_listed(self, now: float) -> Json | None:
-        """The account as a list shows it; None if it is in none (yet)."""
+        """The account as a list shows it, None if no list contains it (yet)."""
         if self.policy.unlisted:
             return None
         back = now - self.policy.list_lag_seconds
         return next((shown for until, shown in self.past if until > back), self.render()) if self.policy.list_lag_seconds else self.render()
 
     def as_read(self, now: float) -> Json:
-        """The account as a read of it shows it: as it was `read_lag_seconds` ago, or as it was linked."""
+        """The account as a read shows it: its state `read_lag_seconds` ago, or the first one."""
         back = now - self.policy.read_lag_seconds
         lagging = self.past if self.policy.read_lag_seconds else ()
         return next((shown for until, shown in lagging if until > back and shown is not None), None) or self.render()
@@ -168,7 +169,7 @@ class Account:
         return page(list(snapshot.owners), params, url, cap=self.policy.owners_page)
 
     def true_state(self) -> Json:
-        """What a test wants to know. `initiated_refreshes` counts owners refreshes asked for by API: each costs money, so do prefetches."""
+        """The state for tests. `initiated_refreshes`: owners refreshes by API calls. Each costs money, as does each prefetch."""
         owners = [refresh for refresh in self.attempts if refresh.feature == "ownership"]
         shown = ("feature", "started", "via", "status", "settled", "next_at", "request_id", "idempotency_key")
         return {
@@ -186,7 +187,7 @@ class Account:
 
 
 class Accounts:
-    """Every linked account, and what can happen to one."""
+    """All linked accounts, and the changes that can happen to them."""
 
     def __init__(self, timeline: Timeline, webhooks: Webhooks, options: Options) -> None:
         self._timeline = timeline
@@ -203,7 +204,7 @@ class Accounts:
         return self._all.setdefault(scope, {})
 
     def held(self, scope: Scope, holder: Mapping[str, str]) -> list[Account]:
-        """The accounts of a holder, named by at most one of its ids; of nobody in particular, all. The oldest first."""
+        """The accounts of a holder, who is named by one id, or all accounts without a holder. The oldest first."""
         for kind, id in holder.items():
             return self._held.get((scope, kind, id), [])
         return list(self.within(scope).values())
@@ -225,7 +226,7 @@ class Accounts:
         owners: Sequence[Owner] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Account:
-        """An end user links an account of this scenario. Raises KeyError for an unknown scenario, ValueError for an id in use."""
+        """Link an account, as an end user does. Raises KeyError for an unknown scenario, ValueError for an id in use."""
         kind = SCENARIOS[scenario]
         now = self._timeline.now()
         account_id = id or self._timeline.new_id("fca")
@@ -278,7 +279,7 @@ class Accounts:
     def start(
         self, account: Account, feature: Feature, via: Via, *, request_id: str | None = None, idempotency_key: str | None = None
     ) -> Refresh:
-        """Initiate a refresh, unconditionally: this is what costs money."""
+        """Start a refresh without any check. A started refresh costs money."""
         now = self._timeline.now()
         account.remember(now)
         refresh = Refresh(feature, now, via, request_id=request_id, idempotency_key=idempotency_key)
@@ -348,7 +349,7 @@ class Accounts:
         return current is not None and current.status == "pending"
 
     def refuse(self, account: Account, feature: Feature) -> ApiError | None:
-        """Why a refresh may not start now, or None."""
+        """The error if a refresh may not start now, else None."""
         if account.status == "inactive":
             message = "Data cannot be refreshed on inactive Financial Connections accounts."
             return ApiError(400, message, code="financial_connections_account_inactive")
@@ -370,7 +371,7 @@ class Accounts:
         return ApiError(400, message, code=account.policy.refusal_code)
 
     def refresh(self, account: Account, features: Sequence[Feature], request_id: str, idempotency_key: str | None) -> None:
-        """The Refresh API. Raises ApiError 400 where Stripe's rules forbid it, unless the account refuses silently."""
+        """Refresh by an API call. Raises ApiError 400 if Stripe's rules forbid it, unless the account's policy refuses silently."""
         allowed = []
         for feature in dict.fromkeys(features):
             refusal = self.refuse(account, feature)
@@ -395,7 +396,7 @@ class Accounts:
             self._emit(account, "reactivated")
 
     def disconnect(self, account: Account, request: Mapping[str, str | None] | None = None) -> None:
-        """Ends the connection; what was pending fails without another word."""
+        """End the connection. Pending refreshes fail without an event."""
         if account.status == "disconnected":
             return
         account.remember(self._timeline.now())
@@ -428,7 +429,7 @@ class Accounts:
 
 
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
-    """Raises ValueError for a setting that does not exist."""
+    """The policy with `overrides`. Raises ValueError for an unknown setting."""
     listed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
     try:
         return replace(policy, **listed)
@@ -440,7 +441,7 @@ Each = TypeVar("Each", Outcome, Ownership)
 
 
 def _of_attempt(account: Account, refresh: Refresh, each: Each | tuple[Each, ...]) -> Each:
-    """What a policy says of this ownership refresh: the same for all, or one for each attempt, the last repeating."""
+    """A policy's value for this ownership refresh: one for all, or one for each attempt, the last repeating."""
     if isinstance(each, str):
         return each
     before = itertools.takewhile(lambda past: past is not refresh, account.attempts)

@@ -1,4 +1,4 @@
-"""Stripe's endpoints: what each operation does, and which of its fields can be expanded."""
+"""Stripe's operations: what each does, and which fields it can expand."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def operation(
 
 
 class Api:
-    """The operations' shared state. Objects that are neither accounts nor events are kept as they are shown, but for expansions."""
+    """The operations' shared state. Objects other than accounts and events are kept in the form in which they are shown."""
 
     def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks) -> None:
         self.timeline = timeline
@@ -269,10 +269,12 @@ def create_customer(api: Api, call: Call) -> Json:
     return new_customer(api, call.scope, call.params)
 
 
+def _nulls(names: str) -> Json:
+    return dict.fromkeys(names.split())
+
+
 def new_customer(api: Api, scope: Scope, params: Mapping[str, Any], id: str | None = None) -> Json:
-    blank: Json = dict.fromkeys(
-        ("address", "currency", "default_source", "description", "email", "name", "phone", "shipping", "test_clock")
-    )
+    blank = _nulls("address currency default_source description email name phone shipping test_clock")
     known = {name: value for name, value in params.items() if name in (*blank, "metadata", "preferred_locales")}
     extra: Json = {"delinquent": False, "metadata": {}, "preferred_locales": []}
     return api.create(scope, "customer", "cus", blank | extra | known, id)
@@ -297,12 +299,11 @@ def retrieve_payment_method(api: Api, call: Call) -> Json:
 
 
 def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None, id: str | None = None) -> Json:
-    """A bank account to pay from; `account` None when the end user typed the numbers in."""
+    """A bank account to pay from. `account` is None if the end user typed the numbers in."""
     shown = account.render() if account else {}
-    address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     fields: Json = {
         "allow_redisplay": "unspecified",
-        "billing_details": {"address": address, "email": None, "name": None, "phone": None},
+        "billing_details": {"address": _nulls("city country line1 line2 postal_code state"), **_nulls("email name phone")},
         "customer": customer,
         "metadata": {},
         "type": "us_bank_account",
@@ -325,15 +326,10 @@ def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
     params = call.params
     _check_customer(api, call, params.get("customer"), "customer")
     fields: Json = {
-        "application": None,
-        "automatic_payment_methods": None,
-        "cancellation_reason": None,
+        **_nulls("application automatic_payment_methods cancellation_reason next_action on_behalf_of payment_method"),
         "customer": params.get("customer"),
         "description": params.get("description"),
         "metadata": params.get("metadata", {}),
-        "next_action": None,
-        "on_behalf_of": None,
-        "payment_method": None,
         "payment_method_options": params.get("payment_method_options", {}),
         "payment_method_types": params.get("payment_method_types", ["us_bank_account"]),
         "status": "requires_payment_method",
@@ -345,8 +341,7 @@ def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
 
 @operation("POST", "/v1/setup_intents", spec.CREATE_SETUP_INTENT, INTENT)
 def create_setup_intent(api: Api, call: Call) -> Json:
-    usage = call.params.get("usage", "off_session")
-    more: Json = {"flow_directions": None, "last_setup_error": None, "latest_attempt": None, "mandate": None, "usage": usage}
+    more = _nulls("flow_directions last_setup_error latest_attempt mandate") | {"usage": call.params.get("usage", "off_session")}
     return _intent(api, call, "setup_intent", "seti", more)
 
 
@@ -359,22 +354,15 @@ def retrieve_setup_intent(api: Api, call: Call) -> Json:
 def create_payment_intent(api: Api, call: Call) -> Json:
     amount = call.params["amount"]
     more: Json = {
+        **_nulls("canceled_at last_payment_error latest_charge receipt_email shipping"),
+        **_nulls("statement_descriptor statement_descriptor_suffix transfer_data transfer_group"),
         "amount": amount,
         "amount_capturable": 0,
         "amount_received": 0,
-        "canceled_at": None,
         "capture_method": call.params.get("capture_method", "automatic"),
         "confirmation_method": "automatic",
         "currency": call.params["currency"].lower(),
-        "last_payment_error": None,
-        "latest_charge": None,
-        "receipt_email": None,
         "setup_future_usage": call.params.get("setup_future_usage"),
-        "shipping": None,
-        "statement_descriptor": None,
-        "statement_descriptor_suffix": None,
-        "transfer_data": None,
-        "transfer_group": None,
     }
     return _intent(api, call, "payment_intent", "pi", more)
 
@@ -394,9 +382,9 @@ def create_checkout_session(api: Api, call: Call) -> Json:
     fields: Json = {name: params.get(name) for name in names} | {
         "amount_subtotal": total,
         "amount_total": total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "automatic_tax": {"enabled": False, **_nulls("liability provider status")},
         "custom_fields": [],
-        "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+        "custom_text": _nulls("after_submit shipping_address submit terms_of_service_acceptance"),
         "expires_at": now + 86400,
         "metadata": params.get("metadata", {}),
         "mode": params["mode"],
@@ -412,13 +400,13 @@ def create_checkout_session(api: Api, call: Call) -> Json:
     session = api.create(call.scope, "checkout.session", f"cs_{'live' if call.scope.livemode else 'test'}", fields)
     session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}"
     if params["mode"] == "setup":
-        # In payment mode Stripe makes the PaymentIntent only when the session is confirmed.
+        # In payment mode Stripe makes the PaymentIntent when the session is confirmed.
         session["setup_intent"] = create_setup_intent(api, _with(call, _checkout_intent(params)))["id"]
     return session
 
 
 def _total(line_items: list[Json]) -> int | None:
-    """What is to be paid, as far as the items name their prices themselves."""
+    """The sum of the items that give their own prices."""
     amounts = [int(item["price_data"]["unit_amount"]) * int(item.get("quantity", 1)) for item in line_items if "price_data" in item]
     return sum(amounts) if amounts else None
 
@@ -459,7 +447,7 @@ def list_events(api: Api, call: Call) -> Json:
             and _within(int(event.created), params.get("created", {}))
         )
 
-    # A cursor is a place among all events: it stays one when its own event is no longer listed.
+    # A cursor's event gives a position even if the filters exclude that event.
     cursors = (params.get("starting_after"), params.get("ending_before"))
     found = [{"id": event.id} for event in reversed(events.values()) if listed(event) or event.id in cursors]
     shown = page(found, params, "/v1/events")
@@ -493,17 +481,17 @@ def retrieve_thin_event(api: Api, call: Call) -> Json:
     return event.render() | {"changes": None}
 
 
-# --- What an end user does, seen from Stripe's side -------------------------------------------------------------------
+# --- What an end user's linking changes -------------------------------------------------------------------------------
 
 
 def bank_options(intent: Json) -> Json:
-    """What a SetupIntent, PaymentIntent or Checkout Session asks of the account linking."""
+    """The linking options of a SetupIntent, PaymentIntent or Checkout Session."""
     options: Json = intent.get("payment_method_options", {}).get("us_bank_account", {}).get("financial_connections", {})
     return options
 
 
 def confirm(api: Api, scope: Scope, shown: Json, method: Json) -> None:
-    """The end user has given `method`: the intent or Checkout Session goes on."""
+    """Confirm the intent or Checkout Session with the payment method that the end user has given."""
     kind = shown["object"]
     if kind == "checkout.session":
         call = Call(

@@ -1,21 +1,19 @@
-"""The control interface under /_simulator/: the Simulator's own methods, as JSON over HTTP."""
+"""The control interface under /_simulator/: the methods of `Simulator` as JSON over HTTP."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
+from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.scenarios import SCENARIOS
 from local.stripe_simulator.wire import Json, Response, to_bytes
 
-if TYPE_CHECKING:
-    from local.stripe_simulator.core import Simulator
-
 PREFIX = "/_simulator/"
 
-Action = Callable[["Simulator", str, Json], Any]
+Action = Callable[[Simulator, str, Json], Any]
 
 
 def _done(result: None) -> Json:
@@ -45,10 +43,11 @@ ROUTES: dict[tuple[str, str], Action] = {
 }
 
 
-def handle(simulator: Simulator, method: str, path: str, query: str, body: bytes) -> Response:
-    """200 with the result; 400 for arguments that do not fit, 404 for what is not there."""
+def handle(simulator: Simulator, method: str, target: str, body: bytes) -> Response:
+    """Answer a request whose `target` begins with `PREFIX`: 200 with the result, 400 for wrong arguments, 404 for an unknown object."""
+    path, _, query = target.removeprefix(PREFIX).partition("?")
     try:
-        action, id = _route(method, path.removeprefix(PREFIX))
+        action, id = _route(method, path)
         return _json(200, action(simulator, id, _arguments(method, query, body)))
     except KeyError as error:
         return _json(404, {"error": f"not found: {error.args[0]}"})

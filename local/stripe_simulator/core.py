@@ -1,38 +1,27 @@
-"""The simulator itself: one call in, one answer out, as of the clock it is given. No threads, no sleeping, no real time."""
+"""The simulator: it answers API calls and does what tests ask, at the time of a given clock. It starts no thread and never sleeps."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
-import json
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
-from local.stripe_simulator import control, parameters
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
-from local.stripe_simulator.api import OPERATIONS, Api, Call, Operation, bank_options, confirm, new_customer, new_payment_method
+from local.stripe_simulator.api import Api, bank_options, confirm, new_customer, new_payment_method
 from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
-from local.stripe_simulator.faults import ApiFault, RateMeter, rate_limited
-from local.stripe_simulator.idempotency import IdempotencyKeys
+from local.stripe_simulator.faults import ApiFault
 from local.stripe_simulator.options import Options
+from local.stripe_simulator.requests import ApiRequests
 from local.stripe_simulator.timeline import Scope, Timeline
-from local.stripe_simulator.wire import ApiError, CaseInsensitive, Json, Response, decode_form, to_bytes
-
-NEVER_SECONDS = 3600.0
-"""How long a call hangs that is never answered: longer than any client waits."""
-
-KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
+from local.stripe_simulator.wire import Json, Response
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _locked(method: Method) -> Method:
-    """One caller at a time, after everything due has happened."""
+    """Run due timers, then the method, for one caller at a time."""
 
     @functools.wraps(method)
     def wrapper(self: Simulator, *args: Any, **kwargs: Any) -> Any:
@@ -46,7 +35,7 @@ def _locked(method: Method) -> Method:
 class Simulator:
     """A stateful Stripe for one test.
 
-    clock: Unix seconds, never going back. seed: decides ids. All public methods may be called from any thread.
+    clock: Unix seconds, never going back. seed: for the ids. All public methods may be called from any thread.
     """
 
     def __init__(self, clock: Callable[[], float], seed: int = 0, options: Options | None = None) -> None:
@@ -56,31 +45,25 @@ class Simulator:
         self._webhooks = Webhooks(self._timeline, self.options)
         self._accounts = Accounts(self._timeline, self._webhooks, self.options)
         self._api = Api(self._timeline, self._accounts, self._webhooks)
-        self._keys = IdempotencyKeys(self.options)
-        self._faults: list[ApiFault] = []
-        self._meter = RateMeter()
-        self._log: list[Json] = []
+        self._requests = ApiRequests(self._timeline, self._api, self.options)
 
     # --- The API ------------------------------------------------------------------------------------------------------
 
     @_locked
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-        """Answer one HTTP request. `target` is the path with its query; paths under /_simulator/ control the simulator."""
-        path, _, query = target.partition("?")
-        if path.startswith(control.PREFIX):
-            return control.handle(self, method.upper(), path, query, body)
-        return _Request(self, method.upper(), path, query, CaseInsensitive(headers), body).answer()
+        """Answer one HTTP request to Stripe's API. `target` is the path with its query."""
+        return self._requests.answer(method, target, headers, body)
 
     # --- Webhooks -----------------------------------------------------------------------------------------------------
 
     @_locked
     def due_deliveries(self) -> list[Outgoing]:
-        """The webhook deliveries whose time has come, signed as of now. Each is handed out once: tell `delivered` how it went."""
+        """The webhook deliveries that are due, signed now. Each is returned once. The caller makes it and reports to `delivered`."""
         return self._webhooks.due()
 
     @_locked
     def delivered(self, delivery: Outgoing, status: int | None) -> None:
-        """The HTTP status a delivery was answered with, or None when there was no answer. All but 2xx is sent again later."""
+        """Report the HTTP status of a delivery's answer, None if there was none. Without 2xx it is sent again later."""
         self._webhooks.delivered(delivery, status)
 
     def now(self) -> float:
@@ -88,7 +71,7 @@ class Simulator:
         return self._timeline.now()
 
     def next_due(self) -> float | None:
-        """The next instant, in Unix seconds, at which anything happens by itself; None when nothing is under way."""
+        """The Unix time of the next timer or delivery, None if there is none."""
         with self._lock:
             times = [when for when in (self._timeline.next_due(), self._webhooks.next_due()) if when is not None]
             return min(times, default=None)
@@ -118,15 +101,20 @@ class Simulator:
 
     @_locked
     def remove_endpoint(self, id: str) -> None:
-        """Raises KeyError. Deliveries under way to it are given up."""
+        """Remove an endpoint and drop its pending deliveries. Raises KeyError."""
         del self._webhooks.endpoints[id]
 
     @_locked
     def resend(self, event: str) -> int:
-        """Send an event once more, as the dashboard can. Returns how many deliveries that makes."""
+        """Send an event again, as the dashboard can. Returns the number of deliveries."""
         return self._webhooks.resend(event)
 
-    # --- What the world does: end users, banks ------------------------------------------------------------------------
+    def use_ids(self, ids: Mapping[str, Sequence[str]]) -> None:
+        """Give new objects these ids first, by prefix and in this order, so that earlier calls can be replayed."""
+        with self._lock:
+            self._timeline.first_ids = {prefix: deque(each) for prefix, each in ids.items()}
+
+    # --- What end users and banks do ----------------------------------------------------------------------------------
 
     @_locked
     def link(
@@ -145,43 +133,34 @@ class Simulator:
         owners: Sequence[Mapping[str, str | None]] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Link an account of a scenario; its true state. A customer not yet there is made, and a payment method of the id given.
+        """Link an account of a scenario and return its state. Makes a missing customer, and the payment method if an id is given.
 
         Raises KeyError for an unknown scenario, ValueError for an id in use or a bad policy.
         """
         scope = Scope(stripe_account, livemode)
         if customer is not None and customer not in self._api.of(scope, "customer"):
             new_customer(self._api, scope, {}, customer)
-        holder = _customer_holder(customer)
         linked = self._accounts.link(
-            scope,
-            scenario,
-            id=id,
-            holder=holder,
-            session=session,
-            requested=permissions,
-            prefetch=prefetch,
-            policy=policy,
-            owners=owners,
-            details=details,
-        )
+            scope, scenario, id=id, holder=_customer_holder(customer), session=session, requested=permissions, prefetch=prefetch,
+            policy=policy, owners=owners, details=details,
+        )  # fmt: skip
         if payment_method is not None:
             new_payment_method(self._api, scope, customer, linked, payment_method)
         return linked.true_state()
 
     @_locked
     def state(self, account: str, *, stripe_account: str | None = None, livemode: bool = False) -> Json:
-        """The true state of an account, with every refresh ever initiated. Raises KeyError."""
+        """The state of an account, with all its refreshes. Raises KeyError."""
         return self._find(account, stripe_account, livemode).true_state()
 
     @_locked
     def states(self) -> list[Json]:
-        """The true state of every account."""
+        """The state of every account."""
         return [account.true_state() for account in self._accounts.everywhere()]
 
     @_locked
     def initiated_refreshes(self) -> dict[str, int]:
-        """By account id, how many owners refreshes were initiated through the API: the money."""
+        """By account id, how many owners refreshes API calls have started. These cost money."""
         counts: Counter[str] = Counter()
         for account in self._accounts.everywhere():
             counts[account.id] += sum(refresh.feature == "ownership" and refresh.via == "api" for refresh in account.attempts)
@@ -202,10 +181,10 @@ class Simulator:
         expected_deactivation_date: int | None = None,
         features: Sequence[str] = ("ownership",),
     ) -> Json:
-        """Change an account; its true state then. Raises KeyError, ValueError.
+        """Change an account and return its new state. Raises KeyError, ValueError.
 
         action: deactivate, reactivate, disconnect, prefetch (of `features`, named as in a session's prefetch), or
-        update_account_numbers. owners, policy, permissions count from the next refresh on.
+        update_account_numbers. owners, policy and permissions apply from the next refresh on.
         """
         found = self._find(account, stripe_account, livemode)
         if owners is not None:
@@ -244,7 +223,7 @@ class Simulator:
         stripe_account: str | None = None,
         livemode: bool = False,
     ) -> Json:
-        """Do as an end user does in the linking dialogue of a session, intent or Checkout Session (by its id).
+        """Complete the linking dialogue of a session, intent or Checkout Session (by its id), as an end user does.
 
         accounts: what is linked, each as for `link` (scenario, id, policy, owners, details). manual: the numbers are typed in,
         and nothing is linked. Returns {"accounts": [ids], "payment_method": id or None}. Raises KeyError, ValueError.
@@ -273,26 +252,26 @@ class Simulator:
             confirm(self._api, scope, shown, method)
         return {"accounts": [account.id for account in linked], "payment_method": method["id"] if method else None}
 
-    # --- Misbehaviour, and what was seen ------------------------------------------------------------------------------
+    # --- Faults and logs ----------------------------------------------------------------------------------------------
 
     @_locked
     def fail_api(self, kind: str, **matching: Any) -> None:
-        """Let API calls go wrong; see `faults.ApiFault`. Raises ValueError."""
-        self._faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop", "late")))
+        """Let API calls fail, see `faults.ApiFault`. Raises ValueError."""
+        self._requests.faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop", "late")))
 
     @_locked
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
-        """Let deliveries go wrong; see `deliveries.WebhookFault`. Raises ValueError."""
+        """Let deliveries fail, see `deliveries.WebhookFault`. Raises ValueError."""
         self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin")))
 
     @_locked
     def awaits(self, idempotency_key: str) -> bool:
-        """Whether a call under this key has arrived, and is to be executed later."""
-        return self._keys.holds(idempotency_key)
+        """Whether a call with this key has arrived and is executed later."""
+        return self._requests.keys.holds(idempotency_key)
 
     @_locked
     def configure(self, **settings: Any) -> Json:
-        """Change `options` from now on; all of them, but for keys. Raises ValueError for one that does not exist."""
+        """Change `options` and return all of them except keys. Raises ValueError for an unknown one."""
         for name, value in settings.items():
             if not hasattr(self.options, name):
                 raise ValueError(f"unknown option {name}")
@@ -301,38 +280,38 @@ class Simulator:
 
     @_locked
     def clear_faults(self) -> None:
-        self._faults.clear()
+        self._requests.faults.clear()
         self._webhooks.faults.clear()
 
     @_locked
     def requests(self) -> list[Json]:
         """Every API call so far, without bodies: method, path (template), operation, account, stripe_account, livemode,
         idempotency_key, request_id, status (0: never answered), action, replayed, at."""
-        return [dict(entry) for entry in self._log]
+        return [dict(entry) for entry in self._requests.log]
 
     @_locked
     def request_counts(self) -> Json:
         """{"operations": {name: n}, "accounts": {id: {name: n}}, "statuses": {status: n}, "peaks": {name: calls within one second}}."""
         accounts: dict[str, Counter[str]] = {}
-        for entry in self._log:
+        for entry in self._requests.log:
             if entry["account"]:
                 accounts.setdefault(entry["account"], Counter())[entry["operation"]] += 1
         return {
-            "operations": dict(Counter(entry["operation"] for entry in self._log)),
+            "operations": dict(Counter(entry["operation"] for entry in self._requests.log)),
             "accounts": {account: dict(counts) for account, counts in accounts.items()},
-            "statuses": dict(Counter(str(entry["status"]) for entry in self._log)),
-            "peaks": dict(self._meter.peaks),
+            "statuses": dict(Counter(str(entry["status"]) for entry in self._requests.log)),
+            "peaks": dict(self._requests.meter.peaks),
         }
 
     @_locked
     def deliveries(self) -> list[Json]:
-        """Every delivery made, refused or dropped: event, type, account, stripe_account, endpoint, attempt, status, result, at."""
+        """Every delivery, refused and dropped ones too: event, type, account, stripe_account, endpoint, attempt, status, result, at."""
         return [dict(entry) for entry in self._webhooks.log]
 
     @_locked
     def reset(self, *, endpoints: bool = False) -> None:
-        """Forget everything but the options and, unless told so, the endpoints."""
-        for store in (self._timeline, self._webhooks, self._accounts, self._api, self._keys, self._faults, self._meter, self._log):
+        """Remove everything except the options and, unless `endpoints` is true, the endpoints."""
+        for store in (self._timeline, self._webhooks, self._accounts, self._api, self._requests):
             store.clear()
         if endpoints:
             self._webhooks.endpoints.clear()
@@ -352,208 +331,3 @@ def _rule(rule: type[Rule], kind: str, matching: Mapping[str, Any], kinds: Seque
         return rule(kind=kind, **matching)  # type: ignore[arg-type]
     except TypeError as error:
         raise ValueError(str(error)) from error
-
-
-class _Request:
-    """One API call on its way: who asks, is it allowed, was it answered before, what does it do."""
-
-    def __init__(self, simulator: Simulator, method: str, path: str, query: str, headers: CaseInsensitive, body: bytes) -> None:
-        self._sim = simulator
-        self._method = method
-        self._path = path
-        self._query = query
-        self._headers = headers
-        self._body = body
-        self._now = simulator._timeline.now()
-        self._request_id = simulator._timeline.new_id("req", 14)
-        self._key = headers.get("idempotency-key") if method == "POST" else None
-        self._scope = Scope(None, False)
-        self._operation: Operation | None = None
-        self._ids: dict[str, str] = {}
-        self._replayed = False
-
-    def answer(self) -> Response:
-        try:
-            response = self._authorised()
-        except ApiError as error:
-            response = self._error(error)
-        self._record(response)
-        return response
-
-    def _authorised(self) -> Response:
-        key = self._secret_key()
-        stripe_account = self._headers.get("stripe-account") or self._headers.get("stripe-context", "").rsplit("/", 1)[-1] or None
-        self._scope = Scope(stripe_account, key[3:].startswith("live_"))
-        parts = [unquote(part) for part in self._path.split("/")]
-        for operation in OPERATIONS:
-            ids = operation.match(self._method, parts)
-            if ids is not None:
-                self._operation, self._ids = operation, ids
-                break
-        else:
-            message = f"Unrecognized request URL ({self._method}: {self._path[:200]}). Please see https://stripe.com/docs."
-            raise ApiError(404, message)
-        self._permitted(key, self._operation)
-        self._within_rate(self._operation)
-        return self._with_faults(self._operation)
-
-    def _secret_key(self) -> str:
-        scheme, _, credential = self._headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                credential = base64.b64decode(credential, validate=True).decode().partition(":")[0]
-            except (binascii.Error, ValueError):
-                credential = ""
-        elif scheme.lower() != "bearer":
-            credential = ""
-        if not credential:
-            raise ApiError(401, "You did not provide an API key. You need to provide your API key in the Authorization header.")
-        accepted = self._sim.options.api_keys
-        if not credential.startswith(KEY_PREFIXES) or (accepted is not None and credential not in accepted):
-            raise ApiError(401, f"Invalid API Key provided: {credential[:8]}{'*' * 8}")
-        return credential
-
-    def _permitted(self, key: str, operation: Operation) -> None:
-        if self._scope.stripe_account in self._sim.options.revoked:
-            raise ApiError(
-                403,
-                f"The provided key '{key[:8]}{'*' * 8}' does not have access to account '{self._scope.stripe_account}' (or that account "
-                "does not exist). Application access may have been revoked.",
-                code="account_invalid",
-            )
-        if operation.name in self._sim.options.denied.get(key, ()):
-            raise ApiError(403, f"The provided key '{key[:8]}{'*' * 8}' does not have the required permissions for this endpoint.")
-        if self._scope.livemode and not self._sim.options.live_registered and "/financial_connections/" in operation.template:
-            raise ApiError(403, "Your account must complete its Financial Connections registration before using it in live mode.")
-
-    def _within_rate(self, operation: Operation) -> None:
-        options, meter, now = self._sim.options, self._sim._meter, self._now
-        prefix = f"{self._scope.stripe_account} " if self._scope.stripe_account else ""
-        if not meter.admit(f"{prefix}*", now, options.global_rate_limit):
-            raise rate_limited("global-rate", {})
-        if not meter.admit(f"{prefix}{operation.name}", now, options.rate_limit):
-            raise rate_limited("endpoint-rate", {})
-
-    def _with_faults(self, operation: Operation) -> Response:
-        account = self._ids.get("account")
-        fault = next(
-            (fault for fault in self._sim._faults if fault.takes(self._method, operation.template, account, self._scope.stripe_account)),
-            None,
-        )
-        if fault is None:
-            return self._once(operation)
-        if fault.kind in ("rate_limit", "conflict"):
-            raise fault.error()
-        if fault.kind == "server_error" and fault.effect == "before" and not fault.stored:
-            raise fault.error()
-        if fault.kind == "server_error":
-            return self._once(operation, fault)
-        if fault.kind == "late":
-            return self._later(operation, fault.seconds)
-        action, seconds = fault.silence()
-        if fault.effect == "before":
-            return Response(0, action=action, seconds=seconds)
-        return replace(self._once(operation, busy_seconds=seconds), action=action, seconds=seconds)
-
-    def _later(self, operation: Operation, seconds: float) -> Response:
-        """No answer, and the execution `seconds` from now, unless the key was used before."""
-        params = self._parameters()
-        fingerprint = json.dumps([self._method, self._path, params], sort_keys=True)
-        keys = self._sim._keys
-        if self._key is not None and keys.recall(self._scope, self._key, fingerprint, self._now) is not None:
-            return Response(0, action="hang", seconds=NEVER_SECONDS)
-        checked = self._checked(operation, params)
-        if self._key is not None:
-            keys.hold(self._scope, self._key, fingerprint)
-
-        def execute() -> None:
-            response = self._execute(operation, checked)
-            if self._key is not None:
-                keys.remember(self._scope, self._key, fingerprint, self._sim._timeline.now(), response)
-
-        self._sim._timeline.at(self._now + seconds, execute)
-        return Response(0, action="hang", seconds=NEVER_SECONDS)
-
-    def _once(self, operation: Operation, fault: ApiFault | None = None, busy_seconds: float = 0.0) -> Response:
-        """The answer, from the idempotency key's memory or by executing; `fault` replaces it by a 500."""
-        params = self._parameters()
-        fingerprint = json.dumps([self._method, self._path, params], sort_keys=True)
-        keys = self._sim._keys
-        if self._key is not None:
-            stored = keys.recall(self._scope, self._key, fingerprint, self._now)
-            if stored is not None:
-                self._replayed = True
-                original = stored.headers["Request-Id"]
-                headers = {**stored.headers, "Request-Id": self._request_id, "Original-Request": original, "Idempotent-Replayed": "true"}
-                return replace(stored, headers=headers)
-        checked = self._checked(operation, params)
-        response = None
-        if fault is None or fault.effect == "after":
-            response = self._execute(operation, checked)
-        store = True
-        if fault is not None:
-            response = self._error(fault.error())
-            store = fault.stored
-        assert response is not None
-        if self._key is not None and store:
-            keys.remember(self._scope, self._key, fingerprint, self._now, response, busy_seconds)
-        return response
-
-    def _parameters(self) -> Json:
-        try:
-            text = self._body.decode() if self._method == "POST" else self._query
-        except UnicodeDecodeError:
-            raise ApiError(400, "Invalid request body: it is not UTF-8.") from None
-        return decode_form(text)
-
-    def _checked(self, operation: Operation, params: Json) -> Json:
-        checked: Json = parameters.check(operation.parameters, params)
-        for index, path in enumerate(checked.get("expand", ())):
-            known = any(path == full or full.startswith(f"{path}.") for full in operation.expandable)
-            if not known:
-                raise ApiError(400, f"This property cannot be expanded ({path[:80]}).", param=f"expand[{index}]")
-        return checked
-
-    def _execute(self, operation: Operation, params: Json) -> Response:
-        call = Call(self._scope, self._ids, params, self._request_id, self._key)
-        api = self._sim._api
-        try:
-            shown = api.expand(self._scope, operation.handler(api, call), params.get("expand", ()))
-        except ApiError as error:
-            return self._error(error)
-        return Response(200, self._answer_headers(), to_bytes(shown))
-
-    def _error(self, error: ApiError) -> Response:
-        body = to_bytes(error.body(self._request_id, self._scope.livemode))
-        return Response(error.status, self._answer_headers() | error.headers, body)
-
-    def _answer_headers(self) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Request-Id": self._request_id,
-            "Stripe-Version": self._headers.get("stripe-version", self._sim.options.api_version),
-        }
-        if self._key:
-            headers["Idempotency-Key"] = self._key
-        if self._scope.stripe_account:
-            headers["Stripe-Account"] = self._scope.stripe_account
-        return headers
-
-    def _record(self, response: Response) -> None:
-        template = self._operation.template if self._operation else None
-        self._sim._log.append(
-            {
-                "method": self._method,
-                "path": template,
-                "operation": self._operation.name if self._operation else "unknown",
-                "account": self._ids.get("account"),
-                "stripe_account": self._scope.stripe_account,
-                "livemode": self._scope.livemode,
-                "idempotency_key": self._key,
-                "request_id": self._request_id,
-                "status": response.status,
-                "action": response.action,
-                "replayed": self._replayed,
-                "at": self._now,
-            }
-        )

@@ -1,4 +1,4 @@
-"""Events, the endpoints that want them, and their signed deliveries: retries, and misbehaviour on demand."""
+"""Events, endpoints and signed deliveries, with retries and with faults on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["pending", "succeeded", "failed"]
 
 @dataclass
 class Endpoint:
-    """A webhook endpoint. Several `secrets` sign together, as while a secret is rolled. livemode None takes both modes."""
+    """A webhook endpoint. Each of several `secrets` adds a signature, as while a secret is rolled. livemode None takes both modes."""
 
     id: str
     url: str
@@ -44,7 +44,7 @@ class Endpoint:
 
 @dataclass
 class Event:
-    """A snapshot or a thin event. `state` is its delivery to each endpoint that wanted it."""
+    """A snapshot or a thin event. `state`: its delivery to each endpoint that takes it."""
 
     id: str
     type: str
@@ -68,7 +68,7 @@ class Event:
 
 @dataclass
 class Delivery:
-    """One event on its way to one endpoint. `due` is in Unix seconds."""
+    """A pending delivery of an event to an endpoint. `due` is in Unix seconds."""
 
     event: Event
     endpoint: Endpoint
@@ -78,7 +78,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A delivery to make now: POST `body` with `headers` to `url`, then tell `Simulator.delivered` the status."""
+    """A delivery to make now: POST `body` with `headers` to `url`, then report the status to `Simulator.delivered`."""
 
     event_id: str
     type: str
@@ -143,7 +143,7 @@ class Webhooks:
     def emit(
         self, scope: Scope, type: str, obj: Json, *, request: Mapping[str, str | None] | None, lost: bool, thin_types: tuple[str, ...] = ()
     ) -> None:
-        """Make the snapshot event and its thin companions, and send each to whoever wants it. `lost`: to nobody, as if on the way."""
+        """Make the snapshot event and its thin events, and send each to the endpoints that take it. `lost`: no delivery arrives."""
         twins = sum(fault.kind == "twin" and fault.takes(self._probe(scope, type, obj)) for fault in self.faults)
         for _ in range(1 + twins):
             snapshot = self._snapshot(scope, type, obj, request)
@@ -225,7 +225,7 @@ class Webhooks:
     def _release_held(self, endpoint: Endpoint, due: float) -> None:
         for delivery in self._held.pop(endpoint.id, []):
             if delivery.due > due:
-                # A hair later, so that it comes after the one that overtook it; the old queue entry is skipped.
+                # Slightly later, so that it follows the delivery that overtook it. The old queue entry is skipped.
                 delivery.due = due + 0.001
                 self._put(delivery)
 
@@ -238,7 +238,7 @@ class Webhooks:
             heapq.heappop(self._queue)
 
     def due(self) -> list[Outgoing]:
-        """Take the deliveries that have become due. Each is signed now: a retry carries a new timestamp."""
+        """Take the deliveries that are due. Each is signed now, so a retry has a new timestamp."""
         now, out = self._timeline.now(), []
         while (when := self.next_due()) is not None and when <= now:
             delivery = heapq.heappop(self._queue)[2]
@@ -256,7 +256,7 @@ class Webhooks:
         return out
 
     def delivered(self, outgoing: Outgoing, status: int | None) -> None:
-        """Say how a delivery went: the HTTP status, or None when nobody answered. Anything but 2xx is sent again, later and later."""
+        """Record the HTTP status of a delivery's answer, None if there was none. Without 2xx it is sent again, with growing delays."""
         delivery = outgoing.delivery
         event, endpoint = delivery.event, delivery.endpoint
         accepted = status is not None and 200 <= status < 300
@@ -271,7 +271,7 @@ class Webhooks:
                 self._put(Delivery(event, endpoint, self._timeline.now() + wait, delivery.attempt + 1))
 
     def resend(self, event_id: str) -> int:
-        """Send an event once more to whoever wants it, as Stripe's dashboard can. Returns how many deliveries that makes."""
+        """Send an event again to the endpoints that take it, as Stripe's dashboard can. Returns the number of deliveries."""
         sent = 0
         for store in (*self.events.values(), *self.thin_events.values()):
             if event := store.get(event_id):

@@ -1,4 +1,4 @@
-"""API calls that go wrong on demand, and the limits Stripe puts on their rate."""
+"""API faults on demand, and Stripe's rate limits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ApiFault:
 
     rate_limit: 429; `reason` is the Stripe-Rate-Limited-Reason header, without one it is a lock_timeout.
     server_error: 500. conflict: 409. hang: no answer for `seconds`. drop: the connection closes without one.
-    late: no answer, and the call is executed `seconds` later: until then its key is in use (409), from then on it is remembered.
-    effect: whether the call takes effect all the same ("after": it goes wrong after that). 429 and 409 never do.
-    stored: whether an idempotency key remembers a 500 that took no effect; if not, it is answered before keys are looked up.
+    late: no answer, and the call is executed `seconds` later. Until then its key is in use (409); afterwards the key has its answer.
+    effect: "after" lets the call take effect before it fails. 429 and 409 never take effect.
+    stored: whether an idempotency key keeps a 500 without effect. If not, the 500 is answered before keys are looked up.
     should_retry: the Stripe-Should-Retry header.
     Matching: method, path (a template such as /v1/financial_connections/accounts/{account}/refresh), account, stripe_account.
     """
@@ -49,7 +49,7 @@ class ApiFault:
         return True
 
     def silence(self) -> tuple[Action, float]:
-        """For hang and drop: which, and for how many seconds."""
+        """The action and seconds of a hang or drop."""
         return ("hang", self.seconds) if self.kind == "hang" else ("drop", 0.0)
 
     def error(self) -> ApiError:
@@ -71,7 +71,7 @@ def rate_limited(reason: str | None, headers: Mapping[str, str]) -> ApiError:
 
 
 class RateMeter:
-    """Calls within any one second for each key: refuses those beyond a limit and remembers the highest count seen."""
+    """Counts each key's calls within one second, refuses calls beyond a limit, and keeps the peaks."""
 
     def __init__(self) -> None:
         self._asked: dict[str, deque[float]] = {}

@@ -1,4 +1,4 @@
-"""Idempotency keys: the first answer to a key is the answer for a day (docs.stripe.com/api/idempotent_requests)."""
+"""Idempotency keys: a key keeps its first answer for a day (docs.stripe.com/api/idempotent_requests)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Remembered:
 
 
 class IdempotencyKeys:
-    """What each key was first used for and answered."""
+    """The first use of each key and its answer."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -34,11 +34,11 @@ class IdempotencyKeys:
         self._held.clear()
 
     def hold(self, scope: Scope, key: str, fingerprint: str) -> None:
-        """The first request with this key has arrived, and is executed later: until `remember`, other requests get 409."""
+        """Reserve the key for a request that is executed later. Until `remember`, other requests get 409."""
         self._held[scope, key] = fingerprint
 
     def holds(self, key: str) -> bool:
-        """Whether a request with this key is yet to be executed."""
+        """Whether a request with this key is still to be executed."""
         return any(held == key for _, held in self._held)
 
     def recall(self, scope: Scope, key: str, fingerprint: str, now: float) -> Response | None:
@@ -63,6 +63,6 @@ class IdempotencyKeys:
         return seen.response
 
     def remember(self, scope: Scope, key: str, fingerprint: str, now: float, response: Response, busy_seconds: float = 0.0) -> None:
-        """Store the first answer, which its caller gets `busy_seconds` from now."""
+        """Store the first answer. Its caller gets it `busy_seconds` from now."""
         self._held.pop((scope, key), None)
         self._all[scope, key] = Remembered(fingerprint, now, now + busy_seconds, response)

@@ -1,4 +1,4 @@
-"""Which parameters each operation takes, and the errors Stripe gives for the others."""
+"""The parameters of each operation, and Stripe's errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """An integer within bounds; `blank` allows the empty string, which unsets."""
+    """An integer within bounds. `blank` allows the empty string, which unsets it."""
 
     least: int | None = None
     most: int | None = None
@@ -40,7 +40,7 @@ class Many:
 
 @dataclass(frozen=True)
 class Hash:
-    """Named parameters; those in `required` must be there."""
+    """Named parameters. Those in `required` must be given."""
 
     fields: Mapping[str, Spec]
     required: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Hash:
 
 @dataclass(frozen=True)
 class Either:
-    """A hash, or else something simple."""
+    """A hash or a simple value."""
 
     hash: Hash
     simple: Spec
@@ -56,7 +56,7 @@ class Either:
 
 @dataclass(frozen=True)
 class Anything:
-    """Accepted as it is: parameters that change nothing here."""
+    """Any value: the parameter has no effect here."""
 
 
 Spec = Text | Number | Flag | Many | Hash | Either | Anything
@@ -195,7 +195,7 @@ CREATE_CHECKOUT = Hash(
 
 
 def check(spec: Spec, value: Any, name: str = "") -> Any:
-    """`value` with numbers and flags converted. Raises ApiError 400 as Stripe words it; `name` is the parameter's full name."""
+    """`value` with numbers and flags converted. Raises ApiError 400 with Stripe's message. `name`: the parameter's full name."""
     if isinstance(spec, Hash):
         return _hash(spec, value, name)
     if isinstance(spec, Either):

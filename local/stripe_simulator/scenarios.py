@@ -1,4 +1,4 @@
-"""The scenario accounts, as data: what the bank knows, and how Stripe will behave. Every person and business is invented."""
+"""The scenario accounts: the owners that the bank knows, and how Stripe behaves. All persons and businesses are invented."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Ownership = Literal["new", "null", "kept"]
 class Policy:
     """How an account answers refreshes. None means the simulator's own default (`Options`).
 
-    outcome: what the refresh comes to; a tuple gives one outcome an attempt, the last repeating. "never" stays pending.
-    ownership: what `ownership` names after a refresh that succeeded: a "new" object, "null", or the one that it named before ("kept").
-    A tuple gives one for each attempt, as for `outcome`. The "old" start has its old object in any case, and counts as an attempt.
-    refusal: what a refresh that may not start is answered: "error" is a 400, "silent" a 200 with the account unchanged.
+    outcome: how the refresh ends. A tuple gives one outcome for each attempt, the last repeating. "never" stays pending.
+    ownership: what `ownership` names after a successful refresh: a "new" object, "null", or the previous one ("kept").
+    A tuple gives one for each attempt, as for `outcome`. The "old" start always has its old object, and counts as an attempt.
+    refusal: the answer to a refresh that may not start: "error" is a 400, "silent" a 200 with the account unchanged.
     refusal_code: the error's code where Stripe documents none.
-    next_available_null: settled refreshes carry no next_refresh_available_at, and so allow no further one.
+    next_available_null: settled refreshes have no next_refresh_available_at, so no further refresh is allowed.
     failure_error: the preview `error` hash on a failed refresh.
     deactivate_on_settle: the connection is found broken while refreshing.
     webhooks: "lost" sends none of this account's events.
-    owners_page: owners on a page, whatever `limit` asks for.
-    keep_data_after_disconnect: Stripe's pages contradict each other on it.
-    list_lag_seconds: in lists of accounts it appears as it was so long ago. unlisted: it is in none of them.
-    read_lag_seconds: the same for reading the account itself, which never lacks it. Answers to POST never lag.
+    owners_page: the most owners on a page, also if `limit` is larger.
+    keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself.
+    list_lag_seconds: lists show the account's state of so many seconds ago. unlisted: no list contains it.
+    read_lag_seconds: the same for reads of the account, which always find it. Answers to POST never lag.
     """
 
     settle_seconds: float | None = None
@@ -51,10 +51,10 @@ class Policy:
 class Scenario:
     """One kind of linked account.
 
-    start: where its ownership stands right after linking. "none": never refreshed; "pending": a prefetch is under way;
+    start: the state of its ownership after linking. "none": never refreshed; "pending": a prefetch is under way;
     "fresh": a prefetch has just succeeded; "failed": a prefetch has just failed, so the cooldown runs; "old": a snapshot
     from long ago.
-    permissions: a list replaces those asked for, "null" is Stripe's null list, None takes those asked for.
+    permissions: a list replaces the requested ones, "null" is Stripe's null list, None takes the requested ones.
     account: fields of the account object that differ from the default.
     """
 
@@ -89,7 +89,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "business": Scenario("A company's account", (BUSINESS,), account={"display_name": "Business Checking"}),
     "trust": Scenario("A trust's account", (TRUST,)),
     "partial": Scenario("The bank gives a name and nothing else", (owner("MARGARET A TESTERMAN") | {"refreshed_at": None},)),
-    "no_owners": Scenario("The refresh succeeds and names nobody"),
+    "no_owners": Scenario("The refresh succeeds without owners"),
     "paged_owners": Scenario(
         "Thirteen owners, more than one page of them",
         (*(owner(f"SIGNATORY {number:02}", f"signatory{number}@example.com") for number in range(1, 13)), MARGARET),
@@ -106,7 +106,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "failing_then_succeeding": Scenario("The first refresh fails", (MARGARET,), Policy(outcome=("failed", "succeeded"))),
     "failing_with_old_snapshot": Scenario("Refreshes fail; an old snapshot stays attached", (MARGARET,), Policy(outcome="failed"), "old"),
-    "never_answering": Scenario("The refresh stays pending for ever", (MARGARET,), Policy(outcome="never")),
+    "never_answering": Scenario("The refresh stays pending forever", (MARGARET,), Policy(outcome="never")),
     "cooling_down": Scenario("A prefetch has just failed; the next refresh must wait", (MARGARET,), Policy(cooldown_seconds=20), "failed"),
     "prefetch_pending": Scenario("A prefetch is under way", (MARGARET,), start="pending"),
     "fresh": Scenario("A prefetch has just succeeded", (MARGARET,), start="fresh"),

@@ -1,4 +1,4 @@
-"""The official SDK without sockets: an HTTP client for `stripe.StripeClient` that calls a Simulator directly."""
+"""An HTTP client for the official SDK that calls a `Simulator` directly, without sockets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from local.stripe_simulator.wire import CaseInsensitive
 class SimulatorHTTPClient(stripe.HTTPClient):
     """Use as `stripe.StripeClient(key, http_client=SimulatorHTTPClient(simulator))`.
 
-    timeout: seconds until a hanging call is given up, with stripe.APIConnectionError. sleep: how to spend that time (a
-    simulation passes its virtual clock's); None spends none.
+    timeout: seconds until a hanging call fails with stripe.APIConnectionError. sleep: waits that long, for example on a virtual clock;
+    None does not wait.
     """
 
     name = "simulator"

@@ -1,4 +1,4 @@
-"""The simulator on a real socket of this machine: HTTP/1.1 for the API, and a thread that sends the webhooks."""
+"""The simulator as an HTTP server on 127.0.0.1, with a thread that sends the webhooks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.stripe_simulator import control
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
@@ -23,15 +24,14 @@ HOST = "127.0.0.1"
 LONGEST_BODY = 1 << 20
 SENDERS = 32
 WEBHOOK_TIMEOUT = 20.0
-# How late a delivery may be that was caused by a call past this server, directly to `SimulatorServer.simulator`.
+# How late a delivery may be if a direct call of `SimulatorServer.simulator` has caused it.
 TICK = 0.05
 
 
 class SimulatorServer:
     """`with SimulatorServer(port=0) as server: server.url`. Port 0 takes a free one.
 
-    webhook_url and webhook_secrets configure a first endpoint, for the platform's snapshot events. `simulator` is the core,
-    running on the machine's clock.
+    webhook_url and webhook_secrets configure a first endpoint, for the platform's snapshot events. `simulator` runs on the machine's clock.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SimulatorServer:
             thread.start()
 
     def stop(self) -> None:
-        """Stops answering and sending; a call that hangs is let go."""
+        """Stop answering and sending. Hanging calls end."""
         self.stopping.set()
         self.changed.set()
         self._http.shutdown()
@@ -93,7 +93,7 @@ class SimulatorServer:
 
 
 def post(outgoing: Outgoing) -> int | None:
-    """Make one delivery; the HTTP status, or None when nobody answered."""
+    """Make one delivery. Returns the HTTP status, None without an answer."""
     url = urlsplit(outgoing.url)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or HOST, url.port, timeout=WEBHOOK_TIMEOUT)
@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that went away is no news.
+        # A client that closed its connection is no error.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -135,7 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         owner = self.server.owner
-        response = owner.simulator.handle(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+        body = self.rfile.read(length)
+        if self.path.startswith(control.PREFIX):
+            response = control.handle(owner.simulator, self.command, self.path, body)
+        else:
+            response = owner.simulator.handle(self.command, self.path, dict(self.headers.items()), body)
         owner.changed.set()
         if response.action == "hang":
             owner.stopping.wait(response.seconds)
@@ -155,4 +159,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The simulator keeps its own log."""
+        """Print nothing: `Simulator.requests` is the log."""

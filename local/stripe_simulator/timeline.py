@@ -1,4 +1,4 @@
-"""Time, timers and ids: the only source of either, so that a run can be repeated."""
+"""The only source of time, timers and ids, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 import string
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,14 +14,14 @@ ALPHABET = string.ascii_letters + string.digits
 
 
 class Scope(NamedTuple):
-    """Whose objects: the connected account (None is the platform's own), in live or test mode. Scopes never mix."""
+    """Owner of objects: a connected account (None is the platform), in live or test mode. Scopes never mix."""
 
     stripe_account: str | None
     livemode: bool
 
 
 class Timeline:
-    """What is to happen when. Nothing runs by itself: `advance` runs what has become due, in order, each at its own instant."""
+    """Timers. None runs by itself: `advance` runs the due ones in order, each at its own instant."""
 
     def __init__(self, clock: Callable[[], float], seed: int) -> None:
         self._clock = clock
@@ -28,9 +29,10 @@ class Timeline:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.random = random.Random(seed)
+        self.first_ids: dict[str, deque[str]] = {}
 
     def now(self) -> float:
-        """Unix seconds; inside a timer the instant it was set for, however late it runs."""
+        """Unix seconds. Inside a timer it is the timer's instant, also if it runs later."""
         return self._clock() if self._instant is None else self._instant
 
     def at(self, when: float, action: Callable[[], None]) -> None:
@@ -52,4 +54,6 @@ class Timeline:
         self._timers.clear()
 
     def new_id(self, prefix: str, length: int = 24) -> str:
+        if first := self.first_ids.get(prefix):
+            return first.popleft()
         return f"{prefix}_{''.join(self.random.choices(ALPHABET, k=length))}"

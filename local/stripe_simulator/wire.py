@@ -64,10 +64,10 @@ class CaseInsensitive(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class Response:
-    """What the simulator answers.
+    """An answer of the simulator.
 
     `action` "hang": wait `seconds` before answering. `action` "drop": close the connection without an answer
-    (status and body are what the client never saw).
+    (status and body are then what the client never sees).
     """
 
     status: int
@@ -119,7 +119,7 @@ def _with_lists(value: Any) -> Any:
 
 
 def encode_form(params: Mapping[str, Any]) -> str:
-    """The inverse of `decode_form`, with numbered lists as the SDK sends them. Empty hashes and lists leave no trace."""
+    """The inverse of `decode_form`, with numbered lists as the SDK sends them. Empty hashes and lists are left out."""
     return urlencode(list(_flatten(params)))
 
 
@@ -137,7 +137,7 @@ def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def page(items: list[Json], params: Mapping[str, Any], url: str, *, cap: int | None = None) -> Json:
     """One page of `items` (in display order) as Stripe's list object.
 
-    `params` may hold limit (default 10), starting_after, ending_before. `cap` bounds the page whatever limit asks for.
+    `params` may hold limit (default 10), starting_after, ending_before. `cap`: the most items, also if limit is larger.
     Raises ApiError 400 for an unknown cursor or two cursors.
     """
     size = min(params.get("limit", 10), cap or 100)

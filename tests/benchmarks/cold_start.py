@@ -1,9 +1,9 @@
-"""Import and first event of each function, from its artefact in a read-only folder, against a plain handler without bytecode.
+"""Processor time of import and first event of each function, from its artefact in a read-only folder, against a plain handler.
 
 The plain handler imports boto3 and stripe of the same versions, makes a DynamoDB client and verifies a signature; it is installed as
-`sam build` installs, which compiles nothing. Each run is a fresh interpreter; plain and ours take turns, and the median counts. The AWS and
+`sam build` installs, without bytecode. Each run is a fresh interpreter; plain and ours take turns, and the median counts. The AWS and
 the Stripe that a first event speaks to are the embedded ones. A round is one verification: `api` accepts it, `start_refresh`
-starts the refresh, `fetch_owners` stores what it brought, `verify_owners` decides.
+starts the refresh, `fetch_owners` stores what it brought, `complete_verification` decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -27,10 +26,12 @@ from local.stripe_simulator.server import SimulatorServer
 from tests.benchmarks import artefacts
 from tests.benchmarks.figures import Figure
 from tests.support.functions import http_event
-from titleholder import signatures
+from titleholder.stripe_api import signatures
 
 RUNS = 11
-VERIFY_PATH = ("api", "start_refresh", "fetch_owners", "verify_owners")
+LIMITS = {"receive_webhook": 0.32, "start_refresh": 0.60, "fetch_owners": 0.65, "complete_verification": 0.60, "api": 0.80}
+"""Of the plain handler's processor time."""
+
 PLAIN = """
 import os
 import boto3
@@ -50,7 +51,7 @@ context = types.SimpleNamespace(function_name="f", function_version="1", memory_
     invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:f", get_remaining_time_in_millis=lambda: 30000)
 began, cpu = time.perf_counter(), time.process_time()
 import app
-imported = time.perf_counter()
+imported = time.process_time()
 answer = app.handler(event, context)
 ended, used = time.perf_counter(), time.process_time()
 warm = []
@@ -58,7 +59,7 @@ for event in more:
     start = time.perf_counter()
     app.handler(event, context)
     warm.append(time.perf_counter() - start)
-print("\\n" + json.dumps({"seconds": ended - began, "import": imported - began, "cpu": used - cpu, "modules": len(sys.modules),
+print("\\n" + json.dumps({"seconds": ended - began, "import": imported - cpu, "cpu": used - cpu, "modules": len(sys.modules),
     "peak": next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024, "warm": warm,
     "answer": answer}))
 """
@@ -140,7 +141,7 @@ class Round:
         event = {"event": f"evt_cold{self.number}", "account": self.account, "mode": "test"}
         assert start("fetch_owners", _queued(event)) == {"batchItemFailures": []}
         snapshot = self.snapshot()
-        decided = start("verify_owners", {"verification": verification, "refresh": {"outcome": "ready", "snapshot": snapshot}})
+        decided = start("complete_verification", {"verification": verification, "refresh": {"outcome": "ready", "snapshot": snapshot}})
         assert decided["outcome"] == "match", decided
         return found
 
@@ -184,22 +185,32 @@ def _queued(message: Any) -> dict[str, Any]:
 
 
 def measure(runs: int = RUNS) -> list[Figure]:
-    rounds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rounds: list[dict[str, dict[str, Any]]] = []
     with running() as stack, SimulatorServer(port=0, options=Options(settle_seconds=0.0)) as simulator:
-        Round(stack, simulator, 0).run()  # The disk's cache is warm for everybody.
-        for number in range(1, runs + 1):
-            for function, found in Round(stack, simulator, number).run().items():
-                rounds[function].append(found)
-    middle = {function: {name: median(run[name] for run in found) for name in ("seconds", "import", "cpu", "peak", "modules")}
-              for function, found in rounds.items()}  # fmt: skip
-    base = middle["plain"]["seconds"]
-    goals = {"receive_webhook": 0.30, **dict.fromkeys(VERIFY_PATH, 0.60)}
-    figures = [Figure("cold start", "plain handler", 1000 * base, "ms", None, f"import and first event, median of {runs}")]
-    for function, limit in goals.items():
-        found = middle[function]
-        about = f"{1000 * found['seconds']:.0f} ms, {1000 * found['import']:.0f} of them import; {found['modules']:.0f} modules"
-        figures.append(Figure("cold start", f"{function} : plain", found["seconds"] / base, "", ("<=", limit), about))
-    for function in ("plain", *goals):
-        cpu = 1000 * middle[function]["cpu"]
-        figures.append(Figure("cold start", f"{function}, peak memory", middle[function]["peak"], "MB", None, f"{cpu:.0f} ms of processor"))
+        Round(stack, simulator, 0).run()  # Reads every file once, so that each later start finds it in the disk's cache.
+        rounds.extend(Round(stack, simulator, number).run() for number in range(1, runs + 1))
+
+    def middle(function: str, name: str) -> float:
+        return median(found[function][name] for found in rounds)
+
+    figures = [
+        Figure(
+            "cold start",
+            "plain handler",
+            1000 * middle("plain", "cpu"),
+            "ms",
+            None,
+            f"of processor; import and first event, median of {runs}",
+        )
+    ]
+    for function, limit in LIMITS.items():
+        # Within a round both met the same load, so their ratio is steadier than either.
+        ratio = median(found[function]["cpu"] / found["plain"]["cpu"] for found in rounds)
+        about = f"{1000 * middle(function, 'cpu'):.0f} ms of processor, {1000 * middle(function, 'import'):.0f} of them import; "
+        about += f"{1000 * middle(function, 'seconds'):.0f} ms of time; {middle(function, 'modules'):.0f} modules"
+        figures.append(Figure("cold start", f"{function} : plain", ratio, "", ("<=", limit), about))
+    figures += [
+        Figure("cold start", f"{function}, peak memory", middle(function, "peak"), "MB", None, "after import and first event")
+        for function in ("plain", *LIMITS)
+    ]
     return figures

@@ -86,13 +86,13 @@ def units() -> dict[str, float]:
             ref = sandbox.link(id=f"fca_cost{number}")
             sandbox.taps[:] = [counter]
             created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Margaret Testerman"}}).json
-            token = sandbox.enter(sandbox.store.get_verification(created["id"]))
+            token = sandbox.enter(sandbox.store.verifications.get(created["id"]))
             sandbox.consume(sandbox.refresh_queue)
             sandbox.wait(6)
             sandbox.settle()
             outcome = sandbox.outcome(token)
             assert outcome is not None
-            assert sandbox.function("verify_owners")({"verification": created["id"], "refresh": outcome})["outcome"] == "match"
+            assert sandbox.function("complete_verification")({"verification": created["id"], "refresh": outcome})["outcome"] == "match"
             sandbox.taps.clear()
         assert counter is not None
         return dict(counter.counted)

@@ -26,7 +26,7 @@ SIZES = (256, 512, 1024, 1769)
 WHOLE_PROCESSOR_MB = 1769
 PERIOD_MICROSECONDS = 20_000
 RUNS, WARM = 3, 10
-WATCHED = ("receive_webhook", "api", "start_refresh", "fetch_owners", "verify_owners")
+WATCHED = ("receive_webhook", "api", "start_refresh", "fetch_owners", "complete_verification")
 ROOT = Path("/sys/fs/cgroup")
 
 

@@ -14,7 +14,7 @@ from local.stack import running
 from local.stripe_simulator.options import Options
 from tests.benchmarks.figures import Figure
 from tests.e2e.bench import Bench, eventually
-from titleholder import signatures
+from titleholder.stripe_api import signatures
 
 DELIVERIES, PER_SECOND, CALLERS = 1000, 100, 32
 DRAIN_SECONDS = 300

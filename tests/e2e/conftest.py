@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,11 @@ from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.bench import Bench
 from tests.e2e.issuer import ACCOUNT_CLAIM, AUDIENCE, Issuer
+from tools.permissions import TESTER, Roles
 
 SETTLE_TIMEOUT_SECONDS = 8
-TRAIL = BUILD / "aws" / "trail.jsonl"
-"""What IAM decided while the tests ran."""
+TRAIL = BUILD / "aws" / f"trail{os.environ.get('PYTEST_XDIST_WORKER', '')}.jsonl"
+"""What IAM decided while this worker's tests ran."""
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +33,15 @@ def bench() -> Iterator[Bench]:
         # The first verification pays every function's cold start, so that no test measures it.
         bench.verdict(bench.accepted(bench.link("single_owner")), within=60)
         yield bench
+        # Each worker has its own stack, and `test_permissions.py` runs in one worker.
+        assert refused(bench) == []
+
+
+def refused(bench: Bench) -> list[dict[str, Any]]:
+    """The calls of functions that IAM refused since the stack was deployed."""
+    decisions = Roles(bench, TRAIL).decisions()[0]
+    # One scene takes the permission to start workflows away for a moment.
+    return [each for each in decisions if not each["allowed"] and each["session"] != TESTER and each["action"] != "states:StartExecution"]
 
 
 @pytest.fixture(scope="session")

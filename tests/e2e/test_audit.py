@@ -10,7 +10,7 @@ import pytest
 from local.aws.emulator import REGION
 from tests.e2e.bench import Bench
 from tests.e2e.conftest import TRAIL
-from tests.e2e.permissions import TESTER, Roles
+from tools.permissions import TESTER, Roles
 
 
 def entries(bench: Bench, account: str) -> list[dict[str, str]]:

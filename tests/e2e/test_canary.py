@@ -1,7 +1,7 @@
 """Canaries: unmistakable names, e-mails, phones and addresses go through every flow, and must then stand nowhere but in answers.
 
 Everything that the stack left anywhere is searched, the tables too: there they are encrypted. What is in transit for a moment only, such as
-a message that was processed, is searched in `tests/integration/test_discretion.py`. Traces are not emulated: `tests/unit/test_template.py`
+a message that was processed, is searched in `tests/integration/test_discretion.py`. Traces are not emulated: `tests/unit/template`
 holds that none bears an event, an answer or an error.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.e2e.bench import Bench, eventually
 from tests.e2e.conftest import TRAIL
 from tests.support import canary
 from tests.support.functions import queue_event
+from tests.support.whole_run import TOTALS
 
 NAME = "Xyloquent Brandywhistle"
 CLAIM = {
@@ -257,13 +258,13 @@ def buried_and_put_back(bench: Bench) -> None:
     invoke(bench, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
 
 
-def test_canaries_stand_nowhere_that_the_stack_left_anything(flown: Bench, caught: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_canaries_stand_nowhere_that_the_stack_left_anything(
+    flown: Bench, caught: str, record_property: Callable[[str, object], None]
+) -> None:
     found = places(flown)
-    with capsys.disabled():
-        print("\nplaces searched for canaries")
-        for place, content in found.items():
-            print(f"  {place:60} {len(content):>10} bytes")
-        print(f"  {len(found)} places, {sum(map(len, found.values()))} bytes, {len(WORDS)} words")
+    lines = [f"{place:60} {len(content):>10} bytes" for place, content in found.items()]
+    total = f"{len(found)} places, {sum(map(len, found.values()))} bytes, {len(WORDS)} words"
+    record_property(TOTALS, ["places searched for canaries", *lines, total])
     assert canary.hits(found, WORDS) == []
     searched = {place.split()[0] for place in found}
     assert searched >= {"logs", "execution", "queue", "table", "object", "emulator"}

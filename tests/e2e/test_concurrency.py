@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.bench import Bench, eventually
-from titleholder.signatures import sign
+from titleholder.stripe_api.signatures import sign
 
 CALLERS = 50
 EVENTS = 100

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.bench import Bench, eventually
-from titleholder.accounts import AccountRef
+from titleholder.aws.encryption import AccountCipher
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import AccountErasedError
 from titleholder.store import Store
-from titleholder.vault import Vault
 
 CLAIM = {"name": "Zebulon Quackenbush", "email": "zebulon@quackenbush.example.com"}
 OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com"}
@@ -31,7 +31,7 @@ def kinds(bench: Bench, account: str) -> Counter[str]:
 def store(bench: Bench) -> Store:
     """The store of somebody with every right, at the deployed tables and KMS key."""
     table = bench.stack.outputs["TableName"]
-    vault = Vault(bench.stack.client("kms"), f"alias/{table}-vault", lambda: 0.0)
+    vault = AccountCipher(bench.stack.client("kms"), f"alias/{table}-vault", lambda: 0.0)
     dynamodb = bench.stack.client("dynamodb")
     return Store(dynamodb, table, keys_table=f"{table}-keys", vault=lambda: vault, clock=lambda: 0.0)
 

@@ -110,7 +110,7 @@ def test_trouble_at_stripe_delays_the_verdict_and_costs_no_second_refresh(
 def post(bench: Bench, path: str) -> Any:
     """Call as a back end does, which repeats what is refused for the pace: Stripe's planned 429s have slowed it for the whole stack."""
     while (answer := bench.http.call("POST", path)).status == 429:
-        assert answer.body["type"] == "urn:titleholder:problem:pace-exceeded"
+        assert answer.body["type"] == "urn:titleholder:problem:rate-limit-exceeded"
         time.sleep(int(answer.headers["Retry-After"]))
     return answer
 

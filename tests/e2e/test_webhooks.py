@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import STACK
 from tests.e2e.bench import Bench, eventually
-from titleholder import signatures
+from titleholder.stripe_api import signatures
 
 PROBLEM = "application/problem+json"
 

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
-from titleholder.accounts import AccountRef
-from titleholder.audit import actor
+from titleholder.domain.accounts import AccountRef
+from titleholder.services.audit import actor
 from tools.export_audit import entries
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/back-end/session"
@@ -200,14 +200,14 @@ class TestRefreshOfAWorkflow:
     def asked(self, sandbox: Sandbox) -> tuple[AccountRef, str, int]:
         ref = sandbox.link("old", id="fca_1")
         id_ = sandbox.http("POST", "/verifications", {"account": "fca_1", "claim": dict(CLAIM), "max_age": 0}).json["id"]
-        sandbox.enter(sandbox.store.get_verification(id_))
+        sandbox.enter(sandbox.store.verifications.get(id_))
         sandbox.wait(1)
         return ref, id_, len(record(sandbox))
 
     def test_is_recorded_once_for_each_attempt_with_its_verification(self, sandbox: Sandbox) -> None:
         ref, id_, known = self.asked(sandbox)
         sandbox.consume(sandbox.refresh_queue)
-        sandbox.enter(sandbox.store.get_verification(id_), retry=1)
+        sandbox.enter(sandbox.store.verifications.get(id_), retry=1)
         sandbox.consume(sandbox.refresh_queue)
         requested, done = record(sandbox)[known:]
         for entry in (requested, done):
@@ -279,7 +279,7 @@ def test_erasure_without_a_caller_is_recorded_first_or_does_not_happen(sandbox: 
     sandbox.http("POST", "/verifications", {"account": "fca_1", "claim": dict(CLAIM)})
     sandbox.simulator.change("fca_1", action="disconnect")
     if how == "reconcile":
-        sandbox.store.begin_erasure(ref, sandbox.clock())
+        sandbox.store.erasures.begin(ref, sandbox.clock())
         sandbox.wait(3600)
 
     def learn() -> None:
@@ -309,10 +309,10 @@ def test_erasure_without_a_caller_is_recorded_first_or_does_not_happen(sandbox: 
 
 def test_entry_that_is_sent_again_because_its_answer_was_lost_is_no_error(sandbox: Sandbox) -> None:
     for _ in range(2):
-        sandbox.store.append_audit("1", {"actor": "a", "state": "done"}, sandbox.clock(), 2_000_000_000)
+        sandbox.store.audit.append("1", {"actor": "a", "state": "done"}, sandbox.clock(), 2_000_000_000)
     assert len(record(sandbox)) == 1
     with pytest.raises(RuntimeError):
-        sandbox.store.append_audit("1", {"actor": "b", "state": "done"}, sandbox.clock(), 2_000_000_000)
+        sandbox.store.audit.append("1", {"actor": "b", "state": "done"}, sandbox.clock(), 2_000_000_000)
 
 
 def test_what_was_refused_is_not_recorded_as_done(sandbox: Sandbox) -> None:

@@ -14,7 +14,7 @@ from local import openapi
 from tests.support.gateway import Gateway
 from tests.support.samples import prepare
 from tests.support.world import Sandbox
-from titleholder import problems
+from titleholder.web import problems
 
 DOCUMENT = json.loads(openapi.DOCUMENT.read_text())
 OPERATIONS = {f"{method.upper()} {path}": operation for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()}

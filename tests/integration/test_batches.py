@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import batch_steps, files, manifests, runtime
-from titleholder.errors import ManifestError, UnforeseenError
-from titleholder.store import Store, Verification
+from titleholder.batches import bucket, manifests, steps
+from titleholder.bootstrap import application
+from titleholder.domain.verifications import Verification
+from titleholder.errors import ManifestError, UnexpectedError
+from titleholder.store.accounts import Accounts
+from titleholder.store.batches import Batches
+from titleholder.store.verifications import Verifications
 
 MARGARET = {"name": "Margaret Testerman"}
 
@@ -22,7 +26,7 @@ MARGARET = {"name": "Margaret Testerman"}
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     # Moto's table bears no two writers at once; the embedded stack's does.
-    monkeypatch.setattr(batch_steps, "WRITERS", 1)
+    monkeypatch.setattr(steps, "WRITERS", 1)
     with Sandbox.open() as sandbox:
         yield sandbox
 
@@ -38,7 +42,7 @@ class Batch:
         client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{self.id}", Body=body)
 
     def step(self, name: str, **more: Any) -> Any:
-        return self.sandbox.function("import_manifest")({"step": name, "batch": self.id, **more})
+        return self.sandbox.function("run_batch_step")({"step": name, "batch": self.id, **more})
 
     def start(self) -> Any:
         answer = self.sandbox.http("POST", f"/batches/{self.id}/start", **self.headers)
@@ -92,7 +96,7 @@ class Batch:
     def verify(self, pass_: int) -> None:
         tokens = {}
         for task in self.todo(pass_):
-            verification = self.sandbox.store.get_verification(task["verification"])
+            verification = self.sandbox.store.verifications.get(task["verification"])
             tokens[verification.id] = self.sandbox.enter(verification)
         self.sandbox.consume(self.sandbox.refresh_queue)
         self.sandbox.wait(6)
@@ -100,7 +104,7 @@ class Batch:
         for id_, token in tokens.items():
             outcome = self.sandbox.outcome(token)
             if outcome is not None and outcome["outcome"] != "cooling_down":
-                self.sandbox.function("verify_owners")({"verification": id_, "refresh": outcome})
+                self.sandbox.function("complete_verification")({"verification": id_, "refresh": outcome})
 
     def lines(self, name: str) -> list[Any]:
         body = client("s3").get_object(Bucket="titleholder-batches", Key=f"batches/{self.id}/{name}")["Body"].read()
@@ -174,7 +178,7 @@ def test_manifest_is_deleted_once_it_is_imported(sandbox: Sandbox) -> None:
     assert not [key for key in keys if key.startswith("manifests/")]
 
 
-@pytest.mark.parametrize("dies_before", ["update_batch", "tally"])
+@pytest.mark.parametrize("dies_before", ["update", "tally"])
 def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies_before: str) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)) + b"no json\n")
     batch.start()
@@ -185,13 +189,13 @@ def test_import_that_died_at_its_end_is_repeated(sandbox: Sandbox, monkeypatch: 
         def die(*_: Any, **__: Any) -> None:
             raise ConnectionError
 
-        patch.setattr(Store if dies_before == "update_batch" else batch_steps, dies_before, die)
-        with pytest.raises(UnforeseenError, match="ConnectionError"):
+        patch.setattr(Batches if dies_before == "update" else steps, dies_before, die)
+        with pytest.raises(UnexpectedError, match="ConnectionError"):
             batch.step("imported")
     batch.run(batch.step("imported"))
     assert (batch.shown()["state"], batch.shown()["done"]) == ("completed", {"match": 1})
     assert [reject["line"] for reject in batch.lines("rejects.jsonl")] == [2]
-    assert runtime.files().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_nothing_personal_is_in_the_bucket_or_anywhere_else_once_it_is_imported(sandbox: Sandbox) -> None:
@@ -231,7 +235,7 @@ def test_another_scope_verifies_the_same_lines_again_and_a_fresh_snapshot_still_
         batch.start()
         batch.run(batch.imported())
         assert batch.shown()["done"] == {"match": 1}
-    ref = next(iter(sandbox.store.get_verifications([batch.lines("results.jsonl")[0]["verification"]]).values())).ref
+    ref = next(iter(sandbox.store.verifications.get_all([batch.lines("results.jsonl")[0]["verification"]]).values())).ref
     assert sandbox.refreshes(ref) == 1
 
 
@@ -288,7 +292,7 @@ def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandb
     batch.start()
     batch.imported()
     for task in batch.todo(0):
-        sandbox.enter(sandbox.store.get_verification(task["verification"]))
+        sandbox.enter(sandbox.store.verifications.get(task["verification"]))
     assert sandbox.http("DELETE", f"/batches/{batch.id}").json["state"] == "stopped"
     sandbox.consume(sandbox.refresh_queue)
     assert not [call for call in sandbox.stripe_calls() if "refresh" in call]
@@ -300,7 +304,7 @@ def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandb
 
 
 def reasons(sandbox: Sandbox, verification: str) -> Any:
-    return (sandbox.store.get_verification(verification).verdict or {}).get("reasons")
+    return (sandbox.store.verifications.get(verification).verdict or {}).get("reasons")
 
 
 def test_every_verification_of_a_stopped_batch_ends_in_one_verdict(sandbox: Sandbox) -> None:
@@ -372,8 +376,8 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
     batch.imported()
     single = sandbox.http("POST", "/verifications", {"account": account, "claim": MARGARET, "max_age": 0}).json["id"]
     [task] = batch.todo(0)
-    sandbox.enter(sandbox.store.get_verification(task["verification"]))
-    token = sandbox.enter(sandbox.store.get_verification(single))
+    sandbox.enter(sandbox.store.verifications.get(task["verification"]))
+    token = sandbox.enter(sandbox.store.verifications.get(single))
     sandbox.http("DELETE", f"/batches/{batch.id}")
     batch.close()
     sandbox.consume(sandbox.refresh_queue)
@@ -382,20 +386,20 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
     outcome = sandbox.outcome(token)
     assert outcome["outcome"] == "ready"
     assert reasons(sandbox, task["verification"]) == ["BATCH_STOPPED"]
-    ref = sandbox.store.get_verification(single).ref
+    ref = sandbox.store.verifications.get(single).ref
     assert sandbox.refreshes(ref) == 1
 
 
 @pytest.mark.parametrize("dies", ["before", "within", "after"])
 def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
-    monkeypatch.setattr(batch_steps, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(steps, "ROWS_AT_ONCE", 2)
     accounts = linked(sandbox, 5)
     batch = Batch(sandbox, manifest(accounts))
     batch.start()
     [part] = batch.cut()
-    calls, create = 0, Store.create_verification
+    calls, create = 0, Verifications.create
 
-    def stopping(self: Store, *arguments: Any) -> Any:
+    def stopping(self: Verifications, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -408,11 +412,11 @@ def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkey
         return made
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "create_verification", stopping)
+        patch.setattr(Verifications, "create", stopping)
         if dies == "after":
             batch.step("import", range=part)
         else:
-            with pytest.raises(UnforeseenError, match="ConnectionError"):
+            with pytest.raises(UnexpectedError, match="ConnectionError"):
                 batch.step("import", range=part)
     batch.close()
     made = 3 if dies == "before" else 4
@@ -428,15 +432,15 @@ def test_refresh_is_not_started_where_the_stop_came_while_stripe_was_asked(sandb
     batch.start()
     batch.imported()
     [task] = batch.todo(0)
-    sandbox.enter(sandbox.store.get_verification(task["verification"]))
-    begin = Store.begin_attempt
+    sandbox.enter(sandbox.store.verifications.get(task["verification"]))
+    begin = Accounts.begin_attempt
 
-    def stopping(self: Store, *arguments: Any) -> Any:
+    def stopping(self: Accounts, *arguments: Any) -> Any:
         sandbox.http("DELETE", f"/batches/{batch.id}")
         return begin(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "begin_attempt", stopping)
+        patch.setattr(Accounts, "begin_attempt", stopping)
         sandbox.consume(sandbox.refresh_queue)
     calls = sandbox.stripe_calls()
     assert calls
@@ -448,7 +452,7 @@ def test_stop_is_repeated_where_the_run_that_ends_it_failed(sandbox: Sandbox) ->
     batch.start()
     batch.imported()
     sandbox.http("DELETE", f"/batches/{batch.id}")
-    machine = runtime.settings().batch_state_machine_arn
+    machine = application().settings.batch_state_machine_arn
     client("stepfunctions").stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{batch.id}-2")
     assert "Stop the batch again" in batch.shown()["failure"]
     sandbox.http("DELETE", f"/batches/{batch.id}")
@@ -475,12 +479,12 @@ def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
     batch.imported()
     # One of them got its verdict, then the run broke.
     task = batch.todo(0)[0]
-    token = sandbox.enter(sandbox.store.get_verification(task["verification"]))
+    token = sandbox.enter(sandbox.store.verifications.get(task["verification"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
-    sandbox.store.update_batch(batch.id, {"run": 7})
+    sandbox.function("complete_verification")({"verification": task["verification"], "refresh": sandbox.outcome(token)})
+    sandbox.store.batches.update(batch.id, {"run": 7})
     assert batch.shown()["state"] == "failed"
     assert batch.start()["state"] == "verifying"
     assert sandbox.tokens.started[-1]["name"] == f"{batch.id}-8"
@@ -505,7 +509,7 @@ def test_step_of_a_stopped_batch_that_is_repeated_still_looks_for_what_a_broken_
             raise RuntimeError
 
     sandbox.taps.append(die)
-    with pytest.raises(UnforeseenError):
+    with pytest.raises(UnexpectedError):
         batch.step("import", range=part)
     assert sandbox.http("DELETE", f"/batches/{batch.id}").status == 200
     pass_ = batch.step("plan")["pass"]
@@ -532,7 +536,7 @@ def test_manifest_without_a_usable_header_fails_with_the_reason(sandbox: Sandbox
     plan = batch.step("plan")
     batch.step("scan", block=plan["blocks"][0])
     assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     shown = batch.shown()
     assert (shown["state"], "header row" in shown["failure"]) == ("failed", True)
     assert "testerman" not in json.dumps(shown).lower()
@@ -559,7 +563,7 @@ def test_repeated_request_is_the_same_batch(sandbox: Sandbox) -> None:
 
 
 def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LARGEST_PUT_BYTES", 5)
+    monkeypatch.setattr(bucket, "LARGEST_PUT_BYTES", 5)
     body = manifest(linked(sandbox, 1))
     batch = Batch(sandbox, b"", bytes=len(body))
     s3 = client("s3")
@@ -572,8 +576,8 @@ def test_parts_are_put_together_at_the_start(sandbox: Sandbox, monkeypatch: pyte
 
 @pytest.mark.parametrize("piece", [100, 1000])
 def test_cut_small_every_line_is_imported_once_under_its_own_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
-    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 7 * piece)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: piece)
+    monkeypatch.setattr(steps, "BLOCK_BYTES", 7 * piece)
     accounts = [f"fca_{number}" for number in range(40)]
     batch = Batch(sandbox, manifest(accounts[:20]) + b"\n{}\n" + manifest(accounts[20:]))
     batch.start()
@@ -608,12 +612,12 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)))
     batch.start()
     batch.imported()
-    assert sandbox.store.open_items("verification", sandbox.clock() + 1, 10) == []
+    assert sandbox.store.open_work.list_oldest("verification", sandbox.clock() + 1, 10) == []
     [task] = batch.todo(0)
-    kept = sandbox.store.get_verification(task["verification"])
+    kept = sandbox.store.verifications.get(task["verification"])
     assert isinstance(kept, Verification)
     assert (kept.batch, kept.line) == (batch.id, 1)
-    assert runtime.files().size(f"manifests/{batch.id}") is None
+    assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
 def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
@@ -630,8 +634,8 @@ def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> N
 @pytest.mark.parametrize("piece", [64, 500, 65536])
 @pytest.mark.parametrize("format_", ["jsonl", "csv"])
 def test_every_line_is_imported_rejected_or_blank(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, format_: str, piece: int) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: piece)
-    monkeypatch.setattr(batch_steps, "BLOCK_BYTES", 5 * piece)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: piece)
+    monkeypatch.setattr(steps, "BLOCK_BYTES", 5 * piece)
     if format_ == "csv":
         lines = [f"fca_{number},Margaret" for number in range(30)]
         lines[3], lines[7], lines[11] = 'fca_3,"Margaret', 'fca_7,6" Testerman', 'fca_11,"Margaret" Testerman'
@@ -669,7 +673,7 @@ def test_manifest_of_another_kind_fails_with_what_to_do(sandbox: Sandbox, body: 
     plan = batch.step("plan")
     batch.step("scan", block=plan["blocks"][0])
     assert batch.step("cut", blocks=plan["blocks"]) == {"usable": False}
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     assert (batch.shown()["state"], word in batch.shown()["failure"]) == ("failed", True)
 
 
@@ -680,14 +684,14 @@ def replace(batch: Batch, body: bytes) -> None:
 def failed(batch: Batch, step: str, **more: Any) -> str:
     with pytest.raises(ManifestError):
         batch.step(step, **more)
-    batch.sandbox.store.update_batch(batch.id, {"run": 9})
+    batch.sandbox.store.batches.update(batch.id, {"run": 9})
     shown = batch.shown()
     assert shown["state"] == "failed"
     return str(shown["failure"])
 
 
 def test_manifest_that_is_replaced_while_it_is_imported_fails_the_batch(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: 100)
     batch = Batch(sandbox, manifest(["fca_1", "fca_2", "fca_3", "fca_4"]))
     batch.start()
     first, second, *_ = batch.cut()
@@ -713,14 +717,14 @@ def test_manifest_that_is_replaced_before_anything_is_imported_can_be_started_ag
     else:
         more = {} if step == "plan" else {"block": plan["blocks"][0]}
         assert "uploaded again" in failed(batch, step, **more)
-    sandbox.store.update_batch(batch.id, {"run": 9})
+    sandbox.store.batches.update(batch.id, {"run": 9})
     assert batch.start()["state"] == "importing"
     batch.run(batch.imported())
     assert batch.shown()["done"] == {"match": 2}
 
 
 def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_steps, "piece_bytes", lambda size: 100)
+    monkeypatch.setattr(steps, "piece_bytes", lambda size: 100)
     batch = Batch(sandbox, b"account,name\n" + b"".join(b'fca_%d,"x\ny"\n' % number for number in range(20)), "csv")
     batch.start()
     ranges = batch.cut()
@@ -729,6 +733,6 @@ def test_scan_of_an_earlier_release_is_looked_at_again(sandbox: Sandbox, monkeyp
         {"bytes": scan["bytes"], "quotes": 7, "lines": scan["lines"], "even": None, "odd": [5, 1]}
         for scan in batch.lines("scans/000000.jsonl")
     ]
-    runtime.files().write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
+    application().batch_bucket.write_lines(f"batches/{batch.id}/scans/000000.jsonl", old)
     assert batch.step("cut", blocks=batch.step("plan")["blocks"]) == {"usable": True}
     assert batch.lines("ranges.jsonl") == ranges

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve
 from tests.support.world import Sandbox
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
-from titleholder.ownership import Started
-from titleholder.refresh import LEASE_SECONDS, Join
+from titleholder.services.refresh_calls import Started
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},
@@ -132,7 +132,7 @@ def test_kept_500_ends_the_doubt_and_the_next_call_has_a_key_of_its_own(sandbox:
 def test_unanswered_request_whose_repetition_succeeds_within_the_call_is_no_doubt(sandbox: Sandbox, ref: AccountRef) -> None:
     fail(sandbox, {"kind": "drop", "effect": "after"})
     assert isinstance(serve(sandbox, ref), Started)
-    attempt = sandbox.store.get_account(ref).attempt
+    attempt = sandbox.store.accounts.get(ref).attempt
     assert attempt is not None
     assert not attempt.open
 
@@ -152,7 +152,7 @@ def test_call_executed_late_is_joined_when_it_shows(sandbox: Sandbox) -> None:
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
     sandbox.wait(20)
-    assert isinstance(serve(sandbox, ref), Join)
+    assert isinstance(serve(sandbox, ref), JoinPending)
     sandbox.wait(61)
     sandbox.settle()
     assert (outcome(sandbox) or {})["outcome"] == "ready"
@@ -181,6 +181,6 @@ def test_answer_that_cannot_be_read_leaves_the_call_in_doubt(sandbox: Sandbox, r
     monkeypatch.setattr(sandbox.http_client, "request", request)
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
-    attempt = sandbox.store.get_account(ref).attempt
+    attempt = sandbox.store.accounts.get(ref).attempt
     assert attempt is not None
     assert attempt.open

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 
 from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
-from titleholder import batch_steps, erasure, runtime
-from titleholder.accounts import AccountRef
+from titleholder.batches import steps
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import AccountRef
+from titleholder.services import erasure
 
 LIMIT = 5
 
 
 @pytest.fixture
 def limited(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    monkeypatch.setenv("CLAIMS_PER_ACCOUNT_PER_DAY", str(LIMIT))
     # Moto's table takes no two writers at once.
-    monkeypatch.setattr(batch_steps, "WRITERS", 1)
-    sandbox.cold_start()
+    monkeypatch.setattr(steps, "WRITERS", 1)
+    sandbox.cold_start(CLAIMS_PER_ACCOUNT_PER_DAY=str(LIMIT))
     return sandbox
 
 
@@ -170,16 +171,16 @@ def test_lines_of_a_batch_count_and_those_beyond_are_rejected(limited: Sandbox) 
     body = "\n".join(map(json.dumps, lines)).encode()
     client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{batch}", Body=body)
     limited.http("POST", f"/batches/{batch}/start")
-    step = limited.function("import_manifest")
+    step = limited.function("run_batch_step")
     plan = step({"step": "plan", "batch": batch})
     step({"step": "scan", "batch": batch, "block": plan["blocks"][0]})
     step({"step": "cut", "batch": batch, "blocks": plan["blocks"]})
-    for part in list(runtime.files().lines(f"batches/{batch}/ranges.jsonl")):
+    for part in list(application().batch_bucket.lines(f"batches/{batch}/ranges.jsonl")):
         step({"step": "import", "batch": batch, "range": part})
-    rows = list(runtime.files().lines(f"batches/{batch}/rows/000000.jsonl"))
-    rejects = list(runtime.files().lines(f"batches/{batch}/rejects/000000.jsonl"))
+    rows = list(application().batch_bucket.lines(f"batches/{batch}/rows/000000.jsonl"))
+    rejects = list(application().batch_bucket.lines(f"batches/{batch}/rejects/000000.jsonl"))
     assert [row["line"] for row in rows] == [1, 2, 3, 4, 5, 7, 8]
-    assert [(reject["line"], reject["column"], reject["reason"]) for reject in rejects] == [(6, "account", batch_steps.CLAIM_LIMIT)]
+    assert [(reject["line"], reject["column"], reject["reason"]) for reject in rejects] == [(6, "account", steps.CLAIM_LIMIT)]
     assert refused(verify(limited, ref, "Guess more"))
 
 

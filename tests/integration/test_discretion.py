@@ -22,11 +22,11 @@ OWNER = {
 def whole_way(sandbox: Sandbox, scenario: str = "single_owner") -> None:
     ref = sandbox.link(scenario, owners=[OWNER])
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)}, Idempotency_Key="key")
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     for path in (f"/verifications/{answer.json['id']}", f"/accounts/{ref.account}", f"/accounts/{ref.account}/owners"):
         assert sandbox.http("GET", path).status < 500
     sandbox.http("POST", f"/accounts/{ref.account}/refreshes")
@@ -94,7 +94,7 @@ def test_the_table_holds_it_sealed_and_only_so(sandbox: Sandbox) -> None:
     """The search above looks for what is there: whoever has the keys finds it, who reads the items does not."""
     ref = sandbox.link("fresh", owners=[OWNER])
     made = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)}).json
-    claim = sandbox.store.get_claim(ref, made["id"])
+    claim = sandbox.store.claims.get(ref, made["id"])
     assert claim is not None
     assert "Testerman" in str(claim.reveal())
     assert "CANARY" in sandbox.http("GET", f"/accounts/{ref.account}/owners").text

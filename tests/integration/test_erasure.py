@@ -13,13 +13,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.world import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
-from titleholder import erasure, ownership
-from titleholder.accounts import AccountRef
-from titleholder.audit import By
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.reconciliation import PATIENCE_SECONDS
-from titleholder.store import Snapshot
+from titleholder.services import account_sync, erasure
+from titleholder.services.audit import By
+from titleholder.services.reconciliation import PATIENCE_SECONDS
 
 KEYS = "titleholder-keys"
 CALLER = By("caller")
@@ -43,7 +43,7 @@ def waiting(sandbox: Sandbox, ref: AccountRef) -> tuple[str, str]:
     """A verification whose workflow waits, with its task token."""
     sandbox.wait(120)
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM), "max_age": 0})
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     assert sandbox.outcome(token) is None
     return str(answer.json["id"]), token
@@ -106,7 +106,7 @@ def test_what_a_backup_holds_cant_be_opened(sandbox: Sandbox, ref: AccountRef) -
         if cold:
             sandbox.cold_start()
         with pytest.raises(AccountErasedError):
-            sandbox.store.get_claim(ref, done)
+            sandbox.store.claims.get(ref, done)
         assert sandbox.http("GET", "/accounts/fca_1/owners").problem == "account-erased"
     # Not even who has every right at KMS: the wrapped key is nowhere.
     [left] = client("dynamodb").scan(TableName=KEYS)["Items"]
@@ -149,7 +149,7 @@ def test_account_that_stripe_does_not_know_is_erased_if_anything_is_held(sandbox
     ref = AccountRef("fca_gone")
     assert delete(sandbox, ref).problem == "account-not-found"
     assert not sandbox.items(but=UNRELATED)
-    sandbox.store.put_snapshot(ref, Snapshot("fcaowns_1", 1, 1, Masked([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
+    sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Sensitive([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
     assert delete(sandbox, ref).status == 200
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -170,7 +170,7 @@ def no_key(sandbox: Sandbox) -> None:
 def limiter_full(sandbox: Sandbox) -> None:
     """A thousand calls were booked by others."""
     for _ in range(1000):
-        sandbox.store.book("other", 25, sandbox.clock())
+        sandbox.store.rate_limits.reserve("other", 25, sandbox.clock())
 
 
 def fault(kind: str) -> Callable[[Sandbox], None]:
@@ -244,7 +244,7 @@ class TestWithoutStripe:
         sandbox.http("GET", "/accounts/fca_1")
         assert sandbox.http("GET", "/accounts/fca_1/owners").problem == "account-erased"
         assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
-        assert sandbox.store.get_account(ref).disconnect_pending
+        assert sandbox.store.accounts.get(ref).disconnect_pending
 
 
 def test_repeated_request_disconnects_at_once_when_stripe_answers_again(sandbox: Sandbox, ref: AccountRef) -> None:
@@ -333,12 +333,12 @@ def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sa
 
 def test_the_same_account_of_another_connected_account_stays(sandbox: Sandbox, ref: AccountRef) -> None:
     other = sandbox.link("fresh", id="fca_1", stripe_account="acct_1")
-    ownership.fetch(sandbox.world, other)
+    account_sync.sync_account(sandbox.world, other)
     verified(sandbox, ref)
     delete(sandbox, ref)
-    known = sandbox.store.get_account(other).snapshot
+    known = sandbox.store.accounts.get(other).snapshot
     assert known is not None
-    assert sandbox.store.get_snapshot(other, known)
+    assert sandbox.store.snapshots.get(other, known)
     assert sandbox.simulator.state("fca_1", stripe_account="acct_1")["status"] == "active"
 
 
@@ -351,7 +351,7 @@ def test_fetch_in_flight_brings_nothing_back(sandbox: Sandbox, ref: AccountRef) 
             erasure.disconnect(sandbox.world, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert sandbox.taps == []
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -367,7 +367,7 @@ def test_warm_environment_with_the_key_in_memory_writes_nothing(sandbox: Sandbox
 
     sandbox.taps.append(meanwhile)
     with pytest.raises(AccountErasedError):
-        sandbox.store.put_snapshot(ref, Snapshot("fcaowns_late", 9, 9, Masked([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
+        sandbox.store.snapshots.put(ref, Snapshot("fcaowns_late", 9, 9, Sensitive([{"name": "QUILLFEATHER CANARY"}])), sandbox.clock())
     assert not {"SNAPSHOT", "HISTORY", "CLAIM"} & set(kinds(sandbox))
 
 
@@ -375,17 +375,17 @@ def test_verification_of_an_erased_account_keeps_no_claim_and_ends_with_the_reas
     delete(sandbox, ref)
     answer = sandbox.http("POST", "/verifications", {"account": "fca_1", "claim": dict(CLAIM)})
     assert answer.status == 202
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     assert sandbox.outcome(token) == OUTCOME
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": OUTCOME})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": OUTCOME})
     assert sandbox.http("GET", f"/verifications/{answer.json['id']}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
     assert kinds(sandbox)["CLAIM"] == 0
 
 
 def test_after_it_reading_is_gone_and_refreshing_refused(sandbox: Sandbox, ref: AccountRef) -> None:
     verified(sandbox, ref)
-    snapshot = sandbox.store.get_account(ref).snapshot
+    snapshot = sandbox.store.accounts.get(ref).snapshot
     delete(sandbox, ref)
     for path in ("owners", f"owners?snapshot={snapshot}", "snapshots"):
         answer = sandbox.http("GET", f"/accounts/fca_1/{path}")
@@ -398,13 +398,13 @@ def test_erasure_that_was_cut_off_is_ended_by_reconcile(sandbox: Sandbox, ref: A
     """The simulation kills it at every call; here the mark alone was written, and Stripe's event never came."""
     verified(sandbox, ref)
     open_, token = waiting(sandbox, ref)
-    sandbox.store.begin_erasure(ref, sandbox.clock())
+    sandbox.store.erasures.begin(ref, sandbox.clock())
     assert kinds(sandbox)["CLAIM"] == 2
     sandbox.wait(PATIENCE_SECONDS["erasure"] + 1)
     assert sandbox.function("reconcile")({})["erasure"] == 1
     assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
     assert sandbox.outcome(token) == OUTCOME
-    assert sandbox.store.get_verification(open_).verdict is not None
+    assert sandbox.store.verifications.get(open_).verdict is not None
     assert sandbox.function("reconcile")({})["erasure"] == 0
 
 
@@ -424,29 +424,29 @@ def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sa
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        ownership.fetch(sandbox.world, ref)
-    assert not sandbox.store.get_account(ref).erasure_ended
+        account_sync.sync_account(sandbox.world, ref)
+    assert not sandbox.store.accounts.get(ref).erasure_ended
     sandbox.wait(PATIENCE_SECONDS["refresh"] + 1)
     sandbox.function("reconcile")({})
     sandbox.consume(sandbox.events_queue)
-    assert sandbox.store.get_account(ref).erasure_ended
+    assert sandbox.store.accounts.get(ref).erasure_ended
     assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
 
 
 class TestRetention:
     def test_expired_owners_and_claims_are_gone_before_dynamodb_deletes_them(self, sandbox: Sandbox, ref: AccountRef) -> None:
         done = verified(sandbox, ref)
-        snapshot = sandbox.store.get_account(ref).snapshot
+        snapshot = sandbox.store.accounts.get(ref).snapshot
         assert snapshot is not None
         day = 86_400
         sandbox.wait(400 * day - 10)
-        assert sandbox.store.get_snapshot(ref, snapshot)
-        assert sandbox.store.get_claim(ref, done) is not None
+        assert sandbox.store.snapshots.get(ref, snapshot)
+        assert sandbox.store.claims.get(ref, done) is not None
         sandbox.wait(20)
-        assert sandbox.store.get_claim(ref, done) is None
+        assert sandbox.store.claims.get(ref, done) is None
         with pytest.raises(SnapshotNotFoundError):
-            sandbox.store.get_snapshot(ref, snapshot)
-        assert sandbox.store.get_account(ref).snapshot is None
+            sandbox.store.snapshots.get(ref, snapshot)
+        assert sandbox.store.accounts.get(ref).snapshot is None
         assert sandbox.http("GET", "/accounts/fca_1/owners").problem == "snapshot-not-found"
         assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"] == []
         assert sandbox.http("GET", f"/verifications/{done}").json["verdict"]["outcome"] == "match"
@@ -454,21 +454,21 @@ class TestRetention:
     def test_owners_that_expired_are_stored_anew_when_they_are_needed(self, sandbox: Sandbox, ref: AccountRef) -> None:
         verified(sandbox, ref)
         sandbox.wait(401 * 86_400)
-        ownership.fetch(sandbox.world, ref)
-        known = sandbox.store.get_account(ref).snapshot
+        account_sync.sync_account(sandbox.world, ref)
+        known = sandbox.store.accounts.get(ref).snapshot
         assert known is not None
-        assert sandbox.store.get_snapshot(ref, known).owners.reveal()
+        assert sandbox.store.snapshots.get(ref, known).owners.reveal()
 
 
 def test_codes_alone_are_kept_of_stripes_words(sandbox: Sandbox) -> None:
     said = {"code": "institution_unavailable", "message": "Ask Quillfeather Canary", "details": {"name": "Canary"}, "n": 1}
     ref = sandbox.link("failing", policy={"outcome": "failed", "failure_error": said})
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)})
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     shown = sandbox.http("GET", f"/verifications/{answer.json['id']}").json["verdict"]
     assert shown["refresh_error"] == {"code": "institution_unavailable"}
     assert "canary" not in json.dumps(sandbox.items(), default=str).lower()

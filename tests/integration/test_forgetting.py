@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.reachable import texts
 from tests.support.world import CLAIM, Sandbox
-from titleholder import http_models, matching
+from titleholder import matching
+from titleholder.web import models
 
 WORDS = ("testerman", "quillfeather", "5550101")
 OWNER = {
@@ -32,12 +33,12 @@ def test_functions_forget_claims_and_owners_when_they_have_answered(sandbox: San
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM), "max_age": 0})
     assert answer.status == 202
     assert not remembered(sandbox)
-    token = sandbox.enter(sandbox.store.get_verification(answer.json["id"]))
+    token = sandbox.enter(sandbox.store.verifications.get(answer.json["id"]))
     sandbox.consume(sandbox.refresh_queue)
     sandbox.wait(6)
     sandbox.settle()
     assert not remembered(sandbox)
-    sandbox.function("verify_owners")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
+    sandbox.function("complete_verification")({"verification": answer.json["id"], "refresh": sandbox.outcome(token)})
     assert not remembered(sandbox)
     assert "owners" in sandbox.http("GET", f"/accounts/{ref.account}/owners").json
     assert not remembered(sandbox)
@@ -67,7 +68,7 @@ def test_the_matcher_forgets_also_when_it_fails() -> None:
 
 def test_no_text_of_a_claim_is_shared_between_requests() -> None:
     """pydantic keeps short texts that it makes anew, in a memory that no garbage collector shows."""
-    one, other = (http_models.Claim.model_validate(json.loads(json.dumps({**CLAIM, "name": " Quillfeather "}))) for _ in range(2))
+    one, other = (models.Claim.model_validate(json.loads(json.dumps({**CLAIM, "name": " Quillfeather "}))) for _ in range(2))
     assert one == other
     assert one.name is not other.name
     assert one.email is not other.email

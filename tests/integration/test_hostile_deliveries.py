@@ -16,9 +16,9 @@ from typing import Any
 import stripe
 
 from tests.simulation.world import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, World, http_event, inside
-from titleholder.signatures import TOLERANCE_SECONDS, sign
+from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
 
-DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "100000"))
+DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "10000"))
 NOW = int(BEGIN)
 EVENT = {
     "id": "evt_1", "object": "event", "type": "financial_connections.account.deactivated", "livemode": False, "created": NOW,

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.support.functions import http_event
 from tests.support.world import CLAIM, Answer, Sandbox
-from titleholder import matching, ownership, verifications
-from titleholder.accounts import AccountRef
-from titleholder.http_api import MAX_BODY_BYTES
-from titleholder.masked import Masked
+from titleholder import matching
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.services import account_sync, verifications
+from titleholder.web.resolver import MAX_BODY_BYTES
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 
@@ -238,8 +239,8 @@ POLICIES = st.dictionaries(
     )
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
-    if sandbox.store.get_account(AccountRef("fca_1")).snapshot is None:
-        ownership.fetch(sandbox.world, sandbox.link("fresh", id="fca_1"))
+    if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
+        account_sync.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
     if answer.status >= 400:
@@ -285,13 +286,13 @@ class TestVerifications:
     def test_stored_policy_that_is_refused_today_is_still_read_and_completed(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
         policy = matching.Policy.from_dict({"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0})
-        new = verifications.NewVerification(ref, Masked(dict(CLAIM)), max_age=0, policy=policy)
+        new = verifications.NewVerification(ref, Sensitive(dict(CLAIM)), max_age=0, policy=policy)
         made = verifications.create(sandbox.world, new, max_wait=3600)
         assert sandbox.http("GET", f"/verifications/{made.id}").json["state"] == "waiting"
         sandbox.wait(6)
         sandbox.settle()
-        sandbox.function("verify_owners")(
-            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
+        sandbox.function("complete_verification")(
+            {"verification": made.id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
         )
         verdict = sandbox.http("GET", f"/verifications/{made.id}").json["verdict"]
         assert (verdict["outcome"], verdict["policy_version"]) == ("match", "2025-1")
@@ -357,7 +358,7 @@ class TestIdempotency:
     )  # fmt: skip
     def test_same_key_with_another_body_is_refused_and_changes_nothing(self, sandbox: Sandbox, other: dict[str, Any]) -> None:
         sandbox.link(id="fca_1")
-        ownership.fetch(sandbox.world, sandbox.link(id="fca_2"))
+        account_sync.sync_account(sandbox.world, sandbox.link(id="fca_2"))
         verify(sandbox, key="key-1")
         before = (sandbox.items(but=["AUDIT#"]), len(sandbox.tokens.started))
         answer = verify(sandbox, other, key="key-1")
@@ -410,13 +411,13 @@ class TestAccounts:
 
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
-        ownership.fetch(sandbox.world, ref)
-        older = sandbox.store.get_account(ref).snapshot
+        account_sync.sync_account(sandbox.world, ref)
+        older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
         sandbox.world.stripe.refresh(ref, "key")
         sandbox.wait(6)
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 
@@ -447,7 +448,7 @@ class TestRefreshes:
     def test_already_fresh(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1")
         answer = sandbox.http("POST", "/accounts/fca_1/refreshes")
-        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.get_account(ref).snapshot)
+        assert (answer.status, answer.json["status"], answer.json["snapshot"]) == (200, "fresh", sandbox.store.accounts.get(ref).snapshot)
         assert sandbox.refreshes(ref) == 0
 
     def test_cooling_down_says_until_when(self, sandbox: Sandbox) -> None:
@@ -486,7 +487,7 @@ class TestRefreshes:
         sandbox.link(id="fca_1")
         answers = [sandbox.http("POST", "/accounts/fca_1/refreshes") for _ in range(28)]
         late = answers[-1]
-        assert (late.status, late.problem) == (429, "pace-exceeded")
+        assert (late.status, late.problem) == (429, "rate-limit-exceeded")
         # A caller takes only slots that are free now, at 25 a second: one at once, and five within the next 0.2 s.
         assert [answer.status for answer in answers] == [202] + 5 * [200] + 22 * [429]
         sandbox.wait(int(late.headers["retry-after"]))

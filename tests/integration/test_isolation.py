@@ -11,8 +11,9 @@ import pytest
 from tests.support.functions import http_event
 from tests.support.samples import SAMPLES
 from tests.support.world import CLAIM, Answer, Sandbox, client
-from titleholder import batch_steps, runtime
-from titleholder.accounts import AccountRef
+from titleholder.batches import steps
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import AccountRef
 
 OWNERS = {"Stripe_Account": "acct_owner"}
 TENANTS: list[dict[str, str]] = [{}, OWNERS, {"Stripe_Account": "acct_other"}]
@@ -113,11 +114,9 @@ def test_id_of_a_stack_that_changed_its_mode_is_unknown() -> None:
     with Sandbox.open() as sandbox:
         id, other = single(sandbox, {}), batch(sandbox, {})
         sandbox.set_secret("api-key", "sk_live_1")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STRIPE_MODE", "live")
-            sandbox.cold_start()
-            assert sandbox.http("GET", f"/verifications/{id}").problem == "verification-not-found"
-            assert sandbox.http("DELETE", f"/batches/{other}").problem == "batch-not-found"
+        sandbox.cold_start(STRIPE_MODE="live")
+        assert sandbox.http("GET", f"/verifications/{id}").problem == "verification-not-found"
+        assert sandbox.http("DELETE", f"/batches/{other}").problem == "batch-not-found"
 
 
 @pytest.mark.parametrize("name", ROUTES)
@@ -192,9 +191,9 @@ class TestIds:
 
     def test_secret_is_neither_logged_nor_shown(self, sandbox: Sandbox) -> None:
         post(sandbox, "k", account=sandbox.link().account)
-        value = sandbox.store.id_secret().value
+        value = sandbox.store.verifications.id_secret().value
         assert len(value) >= 32
-        for shown in (str(sandbox.store.id_secret()), sandbox.outside_the_table()):
+        for shown in (str(sandbox.store.verifications.id_secret()), sandbox.outside_the_table()):
             assert value.hex() not in shown
             assert repr(value)[2:-1] not in shown
 
@@ -205,7 +204,7 @@ class TestUpgrade:
     @pytest.fixture
     def before(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         """Until `undo`, ids are derived as they were."""
-        monkeypatch.setattr("titleholder.verifications._derived", lambda store, name, *_: plain(name))
+        monkeypatch.setattr("titleholder.services.verifications._derived", lambda store, name, *_: plain(name))
         return monkeypatch
 
     def test_repeated_key_finds_its_verification_for_24_hours(self, sandbox: Sandbox, before: pytest.MonkeyPatch) -> None:
@@ -254,16 +253,16 @@ class TestUpgrade:
             line = {"account": account, "claim": dict(CLAIM)}
             client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{id}", Body=json.dumps(line).encode())
             sandbox.http("POST", f"/batches/{id}/start")
-            step = sandbox.function("import_manifest")
+            step = sandbox.function("run_batch_step")
             step({"step": "import", "batch": id, "range": {"number": 0, "start": 0, "end": 10_000, "line": 1}})
-            return str(next(runtime.files().lines(f"batches/{id}/rows/000000.jsonl"))["verification"])
+            return str(next(application().batch_bucket.lines(f"batches/{id}/rows/000000.jsonl"))["verification"])
 
         # Moto's table takes no two writers at once.
-        monkeypatch.setattr(batch_steps, "WRITERS", 1)
+        monkeypatch.setattr(steps, "WRITERS", 1)
         ref: AccountRef = sandbox.link()
         old = imported(ref.account)
         before.undo()
-        monkeypatch.setattr(batch_steps, "WRITERS", 1)
+        monkeypatch.setattr(steps, "WRITERS", 1)
         sandbox.cold_start()
         new = imported(sandbox.link().account)
         for days in (0, 2, 300):
@@ -281,16 +280,15 @@ def call(sandbox: Sandbox, claims: dict[str, Any] | None, method: str = "GET", p
     event = http_event(method, path, None, headers)
     if claims is not None:
         event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "client-7", **claims}, "scopes": None}}
-    name = {"/accounts/fca_1": "erase" if method == "DELETE" else "api", "/accounts/fca_1/refreshes": "start_refresh"}
-    return Answer.of(sandbox.function(name.get(path) or {"/b": "batches"}.get(path[:2], "collect"))(event))
+    name = {"/accounts/fca_1": "erase_account" if method == "DELETE" else "api", "/accounts/fca_1/refreshes": "start_refresh"}
+    return Answer.of(sandbox.function(name.get(path) or {"/b": "batches"}.get(path[:2], "linking"))(event))
 
 
 class TestToken:
     @pytest.fixture
-    def bound(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    def bound(self, sandbox: Sandbox) -> Sandbox:
         """A stack whose tokens name the one connected account that they may be used for."""
-        monkeypatch.setenv("JWT_ACCOUNT_CLAIM", CLAIM_NAME)
-        sandbox.cold_start()
+        sandbox.cold_start(JWT_ACCOUNT_CLAIM=CLAIM_NAME)
         for stripe_account in (None, "acct_mine", "acct_other"):
             sandbox.link("fresh", id="fca_1", stripe_account=stripe_account)
         return sandbox

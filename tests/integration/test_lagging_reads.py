@@ -8,11 +8,13 @@ import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve, wait_for
 from tests.support.world import Moment, Sandbox
-from titleholder import ownership
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import Fresh, JoinPending
+from titleholder.domain.refresh_requests import AlreadyStarting
 from titleholder.errors import StripeError, StripeLaggingError, StripeServerError
-from titleholder.ownership import InFlight, RefreshRequest, Started
-from titleholder.refresh import Fresh, Join
+from titleholder.services import account_sync, refreshes
+from titleholder.services.refresh_calls import Started
+from titleholder.services.refreshes import RefreshRequest
 
 EVENT = "financial_connections.account.refreshed_ownership"
 
@@ -48,7 +50,7 @@ class TestWhileARefreshRuns:
             asked.append(serve(sandbox, ref, name))
             sandbox.wait(1)
         assert posts(sandbox) == 1
-        assert [type(one) for one in asked] == [Started, Join, Join]
+        assert [type(one) for one in asked] == [Started, JoinPending, JoinPending]
         assert [outcome(sandbox, name) for name in names] == [None] * 3
         settle_all(sandbox)
         assert [(outcome(sandbox, name) or {})["outcome"] for name in names] == ["ready"] * 3
@@ -77,7 +79,7 @@ class TestWhileARefreshRuns:
         with pytest.raises(RuntimeError):
             serve(sandbox, ref)
         sandbox.wait(1)
-        assert isinstance(serve(sandbox, ref, "ver_2"), Join | InFlight)
+        assert isinstance(serve(sandbox, ref, "ver_2"), JoinPending | AlreadyStarting)
         assert posts(sandbox) == 1
 
     @pytest.mark.parametrize("effect", ["before", "after"])
@@ -95,7 +97,7 @@ class TestWhileARefreshRuns:
             except StripeLaggingError:
                 continue
             break
-        assert isinstance(asked, Started | Join)
+        assert isinstance(asked, Started | JoinPending)
         assert sandbox.refreshes(ref) == 1
 
     @pytest.mark.parametrize("stored", [True, False])
@@ -116,7 +118,7 @@ class TestWhileARefreshRuns:
                 sandbox.wait(3)
                 continue
             break
-        assert isinstance(asked, Started | Join)
+        assert isinstance(asked, Started | JoinPending)
         assert sandbox.refreshes(ref) == 1
 
     def test_lists_lag_and_reads_too(self, sandbox: Sandbox) -> None:
@@ -126,7 +128,7 @@ class TestWhileARefreshRuns:
         sandbox.wait(60)
         for number in range(3):
             serve(sandbox, ref, f"ver_{number}")
-            ownership.fetch(sandbox.world, ref)
+            account_sync.sync_account(sandbox.world, ref)
             sandbox.wait(1)
         assert posts(sandbox) == 1
         settle_all(sandbox)
@@ -141,7 +143,7 @@ class TestAfterARefreshHasSettled:
         sandbox.settle()
         assert outcome(sandbox) is None
         settle_all(sandbox, 7)
-        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}
+        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
 
     @pytest.mark.parametrize("outcome_", ["succeeded", "failed"])
     def test_event_that_comes_before_its_refresh_is_recorded_is_looked_into_again(self, sandbox: Sandbox, outcome_: str) -> None:
@@ -151,7 +153,7 @@ class TestAfterARefreshHasSettled:
             policy={"read_lag_seconds": 4, "settle_seconds": 3.0, "cooldown_seconds": 30.0, "ownership": "null", "outcome": outcome_},
         )
         sandbox.wait(60)
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(60)
 
         def settle(moment: Moment) -> None:
@@ -171,13 +173,13 @@ class TestAfterARefreshHasSettled:
         ref = sandbox.link("failing_then_succeeding", policy={"read_lag_seconds": 25, "settle_seconds": 1.0})
         serve(sandbox, ref)
         settle_all(sandbox, 80)
-        failed = sandbox.store.get_account(ref)
+        failed = sandbox.store.accounts.get(ref)
         assert failed.state is not None
         assert failed.state.refresh is not None
         assert failed.state.refresh.status == "failed"
         sandbox.simulator.change(ref.account, action="prefetch")
         settle_all(sandbox, 80)
-        known = sandbox.store.get_account(ref)
+        known = sandbox.store.accounts.get(ref)
         assert known.state is not None
         assert known.state.refresh is not None
         assert known.state.refresh.status == "succeeded"
@@ -187,10 +189,10 @@ class TestAfterARefreshHasSettled:
     def test_end_of_an_account_that_stripe_does_not_show_yet_is_not_missed(self, sandbox: Sandbox, action: str) -> None:
         ref = sandbox.link("fresh", policy={"read_lag_seconds": 4})
         sandbox.wait(10)
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.simulator.change(ref.account, action=action)
         settle_all(sandbox, 8)
-        known = sandbox.store.get_account(ref)
+        known = sandbox.store.accounts.get(ref)
         assert known.state is not None
         assert known.state.status == {"deactivate": "inactive", "disconnect": "disconnected"}[action]
         assert known.erasure_ended == (action == "disconnect")
@@ -200,7 +202,7 @@ class TestAfterARefreshHasSettled:
         serve(sandbox, ref)
         sandbox.wait(6)
         late = sandbox.simulator.due_deliveries()
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(60)
         serve(sandbox, ref, "ver_2")
         assert [sandbox.deliver(delivery).status for delivery in late] == [200] * len(late)
@@ -241,7 +243,7 @@ class TestAfterARefreshHasSettled:
                 sandbox.taps.clear()
                 sandbox.wait(1)
                 with pytest.raises(StripeLaggingError):
-                    ownership.serve(sandbox.world, request)
+                    refreshes.handle_request(sandbox.world, request)
                 seen.append(outcome(sandbox, "ver_2"))
 
         sandbox.taps.append(look)
@@ -267,14 +269,14 @@ class TestAfterARefreshHasSettled:
         ref = sandbox.link(stripe_account="acct_1", policy={"read_lag_seconds": 4, "settle_seconds": 60.0})
         serve(sandbox, ref)
         sandbox.wait(1)
-        assert isinstance(serve(sandbox, ref, "ver_2"), Join)
+        assert isinstance(serve(sandbox, ref, "ver_2"), JoinPending)
         assert posts(sandbox) == 1
 
 
 def test_reading_that_is_not_older_is_acted_upon(sandbox: Sandbox) -> None:
     """What is known comes from a read that was answered later, of the same refresh: the account is inactive now."""
     ref = sandbox.link("old")
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     sandbox.simulator.change(ref.account, action="deactivate")
     sandbox.wait(60)
     serve(sandbox, ref)

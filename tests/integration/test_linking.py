@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.stripe_client import CheckedHTTPClient
 from tests.support.world import Answer, Moment, Sandbox, client
-from titleholder import linking
+from titleholder.services import linking
 
 EMAIL = "margaret.testerman@example.com"
 VIA = ("financial_connections", "setup_intent", "payment_intent", "checkout_session")
@@ -75,11 +75,11 @@ def test_account_linked_in_a_session_is_found_by_it_and_by_its_customer(sandbox:
     holder = known_customer(sandbox)
     made = session(sandbox, via, customer=holder, prefetch=["ownership"]).json["id"]
     empty = sandbox.http("GET", f"/sessions/{made}").json
-    assert (empty["accounts"], empty["none_because"]) == ([], "not_linked_yet")
+    assert (empty["accounts"], empty["empty_reason"]) == ([], "not_linked_yet")
     [linked] = sandbox.simulator.complete(made)["accounts"]
     found = sandbox.http("GET", f"/sessions/{made}")
     [account] = found.json["accounts"]
-    assert (found.status, found.json["source"], found.json["manually_entered"], found.json["none_because"]) == (200, via, False, None)
+    assert (found.status, found.json["source"], found.json["manually_entered"], found.json["empty_reason"]) == (200, via, False, None)
     assert (account["account"], account["status"]) == (linked, "active")
     assert "ownership" in account["permissions"]
     assert account["ownership_refresh"]["status"] == "pending"
@@ -94,7 +94,7 @@ def test_account_typed_in_by_hand_is_none_and_said_so(sandbox: Sandbox, via: str
     method = sandbox.simulator.complete(made, manual=True)["payment_method"]
     for id in (made, method):
         found = sandbox.http("GET", f"/sessions/{id}").json
-        assert (found["accounts"], found["manually_entered"], found["none_because"]) == ([], True, "manually_entered")
+        assert (found["accounts"], found["manually_entered"], found["empty_reason"]) == ([], True, "manually_entered")
 
 
 def test_every_wish_reaches_stripe(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:

@@ -9,13 +9,12 @@ from botocore.exceptions import ClientError
 
 from tests.integration.test_owners_and_verdicts import accept, fetch, finish, run
 from tests.support.world import Moment, Sandbox
-from titleholder import changes, snapshots
-from titleholder.accounts import AccountRef
+from titleholder.domain import owner_changes, snapshots
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import MAX_OWNERS, PART_BYTES, Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
-from titleholder.masked import Masked
-from titleholder.snapshots import MAX_OWNERS, PART_BYTES
-from titleholder.store import Snapshot
-from titleholder.stripe_gateway import MOST_OWNERS_PAGES
+from titleholder.stripe_api.gateway import MOST_OWNERS_PAGES
 
 MARGARET = {"name": "MARGARET ANNE TESTERMAN", "email": "margaret.testerman@example.com", "phone": "+1 555-555-0101",
             "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
@@ -32,7 +31,7 @@ def many(count: int, *, long: int = 0) -> list[dict[str, Any]]:
 
 
 def snapshot(owners: list[dict[str, Any]], id_: str = "fcaowns_1") -> Snapshot:
-    return Snapshot(id=id_, attempted_at=1, created=1, owners=Masked(owners))
+    return Snapshot(id=id_, attempted_at=1, created=1, owners=Sensitive(owners))
 
 
 def kept(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -44,9 +43,9 @@ class TestSnapshotsOfManyOwners:
     def test_are_read_as_they_were_stored(self, sandbox: Sandbox, count: int, long: int) -> None:
         ref, owners = sandbox.link(), many(count, long=long)
         assert snapshots.fit(owners)
-        sandbox.store.put_snapshot(ref, snapshot(owners), sandbox.clock.now)
-        assert sandbox.store.get_snapshot(ref, "fcaowns_1").owners.reveal() == owners
-        assert sandbox.store.past_snapshots(ref, 1)[0][0].owner_count == count
+        sandbox.store.snapshots.put(ref, snapshot(owners), sandbox.clock.now)
+        assert sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal() == owners
+        assert sandbox.store.snapshots.page(ref, 1)[0][0].owner_count == count
 
     def test_are_written_in_one_transaction_that_dynamodb_takes(self, sandbox: Sandbox) -> None:
         ref, written = sandbox.link(), []
@@ -56,7 +55,7 @@ class TestSnapshotsOfManyOwners:
                 written.append(moment.arguments["TransactItems"])
 
         sandbox.taps.append(note)
-        sandbox.store.put_snapshot(ref, snapshot(many(MAX_OWNERS, long=600)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(MAX_OWNERS, long=600)), sandbox.clock.now)
         (parts,) = written
         assert "ConditionCheck" in parts[0]
         sizes = [len(str(part["Put"]["Item"]).encode()) for part in parts[1:]]
@@ -69,7 +68,7 @@ class TestSnapshotsOfManyOwners:
 
     def test_of_few_are_one_item_as_ever(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_snapshot(ref, snapshot(many(13)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(13)), sandbox.clock.now)
         entry, body = sorted(kept(sandbox), key=lambda item: item["sk"]["S"])
         assert set(body) == {
             "pk", "sk", "snapshot", "attempted_at", "snapshot_created", "stored_ms", "expires_at", "owners",
@@ -89,13 +88,13 @@ class TestSnapshotsOfManyOwners:
         ref, owners = sandbox.link(), many(1500, long=100)
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
-            sandbox.store.put_snapshot(ref, snapshot(owners), sandbox.clock.now)
+            sandbox.store.snapshots.put(ref, snapshot(owners), sandbox.clock.now)
         if when == "before":
             assert kept(sandbox) == []
             with pytest.raises(SnapshotNotFoundError):
-                sandbox.store.get_snapshot(ref, "fcaowns_1")
-        sandbox.store.put_snapshot(ref, snapshot(owners), sandbox.clock.now)
-        assert sandbox.store.get_snapshot(ref, "fcaowns_1").owners.reveal() == owners
+                sandbox.store.snapshots.get(ref, "fcaowns_1")
+        sandbox.store.snapshots.put(ref, snapshot(owners), sandbox.clock.now)
+        assert sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal() == owners
 
     def test_are_not_written_once_the_key_is_gone(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
@@ -103,48 +102,48 @@ class TestSnapshotsOfManyOwners:
         def erase(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("transact_write_items", "before"):
                 sandbox.taps.clear()
-                sandbox.store.begin_erasure(ref, sandbox.clock.now)
+                sandbox.store.erasures.begin(ref, sandbox.clock.now)
 
         sandbox.taps.append(erase)
         with pytest.raises(AccountErasedError):
-            sandbox.store.put_snapshot(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
+            sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         assert kept(sandbox) == []
 
     def test_are_erased_whole(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_snapshot(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         assert sum("#PART#" in item["sk"]["S"] for item in kept(sandbox)) > 0
         assert sandbox.http("DELETE", f"/accounts/{ref.account}").status == 200
         assert kept(sandbox) == []
 
     def test_that_were_erased_between_the_reads_of_their_parts_are_not_found(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_snapshot(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
 
         def erase(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("batch_get_item", "after"):
                 sandbox.taps.clear()
-                sandbox.store.begin_erasure(ref, sandbox.clock.now)
+                sandbox.store.erasures.begin(ref, sandbox.clock.now)
 
         sandbox.taps.append(erase)
         with pytest.raises(AccountErasedError):
-            sandbox.store.get_snapshot(ref, "fcaowns_1")
+            sandbox.store.snapshots.get(ref, "fcaowns_1")
 
     def test_that_lack_a_part_are_not_taken_for_whole(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_snapshot(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         part = next(item for item in kept(sandbox) if item["sk"]["S"].endswith("#PART#001"))
         sandbox.client("dynamodb").delete_item(TableName="titleholder", Key={name: part[name] for name in ("pk", "sk")})
         with pytest.raises(SnapshotNotFoundError):
-            sandbox.store.get_snapshot(ref, "fcaowns_1")
+            sandbox.store.snapshots.get(ref, "fcaowns_1")
 
     def test_parts_cannot_be_exchanged(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_snapshot(ref, snapshot(many(MAX_OWNERS, long=200)), sandbox.clock.now)
+        sandbox.store.snapshots.put(ref, snapshot(many(MAX_OWNERS, long=200)), sandbox.clock.now)
         one, other = (next(item for item in kept(sandbox) if item["sk"]["S"].endswith(f"#PART#{number:03}")) for number in (0, 1))
         sandbox.client("dynamodb").put_item(TableName="titleholder", Item={**one, "owners": other["owners"]})
         with pytest.raises(Exception, match="sealed for another place"):
-            sandbox.store.get_snapshot(ref, "fcaowns_1")
+            sandbox.store.snapshots.get(ref, "fcaowns_1")
 
     @pytest.mark.parametrize("count", [500, 1200, MAX_OWNERS])
     def test_give_a_verdict(self, sandbox: Sandbox, count: int) -> None:
@@ -163,9 +162,9 @@ class TestSnapshotsOfManyOwners:
         sandbox.world.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
-        newest = sandbox.store.past_snapshots(ref, 1)[0][0]
+        newest = sandbox.store.snapshots.page(ref, 1)[0][0]
         assert newest.changes is not None
-        assert 0 < len(newest.changes) <= changes.MOST_CHANGES
+        assert 0 < len(newest.changes) <= owner_changes.MOST_CHANGES
         (event,) = [event for event in sandbox.published() if event["detail-type"] == "OwnershipChanged"]
         assert len(event["detail"]["changes"]) == len(newest.changes)
         assert len(str(event).encode()) < 200_000
@@ -232,7 +231,7 @@ class TestMoreOwnersThanAreStored:
         sandbox.simulator.change(ref.account, action="prefetch")
         sandbox.wait(6)
         sandbox.settle()
-        assert not sandbox.store.get_account(ref).too_many_owners
+        assert not sandbox.store.accounts.get(ref).too_many_owners
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
 

@@ -11,11 +11,13 @@ from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
 from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
-from titleholder import deliveries, observability, runtime, stripe_events
-from titleholder.deliveries import MAX_BODY_BYTES, METRICS
-from titleholder.errors import UnforeseenError
-from titleholder.secrets_store import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
-from titleholder.signatures import TOLERANCE_SECONDS, sign
+from titleholder import observability
+from titleholder.aws.secrets import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
+from titleholder.bootstrap import application
+from titleholder.errors import UnexpectedError
+from titleholder.services.webhooks import MAX_BODY_BYTES, METRICS
+from titleholder.stripe_api import events as stripe_events
+from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
 
 TYPE = "financial_connections.account.refreshed_ownership"
 
@@ -183,7 +185,7 @@ class TestAccepted:
         assert deliver(sandbox, event()).status == 200
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
-        sandbox.store.finish_event("evt_1")
+        sandbox.store.events.mark_processed("evt_1")
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 2
         assert record(sandbox)["processed"]["BOOL"] is True
@@ -260,7 +262,7 @@ class TestSetAside:
     def test_event_that_a_list_shows_again_and_again_is_counted_once(self, sandbox: Sandbox, counted: list[str]) -> None:
         malformed = stripe_events.from_object(json.loads(event(data={})), "test")
         for _ in range(3):
-            assert deliveries.accept(runtime.mailroom(), malformed, listed=True)[1] == "malformed"
+            assert application().webhook_receiver.accept(malformed, listed=True)[1] == "malformed"
         assert counted == ["EventMalformed"]
         for _ in range(2):
             assert deliver(sandbox, event(data={})).status == 200
@@ -296,7 +298,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": ""}}, "SendMessage")
 
         sandbox.taps.append(fail)
-        with pytest.raises(UnforeseenError, match="ServiceUnavailable"):
+        with pytest.raises(UnexpectedError, match="ServiceUnavailable"):
             deliver(sandbox, event())
         assert record(sandbox)["processed"]["BOOL"] is False
         assert sandbox.messages(sandbox.events_queue) == []
@@ -313,7 +315,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": code, "Message": ""}}, "PutItem")
 
         sandbox.taps.append(fail)
-        with pytest.raises(UnforeseenError, match=code):
+        with pytest.raises(UnexpectedError, match=code):
             deliver(sandbox, event())
         assert sandbox.messages(sandbox.events_queue) == []
 
@@ -323,7 +325,7 @@ class TestAcknowledgedMeansSafe:
                 raise ClientError({"Error": {"Code": "InternalServiceError", "Message": ""}}, "GetSecretValue")
 
         sandbox.taps.append(fail)
-        with pytest.raises(UnforeseenError, match="InternalServiceError"):
+        with pytest.raises(UnexpectedError, match="InternalServiceError"):
             deliver(sandbox, event())
         assert sandbox.items() == []
 

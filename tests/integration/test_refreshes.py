@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.interleave import Interleaving
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder import ownership
-from titleholder.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
+from titleholder.domain.refresh_requests import CALL_SECONDS, AlreadyStarting
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification, Waiter
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
-    PaceExceededError,
+    RateLimitExceededError,
     StripeCredentialsError,
     StripeRateLimitedError,
     StripeRefusedError,
     StripeServerError,
     StripeUnansweredError,
 )
-from titleholder.masked import Masked
-from titleholder.ownership import CALL_SECONDS, InFlight, RefreshRequest, Started
-from titleholder.refresh import CLOCK_SKEW, LEASE_SECONDS, CoolDown, Fresh, Join, NotVerifiable
-from titleholder.store import Verification, Waiter
+from titleholder.services import account_sync, refreshes
+from titleholder.services.refresh_calls import Started
+from titleholder.services.refreshes import RefreshRequest
+from titleholder.timestamps import iso_seconds
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 READ = "/v1/financial_connections/accounts/{account}"
@@ -39,12 +41,12 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
     kept = Verification(
         verification, ref, "digest", {"version": "1"}, int(need.requested_at - need.not_before), need.requested_at, need.deadline, "request"
     )
-    sandbox.store.create_verification(kept, sandbox.store.key_claim(ref, Masked(CLAIM)))
+    sandbox.store.verifications.create(kept, sandbox.store.claims.digest(ref, Sensitive(CLAIM)))
     return waiter
 
 
 def serve(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **waiting: Any) -> Any:
-    return ownership.serve(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
+    return refreshes.handle_request(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
 
 
 def outcome(sandbox: Sandbox, verification: str = "ver_1", turn: str = "1") -> dict[str, Any] | None:
@@ -52,7 +54,7 @@ def outcome(sandbox: Sandbox, verification: str = "ver_1", turn: str = "1") -> d
 
 
 def waiting(sandbox: Sandbox, ref: AccountRef) -> set[str]:
-    return {waiter.verification for waiter in sandbox.store.waiters(ref)}
+    return {waiter.verification for waiter in sandbox.store.waiters.of_account(ref)}
 
 
 class TestOrdinaryWay:
@@ -62,7 +64,7 @@ class TestOrdinaryWay:
         assert outcome(sandbox) is None
         sandbox.wait(6)
         sandbox.settle()
-        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}
+        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
         assert waiting(sandbox, ref) == set()
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh", "GET {account}"]
 
@@ -79,10 +81,10 @@ class TestOrdinaryWay:
 
     def test_fresh_snapshot_wakes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         calls = sandbox.stripe_calls(ref)
         assert isinstance(serve(sandbox, ref, max_age=3600), Fresh)
-        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}
+        assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
         assert sandbox.stripe_calls(ref) == calls
         assert sandbox.refreshes(ref) == 0
 
@@ -112,16 +114,16 @@ class TestOrdinaryWay:
 
     def test_request_that_was_overtaken_by_a_later_turn_does_nothing(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.store.put_waiter(ref, wait_for(sandbox, ref, "ver_1", turn="2"))
+        sandbox.store.waiters.put(ref, wait_for(sandbox, ref, "ver_1", turn="2"))
         assert serve(sandbox, ref, turn="1") is None
         assert sandbox.stripe_calls() == []
 
     def test_request_that_comes_after_the_verdict_pays_for_nothing_and_leaves_no_waiter(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         request = RefreshRequest(ref, wait_for(sandbox, ref))
-        sandbox.store.put_waiter(ref, request.waiter)
-        sandbox.store.complete_verification("ver_1", {"outcome": "not_verifiable"}, sandbox.clock.now)
-        assert ownership.serve(sandbox.world, request) is None
+        sandbox.store.waiters.put(ref, request.waiter)
+        sandbox.store.verifications.complete("ver_1", {"outcome": "not_verifiable"}, sandbox.clock.now)
+        assert refreshes.handle_request(sandbox.world, request) is None
         assert sandbox.stripe_calls() == []
         assert waiting(sandbox, ref) == set()
 
@@ -131,12 +133,12 @@ class TestCooldown:
         ref = sandbox.link("cooling_down")
         end = int(sandbox.clock.now) + 20
         sandbox.wait(2)
-        assert serve(sandbox, ref) == CoolDown(end)
-        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": ownership.timestamp(end)}
+        assert serve(sandbox, ref) == CoolingDown(end)
+        assert outcome(sandbox) == {"outcome": "cooling_down", "resume_at": iso_seconds(end)}
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)
-        assert isinstance(ownership.serve(sandbox.world, request), Started)
+        assert isinstance(refreshes.handle_request(sandbox.world, request), Started)
         assert sandbox.refreshes(ref) == 1
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh"]
 
@@ -185,7 +187,7 @@ class TestRefusals:
         asked = serve(sandbox, ref)
         assert sandbox.refreshes(ref) == 0
         if behind == "prefetch":
-            assert isinstance(asked, Join | Started)
+            assert isinstance(asked, JoinPending | Started)
             assert outcome(sandbox) is None
         elif behind == "deactivate":
             assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": "ACCOUNT_INACTIVE"}
@@ -200,15 +202,15 @@ class TestRefusals:
         sandbox.wait(20 - fast)
         world = sandbox.world
         # Our clock says the cooldown is over; Stripe's does not.
-        ahead = ownership.World(
+        ahead = refreshes.Dependencies(
             world.store, world.stripe, world.workflow, world.queues, world.bus, world.audit, lambda: sandbox.clock() + fast, world.new_key
         )
         waiter = wait_for(sandbox, ref, "ver_1")
-        assert ownership.serve(ahead, RefreshRequest(ref, waiter)) == CoolDown(opens_at + CLOCK_SKEW)
+        assert refreshes.handle_request(ahead, RefreshRequest(ref, waiter)) == CoolingDown(opens_at + CLOCK_SKEW)
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(fast + CLOCK_SKEW)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=opens_at + CLOCK_SKEW)
-        assert isinstance(ownership.serve(ahead, request), Started)
+        assert isinstance(refreshes.handle_request(ahead, request), Started)
 
     @pytest.mark.parametrize("refusal", ["error", "silent"])
     def test_refusal_without_any_visible_reason_ends_the_waiting(self, sandbox: Sandbox, refusal: str) -> None:
@@ -227,8 +229,8 @@ class TestRefusals:
 class TestPending:
     def test_is_joined_and_not_repeated(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending")
-        assert isinstance(serve(sandbox, ref, "ver_1"), Join)
-        assert isinstance(serve(sandbox, ref, "ver_2"), Join)
+        assert isinstance(serve(sandbox, ref, "ver_1"), JoinPending)
+        assert isinstance(serve(sandbox, ref, "ver_2"), JoinPending)
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(6)
         sandbox.settle()
@@ -259,7 +261,7 @@ class TestPending:
                 assert outcome(sandbox) is None
 
         sandbox.taps.append(settle_now)
-        assert isinstance(serve(sandbox, ref), Join)
+        assert isinstance(serve(sandbox, ref), JoinPending)
         assert sandbox.taps == []
         expected = {"succeeded": "ready", "failed": "not_verifiable"}
         assert (outcome(sandbox) or {})["outcome"] == expected[result]
@@ -291,29 +293,30 @@ class TestPending:
 
 class TestNeverPaidTwice:
     @pytest.mark.parametrize("seed", range(3))
-    def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(
-        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, seed: int
-    ) -> None:
-        monkeypatch.setenv("STRIPE_CALLS_PER_SECOND", "100")
-        sandbox.cold_start()
+    def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(self, sandbox: Sandbox, seed: int) -> None:
+        sandbox.cold_start(STRIPE_CALLS_PER_SECOND="100")
         ref, race = sandbox.link(), Interleaving(seed)
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
         requests = [RefreshRequest(ref, wait_for(sandbox, ref, name)) for name in names]
         sandbox.taps.append(race.tap)
-        results = race.run([partial(ownership.serve, sandbox.world, request) for request in requests])
+        results = race.run([partial(refreshes.handle_request, sandbox.world, request) for request in requests])
         sandbox.taps.clear()
         assert sandbox.refreshes(ref) == 1
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
-        assert all(isinstance(result, Started | Join | InFlight | PaceExceededError) for result in results), results
+        assert all(isinstance(result, Started | JoinPending | AlreadyStarting | RateLimitExceededError) for result in results), results
         # These come again through the queue.
-        again = [request for request, result in zip(requests, results, strict=True) if isinstance(result, InFlight | PaceExceededError)]
+        again = [
+            request
+            for request, result in zip(requests, results, strict=True)
+            if isinstance(result, AlreadyStarting | RateLimitExceededError)
+        ]
         for request in again:
             sandbox.wait(1)
-            ownership.serve(sandbox.world, request)
+            refreshes.handle_request(sandbox.world, request)
         assert sandbox.refreshes(ref) == 1
         sandbox.wait(6)
         sandbox.settle()
-        snapshot = sandbox.store.get_account(ref).snapshot
+        snapshot = sandbox.store.accounts.get(ref).snapshot
         assert {str(outcome(sandbox, name)) for name in names} == {str({"outcome": "ready", "snapshot": snapshot})}
 
     def test_waiter_that_was_woken_meanwhile_pays_for_nothing_and_holds_up_nobody(self, sandbox: Sandbox) -> None:
@@ -322,10 +325,10 @@ class TestNeverPaidTwice:
         def wake(moment: Moment) -> None:
             if moment.service == "dynamodb" and moment.arguments.get("Key", {}).get("pk") == {"S": "PACE#refresh"}:
                 sandbox.taps.remove(wake)
-                sandbox.store.remove_waiter(ref, "ver_1")
+                sandbox.store.waiters.remove(ref, "ver_1")
 
         sandbox.taps.append(wake)
-        assert serve(sandbox, ref) == InFlight()
+        assert serve(sandbox, ref) == AlreadyStarting()
         assert sandbox.refreshes(ref) == 0
         assert isinstance(serve(sandbox, ref, "ver_2"), Started)
 
@@ -342,7 +345,7 @@ class TestNeverPaidTwice:
             serve(sandbox, ref)
         sandbox.simulator.clear_faults()
         sandbox.wait(LEASE_SECONDS)
-        assert isinstance(serve(sandbox, ref), Started | Join)
+        assert isinstance(serve(sandbox, ref), Started | JoinPending)
         assert sandbox.refreshes(ref) == 1
         keys = {entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}
         assert len(keys) == 1
@@ -360,9 +363,9 @@ class TestNeverPaidTwice:
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
             serve(sandbox, ref)
-        assert isinstance(serve(sandbox, ref), InFlight)
+        assert isinstance(serve(sandbox, ref), AlreadyStarting)
         sandbox.wait(CALL_SECONDS)
-        assert isinstance(serve(sandbox, ref), Fresh | Join)
+        assert isinstance(serve(sandbox, ref), Fresh | JoinPending)
         sandbox.wait(6)
         sandbox.settle()
         assert (outcome(sandbox) or {})["outcome"] == "ready"
@@ -381,7 +384,7 @@ class TestNeverPaidTwice:
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
             serve(sandbox, ref)
-        assert serve(sandbox, ref) == InFlight()
+        assert serve(sandbox, ref) == AlreadyStarting()
         sandbox.wait(LEASE_SECONDS)
         assert isinstance(serve(sandbox, ref), Started)
         assert sandbox.refreshes(ref) == 1
@@ -394,7 +397,7 @@ class TestNeverPaidTwice:
         with pytest.raises(StripeServerError):
             serve(sandbox, ref)
         again = serve(sandbox, ref)
-        assert isinstance(again, Started if effect == "before" else Join)
+        assert isinstance(again, Started if effect == "before" else JoinPending)
         assert sandbox.refreshes(ref) == 1
 
     def test_failed_refresh_is_followed_by_another_key_after_its_cooldown(self, sandbox: Sandbox) -> None:
@@ -432,9 +435,9 @@ class TestStripesTroubles:
         sandbox.simulator.fail_api(path=path, **fault)
         with pytest.raises(error):
             serve(sandbox, ref)
-        waiter = sandbox.store.get_waiter(ref, "ver_1")
+        waiter = sandbox.store.waiters.get(ref, "ver_1")
         assert waiter is not None
-        assert waiter.trouble == trouble
+        assert waiter.error == trouble
         assert outcome(sandbox) is None
 
     @pytest.mark.parametrize("kind", ["server_error", "conflict", "drop"])
@@ -463,9 +466,9 @@ class TestStripesTroubles:
         sandbox.simulator.configure(api_keys=frozenset({"sk_test_other"}))
         with pytest.raises(StripeCredentialsError, match="StripeApiKeySecretName"):
             serve(sandbox, ref)
-        waiter = sandbox.store.get_waiter(ref, "ver_1")
+        waiter = sandbox.store.waiters.get(ref, "ver_1")
         assert waiter is not None
-        assert waiter.trouble == "STRIPE_CREDENTIALS_REFUSED"
+        assert waiter.error == "STRIPE_CREDENTIALS_REFUSED"
 
     def test_missing_right_says_what_to_do(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
@@ -546,7 +549,7 @@ class TestQueueConsumer:
     def test_message_of_the_workflow_is_served(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
-        token = sandbox.enter(sandbox.store.get_verification(created.json["id"]))
+        token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
         assert sandbox.consume(sandbox.refresh_queue) == []
         sandbox.wait(6)
         sandbox.settle()
@@ -557,7 +560,7 @@ class TestQueueConsumer:
         """Else the workflow would ask while the refresh may still settle, be told to wait, and lose another settle timeout."""
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
-        token = sandbox.enter(sandbox.store.get_verification(created.json["id"]))
+        token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
         sandbox.wait(seconds)
         assert sandbox.consume(sandbox.refresh_queue) == []
         assert sandbox.refreshes(ref) == 1
@@ -566,7 +569,7 @@ class TestQueueConsumer:
     def test_message_that_fails_comes_back_after_a_pause_and_succeeds(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
-        sandbox.enter(sandbox.store.get_verification(created.json["id"]))
+        sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
         sandbox.simulator.fail_api("rate_limit", path=REFRESH)
         assert len(sandbox.consume(sandbox.refresh_queue)) == 1
         assert sandbox.consume(sandbox.refresh_queue) == []
@@ -588,23 +591,22 @@ class TestQueueConsumer:
         assert sandbox.stripe_calls() == []
 
     def test_burst_is_spread_at_stripes_pace_without_sleeping(self, sandbox: Sandbox) -> None:
-        with patch.dict("os.environ", {"STRIPE_CALLS_PER_SECOND": "5"}):
-            sandbox.cold_start()
-            for number in range(16):
-                ref = sandbox.link(id=f"fca_{number}")
-                sandbox.send(sandbox.refresh_queue, message(ref, wait_for(sandbox, ref, f"ver_{number}")))
-            started = []
-            for _ in range(5):
-                sandbox.consume(sandbox.refresh_queue)
-                started.append(sum(sandbox.simulator.initiated_refreshes().values()))
-                sandbox.wait(1.001)
+        sandbox.cold_start(STRIPE_CALLS_PER_SECOND="5")
+        for number in range(16):
+            ref = sandbox.link(id=f"fca_{number}")
+            sandbox.send(sandbox.refresh_queue, message(ref, wait_for(sandbox, ref, f"ver_{number}")))
+        started = []
+        for _ in range(5):
+            sandbox.consume(sandbox.refresh_queue)
+            started.append(sum(sandbox.simulator.initiated_refreshes().values()))
+            sandbox.wait(1.001)
         assert started == [2, 6, 11, 16, 16]
         assert sandbox.simulator.request_counts()["peaks"]["POST /v1/financial_connections/accounts/{account}/refresh"] <= 5
 
     def test_outage_of_the_table_leaves_the_message_in_the_queue(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
-        sandbox.enter(sandbox.store.get_verification(created.json["id"]))
+        sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
 
         def fail(moment: Moment) -> None:
             if moment.service == "dynamodb":

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.world import Moment, Sandbox
-from titleholder import ownership
-from titleholder.accounts import AccountRef
-from titleholder.masked import Masked
-from titleholder.store import Snapshot
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
+from titleholder.services import account_sync
 
 ANNE = {"name": "MARGARET ANNE TESTERMAN", "raw_address": "100 EXAMPLE ST, SPRINGFIELD, IL 62701"}
 BOB = {"name": "ROBERT SAMPLEWELL"}
@@ -35,13 +35,13 @@ def announced(sandbox: Sandbox) -> list[Any]:
 def ref(sandbox: Sandbox) -> AccountRef:
     """An account whose first snapshot is stored."""
     ref = sandbox.link("fresh", id="fca_1", owners=[ANNE])
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     return ref
 
 
 def test_history_tells_what_changed_newest_first(sandbox: Sandbox, ref: AccountRef) -> None:
     renew(sandbox, ref, [ANNE, BOB])
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     sandbox.wait(10)
     answer = sandbox.http("GET", "/accounts/fca_1/snapshots").json
     newer, older = answer["snapshots"]
@@ -53,11 +53,11 @@ def test_history_tells_what_changed_newest_first(sandbox: Sandbox, ref: AccountR
 
 
 def test_change_is_announced_by_ids_and_kinds(sandbox: Sandbox, ref: AccountRef) -> None:
-    first = sandbox.store.get_account(ref).snapshot
+    first = sandbox.store.accounts.get(ref).snapshot
     assert announced(sandbox) == []
     renew(sandbox, ref, [ANNE, BOB])
-    ownership.fetch(sandbox.world, ref)
-    second = sandbox.store.get_account(ref).snapshot
+    account_sync.sync_account(sandbox.world, ref)
+    second = sandbox.store.accounts.get(ref).snapshot
     [detail] = announced(sandbox)
     assert detail == {
         "account": "fca_1", "mode": "test", "snapshot": second, "since": first, "refreshed_at": "2027-01-15T08:02:00Z", "changes": ADDED,
@@ -66,7 +66,7 @@ def test_change_is_announced_by_ids_and_kinds(sandbox: Sandbox, ref: AccountRef)
 
 def test_nothing_changed_is_kept_as_such_and_not_announced(sandbox: Sandbox, ref: AccountRef) -> None:
     renew(sandbox, ref, [ANNE])
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert announced(sandbox) == []
     assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"][0]["changes"] == []
 
@@ -88,29 +88,29 @@ def test_crash_while_storing_loses_no_announcement(sandbox: Sandbox, ref: Accoun
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        ownership.fetch(sandbox.world, ref)
-    ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert sandbox.taps == []
     assert {json.dumps(detail["changes"]) for detail in announced(sandbox)} == {json.dumps(ADDED)}
     assert [past["changes"] for past in sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"]] == [ADDED, None]
 
 
 def test_older_snapshot_that_comes_late_is_kept_and_not_announced(sandbox: Sandbox, ref: AccountRef) -> None:
-    newest = sandbox.store.get_account(ref)
+    newest = sandbox.store.accounts.get(ref)
     assert newest.snapshot_attempted_at is not None
-    late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, Masked([BOB]))
-    ownership._keep(sandbox.world, ref, late)
+    late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, Sensitive([BOB]))
+    account_sync._save_snapshot(sandbox.world, ref, late)
     assert announced(sandbox) == []
-    assert sandbox.store.get_account(ref).snapshot == newest.snapshot
+    assert sandbox.store.accounts.get(ref).snapshot == newest.snapshot
     assert [past["changes"] for past in sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"]] == [None, None]
 
 
 def test_snapshot_before_that_is_gone_leaves_changes_unknown(sandbox: Sandbox, ref: AccountRef) -> None:
-    first = sandbox.store.get_account(ref).snapshot
+    first = sandbox.store.accounts.get(ref).snapshot
     key = {"pk": {"S": f"ACCOUNT#{ref.key}"}, "sk": {"S": f"SNAPSHOT#{first}"}}
     sandbox.client("dynamodb").delete_item(TableName="titleholder", Key=key)
     renew(sandbox, ref, [BOB])
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     assert announced(sandbox) == []
     assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"][0]["changes"] is None
     assert sandbox.http("GET", "/accounts/fca_1/owners").json["owners"][0]["name"] == BOB["name"]
@@ -120,7 +120,9 @@ class TestPages:
     @pytest.fixture(autouse=True)
     def five(self, sandbox: Sandbox) -> None:
         for number in range(5):
-            sandbox.store.put_snapshot(AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Masked([])), sandbox.clock.now)
+            sandbox.store.snapshots.put(
+                AccountRef("fca_1"), Snapshot(f"fcaowns_{number}", 100 + number, 100, Sensitive([])), sandbox.clock.now
+            )
 
     def test_join_to_the_whole(self, sandbox: Sandbox) -> None:
         found: list[str] = []

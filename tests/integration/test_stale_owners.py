@@ -9,9 +9,10 @@ import pytest
 
 from tests.integration.test_batches import Batch, manifest
 from tests.support.world import CLAIM, Moment, Sandbox
-from titleholder import ownership, runtime
-from titleholder.accounts import AccountRef
-from titleholder.store import Verification
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.verifications import Verification
+from titleholder.services import account_sync
 
 DAY = 86_400
 MISSING = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
@@ -20,13 +21,13 @@ MISSING = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
 def ask(sandbox: Sandbox, ref: AccountRef, max_age: int = 0) -> Verification:
     answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM), "max_age": max_age})
     assert answer.status in (200, 202), answer
-    return sandbox.store.get_verification(answer.json["id"])
+    return sandbox.store.verifications.get(answer.json["id"])
 
 
 def verdict(sandbox: Sandbox, verification: Verification, outcome: Any) -> Any:
     """What the workflow's last step makes of `outcome`."""
-    sandbox.function("verify_owners")({"verification": verification.id, "refresh": outcome})
-    return sandbox.store.get_verification(verification.id).verdict
+    sandbox.function("complete_verification")({"verification": verification.id, "refresh": outcome})
+    return sandbox.store.verifications.get(verification.id).verdict
 
 
 def run(sandbox: Sandbox, ref: AccountRef, max_age: int = 0, settle_seconds: float = 6.0) -> Any:
@@ -55,8 +56,8 @@ def barren(request: pytest.FixtureRequest) -> dict[str, Any]:
 def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
     """Such an account, of which owners are stored that were fetched 200 days ago."""
     ref = sandbox.link("fresh")
-    ownership.fetch(sandbox.world, ref)
-    assert sandbox.store.get_account(ref).snapshot is not None
+    account_sync.sync_account(sandbox.world, ref)
+    assert sandbox.store.accounts.get(ref).snapshot is not None
     sandbox.simulator.change(ref.account, policy=barren)
     sandbox.wait(200 * DAY)
     return ref
@@ -148,9 +149,9 @@ class TestOtherWaysToAVerdict:
     def test_workflow_that_was_woken_with_old_owners_gets_no_verdict_from_them(self, sandbox: Sandbox) -> None:
         """As a workflow may have been that an earlier release woke."""
         ref = sandbox.link("fresh")
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(200 * DAY)
-        old = sandbox.store.get_account(ref).snapshot
+        old = sandbox.store.accounts.get(ref).snapshot
         assert is_missing(verdict(sandbox, ask(sandbox, ref), {"outcome": "ready", "snapshot": old}))
 
     def test_workflow_that_was_woken_with_owners_of_a_refresh_begun_before_its_request_gets_its_verdict(self, sandbox: Sandbox) -> None:
@@ -164,7 +165,7 @@ class TestOtherWaysToAVerdict:
     ) -> None:
         """Between our reading and our call somebody else's prefetch succeeds."""
         ref = sandbox.link("old", policy={"refusal": "silent", "ownership": ownership_, "settle_seconds": 0.0})
-        ownership.fetch(sandbox.world, ref)
+        account_sync.sync_account(sandbox.world, ref)
         sandbox.wait(60)
         verification = ask(sandbox, ref)
         token = sandbox.enter(verification)
@@ -186,7 +187,7 @@ class TestOtherWaysToAVerdict:
         assert is_missing(run(sandbox, ref))
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
-        assert json.dumps(runtime.store().get_account(ref).snapshot) != "null"
+        assert json.dumps(application().store.accounts.get(ref).snapshot) != "null"
 
 
 class TestOwnersOfAnEarlierRefresh:

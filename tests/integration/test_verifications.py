@@ -9,10 +9,11 @@ import pytest
 
 from tests.support.stripe_client import client
 from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
-from titleholder import ownership, runtime, verifications
-from titleholder.accounts import AccountRef
-from titleholder.store import Group, Holder, Verification
-from titleholder.verifications import Fan
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.verifications import Group, Verification
+from titleholder.services import account_sync, verifications
+from titleholder.services.verifications import GroupResult
+from titleholder.store.verifications import VerificationListing
 
 OTHER = {"name": "SOMEBODY ELSE", "email": None, "phone": None, "raw_address": None}
 
@@ -48,14 +49,14 @@ def heads(sandbox: Sandbox) -> list[Any]:
 
 def work(sandbox: Sandbox, id: str, outcome: dict[str, Any] | None = None) -> None:
     """Let the verification's workflow end: with fresh owners, or as `outcome` says."""
-    verification = sandbox.store.get_verification(id)
+    verification = sandbox.store.verifications.get(id)
     if outcome is None:
         token = sandbox.enter(verification)
         sandbox.settle()
         sandbox.wait(6)
         sandbox.settle()
         outcome = sandbox.outcome(token)
-    sandbox.function("verify_owners")({"verification": id, "refresh": outcome})
+    sandbox.function("complete_verification")({"verification": id, "refresh": outcome})
 
 
 class TestTarget:
@@ -145,7 +146,7 @@ class TestGroup:
     def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
-            ownership.fetch(sandbox.world, AccountRef(f"fca_{number}"))
+            account_sync.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
         answer = post(sandbox, customer=id)
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
@@ -229,17 +230,9 @@ class TestGroupIdempotency:
 
 class TestWait:
     @pytest.fixture
-    def meanwhile(self, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> list[Callable[[], None]]:
+    def meanwhile(self, sandbox: Sandbox) -> list[Callable[[], None]]:
         """What happens while the caller waits, a step at each look."""
-        steps: list[Callable[[], None]] = []
-
-        def sleep(seconds: float) -> None:
-            sandbox.wait(seconds)
-            if steps:
-                steps.pop(0)()
-
-        monkeypatch.setattr(runtime, "sleep", sleep)
-        return steps
+        return sandbox.meanwhile
 
     def test_fresh_answer_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")
@@ -278,14 +271,14 @@ class TestCancel:
     def test_running_one_ends_as_cancelled_and_its_workflow_stops(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
-        token = sandbox.enter(sandbox.store.get_verification(id))
+        token = sandbox.enter(sandbox.store.verifications.get(id))
         sandbox.settle()
-        assert [waiter.verification for waiter in sandbox.store.waiters(ref)] == [id]
+        assert [waiter.verification for waiter in sandbox.store.waiters.of_account(ref)] == [id]
         answer = sandbox.http("DELETE", f"/verifications/{id}")
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["verdict"]["outcome"], answer.json["verdict"]["reasons"]) == ("not_verifiable", ["CANCELLED"])
         assert sandbox.tokens.stopped == [id]
-        assert list(sandbox.store.waiters(ref)) == []
+        assert list(sandbox.store.waiters.of_account(ref)) == []
         sandbox.wait(6)
         sandbox.settle()
         assert sandbox.outcome(token) is None
@@ -327,7 +320,7 @@ class TestCancel:
         def race(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("update_item", "before"):
                 sandbox.taps.clear()
-                sandbox.function("verify_owners")(
+                sandbox.function("complete_verification")(
                     {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
                 )
 
@@ -339,10 +332,10 @@ class TestCancel:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         sandbox.http("DELETE", f"/verifications/{id}")
-        sandbox.enter(sandbox.store.get_verification(id))
+        sandbox.enter(sandbox.store.verifications.get(id))
         sandbox.settle()
         assert sandbox.refreshes(ref) == 0
-        answer = sandbox.function("verify_owners")(
+        answer = sandbox.function("complete_verification")(
             {"verification": id, "refresh": {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}}
         )
         assert answer["outcome"] == "not_verifiable"
@@ -353,7 +346,7 @@ class TestCancel:
     def test_crash_is_healed_by_repeating(self, sandbox: Sandbox, operation: str, when: str) -> None:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
-        sandbox.enter(sandbox.store.get_verification(id))
+        sandbox.enter(sandbox.store.verifications.get(id))
         sandbox.settle()
 
         def die(moment: Moment) -> None:
@@ -365,7 +358,7 @@ class TestCancel:
         assert sandbox.http("DELETE", f"/verifications/{id}").status == 500
         assert sandbox.http("DELETE", f"/verifications/{id}").status == 200
         assert id in sandbox.tokens.stopped
-        assert list(sandbox.store.waiters(ref)) == []
+        assert list(sandbox.store.waiters.of_account(ref)) == []
         assert {event["detail"]["verification"] for event in sandbox.published()} == {id}
 
     def test_group_ends_with_the_members_that_still_run(self, sandbox: Sandbox, stripe: Any) -> None:
@@ -479,7 +472,7 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
     ref = AccountRef("fca_1")
     sandbox.world.stripe.refresh(ref, "key")
     sandbox.wait(6)
-    ownership.fetch(sandbox.world, ref)
+    account_sync.sync_account(sandbox.world, ref)
     seen: list[str] = []
 
     def note(moment: Moment) -> None:
@@ -489,8 +482,8 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
                 seen.append(key["sk"]["S"].partition("#")[0])
 
     sandbox.taps.append(note)
-    sandbox.function("verify_owners")(
-        {"verification": id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.get_account(ref).snapshot}}
+    sandbox.function("complete_verification")(
+        {"verification": id, "refresh": {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}}
     )
     del seen[0]  # the test's own look at the account
     assert len(seen) == len(set(seen))
@@ -502,7 +495,7 @@ def summary(*outcomes: tuple[str, float] | None) -> tuple[bool | None, bool | No
         Verification(f"ver_{n}", AccountRef(f"fca_{n}"), "", {}, 0, 0, 0, "", verdict=one and {"outcome": one[0], "score": one[1]})
         for n, one in enumerate(outcomes)
     ]
-    found = Fan(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
+    found = GroupResult(Group("ver_g", "test", None, "customer", "cus_1", [], 0, ""), members).summary
     return found.any, found.all, found.best.id if found.best else None
 
 
@@ -523,5 +516,9 @@ def test_summary_is_open_until_it_can_no_longer_change(outcomes: Any, expected: 
 
 
 def test_holder_of_one_scope_is_not_another_scopes() -> None:
-    holders = {Holder.customer("cus_1", "test", None), Holder.customer("cus_1", "live", None), Holder.customer("cus_1", "test", "acct_1")}
+    holders = {
+        VerificationListing.customer("cus_1", "test", None),
+        VerificationListing.customer("cus_1", "live", None),
+        VerificationListing.customer("cus_1", "test", "acct_1"),
+    }
     assert len({holder.pk for holder in holders}) == 3

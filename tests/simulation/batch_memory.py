@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
-from titleholder.store import IdSecret, KeyedClaim
+from titleholder.domain.verifications import DigestedClaim, IdSecret
 
 SIZES = (1_000, 10_000, 100_000)
 GIGABYTE = 3_300_000
@@ -79,38 +80,24 @@ class Bucket:
         return {}
 
 
-class Table:
-    """A table that forgets all verifications, and has all of them."""
+class Batches:
+    """One batch, and the ranges of its manifest."""
 
     def __init__(self, batch: dict[str, Any]) -> None:
         self._batch = batch
         self._parts: dict[int, dict[str, Any]] = {}
 
-    def get_batch(self, batch: str) -> dict[str, Any]:
+    def get(self, batch: str) -> dict[str, Any]:
         return self._batch
 
-    def id_secret(self) -> IdSecret:
-        return IdSecret(b"secret", 0.0)
+    def mark_announced(self, batch: str) -> None: ...
 
-    def announced_batch(self, batch: str) -> None: ...
-
-    def complete_batch(self, batch: str, now: float, announcement: Any) -> bool:
+    def complete(self, batch: str, now: float, announcement: Any) -> bool:
         return True
 
-    def update_batch(self, batch: str, attributes: Any, *, unless: Any = ()) -> bool:
+    def update(self, batch: str, attributes: Any, *, unless: Any = ()) -> bool:
         self._batch |= attributes
         return True
-
-    def key_claim(self, ref: Any, claim: Any) -> Any:
-        return KeyedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
-
-    def create_verification(self, verification: Any, keyed: Any) -> Any:
-        self.example = verification
-        return verification
-
-    def get_verifications(self, ids: list[str], *, consistent: bool = False) -> dict[str, Any]:
-        verdict = {"outcome": "match", "score": 100, "reasons": [], "snapshot": "fcaowns_1"}
-        return {id_: replace(self.example, id=id_, verdict=verdict) for id_ in ids}
 
     def get_range(self, batch: str, number: int) -> Any:
         return self._parts.get(number)
@@ -122,10 +109,28 @@ class Table:
         return iter(self._parts.values())
 
 
+class Verifications:
+    """Forgets all verifications, and has all of them. Digests claims, too."""
+
+    def id_secret(self) -> IdSecret:
+        return IdSecret(b"secret", 0.0)
+
+    def digest(self, ref: Any, claim: Any) -> Any:
+        return DigestedClaim(claim, b"", sha256(json.dumps(claim.reveal()).encode()).hexdigest())
+
+    def create(self, verification: Any, claim: Any) -> Any:
+        self.example = verification
+        return verification
+
+    def get_all(self, ids: list[str], *, consistent: bool = True) -> dict[str, Any]:
+        verdict = {"outcome": "match", "score": 100, "reasons": [], "snapshot": "fcaowns_1"}
+        return {id_: replace(self.example, id=id_, verdict=verdict) for id_ in ids}
+
+
 def measure(lines: int, *, traced: bool) -> dict[str, float]:
     """The peak of each step in MB: allocated by Python, or of the whole process."""
-    from titleholder import batch_steps
-    from titleholder.files import Files
+    from titleholder.batches import rows, steps
+    from titleholder.batches.bucket import BatchBucket
 
     class Silent:
         def publish(self, *_: Any) -> None: ...
@@ -134,29 +139,31 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
         "batch": "bat_1", "format": "jsonl", "mode": "test", "stripe_account": None, "max_age": 0, "policy": '{"version": 1}', "scope": "",
         "started_ms": 0, "run": 1, "batch_state": "importing",
     }  # fmt: skip
-    files: Any = Files(Bucket(lines), "bucket")
-    desk = batch_steps.Desk(Table(batch), files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
+    files: Any = BatchBucket(Bucket(lines), "bucket")
+    verifications = Verifications()
+    store: Any = SimpleNamespace(batches=Batches(batch), verifications=verifications, claims=verifications)
+    context = rows.BatchStepContext(store, files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
     peaks: dict[str, float] = {"imports": _resident()}
 
     def step(name: str, act: Any, *arguments: Any) -> Any:
         if traced:
             tracemalloc.start()
-        found = act(desk, "bat_1", *arguments)
+        found = act(context, "bat_1", *arguments)
         peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1] / 1e6 if traced else _resident())
         tracemalloc.stop()
         return found
 
-    blocks = step("plan", batch_steps.plan)["blocks"]
+    blocks = step("plan", steps.plan)["blocks"]
     for block in blocks:
-        step("scan", batch_steps.scan, block)
-    step("cut", batch_steps.cut, len(blocks))
+        step("scan", steps.scan, block)
+    step("cut", steps.cut, len(blocks))
     ranges = list(files.lines("batches/bat_1/ranges.jsonl"))
     for part in ranges[:FIRST_RANGES]:
-        step("import", batch_steps.import_range, part)
-    step("gather", batch_steps.imported)
+        step("import", steps.import_range, part)
+    step("gather", steps.imported)
     for part in ranges[:1]:
-        step("collect", batch_steps.collect, part, 1, None)
-    step("summarise", batch_steps.summarise)
+        step("collect", steps.collect, part, 1, None)
+    step("summarise", steps.summarise)
     return peaks
 
 

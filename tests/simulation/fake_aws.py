@@ -125,6 +125,8 @@ class Execution:
     stopped: Signal = field(default_factory=Signal)
     children: list[Execution] = field(default_factory=list)
     tokens: dict[str, Signal] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """Where it was when it was written down; empty once it went on."""
 
 
 class StoppedError(Exception):
@@ -167,6 +169,17 @@ class FakeStepFunctions:
             return {}
 
         return self._cross("StartExecution", effect)  # type: ignore[no-any-return]
+
+    def resume(self, kept: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+        """Let an execution go on that was written down earlier, with the definition that it was started with.
+
+        `kept`: name, status and, while it runs, `state` and `input`; of a Task `entered`, `retries` by retrier, and `token` with
+        `times_out_at` while it waits or `retries_at` before its next try; of a Map `items_left`, `items_failed` and `children`, those that
+        run. Times are Unix seconds.
+        """
+        execution = self.executions[kept["name"]] = Execution(kept["name"], kept["status"], kept=kept)
+        if execution.status == "RUNNING":
+            self.hub.spawn(lambda: self._run(execution, definition, kept["input"]))
 
     def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:
         def effect() -> dict[str, Any]:
@@ -231,11 +244,12 @@ class FakeStepFunctions:
         return self._cross("SendTaskFailure", effect)  # type: ignore[no-any-return]
 
     def _run(self, execution: Execution, definition: Mapping[str, Any], data: Any) -> None:
-        name: str | None = definition["StartAt"]
+        name: str | None = execution.kept["state"] if execution.kept else definition["StartAt"]
         try:
             while name is not None:
                 execution.transitions += 1
                 data, name = self._enter(execution, definition["States"][name], data)
+                execution.kept = {}
                 if execution.stopped.set_:
                     return
             execution.status, execution.output = "SUCCEEDED", data
@@ -285,19 +299,28 @@ class FakeStepFunctions:
         items = self._read(_parameters(reader["Parameters"], data, {})) if reader else _path(state["ItemsPath"], data, {})
         most = state["MaxConcurrency"] if "MaxConcurrency" in state else _path(state["MaxConcurrencyPath"], data, {})
         children = self.children.setdefault(label, [])
-        left, running, failed, ended = iter(items), min(most, len(items)), 0, Signal()
+        kept, execution.kept = execution.kept, {}
+        resumed = list(kept.get("children", ()))
+        number, left, failed, ended = len(items), iter(kept.get("items_left", items)), kept.get("items_failed", 0), Signal()
+        running = min(most, len(kept["items_left"]) + len(resumed) if kept else number)
         self.most_children[label] = max(self.most_children[label], running)
 
+        def run(given: Any, kept: Mapping[str, Any]) -> None:
+            nonlocal failed
+            children.append(child := Execution(f"{label}-{len(children)}", kept=kept))
+            execution.children.append(child)
+            self._run(child, state["ItemProcessor"], given)
+            failed += child.status == "FAILED"
+
         def work() -> None:
-            nonlocal running, failed
+            nonlocal running
+            while resumed:
+                child = resumed.pop(0)
+                run(child["input"], child)
             for item in left:
                 if execution.stopped.set_:
                     break
-                children.append(child := Execution(f"{label}-{len(children)}"))
-                execution.children.append(child)
-                given = _parameters(state["ItemSelector"], data, {"Map": {"Item": {"Value": item}}})
-                self._run(child, state["ItemProcessor"], given)
-                failed += child.status == "FAILED"
+                run(_parameters(state["ItemSelector"], data, {"Map": {"Item": {"Value": item}}}), {})
             running -= 1
             if not running:
                 self.hub.fire(ended)
@@ -306,22 +329,26 @@ class FakeStepFunctions:
             self.hub.spawn(work)
         if running:
             self.hub.wait(ended, 10**9)
-        if failed * 100 > state["ToleratedFailurePercentage"] * len(items):
+        if failed * 100 > state["ToleratedFailurePercentage"] * number:
             raise TaskError("States.ExceedToleratedFailureThreshold")
 
     def _task(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
-        entered = datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
-        tries: dict[int, int] = {}
+        kept = execution.kept
+        entered = kept.get("entered") or datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
+        tries: dict[int, int] = {int(number): count for number, count in kept.get("retries", {}).items()}
+        if "retries_at" in kept:
+            self.hub.sleep(kept["retries_at"] - self.hub.now)
         while True:
             if execution.stopped.set_:
                 raise StoppedError
             context = {
                 "State": {"EnteredTime": entered, "RetryCount": sum(tries.values())},
-                "Task": {"Token": f"token-{next(self._tokens)}"},
+                "Task": {"Token": kept.get("token") or f"token-{next(self._tokens)}"},
             }
             try:
-                result = self._call(execution, state, data, context)
+                result = self._call(execution, state, data, context, kept.get("times_out_at"))
             except TaskError as error:
+                kept = {}
                 execution.timeouts += error.error in TIMEOUTS
                 pause = self._retry(state, error, tries)
                 if pause is not None:
@@ -336,16 +363,19 @@ class FakeStepFunctions:
                 result = _parameters(state["ResultSelector"], result, {})
             return _ended(state, data, result), state.get("Next")
 
-    def _call(self, execution: Execution, state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> Any:
+    def _call(
+        self, execution: Execution, state: Mapping[str, Any], data: Any, context: Mapping[str, Any], times_out_at: float | None
+    ) -> Any:
         parameters = _parameters(state["Parameters"], data, context)
         if state["Resource"].endswith("lambda:invoke"):
             return {"Payload": self._invoke(parameters["FunctionName"], parameters["Payload"]), "StatusCode": 200}
         token, signal = context["Task"]["Token"], Signal()
         self._open[token] = execution.tokens[token] = signal
-        self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
+        if times_out_at is None:
+            self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
         self._heard[token] = self.hub.now
-        ends = self.hub.now + _path(state["TimeoutSecondsPath"], data, {})
-        heartbeat = _path(state["HeartbeatSecondsPath"], data, {})
+        ends = times_out_at or self.hub.now + _path(state["TimeoutSecondsPath"], data, {})
+        heartbeat = _path(state["HeartbeatSecondsPath"], data, {}) if "HeartbeatSecondsPath" in state else 10**9
         while not self.hub.wait(signal, min(ends, self._heard[token] + heartbeat) - self.hub.now):
             if self.hub.now >= min(ends, self._heard[token] + heartbeat):
                 self._open.pop(token, None)

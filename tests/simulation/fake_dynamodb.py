@@ -62,13 +62,15 @@ class FakeDynamoDB:
         TableName: str,
         Item: Attributes,
         ConditionExpression: str = "",
+        ExpressionAttributeNames: Mapping[str, str] | None = None,
+        ExpressionAttributeValues: Mapping[str, Any] | None = None,
         ReturnValuesOnConditionCheckFailure: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
             if self.refuses(Item):
                 raise refused("PutItem", "ProvisionedThroughputExceededException")
             before = self._rows(TableName).get(_key(Item))
-            if not _holds(ConditionExpression, before, {}, {}):
+            if not _holds(ConditionExpression, before, ExpressionAttributeNames or {}, ExpressionAttributeValues or {}):
                 old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}
                 raise refused("PutItem", "ConditionalCheckFailedException", **old)
             self._store(TableName, Item)

@@ -7,100 +7,111 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titleholder import batch, batch_steps, erasure, matching, ownership, reconciliation, refresh, stripe_events, verdicts, verifications
-from titleholder.accounts import Tenant
-from titleholder.audit import Audit, Entry
+from titleholder import matching
+from titleholder.aws.workflows import Workflow
+from titleholder.batches import lifecycle, stopped
+from titleholder.domain import refresh_policy, refresh_requests
+from titleholder.domain.accounts import Tenant
+from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
-from titleholder.pace import Gate, Kind
-from titleholder.store import IdSecret, Store
-from titleholder.stripe_gateway import RecordingClient, StripeGateway
-from titleholder.workflow import Workflow
+from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, verdicts, verifications
+from titleholder.services.audit import Audit, Entry
+from titleholder.services.rate_limiter import Kind, RateLimiter
+from titleholder.store.accounts import Accounts
+from titleholder.store.claims import Claims
+from titleholder.store.connected_accounts import ConnectedAccounts
+from titleholder.store.erasures import Erasures
+from titleholder.store.open_work import OpenWork
+from titleholder.store.sealed import SealedItems
+from titleholder.store.table import Table
+from titleholder.store.verifications import Verifications
+from titleholder.store.waiters import Waiters
+from titleholder.stripe_api import events as stripe_events
+from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
 
 
 @contextmanager
 def parts_written_one_by_one() -> Iterator[None]:
     """Each item of a snapshot is written in a transaction of its own."""
-    original = Store._put_all
+    original = SealedItems.put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", *more: Any) -> Any:
+    def put_all(self: SealedItems, items: Any, ref: Any, wrapped: bytes, **more: Any) -> Any:
         if not any("#PART#" in item["sk"] for item in items):
-            return original(self, items, ref, wrapped, *more)
+            return original(self, items, ref, wrapped, **more)
         first, *_ = [original(self, [item], ref, wrapped) for item in items]
         return first
 
-    with _replaced(Store, "_put_all", _put_all):
+    with _replaced(SealedItems, "put_all", put_all):
         yield
 
 
 @contextmanager
 def too_many_owners_not_remembered() -> Iterator[None]:
     """Each verification pays for a refresh to find again that the owners are too many."""
-    with _replaced(ownership, "_too_many_owners", lambda *_: False):
+    with _replaced(refreshes, "_has_too_many_owners", lambda *_: False):
         yield
 
 
 @contextmanager
 def waiter_stored_late() -> Iterator[None]:
-    """The waiter is stored after Stripe was called, and nobody looks again."""
+    """The waiter is stored after Stripe was called, and the account is not read again."""
+    put, original = Waiters.put, refreshes._apply
 
-    def serve(world: Any, request: Any) -> Any:
-        waiter = request.waiter
-        asked = ownership.ask(
-            world, request.ref, waiter.need, world.store.get_account(request.ref), resumed_at=request.resumed_at, asker=waiter.verification
-        )
-        world.store.put_waiter(request.ref, waiter)
-        if isinstance(asked, ownership.Join | ownership.Started | ownership.InFlight):
-            return asked
-        ownership._wake(world, request.ref, waiter, asked)
-        return asked
+    def _apply(deps: Any, request: Any, facts: Any, result: Any) -> Any:
+        put(deps.store.waiters, request.ref, request.waiter)
+        return original(deps, request, facts, result)
 
-    with _replaced(ownership, "serve", serve):
+    with (
+        _replaced(Waiters, "put", lambda self, ref, waiter, *_: waiter),
+        _replaced(refreshes, "_apply", _apply),
+        _replaced(account_sync, "resume_if_settled", lambda *_: None),
+        _replaced(refresh_calls, "_waits", lambda *_: True),
+    ):
         yield
 
 
 @contextmanager
 def lease_not_conditional() -> Iterator[None]:
     """Everybody gets the lease."""
-    original = Store.begin_attempt
+    original = Accounts.begin_attempt
 
-    def begin_attempt(self: Store, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
+    def begin_attempt(self: Accounts, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
         original(self, ref, attempt, seen, now)
         return True
 
-    with _replaced(Store, "begin_attempt", begin_attempt):
+    with _replaced(Accounts, "begin_attempt", begin_attempt):
         yield
 
 
 @contextmanager
 def ordered_by_event_time() -> Iterator[None]:
     """What is written last counts, whatever attempt it belongs to."""
-    original = Store._update
+    original = Table.update
 
-    def _update(self: Store, pk: str, sk: str, *, set_: Any, condition: str, **more: Any) -> bool:
-        if sk == "ACCOUNT" and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
+    def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
+        if sk == "ACCOUNT" and set_ and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
             condition = "attribute_not_exists(no_such_attribute)"
         return original(self, pk, sk, set_=set_, condition=condition, **more)
 
-    with _replaced(Store, "_update", _update):
+    with _replaced(Table, "update", update):
         yield
 
 
 @contextmanager
 def claims_survive_erasure() -> Iterator[None]:
     """The key is destroyed, what it opened stays."""
-    with _replaced(Store, "delete_sealed", lambda self, ref: None):
+    with _replaced(Erasures, "delete_sealed", lambda self, ref: None):
         yield
 
 
 @contextmanager
 def written_without_proof_of_the_key() -> Iterator[None]:
     """Who has looked at the key once writes whenever it likes."""
-    original = Store._put_all
 
-    def _put_all(self: Store, items: Any, ref: Any = None, wrapped: bytes = b"", beside: Any = ()) -> Any:
-        return original(self, items, beside=beside)
+    def put_all(self: SealedItems, items: Any, ref: Any, wrapped: bytes, *, beside: Any = ()) -> Any:
+        return self._table.put_all(items, beside=beside)
 
-    with _replaced(Store, "_put_all", _put_all):
+    with _replaced(SealedItems, "put_all", put_all):
         yield
 
 
@@ -134,31 +145,34 @@ def ids_derived_without_a_secret() -> Iterator[None]:
 def secret_of_ids_made_twice() -> Iterator[None]:
     """Callers that make the secret at the same time each keep their own."""
 
-    def id_secret(self: Store) -> IdSecret:
-        item = self._get("SECRET#ids", "SECRET")
+    def id_secret(self: Verifications) -> IdSecret:
+        item = self._table.get("SECRET#ids", "SECRET")
         if item is None:
             item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": 0}
-            self._put(item, condition="attribute_not_exists(no_such_attribute)")
+            self._table.put(item, condition="attribute_not_exists(no_such_attribute)")
         return IdSecret(bytes(item["secret"]), 0)
 
-    with _replaced(Store, "id_secret", id_secret):
+    with _replaced(Verifications, "id_secret", id_secret):
         yield
 
 
 @contextmanager
 def newest_snapshot_answers() -> Iterator[None]:
     """After a success the newest stored owners are the answer, whatever their age."""
-    original = ownership._wake
+    original = account_sync.resume
 
-    def _wake(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
-        snapshot = world.store.get_account(ref).snapshot
-        if not isinstance(decision, refresh.Fresh) or snapshot is None:
+    def resume(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
+        snapshot = world.store.accounts.get(ref).snapshot
+        if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
             return
         world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
-        world.store.remove_waiter(ref, waiter.verification, waiter.turn)
+        world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
-    with _replaced(ownership, "_wake", _wake), _replaced(refresh.Need, "allows", lambda self, attempted_at, created: True):
+    with (
+        _replaced(account_sync, "resume", resume),
+        _replaced(refresh_policy.FreshnessRequirement, "allows", lambda self, attempted_at, created: True),
+    ):
         yield
 
 
@@ -177,27 +191,27 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
 @contextmanager
 def any_reading_decides() -> Iterator[None]:
     """What Stripe shows is acted upon, although more is known."""
-    original = ownership.read
+    original = account_sync.read_account
 
-    def read(*arguments: Any, **more: Any) -> Any:
+    def read_account(*arguments: Any, **more: Any) -> Any:
         return replace(original(*arguments, **more), newer=None)
 
-    with _replaced(ownership, "read", read):
+    with _replaced(account_sync, "read_account", read_account):
         yield
 
 
 @contextmanager
 def announcement_not_kept() -> Iterator[None]:
     """A verdict is announced by whoever gave it, or never."""
-    original = Store._update
+    original = Table.update
 
-    def _update(self: Store, pk: str, sk: str, *, set_: Any, remove: Any = (), **more: Any) -> bool:
-        if "verdict" in set_:
+    def update(self: Table, pk: str, sk: str, *, set_: Any = None, remove: Any = (), **more: Any) -> bool:
+        if set_ and "verdict" in set_:
             set_ = {name: value for name, value in set_.items() if not name.startswith("open_")}
             remove = (*remove, "open_kind", "open_since_ms")
         return original(self, pk, sk, set_=set_, remove=remove, **more)
 
-    with _replaced(Store, "_update", _update):
+    with _replaced(Table, "update", update):
         yield
 
 
@@ -217,12 +231,12 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
     """A refresh is looked at within the run, which the first one that fails ends; and every run begins with the same one."""
 
     def refreshes(self: Any, end: float) -> None:
-        before = self.world.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
-        for item in self.world.store.open_items("refresh", before, reconciliation.ITEMS_A_RUN):
-            ownership.fetch(self.world, item.ref)
+        before = self.deps.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
+        for item in self.deps.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
+            account_sync.sync_account(self.deps, item.ref)
 
-    def reconcile(world: Any, room: Any) -> Any:
-        run = reconciliation._Run(world, room, reconciliation.Report())
+    def reconcile(world: Any, receiver: Any) -> Any:
+        run = reconciliation._Run(world, receiver, reconciliation.Report())
         for work in (run.announcements, run.erasures, run.verifications, run.refreshes, run.platform, run.tenants):
             work(world.clock() + reconciliation.RUN_SECONDS)
         return run.report
@@ -234,25 +248,25 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
 @contextmanager
 def tenants_share_ten_pages() -> Iterator[None]:
     """Every run begins with the same tenants, and ends after ten."""
-    original = Store.tenants
+    original = ConnectedAccounts.list_all
 
-    def tenants(self: Store, mode: Any) -> Any:
+    def list_all(self: ConnectedAccounts, mode: Any) -> Any:
         return sorted(original(self, mode), key=lambda tenant: tenant.stripe_account)[:10]
 
-    with _replaced(Store, "tenants", tenants):
+    with _replaced(ConnectedAccounts, "list_all", list_all):
         yield
 
 
 @contextmanager
 def unknown_cursor_is_kept() -> Iterator[None]:
     """A cursor that Stripe does not know is asked for again and again."""
-    original = Store.set_cursor
+    original = OpenWork.set_cursor
 
-    def set_cursor(self: Store, what: str, at: str | None) -> None:
+    def set_cursor(self: OpenWork, what: str, at: str | None) -> None:
         if self.get_cursor(what) != "evt_unknown":
             original(self, what, at)
 
-    with _replaced(Store, "set_cursor", set_cursor), _replaced(reconciliation, "StripeRefusedError", ZeroDivisionError):
+    with _replaced(OpenWork, "set_cursor", set_cursor), _replaced(reconciliation, "StripeRefusedError", ZeroDivisionError):
         yield
 
 
@@ -300,7 +314,7 @@ def events_for_others_are_refused() -> Iterator[None]:
 @contextmanager
 def stop_ends_nothing() -> Iterator[None]:
     """A stopped batch's execution is stopped, and its verifications are left as they are."""
-    with _replaced(batch, "_close", lambda world, kept: None):
+    with _replaced(lifecycle, "_close", lambda world, kept: None):
         yield
 
 
@@ -323,7 +337,7 @@ def recorded_afterwards() -> Iterator[None]:
 @contextmanager
 def stop_not_seen_before_a_refresh() -> Iterator[None]:
     """Whether a batch was stopped is looked at when a message comes, and not again right before the refresh is paid."""
-    with _replaced(Store, "is_wanted", lambda self, verification: True):
+    with _replaced(Verifications, "is_wanted", lambda self, verification: True):
         yield
 
 
@@ -337,7 +351,7 @@ def reads_not_recorded() -> Iterator[None]:
 @contextmanager
 def stop_forgets_broken_imports() -> Iterator[None]:
     """The verifications of a range whose import died are not looked for after a stop."""
-    with _replaced(batch_steps, "_made_lines", lambda desk, batch, number: []):
+    with _replaced(stopped, "made_lines", lambda context, batch, number: []):
         yield
 
 
@@ -365,74 +379,74 @@ def disconnection_not_repeated() -> Iterator[None]:
 @contextmanager
 def claims_counted_without_looking_again() -> Iterator[None]:
     """What is counted of claims is stored whatever was counted meanwhile."""
-    original = Store._counting
+    original = Claims._count_part
 
-    def _counting(self: Store, *arguments: Any) -> Any:
+    def _count_part(self: Claims, *arguments: Any) -> Any:
         part = original(self, *arguments)
         return {"Put": {name: value for name, value in part["Put"].items() if name in ("TableName", "Item")}}
 
-    with _replaced(Store, "_counting", _counting):
+    with _replaced(Claims, "_count_part", _count_part):
         yield
 
 
 @contextmanager
 def callers_book_ahead() -> Iterator[None]:
     """A caller's call takes the next slot, however far ahead, and is then refused."""
-    original = Gate._slot
+    original = RateLimiter._slot
 
-    def _slot(self: Gate, line: str, now: float) -> float:
-        return self._pace.book(line, now) if self._kind is Kind.CALLER else original(self, line, now)
+    def _slot(self: RateLimiter, line: str, now: float) -> float:
+        return self._limits.reserve(line, now) if self._kind is Kind.CALLER else original(self, line, now)
 
-    with _replaced(Gate, "_slot", _slot):
+    with _replaced(RateLimiter, "_slot", _slot):
         yield
 
 
 @contextmanager
 def slot_lost_with_the_settle_timeout() -> Iterator[None]:
     """The time in the queue counts as the refresh's, and who asks again begins at the end of the queue."""
-    with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Store, "keep_slot", lambda *_: True):
+    with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Accounts, "keep_slot", lambda *_: True):
         yield
 
 
 @contextmanager
 def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
     """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
-    original = ownership.serve
+    original = refreshes.handle_request
 
-    def serve(world: Any, request: Any) -> Any:
+    def handle_request(world: Any, request: Any) -> Any:
         if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
             world.workflow.give_up(request.waiter.task_token)
-            return ownership.GaveUp()
+            return refresh_requests.GaveUp()
         return original(world, request)
 
-    with _replaced(ownership, "serve", serve):
+    with _replaced(refreshes, "handle_request", handle_request):
         yield
 
 
 @contextmanager
 def refresh_after_the_deadline() -> Iterator[None]:
     """A request is served however late, also after its verification's deadline."""
-    original = ownership.RefreshRequest.from_message
+    original = refreshes.RefreshRequest.from_message
 
     def from_message(message: Any, message_id: str = "") -> Any:
         request = original(message, message_id)
         need = replace(request.waiter.need, deadline=request.waiter.need.deadline + 10**6)
         return replace(request, waiter=replace(request.waiter, need=need))
 
-    with _replaced(ownership.RefreshRequest, "from_message", staticmethod(from_message)):
+    with _replaced(refreshes.RefreshRequest, "from_message", staticmethod(from_message)):
         yield
 
 
 @contextmanager
 def in_flight_is_not_looked_at_again() -> Iterator[None]:
     """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
-    original = ownership.serve
+    original = refreshes.handle_request
 
-    def serve(world: Any, request: Any) -> Any:
+    def handle_request(world: Any, request: Any) -> Any:
         asked = original(world, request)
-        return ownership.Join(0) if isinstance(asked, ownership.InFlight) else asked
+        return refresh_policy.JoinPending(0) if isinstance(asked, refresh_requests.AlreadyStarting) else asked
 
-    with _replaced(ownership, "serve", serve):
+    with _replaced(refreshes, "handle_request", handle_request):
         yield
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
-from titleholder import erasure, snapshots
-from titleholder.accounts import AccountRef
-from titleholder.refresh import CLOCK_SKEW, TOO_MANY_OWNERS
-from titleholder.verdicts import MATCHER_FAILED
+from titleholder.domain import snapshots
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
+from titleholder.services import erasure
+from titleholder.services.verdicts import MATCHER_FAILED
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 STORM_SECONDS = 3 * 3600.0
@@ -318,7 +319,7 @@ def _draw_answers(world: World, rng: Random, account: str, policy: dict[str, Any
         world.injected["account whose refreshes bring no new owners"] += 1
     if rng.random() < 0.3:
         policy["read_lag_seconds"] = rng.choice([1.0, 4.0, 4.0, 25.0])
-        # What cannot be seen yet must not be allowed again yet: see `refresh.LAG_SECONDS`.
+        # What cannot be seen yet must not be allowed again yet: see `refresh_policy.LAG_SECONDS`.
         policy["cooldown_seconds"] = max(30.0, policy.get("cooldown_seconds", world.simulator.options.cooldown_seconds))
         world.injected["account whose reads lag"] += 1
     if world.faults.stripe and rng.random() < 0.3:

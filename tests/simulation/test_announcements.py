@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from local.stripe_simulator.options import Options
-from tests.simulation.batch_world import BatchedWorld, _writing
+from tests.simulation.batch_world import BatchedWorld
 from tests.simulation.world import World, inside
-from titleholder import runtime, verdicts
-from titleholder.reconciliation import PATIENCE_SECONDS
+from titleholder.bootstrap import application
+from titleholder.services import verdicts
+from titleholder.services.reconciliation import PATIENCE_SECONDS
 
 
 class Refusing:
@@ -160,7 +161,7 @@ def test_changes_of_owners(world: World, bus: Refusing) -> None:
 def test_end_of_a_batch(bus: Refusing) -> None:
     world = BatchedWorld(2, Options(settle_seconds=3.0), singles=0)
     world.events_bus._refuses = bus
-    with inside(world), _writing(world):
+    with inside(world):
         world.at(1, world.begin)
         world.run(1)
         bus.on = True
@@ -180,8 +181,8 @@ def test_refused_announcement_keeps_no_caller_from_ending_the_other_verification
     world.run(30)
     bus.on = True
     for id_ in world.accepted.values():
-        ended = verdicts.complete(
-            runtime.store(), runtime.bus(), id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
+        ended = verdicts.complete_by_id(
+            application().store, application().event_publisher, id_, {"reason": "BATCH_STOPPED"}, now=world.hub.now, among_others=True
         )  # fmt: skip
         assert ended.verdict
     bus.on = False

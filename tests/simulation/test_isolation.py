@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.simulation.world import EVENTS_QUEUE, World, inside
-from titleholder import erasure, verdicts
-from titleholder.reconciliation import DAY, FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
+from titleholder.services import verdicts
+from titleholder.services.reconciliation import FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
+from titleholder.timestamps import DAY_SECONDS
 
 PERIOD = 900.0
 """How often the template runs reconcile."""
@@ -78,11 +79,11 @@ class TestTenants:
         reconcile(world)
         assert "retired_ms" in tenant(world, id_)
         asked = tenant(world, id_)["asked_ms"]
-        world.run(DAY / 2)
+        world.run(DAY_SECONDS / 2)
         reconcile(world)
         assert tenant(world, id_)["asked_ms"] == asked
         world.simulator.configure(revoked=[])
-        world.run(DAY / 2)
+        world.run(DAY_SECONDS / 2)
         reconcile(world)
         assert knows(world, 0)
         assert not {"retired_ms", "due_ms", "repair_tries"} & set(tenant(world, id_))
@@ -305,14 +306,14 @@ class TestItems:
             world.simulator.link("single_owner", id=f"fca_{name}")
             world.at(1, lambda name=name: world.verify(name, f"fca_{name}"))  # type: ignore[misc]
         world.run(60)
-        erase, store = erasure.staleness.mark_one, erasure.staleness
+        mark_stale = verdicts.mark_stale
 
         def raising(*arguments: Any, **more: Any) -> Any:
             raise ConnectionError
 
-        monkeypatch.setattr(store, "mark_one", raising)
+        monkeypatch.setattr(verdicts, "mark_stale", raising)
         for name in ("bad", "good"):
-            world.hub.spawn(lambda name=name: world._http("erase", "DELETE", f"/accounts/fca_{name}", None, None, {}))  # type: ignore[misc]
+            world.hub.spawn(lambda name=name: world._http("erase_account", "DELETE", f"/accounts/fca_{name}", None, None, {}))  # type: ignore[misc]
         world.run(5)
         world.violations.clear()
         world.simulator._webhooks.events.clear()
@@ -321,9 +322,9 @@ class TestItems:
         def raising_for_one(store: Any, bus: Any, ref: Any, *more: Any) -> Any:
             if ref.account == "fca_bad":
                 raise ConnectionError
-            return erase(store, bus, ref, *more)
+            return mark_stale(store, bus, ref, *more)
 
-        monkeypatch.setattr(store, "mark_one", raising_for_one)
+        monkeypatch.setattr(verdicts, "mark_stale", raising_for_one)
         world.run(PATIENCE_SECONDS["erasure"])
         answer = reconcile(world)
         assert (answer["erasure"], answer["failed"]) == (1, 1)

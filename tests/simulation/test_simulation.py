@@ -12,6 +12,8 @@ from tests.simulation.schedules import crash_at, simulate
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
 ENOUGH_SEEDS = 300
+FOUND_BY = {"stop_forgets_broken_imports": 106, "written_without_proof_of_the_key": 134}
+"""Seeds that found these bugs last, tried first to save time. A change to the code or to the schedules may move them."""
 
 
 @pytest.mark.parametrize("begin", range(0, SEEDS, 10))
@@ -27,13 +29,13 @@ def test_the_same_seed_gives_the_same_course_of_events() -> None:
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_put_in_by_hand_is_found(bug: str) -> None:
     with BUGS[bug]():
-        assert any(simulate(seed).violations for seed in range(ENOUGH_SEEDS))
+        assert any(simulate(seed).violations for seed in dict.fromkeys([FOUND_BY.get(bug, 0), *range(ENOUGH_SEEDS)]))
 
 
 def test_promises_hold_at_crash_points_of_every_function() -> None:
     everything = list(points())
     assert {function for function, *_ in everything} == {
-        "api", "start_refresh", "receive_webhook", "fetch_owners", "verify_owners", "reconcile", "erase",
+        "api", "start_refresh", "receive_webhook", "fetch_owners", "complete_verification", "reconcile", "erase_account",
     }  # fmt: skip
     # Every seventh of them here; all of them by `make simulate`.
     violations = {point: found for point in everything[::7] if (found := crash(point)[1])}

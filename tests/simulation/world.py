@@ -29,10 +29,10 @@ from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
 from tests.simulation.hub import Hub, Signal
 from tests.simulation.records import Records
 from tests.support.rights import DynamoDBRights, Noted
-from titleholder import signatures
-from titleholder.accounts import AccountRef
-from titleholder.errors import UnforeseenError
-from titleholder.refresh import CLOCK_SKEW
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import CLOCK_SKEW
+from titleholder.errors import UnexpectedError
+from titleholder.stripe_api import signatures
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -47,12 +47,12 @@ TIMEOUTS = {
     "receive_webhook": 25.0,
     "receive_event": 30.0,
     "fetch_owners": 60.0,
-    "verify_owners": 30.0,
+    "complete_verification": 30.0,
     "reconcile": 300.0,
-    "erase": 45.0,
-    "collect": 45.0,
+    "erase_account": 45.0,
+    "linking": 45.0,
     "batches": 30.0,
-    "import_manifest": 900.0,
+    "run_batch_step": 900.0,
 }
 
 ENVIRONMENT = {
@@ -124,7 +124,7 @@ class Context:
 class World:
     """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
 
-    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None, begin: float = BEGIN) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults or Faults()
@@ -136,7 +136,7 @@ class World:
         self.broken: dict[str, str] = {}
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
-        self.hub = Hub(BEGIN)
+        self.hub = Hub(begin)
         self.hub.kept = _kept_request
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()
@@ -275,7 +275,7 @@ class World:
     def erase(self, account: str, stripe_account: str | None = None) -> None:
         """Be a back end that wants an account gone, and asks again until it is."""
         for attempt in range(60):
-            status, answer = self._http("erase", "DELETE", f"/accounts/{account}", None, stripe_account, {})
+            status, answer = self._http("erase_account", "DELETE", f"/accounts/{account}", None, stripe_account, {})
             if status in (200, 404):
                 self.erased += status == 200
                 self.injected["erased before it was disconnected"] += status == 200 and not answer["disconnected"]
@@ -310,12 +310,12 @@ class World:
 
     def have_linked(self, stripe_account: str | None = None) -> None:
         """Be a back end that has accounts linked, once."""
-        status, customer = self._http("collect", "POST", "/customers", {"email": "someone@example.com"}, stripe_account, {})
+        status, customer = self._http("linking", "POST", "/customers", {"email": "someone@example.com"}, stripe_account, {})
         if status == 201:
             body = {"via": "financial_connections", "customer": customer["id"]}
-            status, session = self._http("collect", "POST", "/sessions", body, stripe_account, {})
+            status, session = self._http("linking", "POST", "/sessions", body, stripe_account, {})
         if status == 201:
-            self._http("collect", "GET", f"/sessions/{session['id']}", None, stripe_account, {})
+            self._http("linking", "GET", f"/sessions/{session['id']}", None, stripe_account, {})
 
     def deny_disconnecting(self, denied: bool = True) -> None:
         """Let Stripe answer 403 where an account is to be disconnected."""
@@ -404,6 +404,10 @@ class World:
 
     # -- our functions -----------------------------------------------------------------------------------------------------------
 
+    def writers(self, size: int) -> Any:
+        """What a batch's import writes with, in place of a pool of threads."""
+        return OneByOne(size)
+
     def _http(
         self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
@@ -425,7 +429,7 @@ class World:
 
     def _task(self, function: str, payload: Any) -> Any:
         """Run a function for a workflow, which names it by its ARN."""
-        name = {"${VerifyOwnersArn}": "verify_owners", "${ImportManifestArn}": "import_manifest"}[function]
+        name = {"${VerifyOwnersArn}": "complete_verification", "${ImportManifestArn}": "run_batch_step"}[function]
         return self._attempt(name, payload)
 
     def _postman(self) -> None:
@@ -475,7 +479,7 @@ class World:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
             # What was raised first, whatever it is told as.
-            cause = error.__context__ if isinstance(error, UnforeseenError) else error
+            cause = error.__context__ if isinstance(error, UnexpectedError) else error
             if not isinstance(cause, TRANSIENT):
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
             raise TaskError("Lambda.Unknown") from None
@@ -725,7 +729,7 @@ STOP_BLINDNESS = 0.1
 """A stop within so many seconds before a call to Stripe comes too late for it."""
 
 WAITS_FOR_STRIPE = (
-    "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "pace-exceeded", "misconfigured",
+    "stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "rate-limit-exceeded", "misconfigured",
 )  # fmt: skip
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "DIGESTS")
 
@@ -816,19 +820,15 @@ def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *,
 @contextmanager
 def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
-    import stripe
+    from titleholder import bootstrap, matching, observability
+    from titleholder.bootstrap import Application
+    from titleholder.domain import snapshots
+    from titleholder.settings import Settings
 
-    from titleholder import batch_steps, matching, observability, runtime, snapshots
-
-    environment = dict(os.environ)
-    writers = batch_steps.ThreadPoolExecutor
     limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
-    caches = [value for value in vars(runtime).values() if hasattr(value, "cache_clear")]
-    kept = {name: getattr(runtime, name) for name in ("_client", "_sdk_client", "clock", "new_secret")}
     drawn = random.Random(f"{world.seed} secrets")
-    requests_client = stripe.RequestsClient
     random.seed(world.seed)
 
     def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
@@ -840,29 +840,23 @@ def inside(world: World) -> Iterator[World]:
 
     try:
         matching.decide = fragile  # type: ignore[assignment]
-        batch_steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
-        os.environ.update({**ENVIRONMENT, **world.environment})
-        for cached in caches:
-            cached.cache_clear()
-        runtime._client = runtime._sdk_client = world.clients.__getitem__  # type: ignore[assignment]
-        runtime.clock = world.clock
-        runtime.new_secret = lambda: drawn.randbytes(32)
-        stripe.RequestsClient = lambda **options: SimulatedStripe(world)  # type: ignore[assignment,misc]
+        application = Application(
+            Settings.from_environment({**ENVIRONMENT, **world.environment}),
+            client=world.clients.__getitem__,
+            stripe_http=lambda: SimulatedStripe(world),
+            clock=world.clock,
+            new_secret=lambda: drawn.randbytes(32),
+            writers=world.writers,
+        )
+        bootstrap.use(application)
         yield world
     finally:
         matching.decide, observability.single_metric = decide, single_metric
-        batch_steps.ThreadPoolExecutor = writers  # type: ignore[misc]
         snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits
         observability.logger.setLevel(level)
-        for name, value in kept.items():
-            setattr(runtime, name, value)
-        stripe.RequestsClient = requests_client  # type: ignore[misc]
-        for cached in caches:
-            cached.cache_clear()
-        os.environ.clear()
-        os.environ.update(environment)
+        bootstrap.use(None)
 
 
 def _load() -> None:
@@ -874,7 +868,7 @@ def _load() -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from titleholder import observability
-    from titleholder.bus import AnnouncementRefusedError
+    from titleholder.aws.event_publisher import AnnouncementRefusedError
     from titleholder.errors import StripeError
 
     # What is counted goes to standard output, and would fill it.

@@ -32,8 +32,8 @@ class Function:
             sys.path.remove(folder)
 
 
-def load(name: str, time: Any = None) -> Function:
-    """Load functions/<name>/app.py afresh; `time` replaces the module's clock if it has one."""
+def load(name: str) -> Function:
+    """Load functions/<name>/app.py afresh."""
     neighbours = {path.stem for path in (FUNCTIONS / name).glob("*.py")} - {"app"}
     for neighbour in neighbours:
         sys.modules.pop(neighbour, None)
@@ -46,8 +46,6 @@ def load(name: str, time: Any = None) -> Function:
         spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
-    if time is not None and hasattr(module, "time"):
-        module.time = time
     return Function(name, module)
 
 

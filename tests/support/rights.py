@@ -1,6 +1,6 @@
-"""What the functions' roles in template.yaml allow on the tables, by partition key: IAM's judgement without an emulator.
+"""What the functions' roles in template.yaml allow on the tables, by partition key: IAM's decisions without an emulator.
 
-`DynamoDBRights.note` is told of every call that a function makes; `refused` says which of them its role would not allow on AWS.
+`DynamoDBRights.note` records every call that a function makes. `refused` returns the calls that the function's role would not allow on AWS.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from tests.support.template import folder, resources
+from tests.support.template import folder, functions, several, statements
 
 TABLES = ("Table", "KeysTable")
 TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 
 
 class DynamoDBRights:
-    """Which calls were made: function, action, resource (a logical id, or `<id>/index/<name>`) and partition key up to its first #."""
+    """The calls that were made: function, action, resource (a logical id, or `<id>/index/<name>`) and partition key up to its first #."""
 
     def __init__(self) -> None:
         self.made: set[tuple[str, str, str, str]] = set()
 
     def note(self, function: str, operation: str, request: Mapping[str, Any]) -> None:
-        """Take note of a call with the arguments that boto3 takes. `operation` is spelled as in `update_item`."""
+        """Record a call with the arguments that boto3 takes. `operation` is spelled as in `update_item`."""
         for action, table, key in _touched("".join(part.title() for part in operation.split("_")), request):
             self.made.add((function, action, table, key.partition("#")[0]))
 
@@ -33,7 +33,7 @@ class DynamoDBRights:
 
 
 class Noted:
-    """A DynamoDB client whose calls are told to `note` (operation and arguments) before they are made."""
+    """A DynamoDB client that passes each call (operation and arguments) to `note` before it makes the call."""
 
     def __init__(self, client: Any, note: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._client = client
@@ -54,28 +54,23 @@ def allowed(function: str, action: str, resource: str, kind: str) -> bool:
     """Whether the role of a function (its folder's name) allows an action on items whose partition key begins with `kind`#."""
     return any(
         action in actions and resource in where and (patterns is None or any(fnmatchcase(f"{kind}#x", pattern) for pattern in patterns))
-        for actions, where, patterns in statements(function)
+        for actions, where, patterns in allowances(function)
     )
 
 
 @cache
-def statements(function: str) -> list[tuple[list[str], list[str], list[str] | None]]:
+def allowances(function: str) -> list[tuple[list[str], list[str], list[str] | None]]:
     """What a role allows in DynamoDB: actions, resources, and the patterns of partition keys, None for all."""
-    (policies,) = [each["Policies"] for name, each in resources("AWS::Serverless::Function").items() if folder(name) == function]
+    (properties,) = [each for name, each in functions().items() if folder(name) == function]
     found = []
-    for policy in policies:
-        for statement in policy["Statement"]:
-            actions = [action.removeprefix("dynamodb:") for action in several(statement["Action"]) if action.startswith("dynamodb:")]
-            if actions:
-                condition = statement.get("Condition", {})
-                assert set(condition) <= {"ForAllValues:StringLike"}
-                patterns = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
-                found.append((actions, [_named(each) for each in several(statement["Resource"])], patterns))
+    for statement in statements(properties):
+        actions = [action.removeprefix("dynamodb:") for action in several(statement["Action"]) if action.startswith("dynamodb:")]
+        if actions:
+            condition = statement.get("Condition", {})
+            assert set(condition) <= {"ForAllValues:StringLike"}
+            patterns = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+            found.append((actions, [_named(each) for each in several(statement["Resource"])], patterns))
     return found
-
-
-def several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _named(resource: Any) -> str:

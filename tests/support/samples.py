@@ -8,7 +8,9 @@ from unittest.mock import patch
 
 from tests.support.functions import ROOT
 from tests.support.world import Sandbox, client
-from titleholder import batch, runtime, verifications
+from titleholder.batches import lifecycle
+from titleholder.bootstrap import application
+from titleholder.services import verifications
 
 EVENTS = ROOT / "events"
 SAMPLES: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(EVENTS.glob("*.json")) if path.name != "env.json"}
@@ -24,6 +26,6 @@ def prepare(sandbox: Sandbox) -> None:
     # An id is derived with the stack's own secret, so that of the samples is given by hand.
     with patch.object(verifications, "verification_id", lambda *_: VERIFICATION):
         assert sandbox.function("api")(SAMPLES["api.post_verifications"])["statusCode"] == 200
-    new = batch.NewBatch(mode="test", format="jsonl", stripe_account=None, max_age=60, policy={})
-    batch.create(runtime.batch_world(), new, BATCH)
-    client("s3").put_object(Bucket="titleholder-batches", Key=batch.manifest_key(BATCH), Body=b'{"account": "fca_try1"}')
+    new = lifecycle.NewBatch(mode="test", format="jsonl", stripe_account=None, max_age=60, policy={})
+    lifecycle.create(application().batch_dependencies, new, BATCH)
+    client("s3").put_object(Bucket="titleholder-batches", Key=lifecycle.manifest_key(BATCH), Body=b'{"account": "fca_try1"}')

@@ -58,6 +58,17 @@ class Ledger:
         else:
             self.violations.append(outcome)
 
+    def state(self) -> Json:
+        """The figures as JSON, for another process to `add`."""
+        return {"sent": self.sent, "checked": self.checked, "unknown": dict(self.unknown), "violations": self.violations}
+
+    def add(self, state: Json) -> None:
+        """Add the figures of another process."""
+        self.sent += state["sent"]
+        self.checked += state["checked"]
+        self.unknown.update(state["unknown"])
+        self.violations += state["violations"]
+
     def summary(self) -> str:
         unknown = ", ".join(f"{count} {operation}" for operation, count in sorted(self.unknown.items())) or "none"
         return f"{self.sent} requests sent to Stripe, {self.checked} fit its document, {len(self.violations)} do not; not in it: {unknown}"

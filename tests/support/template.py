@@ -25,13 +25,14 @@ def template() -> dict[str, Any]:
 
 @cache
 def deployed() -> dict[str, dict[str, Any]]:
-    """The resources that SAM makes of the template, those too that nobody wrote down, such as roles."""
+    """The resources that SAM makes of the template, including those that it adds, such as roles."""
     written = deepcopy(template())
+    written["Globals"]["Function"]["CodeUri"] = "s3://artefacts/one"
     for resource in written["Resources"].values():
         for place in {"CodeUri", "ContentUri", "DefinitionUri"} & set(resource.get("Properties", {})):
             resource["Properties"][place] = "s3://artefacts/one"
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-    # Policies are written down in full, so there are none to be looked up by their names.
+    # The template names no AWS-managed policy, so the loader of their ARNs finds none.
     made: dict[str, dict[str, Any]] = transform(written, {}, SimpleNamespace(load=dict))["Resources"]
     return made
 
@@ -39,6 +40,52 @@ def deployed() -> dict[str, dict[str, Any]]:
 def resources(type_: str) -> dict[str, dict[str, Any]]:
     """The properties of all resources of a type, by logical id."""
     return {name: resource.get("Properties", {}) for name, resource in template()["Resources"].items() if resource["Type"] == type_}
+
+
+def made_of(type_: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a type that SAM makes of the template, by logical id."""
+    return {name: resource["Properties"] for name, resource in deployed().items() if resource["Type"] == type_}
+
+
+@cache
+def functions() -> dict[str, dict[str, Any]]:
+    """The properties of each function, including those that it has from Globals, by logical id."""
+    return {name: _merged(template()["Globals"]["Function"], own) for name, own in resources("AWS::Serverless::Function").items()}
+
+
+def variables(function: dict[str, Any]) -> dict[str, Any]:
+    """A function's environment variables."""
+    found: dict[str, Any] = function["Environment"]["Variables"]
+    return found
+
+
+def statements(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a function or workflow may do: the statements of its own policy and of the managed policies that it names."""
+    managed = resources("AWS::IAM::ManagedPolicy")
+    documents = [managed[each["Ref"]]["PolicyDocument"] if "Ref" in each else each for each in properties["Policies"]]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def consumed() -> list[tuple[str, str]]:
+    """Which function consumes which queue."""
+    return [
+        (name, target(event["Properties"]["Queue"]))
+        for name, function in functions().items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    ]
+
+
+def target(reference: Any) -> str:
+    """The logical id that a Ref or GetAtt names."""
+    if "Ref" in reference:
+        return str(reference["Ref"])
+    attribute = reference["Fn::GetAtt"]
+    return str(attribute[0] if isinstance(attribute, list) else attribute.partition(".")[0])
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def called_by(route: dict[str, Any]) -> str:
@@ -52,7 +99,10 @@ def called_by(route: dict[str, Any]) -> str:
 
 
 def folder(function: str) -> str:
-    """The folder under functions/ that the artefact of a function is made from, as functions/Makefile derives it from the logical id."""
+    """The folder under functions/ that functions/Makefile makes the artefact of a function (logical id) from."""
+    named = re.search(rf"^build-{function}: FOLDER = (\w+)$", (ROOT / "functions" / "Makefile").read_text(), re.MULTILINE)
+    if named:
+        return named[1]
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", function).lower()
 
 
@@ -61,3 +111,10 @@ def table_schema(name: str = "Table") -> dict[str, Any]:
     table = resources("AWS::DynamoDB::Table")[name]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     return {name: table[name] for name in names if name in table}
+
+
+def _merged(shared: Any, own: Any) -> Any:
+    """A value from Globals with a resource's own value, merged as SAM does it."""
+    if isinstance(shared, dict) and isinstance(own, dict):
+        return {**shared, **{name: _merged(shared.get(name), value) for name, value in own.items()}}
+    return [*shared, *own] if isinstance(shared, list) and isinstance(own, list) else own

@@ -12,15 +12,15 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
 
 import boto3
+import moto.kms.models
 import moto.secretsmanager.models
 import moto.sqs.models
-import stripe
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
@@ -31,13 +31,15 @@ from tests.support.functions import Function, http_event, load, queue_event
 from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
-from titleholder import observability, runtime
-from titleholder.accounts import AccountRef
-from titleholder.ownership import World
-from titleholder.refresh import Need
-from titleholder.secrets_store import SecretValues
-from titleholder.store import Store, Verification, Waiter
-from titleholder.stripe_gateway import READ_TIMEOUT_SECONDS
+from titleholder import bootstrap, observability
+from titleholder.bootstrap import Application
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Verification, Waiter
+from titleholder.services.context import Dependencies
+from titleholder.settings import Settings
+from titleholder.store import Store
+from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
 
 START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
@@ -197,6 +199,7 @@ class Sandbox:
         self.clock = Clock()
         self.simulator = Simulator(self.clock, seed=seed, options=options or Options(settle_seconds=5.0, cooldown_seconds=60.0))
         self.taps: list[Tap] = []
+        self.meanwhile: list[Callable[[], None]] = []
         self.log = io.StringIO()
         self.http_client = TappedHTTPClient(self.simulator, self.tap, self.clock)
         self.tokens = TaskTokens(client("stepfunctions"))
@@ -208,7 +211,7 @@ class Sandbox:
     @classmethod
     @contextlib.contextmanager
     def open(cls, **options: Any) -> Iterator[Sandbox]:
-        """A sandbox with its resources made and the functions' run-time pointing at it, for the time of the context."""
+        """A sandbox with its resources made, which the functions work with for the time of the context."""
         sandbox = cls(**options)
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock_aws())
@@ -243,11 +246,14 @@ class Sandbox:
         events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
         target = sqs.get_queue_attributes(QueueUrl=self.bus_queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
+        # Moto gives each key a pair of RSA keys, which take long to find and which a symmetric key does not use.
+        with patch.object(moto.kms.models, "generate_private_key", lambda spec: None):
+            key = client("kms").create_key()["KeyMetadata"]["Arn"]
         self.environment = {
             "STRIPE_MODE": "test",
             "TABLE_NAME": "titleholder",
             "KEYS_TABLE_NAME": "titleholder-keys",
-            "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
+            "VAULT_KEY_ID": key,
             "REFRESH_QUEUE_URL": self.refresh_queue,
             "EVENTS_QUEUE_URL": self.events_queue,
             "REFRESH_DEAD_LETTER_URL": self.refresh_dead,
@@ -263,28 +269,27 @@ class Sandbox:
         self.simulator.add_endpoint("https://titleholder.test/webhooks/stripe", SIGNING_SECRET)
 
     def _patch(self, stack: contextlib.ExitStack) -> None:
-        virtual = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.wait)
-        stack.enter_context(patch.dict("os.environ", self.environment))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time", self.clock))
         stack.enter_context(patch.object(moto.sqs.models, "unix_time_millis", lambda: self.clock.now * 1000))
         stack.enter_context(patch.object(moto.secretsmanager.models, "time", SimpleNamespace(time=self.clock)))
-        stack.enter_context(patch.object(runtime, "time", virtual))
-        stack.enter_context(patch.object(runtime, "SecretValues", partial(SecretValues, clock=self.clock)))
-        for clients in ("_client", "_sdk_client"):
-            stack.enter_context(patch.object(runtime, clients, cache(self.client)))
-        stack.enter_context(patch.object(stripe, "RequestsClient", lambda **_: self.http_client))
         handler: Any = observability.logger.registered_handler
         stack.callback(handler.setStream, handler.setStream(self.log))
-        stack.callback(self.cold_start)
+        stack.callback(bootstrap.use, None)
         self.cold_start()
         self.functions: dict[str, Function] = {}
-        self._virtual = virtual
 
-    def cold_start(self) -> None:
-        """Let every function begin anew: nothing that a warm one keeps in memory is there."""
-        for value in vars(runtime).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
+    def cold_start(self, **changed: str) -> None:
+        """Let every function begin anew, without anything that a warm one keeps in memory, and with these variables changed."""
+        self.environment |= changed
+        bootstrap.use(
+            Application(
+                Settings.from_environment(self.environment),
+                client=self.client,
+                stripe_http=lambda: self.http_client,
+                clock=self.clock,
+                sleep=self.sleep,
+            )
+        )
 
     def client(self, service: str) -> Any:
         """A client as the functions get it, by way of the taps."""
@@ -297,12 +302,12 @@ class Sandbox:
             tap(moment)
 
     @property
-    def world(self) -> World:
-        return runtime.world()
+    def world(self) -> Dependencies:
+        return bootstrap.application().dependencies()
 
     @property
     def store(self) -> Store:
-        return runtime.store()
+        return bootstrap.application().store
 
     def set_secret(self, name: str, value: str) -> None:
         """Roll a secret: the present value becomes the previous one."""
@@ -316,7 +321,7 @@ class Sandbox:
     def function(self, name: str) -> Function:
         """The function of that folder under functions/."""
         if name not in self.functions:
-            self.functions[name] = WatchedFunction(load(name, self._virtual), self._running)
+            self.functions[name] = WatchedFunction(load(name), self._running)
         return self.functions[name]
 
     def http(self, method: str, path: str, body: Any = None, *, function: str | None = None, **headers: str) -> Answer:
@@ -367,6 +372,12 @@ class Sandbox:
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    def sleep(self, seconds: float) -> None:
+        """How functions sleep: time goes on, and the next of `meanwhile` happens."""
+        self.clock.advance(seconds)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+
     # -- what the workflow does --------------------------------------------------------------------------------------------------
 
     def enter(self, verification: Verification, *, retry: int = 0, resume_at: str | None = None, send: bool = True) -> str:
@@ -408,7 +419,7 @@ class Sandbox:
         now = self.clock.now
         token = f"token-of-{verification}-{turn}"
         self.tokens.open.add(token)
-        return Waiter(verification, token, turn, Need(not_before=now - max_age, requested_at=now, deadline=now + patience))
+        return Waiter(verification, token, turn, FreshnessRequirement(not_before=now - max_age, requested_at=now, deadline=now + patience))
 
     def refreshes(self, ref: AccountRef) -> int:
         """How many refreshes of the account were paid for."""
@@ -495,10 +506,10 @@ def _function(method: str, path: str) -> str:
     if path.startswith("/batches"):
         return "batches"
     if method == "DELETE" and path.startswith("/accounts/"):
-        return "erase"
+        return "erase_account"
     bare = path.partition("?")[0]
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
-    return "collect" if collects else "api"
+    return "linking" if collects else "api"
 
 
 def _json(text: str) -> Any:

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from titleholder.accounts import AccountRef, Mode
+from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.errors import ConfigurationError
-from titleholder.stripe_gateway import StripeGateway, check_key
+from titleholder.stripe_api.gateway import StripeGateway, check_key
 
 
 class Keys:
@@ -23,11 +23,11 @@ class Keys:
 
 
 class NoNetwork:
-    """A client that must not be used, and a gate through which everything passes."""
+    """A client that must not be used, and a limiter through which everything passes."""
 
-    def enter(self, line: object) -> None: ...
+    def acquire(self, bucket: object) -> None: ...
 
-    def refused(self, line: object) -> None: ...
+    def on_throttled(self, bucket: object) -> None: ...
 
     def __getattr__(self, name: str) -> None:
         raise AssertionError("a call was made")
@@ -38,7 +38,7 @@ class NoNetwork:
 def test_key_of_the_other_mode_is_refused_and_not_repeated(mode: Mode, kind: str) -> None:
     other = "live" if mode == "test" else "test"
     key = f"{kind}_{other}_abcdefgh"
-    gateway = StripeGateway(Keys(key), mode, http_client=NoNetwork(), gate=NoNetwork())  # type: ignore[arg-type]
+    gateway = StripeGateway(Keys(key), mode, http_client=NoNetwork(), limiter=NoNetwork())  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError) as refusal:
         gateway.read(AccountRef("fca_1", mode))
     assert key not in str(refusal.value)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titleholder import changes
-from titleholder.changes import Change, between
-from titleholder.snapshots import MAX_OWNERS
+from titleholder.domain import owner_changes
+from titleholder.domain.owner_changes import Change, between
+from titleholder.domain.snapshots import MAX_OWNERS
 
 ANNE = {"id": "o1", "name": "MARGARET ANNE TESTERMAN", "email": "m@example.com", "phone": "+1 555 555 0101",
         "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
@@ -116,9 +116,9 @@ def test_the_same_owners_in_any_order_are_no_change(owners: list[Any], random: A
 
 
 def test_kinds_are_those_that_callers_are_told_of() -> None:
-    from titleholder.http_models import OwnerChange
+    from titleholder.web.models import OwnerChange
 
-    assert set(OwnerChange.model_fields["kind"].annotation.__args__) == set(changes.Kind.__args__)  # type: ignore[union-attr,attr-defined]
+    assert set(OwnerChange.model_fields["kind"].annotation.__args__) == set(owner_changes.Kind.__args__)  # type: ignore[union-attr,attr-defined]
 
 
 @pytest.mark.parametrize(("letters", "length"), [("a", 140), ("1 ", 290), ("ﷺ", 590)])

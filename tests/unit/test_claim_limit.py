@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.claim_limit import WINDOW_SECONDS, count, one_by_one
+from titleholder.domain.claim_limit import WINDOW_SECONDS, count, one_by_one
 from titleholder.errors import ClaimLimitExceededError
 from titleholder.matching.compare import read
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder import cursors
 from titleholder.errors import InvalidCursorError
+from titleholder.web import cursors
 
 QUERIES = st.dictionaries(st.sampled_from(["mode", "stripe_account", "customer"]), st.none() | st.text(max_size=5))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from titleholder.http_models import Claim, NewRefresh, NewVerification
+from titleholder.web.models import Claim, NewRefresh, NewVerification
 
 
 @pytest.mark.parametrize("named", [{"name": "A"}, {"given": "A"}, {"family": "A"}, {"business_name": "A"}])

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from titleholder.linking import STEPS, NewSession, Via, parameters
+from titleholder.services.linking import STEPS, NewSession, Via, parameters
 
 VIA = get_args(Via)
 

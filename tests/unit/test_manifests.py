@@ -13,9 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.world import PERSONAL
-from titleholder import manifests
-from titleholder.errors import ManifestError
-from titleholder.manifests import (
+from titleholder.batches import manifests
+from titleholder.batches.manifests import (
     BOM,
     COLUMNS,
     LONGEST_RECORD_BYTES,
@@ -32,6 +31,7 @@ from titleholder.manifests import (
     records,
     rejects,
 )
+from titleholder.errors import ManifestError
 
 CELLS = st.text(st.sampled_from('ab é,"\n\r|;'), max_size=8)
 ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=30)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_pairs import pairs
-from titleholder import changes, matching
-from titleholder.errors import UnforeseenError
+from titleholder import matching
+from titleholder.domain import owner_changes
+from titleholder.errors import UnexpectedError
 from titleholder.matching.explanations import SENTENCES
 
 PAIRS = int(os.environ.get("MATCHER_PAIRS", "20000"))
@@ -31,7 +32,7 @@ def failures(seed: int, count: int) -> Counter[str]:
                 found[f"{verdict.outcome} for {verdict.reasons}"] += 1
             json.dumps(verdict.as_dict(), allow_nan=False)
         except Exception as error:
-            found[f"decide: {UnforeseenError.of(error)}"] += 1
+            found[f"decide: {UnexpectedError.of(error)}"] += 1
     return found
 
 
@@ -52,7 +53,7 @@ def _texts(owner: dict[str, Any]) -> dict[str, str | None]:
 
 def test_no_owners_make_the_search_for_changes_raise() -> None:
     for (_, before), (_, after) in zip(pairs(SEED, 300), pairs(SEED + 1, 300), strict=True):
-        changes.between([_texts(owner) for owner in before], [_texts(owner) for owner in after])
+        owner_changes.between([_texts(owner) for owner in before], [_texts(owner) for owner in after])
 
 
 @pytest.mark.parametrize(

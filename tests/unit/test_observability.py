@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from titleholder.errors import BatchNotFoundError, UnforeseenError
+from titleholder.errors import BatchNotFoundError, UnexpectedError
 from titleholder.observability import observed
 
 CONTEXT = SimpleNamespace(
@@ -35,7 +35,7 @@ def raising(error: Exception) -> Any:
     ids=lambda value: type(value).__name__,
 )
 def test_what_nobody_foresaw_is_told_by_kind_and_place_alone(error: Exception, told: str) -> None:
-    with pytest.raises(UnforeseenError) as raised:
+    with pytest.raises(UnexpectedError) as raised:
         raising(error)({}, CONTEXT)
     assert str(raised.value).startswith(told)
     assert "test_observability.py:" in str(raised.value)

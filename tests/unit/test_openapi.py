@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 
 from local import openapi, tour
 from tests.support.functions import ROOT
-from titleholder import problems
+from titleholder.web import problems
 
 COMMITTED: dict[str, Any] = json.loads(openapi.DOCUMENT.read_text())
 OPERATIONS = {
@@ -87,7 +87,7 @@ def test_callers_sign_or_bear_the_scope_that_the_gateway_asks_for(key: str) -> N
 def test_route_that_does_not_say_what_it_answers_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     [route] = openapi.resolvers()["start_refresh"]._dynamic_routes
     monkeypatch.delattr(route.func, "documented")
-    with pytest.raises(openapi.OpenApiError, match=r"POST /accounts/\{account\}/refreshes needs @http_api.documented"):
+    with pytest.raises(openapi.OpenApiError, match=r"POST /accounts/\{account\}/refreshes needs @resolver.openapi_responses"):
         openapi.document()
 
 

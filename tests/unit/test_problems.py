@@ -6,19 +6,20 @@ import inspect
 
 import pytest
 
-from titleholder import errors, problems
+from titleholder import errors
+from titleholder.web import problems
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TitleholderError)]
 ABSTRACT = (errors.TitleholderError, errors.StripeError)
 
 
 def make(kind: type[errors.TitleholderError]) -> errors.TitleholderError:
-    return errors.PaceExceededError(7) if kind is errors.PaceExceededError else kind("what to do")
+    return errors.RateLimitExceededError(7) if kind is errors.RateLimitExceededError else kind("what to do")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ABSTRACT], ids=lambda kind: kind.__name__)
 def test_every_error_of_ours_is_known(kind: type[errors.TitleholderError]) -> None:
-    problem = problems.of(make(kind))
+    problem = problems.problem_for(make(kind))
     assert problem.type != "internal-error"
     assert 400 <= problem.status < 600
     assert problem.body()["type"] == f"urn:titleholder:problem:{problem.type}"
@@ -27,7 +28,7 @@ def test_every_error_of_ours_is_known(kind: type[errors.TitleholderError]) -> No
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.TitleholderError]) -> None:
-    problem = problems.of(make(kind))
+    problem = problems.problem_for(make(kind))
     passes = problem.status in (429, 503) or kind is errors.IdempotencyInProgressError
     assert ("Retry-After" in problem.headers) == passes
 
@@ -48,7 +49,7 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
         (errors.InvalidCursorError, 422),
         (errors.IdempotencyConflictError, 422),
         (errors.IdempotencyInProgressError, 409),
-        (errors.PaceExceededError, 429),
+        (errors.RateLimitExceededError, 429),
         (errors.StripeCredentialsError, 502),
         (errors.StripeRefusedError, 502),
         (errors.StripeRateLimitedError, 503),
@@ -58,15 +59,15 @@ def test_retry_after_is_given_where_trying_again_helps(kind: type[errors.Titleho
     ],
 )
 def test_status(kind: type[errors.TitleholderError], status: int) -> None:
-    assert problems.of(make(kind)).status == status
+    assert problems.problem_for(make(kind)).status == status
 
 
 def test_pace_says_its_own_seconds() -> None:
-    assert problems.of(errors.PaceExceededError(7)).headers["Retry-After"] == "7"
+    assert problems.problem_for(errors.RateLimitExceededError(7)).headers["Retry-After"] == "7"
 
 
 def test_error_nobody_mapped_tells_nothing() -> None:
-    problem = problems.of(errors.TitleholderError("inner workings"))
+    problem = problems.problem_for(errors.TitleholderError("inner workings"))
     assert problem.status == 500
     assert "inner workings" not in str(problem.body())
 

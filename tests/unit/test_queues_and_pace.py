@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_dynamodb import FakeDynamoDB
-from titleholder.errors import PaceExceededError
-from titleholder.pace import MOST_SLOW, NEAR_SECONDS, RECOVERY_SECONDS, Gate, Pace, factor, later, slower
-from titleholder.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
-from titleholder.store import Slowness, Store
+from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
+from titleholder.domain.rate import MOST_SLOW, RECOVERY_SECONDS, Backoff, current_factor, increased
+from titleholder.errors import RateLimitExceededError
+from titleholder.services.rate_limiter import NEAR_SECONDS, RateLimiter, StripeRateLimits, requeued_message
+from titleholder.store import Store
 
 NOW = 1_800_000_000.0
 
@@ -84,231 +85,231 @@ class Clock:
 
 
 def no_vault() -> Any:
-    raise AssertionError("the pace seals nothing")
+    raise AssertionError("the limits seals nothing")
 
 
-def lines(rate: float = 25) -> tuple[Pace, Clock]:
+def lines(rate: float = 25) -> tuple[StripeRateLimits, Clock]:
     clock = Clock()
-    return Pace(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
+    return StripeRateLimits(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
 
 
 BATCHED = {"priority": "batch"}
 SINGLE = {"task_token": "token"}
 
 
-def early(gate: Gate, line: str = "read") -> PaceExceededError:
-    with pytest.raises(PaceExceededError) as refused:
-        gate.enter(line)
+def early(limiter: RateLimiter, bucket: str = "read") -> RateLimitExceededError:
+    with pytest.raises(RateLimitExceededError) as refused:
+        limiter.acquire(bucket)
     return refused.value
 
 
 class TestSingle:
     def test_that_is_alone_goes_at_once(self) -> None:
-        lines()[0].gate({}).enter("read")
+        lines()[0].limiter({}).acquire("read")
 
     def test_goes_at_once_if_its_place_is_so_near_that_sqs_cannot_wait_for_it(self) -> None:
-        pace, _ = lines(10)
+        limits, _ = lines(10)
         for _ in range(3):
-            pace.gate({}).enter("read")
-        assert early(pace.gate({})).at == pytest.approx(NOW + 0.3)
+            limits.limiter({}).acquire("read")
+        assert early(limits.limiter({})).at == pytest.approx(NOW + 0.3)
 
     def test_keeps_its_place_until_it_is_due(self) -> None:
-        pace, clock = lines(1)
-        pace.gate({}).enter("read")
-        message = later({"a": 1}, early(pace.gate({})))
+        limits, clock = lines(1)
+        limits.limiter({}).acquire("read")
+        message = requeued_message({"a": 1}, early(limits.limiter({})))
         assert message == {"a": 1, "places": {"read": NOW + 1}}
-        assert later(message, early(pace.gate(message))) == message
+        assert requeued_message(message, early(limits.limiter(message))) == message
         clock.now += 1
-        pace.gate(message).enter("read")
-        assert early(pace.gate({})).at == NOW + 2
+        limits.limiter(message).acquire("read")
+        assert early(limits.limiter({})).at == NOW + 2
 
     def test_that_has_waited_in_one_line_is_patient_in_the_next(self) -> None:
-        pace, _ = lines(2)
-        pace.gate({}).enter("refresh")
-        waited = pace.gate({"places": {"read": NOW}})
-        waited.enter("read")
-        waited.enter("refresh")
+        limits, _ = lines(2)
+        limits.limiter({}).acquire("refresh")
+        waited = limits.limiter({"places": {"read": NOW}})
+        waited.acquire("read")
+        waited.acquire("refresh")
 
     def test_of_one_operation_does_not_wait_for_another(self) -> None:
-        pace, _ = lines(1)
-        pace.gate({}).enter("read")
-        pace.gate({}).enter("refresh")
-        early(pace.gate({}))
+        limits, _ = lines(1)
+        limits.limiter({}).acquire("read")
+        limits.limiter({}).acquire("refresh")
+        early(limits.limiter({}))
 
 
 class TestSingleRefresh:
     def test_has_the_next_slot_however_far_ahead(self) -> None:
-        pace, _ = lines(1)
-        assert [pace.gate(SINGLE).turn("refresh", None) for _ in range(100)] == [NOW + number for number in range(100)]
+        limits, _ = lines(1)
+        assert [limits.limiter(SINGLE).reserve("refresh", None) for _ in range(100)] == [NOW + number for number in range(100)]
 
     def test_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
-        pace, _ = lines(1)
-        assert pace.gate(SINGLE).turn("refresh", NOW - 5) == NOW - 5
-        assert not pace._store._client.items
+        limits, _ = lines(1)
+        assert limits.limiter(SINGLE).reserve("refresh", NOW - 5) == NOW - 5
+        assert not limits._store.table.client.items
 
     def test_keeps_its_slot_when_another_call_finds_none(self) -> None:
-        pace, _ = lines(1)
+        limits, _ = lines(1)
         for _ in range(4):
-            pace.book("read", NOW)
-        gate = pace.gate(SINGLE)
-        gate.turn("refresh", None)
-        message = later(SINGLE, early(gate))
+            limits.reserve("read", NOW)
+        limiter = limits.limiter(SINGLE)
+        limiter.reserve("refresh", None)
+        message = requeued_message(SINGLE, early(limiter))
         assert message["places"] == {"refresh": NOW}
         assert message["ask_after"] > NOW
 
     def test_leaves_the_reads_of_paid_refreshes_their_slots(self) -> None:
         # Such a read waits for at most the slots that starts and other events have taken near by, however many of them wait.
-        pace, _ = lines(5)
+        limits, _ = lines(5)
         for message in (SINGLE, {}):
             for _ in range(500):
-                with suppress(PaceExceededError):
-                    pace.gate(message).enter("read")
-        gate = pace.gate({})
-        gate.hurry()
-        assert early(gate).at <= NOW + NEAR_SECONDS + 0.2
+                with suppress(RateLimitExceededError):
+                    limits.limiter(message).acquire("read")
+        limiter = limits.limiter({})
+        limiter.hurry()
+        assert early(limiter).at <= NOW + NEAR_SECONDS + 0.2
 
     def test_that_a_paid_refresh_waits_for_takes_the_next_slot_however_far(self) -> None:
-        pace, _ = lines(1)
+        limits, _ = lines(1)
         for _ in range(50):
-            pace.book("read", NOW)
-        gate = pace.gate(SINGLE)
-        gate.hurry()
-        assert gate.turn("refresh", None) is None
-        assert early(gate).at == NOW + 50
+            limits.reserve("read", NOW)
+        limiter = limits.limiter(SINGLE)
+        limiter.hurry()
+        assert limiter.reserve("refresh", None) is None
+        assert early(limiter).at == NOW + 50
 
 
 class TestCaller:
     def test_takes_only_what_is_free_now_and_books_nothing_else(self) -> None:
-        pace, _ = lines(10)
+        limits, _ = lines(10)
         for _ in range(3):
-            pace.gate().enter("read")
-        before = dict(pace._store._client.items)
+            limits.limiter().acquire("read")
+        before = dict(limits._store.table.client.items)
         for _ in range(1000):
-            assert early(pace.gate()).retry_after == 1
-        assert pace._store._client.items == before
-        assert pace.book("read", NOW) == pytest.approx(NOW + 0.3)
+            assert early(limits.limiter()).retry_after == 1
+        assert limits._store.table.client.items == before
+        assert limits.reserve("read", NOW) == pytest.approx(NOW + 0.3)
 
-    @pytest.mark.parametrize("line", ["other", "events"])
-    def test_may_take_what_comes_within_a_second_where_no_refresh_waits(self, line: str) -> None:
-        pace, _ = lines(4)
+    @pytest.mark.parametrize("bucket", ["other", "events"])
+    def test_may_take_what_comes_within_a_second_where_no_refresh_waits(self, bucket: str) -> None:
+        limits, _ = lines(4)
         for _ in range(5):
-            pace.gate().enter(line)
-        early(pace.gate(), line)
+            limits.limiter().acquire(bucket)
+        early(limits.limiter(), bucket)
 
     def test_leaves_room_for_other_work_among_all_calls(self) -> None:
-        pace, _ = lines(25)
+        limits, _ = lines(25)
         for number in range(80):
-            pace.gate().enter(f"line {number}")
-        early(pace.gate(), "read")
-        pace.gate({}).enter("read")
+            limits.limiter().acquire(f"line {number}")
+        early(limits.limiter(), "read")
+        limits.limiter({}).acquire("read")
 
 
 class TestAllOperations:
     def test_together_never_make_more_calls_in_a_second_than_allowed(self) -> None:
-        pace, clock = lines(25)
+        limits, clock = lines(25)
         made: list[float] = []
         for number in range(2000):
             clock.now = NOW + number * 0.004
-            with suppress(PaceExceededError):
-                pace.gate({"places": {str(number): NOW}}).enter(str(number))
+            with suppress(RateLimitExceededError):
+                limits.limiter({"places": {str(number): NOW}}).acquire(str(number))
                 made.append(clock.now)
         assert max(bisect.bisect_left(made, at + 1) - place for place, at in enumerate(made)) <= 100
         # What was refused is not counted: most of what is allowed is used.
         assert len(made) > 0.85 * 100 * 8
 
     def test_leave_work_that_they_refuse_its_slot(self) -> None:
-        pace, _ = lines(0.25)
-        pace.gate({}).enter("read")
-        assert early(pace.gate({"places": {"list": NOW}}), "list").places == {"list": NOW}
+        limits, _ = lines(0.25)
+        limits.limiter({}).acquire("read")
+        assert early(limits.limiter({"places": {"list": NOW}}), "list").slots == {"list": NOW}
 
     def test_always_allow_one(self) -> None:
-        pace, clock = lines(0.1)
-        pace.gate({}).enter("read")
+        limits, clock = lines(0.1)
+        limits.limiter({}).acquire("read")
         clock.now += 3
-        pace.gate({}).enter("list")
+        limits.limiter({}).acquire("list")
 
 
 class TestEitherOfTwoLines:
     def test_preferred_one_is_taken_while_a_place_in_it_is_near(self) -> None:
-        pace, clock = lines(1)
-        assert pace.gate({}).enter_first("list", "read") == "list"
+        limits, clock = lines(1)
+        assert limits.limiter({}).acquire_either("list", "read") == "list"
         for ahead in (1, 2, 3):
-            with pytest.raises(PaceExceededError) as refused:
-                pace.gate({}).enter_first("list", "read")
-            assert (refused.value.line, refused.value.at) == ("list", clock.now + ahead)
-        assert pace.gate({}).enter_first("list", "read") == "read"
+            with pytest.raises(RateLimitExceededError) as refused:
+                limits.limiter({}).acquire_either("list", "read")
+            assert (refused.value.bucket, refused.value.at) == ("list", clock.now + ahead)
+        assert limits.limiter({}).acquire_either("list", "read") == "read"
 
     def test_preferred_one_is_waited_for_where_the_other_is_far_as_well(self) -> None:
-        pace, _ = lines(1)
-        for line in ("list", "read"):
+        limits, _ = lines(1)
+        for bucket in ("list", "read"):
             for _ in range(20):
-                pace.book(line, NOW)
-        gate = pace.gate({})
-        gate.hurry()
-        with pytest.raises(PaceExceededError) as refused:
-            gate.enter_first("list", "read")
-        assert (refused.value.line, refused.value.at) == ("list", NOW + 20)
+                limits.reserve(bucket, NOW)
+        limiter = limits.limiter({})
+        limiter.hurry()
+        with pytest.raises(RateLimitExceededError) as refused:
+            limiter.acquire_either("list", "read")
+        assert (refused.value.bucket, refused.value.at) == ("list", NOW + 20)
 
-    @pytest.mark.parametrize("line", ["list", "read"])
-    def test_place_that_was_booked_is_kept_whichever_it_is_in(self, line: str) -> None:
-        pace, _ = lines(1)
-        assert pace.gate({"places": {line: NOW}}).enter_first("list", "read") == line
-        assert set(pace._store._client.items) == {("PACE#all", "PACE")}
+    @pytest.mark.parametrize("bucket", ["list", "read"])
+    def test_place_that_was_booked_is_kept_whichever_it_is_in(self, bucket: str) -> None:
+        limits, _ = lines(1)
+        assert limits.limiter({"places": {bucket: NOW}}).acquire_either("list", "read") == bucket
+        assert set(limits._store.table.client.items) == {("PACE#all", "PACE")}
 
     def test_caller_takes_what_is_free_now(self) -> None:
-        pace, _ = lines(1)
-        assert [pace.gate().enter_first("list", "read") for _ in range(2)] == ["list", "read"]
-        with pytest.raises(PaceExceededError):
-            pace.gate().enter_first("list", "read")
+        limits, _ = lines(1)
+        assert [limits.limiter().acquire_either("list", "read") for _ in range(2)] == ["list", "read"]
+        with pytest.raises(RateLimitExceededError):
+            limits.limiter().acquire_either("list", "read")
 
     def test_slow_one_is_left_for_the_other(self) -> None:
-        pace, _ = lines(0.5)
-        pace.refused("list")
-        assert [pace.gate({}).enter_first("list", "read") for _ in range(2)] == ["list", "read"]
+        limits, _ = lines(0.5)
+        limits.on_throttled("list")
+        assert [limits.limiter({}).acquire_either("list", "read") for _ in range(2)] == ["list", "read"]
 
 
 class TestBatch:
     def test_takes_what_is_free_in_the_coming_second_and_no_more(self) -> None:
-        pace, _ = lines(5)
+        limits, _ = lines(5)
         for _ in range(5):
-            pace.gate(BATCHED).enter("read")
-        early(pace.gate(BATCHED))
+            limits.limiter(BATCHED).acquire("read")
+        early(limits.limiter(BATCHED))
 
     def test_that_was_told_a_time_does_not_ask_before_it(self) -> None:
-        pace, clock = lines(1)
+        limits, clock = lines(1)
         for _ in range(2):
-            pace.gate(BATCHED).enter("read")
-        message = later(BATCHED, early(pace.gate(BATCHED)))
-        before = dict(pace._store._client.items)
-        assert later(message, early(pace.gate(message))) == message
-        assert pace._store._client.items == before
+            limits.limiter(BATCHED).acquire("read")
+        message = requeued_message(BATCHED, early(limits.limiter(BATCHED)))
+        before = dict(limits._store.table.client.items)
+        assert requeued_message(message, early(limits.limiter(message))) == message
+        assert limits._store.table.client.items == before
         clock.now = message["ask_after"]
-        pace.gate(message).enter("read")
+        limits.limiter(message).acquire("read")
 
     def test_takes_its_turn_before_any_call_and_uses_it_once(self) -> None:
-        pace, _ = lines(0.5)
-        gate = pace.gate(BATCHED)
-        assert gate.turn("refresh", None) is None
-        gate.enter("refresh")
-        early(gate, "refresh")
+        limits, _ = lines(0.5)
+        limiter = limits.limiter(BATCHED)
+        assert limiter.reserve("refresh", None) is None
+        limiter.acquire("refresh")
+        early(limiter, "refresh")
 
     def test_is_overtaken_however_long_it_is(self) -> None:
-        pace, _ = lines(5)
+        limits, _ = lines(5)
         told = 0.0
         for _ in range(500):
             try:
-                pace.gate(BATCHED).enter("read")
-            except PaceExceededError as refused:
+                limits.limiter(BATCHED).acquire("read")
+            except RateLimitExceededError as refused:
                 told = refused.at
         assert told > NOW + 90
-        assert pace.book("read", NOW) == pytest.approx(NOW + 1)
+        assert limits.reserve("read", NOW) == pytest.approx(NOW + 1)
 
 
 class Traffic:
     """Messages in a queue that delays by whole seconds, in virtual time. `went`: when each call was made, by kind."""
 
     def __init__(self, rate: float) -> None:
-        self.pace, self.clock = lines(rate)
+        self.limits, self.clock = lines(rate)
         self.went: dict[str, list[float]] = {"single": [], "batch": []}
         self.waits: list[float] = []
         self.receives = 0
@@ -323,10 +324,10 @@ class Traffic:
             self.clock.now, number, kind, message = heapq.heappop(queue)
             self.receives += 1
             try:
-                self.pace.gate(message).enter("read")
-            except PaceExceededError as refused:
+                self.limits.limiter(message).acquire("read")
+            except RateLimitExceededError as refused:
                 pause = max(1, min(MAX_DELAY_SECONDS, math.ceil(refused.at - self.clock.now)))
-                heapq.heappush(queue, (self.clock.now + pause, number, kind, later(message, refused)))
+                heapq.heappush(queue, (self.clock.now + pause, number, kind, requeued_message(message, refused)))
                 continue
             self.went[kind].append(self.clock.now)
             if kind == "single":
@@ -364,33 +365,33 @@ def test_batch_runs_at_the_rate_and_singles_wait_a_moment_only() -> None:
 
 class TestSlowness:
     def test_doubles_at_a_refusal_and_comes_back(self) -> None:
-        slow = slower(Slowness(), NOW)
-        assert factor(slow, NOW) == 2
-        assert factor(slow, NOW + RECOVERY_SECONDS) == 1.5
-        assert factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
+        slow = increased(Backoff(), NOW)
+        assert current_factor(slow, NOW) == 2
+        assert current_factor(slow, NOW + RECOVERY_SECONDS) == 1.5
+        assert current_factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
 
     def test_counts_refusals_of_the_same_moment_once(self) -> None:
-        slow = slower(Slowness(), NOW)
-        assert slower(slow, NOW + 0.9) == slow
+        slow = increased(Backoff(), NOW)
+        assert increased(slow, NOW + 0.9) == slow
 
     @given(st.lists(st.floats(0, 100, allow_nan=False), max_size=30), st.floats(0, 1000, allow_nan=False))
     def test_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
-        slow, now = Slowness(), NOW
+        slow, now = Backoff(), NOW
         for pause in pauses:
             now += pause
-            slow = slower(slow, now)
-            assert 1 <= factor(slow, now) <= MOST_SLOW
-        assert 1 <= factor(slow, now + later_on) <= factor(slow, now)
+            slow = increased(slow, now)
+            assert 1 <= current_factor(slow, now) <= MOST_SLOW
+        assert 1 <= current_factor(slow, now + later_on) <= current_factor(slow, now)
 
     def test_of_a_line_is_learnt_by_others_when_they_book(self) -> None:
-        pace, clock = lines(10)
-        pace.refused("read")
-        other = Pace(pace._store, 10, clock)
-        assert [other.book("read", NOW) for _ in range(3)] == pytest.approx([NOW, NOW + 0.1, NOW + 0.3])
+        limits, clock = lines(10)
+        limits.on_throttled("read")
+        other = StripeRateLimits(limits._store, 10, clock)
+        assert [other.reserve("read", NOW) for _ in range(3)] == pytest.approx([NOW, NOW + 0.1, NOW + 0.3])
         clock.now += 600
-        assert [other.book("read", clock.now) for _ in range(2)] == pytest.approx([clock.now, clock.now + 0.1])
+        assert [other.reserve("read", clock.now) for _ in range(2)] == pytest.approx([clock.now, clock.now + 0.1])
 
     def test_of_one_line_is_not_another_s(self) -> None:
-        pace, _ = lines(1)
-        pace.refused("read")
-        assert [pace.book("refresh", NOW) for _ in range(2)] == [NOW, NOW + 1]
+        limits, _ = lines(1)
+        limits.on_throttled("read")
+        assert [limits.reserve("refresh", NOW) for _ in range(2)] == [NOW, NOW + 1]

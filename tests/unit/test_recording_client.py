@@ -8,7 +8,7 @@ import pytest
 import requests
 import stripe
 
-from titleholder.stripe_gateway import RecordingClient
+from titleholder.stripe_api.gateway import RecordingClient
 
 
 class Session(requests.Session):

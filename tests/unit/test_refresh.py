@@ -8,36 +8,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
-from titleholder.refresh import (
+from titleholder.domain.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.refresh_policy import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
+    LAG_SECONDS,
     LEASE_SECONDS,
     MEMORY_SECONDS,
     RESUME_SECONDS,
-    CoolDown,
+    CoolingDown,
     Decision,
     Fresh,
-    Join,
-    Need,
+    FreshnessRequirement,
+    JoinPending,
     NotVerifiable,
     StartRefresh,
     decide,
     decide_after_refusal,
     decide_from_memory,
+    is_outdated,
+    may_have_started,
     next_attempt,
     order,
+    origin,
     settled_since,
     was_started,
 )
-from titleholder.stripe_gateway import LONGEST_CALL_SECONDS
+from titleholder.stripe_api.gateway import LONGEST_CALL_SECONDS
 
 NOW = 1_800_000_000
 DAY = 86_400
 PAST, FUTURE = NOW - 60, NOW + 3600
 LONG_AGO = NOW - 40 * DAY
 
-NEED = Need(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
+NEED = FreshnessRequirement(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
 
 
 def refresh(status: str, attempted_at: int = LONG_AGO, opens_at: int | None = PAST) -> OwnershipRefresh:
@@ -48,22 +52,22 @@ def account(hash_: OwnershipRefresh | None, status: str = "active", permissions:
     return AccountState(status=status, permissions=permissions, refresh=hash_)
 
 
-TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
+TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
     "never refreshed": (account(None), NEED, StartRefresh(base=0)),
-    "pending": (account(refresh("pending", NOW - 5, None)), NEED, Join(NOW - 5)),
-    "pending since long ago": (account(refresh("pending", LONG_AGO, None)), NEED, Join(LONG_AGO)),
-    "pending, though the time of the next refresh is past": (account(refresh("pending", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
-    "unknown refresh status": (account(refresh("reticulating", LONG_AGO, PAST)), NEED, Join(LONG_AGO)),
+    "pending": (account(refresh("pending", NOW - 5, None)), NEED, JoinPending(NOW - 5)),
+    "pending since long ago": (account(refresh("pending", LONG_AGO, None)), NEED, JoinPending(LONG_AGO)),
+    "pending, though the time of the next refresh is past": (account(refresh("pending", LONG_AGO, PAST)), NEED, JoinPending(LONG_AGO)),
+    "unknown refresh status": (account(refresh("reticulating", LONG_AGO, PAST)), NEED, JoinPending(LONG_AGO)),
     "succeeded, fresh": (account(refresh("succeeded", NOW - DAY, FUTURE)), NEED, Fresh(NOW - DAY)),
     "succeeded, fresh, another refresh allowed": (account(refresh("succeeded", NOW - DAY, PAST)), NEED, Fresh(NOW - DAY)),
     "succeeded, fresh, no time of a next one": (account(refresh("succeeded", NOW - DAY, None)), NEED, Fresh(NOW - DAY)),
     "succeeded, stale, allowed": (account(refresh("succeeded", LONG_AGO, PAST)), NEED, StartRefresh(LONG_AGO)),
     "succeeded, stale, allowed this second": (account(refresh("succeeded", LONG_AGO, NOW)), NEED, StartRefresh(LONG_AGO)),
-    "succeeded, stale, cooling down": (account(refresh("succeeded", LONG_AGO, FUTURE)), NEED, CoolDown(FUTURE)),
-    "succeeded, stale, cooling down by a second": (account(refresh("succeeded", LONG_AGO, NOW + 1)), NEED, CoolDown(NOW + 1)),
+    "succeeded, stale, cooling down": (account(refresh("succeeded", LONG_AGO, FUTURE)), NEED, CoolingDown(FUTURE)),
+    "succeeded, stale, cooling down by a second": (account(refresh("succeeded", LONG_AGO, NOW + 1)), NEED, CoolingDown(NOW + 1)),
     "succeeded, stale, no time of a next one": (account(refresh("succeeded", LONG_AGO, None)), NEED, NotVerifiable("REFRESH_UNAVAILABLE")),
     "failed before the request, allowed": (account(refresh("failed", NOW - 60, PAST)), NEED, StartRefresh(NOW - 60)),
-    "failed before the request, cooling down": (account(refresh("failed", NOW - 60, FUTURE)), NEED, CoolDown(FUTURE)),
+    "failed before the request, cooling down": (account(refresh("failed", NOW - 60, FUTURE)), NEED, CoolingDown(FUTURE)),
     "failed before the request, no time of a next one": (
         account(refresh("failed", NOW - 60, None)),
         NEED,
@@ -110,7 +114,7 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
         NotVerifiable("ACCOUNT_INACTIVE"),
     ),
     "inactive, fresh owners are readable": (account(refresh("succeeded", NOW - DAY, None), "inactive"), NEED, Fresh(NOW - DAY)),
-    "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, Join(NOW - 5)),
+    "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, JoinPending(NOW - 5)),
     "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("REFRESH_FAILED")),
     "inactive, failed long ago": (account(refresh("failed", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "disconnected, never refreshed": (account(None, "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
@@ -127,11 +131,11 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
     "permission among others": (account(None, permissions=("balances", "ownership")), NEED, StartRefresh(0)),
     # Stripe decides what an account of a status that is not known yet may do; its refusal is survived.
     "unknown account status": (account(None, "hibernating"), NEED, StartRefresh(0)),
-    "unknown account status, cooling down": (account(refresh("failed", LONG_AGO, FUTURE), "hibernating"), NEED, CoolDown(FUTURE)),
+    "unknown account status, cooling down": (account(refresh("failed", LONG_AGO, FUTURE), "hibernating"), NEED, CoolingDown(FUTURE)),
     "cooldown up to the deadline": (
         account(refresh("failed", LONG_AGO, FUTURE)),
         replace(NEED, deadline=FUTURE),
-        CoolDown(FUTURE),
+        CoolingDown(FUTURE),
     ),
     "cooldown beyond the deadline": (
         account(refresh("failed", LONG_AGO, FUTURE)),
@@ -158,7 +162,7 @@ TABLE: dict[str, tuple[AccountState, Need, Decision]] = {
 
 
 @pytest.mark.parametrize(("state", "need", "expected"), TABLE.values(), ids=TABLE.keys())
-def test_decision_for_every_state(state: AccountState, need: Need, expected: Decision) -> None:
+def test_decision_for_every_state(state: AccountState, need: FreshnessRequirement, expected: Decision) -> None:
     assert decide(state, need, NOW) == expected
 
 
@@ -176,8 +180,8 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("state", "expected"),
         [
-            (account(refresh("failed", LONG_AGO, FUTURE)), CoolDown(FUTURE)),
-            (account(refresh("pending", NOW, None)), Join(NOW)),
+            (account(refresh("failed", LONG_AGO, FUTURE)), CoolingDown(FUTURE)),
+            (account(refresh("pending", NOW, None)), JoinPending(NOW)),
             (account(refresh("succeeded", NOW, FUTURE)), Fresh(NOW)),
             (account(None, "inactive"), NotVerifiable("ACCOUNT_INACTIVE")),
             (account(None, "disconnected"), NotVerifiable("ACCOUNT_DISCONNECTED")),
@@ -190,7 +194,7 @@ class TestRefusal:
     def test_just_after_the_cooldown_waits_out_the_difference_of_the_clocks_once(self) -> None:
         state = account(refresh("failed", LONG_AGO, NOW - 1))
         waited = decide_after_refusal(state, NEED, NOW)
-        assert waited == CoolDown(NOW - 1 + CLOCK_SKEW)
+        assert waited == CoolingDown(NOW - 1 + CLOCK_SKEW)
         assert decide_after_refusal(state, NEED, NOW - 1 + CLOCK_SKEW) == NotVerifiable("REFRESH_REFUSED")
 
     def test_just_after_the_cooldown_is_not_waited_for_beyond_the_deadline(self) -> None:
@@ -198,7 +202,7 @@ class TestRefusal:
         assert decide_after_refusal(state, replace(NEED, deadline=NOW), NOW) == NotVerifiable("COOLDOWN_BEYOND_DEADLINE")
 
     @given(st.sampled_from(list(TABLE.values())), st.none() | st.text(max_size=10))
-    def test_never_leads_to_another_refresh(self, row: tuple[AccountState, Need, Decision], code: str | None) -> None:
+    def test_never_leads_to_another_refresh(self, row: tuple[AccountState, FreshnessRequirement, Decision], code: str | None) -> None:
         assert not isinstance(decide_after_refusal(row[0], row[1], NOW, code), StartRefresh)
 
 
@@ -216,6 +220,63 @@ class TestSilentRefusalIsToldByLastAttemptedAt:
 
     def test_pending_attempt_of_the_same_second_is_a_refresh(self) -> None:
         assert was_started(NOW, account(refresh("pending", NOW)))
+
+    @pytest.mark.parametrize(
+        ("began_at", "started"),
+        [
+            (NOW - 1.0, True),
+            (NOW + float(CLOCK_SKEW), True),
+            (NOW + CLOCK_SKEW + 0.1, False),
+        ],
+    )
+    def test_settled_refresh_counts_only_if_it_is_as_new_as_the_call_by_either_clock(self, began_at: float, started: bool) -> None:
+        assert was_started(LONG_AGO, account(refresh("succeeded", NOW)), began_at) is started
+
+
+class TestWhatAVerdictMayRestOn:
+    OLDEST = NOW - 30 * DAY - CLOCK_SKEW
+    """The oldest time that NEED accepts."""
+
+    @pytest.mark.parametrize(
+        ("attempted_at", "created", "allowed"),
+        [
+            (OLDEST, LONG_AGO, True),
+            (OLDEST - 1, OLDEST, True),
+            (OLDEST - 1, OLDEST - 1, False),
+        ],
+    )
+    def test_owners_need_a_fresh_refresh_or_to_be_created_since(self, attempted_at: int, created: int, allowed: bool) -> None:
+        assert NEED.allows(attempted_at, created) is allowed
+
+    @pytest.mark.parametrize(
+        ("refreshed_at", "attempted_at", "allowed"),
+        [
+            (None, NOW, True),
+            (NOW, NOW, True),
+            (OLDEST, NOW, True),
+            (OLDEST - 1, NOW, False),
+            # Of an older refresh that the asker had joined, owners are as old as the refresh.
+            (LONG_AGO - CLOCK_SKEW, LONG_AGO, True),
+            (LONG_AGO - CLOCK_SKEW - 1, LONG_AGO, False),
+        ],
+    )
+    def test_owner_is_as_fresh_as_the_request_or_the_refresh_needs_it(
+        self, refreshed_at: int | None, attempted_at: int, allowed: bool
+    ) -> None:
+        assert NEED.allows_owner(refreshed_at, attempted_at) is allowed
+
+
+@pytest.mark.parametrize(
+    ("created", "tried_at"),
+    [
+        (NOW + 5, NOW),
+        (NOW, NOW),
+        (NOW - CLOCK_SKEW, NOW),
+        (NOW - CLOCK_SKEW - 1, NOW - CLOCK_SKEW - 1),
+    ],
+)
+def test_object_older_than_the_refresh_does_not_come_from_it(created: int, tried_at: int) -> None:
+    assert origin(refresh("succeeded", NOW), created) == tried_at
 
 
 class TestMemory:
@@ -239,7 +300,7 @@ class TestMemory:
         assert decide_from_memory(StoredAccount(snapshot="fcaowns_1", snapshot_attempted_at=LONG_AGO), NEED, NOW) is None
 
     def test_recent_cooldown_answers(self) -> None:
-        assert decide_from_memory(self.cooling, NEED, NOW) == CoolDown(FUTURE)
+        assert decide_from_memory(self.cooling, NEED, NOW) == CoolingDown(FUTURE)
 
     def test_observation_of_the_last_seconds_lets_a_refresh_start(self) -> None:
         assert decide_from_memory(StoredAccount(state=account(None), observed_at=NOW - MEMORY_SECONDS), NEED, NOW) == StartRefresh(0)
@@ -261,7 +322,7 @@ class TestMemory:
     def test_observation_from_before_the_newest_attempt_asks_stripe(self) -> None:
         attempt = Attempt(1, "key", 0, began_at=NOW - 100, calls=2, open=False)
         assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
-        assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolDown(FUTURE)
+        assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolingDown(FUTURE)
 
     @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
     def test_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
@@ -275,6 +336,15 @@ class TestMemory:
     def test_cooldown_waited_out_long_ago_asks_stripe(self) -> None:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, NOW - RESUME_SECONDS - 1)), observed_at=NOW - 3600)
         assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - RESUME_SECONDS - 1) is None
+
+    def test_cooldown_waited_out_is_remembered_to_the_last_second(self) -> None:
+        ended = NOW - RESUME_SECONDS
+        stored = StoredAccount(state=account(refresh("failed", LONG_AGO, ended)), observed_at=NOW - 3600)
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=ended) == StartRefresh(LONG_AGO)
+
+    def test_erased_account_is_disconnected_whatever_is_stored(self) -> None:
+        stored = StoredAccount(state=account(None), observed_at=NOW, snapshot_attempted_at=NOW, erased_at=NOW - 1.0)
+        assert decide_from_memory(stored, NEED, NOW) == NotVerifiable("ACCOUNT_DISCONNECTED")
 
     def test_another_cooldown_than_the_one_waited_out_asks_stripe(self) -> None:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 3600)
@@ -301,6 +371,49 @@ class TestNextAttempt:
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS + 1), LONG_AGO, NOW, "new").key == "old"
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS), LONG_AGO, NOW, "new").key == "new"
 
+    @pytest.mark.parametrize(("base", "doubted_at"), [(LONG_AGO, NOW - 30), (LONG_AGO + 1, None)])
+    def test_doubt_about_a_call_outlives_it_until_another_refresh_is_seen(self, base: int, doubted_at: float | None) -> None:
+        doubtful = replace(self.previous, open=False, doubted_at=NOW - 30)
+        assert next_attempt(doubtful, base, NOW, "new").doubted_at == doubted_at
+
+    @pytest.mark.parametrize(
+        ("doubted_at", "expected"),
+        [(None, False), (NOW, True), (NOW - LAG_SECONDS + 1, True), (NOW - LAG_SECONDS, False)],
+    )
+    def test_call_in_doubt_may_have_started_a_refresh_as_long_as_reads_may_lag(self, doubted_at: float | None, expected: bool) -> None:
+        assert may_have_started(replace(self.previous, doubted_at=doubted_at), NOW) is expected
+
+
+class TestOutdatedReading:
+    """A reading begun at NOW, of an account of which something is known."""
+
+    @pytest.mark.parametrize(
+        ("reading", "known", "observed_at", "outdated"),
+        [
+            (None, None, NOW - 60, False),
+            (("pending", NOW - 5), ("pending", NOW - 5), NOW - 60, False),
+            (("succeeded", NOW - 5), ("pending", NOW - 5), NOW - 60, False),
+            (("pending", NOW - 5), ("failed", LONG_AGO), NOW - 60, False),
+            (None, ("pending", NOW - 5), NOW - 60, True),
+            (("succeeded", LONG_AGO), ("pending", NOW - 5), NOW - 60, True),
+            (("succeeded", LONG_AGO), ("pending", NOW - 5), NOW + 1, True),
+            # Settled when last seen: before the reading began, or while it was under way.
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW - 1, True),
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW, False),
+            (("pending", NOW - 5), ("succeeded", NOW - 5), NOW + 1, False),
+            (("pending", NOW - 6), ("failed", NOW - 6), NOW + 1, False),
+        ],
+    )
+    def test_is_one_that_shows_an_earlier_state(
+        self, reading: tuple[str, int] | None, known: tuple[str, int] | None, observed_at: float, outdated: bool
+    ) -> None:
+        read, seen = (account(None if given is None else refresh(*given, None)) for given in (reading, known))
+        assert is_outdated(read, NOW, StoredAccount(state=seen, observed_at=observed_at)) is outdated
+
+    def test_is_none_where_nothing_is_known(self) -> None:
+        assert not is_outdated(account(None), NOW, StoredAccount())
+        assert not is_outdated(account(refresh("pending", NOW)), NOW, StoredAccount())
+
 
 class TestSettledSince:
     PENDING = account(refresh("pending", NOW - 30, None))
@@ -319,6 +432,10 @@ class TestSettledSince:
     )
     def test_shows_the_end_of_the_refresh_or_of_a_later_one(self, after: AccountState, settled: bool) -> None:
         assert settled_since(self.PENDING, after) is settled
+
+    def test_shows_nothing_new_of_a_refresh_that_had_ended(self) -> None:
+        ended = account(refresh("succeeded", NOW - 30))
+        assert not settled_since(ended, ended)
 
 
 @pytest.mark.parametrize(
@@ -366,11 +483,11 @@ STATES = st.builds(
         next_refresh_available_at=st.none() | TIMES,
     ),
 )
-NEEDS = st.builds(Need, not_before=TIMES, requested_at=TIMES, deadline=TIMES, joined=st.none() | TIMES)
+NEEDS = st.builds(FreshnessRequirement, not_before=TIMES, requested_at=TIMES, deadline=TIMES, joined=st.none() | TIMES)
 
 
 @given(STATES, NEEDS, TIMES)
-def test_money_is_never_spent_in_vain(state: AccountState, need: Need, now: int) -> None:
+def test_money_is_never_spent_in_vain(state: AccountState, need: FreshnessRequirement, now: int) -> None:
     if not isinstance(decide(state, need, now), StartRefresh):
         return
     assert state.status not in ("inactive", "disconnected")
@@ -386,20 +503,20 @@ def test_money_is_never_spent_in_vain(state: AccountState, need: Need, now: int)
 
 
 @given(STATES, NEEDS, TIMES)
-def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: Need, now: int) -> None:
+def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: FreshnessRequirement, now: int) -> None:
     decision = decide(state, need, now)
-    if isinstance(decision, CoolDown):
+    if isinstance(decision, CoolingDown):
         assert now < decision.resume_at <= need.deadline
 
 
 @given(STATES, NEEDS, TIMES, st.integers(0, MEMORY_SECONDS))
-def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: Need, now: int, age: int) -> None:
+def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: FreshnessRequirement, now: int, age: int) -> None:
     remembered = decide_from_memory(StoredAccount(state=state, observed_at=now - age), need, now)
     assert remembered in (None, decide(state, need, now))
 
 
 @given(STATES, NEEDS)
-def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: Need) -> None:
+def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: FreshnessRequirement) -> None:
     first = decide(state, need, NOW)
-    if isinstance(first, CoolDown):
-        assert not isinstance(decide(state, need, first.resume_at), CoolDown)
+    if isinstance(first, CoolingDown):
+        assert not isinstance(decide(state, need, first.resume_at), CoolingDown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titleholder import observability
-from titleholder.secrets_store import (
+from titleholder.aws.secrets import (
     API_KEY,
     MAX_AGE_SECONDS,
     PREVIOUS_SECONDS,
@@ -25,13 +25,14 @@ from titleholder.secrets_store import (
 )
 
 NOW = 1_800_000_000.0
+CREATED = datetime.fromtimestamp(NOW, UTC)
 A, B, C = "whsec_aaaaaaaa", "whsec_bbbbbbbb", "whsec_cccccccc"
 
 
 class Manager:
     """Secrets Manager with one secret. `stages` and `created` (when the current version was) may be changed at any time."""
 
-    def __init__(self, stages: Mapping[str, str], error: str = "ResourceNotFoundException", created: Any = NOW) -> None:
+    def __init__(self, stages: Mapping[str, str], error: str = "ResourceNotFoundException", created: datetime | None = CREATED) -> None:
         self.stages = stages
         self.error = error
         self.created = created
@@ -41,19 +42,20 @@ class Manager:
         self.calls += 1
         if VersionStage not in self.stages:
             raise ClientError({"Error": {"Code": self.error, "Message": ""}}, "GetSecretValue")
-        created = self.created if VersionStage == "AWSCURRENT" else NOW - 400 * 86_400
+        created = self.created if VersionStage == "AWSCURRENT" else CREATED - timedelta(days=400)
         return {"SecretString": self.stages[VersionStage], **({} if created is None else {"CreatedDate": created})}
 
 
 class Clock:
-    now = 1000.0
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
 
 
-def secret_of(manager: Manager, clock: Clock | None = None, kind: SecretKind = SIGNING_SECRET, wall: float = NOW) -> SecretValues:
-    return SecretValues(manager, "s", kind, clock or Clock(), lambda: wall)
+def secret_of(manager: Manager, clock: Clock | None = None, kind: SecretKind = SIGNING_SECRET) -> SecretValues:
+    return SecretValues(manager, "s", kind, clock or Clock())
 
 
 def values(text: str, kind: SecretKind = SIGNING_SECRET) -> list[str]:
@@ -132,24 +134,22 @@ def test_no_text_gives_an_unusable_value_or_fails(text: str) -> None:
 
 
 class TestPreviousVersion:
-    def previous(self, created: Any, wall: float) -> SecretValues:
-        return secret_of(Manager({"AWSCURRENT": A, "AWSPREVIOUS": f"{B} {A}"}, created=created), wall=wall)
+    def previous(self, created: datetime | None, now: float) -> SecretValues:
+        return secret_of(Manager({"AWSCURRENT": A, "AWSPREVIOUS": f"{B} {A}"}, created=created), Clock(now))
 
     def test_counts_after_the_current_one(self) -> None:
-        assert self.previous(NOW, NOW).get() == (A, B)
+        assert self.previous(CREATED, NOW).get() == (A, B)
 
-    @pytest.mark.parametrize("form", [float, lambda at: datetime.fromtimestamp(at, UTC)], ids=["number", "datetime"])
-    def test_ends_24_hours_after_the_current_one_was_created(self, form: Any) -> None:
-        assert self.previous(form(NOW), NOW + PREVIOUS_SECONDS - 1).get() == (A, B)
-        assert self.previous(form(NOW), NOW + PREVIOUS_SECONDS).get() == (A,)
-        assert self.previous(form(NOW), NOW + 30 * 86_400).get() == (A,)
+    def test_ends_24_hours_after_the_current_one_was_created(self) -> None:
+        assert self.previous(CREATED, NOW + PREVIOUS_SECONDS - 1).get() == (A, B)
+        assert self.previous(CREATED, NOW + PREVIOUS_SECONDS).get() == (A,)
+        assert self.previous(CREATED, NOW + 30 * 86_400).get() == (A,)
 
     def test_ends_in_time_although_it_is_cached(self) -> None:
-        wall = Clock()
-        wall.now = NOW + PREVIOUS_SECONDS - 1
-        secret = SecretValues(Manager({"AWSCURRENT": A, "AWSPREVIOUS": B}), "s", SIGNING_SECRET, Clock(), wall)
+        clock = Clock(NOW + PREVIOUS_SECONDS - 1)
+        secret = secret_of(Manager({"AWSCURRENT": A, "AWSPREVIOUS": B}), clock)
         assert secret.get() == (A, B)
-        wall.now += 1
+        clock.now += 1
         assert secret.get() == (A,)
 
     def test_does_not_count_where_nothing_says_when_the_current_one_was_created(self) -> None:
@@ -163,7 +163,7 @@ class TestPreviousVersion:
 
     def test_is_not_asked_for_once_it_has_ended(self) -> None:
         manager = Manager({"AWSCURRENT": A, "AWSPREVIOUS": B})
-        secret_of(manager, wall=NOW + PREVIOUS_SECONDS).get()
+        secret_of(manager, Clock(NOW + PREVIOUS_SECONDS)).get()
         assert manager.calls == 1
 
 

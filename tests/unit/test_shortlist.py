@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_pairs import CONNECTORS, pairs
-from titleholder import shortlist, verdicts
+from titleholder.domain import shortlist
+from titleholder.domain.snapshots import MAX_OWNERS
 from titleholder.matching import DEFAULT_POLICY, decide
-from titleholder.snapshots import MAX_OWNERS
+from titleholder.services import verdicts
 
 SECONDS = 6.0
 """Of processor time. The function has 30 s and less than a third of a processor."""

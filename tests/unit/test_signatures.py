@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titleholder.errors import InvalidSignatureError
-from titleholder.signatures import TOLERANCE_SECONDS, sign, verify
+from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign, verify
 
 NOW = 1_800_000_000
 SECRET, OTHER = "whsec_one", "whsec_two"
@@ -96,7 +96,8 @@ class TestRefuses:
             "t=,v1=", "t", "v1", ",", "=", "t=1,t", f"t={NOW}", f"t={NOW},v1=", f"v1={digest(BODY, SECRET, NOW)}",
             f"t={NOW},v0={digest(BODY, SECRET, NOW)}", f"t={NOW},v1={digest(BODY, SECRET, NOW).upper()}",
             f"t={NOW},v1={digest(BODY, SECRET, NOW)[:63]}", f"t={NOW},v1={digest(BODY, SECRET, NOW)}0", f"t={NOW},v1={'é' * 64}",
-            f"t={NOW},t={NOW},v1={digest(BODY, SECRET, NOW)}", f"t=-{NOW},v1={digest(BODY, SECRET, f'-{NOW}')}",
+            f"t={NOW},t={NOW},v1={digest(BODY, SECRET, NOW)}", f"t={NOW},t=1=2,v1={digest(BODY, SECRET, NOW)}",
+            f"t=-{NOW},v1={digest(BODY, SECRET, f'-{NOW}')}",
             f"t={NOW}.0,v1={digest(BODY, SECRET, f'{NOW}.0')}", f"t=１８,v1={digest(BODY, SECRET, '１８')}",
             "t=" + "9" * 5000 + f",v1={digest(BODY, SECRET, '9' * 5000)}", f"t=abc,v1={digest(BODY, SECRET, 'abc')}",
             f"t={NOW},v1={digest(BODY, SECRET, NOW)}" + ",v0=x" * 1000, "\x00", "t=1\ud800,v1=\udfff",
@@ -104,6 +105,32 @@ class TestRefuses:
     )  # fmt: skip
     def test_malformed_header(self, header: str) -> None:
         assert not accepted(BODY, header, [SECRET])
+
+    @pytest.mark.parametrize(
+        ("header", "secrets", "message"),
+        [
+            (f"t={NOW},v1={'0' * 64}", [], "No webhook signing secret is configured, so every delivery is refused."),
+            (None, [SECRET], "The Stripe-Signature header is missing."),
+            ("v0=" + "x" * 4096, [SECRET], "The Stripe-Signature header is malformed."),
+            (f"v1={'0' * 64}", [SECRET], "The Stripe-Signature header is malformed: it needs one timestamp (t=)."),
+            (f"t={NOW}", [SECRET], "The Stripe-Signature header is malformed: it needs a v1 signature."),
+            (
+                f"t={NOW},v1={'0' * 64}",
+                [SECRET],
+                "No signature in the Stripe-Signature header matches the body and a configured secret.",
+            ),
+            (sign(BODY, SECRET, NOW - 301), [SECRET], "The signature's timestamp is more than 300 s away from now."),
+        ],
+    )
+    def test_with_the_reason(self, header: str | None, secrets: list[str], message: str) -> None:
+        with pytest.raises(InvalidSignatureError) as refused:
+            verify(BODY, header, secrets, NOW)
+        assert str(refused.value) == message
+
+    @pytest.mark.parametrize(("length", "passes"), [(4096, True), (4097, False)])
+    def test_header_that_is_too_long(self, length: int, passes: bool) -> None:
+        header = sign(BODY, SECRET, NOW) + ",v0="
+        assert accepted(BODY, header + "x" * (length - len(header)), [SECRET]) is passes
 
     def test_without_naming_the_header_or_a_secret(self) -> None:
         for header in (sign(BODY, OTHER, NOW), sign(BODY, SECRET, NOW - 900), f"t={NOW},v1=zzz"):

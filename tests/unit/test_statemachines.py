@@ -14,11 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import ROOT
-from titleholder.accounts import AccountRef
-from titleholder.ownership import RefreshRequest
-from titleholder.refresh import LEASE_SECONDS
-from titleholder.store import Verification
-from titleholder.workflow import BatchWorkflow, Workflow
+from titleholder.aws.workflows import BatchWorkflow, Workflow
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import LEASE_SECONDS
+from titleholder.domain.verifications import Verification
+from titleholder.services.refreshes import RefreshRequest
 
 FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
 ENDS = ("Succeed", "Fail")
@@ -158,7 +158,7 @@ class TestVerifyAccount:
         }  # fmt: skip
         request = RefreshRequest.from_message({name.removesuffix(".$"): values[path] for name, path in body.items()})
         assert (request.waiter.verification, request.waiter.task_token, request.ref.account) == ("ver_1", "token", "fca_1")
-        assert request.waiter.turn == "2027-01-15T08:00:00.000Z#000002"
+        assert request.waiter.token_version == "2027-01-15T08:00:00.000Z#000002"
         assert request.resumed_at == 1_800_000_000.0
 
     def test_message_carries_ids_and_times_only(self) -> None:

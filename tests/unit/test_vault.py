@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_aws import FakeKMS
-from titleholder.accounts import AccountRef
-from titleholder.errors import SealBrokenError
-from titleholder.masked import MASK, Masked
-from titleholder.vault import MEMORY_KEYS, MEMORY_SECONDS, Vault
+from titleholder.aws.encryption import MEMORY_KEYS, MEMORY_SECONDS, AccountCipher
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import MASK, Sensitive
+from titleholder.errors import DecryptionError
 
 REF = AccountRef("fca_1")
 CLAIM = {"name": "Quillfeather Canary", "aka": ["Ünïcode ✓"], "email": None}
@@ -55,9 +55,9 @@ class TestVault:
         self.wrapped = self.vault.new_key(REF)
         self.sealed = self.vault.seal(REF, self.wrapped, ITEM, CLAIM)
 
-    def another(self) -> Vault:
+    def another(self) -> AccountCipher:
         """A vault that remembers nothing."""
-        return Vault(self.counted.kms, "key", lambda: self.now)
+        return AccountCipher(self.counted.kms, "key", lambda: self.now)
 
     def test_digest_is_the_same_for_the_same_claim_and_account_only(self) -> None:
         digest = self.vault.digest(REF, self.wrapped, CLAIM)
@@ -82,12 +82,12 @@ class TestVault:
         assert self.vault.seal(REF, self.wrapped, ITEM, CLAIM) != self.sealed
 
     def test_what_was_moved_to_another_item_is_not_opened(self) -> None:
-        with pytest.raises(SealBrokenError, match="another place"):
+        with pytest.raises(DecryptionError, match="another place"):
             self.vault.open(REF, self.wrapped, "CLAIM#ver_2", self.sealed)
 
     def test_another_accounts_key_opens_nothing(self) -> None:
         other = self.vault.new_key(REF)
-        with pytest.raises(SealBrokenError):
+        with pytest.raises(DecryptionError):
             self.vault.open(REF, other, ITEM, self.sealed)
 
     @pytest.mark.parametrize("ref", [AccountRef("fca_2"), AccountRef("fca_1", "live"), AccountRef("fca_1", stripe_account="acct_1")])
@@ -101,14 +101,14 @@ class TestVault:
     def test_a_changed_byte_breaks_the_seal_and_tells_nothing(self, at: int) -> None:
         changed = bytearray(self.sealed)
         changed[at] ^= 1
-        with pytest.raises(SealBrokenError) as raised:
+        with pytest.raises(DecryptionError) as raised:
             self.vault.open(REF, self.wrapped, ITEM, bytes(changed))
         assert "Canary" not in str(raised.value)
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(st.binary(max_size=200))
     def test_whatever_stands_there_instead_breaks_the_seal(self, garbage: bytes) -> None:
-        with pytest.raises(SealBrokenError):
+        with pytest.raises(DecryptionError):
             self.vault.open(REF, self.wrapped, ITEM, garbage)
 
     def test_kms_is_asked_once_for_many_items_and_again_after_a_while(self) -> None:
@@ -132,7 +132,7 @@ class TestVault:
 
 @pytest.mark.parametrize("value", [CLAIM, [CLAIM], "Canary", None])
 def test_masked_value_shows_itself_to_nobody_but_who_asks(value: Any) -> None:
-    masked = Masked(value)
+    masked = Sensitive(value)
     seen = [
         repr(masked),
         str(masked),
@@ -147,6 +147,6 @@ def test_masked_value_shows_itself_to_nobody_but_who_asks(value: Any) -> None:
 
 
 def test_masked_values_are_equal_by_what_they_hide() -> None:
-    assert Masked([1]) == Masked([1])
-    assert Masked([1]) != Masked([2])
-    assert Masked(MASK) != MASK
+    assert Sensitive([1]) == Sensitive([1])
+    assert Sensitive([1]) != Sensitive([2])
+    assert Sensitive(MASK) != MASK

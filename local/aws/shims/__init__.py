@@ -1,4 +1,7 @@
-"""AWS behaviours that MiniStack lacks, one module each. They replace its private functions in process, before it serves."""
+"""AWS behaviours that MiniStack lacks and template.yaml or the tests need, one module each.
+
+They replace its private functions before it serves. `original_...` is always MiniStack's own function.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,12 @@ from pathlib import Path
 from local.aws.shims import (
     authorised_resource,
     event_bus,
-    http_api_body,
     http_api_cors,
     http_api_errors,
     http_api_signature,
-    inert_types,
     lambda_runtime,
     queue_batch_response,
     queue_redrive,
-    secret_ref,
     secure_transport,
     table_policy,
     table_settings,
@@ -27,25 +27,19 @@ from local.aws.shims import (
 )
 
 
-def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -> None:
-    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts.
-
-    `trail_file`: where IAM's decisions are recorded.
-    """
+def apply_all(var: Path, trail_file: Path | None = None) -> None:
+    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `trail_file`: file that records IAM's decisions."""
     event_bus.apply()
-    http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
     http_api_signature.apply()
-    inert_types.apply()
-    secret_ref.apply()
     secure_transport.apply()
     table_settings.apply()
     table_policy.apply()
     queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)
-    workflow_execution.apply(timeout_scale)
+    workflow_execution.apply()
     workflow_paths.apply()
     workflow_task.apply()
     authorised_resource.apply()

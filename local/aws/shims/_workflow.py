@@ -1,4 +1,4 @@
-"""What the workflow shims share: when an execution is over, how to wait within one, and its history."""
+"""What the workflow shims share: when an execution has ended, how to wait within one, and its history."""
 
 from __future__ import annotations
 
@@ -21,23 +21,18 @@ current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("exec
 _waiting: dict[int, tuple[Execution, threading.Event]] = {}
 _waiting_lock = threading.Lock()
 _waiting_ids = itertools.count()
-_add_event = stepfunctions._add_event
+original_add_event = stepfunctions._add_event
 
 
 class Ended(TaskError):  # type: ignore[misc, valid-type]
-    """The execution was stopped or timed out: nothing may retry or catch it."""
+    """The execution was stopped or timed out. No state may retry or catch it."""
 
     def __init__(self) -> None:
         super().__init__("States.Aborted", "")
 
 
-def timeout_scale() -> float:
-    """The factor on TimeoutSeconds and HeartbeatSeconds."""
-    return float(stepfunctions.TIMEOUT_SCALE)
-
-
 def lineage(execution: Execution | None) -> Iterator[Execution]:
-    """The execution, and what it is a child of."""
+    """The execution, its parent, and so on."""
     while execution is not None:
         yield execution
         execution = execution.get("_parent")
@@ -49,13 +44,13 @@ def live(execution: Execution) -> bool:
 
 
 def check(execution: Execution) -> None:
-    """Raise `Ended` unless the execution goes on."""
+    """Raise `Ended` if the execution has ended."""
     if not live(execution):
         raise Ended
 
 
 def pause(execution: Execution | None, seconds: float | None, event: threading.Event | None = None) -> None:
-    """Sleep until `seconds` are over (None: without end) or `event` is set. Raises `Ended` as soon as the execution is over."""
+    """Sleep for `seconds` (None: without end) or until `event` is set. Raises `Ended` as soon as the execution has ended."""
     event = event or threading.Event()
     limits = [one["_deadline"] - time.monotonic() for one in lineage(execution) if "_deadline" in one]
     limits += [] if seconds is None else [seconds]
@@ -75,7 +70,7 @@ def pause(execution: Execution | None, seconds: float | None, event: threading.E
 
 
 def interrupt(ended: Execution) -> None:
-    """Wake whatever waits within an execution that was stopped."""
+    """End all waits within an execution that was stopped."""
     with _waiting_lock:
         waiting = list(_waiting.values())
     for execution, event in waiting:
@@ -84,17 +79,17 @@ def interrupt(ended: Execution) -> None:
 
 
 def add_event(execution: Execution, kind: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Append to the history, as AWS numbers it: nothing follows the end, and each event names the one before."""
+    """Append to the history as AWS does: no event follows the end, and each names the event before it."""
     if execution.get("_express") or (execution["status"] in TERMINAL and not kind.startswith("Execution")):
         return {}
-    event: dict[str, Any] = _add_event(execution, kind, details)
+    event: dict[str, Any] = original_add_event(execution, kind, details)
     event["previousEventId"] = 0 if event["id"] <= 2 else event["id"] - 1
     return event
 
 
 @contextlib.contextmanager
 def within(execution: Execution) -> Iterator[None]:
-    """Make `execution` the one that waits of this thread belong to."""
+    """Let this thread's waits belong to `execution`."""
     token = current.set(execution)
     try:
         yield

@@ -1,4 +1,4 @@
-"""IAM checks what AWS checks: the state machine that a task token belongs to, the key behind an alias, a key's encryption context."""
+"""IAM evaluates the resources and conditions that AWS evaluates: a task token's state machine, an alias's key, an encryption context."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ministack.services import kms
 
 from local.aws.shims import workflow_task
 
-bare = iam_actions.extract_resource_arn
-bare_context = iam_actions.request_tag_context
+original_resource_arn = iam_actions.extract_resource_arn
+original_context = iam_actions.request_tag_context
 
 
 def apply() -> None:
@@ -20,7 +20,7 @@ def apply() -> None:
 
 
 def resource_arn(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
-    found = str(bare(service, method, path, headers, body, *rest))
+    found = str(original_resource_arn(service, method, path, headers, body, *rest))
     if service == "kms" and ":alias/" in found:
         key = kms._resolve_key(found)
         return str(key["Arn"]) if key else found
@@ -34,8 +34,8 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
 
 
 def condition_keys(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:
-    """The condition keys that a request brings with it, by name."""
-    found = dict(bare_context(service, action, body, *rest))
+    """The condition keys of a request, by name."""
+    found = dict(original_context(service, action, body, *rest))
     if service == "kms":
         try:
             context = json.loads(body or b"{}").get("EncryptionContext") or {}

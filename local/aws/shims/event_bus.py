@@ -1,4 +1,4 @@
-"""EventBridge delivers what a partner puts (PutPartnerEvents). Functions that its rules invoke have retries and a failure destination."""
+"""EventBridge delivers partner events (PutPartnerEvents), and a function that a rule invokes has retries and a failure destination."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ministack.services import eventbridge, lambda_svc
 
-bare_dispatch = eventbridge._dispatch_to_lambda
+original_dispatch = eventbridge._dispatch_to_lambda
 
 
 def apply() -> None:
@@ -16,7 +16,7 @@ def apply() -> None:
 
 
 def put_partner_events(data: dict[str, Any]) -> Any:
-    """Hand events to the bus that has the event source's name, else to the default bus; returns the answer to PutPartnerEvents."""
+    """Answer PutPartnerEvents. An event goes to the bus named after its source, else to the default bus."""
     entries = [
         {**entry, "EventBusName": entry["Source"] if entry.get("Source") in eventbridge._event_buses else "default"}
         for entry in data.get("Entries", ())
@@ -32,6 +32,6 @@ def dispatch_to_lambda(arn: str, payload: str) -> None:
     except ValueError:
         function = None
     if not function or not settings:
-        bare_dispatch(arn, payload)
+        original_dispatch(arn, payload)
         return
     lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, settings), event)

@@ -1,11 +1,11 @@
-"""Lambda runs Python under its own Runtime Interface Client, isolated from the host, and keeps the environment after an error.
+"""Lambda runs Python functions under AWS's Runtime Interface Client, isolated from the host, and keeps the environment after an error.
 
-MiniStack serves the Lambda Runtime API for `provided.*`; here Python functions use that server too, in the interpreter of
-`local.aws.runtime`. A function sees its code, then its layers (the last one wins, as where all of them are merged into /opt), then what
-the runtime ships. Error types, init errors, the context object and the log format are the real client's.
+MiniStack serves the Lambda Runtime API for `provided.*` only. Here Python functions use that server too, in the interpreter of
+`local.aws.runtime`. A function imports from its code first, then from its layers (the last one first, because on AWS it overwrites the
+others in /opt), then from what the runtime ships. Error types, init errors, the context object and the log format are the real client's.
 
-Callers of a function with `MAX_WORKERS` busy environments queue, where AWS would start another, and cold starts take turns: a burst on a
-laptop must not become a hundred interpreters.
+A function has at most `MAX_WORKERS` environments, and callers queue for them, where AWS would start another one. Few cold starts run at the
+same time. Otherwise a burst would start a hundred interpreters on a laptop.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GIVEN = (
 
 
 class _RuntimeApi(socketserver.ThreadingTCPServer):
-    """A server that sleeps until somebody connects: with a worker per function, the usual polling loop would never let the machine rest."""
+    """A server that sleeps until a client connects. The usual polling loop, once for each worker, would keep an idle machine busy."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -68,7 +68,7 @@ class _RuntimeApi(socketserver.ThreadingTCPServer):
 
 
 class _Events(queue.Queue[Any]):
-    """The event to hand out next; `get` sleeps until there is one or the environment ends, whatever timeout the caller asks for."""
+    """The next event for the function. `get` ignores its timeout: it sleeps until there is an event or the environment ends."""
 
     def __init__(self) -> None:
         super().__init__(maxsize=1)
@@ -161,11 +161,6 @@ def apply(var: Path) -> None:
                 "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
                 "AWS_LAMBDA_LOG_GROUP_NAME": logging_config.get("LogGroup") or f"/aws/lambda/{self.func_name}",
                 "AWS_LAMBDA_LOG_FORMAT": logging_config.get("LogFormat") or "Text",
-                # The X-Ray SDK sends datagrams there; that nobody listens costs nothing.
-                "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-                "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
-                "_AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1",
-                "_AWS_XRAY_DAEMON_PORT": "2000",
                 "LAMBDA_TASK_ROOT": str(code),
                 "LAMBDA_RUNTIME_DIR": str(python.parent),
                 "LANG": "C.UTF-8",
@@ -173,7 +168,7 @@ def apply(var: Path) -> None:
                 "PYTHONPATH": os.pathsep.join(self._layer_folders()),
                 "PYTHONNOUSERSITE": "1",
                 "PYTHONUNBUFFERED": "1",
-                # On AWS the folders are read-only for everybody; here root could write into them.
+                # On AWS the folders are read-only. Here root could write into them.
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
             if level := logging_config.get("ApplicationLogLevel"):
@@ -206,7 +201,7 @@ def apply(var: Path) -> None:
                     return "\n".join(lines)
 
         def _drain_stderr_bounded(self, first_line_wait: float = 0, idle_confirm: float = 0, hard_cap: float = 0.25) -> str:
-            # A handler's output is in the pipe before its answer is posted: once the pipe is empty there is nothing to wait for.
+            # A handler's output is in the pipe before its answer is posted, so an empty pipe has no more output to wait for.
             unread = array.array("i", [0])
             end = time.monotonic() + hard_cap
             process = self._proc
@@ -235,13 +230,13 @@ def apply(var: Path) -> None:
             if isinstance(self._pending, _Events):
                 self._pending.close()
 
-    bare_class = lambda_runtime._worker_class_for
-    lambda_runtime._worker_class_for = lambda config: PythonWorker if _is_python(config) else bare_class(config)
+    original_class = lambda_runtime._worker_class_for
+    lambda_runtime._worker_class_for = lambda config: PythonWorker if _is_python(config) else original_class(config)
 
-    bare_warm = lambda_svc._execute_function_warm
+    original_warm = lambda_svc._execute_function_warm
 
     def execute_warm(function: dict[str, Any], event: Any, request_id: str) -> Any:
-        run = lambda_svc._execute_function_provided_warm if _is_python(function.get("config") or function) else bare_warm
+        run = lambda_svc._execute_function_provided_warm if _is_python(function.get("config") or function) else original_warm
         return run(function, event, request_id)
 
     lambda_svc._execute_function_warm = execute_warm
@@ -250,20 +245,20 @@ def apply(var: Path) -> None:
 
 def _queue_at_limit(lambda_runtime: Any, lambda_svc: Any) -> None:
     released = threading.Condition()
-    bare_acquire, bare_release = lambda_runtime.acquire_worker, lambda_runtime.release_worker
+    original_acquire, original_release = lambda_runtime.acquire_worker, lambda_runtime.release_worker
 
     def acquire(name: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST", max_concurrency: int | None = None) -> Any:
         end = time.monotonic() + 30 + config.get("Timeout", 3)
         with released:
             while True:
-                worker, reason = bare_acquire(name, config, code, qualifier=qualifier, max_concurrency=max_concurrency or MAX_WORKERS)
+                worker, reason = original_acquire(name, config, code, qualifier=qualifier, max_concurrency=max_concurrency or MAX_WORKERS)
                 left = end - time.monotonic()
                 if worker is not None or left <= 0:
                     return worker, reason
                 released.wait(min(left, 1))
 
     def release(worker: Any) -> None:
-        bare_release(worker)
+        original_release(worker)
         with released:
             released.notify_all()
 

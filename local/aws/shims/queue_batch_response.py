@@ -1,4 +1,4 @@
-"""Lambda deletes from a queue what a batch's response lets it delete: a response that it cannot read fails the whole batch."""
+"""Lambda reads a function's partial batch response as AWS does: a malformed response fails the whole batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_batch(mapping: dict[str, Any], function: dict[str, Any], event: Any, bat
 
 
 def reported_failures(response: Any, ids: set[str]) -> set[str]:
-    """The messages of the batch `ids` that the function's response says to deliver again: all of them when it is not understood."""
+    """The messages of the batch `ids` to deliver again: those that the response names, or all if it is malformed."""
     if response in (None, "", {}):
         return set()
     try:

@@ -1,4 +1,4 @@
-"""SQS moves messages from a dead-letter queue back to where they came from: StartMessageMoveTask and ListMessageMoveTasks."""
+"""SQS has StartMessageMoveTask and ListMessageMoveTasks: messages of a dead-letter queue go back to their source queue."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def apply() -> None:
         return {"TaskHandle": handle}
 
     def list_tasks(data: dict[str, Any], _queue_url: str) -> dict[str, Any]:
-        # A finished task has no handle in AWS's answer.
+        # AWS gives no handle for a finished task.
         found = tasks.get(data["SourceArn"], [])[: int(data.get("MaxResults", 1))]
         return {"Results": [{key: value for key, value in task.items() if key != "TaskHandle"} for task in found]}
 

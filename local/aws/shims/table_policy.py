@@ -1,6 +1,6 @@
-"""DynamoDB tables obey their resource policy, and IAM knows the partition keys of a request (`dynamodb:LeadingKeys`).
+"""IAM evaluates a table's resource policy and the partition keys of a request (`dynamodb:LeadingKeys`).
 
-Each table and each item of a transaction is judged by the keys that the request touches there, as AWS judges them.
+As on AWS, each table of a request and each item of a transaction is evaluated with the keys that the request touches there.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import dynamodb
 
-bare_context = iam_actions.dynamodb_service_context
+from local.aws.shims._cloudformation import after_deployment
+
+original_context = iam_actions.dynamodb_service_context
 _policies: dict[str, str] = {}
 _TOUCHED = "titleholder:touched"
-"""Where the keys of a request stand in its context until it is known which of its tables and actions is judged."""
+"""Entry of a request's context that holds its keys until `enforce` knows the table and the action."""
 _PARTS = {
     "ConditionCheck": "dynamodb:ConditionCheckItem",
     "Put": "dynamodb:PutItem",
@@ -27,39 +29,24 @@ _PARTS = {
 _EQUALS = re.compile(r"([#A-Za-z0-9_.]+)\s*=\s*(:[A-Za-z0-9_]+)")
 
 Touched = tuple[str | None, str, str | None, str]
-"""An action (None for that of the whole request), a table, an index if it is one's, and a partition key."""
+"""An action (None for the request's own), a table, an index (None for the table itself) and a partition key."""
 
 
 def apply() -> None:
-    from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
-
-    handler = _RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
-    create_bare, update_bare = handler["create"], handler["update"]
-
-    def create(logical_id: str, props: dict[str, Any], stack: str) -> tuple[str, dict[str, Any]]:
-        made: tuple[str, dict[str, Any]] = create_bare(logical_id, props, stack)
-        _keep(made[0], props)
-        return made
-
-    def update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, *rest: Any) -> tuple[str, dict[str, Any]]:
-        made: tuple[str, dict[str, Any]] = update_bare(physical_id, old, new, stack, *rest)
-        _keep(made[0], new)
-        return made
-
-    handler.update(create=create, update=update)
+    after_deployment("AWS::DynamoDB::Table", _keep_policy)
     dynamodb.table_policy_for_arn = table_policy_for_arn
     iam_evaluator._RESOURCE_POLICY_LOOKUPS["dynamodb"] = ("dynamodb", "table_policy_for_arn")
     iam_actions.dynamodb_service_context = service_context
-    enforce_bare = iam_evaluator.enforce
+    original_enforce = iam_evaluator.enforce
 
     def enforce(
         access_key: str, action: str, service: str, region: str, resource_arn: str = "*", service_context: dict[str, Any] | None = None
     ) -> Any:
         context = dict(service_context or {})
         touched: list[Touched] = context.pop(_TOUCHED, [])
-        if keys := [key for its, table, index, key in touched if its in (None, action) and _is(resource_arn, table, index)]:
+        if keys := [key for own, table, index, key in touched if own in (None, action) and _is(resource_arn, table, index)]:
             context["dynamodb:LeadingKeys"] = keys
-        return enforce_bare(access_key, action, service, region, resource_arn=resource_arn, service_context=context)
+        return original_enforce(access_key, action, service, region, resource_arn=resource_arn, service_context=context)
 
     iam_evaluator.enforce = enforce
 
@@ -72,8 +59,8 @@ def table_policy_for_arn(arn: str) -> tuple[str, str] | None:
 
 
 def service_context(body: bytes) -> dict[str, Any]:
-    """The condition keys of a request, the partition keys among them."""
-    found = dict(bare_context(body))
+    """The condition keys of a request, its partition keys included."""
+    found = dict(original_context(body))
     try:
         data = json.loads(body or b"{}")
     except ValueError:
@@ -121,7 +108,7 @@ def _is(arn: str, table: str, index: str | None) -> bool:
 
 
 def _name(table: Any) -> str:
-    """A table's name, which may be given by its ARN."""
+    """The table's name. A request may give its ARN instead."""
     return str(table or "").rpartition(":table/")[2]
 
 
@@ -129,7 +116,7 @@ def _text(value: dict[str, Any]) -> str:
     return str(next(iter(value.values())))
 
 
-def _keep(table: str, props: dict[str, Any]) -> None:
+def _keep_policy(table: str, props: dict[str, Any]) -> None:
     if document := (props.get("ResourcePolicy") or {}).get("PolicyDocument"):
         _policies[table] = json.dumps(document)
     else:

@@ -1,4 +1,4 @@
-"""Keeps a record of what IAM decided, as CloudTrail would: a JSON line for each call of a role, with action, resource and decision."""
+"""Records IAM's decisions for the tests of permissions: a JSON line for each call of a role, with action, resource and decision."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _last = threading.local()
 
 
 def apply(file: Path | None) -> None:
-    """Without a file nothing is kept."""
+    """Record decisions in `file`; None records nothing."""
     if file is None:
         return
     trail = file.open("a", buffering=1)
-    bare_evaluate, bare_enforce = iam_evaluator.evaluate, iam_evaluator.enforce
+    original_evaluate, original_enforce = iam_evaluator.evaluate, iam_evaluator.enforce
 
     def evaluate(context: Any, *policies: Any) -> Any:
         _last.context = context
-        return bare_evaluate(context, *policies)
+        return original_evaluate(context, *policies)
 
     def enforce(*call: Any, **details: Any) -> Any:
         _last.context = None
-        refused = bare_enforce(*call, **details)
+        refused = original_enforce(*call, **details)
         if _last.context is not None:
             _, role, session = _last.context.principal_arn.split("/")
             about = {"action": _last.context.action, "resource": _last.context.resource_arn, "allowed": refused is None}
             if keys := _last.context.service_context.get("dynamodb:leadingkeys"):
-                # Kinds only: what follows names accounts.
+                # Only the kinds: the rest of a key names an account.
                 about["keys"] = sorted({key.partition("#")[0] for key in keys})
             trail.write(json.dumps({"role": role, "session": session, **about}) + "\n")
         return refused

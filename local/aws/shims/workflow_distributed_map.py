@@ -1,22 +1,19 @@
-"""Step Functions Distributed Map: ItemReader, ItemSelector, ItemBatcher, ResultWriter, concurrency and tolerated failures."""
+"""Step Functions Distributed Map: ResultWriter, `...Path` fields, any concurrency, and children that end with their parent."""
 
 from __future__ import annotations
 
 import contextvars
-import itertools
 import json
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from ministack.services import s3
 from ministack.services import stepfunctions as sf
 
-from local.aws.shims._workflow import LARGEST_PAYLOAD, Execution, TaskError, add_event, check, live
+from local.aws.shims._workflow import Execution, TaskError, add_event, check, live
 
 LARGEST_CONCURRENCY = 1_000
-ENVELOPE_BYTES = 200
 STATUSES = (
     "pending",
     "running",
@@ -30,7 +27,7 @@ STATUSES = (
     "pendingRedrive",
 )
 
-run_inline = sf._run_map_items
+original_run_map_items = sf._run_map_items
 
 
 def apply() -> None:
@@ -38,9 +35,8 @@ def apply() -> None:
 
 
 def run_map(state: dict[str, Any], data: Any, execution: Execution, context: dict[str, Any]) -> tuple[Any, str | None]:
-    processor = state.get("ItemProcessor") or state.get("Iterator") or {}
-    if (processor.get("ProcessorConfig") or {}).get("Mode") != "DISTRIBUTED":
-        return run_inline(state, data, execution, context)  # type: ignore[no-any-return]
+    if state["ItemProcessor"].get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
+        return original_run_map_items(state, data, execution, context)  # type: ignore[no-any-return]
     result = MapRun(state, sf._apply_input_path(state, data, context), execution, context).run()
     output = sf._apply_result_path(state, data, sf._apply_result_selector(state, result))
     return sf._apply_output_path(state, output, context), sf._next_or_end(state)
@@ -51,12 +47,10 @@ class MapRun:
 
     def __init__(self, state: dict[str, Any], data: Any, execution: Execution, context: dict[str, Any]) -> None:
         self.state, self.data, self.execution, self.context = state, data, execution, context
-        self.processor = state.get("ItemProcessor") or state["Iterator"]
+        self.processor = state["ItemProcessor"]
         self.express = self.processor["ProcessorConfig"].get("ExecutionType") == "EXPRESS"
-        items = self._items()
-        self.inputs, self.sizes = self._batched(self._selected(items))
-        self.tolerated_percentage = self._number("ToleratedFailurePercentage")
-        self.tolerated_count = self._number("ToleratedFailureCount")
+        self.inputs = self._selected(self._items())
+        self.tolerated_percentage = self._number("ToleratedFailurePercentage") or 0
         self.children: list[Execution | None] = [None] * len(self.inputs)
         self.lock = threading.Lock()
         self.failing = threading.Event()
@@ -70,9 +64,9 @@ class MapRun:
             "status": "RUNNING",
             "startDate": sf.now_iso(),
             "maxConcurrency": int(self._number("MaxConcurrency") or 0),
-            "toleratedFailurePercentage": float(self.tolerated_percentage or 0),
-            "toleratedFailureCount": int(self.tolerated_count or 0),
-            "itemCounts": dict.fromkeys(STATUSES, 0) | {"total": len(items), "pending": len(items)},
+            "toleratedFailurePercentage": float(self.tolerated_percentage),
+            "toleratedFailureCount": 0,
+            "itemCounts": dict.fromkeys(STATUSES, 0) | {"total": len(self.inputs), "pending": len(self.inputs)},
             "executionCounts": dict.fromkeys(STATUSES, 0) | {"total": len(self.inputs), "pending": len(self.inputs)},
             "redriveCount": 0,
             "_stateMachineArn": f"{self.prefix}:stateMachine:{self.path}",
@@ -80,7 +74,7 @@ class MapRun:
         sf._map_runs[self.record["mapRunArn"]] = self.record
 
     def run(self) -> Any:
-        """The state's result: the children's outputs in order, or where they were written. Raises `TaskError`."""
+        """The state's result: the children's outputs in order, or the place where they were written. Raises `TaskError`."""
         add_event(self.execution, "MapRunStarted", {"mapRunStartedEventDetails": {"mapRunArn": self.record["mapRunArn"]}})
         workers = min(self.record["maxConcurrency"] or LARGEST_CONCURRENCY, LARGEST_CONCURRENCY, max(len(self.inputs), 1))
         with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -89,7 +83,7 @@ class MapRun:
         if not live(self.execution):
             self.record["status"] = "ABORTED"
         check(self.execution)
-        written = self._write_results() if self.state.get("ResultWriter") else None
+        written = self._write_results() if "ResultWriter" in self.state else None
         if self._intolerable():
             error = "States.ExceedToleratedFailureThreshold"
             self.record["status"] = "FAILED"
@@ -117,36 +111,17 @@ class MapRun:
         return items
 
     def _selected(self, items: list[Any]) -> list[Any]:
-        selector = self.state.get("ItemSelector") or self.state.get("Parameters")
+        selector = self.state.get("ItemSelector")
         if not selector:
             return items
         contexts = ({**self.context, "Map": {"Item": {"Index": index, "Value": item}}} for index, item in enumerate(items))
         return [sf._resolve_params_obj(selector, self.data, context) for context in contexts]
 
-    def _batched(self, items: list[Any]) -> tuple[list[Any], list[int]]:
-        """What each child gets as its input, and how many items that is."""
-        batcher = self.state.get("ItemBatcher")
-        if not batcher:
-            return items, [1] * len(items)
-        shared = {"BatchInput": sf._resolve_params_obj(batcher["BatchInput"], self.data, self.context)} if "BatchInput" in batcher else {}
-        most_items = int(batcher.get("MaxItemsPerBatch") or len(items) or 1)
-        most_bytes = int(batcher.get("MaxInputBytesPerBatch") or LARGEST_PAYLOAD) - ENVELOPE_BYTES - len(json.dumps(shared))
-        batches: list[list[Any]] = []
-        used = 0
-        for item in items:
-            size = len(json.dumps(item)) + 2
-            if not batches or len(batches[-1]) >= most_items or used + size > most_bytes:
-                batches.append([])
-                used = 0
-            batches[-1].append(item)
-            used += size
-        return [shared | {"Items": batch} for batch in batches], [len(batch) for batch in batches]
-
     def _run_child(self, index: int) -> None:
         if self.failing.is_set() or not live(self.execution):
-            self._count(index, "pending", "aborted")
+            self._count("pending", "aborted")
             return
-        self._count(index, "pending", "running")
+        self._count("pending", "running")
         child = self.children[index] = self._child(self.inputs[index])
         if not self.express:
             sf._executions[child["executionArn"]] = child
@@ -164,7 +139,7 @@ class MapRun:
             known = error if isinstance(error, TaskError) else TaskError("States.Runtime", str(error))
             child.update(error=known.error, cause=known.cause)
             self._end(child, "FAILED" if live(self.execution) else "ABORTED")
-        self._count(index, "running", child["status"].lower())
+        self._count("running", child["status"].lower())
         if self._intolerable():
             self.failing.set()
 
@@ -203,54 +178,28 @@ class MapRun:
         details = {"output": child["output"]} if status == "SUCCEEDED" else {"error": child["error"], "cause": child["cause"]}
         add_event(child, kind, {f"{kind[0].lower()}{kind[1:]}EventDetails": details})
 
-    def _count(self, index: int, before: str, after: str) -> None:
+    def _count(self, before: str, after: str) -> None:
         with self.lock:
-            for counts, number in ((self.record["itemCounts"], self.sizes[index]), (self.record["executionCounts"], 1)):
-                counts[before] -= number
-                counts[after] += number
+            for counts in (self.record["itemCounts"], self.record["executionCounts"]):
+                counts[before] -= 1
+                counts[after] += 1
 
     def _intolerable(self) -> bool:
-        failed, total = self.record["itemCounts"]["failed"], self.record["itemCounts"]["total"]
-        percentage, count = self.tolerated_percentage, self.tolerated_count
-        if percentage is None and count is None:
-            return bool(failed)
-        return (percentage is not None and failed * 100 > percentage * total) or (count is not None and failed > count)
+        counts = self.record["itemCounts"]
+        return bool(counts["failed"] * 100 > self.tolerated_percentage * counts["total"])
 
-    def _write_results(self) -> dict[str, Any] | None:
-        """Write the children's outcomes to S3 and say where. None when the writer only changes their form."""
-        writer = self.state["ResultWriter"]
-        place = sf._resolve_params_obj(writer.get("Parameters") or {}, self.data, self.context)
-        if not place.get("Bucket"):
-            return None
-        config = writer.get("WriterConfig") or {}
-        done = [child for child in self.children if child]
-        succeeded = [child for child in done if child["status"] == "SUCCEEDED"]
-        failed = [_exported(child) for child in done if child["status"] == "FAILED"]
+    def _write_results(self) -> dict[str, Any]:
+        """Write the children's outcomes to S3 and return where."""
+        place = sf._resolve_params_obj(self.state["ResultWriter"]["Parameters"], self.data, self.context)
         prefix = "/".join(part for part in (str(place.get("Prefix", "")).strip("/"), self.id) if part)
-        lines = config.get("OutputType") == "JSONL"
         files: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
-        outcomes: Iterable[tuple[str, list[Any]]] = (
-            ("SUCCEEDED", _transformed(succeeded, config.get("Transformation", "NONE"))),
-            ("FAILED", failed),
-        )
-        for kind, rows in outcomes:
+        for status in ("SUCCEEDED", "FAILED"):
+            rows = [_exported(child) for child in self.children if child and child["status"] == status]
             if rows:
-                body = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)
-                files[kind].append(_put(place["Bucket"], f"{prefix}/{kind}_0.{'jsonl' if lines else 'json'}", body))
+                files[status].append(_put(place["Bucket"], f"{prefix}/{status}_0.json", json.dumps(rows)))
         manifest = {"DestinationBucket": place["Bucket"], "MapRunArn": self.record["mapRunArn"], "ResultFiles": files}
         _put(place["Bucket"], f"{prefix}/manifest.json", json.dumps(manifest))
-        self.record["itemCounts"]["resultsWritten"] = self.record["itemCounts"]["succeeded"]
-        self.record["executionCounts"]["resultsWritten"] = len(succeeded) + len(failed)
         return {"MapRunArn": self.record["mapRunArn"], "ResultWriterDetails": {"Bucket": place["Bucket"], "Key": f"{prefix}/manifest.json"}}
-
-
-def _transformed(children: list[Execution], transformation: str) -> list[Any]:
-    if transformation == "NONE":
-        return [_exported(child) for child in children]
-    outputs = [json.loads(child["output"]) for child in children]
-    if transformation == "FLATTEN":
-        return list(itertools.chain.from_iterable(output if isinstance(output, list) else [output] for output in outputs))
-    return outputs
 
 
 def _exported(child: Execution) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Step Functions paths: one that selects nothing fails the state, a null that is there is present, every comparison has its `...Path`."""
+"""Step Functions paths as documented.
+
+A path that selects nothing fails the state, `IsPresent` is true for null, and every comparison has a `...Path` form.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from ministack.services import stepfunctions as sf
 
 from local.aws.shims._workflow import TaskError
 
-bare_resolve, bare_evaluate = sf._resolve_path, sf._evaluate_rule
+original_resolve, original_evaluate = sf._resolve_path, sf._evaluate_rule
 
 
 def apply() -> None:
@@ -17,10 +20,10 @@ def apply() -> None:
 
 
 def resolve_path(path: str, data: Any) -> Any:
-    """What the reference path selects in `data`. Raises `TaskError` when there is no such thing."""
+    """What the reference path selects in `data`. Raises `TaskError` if it selects nothing."""
     tokens = sf._parse_jsonpath_tokens(path) if path.startswith("$") and path != "$" else None
     if tokens is None or any(kind not in ("field", "index") for kind, _ in tokens):
-        return bare_resolve(path, data)
+        return original_resolve(path, data)
     for _, key in tokens:
         try:
             data = data[key]
@@ -40,4 +43,4 @@ def evaluate_rule(rule: dict[str, Any], data: Any, context: dict[str, Any] | Non
         name.removesuffix("Path"): sf._resolve_path_or_ctx(operand, data, context) if name.endswith("Path") else operand
         for name, operand in rule.items()
     }
-    return bool(bare_evaluate(values, data, context))
+    return bool(original_evaluate(values, data, context))

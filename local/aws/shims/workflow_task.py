@@ -1,4 +1,4 @@
-"""Step Functions tasks: callback tokens that close, timeouts and heartbeats, retries with jitter and maximum delay, history events."""
+"""Step Functions tasks: tokens that expire, timeouts and heartbeats, retries with jitter and maximum delay, history events."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 from ministack.services import stepfunctions as sf
 
-from local.aws.shims._workflow import Ended, Execution, TaskError, add_event, check, live, pause, timeout_scale
+from local.aws.shims._workflow import Ended, Execution, TaskError, add_event, check, live, pause
 
 CALLBACK = ".waitForTaskToken"
 REMEMBERED_TOKENS = 50_000
 UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
-bare_success, bare_failure = sf._send_task_success, sf._send_task_failure
-bare_match = sf._error_matches
+original_success, original_failure = sf._send_task_success, sf._send_task_failure
+original_match = sf._error_matches
 _closed: dict[str, str] = {}
-"""The state machine of each token that is spent."""
+"""The state machine of each used token."""
 
 
 def apply() -> None:
@@ -36,7 +36,7 @@ def apply() -> None:
 
 @dataclass
 class Waiter:
-    """A task that waits for the holder of its token. `answer`: the output as JSON, or the error."""
+    """A task that waits for its token. `answer`: the output as JSON, or the error. `heard`: the last heartbeat."""
 
     execution: Execution
     heard: float
@@ -46,7 +46,7 @@ class Waiter:
 
 
 class Task:
-    """One Task state's work: its resource in the words of the history, and its events."""
+    """One attempt of a Task state: its resource as the history names it, and its events."""
 
     def __init__(self, state: dict[str, Any], execution: Execution) -> None:
         self.arn: str = state.get("Resource", "")
@@ -88,7 +88,7 @@ def execute_task(state: dict[str, Any], data: Any, execution: Execution, context
             if CALLBACK in task.arn:
                 result = _call_and_wait(task, parameters, context["Task"]["Token"], timeout, heartbeat)
             elif timeout:
-                result = sf._invoke_resource_with_timeout(task.arn, parameters, timeout * timeout_scale())
+                result = sf._invoke_resource_with_timeout(task.arn, parameters, timeout)
             else:
                 result = sf._invoke_resource(task.arn, parameters)
             check(execution)
@@ -112,8 +112,7 @@ def _seconds(state: dict[str, Any], field: str, data: Any, context: dict[str, An
 
 
 def _call_and_wait(task: Task, parameters: Any, token: str, timeout: float | None, heartbeat: float | None) -> Any:
-    """Make the call that carries the token, then wait for whoever holds it. Raises `TaskError`: what the holder sent, or a timeout."""
-    scale = timeout_scale()
+    """Make the call that carries the token, then wait for the answer. Raises `TaskError`: the failure that was sent, or a timeout."""
     began = time.monotonic()
     waiter = Waiter(task.execution, began)
     sf._task_tokens[token] = waiter
@@ -126,8 +125,8 @@ def _call_and_wait(task: Task, parameters: Any, token: str, timeout: float | Non
         else:
             task.record("Submitted", output=json.dumps(sent))
         while waiter.answer is None:
-            limits: list[tuple[float, str]] = [(began + timeout * scale, "States.Timeout")] if timeout else []
-            limits += [(waiter.heard + heartbeat * scale, "States.HeartbeatTimeout")] if heartbeat else []
+            limits: list[tuple[float, str]] = [(began + timeout, "States.Timeout")] if timeout else []
+            limits += [(waiter.heard + heartbeat, "States.HeartbeatTimeout")] if heartbeat else []
             end, error = min(limits, default=(math.inf, ""))
             left = end - time.monotonic()
             if left > 0:
@@ -151,7 +150,7 @@ def _close(token: str, execution: Execution) -> None:
 
 
 def state_machine(token: str) -> str | None:
-    """The ARN of the state machine that gave out a token; None if none did."""
+    """The ARN of the state machine that issued a token, None for an unknown token."""
     waiter = sf._task_tokens.get(token)
     return waiter.execution["stateMachineArn"] if isinstance(waiter, Waiter) else _closed.get(token)
 
@@ -161,11 +160,11 @@ def send_success(data: dict[str, Any]) -> Any:
         json.loads(data.get("output", ""))
     except (ValueError, TypeError):
         return sf.error_response_json("InvalidOutput", "Invalid Output", 400)
-    return _answer(data, data["output"], bare_success)
+    return _answer(data, data["output"], original_success)
 
 
 def send_failure(data: dict[str, Any]) -> Any:
-    return _answer(data, TaskError(data.get("error", ""), data.get("cause", "")), bare_failure)
+    return _answer(data, TaskError(data.get("error", ""), data.get("cause", "")), original_failure)
 
 
 def send_heartbeat(data: dict[str, Any]) -> Any:
@@ -177,12 +176,12 @@ def send_heartbeat(data: dict[str, Any]) -> Any:
     return sf.json_response({})
 
 
-def _answer(data: dict[str, Any], answer: Any, bare: Callable[[dict[str, Any]], Any]) -> Any:
+def _answer(data: dict[str, Any], answer: Any, original: Callable[[dict[str, Any]], Any]) -> Any:
     waiter, refusal = _waiter(data)
     if refusal is not None:
         return refusal
     if not isinstance(waiter, Waiter):  # an activity's token
-        return bare(data)
+        return original(data)
     with waiter.lock:
         if waiter.answer is not None or not live(waiter.execution):
             return _timed_out()
@@ -212,11 +211,11 @@ def error_matches(names: list[str], error: str) -> bool:
         return error in names
     if error == "States.HeartbeatTimeout" and "States.Timeout" in names:
         return True
-    return bool(bare_match(names, error))
+    return bool(original_match(names, error))
 
 
 def backoff(retrier: dict[str, Any], count: int) -> float:
-    """Seconds before the retry after `count` earlier ones of this retrier."""
+    """Seconds before the next retry, after `count` earlier ones by this retrier."""
     delay = float(retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** count)
     delay = min(delay, retrier.get("MaxDelaySeconds", delay))
     return random.uniform(0, delay) if retrier.get("JitterStrategy") == "FULL" else delay

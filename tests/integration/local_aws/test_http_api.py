@@ -1,4 +1,4 @@
-"""HTTP APIs: what a function gets of a call, and who may call."""
+"""HTTP APIs: the event that a function gets, and which callers are refused."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def call(stack: Stack, method: str, path: str, body: bytes | None = None, header
     request = urllib.request.Request(stack.url + path, data=body, method=method, headers=headers or {})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.load(answer), answer.headers
+            return answer.status, json.loads(answer.read() or b"null"), answer.headers
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read() or b"null"), error.headers
 
 
-def test_route_from_the_open_api_body_reaches_the_function_with_its_path_parameter(stack: Stack) -> None:
+def test_route_reaches_the_function_with_its_path_parameter(stack: Stack) -> None:
     status, event, headers = call(stack, "POST", "/echo/a%20b?x=1&x=2", b"{}", {"Content-Type": "application/json"})
     assert status == 201
     assert headers["x-seen"] == "yes"
@@ -107,6 +107,14 @@ def test_iam_route_refuses_an_unsigned_call_and_names_the_caller_of_a_signed_one
     status, event, _ = call(stack, "GET", "/signed", headers=dict(request.headers))
     assert status == 201
     assert event["requestContext"]["authorizer"]["iam"]["accessKey"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status", "allowed"), [("https://app.example.com", 204, True), ("https://other.example.com", 403, False)]
+)
+def test_preflight_is_answered_for_the_origins_of_the_template(stack: Stack, origin: str, status: int, allowed: bool) -> None:
+    answered, _, headers = call(stack, "OPTIONS", "/items/x", headers={"Origin": origin, "Access-Control-Request-Method": "GET"})
+    assert (answered, headers["Access-Control-Allow-Origin"]) == (status, origin if allowed else None)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer e30.e30.c2ln"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -33,7 +34,21 @@ def test_function_is_denied_what_its_role_does_not_allow(guarded: Stack) -> None
     assert "is not authorized to perform: dynamodb:GetItem" in refusal["errorMessage"]
 
 
-def test_token_is_sent_back_by_who_may_do_so_for_its_state_machine(guarded: Stack) -> None:
+def test_managed_policy_allows_what_it_says_until_it_is_detached(guarded: Stack) -> None:
+    read = {"routeKey": "GET /items", "pathParameters": {"id": "x"}}
+    take_rights(guarded, "ApiFunction")
+    iam = guarded.client("iam")
+    role = guarded.client("lambda").get_function_configuration(FunctionName=guarded["ApiFunction"])["Role"].rsplit("/", 1)[1]
+    statement = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": f"arn:aws:dynamodb:*:*:table/{guarded['Table']}"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    policy = iam.create_policy(PolicyName="reading", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+    assert guarded.invoke("ApiFunction", read)["statusCode"] == 404
+    iam.detach_role_policy(RoleName=role, PolicyArn=policy)
+    assert "is not authorized to perform: dynamodb:GetItem" in guarded.invoke("ApiFunction", read)["errorMessage"]
+
+
+def test_token_is_accepted_only_from_a_role_with_the_right_to_its_state_machine(guarded: Stack) -> None:
     guarded.finished(guarded.execute("Workflow", {"order": "answer"}))  # The waker's cold start may outlast the task's time.
     assert guarded.finished(guarded.execute("Workflow", {"order": "answer"}))["status"] == "SUCCEEDED"
     take_rights(guarded, "WakerFunction")

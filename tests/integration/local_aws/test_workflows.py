@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local.aws.emulator import set_scales
 from local.aws.shims.workflow_task import backoff, error_matches
 
 from .conftest import Stack, eventually
@@ -149,35 +148,17 @@ def test_choice_on_a_missing_variable_fails(stack: Stack) -> None:
     assert found["error"] == "States.Runtime"
 
 
-def test_wait_scale_shortens_waits(stack: Stack) -> None:
-    definition = {"StartAt": "Sleep", "States": {"Sleep": {"Type": "Wait", "Seconds": 3_600, "End": True}}}
-    set_scales(stack.aws.endpoint, wait=0.0001, timeout=1)
-    try:
-        assert stack.finished(started(stack, "hour", definition, {}), within=5)["status"] == "SUCCEEDED"
-    finally:
-        set_scales(stack.aws.endpoint, wait=1, timeout=1)
-
-
-def test_timeout_scale_shortens_timeouts(stack: Stack) -> None:
-    definition = {"StartAt": "Sleep", "TimeoutSeconds": 3_600, "States": {"Sleep": {"Type": "Wait", "Seconds": 60, "End": True}}}
-    set_scales(stack.aws.endpoint, wait=1, timeout=0.0001)
-    try:
-        assert stack.finished(started(stack, "slow", definition, {}), within=5)["status"] == "TIMED_OUT"
-    finally:
-        set_scales(stack.aws.endpoint, wait=1, timeout=1)
-
-
-def test_distributed_map_reads_batches_and_writes(stack: Stack) -> None:
+def test_distributed_map_reads_items_and_writes_results(stack: Stack) -> None:
     found = batch(stack, [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}], "good")
     written = json.loads(found["output"])["ResultWriterDetails"]
     s3 = stack.client("s3")
     manifest = json.load(s3.get_object(**written)["Body"])
     [file] = manifest["ResultFiles"]["SUCCEEDED"]
-    rows = s3.get_object(Bucket=manifest["DestinationBucket"], Key=file["Key"])["Body"].read().decode().splitlines()
-    assert [json.loads(row) for row in rows] == [{"run": "r1", "index": n, "item": {"n": n}} for n in range(5)]
+    rows = json.load(s3.get_object(Bucket=manifest["DestinationBucket"], Key=file["Key"])["Body"])
+    assert [json.loads(row["Output"]) for row in rows] == [{"run": "r1", "index": n, "item": {"n": n}} for n in range(5)]
     [run] = stack.client("stepfunctions").list_map_runs(executionArn=found["executionArn"])["mapRuns"]
     counts = stack.client("stepfunctions").describe_map_run(mapRunArn=run["mapRunArn"])
-    assert (counts["itemCounts"]["succeeded"], counts["executionCounts"]["total"], counts["maxConcurrency"]) == (5, 3, 4)
+    assert (counts["itemCounts"]["succeeded"], counts["executionCounts"]["total"], counts["maxConcurrency"]) == (5, 5, 4)
 
 
 def test_distributed_map_tolerates_failures_up_to_its_percentage(stack: Stack) -> None:
@@ -228,4 +209,4 @@ def started(stack: Stack, name: str, definition: dict[str, Any], data: Any) -> s
 
 def batch(stack: Stack, lines: list[Any], key: str) -> dict[str, Any]:
     stack.client("s3").put_object(Bucket=stack["Results"], Key=key, Body="\n".join(map(json.dumps, lines)).encode())
-    return stack.finished(stack.execute("Batch", {"key": key, "run": "r1"}))
+    return stack.finished(stack.execute("Batch", {"key": key, "run": "r1", "concurrency": 4}))

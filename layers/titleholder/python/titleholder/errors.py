@@ -1,4 +1,4 @@
-"""The errors of Titleholder's own making: each says what happened in words a stranger can act on, free of personal data."""
+"""Titleholder's errors. Each message says what happened and what to do, without personal data."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ class TitleholderError(Exception):
     """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
 
 
-class UnforeseenError(Exception):
-    """Stands for an exception that nobody foresaw, in whose words there may be anything: names its kind, its code and where it arose."""
+class UnexpectedError(Exception):
+    """Replaces an unexpected exception.
+
+    Keeps only its type, AWS error code and location, because its message may contain personal data.
+    """
 
     @classmethod
-    def of(cls, error: BaseException) -> UnforeseenError:
+    def of(cls, error: BaseException) -> UnexpectedError:
         response = getattr(error, "response", None)
         code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
         places = [f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}" for frame, line in walk_tb(error.__traceback__)]
@@ -75,8 +78,8 @@ class AccountErasedError(TitleholderError):
         super().__init__(message)
 
 
-class SealBrokenError(TitleholderError):
-    """Something encrypted does not belong where it stands, or was changed."""
+class DecryptionError(TitleholderError):
+    """Encrypted data was changed, or belongs to another item."""
 
 
 class AuditUnavailableError(TitleholderError):
@@ -128,7 +131,7 @@ class ManifestError(TitleholderError):
 
 
 class FileReplacedError(TitleholderError):
-    """A file in the bucket is not the one that was to be read: it was written again since."""
+    """A file in the bucket was replaced after it was chosen to be read."""
 
 
 class BatchNotFoundError(TitleholderError):
@@ -156,7 +159,7 @@ class StripeError(TitleholderError):
 
 
 class StripeRefusedError(StripeError):
-    """Stripe understood the call and will not do it (400): asking again changes nothing."""
+    """Stripe refused the call (400). A retry gets the same answer."""
 
 
 class StripeCredentialsError(StripeError):
@@ -164,15 +167,15 @@ class StripeCredentialsError(StripeError):
 
 
 class StripeRateLimitedError(StripeError):
-    """Stripe asked for a slower pace (429)."""
+    """Stripe answered 429."""
 
 
 class StripeServerError(StripeError):
-    """Stripe answered 5xx, and will answer so again under the same idempotency key. The call may have taken effect."""
+    """Stripe answered 5xx. It repeats that answer under the same idempotency key. The call may have taken effect."""
 
 
 class StripeUnansweredError(StripeError):
-    """No answer that lasts: a time-out, a broken connection, or 409 (the same call still runs). It may have taken effect."""
+    """Stripe gave no final answer: a timeout, a broken connection, or 409 (the same call still runs). The call may have taken effect."""
 
 
 class StripeLaggingError(StripeError):
@@ -183,25 +186,25 @@ class StripeLaggingError(StripeError):
         self.retry_after = retry_after
 
 
-class PaceExceededError(TitleholderError):
-    """The pace agreed with Stripe leaves no room for this call now.
+class RateLimitExceededError(TitleholderError):
+    """The rate limit for calls to Stripe allows no call now.
 
-    `retry_after` is in seconds. `at`: when to come again (Unix seconds), for a call in the bucket `line`. `places`: the slots that this
-    work has taken and not used (Unix seconds, by bucket).
+    `retry_after` is in seconds. `at`: when to retry (Unix seconds), for a call in `bucket`. `slots`: the slots that this work
+    has taken and not used (Unix seconds, by bucket).
     """
 
-    def __init__(self, retry_after: int, line: str = "", at: float = 0.0, places: Mapping[str, float] | None = None) -> None:
-        super().__init__(f"The pace agreed with Stripe is used up; try again in {retry_after} s.")
+    def __init__(self, retry_after: int, bucket: str = "", at: float = 0.0, slots: Mapping[str, float] | None = None) -> None:
+        super().__init__(f"The rate limit for calls to Stripe is used up; try again in {retry_after} s.")
         self.retry_after = retry_after
-        self.line = line
+        self.bucket = bucket
         self.at = at
-        self.places = {} if places is None else places
+        self.slots = {} if slots is None else slots
 
 
-def refused(error: Exception, *codes: str) -> dict[str, Any]:
+def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
     """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again.
 
-    Told by its shape, for the SDK's ClientError can't be named without loading the SDK.
+    The error is recognised by its shape, because importing the SDK's ClientError would load the SDK.
     """
     response = getattr(error, "response", None)
     if not isinstance(response, dict) or response["Error"]["Code"] not in codes:

@@ -1,6 +1,6 @@
-"""Logs and metrics. Ids only: no event, answer or error object is ever captured whole, for they may hold personal data.
+"""Logs and metrics. Both hold ids only, because events, answers and error messages may contain personal data.
 
-Traces are Lambda's own: its active tracing needs no code of ours.
+Lambda makes the traces itself: its active tracing needs no code here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from titleholder.errors import TitleholderError, UnforeseenError
+from titleholder.errors import TitleholderError, UnexpectedError
 
-# A run that counts nothing is nothing to warn of.
+# An invocation without metrics is normal.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="titleholder")
@@ -30,7 +30,7 @@ def unexpected(name: str, error: Exception, **ids: str) -> None:
 
     The metric has the dimension `service` alone, whatever dimensions the handler gives its own metrics, because alarms look there.
     """
-    logger.error(name, extra={"error": str(UnforeseenError.of(error)), **ids})
+    logger.error(name, extra={"error": str(UnexpectedError.of(error)), **ids})
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Titleholder", default_dimensions={"service": "titleholder"}):
         pass
 
@@ -38,22 +38,22 @@ def unexpected(name: str, error: Exception, **ids: str) -> None:
 def observed(handler: Handler) -> Handler:
     """A Lambda handler with its request id on every log line and its metrics flushed."""
     if not gc.isenabled():
-        # As `cold_start` left it. What has been loaded is never looked through again.
+        # `cold_start` disabled the collector. Modules that are loaded by now are never garbage, so they are exempt from collection.
         gc.freeze()
         gc.enable()
-    return logger.inject_lambda_context(metrics.log_metrics(_discreet(handler)), clear_state=True)
+    return logger.inject_lambda_context(metrics.log_metrics(_redact_unexpected_errors(handler)), clear_state=True)
 
 
-def _discreet(handler: Handler) -> Handler:
-    """What nobody foresaw may repeat what it stumbled over, and Lambda logs what is raised and tells the workflow: so its words go."""
+def _redact_unexpected_errors(handler: Handler) -> Handler:
+    """Redacts unexpected exceptions: Lambda logs the message and Step Functions stores it, and it may quote the input."""
 
     @wraps(handler)
-    def told(event: Any, context: Any) -> Any:
+    def wrapper(event: Any, context: Any) -> Any:
         try:
             return handler(event, context)
         except TitleholderError:
             raise
         except Exception as error:
-            raise UnforeseenError.of(error) from None
+            raise UnexpectedError.of(error) from None
 
-    return told
+    return wrapper

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from titleholder.accounts import Mode
+from titleholder.domain.accounts import Mode
 from titleholder.errors import ConfigurationError
 
 MAX_STRIPE_RATE = 100.0

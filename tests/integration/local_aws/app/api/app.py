@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import origin  # type: ignore[import-not-found]
 import shared  # type: ignore[import-not-found]
-from aws_xray_sdk.core import xray_recorder
 
 logging.getLogger().setLevel(logging.INFO)
 table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
@@ -40,9 +39,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def inspect(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if event.get("raise"):
         raise KeyError("lost")
-    if event.get("segment"):
-        with xray_recorder.in_subsegment("work"):
-            pass
     return {
         "calls": calls,
         "pid": os.getpid(),

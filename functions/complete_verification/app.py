@@ -1,0 +1,26 @@
+"""Called by the workflow `verify_account` at its end: brings a verification to its verdict."""
+
+from __future__ import annotations
+
+import titleholder.cold_start  # noqa: F401
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder.bootstrap import application
+from titleholder.observability import logger, metrics, observed
+from titleholder.services import verdicts
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
+    done = verdicts.complete_by_id(
+        application().store, application().event_publisher, event["verification"], event["refresh"], now=application().clock()
+    )
+    outcome = (done.verdict or {})["outcome"]
+    logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})
+    metrics.add_dimension(name="outcome", value=outcome)
+    metrics.add_metric(name="VerificationCompleted", unit=MetricUnit.Count, value=1)
+    return {"verification": done.id, "outcome": outcome}

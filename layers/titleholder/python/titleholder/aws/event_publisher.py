@@ -1,0 +1,28 @@
+"""The event bus: what Titleholder announces. Ids, verdicts and scores; never personal data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SOURCE = "titleholder"
+
+
+class AnnouncementRefusedError(Exception):
+    """EventBridge did not take an announcement. What was to be announced is kept, and announced later."""
+
+
+class EventPublisher:
+    """The bus named `name`, through a boto3 EventBridge client."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Announce; raises AnnouncementRefusedError if EventBridge did not take the event, so that the caller is retried."""
+        entry = {"Source": SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail), "EventBusName": self._name}
+        answer = self._client.put_events(Entries=[entry])
+        if answer.get("FailedEntryCount"):
+            raise AnnouncementRefusedError(f"EventBridge did not take {detail_type}: {answer['Entries'][0].get('ErrorCode')}")

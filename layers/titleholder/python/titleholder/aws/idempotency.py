@@ -1,0 +1,100 @@
+"""What a caller may repeat: the same Idempotency-Key and body have one effect and one answer.
+
+Powertools' utility keeps one record for each key, in our table: `pk` IDEMPOTENCY#<digest of scope and key>, kept for a day. It holds the
+ids that the effect made and a digest of the body; never the key itself, nor anything a caller or Stripe sent. The answer is built anew
+from the ids. The table's other items are all `store`'s; these are Powertools' own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent_function
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError, IdempotencyValidationError
+
+from titleholder.domain.accounts import Mode
+from titleholder.errors import IdempotencyConflictError, IdempotencyInProgressError
+
+RETENTION_SECONDS = 86_400
+"""As long as Stripe keeps its own."""
+
+Ids = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One POST. A key counts within its mode, connected account and route. `key` None: nothing is remembered."""
+
+    route: str
+    mode: Mode
+    stripe_account: str | None
+    key: str | None
+    body: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What stands for the key wherever one is written down: a digest, since callers may put anything into a key."""
+        return _digest([self.route, self.mode, self.stripe_account, self.key])
+
+    @property
+    def body_digest(self) -> str:
+        """Bound to the key, so that nobody can tell from it whether two requests had the same body, or guess at one."""
+        return _digest([self.route, self.mode, self.stripe_account, self.key, dict(self.body)])
+
+
+class Idempotency:
+    """The records, in `table`, through a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def once(self, request: Request, effect: Callable[[str | None], Ids], context: Any) -> Ids:
+        """The ids that `effect` makes, or made when this request came first.
+
+        `effect` is called with a key to pass on to Stripe, which keeps an effect single that Stripe had and nobody here wrote down. If it
+        raises, nothing is remembered. `context`: Lambda's, for whoever still runs may be taken for dead once its time is over.
+
+        Raises:
+            IdempotencyConflictError: the key came with another body.
+            IdempotencyInProgressError: the first request still runs.
+        """
+        if request.key is None:
+            return effect(None)
+        records = DynamoDBPersistenceLayer(
+            table_name=self._table,
+            key_attr="pk",
+            static_pk_value=f"IDEMPOTENCY#{request.name}",
+            sort_key_attr="sk",
+            expiry_attr="expires_at",
+            boto3_client=self._client,
+        )
+        config = IdempotencyConfig(
+            event_key_jmespath="name",
+            payload_validation_jmespath="body",
+            raise_on_no_idempotency_key=True,
+            expires_after_seconds=RETENTION_SECONDS,
+            hash_function="sha256",
+            lambda_context=context,
+        )
+
+        @idempotent_function(data_keyword_argument="data", persistence_store=records, config=config, key_prefix="IDEMPOTENCY")  # type: ignore[untyped-decorator]
+        def run(*, data: Mapping[str, str]) -> Ids:
+            return effect(f"titleholder-{request.name}")
+
+        try:
+            ids: Ids = run(data={"name": request.name, "body": request.body_digest})
+        except IdempotencyValidationError:
+            raise IdempotencyConflictError("This Idempotency-Key was used before with another body.") from None
+        except IdempotencyAlreadyInProgressError:
+            raise IdempotencyInProgressError("A request with this Idempotency-Key still runs. Repeat this one in a moment.") from None
+        return ids
+
+
+def _digest(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

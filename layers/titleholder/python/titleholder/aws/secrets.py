@@ -1,0 +1,130 @@
+"""The secrets, from AWS Secrets Manager: cached, current and for a day previous, loaded anew when none of them serves."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from titleholder.errors import reraise_unless
+from titleholder.observability import logger, metrics
+
+MAX_AGE_SECONDS = 300
+RELOAD_PAUSE_SECONDS = 10
+"""Forged deliveries must not make us ask Secrets Manager without pause."""
+
+PREVIOUS_SECONDS = 24 * 3600
+"""How long the previous version counts, from the creation of the current one: as long as Stripe lets a rolled secret live at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKind:
+    """What a usable value of a secret looks like: `name` for messages, `pattern` for the whole value."""
+
+    name: str
+    pattern: re.Pattern[str]
+
+
+SIGNING_SECRET = SecretKind("webhook signing secret (whsec_...)", re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,}"))
+"""Stripe's own have 32 characters and more after the prefix. Those of test servers may be shorter; a placeholder is no secret."""
+
+API_KEY = SecretKind("Stripe API key (sk_... or rk_...)", re.compile(r"(sk|rk)_[A-Za-z0-9_]+"))
+
+
+class SecretValues:
+    """One secret's usable values: those of its current version, and for a day after it was stored those of the previous one.
+
+    A version holds one value, several separated by commas or white space, or a JSON list (or object) of them. Only what has the form of
+    its `kind` is a value; anything else in the text is ignored and reported. `clock` gives Unix seconds.
+    """
+
+    def __init__(self, client: Any, name: str, kind: SecretKind, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._name = name
+        self._kind = kind
+        self._clock = clock
+        self._current: tuple[str, ...] = ()
+        self._previous: tuple[str, ...] = ()
+        self._previous_ends = 0.0
+        self._loaded_at = -math.inf
+
+    def get(self) -> Sequence[str]:
+        """The values, at most 5 minutes old; none if the secret does not exist or holds nothing usable."""
+        return self._values(MAX_AGE_SECONDS)
+
+    def reload(self) -> Sequence[str]:
+        """The values as they are now, unless they were loaded in the last 10 seconds."""
+        return self._values(RELOAD_PAUSE_SECONDS)
+
+    def _values(self, max_age: float) -> tuple[str, ...]:
+        # A clock that was put back makes the age negative.
+        if not 0 <= self._clock() - self._loaded_at <= max_age:
+            self._load()
+        return self._current + self._previous if self._clock() < self._previous_ends else self._current
+
+    def _load(self) -> None:
+        current: tuple[str, ...] = ()
+        previous: tuple[str, ...] = ()
+        ends = 0.0
+        version = self._version("AWSCURRENT")
+        if version is not None:
+            current = self._usable(version)
+            # Without a date nothing says when the previous version ends, so it does not count.
+            created = version.get("CreatedDate")
+            ends = created.timestamp() + PREVIOUS_SECONDS if created else 0.0
+            before = self._version("AWSPREVIOUS") if self._clock() < ends else None
+            if before is not None:
+                previous = tuple(value for value in self._usable(before) if value not in current)
+        if not current:
+            # Raises an alarm: without a usable value every delivery, or every call to Stripe, is refused.
+            metrics.add_metric(name="SecretUnusable", unit=MetricUnit.Count, value=1)
+            logger.error("the current version of a secret holds no usable value", extra={"secret": self._name, "expected": self._kind.name})
+        self._current, self._previous, self._previous_ends = current, previous, ends
+        self._loaded_at = self._clock()
+
+    def _version(self, stage: str) -> dict[str, Any] | None:
+        """A version of the secret; None if there is none."""
+        try:
+            found: dict[str, Any] = self._client.get_secret_value(SecretId=self._name, VersionStage=stage)
+        except Exception as error:
+            reraise_unless(error, "ResourceNotFoundException", "InvalidRequestException")
+            return None
+        return found
+
+    def _usable(self, version: dict[str, Any]) -> tuple[str, ...]:
+        found = list(dict.fromkeys(_split(version.get("SecretString") or "")))
+        usable = tuple(value for value in found if self._kind.pattern.fullmatch(value))
+        if len(usable) < len(found):
+            ignored = {"secret": self._name, "expected": self._kind.name, "ignored": len(found) - len(usable)}
+            logger.warning("parts of a secret are ignored because they do not have its form", extra=ignored)
+        return usable
+
+
+class SecretApiKeys:
+    """Stripe's API keys out of a secret, as `stripe_api.gateway.ApiKeys`."""
+
+    def __init__(self, values: SecretValues) -> None:
+        self._values = values
+
+    def api_keys(self) -> Sequence[str]:
+        return self._values.get()
+
+    def reload_api_keys(self) -> Sequence[str]:
+        return self._values.reload()
+
+
+def _split(text: str) -> list[str]:
+    text = text.strip()
+    if text[:1] in ("[", "{"):
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            return []
+        values = list(data.values()) if isinstance(data, dict) else data
+        return [value.strip() for value in values if isinstance(value, str) and value.strip()]
+    return text.replace(",", " ").split()

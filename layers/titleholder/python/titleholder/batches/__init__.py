@@ -1,0 +1,1 @@
+"""Batches of verifications: their life cycle, the steps of `verify_batch`, manifests and the bucket."""

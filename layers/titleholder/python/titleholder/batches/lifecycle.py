@@ -1,0 +1,271 @@
+"""The life cycle of a batch as its caller sees it: upload, start, progress, stop. The workflow's steps are in `batches.steps`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from titleholder.aws.workflows import BatchWorkflow
+from titleholder.batches.bucket import LINK_SECONDS, PART_BYTES, BatchBucket
+from titleholder.batches.manifests import LARGEST_BYTES, Format
+from titleholder.domain.accounts import Mode, Tenant
+from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
+from titleholder.store import Store
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
+
+State = Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
+
+BATCH_RETENTION_SECONDS = 400 * DAY_SECONDS
+FINAL = ("completed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDependencies:
+    """What batches work with outside of their verifications. `clock`: Unix seconds."""
+
+    store: Store
+    files: BatchBucket
+    workflow: BatchWorkflow
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What a caller asks for. `size` in bytes as far as known, `max_age` in seconds.
+
+    Rows are known by `scope` and content: a row that was verified in the same scope is not verified again.
+    """
+
+    mode: Mode
+    format: Format
+    stripe_account: str | None
+    max_age: int
+    policy: Mapping[str, Any]
+    scope: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where to PUT the manifest: one URL, or one for each part of `part_bytes`."""
+
+    batch: str
+    urls: list[str]
+    part_bytes: int | None
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a batch. Times are Unix seconds, `per_second` is verdicts a second since verifying began."""
+
+    batch: str
+    state: State
+    format: Format
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    imported: int
+    duplicates: int
+    rejected: int
+    blank: int
+    lines: int | None
+    done: Mapping[str, int]
+    waiting: int
+    cooling_down: int
+    cooling_until: int | None
+    per_second: float | None
+    estimated_end: float | None
+    failure: str | None
+    links: Mapping[str, str]
+
+
+def manifest_key(batch: str) -> str:
+    return f"manifests/{batch}"
+
+
+def work_key(batch: str, name: str) -> str:
+    return f"batches/{batch}/{name}"
+
+
+def create(deps: BatchDependencies, new: NewBatch, batch: str | None = None) -> str:
+    """Store a new batch and return its id. Raises ManifestError if its manifest will be too large."""
+    _check_size(new.size)
+    batch, now = batch or f"bat_{uuid.uuid4().hex}", deps.clock()
+    deps.store.batches.create(
+        batch,
+        {
+            "mode": new.mode, "format": new.format, "stripe_account": new.stripe_account, "max_age": new.max_age, "size": new.size,
+            "policy": json.dumps(dict(new.policy), sort_keys=True), "scope": new.scope, "run": 0, "batch_state": "waiting_for_upload",
+            "upload": deps.files.start_upload(manifest_key(batch), new.size),
+            "created_ms": to_milliseconds(now), "expires_at": int(now) + BATCH_RETENTION_SECONDS,
+        },
+    )  # fmt: skip
+    return batch
+
+
+def upload(deps: BatchDependencies, batch: str) -> Upload:
+    """Where to put a batch's manifest. Raises BatchNotFoundError."""
+    kept = deps.store.batches.get(batch)
+    urls = deps.files.upload_urls(manifest_key(batch), int(kept["size"]), kept["upload"])
+    return Upload(batch, urls, PART_BYTES if kept["upload"] else None, deps.clock() + LINK_SECONDS)
+
+
+def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[str, Any]) -> Progress:
+    """Start a batch whose manifest is uploaded, or resume a failed one. A batch that runs or is completed is left alone.
+
+    `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
+    """
+    kept = _batch_of(deps, tenant, batch)
+    state = _state(deps, kept)
+    if state == "stopped":
+        raise BatchStateError(
+            "The batch was stopped. Upload its manifest to a new batch to verify the rest. Lines with a verdict are not verified again."
+        )
+    if state in ("waiting_for_upload", "failed"):
+        run = int(kept["run"]) + 1
+        upload = {} if "imported_ms" in kept else {"manifest_etag": _check_upload(deps, kept)}
+        now = deps.clock()
+        begun = upload if "started_ms" in kept else {**upload, "started_ms": to_milliseconds(now)}
+        changes = {"batch_state": "verifying" if "imported_ms" in kept else "importing", "run": run, "failure": None, **begun}
+        # Store the state first: if the start then fails, the next call finds that this run's execution is missing.
+        if deps.store.batches.update(batch, changes, unless=FINAL):
+            deps.workflow.start(batch, run, inputs)
+            if deps.store.batches.get(batch)["batch_state"] == "stopped":
+                # The batch was stopped in between, and that call may have found no run to stop.
+                deps.workflow.stop(batch, run)
+    return progress(deps, tenant, batch)
+
+
+def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
+    """Stop a batch for good. Verdicts stay, every other imported verification ends as `BATCH_STOPPED`, no more refresh is paid.
+
+    Repeating this starts the run that ends the verifications again, if it failed. Raises BatchNotFoundError, BatchStateError.
+    """
+    _batch_of(deps, tenant, batch)
+    now = to_milliseconds(deps.clock())
+    stopped = deps.store.batches.update(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
+    kept = deps.store.batches.get(batch)
+    if not stopped and kept["batch_state"] == "completed":
+        raise BatchStateError("The batch is completed.")
+    # Also for a batch that was stopped before, because that call may have crashed half-way.
+    if int(kept["run"]):
+        deps.workflow.stop(batch, int(kept["run"]))
+    deps.files.delete([manifest_key(batch)])
+    # The import begins once the manifest is cut and its columns are stored.
+    if "columns" in kept and "closed_ms" not in kept:
+        _close(deps, kept)
+    return progress(deps, tenant, batch)
+
+
+def _close(deps: BatchDependencies, kept: Mapping[str, Any]) -> None:
+    """Start the run that ends a stopped batch's verifications; another one if the last one failed."""
+    batch, number = kept["batch"], int(kept.get("closing") or int(kept["run"]) + 1)
+    if _closing_failed(deps, kept):
+        number += 1
+    # Stored first, as in `start`. A run of this number that was started before is left alone.
+    deps.store.batches.update(batch, {"closing": number})
+    deps.workflow.start(batch, number, {})
+
+
+def _closing_failed(deps: BatchDependencies, kept: Mapping[str, Any]) -> bool:
+    if "closing" not in kept or "closed_ms" in kept:
+        return False
+    return deps.workflow.status(kept["batch"], int(kept["closing"])) not in (None, "RUNNING", "SUCCEEDED")
+
+
+def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
+    """The progress of a batch now. Raises BatchNotFoundError."""
+    kept = _batch_of(deps, tenant, batch)
+    state = _state(deps, kept)
+    # A stopped batch has ended once those that were left have their verdicts.
+    ended = state == "completed" or "closed_ms" in kept
+    imported = duplicates = rejected = blank = 0
+    done: dict[str, int] = {}
+    for part in deps.store.batches.ranges(batch):
+        imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
+        rejected, blank = rejected + int(part["rejected"]), blank + int(part.get("blank", 0))
+        # The ranges count verdicts from before the import. Verdicts that come while the batch runs are counted in shards.
+        for outcome, number in part["done" if ended else "before"].items():
+            done[outcome] = done.get(outcome, 0) + int(number)
+    lines = None if kept.get("lines") is None else int(kept["lines"])
+    counts = deps.store.batches.counts(batch)
+    cooling = max(0, counts.pop("cooled", 0) - int(kept.get("resumed", 0)))
+    before = sum(done.values())
+    if not ended:
+        for outcome, number in counts.items():
+            done[outcome] = done.get(outcome, 0) + number
+    total = imported - duplicates
+    waiting = 0 if ended else max(0, total - sum(done.values()))
+    since, until = _seconds(kept.get("imported_ms")), _seconds(kept.get("completed_ms")) or deps.clock()
+    rate = (sum(done.values()) - before) / (until - since) if since and until > since and not ended else None
+    cooling_until = int(kept["cooling_until"]) if cooling and kept.get("cooling_until") and state == "verifying" else None
+    end = None
+    if state == "verifying" and rate:
+        end = max(deps.clock() + (waiting - min(cooling, waiting)) / rate, cooling_until or 0)
+    links = {}
+    if "imported_ms" in kept or "closed_ms" in kept:
+        links["rejects"] = deps.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
+    if ended:
+        links |= {kind: deps.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
+    return Progress(
+        batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
+        started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
+        duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
+        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(deps, kept, state), links=links,
+    )  # fmt: skip
+
+
+def _batch_of(deps: BatchDependencies, tenant: Tenant, batch: str) -> dict[str, Any]:
+    """A tenant's batch. Raises BatchNotFoundError, also for another tenant's."""
+    kept = deps.store.batches.get(batch)
+    if not tenant.owns(kept["mode"], kept.get("stripe_account")):
+        raise BatchNotFoundError("No such batch.")
+    return kept
+
+
+def _state(deps: BatchDependencies, kept: Mapping[str, Any]) -> State:
+    """The batch's state. A batch whose workflow ended without storing a state has failed."""
+    state = str(kept["batch_state"])
+    if state in ("importing", "verifying") and deps.workflow.status(kept["batch"], int(kept["run"])) not in ("RUNNING", "SUCCEEDED"):
+        return "failed"
+    return cast(State, state)
+
+
+def _failure(deps: BatchDependencies, kept: Mapping[str, Any], state: str) -> str | None:
+    if state == "stopped" and _closing_failed(deps, kept):
+        return "The run that ends the stopped batch's verifications failed. Stop the batch again to start another run."
+    if state != "failed":
+        return None
+    return str(kept.get("failure") or "The batch's workflow failed. Start the batch again to resume it.")
+
+
+def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
+    """The ETag of the manifest. Every step of the import then reads this version alone."""
+    batch = kept["batch"]
+    if kept.get("upload"):
+        deps.files.complete_upload(manifest_key(batch), kept["upload"])
+    found = deps.files.stat(manifest_key(batch))
+    if found is None:
+        raise BatchStateError("The manifest is not uploaded yet. PUT it to the batch's upload URL first.")
+    size, etag = found
+    _check_size(size)
+    if size == 0:
+        raise ManifestError("The manifest is empty.")
+    if kept.get("manifest_etag", etag) != etag and any(True for _ in deps.store.batches.ranges(batch)):
+        raise BatchStateError(
+            "The manifest was uploaded again after a part of it had been imported. Stop this batch, and create one for the new file."
+        )
+    return etag
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise ManifestError(f"A manifest may have {LARGEST_BYTES // 1024**3} GiB at most.")
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return None if milliseconds is None else from_milliseconds(milliseconds)

@@ -1,0 +1,247 @@
+"""The composition root: makes the parts of a function from its settings, a clock and clients of AWS services.
+
+Modules that only some functions need are imported inside the methods, so that no function pays for another's.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from titleholder.aws.event_publisher import EventPublisher
+from titleholder.aws.queues import Queues
+from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
+from titleholder.services.webhooks import WebhookReceiver
+from titleholder.settings import Settings
+from titleholder.store import Retention, Store
+from titleholder.timestamps import DAY_SECONDS
+
+if TYPE_CHECKING:
+    from titleholder.aws.encryption import AccountCipher
+    from titleholder.aws.idempotency import Idempotency
+    from titleholder.batches.bucket import BatchBucket
+    from titleholder.batches.lifecycle import BatchDependencies
+    from titleholder.batches.rows import BatchStepContext
+    from titleholder.services.audit import Audit
+    from titleholder.services.context import Dependencies
+    from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
+
+
+class Application:
+    """The parts of a deployment, each made once, when it is first used.
+
+    `client` makes a boto3 client of the service that it is given, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own).
+    `clock` gives Unix seconds, `sleep` waits for seconds, `new_secret` gives 32 random bytes, `writers` makes an
+    executor of so many threads (None: Python's own).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: Callable[[str], Any] | None = None,
+        stripe_http: Callable[[], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        new_secret: Callable[[], bytes] = lambda: secrets.token_bytes(32),
+        writers: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.sleep = sleep
+        self._client = cache(client or aws_clients())
+        self._stripe_http = stripe_http
+        self._new_secret = new_secret
+        self._writers = writers
+
+    @cached_property
+    def store(self) -> Store:
+        keep = Retention(
+            snapshots=self.settings.snapshot_retention_days * DAY_SECONDS, claims=self.settings.claim_retention_days * DAY_SECONDS
+        )
+        return Store(
+            self._client("dynamodb"),
+            self.settings.table,
+            keys_table=self.settings.keys_table,
+            vault=lambda: self.cipher,
+            clock=self.clock,
+            retention=keep,
+            new_secret=self._new_secret,
+            claims_per_day=self.settings.claims_per_account_per_day,
+        )
+
+    @cached_property
+    def cipher(self) -> AccountCipher:
+        """Encrypts claims and owners."""
+        from titleholder.aws.encryption import AccountCipher
+
+        return AccountCipher(self._client("kms"), self.settings.vault_key, self.clock)
+
+    @cached_property
+    def queues(self) -> Queues:
+        return Queues(self._client("sqs"), refresh_url=self.settings.refresh_queue_url, events_url=self.settings.events_queue_url)
+
+    @cached_property
+    def event_publisher(self) -> EventPublisher:
+        return EventPublisher(self._client("events"), self.settings.event_bus)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The record of who asked for what."""
+        from titleholder.services.audit import Audit
+
+        return Audit(self.store, self.settings.audit_retention_days, self.clock)
+
+    @cached_property
+    def webhook_receiver(self) -> WebhookReceiver:
+        secret = SecretValues(self._client("secretsmanager"), self.settings.webhook_secret, SIGNING_SECRET, self.clock)
+        return WebhookReceiver(store=self.store, queues=self.queues, secrets=secret, mode=self.settings.mode, clock=self.clock)
+
+    @cached_property
+    def batch_bucket(self) -> BatchBucket:
+        from titleholder.batches.bucket import BatchBucket
+
+        return BatchBucket(self._client("s3"), self.settings.batch_bucket)
+
+    @cached_property
+    def batch_dependencies(self) -> BatchDependencies:
+        """What the HTTP routes of batches need."""
+        from titleholder.aws.workflows import BatchWorkflow
+        from titleholder.batches.lifecycle import BatchDependencies
+
+        workflow = BatchWorkflow(self._client("stepfunctions"), self.settings.batch_state_machine_arn)
+        return BatchDependencies(self.store, self.batch_bucket, workflow, self.clock)
+
+    def batch_step_context(self) -> BatchStepContext:
+        """What a step of `verify_batch` needs: of this moment, so made for each."""
+        from titleholder.batches.rows import BatchStepContext
+
+        context = BatchStepContext(self.store, self.batch_bucket, self.event_publisher, self.clock(), self.settings.max_wait_seconds)
+        return replace(context, writers=self._writers) if self._writers else context
+
+    @cached_property
+    def rate_limits(self) -> StripeRateLimits:
+        from titleholder.services.rate_limiter import StripeRateLimits
+
+        return StripeRateLimits(self.store, self.settings.stripe_calls_per_second, self.clock, self.settings.stripe_calls_per_second_in_all)
+
+    def dependencies(self, limiter: RateLimiter | None = None) -> Dependencies:
+        """What the services need in one invocation. `limiter`: the queue message's; None for a caller who waits for the answer."""
+        shared = self._dependencies
+        return replace(shared, stripe=shared.stripe.limited_by(self.rate_limits.limiter() if limiter is None else limiter))
+
+    @cached_property
+    def _dependencies(self) -> Dependencies:
+        from titleholder.aws.workflows import Workflow
+        from titleholder.services.context import Dependencies
+        from titleholder.stripe_api.gateway import StripeGateway
+
+        settings = self.settings
+        keys = SecretApiKeys(SecretValues(self._client("secretsmanager"), settings.api_key_secret, API_KEY, self.clock))
+        http = self._stripe_http() if self._stripe_http else None
+        return Dependencies(
+            store=self.store,
+            stripe=StripeGateway(keys, settings.mode, settings.stripe_api_base, http, limiter=self.rate_limits.limiter()),
+            workflow=Workflow(
+                self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds
+            ),
+            queues=self.queues,
+            bus=self.event_publisher,
+            audit=self.audit,
+            clock=self.clock,
+            new_key=lambda: f"titleholder-{uuid.uuid4()}",
+        )
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """The records of what callers may repeat."""
+        from titleholder.aws.idempotency import Idempotency
+
+        return Idempotency(self._client("dynamodb"), self.settings.table)
+
+
+_current: Application | None = None
+
+
+def application() -> Application:
+    """The application that this process runs: the one given to `use`, or one made from the environment. Raises ConfigurationError."""
+    global _current
+    if _current is None:
+        _current = Application(Settings.from_environment())
+    return _current
+
+
+def use(chosen: Application | None) -> None:
+    """Have this process run an application. None: have it make one from the environment, as a new process does."""
+    global _current
+    _current = chosen
+
+
+def prepare(make: Callable[[Application], Any]) -> None:
+    """Make parts before the first event where Lambda then takes a snapshot to start from (SnapStart); elsewhere do nothing.
+
+    For a handler's last line. Nothing here calls a service, so the snapshot holds neither credentials, secrets nor connections.
+    """
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        make(application())
+
+
+def aws_clients() -> Callable[[str], Any]:
+    """A function that makes a client of an AWS service. All clients share a session, with its credentials and the data that it has read."""
+
+    @cache
+    def session() -> Any:
+        from botocore.session import get_session
+
+        made = get_session()
+        made.register_component("credential_provider", LateCredentials(made.get_component("credential_provider")))
+        return made
+
+    def client(service: str) -> Any:
+        from botocore.config import Config
+
+        # S3 takes links to files under a KMS key with this signature only.
+        signature = {"signature_version": "s3v4"} if service == "s3" else {}
+        # Checking parameters and composing the SDK's user agent take a sixth of a call. Tests run every call with the checks.
+        config = Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            parameter_validation=False,
+            user_agent="titleholder",
+            **signature,
+        )
+        # A session may make one client at a time, and an import's threads may need their first one at the same moment.
+        with lock:
+            return session().create_client(service, config=config)
+
+    lock = Lock()
+    return client
+
+
+class LateCredentials:
+    """The credentials that the SDK finds, looked for at the first call, because a SnapStart snapshot of a made client must hold none."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+
+    def load_credentials(self) -> LateCredentials:
+        return self
+
+    @cached_property
+    def _found(self) -> Any:
+        return self._provider.load_credentials()
+
+    def get_frozen_credentials(self) -> Any:
+        """None if there are no credentials: the SDK then says so."""
+        return self._found and self._found.get_frozen_credentials()
+
+    def get_deferred_property(self, name: str) -> Callable[[], Any]:
+        return lambda: getattr(self._found, name, None)

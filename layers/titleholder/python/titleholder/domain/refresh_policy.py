@@ -1,0 +1,314 @@
+"""The refresh decision: what to do with an account now, a pure function of the account, the requirement and the time.
+
+Rules and their sources are in Stripe's guide to ownership data: a refresh needs an active account, the `ownership` permission, and
+`next_refresh_available_at` in the past; a null `ownership_refresh` means that none was ever tried, a null `next_refresh_available_at`
+inside it means "not now".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from titleholder.domain.accounts import AccountState, Attempt, OwnershipRefresh, StoredAccount
+
+CLOCK_SKEW = 10
+"""Seconds by which our clock and Stripe's may differ without a second refresh being paid for."""
+
+MEMORY_SECONDS = 30
+"""A stored observation at most this old is as good as a new read, unless a refresh was pending in it."""
+
+RESUME_SECONDS = 300
+"""How long the observation that named a cooldown's end is trusted after a workflow has waited that cooldown out."""
+
+IDEMPOTENCY_SECONDS = 23 * 3600
+"""Stripe may forget an idempotency key after 24 hours; an older one protects nothing."""
+
+LEASE_SECONDS = 45
+"""How long a refresh call is left alone: longer than the slowest call the gateway allows (`gateway.LONGEST_CALL_SECONDS`)."""
+
+
+LAG_SECONDS = 60
+"""A read may show an account as it was so long ago. Only a cooldown that is longer keeps a call in doubt from being paid twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessRequirement:
+    """What data a verification or an HTTP caller needs. Times are Unix seconds.
+
+    `not_before`: the oldest data that will do (time of the request less `max_age`). `requested_at`: a failure older than this is not the
+    answer to this request. `deadline`: waiting longer than this is giving up. `joined`: `last_attempted_at` of the refresh that this
+    asker started or joined; its result is the answer however old the clocks say it is.
+    """
+
+    not_before: float
+    requested_at: float
+    deadline: float
+    joined: int | None = None
+
+    def accepts(self, attempted_at: int) -> bool:
+        """Whether data of the refresh tried at `attempted_at` is fresh enough."""
+        return attempted_at >= self.not_before - CLOCK_SKEW or (self.joined is not None and attempted_at >= self.joined)
+
+    def allows(self, attempted_at: int, created: int) -> bool:
+        """Whether a verdict may rest on owners that Stripe created at `created`, for the refresh tried at `attempted_at`.
+
+        Checked at the verdict, when what the asker had joined is forgotten. Owners of a joined refresh were created after the request.
+        """
+        return self.accepts(attempted_at) or created >= self.not_before - CLOCK_SKEW
+
+    def allows_owner(self, refreshed_at: int | None, attempted_at: int) -> bool:
+        """Whether a verdict may rest on one owner of a snapshot, whose refresh was tried at `attempted_at`.
+
+        `refreshed_at`: Stripe's time of the refresh that updated this owner, which may be an earlier one; None where Stripe names none.
+        """
+        return refreshed_at is None or refreshed_at >= min(attempted_at, self.not_before) - CLOCK_SKEW
+
+    def answered_by_failure(self, attempted_at: int) -> bool:
+        """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
+
+        No clock skew is allowed for: a failure shortly before the request is a reason to try again, and a failed refresh brings nothing.
+        """
+        return attempted_at >= int(self.requested_at) or (self.joined is not None and attempted_at >= self.joined)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The refresh tried at `attempted_at` succeeded and is fresh enough: its owners are the answer, if it brought any."""
+
+    attempted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinPending:
+    """A refresh is under way: wait for it."""
+
+    attempted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartRefresh:
+    """A refresh may be started. `base` is `last_attempted_at` now, 0 if there was none."""
+
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoolingDown:
+    """Stripe allows no refresh before `resume_at` (Unix seconds)."""
+
+    resume_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotVerifiable:
+    """There will be no data. `reason` is a stable code."""
+
+    reason: str
+
+
+Decision = Fresh | JoinPending | StartRefresh | CoolingDown | NotVerifiable
+
+OWNERSHIP_MISSING = "OWNERSHIP_MISSING"
+"""The reason where a refresh succeeded and brought no owners, or only old ones."""
+
+TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
+
+REASON_BY_ACCOUNT_STATUS = {"inactive": "ACCOUNT_INACTIVE", "disconnected": "ACCOUNT_DISCONNECTED"}
+
+ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
+"""The reason of an account that was erased: Stripe disconnects an account for good."""
+
+
+def decide(state: AccountState, need: FreshnessRequirement, now: float) -> Decision:
+    """What to do for `need` with an account in `state` at `now` (Unix seconds)."""
+    refresh = state.refresh
+    if state.status == "disconnected":
+        return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
+    if "ownership" not in (state.permissions or ()):
+        return NotVerifiable("PERMISSION_MISSING")
+    if refresh is not None and not refresh.settled:
+        # An unknown status is waited for like a pending one: the only answer that can't pay twice.
+        return JoinPending(refresh.last_attempted_at)
+    if refresh is not None and refresh.status == "succeeded" and need.accepts(refresh.last_attempted_at):
+        return Fresh(refresh.last_attempted_at)
+    if refresh is not None and refresh.status == "failed" and need.answered_by_failure(refresh.last_attempted_at):
+        return NotVerifiable("REFRESH_FAILED")
+    if state.status == "inactive":
+        return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
+    if refresh is None:
+        return StartRefresh(base=0)
+    if refresh.next_refresh_available_at is None:
+        return NotVerifiable("REFRESH_UNAVAILABLE")
+    if refresh.next_refresh_available_at > now:
+        return _cool_down(refresh.next_refresh_available_at, need)
+    return StartRefresh(base=refresh.last_attempted_at)
+
+
+def decide_after_refusal(state: AccountState, need: FreshnessRequirement, now: float, code: str | None = None) -> Decision:
+    """What a refresh that Stripe refused means, told by the account as it stands after it.
+
+    Stripe refuses in one of two ways, by an error (then `code` may name it) or by an unchanged account in a 200; it documents neither.
+    """
+    if code == "financial_connections_account_inactive":
+        return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
+    decision = decide(state, need, now)
+    if not isinstance(decision, StartRefresh):
+        return decision
+    opens_at = state.refresh.next_refresh_available_at if state.refresh else None
+    if opens_at is not None and now < opens_at + CLOCK_SKEW:
+        # By our clock the cooldown is over, by Stripe's it may not be: wait out the difference once.
+        return _cool_down(opens_at + CLOCK_SKEW, need)
+    return NotVerifiable("REFRESH_REFUSED")
+
+
+def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: float, resumed_at: float | None = None) -> Decision | None:
+    """The decision without asking Stripe, or None where it has to be asked.
+
+    `resumed_at` is the end of the cooldown that this asker has just waited out, if it did.
+    """
+    if stored.erased_at is not None:
+        return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
+    if stored.snapshot_attempted_at is not None and usable_snapshot(stored, need):
+        return Fresh(stored.snapshot_attempted_at)
+    if stored.state is None or (stored.attempt is not None and (stored.attempt.open or stored.observed_calls != stored.attempt.calls)):
+        return None
+    opens_at = stored.state.refresh.next_refresh_available_at if stored.state.refresh else None
+    resumed = resumed_at is not None and opens_at is not None and opens_at <= resumed_at and now - opens_at <= RESUME_SECONDS
+    if not resumed and now - stored.observed_at > MEMORY_SECONDS:
+        return None
+    decision = decide(stored.state, need, now)
+    # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
+    asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
+    return None if asks else decision
+
+
+def _owners_not_seen(state: AccountState, stored: StoredAccount) -> bool:
+    """Whether a refresh has succeeded whose owners are not stored, so that only Stripe shows whether they are too many."""
+    known = state.refresh
+    return known is not None and known.status == "succeeded" and (stored.snapshot_attempted_at or 0) < known.last_attempted_at
+
+
+def usable_snapshot(stored: StoredAccount, need: FreshnessRequirement) -> str | None:
+    """The stored snapshot if a verdict for `need` may rest on it, else None."""
+    fresh = stored.snapshot_attempted_at is not None and need.accepts(stored.snapshot_attempted_at)
+    return stored.snapshot if fresh else None
+
+
+def origin(succeeded: OwnershipRefresh, created: int) -> int:
+    """When the refresh was tried that an ownership object of an account came from, as far as Stripe shows it.
+
+    `created` is the object's. Stripe may leave an old object with an account whose newer refresh succeeded: its owners are as old as it is.
+    """
+    return succeeded.last_attempted_at if created >= succeeded.last_attempted_at - CLOCK_SKEW else created
+
+
+def was_started(before: int, after: AccountState, began_at: float = 0.0) -> bool:
+    """Whether the answer to a refresh call shows a refresh under way, or one done since the call was first made, at `began_at`.
+
+    `before`: `last_attempted_at` as it stood then, 0 for none. It may be that of an account which Stripe showed too late, so a refresh that
+    is settled has to be newer than the call too.
+    """
+    refresh = after.refresh
+    if refresh is None or refresh.status == "pending":
+        return refresh is not None
+    return refresh.last_attempted_at > before and refresh.last_attempted_at >= began_at - CLOCK_SKEW
+
+
+def may_have_started(attempt: Attempt, now: float) -> bool:
+    """Whether an earlier call at the same base may have started a refresh that Stripe does not show yet."""
+    return attempt.doubted_at is not None and now - attempt.doubted_at < LAG_SECONDS
+
+
+def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) -> bool:
+    """Whether a reading that was begun at `begun_at` is older than what is known of the account.
+
+    A refresh that was pending in the reading and was found settled while the reading was under way may still be joined.
+    """
+    if known.state is None or order(reading.refresh) >= order(known.state.refresh):
+        return False
+    same = order(reading.refresh) // 2 == order(known.state.refresh) // 2
+    return not same or known.observed_at < begun_at
+
+
+def is_pending(account: StoredAccount) -> bool:
+    """Whether a refresh of the account is known as pending."""
+    known = account.state.refresh if account.state is not None else None
+    return known is not None and not known.settled
+
+
+def is_open(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
+    """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to be marked as stale, or all to be erased.
+
+    `state`: as it was read. `brought`: the position of the owners that came with it. `account`: what was remembered before.
+    """
+    unmarked = state.status == "inactive" and not account.stale_marked
+    return is_unsettled(state, brought, account) or state.status == "disconnected" or unmarked
+
+
+def is_unsettled(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
+    """Whether an account's refresh has yet to settle or its owners to be stored. Arguments as for `is_open`."""
+    refresh = state.refresh
+    if refresh is None or refresh.status == "failed" or state.status == "disconnected":
+        return False
+    return refresh.status != "succeeded" or (brought is not None and position(account) < brought)
+
+
+def position(account: StoredAccount) -> tuple[int, int, str]:
+    """The place in time of the newest stored owners: when their refresh was tried, when Stripe created them, their id."""
+    return account.snapshot_attempted_at or 0, account.snapshot_created or 0, account.snapshot or ""
+
+
+def brought_position(state: AccountState, created: int, id_: str) -> tuple[int, int, str] | None:
+    """The place in time of an ownership object that came with an account: see `position`. None if its refresh has not succeeded."""
+    refresh = state.refresh
+    return None if refresh is None or refresh.status != "succeeded" else (origin(refresh, created), created, id_)
+
+
+def shows(state: AccountState, created: int | None, what: str, at: float, before: StoredAccount) -> bool:
+    """Whether an account shows what an event said: that it became `what` at `at` (Unix seconds).
+
+    `created`: when the ownership object was created that came with `state`, None without one. `before`: what was remembered before the
+    account was read.
+    """
+    match what:
+        case "disconnected":
+            return state.status == "disconnected"
+        case "deactivated":
+            return state.status != "active"
+        case "reactivated":
+            return state.status != "inactive"
+    refresh = state.refresh
+    if refresh is None or not refresh.settled:
+        return refresh is not None and refresh.last_attempted_at > at
+    # It shows a settled refresh. That is an earlier one if it was known before the event, if its owners are older than the event, or if
+    # this stack has asked for another one since.
+    latest = at - CLOCK_SKEW
+    known = before.state is not None and order(refresh) <= order(before.state.refresh) and before.shown_since < latest
+    older = created is not None and created < latest
+    attempt = before.attempt
+    asked = attempt is not None and attempt.base == refresh.last_attempted_at and attempt.began_at <= at + CLOCK_SKEW
+    return not (known or older or asked)
+
+
+def settled_since(before: AccountState, after: AccountState) -> bool:
+    """Whether `after` shows the end of the refresh that `before` shows as pending, or of a later one."""
+    return after.refresh is not None and after.refresh.settled and order(after.refresh) > order(before.refresh)
+
+
+def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) -> Attempt:
+    """The attempt to make now: the previous one again if its answer never came, else a new one under `new_key`."""
+    if previous is not None and previous.open and previous.base == base and now - previous.began_at < IDEMPOTENCY_SECONDS:
+        return replace(previous, calls=previous.calls + 1)
+    calls = 1 if previous is None else previous.calls + 1
+    number = 1 if previous is None else previous.number + 1
+    doubted_at = previous.doubted_at if previous is not None and previous.base == base else None
+    return Attempt(number=number, key=new_key, base=base, began_at=now, calls=calls, open=True, doubted_at=doubted_at)
+
+
+def order(refresh: OwnershipRefresh | None) -> int:
+    """The place of an observation in time: later attempts after earlier ones, and of the same attempt settled after pending."""
+    return 0 if refresh is None else refresh.last_attempted_at * 2 + refresh.settled
+
+
+def _cool_down(resume_at: int, need: FreshnessRequirement) -> CoolingDown | NotVerifiable:
+    return CoolingDown(resume_at) if resume_at <= need.deadline else NotVerifiable("COOLDOWN_BEYOND_DEADLINE")

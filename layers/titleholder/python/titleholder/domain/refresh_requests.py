@@ -1,0 +1,166 @@
+"""What to do about one paused workflow's request for fresh owners: a pure decision over the facts that were gathered for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from titleholder.domain import refresh_policy
+from titleholder.domain.accounts import StoredAccount
+from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, NotVerifiable
+from titleholder.domain.verifications import Verification, Waiter
+from titleholder.timestamps import iso_seconds
+
+SETTLE_TIMEOUTS = 3
+"""How many settle timeouts a refresh may take. After each of the first ones the account is read again, because a webhook may be lost."""
+
+EARLY_SHARE = 0.9
+"""The share of the settle timeout within which a joined refresh is not asked for again. A workflow's own clock may run a little ahead."""
+
+CALL_SECONDS = 10.0
+"""How long the answer to another worker's refresh call is waited for before the account is read."""
+
+PUNCTUAL_SHARE = 0.05
+"""The share of the settle timeout that a request may have taken until its refresh started, without a heartbeat to begin it anew."""
+
+SLOT_SECONDS = 3600
+"""How long a slot that was kept for an account may be used after it was due. A crash has left an older one behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What is known of a request when it is decided. `account`: as it was remembered at `now` (Unix seconds).
+
+    `batch_stopped`: the verification belongs to a batch that was stopped. `resumed_at`: the end of the cooldown that the workflow has just
+    waited out, None if it did not. `settle_timeout`: in seconds.
+    """
+
+    waiter: Waiter
+    verification: Verification
+    batch_stopped: bool
+    account: StoredAccount
+    now: float
+    settle_timeout: float
+    resumed_at: float | None = None
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds the request has waited for the refresh that it joined and that is still known as pending; -1 if for none."""
+        waiter, pending = self.waiter, self.account.state.refresh if self.account.state is not None else None
+        if pending is None or pending.settled or waiter.joined_at is None or pending.last_attempted_at != waiter.need.joined:
+            return -1.0
+        return max(0.0, self.now - waiter.joined_at)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the request waits within the last settle timeout, after which it is given up."""
+        return self.waited >= self._late_after
+
+    @property
+    def was_seen_late(self) -> bool:
+        """Whether the refresh was seen pending that late. A reading that waits for its slot proves nothing."""
+        joined_at = self.waiter.joined_at
+        return self.is_late and joined_at is not None and self.account.observed_at >= joined_at + self._late_after
+
+    @property
+    def gives_up_at(self) -> float:
+        """When the request is given up if the refresh that it waits for stays pending (Unix seconds)."""
+        return self.now - self.waited + SETTLE_TIMEOUTS * self.settle_timeout
+
+    @property
+    def _late_after(self) -> float:
+        return (SETTLE_TIMEOUTS - 1) * EARLY_SHARE * self.settle_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The verification has a verdict already, which rests on `snapshot`."""
+
+    snapshot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The verification's batch was stopped while the message was on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The refresh did not settle in time, or the request's deadline has passed: the workflow is to end without data."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillPending:
+    """The refresh was seen pending within the last settle timeout: the request is to come again `at` (Unix seconds), to give up."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyJoined:
+    """The message came twice, or was requeued: before the settle timeout there is nothing to ask."""
+
+    attempted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyStarting:
+    """Another worker is making the refresh call. Its result is known within the lease, so the request is to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskStripe:
+    """Only Stripe's account shows what to do. `refresh_pending`: it is read to find the end of a refresh that was paid for."""
+
+    refresh_pending: bool
+
+
+RequestDecision = Ended | Withdrawn | GaveUp | StillPending | AlreadyJoined | AlreadyStarting | AskStripe | Decision
+
+
+def decide_request(facts: RequestFacts) -> RequestDecision:
+    """What to do about a paused workflow's request."""
+    need = facts.waiter.need
+    if facts.verification.verdict is not None:
+        # A message may come again long after it was handled. No refresh may be paid for a verification that has ended.
+        return Ended(facts.verification.verdict.get("snapshot"))
+    if facts.batch_stopped:
+        return Withdrawn()
+    if facts.now > need.deadline or (facts.was_seen_late and facts.now >= facts.gives_up_at):
+        return GaveUp()
+    if facts.was_seen_late:
+        return StillPending(facts.gives_up_at)
+    if 0 <= facts.waited < EARLY_SHARE * facts.settle_timeout:
+        return AlreadyJoined(need.joined or 0)
+    return decide_known(facts.account, need, facts.now, facts.resumed_at)
+
+
+def decide_known(
+    account: StoredAccount, need: FreshnessRequirement, now: float, resumed_at: float | None = None
+) -> AlreadyStarting | AskStripe | Decision:
+    """What to do for `need` by what is remembered of the account at `now` (Unix seconds)."""
+    decision = refresh_policy.decide_from_memory(account, need, now, resumed_at)
+    if decision is not None and not isinstance(decision, refresh_policy.StartRefresh):
+        return decision
+    if account.lease_until is not None and now < account.lease_until - refresh_policy.LEASE_SECONDS + CALL_SECONDS:
+        return AlreadyStarting()
+    return AskStripe(refresh_policy.is_pending(account)) if decision is None else decision
+
+
+def held_slot(account: StoredAccount, now: float) -> float | None:
+    """The slot that is kept for the account's next refresh call (Unix seconds), None without a usable one."""
+    return account.slot if account.slot is not None and now - account.slot < SLOT_SECONDS else None
+
+
+def outcome(decision: Fresh | CoolingDown | NotVerifiable, account: StoredAccount, need: FreshnessRequirement) -> dict[str, Any]:
+    """The payload with which a paused workflow is resumed. `account` is as it is remembered now."""
+    match decision:
+        case Fresh():
+            if snapshot := refresh_policy.usable_snapshot(account, need):
+                return {"outcome": "ready", "snapshot": snapshot}
+            reason = refresh_policy.OWNERSHIP_MISSING if account.erased_at is None else refresh_policy.ERASED
+            return {"outcome": "not_verifiable", "reason": reason}
+        case CoolingDown(resume_at):
+            return {"outcome": "cooling_down", "resume_at": iso_seconds(resume_at)}
+        case NotVerifiable(reason):
+            return {"outcome": "not_verifiable", "reason": reason}

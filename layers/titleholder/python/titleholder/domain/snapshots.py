@@ -1,0 +1,76 @@
+"""Snapshots of an account's owners: how many owners one may hold, and how it is split into items that DynamoDB accepts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from titleholder.domain.sensitive import Sensitive
+
+MAX_OWNERS = 2_000
+"""More owners than this are neither stored nor compared: their verifications end as `TOO_MANY_OWNERS`."""
+
+MAX_BYTES = 3_000_000
+"""Nor are owners that take more bytes than this as JSON: a snapshot is written in one transaction, which takes 4 MB."""
+
+PART_BYTES = 300_000
+"""A snapshot of up to this size is one item, a larger one has its owners in parts of at most this size: an item takes 400 KB."""
+
+Owner = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One immutable `account_ownership` with all its owners. `owners`: dicts with id, name, email, phone, raw_address, refreshed_at.
+
+    `too_many`: how many owners were read until the limit was exceeded; then `owners` is empty.
+    """
+
+    id: str
+    attempted_at: int
+    created: int
+    owners: Sensitive[Sequence[Owner]]
+    too_many: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSummary:
+    """A snapshot without its owners. `changes` are those since the snapshot `since`, as dicts; None: not known.
+
+    `too_many_owners`: there were at least `owner_count`, and none is stored.
+    """
+
+    id: str
+    attempted_at: int
+    created: int
+    owner_count: int
+    since: str | None = None
+    changes: Sequence[Mapping[str, Any]] | None = None
+    too_many_owners: bool = False
+
+
+def fit(owners: Sequence[Owner]) -> bool:
+    """Whether a snapshot may hold these owners."""
+    sizes = [_size(owner) for owner in owners]
+    return len(sizes) <= MAX_OWNERS and sum(sizes) <= MAX_BYTES and max(sizes, default=0) <= PART_BYTES
+
+
+def in_parts(owners: Sequence[Owner]) -> list[list[dict[str, Any]]]:
+    """The owners, in their order, in as few parts as they need: one for nearly every account."""
+    parts: list[list[dict[str, Any]]] = [[]]
+    filled = 0
+    for owner in owners:
+        size = _size(owner)
+        if parts[-1] and filled + size > PART_BYTES:
+            parts.append([])
+            filled = 0
+        parts[-1].append(dict(owner))
+        filled += size
+    return parts
+
+
+def _size(owner: Owner) -> int:
+    """The bytes that an owner takes in a list of owners, as it is encrypted."""
+    return len(json.dumps(dict(owner), sort_keys=True, ensure_ascii=False).encode()) + 2

@@ -1,0 +1,91 @@
+"""Verifications, groups of them, the claims they are about, and the workflows that wait for owners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from titleholder.domain.accounts import AccountRef, Mode
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.sensitive import Sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification without its claim. `verdict` is None until it has ended. Times are Unix seconds.
+
+    `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
+    `batch` and `line`: the batch that works on it, and the line of that batch's manifest.
+    """
+
+    id: str
+    ref: AccountRef
+    claim_digest: str | None
+    policy: Mapping[str, Any]
+    max_age: int
+    requested_at: float
+    deadline: float
+    request_digest: str
+    group: str | None = None
+    verdict: Mapping[str, Any] | None = None
+    completed_at: float | None = None
+    stale: str | None = None
+    batch: str | None = None
+    line: int | None = None
+
+    @property
+    def need(self) -> FreshnessRequirement:
+        return FreshnessRequirement(not_before=self.requested_at - self.max_age, requested_at=self.requested_at, deadline=self.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One claim against all accounts of a target: a `kind` (payment_method, session, customer) and its id. `members` are ids."""
+
+    id: str
+    mode: Mode
+    stripe_account: str | None
+    kind: str
+    target: str
+    members: Sequence[str]
+    requested_at: float
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestedClaim:
+    """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased.
+
+    `names` are the digests under which the claim counts, one for each of its names; `counted` is the item of counted claims as last read.
+    """
+
+    claim: Sensitive[Mapping[str, Any]]
+    wrapped: bytes | None = field(repr=False)
+    digest: str | None
+    names: Sequence[str] = ()
+    counted: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdSecret:
+    """The secret from which ids of verifications are derived. `made_at` (Unix seconds): when this release was first used."""
+
+    value: bytes = field(repr=False)
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A paused workflow. A token with a later `token_version` replaces an earlier token of the same verification.
+
+    `joined_at`: when it began to wait for the refresh that `need.joined` names, by our clock (Unix seconds).
+    `error`: why it has no answer yet, for the verdict in case it gets none.
+    """
+
+    verification: str
+    task_token: str = field(repr=False)
+    token_version: str
+    need: FreshnessRequirement
+    error: str | None = None
+    joined_at: float | None = None

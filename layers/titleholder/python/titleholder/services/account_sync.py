@@ -1,0 +1,233 @@
+"""Bringing this stack up to date with an account at Stripe: read it, store what it shows, resume the workflows that this answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from titleholder import observability
+from titleholder.domain import owner_changes, refresh_policy, refresh_requests
+from titleholder.domain.accounts import AccountRef, AccountState, StoredAccount
+from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, NotVerifiable
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
+from titleholder.domain.verifications import Waiter
+from titleholder.errors import AccountErasedError, AccountNotFoundError, SnapshotNotFoundError, StripeLaggingError, TooManyOwnersError
+from titleholder.services import erasure, verdicts
+from titleholder.services.context import Dependencies
+from titleholder.store.open_work import Announcement
+from titleholder.stripe_api import events as stripe_events
+from titleholder.stripe_api.gateway import AccountReading, Ownership
+from titleholder.timestamps import iso_seconds
+
+LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
+
+SHORTEST_RETRY_SECONDS = 2.0
+"""How soon an account is read again that does not show yet what an event said; then each time when twice as long has passed."""
+
+
+def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) -> bool:
+    """Read the account and apply what it shows. True if it showed anything new.
+
+    Raises:
+        StripeLaggingError: Stripe does not show yet what `event` has said.
+        StripeError: Stripe could not be asked; to be tried again.
+        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
+    """
+    account = deps.store.accounts.get(ref)
+    if account.erased_at is not None:
+        erasure.erase(deps, ref)
+        return not account.erasure_ended
+    if refresh_policy.is_pending(account):
+        deps.stripe.hurry()
+    try:
+        reading = read_account(deps, ref, account, settling=True)
+    except AccountNotFoundError:
+        for waiter in deps.store.waiters.of_account(ref):
+            resume(deps, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
+        return False
+    apply_reading(deps, ref, reading, account)
+    if event is not None:
+        _require_event_shown(deps, event, reading, account)
+    return account.state != reading.current or (reading.ownership is not None and account.snapshot != reading.ownership.id)
+
+
+def read_account(deps: Dependencies, ref: AccountRef, account: StoredAccount, *, settling: bool = False) -> AccountReading:
+    """The account now, as Stripe has it. It is stored unless something newer is known (`newer`), and erased if it is disconnected.
+
+    `account`: what was remembered before. `settling`: the reading is to find the end of the refresh that `account` knows as pending.
+    Raises as `StripeGateway.read` does.
+    """
+    observed_at, known = deps.clock(), account.state
+    if settling and known is not None and known.holder is not None and refresh_policy.is_pending(account):
+        reading = deps.stripe.read_again(ref, known.holder, partial(refresh_policy.settled_since, known))
+    else:
+        reading = deps.stripe.read(ref)
+    if known is None:
+        deps.store.connected_accounts.record(ref)
+    # List results may be stale, so a listed reading does not cover refresh calls made since the last observation.
+    calls = account.observed_calls if reading.listed else account.answered_calls
+    open_ = refresh_policy.is_open(reading.state, _brought(reading), account)
+    if observe(deps, ref, reading.state, observed_at, calls, account, open_=open_):
+        return reading
+    latest = deps.store.accounts.get(ref)
+    outdated = latest.erased_at is not None or refresh_policy.is_outdated(reading.state, observed_at, latest)
+    return replace(reading, newer=latest.state) if outdated else reading
+
+
+def observe(
+    deps: Dependencies, ref: AccountRef, state: AccountState, observed_at: float, calls: int, account: StoredAccount, *, open_: bool
+) -> bool:
+    """Store an account as Stripe showed it at `observed_at` (Unix seconds), after `calls` answered refresh calls. False if newer is known.
+
+    `open_` says that something is left to do with it. A disconnected account is erased.
+    """
+    seen_before = account.state is not None and refresh_policy.order(account.state.refresh) == refresh_policy.order(state.refresh)
+    shown_since = account.shown_since if seen_before else observed_at
+    newest = deps.store.accounts.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since)
+    if state.status == "disconnected":
+        erasure.erase(deps, ref)
+    return newest
+
+
+def apply_reading(
+    deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, *, asker: str | None = None
+) -> None:
+    """Store the owners that a reading brought, and resume every waiter that it answers, except `asker`.
+
+    `account` is what was remembered before the reading.
+    """
+    status, refresh = reading.state.status, reading.state.refresh
+    if reading.current.status == "disconnected":
+        return  # It was erased when it was read, and its waiters were resumed.
+    if status not in refresh_policy.REASON_BY_ACCOUNT_STATUS and (refresh is None or not refresh.settled):
+        return
+    brought = _brought(reading)
+    if reading.ownership and brought and account.snapshot != reading.ownership.id:
+        snapshot = _load_snapshot(deps, ref, reading.ownership, brought[0])
+        # If the account was erased since it was read, nothing is kept, because the erasure resumes its waiters.
+        with contextlib.suppress(AccountErasedError):
+            _save_snapshot(deps, ref, snapshot)
+    waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker)
+    if reading.newer is not None:
+        # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
+        known = deps.store.accounts.get(ref)
+        for waiter in waiters:
+            if refresh_policy.usable_snapshot(known, waiter.need):
+                resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
+        return
+    if status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
+        verdicts.mark_all_stale(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
+        if not account.stale_marked:
+            open_ = refresh_policy.is_unsettled(reading.state, brought, deps.store.accounts.get(ref))
+            deps.store.accounts.end_staleness(ref, reading.state, deps.clock(), open_=open_)
+    for waiter in waiters:
+        decision = refresh_policy.decide(reading.state, waiter.need, deps.clock())
+        # The request of a waiter that would have to start a refresh, or to wait for one, is handled by its own worker.
+        if isinstance(decision, Fresh | NotVerifiable):
+            resume(deps, ref, waiter, decision)
+
+
+def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, need: FreshnessRequirement, decision: Decision) -> None:
+    """Raise StripeLaggingError if a refresh is known to have succeeded, but its owners are neither stored nor in this older reading."""
+    if reading.newer is None or not isinstance(decision, Fresh):
+        return
+    if not refresh_policy.usable_snapshot(deps.store.accounts.get(ref), need):
+        raise StripeLaggingError(LAGGING)
+
+
+def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable) -> None:
+    """Resume a paused workflow with its answer, and remove its waiter."""
+    account = deps.store.accounts.get(ref) if isinstance(decision, Fresh) else StoredAccount()
+    deps.workflow.wake(waiter.task_token, refresh_requests.outcome(decision, account, waiter.need))
+    deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+
+
+def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> None:
+    """Resume a waiter whose refresh settled after the account was read and before it was stored which refresh the waiter has joined."""
+    known = deps.store.accounts.get(ref)
+    if known.erased_at is not None:
+        resume(deps, ref, waiter, NotVerifiable(refresh_policy.ERASED))
+    elif known.snapshot_attempted_at is not None and refresh_policy.usable_snapshot(known, waiter.need):
+        resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at))
+    elif known.state is not None and known.state.refresh is not None and known.state.refresh.settled:
+        decision = refresh_policy.decide(known.state, waiter.need, deps.clock())
+        if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
+            resume(deps, ref, waiter, decision)
+        elif isinstance(decision, Fresh):
+            # Its owners are not stored yet, or the refresh brought none. Only Stripe's account shows which.
+            reading = read_account(deps, ref, known)
+            apply_reading(deps, ref, reading, known)
+            require_shown(deps, ref, reading, waiter.need, decision)
+
+
+def _require_event_shown(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> None:
+    """Raise StripeLaggingError if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
+    known = deps.store.events.get(event)
+    stated = None if known is None else stripe_events.stated_change(known.type, known.created)
+    if stated is None:
+        return
+    age = deps.clock() - stated.at
+    if not -refresh_policy.CLOCK_SKEW <= age <= refresh_policy.LAG_SECONDS + refresh_policy.CLOCK_SKEW:
+        return
+    created = reading.ownership.created if reading.newer is None and reading.ownership is not None else None
+    if not refresh_policy.shows(reading.current, created, stated.what, stated.at, account):
+        raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_RETRY_SECONDS, age))
+
+
+def _brought(reading: AccountReading) -> tuple[int, int, str] | None:
+    """The place in time of the owners that a reading brought, None if it brought none: see `refresh_policy.position`."""
+    ownership = reading.ownership
+    return None if ownership is None else refresh_policy.brought_position(reading.state, ownership.created, ownership.id)
+
+
+def _load_snapshot(deps: Dependencies, ref: AccountRef, ownership: Ownership, attempted_at: int) -> Snapshot:
+    """The snapshot with all its owners. It has none if they are too many, so that the verifications that wait get that for their reason."""
+    owners, too_many = [], None
+    try:
+        owners = deps.stripe.owners(ref, ownership)
+    except TooManyOwnersError as error:
+        too_many = error.seen
+    return Snapshot(id=ownership.id, attempted_at=attempted_at, created=ownership.created, owners=Sensitive(owners), too_many=too_many)
+
+
+def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot) -> None:
+    """Store a snapshot, and announce what it changed if it is newer than the newest one that is stored.
+
+    The announcement is stored with the snapshot, so that a later run publishes it if it can't be published now.
+    """
+    known = deps.store.accounts.get(ref)
+    if known.snapshot == snapshot.id:
+        return
+    since, changes = None, None
+    newest = refresh_policy.position(known)
+    if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
+        with contextlib.suppress(SnapshotNotFoundError):
+            changes = _changes(deps.store.snapshots.get(ref, known.snapshot), snapshot)
+            since = None if changes is None else known.snapshot
+    told = None if changes is None else [change.as_dict() for change in changes]
+    announcement = None
+    if told:
+        about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": iso_seconds(snapshot.attempted_at)}
+        announcement = Announcement("OwnershipChanged", {**about, "changes": told})
+    expires_at = deps.store.snapshots.put(ref, snapshot, deps.clock(), since=since, changes=told, announcement=announcement)
+    if announcement is not None:
+        deps.bus.publish(announcement.type, announcement.detail)
+        deps.store.snapshots.mark_announced(ref, snapshot)
+    deps.store.accounts.set_newest_snapshot(ref, snapshot, expires_at)
+
+
+def _changes(before: Snapshot, after: Snapshot) -> Sequence[owner_changes.Change] | None:
+    """What changed. None (not known) if the matcher, which recognises people, fails: the owners are stored and used all the same.
+
+    Nor is it known where the owners of either were too many.
+    """
+    if before.too_many or after.too_many:
+        return None
+    try:
+        return owner_changes.between(before.owners.reveal(), after.owners.reveal())
+    except Exception as error:
+        observability.unexpected("MatcherFailed", error, snapshot=after.id)
+        return None

@@ -1,0 +1,132 @@
+"""Who asked for what: an append-only record of callers, actions and ids, without personal data of account holders.
+
+An effect has two entries under one id: `requested` is written before it, `done` or `failed` after it. A crash in between leaves the first.
+What is read has one entry, `done`, written before it is handed out. If an entry cannot be written, the effect does not take place, and
+nothing is handed out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import AuditUnavailableError, TitleholderError, UnexpectedError
+from titleholder.observability import logger
+from titleholder.store import Store
+
+DAY_SECONDS = 86_400
+
+Effect = Literal[
+    "verification.requested",
+    "verification.cancelled",
+    "refresh.requested",
+    "account.erased",
+    "account.disconnected",
+    "customer.created",
+    "session.created",
+    "batch.created",
+    "batch.started",
+    "batch.stopped",
+]
+Read = Literal[
+    "account.read",
+    "accounts.listed",
+    "batch.read",
+    "owners.read",
+    "session.read",
+    "snapshots.listed",
+    "verification.read",
+    "verifications.listed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asked: the caller of an HTTP request (`request` is its id), or a part of the system that acts without one.
+
+    `actor` is then the id of a verification (its own entry names who asked for it), `stripe` (it disconnected the account), or `reconcile`.
+    """
+
+    actor: str
+    request: str = ""
+
+    @classmethod
+    def caller(cls, event: Mapping[str, Any]) -> By:
+        """The caller of an HTTP request."""
+        return cls(actor(event), str(event.get("requestContext", {}).get("requestId", "")))
+
+
+STRIPE = By("stripe")
+RECONCILE = By("reconcile")
+
+
+@dataclass(slots=True)
+class Entry:
+    """An effect that is under way. What is noted goes into its second entry."""
+
+    noted: dict[str, str] = field(default_factory=dict)
+
+    def note(self, **ids: str | None) -> None:
+        """Ids that are known only now, or how the effect ended; None for none."""
+        self.noted |= {name: id_ for name, id_ in ids.items() if id_ is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The record, kept for `retention_days`. `clock`: Unix seconds."""
+
+    store: Store
+    retention_days: int
+    clock: Callable[[], float]
+
+    @contextmanager
+    def effect(self, by: By, action: Effect, ref: AccountRef | None = None, /, **ids: str | None) -> Iterator[Entry]:
+        """Record what is done inside, before and after it. `ids`: of what it is done to, None for none.
+
+        Raises AuditUnavailableError: an entry could not be written. If it was the first, what is inside was not begun.
+        """
+        id_, about, entry = uuid.uuid4().hex, _about(by, action, ref, ids), Entry()
+        self._append(id_, {**about, "state": "requested"}, "Nothing was done.")
+        try:
+            yield entry
+        except Exception as error:
+            # A failed call may have taken effect all the same. The error's name shows which kind it was.
+            noted = {**entry.noted, "state": "failed", "failure": type(error).__name__}
+            # If this entry is refused, that is logged, the first entry stays, and the caller gets the first failure.
+            with suppress(AuditUnavailableError):
+                self._append(id_, {**about, **noted}, "", after=True)
+            raise
+        self._append(id_, {**about, **entry.noted, "state": "done"}, "What was asked for may have been done.", after=True)
+
+    def read(self, by: By, action: Read, ref: AccountRef | None = None, /, **ids: str | None) -> None:
+        """Record that something is handed out, just before it is. Raises AuditUnavailableError."""
+        self._append(uuid.uuid4().hex, {**_about(by, action, ref, ids), "state": "done"}, "Nothing is handed out.")
+
+    def _append(self, id_: str, entry: dict[str, str], outcome: str, *, after: bool = False) -> None:
+        now = self.clock()
+        try:
+            self.store.audit.append(id_, entry, now, int(now) + self.retention_days * DAY_SECONDS, after=after)
+        except Exception as error:
+            reason = str(error) if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
+            logger.error("audit entry refused", extra={"action": entry["action"], "state": entry["state"], "reason": reason})
+            raise AuditUnavailableError(f"The record of who asked for what cannot be written. {outcome} Try again later.") from None
+
+
+def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | None]) -> dict[str, str]:
+    about = {"actor": by.actor, "action": action, "request": by.request, **(ref.as_dict() if ref else {})}
+    return about | {name: id_ for name, id_ in ids.items() if id_ is not None}
+
+
+def actor(event: Mapping[str, Any]) -> str:
+    """Who calls: the ARN of an IAM principal, or issuer and subject of a JSON web token; `unknown` for a request without authorisation."""
+    authorizer = event.get("requestContext", {}).get("authorizer") or {}
+    if arn := (authorizer.get("iam") or {}).get("userArn"):
+        return str(arn)
+    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    if subject := claims.get("sub"):
+        return f"{claims.get('iss', '')}#{subject}"
+    return "unknown"

@@ -1,0 +1,342 @@
+"""Finding and repairing what was lost: announcements, erasures, verifications, refreshes, events that Stripe could not deliver.
+
+One thing that can't be repaired holds nothing else up. Each item is repaired by itself: one that fails is logged, counted, and moved back,
+twice as long each time. Each kind of work has its own share of a run. Each connected account is asked by itself, the one that was asked
+longest ago first. A refresh is not looked at here: it becomes a message in the events queue, so that a slow account holds up neither this
+run nor the calls of others.
+
+Safe to run twice, also at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from typing import Any
+
+from titleholder.errors import (
+    AccountNotFoundError,
+    MalformedEventError,
+    RateLimitExceededError,
+    StripeCredentialsError,
+    StripeError,
+    StripeRefusedError,
+    TitleholderError,
+    UnexpectedError,
+)
+from titleholder.observability import logger
+from titleholder.services import erasure, verdicts
+from titleholder.services.audit import RECONCILE
+from titleholder.services.context import Dependencies
+from titleholder.services.webhooks import WebhookReceiver
+from titleholder.store.connected_accounts import TenantState
+from titleholder.store.open_work import OpenItem, OpenKind
+from titleholder.stripe_api import events as stripe_events
+from titleholder.timestamps import DAY_SECONDS
+
+PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
+"""How long an item may be unfinished before it is repaired, and then repaired again after the same time."""
+
+FIRST_PAUSE_SECONDS = 840.0
+"""How long an item or a connected account is left alone after its first failure. Each further failure doubles it, up to a day.
+
+A little less than the time between two runs, so that the next run finds it.
+"""
+
+OVERDUE_SECONDS = 3600.0
+"""How long after its deadline a verification without a verdict is ended, whatever its workflow does."""
+
+EVENTS_REACH_SECONDS = 30 * 86_400
+"""How far back Stripe lists events."""
+
+RUN_SECONDS = 240.0
+"""How long a run lasts. The function's timeout is longer by more than the slowest single repair."""
+
+SHARES = {
+    "announcement": 0.1,
+    "erasure": 0.05,
+    "disconnection": 0.05,
+    "verification": 0.15,
+    "platform": 0.1,
+    "refresh": 0.15,
+    "tenants": 0.4,
+}
+"""Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
+
+ITEMS_A_RUN = 1000
+"""How many items of a kind one run repairs, taken from each tenant in turn."""
+
+TENANT_REFRESHES_A_RUN = 200
+REFRESHES_A_RUN_WITHOUT_STRIPE = 50
+"""How many refreshes of one connected account one run repairs, and how many of all while Stripe does not answer the platform. Each may
+block a consumer of the events queue for its whole timeout, and the same consumers process Stripe's deliveries."""
+
+MOST_LISTED = 20_000
+"""How many items of a kind are listed, to take them from each tenant in turn."""
+
+PLATFORM_PAGES = 10
+TENANT_PAGES = 3
+"""Pages of undelivered events in one run; the next one goes on where this one ended."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did. `repaired` by kind: for `refresh`, how many are being looked at. `failed`: repairs that failed.
+
+    `key_refused`: Stripe refused the stack's own key. `retired`, `returned`: connected accounts that began, and ceased, to refuse it.
+    """
+
+    repaired: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    key_refused: bool = False
+    retired: int = 0
+    returned: int = 0
+    cursors_reset: int = 0
+
+
+def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
+    """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised."""
+    run = _Run(deps, receiver, Report())
+    works: Sequence[Callable[[float], None]] = (
+        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.tenants,
+    )  # fmt: skip
+    end = deps.clock()
+    for work, (kind, share) in zip(works, SHARES.items(), strict=True):
+        end += share * seconds
+        try:
+            work(end)
+        except RateLimitExceededError:
+            pass  # The next run goes on.
+        except Exception as error:
+            run.failed(kind, error)
+    return run.report
+
+
+def pause(tries: int) -> float:
+    """How long an item is left alone after so many failures in a row."""
+    return min(DAY_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
+
+
+@dataclass(slots=True)
+class _Run:
+    deps: Dependencies
+    receiver: WebhookReceiver
+    report: Report
+    platform_answers: bool = False
+
+    def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
+        logger.error("repair failed", extra={"kind": kind, "reason": reason, **ids})
+        self.report.failed[kind] += 1
+
+    # -- items -------------------------------------------------------------------------------------------------------------------
+
+    def announcements(self, end: float) -> None:
+        self._each("announcement", end, self._announce)
+
+    def erasures(self, end: float) -> None:
+        self._each("erasure", end, self._erase)
+
+    def disconnections(self, end: float) -> None:
+        self.report.repaired["disconnection"] += erasure.retry_disconnections(self.deps, end)
+
+    def verifications(self, end: float) -> None:
+        self._each("verification", end, self._verification)
+
+    def refreshes(self, end: float) -> None:
+        """Queue the accounts whose refresh has been open for long."""
+        most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
+        self._each("refresh", end, self._have_looked_at, most, TENANT_REFRESHES_A_RUN)
+
+    def _each(
+        self,
+        kind: OpenKind,
+        end: float,
+        repair: Callable[[OpenItem, int], bool],
+        most: int = ITEMS_A_RUN,
+        most_of_tenant: int = ITEMS_A_RUN,
+    ) -> None:
+        """Repair items of a kind: from each tenant in turn, the longest waiting first."""
+        by_tenant: dict[str | None, list[OpenItem]] = {}
+        for item in self.deps.store.open_work.list_oldest(kind, self.deps.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
+            its = by_tenant.setdefault(item.ref.stripe_account if item.ref else None, [])
+            if item.ref is None or item.ref.stripe_account is None or len(its) < most_of_tenant:
+                its.append(item)
+        in_turn = [item for item in chain.from_iterable(zip_longest(*by_tenant.values())) if item is not None]
+        for item in in_turn[:most]:
+            if self.deps.clock() >= end:
+                return
+            self._one(item, repair)
+
+    def _one(self, item: OpenItem, repair: Callable[[OpenItem, int], bool]) -> None:
+        """Repair one item. It is moved to the end of its list first, so that the next run begins with others if this one crashes."""
+        tries = 0
+        try:
+            known = self.deps.store.open_work.touch(item, self.deps.clock())
+            if known is None:
+                return
+            tries = known
+            self.report.repaired[item.kind] += repair(item, tries)
+        except Exception as error:
+            self.failed(item.kind, error, verification=item.verification, account=item.ref.account if item.ref else None)
+            try:
+                self._put_back(item, tries + 1)
+            except Exception as again:
+                self.failed(item.kind, again)
+
+    def _put_back(self, item: OpenItem, tries: int) -> None:
+        # Listed again when it has been waiting for its kind's patience.
+        since = self.deps.clock() + pause(tries) - PATIENCE_SECONDS[item.kind]
+        self.deps.store.open_work.postpone(item, since, tries)
+
+    def _announce(self, item: OpenItem, tries: int) -> bool:
+        if item.sk == "VERIFICATION" and item.verification is not None:
+            verdicts.complete_by_id(self.deps.store, self.deps.bus, item.verification, {}, now=self.deps.clock())
+            return True
+        announcement = self.deps.store.open_work.get_announcement(item)
+        if announcement is not None:
+            self.deps.bus.publish(announcement.type, announcement.detail)
+        self.deps.store.open_work.mark_announced(item)
+        return announcement is not None
+
+    def _erase(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is not None:
+            erasure.erase(self.deps, item.ref, RECONCILE)
+        return True
+
+    def _verification(self, item: OpenItem, tries: int) -> bool:
+        deps, id_ = self.deps, item.verification or ""
+        status, verification = deps.workflow.status(id_), deps.store.verifications.get(id_)
+        overdue = deps.clock() > verification.deadline + OVERDUE_SECONDS
+        if status is None and not overdue:
+            deps.workflow.start(verification)
+        elif status != "RUNNING" or overdue:
+            # A failed execution can't be started again under its name: give the verdict that can still be given.
+            verdicts.complete(deps.store, deps.bus, verification, {"Error": "WorkflowFailed"}, now=deps.clock())
+            if status == "RUNNING":
+                deps.workflow.stop(id_)
+        elif tries:
+            deps.store.open_work.postpone(item, deps.clock(), 0)
+        return status != "RUNNING" or overdue
+
+    def _have_looked_at(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is None:
+            return False
+        # Reading the account resets this. While Stripe refuses the stack's own key, failures say nothing about single accounts.
+        if self.platform_answers:
+            self._put_back(item, tries + 1)
+        self.deps.queues.send_event(item.ref.as_dict())
+        return True
+
+    # -- events ------------------------------------------------------------------------------------------------------------------
+
+    def platform(self, end: float) -> None:
+        """Take in the platform's undelivered events, which also shows whether Stripe accepts the stack's key."""
+        try:
+            self._undelivered(None, PLATFORM_PAGES, end)
+        except StripeCredentialsError as error:
+            self.report.key_refused = True
+            self.failed("platform", error)
+        else:
+            self.platform_answers = True
+
+    def tenants(self, end: float) -> None:
+        """Take in the undelivered events of connected accounts, beginning with the account that was asked longest ago."""
+        if self.report.key_refused:
+            return
+        now = self.deps.clock()
+        due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.receiver.mode) if tenant.due_at <= now]
+        for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
+            if self.deps.clock() >= end or self.report.key_refused:
+                return
+            try:
+                self._tenant(tenant, end)
+            except RateLimitExceededError:
+                raise
+            except Exception as error:
+                self.failed("tenants", error, stripe_account=tenant.stripe_account)
+
+    def _tenant(self, tenant: TenantState, end: float) -> None:
+        store, mode, id_ = self.deps.store, self.receiver.mode, tenant.stripe_account
+        store.connected_accounts.record_asked(mode, id_, self.deps.clock())
+        try:
+            self._undelivered(id_, TENANT_PAGES, end)
+        except RateLimitExceededError:
+            store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
+            raise
+        except StripeCredentialsError:
+            if not self._accepts_the_key():
+                raise
+            now = self.deps.clock()
+            store.connected_accounts.record_failure(
+                mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY_SECONDS, retired_at=tenant.retired_at or now)
+            )
+            if tenant.retired_at is None:
+                self.report.retired += 1
+                logger.error("connected account refuses the stack's key", extra={"stripe_account": id_})
+        except Exception:
+            # While Stripe does not answer the platform either, the failure says nothing about the connected account.
+            if self.platform_answers:
+                tries = tenant.tries + 1
+                store.connected_accounts.record_failure(mode, replace(tenant, tries=tries, due_at=self.deps.clock() + pause(tries)))
+            raise
+        else:
+            if tenant.tries and store.connected_accounts.record_answer(mode, id_) and tenant.retired_at is not None:
+                self.report.returned += 1
+                logger.info("connected account accepts the stack's key again", extra={"stripe_account": id_})
+
+    def _accepts_the_key(self) -> bool:
+        """Whether Stripe accepts the stack's key at this moment, asked for the platform itself."""
+        try:
+            self._page(None, None)
+        except StripeCredentialsError as error:
+            self.report.key_refused = True
+            self.failed("platform", error)
+            return False
+        except (StripeError, RateLimitExceededError):
+            return False
+        return True
+
+    def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
+        """Take in pages of undelivered events, from where the last run ended, the newest first."""
+        store, what = self.deps.store, f"{self.receiver.mode}/{stripe_account or 'platform'}"
+        after = store.open_work.get_cursor(what)
+        for _ in range(pages):
+            try:
+                events, more = self._page(stripe_account, after)
+            except (StripeRefusedError, AccountNotFoundError):
+                if after is None:
+                    raise
+                # Stripe does not know this event any more, so the next run begins with the newest.
+                self.report.cursors_reset += 1
+                after = None
+                store.open_work.set_cursor(what, None)
+                continue
+            for data in events:
+                try:
+                    self._event(data)
+                except Exception as error:
+                    self.failed("event", error, stripe_account=stripe_account)
+            before, after = after, events[-1]["id"] if events and more else None
+            if after != before:
+                store.open_work.set_cursor(what, after)
+            if after is None or self.deps.clock() >= end:
+                return
+
+    def _page(self, stripe_account: str | None, after: str | None) -> tuple[list[dict[str, Any]], bool]:
+        since = int(self.deps.clock()) - EVENTS_REACH_SECONDS
+        return self.deps.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
+
+    def _event(self, data: Mapping[str, Any]) -> None:
+        try:
+            event = stripe_events.from_object(data, self.receiver.mode)
+        except MalformedEventError:
+            return
+        now, known = self.deps.clock(), self.deps.store.events.get(event.id)
+        if known is not None:
+            if known.processed or now < known.due_at:
+                return
+            self.deps.store.events.postpone(event.id, now + pause(known.tries + 1), known.tries + 1)
+        self.report.repaired["event"] += self.receiver.accept(event, listed=True)[1] == "new"

@@ -1,0 +1,186 @@
+"""Bringing a verification to exactly one verdict, and marking verdicts that no longer hold. Needs no Stripe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from titleholder import matching, observability
+from titleholder.aws.event_publisher import EventPublisher
+from titleholder.domain import refresh_policy, shortlist
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
+from titleholder.domain.verifications import Verification
+from titleholder.errors import AccountErasedError
+from titleholder.store import Store
+
+MATCHER_FAILED = "MATCHER_FAILED"
+BATCH_STOPPED = "BATCH_STOPPED"
+
+
+def complete_by_id(
+    store: Store, bus: EventPublisher, verification_id: str, outcome: Mapping[str, Any], *, now: float, among_others: bool = False
+) -> Verification:
+    """Bring a verification to its verdict, announce it, and return it. Repeating this changes nothing and announces the same again.
+
+    `outcome` is what the workflow was resumed with, or the error (`{"Error": ...}`) with which it gave up waiting.
+    Raises VerificationNotFoundError, SnapshotNotFoundError.
+    """
+    return complete(store, bus, store.verifications.get(verification_id), outcome, now=now, among_others=among_others)
+
+
+def stop(store: Store, bus: EventPublisher, verification: Verification, batch: str, *, now: float) -> Verification:
+    """End a verification without a verdict whose batch was stopped; one that another batch works on by now is left alone."""
+    verification = complete(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch, among_others=True)
+    if verification.verdict is not None:
+        store.waiters.remove(verification.ref, verification.id)
+    return verification
+
+
+def was_stopped(verification: Verification) -> bool:
+    """Whether a verification ended because its batch was stopped."""
+    return (verification.verdict or {}).get("reasons") == [BATCH_STOPPED]
+
+
+def complete(
+    store: Store, bus: EventPublisher, verification: Verification, outcome: Mapping[str, Any], *, now: float, batch: str | None = None,
+    among_others: bool = False,
+) -> Verification:  # fmt: skip
+    """`complete` for a caller that has just read the verification, or made it. With `batch` only while that works on it.
+
+    A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest. `among_others`: the caller has
+    other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
+    """
+    if verification.verdict is None:
+        made = _verdict(store, verification, outcome)
+        if store.verifications.complete(verification.id, made, now, batch=batch):
+            if verification.batch is not None:
+                store.batches.count(verification.batch, verification.id, made["outcome"])
+            verification = replace(verification, verdict=made, completed_at=round(now, 3))
+        else:
+            verification = store.verifications.get(verification.id)
+            if verification.verdict is None:
+                return verification
+    try:
+        _announce(store, bus, verification, now)
+    except Exception as error:
+        if not among_others:
+            raise
+        observability.logger.warning(
+            "announcement left to reconcile", extra={"verification": verification.id, "error": type(error).__name__}
+        )
+    return verification
+
+
+def mark_all_stale(store: Store, bus: EventPublisher, ref: AccountRef, reason: str, now: float) -> int:
+    """Mark every verdict of an account that is no longer active as stale. Returns how many were not before.
+
+    An announcement may be published twice, but is never lost.
+    """
+    return sum(mark_stale(store, bus, ref, verification, reason, now) for verification in store.verifications.ids_of(ref))
+
+
+def mark_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: str, now: float) -> bool:
+    """Mark one verdict as stale, if there is one that rests on owners and is not marked yet."""
+    found = store.verifications.get(verification)
+    if found.verdict is None or found.verdict["outcome"] == "not_verifiable" or found.stale is not None:
+        return False
+    # Announce first, because a crash between the two steps then repeats the announcement instead of losing it.
+    bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
+    return store.verifications.mark_stale(verification, reason, now)
+
+
+def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float) -> None:
+    """Announce a verdict, and mark it as stale if its account is no longer active."""
+    verdict = verification.verdict or {}
+    announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
+    scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
+    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
+    bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
+    # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
+    account = store.accounts.get(verification.ref).state
+    if account is not None and account.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
+        mark_stale(store, bus, verification.ref, verification.id, refresh_policy.REASON_BY_ACCOUNT_STATUS[account.status], now)
+    # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
+    store.verifications.mark_announced(verification.id)
+
+
+def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    ref = verification.ref
+    snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
+    if "Error" in outcome:
+        # The workflow was not resumed in time. Owners may be stored all the same.
+        waiter = store.waiters.get(ref, verification.id)
+        need = waiter.need if waiter else verification.need
+        store.waiters.remove(ref, verification.id)
+        account = store.accounts.get(ref)
+        snapshot_id = refresh_policy.usable_snapshot(account, need)
+        reason = (waiter.error if waiter else None) or "REFRESH_TIMED_OUT"
+        reason = reason if account.erased_at is None else refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
+    found = None
+    if snapshot_id:
+        try:
+            found = store.claims.get_with_snapshot(ref, verification.id, snapshot_id)
+            reason = "CLAIM_ERASED"
+            if found is not None and not verification.need.allows(found[1].attempted_at, found[1].created):
+                found, snapshot_id, reason = None, None, refresh_policy.OWNERSHIP_MISSING
+        except AccountErasedError:
+            snapshot_id, reason = None, refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
+    common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
+    if found is None:
+        refused = _not_verifiable(verification, reason or "UNEXPECTED_ANSWER")
+        if reason == "REFRESH_FAILED":
+            state = store.accounts.get(ref).state
+            if state and state.refresh and state.refresh.error:
+                refused["refresh_error"] = dict(state.refresh.error)
+        return refused | common
+    claim, snapshot = found
+    if snapshot.too_many is not None:
+        return _not_verifiable(verification, refresh_policy.TOO_MANY_OWNERS) | common | {"refreshed_at": snapshot.attempted_at}
+    fresh = [
+        position
+        for position, owner in enumerate(snapshot.owners.reveal())
+        if verification.need.allows_owner(owner.get("refreshed_at"), snapshot.attempted_at)
+    ]
+    if snapshot.owners.reveal() and not fresh:
+        return _not_verifiable(verification, refresh_policy.OWNERSHIP_MISSING) | common | {"snapshot": None}
+    return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}
+
+
+def _compared(verification: Verification, claim: Sensitive[dict[str, Any]], snapshot: Snapshot, positions: Sequence[int]) -> dict[str, Any]:
+    """What the matcher says of the owners at `positions`.
+
+    An exception in it must not leave the verification without a verdict, because that would block others.
+    """
+    try:
+        policy = matching.Policy.from_dict(verification.policy)
+        return compare(claim.reveal(), snapshot.owners.reveal(), policy, positions)
+    except Exception as error:
+        observability.unexpected("MatcherFailed", error, verification=verification.id, snapshot=snapshot.id)
+        return _not_verifiable(verification, MATCHER_FAILED)
+
+
+def compare(
+    claim: dict[str, Any], owners: Sequence[Mapping[str, Any]], policy: matching.Policy, among: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Compare a claim with an account's owners, or with those at the positions `among`, in bounded time.
+
+    `owners_compared` is there where it was not with all of them.
+    """
+    among = range(len(owners)) if among is None else among
+    positions = [among[position] for position in shortlist.positions(claim, [owners[position] for position in among])]
+    verdict = matching.decide(claim, [dict(owners[position]) for position in positions], policy).as_dict()
+    if len(positions) < len(owners):
+        verdict["owners_compared"] = len(positions)
+        if verdict["owner_position"] is not None:
+            verdict["owner_position"] = positions[verdict["owner_position"]]
+    return verdict
+
+
+def _not_verifiable(verification: Verification, reason: str) -> dict[str, Any]:
+    return {
+        "outcome": "not_verifiable", "score": None, "fields": {}, "reasons": [reason], "owner_position": None,
+        "matcher_version": matching.MATCHER_VERSION, "policy_version": verification.policy["version"],
+    }  # fmt: skip

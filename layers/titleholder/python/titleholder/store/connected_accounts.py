@@ -1,0 +1,73 @@
+"""Connected accounts that have accounts here. Rows: CONNECTED#<mode> / <acct id>."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from titleholder.domain.accounts import AccountRef, Mode
+from titleholder.store.table import Item, Table
+from titleholder.timestamps import from_milliseconds, to_milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class TenantState:
+    """A connected account that has accounts here. Times are Unix seconds.
+
+    `asked_at`: when its undelivered events were last asked for, 0 for never. `due_at`: not to be asked again before. `tries`: how often
+    this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not.
+    """
+
+    stripe_account: str
+    asked_at: float = 0.0
+    due_at: float = 0.0
+    tries: int = 0
+    retired_at: float | None = None
+
+
+class ConnectedAccounts:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def record(self, ref: AccountRef) -> None:
+        """Record that a connected account has accounts here."""
+        if ref.stripe_account is not None:
+            self._table.put({"pk": _pk(ref.mode), "sk": ref.stripe_account}, condition="attribute_not_exists(pk)")
+
+    def list_all(self, mode: Mode) -> list[TenantState]:
+        """The connected accounts that were recorded in this mode."""
+        return [
+            TenantState(
+                stripe_account=item["sk"],
+                asked_at=from_milliseconds(item.get("asked_ms", 0)),
+                due_at=from_milliseconds(item.get("due_ms", 0)),
+                tries=item.get("repair_tries", 0),
+                retired_at=from_milliseconds(item["retired_ms"]) if "retired_ms" in item else None,
+            )
+            for item in self._table.query(_pk(mode), "acct_")
+        ]
+
+    def record_asked(self, mode: Mode, stripe_account: str, at: float) -> bool:
+        """Record when a connected account's undelivered events were asked for."""
+        return self._update(mode, stripe_account, {"asked_ms": to_milliseconds(at)})
+
+    def record_failure(self, mode: Mode, tenant: TenantState) -> bool:
+        """Record that a connected account could not be asked: `tries`, `due_at` and `retired_at` as they are now."""
+        retired = {} if tenant.retired_at is None else {"retired_ms": to_milliseconds(tenant.retired_at)}
+        return self._update(
+            mode, tenant.stripe_account, {"repair_tries": tenant.tries, "due_ms": to_milliseconds(tenant.due_at), **retired}
+        )
+
+    def record_answer(self, mode: Mode, stripe_account: str) -> bool:
+        """Record that a connected account answered: it is asked as often as the others again. False if it had not failed."""
+        failures = ("repair_tries", "due_ms", "retired_ms")
+        return self._update(mode, stripe_account, {}, remove=failures, condition="attribute_exists(due_ms)")
+
+    def _update(
+        self, mode: Mode, stripe_account: str, set_: Item, *, remove: Sequence[str] = (), condition: str = "attribute_exists(pk)"
+    ) -> bool:
+        return self._table.update(_pk(mode), stripe_account, set_=set_, remove=remove, condition=condition)
+
+
+def _pk(mode: Mode) -> str:
+    return f"CONNECTED#{mode}"

@@ -1,0 +1,146 @@
+"""The tables of a stack, by repository."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from titleholder.store.table import Table
+from titleholder.timestamps import DAY_SECONDS
+
+if TYPE_CHECKING:
+    from titleholder.aws.encryption import AccountCipher
+    from titleholder.store.accounts import Accounts
+    from titleholder.store.audit import AuditLog
+    from titleholder.store.batches import Batches
+    from titleholder.store.claims import Claims
+    from titleholder.store.connected_accounts import ConnectedAccounts
+    from titleholder.store.erasures import Erasures
+    from titleholder.store.events import Events
+    from titleholder.store.open_work import OpenWork
+    from titleholder.store.rate_limits import RateLimits
+    from titleholder.store.sealed import SealedItems
+    from titleholder.store.snapshots import Snapshots
+    from titleholder.store.verifications import Verifications
+    from titleholder.store.waiters import Waiters
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many seconds personal data is kept."""
+
+    snapshots: int = 400 * DAY_SECONDS
+    claims: int = 400 * DAY_SECONDS
+
+
+class Store:
+    """The table named `table` and that of keys, through a boto3 DynamoDB client.
+
+    Each repository is imported when it is first used, so that a function loads only those that it needs.
+
+    `vault` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
+    `new_secret` makes 32 random bytes or more. `claims_per_day`: so many different claims about one account are accepted within 24 hours.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        *,
+        keys_table: str,
+        vault: Callable[[], AccountCipher],
+        clock: Callable[[], float],
+        retention: Retention = Retention(),  # immutable
+        sleep: Callable[[float], None] = time.sleep,
+        new_secret: Callable[[], bytes] = secrets.token_bytes,
+        claims_per_day: int = 100,
+    ) -> None:
+        self.table = Table(client, table, clock=clock, sleep=sleep)
+        self._keys = Table(client, keys_table, clock=clock, sleep=sleep)
+        self._vault = vault
+        self._clock = clock
+        self._retention = retention
+        self._new_secret = new_secret
+        self._claims_per_day = claims_per_day
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        from titleholder.store.accounts import Accounts
+
+        return Accounts(self.table)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        from titleholder.store.audit import AuditLog
+
+        return AuditLog(self.table)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from titleholder.store.batches import Batches
+
+        return Batches(self.table)
+
+    @cached_property
+    def claims(self) -> Claims:
+        from titleholder.store.claims import Claims
+
+        return Claims(self.table, self._sealed, self._clock, self._retention.claims, self._claims_per_day)
+
+    @cached_property
+    def connected_accounts(self) -> ConnectedAccounts:
+        from titleholder.store.connected_accounts import ConnectedAccounts
+
+        return ConnectedAccounts(self.table)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        from titleholder.store.erasures import Erasures
+
+        return Erasures(self.table, self._sealed)
+
+    @cached_property
+    def events(self) -> Events:
+        from titleholder.store.events import Events
+
+        return Events(self.table)
+
+    @cached_property
+    def open_work(self) -> OpenWork:
+        from titleholder.store.open_work import OpenWork
+
+        return OpenWork(self.table)
+
+    @cached_property
+    def rate_limits(self) -> RateLimits:
+        from titleholder.store.rate_limits import RateLimits
+
+        return RateLimits(self.table)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        from titleholder.store.snapshots import Snapshots
+
+        return Snapshots(self.table, self._sealed, self._retention.snapshots)
+
+    @cached_property
+    def verifications(self) -> Verifications:
+        from titleholder.store.verifications import Verifications
+
+        return Verifications(self.table, lambda: self.claims, self._clock, self._new_secret)
+
+    @cached_property
+    def waiters(self) -> Waiters:
+        from titleholder.store.waiters import Waiters
+
+        return Waiters(self.table)
+
+    @cached_property
+    def _sealed(self) -> SealedItems:
+        from titleholder.store.sealed import SealedItems
+
+        return SealedItems(self.table, self._keys, self._vault, self._clock)

@@ -1,0 +1,268 @@
+"""The few ways in which DynamoDB is called. Items are plain dicts here; only this module knows DynamoDB's attribute values."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import reraise_unless
+
+TRANSACTION_TRIES = 6
+ITEMS_A_READ = 100
+"""DynamoDB's limit for one BatchGetItem."""
+
+_FAILED = "ConditionalCheckFailed"
+_REFUSED = "ConditionalCheckFailedException"
+
+Item = dict[str, Any]
+
+_serialize: Callable[[Any], Item] = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class CheckFailedError(Exception):
+    """A check of a transaction failed, so that nothing was written."""
+
+
+def plain(item: Mapping[str, Any]) -> Item:
+    """An item as DynamoDB returns it, with int and bytes in place of boto3's Decimal and Binary."""
+    return {name: _plain(_deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value)
+        case Binary():
+            return value.value
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list():
+            return [_plain(part) for part in value]
+    return value
+
+
+def account_pk(ref: AccountRef) -> str:
+    return f"ACCOUNT#{ref.key}"
+
+
+class Table:
+    """The table `name`, through a boto3 DynamoDB client. `clock` (Unix seconds) decides what has expired."""
+
+    def __init__(self, client: Any, name: str, *, clock: Callable[[], float], sleep: Callable[[float], None] = time.sleep) -> None:
+        self.client = client
+        self.name = name
+        self._clock = clock
+        self._sleep = sleep
+
+    def is_live(self, item: Mapping[str, Any], expires: str = "expires_at") -> bool:
+        """Whether an item has not expired: DynamoDB may delete it days later."""
+        return item.get(expires) is None or self._clock() < int(item[expires])
+
+    def get(self, pk: str, sk: str | None = None) -> Item | None:
+        found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True).get("Item")
+        return None if found is None else plain(found)
+
+    def get_all(
+        self, keys: Sequence[tuple[str, str]], *, consistent: bool = True, with_: tuple[Table, str] | None = None
+    ) -> Iterator[Item]:
+        """Those of the items that exist, in any order. `with_`: another table, and the key of an item there to be read in the same call."""
+        for begin in range(0, len(keys), ITEMS_A_READ):
+            wanted = {self.name: {"Keys": [_key(*key) for key in keys[begin : begin + ITEMS_A_READ]], "ConsistentRead": consistent}}
+            if with_ is not None:
+                wanted[with_[0].name] = {"Keys": [_key(with_[1])], "ConsistentRead": consistent}
+            while wanted:
+                page = self.client.batch_get_item(RequestItems=wanted)
+                for items in page["Responses"].values():
+                    yield from map(plain, items)
+                wanted = page.get("UnprocessedKeys") or {}
+
+    def query(self, pk: str, prefix: str) -> Iterator[Item]:
+        """The items of a partition whose sort keys begin with `prefix`, in their order."""
+        return self._pages(_below(pk, prefix))
+
+    def page(self, pk: str, prefix: str, limit: int, after: str | None) -> tuple[list[Item], str | None]:
+        """So many items, the last first, below the sort key `prefix` + `after`; and the `after` of the next page, if there is one."""
+        start = {} if after is None else {"ExclusiveStartKey": _key(pk, prefix + after)}
+        found = list(islice(self._pages({**_below(pk, prefix), **start, "ScanIndexForward": False, "Limit": limit + 1}), limit + 1))
+        return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if len(found) > limit else None
+
+    def query_index(self, index: str, condition: str, values: Mapping[str, Any], limit: int) -> list[Item]:
+        """So many items of an index. It may lag behind the table."""
+        request = {
+            "IndexName": index,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": _serialized(values),
+            "Limit": limit,
+        }
+        return list(islice(self._pages(request), limit))
+
+    def put(self, item: Item, *, condition: str = "", return_old: bool = False) -> Any:
+        """True if it was put. If the condition did not hold: the item that is there (with `return_old`), else False."""
+        request: Item = {"TableName": self.name, "Item": _serialized(item)}
+        if condition:
+            request["ConditionExpression"] = condition
+        if return_old:
+            request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self.client.put_item(**request)
+        except Exception as error:
+            old = reraise_unless(error, _REFUSED).get("Item") or {}
+            return plain(old) if return_old else False
+        return True
+
+    def put_all(self, items: Sequence[Item], *, checks: Sequence[Item] = (), beside: Sequence[Item] = ()) -> Item | None:
+        """Put new items together, or none if the first of them exists already; then that one is returned.
+
+        `checks` and `beside` are more parts of the same transaction. If the condition of one of `beside` did not hold, nothing is put, and
+        an empty item is returned.
+
+        Raises:
+            CheckFailedError: one of `checks` did not hold.
+        """
+        now = {":now": int(self._clock())}
+        puts = [self.put_part(item, condition="attribute_not_exists(pk) OR expires_at <= :now", values=now) for item in items]
+        if self.transact([*checks, *puts, *beside]):
+            return None
+        kept = self.get(items[0]["pk"], items[0]["sk"])
+        if kept is None and beside:
+            return {}
+        if kept is None:
+            raise InconsistentItemsError
+        return kept
+
+    def update(
+        self, pk: str, sk: str, *, condition: str, set_: Item | None = None, remove: Sequence[str] = (),
+        values: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None,
+    ) -> bool:  # fmt: skip
+        """Set attributes if a condition holds, in which `:name` is the new value of the attribute `name`; False if it did not hold."""
+        change = self.update_part(pk, sk, condition=condition, set_=set_, remove=remove, values=values, names=names)["Update"]
+        return _unless_refused(partial(self.client.update_item, **change)) is not None
+
+    def updated(
+        self, pk: str, sk: str, *, condition: str, set_: Item | None = None, compute: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Item | None:  # fmt: skip
+        """As `update`; returns the whole item as it is then, or None. `compute`: attributes with the expressions that give their values."""
+        change = self.update_part(pk, sk, condition=condition, set_=set_, compute=compute, values=values)["Update"]
+        answer = _unless_refused(partial(self.client.update_item, **change, ReturnValues="ALL_NEW"))
+        return None if answer is None else plain(answer["Attributes"])
+
+    def increment(self, pk: str, sk: str, name: str) -> None:
+        """Add one to an attribute, which counts as 0 if it does not exist."""
+        self.client.update_item(
+            TableName=self.name, Key=_key(pk, sk), UpdateExpression="ADD #name :one", ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues=_serialized({":one": 1}),
+        )  # fmt: skip
+
+    def delete(self, pk: str, sk: str, *, condition: str = "", values: Mapping[str, Any] | None = None) -> None:
+        """Delete an item, unless a condition does not hold."""
+        conditional = {"ConditionExpression": condition, "ExpressionAttributeValues": _serialized(values or {})} if condition else {}
+        _unless_refused(partial(self.client.delete_item, TableName=self.name, Key=_key(pk, sk), **conditional))
+
+    def put_part(self, item: Item, *, condition: str, values: Mapping[str, Any] | None = None) -> Item:
+        """A part of a transaction."""
+        return {"Put": {"TableName": self.name, "Item": _serialized(item), "ConditionExpression": condition, **_values(values)}}
+
+    def check_part(self, pk: str, sk: str | None = None, *, condition: str, values: Mapping[str, Any]) -> Item:
+        """A part of a transaction, which does not change its item."""
+        return {"ConditionCheck": {"TableName": self.name, "Key": _key(pk, sk), "ConditionExpression": condition, **_values(values)}}
+
+    def update_part(
+        self, pk: str, sk: str | None = None, *, condition: str = "", set_: Item | None = None, compute: Mapping[str, str] | None = None,
+        remove: Sequence[str] = (), values: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None,
+    ) -> Item:  # fmt: skip
+        """A part of a transaction."""
+        set_ = set_ or {}
+        sets = [*(f"#{name} = :{name}" for name in set_), *(f"{name} = {expression}" for name, expression in (compute or {}).items())]
+        clauses = [f"SET {', '.join(sets)}"] * bool(sets) + [f"REMOVE {', '.join(remove)}"] * bool(remove)
+        all_names = {**{f"#{name}": name for name in set_}, **(names or {})}
+        return {
+            "Update": {
+                "TableName": self.name,
+                "Key": _key(pk, sk),
+                "UpdateExpression": " ".join(clauses),
+                **({"ConditionExpression": condition} if condition else {}),
+                **({"ExpressionAttributeNames": all_names} if all_names else {}),
+                **_values({**{f":{name}": value for name, value in set_.items()}, **(values or {})}),
+            }
+        }
+
+    def transact(self, parts: Sequence[Item]) -> bool:
+        """Write all of `parts` or none; False if a condition did not hold.
+
+        Raises:
+            CheckFailedError: it was that of a check.
+        """
+        for attempt in range(TRANSACTION_TRIES):
+            try:
+                self.client.transact_write_items(TransactItems=list(parts))
+            except Exception as error:
+                reasons = reraise_unless(error, "TransactionCanceledException")["CancellationReasons"]
+                codes = [reason.get("Code") for reason in reasons]
+                if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
+                    raise CheckFailedError from None
+                if _FAILED in codes:
+                    return False
+                # Another transaction is writing one of the items; DynamoDB lets neither wait.
+                if "TransactionConflict" not in codes or attempt == TRANSACTION_TRIES - 1:
+                    raise
+                self._sleep(0.02 * 2**attempt * (0.5 + random.SystemRandom().random()))
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def _pages(self, request: Mapping[str, Any]) -> Iterator[Item]:
+        """The items that a query finds; a page is read when its first item is asked for."""
+        start: Item = {}
+        while True:
+            page = self.client.query(TableName=self.name, **{**request, **start})
+            yield from map(plain, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+class InconsistentItemsError(RuntimeError):
+    """Some items of a transaction exist without the first of them."""
+
+    def __init__(self) -> None:
+        super().__init__("Inconsistent state: some items of this transaction already exist.")
+
+
+def _key(pk: str, sk: str | None = None) -> Item:
+    return _serialized({"pk": pk} if sk is None else {"pk": pk, "sk": sk})
+
+
+def _below(pk: str, prefix: str) -> Item:
+    return {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+        "ExpressionAttributeValues": _serialized({":pk": pk, ":prefix": prefix}),
+        "ConsistentRead": True,
+    }
+
+
+def _serialized(values: Mapping[str, Any]) -> Item:
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _values(values: Mapping[str, Any] | None) -> Item:
+    """Left out if there are none, because DynamoDB refuses an empty mapping."""
+    return {"ExpressionAttributeValues": _serialized(values)} if values else {}
+
+
+def _unless_refused(call: Callable[[], Any]) -> Any:
+    """The call's answer, or None if its condition did not hold."""
+    try:
+        return call()
+    except Exception as error:
+        reraise_unless(error, _REFUSED)
+        return None

@@ -1,0 +1,272 @@
+"""Verifications, their verdicts, groups of them, and the lists of them.
+
+Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; which verifications an account has, in
+order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; which verifications of all accounts a customer has,
+CUSTOMER#<mode>/<connected account>/<id> / VERIFICATION#<requested at, ms>#<id>; the secret from which ids are derived, SECRET#ids / SECRET.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from titleholder.domain.accounts import AccountRef, Mode
+from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
+from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
+from titleholder.store.open_work import mark_announced, opened
+from titleholder.store.table import Item, Table, account_pk
+from titleholder.timestamps import from_milliseconds, to_milliseconds
+
+if TYPE_CHECKING:
+    from titleholder.store.claims import Claims
+
+ENTRY = "VERIFICATION#"
+_SK = "VERIFICATION"
+_EXISTS = "attribute_exists(pk)"
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationListing:
+    """The verifications of an account, or of a customer."""
+
+    pk: str
+
+    @classmethod
+    def account(cls, ref: AccountRef) -> VerificationListing:
+        return cls(account_pk(ref))
+
+    @classmethod
+    def customer(cls, customer: str, mode: Mode, stripe_account: str | None) -> VerificationListing:
+        return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{customer}")
+
+
+class Verifications:
+    """`claims`: asked for only where a claim is stored. `new_secret` makes 32 random bytes or more."""
+
+    def __init__(self, table: Table, claims: Callable[[], Claims], clock: Callable[[], float], new_secret: Callable[[], bytes]) -> None:
+        self._table = table
+        self._claims = claims
+        self._clock = clock
+        self._new_secret = new_secret
+        self._id_secret: IdSecret | None = None
+
+    def id_secret(self) -> IdSecret:
+        """The secret from which ids are derived. The first caller makes it; it never changes, so each process reads it once."""
+        if self._id_secret is None:
+            item = self._table.get("SECRET#ids", "SECRET")
+            if item is None:
+                item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": to_milliseconds(self._clock())}
+                # Another caller, or our own retried request, may have stored one since. The stored one is the secret.
+                old = self._table.put(item, condition="attribute_not_exists(pk)", return_old=True)
+                item = item if old is True else old
+            self._id_secret = IdSecret(item["secret"], from_milliseconds(item["made_ms"]))
+        return self._id_secret
+
+    def create(self, verification: Verification, claim: DigestedClaim) -> Verification:
+        """Store a new verification and its claim together; if the id is taken by the same request, return what is stored.
+
+        The claim is not stored if the account was erased: that verification can only end in `ACCOUNT_DISCONNECTED`.
+
+        Raises:
+            IdempotencyConflictError: the id is taken by another request.
+            ClaimLimitExceededError: too many different claims about the account. Nothing was written.
+        """
+        head: Item = {
+            "pk": _pk(verification.id),
+            "sk": _SK,
+            **verification.ref.as_dict(),
+            "verification": verification.id,
+            "claim_digest": verification.claim_digest,
+            "policy": json.dumps(dict(verification.policy), sort_keys=True),
+            "max_age": verification.max_age,
+            "requested_ms": to_milliseconds(verification.requested_at),
+            "deadline_ms": to_milliseconds(verification.deadline),
+            "request_digest": verification.request_digest,
+            "group": verification.group,
+            # Reconcile does not repair a batch's verifications: the batch's workflow ends only when all of them have their verdicts.
+            **(opened("verification", verification.requested_at) if verification.batch is None else _of_batch(verification)),
+        }
+        entry = _entry(VerificationListing.account(verification.ref), verification.id, verification.requested_at)
+        try:
+            kept = self._claims().put(verification, claim, [head, entry])
+        except AccountErasedError:
+            kept = self._table.put_all([head, entry])
+        return verification if kept is None else _same_request(kept, verification)
+
+    def create_group(self, group: Group) -> Group:
+        """Store a new group, whose members exist already; if the id is taken by the same request, return what is stored.
+
+        Raises:
+            IdempotencyConflictError: the id is taken by another request.
+        """
+        head: Item = {
+            "pk": _pk(group.id),
+            "sk": _SK,
+            "verification": group.id,
+            "mode": group.mode,
+            "stripe_account": group.stripe_account,
+            "target_kind": group.kind,
+            "target": group.target,
+            "members": list(group.members),
+            "requested_ms": to_milliseconds(group.requested_at),
+            "request_digest": group.request_digest,
+        }
+        entries = []
+        if group.kind == "customer":
+            listing = VerificationListing.customer(group.target, group.mode, group.stripe_account)
+            entries.append(_entry(listing, group.id, group.requested_at))
+        kept = self._table.put_all([head, *entries])
+        if kept is None:
+            return group
+        found = _verification_or_group(kept)
+        if not isinstance(found, Group) or found.request_digest != group.request_digest:
+            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        return found
+
+    def get(self, verification: str) -> Verification:
+        """Raises VerificationNotFoundError, also for a group."""
+        found = self.find(verification)
+        if isinstance(found, Group):
+            raise VerificationNotFoundError("No such verification.")
+        return found
+
+    def get_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification]:
+        """Those of the verifications that exist, by id."""
+        return {id_: found for id_, found in self.find_all(ids, consistent=consistent).items() if isinstance(found, Verification)}
+
+    def find(self, id: str) -> Verification | Group:
+        """Raises VerificationNotFoundError."""
+        item = self._table.get(_pk(id), _SK)
+        if item is None:
+            raise VerificationNotFoundError("No such verification.")
+        return _verification_or_group(item)
+
+    def find_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification | Group]:
+        """Those of the verifications and groups that exist, by id.
+
+        `consistent` False costs half, but may miss an item's latest change. That is only for callers that look again at a verification
+        that seems to have no verdict.
+        """
+        keys = [(_pk(id_), _SK) for id_ in dict.fromkeys(ids)]
+        return {item["verification"]: _verification_or_group(item) for item in self._table.get_all(keys, consistent=consistent)}
+
+    def page(self, listing: VerificationListing, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
+        """So many ids, the newest first, below position `after`; each one's own position; and where to go on, if there are more."""
+        items, position = self._table.page(listing.pk, ENTRY, limit, after)
+        return [item["verification"] for item in items], [item["sk"].removeprefix(ENTRY) for item in items], position
+
+    def ids_of(self, ref: AccountRef) -> Iterator[str]:
+        """The ids of all verifications of an account."""
+        return (item["verification"] for item in self._table.query(account_pk(ref), ENTRY))
+
+    def reassign_to_batch(self, verification: Verification) -> bool:
+        """Let `verification.batch` work on a verification that another batch left without a verdict.
+
+        False if it has a verdict, or is that batch's already.
+        """
+        return self._table.update(
+            _pk(verification.id),
+            _SK,
+            set_={
+                **_of_batch(verification),
+                "requested_ms": to_milliseconds(verification.requested_at),
+                "deadline_ms": to_milliseconds(verification.deadline),
+            },
+            condition=f"{_EXISTS} AND attribute_not_exists(verdict) AND #batch <> :batch",
+        )
+
+    def complete(self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None) -> bool:
+        """Store the verdict, which never changes again, and have it announced until `mark_announced`.
+
+        False if there was one already, or if another than `batch` works on the verification.
+        """
+        return self._table.update(
+            _pk(verification),
+            _SK,
+            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": to_milliseconds(now), **opened("announcement", now)},
+            remove=("repair_tries",),
+            condition=f"{_EXISTS} AND attribute_not_exists(verdict)" + (" AND #batch = :ours" if batch else ""),
+            values={":ours": batch} if batch else {},
+            names={"#batch": "batch"} if batch else {},
+        )
+
+    def mark_announced(self, verification: str) -> bool:
+        """Record that a verdict was announced, and marked as stale if its account is dead."""
+        return mark_announced(self._table, _pk(verification), _SK)
+
+    def mark_stale(self, verification: str, reason: str, now: float) -> bool:
+        """Mark a verdict whose account is no longer what it was; False if it has none or is marked already."""
+        return self._table.update(
+            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_milliseconds(now)},
+            condition="attribute_exists(verdict) AND attribute_not_exists(stale)",
+        )  # fmt: skip
+
+    def is_wanted(self, verification: str) -> bool:
+        """Whether a verification still needs owners: it has no verdict, and its batch, if it has one, was not stopped.
+
+        The batch is read last, because a stop is stored there first.
+        """
+        item = self._table.get(_pk(verification), _SK)
+        if item is None or "verdict" in item:
+            return False
+        batch = self._table.get(f"BATCH#{item['batch']}", "BATCH") if item.get("batch") else None
+        return batch is None or batch["batch_state"] != "stopped"
+
+
+def _pk(id: str) -> str:
+    return f"VERIFICATION#{id}"
+
+
+def _of_batch(verification: Verification) -> Item:
+    return {"batch": verification.batch, "batch_line": verification.line}
+
+
+def _entry(listing: VerificationListing, id: str, requested_at: float) -> Item:
+    return {"pk": listing.pk, "sk": f"{ENTRY}{to_milliseconds(requested_at):015}#{id}", "verification": id}
+
+
+def _same_request(kept: Item, verification: Verification) -> Verification:
+    """The verification that is stored under an id, for the request that made it. Raises IdempotencyConflictError for any other.
+
+    If the account was erased since, the claim has no digest any more, so that it is not compared.
+    """
+    same = verification.claim_digest in (None, kept.get("claim_digest"))
+    if kept["request_digest"] != verification.request_digest or not same:
+        raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+    return _verification(kept)
+
+
+def _verification_or_group(item: Item) -> Verification | Group:
+    if "members" not in item:
+        return _verification(item)
+    return Group(
+        id=item["verification"],
+        mode=item["mode"],
+        stripe_account=item.get("stripe_account"),
+        kind=item["target_kind"],
+        target=item["target"],
+        members=item["members"],
+        requested_at=from_milliseconds(item["requested_ms"]),
+        request_digest=item["request_digest"],
+    )
+
+
+def _verification(item: Item) -> Verification:
+    return Verification(
+        id=item["verification"],
+        ref=AccountRef.from_dict(item),
+        claim_digest=item["claim_digest"],
+        policy=json.loads(item["policy"]),
+        max_age=item["max_age"],
+        requested_at=from_milliseconds(item["requested_ms"]),
+        deadline=from_milliseconds(item["deadline_ms"]),
+        request_digest=item["request_digest"],
+        group=item.get("group"),
+        verdict=json.loads(item["verdict"]) if "verdict" in item else None,
+        completed_at=from_milliseconds(item["completed_ms"]) if "completed_ms" in item else None,
+        stale=item.get("stale"),
+        batch=item.get("batch"),
+        line=item.get("batch_line"),
+    )

@@ -1,0 +1,88 @@
+"""Waiters: the paused workflows that are resumed when an account's refresh settles. Rows: ACCOUNT#<ref> / WAITER#<verification id>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import FreshnessRequirement
+from titleholder.domain.verifications import Waiter
+from titleholder.store.table import Item, Table, account_pk
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
+
+
+class Waiters:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def put(self, ref: AccountRef, waiter: Waiter, hop: int = 0, message_id: str = "") -> Waiter | None:
+        """Store a waiter; returns it with what an earlier token had joined, or None if a later token is stored already.
+
+        `hop`: how often the token's message was put back into its queue, `message_id`: of its present message. None also for a copy of
+        that message: each copy is put back, so the copies of a request that is queued again and again would multiply.
+        """
+        kept = self._table.updated(
+            account_pk(ref),
+            _sk(waiter.verification),
+            set_={
+                "verification": waiter.verification,
+                "task_token": waiter.task_token,
+                "turn": waiter.token_version,
+                "not_before_ms": to_milliseconds(waiter.need.not_before),
+                "requested_ms": to_milliseconds(waiter.need.requested_at),
+                "deadline_ms": to_milliseconds(waiter.need.deadline),
+                "hop": hop,
+                "message_id": message_id,
+                "expires_at": int(waiter.need.deadline) + 7 * DAY_SECONDS,
+            },
+            condition="attribute_not_exists(turn) OR turn < :turn OR (turn = :turn AND (attribute_not_exists(hop) OR hop < :hop "
+            "OR (hop = :hop AND message_id = :message_id)))",
+        )
+        return None if kept is None else _waiter(kept)
+
+    def set_joined(self, ref: AccountRef, verification: str, attempted_at: int, now: float) -> bool:
+        """Record which refresh the waiter waits for, and since when; False if it was resumed meanwhile."""
+        return self._set(ref, verification, {"joined": attempted_at, "joined_ms": to_milliseconds(now)})
+
+    def set_error(self, ref: AccountRef, verification: str, reason: str) -> bool:
+        """Record why the waiter still waits, for the verdict in case it gets no answer; False if it was resumed meanwhile."""
+        return self._set(ref, verification, {"trouble": reason})
+
+    def get(self, ref: AccountRef, verification: str) -> Waiter | None:
+        item = self._table.get(account_pk(ref), _sk(verification))
+        return None if item is None else _waiter(item)
+
+    def of_account(self, ref: AccountRef) -> Iterator[Waiter]:
+        """All waiters for this account, as of now (a consistent read)."""
+        return map(_waiter, self._table.query(account_pk(ref), _sk("")))
+
+    def remove(self, ref: AccountRef, verification: str, token_version: str | None = None) -> None:
+        """Remove a waiter; with `token_version` only if that is still its token's."""
+        if token_version is None:
+            self._table.delete(account_pk(ref), _sk(verification))
+            return
+        unchanged, values = "attribute_not_exists(pk) OR turn = :turn", {":turn": token_version}
+        self._table.delete(account_pk(ref), _sk(verification), condition=unchanged, values=values)
+
+    def _set(self, ref: AccountRef, verification: str, attributes: Item) -> bool:
+        return self._table.update(account_pk(ref), _sk(verification), set_=attributes, condition="attribute_exists(pk)")
+
+
+def _sk(verification: str) -> str:
+    return f"WAITER#{verification}"
+
+
+def _waiter(item: Item) -> Waiter:
+    return Waiter(
+        verification=item["verification"],
+        task_token=item["task_token"],
+        token_version=item["turn"],
+        need=FreshnessRequirement(
+            not_before=from_milliseconds(item["not_before_ms"]),
+            requested_at=from_milliseconds(item["requested_ms"]),
+            deadline=from_milliseconds(item["deadline_ms"]),
+            joined=item.get("joined"),
+        ),
+        error=item.get("trouble"),
+        joined_at=from_milliseconds(item["joined_ms"]) if "joined_ms" in item else None,
+    )

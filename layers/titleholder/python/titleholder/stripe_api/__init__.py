@@ -1,0 +1,1 @@
+"""The only package that imports Stripe's SDK or knows Stripe's wire format."""

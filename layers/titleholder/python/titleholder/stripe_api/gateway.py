@@ -1,0 +1,470 @@
+"""Stripe, as Titleholder uses it: the only module that imports `stripe`. Every failure leaves it as one of our own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import stripe
+
+from titleholder.domain import snapshots
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode
+from titleholder.errors import (
+    AccountNotFoundError,
+    ConfigurationError,
+    CustomerNotFoundError,
+    PaymentMethodNotFoundError,
+    RateLimitExceededError,
+    SessionNotFoundError,
+    StripeCredentialsError,
+    StripeError,
+    StripeRateLimitedError,
+    StripeRefusedError,
+    StripeServerError,
+    StripeUnansweredError,
+    TitleholderError,
+    TooManyOwnersError,
+)
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 8.0
+BUSY = 409
+SERVER_ERROR = 500
+NETWORK_RETRIES = 2
+"""The SDK's client does not retry unless told so. It repeats 409, 5xx and lost connections under the same idempotency key, never 429."""
+
+LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
+"""Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
+
+READ, LIST, REFRESH, OWNERS, EVENTS, OTHER = "read", "list", "refresh", "owners", "events", "other"
+"""The lines that calls stand in, see `limits`: one for each operation that is called often, one for all the others together."""
+
+ACCOUNTS_PAGE = 10
+"""Of a holder's accounts, the newest so many are looked through for one: their owners come along, and few have more."""
+
+OWNERS_PAGE = 100
+MOST_OWNERS_PAGES = 60
+"""Twenty full pages hold as many owners as a snapshot may; smaller pages are Stripe's choice, but a list without end is not followed."""
+
+EVENTS_PAGE = 100
+_OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
+
+_NOUNS: Mapping[type[TitleholderError], str] = {
+    AccountNotFoundError: "account",
+    CustomerNotFoundError: "customer",
+    PaymentMethodNotFoundError: "payment method",
+    SessionNotFoundError: "session or intent",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """An `account_ownership` as it came along with its account: the owners of its first page, and whether there are more."""
+
+    id: str
+    created: int
+    first_owners: Sequence[Mapping[str, Any]] = field(repr=False)
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReading:
+    """An account as read from Stripe, with its ownership if it has one and it was asked for. `listed`: by way of a list.
+
+    `newer`: the account as this stack knows it, where Stripe's answer is older than that.
+    """
+
+    state: AccountState
+    ownership: Ownership | None
+    listed: bool = False
+    newer: AccountState | None = None
+
+    @property
+    def current(self) -> AccountState:
+        """What is to be acted upon."""
+        return self.newer or self.state
+
+
+class ApiKeys(Protocol):
+    """Where the API keys come from: those to try, in order; and once more after all were refused."""
+
+    def api_keys(self) -> Sequence[str]: ...
+
+    def reload_api_keys(self) -> Sequence[str]: ...
+
+
+class CallLimiter(Protocol):
+    """Lets calls through at the rate that was agreed with Stripe (`services.rate_limiter.RateLimiter`)."""
+
+    def acquire(self, bucket: str) -> None: ...
+
+    def acquire_either(self, bucket: str, other: str) -> str: ...
+
+    def reserve(self, bucket: str, held: float | None) -> float | None: ...
+
+    def exceeded(self, bucket: str, at: float) -> RateLimitExceededError: ...
+
+    def hurry(self) -> None: ...
+
+    def on_throttled(self, bucket: str) -> None: ...
+
+
+class RecordingClient(stripe.HTTPClient):
+    """Remembers which calls had a request without an answer: the SDK repeats requests by itself, and reports only the last answer.
+
+    Lets no request be repeated of a call that is not wanted any more.
+    """
+
+    name = "requests"
+
+    def __init__(self, http: stripe.HTTPClient) -> None:
+        super().__init__()
+        self._http = http
+        self._unanswered: dict[str, bool] = {}
+        self._still_wanted: dict[str, Callable[[], bool]] = {}
+        self._sent: set[str] = set()
+        self._failed: set[str] = set()
+
+    def begin(self, idempotency_key: str, still_wanted: Callable[[], bool] = lambda: True) -> None:
+        """A call under this key begins. `still_wanted` is asked before each repetition of its request."""
+        self._unanswered[idempotency_key] = False
+        self._failed.discard(idempotency_key)
+        self._still_wanted[idempotency_key] = still_wanted
+
+    def failed(self, idempotency_key: str) -> bool:
+        """Whether one of the call's requests so far was answered with 5xx: Stripe may have executed it all the same."""
+        return idempotency_key in self._failed
+
+    def end(self, idempotency_key: str) -> bool:
+        """The call has ended; whether one of its requests was not answered."""
+        self._still_wanted.pop(idempotency_key, None)
+        self._sent.discard(idempotency_key)
+        self._failed.discard(idempotency_key)
+        return self._unanswered.pop(idempotency_key, False)
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, Mapping[str, str]]:
+        key = (headers or {}).get("Idempotency-Key")
+        if key in self._still_wanted:
+            if key in self._sent and not self._still_wanted[key]():
+                # Its class has no types.
+                raise stripe.APIConnectionError("It is not wanted any more.", should_retry=False)  # type: ignore[no-untyped-call]
+            self._sent.add(key)
+        try:
+            # The SDK's own clients take no `_usage`.
+            answer = self._http.request(method, url, headers, post_data)
+        except stripe.APIConnectionError:
+            self._note(key)
+            raise
+        if answer[1] == BUSY:
+            self._note(key)
+        elif answer[1] >= SERVER_ERROR and key in self._unanswered:
+            self._failed.add(key)
+        return answer
+
+    def _note(self, key: str | None) -> None:
+        if key in self._unanswered:
+            self._unanswered[key] = True
+
+    def _sleep_time_seconds(self, num_retries: int) -> float:
+        return self._http._sleep_time_seconds(num_retries)
+
+    def close(self) -> None:
+        self._http.close()  # type: ignore[no-untyped-call]
+
+
+class StripeGateway:
+    """Stripe at `api_base` (None: Stripe's own), in one mode, at the rate that `limiter` allows."""
+
+    def __init__(
+        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None, *, limiter: CallLimiter
+    ) -> None:
+        self._limiter = limiter
+        self._keys = keys
+        self._mode = mode
+        self._api_base = api_base
+        self._http = RecordingClient(http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)))
+        self._clients: dict[str, stripe.StripeClient] = {}
+
+    def limited_by(self, limiter: CallLimiter) -> StripeGateway:
+        """The same Stripe, for a piece of work with a limiter of its own."""
+        mine = copy(self)
+        mine._limiter = limiter
+        return mine
+
+    def acquire_refresh(self) -> None:
+        """To be called before `refresh`, which takes no slot itself, because it must not fail once an attempt has begun.
+
+        Raises RateLimitExceededError.
+        """
+        self._limiter.acquire(REFRESH)
+
+    def reserve_refresh(self, held: float | None) -> float | None:
+        """The slot for the account's refresh call: the `held` one, or the next. None for work that takes its slot with the call."""
+        return self._limiter.reserve(REFRESH, held)
+
+    def too_early(self, slot: float) -> RateLimitExceededError:
+        """What to raise before the slot for the refresh call is due."""
+        return self._limiter.exceeded(REFRESH, slot)
+
+    def hurry(self) -> None:
+        """Let this work's calls come before the start of other refreshes, because one that was paid for waits for them."""
+        self._limiter.hurry()
+
+    def read(self, ref: AccountRef, *, acquired: bool = False) -> AccountReading:
+        """The account now, with its ownership and the first page of owners.
+
+        Raises:
+            AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
+            StripeError: one of its kinds.
+            RateLimitExceededError: not now; the error names when.
+        """
+        account = self.call(
+            lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
+            bucket=READ,
+            acquired=acquired,
+        )
+        return _reading(account.to_dict())
+
+    def read_again(self, ref: AccountRef, holder: AccountHolder, shows: Callable[[AccountState], bool]) -> AccountReading:
+        """The account as the list of its holder's accounts has it, if that `shows` what is looked for; else as `read` has it.
+
+        Stripe counts calls for each operation, so an account that was read before its refresh is better listed after it. Nothing rests
+        on the list: whether it fails, lags behind, or lacks the account, `read` follows. Raises as `read` does.
+        """
+        if self._limiter.acquire_either(LIST, READ) == LIST:
+            reading = self._listed(ref, holder)
+            if reading is not None and shows(reading.state):
+                return reading
+            self._limiter.acquire(READ)
+        return self.read(ref, acquired=True)
+
+    def _listed(self, ref: AccountRef, holder: AccountHolder) -> AccountReading | None:
+        params: Any = {"account_holder": {holder.kind: holder.id}, "limit": ACCOUNTS_PAGE, "expand": ["data.ownership"]}
+        # Tried once: reading the account is its repetition, and there has to be time left for it.
+        options: Any = {**_options(ref), "max_network_retries": 0}
+        try:
+            page = self.call(lambda client: client.v1.financial_connections.accounts.list(params, options), bucket=LIST, acquired=True)
+        except (StripeError, AccountNotFoundError):
+            return None
+        found = next((account for account in page.to_dict()["data"] if account["id"] == ref.account), None)
+        return None if found is None else _reading(found, listed=True)
+
+    def refresh(
+        self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False, still_wanted: Callable[[], bool] = lambda: True
+    ) -> AccountState:
+        """Ask for the bank's ownership data to be fetched. Costs the user money if Stripe starts it.
+
+        `in_doubt`: a request under this key was sent before, and is not known to have been answered. Stripe may still execute such a
+        request. Only an answer that Stripe keeps under the key says what became of it: a 200, or a replayed error. Any other error says
+        nothing about it, and is raised as StripeUnansweredError; so it is after an unanswered request of this call.
+
+        `still_wanted` is asked before the request is repeated, because seconds may have passed. If it is not, StripeUnansweredError is
+        raised as well.
+
+        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh_policy.was_started`).
+        Raises as `read` does.
+        """
+        self._http.begin(idempotency_key, still_wanted)
+        try:
+            account = self.call(
+                lambda client: client.v1.financial_connections.accounts.refresh(
+                    ref.account, {"features": ["ownership"]}, _options(ref, idempotency_key)
+                ),
+                bucket=REFRESH,
+                acquired=True,
+            )
+        except (StripeError, AccountNotFoundError) as error:
+            failed = self._http.failed(idempotency_key)
+            in_doubt = self._http.end(idempotency_key) or in_doubt
+            if isinstance(error, StripeError):
+                error.after_failure = failed
+            if not in_doubt or (isinstance(error, StripeError) and error.replayed):
+                raise
+            code, request_id = (error.code, error.request_id) if isinstance(error, StripeError) else (None, None)
+            unanswered = StripeUnansweredError("Stripe has not said what became of the call.", code=code, request_id=request_id)
+            unanswered.after_failure = failed
+            raise unanswered from None
+        finally:
+            self._http.end(idempotency_key)
+        return AccountState.from_stripe(account.to_dict())
+
+    def disconnect(self, ref: AccountRef) -> None:
+        """Give up access to the account, for good. Raises as `read` does."""
+        # Tried once: a caller may wait for the answer, and the erasure repeats it later.
+        options: Any = {**_options(ref), "max_network_retries": 0}
+        self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, options))
+
+    def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
+        """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null.
+
+        Raises TooManyOwnersError as soon as they are more than a snapshot may hold, or their pages more than `MOST_OWNERS_PAGES`. And what
+        `read` raises.
+        """
+        owners = [_owner(owner) for owner in ownership.first_owners]
+        more, pages = ownership.has_more, 0
+        while more and snapshots.fit(owners):
+            if pages == MOST_OWNERS_PAGES:
+                raise TooManyOwnersError(len(owners))
+            pages += 1
+            params: dict[str, Any] = {"ownership": ownership.id, "limit": OWNERS_PAGE}
+            if owners:
+                params["starting_after"] = owners[-1]["id"]
+            page = self.call(
+                lambda client, params=params: client.v1.financial_connections.accounts.owners.list(  # type: ignore[misc]
+                    ref.account, params, _options(ref)
+                ),
+                bucket=OWNERS,
+            ).to_dict()
+            owners += [_owner(owner) for owner in page["data"]]
+            more = bool(page["has_more"]) and bool(page["data"])
+        if not snapshots.fit(owners):
+            raise TooManyOwnersError(len(owners))
+        return owners
+
+    def undelivered(
+        self, stripe_account: str | None, types: Sequence[str], since: int, after: str | None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """One page of events that Stripe could not deliver, the newest first, and whether there are more. Reaches 30 days back.
+
+        `since`: Unix seconds. `after`: the last event of the page before. Raises as `read` does.
+
+        A connected account is asked once: one that does not answer must not take the time of the others.
+        """
+        params: dict[str, Any] = {"types": list(types), "delivery_success": False, "created": {"gte": since}, "limit": EVENTS_PAGE}
+        if after is not None:
+            params["starting_after"] = after
+        options: Any = {"stripe_account": stripe_account, "max_network_retries": 0} if stripe_account else {}
+        page = self.call(lambda client: client.v1.events.list(params, options), bucket=EVENTS).to_dict()  # type: ignore[arg-type]
+        return list(page["data"]), bool(page["has_more"])
+
+    def call(
+        self,
+        call: Callable[[stripe.StripeClient], T],
+        missing: type[TitleholderError] = AccountNotFoundError,
+        *,
+        bucket: str = OTHER,
+        acquired: bool = False,
+    ) -> T:
+        """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means.
+
+        `bucket`: the operation's, see `services.rate_limiter`; `acquired` if a slot has been taken already.
+        """
+        if not acquired:
+            self._limiter.acquire(bucket)
+        tried: set[str] = set()
+        for load in (self._keys.api_keys, self._keys.reload_api_keys):
+            for key in load():
+                if key in tried:
+                    continue
+                tried.add(key)
+                try:
+                    return call(self._client(key))
+                except stripe.AuthenticationError as error:
+                    refused = error
+                except stripe.StripeError as error:
+                    if isinstance(error, stripe.RateLimitError) and getattr(error.error, "code", None) != "lock_timeout":
+                        self._limiter.on_throttled(bucket)
+                    raise _translated(error, missing) from None
+        if not tried:
+            raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
+        raise _translated(refused, missing) from None
+
+    def _client(self, key: str) -> stripe.StripeClient:
+        if key not in self._clients:
+            check_key(key, self._mode)
+            self._clients[key] = stripe.StripeClient(
+                key,
+                max_network_retries=NETWORK_RETRIES,
+                http_client=self._http,
+                base_addresses={"api": self._api_base} if self._api_base else None,
+            )
+        return self._clients[key]
+
+
+def check_key(key: str, mode: Mode) -> None:
+    """Raises ConfigurationError if the API key's own prefix shows that it is of the other mode."""
+    for theirs in ("test", "live"):
+        if key.startswith((f"sk_{theirs}_", f"rk_{theirs}_")) and theirs != mode:
+            raise ConfigurationError(
+                f"The Stripe API key is a {theirs}-mode key, but the stack's StripeMode is {mode}. "
+                "Store a key of that mode in the secret that StripeApiKeySecretName names, or deploy with the other StripeMode."
+            )
+
+
+def _options(ref: AccountRef, idempotency_key: str | None = None) -> Any:
+    options = {"stripe_account": ref.stripe_account, "idempotency_key": idempotency_key}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _owner(owner: Any) -> dict[str, Any]:
+    """An owner with its known fields. What is not of the documented type counts as missing, because everything later relies on it."""
+    known: Mapping[str, Any] = owner if isinstance(owner, Mapping) else {}
+    refreshed_at = known.get("refreshed_at")
+    texts = {name: _text(known.get(name)) for name in _OWNER_TEXTS}
+    return {**texts, "refreshed_at": refreshed_at if isinstance(refreshed_at, int) else None}
+
+
+def _text(value: Any) -> str | None:
+    """A text that can be stored: JSON can spell half a surrogate pair, which has no encoding."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountReading:
+    expanded = account.get("ownership")
+    ownership = None
+    if isinstance(expanded, Mapping):
+        owners = expanded.get("owners")
+        # Without a usable first page the list is read from its beginning.
+        page: Mapping[str, Any] = {"data": [], "has_more": True}
+        if isinstance(owners, Mapping) and isinstance(owners.get("data"), list):
+            page = owners
+        ownership = Ownership(
+            id=expanded["id"], created=int(expanded["created"]), first_owners=page["data"], has_more=bool(page.get("has_more"))
+        )
+    return AccountReading(
+        state=AccountState.from_stripe(account),
+        ownership=ownership,
+        listed=listed,
+    )
+
+
+def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> Exception:
+    """Our error for one of the SDK's. Messages are our own: Stripe's may repeat what was sent."""
+    code = getattr(error.error, "code", None) if error.error is not None else error.code
+    request_id = error.request_id
+    if isinstance(error, stripe.IdempotencyError):
+        code = code or "idempotency_error"
+    replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    known: dict[str, Any] = {"code": code, "request_id": request_id, "replayed": replayed}
+    match error.http_status:
+        case None:
+            return StripeUnansweredError("Stripe did not answer in time.", **known)
+        case status if status < 400:
+            return StripeUnansweredError("Stripe's answer could not be read.", **known)
+        case 404:
+            noun = _NOUNS.get(missing, "account")
+            return missing(f"Stripe knows no such {noun} in this mode and under this connected account.")
+        case 401:
+            return StripeCredentialsError(
+                "Stripe refused the API key. Store a valid one in the secret that StripeApiKeySecretName names.", **known
+            )
+        case 403:
+            return StripeCredentialsError(
+                "Stripe denied the API key the right to do this. Give the key write access to Financial Connections, "
+                "and in live mode complete the Financial Connections registration in Stripe's Dashboard.",
+                **known,
+            )
+        case 429:
+            return StripeRateLimitedError("Stripe asked for a slower limits.", **known)
+        case status if status == BUSY:
+            return StripeUnansweredError("Stripe is still busy with the same call.", **known)
+        case status if status >= 500:
+            return StripeServerError(f"Stripe answered {status}.", **known)
+        case status:
+            return StripeRefusedError(f"Stripe refused the call ({status}, {code or 'no code'}).", **known)

@@ -1,0 +1,348 @@
+"""What HTTP callers send and get: shapes and limits. Times are ISO 8601 in UTC, scores 0 to 100."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from titleholder.domain.accounts import CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_ID
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict
+
+MAX_WAIT = 20
+"""Seconds. API Gateway gives up after 30, and Stripe may have to be asked first."""
+TARGETS = ("account", "payment_method", "session", "customer")
+
+PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
+SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
+CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
+Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
+VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
+SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
+BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
+IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many there are on a page at most.")]
+
+
+def _unicode(data: dict[str, Any]) -> dict[str, Any]:
+    # JSON can spell half a surrogate pair, which no answer could repeat.
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds text that is not Unicode") from None
+    return data
+
+
+class Shown(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class NewVerification(Strict):
+    """The body of `POST /verifications`. Exactly one of `account`, `payment_method`, `session` and `customer` is needed."""
+
+    account: AccountId | None = None
+    payment_method: PaymentMethodId | None = Field(default=None, description="Verify the account that it was collected from.")
+    session: SessionId | None = Field(
+        default=None, description="Verify all accounts that this session, SetupIntent, PaymentIntent or Checkout Session collected."
+    )
+    customer: CustomerId | None = Field(default=None, description="Verify all accounts that this customer has linked.")
+    claim: Claim
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(default=0, description="Seconds to wait for the verdict before answering.")
+    max_age: MaxAge | None = None
+    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
+        default=None, description="Thresholds and required fields that differ from the defaults."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_target(cls, data: Any, handler: ModelWrapValidatorHandler[NewVerification]) -> NewVerification:
+        """Names what is wrong with the target along with all other fields that are wrong."""
+        given = [name for name in TARGETS if data.get(name) is not None] if isinstance(data, dict) else list(TARGETS[:1])
+        error = PydanticCustomError("one_target", "exactly one of account, payment_method, session and customer is needed")
+        wrong = [] if len(given) == 1 else [InitErrorDetails(type=error, loc=(name,), input=None) for name in given or TARGETS[:1]]
+        try:
+            made = handler(data)
+        except ValidationError as found:
+            others = [
+                InitErrorDetails(type=PydanticCustomError("invalid", "{why}", {"why": one["msg"]}), loc=one["loc"], input=None)
+                for one in found.errors(include_input=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*wrong, *others]) from None
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made
+
+
+class NewRefresh(Strict):
+    """The body of `POST /accounts/{account}/refreshes`; may be left out."""
+
+    max_age: MaxAge | None = None
+
+
+class FieldScore(Shown):
+    """How one field compares. `score` is null where either side lacks it."""
+
+    score: float | None
+    missing: Literal["claim", "bank", "both"] | None = None
+    reasons: list[str]
+
+
+class Verdict(Shown):
+    """The outcome. `owner_position` tells which owner of the snapshot matched best, counted from 0."""
+
+    outcome: Outcome
+    score: float | None
+    fields: dict[str, FieldScore]
+    reasons: list[str]
+    owner_position: int | None
+    owners_compared: int | None = Field(
+        default=None,
+        description="How many owners, those with the likeliest names, were compared where claim and owners are too long for all.",
+    )
+    snapshot: str | None
+    refreshed_at: str | None = None
+    claim_digest: str | None = Field(
+        description="Equal for equal claims about one account; worth nothing without its key, which goes when the account is erased."
+    )
+    matcher_version: str
+    policy_version: str
+    refresh_error: dict[str, Any] | None = Field(default=None, description="What Stripe said of a failed refresh, if anything.")
+
+
+class Verification(Shown):
+    """A verification. `verdict` is null until it is completed."""
+
+    id: str
+    account: str
+    stripe_account: str | None = None
+    state: Literal["waiting", "completed"]
+    requested_at: str
+    completed_at: str | None = None
+    stale: str | None = Field(default=None, description="Why the verdict no longer holds: its account is no longer active.")
+    group: str | None = Field(default=None, description="The verification of several accounts that this one is a member of.")
+    verdict: Verdict | None = None
+
+
+class Member(Shown):
+    """One account of a verification of several: the verification of its own that it has."""
+
+    account: str
+    verification: str
+    state: Literal["waiting", "completed"]
+    outcome: Outcome | None = None
+
+
+class BestMember(Shown):
+    """The member with the best outcome so far: `match` before `close_match`, `no_match` and `not_verifiable`; then the highest score."""
+
+    account: str
+    verification: str
+    outcome: Outcome
+
+
+class Summary(Shown):
+    """What the members come to, null where that is still open."""
+
+    any: bool | None = Field(description="Whether any account matches: true as soon as one does, false when all ended otherwise.")
+    all: bool | None = Field(description="Whether all accounts match: false as soon as one ended otherwise, true when all do.")
+    best: BestMember | None = None
+
+
+class GroupVerification(Shown):
+    """A verification of all accounts of a payment method, session or customer. It is completed when all its members are."""
+
+    id: str
+    payment_method: str | None = None
+    session: str | None = None
+    customer: str | None = None
+    stripe_account: str | None = None
+    state: Literal["waiting", "completed"]
+    requested_at: str
+    members: list[Member]
+    summary: Summary
+
+
+class AnyVerification(RootModel[Verification | GroupVerification]):
+    """A verification of one account, or of several."""
+
+
+class Verifications(Shown):
+    """Verifications of an account or a customer, the newest first."""
+
+    verifications: list[AnyVerification]
+    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
+
+
+class RefreshState(Shown):
+    """Stripe's `ownership_refresh`."""
+
+    status: str
+    last_attempted_at: str
+    next_refresh_available_at: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class Account(Shown):
+    """An account as Stripe describes it, as of `observed_at`, and the newest snapshot of its owners that is stored."""
+
+    account: str
+    stripe_account: str | None = None
+    livemode: bool
+    status: str
+    permissions: list[str] | None = None
+    ownership_refresh: RefreshState | None = None
+    next_refresh_available_at: str | None = None
+    snapshot: str | None = None
+    snapshot_refreshed_at: str | None = None
+    observed_at: str
+
+
+class Refresh(Shown):
+    """What became of a request for fresh owners."""
+
+    account: str
+    status: Literal["started", "pending", "fresh"]
+    last_attempted_at: str | None = None
+    snapshot: str | None = None
+
+
+class Owner(Shown):
+    """One owner as the bank names it. Only `name` is certain."""
+
+    name: str | None
+    email: str | None = None
+    phone: str | None = None
+    raw_address: str | None = None
+
+
+class Owners(Shown):
+    """All owners of one snapshot, in the bank's order."""
+
+    account: str
+    snapshot: str
+    refreshed_at: str
+    age: int = Field(description="Seconds since the bank was asked.")
+    owners: list[Owner]
+
+
+class OwnerChange(Shown):
+    """One change. Positions are those of the owner before and after, counted from 0; null where there was or is no such owner."""
+
+    kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
+    before: int | None
+    after: int | None
+
+
+class Snapshot(Shown):
+    """One snapshot of an account's owners. `changes` are those since the snapshot `since`; null where there was none, or it is gone."""
+
+    snapshot: str
+    refreshed_at: str
+    age: int = Field(description="Seconds since the bank was asked.")
+    owner_count: int
+    too_many_owners: bool = Field(default=False, description="Whether there were at least so many, too many to be stored and compared.")
+    since: str | None = None
+    changes: list[OwnerChange] | None = None
+
+
+class Snapshots(Shown):
+    """An account's snapshots, the newest first."""
+
+    account: str
+    snapshots: list[Snapshot]
+    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
+
+
+class NewBatch(Strict):
+    """The body of `POST /batches`."""
+
+    format: Literal["jsonl", "csv"]
+    bytes: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="The manifest's size. Needed above 5 GiB, which have to be uploaded in parts."
+    )
+    scope: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")] = Field(
+        default="", description="Lines verified before in the same scope keep their verdicts; another scope verifies them again."
+    )
+    max_age: MaxAge | None = None
+    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
+        default=None, description="Thresholds and required fields that differ from the defaults."
+    )
+
+
+class Upload(Shown):
+    """Where to PUT the manifest: the whole file to the one URL, or each `part_bytes` of it to the next of several."""
+
+    method: Literal["PUT"] = "PUT"
+    urls: list[str]
+    part_bytes: int | None = None
+    expires_at: str
+
+
+class CreatedBatch(Shown):
+    """A batch that waits for its manifest."""
+
+    id: str
+    state: Literal["waiting_for_upload"] = "waiting_for_upload"
+    upload: Upload
+
+
+class CoolingDown(Shown):
+    """Accounts that Stripe lets be refreshed only later: how many, and when the last of them."""
+
+    accounts: int
+    until: str
+
+
+class Batch(Shown):
+    """How a batch stands. Links last for an hour."""
+
+    id: str
+    state: Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
+    format: Literal["jsonl", "csv"]
+    created_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    imported: int = Field(description="Lines taken in, those too that say the same as another line.")
+    duplicates: int
+    rejected: int = Field(description="Lines that were not taken in: see `rejects`.")
+    blank: int = Field(default=0, description="Lines that say nothing.")
+    lines: int | None = Field(
+        default=None,
+        description="Lines of the manifest without its header, once it is imported: always imported + rejected + blank. An imported CSV "
+        "record with line breaks within quotes counts as one line, a rejected one as its physical lines.",
+    )
+    waiting: int = Field(description="Verifications without a verdict.")
+    cooling_down: CoolingDown | None = None
+    done: dict[str, int] = Field(description="Verifications by verdict.")
+    per_second: float | None = Field(default=None, description="Verdicts a second since verifying began.")
+    estimated_end: str | None = None
+    failure: str | None = None
+    results: dict[str, str] | None = Field(default=None, description="Links to the results by format: ids and verdicts, no owner data.")
+    rejects: str | None = Field(default=None, description="Link to the lines that were not taken: line, column, reason (JSON Lines).")
+
+
+class Erasure(BaseModel):
+    """An account that was erased. What was held of it is gone when this is answered.
+
+    `disconnected` false: Stripe could not disconnect it yet, because it refused the key or did not answer. That is tried again for 30 days.
+    """
+
+    account: str
+    stripe_account: str | None = None
+    erased_at: str
+    disconnected: bool

@@ -1,0 +1,145 @@
+"""Errors as HTTP answers (RFC 9457). This module alone maps errors to statuses and problem types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from titleholder import errors
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An `application/problem+json` answer. `errors` name bad fields: `{"field": "claim.name", "detail": ...}`."""
+
+    status: int
+    type: str
+    title: str
+    detail: str
+    errors: Sequence[Mapping[str, str]] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "type": f"urn:titleholder:problem:{self.type}", "title": self.title, "status": self.status, "detail": self.detail,
+        }  # fmt: skip
+        if self.errors:
+            body["errors"] = list(self.errors)
+        return body | dict(self.extra)
+
+
+_KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
+    errors.InvalidSignatureError: (400, "invalid-signature", "The signature is not valid"),
+    errors.MalformedEventError: (400, "malformed-event", "The delivery is not an event"),
+    errors.ConnectedAccountForbiddenError: (403, "connected-account-forbidden", "The token is for another connected account"),
+    errors.AccountNotFoundError: (404, "account-not-found", "No such account"),
+    errors.CustomerNotFoundError: (404, "customer-not-found", "No such customer"),
+    errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
+    errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
+    errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
+    errors.InvalidCursorError: (422, "invalid-cursor", "The cursor does not belong to this list"),
+    errors.AccountErasedError: (410, "account-erased", "The account was erased"),
+    errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
+    errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
+    errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
+    errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
+    errors.ClaimLimitExceededError: (429, "claim-limit-exceeded", "Too many different claims about one account"),
+    errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
+    errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
+    errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),
+    errors.ManifestError: (422, "manifest-unusable", "The manifest can't be used"),
+    # The manifest is the only file that is checked for having been replaced. The step that reads it reports this as a ManifestError.
+    errors.FileReplacedError: (422, "manifest-unusable", "The manifest can't be used"),
+    errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key was used with another request"),
+    errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request still runs"),
+    errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
+    errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe throttled the call"),
+    errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
+    errors.StripeServerError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe is not available"),
+    errors.RateLimitExceededError: (429, "rate-limit-exceeded", "Too many calls to Stripe at once"),
+    errors.AuditUnavailableError: (503, "audit-unavailable", "The request cannot be recorded"),
+    errors.DecryptionError: (500, "decryption-failed", "Stored data cannot be decrypted"),
+    errors.ConfigurationError: (500, "misconfigured", "The stack is misconfigured"),
+}
+
+_CONFLICTS: Mapping[str, tuple[str, str]] = {
+    "ACCOUNT_INACTIVE": ("account-inactive", "Stripe has lost access to the account; its holder has to link it again."),
+    "ACCOUNT_DISCONNECTED": ("account-disconnected", "The account was disconnected; its holder has to link it again."),
+    "PERMISSION_MISSING": ("permission-missing", "The account was linked without the ownership permission."),
+    "REFRESH_UNAVAILABLE": ("refresh-unavailable", "Stripe offers no time at which this account can be refreshed."),
+    "REFRESH_REFUSED": ("refresh-refused", "Stripe refused to refresh this account."),
+}
+
+
+_OTHERS: Mapping[str, int] = {
+    "invalid-request": 422,
+    "malformed-body": 400,
+    "malformed-json": 400,
+    "body-too-large": 413,
+    "unsupported-media-type": 415,
+    "route-not-found": 404,
+    "cooling-down": 409,
+    "internal-error": 500,
+}
+OF_EVERY_ROUTE = (
+    "invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error", "audit-unavailable",
+)  # fmt: skip
+OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
+OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "rate-limit-exceeded")
+
+
+def statuses() -> dict[str, int]:
+    """Every problem's type with its status."""
+    known = {type_: status for status, type_, _ in _KNOWN.values()}
+    return {**known, **{type_: 409 for type_, _ in _CONFLICTS.values()}, **_OTHERS}
+
+
+def problem_for(error: errors.TitleholderError) -> Problem:
+    """The answer to one of our own errors."""
+    for kind in type(error).__mro__:
+        if kind in _KNOWN:
+            status, type_, title = _KNOWN[kind]
+            retry_after = error.retry_after if isinstance(error, errors.RateLimitExceededError | errors.ClaimLimitExceededError) else 5
+            again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
+            return Problem(
+                status=status, type=type_, title=title, detail=str(error),
+                extra={"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError) else {},
+                headers={"Retry-After": str(retry_after)} if again else {},
+            )  # fmt: skip
+    return unexpected()
+
+
+def unexpected() -> Problem:
+    """The answer to an unexpected error, which is logged."""
+    return Problem(500, "internal-error", "Internal error", "The request failed because of an internal error. Try again later.")
+
+
+def invalid(fields: Sequence[Mapping[str, str]]) -> Problem:
+    """The answer to a request whose fields are wrong."""
+    return Problem(422, "invalid-request", "The request is not valid", "See errors for each field that is wrong.", errors=fields)
+
+
+def bad_request(status: HTTPStatus, type_: str, detail: str) -> Problem:
+    """The answer to a request that can't be read at all."""
+    return Problem(int(status), type_, status.phrase, detail)
+
+
+def cooling_down(retry_at: str, seconds: int) -> Problem:
+    """The answer to a refresh that Stripe allows only later."""
+    return Problem(
+        409, "cooling-down", "The account is cooling down", f"Stripe allows the next refresh at {retry_at}.",
+        extra={"retry_at": retry_at}, headers={"Retry-After": str(max(1, seconds))},
+    )  # fmt: skip
+
+
+def not_refreshable(reason: str) -> Problem:
+    """The answer to a refresh of an account that can't be refreshed."""
+    type_, detail = _CONFLICTS.get(reason, ("refresh-refused", "This account can't be refreshed."))
+    return Problem(409, type_, "The account can't be refreshed", detail, extra={"reason": reason})

@@ -1,0 +1,212 @@
+"""What all HTTP routes share: limits on what is read, and one mapping of errors to answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
+from titleholder.errors import ConnectedAccountForbiddenError, TitleholderError
+from titleholder.observability import logger
+from titleholder.schemas import bad_field
+from titleholder.settings import Settings
+from titleholder.web import problems
+from titleholder.web.problems import Problem
+
+if TYPE_CHECKING:
+    from titleholder.matching import Policy
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_DEPTH = 32
+_BODY_METHODS = ("POST", "PUT", "PATCH")
+_Route = TypeVar("_Route", bound=Callable[..., Any])
+
+
+class InvalidFieldError(Exception):
+    """A field whose shape is right but whose value is not."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What a route's signature does not tell. `answers`: each status's model (None: no body). `problems`: types beyond the common ones."""
+
+    answers: Mapping[int, Any]
+    problems: tuple[str, ...]
+    asks_stripe: bool
+
+
+def openapi_responses(answers: Mapping[int, Any], *problems: str, asks_stripe: bool = False) -> Callable[[_Route], _Route]:
+    """Says for the OpenAPI document what a route answers; stands below the route's own decorator and costs a run nothing.
+
+    `asks_stripe` adds what may go wrong with Stripe.
+    """
+
+    def mark(route: _Route) -> _Route:
+        route.documented = Documented(answers, problems, asks_stripe)  # type: ignore[attr-defined]
+        return route
+
+    return mark
+
+
+def resolver() -> APIGatewayHttpResolver:
+    """A resolver for an HTTP API's routes, whose every failure is answered with a problem document."""
+    app = APIGatewayHttpResolver(enable_validation=True)
+
+    @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
+    def _invalid(error: RequestValidationError) -> Response[str]:
+        return respond(problems.invalid([_field_error(item) for item in error.errors()]))
+
+    @app.exception_handler(InvalidFieldError)  # type: ignore[untyped-decorator]
+    def _invalid_field(error: InvalidFieldError) -> Response[str]:
+        return respond(problems.invalid([{"field": error.field, "detail": error.detail}]))
+
+    @app.exception_handler(TitleholderError)  # type: ignore[untyped-decorator]
+    def _known(error: TitleholderError) -> Response[str]:
+        problem = problems.problem_for(error)
+        logger.warning("request refused", extra={"problem": problem.type, "status": problem.status, "reason": str(error)})
+        return respond(problem)
+
+    @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
+    def _unforeseen(error: Exception) -> Response[str]:
+        # Its message may repeat what was sent, so only its type and place are logged.
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+        logger.error("request failed", extra={"error_type": type(error).__name__, "where": where})
+        return respond(problems.unexpected())
+
+    @app.not_found
+    def _no_route(_: NotFoundError) -> Response[str]:
+        return respond(problems.bad_request(HTTPStatus.NOT_FOUND, "route-not-found", "There is no such route."))
+
+    return app
+
+
+def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one HTTP request, unless its body can't be read."""
+    refused = _unreadable(event)
+    if refused is not None:
+        return answer(refused)
+    # The resolver takes the media type as it is written, and it may be written in any case.
+    headers = {name: value.lower() if name.lower() == "content-type" else value for name, value in (event.get("headers") or {}).items()}
+    try:
+        return app.resolve({**event, "headers": headers}, context)
+    finally:
+        # The resolver would keep the request, and the claim in it, until the next one comes.
+        BaseRouter.current_event = APIGatewayProxyEventV2({})
+        app.context.clear()
+
+
+def respond(problem: Problem) -> Response[str]:
+    """A problem as a resolver's response."""
+    return Response(
+        status_code=problem.status, content_type=problems.CONTENT_TYPE, body=json.dumps(problem.body()), headers=dict(problem.headers)
+    )
+
+
+def answer(problem: Problem) -> dict[str, Any]:
+    """A problem as a Lambda proxy response."""
+    headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers}
+    return {"statusCode": problem.status, "headers": headers, "body": json.dumps(problem.body()), "isBase64Encoded": False}
+
+
+def policy(data: Mapping[str, Any] | None) -> Policy:
+    """The policy that a body gives; None: the default. Raises InvalidFieldError."""
+    from titleholder import matching  # not every function compares
+
+    try:
+        return matching.Policy.from_request(data or {})
+    except matching.PolicyError as error:
+        raise InvalidFieldError(f"policy.{error.field}", error.problem) from None
+
+
+def tenant(event: Any, settings: Settings) -> Tenant:
+    """The tenant that a request is about: the connected account that the header `Stripe-Account` names, without it the platform.
+
+    `event` is the resolver's current event. Where the stack names a claim of the token (`JwtAccountClaim`), the token's account is the
+    tenant, and the header may only repeat it.
+
+    Raises:
+        InvalidFieldError: the header is no connected account's id.
+        ConnectedAccountForbiddenError: the token does not allow this tenant.
+    """
+    # One that is there but empty is a caller's mistake, and must not reach the platform's own accounts.
+    named = event.headers.get("stripe-account")
+    if named is not None and not CONNECTED_ACCOUNT_ID.fullmatch(named):
+        raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
+    if not settings.jwt_account_claim:
+        return Tenant(settings.mode, named)
+    authorizer = event.raw_event.get("requestContext", {}).get("authorizer") or {}
+    allowed = ((authorizer.get("jwt") or {}).get("claims") or {}).get(settings.jwt_account_claim)
+    if not isinstance(allowed, str) or not CONNECTED_ACCOUNT_ID.fullmatch(allowed):
+        raise ConnectedAccountForbiddenError("The token names no connected account that it may be used for.")
+    if named not in (None, allowed):
+        raise ConnectedAccountForbiddenError("The token may be used for another connected account only.")
+    return Tenant(settings.mode, allowed)
+
+
+def _unreadable(event: Mapping[str, Any]) -> Problem | None:
+    body = event.get("body")
+    if not body or event.get("requestContext", {}).get("http", {}).get("method") not in _BODY_METHODS:
+        return None
+    try:
+        raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+        text = raw.decode()
+    except ValueError:
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not UTF-8 text.")
+    if len(raw) > MAX_BODY_BYTES:
+        return problems.bad_request(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
+        )
+    kind = next((value for name, value in event.get("headers", {}).items() if name.lower() == "content-type"), "application/json")
+    if kind.split(";")[0].strip().lower() != "application/json":
+        return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+    except _RepeatedNameError:
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body names a field twice.")
+    except (ValueError, RecursionError):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not valid JSON.")
+    if not isinstance(data, dict):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not a JSON object.")
+    if _deep(data, MAX_DEPTH):
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body nests deeper than {MAX_DEPTH} levels.")
+    return None
+
+
+class _RepeatedNameError(Exception):
+    """A JSON object has a name twice: which of the values was meant nobody knows."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedNameError
+    return found
+
+
+def _deep(data: Any, left: int) -> bool:
+    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return left == 0 or any(_deep(child, left - 1) for child in children)
+
+
+def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
+    """Where a value is wrong and why; never the value itself, which may be personal data."""
+    # The first part says where in the request; a field of the same name is a field.
+    return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": str(item.get("msg", "is not valid"))}

@@ -1,0 +1,98 @@
+"""A pytest plugin for runs by several workers (pytest-xdist): what they found, in one report, and which of them runs which test.
+
+Each worker notes the requests that it sends to Stripe (`LEDGER`). When it ends it hands its ledger to the process that started the workers.
+That process adds the ledgers up and fails the run for a request that does not fit Stripe's document.
+
+A test that prints totals gives them to the fixture `record_property` under the name `TOTALS`, because pytest hides what workers print.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.stripe_openapi import LEDGER
+
+TOTALS = "totals"
+"""Name of a property whose value, a list of a title and lines, is printed below the tests."""
+
+LEDGER_OF_WORKER = "requests to Stripe"
+
+# -- what was found ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[LEDGER_OF_WORKER] = LEDGER.state()
+    elif LEDGER.violations:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """Take over what a worker found. xdist itself fails the run for a worker that crashed."""
+    found = getattr(node, "workeroutput", {}).get(LEDGER_OF_WORKER)
+    if found is not None:
+        LEDGER.add(found)
+    elif error is None:
+        LEDGER.violations.append(f"{node.gateway.id} ended without its ledger")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == TOTALS and report.when == "call":
+                title, *lines = value
+                terminalreporter.section(title)
+                terminalreporter.write("".join(f"{line}\n" for line in lines))
+    if LEDGER.sent or LEDGER.violations:
+        terminalreporter.section("requests to Stripe")
+        terminalreporter.line(LEDGER.summary())
+        for violation in sorted(set(LEDGER.violations)):
+            terminalreporter.line(violation)
+
+
+# -- which worker runs what --------------------------------------------------------------------------------------------------------------
+
+OF_ONE_STACK = "tests/e2e/", "tests/integration/local_aws/"
+"""Folders whose tests share a stack."""
+SEARCHED = "tests/e2e/test_canary.py", "tests/e2e/test_permissions.py"
+"""They run for minutes, and share a stack of their own with nobody else."""
+INDEPENDENT = ("tests/simulation/test_simulation.py",)
+"""Files whose tests take seconds each and share nothing."""
+
+
+def unit(nodeid: str) -> tuple[int, str]:
+    """The place in line of a test, and the unit it belongs to. A unit's tests run in one worker, one after the other.
+
+    Tests with a stack wait most of their time, so they come first, and others use the processor beside them. Then come the long ones.
+    """
+    path = nodeid.partition("::")[0]
+    if path in SEARCHED:
+        return 0, "a stack that is searched"
+    for folder in OF_ONE_STACK:
+        if path.startswith(folder):
+            return 1, folder
+    if path in INDEPENDENT:
+        return 2, nodeid
+    return (3 if path.startswith(("tests/simulation/", "tests/integration/")) else 4), path
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: unit(item.nodeid)[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByUnit(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)[1]
+
+    config.option.loadscopereorder = False
+    return ByUnit(config, log)

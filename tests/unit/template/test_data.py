@@ -1,0 +1,187 @@
+"""Our own rules for what stores or carries data in template.yaml: tables, bucket, queues, event rule, logs; and for the alarms on them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.functions import ROOT
+from tests.support.template import consumed, functions, made_of, resources, target, template
+from titleholder.aws import queue_consumer
+
+FUNCTIONS = functions()
+QUEUES = resources("AWS::SQS::Queue")
+ALARMS = resources("AWS::CloudWatch::Alarm")
+
+
+def test_table_is_encrypted_with_the_stacks_key_backed_up_and_expires_items() -> None:
+    table = resources("AWS::DynamoDB::Table")["Table"]
+    assert table["SSESpecification"]["SSEType"] == "KMS"
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_index_of_unfinished_work_contains_no_personal_data() -> None:
+    table = resources("AWS::DynamoDB::Table")["Table"]
+    for index in table.get("GlobalSecondaryIndexes", ()):
+        projected = {"pk", "sk", *(key["AttributeName"] for key in index["KeySchema"]), *index["Projection"].get("NonKeyAttributes", ())}
+        assert index["Projection"]["ProjectionType"] != "ALL"
+        assert not projected & {"claim", "owners", "verdict", "task_token"}
+
+
+def test_tables_of_live_mode_cannot_be_deleted_by_mistake() -> None:
+    assert template()["Conditions"]["IsLive"] == {"Fn::Equals": [{"Ref": "StripeMode"}, "live"]}
+    for name, table in resources("AWS::DynamoDB::Table").items():
+        assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsLive", True, False]}
+        assert template()["Resources"][name]["DeletionPolicy"].startswith("Retain")
+
+
+def test_no_principal_may_change_audit_entries_or_the_secret_of_ids() -> None:
+    (statement,) = resources("AWS::DynamoDB::Table")["Table"]["ResourcePolicy"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    changing = {"UpdateItem", "DeleteItem", "BatchWriteItem", "PartiQLUpdate", "PartiQLDelete"}
+    assert set(statement["Action"]) == {f"dynamodb:{action}" for action in changing}
+    assert statement["Condition"] == {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*", "SECRET#*"]}}
+
+
+def test_bucket_is_encrypted_private_tls_only_and_expires_objects() -> None:
+    (bucket,) = resources("AWS::S3::Bucket").values()
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["manifests"]["ExpirationInDays"] <= 3
+    assert rules["uploads"]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] <= 3
+    # Work files are kept for longer than the longest wait.
+    assert rules["batches"]["ExpirationInDays"] * 86_400 > template()["Parameters"]["MaxWaitSeconds"]["MaxValue"]
+    # A deleted manifest does not survive as an old version.
+    assert "VersioningConfiguration" not in bucket
+    (policy,) = resources("AWS::S3::BucketPolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_buckets_are_closed_and_encrypted() -> None:
+    for bucket in resources("AWS::S3::Bucket").values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert bucket["BucketEncryption"]
+
+
+@pytest.mark.parametrize(("function", "queue"), consumed())
+class TestConsumedQueue:
+    def test_hides_a_message_for_longer_than_its_consumers_timeout(self, function: str, queue: str) -> None:
+        assert FUNCTIONS[function]["Timeout"] < QUEUES[queue]["VisibilityTimeout"]
+
+    def test_has_a_dead_letter_queue_with_a_longer_retention(self, function: str, queue: str) -> None:
+        redrive = QUEUES[queue]["RedrivePolicy"]
+        dead = QUEUES[target(redrive["deadLetterTargetArn"])]
+        assert dead["MessageRetentionPeriod"] > QUEUES[queue]["MessageRetentionPeriod"]
+
+    def test_lets_the_function_dead_letter_a_message_with_its_reason_before_sqs_does(self, function: str, queue: str) -> None:
+        assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > queue_consumer.MOST_RECEIVES
+
+    def test_has_failures_reported_for_each_message(self, function: str, queue: str) -> None:
+        (event,) = [event for event in FUNCTIONS[function]["Events"].values() if event["Type"] == "SQS"]
+        assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_every_dead_letter_raises_an_alarm() -> None:
+    dead = {target(queue["RedrivePolicy"]["deadLetterTargetArn"]) for queue in QUEUES.values() if "RedrivePolicy" in queue}
+    dead |= {name for name in QUEUES if "DeadLetter" in name}
+    for name in dead:
+        alarms = [
+            alarm
+            for alarm in ALARMS.values()
+            if any(dimension["Name"] == "QueueName" and target(dimension["Value"]) == name for dimension in alarm["Dimensions"])
+        ]
+        (alarm,) = alarms
+        assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["MetricName"]) == (
+            0, "GreaterThanThreshold", "ApproximateNumberOfMessagesVisible",
+        )  # fmt: skip
+
+
+def test_queues_are_encrypted() -> None:
+    assert all(queue.get("SqsManagedSseEnabled") or queue.get("KmsMasterKeyId") for queue in QUEUES.values())
+
+
+@pytest.mark.parametrize("kind", ["AWS::SQS::Queue", "AWS::S3::Bucket"])
+def test_queues_and_buckets_are_reached_over_tls_only(kind: str) -> None:
+    policies = [*resources("AWS::SQS::QueuePolicy").values(), *resources("AWS::S3::BucketPolicy").values()]
+    kept = set()
+    for policy in policies:
+        denied = [statement for statement in policy["PolicyDocument"]["Statement"] if statement.get("Effect") == "Deny"]
+        if any(
+            statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} and statement["Principal"] == "*" for statement in denied
+        ):
+            kept |= {target(reference) for reference in policy.get("Queues", [policy.get("Bucket")])}
+    assert set(resources(kind)) <= kept
+
+
+def test_queue_has_one_policy_because_a_second_would_replace_the_first() -> None:
+    named = [target(reference) for policy in resources("AWS::SQS::QueuePolicy").values() for reference in policy["Queues"]]
+    assert sorted(named) == sorted(QUEUES)
+
+
+def test_rule_passes_on_ids_only_and_stores_no_event_that_it_could_not_deliver() -> None:
+    """A failure destination stores the function's input. A dead-letter queue of the rule would store the whole event."""
+    rules = made_of("AWS::Events::Rule")
+    targets = [each for rule in rules.values() for each in rule["Targets"]]
+    assert targets
+    for each in targets:
+        assert "DeadLetterConfig" not in each
+        # tests/unit/test_stripe_events.py checks the values.
+        assert set(each["InputTransformer"]["InputPathsMap"].values()) <= {"$.source"} | {
+            f"$.detail.{name}"
+            for name in (
+                "id", "object", "type", "livemode", "created", "account", "context", "related_object.id", "data.object.id",
+                "data.object.object",
+            )
+        }  # fmt: skip
+        assert not re.search(r"<aws\.events\.", each["InputTransformer"]["InputTemplate"])
+
+
+def test_event_that_the_rule_could_not_deliver_raises_an_alarm() -> None:
+    (rule,) = made_of("AWS::Events::Rule").values()
+    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == "FailedInvocations"]
+    # The metrics of a custom bus have both dimensions.
+    assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EventBusName": rule["EventBusName"], "RuleName": rule["Name"]}
+
+
+def test_log_groups_are_encrypted_with_the_stacks_key_and_have_a_retention() -> None:
+    for group in resources("AWS::Logs::LogGroup").values():
+        assert target(group["KmsKeyId"]) == "Key"
+        assert group["RetentionInDays"]
+
+
+@pytest.mark.parametrize("metric", ["EventMalformed", "SecretUnusable"])
+def test_failure_that_needs_an_operator_at_once_raises_an_alarm(metric: str) -> None:
+    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == metric]
+    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("Titleholder", "Sum", 0)
+
+
+def test_failed_workflow_raises_an_alarm() -> None:
+    assert any(alarm["MetricName"] == "ExecutionsFailed" for alarm in ALARMS.values())
+
+
+def test_reading_of_owners_is_measured_for_an_alarm() -> None:
+    assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
+
+
+def test_failure_of_the_matcher_raises_an_alarm_at_once() -> None:
+    alarm = ALARMS["MatcherFailedAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Titleholder", "MatcherFailed", 0, 60)
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "titleholder"}]
+
+
+def test_every_skipped_finding_of_checkov_has_its_reason() -> None:
+    before = ""
+    for line in (ROOT / ".checkov.yaml").read_text().splitlines():
+        assert not line.strip().startswith("- ") or re.match(r"  # .{30,}\.$", before), line
+        before = line
+    for name, resource in template()["Resources"].items():
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
+            assert set(skip) == {"id", "comment"}, name
+            assert len(skip["comment"]) > 15, name

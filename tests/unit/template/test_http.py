@@ -1,0 +1,114 @@
+"""Our own rules for the HTTP API in template.yaml: authorisation, scopes, throttling, origins, the access log, URLs as parameters."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support import urls
+from tests.support.template import resources, template
+
+ROUTES = resources("AWS::ApiGatewayV2::Route")
+DOCS = {"GET /docs", "GET /openapi.json"}
+PUBLIC = {"POST /webhooks/stripe", *DOCS}
+
+
+def test_only_webhook_deliveries_and_the_documentation_need_no_authorisation() -> None:
+    public = {route["RouteKey"] for route in ROUTES.values() if route.get("AuthorizationType", "NONE") == "NONE"}
+    assert public == PUBLIC
+    for route in ROUTES.values():
+        if route["RouteKey"] not in public:
+            assert route["AuthorizationType"] == {"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}
+
+
+def test_documentation_exists_only_with_its_parameter() -> None:
+    assert template()["Parameters"]["ServeDocs"]["Default"] == "false"
+    assert template()["Conditions"]["HasDocs"] == {"Fn::Equals": [{"Ref": "ServeDocs"}, "true"]}
+    conditions = {
+        resource["Properties"]["RouteKey"]: resource.get("Condition")
+        for name, resource in template()["Resources"].items()
+        if name in ROUTES
+    }
+    assert {key for key, condition in conditions.items() if condition} == DOCS
+    assert {conditions[key] for key in DOCS} == {"HasDocs"}
+
+
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route["RouteKey"] not in PUBLIC])
+def test_token_needs_the_scope_for_the_route(name: str) -> None:
+    method, path = ROUTES[name]["RouteKey"].split()
+    scope = "read" if method == "GET" else "erase" if (method, path) == ("DELETE", "/accounts/{account}") else "verify"
+    assert ROUTES[name]["AuthorizationScopes"] == {"Fn::If": ["UseJwt", [scope], {"Ref": "AWS::NoValue"}]}
+    assert ROUTES[name]["AuthorizerId"] == {"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("key", [route["RouteKey"] for route in ROUTES.values()])
+def test_route_is_throttled_by_a_parameter(key: str) -> None:
+    (stage,) = resources("AWS::ApiGatewayV2::Stage").values()
+    kind = "WebhooksPerSecond" if key == "POST /webhooks/stripe" else "ReadsPerSecond" if key.startswith("GET ") else "WritesPerSecond"
+    limits = stage["RouteSettings"].get(key, stage["DefaultRouteSettings"])
+    assert limits == {"ThrottlingBurstLimit": {"Ref": kind}, "ThrottlingRateLimit": {"Ref": kind}}
+
+
+def test_stage_depends_on_the_routes_that_it_limits() -> None:
+    (resource,) = [resource for resource in template()["Resources"].values() if resource["Type"] == "AWS::ApiGatewayV2::Stage"]
+    limited = {name for name, route in ROUTES.items() if route["RouteKey"] in resource["Properties"]["RouteSettings"]}
+    assert limited <= set(resource["DependsOn"]) <= set(ROUTES)
+    assert len(limited) == len(resource["Properties"]["RouteSettings"])
+
+
+def test_only_pages_of_named_origins_may_call_from_a_browser() -> None:
+    (api,) = resources("AWS::ApiGatewayV2::Api").values()
+    condition, allowed, otherwise = api["CorsConfiguration"]["Fn::If"]
+    assert (condition, otherwise) == ("HasCorsOrigins", {"Ref": "AWS::NoValue"})
+    assert allowed["AllowOrigins"] == {"Ref": "CorsOrigins"}
+    assert template()["Parameters"]["CorsOrigins"]["Default"] == ""
+
+
+def test_access_log_contains_neither_body_nor_query() -> None:
+    for stage in resources("AWS::ApiGatewayV2::Stage").values():
+        log = stage["AccessLogSettings"]["Format"]
+        assert not any(word in log for word in ("path", "query", "header", "authorizer", "body"))
+
+
+class TestUrlParameters:
+    """CloudFormation refuses these values before it deploys. It matches the whole value, or each value of a list."""
+
+    def accepts(self, parameter: str, value: str) -> bool:
+        return re.fullmatch(template()["Parameters"][parameter]["AllowedPattern"], value) is not None
+
+    def test_each_has_a_pattern_and_an_error_message(self) -> None:
+        named = {name for name in template()["Parameters"] if re.search("Url|Base$|Issuer|Origins", name)}
+        assert named == {"StripeApiBase", "JwtIssuer", "CorsOrigins", "AwsEndpointUrl"}
+        assert all("ConstraintDescription" in template()["Parameters"][name] for name in named - {"AwsEndpointUrl"})
+
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize(
+        "url", ["", *urls.HERE, *urls.HTTPS, "https://login.example.com/realms/one/", "https://cognito-idp.eu-west-1.amazonaws.com/eu_1"]
+    )
+    def test_https_url_or_url_of_the_local_machine_is_accepted(self, parameter: str, url: str) -> None:
+        assert self.accepts(parameter, url)
+
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize("url", [*urls.PUBLIC, *urls.WRONG])
+    def test_plain_http_url_and_anything_but_a_url_is_refused(self, parameter: str, url: str) -> None:
+        assert not self.accepts(parameter, url)
+
+    @pytest.mark.parametrize("url", urls.ELSEWHERE)
+    def test_private_plain_http_server_is_accepted_for_stripe_alone_and_checked_by_the_settings(self, url: str) -> None:
+        assert self.accepts("StripeApiBase", url)
+        assert not self.accepts("JwtIssuer", url)
+
+    @pytest.mark.parametrize(
+        "origin", ["", "https://app.example.com", "https://app.example.com:8443", "http://localhost:3000", "http://127.0.0.1:5173"]
+    )
+    def test_origin_is_accepted(self, origin: str) -> None:
+        assert self.accepts("CorsOrigins", origin)
+
+    @pytest.mark.parametrize(
+        "origin",
+        ["*", "https://*", "http://*", "https://*.example.com", "https://app.example.com/", "https://app.example.com/page", "null",
+         "http://app.example.com", "http://localhost.example.com", "https://a@b.example.com", "app.example.com", "https://", "https://a b"],
+    )  # fmt: skip
+    def test_wildcard_path_and_plain_http_are_refused_as_origin(self, origin: str) -> None:
+        assert not self.accepts("CorsOrigins", origin)

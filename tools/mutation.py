@@ -1,0 +1,235 @@
+"""Mutation testing: whether the unit tests of the pure modules notice a change of their code.
+
+    python -m tools.mutation --sample 400 --seed 1 --only 'domain.*'
+
+mutmut makes the mutants and runs, for each, the unit tests that reach the changed function, in a fork of one process. It changes what is
+inside functions; constants of a module are not changed. The modules of the matcher have thousands of mutants, so of those a sample is
+drawn; the others are tried completely. A survivor has to be listed with its reason in `tests/mutation/survivors.toml`: one that is not
+listed fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGE = ROOT / "build" / "mutation"
+SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
+LEAST_SCORE = 0.95
+
+WHOLE = {
+    "domain.refresh_policy": "tests/unit/test_refresh.py",
+    "services.rate_limiter": "tests/unit/test_queues_and_pace.py",
+    "stripe_api.signatures": "tests/unit/test_signatures.py",
+}
+"""Modules of which every mutant is tried, and their tests."""
+
+SAMPLED = "matching."
+MATCHER_TESTS = "tests/unit/matching"
+WITHOUT = ("matching.known_names", "matching.nicknames", "matching.weights")
+"""Modules that hold data."""
+
+KILLED = (1, 3, 24, -24, 36, 152, 255)
+"""mutmut's codes for a test run that failed and for one that did not end in time."""
+
+CONFIGURATION = """\
+[mutmut]
+source_paths = src/titleholder
+only_mutate =
+    {modules}
+do_not_mutate =
+    {without}
+pytest_add_cli_args_test_selection =
+    {tests}
+pytest_add_cli_args =
+    -pno:cacheprovider
+    -p_hypothesis_pytestplugin
+    -ptests.mutation.cheap_first
+    --hypothesis-profile=ci
+    --ignore=tests/unit/matching/test_properties.py
+process_isolation = forkserver
+timeout_multiplier = 10
+use_git_change_detection = false
+"""
+"""Hypothesis's profile repeats the same examples in every run and remembers none. A fork of the process that ran the tests before would
+inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters."""
+
+Change = tuple[str, str, str]
+"""A function with its module, such as `domain.rate.increased`; the lines before and after. Unlike mutmut's numbers it outlasts edits."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    module: str
+    change: Change
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sample", default="400", help="how many mutants of the matcher to try, or all")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--only", default="*", help="modules, such as domain.* or matching.names")
+    options = parser.parse_args()
+
+    modules = [module for module in _modules() if fnmatch(module, options.only)]
+    _stage(modules)
+    known = _make_mutants(modules)
+    matcher = [mutant for mutant in known if mutant.module.startswith(SAMPLED)]
+    sample = matcher if options.sample == "all" else drawn(matcher, int(options.sample), options.seed)
+    chosen = [mutant for mutant in known if not mutant.module.startswith(SAMPLED)] + sample
+    if not chosen:
+        raise SystemExit(f"No mutants in {options.only}.")
+    print(f"{len(chosen)} mutants, among them {len(sample)} of the matcher's {len(matcher)} (seed {options.seed}).", flush=True)
+    survivors = _try(chosen)
+
+    reasons = _listed()
+    red = _report_scores(chosen, survivors, reasons)
+    if sample and len(sample) < len(matcher):
+        killed = len(sample) - sum(mutant.module.startswith(SAMPLED) for mutant in survivors)
+        low, high = interval(killed, len(sample))
+        print(f"Of all the matcher's mutants, {low:.1%} to {high:.1%} would be killed (95 % confidence).")
+    red += [f"New survivor {mutant.name}:\n{_entry(mutant)}" for mutant in survivors if mutant.change not in reasons]
+    made, alive = {mutant.change for mutant in known}, {mutant.change for mutant in survivors}
+    for change in reasons:
+        if change[0].rpartition(".")[0].rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") in modules and change not in made:
+            red.append(f"Listed, but no mutant any more: {change}")
+    for change in {mutant.change for mutant in chosen} & reasons.keys() - alive:
+        print(f"Listed, but killed: {change}")
+    if red:
+        raise SystemExit("\n" + "\n".join(red))
+
+
+def _modules() -> list[str]:
+    matcher = ROOT / STAGED["src"] / "titleholder" / "matching"
+    found = (f"matching.{path.stem}" for path in sorted(matcher.glob("*.py")) if path.stem != "__init__")
+    return [*WHOLE, *(module for module in found if module not in WITHOUT)]
+
+
+STAGED = {"src": "layers/titleholder/python", "tests": "tests", "pyproject.toml": "pyproject.toml"}
+
+
+def _stage(modules: list[str]) -> None:
+    """Lay out the sources as mutmut expects them: it takes a module's name from its path below `src`."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    STAGE.mkdir(parents=True)
+    for name, target in STAGED.items():
+        (STAGE / name).symlink_to(ROOT / target)
+    tests = sorted({WHOLE.get(module, MATCHER_TESTS) for module in modules})
+    paths, without = ("\n    ".join(f"src/titleholder/{module.replace('.', '/')}.py" for module in some) for some in (modules, WITHOUT))
+    (STAGE / "setup.cfg").write_text(CONFIGURATION.format(modules=paths, without=without, tests="\n    ".join(tests)))
+
+
+def _make_mutants(modules: list[str]) -> list[Mutant]:
+    os.chdir(STAGE)
+    from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants
+    from mutmut.mutation.data import MutantLineSpans, SourceFileMutationData
+    from mutmut.utils.file_utils import walk_mutatable_files
+    from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+
+    with (STAGE / "log").open("w") as log, redirect_stdout(log):
+        copy_src_dir()
+        copy_also_copy_files()
+        create_mutants(1)
+    found = []
+    for path in walk_mutatable_files():
+        spans = MutantLineSpans.load(path)
+        data = SourceFileMutationData(path=path)
+        data.load()
+        if spans is None:
+            continue
+        lines = (Path("mutants") / path).read_text().splitlines()
+        for name in data.exit_code_by_key:
+            module, _, short = name.removeprefix("titleholder.").rpartition(".")
+            function, class_name = orig_function_and_class_names_from_key(name)
+            versions = []
+            for version in (short.rpartition("_")[0] + "_orig", short):
+                span = spans.span_by_function_name[version]
+                versions.append([line.strip().replace(version, function) for line in lines[span.start - 1 : span.end]])
+            found.append(Mutant(name, module, (".".join(filter(None, (module, class_name, function))), *difference(*versions))))
+    return found
+
+
+def difference(before: list[str], after: list[str]) -> tuple[str, str]:
+    """The lines in which two versions of a function differ."""
+    while before and after and before[0] == after[0]:
+        before, after = before[1:], after[1:]
+    while before and after and before[-1] == after[-1]:
+        before, after = before[:-1], after[:-1]
+    return "\n".join(before), "\n".join(after)
+
+
+def drawn(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
+    """A sample that the seed determines. A change of the code elsewhere does not move a mutant into it or out of it."""
+    return sorted(mutants, key=lambda mutant: hashlib.sha256(f"{seed}{mutant.change}".encode()).digest())[:count]
+
+
+def _try(chosen: list[Mutant]) -> list[Mutant]:
+    """The mutants that survive."""
+    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", "1", *(mutant.name for mutant in chosen)]
+    with (STAGE / "log").open("a") as log:
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        done = subprocess.run(command, cwd=STAGE, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
+    codes: dict[str, int | None] = {}
+    for meta in (STAGE / "mutants" / "src").rglob("*.meta"):
+        codes.update(json.loads(meta.read_text())["exit_code_by_key"])
+    if done.returncode or any(codes[mutant.name] is None for mutant in chosen):
+        print((STAGE / "log").read_text()[-4000:])
+        raise SystemExit("mutmut did not try all mutants. Its output is above.")
+    return [mutant for mutant in chosen if codes[mutant.name] not in KILLED]
+
+
+def _listed() -> dict[Change, bool]:
+    """Whether a listed survivor is equivalent, by change."""
+    entries = tomllib.loads(SURVIVORS.read_text()).get("survivor", [])
+    return {(entry["function"], entry["before"], entry["after"]): entry.get("equivalent", True) for entry in entries}
+
+
+def _report_scores(chosen: list[Mutant], survivors: list[Mutant], reasons: dict[Change, bool]) -> list[str]:
+    """Print the table. Return what is too low: an equivalent mutant counts neither as killed nor as tried."""
+    tried, alive = (Counter(mutant.module for mutant in mutants) for mutants in (chosen, survivors))
+    equivalent = Counter(mutant.module for mutant in survivors if reasons.get(mutant.change))
+    groups = {module: [module] for module in sorted(tried)}
+    groups["matching"] = [module for module in groups if module.startswith(SAMPLED)]
+    red = []
+    print(f"\n{'module':24}{'mutants':>8}{'killed':>8}{'score':>8}{'equivalent':>12}{'score without':>15}")
+    for label, modules in groups.items():
+        total, lived, even = (sum(counts[module] for module in modules) for counts in (tried, alive, equivalent))
+        if not total:
+            continue
+        score = (total - lived) / max(1, total - even)
+        print(f"{label:24}{total:8}{total - lived:8}{(total - lived) / total:8.1%}{even:12}{score:15.1%}")
+        if score < LEAST_SCORE and not label.startswith(SAMPLED):
+            red.append(f"{label}: less than {LEAST_SCORE:.0%} are killed.")
+    return red
+
+
+def interval(killed: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % confidence interval of a share."""
+    z, share = 1.96, killed / total
+    centre, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
+
+
+def _entry(mutant: Mutant) -> str:
+    """What to add to the list."""
+    parts = zip(("function", "before", "after"), mutant.change, strict=True)
+    return "\n".join(["[[survivor]]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in parts), 'reason = ""', ""])
+
+
+if __name__ == "__main__":
+    main()
