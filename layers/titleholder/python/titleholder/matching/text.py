@@ -214,9 +214,7 @@ _SOUNDS = (
 )  # fmt: skip
 # One of these is in every word that one of the above can change.
 _SPELLED = re.compile("[cpstgkdz]h|eigh|c[keiyz]|kn|wr|t[sz]|d[jz]|qu")
-_LETTER_SOUNDS = str.maketrans(
-    {"w": "v", "q": "k", "x": "ks", "z": "s", "c": "k", "f": "v", "j": "g", **dict.fromkeys("aeiouy", "a")}
-)
+_LETTER_SOUNDS = str.maketrans({"w": "v", "q": "k", "x": "ks", "z": "s", "c": "k", "f": "v", "j": "g", **dict.fromkeys("aeiouy", "a")})
 
 
 def sound(word: str) -> str:
