@@ -44,7 +44,7 @@ def zip_folder(root: Path, *, bytecode: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def made(root: Path, target: str, var: Path = BUILD) -> bytes:
+def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
     """What the target `build-<target>` of `root/Makefile` makes, as a zip. It is kept under `var` until the folder's contents change.
 
     Raises `BuildError` with make's error output when it fails.

@@ -20,13 +20,13 @@ NAMES = {folder(name): name for name in FUNCTIONS}
 @cache
 def layer(name: str) -> Path:
     """The unpacked layer, read-only."""
-    return runtime.unpacked(build.made(ROOT / LAYERS[name]["ContentUri"], name), BUILD)
+    return runtime.unpacked(build.run_makefile(ROOT / LAYERS[name]["ContentUri"], name), BUILD)
 
 
 @cache
 def code(function: str) -> Path:
     """The unpacked code of a function (its folder's name), read-only."""
-    return runtime.unpacked(build.made(ROOT / "functions", NAMES[function]), BUILD)
+    return runtime.unpacked(build.run_makefile(ROOT / "functions", NAMES[function]), BUILD)
 
 
 def paths(function: str) -> list[Path]:

@@ -319,7 +319,7 @@ def _draw_answers(world: World, rng: Random, account: str, policy: dict[str, Any
         world.injected["account whose refreshes bring no new owners"] += 1
     if rng.random() < 0.3:
         policy["read_lag_seconds"] = rng.choice([1.0, 4.0, 4.0, 25.0])
-        # What cannot be seen yet must not be allowed again yet: see `refresh.LAG_SECONDS`.
+        # What cannot be seen yet must not be allowed again yet: see `refresh_policy.LAG_SECONDS`.
         policy["cooldown_seconds"] = max(30.0, policy.get("cooldown_seconds", world.simulator.options.cooldown_seconds))
         world.injected["account whose reads lag"] += 1
     if world.faults.stripe and rng.random() < 0.3:

@@ -1,105 +1,15 @@
-"""What each function loads: nobody pays for another's dependencies, and I/O has one home each."""
+"""What each module imports: each kind of I/O has one home."""
 
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.support.functions import FUNCTIONS, ROOT
+from tests.support.functions import ROOT
 
 PACKAGE = ROOT / "layers/titleholder/python/titleholder"
-LIST = """
-import importlib.util, sys
-sys.path.insert(0, sys.argv[2])
-sys.path.insert(0, sys.argv[1])
-spec = importlib.util.spec_from_file_location("app", sys.argv[1] + "/app.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-import gc
-assert gc.isenabled() and gc.get_freeze_count() > 10_000
-from titleholder.bootstrap import application
-for name in sys.argv[3:]:
-    part = getattr(application(), name)
-    if name == "dependencies":
-        part()
-print(" ".join(sorted({name.partition(".")[0] for name in sys.modules} | set(sys.modules))))
-"""
-PARTS = {
-    "receive_webhook": ("webhook_receiver",),
-    "complete_verification": ("store", "event_publisher", "cipher"),
-    "start_refresh": ("queues", "rate_limits", "dependencies"),
-    "fetch_owners": ("queues", "rate_limits", "dependencies", "cipher"),
-    "api": ("dependencies", "cipher"),
-}
-"""The parts of the application that the first event of a function has made."""
-
-
-@cache
-def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str]:
-    """The modules that a cold start of the function loads, up to its first call of a service (where no `parts` are named)."""
-    command = [sys.executable, "-c", LIST, str(FUNCTIONS / function), str(PACKAGE.parent), *(parts or PARTS.get(function, ()))]
-    environment = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_LAMBDA_INITIALIZATION_TYPE": kind}
-    if kind == "on-demand":
-        environment |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
-    return frozenset(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("function", "unwanted"),
-    [
-        ("receive_webhook", "stripe"),
-        ("receive_webhook", "boto3"),
-        ("receive_webhook", "aws_encryption_sdk"),
-        ("receive_webhook", "pydantic"),
-        ("receive_webhook", "requests"),
-        ("receive_webhook", "titleholder.matching"),
-        ("receive_webhook", "titleholder.services.refreshes"),
-        ("complete_verification", "stripe"),
-        ("complete_verification", "pydantic"),
-        ("start_refresh", "pydantic"),
-        ("start_refresh", "boto3"),
-        ("fetch_owners", "pydantic"),
-        ("api", "aws_lambda_powertools.utilities.idempotency"),
-    ],
-)
-def test_function_does_not_load(function: str, unwanted: str) -> None:
-    assert "titleholder.bootstrap" in loaded(function)
-    assert unwanted not in loaded(function)
-
-
-@pytest.mark.parametrize(
-    ("function", "budget"),
-    [("receive_webhook", 400), ("complete_verification", 604), ("start_refresh", 612), ("fetch_owners", 775), ("api", 881)],
-)
-def test_cold_start_loads_no_more_modules_than_its_budget(function: str, budget: int) -> None:
-    assert len(loaded(function)) <= budget
-
-
-HANDLERS = sorted(path for path in FUNCTIONS.glob("*/app.py") if "@observed" in path.read_text())
-
-
-@pytest.mark.parametrize("handler", HANDLERS, ids=lambda path: path.parent.name)
-def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
-    body = ast.parse(handler.read_text()).body
-    first = next(each for each in body if isinstance(each, ast.Import | ast.ImportFrom) and getattr(each, "module", "") != "__future__")
-    assert isinstance(first, ast.Import)
-    assert [alias.name for alias in first.names] == ["titleholder.cold_start"]
-    assert loaded(handler.parent.name)  # Itself it asserts that collecting goes on afterwards.
-
-
-@pytest.mark.parametrize(
-    ("function", "needed"), [("api", "aws_encryption_sdk"), ("api", "botocore.client"), ("linking", "titleholder.aws.workflows")]
-)
-def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:
-    """Taken without credentials, which come with the start from it."""
-    assert needed not in loaded(function, "on-demand", "clock")
-    assert needed in loaded(function, "snap-start", "clock")
 
 
 def imported(path: Path) -> set[str]:

@@ -14,7 +14,7 @@ from tests.support.event_rule import transformed
 from tests.support.template import ROOT, deployed
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import MalformedEventError
-from titleholder.stripe_api.events import StripeEvent, Told, from_bus, parse, told
+from titleholder.stripe_api.events import StatedChange, StripeEvent, from_bus, parse, stated_change
 
 REFRESHED = "financial_connections.account.refreshed_ownership"
 
@@ -291,9 +291,9 @@ def test_event_with_any_parts_replaced_is_parsed_or_refused(event: dict[str, Any
 @pytest.mark.parametrize(
     ("type_", "created", "expected"),
     [
-        ("financial_connections.account.refreshed_ownership", "1800000000", Told("settled", 1_800_000_000.0)),
-        ("v1.financial_connections.account.ownership_refresh_failed", "2027-01-15T08:00:00.000Z", Told("settled", 1_800_000_000.0)),
-        ("financial_connections.account.disconnected", "1800000000", Told("disconnected", 1_800_000_000.0)),
+        ("financial_connections.account.refreshed_ownership", "1800000000", StatedChange("settled", 1_800_000_000.0)),
+        ("v1.financial_connections.account.ownership_refresh_failed", "2027-01-15T08:00:00.000Z", StatedChange("settled", 1_800_000_000.0)),
+        ("financial_connections.account.disconnected", "1800000000", StatedChange("disconnected", 1_800_000_000.0)),
         ("financial_connections.account.created", "1800000000", None),
         ("financial_connections.account.disconnected", "", None),
         ("financial_connections.account.disconnected", "\u00b2", None),
@@ -301,5 +301,5 @@ def test_event_with_any_parts_replaced_is_parsed_or_refused(event: dict[str, Any
         ("financial_connections.account.disconnected", "soon", None),
     ],
 )
-def test_what_an_event_tells_of_its_account(type_: str, created: str, expected: Told | None) -> None:
-    assert told(type_, created) == expected
+def test_what_an_event_tells_of_its_account(type_: str, created: str, expected: StatedChange | None) -> None:
+    assert stated_change(type_, created) == expected

@@ -56,25 +56,25 @@ def test_what_a_makefile_made_is_kept_until_its_folder_changes(tmp_path: Path) -
     root = tmp_path / "code"
     root.mkdir()
     (root / "Makefile").write_text(f"HERE = {tmp_path}\n{MAKEFILE}")
-    first = build.made(root, "One", tmp_path / "var")
+    first = build.run_makefile(root, "One", tmp_path / "var")
     names = zipfile.ZipFile(io.BytesIO(first)).namelist()
     assert "app.py" in names
     assert any(name.endswith(".pyc") for name in names)
-    assert build.made(root, "One", tmp_path / "var") == first
+    assert build.run_makefile(root, "One", tmp_path / "var") == first
     assert (tmp_path / "log").read_text() == "made\n"
     (root / "more.py").write_text("")
-    build.made(root, "One", tmp_path / "var")
+    build.run_makefile(root, "One", tmp_path / "var")
     assert (tmp_path / "log").read_text() == "made\nmade\n"
 
 
 def test_makefile_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     with pytest.raises(build.BuildError, match="no such thing"):
-        build.made(tmp_path, "Bad", tmp_path / "var")
+        build.run_makefile(tmp_path, "Bad", tmp_path / "var")
 
 
 class TestFolderWithABlankInItsName:
-    """A checkout may stand anywhere; make's own functions split names at blanks."""
+    """A checkout may be in any folder, and make's own functions split names at blanks."""
 
     @pytest.fixture(params=["a b", "two  blanks", "it's (a)"])
     def checkout(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
@@ -84,15 +84,15 @@ class TestFolderWithABlankInItsName:
         return root
 
     def test_what_needs_no_packages_is_built(self, checkout: Path) -> None:
-        layer = zipfile.ZipFile(io.BytesIO(build.made(checkout / "layers" / "titleholder", "TitleholderLayer", checkout / "build")))
+        layer = zipfile.ZipFile(io.BytesIO(build.run_makefile(checkout / "layers" / "titleholder", "TitleholderLayer", checkout / "build")))
         assert "python/titleholder/bootstrap.py" in layer.namelist()
-        function = zipfile.ZipFile(io.BytesIO(build.made(checkout / "functions", "ReceiveWebhook", checkout / "build")))
+        function = zipfile.ZipFile(io.BytesIO(build.run_makefile(checkout / "functions", "ReceiveWebhook", checkout / "build")))
         assert "app.py" in function.namelist()
 
     @pytest.mark.parametrize("as_sam_does", [False, True])
     @pytest.mark.parametrize(("layer", "target"), [("core", "CoreLayer"), ("stripe", "StripeLayer"), ("crypto", "VaultLayer")])
     def test_packages_are_taken_from_the_list_beside_the_makefile(self, checkout: Path, layer: str, target: str, as_sam_does: bool) -> None:
-        """With every command replaced by one that notes what it was given: packages are not installed here."""
+        """Every command is replaced by one that records its arguments, because packages are not installed here."""
         folder, noted = checkout / "layers" / layer, checkout / "noted"
         python = checkout / "python"
         python.write_text(
@@ -108,5 +108,5 @@ class TestFolderWithABlankInItsName:
         given = noted.read_text().splitlines()
         listed = Path(given[given.index("-r") + 1])
         assert (folder / listed).resolve() == folder / "requirements.txt"
-        # The processor's wheels are asked for in the folder that SAM runs make in.
+        # The folder in which SAM runs make chooses the processor of the wheels.
         assert (f"PIP={place / 'pip.conf'}" in given) == (as_sam_does and layer != "core")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -59,6 +60,23 @@ def test_no_process_is_left_however_the_emulator_ends(end: str) -> None:
     aws.stop()
 
 
+def test_emulator_ends_while_a_map_waits() -> None:
+    waiting = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **waiting}
+    definition = {"StartAt": "Map", "States": {"Map": {"Type": "Map", "ItemProcessor": processor, "End": True}}}
+    with Emulator() as aws:
+        states = aws.client("stepfunctions")
+        role = "arn:aws:iam::000000000000:role/any"
+        machine = states.create_state_machine(name="waits", definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
+        execution = states.start_execution(stateMachineArn=machine, input="[1]")["executionArn"]
+        eventually(lambda: states.list_map_runs(executionArn=execution)["mapRuns"])
+        process = aws._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
 def test_nothing_of_an_earlier_run_is_there_at_the_next_start() -> None:
     port = emulator.free_port()
     with Emulator(port) as first:
@@ -86,7 +104,7 @@ def test_idle_emulator_with_warm_functions_leaves_the_processor_alone(stack: Sta
 
 
 def cpu(pid: int, seconds: float) -> float:
-    """Share of one processor that the process uses over so many seconds."""
+    """The share of one processor that the process uses in so many seconds."""
 
     def used() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -102,6 +120,6 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A zombie that nobody has collected yet is not running.
+    # A zombie is not running. Its parent has not yet read its exit status.
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

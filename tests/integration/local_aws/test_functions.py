@@ -1,4 +1,4 @@
-"""Functions: the environment that they run in, their errors, their logs, and what happens when one fails."""
+"""Functions: their environment, errors and logs, and what follows a failure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_function_sees_its_code_then_its_layers_and_nothing_of_the_host(stack: S
     assert seen["importable"] == ["boto3"]
 
 
-def test_function_runs_on_the_interpreter_in_use_and_believes_in_the_runtime_it_declares(stack: Stack) -> None:
+def test_function_runs_on_the_interpreter_in_use_and_sees_the_runtime_it_declares(stack: Stack) -> None:
     seen = stack.invoke("ApiFunction", {})
     assert seen["python"] == list(sys.version_info[:2])
     assert seen["runtime"] == "AWS_Lambda_python3.13"
 
 
-def test_function_calls_the_emulator_whatever_it_is_told(stack: Stack) -> None:
+def test_function_has_the_emulators_endpoint(stack: Stack) -> None:
     assert stack.invoke("ApiFunction", {})["endpoint"] == stack.aws.endpoint
 
 
@@ -34,7 +34,7 @@ def test_code_is_read_only(stack: Stack) -> None:
     assert not seen["writable"]
 
 
-def test_context_tells_the_request_the_function_and_the_time_left(stack: Stack) -> None:
+def test_context_has_the_request_the_function_and_the_time_left(stack: Stack) -> None:
     seen = stack.invoke("ApiFunction", {})
     assert re.fullmatch(r"[0-9a-f-]{36}", seen["request"])
     assert seen["function"].endswith(f":function:{stack['ApiFunction']}")

@@ -1,4 +1,4 @@
-"""HTTP APIs: what a function gets of a call, and who may call."""
+"""HTTP APIs: the event that a function gets, and which callers are refused."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_managed_policy_allows_what_it_says_until_it_is_detached(guarded: Stack)
     assert "is not authorized to perform: dynamodb:GetItem" in guarded.invoke("ApiFunction", read)["errorMessage"]
 
 
-def test_token_is_sent_back_by_who_may_do_so_for_its_state_machine(guarded: Stack) -> None:
+def test_token_is_accepted_only_from_a_role_with_the_right_to_its_state_machine(guarded: Stack) -> None:
     guarded.finished(guarded.execute("Workflow", {"order": "answer"}))  # The waker's cold start may outlast the task's time.
     assert guarded.finished(guarded.execute("Workflow", {"order": "answer"}))["status"] == "SUCCEEDED"
     take_rights(guarded, "WakerFunction")

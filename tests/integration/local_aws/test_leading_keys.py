@@ -1,4 +1,4 @@
-"""IAM's `dynamodb:LeadingKeys`: a role that may touch some partition keys only is refused every other one, in whatever way it asks."""
+"""IAM's `dynamodb:LeadingKeys`: a role with some partition keys is refused all others, by every operation."""
 
 from __future__ import annotations
 

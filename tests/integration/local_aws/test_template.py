@@ -1,4 +1,4 @@
-"""Deployment: what the template sets is what the services show, and an update changes only what changed."""
+"""Deployment: the services have the settings of the template, and an update changes only what changed."""
 
 from __future__ import annotations
 

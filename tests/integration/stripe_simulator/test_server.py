@@ -119,7 +119,7 @@ def test_a_refused_webhook_is_sent_again(server: SimulatorServer, listener: List
     assert eventually(lambda: len(server.simulator.deliveries()) == 3)
 
 
-def test_a_webhook_nobody_listens_for_is_sent_again() -> None:
+def test_a_webhook_without_a_listener_is_sent_again() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -206,7 +206,7 @@ def test_an_oversized_request_is_not_read(server: SimulatorServer) -> None:
         assert raw.recv(1) == b""
 
 
-def test_stopping_lets_a_hanging_call_go(listener: Listener) -> None:
+def test_stopping_ends_a_hanging_call(listener: Listener) -> None:
     with SimulatorServer() as server:
         server.simulator.fail_api("hang", seconds=3600)
         caller = threading.Thread(target=lambda: refusal(lambda: over_http(server.url).v1.events.list()))

@@ -1,4 +1,4 @@
-"""A simulator in virtual time and the official SDK wired straight to it."""
+"""A simulator in virtual time, and the official SDK connected to it without sockets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SECRET = "whsec_for_tests_only"
 
 
 @dataclass
-class Bench:
-    """Everything a test handles: `sim`, the SDK's `stripe`, and `wait`, which lets virtual time pass."""
+class SimulatorDriver:
+    """What a test uses: the simulator `sim`, the SDK's client `stripe`, and `wait`, which lets virtual time pass."""
 
     sim: Simulator
     http: CheckedHTTPClient
@@ -45,7 +45,7 @@ class Bench:
         return self.accounts.refresh(account, {"features": ["ownership"]}, options)
 
     def deliver(self, status: int | None = 200) -> list[Outgoing]:
-        """Make every delivery now due, each answered with `status`."""
+        """Make every delivery that is due. Each is answered with `status`."""
         due = self.sim.due_deliveries()
         for delivery in due:
             self.sim.delivered(delivery, status)
@@ -53,16 +53,16 @@ class Bench:
 
 
 @pytest.fixture
-def make_bench() -> Callable[..., Bench]:
-    def make(**options: Any) -> Bench:
+def make_driver() -> Callable[..., SimulatorDriver]:
+    def make(**options: Any) -> SimulatorDriver:
         time = [START]
         sim = Simulator(lambda: time[0], seed=1, options=Options(**{"settle_seconds": 5.0, "cooldown_seconds": 60.0, **options}))
         http = CheckedHTTPClient(SimulatorHTTPClient(sim))
-        return Bench(sim, http, client(http), time)
+        return SimulatorDriver(sim, http, client(http), time)
 
     return make
 
 
 @pytest.fixture
-def bench(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench()
+def driver(make_driver: Callable[..., SimulatorDriver]) -> SimulatorDriver:
+    return make_driver()

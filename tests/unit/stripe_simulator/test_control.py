@@ -13,60 +13,62 @@ from local.stripe_simulator.scenarios import SCENARIOS
 from tests.support.stripe_client import refusal
 
 
-def call(bench: Any, method: str, path: str, **arguments: Any) -> Any:
+def call(driver: Any, method: str, path: str, **arguments: Any) -> Any:
     body = json.dumps(arguments).encode() if method != "GET" else b""
-    answer = control.handle(bench.sim, method, f"/_simulator/{path}", body)
+    answer = control.handle(driver.sim, method, f"/_simulator/{path}", body)
     return answer.status, answer.json()
 
 
-def test_an_account_is_linked_changed_and_read(bench: Any) -> None:
-    status, linked = call(bench, "POST", "accounts", scenario="joint", id="fca_a", stripe_account="acct_1", livemode=True, customer="cus_1")
+def test_an_account_is_linked_changed_and_read(driver: Any) -> None:
+    status, linked = call(
+        driver, "POST", "accounts", scenario="joint", id="fca_a", stripe_account="acct_1", livemode=True, customer="cus_1"
+    )
     assert (status, linked["id"], linked["livemode"], linked["account"]["account_holder"]["customer"]) == (200, "fca_a", True, "cus_1")
-    call(bench, "POST", "accounts/fca_a", stripe_account="acct_1", livemode=True, action="prefetch", policy={"outcome": "failed"})
-    bench.wait(5)
-    status, state = call(bench, "GET", "accounts/fca_a?stripe_account=acct_1&livemode=true")
+    call(driver, "POST", "accounts/fca_a", stripe_account="acct_1", livemode=True, action="prefetch", policy={"outcome": "failed"})
+    driver.wait(5)
+    status, state = call(driver, "GET", "accounts/fca_a?stripe_account=acct_1&livemode=true")
     assert (state["prefetches"], state["refreshes"][0]["status"]) == (1, "failed")
-    assert [state["id"] for state in call(bench, "GET", "accounts")[1]] == ["fca_a"]
+    assert [state["id"] for state in call(driver, "GET", "accounts")[1]] == ["fca_a"]
 
 
-def test_endpoints_faults_and_logs_have_their_routes(bench: Any) -> None:
-    _, endpoint = call(bench, "POST", "endpoints", url="http://hooks.example.com", secret=["whsec_a"], types=["*"])
-    assert call(bench, "POST", "faults/webhooks", kind="drop", times=None) == (200, {"done": True})
-    assert call(bench, "POST", "faults/api", kind="conflict", account="fca_a") == (200, {"done": True})
-    call(bench, "POST", "accounts", scenario="fresh", id="fca_a")
-    assert {entry["result"] for entry in call(bench, "GET", "deliveries")[1]} == {"dropped"}
-    assert call(bench, "DELETE", "faults") == (200, {"done": True})
-    assert bench.accounts.retrieve("fca_a").id == "fca_a"
-    assert len(call(bench, "GET", "requests")[1]) == 1
-    assert call(bench, "GET", "requests/counts")[1]["statuses"] == {"200": 1}
-    assert call(bench, "GET", "refreshes") == (200, {"fca_a": 0})
-    event = bench.stripe.v1.events.list().data[0].id
-    assert call(bench, "POST", f"events/{event}/resend") == (200, {"deliveries": 1})
-    assert call(bench, "DELETE", f"endpoints/{endpoint['id']}") == (200, {"done": True})
+def test_endpoints_faults_and_logs_have_their_routes(driver: Any) -> None:
+    _, endpoint = call(driver, "POST", "endpoints", url="http://hooks.example.com", secret=["whsec_a"], types=["*"])
+    assert call(driver, "POST", "faults/webhooks", kind="drop", times=None) == (200, {"done": True})
+    assert call(driver, "POST", "faults/api", kind="conflict", account="fca_a") == (200, {"done": True})
+    call(driver, "POST", "accounts", scenario="fresh", id="fca_a")
+    assert {entry["result"] for entry in call(driver, "GET", "deliveries")[1]} == {"dropped"}
+    assert call(driver, "DELETE", "faults") == (200, {"done": True})
+    assert driver.accounts.retrieve("fca_a").id == "fca_a"
+    assert len(call(driver, "GET", "requests")[1]) == 1
+    assert call(driver, "GET", "requests/counts")[1]["statuses"] == {"200": 1}
+    assert call(driver, "GET", "refreshes") == (200, {"fca_a": 0})
+    event = driver.stripe.v1.events.list().data[0].id
+    assert call(driver, "POST", f"events/{event}/resend") == (200, {"deliveries": 1})
+    assert call(driver, "DELETE", f"endpoints/{endpoint['id']}") == (200, {"done": True})
 
 
-def test_a_session_is_completed(bench: Any) -> None:
-    customer = bench.stripe.v1.customers.create().id
+def test_a_session_is_completed(driver: Any) -> None:
+    customer = driver.stripe.v1.customers.create().id
     params = {"account_holder": {"type": "customer", "customer": customer}, "permissions": ["ownership"]}
-    session = bench.stripe.v1.financial_connections.sessions.create(params)
-    assert call(bench, "POST", f"complete/{session.id}", accounts=[{"scenario": "trust", "id": "fca_a"}]) == (
+    session = driver.stripe.v1.financial_connections.sessions.create(params)
+    assert call(driver, "POST", f"complete/{session.id}", accounts=[{"scenario": "trust", "id": "fca_a"}]) == (
         200,
         {"accounts": ["fca_a"], "payment_method": None},
     )
 
 
-def test_reset_forgets_everything_but_the_endpoints(bench: Any) -> None:
-    bench.sim.add_endpoint("http://hooks.example.com", "whsec_a")
-    bench.sim.link("prefetch_pending", id="fca_a")
-    bench.sim.fail_api("server_error", times=None)
-    call(bench, "POST", "reset")
-    assert (bench.sim.next_due(), bench.sim.states(), bench.sim.requests(), bench.sim.deliveries()) == (None, [], [], [])
-    assert bench.accounts.list().data == []
-    bench.sim.link("single_owner", id="fca_a")
-    assert len(bench.deliver()) == 1
-    call(bench, "POST", "reset", endpoints=True)
-    bench.sim.link("single_owner", id="fca_a")
-    assert bench.deliver() == []
+def test_reset_forgets_everything_but_the_endpoints(driver: Any) -> None:
+    driver.sim.add_endpoint("http://hooks.example.com", "whsec_a")
+    driver.sim.link("prefetch_pending", id="fca_a")
+    driver.sim.fail_api("server_error", times=None)
+    call(driver, "POST", "reset")
+    assert (driver.sim.next_due(), driver.sim.states(), driver.sim.requests(), driver.sim.deliveries()) == (None, [], [], [])
+    assert driver.accounts.list().data == []
+    driver.sim.link("single_owner", id="fca_a")
+    assert len(driver.deliver()) == 1
+    call(driver, "POST", "reset", endpoints=True)
+    driver.sim.link("single_owner", id="fca_a")
+    assert driver.deliver() == []
 
 
 @pytest.mark.parametrize(
@@ -85,29 +87,29 @@ def test_reset_forgets_everything_but_the_endpoints(bench: Any) -> None:
         ("POST", "endpoints", {"url": "x", "secret": "y", "scope": "nothing"}, 400),
     ],
 )
-def test_a_wrong_command_is_refused_with_a_reason(bench: Any, method: str, path: str, arguments: dict[str, Any], status: int) -> None:
-    bench.sim.link("single_owner", id="fca_a")
-    bench.sim.link("prefetch_pending", id="fca_pending")
-    got, answer = call(bench, method, path, **arguments)
+def test_a_wrong_command_is_refused_with_a_reason(driver: Any, method: str, path: str, arguments: dict[str, Any], status: int) -> None:
+    driver.sim.link("single_owner", id="fca_a")
+    driver.sim.link("prefetch_pending", id="fca_pending")
+    got, answer = call(driver, method, path, **arguments)
     assert (got, bool(answer["error"])) == (status, True)
 
 
-def test_options_change_while_it_runs(bench: Any) -> None:
-    assert call(bench, "POST", "options", settle_seconds=1, rate_limit=1)[1]["settle_seconds"] == 1
-    bench.sim.link("prefetch_pending", id="fca_a")
-    assert bench.sim.next_due() == bench.now + 1
-    bench.accounts.list()
-    assert refusal(lambda: bench.accounts.list()).http_status == 429
-    assert call(bench, "POST", "options", colour="red")[0] == 400
+def test_options_change_while_it_runs(driver: Any) -> None:
+    assert call(driver, "POST", "options", settle_seconds=1, rate_limit=1)[1]["settle_seconds"] == 1
+    driver.sim.link("prefetch_pending", id="fca_a")
+    assert driver.sim.next_due() == driver.now + 1
+    driver.accounts.list()
+    assert refusal(lambda: driver.accounts.list()).http_status == 429
+    assert call(driver, "POST", "options", colour="red")[0] == 400
 
 
-def test_a_body_that_is_no_json_object_is_refused(bench: Any) -> None:
+def test_a_body_that_is_no_json_object_is_refused(driver: Any) -> None:
     for body in (b"[]", b"{", b"\xff"):
-        assert control.handle(bench.sim, "POST", "/_simulator/reset", body).status == 400
+        assert control.handle(driver.sim, "POST", "/_simulator/reset", body).status == 400
 
 
-def test_scenarios_are_listed_with_their_titles(bench: Any) -> None:
-    assert call(bench, "GET", "scenarios")[1]["joint"] == SCENARIOS["joint"].title
+def test_scenarios_are_listed_with_their_titles(driver: Any) -> None:
+    assert call(driver, "GET", "scenarios")[1]["joint"] == SCENARIOS["joint"].title
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -12,17 +12,17 @@ BANK = {"us_bank_account": {"financial_connections": {"permissions": ["ownership
 
 
 @pytest.fixture
-def customer(bench: Any) -> str:
-    return bench.stripe.v1.customers.create({"email": "someone@example.com", "metadata": {"order": "1"}}).id
+def customer(driver: Any) -> str:
+    return driver.stripe.v1.customers.create({"email": "someone@example.com", "metadata": {"order": "1"}}).id
 
 
-def test_a_customer_is_kept_as_created(bench: Any, customer: str) -> None:
-    found = bench.stripe.v1.customers.retrieve(customer)
+def test_a_customer_is_kept_as_created(driver: Any, customer: str) -> None:
+    found = driver.stripe.v1.customers.retrieve(customer)
     assert (found.email, found.metadata.to_dict(), found.name) == ("someone@example.com", {"order": "1"}, None)
 
 
-def test_completing_a_session_links_accounts_with_its_permissions_and_prefetch(bench: Any, customer: str) -> None:
-    session = bench.stripe.v1.financial_connections.sessions.create(
+def test_completing_a_session_links_accounts_with_its_permissions_and_prefetch(driver: Any, customer: str) -> None:
+    session = driver.stripe.v1.financial_connections.sessions.create(
         {
             "account_holder": {"type": "customer", "customer": customer},
             "permissions": ["ownership", "payment_method"],
@@ -35,52 +35,54 @@ def test_completing_a_session_links_accounts_with_its_permissions_and_prefetch(b
     )
     assert session.client_secret.startswith("fcsess_client_secret_")
     assert session.accounts.data == []
-    linked = bench.sim.complete(session.id, accounts=[{"scenario": "joint", "id": "fca_a"}, {"scenario": "business"}])["accounts"]
-    found = bench.stripe.v1.financial_connections.sessions.retrieve(session.id)
+    linked = driver.sim.complete(session.id, accounts=[{"scenario": "joint", "id": "fca_a"}, {"scenario": "business"}])["accounts"]
+    found = driver.stripe.v1.financial_connections.sessions.retrieve(session.id)
     assert [account.id for account in found.accounts.data] == linked
     assert [account.ownership_refresh.status for account in found.accounts.data] == ["pending", "pending"]
     assert found.accounts.data[0].permissions == ["ownership", "payment_method"]
-    assert {account.id for account in bench.accounts.list({"session": session.id}).data} == set(linked)
-    assert {account.id for account in bench.accounts.list({"account_holder": {"customer": customer}}).data} == set(linked)
+    assert {account.id for account in driver.accounts.list({"session": session.id}).data} == set(linked)
+    assert {account.id for account in driver.accounts.list({"account_holder": {"customer": customer}}).data} == set(linked)
 
 
-def test_a_session_for_an_unknown_customer_is_refused(bench: Any) -> None:
+def test_a_session_for_an_unknown_customer_is_refused(driver: Any) -> None:
     holder = {"type": "customer", "customer": "cus_gone"}
-    error = refusal(lambda: bench.stripe.v1.financial_connections.sessions.create({"account_holder": holder, "permissions": ["ownership"]}))
+    error = refusal(
+        lambda: driver.stripe.v1.financial_connections.sessions.create({"account_holder": holder, "permissions": ["ownership"]})
+    )
     assert (error.code, error.param) == ("resource_missing", "account_holder[customer]")
 
 
-def test_a_session_without_its_holder_is_refused(bench: Any) -> None:
-    create = bench.stripe.v1.financial_connections.sessions.create
+def test_a_session_without_its_holder_is_refused(driver: Any) -> None:
+    create = driver.stripe.v1.financial_connections.sessions.create
     error = refusal(lambda: create({"account_holder": {"type": "customer"}, "permissions": ["ownership"]}))
     assert (error.code, error.param) == ("parameter_missing", "account_holder[customer]")
 
 
 @pytest.mark.parametrize("kind", ["setup_intents", "payment_intents"])
-def test_completing_an_intent_gives_a_payment_method_that_names_the_account(bench: Any, customer: str, kind: str) -> None:
-    service = getattr(bench.stripe.v1, kind)
+def test_completing_an_intent_gives_a_payment_method_that_names_the_account(driver: Any, customer: str, kind: str) -> None:
+    service = getattr(driver.stripe.v1, kind)
     amount = {"amount": 100, "currency": "usd"} if kind == "payment_intents" else {}
     intent = service.create({"customer": customer, "payment_method_types": ["us_bank_account"], "payment_method_options": BANK, **amount})
     assert intent.status == "requires_payment_method"
     assert intent.client_secret.startswith(f"{intent.id}_secret_")
-    done = bench.sim.complete(intent.id, accounts=[{"scenario": "single_owner", "id": "fca_a"}])
+    done = driver.sim.complete(intent.id, accounts=[{"scenario": "single_owner", "id": "fca_a"}])
     found = service.retrieve(intent.id, {"expand": ["payment_method", "customer"]})
     assert found.payment_method.us_bank_account.financial_connections_account == "fca_a"
     assert found.customer.id == customer
-    assert bench.stripe.v1.payment_methods.retrieve(done["payment_method"]).customer == customer
-    account = bench.accounts.retrieve("fca_a")
+    assert driver.stripe.v1.payment_methods.retrieve(done["payment_method"]).customer == customer
+    account = driver.accounts.retrieve("fca_a")
     assert (account.permissions, account.ownership_refresh.status) == (["ownership", "payment_method"], "pending")
 
 
-def test_a_manually_entered_account_is_linked_to_nothing(bench: Any, customer: str) -> None:
-    intent = bench.stripe.v1.setup_intents.create({"customer": customer})
-    method = bench.sim.complete(intent.id, manual=True)["payment_method"]
-    assert bench.stripe.v1.payment_methods.retrieve(method).us_bank_account.financial_connections_account is None
+def test_a_manually_entered_account_is_linked_to_nothing(driver: Any, customer: str) -> None:
+    intent = driver.stripe.v1.setup_intents.create({"customer": customer})
+    method = driver.sim.complete(intent.id, manual=True)["payment_method"]
+    assert driver.stripe.v1.payment_methods.retrieve(method).us_bank_account.financial_connections_account is None
 
 
 @pytest.mark.parametrize("mode", ["setup", "payment"])
-def test_a_checkout_session_leads_to_the_account(bench: Any, customer: str, mode: str) -> None:
-    service = bench.stripe.v1.checkout.sessions
+def test_a_checkout_session_leads_to_the_account(driver: Any, customer: str, mode: str) -> None:
+    service = driver.stripe.v1.checkout.sessions
     session = service.create(
         {
             "mode": mode,
@@ -92,27 +94,27 @@ def test_a_checkout_session_leads_to_the_account(bench: Any, customer: str, mode
         }
     )
     assert session.url.startswith("https://checkout.stripe.com/")
-    bench.sim.complete(session.id, accounts=[{"id": "fca_a"}])
+    driver.sim.complete(session.id, accounts=[{"id": "fca_a"}])
     found = service.retrieve(session.id, {"expand": [f"{mode}_intent.payment_method"]})
     assert found.status == "complete"
     assert found[f"{mode}_intent"].payment_method.us_bank_account.financial_connections_account == "fca_a"
 
 
-def test_without_asking_for_ownership_there_is_no_permission(bench: Any, customer: str) -> None:
-    intent = bench.stripe.v1.setup_intents.create({"customer": customer})
-    bench.sim.complete(intent.id, accounts=[{"id": "fca_a"}])
-    assert bench.accounts.retrieve("fca_a").permissions == ["payment_method"]
+def test_without_asking_for_ownership_there_is_no_permission(driver: Any, customer: str) -> None:
+    intent = driver.stripe.v1.setup_intents.create({"customer": customer})
+    driver.sim.complete(intent.id, accounts=[{"id": "fca_a"}])
+    assert driver.accounts.retrieve("fca_a").permissions == ["payment_method"]
 
 
-def test_a_session_of_a_connected_account_belongs_to_it(bench: Any) -> None:
+def test_a_session_of_a_connected_account_belongs_to_it(driver: Any) -> None:
     options = {"stripe_account": "acct_1"}
     params = {"account_holder": {"type": "account", "account": "acct_1"}, "permissions": ["ownership"]}
-    session = bench.stripe.v1.financial_connections.sessions.create(params, options)
+    session = driver.stripe.v1.financial_connections.sessions.create(params, options)
     with pytest.raises(KeyError):
-        bench.sim.complete(session.id)
-    (account,) = bench.sim.complete(session.id, stripe_account="acct_1")["accounts"]
-    assert bench.accounts.retrieve(account, None, options).account_holder.account == "acct_1"
+        driver.sim.complete(session.id)
+    (account,) = driver.sim.complete(session.id, stripe_account="acct_1")["accounts"]
+    assert driver.accounts.retrieve(account, None, options).account_holder.account == "acct_1"
 
 
-def test_payment_intents_need_an_amount(bench: Any) -> None:
-    assert refusal(lambda: bench.stripe.v1.payment_intents.create({"currency": "usd"})).param == "amount"
+def test_payment_intents_need_an_amount(driver: Any) -> None:
+    assert refusal(lambda: driver.stripe.v1.payment_intents.create({"currency": "usd"})).param == "amount"

@@ -1,4 +1,4 @@
-"""Authentication, contexts, parameters and errors, as the SDK meets them."""
+"""Authentication, contexts, parameters and errors, as the SDK receives them."""
 
 from __future__ import annotations
 
@@ -18,62 +18,62 @@ ACCOUNTS = "/v1/financial_connections/accounts"
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer ", "Bearer nonsense", "Bearer pk_test_x", "Basic !!", "Digest x"])
-def test_a_missing_or_bad_key_is_401(bench: Any, authorization: str | None) -> None:
-    answer = bench.sim.handle("GET", ACCOUNTS, {} if authorization is None else {"Authorization": authorization})
+def test_a_missing_or_bad_key_is_401(driver: Any, authorization: str | None) -> None:
+    answer = driver.sim.handle("GET", ACCOUNTS, {} if authorization is None else {"Authorization": authorization})
     assert (answer.status, answer.json()["error"]["type"]) == (401, "invalid_request_error")
 
 
-def test_basic_authentication_takes_the_key_as_the_user(bench: Any) -> None:
+def test_basic_authentication_takes_the_key_as_the_user(driver: Any) -> None:
     credential = base64.b64encode(f"{TEST_KEY}:".encode()).decode()
-    assert bench.sim.handle("GET", ACCOUNTS, {"authorization": f"Basic {credential}"}).status == 200
+    assert driver.sim.handle("GET", ACCOUNTS, {"authorization": f"Basic {credential}"}).status == 200
 
 
-def test_only_listed_keys_are_accepted_when_there_is_a_list(make_bench: Any) -> None:
-    bench = make_bench(api_keys=frozenset({"sk_test_other"}))
-    assert isinstance(refusal(lambda: bench.accounts.list()), stripe.AuthenticationError)
-    assert bench.client("sk_test_other").v1.financial_connections.accounts.list().data == []
+def test_only_listed_keys_are_accepted_when_there_is_a_list(make_driver: Any) -> None:
+    driver = make_driver(api_keys=frozenset({"sk_test_other"}))
+    assert isinstance(refusal(lambda: driver.accounts.list()), stripe.AuthenticationError)
+    assert driver.client("sk_test_other").v1.financial_connections.accounts.list().data == []
 
 
-def test_an_answer_names_its_request_and_echoes_the_version(bench: Any) -> None:
-    answer = bench.sim.handle("GET", ACCOUNTS, {**AUTH, "Stripe-Version": "2024-04-10"})
+def test_an_answer_names_its_request_and_echoes_the_version(driver: Any) -> None:
+    answer = driver.sim.handle("GET", ACCOUNTS, {**AUTH, "Stripe-Version": "2024-04-10"})
     assert answer.headers["Stripe-Version"] == "2024-04-10"
     assert answer.headers["Request-Id"].startswith("req_")
 
 
-def test_live_and_test_objects_never_mix(bench: Any) -> None:
-    bench.sim.link("single_owner", id="fca_test")
-    bench.sim.link("single_owner", id="fca_live", livemode=True)
-    live = bench.client(LIVE_KEY).v1.financial_connections.accounts
-    assert [account.id for account in bench.accounts.list().data] == ["fca_test"]
+def test_live_and_test_objects_never_mix(driver: Any) -> None:
+    driver.sim.link("single_owner", id="fca_test")
+    driver.sim.link("single_owner", id="fca_live", livemode=True)
+    live = driver.client(LIVE_KEY).v1.financial_connections.accounts
+    assert [account.id for account in driver.accounts.list().data] == ["fca_test"]
     assert [(account.id, account.livemode) for account in live.list().data] == [("fca_live", True)]
     error = refusal(lambda: live.retrieve("fca_test"))
     assert (error.http_status, error.code) == (404, "resource_missing")
     assert "test mode" in str(error)
 
 
-def test_live_mode_needs_the_registration(make_bench: Any) -> None:
-    bench = make_bench(live_registered=False)
-    error = refusal(lambda: bench.client(LIVE_KEY).v1.financial_connections.accounts.list())
+def test_live_mode_needs_the_registration(make_driver: Any) -> None:
+    driver = make_driver(live_registered=False)
+    error = refusal(lambda: driver.client(LIVE_KEY).v1.financial_connections.accounts.list())
     assert isinstance(error, stripe.PermissionError)
-    assert bench.accounts.list().data == []
+    assert driver.accounts.list().data == []
 
 
-def test_a_restricted_key_meets_403_where_it_lacks_the_permission(make_bench: Any) -> None:
-    bench = make_bench(denied={"rk_test_x": frozenset({f"POST {ACCOUNTS}/{{account}}/refresh"})})
-    bench.sim.link("single_owner", id="fca_a")
-    restricted = bench.client("rk_test_x").v1.financial_connections.accounts
+def test_a_restricted_key_meets_403_where_it_lacks_the_permission(make_driver: Any) -> None:
+    driver = make_driver(denied={"rk_test_x": frozenset({f"POST {ACCOUNTS}/{{account}}/refresh"})})
+    driver.sim.link("single_owner", id="fca_a")
+    restricted = driver.client("rk_test_x").v1.financial_connections.accounts
     assert restricted.retrieve("fca_a").id == "fca_a"
     assert refusal(lambda: restricted.refresh("fca_a", {"features": ["ownership"]})).http_status == 403
 
 
 @pytest.mark.parametrize("header", [{"stripe_account": "acct_1"}, {"stripe_context": "acct_0/acct_1"}])
-def test_objects_belong_to_the_connected_account_whose_context_made_them(bench: Any, header: dict[str, str]) -> None:
-    bench.sim.link("single_owner", id="fca_connected", stripe_account="acct_1")
-    bench.sim.link("single_owner", id="fca_platform")
-    assert bench.accounts.retrieve("fca_connected", None, header).id == "fca_connected"
-    assert refusal(lambda: bench.accounts.retrieve("fca_connected")).code == "resource_missing"
-    assert refusal(lambda: bench.accounts.retrieve("fca_platform", None, header)).code == "resource_missing"
-    assert refusal(lambda: bench.accounts.retrieve("fca_connected", None, {"stripe_account": "acct_2"})).code == "resource_missing"
+def test_objects_belong_to_the_connected_account_whose_context_made_them(driver: Any, header: dict[str, str]) -> None:
+    driver.sim.link("single_owner", id="fca_connected", stripe_account="acct_1")
+    driver.sim.link("single_owner", id="fca_platform")
+    assert driver.accounts.retrieve("fca_connected", None, header).id == "fca_connected"
+    assert refusal(lambda: driver.accounts.retrieve("fca_connected")).code == "resource_missing"
+    assert refusal(lambda: driver.accounts.retrieve("fca_platform", None, header)).code == "resource_missing"
+    assert refusal(lambda: driver.accounts.retrieve("fca_connected", None, {"stripe_account": "acct_2"})).code == "resource_missing"
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_objects_belong_to_the_connected_account_whose_context_made_them(bench: 
         ("features[]=ownership&expand[]=owners", None, "expand[0]"),
     ],
 )
-def test_wrong_refresh_parameters_are_named_and_start_nothing(bench: Any, form: str, code: str | None, param: str) -> None:
-    bench.sim.link("single_owner", id="fca_a")
-    answer = bench.sim.handle("POST", f"{ACCOUNTS}/fca_a/refresh", AUTH, form.encode())
+def test_wrong_refresh_parameters_are_named_and_start_nothing(driver: Any, form: str, code: str | None, param: str) -> None:
+    driver.sim.link("single_owner", id="fca_a")
+    answer = driver.sim.handle("POST", f"{ACCOUNTS}/fca_a/refresh", AUTH, form.encode())
     error = answer.json()["error"]
     assert (answer.status, error["type"], error.get("code"), error["param"]) == (400, "invalid_request_error", code, param)
-    assert bench.sim.initiated_refreshes() == {"fca_a": 0}
+    assert driver.sim.initiated_refreshes() == {"fca_a": 0}
 
 
 @pytest.mark.parametrize(
@@ -105,92 +105,92 @@ def test_wrong_refresh_parameters_are_named_and_start_nothing(bench: Any, form: 
         ("starting_after=fca_gone", "resource_missing", "starting_after"),
     ],
 )
-def test_wrong_list_parameters_are_named(bench: Any, query: str, code: str | None, param: str) -> None:
-    answer = bench.sim.handle("GET", f"{ACCOUNTS}?{query}", AUTH)
+def test_wrong_list_parameters_are_named(driver: Any, query: str, code: str | None, param: str) -> None:
+    answer = driver.sim.handle("GET", f"{ACCOUNTS}?{query}", AUTH)
     error = answer.json()["error"]
     assert (answer.status, error.get("code"), error["param"]) == (400, code, param)
 
 
-def test_owners_need_the_ownership_named(bench: Any) -> None:
-    bench.sim.link("fresh", id="fca_a")
-    assert bench.sim.handle("GET", f"{ACCOUNTS}/fca_a/owners", AUTH).json()["error"]["param"] == "ownership"
+def test_owners_need_the_ownership_named(driver: Any) -> None:
+    driver.sim.link("fresh", id="fca_a")
+    assert driver.sim.handle("GET", f"{ACCOUNTS}/fca_a/owners", AUTH).json()["error"]["param"] == "ownership"
 
 
-def test_subscribing_to_ownership_is_refused(bench: Any) -> None:
-    bench.sim.link("single_owner", id="fca_a")
-    assert refusal(lambda: bench.accounts.subscribe("fca_a", {"features": ["ownership"]})).http_status == 400
-    assert bench.accounts.subscribe("fca_a", {"features": ["transactions"]}).subscriptions == ["transactions"]
-    assert bench.accounts.unsubscribe("fca_a", {"features": ["transactions"]}).subscriptions == []
+def test_subscribing_to_ownership_is_refused(driver: Any) -> None:
+    driver.sim.link("single_owner", id="fca_a")
+    assert refusal(lambda: driver.accounts.subscribe("fca_a", {"features": ["ownership"]})).http_status == 400
+    assert driver.accounts.subscribe("fca_a", {"features": ["transactions"]}).subscriptions == ["transactions"]
+    assert driver.accounts.unsubscribe("fca_a", {"features": ["transactions"]}).subscriptions == []
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/v1/nothing"), ("DELETE", ACCOUNTS), ("GET", "/"), ("GET", "//[x"), ("POST", f"{ACCOUNTS}/fca_a/refresh/again")],
 )
-def test_unknown_urls_are_404(bench: Any, method: str, path: str) -> None:
-    assert bench.sim.handle(method, path, AUTH).status == 404
+def test_unknown_urls_are_404(driver: Any, method: str, path: str) -> None:
+    assert driver.sim.handle(method, path, AUTH).status == 404
 
 
-def test_accounts_are_listed_newest_first_by_holder_and_session(bench: Any) -> None:
+def test_accounts_are_listed_newest_first_by_holder_and_session(driver: Any) -> None:
     for number in range(3):
-        bench.sim.link("single_owner", id=f"fca_{number}", customer="cus_1")
-    bench.sim.link("single_owner", id="fca_other", customer="cus_2", session="fcsess_1")
-    of = lambda **params: [account.id for account in bench.accounts.list(params).data]  # noqa: E731
+        driver.sim.link("single_owner", id=f"fca_{number}", customer="cus_1")
+    driver.sim.link("single_owner", id="fca_other", customer="cus_2", session="fcsess_1")
+    of = lambda **params: [account.id for account in driver.accounts.list(params).data]  # noqa: E731
     assert of(account_holder={"customer": "cus_1"}) == ["fca_2", "fca_1", "fca_0"]
     assert of(session="fcsess_1") == ["fca_other"]
     assert of(account_holder={"customer": "cus_1"}, limit=2) == ["fca_2", "fca_1"]
     assert of(account_holder={"customer": "cus_1"}, ending_before="fca_0", limit=1) == ["fca_1"]
 
 
-def test_lists_may_lag_behind_or_lack_an_account(make_bench: Any) -> None:
-    bench = make_bench(settle_seconds=5.0, cooldown_seconds=0.0)
-    bench.sim.link("single_owner", id="fca_never", customer="cus_1", policy={"unlisted": True})
-    bench.sim.link("single_owner", id="fca_late", customer="cus_1", policy={"list_lag_seconds": 20})
+def test_lists_may_lag_behind_or_lack_an_account(make_driver: Any) -> None:
+    driver = make_driver(settle_seconds=5.0, cooldown_seconds=0.0)
+    driver.sim.link("single_owner", id="fca_never", customer="cus_1", policy={"unlisted": True})
+    driver.sim.link("single_owner", id="fca_late", customer="cus_1", policy={"list_lag_seconds": 20})
 
     def shown() -> list[tuple[str, str | None, Any]]:
-        page = bench.accounts.list({"account_holder": {"customer": "cus_1"}, "expand": ["data.ownership"]}).to_dict()
+        page = driver.accounts.list({"account_holder": {"customer": "cus_1"}, "expand": ["data.ownership"]}).to_dict()
         return [
             (each["status"], each["ownership_refresh"] and each["ownership_refresh"]["status"], each["ownership"]) for each in page["data"]
         ]
 
     assert shown() == []
-    bench.wait(20)
+    driver.wait(20)
     assert shown() == [("active", None, None)]
-    bench.refresh("fca_late")
-    bench.wait(19)
+    driver.refresh("fca_late")
+    driver.wait(19)
     assert shown() == [("active", None, None)]
-    bench.wait(1)
+    driver.wait(1)
     assert shown() == [("active", "pending", None)]
-    bench.wait(5)
+    driver.wait(5)
     [(_, status, first)] = shown()
     assert (status, first["owners"]["data"][0]["name"]) == ("succeeded", "MARGARET ANNE TESTERMAN")
-    bench.refresh("fca_late")
-    bench.wait(6)
-    assert bench.accounts.retrieve("fca_late").ownership != first["id"]
+    driver.refresh("fca_late")
+    driver.wait(6)
+    assert driver.accounts.retrieve("fca_late").ownership != first["id"]
     assert shown() == [("active", "succeeded", first)]
-    bench.sim.change("fca_late", action="deactivate")
-    bench.wait(14)
+    driver.sim.change("fca_late", action="deactivate")
+    driver.wait(14)
     assert shown()[0][0] == "active"
-    bench.wait(7)
+    driver.wait(7)
     assert shown()[0][0] == "inactive"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(owners=st.integers(0, 30), limit=st.integers(1, 100), cap=st.none() | st.integers(1, 4))
-def test_the_sdk_pages_through_every_owner_exactly_once(make_bench: Any, owners: int, limit: int, cap: int | None) -> None:
-    bench = make_bench()
+def test_the_sdk_pages_through_every_owner_exactly_once(make_driver: Any, owners: int, limit: int, cap: int | None) -> None:
+    driver = make_driver()
     everyone = [f"OWNER {number}" for number in range(owners)]
-    bench.sim.link("fresh", id="fca_a", owners=[{"name": name} for name in everyone], policy={"owners_page": cap})
-    ownership = bench.accounts.retrieve("fca_a", {"expand": ["ownership"]}).ownership
-    listed = bench.accounts.owners.list("fca_a", {"ownership": ownership.id, "limit": limit})
+    driver.sim.link("fresh", id="fca_a", owners=[{"name": name} for name in everyone], policy={"owners_page": cap})
+    ownership = driver.accounts.retrieve("fca_a", {"expand": ["ownership"]}).ownership
+    listed = driver.accounts.owners.list("fca_a", {"ownership": ownership.id, "limit": limit})
     assert [owner.name for owner in listed.auto_paging_iter()] == everyone
     assert [owner.name for owner in ownership.owners.auto_paging_iter()] == everyone
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(method=st.sampled_from(["GET", "POST"]), query=st.text(max_size=40), body=st.binary(max_size=60))
-def test_no_request_whatever_makes_the_simulator_itself_fail(bench: Any, method: str, query: str, body: bytes) -> None:
+def test_no_request_makes_the_simulator_fail(driver: Any, method: str, query: str, body: bytes) -> None:
     for path in (ACCOUNTS, f"{ACCOUNTS}/fca_a/refresh", "/v1/customers", "/v1/events", "/v1/checkout/sessions"):
-        answer = bench.sim.handle(method, f"{path}?{query}", AUTH, body)
+        answer = driver.sim.handle(method, f"{path}?{query}", AUTH, body)
         assert answer.status in (200, 400, 404)
         json.loads(answer.body)

@@ -1,4 +1,4 @@
-"""Events, signatures, retries, and webhooks that misbehave."""
+"""Events, signatures, retries, and webhook faults."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ REFRESHED = "financial_connections.account.refreshed_ownership"
 
 
 @pytest.fixture
-def hooked(bench: Any) -> Any:
-    bench.sim.add_endpoint(URL, SECRET)
-    return bench
+def hooked(driver: Any) -> Any:
+    driver.sim.add_endpoint(URL, SECRET)
+    return driver
 
 
-def settle(bench: Any, account: str, scenario: str = "single_owner", **link: Any) -> None:
-    bench.sim.link(scenario, id=account, **link)
-    bench.refresh(account)
-    bench.wait(5)
+def settle(driver: Any, account: str, scenario: str = "single_owner", **link: Any) -> None:
+    driver.sim.link(scenario, id=account, **link)
+    driver.refresh(account)
+    driver.wait(5)
 
 
 def types(deliveries: list[Any]) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_failed_refresh_sends_the_same_event_type(hooked: Any) -> None:
         ({"expected_deactivation_date": 1_900_000_000}, ["expected_deactivation_date_updated", "upcoming_deactivation"]),
     ],
 )
-def test_every_change_of_an_account_is_told(hooked: Any, change: dict[str, Any], sent: list[str]) -> None:
+def test_every_change_of_an_account_sends_an_event(hooked: Any, change: dict[str, Any], sent: list[str]) -> None:
     hooked.sim.link("single_owner", id="fca_a")
     hooked.deliver()
     hooked.sim.change("fca_a", **change)
@@ -72,7 +72,7 @@ def test_every_change_of_an_account_is_told(hooked: Any, change: dict[str, Any],
     assert types(hooked.deliver()) == (sent if "update" in str(change) else []), "and told once"
 
 
-def test_reactivation_is_told(hooked: Any) -> None:
+def test_reactivation_sends_an_event(hooked: Any) -> None:
     hooked.sim.link("inactive", id="fca_a")
     hooked.deliver()
     hooked.sim.change("fca_a", action="reactivate")
@@ -127,42 +127,42 @@ def test_delivery_success_and_pending_webhooks_follow_the_deliveries(hooked: Any
     assert [event.pending_webhooks for event in hooked.stripe.v1.events.list({"delivery_success": True}).data] == [0]
 
 
-def test_a_secret_being_rolled_signs_with_both(bench: Any) -> None:
-    bench.sim.add_endpoint(URL, ["whsec_old", "whsec_new"])
-    bench.sim.link("single_owner", id="fca_a")
-    (delivery,) = bench.deliver()
+def test_a_secret_being_rolled_signs_with_both(driver: Any) -> None:
+    driver.sim.add_endpoint(URL, ["whsec_old", "whsec_new"])
+    driver.sim.link("single_owner", id="fca_a")
+    (delivery,) = driver.deliver()
     assert delivery.headers["Stripe-Signature"].count("v1=") == 2
     for secret in ("whsec_old", "whsec_new"):
-        bench.stripe.construct_event(delivery.body, delivery.headers["Stripe-Signature"], secret, tolerance=10**9)
+        driver.stripe.construct_event(delivery.body, delivery.headers["Stripe-Signature"], secret, tolerance=10**9)
     with pytest.raises(stripe.SignatureVerificationError):
-        bench.stripe.construct_event(delivery.body, delivery.headers["Stripe-Signature"], "whsec_wrong", tolerance=10**9)
+        driver.stripe.construct_event(delivery.body, delivery.headers["Stripe-Signature"], "whsec_wrong", tolerance=10**9)
 
 
-def test_platform_and_connected_endpoints_get_only_their_own_events(bench: Any) -> None:
-    bench.sim.add_endpoint(URL, SECRET, id="we_platform")
-    bench.sim.add_endpoint(URL, SECRET, scope="connected", id="we_connected")
-    bench.sim.link("single_owner", id="fca_a")
-    bench.sim.link("single_owner", id="fca_b", stripe_account="acct_1")
-    sent = {delivery.endpoint: json.loads(delivery.body) for delivery in bench.deliver()}
+def test_platform_and_connected_endpoints_get_only_their_own_events(driver: Any) -> None:
+    driver.sim.add_endpoint(URL, SECRET, id="we_platform")
+    driver.sim.add_endpoint(URL, SECRET, scope="connected", id="we_connected")
+    driver.sim.link("single_owner", id="fca_a")
+    driver.sim.link("single_owner", id="fca_b", stripe_account="acct_1")
+    sent = {delivery.endpoint: json.loads(delivery.body) for delivery in driver.deliver()}
     assert {endpoint: (event.get("account"), event["data"]["object"]["id"]) for endpoint, event in sent.items()} == {
         "we_platform": (None, "fca_a"),
         "we_connected": ("acct_1", "fca_b"),
     }
 
 
-def test_an_endpoint_gets_only_the_types_and_the_mode_it_asked_for(bench: Any) -> None:
-    bench.sim.add_endpoint(URL, SECRET, types=[REFRESHED], livemode=False)
-    settle(bench, "fca_a")
-    bench.sim.link("fresh", id="fca_live", livemode=True)
-    assert types(bench.deliver()) == ["refreshed_ownership"]
+def test_an_endpoint_gets_only_the_types_and_the_mode_it_asked_for(driver: Any) -> None:
+    driver.sim.add_endpoint(URL, SECRET, types=[REFRESHED], livemode=False)
+    settle(driver, "fca_a")
+    driver.sim.link("fresh", id="fca_live", livemode=True)
+    assert types(driver.deliver()) == ["refreshed_ownership"]
 
 
-def test_thin_events_carry_a_reference_and_come_with_the_split_outcome(bench: Any) -> None:
-    bench.sim.add_endpoint(URL, SECRET, payload="thin", scope="connected")
-    bench.sim.link("single_owner", id="fca_a", stripe_account="acct_1")
-    bench.refresh("fca_a", stripe_account="acct_1")
-    bench.wait(5)
-    deliveries = bench.deliver()
+def test_thin_events_carry_a_reference_and_come_with_the_split_outcome(driver: Any) -> None:
+    driver.sim.add_endpoint(URL, SECRET, payload="thin", scope="connected")
+    driver.sim.link("single_owner", id="fca_a", stripe_account="acct_1")
+    driver.refresh("fca_a", stripe_account="acct_1")
+    driver.wait(5)
+    deliveries = driver.deliver()
     assert [delivery.type for delivery in deliveries] == [
         "v1.financial_connections.account.created",
         "v1.financial_connections.account.refreshed_ownership",
@@ -170,11 +170,11 @@ def test_thin_events_carry_a_reference_and_come_with_the_split_outcome(bench: An
     ]
     for delivery in deliveries:
         signature = delivery.headers["Stripe-Signature"]
-        notification = bench.stripe.parse_event_notification(delivery.body, signature, SECRET, tolerance=10**9)
+        notification = driver.stripe.parse_event_notification(delivery.body, signature, SECRET, tolerance=10**9)
         assert str(notification.context) == "acct_1"
         assert notification.fetch_related_object().id == "fca_a"
         assert notification.fetch_event().id == notification.id
-    assert refusal(lambda: bench.stripe.v2.core.events.retrieve(json.loads(deliveries[0].body)["id"])).http_status == 404
+    assert refusal(lambda: driver.stripe.v2.core.events.retrieve(json.loads(deliveries[0].body)["id"])).http_status == 404
 
 
 def test_a_duplicated_webhook_is_the_same_event_again(hooked: Any) -> None:
@@ -278,7 +278,7 @@ def test_events_are_listed_newest_first_by_type_and_time_for_thirty_days(hooked:
     assert refusal(lambda: events.retrieve(first)).http_status == 404
 
 
-def test_the_delivery_log_tells_attempts_and_answers(hooked: Any) -> None:
+def test_the_delivery_log_has_attempts_and_answers(hooked: Any) -> None:
     hooked.sim.link("single_owner", id="fca_a")
     hooked.deliver(503)
     hooked.wait(5)

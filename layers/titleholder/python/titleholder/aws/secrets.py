@@ -106,7 +106,7 @@ class SecretValues:
 
 
 class SecretApiKeys:
-    """Stripe's API keys out of a secret, as `stripe_gateway.ApiKeys`."""
+    """Stripe's API keys out of a secret, as `stripe_api.gateway.ApiKeys`."""
 
     def __init__(self, values: SecretValues) -> None:
         self._values = values

@@ -1,4 +1,4 @@
-"""What to do with an account now: the refresh decision, a pure function of the account, the asker and the time.
+"""The refresh decision: what to do with an account now, a pure function of the account, the requirement and the time.
 
 Rules and their sources are in Stripe's guide to ownership data: a refresh needs an active account, the `ownership` permission, and
 `next_refresh_available_at` in the past; a null `ownership_refresh` means that none was ever tried, a null `next_refresh_available_at`
@@ -18,13 +18,13 @@ MEMORY_SECONDS = 30
 """A stored observation at most this old is as good as a new read, unless a refresh was pending in it."""
 
 RESUME_SECONDS = 300
-"""After a cooldown that we waited out ourselves, the observation that named its end is trusted for so long."""
+"""How long the observation that named a cooldown's end is trusted after a workflow has waited that cooldown out."""
 
 IDEMPOTENCY_SECONDS = 23 * 3600
 """Stripe may forget an idempotency key after 24 hours; an older one protects nothing."""
 
 LEASE_SECONDS = 45
-"""How long a refresh call is left alone: longer than the slowest call the gateway allows (`stripe_gateway.LONGEST_CALL_SECONDS`)."""
+"""How long a refresh call is left alone: longer than the slowest call the gateway allows (`gateway.LONGEST_CALL_SECONDS`)."""
 
 
 LAG_SECONDS = 60
@@ -33,7 +33,7 @@ LAG_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRequirement:
-    """What one asker needs. Times are Unix seconds.
+    """What data a verification or an HTTP caller needs. Times are Unix seconds.
 
     `not_before`: the oldest data that will do (time of the request less `max_age`). `requested_at`: a failure older than this is not the
     answer to this request. `deadline`: waiting longer than this is giving up. `joined`: `last_attempted_at` of the refresh that this
@@ -87,7 +87,7 @@ class JoinPending:
 
 @dataclass(frozen=True, slots=True)
 class StartRefresh:
-    """Nothing stands against a refresh. `base` is `last_attempted_at` now, 0 if there was none."""
+    """A refresh may be started. `base` is `last_attempted_at` now, 0 if there was none."""
 
     base: int
 
@@ -177,13 +177,13 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
     if not resumed and now - stored.observed_at > MEMORY_SECONDS:
         return None
     decision = decide(stored.state, need, now)
-    # What Stripe has, this stack has not: owners to fetch, or a refresh that may have settled since.
+    # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
     asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
     return None if asks else decision
 
 
 def _owners_not_seen(state: AccountState, stored: StoredAccount) -> bool:
-    """Whether a refresh has succeeded whose owners are not stored, so that only Stripe tells whether they are too many."""
+    """Whether a refresh has succeeded whose owners are not stored, so that only Stripe shows whether they are too many."""
     known = state.refresh
     return known is not None and known.status == "succeeded" and (stored.snapshot_attempted_at or 0) < known.last_attempted_at
 

@@ -166,14 +166,14 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
 def _require_event_shown(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> None:
     """Raise StripeLaggingError if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
     known = deps.store.events.get(event)
-    told = None if known is None else stripe_events.told(known.type, known.created)
-    if told is None:
+    stated = None if known is None else stripe_events.stated_change(known.type, known.created)
+    if stated is None:
         return
-    age = deps.clock() - told.at
+    age = deps.clock() - stated.at
     if not -refresh_policy.CLOCK_SKEW <= age <= refresh_policy.LAG_SECONDS + refresh_policy.CLOCK_SKEW:
         return
     created = reading.ownership.created if reading.newer is None and reading.ownership is not None else None
-    if not refresh_policy.shows(reading.current, created, told.what, told.at, account):
+    if not refresh_policy.shows(reading.current, created, stated.what, stated.at, account):
         raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_RETRY_SECONDS, age))
 
 

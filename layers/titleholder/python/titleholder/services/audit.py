@@ -94,7 +94,7 @@ class Audit:
         try:
             yield entry
         except Exception as error:
-            # A failed call may have taken effect all the same: that is what its name tells.
+            # A failed call may have taken effect all the same. The error's name shows which kind it was.
             noted = {**entry.noted, "state": "failed", "failure": type(error).__name__}
             # If this entry is refused, that is logged, the first entry stays, and the caller gets the first failure.
             with suppress(AuditUnavailableError):
@@ -122,7 +122,7 @@ def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | 
 
 
 def actor(event: Mapping[str, Any]) -> str:
-    """Who calls: the ARN of an IAM principal, or issuer and subject of a JSON web token; `unknown` where nobody authorised the request."""
+    """Who calls: the ARN of an IAM principal, or issuer and subject of a JSON web token; `unknown` for a request without authorisation."""
     authorizer = event.get("requestContext", {}).get("authorizer") or {}
     if arn := (authorizer.get("iam") or {}).get("userArn"):
         return str(arn)

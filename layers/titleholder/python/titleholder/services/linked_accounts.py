@@ -32,7 +32,7 @@ _WHY_NONE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class AccountSelector:
-    """What names the accounts to be verified. `kind` session: any id that `accounts.SESSION_ID` takes."""
+    """Names the accounts to be verified. `kind` session: any id that `domain.accounts.SESSION_ID` matches."""
 
     kind: Literal["session", "payment_method", "customer"]
     id: str
@@ -137,7 +137,7 @@ def list_customer_accounts(
             raise CustomerNotFoundError(_NO_CUSTOMER) from None
         raise InvalidCursorError("The account at which this cursor stood is gone. Begin without one.") from None
     if not page and after is None:
-        # An empty list does not tell whether there is such a customer.
+        # An empty list does not show whether there is such a customer.
         stripe_linking.check_customer(stripe, customer, stripe_account)
     return page, more
 

@@ -44,7 +44,7 @@ STEPS: Mapping[Via, Step] = {
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """How accounts are to be linked. Whoever makes it has checked that `via` takes each part.
+    """How accounts are to be linked. The caller has checked that `via` accepts each part.
 
     `customer` or `connected_account` holds the accounts. `amount`: in the currency's smallest unit. `manual_entry`: automatic or disabled.
     """
@@ -64,7 +64,7 @@ class NewSession:
 
     @property
     def asked(self) -> list[str]:
-        """The permissions that the end user is asked for: always the owners, and what a payment can't do without."""
+        """The permissions that the end user is asked for: always the owners, and what a payment needs."""
         needed = ("ownership",) if self.via == "financial_connections" else ("ownership", "payment_method")
         return sorted({*needed, *self.permissions})
 

@@ -1,4 +1,4 @@
-"""Finding what got lost, and repairing it: announcements, erasures, verifications, refreshes, events that Stripe could not deliver.
+"""Finding and repairing what was lost: announcements, erasures, verifications, refreshes, events that Stripe could not deliver.
 
 One thing that can't be repaired holds nothing else up. Each item is repaired by itself: one that fails is logged, counted, and moved back,
 twice as long each time. Each kind of work has its own share of a run. Each connected account is asked by itself, the one that was asked
@@ -37,22 +37,22 @@ from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
-"""How long something may be unfinished before it is looked at, and then again after as long."""
+"""How long an item may be unfinished before it is repaired, and then repaired again after the same time."""
 
 FIRST_PAUSE_SECONDS = 840.0
-"""How long an item or a connected account rests after its first failure; twice as long after each one that follows, a day at most.
+"""How long an item or a connected account is left alone after its first failure. Each further failure doubles it, up to a day.
 
 A little less than the time between two runs, so that the next run finds it.
 """
 
 OVERDUE_SECONDS = 3600.0
-"""A verification without a verdict so long after its deadline is ended, whatever its workflow does."""
+"""How long after its deadline a verification without a verdict is ended, whatever its workflow does."""
 
 EVENTS_REACH_SECONDS = 30 * 86_400
 """How far back Stripe lists events."""
 
 RUN_SECONDS = 240.0
-"""How long a run goes on. The function's own time-out is longer by more than the slowest single repair."""
+"""How long a run lasts. The function's timeout is longer by more than the slowest single repair."""
 
 SHARES = {
     "announcement": 0.1,
@@ -63,18 +63,18 @@ SHARES = {
     "refresh": 0.15,
     "tenants": 0.4,
 }
-"""Each kind's share of a run, in the order of the work. What one leaves is for those after it."""
+"""Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
 
 ITEMS_A_RUN = 1000
-"""So many of a kind, taken from each tenant in turn."""
+"""How many items of a kind one run repairs, taken from each tenant in turn."""
 
 TENANT_REFRESHES_A_RUN = 200
 REFRESHES_A_RUN_WITHOUT_STRIPE = 50
-"""So many refreshes of one connected account, and so many of all while Stripe does not answer the platform: each may keep a consumer of the
-events queue waiting for its whole time-out, and the same consumers take Stripe's deliveries."""
+"""How many refreshes of one connected account one run repairs, and how many of all while Stripe does not answer the platform. Each may
+block a consumer of the events queue for its whole timeout, and the same consumers process Stripe's deliveries."""
 
 MOST_LISTED = 20_000
-"""So many items of a kind are listed, to take them from each tenant in turn."""
+"""How many items of a kind are listed, to take them from each tenant in turn."""
 
 PLATFORM_PAGES = 10
 TENANT_PAGES = 3
@@ -97,7 +97,7 @@ class Report:
 
 
 def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
-    """Look at one slice of everything, for `seconds` at most. Raises nothing that a single item, account or kind of work causes."""
+    """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised."""
     run = _Run(deps, receiver, Report())
     works: Sequence[Callable[[float], None]] = (
         run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.tenants,
@@ -115,7 +115,7 @@ def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float =
 
 
 def pause(tries: int) -> float:
-    """How long something rests after it failed so many times in a row."""
+    """How long an item is left alone after so many failures in a row."""
     return min(DAY_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
 
 
@@ -146,7 +146,7 @@ class _Run:
         self._each("verification", end, self._verification)
 
     def refreshes(self, end: float) -> None:
-        """Have the accounts looked at whose refresh has been open for long."""
+        """Queue the accounts whose refresh has been open for long."""
         most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
         self._each("refresh", end, self._have_looked_at, most, TENANT_REFRESHES_A_RUN)
 
@@ -158,7 +158,7 @@ class _Run:
         most: int = ITEMS_A_RUN,
         most_of_tenant: int = ITEMS_A_RUN,
     ) -> None:
-        """Repair so many items of a kind: of each tenant in turn, of each the longest waiting first."""
+        """Repair items of a kind: from each tenant in turn, the longest waiting first."""
         by_tenant: dict[str | None, list[OpenItem]] = {}
         for item in self.deps.store.open_work.list_oldest(kind, self.deps.clock() - PATIENCE_SECONDS[kind], MOST_LISTED):
             its = by_tenant.setdefault(item.ref.stripe_account if item.ref else None, [])
@@ -171,7 +171,7 @@ class _Run:
             self._one(item, repair)
 
     def _one(self, item: OpenItem, repair: Callable[[OpenItem, int], bool]) -> None:
-        """Repair one item. Moved back before it is touched: also if this ends the run, the next run begins with others."""
+        """Repair one item. It is moved to the end of its list first, so that the next run begins with others if this one crashes."""
         tries = 0
         try:
             known = self.deps.store.open_work.touch(item, self.deps.clock())
@@ -224,7 +224,7 @@ class _Run:
     def _have_looked_at(self, item: OpenItem, tries: int) -> bool:
         if item.ref is None:
             return False
-        # Reading the account sets this back. While Stripe refuses the stack itself, no account is to blame.
+        # Reading the account resets this. While Stripe refuses the stack's own key, failures say nothing about single accounts.
         if self.platform_answers:
             self._put_back(item, tries + 1)
         self.deps.queues.send_event(item.ref.as_dict())
@@ -243,7 +243,7 @@ class _Run:
             self.platform_answers = True
 
     def tenants(self, end: float) -> None:
-        """Take in the connected accounts' undelivered events, beginning with the one that was asked longest ago."""
+        """Take in the undelivered events of connected accounts, beginning with the account that was asked longest ago."""
         if self.report.key_refused:
             return
         now = self.deps.clock()
@@ -277,7 +277,7 @@ class _Run:
                 self.report.retired += 1
                 logger.error("connected account refuses the stack's key", extra={"stripe_account": id_})
         except Exception:
-            # While Stripe answers nobody, no connected account is to blame.
+            # While Stripe does not answer the platform either, the failure says nothing about the connected account.
             if self.platform_answers:
                 tries = tenant.tries + 1
                 store.connected_accounts.record_failure(mode, replace(tenant, tries=tries, due_at=self.deps.clock() + pause(tries)))
@@ -300,7 +300,7 @@ class _Run:
         return True
 
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
-        """Take in so many pages of undelivered events, from where the last run ended, the newest first."""
+        """Take in pages of undelivered events, from where the last run ended, the newest first."""
         store, what = self.deps.store, f"{self.receiver.mode}/{stripe_account or 'platform'}"
         after = store.open_work.get_cursor(what)
         for _ in range(pages):
@@ -309,7 +309,7 @@ class _Run:
             except (StripeRefusedError, AccountNotFoundError):
                 if after is None:
                     raise
-                # Stripe does not know this event any more: begin anew.
+                # Stripe does not know this event any more, so the next run begins with the newest.
                 self.report.cursors_reset += 1
                 after = None
                 store.open_work.set_cursor(what, None)

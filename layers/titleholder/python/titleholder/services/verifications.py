@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
 KEYS_KNOWN_SECONDS = 86_400
-"""For so long after an upgrade from a release that derived ids without a secret, a repeated Idempotency-Key finds its verification."""
+"""How long a repeated Idempotency-Key still finds its verification after an upgrade from a release that derived ids without a secret."""
 
 MOST_MEMBERS = 50
-"""Each takes about a tenth of a second to accept, and API Gateway gives up after 30 s."""
+"""How many members a group may have. Accepting one takes about 0.1 s, and API Gateway gives up after 30 s."""
 
 MOST_LOOKED_AT = 1000
 """How many verifications one listing looks through for those with the wanted outcome, before it gives a shorter page."""
@@ -62,7 +62,7 @@ class NewVerification:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the members' outcomes come to so far; None where it is open yet. `best` is a member."""
+    """The members' outcomes summed up so far. None where that is not decided yet. `best` is a member."""
 
     any: bool | None
     all: bool | None
@@ -111,7 +111,7 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         IdempotencyConflictError: the key was used with another request.
         TooManyAccountsError: the target has more accounts than one request may verify.
         ClaimLimitExceededError: too many different claims about an account were made within 24 hours.
-        And what `collection.accounts_of` raises.
+        And what `linked_accounts.resolve_accounts` raises.
     """
 
     id_ = verification_id(deps.store, new.ref, idempotency_key, deps.clock())
@@ -135,7 +135,7 @@ def _accept(
     ref: AccountRef,
     id_: str,
     stored: StoredAccount,
-    keyed: DigestedClaim,
+    claim: DigestedClaim,
     *,
     max_wait: int,
     group: str | None = None,
@@ -144,7 +144,7 @@ def _accept(
     verification = Verification(
         id=id_,
         ref=ref,
-        claim_digest=keyed.digest,
+        claim_digest=claim.digest,
         policy=new.policy.as_dict(),
         max_age=new.max_age,
         requested_at=now,
@@ -152,9 +152,9 @@ def _accept(
         request_digest=digest({"ref": ref.as_dict(), "max_age": new.max_age, "policy": new.policy.as_dict()}),
         group=group,
     )
-    verification = deps.store.verifications.create(verification, keyed)
+    verification = deps.store.verifications.create(verification, claim)
     if verification.verdict is not None:
-        # Whoever asks again may do so because the first answer never came: what it would have announced is announced again.
+        # The caller may repeat the request because the first answer never came, so its announcement is repeated too.
         return complete(deps.store, deps.bus, verification, {}, now=deps.clock())
     if snapshot := refresh_policy.usable_snapshot(stored, verification.need):
         return complete(deps.store, deps.bus, verification, {"outcome": "ready", "snapshot": snapshot}, now=deps.clock())
@@ -165,8 +165,9 @@ def _accept(
 def _create_group(
     deps: Dependencies, new: NewVerification, target: AccountSelector, id_: str, key: str | None, *, max_wait: int
 ) -> GroupResult:
-    """The members first, each an ordinary verification, then the group: whatever dies in between, no member stays without a verdict, and
-    the repeated request, whose ids are the same, makes the rest.
+    """Store the members first, each as an ordinary verification, then the group.
+
+    A crash in between leaves no member without a verdict, and the repeated request, which has the same ids, makes the rest.
     """
     asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
     request = digest({**asked, "max_age": new.max_age, "policy": new.policy.as_dict()})
@@ -185,7 +186,7 @@ def _create_group(
     refs = linked_accounts.resolve_accounts(deps, target)
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
-    # A limit that one account has reached refuses the request before anything is done for the others.
+    # Check all limits first, so that one account over its limit refuses the request before anything is done for the others.
     keyed = [deps.store.claims.digest(ref, new.claim) for ref in refs]
     for claim in keyed:
         deps.store.claims.check(claim)
@@ -202,9 +203,9 @@ def _create_group(
     return GroupResult(kept, members) if kept is made else load_group(deps.store, kept)
 
 
-def _is_about(store: Store, fan: GroupResult, claim: Sensitive[Mapping[str, Any]]) -> bool:
-    """Whether a group was made for this claim; nobody can tell any more once all its accounts are erased."""
-    for member in fan.members:
+def _is_about(store: Store, result: GroupResult, claim: Sensitive[Mapping[str, Any]]) -> bool:
+    """Whether a group was made for this claim. True once all its accounts are erased, because their keys are gone."""
+    for member in result.members:
         digest_ = store.claims.digest(member.ref, claim).digest
         if digest_ is not None and member.claim_digest is not None:
             return digest_ == member.claim_digest
@@ -244,7 +245,7 @@ def wait(
 def cancel(deps: Dependencies, tenant: Tenant, id_: str) -> Verification | GroupResult:
     """End a tenant's verification without a result, or all members of a group that have none yet. Repeating this changes nothing.
 
-    The verdict comes first: whatever the workflow does until it is stopped finds that there is one, and pays for nothing.
+    The verdict is stored first, so that the workflow finds it until it is stopped, and pays for no refresh.
 
     Raises:
         VerificationNotFoundError
@@ -280,15 +281,15 @@ def is_cancelled(verification: Verification) -> bool:
 
 
 def page(
-    store: Store, holder: VerificationListing, outcome: str | None, limit: int, after: str | None
+    store: Store, listing: VerificationListing, outcome: str | None, limit: int, after: str | None
 ) -> tuple[list[Verification | GroupResult], str | None]:
-    """So many verifications of an account or a customer, the newest first, below position `after`; and where to go on, if there are more.
+    """At most `limit` verifications of an account or a customer, the newest first, below position `after`; and the next `after`, if any.
 
-    With `outcome` only those that ended so; a group ends as the best of its members did.
+    With `outcome` only those with that outcome. A group has the outcome of its best member.
     """
     shown: list[Verification | GroupResult] = []
     for _ in range(1 if outcome is None else max(1, MOST_LOOKED_AT // limit)):
-        ids, positions, after = store.verifications.page(holder, limit, after)
+        ids, positions, after = store.verifications.page(listing, limit, after)
         heads = store.verifications.find_all(ids)
         members = store.verifications.find_all([member for head in heads.values() if isinstance(head, Group) for member in head.members])
         for id_, position in zip(ids, positions, strict=True):
@@ -348,7 +349,7 @@ def _derived(store: Store, name: str, now: float, known_seconds: float) -> str:
 
 
 def _before_secrets(name: str) -> str:
-    """The id that an earlier release derived from a name: everyone who knows the name can."""
+    """The id that an earlier release derived from a name, without a secret."""
     return f"ver_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 

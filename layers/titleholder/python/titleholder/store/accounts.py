@@ -51,7 +51,7 @@ class Accounts:
     ) -> bool:
         """Store an account as Stripe described it in a read begun at `observed_at`; False if something newer is stored, or it was erased.
 
-        `open_`: there is something left to do, see `ownership._is_open`; `calls`: how many refresh calls had been answered before;
+        `open_`: there is something left to do, see `refresh_policy.is_open`; `calls`: how many refresh calls had been answered before;
         `shown_since`: when its refresh was first seen as it is, None if it is seen so now.
         """
         refresh = state.refresh

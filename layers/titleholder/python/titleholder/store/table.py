@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any
 
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import reraise_unless
-from titleholder.items import deserialize, serialize
 
 TRANSACTION_TRIES = 6
 ITEMS_A_READ = 100
@@ -22,14 +24,30 @@ _REFUSED = "ConditionalCheckFailedException"
 
 Item = dict[str, Any]
 
+_serialize: Callable[[Any], Item] = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
 
 class CheckFailedError(Exception):
     """A check of a transaction failed, so that nothing was written."""
 
 
 def plain(item: Mapping[str, Any]) -> Item:
-    """An item as DynamoDB returns it, with plain values."""
-    return {name: deserialize(value) for name, value in item.items()}
+    """An item as DynamoDB returns it, with int and bytes in place of boto3's Decimal and Binary."""
+    return {name: _plain(_deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value)
+        case Binary():
+            return value.value
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list():
+            return [_plain(part) for part in value]
+    return value
 
 
 def account_pk(ref: AccountRef) -> str:
@@ -233,7 +251,7 @@ def _below(pk: str, prefix: str) -> Item:
 
 
 def _serialized(values: Mapping[str, Any]) -> Item:
-    return {name: serialize(value) for name, value in values.items()}
+    return {name: _serialize(value) for name, value in values.items()}
 
 
 def _values(values: Mapping[str, Any] | None) -> Item:

@@ -53,14 +53,14 @@ class StripeEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatedChange:
     """What an event says of its account, and when it became so (Unix seconds). Only a reason to read the account once more."""
 
     what: Literal["disconnected", "deactivated", "reactivated", "settled"]
     at: float
 
 
-def told(type_: str, created: str) -> Told | None:
+def stated_change(type_: str, created: str) -> StatedChange | None:
     """What an event of this type and time says; None if its account does not show it, or its time can't be read."""
     name = type_.rpartition(".")[2]
     what = "settled" if name in ("refreshed_ownership", "ownership_refresh_succeeded", "ownership_refresh_failed") else name
@@ -70,7 +70,7 @@ def told(type_: str, created: str) -> Told | None:
         at = float(created) if created.isdigit() else datetime.fromisoformat(created).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-    return Told(what, at)  # type: ignore[arg-type]
+    return StatedChange(what, at)  # type: ignore[arg-type]
 
 
 def parse(body: bytes, mode: Mode) -> StripeEvent:

@@ -267,7 +267,8 @@ class StripeGateway:
         `still_wanted` is asked before the request is repeated, because seconds may have passed. If it is not, StripeUnansweredError is
         raised as well.
 
-        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh.was_started`). Raises as `read` does.
+        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh_policy.was_started`).
+        Raises as `read` does.
         """
         self._http.begin(idempotency_key, still_wanted)
         try:
