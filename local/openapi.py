@@ -34,21 +34,21 @@ SCHEMAS = "#/components/schemas/"
 REFUSED_SAMPLES = ("invalid", "unsigned")
 """A sample event whose name ends in one of these shows a refusal, so it is no example."""
 
-DESCRIPTION = """Does this bank account belong to the person or business that says so?
+DESCRIPTION = """Does this bank account belong to the person or business that claims it?
 
-Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`;
-what API Gateway refuses by itself (401, 403, 429) is `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
-`execute-api`), unless the stack was deployed with a JWT issuer: then they bear a token with the operation's scope."""
+Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`.
+Errors of API Gateway itself (401, 403, 429) are `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
+`execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead."""
 
 MESSAGE = {
     "type": "object",
-    "description": "What API Gateway itself says.",
+    "description": "An answer of API Gateway itself.",
     "properties": {"message": {"type": "string"}},
     "required": ["message"],
 }
 PROBLEM = {
     "type": "object",
-    "description": "RFC 9457. `type` is stable; what to do about each is in docs/problems.md.",
+    "description": "RFC 9457. `type` is stable. docs/problems.md says what to do about each.",
     "properties": {
         "type": {"type": "string", "pattern": "^urn:titleholder:problem:[a-z-]+$"},
         "title": {"type": "string"},
@@ -56,7 +56,7 @@ PROBLEM = {
         "detail": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "Each field that is wrong, and why.",
+            "description": "Each wrong field, with the reason.",
             "items": {
                 "type": "object",
                 "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
@@ -64,17 +64,17 @@ PROBLEM = {
                 "additionalProperties": False,
             },
         },
-        "reason": {"type": "string", "description": "The reason code, where the account can't be refreshed."},
+        "reason": {"type": "string", "description": "The reason code, if the account cannot be refreshed."},
         "retry_at": {"type": "string", "format": "date-time", "description": "When a cooldown ends."},
     },
     "required": ["type", "title", "status", "detail"],
 }
-RETRY_AFTER = {"description": "Seconds after which to try again.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+RETRY_AFTER = {"description": "Seconds until the next attempt.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
 STRIPE_ACCOUNT = {
     "name": "Stripe-Account",
     "in": "header",
     "required": False,
-    "description": "The connected account that this is about; without it, the platform's own.",
+    "description": "The connected account of the request. Without it, the request is about the platform itself.",
     "schema": {"type": "string", "pattern": f"^{accounts.CONNECTED_ACCOUNT_ID.pattern}$"},
 }
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -82,11 +82,11 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "type": "apiKey", "in": "header", "name": "Authorization", "x-amazon-apigateway-authtype": "awsSigv4",
         "description": "AWS Signature Version 4, service execute-api. The caller needs execute-api:Invoke.",
     },
-    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Where the stack was deployed with a JWT issuer."},
+    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "If the stack was deployed with a JWT issuer."},
 }  # fmt: skip
 GATEWAY_ANSWERS = {
     401: "API Gateway: no valid token.",
-    403: "API Gateway: not signed, or the caller has no right, or the token lacks the scope.",
+    403: "API Gateway: no signature, no permission, or a token without the scope.",
     429: "API Gateway: too many calls of this route.",
     500: "API Gateway: the function failed.",
     503: "API Gateway: the function did not answer in time.",
@@ -142,25 +142,25 @@ def _answer(description: str, schema: Mapping[str, Any], media_type: str = "appl
 
 @public.post(
     "/webhooks/stripe",
-    responses=_answer("The event is safe.", RECEIVED),
+    responses=_answer("The event is stored.", RECEIVED),
     openapi_extensions={
         "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": DELIVERY}}},
     },
 )  # fmt: skip
 @resolver.openapi_responses({}, "invalid-signature", "malformed-event")
 def receive_webhook() -> None:
-    """Stripe's deliveries
+    """Stripe's webhook deliveries
 
-    Public: what proves a delivery is its signature. 200 once the event is safe, also for duplicates and unknown types.
+    Public, because the signature authenticates a delivery. 200 once the event is stored, also for duplicates and unknown types.
     """
 
 
-@public.get("/docs", tags=["docs"], responses=_answer("This interface, to read and to try", {"type": "string"}, "text/html"))
+@public.get("/docs", tags=["docs"], responses=_answer("Interactive documentation", {"type": "string"}, "text/html"))
 @resolver.openapi_responses({})
 def docs() -> None:
-    """This interface, to read and to try
+    """Interactive documentation
 
-    There only where the stack was deployed with ServeDocs.
+    Exists only if the stack was deployed with ServeDocs.
     """
 
 
@@ -169,7 +169,7 @@ def docs() -> None:
 def openapi() -> None:
     """This document
 
-    There only where the stack was deployed with ServeDocs.
+    Exists only if the stack was deployed with ServeDocs.
     """
 
 

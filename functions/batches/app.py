@@ -52,7 +52,7 @@ def create_batch(
     with application().audit.effect(_caller(), "batch.created", **_context()) as entry:
         ids = application().idempotency.once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
         entry.note(batch=ids["id"])
-    slot = lifecycle.slot(deps, ids["id"])
+    slot = lifecycle.upload(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
     upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
     return _json(201, models.CreatedBatch(id=slot.batch, upload=upload))

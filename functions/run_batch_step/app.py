@@ -12,28 +12,28 @@ from titleholder.observability import logger, observed
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> Any:
+def handler(event: dict[str, Any], _: Any) -> Any:
     """Takes `{step, batch, ...}`, ids and numbers only; answers what the workflow has to know next."""
-    desk, batch, step = application().batch_step_context(), event["batch"], event["step"]
+    context, batch, step = application().batch_step_context(), event["batch"], event["step"]
     logger.append_keys(batch=batch, step=step)
     answer: Any = None
     match step:
         case "plan":
-            answer = steps.plan(desk, batch)
+            answer = steps.plan(context, batch)
         case "scan":
-            steps.scan(desk, batch, event["block"])
+            steps.scan(context, batch, event["block"])
         case "cut":
-            answer = steps.cut(desk, batch, len(event["blocks"]))
+            answer = steps.cut(context, batch, len(event["blocks"]))
         case "import":
-            steps.import_range(desk, batch, event["range"])
+            steps.import_range(context, batch, event["range"])
         case "imported":
-            answer = steps.imported(desk, batch)
+            answer = steps.imported(context, batch)
         case "collect":
-            steps.collect(desk, batch, event["range"], event["pass"], event["since"])
+            steps.collect(context, batch, event["range"], event["pass"], event["since"])
         case "tally":
-            answer = steps.tally(desk, batch, event["pass"])
+            answer = steps.tally(context, batch, event["pass"])
         case "summarise":
-            answer = steps.summarise(desk, batch)
+            answer = steps.summarise(context, batch)
         case _:
             raise ValueError("There is no such step.")
     logger.info("step done", extra={"range": event.get("range", {}).get("number")})

@@ -5,10 +5,8 @@ python -m local.aws.deploy --endpoint http://127.0.0.1:4566 --stack titleholder 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 from local.aws import build
 from local.aws.emulator import REGION, client
-from local.aws.paths import BUILD, ROOT
+from local.aws.paths import BUILD
 
 BUCKET = "sam-artefacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -167,25 +165,3 @@ def _failures(cloudformation: Any, stack: str, found: dict[str, Any] | None) -> 
             if "FAILED" in event["ResourceStatus"]
         ]
     return "\n  ".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="local.aws.deploy", description="Deploy the template to the emulator; print its outputs.")
-    parser.add_argument("--endpoint", default="http://127.0.0.1:4566")
-    parser.add_argument("--stack", default="titleholder")
-    parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
-    parser.add_argument("--delete", action="store_true", help="delete the stack instead")
-    parser.add_argument("parameters", nargs="*", metavar="Name=Value")
-    options = parser.parse_args()
-    try:
-        if options.delete:
-            delete(options.endpoint, options.stack)
-            return
-        parameters = dict(pair.split("=", 1) for pair in options.parameters)
-        print(json.dumps(deploy(options.template, options.endpoint, options.stack, parameters), indent=2))
-    except (DeployError, build.BuildError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

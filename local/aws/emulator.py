@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from local.aws.paths import BUILD, ROOT
 
@@ -33,6 +33,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 HOST = "127.0.0.1"
 LOGS_KEPT_SECONDS = 86_400
+START_SECONDS = 60
 
 
 class EmulatorError(Exception):
@@ -79,11 +80,10 @@ def client(service: str, endpoint: str, **options: Any) -> Any:
 class Emulator:
     """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
-    `port` 0 takes a free one. `var` is the folder for everything on disk. `wait_scale` multiplies every Wait state and retry delay of a
-    workflow, `timeout_scale` every timeout of a task or an execution. `auth` enforces IAM, `trail` is a file that records its decisions.
-    `environment` adds variables to the emulator's process. `output` receives its log; without it the log is the file `log` under `var`.
+    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `auth` enforces IAM. `trail` is a
+    file that records IAM's decisions. `environment` adds variables to the emulator's process.
 
-    Raises `EmulatorError` if it does not answer within `start_timeout` seconds.
+    Raises `EmulatorError` if it does not answer within `START_SECONDS`.
     """
 
     def __init__(
@@ -91,23 +91,16 @@ class Emulator:
         port: int = 0,
         var: Path = BUILD,
         *,
-        wait_scale: float = 1.0,
-        timeout_scale: float = 1.0,
         auth: bool = False,
         trail: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        output: IO[bytes] | None = None,
-        start_timeout: float = 60.0,
     ) -> None:
         self.port = port or free_port()
         self.endpoint = f"http://{HOST}:{self.port}"
         self.var = Path(var).resolve()
         self.log = self.var / "aws" / f"{self.port}.log"
-        self._options = ["--wait-scale", str(wait_scale), "--timeout-scale", str(timeout_scale), *(["--auth"] if auth else [])]
-        self._options += ["--trail", str(trail.resolve())] if trail else []
+        self._options = [*(["--auth"] if auth else []), *(["--trail", str(trail.resolve())] if trail else [])]
         self._environment = dict(environment or {})
-        self._output = output
-        self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -134,26 +127,15 @@ class Emulator:
         for old in self.log.parent.glob("*.log"):
             if old.stat().st_mtime < time.time() - LOGS_KEPT_SECONDS:
                 old.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "local.aws.emulator",
-            "--port",
-            str(self.port),
-            "--var",
-            str(self.var),
-            "--until-eof",
-            *self._options,
-        ]
-        with contextlib.ExitStack() as stack:
-            output = self._output or stack.enter_context(self.log.open("wb"))
+        command = [sys.executable, "-m", "local.aws.emulator", "--port", str(self.port), "--var", str(self.var), "--until-eof"]
+        with self.log.open("wb") as log:
             # In a session of its own, Ctrl-C at the terminal does not kill it before its owner has ended, and its workers are one group.
             self._process = subprocess.Popen(
-                command,
+                [*command, *self._options],
                 cwd=ROOT,
                 env={**os.environ, **self._environment},
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -165,13 +147,13 @@ class Emulator:
 
     def _wait_until_healthy(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + self._start_timeout
+        deadline = time.monotonic() + START_SECONDS
         while not healthy(self.endpoint):
             code = self._process.poll()
             if code is not None:
                 raise EmulatorError(f"the emulator ended with status {code}; its log is {self.log}")
             if time.monotonic() > deadline:
-                raise EmulatorError(f"no answer from {self.endpoint} within {self._start_timeout:g} s; the log is {self.log}")
+                raise EmulatorError(f"no answer from {self.endpoint} within {START_SECONDS} s; the log is {self.log}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -201,16 +183,7 @@ def healthy(endpoint: str) -> bool:
         return False
 
 
-def set_scales(endpoint: str, wait: float, timeout: float) -> None:
-    """Change a running emulator's `wait_scale` and `timeout_scale`. They apply to waits that begin later."""
-    body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": wait, "stepfunctions.TIMEOUT_SCALE": timeout}).encode()
-    with urllib.request.urlopen(f"{endpoint}/_ministack/config", data=body, timeout=10) as answer:
-        json.load(answer)
-
-
-def serve(
-    port: int, var: Path, wait_scale: float = 1.0, timeout_scale: float = 1.0, until_eof: bool = False, trail: Path | None = None
-) -> None:
+def serve(port: int, var: Path, until_eof: bool = False, trail: Path | None = None) -> None:
     """Run the emulator in this process until SIGTERM, SIGINT, or (`until_eof`) the end of standard input.
 
     Raises `EmulatorError` for another version of MiniStack or a port in use.
@@ -240,7 +213,6 @@ def serve(
         STATE_DIR=str(state / "state"),
         S3_DATA_DIR=str(state / "s3"),
         PERSIST_STATE="0",
-        SFN_WAIT_SCALE=str(wait_scale),
         DOCKER_HOST="unix:///nonexistent",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
@@ -250,7 +222,7 @@ def serve(
     import uvloop
 
     try:
-        uvloop.run(_serve(port, var.resolve(), timeout_scale, until_eof, trail))
+        uvloop.run(_serve(port, var.resolve(), until_eof, trail))
     finally:
         from ministack.core import lambda_runtime
 
@@ -258,13 +230,13 @@ def serve(
         shutil.rmtree(state, ignore_errors=True)
 
 
-async def _serve(port: int, var: Path, timeout_scale: float, until_eof: bool, trail: Path | None) -> None:
+async def _serve(port: int, var: Path, until_eof: bool, trail: Path | None) -> None:
     import uvicorn
     from ministack.app import app
 
     from local.aws.shims import apply_all
 
-    apply_all(var, timeout_scale, trail)
+    apply_all(var, trail)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
     # MiniStack's own server parses HTTP in Python, which costs more time than most calls themselves.
@@ -301,18 +273,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.aws.emulator", description="AWS on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--var", type=Path, default=BUILD, help="folder for everything on disk (default: build)")
-    parser.add_argument(
-        "--wait-scale", type=float, default=float(os.environ.get("SFN_WAIT_SCALE", "1")), help="factor on Wait states and retry delays"
-    )
-    parser.add_argument("--timeout-scale", type=float, default=1.0, help="factor on TimeoutSeconds and HeartbeatSeconds")
     parser.add_argument("--auth", action="store_true", help="enforce IAM")
-    parser.add_argument("--trail", type=Path, help="file that records what IAM decides")
+    parser.add_argument("--trail", type=Path, help="file that records IAM's decisions")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
     if options.auth:
         os.environ["AUTH"] = "true"
     try:
-        serve(options.port, options.var, options.wait_scale, options.timeout_scale, options.until_eof, options.trail)
+        serve(options.port, options.var, options.until_eof, options.trail)
     except EmulatorError as error:
         sys.exit(f"error: {error}")
     # Without waiting for the threads of workflows, which may wait for hours.

@@ -129,7 +129,7 @@ class Verifications:
 
 def measure(lines: int, *, traced: bool) -> dict[str, float]:
     """The peak of each step in MB: allocated by Python, or of the whole process."""
-    from titleholder.batches import steps
+    from titleholder.batches import rows, steps
     from titleholder.batches.bucket import BatchBucket
 
     class Silent:
@@ -142,13 +142,13 @@ def measure(lines: int, *, traced: bool) -> dict[str, float]:
     files: Any = BatchBucket(Bucket(lines), "bucket")
     verifications = Verifications()
     store: Any = SimpleNamespace(batches=Batches(batch), verifications=verifications, claims=verifications)
-    desk = steps.BatchStepContext(store, files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
+    context = rows.BatchStepContext(store, files, Silent(), 1.8e9, 600)  # type: ignore[arg-type]
     peaks: dict[str, float] = {"imports": _resident()}
 
     def step(name: str, act: Any, *arguments: Any) -> Any:
         if traced:
             tracemalloc.start()
-        found = act(desk, "bat_1", *arguments)
+        found = act(context, "bat_1", *arguments)
         peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1] / 1e6 if traced else _resident())
         tracemalloc.stop()
         return found

@@ -6,8 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ from greenlet import getcurrent
 from local.stripe_simulator.options import Options
 from tests.simulation.hub import Signal
 from tests.simulation.world import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, World, inside
-from titleholder.batches import steps
 
 CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 """As the template's event source mappings have it (MaximumConcurrency)."""
@@ -179,7 +177,7 @@ class BatchedWorld(World):
         self.called[f"{invocation.function} {operation}"] += 1
         self.hub.sleep(self.rng.uniform(*(WAY_SECONDS if operation == "Stripe" else AWS_SECONDS)))
 
-    def writers(self) -> type:
+    def writers(self, size: int) -> Any:
         """In place of a pool of threads: as many activities, which share their invocation."""
         world = self
 
@@ -219,17 +217,7 @@ class BatchedWorld(World):
                     raise errors[0]
                 return results
 
-        return Writers
-
-
-@contextmanager
-def _writing(world: BatchedWorld) -> Iterator[None]:
-    kept = steps.ThreadPoolExecutor
-    steps.ThreadPoolExecutor = world.writers()  # type: ignore[misc, assignment]
-    try:
-        yield
-    finally:
-        steps.ThreadPoolExecutor = kept  # type: ignore[misc]
+        return Writers(size)
 
 
 def run_batch(
@@ -254,7 +242,7 @@ def run_batch(
         cooling=cooling,
         singles=singles,
     )
-    with inside(world), _writing(world):
+    with inside(world):
         # A failure of the very second would be an answer to who asks then.
         world.at(BEGIN_SECONDS, world.begin)
         spread = accounts / rate / (singles + 1)

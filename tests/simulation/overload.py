@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from local.stripe_simulator.options import Options
-from tests.simulation.batch_world import BatchedWorld, _writing
+from tests.simulation.batch_world import BatchedWorld
 from tests.simulation.world import BEGIN, inside
 
 BEGIN_SECONDS = 5.0
@@ -113,7 +113,7 @@ class OverloadedWorld(BatchedWorld):
 def run(load: Load, *, longest: float = 2 * 86_400.0, shown: Callable[[float, int], None] = lambda now, done: None) -> Outcome:
     """Run a load to its end."""
     world = OverloadedWorld(load)
-    with inside(world), _writing(world):
+    with inside(world):
         if load.batch:
             world.at(BEGIN_SECONDS, world.begin)
         for number in range(load.singles):

@@ -9,7 +9,7 @@ from typing import Any
 
 from titleholder import matching
 from titleholder.aws.workflows import Workflow
-from titleholder.batches import lifecycle, steps
+from titleholder.batches import lifecycle, stopped
 from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.verifications import IdSecret
@@ -166,7 +166,7 @@ def newest_snapshot_answers() -> Iterator[None]:
         if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
             return
-        world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
+        world.workflow.resume(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
     with (
@@ -351,7 +351,7 @@ def reads_not_recorded() -> Iterator[None]:
 @contextmanager
 def stop_forgets_broken_imports() -> Iterator[None]:
     """The verifications of a range whose import died are not looked for after a stop."""
-    with _replaced(steps, "_made_lines", lambda desk, batch, number: []):
+    with _replaced(stopped, "made_lines", lambda context, batch, number: []):
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.stripe_simulator.options import Options
-from tests.simulation.batch_world import BatchedWorld, _writing
+from tests.simulation.batch_world import BatchedWorld
 from tests.simulation.world import World, inside
 from titleholder.bootstrap import application
 from titleholder.services import verdicts
@@ -161,7 +161,7 @@ def test_changes_of_owners(world: World, bus: Refusing) -> None:
 def test_end_of_a_batch(bus: Refusing) -> None:
     world = BatchedWorld(2, Options(settle_seconds=3.0), singles=0)
     world.events_bus._refuses = bus
-    with inside(world), _writing(world):
+    with inside(world):
         world.at(1, world.begin)
         world.run(1)
         bus.on = True

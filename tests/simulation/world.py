@@ -404,6 +404,10 @@ class World:
 
     # -- our functions -----------------------------------------------------------------------------------------------------------
 
+    def writers(self, size: int) -> Any:
+        """What a batch's import writes with, in place of a pool of threads."""
+        return OneByOne(size)
+
     def _http(
         self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
@@ -817,12 +821,10 @@ def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *,
 def inside(world: World) -> Iterator[World]:
     """Have the functions live in this world."""
     from titleholder import bootstrap, matching, observability
-    from titleholder.batches import steps
     from titleholder.bootstrap import Application
     from titleholder.domain import snapshots
     from titleholder.settings import Settings
 
-    writers = steps.ThreadPoolExecutor
     limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
@@ -838,7 +840,6 @@ def inside(world: World) -> Iterator[World]:
 
     try:
         matching.decide = fragile  # type: ignore[assignment]
-        steps.ThreadPoolExecutor = OneByOne  # type: ignore[misc, assignment]
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
         application = Application(
@@ -847,12 +848,12 @@ def inside(world: World) -> Iterator[World]:
             stripe_http=lambda: SimulatedStripe(world),
             clock=world.clock,
             new_secret=lambda: drawn.randbytes(32),
+            writers=world.writers,
         )
         bootstrap.use(application)
         yield world
     finally:
         matching.decide, observability.single_metric = decide, single_metric
-        steps.ThreadPoolExecutor = writers  # type: ignore[misc]
         snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits
         observability.logger.setLevel(level)
         bootstrap.use(None)

@@ -27,11 +27,8 @@ from local.aws.shims import (
 )
 
 
-def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -> None:
-    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `timeout_scale`: factor on workflow timeouts.
-
-    `trail_file`: file that records IAM's decisions.
-    """
+def apply_all(var: Path, trail_file: Path | None = None) -> None:
+    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `trail_file`: file that records IAM's decisions."""
     event_bus.apply()
     http_api_cors.apply()
     http_api_errors.apply()
@@ -42,7 +39,7 @@ def apply_all(var: Path, timeout_scale: float, trail_file: Path | None = None) -
     queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)
-    workflow_execution.apply(timeout_scale)
+    workflow_execution.apply()
     workflow_paths.apply()
     workflow_task.apply()
     authorised_resource.apply()

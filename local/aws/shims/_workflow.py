@@ -31,11 +31,6 @@ class Ended(TaskError):  # type: ignore[misc, valid-type]
         super().__init__("States.Aborted", "")
 
 
-def timeout_scale() -> float:
-    """The factor on TimeoutSeconds and HeartbeatSeconds."""
-    return float(stepfunctions.TIMEOUT_SCALE)
-
-
 def lineage(execution: Execution | None) -> Iterator[Execution]:
     """The execution, its parent, and so on."""
     while execution is not None:

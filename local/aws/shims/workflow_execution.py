@@ -20,7 +20,6 @@ from local.aws.shims._workflow import (
     current,
     interrupt,
     pause,
-    timeout_scale,
     within,
 )
 
@@ -29,33 +28,15 @@ original_start = sf._start_execution
 original_stop = sf._stop_execution
 
 
-def apply(scale: float) -> None:
-    sf.TIMEOUT_SCALE = scale
+def apply() -> None:
     sf._add_event = add_event
     sf._start_execution = start_execution
     sf._stop_execution = stop_execution
     sf._run_execution = run_execution
     sf._run_sub_machine = run_states
     sf._fail_execution = fail_execution
-    sf._scaled_sleep = scaled_sleep
+    sf._scaled_sleep = sleep
     sf._sleep_until = sleep_until
-    _let_timeouts_be_configured()
-
-
-def _let_timeouts_be_configured() -> None:
-    from ministack import app
-
-    original_handle = app._handle_admin_config_request
-
-    async def handle(path: str, method: str, body: bytes) -> Any:
-        answer = await original_handle(path, method, body)
-        if answer is not None and body:
-            wanted = json.loads(body).get("stepfunctions.TIMEOUT_SCALE")
-            if wanted is not None:
-                sf.TIMEOUT_SCALE = float(wanted)
-        return answer
-
-    app._handle_admin_config_request = handle
 
 
 def start_execution(data: dict[str, Any]) -> Any:
@@ -98,7 +79,7 @@ def run_execution(arn: str) -> None:
     execution["events"][0]["previousEventId"] = 0
     definition = json.loads(machine["definition"])
     if limit := definition.get("TimeoutSeconds"):
-        execution["_deadline"] = time.monotonic() + limit * timeout_scale()
+        execution["_deadline"] = time.monotonic() + limit
     data = json.loads(execution["input"])
     context = {
         "QueryLanguage": "JSONPath",
@@ -180,12 +161,12 @@ def _run_state(states: dict[str, Any], name: str, data: Any, execution: Executio
     return data, following
 
 
-def scaled_sleep(seconds: float) -> None:
-    pause(current.get(), seconds * sf._SFN_WAIT_SCALE)
+def sleep(seconds: float) -> None:
+    pause(current.get(), seconds)
 
 
 def sleep_until(timestamp: str) -> None:
     moment = sf._parse_ts(timestamp)
     if moment is None:
         raise TaskError("States.Runtime", f"The value '{timestamp}' is not a valid ISO-8601 timestamp")
-    scaled_sleep(max(0.0, moment.timestamp() - time.time()))
+    sleep(max(0.0, moment.timestamp() - time.time()))

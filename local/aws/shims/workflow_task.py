@@ -13,7 +13,7 @@ from typing import Any
 
 from ministack.services import stepfunctions as sf
 
-from local.aws.shims._workflow import Ended, Execution, TaskError, add_event, check, live, pause, timeout_scale
+from local.aws.shims._workflow import Ended, Execution, TaskError, add_event, check, live, pause
 
 CALLBACK = ".waitForTaskToken"
 REMEMBERED_TOKENS = 50_000
@@ -88,7 +88,7 @@ def execute_task(state: dict[str, Any], data: Any, execution: Execution, context
             if CALLBACK in task.arn:
                 result = _call_and_wait(task, parameters, context["Task"]["Token"], timeout, heartbeat)
             elif timeout:
-                result = sf._invoke_resource_with_timeout(task.arn, parameters, timeout * timeout_scale())
+                result = sf._invoke_resource_with_timeout(task.arn, parameters, timeout)
             else:
                 result = sf._invoke_resource(task.arn, parameters)
             check(execution)
@@ -113,7 +113,6 @@ def _seconds(state: dict[str, Any], field: str, data: Any, context: dict[str, An
 
 def _call_and_wait(task: Task, parameters: Any, token: str, timeout: float | None, heartbeat: float | None) -> Any:
     """Make the call that carries the token, then wait for the answer. Raises `TaskError`: the failure that was sent, or a timeout."""
-    scale = timeout_scale()
     began = time.monotonic()
     waiter = Waiter(task.execution, began)
     sf._task_tokens[token] = waiter
@@ -126,8 +125,8 @@ def _call_and_wait(task: Task, parameters: Any, token: str, timeout: float | Non
         else:
             task.record("Submitted", output=json.dumps(sent))
         while waiter.answer is None:
-            limits: list[tuple[float, str]] = [(began + timeout * scale, "States.Timeout")] if timeout else []
-            limits += [(waiter.heard + heartbeat * scale, "States.HeartbeatTimeout")] if heartbeat else []
+            limits: list[tuple[float, str]] = [(began + timeout, "States.Timeout")] if timeout else []
+            limits += [(waiter.heard + heartbeat, "States.HeartbeatTimeout")] if heartbeat else []
             end, error = min(limits, default=(math.inf, ""))
             left = end - time.monotonic()
             if left > 0:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local.aws.emulator import set_scales
 from local.aws.shims.workflow_task import backoff, error_matches
 
 from .conftest import Stack, eventually
@@ -147,24 +146,6 @@ def test_choice_compares_as_documented(stack: Stack, rule: dict[str, Any], data:
 def test_choice_on_a_missing_variable_fails(stack: Stack) -> None:
     found = stack.finished(started(stack, "missing", choice({"Variable": "$.a", "StringEquals": "x"}), {}))
     assert found["error"] == "States.Runtime"
-
-
-def test_wait_scale_shortens_waits(stack: Stack) -> None:
-    definition = {"StartAt": "Sleep", "States": {"Sleep": {"Type": "Wait", "Seconds": 3_600, "End": True}}}
-    set_scales(stack.aws.endpoint, wait=0.0001, timeout=1)
-    try:
-        assert stack.finished(started(stack, "hour", definition, {}), within=5)["status"] == "SUCCEEDED"
-    finally:
-        set_scales(stack.aws.endpoint, wait=1, timeout=1)
-
-
-def test_timeout_scale_shortens_timeouts(stack: Stack) -> None:
-    definition = {"StartAt": "Sleep", "TimeoutSeconds": 3_600, "States": {"Sleep": {"Type": "Wait", "Seconds": 60, "End": True}}}
-    set_scales(stack.aws.endpoint, wait=1, timeout=0.0001)
-    try:
-        assert stack.finished(started(stack, "slow", definition, {}), within=5)["status"] == "TIMED_OUT"
-    finally:
-        set_scales(stack.aws.endpoint, wait=1, timeout=1)
 
 
 def test_distributed_map_reads_items_and_writes_results(stack: Stack) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from titleholder.aws.idempotency import Idempotency
     from titleholder.batches.bucket import BatchBucket
     from titleholder.batches.lifecycle import BatchDependencies
-    from titleholder.batches.steps import BatchStepContext
+    from titleholder.batches.rows import BatchStepContext
     from titleholder.services.audit import Audit
     from titleholder.services.context import Dependencies
     from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
@@ -38,7 +38,8 @@ class Application:
     """The parts of a deployment, each made once, when it is first used.
 
     `client` makes a boto3 client of the service that it is given, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own).
-    `clock` gives Unix seconds, `sleep` waits for seconds, `new_secret` gives 32 random bytes.
+    `clock` gives Unix seconds, `sleep` waits for seconds, `new_secret` gives 32 random bytes, `writers` makes an
+    executor of so many threads (None: Python's own).
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Application:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         new_secret: Callable[[], bytes] = lambda: secrets.token_bytes(32),
+        writers: Callable[[int], Any] | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -57,6 +59,7 @@ class Application:
         self._client = cache(client or aws_clients())
         self._stripe_http = stripe_http
         self._new_secret = new_secret
+        self._writers = writers
 
     @cached_property
     def store(self) -> Store:
@@ -67,7 +70,7 @@ class Application:
             self._client("dynamodb"),
             self.settings.table,
             keys_table=self.settings.keys_table,
-            vault=lambda: self.cipher,
+            cipher=lambda: self.cipher,
             clock=self.clock,
             retention=keep,
             new_secret=self._new_secret,
@@ -118,9 +121,10 @@ class Application:
 
     def batch_step_context(self) -> BatchStepContext:
         """What a step of `verify_batch` needs: of this moment, so made for each."""
-        from titleholder.batches.steps import BatchStepContext
+        from titleholder.batches.rows import BatchStepContext
 
-        return BatchStepContext(self.store, self.batch_bucket, self.event_publisher, self.clock(), self.settings.max_wait_seconds)
+        context = BatchStepContext(self.store, self.batch_bucket, self.event_publisher, self.clock(), self.settings.max_wait_seconds)
+        return replace(context, writers=self._writers) if self._writers else context
 
     @cached_property
     def rate_limits(self) -> StripeRateLimits:

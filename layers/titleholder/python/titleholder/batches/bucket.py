@@ -1,4 +1,4 @@
-"""The bucket: every read and write that Titleholder does in S3, and the only module that speaks to it. Nothing large is held whole.
+"""The bucket: every read and write of this project in S3. No file is held in memory as a whole.
 
 manifests/<batch>                 the caller's upload (personal data); deleted once it is imported
 batches/<batch>/...               ranges, ids that are left to do, rows, rejects, results: ids and verdicts only
@@ -21,7 +21,7 @@ PART_BYTES = 1024**3
 LINK_SECONDS = 3600
 _BLOCK_BYTES = 256 * 1024
 _WRITE_BYTES = 8 * 1024**2
-"""Of a large file that is written in parts; S3 asks for 5 MiB at least."""
+"""The size of a part of a large file. S3 requires at least 5 MiB."""
 
 
 class BatchBucket:
@@ -33,21 +33,21 @@ class BatchBucket:
 
     # -- uploads -----------------------------------------------------------------------------------------------------------------
 
-    def begin(self, key: str, size: int) -> str | None:
+    def start_upload(self, key: str, size: int) -> str | None:
         """The id of an upload in parts of `PART_BYTES`; None for a size that one PUT can take."""
         if size <= LARGEST_PUT_BYTES:
             return None
         return str(self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
 
-    def slot(self, key: str, size: int, upload: str | None) -> list[str]:
+    def upload_urls(self, key: str, size: int, upload: str | None) -> list[str]:
         """URLs to PUT a file of `size` bytes to: one, or, for an upload in parts, one for each part in order."""
         if upload is None:
             return [self._link("put_object", Key=key)]
         parts = range(1, -(-size // PART_BYTES) + 1)
         return [self._link("upload_part", Key=key, UploadId=upload, PartNumber=number) for number in parts]
 
-    def complete(self, key: str, upload: str) -> None:
-        """Put the parts of an upload together. Done before is as good as done now."""
+    def complete_upload(self, key: str, upload: str) -> None:
+        """Join the parts of an upload. Does nothing if that was done before."""
         place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
         try:
             pages = self._pages(place)
@@ -89,14 +89,15 @@ class BatchBucket:
     ) -> Iterator[bytes]:
         """The bytes `start` to `end` (exclusive; None: all) in blocks.
 
-        Raises FileReplacedError if the file's ETag is not `etag`. The answer is of one file, so it is compared there and not before.
+        Raises FileReplacedError if the file's ETag is not `etag`, which is compared in the answer itself, because the file may be replaced
+        before it.
         """
         part = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
         answer = self._client.get_object(Bucket=self._bucket, Key=key, **part)
         body = answer["Body"]
         try:
             if etag is not None and answer["ETag"] != etag:
-                raise FileReplacedError("The file was written again since it was first looked at.")
+                raise FileReplacedError("The file was replaced after it was chosen to be read.")
             while data := body.read(block):
                 yield data
         finally:
@@ -114,12 +115,12 @@ class BatchBucket:
     # -- writing -----------------------------------------------------------------------------------------------------------------
 
     def write_lines(self, key: str, values: Iterable[Any]) -> None:
-        """Write a JSON Lines file that a function can hold."""
+        """Write a JSON Lines file that fits into a function's memory."""
         body = b"".join(json.dumps(value).encode() + b"\n" for value in values)
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def write(self, key: str, blocks: Iterable[bytes]) -> None:
-        """Write a file of any size. A crash leaves no file, and parts that the bucket's rules clear away."""
+        """Write a file of any size. A crash leaves no file, only parts that the bucket's lifecycle rules delete."""
         place = {"Bucket": self._bucket, "Key": key}
         upload, buffer = None, bytearray()
         parts: list[dict[str, Any]] = []
@@ -141,7 +142,7 @@ class BatchBucket:
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete files, those too that are not there."""
+        """Delete files. A file that does not exist is no error."""
         for at in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[at : at + 1000]]
             answer: Mapping[str, Any] = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})

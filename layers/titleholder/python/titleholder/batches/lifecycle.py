@@ -1,4 +1,4 @@
-"""A batch's life as its caller sees it: an upload slot, the start, progress, the stop. What its workflow does is in `batches.steps`."""
+"""The life cycle of a batch as its caller sees it: upload, start, progress, stop. The workflow's steps are in `batches.steps`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from titleholder.batches.manifests import LARGEST_BYTES, Format
 from titleholder.domain.accounts import Mode, Tenant
 from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
 from titleholder.store import Store
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
 State = Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
 
-BATCH_RETENTION_SECONDS = 400 * 86_400
+BATCH_RETENTION_SECONDS = 400 * DAY_SECONDS
 FINAL = ("completed", "stopped")
 
 
@@ -48,7 +49,7 @@ class NewBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Upload:
     """Where to PUT the manifest: one URL, or one for each part of `part_bytes`."""
 
     batch: str
@@ -59,7 +60,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a batch stands. Times are Unix seconds, `per_second` is verdicts a second since verifying began."""
+    """The progress of a batch. Times are Unix seconds, `per_second` is verdicts a second since verifying began."""
 
     batch: str
     state: State
@@ -91,7 +92,7 @@ def work_key(batch: str, name: str) -> str:
 
 
 def create(deps: BatchDependencies, new: NewBatch, batch: str | None = None) -> str:
-    """Keep a new batch, whose id it answers. Raises ManifestError if its manifest will be too large."""
+    """Store a new batch and return its id. Raises ManifestError if its manifest will be too large."""
     _check_size(new.size)
     batch, now = batch or f"bat_{uuid.uuid4().hex}", deps.clock()
     deps.store.batches.create(
@@ -99,22 +100,22 @@ def create(deps: BatchDependencies, new: NewBatch, batch: str | None = None) -> 
         {
             "mode": new.mode, "format": new.format, "stripe_account": new.stripe_account, "max_age": new.max_age, "size": new.size,
             "policy": json.dumps(dict(new.policy), sort_keys=True), "scope": new.scope, "run": 0, "batch_state": "waiting_for_upload",
-            "upload": deps.files.begin(manifest_key(batch), new.size),
-            "created_ms": _ms(now), "expires_at": int(now) + BATCH_RETENTION_SECONDS,
+            "upload": deps.files.start_upload(manifest_key(batch), new.size),
+            "created_ms": to_milliseconds(now), "expires_at": int(now) + BATCH_RETENTION_SECONDS,
         },
     )  # fmt: skip
     return batch
 
 
-def slot(deps: BatchDependencies, batch: str) -> Slot:
+def upload(deps: BatchDependencies, batch: str) -> Upload:
     """Where to put a batch's manifest. Raises BatchNotFoundError."""
     kept = deps.store.batches.get(batch)
-    urls = deps.files.slot(manifest_key(batch), int(kept["size"]), kept["upload"])
-    return Slot(batch, urls, PART_BYTES if kept["upload"] else None, deps.clock() + LINK_SECONDS)
+    urls = deps.files.upload_urls(manifest_key(batch), int(kept["size"]), kept["upload"])
+    return Upload(batch, urls, PART_BYTES if kept["upload"] else None, deps.clock() + LINK_SECONDS)
 
 
 def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[str, Any]) -> Progress:
-    """Start a batch whose manifest is there, or let one that failed go on where it stood. One that runs or is completed is left alone.
+    """Start a batch whose manifest is uploaded, or resume a failed one. A batch that runs or is completed is left alone.
 
     `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
     """
@@ -122,50 +123,50 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
     state = _state(deps, kept)
     if state == "stopped":
         raise BatchStateError(
-            "The batch was stopped. Upload its manifest again to verify what is left: what has its verdict is not repeated."
+            "The batch was stopped. Upload its manifest to a new batch to verify the rest. Lines with a verdict are not verified again."
         )
     if state in ("waiting_for_upload", "failed"):
         run = int(kept["run"]) + 1
         upload = {} if "imported_ms" in kept else {"manifest_etag": _check_upload(deps, kept)}
         now = deps.clock()
-        begun = upload if "started_ms" in kept else {**upload, "started_ms": _ms(now)}
+        begun = upload if "started_ms" in kept else {**upload, "started_ms": to_milliseconds(now)}
         changes = {"batch_state": "verifying" if "imported_ms" in kept else "importing", "run": run, "failure": None, **begun}
-        # The state is kept first: if the start then fails, the execution of this run is missing, and the next call finds that out.
+        # Store the state first: if the start then fails, the next call finds that this run's execution is missing.
         if deps.store.batches.update(batch, changes, unless=FINAL):
             deps.workflow.start(batch, run, inputs)
             if deps.store.batches.get(batch)["batch_state"] == "stopped":
-                # Stopped in between: that call may have found no run to stop.
+                # The batch was stopped in between, and that call may have found no run to stop.
                 deps.workflow.stop(batch, run)
     return progress(deps, tenant, batch)
 
 
 def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
-    """Stop a batch for good: what has its verdict keeps it, what was imported beside that ends as `BATCH_STOPPED`, nothing new is paid for.
+    """Stop a batch for good. Verdicts stay, every other imported verification ends as `BATCH_STOPPED`, no more refresh is paid.
 
-    Repeating this starts what ends the verifications once more, if it failed. Raises BatchNotFoundError, BatchStateError.
+    Repeating this starts the run that ends the verifications again, if it failed. Raises BatchNotFoundError, BatchStateError.
     """
     _batch_of(deps, tenant, batch)
-    now = _ms(deps.clock())
+    now = to_milliseconds(deps.clock())
     stopped = deps.store.batches.update(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
     kept = deps.store.batches.get(batch)
     if not stopped and kept["batch_state"] == "completed":
         raise BatchStateError("The batch is completed.")
-    # Also where it was stopped before: that call may have died half-way.
+    # Also for a batch that was stopped before, because that call may have crashed half-way.
     if int(kept["run"]):
         deps.workflow.stop(batch, int(kept["run"]))
     deps.files.delete([manifest_key(batch)])
-    # The import begins once the manifest is cut and its columns are kept.
+    # The import begins once the manifest is cut and its columns are stored.
     if "columns" in kept and "closed_ms" not in kept:
         _close(deps, kept)
     return progress(deps, tenant, batch)
 
 
 def _close(deps: BatchDependencies, kept: Mapping[str, Any]) -> None:
-    """Start the run of a stopped batch that ends its verifications; another one where the last one failed."""
+    """Start the run that ends a stopped batch's verifications; another one if the last one failed."""
     batch, number = kept["batch"], int(kept.get("closing") or int(kept["run"]) + 1)
     if _closing_failed(deps, kept):
         number += 1
-    # Kept first, as in `start`. A run of this number that was started before is left alone.
+    # Stored first, as in `start`. A run of this number that was started before is left alone.
     deps.store.batches.update(batch, {"closing": number})
     deps.workflow.start(batch, number, {})
 
@@ -177,7 +178,7 @@ def _closing_failed(deps: BatchDependencies, kept: Mapping[str, Any]) -> bool:
 
 
 def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
-    """How the batch stands now. Raises BatchNotFoundError."""
+    """The progress of a batch now. Raises BatchNotFoundError."""
     kept = _batch_of(deps, tenant, batch)
     state = _state(deps, kept)
     # A stopped batch has ended once those that were left have their verdicts.
@@ -187,7 +188,7 @@ def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     for part in deps.store.batches.ranges(batch):
         imported, duplicates = imported + int(part["rows"]), duplicates + int(part["duplicates"])
         rejected, blank = rejected + int(part["rejected"]), blank + int(part.get("blank", 0))
-        # Verdicts that were there before come from the ranges, those that come while the batch runs are counted as they come.
+        # The ranges count verdicts from before the import. Verdicts that come while the batch runs are counted in shards.
         for outcome, number in part["done" if ended else "before"].items():
             done[outcome] = done.get(outcome, 0) + int(number)
     lines = None if kept.get("lines") is None else int(kept["lines"])
@@ -227,7 +228,7 @@ def _batch_of(deps: BatchDependencies, tenant: Tenant, batch: str) -> dict[str, 
 
 
 def _state(deps: BatchDependencies, kept: Mapping[str, Any]) -> State:
-    """The batch's state; one whose workflow ended without a word has failed."""
+    """The batch's state. A batch whose workflow ended without storing a state has failed."""
     state = str(kept["batch_state"])
     if state in ("importing", "verifying") and deps.workflow.status(kept["batch"], int(kept["run"])) not in ("RUNNING", "SUCCEEDED"):
         return "failed"
@@ -236,20 +237,20 @@ def _state(deps: BatchDependencies, kept: Mapping[str, Any]) -> State:
 
 def _failure(deps: BatchDependencies, kept: Mapping[str, Any], state: str) -> str | None:
     if state == "stopped" and _closing_failed(deps, kept):
-        return "The run that ends the stopped batch's verifications failed. Stop the batch again, and another run goes on."
+        return "The run that ends the stopped batch's verifications failed. Stop the batch again to start another run."
     if state != "failed":
         return None
-    return str(kept.get("failure") or "The batch's workflow failed. Start the batch again, and it goes on where it stood.")
+    return str(kept.get("failure") or "The batch's workflow failed. Start the batch again to resume it.")
 
 
 def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
-    """The ETag of the manifest, which every step of the import then asks for."""
+    """The ETag of the manifest. Every step of the import then reads this version alone."""
     batch = kept["batch"]
     if kept.get("upload"):
-        deps.files.complete(manifest_key(batch), kept["upload"])
+        deps.files.complete_upload(manifest_key(batch), kept["upload"])
     found = deps.files.stat(manifest_key(batch))
     if found is None:
-        raise BatchStateError("The manifest is not there yet. PUT it to the batch's upload URL first.")
+        raise BatchStateError("The manifest is not uploaded yet. PUT it to the batch's upload URL first.")
     size, etag = found
     _check_size(size)
     if size == 0:
@@ -266,9 +267,5 @@ def _check_size(size: int) -> None:
         raise ManifestError(f"A manifest may have {LARGEST_BYTES // 1024**3} GiB at most.")
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 def _seconds(milliseconds: Any) -> float | None:
-    return None if milliseconds is None else int(milliseconds) / 1000
+    return None if milliseconds is None else from_milliseconds(milliseconds)

@@ -1,0 +1,155 @@
+"""What the steps of a batch share, and the way from a line of the manifest to its verification."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from titleholder.aws.event_publisher import EventPublisher
+from titleholder.batches import manifests
+from titleholder.batches.bucket import BatchBucket
+from titleholder.batches.lifecycle import work_key
+from titleholder.batches.manifests import Record, Reject, Row
+from titleholder.domain.accounts import AccountRef
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import DigestedClaim, Verification
+from titleholder.errors import ClaimLimitExceededError
+from titleholder.services import verdicts, verifications
+from titleholder.store import Store
+from titleholder.timestamps import DAY_SECONDS
+
+WRITERS = 8
+"""How many verifications one import step writes at once. Each write waits for the table most of the time."""
+
+ROWS_AT_ONCE = 1000
+
+LINES_KNOWN_SECONDS = 400 * DAY_SECONDS
+"""How long a line of the same scope still finds its verification after an upgrade from a release that derived ids without a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStepContext:
+    """The dependencies of the steps. `now`: Unix seconds. `max_wait`: how long a cooldown may be waited for, in seconds.
+
+    `writers` makes an executor of so many threads.
+    """
+
+    store: Store
+    files: BatchBucket
+    bus: EventPublisher
+    now: float
+    max_wait: int
+    writers: Callable[[int], Executor] = ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is to be verified. `again`: how often its verification ended because a batch was stopped."""
+
+    line: int
+    reference: str | None
+    new: Verification
+    claim: DigestedClaim
+    name: str
+    again: int = 0
+
+    def once_more(self, context: BatchStepContext) -> Line:
+        again = self.again + 1
+        return replace(self, again=again, new=replace(self.new, id=_id(context, self.new.ref, self.name, again)))
+
+
+def _id(context: BatchStepContext, ref: AccountRef, name: str, again: int = 0) -> str:
+    # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
+    name = f"{name} again {again}" if again else name
+    return verifications.verification_id(context.store, ref, name, context.now, LINES_KNOWN_SECONDS)
+
+
+def read_line(context: BatchStepContext, batch: Mapping[str, Any], record: Record, columns: list[str] | None) -> Line | Reject | None:
+    """What one record asks for; None for a blank one."""
+    row = manifests.parse(record, columns)
+    if not isinstance(row, Row):
+        return row
+    whose = batch.get("stripe_account")
+    if whose is not None and row.stripe_account not in (None, whose):
+        return Reject(record.line, "stripe_account", "a batch of a connected account may name no other")
+    ref = AccountRef(row.account, batch["mode"], row.stripe_account or whose)
+    max_age = int(batch["max_age"]) if row.max_age is None else row.max_age
+    claim, policy = context.store.claims.digest(ref, Sensitive(row.claim.as_dict())), json.loads(batch["policy"])
+    request = verifications.digest({"ref": ref.as_dict(), "max_age": max_age, "policy": policy})
+    # An erased account has no key to digest the claim with, so the line number identifies it.
+    said = claim.digest or f"{batch['batch']} {record.line}"
+    name = f"batch {batch['scope']} {row.reference or ''} {request} {said}"
+    new = Verification(
+        id=_id(context, ref, name), ref=ref, claim_digest=claim.digest, policy=policy, max_age=max_age, requested_at=context.now,
+        deadline=context.now + context.max_wait, request_digest=request, batch=batch["batch"], line=record.line,
+    )  # fmt: skip
+    return Line(record.line, row.reference, new, claim, name)
+
+
+def make_verifications(
+    context: BatchStepContext, batch: Mapping[str, Any], number: int, turn: int, lines: list[Line], writers: Executor
+) -> list[tuple[Line, Verification | None]]:
+    """The lines with the verifications that are kept for them, new ones where there are none, or where they ended with a stopped batch.
+
+    None for a line that exceeds the limit of claims about its account.
+
+    Their ids are written first, so that the run that closes a stopped batch finds the verifications of an import that crashed.
+    """
+    made: dict[int, tuple[Line, Verification | None]] = {}
+    left, tries = lines, 0
+    while left or not tries:
+        context.files.write_lines(made_key(batch["batch"], number, turn, tries), [as_row(line, line.new, duplicate=False) for line in left])
+        kept = list(zip(left, writers.map(lambda line: _store(context, line), left), strict=True))
+        made |= {line.line: (line, verification) for line, verification in kept}
+        left, tries = [line.once_more(context) for line, each in kept if each is not None and verdicts.was_stopped(each)], tries + 1
+    return [made[line.line] for line in lines]
+
+
+def _store(context: BatchStepContext, line: Line) -> Verification | None:
+    try:
+        kept = context.store.verifications.create(line.new, line.claim)
+    except ClaimLimitExceededError:
+        return None
+    if kept is not line.new and kept.verdict is None and kept.batch != line.new.batch:
+        context.store.verifications.reassign_to_batch(line.new)
+        kept = context.store.verifications.get(line.new.id)
+    return kept
+
+
+def task(verification: Verification) -> dict[str, Any]:
+    """What the verification's workflow gets: ids and times."""
+    need = verification.need
+    return {
+        "verification": verification.id, "ref": verification.ref.as_dict(), "not_before": need.not_before,
+        "requested_at": need.requested_at, "deadline": need.deadline,
+    }  # fmt: skip
+
+
+def as_row(line: Line, verification: Verification, *, duplicate: bool) -> dict[str, Any]:
+    ref = verification.ref
+    return {
+        "line": line.line, "reference": line.reference, "verification": verification.id, "account": ref.account,
+        "stripe_account": ref.stripe_account, "duplicate": duplicate,
+    }  # fmt: skip
+
+
+def made_key(batch: str, number: int, turn: int, tries: int) -> str:
+    return work_key(batch, f"made/{number:06}/{turn:06}.{tries}.jsonl")
+
+
+def is_stopped(batch: Mapping[str, Any]) -> bool:
+    return bool(batch["batch_state"] == "stopped")
+
+
+def work_file(batch: str, kind: str, number: int) -> str:
+    return work_key(batch, f"{kind}/{number:06}.jsonl")
+
+
+def chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    values = iter(values)
+    while some := list(itertools.islice(values, size)):
+        yield some

@@ -1,0 +1,57 @@
+"""The store on three tables: the contract holds on all of them, so that what the simulation shows is true of DynamoDB."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from local.aws.emulator import Emulator
+from tests.simulation.fake_aws import FakeKMS
+from tests.simulation.fake_dynamodb import FakeDynamoDB
+from tests.support.stored import NOW
+from tests.support.template import table_schema
+from tests.support.world import client
+from titleholder.aws.encryption import AccountCipher
+from titleholder.bootstrap import aws_clients
+from titleholder.store import Store
+
+SCHEMAS = {"ttt": "Table", "ttt-keys": "KeysTable"}
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Emulator]:
+    with Emulator() as aws:
+        yield aws
+
+
+@pytest.fixture(
+    params=["moto", "the simulation's table", pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator)]
+)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "the simulation's table":
+        yield store_on(FakeDynamoDB())
+    elif request.param == "moto":
+        with mock_aws():
+            for table, schema in SCHEMAS.items():
+                client("dynamodb").create_table(TableName=table, **table_schema(schema))
+            yield store_on(client("dynamodb"))
+    else:
+        aws = request.getfixturevalue("aws")
+        for table, schema in SCHEMAS.items():
+            with contextlib.suppress(ClientError):
+                aws.client("dynamodb").delete_table(TableName=table)
+            aws.client("dynamodb").create_table(TableName=table, **table_schema(schema))
+        where = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
+        with patch.dict("os.environ", {**where, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}):
+            yield store_on(aws_clients()("dynamodb"))
+
+
+def store_on(dynamodb: Any) -> Store:
+    cipher = AccountCipher(FakeKMS(), "key", lambda: NOW)
+    return Store(dynamodb, "ttt", keys_table="ttt-keys", cipher=lambda: cipher, clock=lambda: NOW)
