@@ -33,6 +33,7 @@ SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
 
 WHOLE = {
+    "domain.rate": "tests/unit/test_queues_and_pace.py",
     "domain.refresh_policy": "tests/unit/test_refresh.py",
     "services.rate_limiter": "tests/unit/test_queues_and_pace.py",
     "stripe_api.signatures": "tests/unit/test_signatures.py",
