@@ -31,9 +31,9 @@ def kinds(bench: Bench, account: str) -> Counter[str]:
 def store(bench: Bench) -> Store:
     """The store of somebody with every right, at the deployed tables and KMS key."""
     table = bench.stack.outputs["TableName"]
-    vault = AccountCipher(bench.stack.client("kms"), f"alias/{table}-vault", lambda: 0.0)
+    cipher = AccountCipher(bench.stack.client("kms"), f"alias/{table}-vault", lambda: 0.0)
     dynamodb = bench.stack.client("dynamodb")
-    return Store(dynamodb, table, keys_table=f"{table}-keys", vault=lambda: vault, clock=lambda: 0.0)
+    return Store(dynamodb, table, keys_table=f"{table}-keys", cipher=lambda: cipher, clock=lambda: 0.0)
 
 
 def sealed(bench: Bench, account: str) -> list[dict[str, Any]]:

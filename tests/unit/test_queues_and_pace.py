@@ -84,13 +84,13 @@ class Clock:
         return self.now
 
 
-def no_vault() -> Any:
+def no_cipher() -> Any:
     raise AssertionError("the limits seals nothing")
 
 
 def lines(rate: float = 25) -> tuple[StripeRateLimits, Clock]:
     clock = Clock()
-    return StripeRateLimits(Store(FakeDynamoDB(), "table", keys_table="keys", vault=no_vault, clock=clock), rate, clock), clock
+    return StripeRateLimits(Store(FakeDynamoDB(), "table", keys_table="keys", cipher=no_cipher, clock=clock), rate, clock), clock
 
 
 BATCHED = {"priority": "batch"}

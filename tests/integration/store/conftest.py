@@ -54,4 +54,4 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 def store_on(dynamodb: Any) -> Store:
     cipher = AccountCipher(FakeKMS(), "key", lambda: NOW)
-    return Store(dynamodb, "ttt", keys_table="ttt-keys", vault=lambda: cipher, clock=lambda: NOW)
+    return Store(dynamodb, "ttt", keys_table="ttt-keys", cipher=lambda: cipher, clock=lambda: NOW)

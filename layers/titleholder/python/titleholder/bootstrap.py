@@ -70,7 +70,7 @@ class Application:
             self._client("dynamodb"),
             self.settings.table,
             keys_table=self.settings.keys_table,
-            vault=lambda: self.cipher,
+            cipher=lambda: self.cipher,
             clock=self.clock,
             retention=keep,
             new_secret=self._new_secret,

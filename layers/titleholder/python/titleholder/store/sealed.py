@@ -25,10 +25,10 @@ class SealedItems:
     destroyed.
     """
 
-    def __init__(self, table: Table, keys: Table, vault: Callable[[], AccountCipher], clock: Callable[[], float]) -> None:
+    def __init__(self, table: Table, keys: Table, cipher: Callable[[], AccountCipher], clock: Callable[[], float]) -> None:
         self._table = table
         self._keys = keys
-        self._vault = vault
+        self._cipher = cipher
         self._clock = clock
 
     def has_key(self, ref: AccountRef) -> bool:
@@ -50,10 +50,10 @@ class SealedItems:
         return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_milliseconds(now)}, remove=["wrapped_key"])
 
     def seal(self, ref: AccountRef, wrapped: bytes, sk: str, value: Any) -> bytes:
-        return self._vault().seal(ref, wrapped, sk, value)
+        return self._cipher().seal(ref, wrapped, sk, value)
 
     def digest(self, ref: AccountRef, wrapped: bytes, value: Mapping[str, Any]) -> str:
-        return self._vault().digest(ref, wrapped, dict(value))
+        return self._cipher().digest(ref, wrapped, dict(value))
 
     def put_all(self, items: Sequence[Item], ref: AccountRef, wrapped: bytes, *, beside: Sequence[Item] = ()) -> Item | None:
         """As `Table.put_all`, while the account's key is `wrapped`. Raises AccountErasedError if it was destroyed."""
@@ -77,9 +77,9 @@ class SealedItems:
         opened: dict[str, tuple[Item, Sensitive[Any]]] = {}
         for sk, item in items.items():
             if "parts" not in item:
-                opened[sk] = (item, self._vault().open(ref, wrapped, sk, item[sealed[sk]]))
+                opened[sk] = (item, self._cipher().open(ref, wrapped, sk, item[sealed[sk]]))
             elif set(part_sks(item)) <= set(held):
-                pieces = [self._vault().open(ref, wrapped, part, held[part][sealed[sk]]) for part in part_sks(item)]
+                pieces = [self._cipher().open(ref, wrapped, part, held[part][sealed[sk]]) for part in part_sks(item)]
                 opened[sk] = (item, Sensitive([one for piece in pieces for one in piece.reveal()]))
         return opened
 
@@ -106,10 +106,9 @@ class SealedItems:
 
     def _new_key(self, ref: AccountRef) -> bytes:
         """The wrapped key of an account that had none just now. Raises AccountErasedError."""
-        item = {"pk": account_pk(ref), "wrapped_key": self._vault().new_key(ref), "made_ms": to_milliseconds(self._clock())}
+        item = {"pk": account_pk(ref), "wrapped_key": self._cipher().new_key(ref), "made_ms": to_milliseconds(self._clock())}
         # Another writer, or our own retried request, may have created the key first. Use the stored one.
-        old = self._keys.put(item, condition="attribute_not_exists(pk)", return_old=True)
-        return _wrapped(item if old is True else old)
+        return _wrapped(self._keys.insert(item) or item)
 
 
 def part_sks(item: Mapping[str, Any]) -> list[str]:

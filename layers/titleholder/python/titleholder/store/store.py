@@ -42,7 +42,7 @@ class Store:
 
     Each repository is imported when it is first used, so that a function loads only those that it needs.
 
-    `vault` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
+    `cipher` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
     `new_secret` makes 32 random bytes or more. `claims_per_day`: so many different claims about one account are accepted within 24 hours.
     """
 
@@ -52,7 +52,7 @@ class Store:
         table: str,
         *,
         keys_table: str,
-        vault: Callable[[], AccountCipher],
+        cipher: Callable[[], AccountCipher],
         clock: Callable[[], float],
         retention: Retention = Retention(),  # immutable
         sleep: Callable[[float], None] = time.sleep,
@@ -61,7 +61,7 @@ class Store:
     ) -> None:
         self.table = Table(client, table, clock=clock, sleep=sleep)
         self._keys = Table(client, keys_table, clock=clock, sleep=sleep)
-        self._vault = vault
+        self._cipher = cipher
         self._clock = clock
         self._retention = retention
         self._new_secret = new_secret
@@ -143,4 +143,4 @@ class Store:
     def _sealed(self) -> SealedItems:
         from titleholder.store.sealed import SealedItems
 
-        return SealedItems(self.table, self._keys, self._vault, self._clock)
+        return SealedItems(self.table, self._keys, self._cipher, self._clock)
