@@ -23,11 +23,11 @@ from local.stripe_simulator.options import Options
 
 COOLDOWN_SECONDS = 20
 SETTLE_TIMEOUT_SECONDS = 10
-PATIENCE_SECONDS = 180
-AT_ONCE = 6
-MOST_CALLS = 3
-MOST_TRANSITIONS = 6
-MOST_TRANSITIONS_WITH_COOLDOWN = 9
+TIMEOUT_SECONDS = 180
+CONCURRENCY = 6
+MAX_CALLS = 3
+MAX_TRANSITIONS = 6
+MAX_TRANSITIONS_WITH_COOLDOWN = 9
 
 # TIMED: a cooldown or prefetch at Stripe must still run when the verification begins. SLOW: the verification takes long.
 TIMED = ("cooling_down", "prefetch_pending")
@@ -134,7 +134,7 @@ def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say:
         if answer.status not in (200, 202):
             raise SystemExit(f"POST /verifications for {account}: {answer.status} {answer.body}")
         found, pause = answer.body, 0.2
-        while found["state"] != "completed" and time.monotonic() - asked < PATIENCE_SECONDS:
+        while found["state"] != "completed" and time.monotonic() - asked < TIMEOUT_SECONDS:
             time.sleep(pause)
             found = client.call("GET", f"/verifications/{found['id']}").body
         row = _row(stack, simulator, before, account, case, found, at_once, time.monotonic() - asked)
@@ -143,7 +143,7 @@ def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say:
 
     slow = [item for item in CASES.items() if item[1].scenario in SLOW]
     others = [item for item in CASES.items() if item not in slow]
-    with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(CONCURRENCY) as pool:
         slow_rows, other_rows = waiting.map(verify, slow), pool.map(verify, others)
         rows = [*other_rows, *slow_rows]
     return sorted(rows, key=lambda row: list(CASES).index(row["account"]))
@@ -215,14 +215,14 @@ def _calls(simulator: Simulator, account: str) -> Counter[tuple[str, str]]:
 
 def _problems(row: dict[str, Any]) -> list[str]:
     """How the row differs from what is expected."""
-    most = MOST_TRANSITIONS_WITH_COOLDOWN if row["waits"] else MOST_TRANSITIONS
+    allowed_transitions = MAX_TRANSITIONS_WITH_COOLDOWN if row["waits"] else MAX_TRANSITIONS
     checks = {
         f"verdict {row['verdict']}, expected {row['expected']}": row["verdict"] == row["expected"],
         f"reason {row['expected_reason']} is missing": row["expected_reason"] in [None, *row["reasons"]],
         f"{row['refreshes']} refreshes, expected {row['expected_refreshes']}": row["refreshes"] == row["expected_refreshes"],
-        f"{row['state_transitions']} state transitions, {most} allowed": row["state_transitions"] <= most,
+        f"{row['state_transitions']} state transitions, {allowed_transitions} allowed": row["state_transitions"] <= allowed_transitions,
     }
-    allowed = MOST_CALLS + row["owner_pages"]
+    allowed = MAX_CALLS + row["owner_pages"]
     checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
     return [text for text, good in checks.items() if not good]
 

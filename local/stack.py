@@ -14,6 +14,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,14 +117,9 @@ def running(
 
 def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str, bridge: str | None) -> None:
     """Run a stack until SIGTERM. `ready` is written once it answers. `bridge`: another address, at which containers reach it."""
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as exits:
         if bridge:
             # First, so that an unusable address is reported at once.
@@ -138,9 +134,10 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
             "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
             "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
         }  # fmt: skip
-        ready.write_text(json.dumps(state, indent=1))
-        while not stopping:
-            time.sleep(0.2)
+        partial = ready.with_suffix(".tmp")
+        partial.write_text(json.dumps(state, indent=1))
+        partial.rename(ready)  # `up` reads the file as soon as it exists.
+        stop.wait()
     ready.unlink(missing_ok=True)
 
 

@@ -25,7 +25,7 @@ from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 
 WIDTH = 110
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 MARGARET = {"name": "Margaret Testerman", "phone": "+1 555 555 0101"}
 
 Found = dict[str, Any]
@@ -113,7 +113,7 @@ def _make(client: Client, stack: Stack, call: Call, found: Found) -> Answer:
         return _delivery(client, stack)
     body = json.loads(_filled(json.dumps(call.body), found)) if call.body is not None else None
     headers = {"Idempotency-Key": f"{call.key}-{os.getpid()}"} if call.key else {}
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while True:
         answer = client.call(method, path, body, headers=headers)
         if call.until is None or answer.status != 200 or call.until(answer.body) or time.monotonic() > end:

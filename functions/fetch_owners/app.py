@@ -12,7 +12,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.aws.queue_consumer import QueueConsumer
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
@@ -21,10 +21,10 @@ from titleholder.services import account_sync, rate_limiter
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> Any:
     """Answers SQS with the messages to be delivered again."""
-    settings = application().settings
-    return each_record(event, _process, Source(application().queues, settings.events_queue_url, settings.events_dead_letter_url, _buried))
+    settings, queues = application().settings, application().queues
+    return QueueConsumer(queues, settings.events_queue_url, settings.events_dead_letter_url, _on_dead_letter).consume(event, _process)
 
 
 def _process(message: dict[str, Any], _: str) -> None:
@@ -59,6 +59,6 @@ def _process(message: dict[str, Any], _: str) -> None:
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
 
 
-def _buried(message: dict[str, Any], reason: str) -> None:
+def _on_dead_letter(message: dict[str, Any], reason: str) -> None:
     if "event" in message:
         application().store.events.set_error(message["event"], reason)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.aws.queue_consumer import Source, each_record
+from titleholder.aws.queue_consumer import QueueConsumer
 from titleholder.bootstrap import application
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import refreshes
@@ -16,15 +16,15 @@ from titleholder.services.refresh_calls import Started
 
 
 @observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> Any:
     """Answers SQS with the messages to be delivered again, or the HTTP caller."""
     if "Records" in event:
         settings = application().settings
-        return each_record(event, _process, Source(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url))
+        consumer = QueueConsumer(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url)
+        return consumer.consume(event, _process)
     import routes  # pydantic and the resolver are loaded only where HTTP is spoken
 
-    answer: dict[str, Any] = routes.handle(event, context)
-    return answer
+    return routes.handle(event, context)
 
 
 def _process(message: dict[str, Any], message_id: str) -> None:

@@ -73,7 +73,7 @@ def bare(client: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def measure() -> list[Figure]:
-    # Nothing of this machine's own: its proxies or certificates would have the SDK in the lean client's place.
+    # Without this machine's own variables, such as a proxy's.
     with endpoint() as url, patch.dict(os.environ, {**ENVIRONMENT, "AWS_ENDPOINT_URL": url}, clear=True), _silence():
         bootstrap.use(None)
         receiver = load("receive_webhook")

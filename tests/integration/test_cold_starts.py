@@ -74,7 +74,7 @@ def test_function_does_not_load(function: str, unwanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("function", "budget"),
-    [("receive_webhook", 460), ("complete_verification", 618), ("start_refresh", 642), ("fetch_owners", 745), ("api", 895)],
+    [("receive_webhook", 460), ("complete_verification", 604), ("start_refresh", 672), ("fetch_owners", 776), ("api", 882)],
 )
 def test_cold_start_loads_no_more_modules_than_its_budget(function: str, budget: int) -> None:
     assert sum(" " not in name for name in loaded(function)) <= budget

@@ -166,7 +166,7 @@ def newest_snapshot_answers() -> Iterator[None]:
         if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
             original(world, ref, waiter, decision)
             return
-        world.workflow.wake(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
+        world.workflow.resume(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
     with (

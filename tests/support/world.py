@@ -28,6 +28,7 @@ from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.support.functions import Function, http_event, load, queue_event
+from tests.support.layers import OPERATIONS
 from tests.support.rights import DynamoDBRights
 from tests.support.stripe_openapi import LEDGER
 from tests.support.template import table_schema
@@ -107,6 +108,8 @@ class Tapped:
             return method
 
         def call(**arguments: Any) -> Any:
+            called = arguments.get("ClientMethod", operation).title().replace("_", "")
+            assert called in OPERATIONS[self._service].split(), "an operation that layers/core/prune.py leaves out"
             self._tap(Moment(self._service, operation, "before", arguments))
             answer = method(**arguments)
             self._tap(Moment(self._service, operation, "after", arguments))

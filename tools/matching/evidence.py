@@ -23,6 +23,8 @@ from titleholder.matching.text import fold  # noqa: E402
 
 TARGET = PACKAGE / "titleholder" / "matching" / "known_names.py"
 MOST_BYTES = 600_000
+# The letters by which names are found; as many as `titleholder.matching.evidence` takes.
+PREFIX = 3
 # Lists of names of one culture, by the letter that the file uses for it.
 LOCALES = {
     "w": "en_US en_GB en_IE en_NZ", "i": "es_AR es_CL es_CO es_ES es_MX pt_BR pt_PT", "f": "fr_FR fr_CA fr_CH fr_BE", "t": "it_IT",
@@ -138,8 +140,8 @@ def main() -> None:
             continue
         genders = entry.census or entry.genders
         gender = next(iter(genders)) if len(genders) == 1 else "-"
-        index.setdefault(name[:2], len(body) - 1)
-        body += f"{name[2:]}={entry.given}{entry.surname}{gender}{''.join(sorted(entry.cultures))}\n"
+        index.setdefault(name[:PREFIX], len(body) - 1)
+        body += f"{name[PREFIX:]}={entry.given}{entry.surname}{gender}{''.join(sorted(entry.cultures))}\n"
         count += 1
     marks = textwrap.fill(" ".join(f"{key} {at}" for key, at in index.items()) + f" {len(body) - 1}", 140)
     text = f'''"""Lists of known names, baked by ``tools/matching/evidence.py``; `EVIDENCE_NOTICE.md` names the sources."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import runpy
 import subprocess
 import sys
 import zipfile
@@ -16,6 +15,7 @@ import pytest
 
 from local.aws import build, runtime
 from local.aws.paths import BUILD, ROOT
+from tests.support.layers import OPERATIONS
 from tests.support.template import folder, resources, template
 
 UNCHECKED = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
@@ -84,7 +84,6 @@ def test_package_brings_nothing_but_itself() -> None:
     assert [path.name for path in (layer("TitleholderLayer") / "python").iterdir()] == ["titleholder"]
 
 
-OPERATIONS: dict[str, str] = runpy.run_path(str(ROOT / "layers" / "core" / "prune.py"))["OPERATIONS"]
 CLIENTS = f"""
 import boto3, json
 session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
@@ -145,7 +144,7 @@ class KMS:
 
 cipher, ref = AccountCipher(KMS(), "key", lambda: 0.0), AccountRef("fca_1")
 key = cipher.new_key(ref)
-print(cipher.open(ref, key, "CLAIM#1", cipher.seal(ref, key, "CLAIM#1", {"name": "A"})).reveal())
+print(cipher.decrypt(ref, key, "CLAIM#1", cipher.encrypt(ref, key, "CLAIM#1", {"name": "A"})).reveal())
 """
 
 

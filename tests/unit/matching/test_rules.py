@@ -96,6 +96,8 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         ("Hana Chang", "HANA CHUNG", REVIEW),
         ("Walter Carr", "WALTER KERR", REVIEW),
         ("Ines Valdes", "INES VALDEZ", REVIEW),
+        ("Walter Venker", "WALTER VENKEY", REVIEW),
+        ("Walter Brennikson", "WALTER BRENNIKSEN", REVIEW),
         ("Irina Zhukova", "IRINA ZHUKOV", ONE_STEP),
         ("Eleni Papadaki", "PAPADAKIS ELENI", ONE_STEP),
         ("Avi Mizrachi", "AVI MIZRAHI", ONE_STEP),

@@ -1,4 +1,4 @@
-"""The event bus: what Titleholder announces. Ids, verdicts and scores; never personal data."""
+"""Publishes events on the EventBridge bus: ids, verdicts and scores; never personal data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queues: what is sent to SQS, and when a message that failed comes back."""
+"""Sends messages to the SQS queues, and sets when a message that failed is delivered again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_PAUSE_SECONDS = 120.0
 
 
 class Queues:
-    """The refresh queue and the events queue, through a boto3 SQS client. An empty URL is a queue that the function may not use."""
+    """The refresh queue and the events queue, through a boto3 SQS client. A function that may not use a queue has an empty URL for it."""
 
     def __init__(self, client: Any, *, refresh_url: str = "", events_url: str = "", jitter: Callable[[], float] = random.random) -> None:
         self._client = client
@@ -27,24 +27,24 @@ class Queues:
         self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
 
     def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:
-        """Put a refresh request back into its queue, to come again in `delay` seconds (15 minutes at most: SQS's own limit)."""
+        """Send a refresh request to its queue again, to be delivered in `delay` seconds (15 minutes at most: SQS's own limit)."""
         self._defer(self._refresh_url, message, delay)
 
     def defer_event(self, message: Mapping[str, Any], delay: float) -> None:
-        """The same for an event."""
+        """As `defer_refresh`, for an event."""
         self._defer(self._events_url, message, delay)
 
     def _defer(self, url: str, message: Mapping[str, Any], delay: float) -> None:
         pause = max(0, min(MAX_DELAY_SECONDS, math.ceil(delay)))
         self._client.send_message(QueueUrl=url, MessageBody=json.dumps(message), DelaySeconds=pause)
 
-    def bury(self, dead_letter_url: str, body: str, reason: str) -> None:
-        """Put a message that can't be processed among the dead letters, its reason beside it as a message attribute."""
+    def send_to_dead_letter_queue(self, dead_letter_url: str, body: str, reason: str) -> None:
+        """Keep a message that cannot be processed, with the reason as a message attribute."""
         attribute = {"DataType": "String", "StringValue": reason}
         self._client.send_message(QueueUrl=dead_letter_url, MessageBody=body, MessageAttributes={"reason": attribute})
 
     def back_off(self, queue_url: str, receipt_handle: str, receive_count: int) -> None:
-        """Let a message that failed come back after a pause that doubles each time, drawn at random up to its length."""
+        """Have a message that failed delivered again after a pause that doubles each time, half of it drawn at random."""
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))
         self._client.change_message_visibility(
             QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=math.ceil(pause * (0.5 + self._jitter() / 2))

@@ -1,92 +1,105 @@
-"""The workflow `verify_account` at Step Functions: starting it, and waking it by its task token."""
+"""The state machines `verify_account` and `verify_batch` at AWS Step Functions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from titleholder.domain.verifications import Verification
 from titleholder.errors import reraise_unless
 
-_GONE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 GIVEN_UP = "RefreshTimedOut"
 """The error with which a worker ends the waiting of an execution; the state machines catch it and do not retry."""
 
-_NOT_RUNNING = ("ExecutionDoesNotExist", "ValidationException")
-"""How StopExecution may refuse one that never began, or has ended."""
 
+class _StateMachine:
+    """A state machine, through a boto3 Step Functions client."""
 
-class Workflow:
-    """The state machine `state_machine_arn`, through a boto3 Step Functions client."""
-
-    def __init__(
-        self, client: Any, state_machine_arn: str = "", settle_timeout_seconds: int = 900, max_wait_seconds: int = 7 * 86_400
-    ) -> None:
+    def __init__(self, client: Any, arn: str) -> None:
         self._client = client
-        self._arn = state_machine_arn
-        self.settle_timeout = settle_timeout_seconds
-        self._longest_wait = longest_wait(max_wait_seconds, settle_timeout_seconds)
+        self._arn = arn
 
-    def start(self, verification: Verification) -> None:
-        """Start the verification's execution, which bears its id as name; one that was started before is left alone."""
-        execution = {
-            "verification": verification.id,
-            "ref": verification.ref.as_dict(),
-            "not_before": verification.need.not_before,
-            "requested_at": verification.requested_at,
-            "deadline": verification.deadline,
-            "settle_timeout": self.settle_timeout,
-            "longest_wait": self._longest_wait,
-            "priority": "single",
-            "refresh": {"resume_at": None},
-        }
+    def _start(self, name: str, inputs: Mapping[str, Any]) -> None:
+        """Start an execution. Does nothing if one of this name was started before."""
         try:
-            self._client.start_execution(stateMachineArn=self._arn, name=verification.id, input=json.dumps(execution))
+            self._client.start_execution(stateMachineArn=self._arn, name=name, input=json.dumps(inputs))
         except Exception as error:
             reraise_unless(error, "ExecutionAlreadyExists")
 
-    def status(self, verification: str) -> str | None:
-        """The status of the verification's execution, such as RUNNING or FAILED; None if there never was one."""
-        arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
+    def _status(self, name: str) -> str | None:
+        """An execution's status, such as RUNNING or FAILED; None if it was never started."""
         try:
-            return str(self._client.describe_execution(executionArn=arn)["status"])
+            return str(self._client.describe_execution(executionArn=self._execution(name))["status"])
         except Exception as error:
             reraise_unless(error, "ExecutionDoesNotExist")
             return None
 
-    def stop(self, verification: str) -> None:
-        """Stop the verification's execution; one that has ended or never was is no error."""
-        arn = self._arn.replace(":stateMachine:", ":execution:") + f":{verification}"
+    def _stop(self, name: str, **reason: str) -> None:
+        """Stop an execution with its children. Does nothing if it has ended or was never started."""
         try:
-            self._client.stop_execution(executionArn=arn, error="Cancelled")
+            self._client.stop_execution(executionArn=self._execution(name), **reason)
         except Exception as error:
-            reraise_unless(error, *_NOT_RUNNING)
+            # StopExecution refuses with either code.
+            reraise_unless(error, "ExecutionDoesNotExist", "ValidationException")
 
-    def wake(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
-        """Give a paused execution its outcome; False if it does not wait for this token (any longer)."""
-        try:
-            self._client.send_task_success(taskToken=task_token, output=json.dumps(outcome))
-        except Exception as error:
-            reraise_unless(error, *_GONE)
-            return False
-        return True
+    def _execution(self, name: str) -> str:
+        return self._arn.replace(":stateMachine:", ":execution:") + f":{name}"
+
+
+class Workflow(_StateMachine):
+    """The state machine `verify_account`. An execution is named after its verification."""
+
+    def __init__(
+        self, client: Any, state_machine_arn: str = "", settle_timeout_seconds: int = 900, max_wait_seconds: int = 7 * 86_400
+    ) -> None:
+        super().__init__(client, state_machine_arn)
+        self.settle_timeout = settle_timeout_seconds
+        self._longest_wait = longest_wait(max_wait_seconds, settle_timeout_seconds)
+
+    def start(self, verification: Verification) -> None:
+        """Start the verification's execution. Does nothing if it was started before."""
+        self._start(
+            verification.id,
+            {
+                "verification": verification.id,
+                "ref": verification.ref.as_dict(),
+                "not_before": verification.need.not_before,
+                "requested_at": verification.requested_at,
+                "deadline": verification.deadline,
+                "settle_timeout": self.settle_timeout,
+                "longest_wait": self._longest_wait,
+                "priority": "single",
+                "refresh": {"resume_at": None},
+            },
+        )
+
+    def status(self, verification: str) -> str | None:
+        """The status of the verification's execution, such as RUNNING or FAILED; None if it was never started."""
+        return self._status(verification)
+
+    def stop(self, verification: str) -> None:
+        """Stop the verification's execution. Does nothing if it has ended or was never started."""
+        self._stop(verification, error="Cancelled")
+
+    def resume(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
+        """Give a paused execution its outcome. False if it does not wait for this token, or no longer."""
+        return self._answered(self._client.send_task_success, taskToken=task_token, output=json.dumps(outcome))
 
     def heartbeat(self, task_token: str) -> bool:
-        """Tell a paused execution that its request is being worked on; False if it does not wait for this token (any longer)."""
-        try:
-            self._client.send_task_heartbeat(taskToken=task_token)
-        except Exception as error:
-            reraise_unless(error, *_GONE)
-            return False
-        return True
+        """Tell a paused execution that its request is being worked on. False if it does not wait for this token, or no longer."""
+        return self._answered(self._client.send_task_heartbeat, taskToken=task_token)
 
     def give_up(self, task_token: str) -> bool:
-        """Have a paused execution end without data; False if it does not wait for this token (any longer)."""
+        """Have a paused execution end without data. False if it does not wait for this token, or no longer."""
+        return self._answered(self._client.send_task_failure, taskToken=task_token, error=GIVEN_UP, cause="")
+
+    @staticmethod
+    def _answered(call: Callable[..., Any], **arguments: str) -> bool:
         try:
-            self._client.send_task_failure(taskToken=task_token, error=GIVEN_UP, cause="")
+            call(**arguments)
         except Exception as error:
-            reraise_unless(error, *_GONE)
+            reraise_unless(error, "TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
             return False
         return True
 
@@ -96,35 +109,17 @@ def longest_wait(max_wait_seconds: int, settle_timeout_seconds: int) -> int:
     return max_wait_seconds + 4 * settle_timeout_seconds
 
 
-class BatchWorkflow:
-    """The state machine `verify_batch`. Each run of a batch is an execution of its own: the next one goes on where the last one failed."""
-
-    def __init__(self, client: Any, state_machine_arn: str = "") -> None:
-        self._client = client
-        self._arn = state_machine_arn
+class BatchWorkflow(_StateMachine):
+    """The state machine `verify_batch`. Each run of a batch is an execution of its own; a later run continues where the former failed."""
 
     def start(self, batch: str, run: int, inputs: Mapping[str, Any]) -> None:
-        """Start a run; one that was started before is left alone."""
-        execution = {"batch": batch, **inputs}
-        try:
-            self._client.start_execution(stateMachineArn=self._arn, name=f"{batch}-{run}", input=json.dumps(execution))
-        except Exception as error:
-            reraise_unless(error, "ExecutionAlreadyExists")
+        """Start a run. Does nothing if it was started before."""
+        self._start(f"{batch}-{run}", {"batch": batch, **inputs})
 
     def status(self, batch: str, run: int) -> str | None:
         """The status of a run, such as RUNNING or FAILED; None if it was never started."""
-        try:
-            return str(self._client.describe_execution(executionArn=self._execution(batch, run))["status"])
-        except Exception as error:
-            reraise_unless(error, "ExecutionDoesNotExist")
-            return None
+        return self._status(f"{batch}-{run}")
 
     def stop(self, batch: str, run: int) -> None:
-        """Stop a run with all its children; one that has ended, or never began, is left alone."""
-        try:
-            self._client.stop_execution(executionArn=self._execution(batch, run), error="Stopped", cause="The batch was stopped.")
-        except Exception as error:
-            reraise_unless(error, *_NOT_RUNNING)
-
-    def _execution(self, batch: str, run: int) -> str:
-        return self._arn.replace(":stateMachine:", ":execution:") + f":{batch}-{run}"
+        """Stop a run with all its children. Does nothing if it has ended or was never started."""
+        self._stop(f"{batch}-{run}", error="Stopped", cause="The batch was stopped.")

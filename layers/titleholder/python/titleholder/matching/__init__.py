@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from titleholder.matching.compare import match
-from titleholder.matching.result import FieldMatch, Match
 from titleholder.matching.weights import MATCHER_VERSION
 
 if TYPE_CHECKING:
+    from titleholder.matching.compare import match
     from titleholder.matching.explanations import explain
     from titleholder.matching.policy import DEFAULT_POLICY, Policy, PolicyError
+    from titleholder.matching.result import FieldMatch, Match
     from titleholder.matching.verdict import Verdict, decide
 
 __all__ = [
@@ -24,8 +24,11 @@ __all__ = [
     "match",
 ]
 
-# Whoever only compares names pays for nothing else.
+# Imported when first used: reading a policy loads no comparison, and comparing names loads nothing else.
 _LATER = {
+    "FieldMatch": "result",
+    "Match": "result",
+    "match": "compare",
     "explain": "explanations",
     "DEFAULT_POLICY": "policy",
     "Policy": "policy",

@@ -162,7 +162,18 @@ def _lead(words: tuple[str, ...], memo: Memo) -> float:
 def _relate(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] | None:
     """Return what it costs to take two words for one, and the reason that excuses it; ``None`` for two words."""
     if a == b:
-        return 0, ""
+        return _EQUAL
+    found = memo.related.get((a, b, family), _NOT_YET)
+    if found is _NOT_YET:
+        found = memo.related[a, b, family] = _find_relation(a, b, family, memo)
+    return found
+
+
+_EQUAL = 0, ""
+_NOT_YET = -1, ""
+
+
+def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] | None:
     short, long = (a, b) if len(a) < len(b) or (len(a) == len(b) and a in _WRITTEN_SHORT) else (b, a)
     if short in _WRITTEN_SHORT and (long in _WRITTEN_SHORT[short] or (short == "el" and long == "al")):
         return (0, "") if short in ("el", "st", "ste", "sta", "sto") else (1, "SPELLING_VARIANT")
@@ -227,6 +238,7 @@ class _Step(NamedTuple):
 
 
 _FAR = 10_000
+_NO_STEP = 0, 0, ""
 MANY_WORDS = 16
 # Names of which twenty words differ on each side are not aligned word by word: that bounds the time, and nothing excuses so many.
 MOST_CELLS = 400
@@ -259,53 +271,55 @@ def _was_cut(short: str, long: str, memo: Memo) -> bool:
     return len(short) < len(long) and not (len(long) == len(short) + 1 and long[-1] in "aeio" and memo.look_up(short).given > 2)
 
 
-def _skip(word: str) -> int:
-    return 2 if word in _LOOSE else 4 if len(word) == 1 else 5
+def _skips(words: tuple[str, ...], start: int, end: int) -> list[int]:
+    """Return what it costs to leave over each word from ``start`` to ``end``; a name's first and last words cost more."""
+    last = len(words) - 1
+    return [(2 if (w := words[at]) in _LOOSE else 4 if len(w) == 1 else 5) + (at in (0, last)) for at in range(start, end)]
 
 
 def _table(a: _Order, b: _Order, start: int, end_x: int, end_y: int, memo: Memo, cut: bool) -> list[_Step]:
     x, y = a.words, b.words
     last_x, last_y = len(x) - max(1, a.surname), len(y) - max(1, b.surname)
     p, q = end_x - start, end_y - start
+    skip_x, skip_y = _skips(x, start, end_x), _skips(y, start, end_y)
+    # For each pair of beginnings: the least cost of aligning them, and the step that ends there (words of each side, reason).
     cost = [[_FAR] * (q + 1) for _ in range(p + 1)]
-    step: list[list[_Step | None]] = [[None] * (q + 1) for _ in range(p + 1)]
+    last_step = [[_NO_STEP] * (q + 1) for _ in range(p + 1)]
     cost[0][0] = 0
     for i in range(p + 1):
         for j in range(q + 1):
             here = cost[i][j]
-            if here >= _FAR:
-                continue
-            u, v = start + i, start + j
-            if i < p and here + (lost := _skip(x[u]) + (u in (0, len(x) - 1))) < cost[i + 1][j]:
-                cost[i + 1][j] = here + lost
-                step[i + 1][j] = _Step(u, v, 1, 0, "")
-            if j < q and here + (lost := _skip(y[v]) + (v in (0, len(y) - 1))) < cost[i][j + 1]:
-                cost[i][j + 1] = here + lost
-                step[i][j + 1] = _Step(u, v, 0, 1, "")
+            if i < p and here + skip_x[i] < cost[i + 1][j]:
+                cost[i + 1][j] = here + skip_x[i]
+                last_step[i + 1][j] = 1, 0, ""
+            if j < q and here + skip_y[j] < cost[i][j + 1]:
+                cost[i][j + 1] = here + skip_y[j]
+                last_step[i][j + 1] = 0, 1, ""
             if i < p and j < q:
-                related = _relate(x[u], y[v], u >= last_x or v >= last_y, memo)
-                if cut and v == b.last and (related is None or related[0] > 2) and x[u].startswith(y[v]) and _was_cut(y[v], x[u], memo):
+                u, v = start + i, start + j
+                mine, theirs = x[u], y[v]
+                related = _relate(mine, theirs, u >= last_x or v >= last_y, memo)
+                if cut and v == b.last and (related is None or related[0] > 2) and mine.startswith(theirs) and _was_cut(theirs, mine, memo):
                     related = (2, "TRUNCATED")
                 if related is not None and here + related[0] < cost[i + 1][j + 1]:
                     cost[i + 1][j + 1] = here + related[0]
-                    step[i + 1][j + 1] = _Step(u, v, 1, 1, related[1])
-                if x[u][0] != y[v][0]:
+                    last_step[i + 1][j + 1] = 1, 1, related[1]
+                if mine[0] != theirs[0]:
                     continue
                 for size in (2, 3):
-                    if i + size <= p and (glued := _glue(x[u : u + size], y[v], memo)) and here + glued[0] < cost[i + size][j + 1]:
+                    if i + size <= p and (glued := _glue(x[u : u + size], theirs, memo)) and here + glued[0] < cost[i + size][j + 1]:
                         cost[i + size][j + 1] = here + glued[0]
-                        step[i + size][j + 1] = _Step(u, v, size, 1, glued[1])
-                    if j + size <= q and (glued := _glue(y[v : v + size], x[u], memo)) and here + glued[0] < cost[i + 1][j + size]:
+                        last_step[i + size][j + 1] = size, 1, glued[1]
+                    if j + size <= q and (glued := _glue(y[v : v + size], mine, memo)) and here + glued[0] < cost[i + 1][j + size]:
                         cost[i + 1][j + size] = here + glued[0]
-                        step[i + 1][j + size] = _Step(u, v, 1, size, glued[1])
+                        last_step[i + 1][j + size] = 1, size, glued[1]
     out: list[_Step] = []
     i, j = p, q
     while i or j:
-        taken = step[i][j]
-        assert taken is not None  # noqa: S101 the cells on the way were reached
-        out.append(taken)
-        i -= taken.size_a
-        j -= taken.size_b
+        size_a, size_b, reason = last_step[i][j]
+        i -= size_a
+        j -= size_b
+        out.append(_Step(start + i, start + j, size_a, size_b, reason))
     out.reverse()
     return out
 
@@ -650,7 +664,7 @@ def _may_begin(a: _Order, b: _Order, memo: Memo) -> bool:
         return True
     if x in _PREFIX_NAMES or y in _PREFIX_NAMES or x in TITLES_TOO or y in TITLES_TOO:
         return True
-    return _relate(x, y, False, memo) is not None or a.words[0] in _LOOSE or b.words[0] in _LOOSE
+    return x in _LOOSE or y in _LOOSE or _relate(x, y, False, memo) is not None
 
 
 _NOTHING = Account(LEFT_OVER, (), False, 0.0)

@@ -75,6 +75,8 @@ _BOX = re.compile(
 )
 _SPLIT_DIRECTION = re.compile(r"\b(n|s|north|south)[ .-]+(e|w|east|west)\b\.?(?![^\W_])")
 _SIGN = re.compile(r"#\s*(?=(?:apartment|apt|unit|suite|ste|no)\b)")
+_NO_LETTER = re.compile(r"[\W_]+")
+MANY_TOKENS = 61
 _ZIP = re.compile(r"^\d{5}(?:-?\d{4})?$")
 _ORDINAL = re.compile(r"^\d+(?:st|nd|rd|th)$")
 
@@ -151,64 +153,73 @@ _UNIT_FIRST = re.compile(
 
 def _folded(value: object) -> str:
     text = str(value)
-    for sign, written in _FRACTIONS.items():
-        if sign in text:
-            text = text.replace(sign, written)
+    if not text.isascii():
+        for sign, written in _FRACTIONS.items():
+            if sign in text:
+                text = text.replace(sign, written)
     return fold(text)
 
 
 def _text(value: object) -> str:
-    text = _SIGN.sub("", _folded(value).replace(".", " "))
-    text = _SPELLED.sub(lambda found: _NUMBER_WORDS[found[1]], text)
-    if not _ROAD_SIGN.search(text):
-        return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
-    for pattern, short in _ROADS:
-        text = pattern.sub(short, text)
-    text = _ROAD_LETTER.sub(r"cr\1", _ROAD_NUMBER.sub(r"\1\2", text))
+    text = _folded(value).replace(".", " ")
+    if "#" in text:
+        text = _SIGN.sub("", text)
+    if text[:1].isalpha():
+        text = _SPELLED.sub(lambda found: _NUMBER_WORDS[found[1]], text)
+    if _ROAD_SIGN.search(text):
+        for pattern, short in _ROADS:
+            text = pattern.sub(short, text)
+        text = _ROAD_LETTER.sub(r"cr\1", _ROAD_NUMBER.sub(r"\1\2", text))
     return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
 
 
 def _tokens(text: str) -> list[str]:
-    out = []
-    for item in _TOKEN.findall(text):
-        if "'" in item:
-            item = item.replace("'", "")
-        out.append(item)
-        if len(out) > 60:
-            break
-    return out
+    found: list[str] = _TOKEN.findall(text)
+    del found[MANY_TOKENS:]
+    return [item.replace("'", "") for item in found] if "'" in text else found
 
 
-def _code(text: str) -> str:
-    return re.sub(r"[\W_]+", "", fold(text))[:12]
+def _joined(text: str) -> str:
+    """Return the letters and digits of a text, folded."""
+    folded = fold(text)
+    return folded if folded.isalnum() else _NO_LETTER.sub("", folded)
+
+
+def _may_have_box(text: str) -> bool:
+    """Tell cheaply whether `_BOX` can find anything: most addresses have no post office box."""
+    return "b" in text and ("po" in text or "p o" in text or "p.o" in text or "p. o" in text or text.startswith("box"))
 
 
 def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool) -> Address:
     text, line2 = _lines(line1, line2)
     box = ""
     fraction = ""
-    if part := _FRACTION.search(text):
+    if "/" in text and (part := _FRACTION.search(text)):
         fraction = f"{part[1]}/{part[2]}"
         text = text[: part.start()] + " " + text[part.end() :]
-    if routed := _ROUTE_BOX.search(text):
+    if ("box" in text or "bx" in text) and (routed := _ROUTE_BOX.search(text)):
         # A rural route is the street, and the box the house.
         text = f"{routed[2]} {routed[1]}{text[routed.end() :]}"
-    found = _BOX.search(text) or (_BOX.search(_text(line2)) if line2 else None)
+    found = _BOX.search(text) if _may_have_box(text) else None
+    second = _text(line2) if line2 else ""
+    if found is None and second and _may_have_box(second):
+        found = _BOX.search(second)
     if found:
         box = next(g for g in found.groups() if g)
         text = _BOX.sub(" ", text)
-        if line2:
-            line2 = _BOX.sub(" ", _text(line2))
+        if second:
+            # Read again, because what is left without the box may be a road's number.
+            second = _text(_BOX.sub(" ", second))
     tokens = _tokens(text)
-    zipped = _code(code)
+    zipped = _joined(code)[:12] if code else ""
     region = _state(state)
     if whole:
         tokens, region, zipped = _cut_end(tokens, region, zipped)
-    tokens = [t for t in tokens if t != "," or whole]
+    if not whole:
+        tokens = [t for t in tokens if t != ","]
     unit = ""
-    if line2:
-        second = _tokens(_text(line2))
-        unit = _unit_of(second, alone=True)
+    if second:
+        unit = _unit_of(_tokens(second), alone=True)
     tokens, inner = _take_unit(tokens)
     unit = unit or inner
     number = ""
@@ -277,8 +288,11 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     if not street and directions:
         street = sorted(directions)
         directions = set()
-    town = tuple(t for t in _tokens(_text(city)) if t != ",")
+    town = tuple(t for t in _tokens(_text(city)) if t != ",") if city else ()
     return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction)
+
+
+_NUMBER_FIRST = re.compile(r"\s*\d")
 
 
 def _lines(line1: str, line2: str) -> tuple[str, str]:
@@ -288,7 +302,7 @@ def _lines(line1: str, line2: str) -> tuple[str, str]:
         rest = text[unit.end() :]
         street, comma, place = rest.partition(",")
         text = f"{street} {unit[1]}{comma}{place}"
-    elif line2 and re.match(r"\s*\d", line2) and not re.match(r"\s*\d", text) and not _BOX.search(text):
+    elif line2 and _NUMBER_FIRST.match(line2) and not _NUMBER_FIRST.match(text) and not _BOX.search(text):
         first = _tokens(_text(text))
         if first and (first[0] in _UNITS or first[0].startswith("#")):
             return _text(f"{line2} {text}"), ""
@@ -306,8 +320,16 @@ def _number(item: str) -> str:
 
 
 def _state(text: str) -> str:
-    joined = re.sub(r"[\W_]+", "", fold(text))
+    if not text:
+        return ""
+    joined = _joined(text)
     return _STATES.get(joined, joined)
+
+
+_FIVE_DIGITS = re.compile(r"\d{5}")
+_CANADIAN_START, _CANADIAN_END = re.compile(r"[a-z]\d[a-z]"), re.compile(r"\d[a-z]\d")
+_CANADIAN = re.compile(r"[a-z]\d[a-z]\d[a-z]\d")
+_BRITISH_START, _BRITISH_END = re.compile(r"[a-z]{1,2}\d{1,2}[a-z]?"), re.compile(r"\d[a-z]{2}")
 
 
 def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str, str]:
@@ -324,14 +346,14 @@ def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str,
         if _ZIP.match(last) or (last.isdigit() and len(last) in (4, 6, 9) and len(tokens) > 2):
             code = code or last.replace("-", "")
             tokens.pop()
-            if tokens and last.isdigit() and len(last) == 4 and re.fullmatch(r"\d{5}", tokens[-1]):
+            if tokens and last.isdigit() and len(last) == 4 and _FIVE_DIGITS.fullmatch(tokens[-1]):
                 code = tokens.pop() + last
-        elif len(tokens) > 1 and re.fullmatch(r"[a-z]\d[a-z]", tokens[-2]) and re.fullmatch(r"\d[a-z]\d", last):
+        elif _CANADIAN_END.fullmatch(last) and len(tokens) > 1 and _CANADIAN_START.fullmatch(tokens[-2]):
             code = code or tokens[-2] + last
             del tokens[-2:]
-        elif re.fullmatch(r"[a-z]\d[a-z]\d[a-z]\d", last):
+        elif _CANADIAN.fullmatch(last):
             code = code or tokens.pop()
-        elif len(tokens) > 2 and re.fullmatch(r"[a-z]{1,2}\d{1,2}[a-z]?", tokens[-2]) and re.fullmatch(r"\d[a-z]{2}", last):
+        elif _BRITISH_END.fullmatch(last) and len(tokens) > 2 and _BRITISH_START.fullmatch(tokens[-2]):
             code = code or tokens[-2] + last
             del tokens[-2:]
     while tokens and tokens[-1] == ",":
@@ -357,6 +379,8 @@ def _unit_of(tokens: list[str], alone: bool) -> str:
 
 
 def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
+    if _UNITS.isdisjoint(tokens) and "#" not in "".join(tokens):
+        return tokens, ""
     for index, item in enumerate(tokens):
         if index and item.startswith("#"):
             kept = tokens[index].lstrip("# ").replace("-", "")

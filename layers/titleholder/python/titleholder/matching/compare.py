@@ -72,12 +72,15 @@ def _claimed(text: str, kind: str, alias: bool) -> _Claimed:
     return _Claimed(title, kind, alias, _several(title, kind), scripts(text), text)
 
 
+_PARTS = ("given", "middle", "family", "suffix")
+
+
 def read(claim: Mapping[str, Any]) -> Claim:
     """Read a claim's names."""
     declared = claim.get("type")
     kind = declared if declared in ("person", "business") else "either"
     out: list[_Claimed] = []
-    parts = [None if is_placeholder(claim.get(key) or "", name=True) else claim.get(key) for key in ("given", "middle", "family", "suffix")]
+    parts = [part if (part := claim.get(key)) and not is_placeholder(part, name=True) else None for key in _PARTS]
     told = None
     if parts[0] or parts[2]:
         title = claimed_party(*parts)
@@ -330,9 +333,11 @@ def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, F
     fields: dict[str, FieldMatch] = {}
     for field, key in (("address", "raw_address"), ("phone", "phone"), ("email", "email")):
         mine, theirs = claim.get(field), owner.get(key)
-        if isinstance(mine, Mapping):
+        if mine is None:
+            pass
+        elif not isinstance(mine, str) and isinstance(mine, Mapping):
             mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
-        elif mine is not None:
+        else:
             mine = str(mine)[: 4 * MAX_CHARS].strip()
             mine = None if is_placeholder(mine) else mine
         theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None

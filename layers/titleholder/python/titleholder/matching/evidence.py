@@ -2,7 +2,7 @@
 
 The lists are baked by ``tools/matching/evidence.py`` into `known_names`, which is loaded when the first name is looked up;
 `EVIDENCE_NOTICE.md`
-beside it names their sources. Nothing that is looked up is kept.
+beside it names their sources. No name that is looked up is kept.
 """
 
 from itertools import pairwise
@@ -19,6 +19,7 @@ class Known(NamedTuple):
 
 
 UNKNOWN = Known(0, 0, "-", "")
+PREFIX = 3
 _index: dict[str, tuple[int, int]] = {}
 _body = b""
 
@@ -37,16 +38,21 @@ def look_up(word: str) -> Known:
     """Return what is known of a folded word."""
     if not _index:
         _load()
-    span = _index.get(word[:2])
+    span = _index.get(word[:PREFIX])
     if span is None or not word.isascii():
         return UNKNOWN
-    key = b"\n%b=" % word[2:].encode()
+    key = b"\n%b=" % word[PREFIX:].encode()
     at = _body.find(key, span[0], span[1] + 1)
     if at < 0:
         return UNKNOWN
     at += len(key)
-    found = _body[at : _body.index(b"\n", at)].decode()
-    return Known(_RANKS[found[0]], _RANKS[found[1]], found[2], found[3:])
+    code = _body[at : _body.index(b"\n", at)]
+    found = _codes.get(code)
+    if found is None:
+        text = code.decode()
+        found = _codes[code] = Known(int(text[0]), int(text[1]), text[2], text[3:])
+    return found
 
 
-_RANKS = {str(rank): rank for rank in range(10)}
+# What the lists say of some name; there are some thousand such codes.
+_codes: dict[bytes, Known] = {}

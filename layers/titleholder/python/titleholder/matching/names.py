@@ -35,12 +35,13 @@ class Reading(NamedTuple):
 class Memo:
     """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
 
-    __slots__ = ("_eastern", "families", "given", "known", "read", "sounds", "strict", "words")
+    __slots__ = ("_eastern", "families", "given", "known", "read", "related", "sounds", "strict", "words")
 
     def __init__(self, strict: bool = False) -> None:
         self.known: dict[str, Known] = {}
         self.given: dict[tuple[str, str], str] = {}
         self.families: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
+        self.related: dict[tuple[str, str, bool], tuple[int, str] | None] = {}
         self.sounds: dict[str, str] = {}
         self.read: dict[int, tuple[Party, list[Reading]]] = {}
         # Both sides are written in a script that is transcribed: there a different letter is a different name.
@@ -74,8 +75,7 @@ class Memo:
         if words != self.words:
             self.words = words
             self._eastern = None
-            self.given.clear()
-            self.families.clear()
+            self._forget_pairs()
 
     @property
     def eastern(self) -> bool:
@@ -84,10 +84,14 @@ class Memo:
             self._eastern = any(len(w) < LONGEST_EASTERN and not EASTERN.isdisjoint(self.look_up(w).cultures) for w in self.words)
         return self._eastern
 
-    def next_owner(self) -> None:
-        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+    def _forget_pairs(self) -> None:
         self.given.clear()
         self.families.clear()
+        self.related.clear()
+
+    def next_owner(self) -> None:
+        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+        self._forget_pairs()
         if len(self.known) > MANY_WORDS:
             self.known.clear()
             self.sounds.clear()
@@ -174,8 +178,8 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_INITIALS" if len(a) == 1 else "G_SAME"
     if len(a) == 1 or len(b) == 1:
         return "G_INITIAL" if a[0] == b[0] else "G_INITIAL_DIFFERS"
-    if not (is_latin(a) and is_latin(b)):
-        return "G_SCRIPT" if is_latin(a) != is_latin(b) else "G_DIFFERS"
+    if not (a.isascii() and b.isascii()):
+        return "G_SCRIPT" if a.isascii() != b.isascii() else "G_DIFFERS"
     form_a, form_b = a in nicknames.FORMAL, b in nicknames.FORMAL
     if a in nicknames.SPELLED and b in nicknames.SPELLED and nicknames.same_spelling(a, b):
         return "G_SPELLING"
@@ -442,8 +446,8 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
         return "F_SCRIPT" if is_latin(x) != is_latin(y) else "F_DIFFERS"
     if len(a) == 1 and len(b) == 1 and x[0] != y[0] and x[-1] != y[-1] and not same_beginning(x, y) and x[1:3] != y[1:3]:
         return "F_ALIKE" if scrambled(x, y) else "F_DIFFERS"
-    core_a = [t for t in a if t not in PARTICLES] or list(a)
-    core_b = [t for t in b if t not in PARTICLES] or list(b)
+    core_a = a if PARTICLES.isdisjoint(a) else tuple(t for t in a if t not in PARTICLES) or a
+    core_b = b if PARTICLES.isdisjoint(b) else tuple(t for t in b if t not in PARTICLES) or b
     if core_a == core_b:
         return "F_PARTICLE"
     short, long = (x, y) if len(x) < len(y) else (y, x)
@@ -500,6 +504,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     edits = within_two(x, y) if x[0] == y[0] or x[-1] == y[-1] or x[1] == y[0] or x[0] == y[1] or x[1:3] == y[1:3] else 3
     if memo.strict and edits < 3:
         return "F_CUT_EARLY"
+    both = both or _other_ending(x, y)
     if len(short) > 2 and same_beginning(x, y) and memo.sound(x) == memo.sound(y):
         return "F_NEAR" if both else "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
@@ -516,6 +521,20 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     if edits == 2 and len(short) > 4:
         return "F_CUT_EARLY" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
     return "F_DIFFERS"
+
+
+# Endings that each make surnames, one letter apart: Tucker and Tuckey, Mikkelson and Mikkelsen, Gonzales and Gonzalez.
+_ENDINGS = frozenset(frozenset(pair) for pair in (("er", "ey"), ("es", "ez"), ("sen", "son")))
+
+
+def _other_ending(x: str, y: str) -> bool:
+    """Tell whether two surnames differ in such endings alone: two names, even if no list has both."""
+    if len(x) != len(y) or len(x) < SHORTEST_STEM or x[:-3] != y[:-3]:
+        return False
+    return (x[-3] == y[-3] and frozenset((x[-2:], y[-2:])) in _ENDINGS) or frozenset((x[-3:], y[-3:])) in _ENDINGS
+
+
+SHORTEST_STEM = 5
 
 
 def _mac(word: str) -> str:
@@ -629,8 +648,9 @@ def combinations(levels: list[str]) -> list[str]:
 def log_odds(levels: tuple[str, ...]) -> float:
     """Sum the weights of levels."""
     total = NAME_WEIGHTS["BASE"]
+    weight = NAME_WEIGHTS.get
     for level in levels:
-        total += NAME_WEIGHTS.get(level, 0.0)
+        total += weight(level, 0.0)
     return total
 
 

@@ -273,6 +273,8 @@ _PAIRS = (
     ("aki", "akes"), ("ou", "is"), ("oy", "os"), ("y", "is"), ("yte", "is"), ("iene", "is"), ("aite", "as"), ("iene", "as"), ("ska",
     "skis"),
 )  # fmt: skip
+_PAIR_INDEX = {pair: index for index, pair in reversed([*enumerate(_PAIRS)])}
+LONGEST_ENDING = max(len(ending) for pair in _PAIRS for ending in pair)
 _PATRONYMS = (("ovna", "ovich"), ("evna", "evich"), ("ivna", "ovych"))
 
 
@@ -281,12 +283,21 @@ def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:
     if a[:3] != b[:3] or len(a) < 4 or len(b) < 4:
         return False
     cultures = known_a.cultures + known_b.cultures
-    for her, his in _PAIRS:
+    first, length = len(_PAIRS), 0
+    at = 3
+    while at < len(a) and at < len(b) and a[at] == b[at]:
+        at += 1
+    for start in range(at, max(-1, len(a) - LONGEST_ENDING - 1, len(b) - LONGEST_ENDING - 1), -1):
+        # The earliest pair of endings counts that makes both of one beginning.
         for x, y in ((a, b), (b, a)):
-            if x.endswith(her) and y.endswith(his) and x[: len(x) - len(her)] == y[: len(y) - len(his)]:
-                if her in ("a", "i", "ou", "ta", "na", "y", "oy", "ina") or not his or his == "a":
-                    return "s" in cultures or "r" in cultures or len(x) > 6
-                return True
+            index = _PAIR_INDEX.get((x[start:], y[start:]), first)
+            if index < first:
+                first, length = index, len(x)
+    if first < len(_PAIRS):
+        her, his = _PAIRS[first]
+        if her in ("a", "i", "ou", "ta", "na", "y", "oy", "ina") or not his or his == "a":
+            return "s" in cultures or "r" in cultures or length > 6
+        return True
     # The forms may besides be transcribed in two ways: Gurskaia, Gurskiy.
     x, y = _slavic_key(a), _slavic_key(b)
     return "s" in cultures and x != y and (x.rstrip("Aai") == y.rstrip("Aai")) and {x[-1], y[-1]} <= set("Aaivn")

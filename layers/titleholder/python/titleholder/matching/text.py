@@ -61,7 +61,9 @@ def _refer(found: re.Match[str]) -> str:
 
 def fold(value: object) -> str:
     """Return at most `MAX_CHARS` characters of ``value``: small, without accents, common alphabets in Latin letters."""
-    text = str(value)[:MAX_CHARS]
+    text = str(value)
+    if len(text) > MAX_CHARS:
+        text = text[:MAX_CHARS]
     if "&" in text and ";" in text:
         text = _REFERENCE.sub(_refer, text)
     if text.isascii():
@@ -100,6 +102,9 @@ def is_latin(word: str) -> bool:
     return word.isascii()
 
 
+MANY_OTHERS = 3
+
+
 def within_two(a: str, b: str) -> int:
     """Return how many letters were mistyped, left out, put in or swapped between two words: 0, 1, 2, or 3 for more than two."""
     if a == b:
@@ -108,7 +113,8 @@ def within_two(a: str, b: str) -> int:
         return 3
     if _edits(a, b, 1):
         return 1
-    return 2 if _edits(a, b, 2) else 3
+    # Each letter that the other word has not costs an edit of its own.
+    return 2 if len(set(a).difference(b)) < MANY_OTHERS and _edits(a, b, 2) else 3
 
 
 def _edits(a: str, b: str, budget: int) -> bool:
@@ -153,7 +159,7 @@ def same_beginning(a: str, b: str) -> bool:
 def scrambled(a: str, b: str) -> bool:
     """Tell whether two words have the same letters in another order, one at most left out, as fast fingers leave them."""
     short, long = (a, b) if len(a) < len(b) else (b, a)
-    if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long:
+    if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long or not set(long).issuperset(short):
         return False
     left = list(long)
     for letter in short:
@@ -204,22 +210,27 @@ _SOUNDS = (
     ("eigh", "ay"), ("sch", "s"), ("tch", "c"), ("ph", "f"), ("gh", "g"), ("ck", "k"), ("kn", "n"), ("wr", "r"), ("th", "t"),
     ("kh", "k"), ("dh", "d"),
     ("sh", "s"), ("zh", "s"), ("cz", "c"), ("ts", "s"), ("tz", "s"), ("dj", "j"), ("dz", "j"), ("ce", "se"), ("ci", "si"), ("cy", "si"),
-    ("ch", "c"), ("qu", "k"), ("w", "v"), ("q", "k"), ("x", "ks"), ("z", "s"), ("c", "k"), ("f", "v"), ("j", "g"),
+    ("ch", "c"), ("qu", "k"),
 )  # fmt: skip
+# One of these is in every word that one of the above can change.
+_SPELLED = re.compile("[cpstgkdz]h|eigh|c[keiyz]|kn|wr|t[sz]|d[jz]|qu")
+_LETTER_SOUNDS = str.maketrans({"w": "v", "q": "k", "x": "ks", "z": "s", "c": "k", "f": "v", "j": "g", **dict.fromkeys("aeiouy", "a")})
 
 
 def sound(word: str) -> str:
     """Return a rough key for how a folded word sounds: consonants merged by sound, every run of vowels as one ``a``."""
-    for written, said in _SOUNDS:
-        if written in word:
-            word = word.replace(written, said)
+    if _SPELLED.search(word):
+        for written, said in _SOUNDS:
+            if written in word:
+                word = word.replace(written, said)
+    word = word[:1] + word[1:].replace("h", "")
     out: list[str] = []
-    for index, letter in enumerate(word):
-        if letter in _VOWELS or (letter == "h" and index):
-            letter = "a" if letter != "h" else ""
-        if letter and (not out or out[-1] != letter):
+    last = ""
+    for letter in word.translate(_LETTER_SOUNDS):
+        if letter != last:
             out.append(letter)
-    if len(out) > 2 and out[-1] == "a":
+            last = letter
+    if len(out) > 2 and last == "a":
         out.pop()
     return "".join(out)
 

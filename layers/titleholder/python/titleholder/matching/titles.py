@@ -76,6 +76,9 @@ class Title(NamedTuple):
     length: int  # of the text, which tells where a bank may have cut it off
 
 
+# Tokens that are no words.
+_NO_WORDS = frozenset((",", "-", "#"))
+_DIGIT = re.compile(r"\d")
 EMPTY = Title((), (), (), (), False, (), False, frozenset(), False, True, 0)
 
 _WORD = re.compile(rf"(?:{LETTER})+(?:'(?:{LETTER})+)*|,|-(?=[^\W_])|[A-Z]+|#")
@@ -102,9 +105,7 @@ _TELLING_ASIDE = re.compile(
 
 def _undot(found: re.Match[str]) -> str:
     joined = found[0].replace(".", "").replace(" ", "")
-    # "J.D. Vance" is no doctor of law, and "Adele Ma" no master of arts, but "Adele Ma, M.A." is.
-    if found.start() and joined in CREDENTIALS_TOO:
-        return f"{joined}~ "
+    # "J.D. Vance" is no doctor of law.
     if found.start() and (joined in CREDENTIALS or joined in LEGAL_FORMS or joined in GENERATIONS):
         return f"{joined} "
     return " ".join(joined) + " "
@@ -129,14 +130,16 @@ def tokens_of(text: str) -> list[str]:
 
 
 LONGEST_PLACEHOLDER = 24
+_NO_LETTER = re.compile("[^a-z0-9]+")
 
 
 def is_placeholder(value: object, name: bool = False) -> bool:
     """Tell whether a text says that there is no value; ``name``: it is a part of a name, of which some look like it."""
-    if len(str(value)) > LONGEST_PLACEHOLDER:
+    text = str(value)
+    if len(text) > LONGEST_PLACEHOLDER:
         return False
-    folded = fold(value)
-    text = folded if folded.isalnum() else "".join(c for c in folded if c.isalnum())
+    folded = fold(text)
+    text = folded if folded.isalnum() else _NO_LETTER.sub("", folded) if folded.isascii() else "".join(filter(str.isalnum, folded))
     if name and text in NAMES_TOO:
         return "/" in folded
     return not text or text in PLACEHOLDERS
@@ -177,27 +180,26 @@ def _read(folded: str, whole: bool) -> Title:
     folded = folded.strip(" ,.;&/")
     dates = ""
     text = folded
-    if any(c.isdigit() for c in folded):
+    if _DIGIT.search(folded):
         dates = " ".join(_date(found) for found in DATE.finditer(folded))
         text = DATE.sub(" ", folded)
     marked = mark(text)
     tokens = tokens_of(marked)
-    plain = tokens_of(_without_dates(inline) if inline is not folded else text)
-    every = [t.rstrip("~") for t in plain if t not in (",", "-", "#")]
+    unmarked = _without_dates(inline) if inline is not folded else text
+    plain = tokens if unmarked == marked else tokens_of(unmarked)
+    every = [t for t in plain if t not in _NO_WORDS]
     words = tuple(every[: 2 * MAX_WORDS])
     if not words:
         return EMPTY
     trusts = tuple(_trusts(tokens, dates))[:MANY_TRUSTS] if not _TRUST.isdisjoint(tokens) else ()
     business = looks_like_business(words, personal=bool(trusts))
-    markers = frozenset(t for t in tokens if t.isupper() and is_latin(t))
-    if "-" in markers or "," in markers:
-        markers = markers - {"-", ","}
+    markers = frozenset() if marked.islower() else frozenset(t for t in tokens if t.isupper() and is_latin(t))
     aside = tuple(word for words_ in asides for word in words_)
     parties: list[Party] = []
     trade: list[tuple[str, ...]] = []
-    for context, segment in _segments(tokens):
+    for context, segment in _segments(tokens, bool(markers)):
         if context == "trade":
-            kept = tuple(t.rstrip("~") for t in segment if (t.islower() or t.isdigit() or not is_latin(t)) and t not in "-,#")
+            kept = tuple(t for t in segment if (t.islower() or t.isdigit() or not is_latin(t)) and t not in "-,#")
             if kept:
                 trade.append(kept)
             continue
@@ -208,7 +210,7 @@ def _read(folded: str, whole: bool) -> Title:
     legal = words
     if trade:
         at = tokens.index("DBA")
-        legal = tuple(t.rstrip("~") for t in tokens[:at] if not (t.isupper() and is_latin(t)) and t not in ",-#")
+        legal = tuple(t for t in tokens[:at] if not (t.isupper() and is_latin(t)) and t not in ",-#")
     return Title(
         tuple(parties), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
         whole and len(every) <= 2 * MAX_WORDS and len(tokens) <= 3 * MAX_WORDS, len(folded),
@@ -238,24 +240,28 @@ def looks_like_business(words: tuple[str, ...], personal: bool = False) -> bool:
         return True
     if not is_latin(words[0]) and any(mark_ in word for word in words for mark_ in _COMPANY):
         return True
-    telling = [w for w in words[1:] if (w in BUSINESS_WORDS and w != "bar") or w in SURE_FORMS]
-    if last == "bar" and len(words) > 2:
-        telling.append(last)
-    if len(words) > 2 and words[0] in BUSINESS_WORDS:
-        telling.append(words[0])
-    if len(words) < 4 or personal:
-        telling = [w for w in telling if w not in SURNAMES_TOO]
-    if not telling and any(w[0].isdigit() and w not in GENERATIONS for w in words) and not personal:
-        return True
-    return bool(telling)
+    if not _TELLING.isdisjoint(words):
+        telling = [w for w in words[1:] if (w in BUSINESS_WORDS and w != "bar") or w in SURE_FORMS]
+        if last == "bar" and len(words) > 2:
+            telling.append(last)
+        if len(words) > 2 and words[0] in BUSINESS_WORDS:
+            telling.append(words[0])
+        if len(words) < 4 or personal:
+            telling = [w for w in telling if w not in SURNAMES_TOO]
+        if telling:
+            return True
+    return not personal and any(word[0].isdigit() and word not in GENERATIONS for word in words)
+
+
+_TELLING = BUSINESS_WORDS | SURE_FORMS
 
 
 _COMPANY = ("公司", "有限", "株式会社", "会社", "주식회사", "(주)", "工業", "飯店", "製作所", "商店", "集团", "银行")
 
 
-def _segments(tokens: list[str]) -> list[tuple[str, list[str]]]:
+def _segments(tokens: list[str], marked: bool) -> list[tuple[str, list[str]]]:
     """Cut an account title into (context, tokens): owners, beneficiaries, trusts, trade names."""
-    if not any(t.isupper() for t in tokens) and "trust" not in tokens:
+    if not marked and "trust" not in tokens:
         if len(tokens) == 4 and tokens[1] == tokens[3]:
             return [("plain", [*tokens[:2], "AND", *tokens[2:]])]
         if tokens.count(",") == 1 and _two_full_names(tokens):
@@ -540,8 +546,16 @@ _BEFORE = word_set(
 )
 
 
+# Words and signs that may be something else than a part of a name.
+_NO_PLAIN_WORDS = _NO_WORDS | frozenset(GENERATIONS) | SURE_TITLES | TITLES | CREDENTIALS | NO_NAME | {"the"}
+
+
 def _party(tokens: list[str], context: str) -> Party | None:
     """Return one person's words without titles, credentials and generations."""
+    if _NO_PLAIN_WORDS.isdisjoint(tokens):
+        if len(tokens) == 2 and tokens[0] == tokens[1] and context in ("plain", "joint"):
+            tokens = tokens[:1]
+        return Party(tuple(tokens[: 2 * MAX_WORDS]), context) if tokens else None
     words: list[str] = []
     joined: set[int] = set()
     comma = 0
@@ -592,7 +606,7 @@ def _party(tokens: list[str], context: str) -> Party | None:
         title = title or words[comma]
         del words[comma]
         joined = {j - 1 if j > comma else j for j in joined}
-    while len(words) > 2 and words[-1].rstrip("~") in CREDENTIALS:
+    while len(words) > 2 and words[-1] in CREDENTIALS:
         word = words[-1]
         if word in CREDENTIALS_TOO and not (comma and comma == len(words) - 1 and comma > 1):
             break
@@ -602,10 +616,9 @@ def _party(tokens: list[str], context: str) -> Party | None:
             comma = 0
     if comma:
         # "TROJAN, RN, CHRISTINE": what stands between the commas are credentials.
-        inner = [w for w in words[comma:] if w.rstrip("~") not in CREDENTIALS or w in CREDENTIALS_TOO]
+        inner = [w for w in words[comma:] if w not in CREDENTIALS or w in CREDENTIALS_TOO]
         if inner and len(inner) < len(words) - comma:
             words, joined = [*words[:comma], *inner], set()
-    words = [w.rstrip("~") for w in words]
     if comma >= len(words):
         comma = 0
     if not words:
@@ -621,7 +634,7 @@ def _party(tokens: list[str], context: str) -> Party | None:
 
 def claimed_party(given: object, middle: object, family: object, suffix: object) -> Title:
     """Return the title of a name that comes in parts."""
-    texts = [fold(str(part or "")[:200]) for part in (given, middle, family)]
+    texts = [fold(str(part)[:200]) if part else "" for part in (given, middle, family)]
     aside: tuple[str, ...] = ()
     for index, text in enumerate(texts):
         if "(" in text or '"' in text:
@@ -637,7 +650,12 @@ def claimed_party(given: object, middle: object, family: object, suffix: object)
     joined: set[int] = set()
     count = 0
     for index, text in enumerate(texts):
-        tokens = tokens_of(mark(text))
+        if text.isalpha() and text.isascii() and text not in NO_NAME and mark(text) is text:
+            # One plain word, as most parts are.
+            parts.append([text[:MAX_WORD]])
+            count += 1
+            continue
+        tokens = tokens_of(mark(text)) if text else []
         markers.update(t for t in tokens if t.isupper() and is_latin(t) and t not in ("-", ","))
         words: list[str] = []
         for at, item in enumerate(tokens):
@@ -653,11 +671,12 @@ def claimed_party(given: object, middle: object, family: object, suffix: object)
             elif index == 0 and not words and item in SURE_TITLES and at + 1 < len(tokens):
                 title = title or item
             elif item not in NO_NAME:
-                words.append(item.rstrip("~"))
+                words.append(item)
         parts.append(words)
         count += len(words)
-    for item in tokens_of(fold(str(suffix or "")[:40])):
-        generation = GENERATIONS.get(item, generation)
+    if suffix:
+        for item in tokens_of(fold(str(suffix)[:40])):
+            generation = GENERATIONS.get(item, generation)
     all_words = tuple(word for part in parts for word in part)[: 2 * MAX_WORDS]
     if not all_words:
         return EMPTY

@@ -141,7 +141,7 @@ def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, 
 def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable) -> None:
     """Resume a paused workflow with its answer, and remove its waiter."""
     account = deps.store.accounts.get(ref) if isinstance(decision, Fresh) else StoredAccount()
-    deps.workflow.wake(waiter.task_token, refresh_requests.outcome(decision, account, waiter.need))
+    deps.workflow.resume(waiter.task_token, refresh_requests.outcome(decision, account, waiter.need))
     deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
 

@@ -161,7 +161,7 @@ def _erase(deps: Dependencies, ref: AccountRef, *, pending: bool) -> None:
         else:
             verdicts.mark_stale(store, deps.bus, ref, verification, ERASED, now)
     for waiter in store.waiters.of_account(ref):
-        deps.workflow.wake(waiter.task_token, OUTCOME)
+        deps.workflow.resume(waiter.task_token, OUTCOME)
         store.waiters.remove(ref, waiter.verification, waiter.token_version)
     store.erasures.end(ref, deps.clock(), deps.clock() + FIRST_PAUSE_SECONDS)
 

@@ -121,7 +121,7 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
     match decision:
         case Ended(snapshot):
             # An execution that still waits for this token gets the verdict of another one.
-            deps.workflow.wake(facts.waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
+            deps.workflow.resume(facts.waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
             deps.store.waiters.remove(request.ref, facts.waiter.verification)
             return None
         case Withdrawn():

@@ -50,7 +50,7 @@ class SealedItems:
         return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_milliseconds(now)}, remove=["wrapped_key"])
 
     def seal(self, ref: AccountRef, wrapped: bytes, sk: str, value: Any) -> bytes:
-        return self._cipher().seal(ref, wrapped, sk, value)
+        return self._cipher().encrypt(ref, wrapped, sk, value)
 
     def digest(self, ref: AccountRef, wrapped: bytes, value: Mapping[str, Any]) -> str:
         return self._cipher().digest(ref, wrapped, dict(value))
@@ -77,9 +77,9 @@ class SealedItems:
         opened: dict[str, tuple[Item, Sensitive[Any]]] = {}
         for sk, item in items.items():
             if "parts" not in item:
-                opened[sk] = (item, self._cipher().open(ref, wrapped, sk, item[sealed[sk]]))
+                opened[sk] = (item, self._cipher().decrypt(ref, wrapped, sk, item[sealed[sk]]))
             elif set(part_sks(item)) <= set(held):
-                pieces = [self._cipher().open(ref, wrapped, part, held[part][sealed[sk]]) for part in part_sks(item)]
+                pieces = [self._cipher().decrypt(ref, wrapped, part, held[part][sealed[sk]]) for part in part_sks(item)]
                 opened[sk] = (item, Sensitive([one for piece in pieces for one in piece.reveal()]))
         return opened
 

@@ -1,4 +1,4 @@
-"""The vault: what is sealed is bound to its place and opened by its account's key alone; what was opened shows nobody its face."""
+"""What is encrypted is bound to its item and decrypted with its account's key alone; what was decrypted stays masked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.fake_aws import FakeKMS
-from titleholder.aws.encryption import MEMORY_KEYS, MEMORY_SECONDS, AccountCipher
+from titleholder.aws.encryption import CACHE_SECONDS, CACHED_KEYS, AccountCipher
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import MASK, Sensitive
 from titleholder.errors import DecryptionError
@@ -40,94 +40,94 @@ class Counted:
 
 @pytest.fixture
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The SDK's streams complain once more when they are thrown away after a broken seal."""
+    """The SDK's streams raise once more when they are collected after a failed decryption."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     yield
     gc.collect()
 
 
 @pytest.mark.usefixtures("_quiet")
-class TestVault:
+class TestAccountCipher:
     def setup_method(self) -> None:
         self.now = 0.0
         self.counted = Counted()
-        self.vault = self.another()
-        self.wrapped = self.vault.new_key(REF)
-        self.sealed = self.vault.seal(REF, self.wrapped, ITEM, CLAIM)
+        self.cipher = self.another()
+        self.wrapped = self.cipher.new_key(REF)
+        self.encrypted = self.cipher.encrypt(REF, self.wrapped, ITEM, CLAIM)
 
     def another(self) -> AccountCipher:
-        """A vault that remembers nothing."""
+        """A cipher that has cached nothing."""
         return AccountCipher(self.counted.kms, "key", lambda: self.now)
 
     def test_digest_is_the_same_for_the_same_claim_and_account_only(self) -> None:
-        digest = self.vault.digest(REF, self.wrapped, CLAIM)
+        digest = self.cipher.digest(REF, self.wrapped, CLAIM)
         assert digest == self.another().digest(REF, self.wrapped, dict(reversed(CLAIM.items())))
         other = AccountRef("fca_2")
         others = [
-            self.vault.digest(REF, self.wrapped, {**CLAIM, "email": ""}), self.vault.digest(other, self.vault.new_key(other), CLAIM),
-            self.vault.digest(REF, self.vault.new_key(REF), CLAIM),
+            self.cipher.digest(REF, self.wrapped, {**CLAIM, "email": ""}), self.cipher.digest(other, self.cipher.new_key(other), CLAIM),
+            self.cipher.digest(REF, self.cipher.new_key(REF), CLAIM),
         ]  # fmt: skip
         assert len({digest, *others}) == 4
 
     def test_digest_is_none_that_can_be_made_without_the_key(self) -> None:
         text = json.dumps(CLAIM, sort_keys=True, ensure_ascii=False).encode()
         guesses = [sha256(text).hexdigest(), hmac.new(self.wrapped, text, sha256).hexdigest()]
-        assert self.vault.digest(REF, self.wrapped, CLAIM) not in guesses
+        assert self.cipher.digest(REF, self.wrapped, CLAIM) not in guesses
 
-    def test_opens_what_it_sealed_and_the_seal_shows_nothing(self) -> None:
-        assert b"Canary" not in self.sealed
-        assert self.another().open(REF, self.wrapped, ITEM, self.sealed).reveal() == CLAIM
+    def test_decrypts_what_it_encrypted_and_the_ciphertext_shows_nothing(self) -> None:
+        assert b"Canary" not in self.encrypted
+        assert self.another().decrypt(REF, self.wrapped, ITEM, self.encrypted).reveal() == CLAIM
 
-    def test_the_same_sealed_twice_is_not_the_same(self) -> None:
-        assert self.vault.seal(REF, self.wrapped, ITEM, CLAIM) != self.sealed
+    def test_the_same_encrypted_twice_is_not_the_same(self) -> None:
+        assert self.cipher.encrypt(REF, self.wrapped, ITEM, CLAIM) != self.encrypted
 
-    def test_what_was_moved_to_another_item_is_not_opened(self) -> None:
-        with pytest.raises(DecryptionError, match="another place"):
-            self.vault.open(REF, self.wrapped, "CLAIM#ver_2", self.sealed)
+    def test_what_was_moved_to_another_item_is_not_decrypted(self) -> None:
+        with pytest.raises(DecryptionError, match="another item"):
+            self.cipher.decrypt(REF, self.wrapped, "CLAIM#ver_2", self.encrypted)
 
-    def test_another_accounts_key_opens_nothing(self) -> None:
-        other = self.vault.new_key(REF)
+    def test_another_accounts_key_decrypts_nothing(self) -> None:
+        other = self.cipher.new_key(REF)
         with pytest.raises(DecryptionError):
-            self.vault.open(REF, other, ITEM, self.sealed)
+            self.cipher.decrypt(REF, other, ITEM, self.encrypted)
 
     @pytest.mark.parametrize("ref", [AccountRef("fca_2"), AccountRef("fca_1", "live"), AccountRef("fca_1", stripe_account="acct_1")])
     def test_a_key_is_bound_to_account_mode_and_connected_account(self, ref: AccountRef) -> None:
         with pytest.raises(ClientError, match="InvalidCiphertext"):
-            self.another().open(ref, self.wrapped, ITEM, self.sealed)
+            self.another().decrypt(ref, self.wrapped, ITEM, self.encrypted)
         with pytest.raises(ClientError, match="InvalidCiphertext"):
-            self.vault.open(ref, self.wrapped, ITEM, self.sealed)
+            self.cipher.decrypt(ref, self.wrapped, ITEM, self.encrypted)
 
     @pytest.mark.parametrize("at", [0, 1, 40, 120, -60, -20, -1])
-    def test_a_changed_byte_breaks_the_seal_and_tells_nothing(self, at: int) -> None:
-        changed = bytearray(self.sealed)
+    def test_a_changed_byte_is_refused_without_the_value(self, at: int) -> None:
+        changed = bytearray(self.encrypted)
         changed[at] ^= 1
         with pytest.raises(DecryptionError) as raised:
-            self.vault.open(REF, self.wrapped, ITEM, bytes(changed))
+            self.cipher.decrypt(REF, self.wrapped, ITEM, bytes(changed))
         assert "Canary" not in str(raised.value)
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(st.binary(max_size=200))
-    def test_whatever_stands_there_instead_breaks_the_seal(self, garbage: bytes) -> None:
+    def test_other_bytes_in_its_place_are_refused(self, garbage: bytes) -> None:
         with pytest.raises(DecryptionError):
-            self.vault.open(REF, self.wrapped, ITEM, garbage)
+            self.cipher.decrypt(REF, self.wrapped, ITEM, garbage)
 
     def test_kms_is_asked_once_for_many_items_and_again_after_a_while(self) -> None:
         for number in range(20):
-            self.vault.seal(REF, self.wrapped, f"CLAIM#{number}", CLAIM)
+            self.cipher.encrypt(REF, self.wrapped, f"CLAIM#{number}", CLAIM)
         assert self.counted.calls == ["GenerateDataKey"]
-        self.now += MEMORY_SECONDS
-        self.vault.open(REF, self.wrapped, ITEM, self.sealed)
+        self.now += CACHE_SECONDS
+        self.cipher.decrypt(REF, self.wrapped, ITEM, self.encrypted)
         assert self.counted.calls == ["GenerateDataKey", "Decrypt"]
 
-    def test_few_keys_are_remembered(self) -> None:
-        for number in range(MEMORY_KEYS * 2):
-            self.vault.new_key(AccountRef(f"fca_{number}"))
-        assert len(self.vault._unwrapped) == MEMORY_KEYS
+    def test_few_keys_are_cached(self) -> None:
+        for number in range(CACHED_KEYS * 2):
+            self.cipher.new_key(AccountRef(f"fca_{number}"))
+        assert len(self.cipher._cached) == CACHED_KEYS
 
-    def test_keys_whose_time_is_over_are_forgotten_when_the_next_is_remembered(self) -> None:
-        self.now += MEMORY_SECONDS
-        wrapped = self.vault.new_key(AccountRef("fca_2"))
-        assert list(self.vault._unwrapped) == [(AccountRef("fca_2").key, wrapped)]
+    def test_expired_keys_are_dropped_when_the_next_is_cached(self) -> None:
+        self.now += CACHE_SECONDS
+        wrapped = self.cipher.new_key(AccountRef("fca_2"))
+        assert list(self.cipher._cached) == [(AccountRef("fca_2").key, wrapped)]
 
 
 @pytest.mark.parametrize("value", [CLAIM, [CLAIM], "Canary", None])
