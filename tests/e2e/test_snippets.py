@@ -78,7 +78,8 @@ def test_account_is_collected_and_verified_by_python(bench: Bench, capsys: pytes
 
 def test_owners_are_read_by_curl(bench: Bench) -> None:
     account = bench.link("fresh")
-    assert bench.request(account).status == 200
+    # Not at once where 429s of earlier tests still slow the stack's calls.
+    bench.verdict(bench.request(account).body["id"])
     assert "'name': 'MARGARET ANNE TESTERMAN'" in shell(bench, snippet(HEAR, "sh"), ACCOUNT=account)
 
 

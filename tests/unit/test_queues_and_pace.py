@@ -85,7 +85,7 @@ class Clock:
 
 
 def no_cipher() -> Any:
-    raise AssertionError("the limits seals nothing")
+    raise AssertionError("rate limits encrypt nothing")
 
 
 def lines(rate: float = 25) -> tuple[StripeRateLimits, Clock]:

@@ -292,7 +292,9 @@ def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcrib
         )
     left = left_a or left_b
     if left:
-        plain = all(w in _EVERYBODYS or w in _GENERIC for w in left) and form != "L_CONFLICT"
+        # A word that one name says twice has its counterpart in the other.
+        said = b.core if left_a else a.core
+        plain = all(w in _EVERYBODYS or w in _GENERIC or w in said for w in left) and form != "L_CONFLICT"
         reasons = ("BUSINESS_NUMBER_DIFFERS",) if any(c.isdigit() for w in left for c in w) else ("BUSINESS_WORDS_MISSING",)
         band = 62.0 if all(w in _EVERYBODYS for w in left) and not others and form != "L_CONFLICT" else None
         return Compared(found, 69.0, band, reasons, "mailbox" if plain and not others else "none")
