@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
 
 WHOLE = {
+    "domain.rate": "tests/unit/test_queues_and_pace.py",
     "domain.refresh_policy": "tests/unit/test_refresh.py",
     "services.rate_limiter": "tests/unit/test_queues_and_pace.py",
     "stripe_api.signatures": "tests/unit/test_signatures.py",
@@ -56,6 +58,7 @@ do_not_mutate =
 pytest_add_cli_args_test_selection =
     {tests}
 pytest_add_cli_args =
+    --noconftest
     -pno:cacheprovider
     -p_hypothesis_pytestplugin
     -ptests.mutation.cheap_first
@@ -66,7 +69,8 @@ timeout_multiplier = 10
 use_git_change_detection = false
 """
 """Hypothesis's profile repeats the same examples in every run and remembers none. A fork of the process that ran the tests before would
-inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters."""
+inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters. No fixture of a
+conftest.py is needed."""
 
 Change = tuple[str, str, str]
 """A function with its module, such as `domain.rate.increased`; the lines before and after. Unlike mutmut's numbers it outlasts edits."""
@@ -95,6 +99,7 @@ def main() -> None:
     if not chosen:
         raise SystemExit(f"No mutants in {options.only}.")
     print(f"{len(chosen)} mutants, among them {len(sample)} of the matcher's {len(matcher)} (seed {options.seed}).", flush=True)
+    _leave_only(chosen)
     survivors = _try(chosen)
 
     reasons = _listed()
@@ -176,6 +181,24 @@ def difference(before: list[str], after: list[str]) -> tuple[str, str]:
 def drawn(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
     """A sample that the seed determines. A change of the code elsewhere does not move a mutant into it or out of it."""
     return sorted(mutants, key=lambda mutant: hashlib.sha256(f"{seed}{mutant.change}".encode()).digest())[:count]
+
+
+def _leave_only(chosen: list[Mutant]) -> None:
+    """Remove the other mutants from what mutmut wrote: thousands of functions, of which every fork would copy the memory."""
+    names = {mutant.name.rpartition(".")[2] for mutant in chosen}
+    functions = {name.rpartition("_")[0] for name in names}
+    for path in (STAGE / "mutants" / "src").rglob("*.spans"):
+        source = path.with_suffix("")
+        lines = source.read_text().splitlines(keepends=True)
+        for name, (first, last) in json.loads(path.read_text())["spans"].items():
+            if name not in names and not name.endswith("_orig"):
+                lines[first - 1 : last] = [""] * (last - first + 1)
+        kept = []
+        for line in lines:
+            registered, called = re.match(r"mutants_\w+\['(x\w+)'\] = ", line), re.match(r" *@_mutmut_mutated\(mutants_(\w+)", line)
+            if (not registered or registered[1] in names) and (not called or called[1] in functions):
+                kept.append(line)
+        source.write_text("".join(kept))
 
 
 def _try(chosen: list[Mutant]) -> list[Mutant]:

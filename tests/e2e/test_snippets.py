@@ -78,7 +78,8 @@ def test_account_is_collected_and_verified_by_python(driver: StackDriver, capsys
 
 def test_owners_are_read_by_curl(driver: StackDriver) -> None:
     account = driver.link("fresh")
-    assert driver.request(account).status == 200
+    # Not at once where 429s of earlier tests still slow the stack's calls.
+    driver.verdict(driver.request(account).body["id"])
     assert "'name': 'MARGARET ANNE TESTERMAN'" in shell(driver, snippet(HEAR, "sh"), ACCOUNT=account)
 
 

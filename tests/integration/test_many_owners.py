@@ -142,7 +142,7 @@ class TestSnapshotsOfManyOwners:
         sandbox.store.snapshots.put(ref, snapshot(many(MAX_OWNERS, long=200)), sandbox.clock.now)
         one, other = (next(item for item in kept(sandbox) if item["sk"]["S"].endswith(f"#PART#{number:03}")) for number in (0, 1))
         sandbox.client("dynamodb").put_item(TableName="titleholder", Item={**one, "owners": other["owners"]})
-        with pytest.raises(Exception, match="sealed for another place"):
+        with pytest.raises(Exception, match="encrypted for another item"):
             sandbox.store.snapshots.get(ref, "fcaowns_1")
 
     @pytest.mark.parametrize("count", [500, 1200, MAX_OWNERS])

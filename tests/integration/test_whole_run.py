@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support.functions import ROOT
+from tests.support.whole_run import INDEPENDENT, ONE_STACK, OTHER_STACK, unit
 
 DOCUMENT = {
     "paths": {
@@ -70,3 +71,12 @@ def test_single_process_reports_the_same(tmp_path: Path) -> None:
     assert "the only process" in done.stdout
     assert re.fullmatch(r"=+ 2 passed in [0-9.]+s =+", done.stdout.splitlines()[-1])
     assert done.returncode == 1
+
+
+def test_tests_of_a_stack_share_a_worker_and_begin_before_the_others() -> None:
+    assert all((ROOT / path).exists() for path in (*ONE_STACK, *OTHER_STACK, *INDEPENDENT))
+    first, second = unit("tests/e2e/test_http.py::test_a"), unit("tests/e2e/test_webhooks.py::TestB::test_b[c]")
+    assert first == second
+    assert unit("tests/e2e/test_canary.py::test_a")[1] != first[1]
+    assert max(first[0], unit("tests/e2e/test_canary.py::test_a")[0]) < unit("tests/unit/test_refresh.py::test_a")[0]
+    assert unit("tests/simulation/test_simulation.py::test_a")[1] != unit("tests/simulation/test_simulation.py::test_b")[1]

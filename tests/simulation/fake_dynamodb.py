@@ -1,6 +1,6 @@
 """DynamoDB in memory: the operations and expressions that `titleholder.store` uses, and nothing else.
 
-The store's contract (`tests/integration/test_store.py`) runs on it as on moto.
+The store's contract (`tests/integration/store`) runs on it as on moto.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def secret_of_ids_made_twice() -> Iterator[None]:
         item = self._table.get("SECRET#ids", "SECRET")
         if item is None:
             item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": 0}
-            self._table.put(item, condition="attribute_not_exists(no_such_attribute)")
+            self._table.put(item)
         return IdSecret(bytes(item["secret"]), 0)
 
     with _replaced(Verifications, "id_secret", id_secret):

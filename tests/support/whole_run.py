@@ -56,28 +56,29 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 # -- which worker runs what --------------------------------------------------------------------------------------------------------------
 
-OF_ONE_STACK = "tests/e2e/", "tests/integration/local_aws/"
+ONE_STACK = ("tests/e2e/", "tests/integration/local_aws/")
 """Folders whose tests share a stack."""
-SEARCHED = "tests/e2e/test_canary.py", "tests/e2e/test_permissions.py"
-"""They run for minutes, and share a stack of their own with nobody else."""
-INDEPENDENT = ("tests/simulation/test_simulation.py",)
-"""Files whose tests take seconds each and share nothing."""
+OTHER_STACK = ("tests/e2e/test_canary.py", "tests/e2e/test_permissions.py")
+"""Files that take as long as the rest of their folder, so they get another stack."""
+INDEPENDENT = ("tests/simulation/test_simulation.py", "tests/simulation/test_isolation.py", "tests/simulation/test_lost_and_found.py")
+"""Files whose tests take seconds each and share no fixture."""
 
 
 def unit(nodeid: str) -> tuple[int, str]:
-    """The place in line of a test, and the unit it belongs to. A unit's tests run in one worker, one after the other.
+    """When a test begins, as a rank, and its unit: one worker runs all tests of a unit.
 
-    Tests with a stack wait most of their time, so they come first, and others use the processor beside them. Then come the long ones.
+    Tests with a stack begin first, because they wait most of their time, and other workers use the processor meanwhile. The shortest come
+    last, so that all workers end at about the same time.
     """
     path = nodeid.partition("::")[0]
-    if path in SEARCHED:
-        return 0, "a stack that is searched"
-    for folder in OF_ONE_STACK:
+    if path in OTHER_STACK:
+        return 0, "another stack"
+    for folder in ONE_STACK:
         if path.startswith(folder):
             return 1, folder
     if path in INDEPENDENT:
-        return 2, nodeid
-    return (3 if path.startswith(("tests/simulation/", "tests/integration/")) else 4), path
+        return 3, nodeid
+    return (2 if path.startswith("tests/simulation/") else 4 if path.startswith("tests/integration/") else 5), path
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -19,31 +20,43 @@ from titleholder.matching.explanations import SENTENCES
 PAIRS = int(os.environ.get("MATCHER_PAIRS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHUNK = 5_000
+# Seconds of processor time for one claim against the owners of one account: some ten times what the slowest of a million pairs takes.
+LONGEST = 1.0
 OUTCOMES = ("match", "close_match", "no_match", "not_verifiable")
 
 
-def failures(seed: int, count: int) -> Counter[str]:
-    """Where the matcher raised, or answered what no verdict may say, and how often."""
+def failures(seed: int, count: int) -> tuple[Counter[str], float, str]:
+    """Count where the matcher raised or answered what no verdict may say; tell the longest comparison's time and which pair took it."""
     found: Counter[str] = Counter()
-    for claim, owners in pairs(seed, count):
+    matching.decide({"name": "Jane Doe", "phone": "555-0101"}, [{"name": "JOHN DOE", "phone": "555-0102"}])  # loads what is loaded late
+    longest, where = 0.0, ""
+    for number, (claim, owners) in enumerate(pairs(seed, count)):
+        began = time.process_time()
         try:
             verdict = matching.decide(claim, owners)
+            if (took := time.process_time() - began) > longest:
+                longest, where = took, f"pair {number} of seed {seed}"
             if verdict.outcome not in OUTCOMES or not set(verdict.reasons) <= set(SENTENCES):
                 found[f"{verdict.outcome} for {verdict.reasons}"] += 1
             json.dumps(verdict.as_dict(), allow_nan=False)
         except Exception as error:
             found[f"decide: {UnexpectedError.of(error)}"] += 1
-    return found
+    return found, longest, where
 
 
 def test_no_claim_and_owner_make_the_matcher_raise() -> None:
     chunks = range(0, PAIRS, CHUNK)
     seeds, counts = [SEED * 1_000_003 + at for at in chunks], [min(CHUNK, PAIRS - at) for at in chunks]
     found: Counter[str] = Counter()
+    slowest: list[tuple[float, str]] = []
     with ProcessPoolExecutor(2) as pool:
-        for counted in pool.map(failures, seeds, counts):
+        for counted, longest, where in pool.map(failures, seeds, counts):
             found += counted
+            slowest.append((longest, where))
+    longest, where = max(slowest)
+    print(f"{PAIRS:,} pairs, {found.total()} failures; the slowest took {longest * 1000:.1f} ms of processor time ({where})")
     assert not found, f"{found.total()} of {PAIRS} pairs: {found.most_common(20)}"
+    assert longest < LONGEST, f"{longest} s for {where}"
 
 
 def _texts(owner: dict[str, Any]) -> dict[str, str | None]:

@@ -96,3 +96,17 @@ def test_a_trust_is_told_by_its_own_name(claimed: str, held: str, low: float, hi
 
 def test_a_trustee_whose_surname_is_a_trade_is_a_person() -> None:
     assert match({"given": "Julio", "family": "Law"}, {"name": "JULIO LAW TTEE LAW FAMILY TRUST"}).score >= 98
+
+
+@pytest.mark.parametrize("held", ["LARKMOOR TILES LARKMOOR TILES", "LARKMOOR TILES - LARKMOOR CENTER"])
+def test_a_name_said_twice_is_for_review_and_an_own_phone_makes_it_a_match(held: str) -> None:
+    phone, address = "+1 503 555 0142", "2140 Juniper Avenue, Tulsa, OK 74104"
+    claim = {"business_name": "Larkmoor Tiles"}
+    assert 50 <= match(claim, {"name": held}).score <= 69
+    assert 50 <= match({**claim, "address": address}, {"name": held, "raw_address": address}).score <= 69
+    assert 70 <= match({**claim, "phone": phone}, {"name": held, "phone": phone}).score <= 89
+
+
+def test_a_word_of_its_own_keeps_a_business_out_of_the_match_band_whatever_agrees() -> None:
+    phone = "+1 503 555 0142"
+    assert match({"business_name": "Larkmoor Tiles", "phone": phone}, {"name": "LARKMOOR TILES ALDERLEY", "phone": phone}).score <= 69

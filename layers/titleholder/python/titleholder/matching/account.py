@@ -174,12 +174,14 @@ _NOT_YET = -1, ""
 
 
 def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] | None:
-    short, long = (a, b) if len(a) < len(b) or (len(a) == len(b) and a in _WRITTEN_SHORT) else (b, a)
+    size_a, size_b = len(a), len(b)
+    short, long = (a, b) if size_a < size_b or (size_a == size_b and a in _WRITTEN_SHORT) else (b, a)
+    size = len(short)
     if short in _WRITTEN_SHORT and (long in _WRITTEN_SHORT[short] or (short == "el" and long == "al")):
         return (0, "") if short in ("el", "st", "ste", "sta", "sto") else (1, "SPELLING_VARIANT")
-    if len(short) == 1 and long in PARTICLES:
+    if size == 1 and long in PARTICLES:
         return (1, "") if short == long[0] else None
-    if len(short) == 2 and long.startswith(short) and len(long) > 3 and not memo.look_up(short).cultures:
+    if size == 2 and long.startswith(short) and len(long) > 3 and not memo.look_up(short).cultures:
         # Th. is the initial of Þorsteinn, Yu. that of Юрий.
         return 2, "INITIALS_ONLY"
     if family:
@@ -190,14 +192,14 @@ def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] 
             return (4, "HARD") if level in ("G_NICKNAME", "G_NICKNAME_TYPO", "G_PREFIX") else _LEVELS.get(level)
     level = compare_family((a,), (b,), memo) if family else compare_given(a, b, memo)
     found = _LEVELS.get(level)
-    if level in ("F_TYPO_SHORT", "G_TYPO_SHORT") and len(a) == len(b) and sorted(a) != sorted(b):
+    if level in ("F_TYPO_SHORT", "G_TYPO_SHORT") and size_a == size_b and sorted(a) != sorted(b):
         # Another letter makes another name of a short one.
         return 4, "WEAK"
-    if level == "G_TYPO_FIRST" and len(a) > 4 and len(b) > 4:
+    if level == "G_TYPO_FIRST" and size > 4:
         known_a, known_b = memo.look_up(a), memo.look_up(b)
         if max(known_a.given, known_b.given) > 3 and not (known_a.cultures and known_b.cultures):
             return 3, "SIMILAR"
-    if found is None and not family and a[0] == b[0] and level != "G_OTHER" and len(short) > 3:
+    if found is None and not family and a[0] == b[0] and level != "G_OTHER" and size > 3:
         # A middle word may be the first of two surnames.
         known_a, known_b = memo.look_up(a), memo.look_up(b)
         if not known_a.given and not known_b.given:

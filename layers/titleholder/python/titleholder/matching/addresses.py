@@ -642,4 +642,4 @@ def _street(a: Address, b: Address) -> tuple[float, tuple[str, ...]]:
 
 
 def _digits(text: str) -> str:
-    return "".join(c for c in text if c.isdigit())
+    return "" if text.isalpha() else "".join(c for c in text if c.isdigit())

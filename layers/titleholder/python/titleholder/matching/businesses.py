@@ -72,6 +72,7 @@ _LONG_FORMS = (
     "nv"),
     (("b", "v"), "bv"), (("s", "r", "o"), "sro"), (("a", "s"), "as"),
 )  # fmt: skip
+_LONG_FORM_ENDS = frozenset(pattern[-1] for pattern, _ in _LONG_FORMS)
 # Words that any business may add to its name or leave out.
 _EVERYBODYS = word_set(
     "group holding service management enterprise solution partner associate company venture consulting international global worldwide"
@@ -102,15 +103,12 @@ class Compared(NamedTuple):
 
 def _forms(words: tuple[str, ...]) -> tuple[list[str], set[str]]:
     """Return the words without legal forms written in several words at the end, and these forms."""
-    out = list(words)
-    forms: set[str] = set()
-    for pattern, form in _LONG_FORMS:
-        size = len(pattern)
-        if len(out) > size and tuple(out[-size:]) == pattern:
-            del out[-size:]
-            forms.add(form)
-            break
-    return out, forms
+    if words and words[-1] in _LONG_FORM_ENDS:
+        for pattern, form in _LONG_FORMS:
+            size = len(pattern)
+            if len(words) > size and words[-size:] == pattern:
+                return list(words[:-size]), {form}
+    return list(words), set()
 
 
 def _letters(words: list[str]) -> list[str]:
@@ -160,7 +158,7 @@ def take_apart(words: tuple[str, ...]) -> Business:
         if index and word in _ROMAN and len(word) > (0 if index == last else 1):
             word = _ROMAN[word]
         word = _NUMBERS.get(word, word)
-        if any(c.isdigit() for c in word):
+        if not word.isalpha() and any(c.isdigit() for c in word):
             numbers.append(word)
         word = _SHORT.get(word, word)
         if len(word) > 4 and word[-1] == "s" and word[-2] != "s":
@@ -212,9 +210,7 @@ def _same_word(a: str, b: str, transcribed: bool) -> str:
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if len(short) > 3 and long in _GENERIC and long.startswith(short) and len(long) - len(short) > 2:
         return "same"
-    if not is_latin(a) or not is_latin(b) or any(c.isdigit() for c in a + b):
-        return ""
-    if min(len(a), len(b)) <= SHORT_WORD or within_two(a, b) != 1:
+    if not is_latin(a) or not is_latin(b) or len(short) <= SHORT_WORD or any(c.isdigit() for c in a + b) or within_two(a, b) != 1:
         return ""
     if len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1:
         return "word"
@@ -296,7 +292,9 @@ def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcrib
         )
     left = left_a or left_b
     if left:
-        plain = all(w in _EVERYBODYS or w in _GENERIC for w in left) and form != "L_CONFLICT"
+        # A word that one name says twice has its counterpart in the other.
+        said = b.core if left_a else a.core
+        plain = all(w in _EVERYBODYS or w in _GENERIC or w in said for w in left) and form != "L_CONFLICT"
         reasons = ("BUSINESS_NUMBER_DIFFERS",) if any(c.isdigit() for w in left for c in w) else ("BUSINESS_WORDS_MISSING",)
         band = 62.0 if all(w in _EVERYBODYS for w in left) and not others and form != "L_CONFLICT" else None
         return Compared(found, 69.0, band, reasons, "mailbox" if plain and not others else "none")

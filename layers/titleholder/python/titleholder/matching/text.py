@@ -217,22 +217,17 @@ _SPELLED = re.compile("[cpstgkdz]h|eigh|c[keiyz]|kn|wr|t[sz]|d[jz]|qu")
 _LETTER_SOUNDS = str.maketrans({"w": "v", "q": "k", "x": "ks", "z": "s", "c": "k", "f": "v", "j": "g", **dict.fromkeys("aeiouy", "a")})
 
 
+_DOUBLED = re.compile(r"(.)\1+", re.DOTALL)
+
+
 def sound(word: str) -> str:
     """Return a rough key for how a folded word sounds: consonants merged by sound, every run of vowels as one ``a``."""
     if _SPELLED.search(word):
         for written, said in _SOUNDS:
             if written in word:
                 word = word.replace(written, said)
-    word = word[:1] + word[1:].replace("h", "")
-    out: list[str] = []
-    last = ""
-    for letter in word.translate(_LETTER_SOUNDS):
-        if letter != last:
-            out.append(letter)
-            last = letter
-    if len(out) > 2 and last == "a":
-        out.pop()
-    return "".join(out)
+    word = _DOUBLED.sub(r"\1", (word[:1] + word[1:].replace("h", "")).translate(_LETTER_SOUNDS))
+    return word[:-1] if len(word) > 2 and word[-1] == "a" else word
 
 
 _UMLAUTS = re.compile(r"ae|oe|ue")

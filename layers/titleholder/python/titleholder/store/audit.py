@@ -20,5 +20,5 @@ class AuditLog:
         sk = f"{to_milliseconds(at):015}#{id_}" + ("#after" if after else "")
         kept: Item = {"pk": f"AUDIT#{utc_day(at)}", "sk": sk, "entry": id_, **entry, "at_ms": to_milliseconds(at), "expires_at": expires_at}
         # The same entry may exist already: the SDK repeats a request whose answer was lost.
-        if self._table.put(kept, condition="attribute_not_exists(pk)", return_old=True) not in (True, kept):
+        if self._table.insert(kept) not in (None, kept):
             raise RuntimeError("Another audit entry has this id.")

@@ -23,7 +23,7 @@ class Batches:
 
     def create(self, batch: str, attributes: Mapping[str, Any]) -> bool:
         """Store a new batch; False if it exists already."""
-        return bool(self._table.put({"pk": _pk(batch), "sk": "BATCH", "batch": batch, **attributes}, condition="attribute_not_exists(pk)"))
+        return self._table.insert({"pk": _pk(batch), "sk": "BATCH", "batch": batch, **attributes}) is None
 
     def get(self, batch: str) -> Item:
         """Raises BatchNotFoundError."""

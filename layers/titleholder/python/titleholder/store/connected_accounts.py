@@ -32,7 +32,7 @@ class ConnectedAccounts:
     def record(self, ref: AccountRef) -> None:
         """Record that a connected account has accounts here."""
         if ref.stripe_account is not None:
-            self._table.put({"pk": _pk(ref.mode), "sk": ref.stripe_account}, condition="attribute_not_exists(pk)")
+            self._table.insert({"pk": _pk(ref.mode), "sk": ref.stripe_account})
 
     def list_all(self, mode: Mode) -> list[TenantState]:
         """The connected accounts that were recorded in this mode."""

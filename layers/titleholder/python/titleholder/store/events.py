@@ -14,8 +14,6 @@ EVENT_RETENTION_SECONDS = 35 * DAY_SECONDS
 EVENT_PATIENCE_SECONDS = 300
 """How long an event may wait for its processing before it is queued again."""
 
-_NEW = "attribute_not_exists(pk)"
-
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
@@ -37,17 +35,17 @@ class Events:
 
     def insert(self, event: Mapping[str, str], *, processed: bool, now: float) -> Literal["new", "waiting", "processed"]:
         """Record an event (id, type, created, account) by its id; returns whether it is new, and if not, whether it was processed."""
-        added = self._table.put({**_received(event, "EVENT", now), "processed": processed}, condition=_NEW, return_old=True)
-        if added is True:
+        known = self._table.insert({**_received(event, "EVENT", now), "processed": processed})
+        if known is None:
             return "new"
-        return "processed" if added.get("processed") else "waiting"
+        return "processed" if known.get("processed") else "waiting"
 
     def set_aside(self, event: Mapping[str, str], why: str, now: float) -> bool:
         """Record an event that has no effect; False if it was known.
 
         It has a key of its own, because another event with the same id may have an effect.
         """
-        return bool(self._table.put({**_received(event, f"ASIDE#{why}", now), "aside": why}, condition=_NEW))
+        return self._table.insert({**_received(event, f"ASIDE#{why}", now), "aside": why}) is None
 
     def get(self, event: str) -> KnownEvent | None:
         """What is stored of an event; None if it was not recorded."""

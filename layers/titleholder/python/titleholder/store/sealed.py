@@ -108,8 +108,7 @@ class SealedItems:
         """The wrapped key of an account that had none just now. Raises AccountErasedError."""
         item = {"pk": account_pk(ref), "wrapped_key": self._cipher().new_key(ref), "made_ms": to_milliseconds(self._clock())}
         # Another writer, or our own retried request, may have created the key first. Use the stored one.
-        old = self._keys.put(item, condition="attribute_not_exists(pk)", return_old=True)
-        return _wrapped(item if old is True else old)
+        return _wrapped(self._keys.insert(item) or item)
 
 
 def part_sks(item: Mapping[str, Any]) -> list[str]:

@@ -105,19 +105,20 @@ class Table:
         }
         return list(islice(self._pages(request), limit))
 
-    def put(self, item: Item, *, condition: str = "", return_old: bool = False) -> Any:
-        """True if it was put. If the condition did not hold: the item that is there (with `return_old`), else False."""
-        request: Item = {"TableName": self.name, "Item": _serialized(item)}
-        if condition:
-            request["ConditionExpression"] = condition
-        if return_old:
-            request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    def put(self, item: Item) -> None:
+        """Put an item, in place of the one that is there."""
+        self.client.put_item(TableName=self.name, Item=_serialized(item))
+
+    def insert(self, item: Item) -> Item | None:
+        """Put a new item. If there is one with its keys, nothing is put, and that one is returned."""
         try:
-            self.client.put_item(**request)
+            self.client.put_item(
+                TableName=self.name, Item=_serialized(item), ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )  # fmt: skip
         except Exception as error:
-            old = reraise_unless(error, _REFUSED).get("Item") or {}
-            return plain(old) if return_old else False
-        return True
+            return plain(reraise_unless(error, _REFUSED)["Item"])
+        return None
 
     def put_all(self, items: Sequence[Item], *, checks: Sequence[Item] = (), beside: Sequence[Item] = ()) -> Item | None:
         """Put new items together, or none if the first of them exists already; then that one is returned.

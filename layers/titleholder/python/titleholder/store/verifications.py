@@ -59,8 +59,7 @@ class Verifications:
             if item is None:
                 item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": to_milliseconds(self._clock())}
                 # Another caller, or our own retried request, may have stored one since. The stored one is the secret.
-                old = self._table.put(item, condition="attribute_not_exists(pk)", return_old=True)
-                item = item if old is True else old
+                item = self._table.insert(item) or item
             self._id_secret = IdSecret(item["secret"], from_milliseconds(item["made_ms"]))
         return self._id_secret
 

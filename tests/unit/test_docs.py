@@ -1,0 +1,61 @@
+"""The documents refer to what exists, and the index of decisions names each decision once."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from titleholder import __version__
+
+ROOT = Path(__file__).parents[2]
+DECISIONS = ROOT / "docs" / "decisions"
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "local").rglob("*.md")]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_index_names_each_decision_with_number_title_date_and_file() -> None:
+    found = {
+        (int(number), title, date, path.name)
+        for path in DECISIONS.glob("*.md")
+        for number, date, title in re.findall(r"^## (\d+) · ([\d-]+) · (.+)$", path.read_text(), re.MULTILINE)
+    }
+    rows = re.findall(r"^\| (\d+) \| (.+) \| ([\d-]+) \| \[\w+\]\((\w+\.md)\) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
+    index = [(int(number), title, date, name) for number, title, date, name in rows]
+    assert set(index) == found
+    assert [number for number, *_ in index] == list(range(1, len(index) + 1))
+
+
+def test_release_has_one_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert re.findall(r"^## (\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)$", changelog, re.MULTILINE)[0] == __version__
+    assert json.loads((ROOT / "functions" / "docs" / "openapi.json").read_text())["info"]["version"] == __version__
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_of_a_document_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (document.parent / name).resolve() if name else document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_paths_in_a_document_exist(document: Path) -> None:
+    text = document.read_text()
+    for path in re.findall(r"`((?:docs|tests|tools|local|functions|layers|statemachines|events)/[\w/.-]+\.\w+)`", text):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`(test_\w+\.py)`", text):
+        assert any((ROOT / "tests").rglob(name)), name
