@@ -96,7 +96,7 @@ tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=.
 	$(BIN)/python -m local.tour
 
 batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
-	$(BIN)/python -m $(if $(LIVE),local.run_batch $(ACCOUNTS) --rate $(RATE),tests.simulation.batch $(ACCOUNTS))
+	$(BIN)/python -m $(if $(LIVE),local.run_batch $(ACCOUNTS) --rate $(RATE),tests.simulation.run_batch $(ACCOUNTS))
 
 crash-points: $(READY)  ## Kill every function at every external call
 	$(BIN)/python -m tests.simulation.run --crash-points

@@ -24,6 +24,7 @@ from aws_lambda_powertools.event_handler.openapi.models import Server
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.paths import ROOT
+from titleholder import __version__
 from titleholder.domain import accounts
 from titleholder.web import problems, resolver
 
@@ -207,7 +208,7 @@ def document() -> dict[str, Any]:
     whole._dynamic_routes = [_described(route) for route in _routes()]
     made: dict[str, Any] = json.loads(
         whole.get_openapi_json_schema(
-            title="Titleholder", version="1", description=DESCRIPTION, security_schemes=SECURITY_SCHEMES,
+            title="Titleholder", version=__version__, description=DESCRIPTION, security_schemes=SECURITY_SCHEMES,
             servers=[Server(url=".", description="The stack that serves this document")],
         )
     )  # fmt: skip

@@ -58,6 +58,7 @@ do_not_mutate =
 pytest_add_cli_args_test_selection =
     {tests}
 pytest_add_cli_args =
+    --noconftest
     -pno:cacheprovider
     -p_hypothesis_pytestplugin
     -ptests.mutation.cheap_first
@@ -68,7 +69,8 @@ timeout_multiplier = 10
 use_git_change_detection = false
 """
 """Hypothesis's profile repeats the same examples in every run and remembers none. A fork of the process that ran the tests before would
-inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters."""
+inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters. No fixture of a
+conftest.py is needed."""
 
 Change = tuple[str, str, str]
 """A function with its module, such as `domain.rate.increased`; the lines before and after. Unlike mutmut's numbers it outlasts edits."""

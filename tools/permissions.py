@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from local.aws.paths import BUILD
 from local.stack import STACK, running
 from local.stripe_simulator.options import Options
-from tests.e2e.bench import CREATED, MARGARET, Bench, eventually
+from tests.e2e.stack_driver import CREATED, MARGARET, StackDriver, eventually
 from tests.support.functions import ROOT, queue_event
 
 TESTER = "tester"
@@ -72,15 +72,15 @@ class Permission:
 class Roles:
     """The roles of the deployed functions, as they are in IAM."""
 
-    def __init__(self, bench: Bench, trail: Path) -> None:
-        self.bench = bench
-        self._iam = bench.stack.client("iam")
+    def __init__(self, driver: StackDriver, trail: Path) -> None:
+        self.driver = driver
+        self._iam = driver.stack.client("iam")
         self._trail = trail
 
     @cached_property
     def physical(self) -> dict[str, str]:
         """Physical ids by logical ids."""
-        found = self.bench.stack.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        found = self.driver.stack.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
         return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
     @cached_property
@@ -156,7 +156,7 @@ class Roles:
 
     def cold_start(self, function: str) -> None:
         """Restart a function, so that it loses what it caches in memory, such as secrets."""
-        name, functions = self.physical[function], self.bench.stack.client("lambda")
+        name, functions = self.physical[function], self.driver.stack.client("lambda")
         variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, "BEGUN": str(time.time())}})
 
@@ -165,6 +165,12 @@ class Roles:
         with self._trail.open() as trail:
             trail.seek(since)
             return [json.loads(line) for line in trail.read().splitlines()], trail.tell()
+
+    def refused_calls(self) -> list[dict[str, Any]]:
+        """The functions' calls that IAM refused since the stack was deployed."""
+        by_functions = [each for each in self.decisions()[0] if each["session"] != TESTER]
+        # One scene takes the permission to start workflows away for a moment.
+        return [each for each in by_functions if not each["allowed"] and each["action"] != "states:StartExecution"]
 
     def used(self, since: int, *, allowed: bool = True) -> set[Permission]:
         """The permissions that allowed calls since then, or whose absence had calls refused."""
@@ -217,9 +223,9 @@ class Scenes:
 
     def __init__(self, roles: Roles) -> None:
         self.roles = roles
-        self.bench = roles.bench
-        self.table = self.bench.stack.outputs["TableName"]
-        self.dynamodb = self.bench.stack.client("dynamodb")
+        self.driver = roles.driver
+        self.table = self.driver.stack.outputs["TableName"]
+        self.dynamodb = self.driver.stack.client("dynamodb")
 
     def all(self) -> Iterator[tuple[str, Callable[[], None]]]:
         for name in dir(self):
@@ -236,54 +242,54 @@ class Scenes:
     def scene_owners_and_account_read(self) -> None:
         account = self._known_fresh()
         for path in ("", "/owners"):
-            self.bench.http.call("GET", f"/accounts/{account}{path}")
+            self.driver.http.call("GET", f"/accounts/{account}{path}")
 
     def scene_owners_read_that_another_function_stored(self) -> None:
         account = self._unseen("fresh")
         self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
-        self.bench.http.call("GET", f"/accounts/{account}/owners")
+        self.driver.http.call("GET", f"/accounts/{account}/owners")
 
     def scene_verified_although_dead(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
-        self.bench.http.call("GET", f"/accounts/{account}")
+        self.driver.http.call("GET", f"/accounts/{account}")
         self._verify(account)
 
     def scene_customer_and_session_made_and_collected(self) -> None:
         tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
-        customer = self.bench.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag).body or {}
-        self.bench.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag)
+        customer = self.driver.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag).body or {}
+        self.driver.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag)
         body = {"customer": customer.get("id", "cus_none"), "via": "financial_connections"}
-        session = self.bench.http.call("POST", "/sessions", body, headers=tag).body or {}
-        self.bench.http.call("GET", f"/sessions/{session.get('id', 'fcsess_none')}")
-        self.bench.http.call("GET", f"/accounts?customer={customer.get('id', 'cus_none')}")
+        session = self.driver.http.call("POST", "/sessions", body, headers=tag).body or {}
+        self.driver.http.call("GET", f"/sessions/{session.get('id', 'fcsess_none')}")
+        self.driver.http.call("GET", f"/accounts?customer={customer.get('id', 'cus_none')}")
 
     def scene_customer_refused_by_stripe_for_its_pace_and_then_made(self) -> None:
         tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
-        self.bench.sim.fail_api("rate_limit", method="POST", path="/v1/customers", should_retry=False)
+        self.driver.sim.fail_api("rate_limit", method="POST", path="/v1/customers", should_retry=False)
         for _ in range(2):
-            self.bench.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag)
+            self.driver.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=tag)
         self._forget_pace("other")
 
     def scene_verification_cancelled(self) -> None:
         id = self._verify(self._unseen("never_answering"))
-        self.bench.http.call("DELETE", f"/verifications/{id}")
+        self.driver.http.call("DELETE", f"/verifications/{id}")
 
     def scene_refused_by_the_accounts_state(self) -> None:
         self._patiently(self._verify(self._unseen("inactive")))
 
     def scene_refresh_asked_for(self) -> None:
-        self.bench.http.call("POST", f"/accounts/{self._unseen_and_waited_for()}/refreshes")
+        self.driver.http.call("POST", f"/accounts/{self._unseen_and_waited_for()}/refreshes")
 
     def scene_second_snapshot_found_by_a_refresh_request(self) -> None:
-        self.bench.http.call("POST", f"/accounts/{self._known_by_an_old_snapshot()}/refreshes")
+        self.driver.http.call("POST", f"/accounts/{self._known_by_an_old_snapshot()}/refreshes")
 
     def scene_refresh_of_a_disconnected_account_asked_for(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
         # Deleted, so that the function reads the account from Stripe again.
         self.dynamodb.delete_item(TableName=self.table, Key={"pk": {"S": f"ACCOUNT#test/platform/{account}"}, "sk": {"S": "ACCOUNT"}})
-        self.bench.http.call("POST", f"/accounts/{account}/refreshes")
+        self.driver.http.call("POST", f"/accounts/{account}/refreshes")
 
     def scene_refresh_request_deferred(self) -> None:
         account, child = self._unseen("never_answering"), self._waiters[1]
@@ -293,7 +299,7 @@ class Scenes:
             for waiter in (eventually(partial(self._waiter, account), 5), child):
                 self._consume("StartRefresh", self._refresh_request(id, account, waiter, time.time() + 60), count=1)
             # SQS redelivers the message after the scene. It then finds that the verification has ended.
-            self.bench.http.call("DELETE", f"/verifications/{id}")
+            self.driver.http.call("DELETE", f"/verifications/{id}")
 
     def scene_refresh_request_given_up(self) -> None:
         account = self._unseen("never_answering")
@@ -331,10 +337,10 @@ class Scenes:
         account = self._known_fresh()
         self._let_wait_for(account)
         with self._without_events():
-            self.bench.http.call("DELETE", f"/accounts/{account}")
+            self.driver.http.call("DELETE", f"/accounts/{account}")
 
     def scene_unknown_account_erased(self) -> None:
-        self.bench.http.call("DELETE", f"/accounts/fca_unknown{time.time_ns()}")
+        self.driver.http.call("DELETE", f"/accounts/fca_unknown{time.time_ns()}")
 
     def scene_erasure_ended_by_reconcile(self) -> None:
         account = self._known_fresh()
@@ -343,9 +349,9 @@ class Scenes:
         self._invoke("Reconcile", {})
 
     def scene_webhook_received(self) -> None:
-        before = len(self.bench.sim.deliveries())
-        self.bench.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
-        eventually(lambda: len(self.bench.sim.deliveries()) > before, 5)
+        before = len(self.driver.sim.deliveries())
+        self.driver.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
+        eventually(lambda: len(self.driver.sim.deliveries()) > before, 5)
 
     def scene_event_received_from_the_bus(self) -> None:
         sample = json.loads((ROOT / "events" / "receive_event.refreshed_ownership.json").read_text())
@@ -365,10 +371,10 @@ class Scenes:
 
     def scene_reconciled_after_a_workflow_failed(self) -> None:
         id = self._verify(self._unseen("never_answering"))
-        machine = self.bench.stack.outputs["StateMachineArn"]
+        machine = self.driver.stack.outputs["StateMachineArn"]
         with contextlib.suppress(ClientError):
             arn = f"{machine.replace(':stateMachine:', ':execution:')}:{id}"
-            self.bench.stack.client("stepfunctions").stop_execution(executionArn=arn)
+            self.driver.stack.client("stepfunctions").stop_execution(executionArn=arn)
         self._age(id)
         self._invoke("Reconcile", {})
 
@@ -384,24 +390,24 @@ class Scenes:
         self._invoke("Reconcile", {})
 
     def scene_lost_event_found(self) -> None:
-        self.bench.sim.fail_webhooks("drop", type=CREATED)
-        self.bench.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
+        self.driver.sim.fail_webhooks("drop", type=CREATED)
+        self.driver.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
         self._invoke("Reconcile", {})
 
     def scene_batch_started_shown_and_stopped(self) -> None:
         batch = self._batch(INVALID_LINE)
-        self.bench.http.call("POST", f"/batches/{batch}/start")
-        self.bench.http.call("GET", f"/batches/{batch}")
-        self.bench.http.call("DELETE", f"/batches/{batch}")
+        self.driver.http.call("POST", f"/batches/{batch}/start")
+        self.driver.http.call("GET", f"/batches/{batch}")
+        self.driver.http.call("DELETE", f"/batches/{batch}")
 
     def scene_batch_uploaded_in_parts(self) -> None:
         batch = self._batch(INVALID_LINE, bytes=6 * 1024**3)
-        self.bench.http.call("POST", f"/batches/{batch}/start")
-        self.bench.http.call("DELETE", f"/batches/{batch}")
+        self.driver.http.call("POST", f"/batches/{batch}/start")
+        self.driver.http.call("DELETE", f"/batches/{batch}")
 
     def scene_batch_refused(self) -> None:
         tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
-        self.bench.http.call("POST", "/batches", {"format": "csv", "bytes": 1024**5}, headers=tag)
+        self.driver.http.call("POST", "/batches", {"format": "csv", "bytes": 1024**5}, headers=tag)
 
     def scene_batch_imported_and_summarised(self) -> None:
         """Runs the steps without the workflow, because the workflow waits between them."""
@@ -414,14 +420,14 @@ class Scenes:
             ("imported", {}), ("collect", {"range": block, "pass": 1, "since": time.time()}), ("tally", {"pass": 1}), ("summarise", {}),
         ):  # fmt: skip
             self._invoke("ImportManifest", {"step": step, "batch": batch, **more})
-        found = self.bench.http.call("GET", f"/batches/{batch}").body
+        found = self.driver.http.call("GET", f"/batches/{batch}").body
         for url in (*found["results"].values(), found["rejects"]):
             requests.get(url, timeout=30)
 
     # -- parts of scenes -------------------------------------------------------------------------------------------------------------
 
     def _verify(self, account: str) -> str:
-        answer = self.bench.request(account)
+        answer = self.driver.request(account)
         return str((answer.body or {}).get("id", ""))
 
     def _refresh_request(self, id: str, account: str, waiter: Mapping[str, Any], deadline: float) -> dict[str, Any]:
@@ -435,7 +441,7 @@ class Scenes:
     def _patiently(self, id: str) -> None:
         """Wait for a verdict, but only briefly, because there may be none while a permission is missing."""
         end = time.monotonic() + 4
-        while id and time.monotonic() < end and not (self.bench.verification(id) or {}).get("verdict"):
+        while id and time.monotonic() < end and not (self.driver.verification(id) or {}).get("verdict"):
             time.sleep(0.1)
 
     def _known_fresh(self) -> str:
@@ -445,15 +451,15 @@ class Scenes:
 
     def _disconnect(self, account: str) -> None:
         with self._without_events():
-            self.bench.sim.change(account, action="disconnect")
+            self.driver.sim.change(account, action="disconnect")
 
     def _known_by_an_old_snapshot(self) -> str:
         """An account with an old stored snapshot and other owners at Stripe since then."""
         account = self._unseen("old")
-        self.bench.request(account, max_age=365 * 86400)
+        self.driver.request(account, max_age=365 * 86400)
         with self._without_events():
-            self.bench.sim.change(account, action="prefetch", policy={"settle_seconds": 0})
-            eventually(lambda: all(refresh["status"] != "pending" for refresh in self.bench.sim.state(account)["refreshes"]), 5)
+            self.driver.sim.change(account, action="prefetch", policy={"settle_seconds": 0})
+            eventually(lambda: all(refresh["status"] != "pending" for refresh in self.driver.sim.state(account)["refreshes"]), 5)
         return account
 
     def _unseen_and_waited_for(self) -> str:
@@ -465,13 +471,13 @@ class Scenes:
     def _unseen(self, scenario: str) -> str:
         account = f"fca_scene{time.time_ns()}"
         with self._without_events():
-            self.bench.sim.link(scenario, id=account)
+            self.driver.sim.link(scenario, id=account)
         return account
 
     @contextlib.contextmanager
     def _without_events(self) -> Iterator[None]:
         """Meanwhile Stripe sends no events, because another function would then do a part of the scene's work."""
-        endpoints = list(self.bench.sim._webhooks.endpoints.values())
+        endpoints = list(self.driver.sim._webhooks.endpoints.values())
         for endpoint in endpoints:
             endpoint.enabled = False
         try:
@@ -491,7 +497,7 @@ class Scenes:
         """The waiter of a single verification and that of a batch's. IAM does not check whether their tokens are still valid."""
         alone, child = (self._unseen("never_answering") for _ in range(2))
         self._verify(alone)
-        self.bench.http.call("POST", f"/batches/{self._batch(_manifest([child]))}/start")
+        self.driver.http.call("POST", f"/batches/{self._batch(_manifest([child]))}/start")
         return [eventually(partial(self._waiter, account)) for account in (alone, child)]
 
     def _waiter(self, account: str) -> dict[str, Any] | None:
@@ -515,7 +521,7 @@ class Scenes:
 
     def _batch(self, body: bytes, **more: Any) -> str:
         """A batch with an uploaded manifest."""
-        answer = self.bench.http.call("POST", "/batches", {"format": "jsonl", **more}).body
+        answer = self.driver.http.call("POST", "/batches", {"format": "jsonl", **more}).body
         requests.put(answer["upload"]["urls"][0], body, timeout=30)
         return str(answer["id"])
 
@@ -527,12 +533,12 @@ class Scenes:
 
     def _verification_without_a_workflow(self) -> None:
         """Stores a verification without starting its workflow, as a crash between the two does."""
-        before = set(self.bench.table())
+        before = set(self.driver.table())
         start = next(permission for permission in self.roles.remember() if permission.action == "states:StartExecution")
         restore = self.roles.without(start)
         self._verify(self._unseen("never_answering"))
         restore()
-        for pk, sk in set(self.bench.table()) - before:
+        for pk, sk in set(self.driver.table()) - before:
             if sk == "VERIFICATION":
                 self._age(pk.removeprefix("VERIFICATION#"))
 
@@ -553,7 +559,7 @@ class Scenes:
         self._invoke(function, queue_event({"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps(message), "Attributes": attributes}))
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> None:
-        self.bench.stack.client("lambda").invoke(FunctionName=self.roles.physical[function], Payload=json.dumps(event))
+        self.driver.stack.client("lambda").invoke(FunctionName=self.roles.physical[function], Payload=json.dumps(event))
 
 
 def _manifest(accounts: Sequence[str]) -> bytes:
@@ -601,7 +607,7 @@ def main() -> int:
     TRAIL.unlink(missing_ok=True)
     parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default"}
     with running(parameters=parameters, options=Options(settle_seconds=0.3, cooldown_seconds=3600.0), trail=TRAIL) as stack:
-        roles = Roles(Bench(stack), TRAIL)
+        roles = Roles(StackDriver(stack), TRAIL)
         scenes = Scenes(roles)
         held = roles.remember()
         using = play_all(scenes)

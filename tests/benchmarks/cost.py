@@ -21,8 +21,8 @@ from typing import Any
 from local.stack import running
 from local.stripe_simulator.options import Options
 from tests.benchmarks.figures import Figure
-from tests.e2e.bench import Bench, eventually
-from tests.support.world import Moment, Sandbox, client
+from tests.e2e.stack_driver import StackDriver, eventually
+from tests.support.sandbox import Moment, Sandbox, client
 
 VERIFICATIONS = 20
 PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
@@ -102,19 +102,19 @@ def measure() -> list[Figure]:
     with contextlib.redirect_stdout(io.StringIO()):
         counted = units()
     with running(options=Options(settle_seconds=0.3)) as stack:
-        bench = Bench(stack)
+        driver = StackDriver(stack)
         for _ in range(3):
-            bench.verdict(bench.accepted(bench.link("single_owner")), within=60)
-        before = sum(1 for _ in _reports(bench))
+            driver.verdict(driver.accepted(driver.link("single_owner")), within=60)
+        before = sum(1 for _ in _reports(driver))
         # One after the other, so that they do not wait for each other's processor.
         accounts, ids = list[str](), list[str]()
         for _ in range(VERIFICATIONS):
-            accounts.append(bench.link("single_owner"))
-            ids.append(bench.accepted(accounts[-1]))
-            bench.verdict(ids[-1], within=120)
-        transitions = mean(bench.transitions(id_) for id_ in ids)
-        calls = mean(bench.stripe_calls(account) for account in accounts)
-        reports = list(eventually(lambda: list(_reports(bench)), 10))[before:]
+            accounts.append(driver.link("single_owner"))
+            ids.append(driver.accepted(accounts[-1]))
+            driver.verdict(ids[-1], within=120)
+        transitions = mean(driver.transitions(id_) for id_ in ids)
+        calls = mean(driver.stripe_calls(account) for account in accounts)
+        reports = list(eventually(lambda: list(_reports(driver)), 10))[before:]
     milliseconds = sum(ms for ms, _ in reports) / VERIFICATIONS
     gigabyte_seconds = sum(ms / 1000 * memory / 1024 for ms, memory in reports) / VERIFICATIONS
     invocations = len(reports) / VERIFICATIONS
@@ -146,7 +146,7 @@ def measure() -> list[Figure]:
     ]  # fmt: skip
 
 
-def _reports(bench: Bench) -> Any:
-    for line in bench.log_lines():
+def _reports(driver: StackDriver) -> Any:
+    for line in driver.log_lines():
         if found := REPORT.search(line):
             yield float(found[1]), int(found[2])

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.aws.paths import BUILD
-from tests.benchmarks import artefacts, batch, cold_start, cost, matching_speed, memory, warm_receiver, webhooks
+from tests.benchmarks import artefacts, batch_speed, cold_start, cost, matching_speed, memory, warm_receiver, webhooks
 from tests.benchmarks.figures import Figure, table
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
@@ -28,7 +28,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory.measure,
     "webhooks": webhooks.measure,
     "matching": matching_speed.measure,
-    "batch": batch.measure,
+    "batch": batch_speed.measure,
 }
 
 

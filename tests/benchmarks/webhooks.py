@@ -13,7 +13,7 @@ import requests
 from local.stack import running
 from local.stripe_simulator.options import Options
 from tests.benchmarks.figures import Figure
-from tests.e2e.bench import Bench, eventually
+from tests.e2e.stack_driver import StackDriver, eventually
 from titleholder.stripe_api import signatures
 
 DELIVERIES, PER_SECOND, CALLERS = 1000, 100, 32
@@ -22,9 +22,9 @@ DRAIN_SECONDS = 300
 
 def measure() -> list[Figure]:
     with running(options=Options(settle_seconds=0.3), parameters={"StripeCallsPerSecond": "100"}) as stack:
-        bench = Bench(stack)
-        account = bench.link("single_owner")
-        bench.verdict(bench.accepted(account), within=60)
+        driver = StackDriver(stack)
+        account = driver.link("single_owner")
+        driver.verdict(driver.accepted(account), within=60)
         session = requests.Session()
         session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=CALLERS))
         for number in range(6):  # Every environment of the receiver has started.
@@ -44,7 +44,7 @@ def measure() -> list[Figure]:
         wanted = {f"EVENT#evt_burst{number}" for number in range(DELIVERIES)}
 
         def processed() -> bool:
-            done = {pk for (pk, _), item in bench.table().items() if item.get("processed", {}).get("BOOL")}
+            done = {pk for (pk, _), item in driver.table().items() if item.get("processed", {}).get("BOOL")}
             return wanted <= done
 
         eventually(processed, DRAIN_SECONDS)

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from local.aws.paths import BUILD
 from local.stack import Stack, running
 from local.stripe_simulator.options import Options
-from tests.e2e.bench import Bench
 from tests.e2e.issuer import ACCOUNT_CLAIM, AUDIENCE, Issuer
-from tools.permissions import TESTER, Roles
+from tests.e2e.stack_driver import TRAIL, StackDriver
+from tools.permissions import Roles
 
 SETTLE_TIMEOUT_SECONDS = 8
-TRAIL = BUILD / "aws" / f"trail{os.environ.get('PYTEST_XDIST_WORKER', '')}.jsonl"
-"""What IAM decided while this worker's tests ran."""
 
 
 @pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
+def driver() -> Iterator[StackDriver]:
     options = Options(settle_seconds=0.3, cooldown_seconds=3600.0, retry_base_seconds=1.0)
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
     parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripeEventBus": "default"}
     with running(parameters=parameters, options=options, trail=TRAIL) as stack:
-        bench = Bench(stack)
+        driver = StackDriver(stack)
         # The first verification pays every function's cold start, so that no test measures it.
-        bench.verdict(bench.accepted(bench.link("single_owner")), within=60)
-        yield bench
+        driver.verdict(driver.accepted(driver.link("single_owner")), within=60)
+        yield driver
         # Each worker has its own stack, and `test_permissions.py` runs in one worker.
-        assert refused(bench) == []
-
-
-def refused(bench: Bench) -> list[dict[str, Any]]:
-    """The calls of functions that IAM refused since the stack was deployed."""
-    decisions = Roles(bench, TRAIL).decisions()[0]
-    # One scene takes the permission to start workflows away for a moment.
-    return [each for each in decisions if not each["allowed"] and each["session"] != TESTER and each["action"] != "states:StartExecution"]
+        assert Roles(driver, TRAIL).refused_calls() == []
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +47,9 @@ def by_token(issuer: Issuer) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def announcements(bench: Bench) -> Iterator[str]:
+def announcements(driver: StackDriver) -> Iterator[str]:
     """The URL of a queue that gets what is announced on the bus."""
-    sqs, events, bus = bench.stack.client("sqs"), bench.stack.client("events"), bench.stack.outputs["EventBusName"]
+    sqs, events, bus = driver.stack.client("sqs"), driver.stack.client("events"), driver.stack.outputs["EventBusName"]
     url = sqs.create_queue(QueueName="announcements")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name="announcements", EventBusName=bus, EventPattern=json.dumps({"source": ["titleholder"]}))
@@ -73,20 +61,20 @@ def announcements(bench: Bench) -> Iterator[str]:
 
 
 @pytest.fixture
-def quiet(bench: Bench) -> Bench:
+def quiet(driver: StackDriver) -> StackDriver:
     """The stack once nothing is under way in it any more: no message in a queue, no change in the table."""
     # An event that an earlier test had fail comes back for minutes, and nobody waits for it any more.
-    bench.stack.client("sqs").purge_queue(QueueUrl=bench.stack.outputs["EventsQueueUrl"])
-    before = bench.table()
+    driver.stack.client("sqs").purge_queue(QueueUrl=driver.stack.outputs["EventsQueueUrl"])
+    before = driver.table()
     while True:
         time.sleep(0.25)
-        after = bench.table()
-        if after == before and not any(_messages(bench, name) for name in ("RefreshQueueUrl", "EventsQueueUrl")):
-            return bench
+        after = driver.table()
+        if after == before and not any(_messages(driver, name) for name in ("RefreshQueueUrl", "EventsQueueUrl")):
+            return driver
         before = after
 
 
-def _messages(bench: Bench, queue: str) -> int:
+def _messages(driver: StackDriver, queue: str) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
-    found = bench.stack.client("sqs").get_queue_attributes(QueueUrl=bench.stack.outputs[queue], AttributeNames=names)["Attributes"]
+    found = driver.stack.client("sqs").get_queue_attributes(QueueUrl=driver.stack.outputs[queue], AttributeNames=names)["Attributes"]
     return sum(int(found.get(name, 0)) for name in names)

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local import openapi
 from local.client import Answer, Client
 from local.stack import Stack
-from tests.e2e.bench import Bench
 from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, AUDIENCE, Issuer
+from tests.e2e.stack_driver import StackDriver
 
 GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
 PUBLIC = [route.key for route in openapi.gateway_routes().values() if route.public]
@@ -33,7 +33,7 @@ def call(url: str, route: str, token: str | None = None) -> Answer:
 
 
 @pytest.mark.parametrize("route", GUARDED)
-def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(quiet: Bench, route: str) -> None:
+def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(quiet: StackDriver, route: str) -> None:
     before, calls = quiet.table(), len(quiet.exchanges)
     assert call(quiet.stack.api_url, route).status == 403
     assert call(quiet.stack.api_url, route, "a.b.c").status == 403
@@ -41,9 +41,9 @@ def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(quiet:
     assert len(quiet.exchanges) == calls
 
 
-def test_only_the_webhook_and_the_documentation_are_public(bench: Bench) -> None:
+def test_only_the_webhook_and_the_documentation_are_public(driver: StackDriver) -> None:
     assert set(PUBLIC) == {"POST /webhooks/stripe", "GET /docs", "GET /openapi.json"}
-    assert [call(bench.stack.api_url, route).status for route in ("POST /webhooks/stripe", "GET /openapi.json")] == [400, 200]
+    assert [call(driver.stack.api_url, route).status for route in ("POST /webhooks/stripe", "GET /openapi.json")] == [400, 200]
 
 
 @pytest.mark.parametrize("route", GUARDED)

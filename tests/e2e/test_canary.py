@@ -17,8 +17,7 @@ import pytest
 import requests
 
 from local.client import Client
-from tests.e2e.bench import Bench, eventually
-from tests.e2e.conftest import TRAIL
+from tests.e2e.stack_driver import TRAIL, StackDriver, eventually
 from tests.support import canary
 from tests.support.functions import queue_event
 from tests.support.whole_run import TOTALS
@@ -44,9 +43,9 @@ KEY = "xyloquent@brandywhistle.example.com"
 
 
 @pytest.fixture(scope="module")
-def caught(bench: Bench) -> str:
+def caught(driver: StackDriver) -> str:
     """The URL of a queue that catches every event on the bus."""
-    sqs, events, bus = bench.stack.client("sqs"), bench.stack.client("events"), bench.stack.outputs["EventBusName"]
+    sqs, events, bus = driver.stack.client("sqs"), driver.stack.client("events"), driver.stack.outputs["EventBusName"]
     url = sqs.create_queue(QueueName="canary-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name="canary", EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
@@ -55,137 +54,137 @@ def caught(bench: Bench) -> str:
 
 
 @pytest.fixture(scope="module")
-def flown(bench: Bench, caught: str) -> Bench:
+def flown(driver: StackDriver, caught: str) -> StackDriver:
     """The stack after every flow was taken with canaries. What takes its time is begun first."""
-    running = Batches(bench)
-    waited_for = verified(bench)
+    running = Batches(driver)
+    waited_for = verified(driver)
     running.interrupt()
-    waited_for += [*of_groups(bench), *stripe_in_trouble(bench)]
-    linked(bench)
-    refused(bench)
-    cancelled_and_erased(bench)
-    eventually(lambda: all(bench.verification(id_)["state"] == "completed" for id_ in waited_for), 90)
-    read(bench)
+    waited_for += [*of_groups(driver), *stripe_in_trouble(driver)]
+    linked(driver)
+    refused(driver)
+    cancelled_and_erased(driver)
+    eventually(lambda: all(driver.verification(id_)["state"] == "completed" for id_ in waited_for), 90)
+    read(driver)
     running.end()
-    buried_and_put_back(bench)
-    invoke(bench, "Reconcile", {})
-    eventually(lambda: not in_flight(bench), 60)
-    return bench
+    buried_and_put_back(driver)
+    invoke(driver, "Reconcile", {})
+    eventually(lambda: not in_flight(driver), 60)
+    return driver
 
 
-def asked(bench: Bench, **target: str) -> str:
+def asked(driver: StackDriver, **target: str) -> str:
     """The id of a verification of the canaries' claim."""
-    answer = bench.http.call(
+    answer = driver.http.call(
         "POST", "/verifications", {"claim": CLAIM, **target}, headers={"Idempotency-Key": f"{KEY}-{target}".replace(" ", "")}
     )
     assert answer.status in (200, 202), answer
     return str(answer.body["id"])
 
 
-def verified(bench: Bench) -> list[str]:
+def verified(driver: StackDriver) -> list[str]:
     """One account of each kind: those whose refresh succeeds, is lost, fails with words of Stripe's, or may not be made."""
     reason = {"cause": NAME, "code": "institution_unavailable"}
     accounts = [
-        bench.link(scenario, owners=[OWNER], details={"display_name": f"{OWNER['name']} CHECKING"}, **more)
+        driver.link(scenario, owners=[OWNER], details={"display_name": f"{OWNER['name']} CHECKING"}, **more)
         for scenario, more in (
             ("single_owner", {}), ("fresh", {}), ("paged_owners", {}), ("inactive", {}), ("permission_missing", {}), ("lost_webhook", {}),
             ("failing_with_reason", {"policy": {"failure_error": reason}}),
         )
     ]  # fmt: skip
-    return [asked(bench, account=account) for account in accounts]
+    return [asked(driver, account=account) for account in accounts]
 
 
-def of_groups(bench: Bench) -> list[str]:
+def of_groups(driver: StackDriver) -> list[str]:
     """All accounts of a customer, of a session, of a payment method."""
-    bench.sim.link("fresh", customer="cus_canary", payment_method="pm_canary", owners=[OWNER])
-    bench.sim.link("single_owner", customer="cus_canary", owners=[OWNER])
-    made = bench.http.call("POST", "/sessions", {"via": "setup_intent", "customer": "cus_canary"})
-    bench.sim.complete(made.body["id"], accounts=[{"scenario": "single_owner", "owners": [OWNER]}])
-    found = [asked(bench, customer="cus_canary"), asked(bench, session=made.body["id"]), asked(bench, payment_method="pm_canary")]
-    assert len(bench.http.call("GET", "/verifications?customer=cus_canary").body["verifications"]) == 1
+    driver.sim.link("fresh", customer="cus_canary", payment_method="pm_canary", owners=[OWNER])
+    driver.sim.link("single_owner", customer="cus_canary", owners=[OWNER])
+    made = driver.http.call("POST", "/sessions", {"via": "setup_intent", "customer": "cus_canary"})
+    driver.sim.complete(made.body["id"], accounts=[{"scenario": "single_owner", "owners": [OWNER]}])
+    found = [asked(driver, customer="cus_canary"), asked(driver, session=made.body["id"]), asked(driver, payment_method="pm_canary")]
+    assert len(driver.http.call("GET", "/verifications?customer=cus_canary").body["verifications"]) == 1
     return found
 
 
-def stripe_in_trouble(bench: Bench) -> list[str]:
+def stripe_in_trouble(driver: StackDriver) -> list[str]:
     """Accounts that Stripe errs over, each in its own way, while callers wait for it."""
 
     def ask(fault: str) -> str:
-        account = bench.link("single_owner", owners=[OWNER])
-        bench.sim.fail_api(fault, account=account, times=4)
-        answer = Client(bench.stack.api_url).call("POST", "/verifications", {"account": account, "claim": CLAIM})
+        account = driver.link("single_owner", owners=[OWNER])
+        driver.sim.fail_api(fault, account=account, times=4)
+        answer = Client(driver.stack.api_url).call("POST", "/verifications", {"account": account, "claim": CLAIM})
         assert answer.status == 202, answer
         return str(answer.body["id"])
 
     with ThreadPoolExecutor(4) as callers:
         found = list(callers.map(ask, ("server_error", "rate_limit", "conflict", "drop")))
-    account = bench.link("single_owner", owners=[OWNER])
-    bench.sim.configure(api_keys=frozenset({"sk_test_another"}))
-    assert bench.request(account, CLAIM).status == 502
-    bench.sim.configure(api_keys=None)
+    account = driver.link("single_owner", owners=[OWNER])
+    driver.sim.configure(api_keys=frozenset({"sk_test_another"}))
+    assert driver.request(account, CLAIM).status == 502
+    driver.sim.configure(api_keys=None)
     # The flows that follow need not go at the pace of who was told 429.
-    bench.stack.client("dynamodb").delete_item(
-        TableName=bench.stack.outputs["TableName"], Key={"pk": {"S": "PACE#read"}, "sk": {"S": "PACE"}}
+    driver.stack.client("dynamodb").delete_item(
+        TableName=driver.stack.outputs["TableName"], Key={"pk": {"S": "PACE#read"}, "sk": {"S": "PACE"}}
     )
     return found
 
 
-def linked(bench: Bench) -> None:
+def linked(driver: StackDriver) -> None:
     """What has accounts linked: its bodies and its keys hold canaries, and Stripe refuses once."""
     key = {"Idempotency-Key": KEY}
-    bench.sim.fail_api("server_error", method="POST", path="/v1/customers", should_retry=False, stored=False)
-    answers = [bench.http.call("POST", "/customers", {"email": CLAIM["email"]}, headers=key) for _ in range(3)]
+    driver.sim.fail_api("server_error", method="POST", path="/v1/customers", should_retry=False, stored=False)
+    answers = [driver.http.call("POST", "/customers", {"email": CLAIM["email"]}, headers=key) for _ in range(3)]
     assert [answer.status for answer in answers] == [503, 201, 201]
-    assert bench.http.call("POST", "/customers", {"email": OWNER["email"]}, headers=key).status == 422
-    assert bench.http.call("POST", "/customers", {"email": NAME}).status == 422
+    assert driver.http.call("POST", "/customers", {"email": OWNER["email"]}, headers=key).status == 422
+    assert driver.http.call("POST", "/customers", {"email": NAME}).status == 422
     url = f"https://shop.example.com/{NAME.replace(' ', '-')}"
     body = {"via": "checkout_session", "customer": answers[1].body["id"], "return_url": url, "description": NAME, "amount": 1000}
     for _ in range(2):
-        assert bench.http.call("POST", "/sessions", body, headers=key).status == 201
-    assert bench.http.call("POST", "/sessions", {**body, "via": NAME}).status == 422
+        assert driver.http.call("POST", "/sessions", body, headers=key).status == 201
+    assert driver.http.call("POST", "/sessions", {**body, "via": NAME}).status == 422
 
 
-def cancelled_and_erased(bench: Bench) -> None:
-    waiting = [bench.link("never_answering", owners=[OWNER]) for _ in range(2)]
-    ids = [asked(bench, account=account) for account in waiting]
-    assert bench.http.call("DELETE", f"/verifications/{ids[0]}").status == 200
-    eventually(lambda: (f"ACCOUNT#test/platform/{waiting[1]}", f"WAITER#{ids[1]}") in bench.table(), 30)
-    known = bench.link("fresh", owners=[OWNER])
-    asked(bench, account=known)
+def cancelled_and_erased(driver: StackDriver) -> None:
+    waiting = [driver.link("never_answering", owners=[OWNER]) for _ in range(2)]
+    ids = [asked(driver, account=account) for account in waiting]
+    assert driver.http.call("DELETE", f"/verifications/{ids[0]}").status == 200
+    eventually(lambda: (f"ACCOUNT#test/platform/{waiting[1]}", f"WAITER#{ids[1]}") in driver.table(), 30)
+    known = driver.link("fresh", owners=[OWNER])
+    asked(driver, account=known)
     for account in (waiting[1], known):
-        assert bench.http.call("DELETE", f"/accounts/{account}").status == 200
+        assert driver.http.call("DELETE", f"/accounts/{account}").status == 200
         # A claim that comes too late.
-        assert bench.request(account, CLAIM).status in (200, 202)
-    disconnected = bench.link("fresh", owners=[OWNER])
-    asked(bench, account=disconnected)
-    bench.sim.change(disconnected, action="disconnect")
+        assert driver.request(account, CLAIM).status in (200, 202)
+    disconnected = driver.link("fresh", owners=[OWNER])
+    asked(driver, account=disconnected)
+    driver.sim.change(disconnected, action="disconnect")
 
 
-def read(bench: Bench) -> None:
+def read(driver: StackDriver) -> None:
     """All that can be read of an account, with a second snapshot that differs."""
-    account = bench.link("old", owners=[OWNER])
-    bench.request(account, CLAIM, max_age=365 * 86400)
-    bench.sim.change(account, action="prefetch", owners=[{**OWNER, "name": "QUORBLE FENNIMANTLE"}])
-    newer = eventually(lambda: (found := bench.http.call("GET", f"/accounts/{account}/snapshots").body["snapshots"])[1:] and found, 30)
+    account = driver.link("old", owners=[OWNER])
+    driver.request(account, CLAIM, max_age=365 * 86400)
+    driver.sim.change(account, action="prefetch", owners=[{**OWNER, "name": "QUORBLE FENNIMANTLE"}])
+    newer = eventually(lambda: (found := driver.http.call("GET", f"/accounts/{account}/snapshots").body["snapshots"])[1:] and found, 30)
     assert newer[0]["changes"]
     for path in ("", "/owners", "/snapshots", f"/owners?snapshot={newer[1]['snapshot']}"):
-        assert bench.http.call("GET", f"/accounts/{account}{path}").status == 200
-    assert bench.http.call("GET", f"/verifications?account={account}").status == 200
-    assert bench.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}).status in (200, 409)
+        assert driver.http.call("GET", f"/accounts/{account}{path}").status == 200
+    assert driver.http.call("GET", f"/verifications?account={account}").status == 200
+    assert driver.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}).status in (200, 409)
 
 
 class Batches:
     """Batches that end in each of their ways, side by side."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        accounts = [bench.link(scenario, owners=[OWNER]) for scenario in ("single_owner", "fresh", "inactive")]
-        slow = bench.link("single_owner", owners=[OWNER], policy={"settle_seconds": 15})
+    def __init__(self, driver: StackDriver) -> None:
+        self.driver = driver
+        accounts = [driver.link(scenario, owners=[OWNER]) for scenario in ("single_owner", "fresh", "inactive")]
+        slow = driver.link("single_owner", owners=[OWNER], policy={"settle_seconds": 15})
         self.completed = [self.started(self.lines(accounts)), self.started(self.table(accounts), "csv")]
         self.unusable = [
             self.started(f"fca_1,{NAME}\n".encode(), "csv"),
             self.started(f"account,name,{NAME}\nfca_1,x,y\n".encode(), "csv"),
         ]
-        self.stopped = self.started(self.lines([bench.link("never_answering", owners=[OWNER])]))
+        self.stopped = self.started(self.lines([driver.link("never_answering", owners=[OWNER])]))
         self.slow, self.resumed = slow, self.started(self.lines([slow]))
 
     def lines(self, accounts: list[str]) -> bytes:
@@ -203,63 +202,63 @@ class Batches:
         return "\n".join(["account,name,email,phone", *rows, *bad]).encode()
 
     def started(self, body: bytes, format_: str = "jsonl") -> str:
-        made = self.bench.http.call("POST", "/batches", {"format": format_}).body
-        assert self.bench.http.call("POST", f"/batches/{made['id']}/start").status == 409
+        made = self.driver.http.call("POST", "/batches", {"format": format_}).body
+        assert self.driver.http.call("POST", f"/batches/{made['id']}/start").status == 409
         assert requests.put(made["upload"]["urls"][0], body, timeout=30).status_code == 200
-        assert self.bench.http.call("POST", f"/batches/{made['id']}/start").status == 202
+        assert self.driver.http.call("POST", f"/batches/{made['id']}/start").status == 202
         return str(made["id"])
 
     def state(self, batch: str) -> str:
-        return str(self.bench.http.call("GET", f"/batches/{batch}").body["state"])
+        return str(self.driver.http.call("GET", f"/batches/{batch}").body["state"])
 
     def interrupt(self) -> None:
         """Stop one batch for good, and break off another's run."""
         eventually(lambda: self.state(self.stopped) == "verifying", 60)
-        assert self.bench.http.call("DELETE", f"/batches/{self.stopped}").status == 200
-        eventually(lambda: self.bench.refreshes(self.slow), 60)
-        arn = self.bench.stack.outputs["BatchStateMachineArn"].replace(":stateMachine:", ":execution:")
-        self.bench.stack.client("stepfunctions").stop_execution(executionArn=f"{arn}:{self.resumed}-1")
+        assert self.driver.http.call("DELETE", f"/batches/{self.stopped}").status == 200
+        eventually(lambda: self.driver.refreshes(self.slow), 60)
+        arn = self.driver.stack.outputs["BatchStateMachineArn"].replace(":stateMachine:", ":execution:")
+        self.driver.stack.client("stepfunctions").stop_execution(executionArn=f"{arn}:{self.resumed}-1")
 
     def end(self) -> None:
-        bench = self.bench
-        assert bench.http.call("POST", f"/batches/{self.resumed}/start").status == 202
+        driver = self.driver
+        assert driver.http.call("POST", f"/batches/{self.resumed}/start").status == 202
         eventually(lambda: {self.state(batch) for batch in self.unusable} == {"failed"}, 60)
         for batch in self.unusable:
-            assert bench.http.call("DELETE", f"/batches/{batch}").status == 200
+            assert driver.http.call("DELETE", f"/batches/{batch}").status == 200
         eventually(lambda: {self.state(batch) for batch in (*self.completed, self.resumed)} == {"completed"}, 120)
         # Its caller never starts this one, nor puts its parts together.
-        left = bench.http.call("POST", "/batches", {"format": "csv", "bytes": 6 * 1024**3}, headers={"Idempotency-Key": KEY})
+        left = driver.http.call("POST", "/batches", {"format": "csv", "bytes": 6 * 1024**3}, headers={"Idempotency-Key": KEY})
         requests.put(left.body["upload"]["urls"][0], json.dumps(CLAIM).encode(), timeout=30)
 
 
-def refused(bench: Bench) -> None:
+def refused(driver: StackDriver) -> None:
     """Requests that are refused, with canaries where they are refused for."""
-    account = bench.link("fresh", owners=[OWNER])
+    account = driver.link("fresh", owners=[OWNER])
     for claim in ({**CLAIM, "colour": NAME}, {"name": 1, NAME: 2}, {**CLAIM, "address": {"planet": NAME}}):
-        assert bench.request(account, claim).status == 422
-    assert bench.http.call("POST", "/verifications", raw=json.dumps({"claim": CLAIM})[:-5].encode()).status == 400
-    assert bench.request("fca_unknown", CLAIM).status == 404
+        assert driver.request(account, claim).status == 422
+    assert driver.http.call("POST", "/verifications", raw=json.dumps({"claim": CLAIM})[:-5].encode()).status == 400
+    assert driver.request("fca_unknown", CLAIM).status == 404
     key = {"Idempotency-Key": f"{KEY}-again"}
-    assert bench.request(account, CLAIM, headers=key).status in (200, 202)
-    assert bench.request(account, {**CLAIM, "name": "Quorble"}, headers=key).status == 422
-    assert bench.deliver(json.dumps(CLAIM).encode(), {"Stripe-Signature": "t=1,v1=0"}).status_code == 400
+    assert driver.request(account, CLAIM, headers=key).status in (200, 202)
+    assert driver.request(account, {**CLAIM, "name": "Quorble"}, headers=key).status == 422
+    assert driver.deliver(json.dumps(CLAIM).encode(), {"Stripe-Signature": "t=1,v1=0"}).status_code == 400
 
 
-def buried_and_put_back(bench: Bench) -> None:
+def buried_and_put_back(driver: StackDriver) -> None:
     """A message that fails for good, whose reason could repeat what it holds."""
     record = {"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps({"event": "evt_canary"})}
     for count in ("1", "7"):
-        invoke(bench, "FetchOwners", queue_event({**record, "Attributes": {"ApproximateReceiveCount": count}}))
-    sqs, outputs = bench.stack.client("sqs"), bench.stack.outputs
-    source, destination = (arn(bench, outputs[name]) for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl"))
+        invoke(driver, "FetchOwners", queue_event({**record, "Attributes": {"ApproximateReceiveCount": count}}))
+    sqs, outputs = driver.stack.client("sqs"), driver.stack.outputs
+    source, destination = (arn(driver, outputs[name]) for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl"))
     sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
     # This one stays.
     message = {**record, "Attributes": {"ApproximateReceiveCount": "7"}}
-    invoke(bench, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
+    invoke(driver, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
 
 
 def test_canaries_stand_nowhere_that_the_stack_left_anything(
-    flown: Bench, caught: str, record_property: Callable[[str, object], None]
+    flown: StackDriver, caught: str, record_property: Callable[[str, object], None]
 ) -> None:
     found = places(flown)
     lines = [f"{place:60} {len(content):>10} bytes" for place, content in found.items()]
@@ -277,7 +276,7 @@ def test_canaries_stand_nowhere_that_the_stack_left_anything(
         assert kind in found["table titleholder"]
 
 
-def test_canaries_were_there_to_be_found(flown: Bench) -> None:
+def test_canaries_were_there_to_be_found(flown: StackDriver) -> None:
     """Else the search would prove nothing: whoever may, reads them."""
     account = flown.link("fresh", owners=[OWNER])
     # Not at once where Stripe's pace is still slow after the 429s of the flows.
@@ -286,7 +285,7 @@ def test_canaries_were_there_to_be_found(flown: Bench) -> None:
 
 
 @pytest.mark.parametrize("leak", ["log", "queue", "execution", "table", "object"])
-def test_leak_put_in_by_hand_is_found(flown: Bench, caught: str, leak: str) -> None:
+def test_leak_put_in_by_hand_is_found(flown: StackDriver, caught: str, leak: str) -> None:
     word = f"Leakworthy{leak}"
     text = json.dumps({"owner": word})
     if leak == "log":
@@ -322,22 +321,22 @@ def test_searcher_sees_through_encodings() -> None:
 # -- everything that a stack leaves ------------------------------------------------------------------------------------------------------
 
 
-def places(bench: Bench) -> dict[str, bytes]:
+def places(driver: StackDriver) -> dict[str, bytes]:
     """The content of every place, by its name."""
     found: dict[str, Any] = {}
-    logs, sqs, states = (bench.stack.client(service) for service in ("logs", "sqs", "stepfunctions"))
-    for group in groups(bench):
+    logs, sqs, states = (driver.stack.client(service) for service in ("logs", "sqs", "stepfunctions"))
+    for group in groups(driver):
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
         found[f"logs {group['logGroupName']}"] = [event["message"] for page in pages for event in page["events"]]
     for machine in states.list_state_machines()["stateMachines"]:
         found[f"execution histories of {machine['name']}"] = list(executions(states, stateMachineArn=machine["stateMachineArn"]))
     for url in sqs.list_queues()["QueueUrls"]:
         found[f"queue {url.rpartition('/')[2]}"] = messages(sqs, url)
-    dynamodb = bench.stack.client("dynamodb")
+    dynamodb = driver.stack.client("dynamodb")
     for table in dynamodb.list_tables()["TableNames"]:
         pages = dynamodb.get_paginator("scan").paginate(TableName=table)
         found[f"table {table}"] = [unpacked(item) for page in pages for item in page["Items"]]
-    cloudwatch, s3, functions = (bench.stack.client(service) for service in ("cloudwatch", "s3", "lambda"))
+    cloudwatch, s3, functions = (driver.stack.client(service) for service in ("cloudwatch", "s3", "lambda"))
     found["metrics"] = cloudwatch.list_metrics()["Metrics"]
     found["functions' settings"] = functions.list_functions()["Functions"]
     for bucket in s3.list_buckets()["Buckets"]:
@@ -348,19 +347,21 @@ def places(bench: Bench) -> dict[str, bytes]:
             if not item["Key"].startswith("manifests/"):
                 answer = s3.get_object(**place, Key=item["Key"])
                 found[f"object {bucket['Name']}/{item['Key']}"] = repr(answer["Metadata"]).encode() + answer["Body"].read()
-    found["secrets' names"] = bench.stack.client("secretsmanager").list_secrets()["SecretList"]
-    events, scheduler = bench.stack.client("events"), bench.stack.client("scheduler")
+    found["secrets' names"] = driver.stack.client("secretsmanager").list_secrets()["SecretList"]
+    events, scheduler = driver.stack.client("events"), driver.stack.client("scheduler")
     for bus in events.list_event_buses()["EventBuses"]:
         rules = events.list_rules(EventBusName=bus["Name"])["Rules"]
         found[f"rules of the bus {bus['Name']}"] = [
             (rule, events.list_targets_by_rule(EventBusName=bus["Name"], Rule=rule["Name"])["Targets"]) for rule in rules
         ]
     found["schedules"] = scheduler.list_schedules()["Schedules"]
-    found["queues' messages, those in flight too"] = requests.get(f"{bench.stack.aws.endpoint}/_ministack/sqs/messages", timeout=30).content
+    found["queues' messages, those in flight too"] = requests.get(
+        f"{driver.stack.aws.endpoint}/_ministack/sqs/messages", timeout=30
+    ).content
     found["decisions of IAM"] = TRAIL.read_bytes()
-    found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in bench.exchanges]
-    found["emulator log"] = bench.stack.aws.log.read_bytes()
-    state = bench.stack.aws.var / "aws" / str(bench.stack.aws.port)
+    found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in driver.exchanges]
+    found["emulator log"] = driver.stack.aws.log.read_bytes()
+    state = driver.stack.aws.var / "aws" / str(driver.stack.aws.port)
     for path in sorted(state.rglob("*")):
         if path.is_file() and not {"sam-artefacts", "manifests"} & set(path.parts):
             found[f"emulator file {path.relative_to(state)}"] = path.read_bytes()
@@ -372,8 +373,8 @@ def unpacked(item: dict[str, Any]) -> dict[str, Any]:
     return {name: next(iter(value.values())) for name, value in item.items()}
 
 
-def groups(bench: Bench) -> list[dict[str, Any]]:
-    pages = bench.stack.client("logs").get_paginator("describe_log_groups").paginate()
+def groups(driver: StackDriver) -> list[dict[str, Any]]:
+    pages = driver.stack.client("logs").get_paginator("describe_log_groups").paginate()
     return [group for page in pages for group in page["logGroups"]]
 
 
@@ -409,20 +410,20 @@ def messages(sqs: Any, url: str) -> list[Any]:
     return list(found.values())
 
 
-def in_flight(bench: Bench) -> int:
+def in_flight(driver: StackDriver) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
-    sqs = bench.stack.client("sqs")
-    urls = [bench.stack.outputs[name] for name in ("RefreshQueueUrl",)]
+    sqs = driver.stack.client("sqs")
+    urls = [driver.stack.outputs[name] for name in ("RefreshQueueUrl",)]
     return sum(
         int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].get(name, 0)) for url in urls for name in names
     )
 
 
-def arn(bench: Bench, url: str) -> str:
-    return str(bench.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+def arn(driver: StackDriver, url: str) -> str:
+    return str(driver.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
 
 
-def invoke(bench: Bench, function: str, event: Any) -> None:
-    found = bench.stack.client("cloudformation").describe_stack_resource(StackName="titleholder", LogicalResourceId=function)
+def invoke(driver: StackDriver, function: str, event: Any) -> None:
+    found = driver.stack.client("cloudformation").describe_stack_resource(StackName="titleholder", LogicalResourceId=function)
     name = found["StackResourceDetail"]["PhysicalResourceId"]
-    bench.stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    driver.stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local.client import Client
-from tests.e2e.bench import MARGARET, Bench, eventually
+from tests.e2e.stack_driver import MARGARET, StackDriver, eventually
 
 EMAIL = "margaret.testerman@example.com"
 
 
-def customer(bench: Bench) -> str:
-    made = bench.http.call("POST", "/customers", {"email": EMAIL})
+def customer(driver: StackDriver) -> str:
+    made = driver.http.call("POST", "/customers", {"email": EMAIL})
     assert made.status == 201, made
     return str(made.body["id"])
 
@@ -28,29 +28,29 @@ def customer(bench: Bench) -> str:
         ("checkout_session", {"return_url": "https://shop.example.com/linked"}),
     ],
 )
-def test_account_that_is_linked_is_found_and_verified(bench: Bench, via: str, more: dict[str, object]) -> None:
-    holder = customer(bench)
-    made = bench.http.call("POST", "/sessions", {"via": via, "customer": holder, **more})
+def test_account_that_is_linked_is_found_and_verified(driver: StackDriver, via: str, more: dict[str, object]) -> None:
+    holder = customer(driver)
+    made = driver.http.call("POST", "/sessions", {"via": via, "customer": holder, **more})
     assert made.status == 201, made
-    [linked] = bench.sim.complete(made.body["id"])["accounts"]
-    found = bench.http.call("GET", f"/sessions/{made.body['id']}").body
+    [linked] = driver.sim.complete(made.body["id"])["accounts"]
+    found = driver.http.call("GET", f"/sessions/{made.body['id']}").body
     assert [account["account"] for account in found["accounts"]] == [linked]
-    assert bench.http.call("GET", f"/accounts?customer={holder}").body["accounts"] == found["accounts"]
-    answer = bench.request(linked, MARGARET)
+    assert driver.http.call("GET", f"/accounts?customer={holder}").body["accounts"] == found["accounts"]
+    answer = driver.request(linked, MARGARET)
     assert answer.status in (200, 202)
-    assert eventually(lambda: bench.verification(answer.body["id"])["verdict"])["outcome"] == "match"
+    assert eventually(lambda: driver.verification(answer.body["id"])["verdict"])["outcome"] == "match"
 
 
-def test_account_typed_in_by_hand_is_said_to_be_none(bench: Bench) -> None:
-    made = bench.http.call("POST", "/sessions", {"via": "setup_intent", "customer": customer(bench)}).body
-    bench.sim.complete(made["id"], manual=True)
-    found = bench.http.call("GET", f"/sessions/{made['id']}").body
+def test_account_typed_in_by_hand_is_said_to_be_none(driver: StackDriver) -> None:
+    made = driver.http.call("POST", "/sessions", {"via": "setup_intent", "customer": customer(driver)}).body
+    driver.sim.complete(made["id"], manual=True)
+    found = driver.http.call("GET", f"/sessions/{made['id']}").body
     assert (found["accounts"], found["manually_entered"]) == ([], True)
 
 
-def test_many_at_once_with_one_key_make_one_customer(bench: Bench) -> None:
+def test_many_at_once_with_one_key_make_one_customer(driver: StackDriver) -> None:
     def ask(_: int) -> tuple[int, str]:
-        answer = Client(bench.stack.api_url).call("POST", "/customers", {"email": EMAIL}, headers={"Idempotency-Key": "signup-e2e"})
+        answer = Client(driver.stack.api_url).call("POST", "/customers", {"email": EMAIL}, headers={"Idempotency-Key": "signup-e2e"})
         return answer.status, json.dumps(answer.body)
 
     with ThreadPoolExecutor(6) as callers:
@@ -59,8 +59,8 @@ def test_many_at_once_with_one_key_make_one_customer(bench: Bench) -> None:
     made = {body for status, body in answers if status == 201}
     assert len(made) == 1
     assert ask(0) == (201, *made)
-    other = bench.http.call("POST", "/customers", {"email": "harold@example.com"}, headers={"Idempotency-Key": "signup-e2e"})
+    other = driver.http.call("POST", "/customers", {"email": "harold@example.com"}, headers={"Idempotency-Key": "signup-e2e"})
     assert (other.status, other.body["type"]) == (422, "urn:titleholder:problem:idempotency-conflict")
-    records = {key: item for key, item in bench.table().items() if key[0].startswith("IDEMPOTENCY#")}
+    records = {key: item for key, item in driver.table().items() if key[0].startswith("IDEMPOTENCY#")}
     assert EMAIL not in json.dumps([list(records), list(records.values())])
-    assert not [line for line in bench.log_lines() if EMAIL in line]
+    assert not [line for line in driver.log_lines() if EMAIL in line]

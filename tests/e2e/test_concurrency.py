@@ -6,27 +6,27 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.bench import Bench, eventually
+from tests.e2e.stack_driver import StackDriver, eventually
 from titleholder.stripe_api.signatures import sign
 
 CALLERS = 50
 EVENTS = 100
 
 
-def test_fifty_verifications_of_one_account_at_once_share_one_refresh(bench: Bench) -> None:
-    account = bench.link("single_owner")
-    answers = bench.request_all([account] * CALLERS)
+def test_fifty_verifications_of_one_account_at_once_share_one_refresh(driver: StackDriver) -> None:
+    account = driver.link("single_owner")
+    answers = driver.request_all([account] * CALLERS)
     assert {answer.status for answer in answers} <= {200, 202}
     ids = [answer.body["id"] for answer in answers]
     assert len(set(ids)) == CALLERS
-    verdicts = [bench.verdict(id_, within=120) for id_ in ids]
+    verdicts = [driver.verdict(id_, within=120) for id_ in ids]
     assert {verdict["outcome"] for verdict in verdicts} == {"match"}
     assert len({verdict["snapshot"] for verdict in verdicts}) == 1
-    assert bench.refreshes(account) == 1
-    assert not [sk for pk, sk in bench.table() if pk.endswith(account) and sk.startswith("WAITER#")]
+    assert driver.refreshes(account) == 1
+    assert not [sk for pk, sk in driver.table() if pk.endswith(account) and sk.startswith("WAITER#")]
 
 
-def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(quiet: Bench) -> None:
+def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(quiet: StackDriver) -> None:
     account = quiet.link("fresh")
     now = int(time.time())
     bodies = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.bench import Bench, eventually
+from tests.e2e.stack_driver import StackDriver, eventually
 
 
-def test_dead_letters_are_put_back_by_moving_them_to_their_queue(bench: Bench) -> None:
-    account = bench.link("fresh")
-    eventually(lambda: any(pk.endswith(account) and sk.startswith("SNAPSHOT#") for pk, sk in bench.table()))
-    before = bench.stripe_calls(account)
-    sqs, outputs = bench.stack.client("sqs"), bench.stack.outputs
+def test_dead_letters_are_put_back_by_moving_them_to_their_queue(driver: StackDriver) -> None:
+    account = driver.link("fresh")
+    eventually(lambda: any(pk.endswith(account) and sk.startswith("SNAPSHOT#") for pk, sk in driver.table()))
+    before = driver.stripe_calls(account)
+    sqs, outputs = driver.stack.client("sqs"), driver.stack.outputs
     letter = {"event": "evt_deadletter", "account": account, "mode": "test"}
     reason = {"reason": {"DataType": "String", "StringValue": "StripeServerError: Stripe answered 500."}}
     sqs.send_message(QueueUrl=outputs["EventsDeadLetterQueueUrl"], MessageBody=json.dumps(letter), MessageAttributes=reason)
@@ -20,4 +20,4 @@ def test_dead_letters_are_put_back_by_moving_them_to_their_queue(bench: Bench) -
         for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl")
     ]
     sqs.start_message_move_task(SourceArn=arns[0], DestinationArn=arns[1])
-    assert eventually(lambda: bench.stripe_calls(account) > before)
+    assert eventually(lambda: driver.stripe_calls(account) > before)

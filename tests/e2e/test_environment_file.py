@@ -9,7 +9,7 @@ import pytest
 
 from local.aws.paths import ROOT
 from local.stack import AWS_PORT, STACK, STRIPE_PORT
-from tests.e2e.bench import Bench
+from tests.e2e.stack_driver import StackDriver
 
 ENVIRONMENTS = json.loads((ROOT / "events" / "env.json").read_text())
 OPTIONAL = "ReceiveEvent"
@@ -19,11 +19,11 @@ DIFFERENT = ("SETTLE_TIMEOUT_SECONDS",)
 
 
 @pytest.mark.parametrize("function", [name for name in ENVIRONMENTS if name != OPTIONAL])
-def test_function_has_the_same_environment(bench: Bench, function: str) -> None:
-    name = bench.stack.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=function)
+def test_function_has_the_same_environment(driver: StackDriver, function: str) -> None:
+    name = driver.stack.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=function)
     physical = name["StackResourceDetail"]["PhysicalResourceId"]
-    deployed = bench.stack.client("lambda").get_function_configuration(FunctionName=physical)["Environment"]["Variables"]
-    ports = {str(bench.stack.aws.port): AWS_PORT, bench.stack.stripe_url.rpartition(":")[2]: STRIPE_PORT}
+    deployed = driver.stack.client("lambda").get_function_configuration(FunctionName=physical)["Environment"]["Variables"]
+    ports = {str(driver.stack.aws.port): AWS_PORT, driver.stack.stripe_url.rpartition(":")[2]: STRIPE_PORT}
     expected = {
         key: HERE.sub(lambda found: f"http://host.docker.internal:{ports[found[2]]}", value)
         for key, value in deployed.items()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.bench import MARGARET, Bench
+from tests.e2e.stack_driver import MARGARET, StackDriver
 
 VERIFICATION = f"ver_{'0' * 32}"
 PROBLEM = "application/problem+json"
@@ -64,7 +64,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_request_is_told_what_is_wrong_and_changes_nothing(quiet: Bench, case: str) -> None:
+def test_bad_request_is_told_what_is_wrong_and_changes_nothing(quiet: StackDriver, case: str) -> None:
     method, path, body, status, problem, fields, headers = BAD[case]
     before, calls = quiet.table(), len(quiet.exchanges)
     raw = body if isinstance(body, bytes) else None
@@ -78,7 +78,7 @@ def test_bad_request_is_told_what_is_wrong_and_changes_nothing(quiet: Bench, cas
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_account_that_stripe_does_not_know_is_not_found(quiet: Bench, method: str) -> None:
+def test_account_that_stripe_does_not_know_is_not_found(quiet: StackDriver, method: str) -> None:
     before = quiet.table()
     account = "fca_unheardof"
     answer = quiet.request(account) if method == "POST" else quiet.http.call("GET", f"/accounts/{account}")
@@ -91,38 +91,38 @@ def test_account_that_stripe_does_not_know_is_not_found(quiet: Bench, method: st
     assert {key: item for key, item in after.items() if item not in recorded} == before
 
 
-def test_idempotency_key_gives_the_same_verification_and_refuses_another_request(bench: Bench) -> None:
-    account = bench.link("single_owner")
+def test_idempotency_key_gives_the_same_verification_and_refuses_another_request(driver: StackDriver) -> None:
+    account = driver.link("single_owner")
     key = {"Idempotency-Key": "order-17"}
-    first, second = bench.request(account, headers=key), bench.request(account, headers=key)
-    other = bench.request(account, {"name": "Somebody Else"}, headers=key)
+    first, second = driver.request(account, headers=key), driver.request(account, headers=key)
+    other = driver.request(account, {"name": "Somebody Else"}, headers=key)
     assert first.body["id"] == second.body["id"]
     assert (other.status, other.body["type"]) == (422, "urn:titleholder:problem:idempotency-conflict")
-    bench.verdict(first.body["id"])
-    assert bench.refreshes(account) == 1
+    driver.verdict(first.body["id"])
+    assert driver.refreshes(account) == 1
 
 
-def test_account_is_shown_as_stripe_has_it(bench: Bench) -> None:
-    account = bench.link("fresh")
-    shown = bench.http.call("GET", f"/accounts/{account}").body
+def test_account_is_shown_as_stripe_has_it(driver: StackDriver) -> None:
+    account = driver.link("fresh")
+    shown = driver.http.call("GET", f"/accounts/{account}").body
     assert (shown["account"], shown["status"], shown["livemode"]) == (account, "active", False)
     assert shown["ownership_refresh"]["status"] == "succeeded"
     assert shown["next_refresh_available_at"] == shown["ownership_refresh"]["next_refresh_available_at"]
     assert "ownership" in shown["permissions"]
 
 
-def test_older_snapshot_can_be_asked_for(bench: Bench) -> None:
-    account = bench.link("old")
-    first = bench.request(account, max_age=90 * 86_400).body["verdict"]["snapshot"]
-    bench.sim.change(account, owners=[{"name": "HAROLD TESTERMAN"}])
-    second = bench.verdict(bench.accepted(account))["snapshot"]
+def test_older_snapshot_can_be_asked_for(driver: StackDriver) -> None:
+    account = driver.link("old")
+    first = driver.request(account, max_age=90 * 86_400).body["verdict"]["snapshot"]
+    driver.sim.change(account, owners=[{"name": "HAROLD TESTERMAN"}])
+    second = driver.verdict(driver.accepted(account))["snapshot"]
     path = f"/accounts/{account}/owners"
-    newest, older = bench.http.call("GET", path).body, bench.http.call("GET", f"{path}?snapshot={first}").body
+    newest, older = driver.http.call("GET", path).body, driver.http.call("GET", f"{path}?snapshot={first}").body
     assert (newest["snapshot"], newest["owners"][0]["name"]) == (second, "HAROLD TESTERMAN")
     assert (older["snapshot"], older["owners"][0]["name"]) == (first, "MARGARET ANNE TESTERMAN")
 
 
-def test_error_bodies_do_not_repeat_what_was_sent(bench: Bench) -> None:
-    answer = bench.request("fca_e2e1", {"name": "Margaret Testerman", "email": ["margaret@example.com"]})
+def test_error_bodies_do_not_repeat_what_was_sent(driver: StackDriver) -> None:
+    answer = driver.request("fca_e2e1", {"name": "Margaret Testerman", "email": ["margaret@example.com"]})
     assert answer.status == 422
     assert "example.com" not in json.dumps(answer.body)

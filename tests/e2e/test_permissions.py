@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from tests.e2e.bench import Bench
-from tests.e2e.conftest import TRAIL, refused
+from tests.e2e.stack_driver import TRAIL, StackDriver
 from tools.permissions import Roles, Scenes, play_all
 
 
-def test_every_permission_is_used(bench: Bench) -> None:
-    roles = Roles(bench, TRAIL)
+def test_every_permission_is_used(driver: StackDriver) -> None:
+    roles = Roles(driver, TRAIL)
     held = roles.remember()
     assert len({permission.function for permission in held}) >= 7
     using = play_all(Scenes(roles))
     assert [str(permission) for permission in held if roles.emulated(permission) and permission not in using] == []
 
 
-def test_nothing_that_a_function_did_was_refused(bench: Bench) -> None:
+def test_nothing_that_a_function_did_was_refused(driver: StackDriver) -> None:
     """IAM refused no call that a function made in this test session."""
-    assert refused(bench) == []
+    assert Roles(driver, TRAIL).refused_calls() == []

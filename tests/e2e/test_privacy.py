@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.e2e.bench import Bench
+from tests.e2e.stack_driver import StackDriver
 from tests.support.stripe_openapi import UNNAMED, from_environment
 
 CLAIM = {
@@ -20,12 +20,12 @@ TRACES = ("quackenbush", "zebulon", "zq@bank", "555 0177", "5550177", "5550188",
 NOT_IN_EVERY_EXTRACT = ("/v1/payment_intents", "/v1/checkout/sessions")
 
 
-def test_verdict_is_announced_by_ids_and_scores_alone(bench: Bench, announcements: str) -> None:
-    account = bench.link("single_owner", owners=[OWNER])
-    verification = bench.accepted(account, CLAIM)
-    verdict = bench.verdict(verification)
+def test_verdict_is_announced_by_ids_and_scores_alone(driver: StackDriver, announcements: str) -> None:
+    account = driver.link("single_owner", owners=[OWNER])
+    verification = driver.accepted(account, CLAIM)
+    verdict = driver.verdict(verification)
     # Others' verdicts, which came late, are announced as well.
-    while (message := bench.received(announcements))["detail"].get("verification") != verification:
+    while (message := driver.received(announcements))["detail"].get("verification") != verification:
         pass
     assert (message["source"], message["detail-type"]) == ("titleholder", "VerificationCompleted")
     detail = message["detail"]
@@ -39,29 +39,29 @@ def test_verdict_is_announced_by_ids_and_scores_alone(bench: Bench, announcement
     assert not traces(json.dumps(message))
 
 
-def test_neither_logs_nor_histories_hold_personal_data(bench: Bench) -> None:
-    account = bench.link("single_owner", owners=[OWNER])
-    verification = bench.accepted(account, CLAIM)
-    bench.verdict(verification)
-    bench.http.call("GET", f"/accounts/{account}/owners")
-    bench.request(account, {**CLAIM, "colour": "red"})
-    lines = list(bench.log_lines())
+def test_neither_logs_nor_histories_hold_personal_data(driver: StackDriver) -> None:
+    account = driver.link("single_owner", owners=[OWNER])
+    verification = driver.accepted(account, CLAIM)
+    driver.verdict(verification)
+    driver.http.call("GET", f"/accounts/{account}/owners")
+    driver.request(account, {**CLAIM, "colour": "red"})
+    lines = list(driver.log_lines())
     assert any(verification in line for line in lines), "the log was read"
     assert not [line for line in lines if traces(line)]
-    assert not traces(json.dumps(bench.ended(verification), default=str))
-    keys = " ".join(exchange.headers.get("Idempotency-Key", "") for exchange in bench.exchanges)
+    assert not traces(json.dumps(driver.ended(verification), default=str))
+    keys = " ".join(exchange.headers.get("Idempotency-Key", "") for exchange in driver.exchanges)
     assert not traces(keys)
 
 
-def test_calls_to_stripe_fit_stripes_document(bench: Bench) -> None:
+def test_calls_to_stripe_fit_stripes_document(driver: StackDriver) -> None:
     document = from_environment()
     if document is None:
         pytest.skip(UNNAMED)
-    bench.verdict(bench.accepted(bench.link("paged_owners", policy={"owners_page": 5})))
-    for exchange in bench.exchanges:
+    driver.verdict(driver.accepted(driver.link("paged_owners", policy={"owners_page": 5})))
+    for exchange in driver.exchanges:
         known = document.validate_request(exchange.method, exchange.target, exchange.body)
         assert known or exchange.target.startswith(NOT_IN_EVERY_EXTRACT), exchange.target
-    assert {exchange.headers.get("Stripe-Version") for exchange in bench.exchanges} == {"2026-10-28.endive"}
+    assert {exchange.headers.get("Stripe-Version") for exchange in driver.exchanges} == {"2026-10-28.endive"}
 
 
 def traces(text: str) -> list[str]:

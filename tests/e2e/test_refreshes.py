@@ -8,62 +8,62 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.bench import REFRESH, Bench
+from tests.e2e.stack_driver import REFRESH, StackDriver
 
 
-def after_the_failure(bench: Bench, account: str) -> None:
+def after_the_failure(driver: StackDriver, account: str) -> None:
     """Wait until the failed prefetch lies behind: a failure in the second of the request would be its answer."""
-    failed_at = bench.sim.state(account)["account"]["ownership_refresh"]["last_attempted_at"]
+    failed_at = driver.sim.state(account)["account"]["ownership_refresh"]["last_attempted_at"]
     time.sleep(max(0.0, failed_at + 1.1 - time.time()))
 
 
 @pytest.mark.parametrize("scenario", ["cooling_down", "silently_refusing"])
-def test_cooldown_is_slept_through_in_one_wait_state(bench: Bench, scenario: str) -> None:
-    account = bench.link(scenario, policy={"cooldown_seconds": 4})
-    after_the_failure(bench, account)
-    opens_at = bench.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
-    verification = bench.accepted(account)
-    assert bench.verdict(verification)["outcome"] == "match"
-    assert bench.states(verification) == ["RequestRefresh", "Outcome", "WaitForCooldown", "RequestRefresh", "Outcome", "VerifyOwners"]
-    assert bench.transitions(verification) <= 9
-    assert bench.refreshes(account) == 1
-    assert bench.stripe_calls(account) <= 3
-    [refresh] = [refresh for refresh in bench.sim.state(account)["refreshes"] if refresh["via"] == "api"]
+def test_cooldown_is_slept_through_in_one_wait_state(driver: StackDriver, scenario: str) -> None:
+    account = driver.link(scenario, policy={"cooldown_seconds": 4})
+    after_the_failure(driver, account)
+    opens_at = driver.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
+    verification = driver.accepted(account)
+    assert driver.verdict(verification)["outcome"] == "match"
+    assert driver.states(verification) == ["RequestRefresh", "Outcome", "WaitForCooldown", "RequestRefresh", "Outcome", "VerifyOwners"]
+    assert driver.transitions(verification) <= 9
+    assert driver.refreshes(account) == 1
+    assert driver.stripe_calls(account) <= 3
+    [refresh] = [refresh for refresh in driver.sim.state(account)["refreshes"] if refresh["via"] == "api"]
     assert refresh["started"] >= opens_at
 
 
-def test_pending_prefetch_is_joined_and_not_paid_again(bench: Bench) -> None:
-    account = bench.link("prefetch_pending", policy={"settle_seconds": 1.5})
-    verification = bench.accepted(account)
-    assert bench.verdict(verification)["outcome"] == "match"
-    assert (bench.refreshes(account), bench.sim.state(account)["prefetches"]) == (0, 1)
-    assert bench.transitions(verification) <= 6
+def test_pending_prefetch_is_joined_and_not_paid_again(driver: StackDriver) -> None:
+    account = driver.link("prefetch_pending", policy={"settle_seconds": 1.5})
+    verification = driver.accepted(account)
+    assert driver.verdict(verification)["outcome"] == "match"
+    assert (driver.refreshes(account), driver.sim.state(account)["prefetches"]) == (0, 1)
+    assert driver.transitions(verification) <= 6
 
 
-def test_fresh_prefetched_owners_answer_at_once(bench: Bench) -> None:
-    account = bench.link("fresh")
-    answer = bench.request(account)
+def test_fresh_prefetched_owners_answer_at_once(driver: StackDriver) -> None:
+    account = driver.link("fresh")
+    answer = driver.request(account)
     assert (answer.status, answer.body["state"], answer.body["verdict"]["outcome"]) == (200, "completed", "match")
-    assert bench.refreshes(account) == 0
+    assert driver.refreshes(account) == 0
 
 
-def test_second_verification_uses_the_snapshot_of_the_first(bench: Bench) -> None:
-    account = bench.link("single_owner")
-    first = bench.verdict(bench.accepted(account))
-    calls = bench.stripe_calls(account)
-    answer = bench.request(account, {"name": "Somebody Else"})
+def test_second_verification_uses_the_snapshot_of_the_first(driver: StackDriver) -> None:
+    account = driver.link("single_owner")
+    first = driver.verdict(driver.accepted(account))
+    calls = driver.stripe_calls(account)
+    answer = driver.request(account, {"name": "Somebody Else"})
     assert (answer.status, answer.body["verdict"]["outcome"]) == (200, "no_match")
     assert answer.body["verdict"]["snapshot"] == first["snapshot"]
-    assert (bench.refreshes(account), bench.stripe_calls(account)) == (1, calls)
+    assert (driver.refreshes(account), driver.stripe_calls(account)) == (1, calls)
 
 
-def test_ten_verifications_at_once_share_one_refresh(bench: Bench) -> None:
-    account = bench.link("single_owner")
-    answers = bench.request_all([account] * 10)
+def test_ten_verifications_at_once_share_one_refresh(driver: StackDriver) -> None:
+    account = driver.link("single_owner")
+    answers = driver.request_all([account] * 10)
     verifications = {answer.body["id"] for answer in answers}
     assert len(verifications) == 10
-    assert {bench.verdict(verification)["outcome"] for verification in verifications} == {"match"}
-    assert bench.refreshes(account) == 1
+    assert {driver.verdict(verification)["outcome"] for verification in verifications} == {"match"}
+    assert driver.refreshes(account) == 1
 
 
 class Fault(NamedTuple):
@@ -85,63 +85,63 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def troubled(bench: Bench) -> dict[str, tuple[str, str]]:
+def troubled(driver: StackDriver) -> dict[str, tuple[str, str]]:
     """Account and verification by fault, all under way together."""
     accounts = {}
     for name, (kind, details) in FAULTS.items():
-        accounts[name] = bench.link("single_owner")
-        bench.sim.fail_api(kind, account=accounts[name], **details)
-    answers = bench.request_all(list(accounts.values()))
+        accounts[name] = driver.link("single_owner")
+        driver.sim.fail_api(kind, account=accounts[name], **details)
+    answers = driver.request_all(list(accounts.values()))
     return {name: (account, answer.body["id"]) for (name, account), answer in zip(accounts.items(), answers, strict=True)}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_trouble_at_stripe_delays_the_verdict_and_costs_no_second_refresh(
-    bench: Bench, troubled: dict[str, tuple[str, str]], fault: str
+    driver: StackDriver, troubled: dict[str, tuple[str, str]], fault: str
 ) -> None:
     account, verification = troubled[fault]
-    assert bench.verdict(verification, within=60)["outcome"] == "match"
-    assert bench.refreshes(account) == 1
+    assert driver.verdict(verification, within=60)["outcome"] == "match"
+    assert driver.refreshes(account) == 1
 
 
 # -- POST /accounts/{account}/refreshes ------------------------------------------------------------------------------------------------
 
 
-def post(bench: Bench, path: str) -> Any:
+def post(driver: StackDriver, path: str) -> Any:
     """Call as a back end does, which repeats what is refused for the pace: Stripe's planned 429s have slowed it for the whole stack."""
-    while (answer := bench.http.call("POST", path)).status == 429:
+    while (answer := driver.http.call("POST", path)).status == 429:
         assert answer.body["type"] == "urn:titleholder:problem:rate-limit-exceeded"
         time.sleep(int(answer.headers["Retry-After"]))
     return answer
 
 
-def test_refresh_over_http_is_started_joined_then_fresh(bench: Bench) -> None:
-    account = bench.link("single_owner", policy={"settle_seconds": 1.5})
+def test_refresh_over_http_is_started_joined_then_fresh(driver: StackDriver) -> None:
+    account = driver.link("single_owner", policy={"settle_seconds": 1.5})
     path = f"/accounts/{account}/refreshes"
-    first, second = post(bench, path), post(bench, path)
+    first, second = post(driver, path), post(driver, path)
     assert (first.status, first.body["status"]) == (202, "started")
     assert (second.status, second.body["status"]) == (200, "pending")
-    verification = bench.accepted(account)
-    snapshot = bench.verdict(verification)["snapshot"]
-    third = post(bench, path)
+    verification = driver.accepted(account)
+    snapshot = driver.verdict(verification)["snapshot"]
+    third = post(driver, path)
     assert (third.status, third.body["status"], third.body["snapshot"]) == (200, "fresh", snapshot)
-    assert bench.refreshes(account) == 1
+    assert driver.refreshes(account) == 1
 
 
-def test_refresh_over_http_in_a_cooldown_says_when_to_come_back(bench: Bench) -> None:
-    account = bench.link("cooling_down")
-    answer = post(bench, f"/accounts/{account}/refreshes")
+def test_refresh_over_http_in_a_cooldown_says_when_to_come_back(driver: StackDriver) -> None:
+    account = driver.link("cooling_down")
+    answer = post(driver, f"/accounts/{account}/refreshes")
     assert (answer.status, answer.body["type"]) == (409, "urn:titleholder:problem:cooling-down")
-    opens_at = bench.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
+    opens_at = driver.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
     assert datetime.fromisoformat(answer.body["retry_at"]) == datetime.fromtimestamp(opens_at, UTC)
     assert 1 <= int(answer.headers["Retry-After"]) <= 21
-    assert bench.refreshes(account) == 0
+    assert driver.refreshes(account) == 0
 
 
 @pytest.mark.parametrize(
     ("scenario", "problem"),
     [("inactive", "account-inactive"), ("disconnected", "account-disconnected"), ("permission_missing", "permission-missing")],
 )
-def test_refresh_over_http_that_cannot_be_is_a_conflict(bench: Bench, scenario: str, problem: str) -> None:
-    answer = post(bench, f"/accounts/{bench.link(scenario)}/refreshes")
+def test_refresh_over_http_that_cannot_be_is_a_conflict(driver: StackDriver, scenario: str, problem: str) -> None:
+    answer = post(driver, f"/accounts/{driver.link(scenario)}/refreshes")
     assert (answer.status, answer.body["type"]) == (409, f"urn:titleholder:problem:{problem}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.stack import STACK
-from tests.e2e.bench import Bench, eventually
+from tests.e2e.stack_driver import StackDriver, eventually
 from titleholder.stripe_api import signatures
 
 PROBLEM = "application/problem+json"
@@ -24,23 +24,23 @@ def event(account: str = "fca_forged1", **changes: Any) -> bytes:
     return json.dumps(body | changes).encode()
 
 
-def signed(bench: Bench, body: bytes, age: int = 0, secret: str | None = None) -> dict[str, str]:
-    return {"Stripe-Signature": signatures.sign(body, secret or bench.stack.webhook_secret, int(time.time()) - age)}
+def signed(driver: StackDriver, body: bytes, age: int = 0, secret: str | None = None) -> dict[str, str]:
+    return {"Stripe-Signature": signatures.sign(body, secret or driver.stack.webhook_secret, int(time.time()) - age)}
 
 
-def forgeries(bench: Bench) -> dict[str, tuple[bytes, dict[str, str]]]:
+def forgeries(driver: StackDriver) -> dict[str, tuple[bytes, dict[str, str]]]:
     genuine = event()
     return {
         "unsigned": (genuine, {}),
-        "tampered": (genuine.replace(b"fca_forged1", b"fca_forged2"), signed(bench, genuine)),
-        "of another secret": (genuine, signed(bench, genuine, secret="whsec_of_another")),
-        "replayed": (genuine, signed(bench, genuine, age=301)),
-        "from the future": (genuine, signed(bench, genuine, age=-310)),
+        "tampered": (genuine.replace(b"fca_forged1", b"fca_forged2"), signed(driver, genuine)),
+        "of another secret": (genuine, signed(driver, genuine, secret="whsec_of_another")),
+        "replayed": (genuine, signed(driver, genuine, age=301)),
+        "from the future": (genuine, signed(driver, genuine, age=-310)),
         "with a malformed signature": (genuine, {"Stripe-Signature": "t=soon,v1=nothing"}),
-        "no event": (nothing := b"[]", signed(bench, nothing)),
-        "not UTF-8": (binary := b"\xff\xfe{}", signed(bench, binary)),
-        "oversized": (big := event(padding="x" * 262_144), signed(bench, big)),
-        "empty": (b"", signed(bench, b"")),
+        "no event": (nothing := b"[]", signed(driver, nothing)),
+        "not UTF-8": (binary := b"\xff\xfe{}", signed(driver, binary)),
+        "oversized": (big := event(padding="x" * 262_144), signed(driver, big)),
+        "empty": (b"", signed(driver, b"")),
     }
 
 
@@ -50,12 +50,12 @@ FORGERIES = [
 ]  # fmt: skip
 
 
-def test_list_of_forgeries_is_complete(bench: Bench) -> None:
-    assert list(forgeries(bench)) == FORGERIES
+def test_list_of_forgeries_is_complete(driver: StackDriver) -> None:
+    assert list(forgeries(driver)) == FORGERIES
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_forged_delivery_is_refused_and_changes_nothing(quiet: Bench, forgery: str) -> None:
+def test_forged_delivery_is_refused_and_changes_nothing(quiet: StackDriver, forgery: str) -> None:
     before, calls = quiet.table(), len(quiet.exchanges)
     answer = quiet.deliver(*forgeries(quiet)[forgery])
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, PROBLEM)
@@ -64,7 +64,7 @@ def test_forged_delivery_is_refused_and_changes_nothing(quiet: Bench, forgery: s
     assert len(quiet.exchanges) == calls
 
 
-def test_unknown_type_is_acknowledged_and_recorded_only(quiet: Bench) -> None:
+def test_unknown_type_is_acknowledged_and_recorded_only(quiet: StackDriver) -> None:
     body = event(id="evt_unknowntype1", type="financial_connections.account.something_new")
     calls = len(quiet.exchanges)
     assert quiet.deliver(body, signed(quiet, body)).status_code == 200
@@ -77,7 +77,7 @@ def test_unknown_type_is_acknowledged_and_recorded_only(quiet: Bench) -> None:
     ("why", "changes"),
     [("other_mode", {"livemode": True}), ("other_context", {"context": "org_1/acct_1"}), ("malformed", {"data": {"object": None}})],
 )
-def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(quiet: Bench, why: str, changes: dict[str, Any]) -> None:
+def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(quiet: StackDriver, why: str, changes: dict[str, Any]) -> None:
     body = event(id=f"evt_{why}1", **changes)
     calls = len(quiet.exchanges)
     assert quiet.deliver(body, signed(quiet, body)).status_code == 200
@@ -86,7 +86,7 @@ def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(quie
     assert len(quiet.exchanges) == calls
 
 
-def test_duplicates_are_acknowledged_and_processed_once(quiet: Bench) -> None:
+def test_duplicates_are_acknowledged_and_processed_once(quiet: StackDriver) -> None:
     # Stripe's own event of the prefetch would have the account read once more, now or a moment later.
     account = quiet.link("fresh", policy={"webhooks": "lost"})
     body = event(account, id="evt_twice1")
@@ -99,41 +99,41 @@ def test_duplicates_are_acknowledged_and_processed_once(quiet: Bench) -> None:
     assert quiet.stripe_calls(account) == calls
 
 
-def test_thin_event_of_a_settled_refresh_has_the_owners_fetched(bench: Bench) -> None:
-    account = bench.link("fresh", policy={"webhooks": "lost"})
+def test_thin_event_of_a_settled_refresh_has_the_owners_fetched(driver: StackDriver) -> None:
+    account = driver.link("fresh", policy={"webhooks": "lost"})
     about = {"id": account, "type": "financial_connections.account", "url": f"/v1/financial_connections/accounts/{account}"}
     thin = {
         "id": f"evt_thin{account[4:]}", "object": "v2.core.event", "type": "v1.financial_connections.account.ownership_refresh_succeeded",
         "created": "2026-11-22T10:00:00.000Z", "livemode": False, "context": None, "related_object": about,
     }  # fmt: skip
     body = json.dumps(thin).encode()
-    assert bench.deliver(body, signed(bench, body)).status_code == 200
-    found = eventually(lambda: (answer := bench.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+    assert driver.deliver(body, signed(driver, body)).status_code == 200
+    found = eventually(lambda: (answer := driver.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
     assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
 
 
-def test_connected_accounts_are_kept_apart_from_the_platform(bench: Bench) -> None:
-    endpoint = bench.sim.add_endpoint(bench.stack.webhook_url, bench.stack.webhook_secret, scope="connected")
+def test_connected_accounts_are_kept_apart_from_the_platform(driver: StackDriver) -> None:
+    endpoint = driver.sim.add_endpoint(driver.stack.webhook_url, driver.stack.webhook_secret, scope="connected")
     try:
-        account = bench.link("single_owner")
+        account = driver.link("single_owner")
         mine: dict[str, Any] = {"stripe_account": "acct_e2e1"}
-        bench.sim.link("relative", id=account, **mine)
-        answer = bench.request(account, headers={"Stripe-Account": "acct_e2e1"})
+        driver.sim.link("relative", id=account, **mine)
+        answer = driver.request(account, headers={"Stripe-Account": "acct_e2e1"})
         assert (answer.status, answer.body["stripe_account"]) == (202, "acct_e2e1")
-        assert bench.verdict(answer.body["id"], **mine)["outcome"] == "no_match"
-        assert bench.verdict(bench.accepted(account))["outcome"] == "match"
-        assert (bench.refreshes(account), bench.refreshes(account, **mine)) == (1, 1)
+        assert driver.verdict(answer.body["id"], **mine)["outcome"] == "no_match"
+        assert driver.verdict(driver.accepted(account))["outcome"] == "match"
+        assert (driver.refreshes(account), driver.refreshes(account, **mine)) == (1, 1)
     finally:
-        bench.sim.remove_endpoint(endpoint)
+        driver.sim.remove_endpoint(endpoint)
 
 
 STRIPES_BUS = "aws.partner/stripe.com/ed_test_e2e1"
 
 
-def put_on_the_bus(bench: Bench, event: dict[str, Any]) -> None:
+def put_on_the_bus(driver: StackDriver, event: dict[str, Any]) -> None:
     """Be Stripe, whose destination is EventBridge."""
     entry = {"Source": STRIPES_BUS, "DetailType": event["type"], "Detail": json.dumps(event), "Time": time.time()}
-    answer = bench.stack.client("events").put_partner_events(Entries=[entry])
+    answer = driver.stack.client("events").put_partner_events(Entries=[entry])
     assert answer["FailedEntryCount"] == 0
 
 
@@ -143,20 +143,20 @@ class TestFromTheBus:
         found["data"]["object"] |= {"display_name": "Quillfeather Checking", "last4": "7391"}
         return found | changes
 
-    def test_event_has_the_owners_fetched(self, bench: Bench) -> None:
-        account = bench.link("fresh", policy={"webhooks": "lost"})
-        put_on_the_bus(bench, self.event(account))
-        found = eventually(lambda: (answer := bench.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+    def test_event_has_the_owners_fetched(self, driver: StackDriver) -> None:
+        account = driver.link("fresh", policy={"webhooks": "lost"})
+        put_on_the_bus(driver, self.event(account))
+        found = eventually(lambda: (answer := driver.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
         assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
 
-    def test_event_of_the_other_mode_is_set_aside(self, bench: Bench) -> None:
-        put_on_the_bus(bench, self.event("fca_othermode1", livemode=True))
-        item = eventually(lambda: bench.table().get(("EVENT#evt_busothermode1", "ASIDE#other_mode")))
+    def test_event_of_the_other_mode_is_set_aside(self, driver: StackDriver) -> None:
+        put_on_the_bus(driver, self.event("fca_othermode1", livemode=True))
+        item = eventually(lambda: driver.table().get(("EVENT#evt_busothermode1", "ASIDE#other_mode")))
         assert item["aside"] == {"S": "other_mode"}
 
-    def test_event_that_fails_for_good_leaves_ids_only_at_the_failure_destination(self, bench: Bench) -> None:
-        put_on_the_bus(bench, self.event("fca_failing1", id="no event's id"))
-        sqs = bench.stack.client("sqs")
+    def test_event_that_fails_for_good_leaves_ids_only_at_the_failure_destination(self, driver: StackDriver) -> None:
+        put_on_the_bus(driver, self.event("fca_failing1", id="no event's id"))
+        sqs = driver.stack.client("sqs")
         url = sqs.get_queue_url(QueueName=f"{STACK}-async-dead")["QueueUrl"]
 
         def letters() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.world import PERSONAL, Sandbox
+from tests.support.sandbox import PERSONAL, Sandbox
 
 
 @pytest.fixture

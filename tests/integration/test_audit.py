@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
-from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
+from tests.support.sandbox import CLAIM, Answer, Moment, Sandbox, client
 from titleholder.domain.accounts import AccountRef
 from titleholder.services.audit import actor
 from tools.export_audit import entries

@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 from local import openapi
 from tests.support.gateway import Gateway
 from tests.support.samples import prepare
-from tests.support.world import Sandbox
+from tests.support.sandbox import Sandbox
 from titleholder.web import problems
 
 DOCUMENT = json.loads(openapi.DOCUMENT.read_text())
@@ -32,8 +32,8 @@ ALSO_TAKEN = {"/sessions/{session}": ("seti", "pi", "pm", "cs")}
 """Routes that take ids of several kinds, and their beginnings."""
 
 
-class World:
-    """One deployment for all of them: nothing that they do changes it."""
+class UnchangedDeployment:
+    """One deployment for all tests of this file, because no call of theirs changes it."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -74,23 +74,23 @@ def example_body(key: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def deployment() -> Iterator[UnchangedDeployment]:
     with Sandbox.open() as sandbox:
         prepare(sandbox)
         sandbox.link("single_owner", id="fca_foreign", stripe_account="acct_other")
         sandbox.link("single_owner", id="fca_live", livemode=True)
-        yield World(sandbox)
+        yield UnchangedDeployment(sandbox)
 
 
 @pytest.mark.parametrize("key", WITH_BODY)
 class TestBody:
-    def test_of_six_megabytes(self, world: World, key: str) -> None:
-        assert world.call(key, body=json.dumps({"x": "y" * (6 * 1024 * 1024)}).encode()).status_code == 413
+    def test_of_six_megabytes(self, deployment: UnchangedDeployment, key: str) -> None:
+        assert deployment.call(key, body=json.dumps({"x": "y" * (6 * 1024 * 1024)}).encode()).status_code == 413
 
     @pytest.mark.parametrize("depth", [33, 1_000, 30_000])
-    def test_nested_deep(self, world: World, key: str, depth: int) -> None:
+    def test_nested_deep(self, deployment: UnchangedDeployment, key: str, depth: int) -> None:
         for opening, closing in ((b'{"claim":', b"}"), (b"[", b"]")):
-            answer = world.call(key, body=b'{"x":' + opening * depth + b"1" + closing * depth + b"}")
+            answer = deployment.call(key, body=b'{"x":' + opening * depth + b"1" + closing * depth + b"}")
             assert answer.status_code in (400, 413)
 
     @pytest.mark.parametrize(
@@ -111,34 +111,34 @@ class TestBody:
             b"\x00",
         ],
     )
-    def test_that_is_no_json_object(self, world: World, key: str, body: bytes) -> None:
+    def test_that_is_no_json_object(self, deployment: UnchangedDeployment, key: str, body: bytes) -> None:
         if body == b"" and not OPERATIONS[key]["requestBody"].get("required"):
             pytest.skip("this body may be left out")
-        assert world.call(key, body=body).status_code in (400, 422)
+        assert deployment.call(key, body=body).status_code in (400, 422)
 
-    def test_that_names_a_field_twice(self, world: World, key: str) -> None:
+    def test_that_names_a_field_twice(self, deployment: UnchangedDeployment, key: str) -> None:
         text = json.dumps(example_body(key))
         name = next(iter(example_body(key)))
-        answer = world.call(key, body=f'{{"{name}": null, {text[1:]}'.encode())
+        answer = deployment.call(key, body=f'{{"{name}": null, {text[1:]}'.encode())
         assert answer.status_code == 400
 
     @pytest.mark.parametrize("bad", ['"\\u0000"', '"x\\u0000y"', '"\\ud800"', '"x\\udfff"', "1e400", "-0.5", "[[]]", '{"a": {}}'])
-    def test_with_a_bad_value_in_any_place(self, world: World, key: str, bad: str) -> None:
+    def test_with_a_bad_value_in_any_place(self, deployment: UnchangedDeployment, key: str, bad: str) -> None:
         for name in example_body(key):
             text = json.dumps({**example_body(key), name: "@@"}).replace('"@@"', bad)
-            assert world.call(key, body=text.encode()).status_code in (400, 422)
+            assert deployment.call(key, body=text.encode()).status_code in (400, 422)
 
-    def test_with_an_unknown_field(self, world: World, key: str) -> None:
-        answer = world.call(key, body=json.dumps({**example_body(key), "__proto__": {}}).encode())
+    def test_with_an_unknown_field(self, deployment: UnchangedDeployment, key: str) -> None:
+        answer = deployment.call(key, body=json.dumps({**example_body(key), "__proto__": {}}).encode())
         assert answer.status_code == 422
 
-    def test_of_another_media_type(self, world: World, key: str) -> None:
-        answer = world.call(key, body=json.dumps(example_body(key)).encode(), **{"Content-Type": "application/xml"})
+    def test_of_another_media_type(self, deployment: UnchangedDeployment, key: str) -> None:
+        answer = deployment.call(key, body=json.dumps(example_body(key)).encode(), **{"Content-Type": "application/xml"})
         assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("key", WITH_ID)
-def test_id_of_another_kind(world: World, key: str) -> None:
+def test_id_of_another_kind(deployment: UnchangedDeployment, key: str) -> None:
     template = key.split()[1]
     before, _, rest = template.partition("{")
     after = rest.partition("}")[2]
@@ -147,22 +147,22 @@ def test_id_of_another_kind(world: World, key: str) -> None:
         if id_.partition("_")[0] in ALSO_TAKEN.get(template, ()):
             continue
         shown = id_ if "%" in id_ else quote(id_, safe="{}")
-        assert world.call(key, before + shown + after, body=body).status_code in (404, 422), id_
+        assert deployment.call(key, before + shown + after, body=body).status_code in (404, 422), id_
 
 
 @pytest.mark.parametrize("key", OF_ACCOUNTS)
 class TestAccount:
-    def test_of_a_connected_account_is_not_the_platforms(self, world: World, key: str) -> None:
-        answer = world.client.open(key.split()[1].replace("{account}", "fca_foreign"), method=key.split()[0])
+    def test_of_a_connected_account_is_not_the_platforms(self, deployment: UnchangedDeployment, key: str) -> None:
+        answer = deployment.client.open(key.split()[1].replace("{account}", "fca_foreign"), method=key.split()[0])
         assert answer.status_code == 404 or _empty(answer), answer.get_data(as_text=True)
 
-    def test_of_the_other_mode_is_not_there(self, world: World, key: str) -> None:
-        answer = world.client.open(key.split()[1].replace("{account}", "fca_live"), method=key.split()[0])
+    def test_of_the_other_mode_is_not_there(self, deployment: UnchangedDeployment, key: str) -> None:
+        answer = deployment.client.open(key.split()[1].replace("{account}", "fca_live"), method=key.split()[0])
         assert answer.status_code == 404 or _empty(answer), answer.get_data(as_text=True)
 
-    def test_of_a_malformed_connected_account(self, world: World, key: str) -> None:
+    def test_of_a_malformed_connected_account(self, deployment: UnchangedDeployment, key: str) -> None:
         for header in ("", " ", "acct_", "fca_try1", "acct_a,acct_b", "acct_" + "x" * 500):
-            answer = world.call(key, **{"Stripe-Account": header})
+            answer = deployment.call(key, **{"Stripe-Account": header})
             assert answer.status_code == 422
             assert answer.json is not None
             assert answer.json["errors"][0]["field"] == "Stripe-Account"
@@ -175,9 +175,9 @@ def _empty(answer: TestResponse) -> bool:
 
 @pytest.mark.parametrize("key", WITH_CURSOR)
 @pytest.mark.parametrize("cursor", ["x", "%00", "e30", "eyJhIjoxfQ", "A" * 500, "../../etc", "0"])
-def test_cursor_that_nobody_gave_out(world: World, key: str, cursor: str) -> None:
+def test_cursor_that_nobody_gave_out(deployment: UnchangedDeployment, key: str, cursor: str) -> None:
     path = example_path(key.split()[1])
     required = [p for p in OPERATIONS[key].get("parameters", ()) if p["in"] == "query" and p["required"]]
     query = "".join(f"&{p['name']}={p['example']}" for p in required)
-    answer = world.call(key, f"{path}?cursor={cursor}{query}")
+    answer = deployment.call(key, f"{path}?cursor={cursor}{query}")
     assert answer.status_code == 422

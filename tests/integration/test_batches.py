@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox, client
+from tests.support.sandbox import CLAIM, PERSONAL, Moment, Sandbox, client
 from titleholder.batches import bucket, manifests, steps
 from titleholder.bootstrap import application
 from titleholder.domain.verifications import Verification

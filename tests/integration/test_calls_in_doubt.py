@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve
-from tests.support.world import Sandbox
+from tests.support.sandbox import Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
 from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import CLAIM, Answer, Moment, Sandbox, client
+from tests.support.sandbox import CLAIM, Answer, Moment, Sandbox, client
 from titleholder.batches import steps
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
@@ -192,7 +192,7 @@ def test_what_is_counted_goes_with_the_account_and_is_never_written_again(limite
     def erased(moment: Moment) -> None:
         if (moment.operation, moment.when) == ("transact_write_items", "before"):
             limited.taps.clear()
-            erasure.erase(limited.world, ref)
+            erasure.erase(limited.deps, ref)
 
     limited.taps.append(erased)
     assert verify(limited, ref, "Guess 2").status in (200, 202)

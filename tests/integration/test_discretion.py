@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.world import CLAIM, PERSONAL, Moment, Sandbox
+from tests.support.sandbox import CLAIM, PERSONAL, Moment, Sandbox
 
 OWNER = {
     "name": "QUILLFEATHER CANARY",

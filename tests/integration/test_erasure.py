@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.world import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
+from tests.support.sandbox import API_KEY, CLAIM, PERSONAL, Moment, Sandbox, client
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -325,7 +325,7 @@ def test_account_that_only_stripe_knows_is_disconnected(sandbox: Sandbox, ref: A
 
 def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sandbox, ref: AccountRef) -> None:
     verified(sandbox, ref)
-    erasure.erase(sandbox.world, ref)
+    erasure.erase(sandbox.deps, ref)
     calls = sandbox.stripe_calls()
     assert delete(sandbox, ref).json["disconnected"] is True
     assert sandbox.stripe_calls() == calls
@@ -333,7 +333,7 @@ def test_account_erased_by_an_earlier_release_counts_as_disconnected(sandbox: Sa
 
 def test_the_same_account_of_another_connected_account_stays(sandbox: Sandbox, ref: AccountRef) -> None:
     other = sandbox.link("fresh", id="fca_1", stripe_account="acct_1")
-    account_sync.sync_account(sandbox.world, other)
+    account_sync.sync_account(sandbox.deps, other)
     verified(sandbox, ref)
     delete(sandbox, ref)
     known = sandbox.store.accounts.get(other).snapshot
@@ -348,10 +348,10 @@ def test_fetch_in_flight_brings_nothing_back(sandbox: Sandbox, ref: AccountRef) 
     def meanwhile(moment: Moment) -> None:
         if moment.operation == "GET v1/financial_connections/accounts/fca_1" and moment.when == "after":
             sandbox.taps.clear()
-            erasure.disconnect(sandbox.world, ref, CALLER)
+            erasure.disconnect(sandbox.deps, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     assert sandbox.taps == []
     assert kinds(sandbox) == {"ACCOUNT": 1, "tombstone": 1}
 
@@ -363,7 +363,7 @@ def test_warm_environment_with_the_key_in_memory_writes_nothing(sandbox: Sandbox
     def meanwhile(moment: Moment) -> None:
         if moment.operation == "transact_write_items" and moment.when == "before":
             sandbox.taps.clear()
-            erasure.disconnect(sandbox.world, ref, CALLER)
+            erasure.disconnect(sandbox.deps, ref, CALLER)
 
     sandbox.taps.append(meanwhile)
     with pytest.raises(AccountErasedError):
@@ -424,7 +424,7 @@ def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sa
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
     assert not sandbox.store.accounts.get(ref).erasure_ended
     sandbox.wait(PATIENCE_SECONDS["refresh"] + 1)
     sandbox.function("reconcile")({})
@@ -454,7 +454,7 @@ class TestRetention:
     def test_owners_that_expired_are_stored_anew_when_they_are_needed(self, sandbox: Sandbox, ref: AccountRef) -> None:
         verified(sandbox, ref)
         sandbox.wait(401 * 86_400)
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         known = sandbox.store.accounts.get(ref).snapshot
         assert known is not None
         assert sandbox.store.snapshots.get(ref, known).owners.reveal()

@@ -19,8 +19,8 @@ import stripe
 from local.sign_event import NoSecretError, find_secret, signed
 from tests.support.functions import ROOT
 from tests.support.samples import EVENTS, SAMPLES, prepare
+from tests.support.sandbox import SIGNING_SECRET, Sandbox
 from tests.support.template import called_by, folder, resources, template
-from tests.support.world import SIGNING_SECRET, Sandbox
 
 DELIVERIES = [name for name in SAMPLES if name.startswith("receive_webhook.")]
 STACK = "titleholder"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.reachable import texts
-from tests.support.world import CLAIM, Sandbox
+from tests.support.sandbox import CLAIM, Sandbox
 from titleholder import matching
 from titleholder.web import models
 

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 from local import openapi
 from tests.support.gateway import Gateway
 from tests.support.samples import prepare
-from tests.support.world import Sandbox
+from tests.support.sandbox import Sandbox
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import stripe
 
-from tests.simulation.world import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, World, http_event, inside
+from tests.simulation.simulation import BEGIN, HANDLERS, WEBHOOK_SECRET, Context, Simulation, http_event, inside
 from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
 
 DELIVERIES = int(os.environ.get("HOSTILE_DELIVERIES", "10000"))
@@ -84,10 +84,10 @@ def accepted_by_stripes_library(body: bytes, header: str | None, now: int) -> bo
 
 
 def test_no_forged_delivery_is_accepted_or_does_anything() -> None:
-    rng, world = random.Random(1), World(1)
+    rng, simulation = random.Random(1), Simulation(1)
     answers: Counter[Any] = Counter()
     signed_by_stripe = 0
-    with inside(world):
+    with inside(simulation):
         for number in range(DELIVERIES):
             kind = list(FORGERIES)[number % len(FORGERIES)]
             if kind in ("too large", "signed, deep") and number % 50:
@@ -109,13 +109,13 @@ def test_no_forged_delivery_is_accepted_or_does_anything() -> None:
     assert {status for _, status in answers} == {400}
     assert {kind for kind, _ in answers} == set(FORGERIES)
     assert signed_by_stripe > 0
-    assert not world.dynamodb.items
-    assert not world.sqs.in_flight
+    assert not simulation.dynamodb.items
+    assert not simulation.sqs.in_flight
 
 
 def test_genuine_delivery_among_them_would_have_been_accepted() -> None:
-    world = World(1)
-    with inside(world):
+    simulation = Simulation(1)
+    with inside(simulation):
         event = http_event("POST", "/webhooks/stripe", {"stripe-signature": sign(BODY, WEBHOOK_SECRET, NOW)}, BODY.decode())
         assert HANDLERS["receive_webhook"](event, Context("receive_webhook"))["statusCode"] == 200
-    assert ("EVENT#evt_1", "EVENT") in world.dynamodb.items
+    assert ("EVENT#evt_1", "EVENT") in simulation.dynamodb.items

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.functions import http_event
-from tests.support.world import CLAIM, Answer, Sandbox
+from tests.support.sandbox import CLAIM, Answer, Sandbox
 from titleholder import matching
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
@@ -240,7 +240,7 @@ POLICIES = st.dictionaries(
 )
 def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
     if sandbox.store.accounts.get(AccountRef("fca_1")).snapshot is None:
-        account_sync.sync_account(sandbox.world, sandbox.link("fresh", id="fca_1"))
+        account_sync.sync_account(sandbox.deps, sandbox.link("fresh", id="fca_1"))
     answer = Answer.of(sandbox.function("api")(http_event("POST", "/verifications", body or " ")))
     assert answer.status < 500, answer
     if answer.status >= 400:
@@ -287,7 +287,7 @@ class TestVerifications:
         ref = sandbox.link("prefetch_pending", id="fca_1", owners=[{"name": "SOMEBODY ELSE"}])
         policy = matching.Policy.from_dict({"version": "2025-1", "match_threshold": 0, "close_match_threshold": 0})
         new = verifications.NewVerification(ref, Sensitive(dict(CLAIM)), max_age=0, policy=policy)
-        made = verifications.create(sandbox.world, new, max_wait=3600)
+        made = verifications.create(sandbox.deps, new, max_wait=3600)
         assert sandbox.http("GET", f"/verifications/{made.id}").json["state"] == "waiting"
         sandbox.wait(6)
         sandbox.settle()
@@ -358,7 +358,7 @@ class TestIdempotency:
     )  # fmt: skip
     def test_same_key_with_another_body_is_refused_and_changes_nothing(self, sandbox: Sandbox, other: dict[str, Any]) -> None:
         sandbox.link(id="fca_1")
-        account_sync.sync_account(sandbox.world, sandbox.link(id="fca_2"))
+        account_sync.sync_account(sandbox.deps, sandbox.link(id="fca_2"))
         verify(sandbox, key="key-1")
         before = (sandbox.items(but=["AUDIT#"]), len(sandbox.tokens.started))
         answer = verify(sandbox, other, key="key-1")
@@ -411,13 +411,13 @@ class TestAccounts:
 
     def test_owners_of_the_newest_and_of_an_older_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1", owners=[{"name": "FIRST"}])
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         older = sandbox.store.accounts.get(ref).snapshot
         sandbox.wait(120)
         sandbox.simulator.change("fca_1", owners=[{"name": "SECOND"}])
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.functions import http_event
 from tests.support.samples import SAMPLES
-from tests.support.world import CLAIM, Answer, Sandbox, client
+from tests.support.sandbox import CLAIM, Answer, Sandbox, client
 from titleholder.batches import steps
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_refreshes import REFRESH, outcome, serve, wait_for
-from tests.support.world import Moment, Sandbox
+from tests.support.sandbox import Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import Fresh, JoinPending
 from titleholder.domain.refresh_requests import AlreadyStarting
@@ -128,7 +128,7 @@ class TestWhileARefreshRuns:
         sandbox.wait(60)
         for number in range(3):
             serve(sandbox, ref, f"ver_{number}")
-            account_sync.sync_account(sandbox.world, ref)
+            account_sync.sync_account(sandbox.deps, ref)
             sandbox.wait(1)
         assert posts(sandbox) == 1
         settle_all(sandbox)
@@ -153,7 +153,7 @@ class TestAfterARefreshHasSettled:
             policy={"read_lag_seconds": 4, "settle_seconds": 3.0, "cooldown_seconds": 30.0, "ownership": "null", "outcome": outcome_},
         )
         sandbox.wait(60)
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         sandbox.wait(60)
 
         def settle(moment: Moment) -> None:
@@ -189,7 +189,7 @@ class TestAfterARefreshHasSettled:
     def test_end_of_an_account_that_stripe_does_not_show_yet_is_not_missed(self, sandbox: Sandbox, action: str) -> None:
         ref = sandbox.link("fresh", policy={"read_lag_seconds": 4})
         sandbox.wait(10)
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         sandbox.simulator.change(ref.account, action=action)
         settle_all(sandbox, 8)
         known = sandbox.store.accounts.get(ref)
@@ -202,7 +202,7 @@ class TestAfterARefreshHasSettled:
         serve(sandbox, ref)
         sandbox.wait(6)
         late = sandbox.simulator.due_deliveries()
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         sandbox.wait(60)
         serve(sandbox, ref, "ver_2")
         assert [sandbox.deliver(delivery).status for delivery in late] == [200] * len(late)
@@ -243,7 +243,7 @@ class TestAfterARefreshHasSettled:
                 sandbox.taps.clear()
                 sandbox.wait(1)
                 with pytest.raises(StripeLaggingError):
-                    refreshes.handle_request(sandbox.world, request)
+                    refreshes.handle_request(sandbox.deps, request)
                 seen.append(outcome(sandbox, "ver_2"))
 
         sandbox.taps.append(look)
@@ -276,7 +276,7 @@ class TestAfterARefreshHasSettled:
 def test_reading_that_is_not_older_is_acted_upon(sandbox: Sandbox) -> None:
     """What is known comes from a read that was answered later, of the same refresh: the account is inactive now."""
     ref = sandbox.link("old")
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     sandbox.simulator.change(ref.account, action="deactivate")
     sandbox.wait(60)
     serve(sandbox, ref)

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from tests.support.sandbox import Answer, Moment, Sandbox, client
 from tests.support.stripe_client import CheckedHTTPClient
-from tests.support.world import Answer, Moment, Sandbox, client
 from titleholder.services import linking
 
 EMAIL = "margaret.testerman@example.com"

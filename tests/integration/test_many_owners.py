@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.test_owners_and_verdicts import accept, fetch, finish, run
-from tests.support.world import Moment, Sandbox
+from tests.support.sandbox import Moment, Sandbox
 from titleholder.domain import owner_changes, snapshots
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
@@ -159,7 +159,7 @@ class TestSnapshotsOfManyOwners:
         fetch(sandbox, ref)
         renamed = [{"id": f"x{number}", "name": f"OTHER PERSON{number}"} for number in range(MAX_OWNERS)]
         sandbox.simulator.change(ref.account, owners=renamed)
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
         newest = sandbox.store.snapshots.page(ref, 1)[0][0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.functions import queue_event
-from tests.support.world import API_KEY, CLAIM, Moment, Sandbox
+from tests.support.sandbox import API_KEY, CLAIM, Moment, Sandbox
 from titleholder import matching
 from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef
@@ -62,14 +62,14 @@ class TestFetch:
     @pytest.mark.parametrize("page", [1, 2, 5, 13, None])
     def test_all_owners_are_fetched_whatever_a_page_holds(self, sandbox: Sandbox, page: int | None) -> None:
         ref = sandbox.link("paged_owners", policy={"owners_page": page})
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
         assert owners(sandbox, ref) == [*(f"SIGNATORY {number:02}" for number in range(1, 13)), "MARGARET ANNE TESTERMAN"]
 
     def test_pages_are_read_once(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("paged_owners", policy={"owners_page": 2})
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
         assert sandbox.stripe_calls(ref).count("GET owners") == 6
@@ -78,23 +78,23 @@ class TestFetch:
 
     def test_webhook_that_comes_too_early_changes_nothing(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         fetch(sandbox, ref)
         assert sandbox.store.accounts.get(ref).snapshot is None
         assert [waiter.verification for waiter in sandbox.store.waiters.of_account(ref)] == []
 
     def test_events_out_of_order_leave_the_newest_snapshot_and_both_readable(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(owners=[{"name": "FIRST OWNER"}])
-        sandbox.world.stripe.refresh(ref, "key-1")
+        sandbox.deps.stripe.refresh(ref, "key-1")
         sandbox.wait(6)
-        late = sandbox.world.stripe.read(ref)
+        late = sandbox.deps.stripe.read(ref)
         first = sandbox.store.accounts.get(ref)
         sandbox.wait(100)
         sandbox.simulator.change(ref.account, owners=[{"name": "SECOND OWNER"}])
-        sandbox.world.stripe.refresh(ref, "key-2")
+        sandbox.deps.stripe.refresh(ref, "key-2")
         sandbox.wait(6)
         fetch(sandbox, ref)
-        account_sync.apply_reading(sandbox.world, ref, late, first)
+        account_sync.apply_reading(sandbox.deps, ref, late, first)
         assert owners(sandbox, ref) == ["SECOND OWNER"]
         assert late.ownership is not None
         assert [owner["name"] for owner in sandbox.store.snapshots.get(ref, late.ownership.id).owners.reveal()] == ["FIRST OWNER"]
@@ -268,7 +268,7 @@ class TestWaking:
         waiters = [sandbox.waiter(f"ver_{number:02}") for number in range(50)]
         for waiter in waiters:
             sandbox.store.waiters.put(ref, waiter)
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         calls = len(sandbox.stripe_calls(ref))
         fetch(sandbox, ref)
@@ -282,7 +282,7 @@ class TestWaking:
         for waiter in waiters:
             sandbox.store.waiters.put(ref, waiter)
         sandbox.tokens.open.remove(waiters[0].task_token)
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
         assert [sandbox.outcome(waiter.task_token) is not None for waiter in waiters] == [False, True, True]
@@ -296,7 +296,7 @@ class TestWaking:
         waiters = [sandbox.waiter(f"ver_{number}") for number in range(4)]
         for waiter in waiters:
             sandbox.store.waiters.put(ref, waiter)
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
 
         def die(moment: Moment) -> None:
@@ -306,7 +306,7 @@ class TestWaking:
 
         sandbox.taps.append(die)
         with pytest.raises(DiedError):
-            account_sync.sync_account(sandbox.world, ref)
+            account_sync.sync_account(sandbox.deps, ref)
         fetch(sandbox, ref)
         assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
         assert list(sandbox.store.waiters.of_account(ref)) == []
@@ -414,7 +414,7 @@ class TestVerdicts:
         sandbox.enter(verification, send=False)
         sandbox.wait(6)
         sandbox.simulator.due_deliveries()
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         assert finish(sandbox, verification, {"Error": "States.Timeout"})["outcome"] == "match"
 
     def test_erased_claim_is_not_verifiable(self, sandbox: Sandbox) -> None:
@@ -513,7 +513,7 @@ class TestMatcherThatRaises:
         first = sandbox.store.accounts.get(ref).snapshot
         sandbox.simulator.change(ref.account, owners=[{"name": "M TESTERMAN", "raw_address": "-"}])
         monkeypatch.setattr("titleholder.matching.match", match)
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         fetch(sandbox, ref)
         newest, before = sandbox.store.snapshots.page(ref, 10)[0]
@@ -535,7 +535,7 @@ class TestOwnersOfAnotherShape:
         page = {"data": [owner], "has_more": False}
         ownership_ = _reading({**SUCCEEDED, "ownership": {"id": "fcaowns_1", "created": 1, "owners": page}}).ownership
         assert ownership_ is not None
-        kept = sandbox.world.stripe.owners(ref, ownership_)
+        kept = sandbox.deps.stripe.owners(ref, ownership_)
         sandbox.store.snapshots.put(ref, Snapshot("fcaowns_1", 1, 1, Sensitive(kept)), sandbox.clock.now)
         assert [found["name"] for found in sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal()] == [name]
         assert owner_changes.between(kept, kept) == []
@@ -543,11 +543,11 @@ class TestOwnersOfAnotherShape:
     @pytest.mark.parametrize("page", [None, {}, {"data": None, "has_more": False}, []])
     def test_as_a_whole_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:
         ref = sandbox.link("fresh")
-        real = sandbox.world.stripe.read(ref).ownership
+        real = sandbox.deps.stripe.read(ref).ownership
         assert real is not None
         found = _reading({**SUCCEEDED, "ownership": {"id": real.id, "created": 1, "owners": page}}).ownership
         assert found is not None
-        assert [owner["name"] for owner in sandbox.world.stripe.owners(ref, found)] == ["MARGARET ANNE TESTERMAN"]
+        assert [owner["name"] for owner in sandbox.deps.stripe.owners(ref, found)] == ["MARGARET ANNE TESTERMAN"]
 
 
 SUCCEEDED = {"id": "fca_1", "status": "active", "livemode": False, "permissions": ["ownership"], "ownership_refresh": None}

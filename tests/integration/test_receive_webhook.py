@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
-from tests.support.world import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
+from tests.support.sandbox import API_KEY, SIGNING_SECRET, Answer, Moment, Sandbox, client
 from titleholder import observability
 from titleholder.aws.secrets import PREVIOUS_SECONDS, RELOAD_PAUSE_SECONDS
 from titleholder.bootstrap import application

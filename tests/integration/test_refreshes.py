@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.interleave import Interleaving
-from tests.support.world import CLAIM, Moment, Sandbox
+from tests.support.sandbox import CLAIM, Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, LEASE_SECONDS, CoolingDown, Fresh, JoinPending, NotVerifiable
 from titleholder.domain.refresh_requests import CALL_SECONDS, AlreadyStarting
@@ -46,7 +47,7 @@ def wait_for(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **w
 
 
 def serve(sandbox: Sandbox, ref: AccountRef, verification: str = "ver_1", **waiting: Any) -> Any:
-    return refreshes.handle_request(sandbox.world, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
+    return refreshes.handle_request(sandbox.deps, RefreshRequest(ref, wait_for(sandbox, ref, verification, **waiting)))
 
 
 def outcome(sandbox: Sandbox, verification: str = "ver_1", turn: str = "1") -> dict[str, Any] | None:
@@ -81,7 +82,7 @@ class TestOrdinaryWay:
 
     def test_fresh_snapshot_wakes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         calls = sandbox.stripe_calls(ref)
         assert isinstance(serve(sandbox, ref, max_age=3600), Fresh)
         assert outcome(sandbox) == {"outcome": "ready", "snapshot": sandbox.store.accounts.get(ref).snapshot}
@@ -123,7 +124,7 @@ class TestOrdinaryWay:
         request = RefreshRequest(ref, wait_for(sandbox, ref))
         sandbox.store.waiters.put(ref, request.waiter)
         sandbox.store.verifications.complete("ver_1", {"outcome": "not_verifiable"}, sandbox.clock.now)
-        assert refreshes.handle_request(sandbox.world, request) is None
+        assert refreshes.handle_request(sandbox.deps, request) is None
         assert sandbox.stripe_calls() == []
         assert waiting(sandbox, ref) == set()
 
@@ -138,7 +139,7 @@ class TestCooldown:
         assert sandbox.refreshes(ref) == 0
         sandbox.wait(18)
         request = RefreshRequest(ref, wait_for(sandbox, ref, "ver_1", turn="2"), resumed_at=end)
-        assert isinstance(refreshes.handle_request(sandbox.world, request), Started)
+        assert isinstance(refreshes.handle_request(sandbox.deps, request), Started)
         assert sandbox.refreshes(ref) == 1
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh"]
 
@@ -200,11 +201,8 @@ class TestRefusals:
         opens_at = int(sandbox.clock.now) + 20
         fast = 3.0
         sandbox.wait(20 - fast)
-        world = sandbox.world
         # Our clock says the cooldown is over; Stripe's does not.
-        ahead = refreshes.Dependencies(
-            world.store, world.stripe, world.workflow, world.queues, world.bus, world.audit, lambda: sandbox.clock() + fast, world.new_key
-        )
+        ahead = dataclasses.replace(sandbox.deps, clock=lambda: sandbox.clock() + fast)
         waiter = wait_for(sandbox, ref, "ver_1")
         assert refreshes.handle_request(ahead, RefreshRequest(ref, waiter)) == CoolingDown(opens_at + CLOCK_SKEW)
         assert sandbox.refreshes(ref) == 0
@@ -299,7 +297,7 @@ class TestNeverPaidTwice:
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
         requests = [RefreshRequest(ref, wait_for(sandbox, ref, name)) for name in names]
         sandbox.taps.append(race.tap)
-        results = race.run([partial(refreshes.handle_request, sandbox.world, request) for request in requests])
+        results = race.run([partial(refreshes.handle_request, sandbox.deps, request) for request in requests])
         sandbox.taps.clear()
         assert sandbox.refreshes(ref) == 1
         assert len({entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}) == 1
@@ -312,7 +310,7 @@ class TestNeverPaidTwice:
         ]
         for request in again:
             sandbox.wait(1)
-            refreshes.handle_request(sandbox.world, request)
+            refreshes.handle_request(sandbox.deps, request)
         assert sandbox.refreshes(ref) == 1
         sandbox.wait(6)
         sandbox.settle()
@@ -480,34 +478,34 @@ class TestStripesTroubles:
 
     def test_other_4xx_is_a_refusal(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("old")
-        sandbox.world.stripe.refresh(ref, "key")
+        sandbox.deps.stripe.refresh(ref, "key")
         with pytest.raises(StripeRefusedError):
-            sandbox.world.stripe.refresh(ref, "another-key")
+            sandbox.deps.stripe.refresh(ref, "another-key")
 
     def test_unknown_account_is_named_so(self, sandbox: Sandbox) -> None:
         with pytest.raises(AccountNotFoundError):
-            sandbox.world.stripe.read(AccountRef("fca_unknown"))
+            sandbox.deps.stripe.read(AccountRef("fca_unknown"))
 
     def test_account_of_another_connected_account_is_unknown(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(stripe_account="acct_1")
         for other in (None, "acct_2"):
             with pytest.raises(AccountNotFoundError):
-                sandbox.world.stripe.read(AccountRef(ref.account, stripe_account=other))
+                sandbox.deps.stripe.read(AccountRef(ref.account, stripe_account=other))
 
     def test_messages_never_repeat_stripes_own(self, sandbox: Sandbox) -> None:
         with pytest.raises(AccountNotFoundError) as unknown:
-            sandbox.world.stripe.read(AccountRef("fca_repeated"))
+            sandbox.deps.stripe.read(AccountRef("fca_repeated"))
         assert "fca_repeated" not in str(unknown.value)
 
 
 class TestApiKeys:
     def test_rolled_one_is_loaded_when_the_old_one_is_refused(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        sandbox.world.stripe.read(ref)
+        sandbox.deps.stripe.read(ref)
         sandbox.simulator.configure(api_keys=frozenset({"rk_test_new"}))
         sandbox.set_secret("api-key", "rk_test_new")
         sandbox.wait(60)
-        sandbox.world.stripe.read(ref)
+        sandbox.deps.stripe.read(ref)
         assert sandbox.simulator.requests()[-1]["status"] == 200
 
     def test_new_one_that_is_not_yet_good_leaves_the_previous_one_in_use(self, sandbox: Sandbox) -> None:

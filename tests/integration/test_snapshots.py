@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import Moment, Sandbox
+from tests.support.sandbox import Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -23,7 +23,7 @@ def renew(sandbox: Sandbox, ref: AccountRef, owners: list[dict[str, Any]]) -> No
     """Let the bank have other owners, and a refresh fetch them."""
     sandbox.wait(120)
     sandbox.simulator.change(ref.account, owners=owners)
-    sandbox.world.stripe.refresh(ref, f"key-{sandbox.clock.now}")
+    sandbox.deps.stripe.refresh(ref, f"key-{sandbox.clock.now}")
     sandbox.wait(6)
 
 
@@ -35,13 +35,13 @@ def announced(sandbox: Sandbox) -> list[Any]:
 def ref(sandbox: Sandbox) -> AccountRef:
     """An account whose first snapshot is stored."""
     ref = sandbox.link("fresh", id="fca_1", owners=[ANNE])
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     return ref
 
 
 def test_history_tells_what_changed_newest_first(sandbox: Sandbox, ref: AccountRef) -> None:
     renew(sandbox, ref, [ANNE, BOB])
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     sandbox.wait(10)
     answer = sandbox.http("GET", "/accounts/fca_1/snapshots").json
     newer, older = answer["snapshots"]
@@ -56,7 +56,7 @@ def test_change_is_announced_by_ids_and_kinds(sandbox: Sandbox, ref: AccountRef)
     first = sandbox.store.accounts.get(ref).snapshot
     assert announced(sandbox) == []
     renew(sandbox, ref, [ANNE, BOB])
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     second = sandbox.store.accounts.get(ref).snapshot
     [detail] = announced(sandbox)
     assert detail == {
@@ -66,7 +66,7 @@ def test_change_is_announced_by_ids_and_kinds(sandbox: Sandbox, ref: AccountRef)
 
 def test_nothing_changed_is_kept_as_such_and_not_announced(sandbox: Sandbox, ref: AccountRef) -> None:
     renew(sandbox, ref, [ANNE])
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     assert announced(sandbox) == []
     assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"][0]["changes"] == []
 
@@ -88,8 +88,8 @@ def test_crash_while_storing_loses_no_announcement(sandbox: Sandbox, ref: Accoun
 
     sandbox.taps.append(die)
     with pytest.raises(RuntimeError):
-        account_sync.sync_account(sandbox.world, ref)
-    account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     assert sandbox.taps == []
     assert {json.dumps(detail["changes"]) for detail in announced(sandbox)} == {json.dumps(ADDED)}
     assert [past["changes"] for past in sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"]] == [ADDED, None]
@@ -99,7 +99,7 @@ def test_older_snapshot_that_comes_late_is_kept_and_not_announced(sandbox: Sandb
     newest = sandbox.store.accounts.get(ref)
     assert newest.snapshot_attempted_at is not None
     late = Snapshot("fcaowns_late", newest.snapshot_attempted_at - 100, 1, Sensitive([BOB]))
-    account_sync._save_snapshot(sandbox.world, ref, late)
+    account_sync._save_snapshot(sandbox.deps, ref, late)
     assert announced(sandbox) == []
     assert sandbox.store.accounts.get(ref).snapshot == newest.snapshot
     assert [past["changes"] for past in sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"]] == [None, None]
@@ -110,7 +110,7 @@ def test_snapshot_before_that_is_gone_leaves_changes_unknown(sandbox: Sandbox, r
     key = {"pk": {"S": f"ACCOUNT#{ref.key}"}, "sk": {"S": f"SNAPSHOT#{first}"}}
     sandbox.client("dynamodb").delete_item(TableName="titleholder", Key=key)
     renew(sandbox, ref, [BOB])
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     assert announced(sandbox) == []
     assert sandbox.http("GET", "/accounts/fca_1/snapshots").json["snapshots"][0]["changes"] is None
     assert sandbox.http("GET", "/accounts/fca_1/owners").json["owners"][0]["name"] == BOB["name"]

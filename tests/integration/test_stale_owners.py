@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_batches import Batch, manifest
-from tests.support.world import CLAIM, Moment, Sandbox
+from tests.support.sandbox import CLAIM, Moment, Sandbox
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
@@ -56,7 +56,7 @@ def barren(request: pytest.FixtureRequest) -> dict[str, Any]:
 def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
     """Such an account, of which owners are stored that were fetched 200 days ago."""
     ref = sandbox.link("fresh")
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     assert sandbox.store.accounts.get(ref).snapshot is not None
     sandbox.simulator.change(ref.account, policy=barren)
     sandbox.wait(200 * DAY)
@@ -149,7 +149,7 @@ class TestOtherWaysToAVerdict:
     def test_workflow_that_was_woken_with_old_owners_gets_no_verdict_from_them(self, sandbox: Sandbox) -> None:
         """As a workflow may have been that an earlier release woke."""
         ref = sandbox.link("fresh")
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         sandbox.wait(200 * DAY)
         old = sandbox.store.accounts.get(ref).snapshot
         assert is_missing(verdict(sandbox, ask(sandbox, ref), {"outcome": "ready", "snapshot": old}))
@@ -165,7 +165,7 @@ class TestOtherWaysToAVerdict:
     ) -> None:
         """Between our reading and our call somebody else's prefetch succeeds."""
         ref = sandbox.link("old", policy={"refusal": "silent", "ownership": ownership_, "settle_seconds": 0.0})
-        account_sync.sync_account(sandbox.world, ref)
+        account_sync.sync_account(sandbox.deps, ref)
         sandbox.wait(60)
         verification = ask(sandbox, ref)
         token = sandbox.enter(verification)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.sandbox import API_KEY, CLAIM, Answer, Moment, Sandbox
 from tests.support.stripe_client import client
-from tests.support.world import API_KEY, CLAIM, Answer, Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Group, Verification
 from titleholder.services import account_sync, verifications
@@ -146,7 +146,7 @@ class TestGroup:
     def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
-            account_sync.sync_account(sandbox.world, AccountRef(f"fca_{number}"))
+            account_sync.sync_account(sandbox.deps, AccountRef(f"fca_{number}"))
         answer = post(sandbox, customer=id)
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
@@ -470,9 +470,9 @@ def test_verdict_reads_nothing_twice(sandbox: Sandbox) -> None:
     sandbox.link(id="fca_1")
     id = post(sandbox, account="fca_1").json["id"]
     ref = AccountRef("fca_1")
-    sandbox.world.stripe.refresh(ref, "key")
+    sandbox.deps.stripe.refresh(ref, "key")
     sandbox.wait(6)
-    account_sync.sync_account(sandbox.world, ref)
+    account_sync.sync_account(sandbox.deps, ref)
     seen: list[str] = []
 
     def note(moment: Moment) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.simulation.fake_dynamodb import refused
-from tests.simulation.hub import Hub, Signal
+from tests.simulation.scheduler import Signal, VirtualScheduler
 
 Cross = Callable[[str, Callable[[], Any]], Any]
 MOST_RECEIVES = 8
@@ -36,8 +36,8 @@ class Message:
 class FakeSQS:
     """Queues by URL. `consumer(url, message)` processes one and tells whether it is done with."""
 
-    def __init__(self, hub: Hub, rng: random.Random, cross: Cross) -> None:
-        self.hub, self._rng, self._cross = hub, rng, cross
+    def __init__(self, scheduler: VirtualScheduler, rng: random.Random, cross: Cross) -> None:
+        self.scheduler, self._rng, self._cross = scheduler, rng, cross
         self.consumers: dict[str, Callable[[Message], bool]] = {}
         self.dead: dict[str, list[str]] = {}
         self.concurrency: dict[str, int] = {}
@@ -60,14 +60,14 @@ class FakeSQS:
             for _ in range(copies):
                 message = Message(MessageBody, f"m{next(self._ids)}")
                 self.in_flight += 1
-                self.hub.spawn(lambda message=message: self._live(QueueUrl, message), DelaySeconds)  # type: ignore[misc]
+                self.scheduler.spawn(lambda message=message: self._live(QueueUrl, message), DelaySeconds)  # type: ignore[misc]
             return {}
 
         return self._cross("SendMessage", effect)  # type: ignore[no-any-return]
 
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
-            self._by_handle[ReceiptHandle].visible_at = self.hub.now + VisibilityTimeout
+            self._by_handle[ReceiptHandle].visible_at = self.scheduler.now + VisibilityTimeout
             return {}
 
         return self._cross("ChangeMessageVisibility", effect)  # type: ignore[no-any-return]
@@ -79,10 +79,10 @@ class FakeSQS:
                 self.dead.setdefault(url + "-dead", []).append(message.body)
                 break
             self._by_handle[message.id] = message
-            message.visible_at = self.hub.now + VISIBILITY_SECONDS
+            message.visible_at = self.scheduler.now + VISIBILITY_SECONDS
             if self._consumed(url, message):
                 break
-            self.hub.sleep(message.visible_at - self.hub.now)
+            self.scheduler.sleep(message.visible_at - self.scheduler.now)
         self._by_handle.pop(message.id, None)
         self.in_flight -= 1
 
@@ -91,15 +91,15 @@ class FakeSQS:
         if self._consuming[url] >= self.concurrency.get(url, 10**9):
             queued.append(turn := Signal())
             # Whoever ends hands its place on.
-            self.hub.wait(turn, 10**9)
-            message.visible_at = self.hub.now + VISIBILITY_SECONDS
+            self.scheduler.wait(turn, 10**9)
+            message.visible_at = self.scheduler.now + VISIBILITY_SECONDS
         else:
             self._consuming[url] += 1
         try:
             return self.consumers[url](message)
         finally:
             if queued:
-                self.hub.fire(queued.popleft())
+                self.scheduler.fire(queued.popleft())
             else:
                 self._consuming[url] -= 1
 
@@ -142,7 +142,7 @@ class FakeStepFunctions:
 
     def __init__(
         self,
-        hub: Hub,
+        scheduler: VirtualScheduler,
         rng: random.Random,
         cross: Cross,
         definitions: Mapping[str, Mapping[str, Any]],
@@ -150,7 +150,7 @@ class FakeStepFunctions:
         invoke: Callable[[str, Any], Any],
         read: Callable[[Mapping[str, Any]], list[Any]] = lambda parameters: [],
     ) -> None:
-        self.hub, self._rng, self._cross, self._sqs, self._invoke, self._read = hub, rng, cross, sqs, invoke, read
+        self.scheduler, self._rng, self._cross, self._sqs, self._invoke, self._read = scheduler, rng, cross, sqs, invoke, read
         self._definitions = definitions
         self.executions: dict[str, Execution] = {}
         self.children: dict[str, list[Execution]] = {}
@@ -165,7 +165,7 @@ class FakeStepFunctions:
             if name in self.executions:
                 raise refused("StartExecution", "ExecutionAlreadyExists")
             execution = self.executions[name] = Execution(name)
-            self.hub.spawn(lambda: self._run(execution, self._definitions[stateMachineArn], json.loads(input)))
+            self.scheduler.spawn(lambda: self._run(execution, self._definitions[stateMachineArn], json.loads(input)))
             return {}
 
         return self._cross("StartExecution", effect)  # type: ignore[no-any-return]
@@ -179,7 +179,7 @@ class FakeStepFunctions:
         """
         execution = self.executions[kept["name"]] = Execution(kept["name"], kept["status"], kept=kept)
         if execution.status == "RUNNING":
-            self.hub.spawn(lambda: self._run(execution, definition, kept["input"]))
+            self.scheduler.spawn(lambda: self._run(execution, definition, kept["input"]))
 
     def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:
         def effect() -> dict[str, Any]:
@@ -196,10 +196,10 @@ class FakeStepFunctions:
         if execution.status != "RUNNING":
             return
         execution.status = "ABORTED"
-        self.hub.fire(execution.stopped)
+        self.scheduler.fire(execution.stopped)
         for token, signal in execution.tokens.items():
             self._open.pop(token, None)
-            self.hub.fire(signal)
+            self.scheduler.fire(signal)
         for child in execution.children:
             self._stop(child)
 
@@ -218,7 +218,7 @@ class FakeStepFunctions:
             if signal is None:
                 raise refused("SendTaskSuccess", "TaskTimedOut")
             self._results[taskToken] = json.loads(output)
-            self.hub.fire(signal)
+            self.scheduler.fire(signal)
             return {}
 
         return self._cross("SendTaskSuccess", effect)  # type: ignore[no-any-return]
@@ -227,7 +227,7 @@ class FakeStepFunctions:
         def effect() -> dict[str, Any]:
             if taskToken not in self._open:
                 raise refused("SendTaskHeartbeat", "TaskTimedOut")
-            self._heard[taskToken] = self.hub.now
+            self._heard[taskToken] = self.scheduler.now
             return {}
 
         return self._cross("SendTaskHeartbeat", effect)  # type: ignore[no-any-return]
@@ -238,7 +238,7 @@ class FakeStepFunctions:
             if signal is None:
                 raise refused("SendTaskFailure", "TaskTimedOut")
             self._results[taskToken] = TaskError(error)
-            self.hub.fire(signal)
+            self.scheduler.fire(signal)
             return {}
 
         return self._cross("SendTaskFailure", effect)  # type: ignore[no-any-return]
@@ -270,7 +270,7 @@ class FakeStepFunctions:
         if kind == "Wait":
             execution.waits += 1
             until = datetime.fromisoformat(_path(state["TimestampPath"], data, {})).timestamp()
-            self.hub.wait(execution.stopped, until - self.hub.now)
+            self.scheduler.wait(execution.stopped, until - self.scheduler.now)
             return data, state["Next"]
         if kind == "Pass":
             return _ended(state, data, _parameters(state["Parameters"], data, {})), state.get("Next")
@@ -288,7 +288,7 @@ class FakeStepFunctions:
                     pause = self._retry(state, error, tries)
                     if pause is None:
                         raise
-                if self.hub.wait(execution.stopped, pause):
+                if self.scheduler.wait(execution.stopped, pause):
                     raise StoppedError
         return self._task(execution, state, data)
 
@@ -323,21 +323,21 @@ class FakeStepFunctions:
                 run(_parameters(state["ItemSelector"], data, {"Map": {"Item": {"Value": item}}}), {})
             running -= 1
             if not running:
-                self.hub.fire(ended)
+                self.scheduler.fire(ended)
 
         for _ in range(running):
-            self.hub.spawn(work)
+            self.scheduler.spawn(work)
         if running:
-            self.hub.wait(ended, 10**9)
+            self.scheduler.wait(ended, 10**9)
         if failed * 100 > state["ToleratedFailurePercentage"] * number:
             raise TaskError("States.ExceedToleratedFailureThreshold")
 
     def _task(self, execution: Execution, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         kept = execution.kept
-        entered = kept.get("entered") or datetime.fromtimestamp(self.hub.now).astimezone().isoformat()
+        entered = kept.get("entered") or datetime.fromtimestamp(self.scheduler.now).astimezone().isoformat()
         tries: dict[int, int] = {int(number): count for number, count in kept.get("retries", {}).items()}
         if "retries_at" in kept:
-            self.hub.sleep(kept["retries_at"] - self.hub.now)
+            self.scheduler.sleep(kept["retries_at"] - self.scheduler.now)
         while True:
             if execution.stopped.set_:
                 raise StoppedError
@@ -353,7 +353,7 @@ class FakeStepFunctions:
                 pause = self._retry(state, error, tries)
                 if pause is not None:
                     execution.transitions += 1
-                    self.hub.sleep(pause)
+                    self.scheduler.sleep(pause)
                     continue
                 for catch in state.get("Catch", ()):
                     if "States.ALL" in catch["ErrorEquals"] or error.error in catch["ErrorEquals"]:
@@ -373,13 +373,13 @@ class FakeStepFunctions:
         self._open[token] = execution.tokens[token] = signal
         if times_out_at is None:
             self._sqs.send_message(QueueUrl=parameters["QueueUrl"], MessageBody=json.dumps(parameters["MessageBody"]))
-        self._heard[token] = self.hub.now
-        ends = times_out_at or self.hub.now + _path(state["TimeoutSecondsPath"], data, {})
+        self._heard[token] = self.scheduler.now
+        ends = times_out_at or self.scheduler.now + _path(state["TimeoutSecondsPath"], data, {})
         heartbeat = _path(state["HeartbeatSecondsPath"], data, {}) if "HeartbeatSecondsPath" in state else 10**9
-        while not self.hub.wait(signal, min(ends, self._heard[token] + heartbeat) - self.hub.now):
-            if self.hub.now >= min(ends, self._heard[token] + heartbeat):
+        while not self.scheduler.wait(signal, min(ends, self._heard[token] + heartbeat) - self.scheduler.now):
+            if self.scheduler.now >= min(ends, self._heard[token] + heartbeat):
                 self._open.pop(token, None)
-                raise TaskError("States.Timeout" if self.hub.now >= ends else "States.HeartbeatTimeout")
+                raise TaskError("States.Timeout" if self.scheduler.now >= ends else "States.HeartbeatTimeout")
         if execution.stopped.set_:
             raise StoppedError
         result = self._results.pop(token)

@@ -19,8 +19,8 @@ from functools import partial
 from typing import Any
 
 from local.stripe_simulator.options import Options
-from tests.simulation.batch_world import BatchedWorld
-from tests.simulation.world import BEGIN, inside
+from tests.simulation.batch_run import BatchSimulation
+from tests.simulation.simulation import BEGIN, inside
 
 BEGIN_SECONDS = 5.0
 SLICE_SECONDS = 10.0
@@ -79,8 +79,8 @@ class Outcome:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-class OverloadedWorld(BatchedWorld):
-    """A world in which nothing fails, and too much comes."""
+class OverloadedSimulation(BatchSimulation):
+    """A simulation in which nothing fails, and too much comes."""
 
     def __init__(self, load: Load, seed: int = 0) -> None:
         super().__init__(load.batch, Options(settle_seconds=load.bank, global_rate_limit=None), seed, singles=load.singles)
@@ -99,7 +99,7 @@ class OverloadedWorld(BatchedWorld):
         account = path.split("/")[-2]
         if method == "POST" and path.endswith("/refresh"):
             key = f"test/{headers.get('Stripe-Account') or 'platform'}/{account}"
-            now = self.hub.now * 1000
+            now = self.scheduler.now * 1000
             if all(int(item["deadline_ms"]["N"]) < now for item in self.open.get(key, {}).values()):
                 self.unwanted += 1
         return super().stripe_call(method, path, headers, call)
@@ -112,32 +112,34 @@ class OverloadedWorld(BatchedWorld):
 
 def run(load: Load, *, longest: float = 2 * 86_400.0, shown: Callable[[float, int], None] = lambda now, done: None) -> Outcome:
     """Run a load to its end."""
-    world = OverloadedWorld(load)
-    with inside(world):
+    simulation = OverloadedSimulation(load)
+    with inside(simulation):
         if load.batch:
-            world.at(BEGIN_SECONDS, world.begin)
+            simulation.at(BEGIN_SECONDS, simulation.begin)
         for number in range(load.singles):
             at = BEGIN_SECONDS + load.seconds * number / load.singles
-            world.at(at, partial(world.verify, f"single-{number}", f"fca_single{number}"))
+            simulation.at(at, partial(simulation.verify, f"single-{number}", f"fca_single{number}"))
         for number in range(int(load.readers * load.reading)):
-            world.at(BEGIN_SECONDS + number / load.readers, partial(world.read, "fca_read"))
-        world.run(BEGIN_SECONDS + load.seconds)
-        while world.hub.now - BEGIN < longest and _unfinished(world):
-            world.run(SLICE_SECONDS)
-            shown(world.hub.now - BEGIN, len(world.accepted))
-        return _outcome(world)
+            simulation.at(BEGIN_SECONDS + number / load.readers, partial(simulation.read, "fca_read"))
+        simulation.run(BEGIN_SECONDS + load.seconds)
+        while simulation.scheduler.now - BEGIN < longest and _unfinished(simulation):
+            simulation.run(SLICE_SECONDS)
+            shown(simulation.scheduler.now - BEGIN, len(simulation.accepted))
+        return _outcome(simulation)
 
 
-def _unfinished(world: OverloadedWorld) -> bool:
-    return len(world.accepted) < world.load.singles or not world.quiet or bool(world.load.batch and world.running)
+def _unfinished(simulation: OverloadedSimulation) -> bool:
+    return len(simulation.accepted) < simulation.load.singles or not simulation.quiet or bool(simulation.load.batch and simulation.running)
 
 
-def _outcome(world: OverloadedWorld) -> Outcome:
-    load = world.load
-    verifications = [(pk.removeprefix("VERIFICATION#"), item) for (pk, sk), item in world.dynamodb.items.items() if sk == "VERIFICATION"]
+def _outcome(simulation: OverloadedSimulation) -> Outcome:
+    load = simulation.load
+    verifications = [
+        (pk.removeprefix("VERIFICATION#"), item) for (pk, sk), item in simulation.dynamodb.items.items() if sk == "VERIFICATION"
+    ]
     verdicts, reasons = Counter[str](), Counter[str]()
     waits, ends, early, lost = [], [BEGIN + BEGIN_SECONDS], 0, 0
-    mine = set(world.accepted.values())
+    mine = set(simulation.accepted.values())
     for id_, item in verifications:
         if "verdict" not in item:
             lost += 1
@@ -151,14 +153,14 @@ def _outcome(world: OverloadedWorld) -> Outcome:
         early += verdict["reasons"] == ["REFRESH_TIMED_OUT"] and ended < int(item["deadline_ms"]["N"]) / 1000
         if id_ in mine:
             waits.append(ended - began)
-    counts = world.simulator.request_counts()
+    counts = simulation.simulator.request_counts()
     peaks = counts["peaks"]
     return Outcome(
         load=load,
         verdicts=dict(verdicts),
         reasons=dict(reasons),
-        paid=sum(world.simulator.initiated_refreshes().values()),
-        unwanted=world.unwanted,
+        paid=sum(simulation.simulator.initiated_refreshes().values()),
+        unwanted=simulation.unwanted,
         early_timeouts=early,
         lost=lost,
         waits=tuple(waits),
@@ -166,8 +168,8 @@ def _outcome(world: OverloadedWorld) -> Outcome:
         peak=peaks.get("*", 0),
         peak_of_one=max((peak for name, peak in peaks.items() if name != "*"), default=0),
         refused=counts["statuses"].get("429", 0),
-        read_answers=dict(world.read_answers),
-        violations=tuple(world.violations),
+        read_answers=dict(simulation.read_answers),
+        violations=tuple(simulation.violations),
     )
 
 

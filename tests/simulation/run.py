@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.sabotage import BUGS
+from tests.simulation.mutants import BUGS
 from tests.simulation.schedules import Result, crash_at, simulate
 
 CHUNK = 25

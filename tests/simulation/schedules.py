@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
-from tests.simulation.world import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, World, inside
+from tests.simulation.simulation import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, Simulation, inside
 from titleholder.domain import snapshots
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
@@ -62,32 +62,32 @@ class Result:
 
 def simulate(seed: int, faults: Faults | None = None) -> Result:
     """Draw a schedule, run it, check it."""
-    world = World(seed, faults)
+    simulation = Simulation(seed, faults)
     if faults is None:
-        world.faults = replace(_draw_faults(world.rng), audit=world.record_rng.choice([0, 0, 0.02, 0.2]))
-        world.sqs.duplicates = world.faults.duplicate_message
-    burst = _draw_burst(world) if faults is None else None
-    with inside(world):
+        simulation.faults = replace(_draw_faults(simulation.rng), audit=simulation.record_rng.choice([0, 0, 0.02, 0.2]))
+        simulation.sqs.duplicates = simulation.faults.duplicate_message
+    burst = _draw_burst(simulation) if faults is None else None
+    with inside(simulation):
         if burst is None:
-            _draw(world)
+            _draw(simulation)
         else:
-            _begin_burst(world, burst)
-        world.run(STORM_SECONDS)
-        _calm(world)
-        _check_bound(world)
-        _settle(world)
-        _check(world)
-        faults = world.faults
+            _begin_burst(simulation, burst)
+        simulation.run(STORM_SECONDS)
+        _calm(simulation)
+        _check_bound(simulation)
+        _settle(simulation)
+        _check(simulation)
+        faults = simulation.faults
         if not (
             faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
         ):
             if burst is None:
-                _check_woken(world)
+                _check_woken(simulation)
             else:
-                _check_burst(world, burst)
-    executions = world.workflows.executions.values()
+                _check_burst(simulation, burst)
+    executions = simulation.workflows.executions.values()
     transitions = [execution.transitions for execution in executions]
-    return Result(seed, world.violations, world.injected, len(world.accepted), len(world.refreshes), transitions)
+    return Result(seed, simulation.violations, simulation.injected, len(simulation.accepted), len(simulation.refreshes), transitions)
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,16 @@ class Burst:
         return self.accounts / (5 * self.pace)
 
 
-def _draw_burst(world: World) -> Burst | None:
+def _draw_burst(simulation: Simulation) -> Burst | None:
     """In a twentieth of the schedules: a burst, with settings under which its queue is several settle timeouts long."""
-    rng = Random(f"{world.seed}/burst")
+    rng = Random(f"{simulation.seed}/burst")
     if rng.random() >= 1 / 20:
         return None
     # Beside a burst the other troubles would cost too much time; half of the bursts have none, so that its end can be told.
-    world.faults = replace(world.faults, slow=0.0, clock_skew=0.0) if rng.random() < 0.5 else Faults()
-    world.sqs.duplicates = world.faults.duplicate_message
+    simulation.faults = replace(simulation.faults, slow=0.0, clock_skew=0.0) if rng.random() < 0.5 else Faults()
+    simulation.sqs.duplicates = simulation.faults.duplicate_message
     burst = Burst(rng.choice([40, 60, 80]), 1.0, 15, rng.choice([60, 600, 3600]), rng.choice([0, 0, 300]))
-    world.environment = {
+    simulation.environment = {
         "STRIPE_CALLS_PER_SECOND": f"{burst.pace:g}",
         "SETTLE_TIMEOUT_SECONDS": str(burst.settle_timeout),
         "MAX_WAIT_SECONDS": str(burst.max_wait),
@@ -122,50 +122,50 @@ def _draw_burst(world: World) -> Burst | None:
     return burst
 
 
-def _begin_burst(world: World, burst: Burst) -> None:
-    rng = Random(f"{world.seed}/callers")
-    world.simulator.options.settle_seconds = rng.choice([0.5, 3.0])
-    world.injected["burst of five times the pace"] += 1
+def _begin_burst(simulation: Simulation, burst: Burst) -> None:
+    rng = Random(f"{simulation.seed}/callers")
+    simulation.simulator.options.settle_seconds = rng.choice([0.5, 3.0])
+    simulation.injected["burst of five times the pace"] += 1
     for number in range(burst.accounts):
         account, begin = f"fca_burst{number}", rng.uniform(0, burst.seconds)
-        world.simulator.link("single_owner", id=account, customer=f"cus_{number}")
-        world.at(begin, partial(world.verify, f"{account}-0", account))
+        simulation.simulator.link("single_owner", id=account, customer=f"cus_{number}")
+        simulation.at(begin, partial(simulation.verify, f"{account}-0", account))
         if rng.random() < 0.1:
             # A second caller shares the account's slot, and meets the first one's call.
-            world.at(begin + rng.uniform(0, 20), partial(world.verify, f"{account}-1", account, 0))
+            simulation.at(begin + rng.uniform(0, 20), partial(simulation.verify, f"{account}-1", account, 0))
         if rng.random() < 0.1:
-            world.at(begin + rng.uniform(5, 60), partial(world.cancel, f"{account}-0"))
+            simulation.at(begin + rng.uniform(5, 60), partial(simulation.cancel, f"{account}-0"))
     # One whose refresh fails at once, and a second caller who asks after that but before the first one's call is answered.
-    world.simulator.link("failing", id="fca_met", customer="cus_met", policy={"settle_seconds": 0.5, "cooldown_seconds": 20.0})
-    world.at(burst.seconds / 2, partial(world.verify, "fca_met-0", "fca_met"))
-    world.during_refresh["fca_met"] = partial(world.verify, "fca_met-1", "fca_met", 0)
+    simulation.simulator.link("failing", id="fca_met", customer="cus_met", policy={"settle_seconds": 0.5, "cooldown_seconds": 20.0})
+    simulation.at(burst.seconds / 2, partial(simulation.verify, "fca_met-0", "fca_met"))
+    simulation.during_refresh["fca_met"] = partial(simulation.verify, "fca_met-1", "fca_met", 0)
     for number in range(burst.readers):
-        world.at(number / 100, partial(world.read_account, "fca_burst0"))
-    world.reconcile_every(900, int(STORM_SECONDS // 900))
+        simulation.at(number / 100, partial(simulation.read_account, "fca_burst0"))
+    simulation.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
-def _check_burst(world: World, burst: Burst) -> None:
+def _check_burst(simulation: Simulation, burst: Burst) -> None:
     """Where nothing failed, the pace was used until the burst was through, and the time in the queue counted as no refresh's."""
     last = 0.0
-    for (pk, sk), item in world.dynamodb.items.items():
+    for (pk, sk), item in simulation.dynamodb.items.items():
         if sk != "VERIFICATION" or "verdict" not in item:
             continue
         ended, deadline = (int(item[name]["N"]) / 1000 for name in ("completed_ms", "deadline_ms"))
-        execution = world.workflows.executions.get(item["verification"]["S"])
+        execution = simulation.workflows.executions.get(item["verification"]["S"])
         # A second caller who comes after the first one's refresh has settled waits for the cooldown, whatever the pace is.
         if execution is None or not execution.waits:
             last = max(last, ended - BEGIN)
         if "REFRESH_TIMED_OUT" in json.loads(item["verdict"]["S"])["reasons"] and ended < deadline:
-            world.violations.append(f"{pk}: timed out {deadline - ended:.0f} s before its deadline, though its refresh was never late")
-    late = sum(execution.timeouts for execution in world.workflows.executions.values())
+            simulation.violations.append(f"{pk}: timed out {deadline - ended:.0f} s before its deadline, though its refresh was never late")
+    late = sum(execution.timeouts for execution in simulation.workflows.executions.values())
     if late:
-        world.violations.append(f"{late} settle timeouts passed, though each refresh settled in time")
+        simulation.violations.append(f"{late} settle timeouts passed, though each refresh settled in time")
     # A second caller's refresh, with max_age 0, may be needed after the first one's.
     bound = 1.3 * burst.accounts / burst.pace + 90
     if last > bound:
-        world.violations.append(f"the last verdict of the burst came after {last:.0f} s, later than {bound:.0f}")
-    if (most := world.simulator.request_counts()["peaks"].get("*", 0)) > 100:
-        world.violations.append(f"{most} calls within one second")
+        simulation.violations.append(f"the last verdict of the burst came after {last:.0f} s, later than {bound:.0f}")
+    if (most := simulation.simulator.request_counts()["peaks"].get("*", 0)) > 100:
+        simulation.violations.append(f"{most} calls within one second")
 
 
 def _draw_faults(rng: Random) -> Faults:
@@ -185,17 +185,17 @@ def _draw_faults(rng: Random) -> Faults:
     )
 
 
-def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> World:
+def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
     """Run the one schedule in which every function has its work to do, with the crashes that `plan` names, and check it.
 
     plan: by function, which of its runs dies (from 1), at which external call (from 1), and whether `before` or `after` it.
     """
-    world = World(0, Faults())
-    world.plan = dict(plan)
-    simulator = world.simulator
+    simulation = Simulation(0, Faults())
+    simulation.plan = dict(plan)
+    simulator = simulation.simulator
     simulator.options.settle_seconds = 3.0
     simulator.options.cooldown_seconds = 60.0
-    with inside(world):
+    with inside(simulation):
         simulator.link("paged_owners", id="fca_paged", customer="cus_1", policy={"owners_page": 5})
         simulator.link("cooling_down", id="fca_cooling", customer="cus_1", policy={"cooldown_seconds": 30.0, "list_lag_seconds": 20.0})
         simulator.link("failing", id="fca_failing")
@@ -206,30 +206,30 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> World:
             (5.0, "a", "fca_paged"), (5.01, "b", "fca_paged"), (6.0, "c", "fca_cooling"), (6.0, "d", "fca_failing"), (6.0, "e", "fca_lost"),
             (7.0, "g", "fca_inactive"),
         ):  # fmt: skip
-            world.at(at, partial(world.verify, name, account))
-        world.at(7, lambda: world.verify("f", "fca_silent", stripe_account="acct_one"))
-        world.at(200, lambda: world.ask_refresh("fca_paged", 0))
-        world.at(2000, lambda: world.verify("h", "fca_paged"))
-        world.at(2400, lambda: world.erase("fca_failing"))
-        world.at(2500, lambda: _change(world, "fca_paged", "deactivate", None))
-        world.at(2600, lambda: world.verify("i", "fca_cooling", max_age=0))
-        world.at(2601, lambda: world.erase("fca_cooling"))
-        world.at(2650, lambda: _change(world, "fca_lost", "disconnect", None))
-        world.at(2670, world.deny_disconnecting)
-        world.at(2680, lambda: world.erase("fca_inactive"))
-        world.at(2690, lambda: world.deny_disconnecting(denied=False))
-        world.reconcile_every(900, 3)
-        world.run(STORM_SECONDS)
-        _settle(world)
-        _check(world)
-    return world
+            simulation.at(at, partial(simulation.verify, name, account))
+        simulation.at(7, lambda: simulation.verify("f", "fca_silent", stripe_account="acct_one"))
+        simulation.at(200, lambda: simulation.ask_refresh("fca_paged", 0))
+        simulation.at(2000, lambda: simulation.verify("h", "fca_paged"))
+        simulation.at(2400, lambda: simulation.erase("fca_failing"))
+        simulation.at(2500, lambda: _change(simulation, "fca_paged", "deactivate", None))
+        simulation.at(2600, lambda: simulation.verify("i", "fca_cooling", max_age=0))
+        simulation.at(2601, lambda: simulation.erase("fca_cooling"))
+        simulation.at(2650, lambda: _change(simulation, "fca_lost", "disconnect", None))
+        simulation.at(2670, simulation.deny_disconnecting)
+        simulation.at(2680, lambda: simulation.erase("fca_inactive"))
+        simulation.at(2690, lambda: simulation.deny_disconnecting(denied=False))
+        simulation.reconcile_every(900, 3)
+        simulation.run(STORM_SECONDS)
+        _settle(simulation)
+        _check(simulation)
+    return simulation
 
 
-def _draw(world: World) -> None:
+def _draw(simulation: Simulation) -> None:
     """Accounts, callers, lifecycle changes and webhook faults, at drawn times."""
-    rng, simulator = world.rng, world.simulator
+    rng, simulator = simulation.rng, simulation.simulator
     # Of its own, so that what is drawn beside the rest changes no other draw of a seed.
-    odd, answers = Random(f"{world.seed}/odd"), Random(f"{world.seed}/answers")
+    odd, answers = Random(f"{simulation.seed}/odd"), Random(f"{simulation.seed}/answers")
     # So that thirteen owners are many: more than one part, or more than are stored.
     snapshots.PART_BYTES = odd.choice([snapshots.PART_BYTES, 700, 700])
     snapshots.MAX_OWNERS = odd.choice([snapshots.MAX_OWNERS, snapshots.MAX_OWNERS, 12])
@@ -246,9 +246,9 @@ def _draw(world: World) -> None:
         customer = rng.choice([None, "cus_1", "cus_1", "cus_2"])
         if rng.random() < 0.3:
             policy["cooldown_seconds"] = rng.choice(COOLDOWNS)
-        _draw_answers(world, answers, account, policy)
+        _draw_answers(simulation, answers, account, policy)
         scenario = rng.choice(SCENARIOS)
-        _webhook_faults(world, account)
+        _webhook_faults(simulation, account)
         owners = THIRTEEN if odd.random() < 0.3 else None
         simulator.link(scenario, id=account, stripe_account=connected, customer=customer, policy=policy, owners=owners)
         burst = rng.random() < 0.3
@@ -257,50 +257,50 @@ def _draw(world: World) -> None:
             max_age = rng.choice([0, 60, 3600, 30 * 86_400])
             name = f"{account}-{caller}"
             claim = POISON if odd.random() < 0.1 else None
-            world.at(begin, partial(world.verify, name, account, max_age, connected, claim, patient=odd.random() < 0.8))
+            simulation.at(begin, partial(simulation.verify, name, account, max_age, connected, claim, patient=odd.random() < 0.8))
         if rng.random() < 0.2:
             age = rng.choice([0, 3600])
-            world.at(rng.uniform(0, 1000), partial(world.ask_refresh, account, age, connected))
+            simulation.at(rng.uniform(0, 1000), partial(simulation.ask_refresh, account, age, connected))
         for _ in range(rng.choice([0, 0, 1, 2])):
             action = rng.choice(["deactivate", "reactivate", "prefetch", "disconnect", "update_account_numbers"])
-            world.at(rng.uniform(0, 3000), partial(_change, world, account, action, connected))
+            simulation.at(rng.uniform(0, 3000), partial(_change, simulation, account, action, connected))
         if rng.random() < 0.2:
-            world.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(world.erase, account, connected))
+            simulation.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(simulation.erase, account, connected))
         if odd.random() < 0.3:
-            world.at(odd.uniform(0, 2000), partial(_change_owners, world, account, connected))
+            simulation.at(odd.uniform(0, 2000), partial(_change_owners, simulation, account, connected))
     if rng.random() < 0.2:
-        _draw_tenants(world)
+        _draw_tenants(simulation)
     if odd.random() < 0.15:
-        _draw_many_tenants(world, odd)
-    _draw_records(world)
-    _draw_strays(world, Random(f"{world.seed}/strays"))
-    _draw_batches(world)
-    _draw_guesses(world, Random(f"{world.seed}/guesses"))
-    world.reconcile_every(900, int(STORM_SECONDS // 900))
+        _draw_many_tenants(simulation, odd)
+    _draw_records(simulation)
+    _draw_strays(simulation, Random(f"{simulation.seed}/strays"))
+    _draw_batches(simulation)
+    _draw_guesses(simulation, Random(f"{simulation.seed}/guesses"))
+    simulation.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
-def _draw_records(world: World) -> None:
+def _draw_records(simulation: Simulation) -> None:
     """Callers that read, callers that have accounts linked, and accounts that are erased while Stripe denies to disconnect any."""
-    odd = world.record_rng
-    accounts = [(state["id"], state["stripe_account"]) for state in world.simulator.states() if state["id"].startswith("fca_")]
+    odd = simulation.record_rng
+    accounts = [(state["id"], state["stripe_account"]) for state in simulation.simulator.states() if state["id"].startswith("fca_")]
     account, connected = odd.choice(accounts)
     if odd.random() < 0.3:
-        world.at(odd.uniform(0, 3000), partial(world.look, account, connected))
+        simulation.at(odd.uniform(0, 3000), partial(simulation.look, account, connected))
     if odd.random() < 0.2:
-        world.at(odd.uniform(0, 3000), partial(world.have_linked, odd.choice([None, "acct_one"])))
+        simulation.at(odd.uniform(0, 3000), partial(simulation.have_linked, odd.choice([None, "acct_one"])))
     if odd.random() < 0.2:
         begin, kind = odd.uniform(0, 3000), odd.choice(["denied", "hang", "server_error", "rate_limit"])
         if kind == "denied":
-            world.at(begin, world.deny_disconnecting)
-            world.at(begin + odd.uniform(10, 6000), partial(world.deny_disconnecting, denied=False))
+            simulation.at(begin, simulation.deny_disconnecting)
+            simulation.at(begin + odd.uniform(10, 6000), partial(simulation.deny_disconnecting, denied=False))
         else:
             path = "/v1/financial_connections/accounts/{account}/disconnect"
-            world.at(begin, partial(world.simulator.fail_api, kind, path=path, times=None))
-            world.injected[f"disconnecting: {kind}"] += 1
-        world.at(begin + 1, partial(world.erase, account, connected))
+            simulation.at(begin, partial(simulation.simulator.fail_api, kind, path=path, times=None))
+            simulation.injected[f"disconnecting: {kind}"] += 1
+        simulation.at(begin + 1, partial(simulation.erase, account, connected))
 
 
-def _draw_strays(world: World, rng: Random) -> None:
+def _draw_strays(simulation: Simulation, rng: Random) -> None:
     """Genuine events that are not for this stack, or of no use, about accounts that it knows: they may have no effect."""
     snapshot_type = "financial_connections.account." + rng.choice(["refreshed_ownership", "deactivated", "disconnected"])
     for number in range(rng.choice([0, 0, 1, 3])):
@@ -309,20 +309,20 @@ def _draw_strays(world: World, rng: Random) -> None:
             "id": f"evt_stray{number}", "object": "event", "type": snapshot_type, "created": int(BEGIN), "livemode": False,
             "data": {"object": {"id": "fca_0", "object": "financial_connections.account"}}, **changes,
         }  # fmt: skip
-        world.at(rng.uniform(0, 3000), partial(world.receive_stray, event, why, by_bus=rng.random() < 0.3))
+        simulation.at(rng.uniform(0, 3000), partial(simulation.receive_stray, event, why, by_bus=rng.random() < 0.3))
 
 
-def _draw_answers(world: World, rng: Random, account: str, policy: dict[str, Any]) -> None:
+def _draw_answers(simulation: Simulation, rng: Random, account: str, policy: dict[str, Any]) -> None:
     """Answers that Stripe may give and does not document: no new owners, reads that lag behind, calls that are executed late."""
     if rng.random() < 0.25:
         policy["ownership"] = rng.choice(["null", "kept", ("new", "null"), ("null", "new"), ("new", "kept"), ("new", "null", "new")])
-        world.injected["account whose refreshes bring no new owners"] += 1
+        simulation.injected["account whose refreshes bring no new owners"] += 1
     if rng.random() < 0.3:
         policy["read_lag_seconds"] = rng.choice([1.0, 4.0, 4.0, 25.0])
         # What cannot be seen yet must not be allowed again yet: see `refresh_policy.LAG_SECONDS`.
-        policy["cooldown_seconds"] = max(30.0, policy.get("cooldown_seconds", world.simulator.options.cooldown_seconds))
-        world.injected["account whose reads lag"] += 1
-    if world.faults.stripe and rng.random() < 0.3:
+        policy["cooldown_seconds"] = max(30.0, policy.get("cooldown_seconds", simulation.simulator.options.cooldown_seconds))
+        simulation.injected["account whose reads lag"] += 1
+    if simulation.faults.stripe and rng.random() < 0.3:
         later: list[dict[str, Any]] = rng.choice(
             [
                 [{"kind": "rate_limit"}],
@@ -333,73 +333,73 @@ def _draw_answers(world: World, rng: Random, account: str, policy: dict[str, Any
             ]
         )
         for fault in ({"kind": "late", "seconds": rng.choice(LATE_SECONDS)}, *later):
-            world.simulator.fail_api(path=REFRESH, account=account, **fault)
-        world.injected["account whose first call is executed late"] += 1
+            simulation.simulator.fail_api(path=REFRESH, account=account, **fault)
+        simulation.injected["account whose first call is executed late"] += 1
 
 
-def _draw_tenants(world: World) -> None:
+def _draw_tenants(simulation: Simulation) -> None:
     """Back ends of several tenants that use the same Idempotency-Key, and try each other's ids."""
-    rng = world.rng
+    rng = simulation.rng
     tenants = rng.sample([None, "acct_one", "acct_two"], rng.choice([2, 3]))
     for number, connected in enumerate(tenants):
         account = f"fca_tenant{number}"
-        world.simulator.link(rng.choice(["single_owner", "fresh", "cooling_down"]), id=account, stripe_account=connected)
+        simulation.simulator.link(rng.choice(["single_owner", "fresh", "cooling_down"]), id=account, stripe_account=connected)
         max_age = rng.choice([0, 3600])
         # A client that gives up too early sends the same request twice at once, perhaps the first request that the stack ever gets.
         twice = rng.random() < 0.5
         for _ in range(2 if twice else 1):
             begin = rng.uniform(0, 0.05) if twice else rng.choice([rng.uniform(0, 2), rng.uniform(0, 2000)])
-            world.at(begin, partial(world.verify, f"{account}-0", account, max_age, connected, key="order-1"))
+            simulation.at(begin, partial(simulation.verify, f"{account}-0", account, max_age, connected, key="order-1"))
         other = rng.choice([each for each in tenants if each != connected])
-        world.at(rng.choice([rng.uniform(1, 5), rng.uniform(0, 3000)]), partial(world.pry, f"{account}-0", other))
+        simulation.at(rng.choice([rng.uniform(1, 5), rng.uniform(0, 3000)]), partial(simulation.pry, f"{account}-0", other))
 
 
-def _draw_many_tenants(world: World, rng: Random) -> None:
+def _draw_many_tenants(simulation: Simulation, rng: Random) -> None:
     """Many tenants that lost an event each, some of them broken; an account that always fails; a key that is refused for a while."""
-    simulator = world.simulator
+    simulator = simulation.simulator
     for number in range(rng.randint(30, 40)):
         connected = f"acct_many{number:02}"
-        world.many.append(connected)
-        world.injected["tenant"] += 1
-        world.dynamodb._store("table", {"pk": {"S": "CONNECTED#test"}, "sk": {"S": connected}})
+        simulation.many.append(connected)
+        simulation.injected["tenant"] += 1
+        simulation.dynamodb._store("table", {"pk": {"S": "CONNECTED#test"}, "sk": {"S": connected}})
         simulator.fail_webhooks("drop", account=f"fca_of_{connected}", times=None)
         simulator.link("inactive", id=f"fca_of_{connected}", stripe_account=connected)
-    for connected in rng.sample(world.many, 6):
-        world.broken[connected] = rng.choice(["revoked", "server_error", "hang", "rate_limit", "drop"])
-        world.injected[f"tenant broken: {world.broken[connected]}"] += 1
-    for connected in rng.sample(world.many, 3):
-        world.injected["tenant with an unknown cursor"] += 1
+    for connected in rng.sample(simulation.many, 6):
+        simulation.broken[connected] = rng.choice(["revoked", "server_error", "hang", "rate_limit", "drop"])
+        simulation.injected[f"tenant broken: {simulation.broken[connected]}"] += 1
+    for connected in rng.sample(simulation.many, 3):
+        simulation.injected["tenant with an unknown cursor"] += 1
         cursor = {"pk": {"S": f"RECONCILE#test/{connected}"}, "sk": {"S": "RECONCILE"}, "at": {"S": "evt_unknown"}}
-        world.dynamodb._store("table", cursor)
+        simulation.dynamodb._store("table", cursor)
     if rng.random() < 0.5:
-        world.injected["account that always fails"] += 1
+        simulation.injected["account that always fails"] += 1
         simulator.link("single_owner", id="fca_broken")
-        world.at(5, lambda: world.ask_refresh("fca_broken", 0))
-        world.at(60, lambda: world.broken.update(fca_broken="server_error"))
-    world.at(61, partial(_break, world))
+        simulation.at(5, lambda: simulation.ask_refresh("fca_broken", 0))
+        simulation.at(60, lambda: simulation.broken.update(fca_broken="server_error"))
+    simulation.at(61, partial(_break, simulation))
     if rng.random() < 0.5:
-        world.injected["key refused"] += 1
+        simulation.injected["key refused"] += 1
         begin = rng.uniform(100, STORM_SECONDS - 4000)
-        world.at(begin, lambda: simulator.configure(api_keys=frozenset({"sk_test_another"})))
-        world.at(begin + rng.uniform(1000, 4000), lambda: simulator.configure(api_keys=None))
+        simulation.at(begin, lambda: simulator.configure(api_keys=frozenset({"sk_test_another"})))
+        simulation.at(begin + rng.uniform(1000, 4000), lambda: simulator.configure(api_keys=None))
 
 
-def _break(world: World) -> None:
+def _break(simulation: Simulation) -> None:
     """Let what is broken be so."""
-    world.simulator.configure(revoked=[id_ for id_, kind in world.broken.items() if kind == "revoked"])
-    for id_, kind in world.broken.items():
+    simulation.simulator.configure(revoked=[id_ for id_, kind in simulation.broken.items() if kind == "revoked"])
+    for id_, kind in simulation.broken.items():
         if kind != "revoked":
-            world.simulator.fail_api(kind, **{"account" if id_.startswith("fca_") else "stripe_account": id_}, times=None)
+            simulation.simulator.fail_api(kind, **{"account" if id_.startswith("fca_") else "stripe_account": id_}, times=None)
 
 
-def _change_owners(world: World, account: str, connected: str | None) -> None:
-    world.injected["lifecycle new owner"] += 1
-    world.simulator.change(account, stripe_account=connected, owners=[{"name": "Nathaniel Newowner"}])
+def _change_owners(simulation: Simulation, account: str, connected: str | None) -> None:
+    simulation.injected["lifecycle new owner"] += 1
+    simulation.simulator.change(account, stripe_account=connected, owners=[{"name": "Nathaniel Newowner"}])
 
 
-def _draw_batches(world: World) -> None:
+def _draw_batches(simulation: Simulation) -> None:
     """Small batches over the same accounts and others; most of them are stopped."""
-    rng = Random(f"{world.seed}/batches")
+    rng = Random(f"{simulation.seed}/batches")
     if rng.random() < 0.6:
         return
     connected = rng.choice([None, None, "acct_one"])
@@ -407,12 +407,12 @@ def _draw_batches(world: World) -> None:
         accounts = [f"fca_batch{number}{each}" for each in range(rng.randint(1, 3))]
         for account in accounts:
             policy = {"cooldown_seconds": rng.choice(COOLDOWNS)}
-            world.simulator.link(rng.choice(SCENARIOS), id=account, stripe_account=connected, policy=policy)
+            simulation.simulator.link(rng.choice(SCENARIOS), id=account, stripe_account=connected, policy=policy)
         if connected is None:
             accounts.append("fca_0")
         if rng.random() < 0.5:
             # A single verification of an account that the batch verifies as well.
-            world.at(rng.uniform(0, 10), partial(world.verify, f"{accounts[0]}-single", accounts[0], 0, connected))
+            simulation.at(rng.uniform(0, 10), partial(simulation.verify, f"{accounts[0]}-single", accounts[0], 0, connected))
         stop = rng.choice(
             [
                 None,
@@ -424,99 +424,105 @@ def _draw_batches(world: World) -> None:
                 rng.uniform(0, 4000),
             ]
         )
-        world.injected["batch" if stop is None else "batch stopped"] += 1
-        world.at(rng.uniform(0, 5), partial(world.batch, accounts, rng.choice([0, 3600]), connected, stop))
+        simulation.injected["batch" if stop is None else "batch stopped"] += 1
+        simulation.at(rng.uniform(0, 5), partial(simulation.batch, accounts, rng.choice([0, 3600]), connected, stop))
 
 
-def _draw_guesses(world: World, rng: Random) -> None:
+def _draw_guesses(simulation: Simulation, rng: Random) -> None:
     """In a tenth of the schedules a back end that tries different claims about one account, several at once and some of them twice."""
     if rng.random() >= 0.1:
         return
-    world.simulator.link(rng.choice(["single_owner", "fresh"]), id="fca_guessed")
+    simulation.simulator.link(rng.choice(["single_owner", "fresh"]), id="fca_guessed")
     for number in range(rng.randint(CLAIM_LIMIT, 2 * CLAIM_LIMIT)):
         names = [f"Guess {rng.randrange(2 * CLAIM_LIMIT)}" for _ in range(rng.choice([1, 1, 3]))]
-        world.at(rng.choice([rng.uniform(100, 101), rng.uniform(0, 2000)]), partial(world.guess, "fca_guessed", f"guess-{number}", names))
-
-
-def _change(world: World, account: str, action: str, connected: str | None) -> None:
-    state = world.simulator.state(account, stripe_account=connected)
-    pending = any(refresh["status"] == "pending" for refresh in state["refreshes"])
-    if state["status"] != "disconnected" and not (action == "prefetch" and pending):
-        world.injected[f"lifecycle {action}"] += 1
-        world.simulator.change(account, stripe_account=connected, action=action)
-        world.stripe_moved()
-
-
-def _webhook_faults(world: World, account: str) -> None:
-    if world.rng.random() >= world.faults.webhook:
-        return
-    for kind in world.rng.sample(["duplicate", "delay", "drop", "reorder", "twin"], 2):
-        world.injected[f"webhook {kind}"] += 1
-        world.simulator.fail_webhooks(
-            kind, account=account, times=world.rng.choice([1, 2, None]), seconds=world.rng.choice([0.0, 20.0, 1500.0])
+        simulation.at(
+            rng.choice([rng.uniform(100, 101), rng.uniform(0, 2000)]), partial(simulation.guess, "fca_guessed", f"guess-{number}", names)
         )
 
 
-def _calm(world: World) -> None:
+def _change(simulation: Simulation, account: str, action: str, connected: str | None) -> None:
+    state = simulation.simulator.state(account, stripe_account=connected)
+    pending = any(refresh["status"] == "pending" for refresh in state["refreshes"])
+    if state["status"] != "disconnected" and not (action == "prefetch" and pending):
+        simulation.injected[f"lifecycle {action}"] += 1
+        simulation.simulator.change(account, stripe_account=connected, action=action)
+        simulation.stripe_moved()
+
+
+def _webhook_faults(simulation: Simulation, account: str) -> None:
+    if simulation.rng.random() >= simulation.faults.webhook:
+        return
+    for kind in simulation.rng.sample(["duplicate", "delay", "drop", "reorder", "twin"], 2):
+        simulation.injected[f"webhook {kind}"] += 1
+        simulation.simulator.fail_webhooks(
+            kind, account=account, times=simulation.rng.choice([1, 2, None]), seconds=simulation.rng.choice([0.0, 20.0, 1500.0])
+        )
+
+
+def _calm(simulation: Simulation) -> None:
     """The faults end; what is lost stays lost."""
-    world.stormy = False
-    world.sqs.duplicates = 0
-    world.simulator.clear_faults()
-    world.simulator.configure(denied={})
-    _break(world)
+    simulation.stormy = False
+    simulation.sqs.duplicates = 0
+    simulation.simulator.clear_faults()
+    simulation.simulator.configure(denied={})
+    _break(simulation)
 
 
-def _check_bound(world: World) -> None:
+def _check_bound(simulation: Simulation) -> None:
     """What was lost of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever others do."""
-    items, now = world.dynamodb.items, world.hub.now * 1000
-    resting = {id_ for id_ in world.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
-    for _ in range(BOUND_RUNS if world.many else 0):
-        world.hub.spawn(world.reconcile)
-        world.run(900)
-    for id_ in world.many:
-        if id_ not in resting and id_ not in world.broken and (f"ACCOUNT#test/{id_}/fca_of_{id_}", "ACCOUNT") not in items:
-            world.violations.append(f"{id_}: its lost event was not found within {BOUND_RUNS} runs")
-        if id_ not in world.broken and "retired_ms" in items["CONNECTED#test", id_]:
-            world.violations.append(f"{id_}: retired, though it had not revoked its access")
+    items, now = simulation.dynamodb.items, simulation.scheduler.now * 1000
+    resting = {id_ for id_ in simulation.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
+    for _ in range(BOUND_RUNS if simulation.many else 0):
+        simulation.scheduler.spawn(simulation.reconcile)
+        simulation.run(900)
+    for id_ in simulation.many:
+        if id_ not in resting and id_ not in simulation.broken and (f"ACCOUNT#test/{id_}/fca_of_{id_}", "ACCOUNT") not in items:
+            simulation.violations.append(f"{id_}: its lost event was not found within {BOUND_RUNS} runs")
+        if id_ not in simulation.broken and "retired_ms" in items["CONNECTED#test", id_]:
+            simulation.violations.append(f"{id_}: retired, though it had not revoked its access")
 
 
-def _settle(world: World) -> None:
+def _settle(simulation: Simulation) -> None:
     """Let everything come to its end, with reconcile going on."""
     for _ in range(60):
-        world.hub.spawn(world.reconcile, 10)
-        world.run(SETTLE_SECONDS)
-        disconnected = not any("disconnect_pending" in item and not _fails(world, item) for item in world.dynamodb.items.values())
-        if world.quiet and disconnected and world.hub.now > BEGIN + STORM_SECONDS + 2 * 3600:
+        simulation.scheduler.spawn(simulation.reconcile, 10)
+        simulation.run(SETTLE_SECONDS)
+        disconnected = not any("disconnect_pending" in item and not _fails(simulation, item) for item in simulation.dynamodb.items.values())
+        if simulation.quiet and disconnected and simulation.scheduler.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
     for _ in range(2):
-        world.hub.spawn(world.reconcile)
-        world.run(SETTLE_SECONDS)
+        simulation.scheduler.spawn(simulation.reconcile)
+        simulation.run(SETTLE_SECONDS)
 
 
-def _check(world: World) -> None:
+def _check(simulation: Simulation) -> None:
     """The promises, as the table, the bus and Stripe show them at the end."""
-    complain = world.violations.append
-    world.violations += [f"no right to: {call}" for call in world.rights.refused()]
-    items = world.dynamodb.items
+    complain = simulation.violations.append
+    simulation.violations += [f"no right to: {call}" for call in simulation.rights.refused()]
+    items = simulation.dynamodb.items
     verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
     announced: dict[str, set[str]] = {}
     stale_announced = set()
-    for kind, detail in world.events_bus.announced:
+    for kind, detail in simulation.events_bus.announced:
         if kind == "VerificationCompleted":
             announced.setdefault(detail["verification"], set()).add(json.dumps(detail, sort_keys=True))
         elif kind == "VerificationStale":
             stale_announced.add(detail["verification"])
-    for name, id_ in world.accepted.items():
+    for name, id_ in simulation.accepted.items():
         item = verifications.get(id_)
         if item is None or "verdict" not in item:
-            execution = world.workflows.executions.get(id_)
+            execution = simulation.workflows.executions.get(id_)
             complain(f"{name}: accepted, and no verdict (its workflow: {execution.status if execution else 'none'})")
             continue
         verdict = json.loads(item["verdict"]["S"])
-        _check_many(world, name, item, verdict)
-        if name in world.poisoned and verdict["snapshot"] is not None and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS]):
+        _check_many(simulation, name, item, verdict)
+        if (
+            name in simulation.poisoned
+            and verdict["snapshot"] is not None
+            and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS])
+        ):
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
-        if verdict["reasons"] == ["CANCELLED"] and name not in world.cancelled:
+        if verdict["reasons"] == ["CANCELLED"] and name not in simulation.cancelled:
             complain(f"{name}: cancelled, and not by its own back end")
     for id_, item in verifications.items():
         if "verdict" in item and len(announced.get(id_, ())) != 1:
@@ -526,148 +532,148 @@ def _check(world: World) -> None:
         if batch is None:
             continue
         if "verdict" not in item:
-            complain(f"{id_}: of a batch that {'was stopped' if batch in world.stopped else 'ran'}, and no verdict")
+            complain(f"{id_}: of a batch that {'was stopped' if batch in simulation.stopped else 'ran'}, and no verdict")
         elif "BATCH_STOPPED" in item["verdict"]["S"]:
-            world.injected["verification stopped"] += 1
-            if batch not in world.stopped:
+            simulation.injected["verification stopped"] += 1
+            if batch not in simulation.stopped:
                 complain(f"{id_}: stopped with a batch that was not")
-    _check_changes_announced(world)
-    dead = {json.loads(body).get("event") for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
+    _check_changes_announced(simulation)
+    dead = {json.loads(body).get("event") for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
     for (pk, sk), item in items.items():
         # One that a late message left behind after the verdict is nobody who waits; it expires.
         if sk.startswith("WAITER#") and "verdict" not in verifications[sk.removeprefix("WAITER#")]:
             complain(f"{item['verification']['S']}: still waits at the end")
         if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
             complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
-    ids = list(world.accepted.values())
+    ids = list(simulation.accepted.values())
     if len(set(ids)) < len(ids):
         complain("two Idempotency-Keys, or two tenants with the same one, have one verification")
-    if guessed := {id_ for id_ in ids if id_ in world.guesses}:
+    if guessed := {id_ for id_ in ids if id_ in simulation.guesses}:
         complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
-    for id_, why in world.strays.items():
+    for id_, why in simulation.strays.items():
         if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
             complain(f"{id_} ({why}): not stored as what it is")
-    if len(world.guessed) > CLAIM_LIMIT:
-        complain(f"{len(world.guessed)} different names were compared with one account within 24 hours")
-    _check_erased(world)
-    world.violations += world.paid_twice()
-    _check_whole(world)
-    for running in world.workflows.executions.values():
+    if len(simulation.guessed) > CLAIM_LIMIT:
+        complain(f"{len(simulation.guessed)} different names were compared with one account within 24 hours")
+    _check_erased(simulation)
+    simulation.violations += simulation.paid_twice()
+    _check_whole(simulation)
+    for running in simulation.workflows.executions.values():
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
-    _check_accounts(world, verifications, stale_announced)
+    _check_accounts(simulation, verifications, stale_announced)
 
 
-def _check_changes_announced(world: World) -> None:
+def _check_changes_announced(simulation: Simulation) -> None:
     """What a snapshot is stored to have changed was announced, unless the account was erased since; and so was a batch's end."""
-    ended = {detail["batch"] for kind, detail in world.events_bus.announced if kind == "BatchCompleted"}
-    for (pk, sk), item in world.dynamodb.items.items():
+    ended = {detail["batch"] for kind, detail in simulation.events_bus.announced if kind == "BatchCompleted"}
+    for (pk, sk), item in simulation.dynamodb.items.items():
         if sk == "BATCH" and item["batch_state"]["S"] == "completed" and item["batch"]["S"] not in ended:
-            world.violations.append(f"{pk}: its end was not announced")
-    announced = {detail["snapshot"] for kind, detail in world.events_bus.announced if kind == "OwnershipChanged"}
-    for (_, sk), item in world.dynamodb.items.items():
+            simulation.violations.append(f"{pk}: its end was not announced")
+    announced = {detail["snapshot"] for kind, detail in simulation.events_bus.announced if kind == "OwnershipChanged"}
+    for (_, sk), item in simulation.dynamodb.items.items():
         if sk.startswith("HISTORY#") and "S" in item["changes"] and json.loads(item["changes"]["S"]):
-            world.injected["owners changed"] += 1
+            simulation.injected["owners changed"] += 1
             if item["snapshot"]["S"] not in announced:
-                world.violations.append(f"{sk}: its changes were not announced")
+                simulation.violations.append(f"{sk}: its changes were not announced")
 
 
-def _check_many(world: World, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
+def _check_many(simulation: Simulation, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
     """Owners that are too many give that reason, whatever else happens to the account, and no others do."""
     if verdict["snapshot"] is None:
         return
     ref = AccountRef(item["account"]["S"], "test", item.get("stripe_account", {}).get("S"))
-    kept = world.dynamodb.items.get((f"ACCOUNT#{ref.key}", f"SNAPSHOT#{verdict['snapshot']}"))
+    kept = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", f"SNAPSHOT#{verdict['snapshot']}"))
     if kept is not None and ("too_many" in kept) != (verdict["reasons"] == [TOO_MANY_OWNERS]):
-        world.violations.append(f"{name}: {verdict['reasons']} for a snapshot with {kept.get('too_many', 'not too many')} owners")
-    world.injected["verdict on too many owners"] += verdict["reasons"] == [TOO_MANY_OWNERS]
+        simulation.violations.append(f"{name}: {verdict['reasons']} for a snapshot with {kept.get('too_many', 'not too many')} owners")
+    simulation.injected["verdict on too many owners"] += verdict["reasons"] == [TOO_MANY_OWNERS]
 
 
-def _check_whole(world: World) -> None:
+def _check_whole(simulation: Simulation) -> None:
     """No snapshot lacks a part, and no part lacks its snapshot."""
     found: dict[tuple[str, str], set[str]] = {}
     wanted: dict[tuple[str, str], int] = {}
-    for (pk, sk), item in world.dynamodb.items.items():
+    for (pk, sk), item in simulation.dynamodb.items.items():
         head, _, part = sk.partition("#PART#")
         if part:
             found.setdefault((pk, head), set()).add(part)
         elif sk.startswith("SNAPSHOT#") and "parts" in item:
-            world.injected["snapshot in parts"] += 1
+            simulation.injected["snapshot in parts"] += 1
             wanted[pk, sk] = int(item["parts"]["N"])
     for key in {*found, *wanted}:
         if len(found.get(key, ())) != wanted.get(key, 0):
-            world.violations.append(f"{key}: {len(found.get(key, ()))} of {wanted.get(key, 0)} parts are stored")
+            simulation.violations.append(f"{key}: {len(found.get(key, ()))} of {wanted.get(key, 0)} parts are stored")
 
 
-def _check_erased(world: World) -> None:
+def _check_erased(simulation: Simulation) -> None:
     """Of a disconnected account nothing is left that could be opened, nor that could not."""
-    for (pk, _), item in list(world.dynamodb.items.items()):
+    for (pk, _), item in list(simulation.dynamodb.items.items()):
         if item["sk"]["S"] != "ACCOUNT" or item.get("status", {}).get("S") != "disconnected":
             continue
-        world.injected["account erased"] += 1
-        left = [sk for key, sk in world.dynamodb.items if key == pk and sk.startswith(SEALED)]
-        if left or "wrapped_key" in world.dynamodb.keys.get((pk, ""), {"wrapped_key": None}):
-            world.violations.append(f"{pk}: disconnected, and not erased ({left or 'its key'})")
+        simulation.injected["account erased"] += 1
+        left = [sk for key, sk in simulation.dynamodb.items if key == pk and sk.startswith(SEALED)]
+        if left or "wrapped_key" in simulation.dynamodb.keys.get((pk, ""), {"wrapped_key": None}):
+            simulation.violations.append(f"{pk}: disconnected, and not erased ({left or 'its key'})")
         if "erasure_ended_ms" not in item or "snapshot" in item or "refresh_error" in item:
-            world.violations.append(f"{pk}: its erasure was not ended")
-        elif "disconnect_pending" in item and _fails(world, item):
-            _check_denied(world, pk, item)
+            simulation.violations.append(f"{pk}: its erasure was not ended")
+        elif "disconnect_pending" in item and _fails(simulation, item):
+            _check_denied(simulation, pk, item)
         elif "open_kind" in item:
-            world.violations.append(f"{pk}: its erasure was not ended ({item['open_kind']['S']})")
+            simulation.violations.append(f"{pk}: its erasure was not ended ({item['open_kind']['S']})")
 
 
-def _check_denied(world: World, pk: str, item: Mapping[str, Any]) -> None:
+def _check_denied(simulation: Simulation, pk: str, item: Mapping[str, Any]) -> None:
     """An account that Stripe never disconnects is still to be disconnected: it was tried, and the next try is booked and not overdue."""
-    world.injected["disconnection denied for good"] += 1
+    simulation.injected["disconnection denied for good"] += 1
     tries, open_ = int(item.get("disconnect_tries", {"N": "0"})["N"]), item.get("open_kind", {"S": None})["S"]
     if not tries or open_ != "disconnection":
-        world.violations.append(f"{pk}: its disconnection is not tried any more ({tries} tries, {open_})")
+        simulation.violations.append(f"{pk}: its disconnection is not tried any more ({tries} tries, {open_})")
         return
-    ahead = int(item["open_since_ms"]["N"]) / 1000 - world.hub.now
+    ahead = int(item["open_since_ms"]["N"]) / 1000 - simulation.scheduler.now
     if not -2 * SETTLE_SECONDS < ahead <= erasure.LONGEST_PAUSE_SECONDS + CLOCK_SKEW:
-        world.violations.append(f"{pk}: its next disconnection is due in {ahead:.0f} s")
+        simulation.violations.append(f"{pk}: its next disconnection is due in {ahead:.0f} s")
 
 
-def _fails(world: World, item: Mapping[str, Any]) -> bool:
+def _fails(simulation: Simulation, item: Mapping[str, Any]) -> bool:
     """Whether Stripe never answers for this account, or for its connected account."""
-    return any(item.get(name, {}).get("S") in world.broken for name in ("account", "stripe_account"))
+    return any(item.get(name, {}).get("S") in simulation.broken for name in ("account", "stripe_account"))
 
 
-def _check_woken(world: World) -> None:
+def _check_woken(simulation: Simulation) -> None:
     """Where nothing failed, nobody may have had to wait for a time-out: a wake-up would have been lost."""
-    if world.injected["function time-out"] or world.injected["key refused"]:
+    if simulation.injected["function time-out"] or simulation.injected["key refused"]:
         return
-    silent = {state["id"] for state in world.simulator.states() if state["scenario"] in SILENT}
-    for name, id_ in world.accepted.items():
-        execution = world.workflows.executions.get(id_)
+    silent = {state["id"] for state in simulation.simulator.states() if state["scenario"] in SILENT}
+    for name, id_ in simulation.accepted.items():
+        execution = simulation.workflows.executions.get(id_)
         if execution and execution.timeouts and name.rsplit("-", 1)[0] not in silent:
-            world.violations.append(f"{name}: nobody woke it, though nothing was lost")
+            simulation.violations.append(f"{name}: nobody woke it, though nothing was lost")
 
 
-def _check_accounts(world: World, verifications: dict[str, Any], stale_announced: set[str]) -> None:
-    for state in world.simulator.states():
+def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale_announced: set[str]) -> None:
+    for state in simulation.simulator.states():
         ref = AccountRef(state["id"], "test", state["stripe_account"])
-        item = world.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
-        if ref.account in world.broken or ref.stripe_account in world.broken:
+        item = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
+        if ref.account in simulation.broken or ref.stripe_account in simulation.broken:
             continue
-        if item is None and ref.stripe_account in world.many:
-            world.violations.append(f"{ref.key}: its lost event was never found")
+        if item is None and ref.stripe_account in simulation.many:
+            simulation.violations.append(f"{ref.key}: its lost event was never found")
         if item is None or "status" not in item:
             continue
-        if any(json.loads(body)["account"] == ref.account for body in world.sqs.dead.get(EVENTS_QUEUE + "-dead", ())):
-            world.injected["account with a dead letter"] += 1
+        if any(json.loads(body)["account"] == ref.account for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())):
+            simulation.injected["account with a dead letter"] += 1
             continue
         if item["status"]["S"] != state["status"]:
-            world.violations.append(f"{ref.key}: known as {item['status']['S']}, is {state['status']}")
+            simulation.violations.append(f"{ref.key}: known as {item['status']['S']}, is {state['status']}")
         newest = max(state["refreshes"], key=lambda r: r["started"], default=None)
         if newest and newest["status"] == "succeeded" and state["status"] != "disconnected":
             known, named = item["snapshot"]["S"] if "snapshot" in item else None, state["account"]["ownership"]
             if named not in (None, known):
-                world.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {named})")
+                simulation.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {named})")
         if state["status"] in ("inactive", "disconnected"):
             for id_, verification in verifications.items():
                 if verification["account"]["S"] != ref.account or "verdict" not in verification:
                     continue
                 lives = json.loads(verification["verdict"]["S"])["outcome"] != "not_verifiable"
                 if lives and ("stale" not in verification or id_ not in stale_announced):
-                    world.violations.append(f"{id_}: its account is dead, and its verdict not marked as stale")
+                    simulation.violations.append(f"{id_}: its account is dead, and its verdict not marked as stale")

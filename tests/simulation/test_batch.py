@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.simulation.batch_memory import measure
-from tests.simulation.batch_world import CONSUMERS, Course, run_batch
-from tests.simulation.world import ROOT
+from tests.simulation.batch_run import CONSUMERS, BatchRun, run_batch
+from tests.simulation.simulation import ROOT
 from tools.batch_model import predict
 
 ACCOUNTS, SETTLE_SECONDS = 150, 4.0
@@ -16,55 +16,55 @@ LINE_BYTES = 75
 
 
 @pytest.fixture(scope="module")
-def course() -> Course:
+def run() -> BatchRun:
     return run_batch(ACCOUNTS, settle_seconds=SETTLE_SECONDS, singles=5)
 
 
-def test_nothing_is_lost_and_nothing_paid_twice(course: Course) -> None:
-    assert (course.done, course.lost, course.paid_twice, course.violations) == ({"match": ACCOUNTS}, 0, 0, ())
+def test_nothing_is_lost_and_nothing_paid_twice(run: BatchRun) -> None:
+    assert (run.done, run.lost, run.paid_twice, run.violations) == ({"match": ACCOUNTS}, 0, 0, ())
 
 
-def test_account_costs_one_call_of_each_of_three_operations(course: Course) -> None:
+def test_account_costs_one_call_of_each_of_three_operations(run: BatchRun) -> None:
     # Stripe's limit is one for each operation: a second call of any would halve the pace.
-    assert course.calls == {
+    assert run.calls == {
         "GET /v1/financial_connections/accounts/{account}": ACCOUNTS + 5,
         "POST /v1/financial_connections/accounts/{account}/refresh": ACCOUNTS + 5,
         "GET /v1/financial_connections/accounts": ACCOUNTS + 5,
     }
 
 
-def test_single_verifications_overtake_the_batch(course: Course) -> None:
+def test_single_verifications_overtake_the_batch(run: BatchRun) -> None:
     # Beside their refresh they wait for whole seconds of a queue's delay, however long the batch is.
-    assert max(course.singles) < SETTLE_SECONDS + 4 < course.wait_of_batch
+    assert max(run.singles) < SETTLE_SECONDS + 4 < run.wait_of_batch
 
 
-def test_lines_are_kept_full_to_the_end(course: Course) -> None:
+def test_lines_are_kept_full_to_the_end(run: BatchRun) -> None:
     # Beside the bank's time there are the first and the last place, to whole seconds of a queue's delay.
-    assert course.seconds - course.import_seconds < (ACCOUNTS + 5) / course.rate + SETTLE_SECONDS + 3
+    assert run.seconds - run.import_seconds < (ACCOUNTS + 5) / run.rate + SETTLE_SECONDS + 3
 
 
 def test_those_who_cool_down_are_taken_in_a_later_pass() -> None:
-    course = run_batch(20, settle_seconds=2, cooling=5, cooldown_seconds=300, singles=0)
-    assert (course.done, course.lost, course.paid_twice, course.violations) == ({"match": 20}, 0, 0, ())
-    assert course.passes > 2
+    run = run_batch(20, settle_seconds=2, cooling=5, cooldown_seconds=300, singles=0)
+    assert (run.done, run.lost, run.paid_twice, run.violations) == ({"match": 20}, 0, 0, ())
+    assert run.passes > 2
     # The first pass ends for them with a place given up.
-    assert course.transitions == 20 * 3 + 5 * 3
-    assert course.seconds > 300
+    assert run.transitions == 20 * 3 + 5 * 3
+    assert run.seconds > 300
 
 
 @pytest.mark.parametrize("accounts", [20, ACCOUNTS])
-def test_model_agrees_with_the_run(accounts: int, course: Course) -> None:
-    ran = course if accounts == ACCOUNTS else run_batch(accounts, settle_seconds=SETTLE_SECONDS, singles=0)
+def test_model_agrees_with_the_run(accounts: int, run: BatchRun) -> None:
+    ran = run if accounts == ACCOUNTS else run_batch(accounts, settle_seconds=SETTLE_SECONDS, singles=0)
     expected = predict(accounts, settle_seconds=SETTLE_SECONDS, line_bytes=LINE_BYTES)
     assert ran.seconds == pytest.approx(expected.seconds, rel=0.15)
     assert ran.most_open == expected.open
     assert ran.transitions == expected.units["step_functions_transition"]
 
 
-def test_model_names_no_less_than_the_run_is_charged(course: Course) -> None:
+def test_model_names_no_less_than_the_run_is_charged(run: BatchRun) -> None:
     verified = ACCOUNTS + 5
     expected = predict(verified).units
-    for name, counted in course.units.items():
+    for name, counted in run.units.items():
         # A short batch asks less often for a place in the line; a single verification has transitions that are not counted here.
         if name != "step_functions_transition":
             assert counted <= expected[name] * 1.1, name

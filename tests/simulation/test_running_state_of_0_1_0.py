@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence import base as reco
 from aws_lambda_powertools.utilities.idempotency.persistence import datarecord, dynamodb
 
 from local.stripe_simulator.options import Options
-from tests.simulation.world import EVENTS_QUEUE, REFRESH_QUEUE, Context, World, http_event, inside
+from tests.simulation.simulation import EVENTS_QUEUE, REFRESH_QUEUE, Context, Simulation, http_event, inside
 from tools import export_audit
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "release_0_1_0"
@@ -41,38 +41,38 @@ def typed(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in item.items()}
 
 
-def load() -> World:
+def load() -> Simulation:
     """Today's simulation with everything in it that 0.1.0 left."""
     callers, stripe, queues, definitions = kept("callers"), kept("stripe"), kept("queues"), kept("definitions")
-    world = World(0, options=Options(retry_base_seconds=30, settle_seconds=60.0, cooldown_seconds=3600.0), begin=callers["cut"])
-    replay(world, stripe)
-    world.hub.now = callers["cut"]
+    simulation = Simulation(0, options=Options(retry_base_seconds=30, settle_seconds=60.0, cooldown_seconds=3600.0), begin=callers["cut"])
+    replay(simulation, stripe)
+    simulation.scheduler.now = callers["cut"]
     for table in ("table", "keys"):
         for item in kept(table):
-            world.dynamodb.put_item(TableName=table, Item=typed(item))
+            simulation.dynamodb.put_item(TableName=table, Item=typed(item))
     for key, body in kept("bucket").items():
-        world.s3.put_object(Bucket="bucket", Key=key, Body=body.encode())
+        simulation.s3.put_object(Bucket="bucket", Key=key, Body=body.encode())
     for message in queues["messages"]:
         delay = max(0, round(message["visible_at"] - callers["cut"]))
-        world.sqs.send_message(QueueUrl=message["queue"], MessageBody=json.dumps(message["body"]), DelaySeconds=delay)
+        simulation.sqs.send_message(QueueUrl=message["queue"], MessageBody=json.dumps(message["body"]), DelaySeconds=delay)
     for execution in kept("executions"):
-        world.workflows.resume(execution, definitions[execution["machine"]])
-    return world
+        simulation.workflows.resume(execution, definitions[execution["machine"]])
+    return simulation
 
 
-def replay(world: World, stripe: Mapping[str, Any]) -> None:
+def replay(simulation: Simulation, stripe: Mapping[str, Any]) -> None:
     """Do again, at the same times, what was done at Stripe. The events of that time are not delivered, as if they had been lost."""
-    world.simulator.use_ids(stripe["ids"])
-    world.simulator.fail_webhooks("drop", times=None)
+    simulation.simulator.use_ids(stripe["ids"])
+    simulation.simulator.fail_webhooks("drop", times=None)
     for call in stripe["calls"]:
-        world.hub.now = call["at"]
+        simulation.scheduler.now = call["at"]
         if call["call"] == "POST":
-            world.simulator.handle("POST", call["target"], call["headers"], call["body"].encode())
+            simulation.simulator.handle("POST", call["target"], call["headers"], call["body"].encode())
         else:
-            getattr(world.simulator, call["call"])(*call["args"], **call["with"])
-    world.hub.now = kept("callers")["cut"]
-    world.simulator.states()
-    world.simulator.clear_faults()
+            getattr(simulation.simulator, call["call"])(*call["args"], **call["with"])
+    simulation.scheduler.now = kept("callers")["cut"]
+    simulation.simulator.states()
+    simulation.simulator.clear_faults()
 
 
 class Run:
@@ -81,17 +81,17 @@ class Run:
     def __init__(self) -> None:
         self.callers = kept("callers")
         self.ids: dict[str, str] = {one["name"]: one["id"] for one in self.callers["verifications"]} | self.callers["others"]
-        self.world = world = load()
-        self.before = {key: dict(item) for key, item in world.dynamodb.items.items()}
-        self.refreshes_before = world.simulator.initiated_refreshes()
+        self.simulation = simulation = load()
+        self.before = {key: dict(item) for key, item in simulation.dynamodb.items.items()}
+        self.refreshes_before = simulation.simulator.initiated_refreshes()
         self.repeated: dict[str, Any] = {}
         self.reads: list[tuple[dict[str, Any], Any]] = []
-        with inside(world), powertools_clock(world):
+        with inside(simulation), powertools_clock(simulation):
             self._go_on()
 
     def _go_on(self) -> None:
-        world = self.world
-        world.reconcile_every(900, 24)
+        simulation = self.simulation
+        simulation.reconcile_every(900, 24)
         for at, act in (
             (0.2, self._read),
             (0.5, self._ask_again),
@@ -100,12 +100,12 @@ class Run:
             (60.0, self._redrive),
             (70.0, self._batches),
         ):
-            world.hub.spawn(act, at)
-        world.run(6 * HOURS)
+            simulation.scheduler.spawn(act, at)
+        simulation.run(6 * HOURS)
         self.without_verdict = [item["account"]["S"] for _, _, item in self.verifications() if "verdict" not in item]
-        world.hub.spawn(self._look)
-        world.hub.spawn(partial(self._repeat, "late"))
-        world.run(HOURS)
+        simulation.scheduler.spawn(self._look)
+        simulation.scheduler.spawn(partial(self._repeat, "late"))
+        simulation.run(HOURS)
 
     def http(self, function: str, method: str, path: str, body: Any = None, tenant: str | None = None, key: str | None = None) -> Any:
         """The status and what was answered."""
@@ -115,7 +115,7 @@ class Run:
         path, _, query = path.partition("?")
         event = http_event(method, path, headers, json.dumps(body))
         event["queryStringParameters"] = dict(part.split("=") for part in query.split("&")) if query else {}
-        answer = self.world._invoke(function, event | {"rawQueryString": query})
+        answer = self.simulation._invoke(function, event | {"rawQueryString": query})
         return answer["statusCode"], json.loads(answer["body"])
 
     def _read(self) -> None:
@@ -131,8 +131,8 @@ class Run:
         """Stripe tries again to deliver what 0.1.0 did not accept."""
         for (_, sk), item in self.before.items():
             if sk == "EVENT" and item["account"]["S"] == "fca_event_resent" and not item["processed"]["BOOL"]:
-                self.world.simulator.resend(item["id"]["S"])
-        self.world.stripe_moved()
+                self.simulation.simulator.resend(item["id"]["S"])
+        self.simulation.stripe_moved()
 
     def _repeat(self, when: str = "soon") -> None:
         """Callers repeat their requests with the Idempotency-Keys that they used before."""
@@ -155,7 +155,7 @@ class Run:
     def _redrive(self) -> None:
         for dead_letters, bodies in kept("queues")["dead_letters"].items():
             for body in bodies:
-                self.world.sqs.send_message(QueueUrl=dead_letters.removesuffix("-dead"), MessageBody=json.dumps(body))
+                self.simulation.sqs.send_message(QueueUrl=dead_letters.removesuffix("-dead"), MessageBody=json.dumps(body))
 
     def _batches(self) -> None:
         """One batch waited for its start. One was stopped, which this release ends when it is stopped again."""
@@ -171,7 +171,7 @@ class Run:
 
     @property
     def items(self) -> dict[tuple[str, str], dict[str, Any]]:
-        return self.world.dynamodb.items
+        return self.simulation.dynamodb.items
 
     def verifications(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Of each of the fixture: id, item then, item now."""
@@ -185,13 +185,13 @@ def run() -> Run:
     return Run()
 
 
-def powertools_clock(world: World) -> Any:
+def powertools_clock(simulation: Simulation) -> Any:
     """Have Powertools' idempotency utility, which reads the machine's clock, live at the simulation's time."""
 
     class Clock(datetime.datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return datetime.datetime.fromtimestamp(world.hub.now, tz)
+            return datetime.datetime.fromtimestamp(simulation.scheduler.now, tz)
 
     patch = pytest.MonkeyPatch.context()
     modules = (idempotency_base, record_base, datarecord, dynamodb)
@@ -249,7 +249,7 @@ class TestVerifications:
             assert (item["verdict"], item["completed_ms"]) == (before["verdict"], before["completed_ms"])
 
     def test_each_new_verdict_is_announced_once(self, run: Run) -> None:
-        announced = [detail for kind, detail in run.world.events_bus.announced if kind == "VerificationCompleted"]
+        announced = [detail for kind, detail in run.simulation.events_bus.announced if kind == "VerificationCompleted"]
         different = Counter(detail["verification"] for detail in {json.dumps(each, sort_keys=True): each for each in announced}.values())
         new = {id_ for id_, before, _ in run.verifications() if "verdict" not in before}
         assert set(different) >= new | {run.ids["wait_unannounced"]}
@@ -257,24 +257,24 @@ class TestVerifications:
 
     def test_nothing_is_left_running_or_waiting(self, run: Run) -> None:
         verdicts = {id_ for id_, _, item in run.verifications() if "verdict" in item}
-        assert [execution.name for execution in run.world.workflows.executions.values() if execution.status == "RUNNING"] == []
+        assert [execution.name for execution in run.simulation.workflows.executions.values() if execution.status == "RUNNING"] == []
         assert [pk for (pk, sk) in run.items if sk.startswith("WAITER#") and sk.removeprefix("WAITER#") not in verdicts] == []
         assert [item["account"]["S"] for item in run.items.values() if "processed" in item and not item["processed"]["BOOL"]] == []
-        assert run.world.sqs.dead == {}
+        assert run.simulation.sqs.dead == {}
 
     def test_no_promise_is_broken_on_the_way(self, run: Run) -> None:
-        assert run.world.violations == []
+        assert run.simulation.violations == []
 
 
 class TestMoney:
     def test_no_refresh_is_paid_for_that_0_1_0_had_paid_for(self, run: Run) -> None:
-        after = run.world.simulator.initiated_refreshes()
+        after = run.simulation.simulator.initiated_refreshes()
         paid = {account: count for account, count in run.refreshes_before.items() if count}
         assert len(paid) >= 25
         assert {account: after[account] for account in paid} == paid
 
     def test_no_refresh_is_paid_for_twice(self, run: Run) -> None:
-        started = Counter(run.world.simulator.initiated_refreshes()) - Counter(run.refreshes_before)
+        started = Counter(run.simulation.simulator.initiated_refreshes()) - Counter(run.refreshes_before)
         assert set(started) >= {"fca_cooling", "fca_queued", "fca_burst_0", "fca_call_before", "fca_cooling_0", "fca_uploaded_0"}
         assert set(started.values()) == {1}
 
@@ -322,10 +322,10 @@ def shown(value: Any, like: Any) -> Any:
 
 class TestErasure:
     def test_what_was_erased_stays_unreadable(self, run: Run) -> None:
-        keys = [pk for pk, _ in run.world.dynamodb.keys if pk.rpartition("/")[2] in ERASED]
+        keys = [pk for pk, _ in run.simulation.dynamodb.keys if pk.rpartition("/")[2] in ERASED]
         assert len(keys) == len(ERASED)
         for pk in keys:
-            assert "wrapped_key" not in run.world.dynamodb.keys[pk, ""]
+            assert "wrapped_key" not in run.simulation.dynamodb.keys[pk, ""]
             assert [sk for key, sk in run.items if key == pk and sk.startswith(SEALED)] == []
             assert "erasure_ended_ms" in run.items[pk, "ACCOUNT"]
         assert [(status, answer["type"].rpartition(":")[2]) for status, answer in run.owners_of_erased] == [(410, "account-erased")] * 2
@@ -355,7 +355,7 @@ class TestBatches:
     def test_results_name_each_line_once(self, run: Run) -> None:
         for name, shown in run.batches.items():
             if shown["imported"]:
-                lines = [row["line"] for row in run.world.s3.lines(f"batches/{run.ids[name]}/results.jsonl")]
+                lines = [row["line"] for row in run.simulation.s3.lines(f"batches/{run.ids[name]}/results.jsonl")]
                 assert len(lines) == len(set(lines)) == shown["imported"], name
 
 
@@ -364,7 +364,7 @@ class TestAudit:
         then = [item for (pk, _), item in run.before.items() if pk.startswith("AUDIT#")]
         assert len(then) >= 50
         day = datetime.date(2026, 11, 2)
-        exported = list(export_audit.entries(Paginating(run.world.dynamodb.query), "table", day, day))
+        exported = list(export_audit.entries(Paginating(run.simulation.dynamodb.query), "table", day, day))
         for item in then:
             entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
             at = datetime.datetime.fromtimestamp(int(entry["at_ms"]) / 1000, datetime.UTC).isoformat(timespec="milliseconds")

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from tests.simulation.mutants import BUGS
 from tests.simulation.run import crash, points
-from tests.simulation.sabotage import BUGS
 from tests.simulation.schedules import crash_at, simulate
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
@@ -61,9 +61,9 @@ def test_promises_hold_at_crash_points_of_every_function() -> None:
 
 
 def test_without_trouble_a_verification_takes_at_most_six_transitions_and_nine_with_a_cooldown() -> None:
-    world = crash_at({})
-    assert not world.violations
-    assert len(world.accepted) == 9
-    for execution in world.workflows.executions.values():
+    simulation = crash_at({})
+    assert not simulation.violations
+    assert len(simulation.accepted) == 9
+    for execution in simulation.workflows.executions.values():
         assert execution.transitions <= (9 if execution.waits else 6)
         assert execution.waits <= 1

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.support.world import Moment
+from tests.support.sandbox import Moment
 
 
 class Interleaving:

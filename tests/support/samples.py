@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.support.functions import ROOT
-from tests.support.world import Sandbox, client
+from tests.support.sandbox import Sandbox, client
 from titleholder.batches import lifecycle
 from titleholder.bootstrap import application
 from titleholder.services import verifications

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from titleholder import __version__
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -28,6 +31,13 @@ def test_index_names_each_decision_with_number_title_date_and_file() -> None:
     index = [(int(number), title, date, name) for number, title, date, name in rows]
     assert set(index) == found
     assert [number for number, *_ in index] == list(range(1, len(index) + 1))
+
+
+def test_release_has_one_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert re.findall(r"^## (\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)$", changelog, re.MULTILINE)[0] == __version__
+    assert json.loads((ROOT / "functions" / "docs" / "openapi.json").read_text())["info"]["version"] == __version__
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.world import PERSONAL
+from tests.support.sandbox import PERSONAL
 from titleholder.batches import manifests
 from titleholder.batches.manifests import (
     BOM,

@@ -14,9 +14,9 @@ from moto import mock_aws
 from local.aws.emulator import Emulator
 from tests.simulation.fake_aws import FakeKMS
 from tests.simulation.fake_dynamodb import FakeDynamoDB
+from tests.support.sandbox import client
 from tests.support.stored import NOW
 from tests.support.template import table_schema
-from tests.support.world import client
 from titleholder.aws.encryption import AccountCipher
 from titleholder.bootstrap import aws_clients
 from titleholder.store import Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.support.sandbox import CLAIM
 from tests.support.stored import CONNECTED, NOW, REF, VERIFICATION, create_verification, put_newest, state
-from tests.support.world import CLAIM
 from titleholder.domain.accounts import AccountRef, Attempt
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot

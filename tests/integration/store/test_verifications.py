@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.sandbox import CLAIM
 from tests.support.stored import CONNECTED, NOW, REF, VERIFICATION, create_verification
-from tests.support.world import CLAIM
 from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store import Store

@@ -50,22 +50,13 @@ class BatchBucket:
         """Join the parts of an upload. Does nothing if that was done before."""
         place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
         try:
-            pages = self._pages(place)
+            pages = self._client.get_paginator("list_parts").paginate(**place)
             parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for page in pages for part in page.get("Parts", ())]
             if parts:
                 self._client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchUpload":
                 raise
-
-    def _pages(self, place: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        marker: dict[str, Any] = {}
-        while True:
-            page = self._client.list_parts(**place, **marker)
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     def size(self, key: str) -> int | None:
         """The size of a file in bytes; None if there is none."""

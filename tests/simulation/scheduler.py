@@ -12,7 +12,7 @@ from greenlet import getcurrent, greenlet
 Activity = Callable[[], None]
 
 
-class Hub:
+class VirtualScheduler:
     """Runs activities in one thread, each until it waits. `now` is in Unix seconds and moves only when everybody waits."""
 
     def __init__(self, now: float) -> None:

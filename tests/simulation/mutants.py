@@ -161,13 +161,13 @@ def newest_snapshot_answers() -> Iterator[None]:
     """After a success the newest stored owners are the answer, whatever their age."""
     original = account_sync.resume
 
-    def resume(world: Any, ref: Any, waiter: Any, decision: Any) -> None:
-        snapshot = world.store.accounts.get(ref).snapshot
+    def resume(simulation: Any, ref: Any, waiter: Any, decision: Any) -> None:
+        snapshot = simulation.store.accounts.get(ref).snapshot
         if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
-            original(world, ref, waiter, decision)
+            original(simulation, ref, waiter, decision)
             return
-        world.workflow.resume(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
-        world.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+        simulation.workflow.resume(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
+        simulation.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
     with (
         _replaced(account_sync, "resume", resume),
@@ -235,10 +235,10 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
         for item in self.deps.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
             account_sync.sync_account(self.deps, item.ref)
 
-    def reconcile(world: Any, receiver: Any) -> Any:
-        run = reconciliation._Run(world, receiver, reconciliation.Report())
+    def reconcile(simulation: Any, receiver: Any) -> Any:
+        run = reconciliation._Run(simulation, receiver, reconciliation.Report())
         for work in (run.announcements, run.erasures, run.verifications, run.refreshes, run.platform, run.tenants):
-            work(world.clock() + reconciliation.RUN_SECONDS)
+            work(simulation.clock() + reconciliation.RUN_SECONDS)
         return run.report
 
     with _replaced(reconciliation._Run, "refreshes", refreshes), _replaced(reconciliation, "reconcile", reconcile):
@@ -314,7 +314,7 @@ def events_for_others_are_refused() -> Iterator[None]:
 @contextmanager
 def stop_ends_nothing() -> Iterator[None]:
     """A stopped batch's execution is stopped, and its verifications are left as they are."""
-    with _replaced(lifecycle, "_close", lambda world, kept: None):
+    with _replaced(lifecycle, "_close", lambda simulation, kept: None):
         yield
 
 
@@ -359,11 +359,11 @@ def stop_forgets_broken_imports() -> Iterator[None]:
 def erasure_waits_for_stripe() -> Iterator[None]:
     """An account is erased when Stripe has disconnected it."""
 
-    def disconnect(world: Any, ref: Any, by: Any) -> Any:
-        with world.audit.effect(by, "account.erased", ref):
-            erasure._disconnect(world, ref)
-            erasure._erase(world, ref, pending=False)
-        return erasure.Erased(world.clock(), disconnected=True)
+    def disconnect(simulation: Any, ref: Any, by: Any) -> Any:
+        with simulation.audit.effect(by, "account.erased", ref):
+            erasure._disconnect(simulation, ref)
+            erasure._erase(simulation, ref, pending=False)
+        return erasure.Erased(simulation.clock(), disconnected=True)
 
     with _replaced(erasure, "disconnect", disconnect):
         yield
@@ -372,7 +372,7 @@ def erasure_waits_for_stripe() -> Iterator[None]:
 @contextmanager
 def disconnection_not_repeated() -> Iterator[None]:
     """A disconnection that failed is forgotten."""
-    with _replaced(erasure, "retry_disconnections", lambda world, end: 0):
+    with _replaced(erasure, "retry_disconnections", lambda simulation, end: 0):
         yield
 
 
@@ -413,11 +413,11 @@ def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
     """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
     original = refreshes.handle_request
 
-    def handle_request(world: Any, request: Any) -> Any:
-        if world.clock() - request.waiter.need.requested_at > 3 * world.workflow.settle_timeout:
-            world.workflow.give_up(request.waiter.task_token)
+    def handle_request(simulation: Any, request: Any) -> Any:
+        if simulation.clock() - request.waiter.need.requested_at > 3 * simulation.workflow.settle_timeout:
+            simulation.workflow.give_up(request.waiter.task_token)
             return refresh_requests.GaveUp()
-        return original(world, request)
+        return original(simulation, request)
 
     with _replaced(refreshes, "handle_request", handle_request):
         yield
@@ -442,8 +442,8 @@ def in_flight_is_not_looked_at_again() -> Iterator[None]:
     """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
     original = refreshes.handle_request
 
-    def handle_request(world: Any, request: Any) -> Any:
-        asked = original(world, request)
+    def handle_request(simulation: Any, request: Any) -> Any:
+        asked = original(simulation, request)
         return refresh_policy.JoinPending(0) if isinstance(asked, refresh_requests.AlreadyStarting) else asked
 
     with _replaced(refreshes, "handle_request", handle_request):

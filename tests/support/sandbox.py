@@ -305,7 +305,7 @@ class Sandbox:
             tap(moment)
 
     @property
-    def world(self) -> Dependencies:
+    def deps(self) -> Dependencies:
         return bootstrap.application().dependencies()
 
     @property

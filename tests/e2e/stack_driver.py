@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import requests
 
+from local.aws.paths import BUILD
 from local.client import Answer, Client
 from local.stack import Stack
 from local.stripe_simulator.core import Simulator
@@ -18,6 +20,9 @@ from local.stripe_simulator.wire import Response
 from tests.support.stripe_openapi import LEDGER
 
 MARGARET = {"name": "Margaret Testerman"}
+TRAIL = BUILD / "aws" / f"trail{os.environ.get('PYTEST_XDIST_WORKER', '')}.jsonl"
+"""The file in which the embedded IAM records what it decides while this worker's tests run."""
+
 CREATED = "financial_connections.account.created"
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
 
@@ -40,7 +45,7 @@ def eventually(probe: Callable[[], Any], within: float = 30) -> Any:
     return value
 
 
-class Bench:
+class StackDriver:
     """The stack with the simulator in this very process, so that tests read its true state without a detour."""
 
     def __init__(self, stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""One simulated world: Stripe, AWS, our real functions, callers, and everything that goes wrong, all drawn from a seed."""
+"""One simulated deployment: Stripe, AWS, our real functions, callers, and everything that goes wrong, all drawn from a seed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.simulation import records
 from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
 from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
-from tests.simulation.hub import Hub, Signal
 from tests.simulation.records import Records
+from tests.simulation.scheduler import Signal, VirtualScheduler
 from tests.support.rights import DynamoDBRights, Noted
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW
@@ -121,7 +121,7 @@ class Context:
     aws_request_id: str = "request"
 
 
-class World:
+class Simulation:
     """Call `link`, `verify`, `ask_refresh`, `change` at the times you like (`at`), then `run`, then look."""
 
     def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None, begin: float = BEGIN) -> None:
@@ -136,8 +136,8 @@ class World:
         self.broken: dict[str, str] = {}
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
-        self.hub = Hub(begin)
-        self.hub.kept = _kept_request
+        self.scheduler = VirtualScheduler(begin)
+        self.scheduler.kept = _kept_request
         self.injected: Counter[str] = Counter()
         self.called: Counter[str] = Counter()
         self.plan: dict[str, tuple[int, int, str]] = {}
@@ -173,12 +173,12 @@ class World:
         self._running: dict[Any, Invocation] = {}
         self._refreshing: dict[str, Counter[str]] = {}
         stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
-        self.simulator = Simulator(lambda: self.hub.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
+        self.simulator = Simulator(lambda: self.scheduler.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
         self.endpoints = [self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope) for scope in ("platform", "connected")]
         self.dynamodb = FakeDynamoDB(self.cross)
         self.dynamodb.changed = self._changed
         self.dynamodb.refuses = self._refuses
-        self.sqs = FakeSQS(self.hub, self.rng, self.cross)
+        self.sqs = FakeSQS(self.scheduler, self.rng, self.cross)
         self.sqs.duplicates = self.faults.duplicate_message
         self.events_bus = FakeEvents(self.cross, lambda: self._draw("announcement refused", self.faults.announcement))
         secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
@@ -190,7 +190,7 @@ class World:
             for prefix, name in (("", "verify_account"), ("BATCH_", "verify_batch"))
         }
         self.workflows = FakeStepFunctions(
-            self.hub,
+            self.scheduler,
             self.rng,
             self.cross,
             definitions,
@@ -208,13 +208,13 @@ class World:
         }  # fmt: skip
         self.rights = DynamoDBRights()
         self._moved = Signal()
-        self.hub.spawn(self._postman)
+        self.scheduler.spawn(self._postman)
 
     # -- what the outside does ---------------------------------------------------------------------------------------------------
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something `seconds` after the beginning."""
-        self.hub.spawn(act, seconds)
+        self.scheduler.spawn(act, seconds)
 
     def verify(
         self,
@@ -244,7 +244,7 @@ class World:
                 return
             if status == 404 or not patient:
                 return
-            self.hub.sleep(min(600, 2**attempt))
+            self.scheduler.sleep(min(600, 2**attempt))
         self.violations.append(f"{name}: never accepted")
 
     def pry(self, name: str, stripe_account: str | None) -> None:
@@ -287,7 +287,7 @@ class World:
                 return
             if answer and answer["type"].rpartition(":")[2] in WAITS_FOR_STRIPE:
                 self.violations.append(f"{account}: not erased, because Stripe could not be asked ({answer['type']})")
-            self.hub.sleep(min(600, 2**attempt))
+            self.scheduler.sleep(min(600, 2**attempt))
         self.violations.append(f"{account}: never erased")
 
     def read_account(self, account: str) -> None:
@@ -332,14 +332,14 @@ class World:
             if by_bus:
                 answer = self._invoke("receive_event", {"source": "aws.partner/stripe.com/ed_1", "detail": json.loads(body)})
             else:
-                headers = {"stripe-signature": signatures.sign(body.encode(), WEBHOOK_SECRET, int(self.hub.now))}
+                headers = {"stripe-signature": signatures.sign(body.encode(), WEBHOOK_SECRET, int(self.scheduler.now))}
                 answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, body))
             if answer is not None and answer.get("statusCode", 200) == 200:
                 return
             if answer is not None:
                 self.violations.append(f"{event['id']} ({why}): a genuine event was answered {answer['statusCode']}")
                 return
-            self.hub.sleep(min(600, 2**attempt))
+            self.scheduler.sleep(min(600, 2**attempt))
         self.violations.append(f"{event['id']} ({why}): never taken")
 
     def batch(self, accounts: Sequence[str], max_age: int, stripe_account: str | None, stop_after: float | None) -> None:
@@ -360,18 +360,18 @@ class World:
         if stop_after is not None:
             if stop_after < 0:
                 # When the first of its messages is being served: between that and the refresh there are about ten calls.
-                self.hub.wait(self.served.setdefault(made["id"], Signal()), 600)
-            self.hub.sleep(abs(stop_after))
+                self.scheduler.wait(self.served.setdefault(made["id"], Signal()), 600)
+            self.scheduler.sleep(abs(stop_after))
             self._until((200, 409), "DELETE", path, None, stripe_account)
         for _ in range(2000):
             shown = self._until((200,), "GET", path, None, stripe_account)
-            if shown is None or shown["results"] or (shown["state"] == "stopped" and self.hub.now > BEGIN + ENDED_SECONDS):
+            if shown is None or shown["results"] or (shown["state"] == "stopped" and self.scheduler.now > BEGIN + ENDED_SECONDS):
                 break
             if shown["state"] == "failed":
                 self._until((202, 409), "POST", f"{path}/start", {}, stripe_account)
             elif shown["state"] == "stopped" and shown["failure"]:
                 self._until((200,), "DELETE", path, None, stripe_account)
-            self.hub.sleep(60 if shown["state"] != "stopped" else 300)
+            self.scheduler.sleep(60 if shown["state"] != "stopped" else 300)
         else:
             self.violations.append(f"{key}: never done")
 
@@ -381,7 +381,7 @@ class World:
             status, answer = self._http("batches", method, path, body, stripe_account, {})
             if status in wanted:
                 return answer
-            self.hub.sleep(min(600, 2**attempt))
+            self.scheduler.sleep(min(600, 2**attempt))
         self.violations.append(f"{method} {path}: never answered as wanted")
         return None
 
@@ -391,11 +391,11 @@ class World:
 
     def reconcile_every(self, seconds: float, times: int) -> None:
         for number in range(1, times + 1):
-            self.hub.spawn(self.reconcile, number * seconds)
+            self.scheduler.spawn(self.reconcile, number * seconds)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
-        self.hub.run(self.hub.now + seconds)
+        self.scheduler.run(self.scheduler.now + seconds)
 
     @property
     def quiet(self) -> bool:
@@ -436,15 +436,15 @@ class World:
         """Carry Stripe's deliveries for as long as there is one."""
         while True:
             for outgoing in self.simulator.due_deliveries():
-                self.hub.spawn(lambda outgoing=outgoing: self._deliver(outgoing), self.rng.expovariate(5))  # type: ignore[misc]
+                self.scheduler.spawn(lambda outgoing=outgoing: self._deliver(outgoing), self.rng.expovariate(5))  # type: ignore[misc]
             due = self.simulator.next_due()
-            skew = self.simulator.now() - self.hub.now
+            skew = self.simulator.now() - self.scheduler.now
             self._moved = Signal()
-            self.hub.wait(self._moved, DAY if due is None else max(0.01, due - skew - self.hub.now))
+            self.scheduler.wait(self._moved, DAY if due is None else max(0.01, due - skew - self.scheduler.now))
 
     def stripe_moved(self) -> None:
         """Something was done at Stripe that may have consequences."""
-        self.hub.fire(self._moved)
+        self.scheduler.fire(self._moved)
 
     def _deliver(self, outgoing: Outgoing) -> None:
         headers = {name.lower(): value for name, value in outgoing.headers.items()}
@@ -466,7 +466,7 @@ class World:
         """Run a function. Raises TaskError if it died or failed."""
         self.invocations[function] += 1
         planned = self.plan.get(function)
-        invocation = Invocation(function, self.hub.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
+        invocation = Invocation(function, self.scheduler.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
         if planned and planned[0] == self.invocations[function]:
             invocation.crash_at = planned[1:]
         me = getcurrent()
@@ -503,7 +503,7 @@ class World:
     def clock(self) -> float:
         """The time by the clock of whoever asks."""
         invocation = self._running.get(getcurrent())
-        return self.hub.now + (invocation.skew if invocation else 0.0)
+        return self.scheduler.now + (invocation.skew if invocation else 0.0)
 
     # -- trouble -----------------------------------------------------------------------------------------------------------------
 
@@ -561,10 +561,10 @@ class World:
             if not calling[idempotency_key]:
                 del calling[idempotency_key]
             if act := self.during_refresh.pop(account, None):
-                self.hub.spawn(act, 1.2)
-                self.hub.sleep(3.0)
+                self.scheduler.spawn(act, 1.2)
+                self.scheduler.sleep(3.0)
             if self._initiated(account) > before:
-                self.refreshes.append(Refresh(account, self.hub.now))
+                self.refreshes.append(Refresh(account, self.scheduler.now))
                 self.violations += [f"{account}: {needed}"] if needed else []
             self._end_call(invocation)
 
@@ -575,8 +575,8 @@ class World:
         pause = self.rng.uniform(*self.call_seconds)
         if self._draw("slow call", self.faults.slow):
             pause = self.rng.uniform(0.5, 20)
-        self.hub.sleep(pause)
-        if self.hub.now - invocation.began > TIMEOUTS[invocation.function]:
+        self.scheduler.sleep(pause)
+        if self.scheduler.now - invocation.began > TIMEOUTS[invocation.function]:
             self.injected["function time-out"] += 1
             raise Died
 
@@ -604,10 +604,10 @@ class World:
         """
         needs = []
         for item in self.open.get(AccountRef(account, "test", connected).key, {}).values():
-            if int(item["deadline_ms"]["N"]) / 1000 < self.hub.now - DEADLINE_BLINDNESS:
+            if int(item["deadline_ms"]["N"]) / 1000 < self.scheduler.now - DEADLINE_BLINDNESS:
                 continue
             stopped = self.stopped.get(item.get("batch", {}).get("S", ""))
-            if stopped is None or self.hub.now - stopped < STOP_BLINDNESS:
+            if stopped is None or self.scheduler.now - stopped < STOP_BLINDNESS:
                 needs.append((int(item["requested_ms"]["N"]) / 1000, int(item["max_age"]["N"])))
         return needs
 
@@ -692,9 +692,9 @@ class World:
         if sk.startswith("WAITER#") and before is None:
             verification = self.dynamodb.items.get((f"VERIFICATION#{sk.removeprefix('WAITER#')}", "VERIFICATION"), {})
             if signal := self.served.get(verification.get("batch", {}).get("S", "")):
-                self.hub.fire(signal)
+                self.scheduler.fire(signal)
         if sk == "BATCH" and after["batch_state"]["S"] == "stopped":
-            self.stopped.setdefault(after["batch"]["S"], self.hub.now)
+            self.stopped.setdefault(after["batch"]["S"], self.scheduler.now)
         erased = "erased_ms" in after or "erased_ms" in self.dynamodb.keys.get((pk, ""), {})
         if erased and (sk.startswith(SEALED) or (sk == "ACCOUNT" and "snapshot" in after)):
             self.violations.append(f"{pk}: {sk} was written after the account was erased")
@@ -760,7 +760,7 @@ LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
 """How long after it was asked for a refresh is executed whose caller has given up."""
 TRANSIENT: tuple[type[Exception], ...] = ()
 HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
-_CURRENT: list[World] = []
+_CURRENT: list[Simulation] = []
 
 
 class OneByOne:
@@ -778,16 +778,18 @@ class OneByOne:
 
 
 class SimulatedStripe(SimulatorHTTPClient):
-    """The SDK's way to the world's Stripe."""
+    """The SDK's way to the simulation's Stripe."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.simulator, timeout=8.0, sleep=world.hub.sleep)
-        self._world = world
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation.simulator, timeout=8.0, sleep=simulation.scheduler.sleep)
+        self._simulation = simulation
 
     def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
         path = url.split("?")[0].removeprefix("https://api.stripe.com")
         call = super().request
-        return self._world.stripe_call(method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage))
+        return self._simulation.stripe_call(
+            method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage)
+        )
 
 
 def _kept_request() -> Callable[[], None]:
@@ -818,8 +820,8 @@ def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *,
 
 
 @contextmanager
-def inside(world: World) -> Iterator[World]:
-    """Have the functions live in this world."""
+def inside(simulation: Simulation) -> Iterator[Simulation]:
+    """Have the functions live in this simulation."""
     from titleholder import bootstrap, matching, observability
     from titleholder.bootstrap import Application
     from titleholder.domain import snapshots
@@ -828,13 +830,13 @@ def inside(world: World) -> Iterator[World]:
     limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
     decide, single_metric, level = matching.decide, observability.single_metric, observability.logger.log_level
     _load()
-    drawn = random.Random(f"{world.seed} secrets")
-    random.seed(world.seed)
+    drawn = random.Random(f"{simulation.seed} secrets")
+    random.seed(simulation.seed)
 
     def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
         """The matcher, with a fault that some claims meet."""
         if claim.get("address") == POISON["address"]:
-            world.injected["matcher raised"] += 1
+            simulation.injected["matcher raised"] += 1
             raise IndexError("string index out of range")
         return decide(dict(claim), *more)
 
@@ -843,15 +845,15 @@ def inside(world: World) -> Iterator[World]:
         observability.single_metric = lambda **_: nullcontext()  # type: ignore[assignment]
         observability.logger.setLevel("CRITICAL")
         application = Application(
-            Settings.from_environment({**ENVIRONMENT, **world.environment}),
-            client=world.clients.__getitem__,
-            stripe_http=lambda: SimulatedStripe(world),
-            clock=world.clock,
+            Settings.from_environment({**ENVIRONMENT, **simulation.environment}),
+            client=simulation.clients.__getitem__,
+            stripe_http=lambda: SimulatedStripe(simulation),
+            clock=simulation.clock,
             new_secret=lambda: drawn.randbytes(32),
-            writers=world.writers,
+            writers=simulation.writers,
         )
         bootstrap.use(application)
-        yield world
+        yield simulation
     finally:
         matching.decide, observability.single_metric = decide, single_metric
         snapshots.PART_BYTES, snapshots.MAX_OWNERS = limits

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from greenlet import getcurrent
 
 from local.stripe_simulator.options import Options
-from tests.simulation.hub import Signal
-from tests.simulation.world import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, World, inside
+from tests.simulation.scheduler import Signal
+from tests.simulation.simulation import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, Simulation, inside
 
 CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 """As the template's event source mappings have it (MaximumConcurrency)."""
@@ -40,7 +40,7 @@ LONGEST_SECONDS = 40 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Course:
+class BatchRun:
     """What a batch of `accounts` took, in virtual seconds.
 
     `singles`: from the request to the verdict, of those asked meanwhile. `units`: what AWS would be paid for, by the names of
@@ -73,8 +73,8 @@ class Course:
         return self.accounts / self.rate
 
 
-class BatchedWorld(World):
-    """A world in which one batch runs, and nothing goes wrong."""
+class BatchSimulation(Simulation):
+    """A simulation in which one batch runs, and nothing goes wrong."""
 
     def __init__(self, accounts: int, options: Options, seed: int = 0, cooling: int = 0, singles: int = SINGLES) -> None:
         self.units: dict[str, float] = defaultdict(float)
@@ -155,11 +155,11 @@ class BatchedWorld(World):
             self._write(1)
 
     def _attempt(self, function: str, event: Any) -> Any:
-        began = self.hub.now
+        began = self.scheduler.now
         try:
             return super()._attempt(function, event)
         finally:
-            self.lambda_seconds += self.hub.now - began + CPU_SECONDS
+            self.lambda_seconds += self.scheduler.now - began + CPU_SECONDS
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """A call to Stripe. What may be paid for is checked at the end, not each time against every account."""
@@ -167,19 +167,19 @@ class BatchedWorld(World):
         self._begin_call(invocation, "Stripe")
         answer = call()
         if method == "POST":
-            self.refreshes.append(Refresh(path.split("/")[-2], self.hub.now))
+            self.refreshes.append(Refresh(path.split("/")[-2], self.scheduler.now))
             self.stripe_moved()
-        self.hub.sleep(self.rng.uniform(*STRIPE_SECONDS))
+        self.scheduler.sleep(self.rng.uniform(*STRIPE_SECONDS))
         return answer
 
     def _begin_call(self, invocation: Invocation, operation: str) -> None:
         invocation.calls += 1
         self.called[f"{invocation.function} {operation}"] += 1
-        self.hub.sleep(self.rng.uniform(*(WAY_SECONDS if operation == "Stripe" else AWS_SECONDS)))
+        self.scheduler.sleep(self.rng.uniform(*(WAY_SECONDS if operation == "Stripe" else AWS_SECONDS)))
 
     def writers(self, size: int) -> Any:
         """In place of a pool of threads: as many activities, which share their invocation."""
-        world = self
+        simulation = self
 
         class Writers:
             def __init__(self, size: int) -> None:
@@ -195,24 +195,24 @@ class BatchedWorld(World):
                 results: list[Any] = [None] * len(todo)
                 errors: list[BaseException] = []
                 left, ended, working = iter(range(len(todo))), Signal(), [self._size]
-                invocation = world._running[getcurrent()]
+                invocation = simulation._running[getcurrent()]
 
                 def work() -> None:
-                    world._running[getcurrent()] = invocation
+                    simulation._running[getcurrent()] = invocation
                     try:
                         for number in left:
                             results[number] = act(todo[number])
                     except Exception as error:
                         errors.append(error)
                     finally:
-                        del world._running[getcurrent()]
+                        del simulation._running[getcurrent()]
                         working[0] -= 1
                         if not working[0]:
-                            world.hub.fire(ended)
+                            simulation.scheduler.fire(ended)
 
                 for _ in range(self._size):
-                    world.hub.spawn(work)
-                world.hub.wait(ended, 10**9)
+                    simulation.scheduler.spawn(work)
+                simulation.scheduler.wait(ended, 10**9)
                 if errors:
                     raise errors[0]
                 return results
@@ -230,76 +230,76 @@ def run_batch(
     cooldown_seconds: float = 600.0,
     singles: int = SINGLES,
     shown: Callable[[int, float], None] = lambda finished, seconds: None,
-) -> Course:
+) -> BatchRun:
     """Run a batch of `accounts`, of which `cooling` cool down, to its end. `singles` are verified one by one meanwhile.
 
     `rate_limit`: more calls of an operation within any one second are answered 429, if anything is.
     `shown(finished, seconds)` is told now and then how far it is.
     """
-    world = BatchedWorld(
+    simulation = BatchSimulation(
         accounts,
         Options(settle_seconds=settle_seconds, cooldown_seconds=cooldown_seconds, rate_limit=rate_limit),
         cooling=cooling,
         singles=singles,
     )
-    with inside(world):
+    with inside(simulation):
         # A failure of the very second would be an answer to who asks then.
-        world.at(BEGIN_SECONDS, world.begin)
+        simulation.at(BEGIN_SECONDS, simulation.begin)
         spread = accounts / rate / (singles + 1)
         for number in range(singles):
-            world.at(BEGIN_SECONDS + spread * (number + 1), partial(world.verify, f"single-{number}", f"fca_single{number}"))
-        while world.running and world.hub.now - BEGIN < LONGEST_SECONDS:
-            world.run(SLICE_SECONDS)
-            shown(world.finished, world.hub.now - BEGIN)
-        while len(world.accepted) < singles or not world.quiet:
-            world.run(SLICE_SECONDS)
-        return _course(world, rate, settle_seconds)
+            simulation.at(BEGIN_SECONDS + spread * (number + 1), partial(simulation.verify, f"single-{number}", f"fca_single{number}"))
+        while simulation.running and simulation.scheduler.now - BEGIN < LONGEST_SECONDS:
+            simulation.run(SLICE_SECONDS)
+            shown(simulation.finished, simulation.scheduler.now - BEGIN)
+        while len(simulation.accepted) < singles or not simulation.quiet:
+            simulation.run(SLICE_SECONDS)
+        return _batch_run(simulation, rate, settle_seconds)
 
 
-def _course(world: BatchedWorld, rate: float, settle_seconds: float) -> Course:
-    items = world.dynamodb.items
-    batch = {name: _plain(value) for name, value in items[f"BATCH#{world.id}", "BATCH"].items()}
+def _batch_run(simulation: BatchSimulation, rate: float, settle_seconds: float) -> BatchRun:
+    items = simulation.dynamodb.items
+    batch = {name: _plain(value) for name, value in items[f"BATCH#{simulation.id}", "BATCH"].items()}
     verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
     took = {
         id_: (int(item["completed_ms"]["N"]) - int(item["requested_ms"]["N"])) / 1000
         for id_, item in verifications.items()
         if "completed_ms" in item
     }
-    single = set(world.accepted.values())
+    single = set(simulation.accepted.values())
     outcomes = Counter(json.loads(item["verdict"]["S"])["outcome"] for id_, item in verifications.items() if id_ in took.keys() - single)
-    results = world.s3.lines(f"batches/{world.id}/results.jsonl")
+    results = simulation.s3.lines(f"batches/{simulation.id}/results.jsonl")
     seen = {row["account"] for row in results if row["outcome"] is not None}
-    paid = Counter(refresh.account for refresh in world.refreshes)
-    initiated = world.simulator.initiated_refreshes()
-    children = world.workflows.children["Verify"]
-    counted = world.simulator.request_counts()
+    paid = Counter(refresh.account for refresh in simulation.refreshes)
+    initiated = simulation.simulator.initiated_refreshes()
+    children = simulation.workflows.children["Verify"]
+    counted = simulation.simulator.request_counts()
     begun = int(batch["started_ms"]) / 1000
     units = {
-        **world.units,
+        **simulation.units,
         "step_functions_transition": sum(child.transitions for child in children),
-        "lambda_request": world.invocations.total(),
-        "lambda_gb_second_arm64": world.lambda_seconds * LAMBDA_GB,
+        "lambda_request": simulation.invocations.total(),
+        "lambda_gb_second_arm64": simulation.lambda_seconds * LAMBDA_GB,
     }
-    return Course(
-        accounts=len(world.accounts),
+    return BatchRun(
+        accounts=len(simulation.accounts),
         rate=rate,
         settle_seconds=settle_seconds,
         seconds=int(batch["completed_ms"]) / 1000 - begun,
         import_seconds=int(batch["imported_ms"]) / 1000 - begun,
         done=dict(outcomes),
-        lost=len(set(world.accounts) - seen),
+        lost=len(set(simulation.accounts) - seen),
         paid_twice=sum(count > 1 for count in initiated.values()) + sum(count > 1 and initiated[each] > 1 for each, count in paid.items()),
         transitions=sum(child.transitions for child in children),
         passes=int(batch["pass"]) + 1,
-        most_open=world.workflows.most_children["Verify"],
+        most_open=simulation.workflows.most_children["Verify"],
         wait_of_batch=statistics.median(took[id_] for id_ in took.keys() - single),
-        singles=tuple(took[id_] for id_ in world.accepted.values()),
+        singles=tuple(took[id_] for id_ in simulation.accepted.values()),
         units=units,
         calls=counted["operations"],
         peaks=counted["peaks"],
         refused=counted["statuses"].get("429", 0),
-        invocations=dict(world.invocations),
-        violations=(*world.violations, *(f"no right to: {call}" for call in world.rights.refused())),
+        invocations=dict(simulation.invocations),
+        violations=(*simulation.violations, *(f"no right to: {call}" for call in simulation.rights.refused())),
     )
 
 
