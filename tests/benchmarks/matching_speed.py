@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from difflib import SequenceMatcher
+from typing import Literal
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"
 sys.path[:0] = [str(PACKAGE), str(pathlib.Path(__file__).parents[2])]
@@ -30,7 +31,9 @@ Rodriguez Martinez Hernandez Lopez Gonzalez Wilson O'Brien De-la-Cruz
 Nguyen
 """
 GIVEN, FAMILY = _GIVEN.split(), _FAMILY.split()
-LIMITS = {"names": 5_000, "import names": 40, "import with contacts": 80}
+# Milliseconds and pairs a second of processor time. The ratio to the standard library's string measure hardly depends on the machine or on
+# what else runs there: 0.125 to 0.129 was measured.
+LIMITS = {"names": 5_000, "names : difflib": 0.11, "import names": 40, "import with contacts": 80}
 
 
 def pairs(count: int) -> list[tuple[Side, Side]]:
@@ -63,7 +66,7 @@ def plain(claim: Side) -> str:
 
 
 def peers() -> list[tuple[str, Callable[[Side, Side], float]]]:
-    """Return two string measures to stand beside: the fastest installed one, and the standard library's."""
+    """Return string measures to compare with: the installed ones, and last the standard library's."""
     out: list[tuple[str, Callable[[Side, Side], float]]] = []
     if importlib.util.find_spec("rapidfuzz"):
         from rapidfuzz import fuzz
@@ -73,13 +76,8 @@ def peers() -> list[tuple[str, Callable[[Side, Side], float]]]:
         import jellyfish
 
         out.append(("jellyfish Jaro-Winkler", lambda c, o: jellyfish.jaro_winkler_similarity(plain(c).lower(), str(o["name"]).lower())))
-    out.append(("difflib ratio, sorted", lambda c, o: SequenceMatcher(None, _sorted(plain(c)), _sorted(str(o["name"]))).ratio()))
     out.append(("difflib ratio", lambda c, o: SequenceMatcher(None, plain(c).lower(), str(o["name"]).lower()).ratio()))
-    return out[:2]
-
-
-def _sorted(text: str) -> str:
-    return " ".join(sorted(text.lower().split()))
+    return out
 
 
 def rate(compare: Callable[[Side, Side], object], sample: list[tuple[Side, Side]]) -> float:
@@ -96,9 +94,9 @@ def rate(compare: Callable[[Side, Side], object], sample: list[tuple[Side, Side]
 
 
 def import_milliseconds(code: str) -> float:
-    """Return the milliseconds a fresh interpreter needs for ``code``, the least of some runs, with byte-code as in a layer."""
+    """Return the processor time a fresh interpreter needs for ``code``, the least of some runs, with byte-code as in a layer."""
     with tempfile.TemporaryDirectory() as cache:
-        program = f"import sys,time;sys.path.insert(0,{str(PACKAGE)!r});t=time.perf_counter();{code};print((time.perf_counter()-t)*1000)"
+        program = f"import sys,time;sys.path.insert(0,{str(PACKAGE)!r});t=time.process_time();{code};print((time.process_time()-t)*1000)"
         # The standard library keeps its own byte-code; ours is compiled into a place that is thrown away.
         compiled = pathlib.Path(cache) / "python"
         subprocess.run(["cp", "-r", str(PACKAGE), str(compiled)], check=True)
@@ -114,7 +112,9 @@ def measure() -> list[Figure]:
     sample = [(claim, {"name": owner["name"]}) for claim, owner in pairs(10_000)]
     ours = rate(match, sample)
     figures = [Figure("matching", "names", ours, "pairs/s", (">=", float(LIMITS["names"])), "processor time, best of five rounds")]
-    figures += [Figure("matching", f"names : {name}", ours / rate(compare, sample), "") for name, compare in peers()]
+    for name, compare in peers():
+        goal: tuple[Literal[">="], float] | None = (">=", LIMITS["names : difflib"]) if name.startswith("difflib") else None
+        figures.append(Figure("matching", f"names : {name}", ours / rate(compare, sample), "", goal))
     alone = import_milliseconds("from titleholder.matching import match")
     figures.append(Figure("matching", "import, names alone", alone, "ms", ("<=", float(LIMITS["import names"]))))
     return figures
@@ -132,15 +132,24 @@ def main() -> int:
     ]
     with_address = rate(match, addressed)
     print(f"{'titleholder, with address':28s} {with_address:10,.0f} {with_address / ours:14.2f}")
+    ratio = 0.0
     for name, compare in peers():
         speed = rate(compare, names_only)
+        ratio = ours / speed
         print(f"{name:28s} {speed:10,.0f} {ours / speed:14.3f}")
     alone = import_milliseconds("from titleholder.matching import match")
     everything = import_milliseconds("from titleholder.matching import match;from titleholder.matching import addresses, phones, emails")
     empty = import_milliseconds("import re, typing")
     print(f"{'import, names alone':28s} {alone:7.1f} ms (limit {LIMITS['import names']}; re and typing alone {empty:.1f})")
     print(f"{'import, with contacts':28s} {everything:7.1f} ms (limit {LIMITS['import with contacts']})")
-    late = ours < LIMITS["names"] or alone > LIMITS["import names"] or everything > LIMITS["import with contacts"]
+    late = any(
+        (
+            ours < LIMITS["names"],
+            ratio < LIMITS["names : difflib"],
+            alone > LIMITS["import names"],
+            everything > LIMITS["import with contacts"],
+        )
+    )
     print("limits: " + ("missed" if late else "kept"))
     return int(late)
 

@@ -60,6 +60,8 @@ def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str
         ("receive_webhook", "requests"),
         ("receive_webhook", "titleholder.matching"),
         ("receive_webhook", "titleholder.services.refreshes"),
+        ("receive_webhook", "titleholder.store.accounts"),
+        ("receive_webhook", "titleholder.store.sealed"),
         ("complete_verification", "stripe"),
         ("complete_verification", "pydantic"),
         ("start_refresh", "pydantic"),

@@ -43,7 +43,7 @@ class Store:
     Each repository is imported when it is first used, so that a function loads only those that it needs.
 
     `cipher` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
-    `new_secret` makes 32 random bytes or more. `claims_per_day`: so many different claims about one account are accepted within 24 hours.
+    `new_secret` makes 32 random bytes or more. `claims_per_day`: how many different claims about one account are accepted within 24 hours.
     """
 
     def __init__(
