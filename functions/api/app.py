@@ -312,4 +312,4 @@ def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
-prepare(lambda made: (made.dependencies(), made.cipher))
+prepare(lambda made: (made.dependencies(), made.cipher, made.store.load()))

@@ -261,4 +261,4 @@ def _json(status: int, model: BaseModel) -> Response[Any]:
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
-prepare(lambda made: (made.dependencies(), made.idempotency))
+prepare(lambda made: (made.dependencies(), made.idempotency, made.store.load()))

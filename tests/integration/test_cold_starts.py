@@ -60,6 +60,8 @@ def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str
         ("receive_webhook", "requests"),
         ("receive_webhook", "titleholder.matching"),
         ("receive_webhook", "titleholder.services.refreshes"),
+        ("receive_webhook", "titleholder.store.accounts"),
+        ("receive_webhook", "titleholder.store.sealed"),
         ("complete_verification", "stripe"),
         ("complete_verification", "pydantic"),
         ("start_refresh", "pydantic"),
@@ -93,7 +95,13 @@ def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "needed"), [("api", "aws_encryption_sdk"), ("api", "client of DynamoDB"), ("linking", "titleholder.aws.workflows")]
+    ("function", "needed"),
+    [
+        ("api", "aws_encryption_sdk"),
+        ("api", "client of DynamoDB"),
+        ("api", "titleholder.store.claims"),
+        ("linking", "titleholder.aws.workflows"),
+    ],
 )
 def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:
     """Taken without credentials, which come with the start from it."""

@@ -24,10 +24,16 @@ from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.sdk import SimulatorHTTPClient
 from tests.simulation import records
-from tests.simulation.fake_aws import FakeEvents, FakeKMS, FakeS3, FakeSecrets, FakeSQS, FakeStepFunctions, Message, TaskError
-from tests.simulation.fake_dynamodb import FakeDynamoDB, refused
+from tests.simulation.queues import FakeSQS, Message
 from tests.simulation.records import Records
 from tests.simulation.scheduler import Signal, VirtualScheduler
+from tests.simulation.workflows import FakeStepFunctions, TaskError
+from tests.support.fakes.dynamodb import FakeDynamoDB
+from tests.support.fakes.errors import refused
+from tests.support.fakes.event_bus import FakeEvents
+from tests.support.fakes.kms import FakeKMS
+from tests.support.fakes.s3 import FakeS3
+from tests.support.fakes.secrets_manager import FakeSecrets
 from tests.support.rights import DynamoDBRights, Noted
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.simulation.schedules import simulate
 from tests.support.data_model import ALWAYS, row_kinds, section, without_number
+from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.functions import ROOT
 from tests.support.template import template
 from titleholder.services.rate_limiter import Kind

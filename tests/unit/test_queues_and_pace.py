@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.fake_dynamodb import FakeDynamoDB
+from tests.support.fakes.dynamodb import FakeDynamoDB
 from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.domain.rate import MOST_SLOW, RECOVERY_SECONDS, Backoff, Kind, current_factor, increased
 from titleholder.errors import RateLimitExceededError

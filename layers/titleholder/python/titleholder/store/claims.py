@@ -25,7 +25,7 @@ DIGEST_CHARS = 24
 
 
 class Claims:
-    """`per_day`: so many different claims about one account are accepted within 24 hours."""
+    """`per_day`: how many different claims about one account are accepted within 24 hours."""
 
     def __init__(self, table: Table, sealed: SealedItems, clock: Callable[[], float], retention_seconds: int, per_day: int) -> None:
         self._table = table

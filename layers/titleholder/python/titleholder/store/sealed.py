@@ -1,5 +1,6 @@
-"""Items whose personal data is encrypted with a data key of their account. The only module that knows that erasing an account means
-destroying this key.
+"""Items whose personal data is encrypted with their account's data key. Only this module knows that erasure means destroying the key.
+
+Rows: in the table of keys, which is never backed up, ACCOUNT#<ref>: the account's wrapped data key, or the tombstone of an erased account.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 
 
 class SealedItems:
-    """`keys`: the table of keys, key `pk` alone, never backed up. It holds under ACCOUNT#<ref> the account's wrapped data key, or its
-    tombstone (`erased_ms`).
+    """`keys`: the table of keys.
 
-    Encrypted data is written in one transaction with a check that this very key still exists, so that nothing can be written once it is
-    destroyed.
+    Encrypted data is written in one transaction with a check that its key still exists, so that nothing can be written after an erasure.
     """
 
     def __init__(self, table: Table, keys: Table, cipher: Callable[[], AccountCipher], clock: Callable[[], float]) -> None:

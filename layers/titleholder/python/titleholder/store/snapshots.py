@@ -88,7 +88,7 @@ class Snapshots:
         return opened_snapshot(self._sealed.open(ref, {sk: "owners"}).get(sk))
 
     def page(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
-        """So many of an account's snapshots, the newest first, below position `after`; and where to go on, if there are more."""
+        """Up to `limit` of an account's snapshots, the newest first, from below position `after`, and the next page's `after` or None."""
         items, position = self._table.page(account_pk(ref), HISTORY, limit, after)
         return [_summary(item) for item in items if self._table.is_live(item)], position
 

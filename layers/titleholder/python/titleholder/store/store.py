@@ -43,7 +43,7 @@ class Store:
     Each repository is imported when it is first used, so that a function loads only those that it needs.
 
     `cipher` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
-    `new_secret` makes 32 random bytes or more. `claims_per_day`: so many different claims about one account are accepted within 24 hours.
+    `new_secret` makes 32 random bytes or more. `claims_per_day`: how many different claims about one account are accepted within 24 hours.
     """
 
     def __init__(
@@ -66,6 +66,13 @@ class Store:
         self._retention = retention
         self._new_secret = new_secret
         self._claims_per_day = claims_per_day
+
+    def load(self) -> Store:
+        """Make every repository now, so that a snapshot of the process (SnapStart) holds them. Returns the store."""
+        for name, part in vars(Store).items():
+            if isinstance(part, cached_property):
+                getattr(self, name)
+        return self
 
     @cached_property
     def accounts(self) -> Accounts:

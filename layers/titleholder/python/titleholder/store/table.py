@@ -1,4 +1,4 @@
-"""The few ways in which DynamoDB is called. Items are plain dicts here; only this module knows DynamoDB's attribute values."""
+"""Every call to DynamoDB. Only this module knows DynamoDB's attribute values: its callers read and write plain dicts."""
 
 from __future__ import annotations
 
@@ -90,27 +90,22 @@ class Table:
         return self._pages(_below(pk, prefix))
 
     def page(self, pk: str, prefix: str, limit: int, after: str | None) -> tuple[list[Item], str | None]:
-        """So many items, the last first, below the sort key `prefix` + `after`; and the `after` of the next page, if there is one."""
+        """Up to `limit` items in reverse order, from below the sort key `prefix` + `after`, and the `after` of the next page or None."""
         start = {} if after is None else {"ExclusiveStartKey": _key(pk, prefix + after)}
         found = list(islice(self._pages({**_below(pk, prefix), **start, "ScanIndexForward": False, "Limit": limit + 1}), limit + 1))
         return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if len(found) > limit else None
 
     def query_index(self, index: str, condition: str, values: Mapping[str, Any], limit: int) -> list[Item]:
-        """So many items of an index. It may lag behind the table."""
-        request = {
-            "IndexName": index,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": _serialized(values),
-            "Limit": limit,
-        }
+        """Up to `limit` items of an index, which may lag behind the table."""
+        request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit}
         return list(islice(self._pages(request), limit))
 
     def put(self, item: Item) -> None:
-        """Put an item, in place of the one that is there."""
+        """Store an item, in place of one with the same keys."""
         self.client.put_item(TableName=self.name, Item=_serialized(item))
 
     def insert(self, item: Item) -> Item | None:
-        """Put a new item. If there is one with its keys, nothing is put, and that one is returned."""
+        """Store a new item and return None. If an item with the same keys exists, leave it unchanged and return it."""
         try:
             self.client.put_item(
                 TableName=self.name, Item=_serialized(item), ConditionExpression="attribute_not_exists(pk)",
@@ -121,10 +116,10 @@ class Table:
         return None
 
     def put_all(self, items: Sequence[Item], *, checks: Sequence[Item] = (), beside: Sequence[Item] = ()) -> Item | None:
-        """Put new items together, or none if the first of them exists already; then that one is returned.
+        """Store new items in one transaction and return None. If the first of them exists, store none and return it.
 
-        `checks` and `beside` are more parts of the same transaction. If the condition of one of `beside` did not hold, nothing is put, and
-        an empty item is returned.
+        `checks` and `beside` are more parts of the transaction. If the condition of one of `beside` does not hold, nothing is stored and an
+        empty item is returned.
 
         Raises:
             CheckFailedError: one of `checks` did not hold.
@@ -165,8 +160,8 @@ class Table:
         )  # fmt: skip
 
     def delete(self, pk: str, sk: str, *, condition: str = "", values: Mapping[str, Any] | None = None) -> None:
-        """Delete an item, unless a condition does not hold."""
-        conditional = {"ConditionExpression": condition, "ExpressionAttributeValues": _serialized(values or {})} if condition else {}
+        """Delete an item if a condition holds."""
+        conditional = {"ConditionExpression": condition, **_values(values)} if condition else {}
         _unless_refused(partial(self.client.delete_item, TableName=self.name, Key=_key(pk, sk), **conditional))
 
     def put_part(self, item: Item, *, condition: str, values: Mapping[str, Any] | None = None) -> Item:
@@ -174,7 +169,7 @@ class Table:
         return {"Put": {"TableName": self.name, "Item": _serialized(item), "ConditionExpression": condition, **_values(values)}}
 
     def check_part(self, pk: str, sk: str | None = None, *, condition: str, values: Mapping[str, Any]) -> Item:
-        """A part of a transaction, which does not change its item."""
+        """A part of a transaction that only checks a condition."""
         return {"ConditionCheck": {"TableName": self.name, "Key": _key(pk, sk), "ConditionExpression": condition, **_values(values)}}
 
     def update_part(
@@ -222,7 +217,7 @@ class Table:
         raise AssertionError("unreachable")
 
     def _pages(self, request: Mapping[str, Any]) -> Iterator[Item]:
-        """The items that a query finds; a page is read when its first item is asked for."""
+        """The items that a query finds. Each page is read when its first item is needed."""
         start: Item = {}
         while True:
             page = self.client.query(TableName=self.name, **{**request, **start})
@@ -244,11 +239,8 @@ def _key(pk: str, sk: str | None = None) -> Item:
 
 
 def _below(pk: str, prefix: str) -> Item:
-    return {
-        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
-        "ExpressionAttributeValues": _serialized({":pk": pk, ":prefix": prefix}),
-        "ConsistentRead": True,
-    }
+    condition = "pk = :pk AND begins_with(sk, :prefix)"
+    return {"KeyConditionExpression": condition, **_values({":pk": pk, ":prefix": prefix}), "ConsistentRead": True}
 
 
 def _serialized(values: Mapping[str, Any]) -> Item:

@@ -152,7 +152,7 @@ class Verifications:
         return {item["verification"]: _verification_or_group(item) for item in self._table.get_all(keys, consistent=consistent)}
 
     def page(self, listing: VerificationListing, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
-        """So many ids, the newest first, below position `after`; each one's own position; and where to go on, if there are more."""
+        """Up to `limit` ids, the newest first, from below position `after`; the position of each; and the next page's `after` or None."""
         items, position = self._table.page(listing.pk, ENTRY, limit, after)
         return [item["verification"] for item in items], [item["sk"].removeprefix(ENTRY) for item in items], position
 
