@@ -36,7 +36,7 @@ NETWORK_RETRIES = 2
 """Retries by the SDK's client (default: none). It retries 409, 5xx and lost connections under the same idempotency key, never 429."""
 
 LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
-"""The time of a call whose every try times out, with the SDK's pauses. A refresh's lease is longer, the functions' time-out longer still."""
+"""The time of a call whose every try times out, with the SDK's pauses. The lease is longer, the functions' time-out longer still."""
 
 READ, LIST, REFRESH, OWNERS, EVENTS, OTHER = "read", "list", "refresh", "owners", "events", "other"
 """The rate limiter's buckets: one for each operation that is called often, one for all others together."""
