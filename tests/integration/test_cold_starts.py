@@ -95,7 +95,13 @@ def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "needed"), [("api", "aws_encryption_sdk"), ("api", "client of DynamoDB"), ("linking", "titleholder.aws.workflows")]
+    ("function", "needed"),
+    [
+        ("api", "aws_encryption_sdk"),
+        ("api", "client of DynamoDB"),
+        ("api", "titleholder.store.claims"),
+        ("linking", "titleholder.aws.workflows"),
+    ],
 )
 def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:
     """Taken without credentials, which come with the start from it."""

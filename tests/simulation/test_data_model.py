@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.fake_dynamodb import FakeDynamoDB
 from tests.simulation.schedules import simulate
 from tests.support.data_model import ALWAYS, row_kinds, section, without_number
+from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.functions import ROOT
 from tests.support.template import template
 from titleholder.services.rate_limiter import Kind
@@ -67,6 +67,13 @@ def test_code_knows_every_attribute_of_the_document() -> None:
 def test_document_names_every_field_of_the_messages_that_release_0_1_0_left() -> None:
     named = set(re.findall(r"`([a-z_]+)`", section("## Queue messages")))
     assert not {field for message in kept("queues.json")["messages"] for field in message["body"]} - named
+
+
+def test_document_names_every_key_of_the_workflows_that_release_0_1_0_left_running() -> None:
+    named = set(re.findall(r"`([a-z_]+)", section("## Workflows")))
+    inputs = [execution["input"] for execution in kept("executions.json") if "input" in execution]
+    assert inputs
+    assert not set().union(*inputs) - named
 
 
 def test_documented_logical_ids_are_in_the_template() -> None:

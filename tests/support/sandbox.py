@@ -18,7 +18,6 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import boto3
-import moto.kms.models
 import moto.secretsmanager.models
 import moto.sqs.models
 from botocore.exceptions import ClientError
@@ -27,6 +26,7 @@ from moto import mock_aws
 from local.stripe_simulator import Options, Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.sdk import SimulatorHTTPClient
+from tests.support.fast_moto import fast_moto
 from tests.support.functions import Function, http_event, load, queue_event
 from tests.support.layers import OPERATIONS
 from tests.support.rights import DynamoDBRights
@@ -218,6 +218,7 @@ class Sandbox:
         sandbox = cls(**options)
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock_aws())
+            stack.enter_context(fast_moto())
             sandbox._make_resources()
             sandbox._patch(stack)
             yield sandbox
@@ -249,14 +250,11 @@ class Sandbox:
         events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
         target = sqs.get_queue_attributes(QueueUrl=self.bus_queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
-        # Moto gives each key a pair of RSA keys, which take long to find and which a symmetric key does not use.
-        with patch.object(moto.kms.models, "generate_private_key", lambda spec: None):
-            key = client("kms").create_key()["KeyMetadata"]["Arn"]
         self.environment = {
             "STRIPE_MODE": "test",
             "TABLE_NAME": "titleholder",
             "KEYS_TABLE_NAME": "titleholder-keys",
-            "VAULT_KEY_ID": key,
+            "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
             "REFRESH_QUEUE_URL": self.refresh_queue,
             "EVENTS_QUEUE_URL": self.events_queue,
             "REFRESH_DEAD_LETTER_URL": self.refresh_dead,

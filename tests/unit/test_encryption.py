@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.fake_aws import FakeKMS
+from tests.support.fakes.kms import FakeKMS
 from titleholder.aws.encryption import CACHE_SECONDS, CACHED_KEYS, AccountCipher
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import MASK, Sensitive

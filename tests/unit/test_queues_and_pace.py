@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.fake_dynamodb import FakeDynamoDB
+from tests.support.fakes.dynamodb import FakeDynamoDB
 from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, Queues
 from titleholder.domain.rate import MOST_SLOW, RECOVERY_SECONDS, Backoff, Kind, current_factor, increased
 from titleholder.errors import RateLimitExceededError
@@ -159,6 +159,15 @@ class TestRefusal:
         assert [limits.next_try("read", NOW, Kind.BATCH) for _ in range(3)] == near(NOW + 1, NOW + 1.909, NOW + 2.818)
         assert [limits.next_try("read", NOW, Kind.EVENT)] == near(NOW + 1)
         assert [limits.next_try("list", NOW, Kind.BATCH)] == near(NOW + 1)
+        limits.on_throttled("read")
+        assert [limits.next_try("read", NOW, Kind.SINGLE) for _ in range(2)] == near(NOW + 1, NOW + 2.818)
+
+    def test_in_one_bucket_delays_no_work_that_asks_for_another(self) -> None:
+        limits, _ = lines(1)
+        for _ in range(5):
+            limits.reserve("read", NOW)
+            limits.reserve("list", NOW)
+        assert [early(limits.limiter({}), bucket).at for bucket in ("read", "read", "list")] == near(NOW + 1, NOW + 1.909, NOW + 1)
 
 
 class TestSingle:

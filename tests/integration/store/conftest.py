@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.aws.emulator import Emulator
-from tests.simulation.fake_aws import FakeKMS
-from tests.simulation.fake_dynamodb import FakeDynamoDB
+from tests.support.fakes.dynamodb import FakeDynamoDB
+from tests.support.fakes.kms import FakeKMS
 from tests.support.sandbox import client
 from tests.support.stored import NOW
 from tests.support.template import table_schema

@@ -67,6 +67,13 @@ class Store:
         self._new_secret = new_secret
         self._claims_per_day = claims_per_day
 
+    def load(self) -> Store:
+        """Make every repository now, so that a snapshot of the process (SnapStart) holds them. Returns the store."""
+        for name, part in vars(Store).items():
+            if isinstance(part, cached_property):
+                getattr(self, name)
+        return self
+
     @cached_property
     def accounts(self) -> Accounts:
         from titleholder.store.accounts import Accounts

@@ -1,107 +1,22 @@
-"""The rest of AWS in memory: queues that deliver, a workflow engine that reads our definition, a bus, secrets."""
+"""Step Functions in virtual time: an engine that runs the definitions in statemachines/."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
 import json
 import random
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tests.simulation.fake_dynamodb import refused
+from tests.simulation.queues import FakeSQS
 from tests.simulation.scheduler import Signal, VirtualScheduler
+from tests.support.fakes.errors import Cross, refused
 
-Cross = Callable[[str, Callable[[], Any]], Any]
-MOST_RECEIVES = 8
 TIMEOUTS = ("States.Timeout", "States.HeartbeatTimeout")
-VISIBILITY_SECONDS = 120.0
-
-
-@dataclass
-class Message:
-    """A message in a queue. `visible_at` moves when a consumer says so."""
-
-    body: str
-    id: str
-    receives: int = 0
-    visible_at: float = 0.0
-
-
-class FakeSQS:
-    """Queues by URL. `consumer(url, message)` processes one and tells whether it is done with."""
-
-    def __init__(self, scheduler: VirtualScheduler, rng: random.Random, cross: Cross) -> None:
-        self.scheduler, self._rng, self._cross = scheduler, rng, cross
-        self.consumers: dict[str, Callable[[Message], bool]] = {}
-        self.dead: dict[str, list[str]] = {}
-        self.concurrency: dict[str, int] = {}
-        """By queue, how many messages are consumed at once; any number where nothing is said."""
-        self.duplicates = 0.0
-        self.in_flight = 0
-        self._consuming: Counter[str] = Counter()
-        self._queued: dict[str, deque[Signal]] = {}
-        self._by_handle: dict[str, Message] = {}
-        self._ids = itertools.count()
-
-    def send_message(
-        self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0, MessageAttributes: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if QueueUrl not in self.consumers:
-                self.dead.setdefault(QueueUrl, []).append(MessageBody)
-                return {}
-            copies = 1 + (self._rng.random() < self.duplicates)
-            for _ in range(copies):
-                message = Message(MessageBody, f"m{next(self._ids)}")
-                self.in_flight += 1
-                self.scheduler.spawn(lambda message=message: self._live(QueueUrl, message), DelaySeconds)  # type: ignore[misc]
-            return {}
-
-        return self._cross("SendMessage", effect)  # type: ignore[no-any-return]
-
-    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            self._by_handle[ReceiptHandle].visible_at = self.scheduler.now + VisibilityTimeout
-            return {}
-
-        return self._cross("ChangeMessageVisibility", effect)  # type: ignore[no-any-return]
-
-    def _live(self, url: str, message: Message) -> None:
-        while True:
-            message.receives += 1
-            if message.receives > MOST_RECEIVES:
-                self.dead.setdefault(url + "-dead", []).append(message.body)
-                break
-            self._by_handle[message.id] = message
-            message.visible_at = self.scheduler.now + VISIBILITY_SECONDS
-            if self._consumed(url, message):
-                break
-            self.scheduler.sleep(message.visible_at - self.scheduler.now)
-        self._by_handle.pop(message.id, None)
-        self.in_flight -= 1
-
-    def _consumed(self, url: str, message: Message) -> bool:
-        queued = self._queued.setdefault(url, deque())
-        if self._consuming[url] >= self.concurrency.get(url, 10**9):
-            queued.append(turn := Signal())
-            # Whoever ends hands its place on.
-            self.scheduler.wait(turn, 10**9)
-            message.visible_at = self.scheduler.now + VISIBILITY_SECONDS
-        else:
-            self._consuming[url] += 1
-        try:
-            return self.consumers[url](message)
-        finally:
-            if queued:
-                self.scheduler.fire(queued.popleft())
-            else:
-                self._consuming[url] -= 1
 
 
 class TaskError(Exception):
@@ -397,138 +312,6 @@ class FakeStepFunctions:
                 longest = min(retrier.get("MaxDelaySeconds", 10**9), retrier["IntervalSeconds"] * retrier["BackoffRate"] ** count)
                 return self._rng.uniform(0, longest)
         return None
-
-
-class FakeEvents:
-    """The bus: keeps what was announced, but for what it `refuses`: in the answer and by throttling in turn."""
-
-    def __init__(self, cross: Cross, refuses: Callable[[], bool] = lambda: False) -> None:
-        self._cross, self._refuses = cross, refuses
-        self._refused = 0
-        self.announced: list[tuple[str, dict[str, Any]]] = []
-
-    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if self._refuses():
-                self._refused += 1
-                if self._refused % 2:
-                    raise refused("PutEvents", "ThrottlingException")
-                return {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries]}
-            self.announced += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
-            return {"FailedEntryCount": 0, "Entries": [{}]}
-
-        return self._cross("PutEvents", effect)  # type: ignore[no-any-return]
-
-
-class FakeSecrets:
-    """Secrets by name: one version each."""
-
-    def __init__(self, cross: Cross, values: Mapping[str, str]) -> None:
-        self._cross, self.values = cross, dict(values)
-
-    def get_secret_value(self, *, SecretId: str, VersionStage: str) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if VersionStage != "AWSCURRENT" or SecretId not in self.values:
-                raise refused("GetSecretValue", "ResourceNotFoundException")
-            return {"SecretString": self.values[SecretId]}
-
-        return self._cross("GetSecretValue", effect)  # type: ignore[no-any-return]
-
-
-class FakeKMS:
-    """Data keys wrapped by nothing stronger than their encryption context, which has to be the same at both ends."""
-
-    def __init__(self, cross: Cross = lambda operation, effect: effect()) -> None:
-        self._cross = cross
-        self._numbers = itertools.count(1)
-
-    def generate_data_key(self, *, KeyId: str, KeySpec: str, EncryptionContext: Mapping[str, str]) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            plain = next(self._numbers).to_bytes(32)
-            return {"Plaintext": plain, "CiphertextBlob": plain + json.dumps(EncryptionContext, sort_keys=True).encode()}
-
-        return self._cross("GenerateDataKey", effect)  # type: ignore[no-any-return]
-
-    def decrypt(self, *, KeyId: str, CiphertextBlob: bytes, EncryptionContext: Mapping[str, str]) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if CiphertextBlob[32:] != json.dumps(EncryptionContext, sort_keys=True).encode():
-                raise refused("Decrypt", "InvalidCiphertextException")
-            return {"Plaintext": CiphertextBlob[:32]}
-
-        return self._cross("Decrypt", effect)  # type: ignore[no-any-return]
-
-
-class FakeS3:
-    """One bucket in memory."""
-
-    def __init__(self, cross: Cross) -> None:
-        self._cross = cross
-        self.objects: dict[str, bytes] = {}
-        self._parts: dict[str, dict[int, bytes]] = {}
-
-    def lines(self, prefix: str) -> list[Any]:
-        """The values in JSON Lines files, as a Map's reader finds them."""
-        return [json.loads(line) for key in sorted(self.objects) if key.startswith(prefix) for line in self.objects[key].splitlines()]
-
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:
-        return self._cross("PutObject", lambda: self.objects.update({Key: Body}) or {})  # type: ignore[no-any-return, func-returns-value]
-
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if Key not in self.objects:
-                raise refused("GetObject", "NoSuchKey")
-            body = self.objects[Key]
-            if Range:
-                first, _, last = Range.removeprefix("bytes=").partition("-")
-                body = body[int(first) : int(last) + 1]
-            return {"Body": io.BytesIO(body), "ETag": _etag(self.objects[Key])}
-
-        return self._cross("GetObject", effect)  # type: ignore[no-any-return]
-
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            if Key not in self.objects:
-                raise refused("HeadObject", "404", ResponseMetadata={"HTTPStatusCode": 404})
-            return {"ContentLength": len(self.objects[Key]), "ETag": _etag(self.objects[Key])}
-
-        return self._cross("HeadObject", effect)  # type: ignore[no-any-return]
-
-    def delete_objects(self, *, Bucket: str, Delete: Mapping[str, Any]) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            for each in Delete["Objects"]:
-                self.objects.pop(each["Key"], None)
-            return {}
-
-        return self._cross("DeleteObjects", effect)  # type: ignore[no-any-return]
-
-    def create_multipart_upload(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            self._parts[Key] = {}
-            return {"UploadId": Key}
-
-        return self._cross("CreateMultipartUpload", effect)  # type: ignore[no-any-return]
-
-    def upload_part(self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            self._parts[UploadId][PartNumber] = Body
-            return {"ETag": str(PartNumber)}
-
-        return self._cross("UploadPart", effect)  # type: ignore[no-any-return]
-
-    def complete_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: Any) -> dict[str, Any]:
-        def effect() -> dict[str, Any]:
-            parts = self._parts.pop(UploadId)
-            self.objects[Key] = b"".join(parts[number] for number in sorted(parts))
-            return {}
-
-        return self._cross("CompleteMultipartUpload", effect)  # type: ignore[no-any-return]
-
-    def generate_presigned_url(self, *, ClientMethod: str, Params: Mapping[str, Any], ExpiresIn: int) -> str:
-        return f"https://bucket/{Params['Key']}"
-
-
-def _etag(body: bytes) -> str:
-    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 def _path(path: str, data: Any, context: Mapping[str, Any]) -> Any:

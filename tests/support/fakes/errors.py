@@ -1,0 +1,22 @@
+"""What every fake of an AWS service shares: how a call goes through, and how it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+Cross = Callable[[str, Callable[[], Any]], Any]
+"""Is called around each operation with its name and its effect. The simulation lets time pass there, and things go wrong."""
+
+
+def at_once(operation: str, effect: Callable[[], Any]) -> Any:
+    """Let a call through at once."""
+    return effect()
+
+
+def refused(operation: str, code: str, **more: Any) -> ClientError:
+    """The exception that boto3 raises for this error code."""
+    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}, **more}
+    return ClientError(response, operation)  # type: ignore[arg-type]

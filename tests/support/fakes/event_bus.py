@@ -1,0 +1,30 @@
+"""EventBridge in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.fakes.errors import Cross, refused
+
+
+class FakeEvents:
+    """The bus: keeps what was announced, but for what it `refuses`: in the answer and by throttling in turn."""
+
+    def __init__(self, cross: Cross, refuses: Callable[[], bool] = lambda: False) -> None:
+        self._cross, self._refuses = cross, refuses
+        self._refused = 0
+        self.announced: list[tuple[str, dict[str, Any]]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            if self._refuses():
+                self._refused += 1
+                if self._refused % 2:
+                    raise refused("PutEvents", "ThrottlingException")
+                return {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries]}
+            self.announced += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
+            return {"FailedEntryCount": 0, "Entries": [{}]}
+
+        return self._cross("PutEvents", effect)  # type: ignore[no-any-return]
