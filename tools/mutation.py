@@ -33,9 +33,9 @@ SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
 
 WHOLE = {
-    "domain.rate": "tests/unit/test_queues_and_pace.py",
-    "domain.refresh_policy": "tests/unit/test_refresh.py",
-    "services.rate_limiter": "tests/unit/test_queues_and_pace.py",
+    "domain.rate": "tests/unit/test_rate_limiter.py",
+    "domain.refresh_policy": "tests/unit/test_refresh_policy.py",
+    "services.rate_limiter": "tests/unit/test_rate_limiter.py",
     "stripe_api.signatures": "tests/unit/test_signatures.py",
 }
 """Modules of which every mutant is tried, and their tests."""

@@ -1,7 +1,7 @@
 """Canaries: unmistakable names, e-mails, phones and addresses go through every flow, and must then stand nowhere but in answers.
 
 Everything that the stack left anywhere is searched, the tables too: there they are encrypted. What is in transit for a moment only, such as
-a message that was processed, is searched in `tests/integration/test_discretion.py`. Traces are not emulated: `tests/unit/template`
+a message that was processed, is searched in `tests/integration/test_personal_data.py`. Traces are not emulated: `tests/unit/template`
 holds that none bears an event, an answer or an error.
 """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.support.sandbox import PERSONAL, Sandbox
+from tests.support.sandbox import API_KEY, PERSONAL, Sandbox
+from tests.support.stripe_client import client
 
 
 @pytest.fixture
@@ -16,3 +18,9 @@ def sandbox(capsys: pytest.CaptureFixture[str]) -> Iterator[Sandbox]:
         captured = capsys.readouterr()
         seen = (sandbox.outside_the_table() + captured.out + captured.err).lower()
     assert not [word for word in PERSONAL if word in seen]
+
+
+@pytest.fixture
+def stripe(sandbox: Sandbox) -> Any:
+    """Stripe's SDK over the sandbox's Stripe simulator, as a caller's back end has it."""
+    return client(sandbox.http_client, API_KEY).v1

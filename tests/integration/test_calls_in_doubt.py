@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_refreshes import REFRESH, outcome, serve
+from tests.support.refreshing import REFRESH, outcome, serve
 from tests.support.sandbox import Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending

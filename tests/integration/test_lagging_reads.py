@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_refreshes import REFRESH, outcome, serve, wait_for
+from tests.support.refreshing import REFRESH, outcome, serve, wait_for
 from tests.support.sandbox import Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import Fresh, JoinPending

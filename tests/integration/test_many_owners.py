@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.test_owners_and_verdicts import accept, fetch, finish, run
 from tests.support.sandbox import Moment, Sandbox
+from tests.support.verdicts import accept, fetch, finish, run
 from titleholder.domain import owner_changes, snapshots
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive

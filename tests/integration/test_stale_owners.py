@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_batches import Batch, manifest
+from tests.support.batches import Batch, manifest
 from tests.support.sandbox import CLAIM, Moment, Sandbox
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef

@@ -78,5 +78,5 @@ def test_tests_of_a_stack_share_a_worker_and_begin_before_the_others() -> None:
     first, second = unit("tests/e2e/test_http.py::test_a"), unit("tests/e2e/test_webhooks.py::TestB::test_b[c]")
     assert first == second
     assert unit("tests/e2e/test_canary.py::test_a")[1] != first[1]
-    assert max(first[0], unit("tests/e2e/test_canary.py::test_a")[0]) < unit("tests/unit/test_refresh.py::test_a")[0]
+    assert max(first[0], unit("tests/e2e/test_canary.py::test_a")[0]) < unit("tests/unit/test_refresh_policy.py::test_a")[0]
     assert unit("tests/simulation/test_simulation.py::test_a")[1] != unit("tests/simulation/test_simulation.py::test_b")[1]

@@ -6,20 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.sandbox import API_KEY, Sandbox
-from tests.support.stripe_client import client
+from tests.support.sandbox import Sandbox
 from titleholder import errors
 from titleholder.domain.accounts import AccountRef
 from titleholder.services import linked_accounts
 from titleholder.services.linked_accounts import AccountSelector, resolve_accounts
 
 BANK: Any = {"us_bank_account": {"financial_connections": {"permissions": ["payment_method", "ownership"]}}}
-
-
-@pytest.fixture
-def stripe(sandbox: Sandbox) -> Any:
-    """The SDK as a front end's back end uses it."""
-    return client(sandbox.http_client, API_KEY).v1
 
 
 def intent(stripe: Any, kind: str, customer: str | None = None, **options: Any) -> str:
