@@ -19,6 +19,7 @@ SETTLE_TIMEOUT_SECONDS = 8
 
 @pytest.fixture(scope="session")
 def driver() -> Iterator[StackDriver]:
+    """The stack that this worker's end-to-end tests share. At its end, IAM must have refused no call of a function."""
     options = Options(settle_seconds=0.3, cooldown_seconds=3600.0, retry_base_seconds=1.0)
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
@@ -34,6 +35,7 @@ def driver() -> Iterator[StackDriver]:
 
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[Issuer]:
+    """An issuer of JSON Web Tokens, which the second stack trusts."""
     with Issuer() as issuer:
         yield issuer
 
@@ -47,7 +49,7 @@ def by_token(issuer: Issuer) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def announcements(driver: StackDriver) -> Iterator[str]:
+def announcement_queue(driver: StackDriver) -> Iterator[str]:
     """The URL of a queue that gets what is announced on the bus."""
     sqs, events, bus = driver.stack.client("sqs"), driver.stack.client("events"), driver.stack.outputs["EventBusName"]
     url = sqs.create_queue(QueueName="announcements")["QueueUrl"]
@@ -61,7 +63,7 @@ def announcements(driver: StackDriver) -> Iterator[str]:
 
 
 @pytest.fixture
-def quiet(driver: StackDriver) -> StackDriver:
+def idle_driver(driver: StackDriver) -> StackDriver:
     """The stack once nothing is under way in it any more: no message in a queue, no change in the table."""
     # An event that failed in an earlier test is redelivered for minutes, and no test waits for it.
     driver.stack.client("sqs").purge_queue(QueueUrl=driver.stack.outputs["EventsQueueUrl"])

@@ -33,12 +33,12 @@ def call(url: str, route: str, token: str | None = None) -> Answer:
 
 
 @pytest.mark.parametrize("route", GUARDED)
-def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(quiet: StackDriver, route: str) -> None:
-    before, calls = quiet.table(), len(quiet.exchanges)
-    assert call(quiet.stack.api_url, route).status == 403
-    assert call(quiet.stack.api_url, route, "a.b.c").status == 403
-    assert quiet.table() == before
-    assert len(quiet.exchanges) == calls
+def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(idle_driver: StackDriver, route: str) -> None:
+    before, calls = idle_driver.table(), len(idle_driver.exchanges)
+    assert call(idle_driver.stack.api_url, route).status == 403
+    assert call(idle_driver.stack.api_url, route, "a.b.c").status == 403
+    assert idle_driver.table() == before
+    assert len(idle_driver.exchanges) == calls
 
 
 def test_only_the_webhook_and_the_documentation_are_public(driver: StackDriver) -> None:

@@ -43,7 +43,7 @@ KEY = "xyloquent@brandywhistle.example.com"
 
 
 @pytest.fixture(scope="module")
-def caught(driver: StackDriver) -> str:
+def bus_queue(driver: StackDriver) -> str:
     """The URL of a queue that catches every event on the bus."""
     sqs, events, bus = driver.stack.client("sqs"), driver.stack.client("events"), driver.stack.outputs["EventBusName"]
     url = sqs.create_queue(QueueName="canary-events")["QueueUrl"]
@@ -54,7 +54,7 @@ def caught(driver: StackDriver) -> str:
 
 
 @pytest.fixture(scope="module")
-def flown(driver: StackDriver, caught: str) -> StackDriver:
+def after_every_flow(driver: StackDriver, bus_queue: str) -> StackDriver:
     """The stack after every flow was taken with canaries. What takes its time is begun first."""
     running = Batches(driver)
     waited_for = verified(driver)
@@ -258,9 +258,9 @@ def buried_and_put_back(driver: StackDriver) -> None:
 
 
 def test_canaries_stand_nowhere_that_the_stack_left_anything(
-    flown: StackDriver, caught: str, record_property: Callable[[str, object], None]
+    after_every_flow: StackDriver, bus_queue: str, record_property: Callable[[str, object], None]
 ) -> None:
-    found = places(flown)
+    found = places(after_every_flow)
     lines = [f"{place:60} {len(content):>10} bytes" for place, content in found.items()]
     total = f"{len(found)} places, {sum(map(len, found.values()))} bytes, {len(WORDS)} words"
     record_property(TOTALS, ["places searched for canaries", *lines, total])
@@ -276,34 +276,38 @@ def test_canaries_stand_nowhere_that_the_stack_left_anything(
         assert kind in found["table titleholder"]
 
 
-def test_canaries_were_there_to_be_found(flown: StackDriver) -> None:
+def test_canaries_were_there_to_be_found(after_every_flow: StackDriver) -> None:
     """Else the search would prove nothing: whoever may, reads them."""
-    account = flown.link("fresh", owners=[OWNER])
+    account = after_every_flow.link("fresh", owners=[OWNER])
     # Not at once where Stripe's pace is still slow after the 429s of the flows.
-    flown.verdict(flown.request(account, CLAIM).body["id"])
-    assert OWNER["name"] in json.dumps(flown.http.call("GET", f"/accounts/{account}/owners").body)
+    after_every_flow.verdict(after_every_flow.request(account, CLAIM).body["id"])
+    assert OWNER["name"] in json.dumps(after_every_flow.http.call("GET", f"/accounts/{account}/owners").body)
 
 
 @pytest.mark.parametrize("leak", ["log", "queue", "execution", "table", "object"])
-def test_leak_put_in_by_hand_is_found(flown: StackDriver, caught: str, leak: str) -> None:
+def test_leak_put_in_by_hand_is_found(after_every_flow: StackDriver, bus_queue: str, leak: str) -> None:
     word = f"Leakworthy{leak}"
     text = json.dumps({"owner": word})
     if leak == "log":
-        logs = flown.stack.client("logs")
-        group = next(name for name in (group["logGroupName"] for group in groups(flown)) if name.endswith("/api"))
+        logs = after_every_flow.stack.client("logs")
+        group = next(name for name in (group["logGroupName"] for group in groups(after_every_flow)) if name.endswith("/api"))
         logs.create_log_stream(logGroupName=group, logStreamName=word.lower()[:4])
         event = {"timestamp": int(time.time() * 1000), "message": text}
         logs.put_log_events(logGroupName=group, logStreamName=word.lower()[:4], logEvents=[event])
     elif leak == "queue":
-        flown.stack.client("sqs").send_message(QueueUrl=flown.stack.outputs["RefreshDeadLetterQueueUrl"], MessageBody=text.upper())
+        after_every_flow.stack.client("sqs").send_message(
+            QueueUrl=after_every_flow.stack.outputs["RefreshDeadLetterQueueUrl"], MessageBody=text.upper()
+        )
     elif leak == "execution":
-        flown.stack.client("stepfunctions").start_execution(stateMachineArn=flown.stack.outputs["StateMachineArn"], input=text)
+        after_every_flow.stack.client("stepfunctions").start_execution(
+            stateMachineArn=after_every_flow.stack.outputs["StateMachineArn"], input=text
+        )
     elif leak == "table":
         item = {"pk": {"S": "LEAK"}, "sk": {"S": "LEAK"}, "owners": {"B": text.encode()}}
-        flown.stack.client("dynamodb").put_item(TableName=flown.stack.outputs["TableName"], Item=item)
+        after_every_flow.stack.client("dynamodb").put_item(TableName=after_every_flow.stack.outputs["TableName"], Item=item)
     else:
-        flown.stack.client("s3").put_object(Bucket=flown.stack.outputs["BucketName"], Key="batches/leak", Body=text)
-    hits = canary.hits(places(flown), [word])
+        after_every_flow.stack.client("s3").put_object(Bucket=after_every_flow.stack.outputs["BucketName"], Key="batches/leak", Body=text)
+    hits = canary.hits(places(after_every_flow), [word])
     assert hits
     assert all(hit.startswith(leak) for hit in hits)
 

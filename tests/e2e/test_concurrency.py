@@ -26,8 +26,8 @@ def test_fifty_verifications_of_one_account_at_once_share_one_refresh(driver: St
     assert not [sk for pk, sk in driver.table() if pk.endswith(account) and sk.startswith("WAITER#")]
 
 
-def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(quiet: StackDriver) -> None:
-    account = quiet.link("fresh")
+def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(idle_driver: StackDriver) -> None:
+    account = idle_driver.link("fresh")
     now = int(time.time())
     bodies = []
     for number in range(EVENTS):
@@ -37,14 +37,14 @@ def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_pr
         }  # fmt: skip
         bodies.append(json.dumps(event).encode())
     with ThreadPoolExecutor(40) as senders:
-        header = [{"Stripe-Signature": sign(body, quiet.stack.webhook_secret, int(time.time()))} for body in bodies]
-        answers = list(senders.map(quiet.deliver, bodies * 2, header * 2))
+        header = [{"Stripe-Signature": sign(body, idle_driver.stack.webhook_secret, int(time.time()))} for body in bodies]
+        answers = list(senders.map(idle_driver.deliver, bodies * 2, header * 2))
     assert {answer.status_code for answer in answers} == {200}
 
     def processed() -> bool:
-        events = [item for (pk, _), item in quiet.table().items() if pk.startswith("EVENT#evt_burst")]
+        events = [item for (pk, _), item in idle_driver.table().items() if pk.startswith("EVENT#evt_burst")]
         return len(events) == EVENTS and all(item["processed"]["BOOL"] for item in events)
 
     assert eventually(processed, within=120)
-    snapshots = [sk for pk, sk in quiet.table() if pk.endswith(account) and sk.startswith("SNAPSHOT#")]
+    snapshots = [sk for pk, sk in idle_driver.table() if pk.endswith(account) and sk.startswith("SNAPSHOT#")]
     assert len(snapshots) == 1

@@ -64,26 +64,26 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_request_is_told_what_is_wrong_and_changes_nothing(quiet: StackDriver, case: str) -> None:
+def test_bad_request_is_told_what_is_wrong_and_changes_nothing(idle_driver: StackDriver, case: str) -> None:
     method, path, body, status, problem, fields, headers = BAD[case]
-    before, calls = quiet.table(), len(quiet.exchanges)
+    before, calls = idle_driver.table(), len(idle_driver.exchanges)
     raw = body if isinstance(body, bytes) else None
-    answer = quiet.http.call(method, path, None if raw is not None else body, raw=raw, headers=headers)
+    answer = idle_driver.http.call(method, path, None if raw is not None else body, raw=raw, headers=headers)
     assert (answer.status, answer.headers["Content-Type"]) == (status, PROBLEM)
     assert answer.body["type"] == f"urn:titleholder:problem:{problem}"
     assert answer.body["status"] == status
     assert tuple(sorted(error["field"] for error in answer.body.get("errors", ()))) == fields
-    assert quiet.table() == before
-    assert len(quiet.exchanges) == calls
+    assert idle_driver.table() == before
+    assert len(idle_driver.exchanges) == calls
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_account_that_stripe_does_not_know_is_not_found(quiet: StackDriver, method: str) -> None:
-    before = quiet.table()
+def test_account_that_stripe_does_not_know_is_not_found(idle_driver: StackDriver, method: str) -> None:
+    before = idle_driver.table()
     account = "fca_unheardof"
-    answer = quiet.request(account) if method == "POST" else quiet.http.call("GET", f"/accounts/{account}")
+    answer = idle_driver.request(account) if method == "POST" else idle_driver.http.call("GET", f"/accounts/{account}")
     assert (answer.status, answer.body["type"]) == (404, "urn:titleholder:problem:account-not-found")
-    after = quiet.table()
+    after = idle_driver.table()
     # What may have an effect is recorded before it begins and after it ended.
     recorded = [after[key] for key in sorted(set(after) - set(before)) if key[0].startswith("AUDIT#")]
     expected = ["requested", "failed"] if method == "POST" else []

@@ -20,12 +20,12 @@ TRACES = ("quackenbush", "zebulon", "zq@bank", "555 0177", "5550177", "5550188",
 NOT_IN_EVERY_EXTRACT = ("/v1/payment_intents", "/v1/checkout/sessions")
 
 
-def test_verdict_is_announced_by_ids_and_scores_alone(driver: StackDriver, announcements: str) -> None:
+def test_verdict_is_announced_by_ids_and_scores_alone(driver: StackDriver, announcement_queue: str) -> None:
     account = driver.link("single_owner", owners=[OWNER])
     verification = driver.accepted(account, CLAIM)
     verdict = driver.verdict(verification)
     # Others' verdicts, which came late, are announced as well.
-    while (message := driver.received(announcements))["detail"].get("verification") != verification:
+    while (message := driver.received(announcement_queue))["detail"].get("verification") != verification:
         pass
     assert (message["source"], message["detail-type"]) == ("titleholder", "VerificationCompleted")
     detail = message["detail"]

@@ -83,11 +83,11 @@ def test_owners_are_read_by_curl(driver: StackDriver) -> None:
     assert "'name': 'MARGARET ANNE TESTERMAN'" in shell(driver, snippet(HEAR, "sh"), ACCOUNT=account)
 
 
-def test_handler_of_the_event_takes_what_is_announced(driver: StackDriver, announcements: str) -> None:
+def test_handler_of_the_event_takes_what_is_announced(driver: StackDriver, announcement_queue: str) -> None:
     scope = python(driver, snippet(HEAR, "python"))
     for claim, said in (({"name": "Margaret Testerman"}, "approve"), ({"name": "Oliver Placeholder"}, "ask one of 1 owners")):
         verification = driver.accepted(driver.link("single_owner"), claim)
         driver.verdict(verification)
-        while (event := driver.received(announcements))["detail"].get("verification") != verification:
+        while (event := driver.received(announcement_queue))["detail"].get("verification") != verification:
             pass
         assert scope["handler"](json.loads(json.dumps(event)), None) == said

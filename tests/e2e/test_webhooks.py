@@ -55,48 +55,50 @@ def test_list_of_forgeries_is_complete(driver: StackDriver) -> None:
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_forged_delivery_is_refused_and_changes_nothing(quiet: StackDriver, forgery: str) -> None:
-    before, calls = quiet.table(), len(quiet.exchanges)
-    answer = quiet.deliver(*forgeries(quiet)[forgery])
+def test_forged_delivery_is_refused_and_changes_nothing(idle_driver: StackDriver, forgery: str) -> None:
+    before, calls = idle_driver.table(), len(idle_driver.exchanges)
+    answer = idle_driver.deliver(*forgeries(idle_driver)[forgery])
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, PROBLEM)
     time.sleep(0.3)
-    assert quiet.table() == before
-    assert len(quiet.exchanges) == calls
+    assert idle_driver.table() == before
+    assert len(idle_driver.exchanges) == calls
 
 
-def test_unknown_type_is_acknowledged_and_recorded_only(quiet: StackDriver) -> None:
+def test_unknown_type_is_acknowledged_and_recorded_only(idle_driver: StackDriver) -> None:
     body = event(id="evt_unknowntype1", type="financial_connections.account.something_new")
-    calls = len(quiet.exchanges)
-    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
-    assert quiet.table()["EVENT#evt_unknowntype1", "EVENT"]["processed"] == {"BOOL": True}
+    calls = len(idle_driver.exchanges)
+    assert idle_driver.deliver(body, signed(idle_driver, body)).status_code == 200
+    assert idle_driver.table()["EVENT#evt_unknowntype1", "EVENT"]["processed"] == {"BOOL": True}
     time.sleep(0.5)
-    assert len(quiet.exchanges) == calls
+    assert len(idle_driver.exchanges) == calls
 
 
 @pytest.mark.parametrize(
     ("why", "changes"),
     [("other_mode", {"livemode": True}), ("other_context", {"context": "org_1/acct_1"}), ("malformed", {"data": {"object": None}})],
 )
-def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(quiet: StackDriver, why: str, changes: dict[str, Any]) -> None:
+def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(
+    idle_driver: StackDriver, why: str, changes: dict[str, Any]
+) -> None:
     body = event(id=f"evt_{why}1", **changes)
-    calls = len(quiet.exchanges)
-    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
-    assert [sk for pk, sk in quiet.table() if pk == f"EVENT#evt_{why}1"] == [f"ASIDE#{why}"]
+    calls = len(idle_driver.exchanges)
+    assert idle_driver.deliver(body, signed(idle_driver, body)).status_code == 200
+    assert [sk for pk, sk in idle_driver.table() if pk == f"EVENT#evt_{why}1"] == [f"ASIDE#{why}"]
     time.sleep(0.5)
-    assert len(quiet.exchanges) == calls
+    assert len(idle_driver.exchanges) == calls
 
 
-def test_duplicates_are_acknowledged_and_processed_once(quiet: StackDriver) -> None:
+def test_duplicates_are_acknowledged_and_processed_once(idle_driver: StackDriver) -> None:
     # Stripe's own event of the prefetch would have the account read once more, now or a moment later.
-    account = quiet.link("fresh", policy={"webhooks": "lost"})
+    account = idle_driver.link("fresh", policy={"webhooks": "lost"})
     body = event(account, id="evt_twice1")
-    assert quiet.deliver(body, signed(quiet, body)).status_code == 200
+    assert idle_driver.deliver(body, signed(idle_driver, body)).status_code == 200
     key = ("EVENT#evt_twice1", "EVENT")
-    eventually(lambda: quiet.table()[key]["processed"] == {"BOOL": True})
-    calls = quiet.stripe_calls(account)
-    assert [quiet.deliver(body, signed(quiet, body)).status_code for _ in range(3)] == [200] * 3
+    eventually(lambda: idle_driver.table()[key]["processed"] == {"BOOL": True})
+    calls = idle_driver.stripe_calls(account)
+    assert [idle_driver.deliver(body, signed(idle_driver, body)).status_code for _ in range(3)] == [200] * 3
     time.sleep(1)
-    assert quiet.stripe_calls(account) == calls
+    assert idle_driver.stripe_calls(account) == calls
 
 
 def test_thin_event_of_a_settled_refresh_has_the_owners_fetched(driver: StackDriver) -> None:

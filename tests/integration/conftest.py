@@ -13,6 +13,10 @@ from tests.support.stripe_client import client
 
 @pytest.fixture
 def sandbox(capsys: pytest.CaptureFixture[str]) -> Iterator[Sandbox]:
+    """A deployment over moto and the Stripe simulator.
+
+    At its end, personal data may be in the table and in HTTP answers only: not in logs, output, queues, workflows or events.
+    """
     with Sandbox.open() as sandbox:
         yield sandbox
         captured = capsys.readouterr()

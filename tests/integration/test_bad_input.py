@@ -75,6 +75,7 @@ def example_body(key: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[UnchangedDeployment]:
+    """A deployment with an account of another connected account and one of live mode."""
     with Sandbox.open() as sandbox:
         prepare(sandbox)
         sandbox.link("single_owner", id="fca_foreign", stripe_account="acct_other")

@@ -18,6 +18,7 @@ LIMIT = 5
 
 @pytest.fixture
 def limited(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox that takes `LIMIT` claims for an account and day."""
     # Moto's table takes no two writers at once.
     monkeypatch.setattr(steps, "WRITERS", 1)
     sandbox.cold_start(CLAIMS_PER_ACCOUNT_PER_DAY=str(LIMIT))

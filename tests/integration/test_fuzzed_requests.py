@@ -63,6 +63,7 @@ def tally() -> Iterator[Counter[str]]:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
+    """HTTP access to the handlers of one sandbox."""
     with Sandbox.open() as sandbox:
         prepare(sandbox)
         yield Gateway(lambda folder, event: sandbox.function(folder)(event))

@@ -88,7 +88,7 @@ class TestFetch:
         assert answer == {"batchItemFailures": [{"itemIdentifier": first["MessageId"]}]}
         assert owners(sandbox, ref) == ["MARGARET ANNE TESTERMAN"]
 
-    def test_connected_accounts_owners_are_its_own(self, sandbox: Sandbox) -> None:
+    def test_owners_of_a_connected_account_stay_with_it(self, sandbox: Sandbox) -> None:
         platform = sandbox.link("fresh", id="fca_1")
         connected = sandbox.link("fresh", id="fca_1", stripe_account="acct_1", owners=[{"name": "CONNECTED OWNER"}])
         fetch(sandbox, connected)
@@ -103,7 +103,7 @@ class TestSettledRefresh:
     """An account was read before its refresh; after it, it is looked for in the list of its holder's accounts."""
 
     @pytest.mark.parametrize("connected", [None, "acct_1"])
-    def test_is_found_in_the_list_of_the_holders_accounts(self, sandbox: Sandbox, connected: str | None) -> None:
+    def test_settled_refresh_is_found_in_the_list_of_the_holders_accounts(self, sandbox: Sandbox, connected: str | None) -> None:
         held: dict[str, Any] = {"customer": "cus_1", "stripe_account": connected}
         others = [sandbox.link("fresh", owners=[{"name": "SOMEBODY ELSE"}], **held)]
         ref = sandbox.link("paged_owners", policy={"owners_page": 2}, **held)
@@ -117,7 +117,7 @@ class TestSettledRefresh:
         assert {entry["stripe_account"] for entry in sandbox.simulator.requests()} == {connected}
         assert all(sandbox.store.accounts.get(other).snapshot is None for other in others)
 
-    def test_of_an_account_held_by_a_connected_account_is_found_there(self, sandbox: Sandbox) -> None:
+    def test_settled_refresh_of_an_account_that_a_connected_account_holds_is_found_there(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(details={"account_holder": {"type": "account", "account": "acct_9"}})
         sandbox.simulator.fail_api("server_error", path=LIST)
         start(sandbox, ref)
@@ -140,7 +140,7 @@ class TestSettledRefresh:
             {"denied": True},
         ],
     )
-    def test_that_no_list_shows_is_read(self, sandbox: Sandbox, trouble: dict[str, Any]) -> None:
+    def test_settled_refresh_that_no_list_shows_is_read(self, sandbox: Sandbox, trouble: dict[str, Any]) -> None:
         ref = sandbox.link(customer="cus_1", policy=trouble.get("policy"))
         token = start(sandbox, ref)
         if "fault" in trouble:
@@ -154,7 +154,7 @@ class TestSettledRefresh:
         # There is time left for reading it: a list that hangs is waited for once.
         assert sandbox.clock.now - before <= READ_TIMEOUT_SECONDS
 
-    def test_is_read_where_the_line_of_lists_is_long(self, sandbox: Sandbox) -> None:
+    def test_account_is_read_where_the_bucket_of_lists_is_full(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(customer="cus_1")
         token = start(sandbox, ref)
         for _ in range(25 * 4):
@@ -163,7 +163,7 @@ class TestSettledRefresh:
         assert (sandbox.outcome(token) or {})["outcome"] == "ready"
         assert sandbox.stripe_calls(ref)[-1] == "GET {account}"
 
-    def test_that_is_known_is_read_when_another_event_comes(self, sandbox: Sandbox) -> None:
+    def test_account_with_a_known_refresh_is_read_when_another_event_comes(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(customer="cus_1", policy={"list_lag_seconds": 1000})
         start(sandbox, ref)
         sandbox.settle()
@@ -174,7 +174,7 @@ class TestSettledRefresh:
         assert state.status == "inactive"
         assert sandbox.stripe_calls()[-1] == "GET {account}"
 
-    def test_in_a_list_says_nothing_of_calls_made_since_the_last_look(self, sandbox: Sandbox) -> None:
+    def test_list_does_not_cover_calls_made_since_the_last_read(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(customer="cus_1")
         start(sandbox, ref)
         known = sandbox.store.accounts.get(ref).attempt
@@ -188,14 +188,14 @@ class TestSettledRefresh:
         stored = sandbox.store.accounts.get(ref)
         assert decide_from_memory(stored, FreshnessRequirement(sandbox.clock.now + 100, sandbox.clock.now, 2e9), sandbox.clock.now) is None
 
-    def test_failure_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
+    def test_failed_refresh_is_found_in_the_list_as_well(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("failing", customer="cus_1")
         token = start(sandbox, ref)
         sandbox.settle()
         assert sandbox.outcome(token) == {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"}
         assert sandbox.stripe_calls()[-1] == "GET accounts"
 
-    def test_of_an_account_that_was_disconnected_erases_it(self, sandbox: Sandbox) -> None:
+    def test_list_that_shows_a_disconnected_account_erases_it(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(customer="cus_1")
         token = start(sandbox, ref)
         sandbox.simulator.change(ref.account, action="disconnect")
@@ -215,7 +215,7 @@ class TestOwnersOfAnotherShape:
             ({"name": "MARGARET \ud83d"}, "MARGARET ?"), ({"name": "MARGARET", "id": {"a": 1}, "raw_address": {"line1": "x"}}, "MARGARET"),
         ],
     )  # fmt: skip
-    def test_are_stored_as_far_as_they_can_be_used(self, sandbox: Sandbox, owner: Any, name: str | None) -> None:
+    def test_owners_of_another_shape_are_stored_as_far_as_they_can_be_used(self, sandbox: Sandbox, owner: Any, name: str | None) -> None:
         ref = sandbox.link()
         page = {"data": [owner], "has_more": False}
         ownership_ = _reading({**SUCCEEDED, "ownership": {"id": "fcaowns_1", "created": 1, "owners": page}}).ownership
@@ -226,7 +226,7 @@ class TestOwnersOfAnotherShape:
         assert owner_changes.between(kept, kept) == []
 
     @pytest.mark.parametrize("page", [None, {}, {"data": None, "has_more": False}, []])
-    def test_as_a_whole_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:
+    def test_owners_that_are_no_list_are_listed_anew(self, sandbox: Sandbox, page: Any) -> None:
         ref = sandbox.link("fresh")
         real = sandbox.deps.stripe.read(ref).ownership
         assert real is not None

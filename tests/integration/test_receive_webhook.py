@@ -224,6 +224,7 @@ class TestSetAside:
 
     @pytest.fixture
     def counted(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The names of the metrics that are added from now on."""
         found: list[str] = []
         monkeypatch.setattr(observability.metrics, "add_metric", lambda *, name, **_: found.append(name))
         return found

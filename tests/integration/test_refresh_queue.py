@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.refreshing import REFRESH, wait_for
-from tests.support.sandbox import Moment, Sandbox
+from tests.support.sandbox import Moment, Sandbox, client
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Waiter
 
@@ -29,7 +29,7 @@ def message(ref: AccountRef, waiter: Waiter) -> dict[str, Any]:
 
 
 class TestQueueConsumer:
-    def test_message_of_the_workflow_is_served(self, sandbox: Sandbox) -> None:
+    def test_message_of_the_workflow_starts_a_refresh(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
         token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
@@ -39,7 +39,7 @@ class TestQueueConsumer:
         assert (sandbox.outcome(token) or {})["outcome"] == "ready"
 
     @pytest.mark.parametrize(("seconds", "told"), [(0, 0), (200, 1)])
-    def test_settle_timeout_of_a_message_that_came_late_starts_with_its_refresh(self, sandbox: Sandbox, seconds: int, told: int) -> None:
+    def test_settle_timeout_starts_with_the_refresh_even_if_the_message_came_late(self, sandbox: Sandbox, seconds: int, told: int) -> None:
         """Else the workflow would ask while the refresh may still settle, be told to wait, and lose another settle timeout."""
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
@@ -62,18 +62,17 @@ class TestQueueConsumer:
         assert sandbox.refreshes(ref) == 1
 
     @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"ref": {"account": "cus_1", "mode": "test"}, "verification": "v"}'])
-    def test_message_that_is_none_is_buried_in_the_end_with_its_reason(self, sandbox: Sandbox, body: str) -> None:
-        client = sandbox.client("sqs")
-        client.send_message(QueueUrl=sandbox.refresh_queue, MessageBody=body)
+    def test_malformed_message_goes_to_the_dead_letter_queue_with_its_reason(self, sandbox: Sandbox, body: str) -> None:
+        client("sqs").send_message(QueueUrl=sandbox.refresh_queue, MessageBody=body)
         for _ in range(10):
             sandbox.consume_raw(sandbox.refresh_queue)
             sandbox.wait(121)
-        (letter,) = client.receive_message(QueueUrl=sandbox.refresh_dead, MessageAttributeNames=["All"])["Messages"]
+        (letter,) = client("sqs").receive_message(QueueUrl=sandbox.refresh_dead, MessageAttributeNames=["All"])["Messages"]
         assert letter["Body"] == body
         assert letter["MessageAttributes"]["reason"]["StringValue"]
         assert sandbox.stripe_calls() == []
 
-    def test_burst_is_spread_at_stripes_pace_without_sleeping(self, sandbox: Sandbox) -> None:
+    def test_burst_is_spread_at_the_rate_limit_without_sleeping(self, sandbox: Sandbox) -> None:
         sandbox.cold_start(STRIPE_CALLS_PER_SECOND="5")
         for number in range(16):
             ref = sandbox.link(id=f"fca_{number}")

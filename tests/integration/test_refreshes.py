@@ -16,8 +16,8 @@ from titleholder.services.refreshes import RefreshRequest
 from titleholder.timestamps import iso_seconds
 
 
-class TestOrdinaryWay:
-    def test_refresh_is_started_once_and_its_waiter_woken_with_the_snapshot(self, sandbox: Sandbox) -> None:
+class TestRefresh:
+    def test_refresh_is_started_once_and_its_waiter_resumed_with_the_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         assert serve(sandbox, ref) == Started(int(sandbox.clock.now))
         assert outcome(sandbox) is None
@@ -38,7 +38,7 @@ class TestOrdinaryWay:
         serve(sandbox, ref)
         assert seen == [{"ver_1"}, {"ver_1"}]
 
-    def test_fresh_snapshot_wakes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
+    def test_fresh_snapshot_resumes_at_once_without_stripe(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
         account_sync.sync_account(sandbox.deps, ref)
         calls = sandbox.stripe_calls(ref)
@@ -47,7 +47,7 @@ class TestOrdinaryWay:
         assert sandbox.stripe_calls(ref) == calls
         assert sandbox.refreshes(ref) == 0
 
-    def test_success_that_was_never_fetched_is_fetched_and_wakes_at_once(self, sandbox: Sandbox) -> None:
+    def test_success_that_was_never_fetched_is_fetched_and_resumes_at_once(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
         assert isinstance(serve(sandbox, ref, max_age=3600), Fresh)
         assert (outcome(sandbox) or {})["outcome"] == "ready"
@@ -71,7 +71,7 @@ class TestOrdinaryWay:
         assert waiting(sandbox, platform) == set()
         assert {entry["stripe_account"] for entry in sandbox.simulator.requests()} == {"acct_1"}
 
-    def test_request_that_was_overtaken_by_a_later_turn_does_nothing(self, sandbox: Sandbox) -> None:
+    def test_request_with_an_outdated_token_does_nothing(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.store.waiters.put(ref, wait_for(sandbox, ref, "ver_1", turn="2"))
         assert serve(sandbox, ref, turn="1") is None
@@ -88,7 +88,7 @@ class TestOrdinaryWay:
 
 
 class TestCooldown:
-    def test_wakes_with_its_end_and_the_next_turn_refreshes(self, sandbox: Sandbox) -> None:
+    def test_cooldown_resumes_with_its_end_and_the_next_request_refreshes(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("cooling_down")
         end = int(sandbox.clock.now) + 20
         sandbox.wait(2)
@@ -101,7 +101,7 @@ class TestCooldown:
         assert sandbox.refreshes(ref) == 1
         assert sandbox.stripe_calls(ref) == ["GET {account}", "POST refresh"]
 
-    def test_beyond_the_deadline_is_not_waited_for(self, sandbox: Sandbox) -> None:
+    def test_cooldown_beyond_the_deadline_is_not_waited_for(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("cooling_down")
         sandbox.wait(2)
         serve(sandbox, ref, patience=17)
@@ -120,14 +120,14 @@ class TestRefusals:
             ("no_next_refresh", "REFRESH_UNAVAILABLE"),
         ],
     )
-    def test_account_that_cannot_be_refreshed_is_not_asked_to(self, sandbox: Sandbox, scenario: str, reason: str) -> None:
+    def test_account_that_cannot_be_refreshed_gets_no_refresh_call(self, sandbox: Sandbox, scenario: str, reason: str) -> None:
         ref = sandbox.link(scenario)
         sandbox.wait(2)
         serve(sandbox, ref)
         assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": reason}
         assert sandbox.stripe_calls(ref) == ["GET {account}"]
 
-    def test_unknown_account(self, sandbox: Sandbox) -> None:
+    def test_unknown_account_is_not_verifiable(self, sandbox: Sandbox) -> None:
         assert serve(sandbox, AccountRef("fca_unknown")) == NotVerifiable("ACCOUNT_NOT_FOUND")
         assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": "ACCOUNT_NOT_FOUND"}
 
@@ -183,7 +183,7 @@ class TestRefusals:
 
 
 class TestPending:
-    def test_is_joined_and_not_repeated(self, sandbox: Sandbox) -> None:
+    def test_pending_refresh_is_joined_and_not_repeated(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending")
         assert isinstance(serve(sandbox, ref, "ver_1"), JoinPending)
         assert isinstance(serve(sandbox, ref, "ver_2"), JoinPending)
@@ -192,7 +192,7 @@ class TestPending:
         sandbox.settle()
         assert (outcome(sandbox, "ver_1") or {})["outcome"] == (outcome(sandbox, "ver_2") or {})["outcome"] == "ready"
 
-    def test_joined_one_answers_however_old_it_is(self, sandbox: Sandbox) -> None:
+    def test_joined_refresh_answers_however_old_it_is(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending", policy={"settle_seconds": 300.0})
         sandbox.wait(200)
         serve(sandbox, ref, max_age=0)
@@ -202,7 +202,7 @@ class TestPending:
 
     @pytest.mark.parametrize("result", ["succeeded", "failed"])
     @pytest.mark.parametrize("window", ["after reading", "after noting"])
-    def test_refresh_that_settles_before_it_is_joined_still_wakes(self, sandbox: Sandbox, window: str, result: str) -> None:
+    def test_refresh_that_settles_before_it_is_joined_still_resumes_its_waiter(self, sandbox: Sandbox, window: str, result: str) -> None:
         """The refresh settles, and is fetched, between the reading of the pending account and the note of what the waiter waits for."""
         ref = sandbox.link("prefetch_pending", policy={"settle_seconds": 100.0, "outcome": result})
         sandbox.wait(90)
@@ -223,7 +223,7 @@ class TestPending:
         assert (outcome(sandbox) or {})["outcome"] == expected[result]
         assert waiting(sandbox, ref) == set()
 
-    def test_refresh_that_settles_between_the_note_and_the_last_look_wakes_once(self, sandbox: Sandbox) -> None:
+    def test_refresh_that_settles_between_storing_the_waiter_and_the_last_read_resumes_once(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending")
 
         def settle_now(moment: Moment) -> None:
@@ -236,7 +236,7 @@ class TestPending:
         serve(sandbox, ref)
         assert (outcome(sandbox) or {})["outcome"] == "ready"
 
-    def test_lost_webhook_is_healed_by_asking_again(self, sandbox: Sandbox) -> None:
+    def test_next_request_makes_up_for_a_lost_webhook(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("lost_webhook")
         serve(sandbox, ref)
         sandbox.wait(900)

@@ -23,7 +23,7 @@ from titleholder.services.refreshes import RefreshRequest
 
 class TestNeverPaidTwice:
     @pytest.mark.parametrize("seed", range(3))
-    def test_fifty_callers_at_once_start_one_refresh_and_are_all_woken(self, sandbox: Sandbox, seed: int) -> None:
+    def test_fifty_callers_at_once_start_one_refresh_and_are_all_resumed(self, sandbox: Sandbox, seed: int) -> None:
         sandbox.cold_start(STRIPE_CALLS_PER_SECOND="100")
         ref, race = sandbox.link(), Interleaving(seed)
         names = [f"ver_{number:02}" for number in range(50 if seed == 0 else 12)]
@@ -49,7 +49,7 @@ class TestNeverPaidTwice:
         snapshot = sandbox.store.accounts.get(ref).snapshot
         assert {str(outcome(sandbox, name)) for name in names} == {str({"outcome": "ready", "snapshot": snapshot})}
 
-    def test_waiter_that_was_woken_meanwhile_pays_for_nothing_and_holds_up_nobody(self, sandbox: Sandbox) -> None:
+    def test_waiter_that_was_resumed_meanwhile_starts_no_refresh_and_delays_no_other(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
 
         def wake(moment: Moment) -> None:
@@ -80,7 +80,7 @@ class TestNeverPaidTwice:
         keys = {entry["idempotency_key"] for entry in sandbox.simulator.requests() if entry["method"] == "POST"}
         assert len(keys) == 1
 
-    def test_caller_that_dies_after_its_call_is_followed_without_a_second_refresh(self, sandbox: Sandbox) -> None:
+    def test_worker_that_dies_after_its_call_is_followed_without_a_second_refresh(self, sandbox: Sandbox) -> None:
         class DiedError(BaseException):
             pass
 
@@ -101,7 +101,7 @@ class TestNeverPaidTwice:
         assert (outcome(sandbox) or {})["outcome"] == "ready"
         assert sandbox.refreshes(ref) == 1
 
-    def test_caller_that_dies_before_its_call_delays_the_next_one_by_the_lease_only(self, sandbox: Sandbox) -> None:
+    def test_worker_that_dies_before_its_call_delays_the_next_one_by_the_lease_only(self, sandbox: Sandbox) -> None:
         class DiedError(BaseException):
             pass
 
@@ -120,7 +120,7 @@ class TestNeverPaidTwice:
         assert sandbox.refreshes(ref) == 1
 
     @pytest.mark.parametrize("effect", ["before", "after"])
-    def test_answered_500_is_not_repeated_under_its_key(self, sandbox: Sandbox, effect: str) -> None:
+    def test_call_answered_500_is_not_repeated_under_its_key(self, sandbox: Sandbox, effect: str) -> None:
         """The key's memory holds the 500 for a day: under it no refresh would ever start."""
         ref = sandbox.link()
         sandbox.simulator.fail_api("server_error", path=REFRESH, effect=effect)

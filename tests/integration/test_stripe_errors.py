@@ -21,7 +21,7 @@ from titleholder.errors import (
 from titleholder.services.refresh_calls import Started
 
 
-class TestStripesTroubles:
+class TestStripeErrors:
     @pytest.mark.parametrize(
         ("fault", "error", "trouble"),
         [
@@ -34,7 +34,7 @@ class TestStripesTroubles:
         ],
     )
     @pytest.mark.parametrize("path", [READ, REFRESH])
-    def test_leave_the_waiter_waiting_with_its_trouble_noted(
+    def test_waiter_goes_on_waiting_with_the_error_noted(
         self, sandbox: Sandbox, path: str, fault: dict[str, Any], error: type[Exception], trouble: str
     ) -> None:
         ref = sandbox.link()
@@ -47,12 +47,12 @@ class TestStripesTroubles:
         assert outcome(sandbox) is None
 
     @pytest.mark.parametrize("kind", ["server_error", "conflict", "drop"])
-    def test_that_pass_are_survived_by_the_sdks_own_tries(self, sandbox: Sandbox, kind: str) -> None:
+    def test_transient_errors_are_retried_by_the_sdk(self, sandbox: Sandbox, kind: str) -> None:
         ref = sandbox.link()
         sandbox.simulator.fail_api(kind, path=READ, times=2)
         assert isinstance(serve(sandbox, ref), Started)
 
-    def test_too_many_calls_are_not_repeated_at_once(self, sandbox: Sandbox) -> None:
+    def test_rate_limited_call_is_not_repeated_at_once(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.simulator.fail_api("rate_limit", times=None)
         with pytest.raises(StripeRateLimitedError):
@@ -67,7 +67,7 @@ class TestStripesTroubles:
             serve(sandbox, ref)
         assert sandbox.clock.now - before < LEASE_SECONDS
 
-    def test_refused_key_says_what_to_do(self, sandbox: Sandbox) -> None:
+    def test_error_for_a_refused_key_says_what_to_do(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.simulator.configure(api_keys=frozenset({"sk_test_other"}))
         with pytest.raises(StripeCredentialsError, match="StripeApiKeySecretName"):
@@ -76,7 +76,7 @@ class TestStripesTroubles:
         assert waiter is not None
         assert waiter.error == "STRIPE_CREDENTIALS_REFUSED"
 
-    def test_missing_right_says_what_to_do(self, sandbox: Sandbox) -> None:
+    def test_error_for_a_missing_permission_says_what_to_do(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.simulator.configure(denied={"sk_test_sandbox": frozenset({f"POST {REFRESH}"})})
         with pytest.raises(StripeCredentialsError, match="write access to Financial Connections"):
@@ -90,17 +90,17 @@ class TestStripesTroubles:
         with pytest.raises(StripeRefusedError):
             sandbox.deps.stripe.refresh(ref, "another-key")
 
-    def test_unknown_account_is_named_so(self, sandbox: Sandbox) -> None:
+    def test_unknown_account_is_reported_as_not_found(self, sandbox: Sandbox) -> None:
         with pytest.raises(AccountNotFoundError):
             sandbox.deps.stripe.read(AccountRef("fca_unknown"))
 
-    def test_account_of_another_connected_account_is_unknown(self, sandbox: Sandbox) -> None:
+    def test_account_of_another_connected_account_is_not_found(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(stripe_account="acct_1")
         for other in (None, "acct_2"):
             with pytest.raises(AccountNotFoundError):
                 sandbox.deps.stripe.read(AccountRef(ref.account, stripe_account=other))
 
-    def test_messages_never_repeat_stripes_own(self, sandbox: Sandbox) -> None:
+    def test_error_messages_do_not_repeat_stripes_message(self, sandbox: Sandbox) -> None:
         with pytest.raises(AccountNotFoundError) as unknown:
             sandbox.deps.stripe.read(AccountRef("fca_repeated"))
         assert "fca_repeated" not in str(unknown.value)

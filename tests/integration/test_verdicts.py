@@ -29,12 +29,12 @@ class TestVerdicts:
             ("permissions_null", "not_verifiable", "PERMISSION_MISSING"),
         ],
     )
-    def test_of_scenario(self, sandbox: Sandbox, scenario: str, outcome: str, reason: str | None) -> None:
+    def test_verdict_of_each_scenario(self, sandbox: Sandbox, scenario: str, outcome: str, reason: str | None) -> None:
         verdict = run(sandbox, sandbox.link(scenario))
         assert verdict["outcome"] == outcome
         assert reason is None or reason in verdict["reasons"]
 
-    def test_stores_all_that_explains_and_repeats_it(self, sandbox: Sandbox) -> None:
+    def test_verdict_is_stored_with_all_that_explains_it(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         verdict = run(sandbox, ref)
         assert verdict["snapshot"] == sandbox.store.accounts.get(ref).snapshot
@@ -51,7 +51,7 @@ class TestVerdicts:
     def test_failed_refresh_without_a_hash_shows_none(self, sandbox: Sandbox) -> None:
         assert run(sandbox, sandbox.link("failing"))["refresh_error"] is None
 
-    def test_is_given_once_and_announced_the_same_when_repeated(self, sandbox: Sandbox) -> None:
+    def test_verdict_is_given_once_and_announced_the_same_when_repeated(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         verdict = run(sandbox, ref)
         verification = sandbox.store.verifications.get(next(iter(sandbox.store.verifications.ids_of(ref))))
@@ -69,7 +69,7 @@ class TestVerdicts:
             "verification", "account", "mode", "outcome", "score", "scores", "reasons", "snapshot", "matcher_version", "policy_version",
         }  # fmt: skip
 
-    def test_workflow_that_was_never_woken_ends_with_its_trouble(self, sandbox: Sandbox) -> None:
+    def test_workflow_that_was_never_resumed_ends_with_its_error(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("never_answering")
         verification = accept(sandbox, ref)
         sandbox.enter(verification)
@@ -79,13 +79,13 @@ class TestVerdicts:
         assert (verdict["outcome"], verdict["reasons"]) == ("not_verifiable", ["STRIPE_UNAVAILABLE"])
         assert list(sandbox.store.waiters.of_account(ref)) == []
 
-    def test_workflow_that_was_never_woken_and_had_no_trouble_timed_out(self, sandbox: Sandbox) -> None:
+    def test_workflow_that_was_never_resumed_and_had_no_error_timed_out(self, sandbox: Sandbox) -> None:
         verification = accept(sandbox, sandbox.link("never_answering"))
         sandbox.enter(verification)
         sandbox.consume(sandbox.refresh_queue)
         assert finish(sandbox, verification, {"Error": "States.Timeout"})["reasons"] == ["REFRESH_TIMED_OUT"]
 
-    def test_workflow_that_was_never_woken_uses_owners_that_are_there_all_the_same(self, sandbox: Sandbox) -> None:
+    def test_workflow_that_was_never_resumed_uses_owners_that_are_stored(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("prefetch_pending")
         verification = accept(sandbox, ref)
         sandbox.enter(verification, send=False)
@@ -145,6 +145,8 @@ class TestMatcherThatRaises:
 
     @pytest.fixture
     def raising(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the matcher raise an exception that quotes the claim and the owners."""
+
         def decide(claim: Any, owners: Any, policy: Any) -> Any:
             raise IndexError(f"{claim} {owners}")
 
@@ -155,7 +157,7 @@ class TestMatcherThatRaises:
         assert run(sandbox, ref, HOSTILE_CLAIM)["outcome"] == "match"
 
     @pytest.mark.usefixtures("raising")
-    def test_makes_the_verification_end_as_not_verifiable(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_matcher_that_raises_makes_the_verification_not_verifiable(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
         verdict = run(sandbox, sandbox.link())
         assert (verdict["outcome"], verdict["reasons"], verdict["score"]) == ("not_verifiable", ["MATCHER_FAILED"], None)
         assert verdict["matcher_version"] == matching.MATCHER_VERSION
@@ -168,20 +170,20 @@ class TestMatcherThatRaises:
         ]
 
     @pytest.mark.usefixtures("raising")
-    def test_is_logged_by_type_and_place_alone(self, sandbox: Sandbox) -> None:
+    def test_matcher_that_raises_is_logged_by_type_and_place_alone(self, sandbox: Sandbox) -> None:
         run(sandbox, sandbox.link())
         (line,) = [line for line in sandbox.log_lines() if line["level"] == "ERROR"]
         assert line["error"].startswith("IndexError at ")
         assert "testerman" not in sandbox.log.getvalue().lower()
 
     @pytest.mark.usefixtures("raising")
-    def test_does_not_make_a_request_fail_that_is_answered_at_once(self, sandbox: Sandbox) -> None:
+    def test_matcher_that_raises_fails_no_request_that_is_answered_at_once(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
         fetch(sandbox, ref)
         answer = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)})
         assert (answer.status, answer.json["verdict"]["reasons"]) == (200, ["MATCHER_FAILED"])
 
-    def test_does_not_keep_owners_from_being_stored(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_matcher_that_raises_does_not_keep_owners_from_being_stored(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         def match(claim: Any, owner: Any) -> Any:
             raise IndexError(f"{claim} {owner}")
 

@@ -15,7 +15,7 @@ from titleholder.services.verifications import GroupResult
 
 
 class TestGroup:
-    def test_each_account_has_a_verification_of_its_own(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_each_account_of_a_group_has_its_own_verification(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner", "single_owner")
         answer = post(sandbox, customer=id)
         assert answer.status == 202
@@ -28,7 +28,7 @@ class TestGroup:
         assert get(sandbox, answer.json["id"]) == answer.json
 
     @pytest.mark.parametrize("kind", ["payment_method", "session"])
-    def test_what_an_intent_collected(self, sandbox: Sandbox, stripe: Any, kind: str) -> None:
+    def test_group_of_what_an_intent_collected(self, sandbox: Sandbox, stripe: Any, kind: str) -> None:
         bank: Any = {"us_bank_account": {"financial_connections": {"permissions": ["payment_method", "ownership"]}}}
         intent = str(stripe.setup_intents.create({"payment_method_types": ["us_bank_account"], "payment_method_options": bank}).id)
         done = sandbox.simulator.complete(intent)
@@ -37,7 +37,7 @@ class TestGroup:
         assert (answer.status, answer.json[kind]) == (202, target)
         assert [member["account"] for member in answer.json["members"]] == done["accounts"]
 
-    def test_sums_up_as_members_end(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_group_sums_up_as_its_members_end(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, {"scenario": "single_owner", "owners": [OTHER]}, "single_owner", "inactive")
         made = post(sandbox, customer=id).json
         by_account = {member["account"]: member["verification"] for member in made["members"]}
@@ -53,14 +53,14 @@ class TestGroup:
         best = {"account": "fca_1", "verification": by_account["fca_1"], "outcome": "match"}
         assert shown["summary"] == {"any": True, "all": False, "best": best}
 
-    def test_claim_is_kept_with_each_account_and_nowhere_else(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_claim_of_a_group_is_stored_with_each_account_and_nowhere_else(self, sandbox: Sandbox, stripe: Any) -> None:
         post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))
         holding = [item["sk"]["S"].partition("#")[0] for item in sandbox.items() if "claim" in item]
         assert holding == ["CLAIM", "CLAIM"]
         others = [item for item in sandbox.items() if not item["sk"]["S"].startswith("CLAIM#")]
         assert "testerman" not in str(others).lower()
 
-    def test_answers_at_once_where_all_is_stored(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_group_is_answered_at_once_where_all_owners_are_stored(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "fresh", "fresh")
         for number in (0, 1):
             account_sync.sync_account(sandbox.deps, AccountRef(f"fca_{number}"))
@@ -68,7 +68,7 @@ class TestGroup:
         assert (answer.status, answer.json["state"]) == (200, "completed")
         assert (answer.json["summary"]["any"], answer.json["summary"]["all"]) == (True, True)
 
-    def test_of_a_connected_account_stays_there(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_group_of_a_connected_account_stays_there(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner")
         assert sandbox.http("POST", "/verifications", {"claim": dict(CLAIM), "customer": id}, Stripe_Account="acct_1").status == 404
 
@@ -95,7 +95,7 @@ class TestGroupIdempotency:
             assert (answer.status, answer.problem) == (422, "idempotency-conflict")
         assert sandbox.items(but=["AUDIT#"]) == before
 
-    def test_claim_is_told_by_the_accounts_that_are_not_erased(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_claim_is_recognised_by_the_accounts_that_are_not_erased(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner", "single_owner")
         first = post(sandbox, "k", customer=id).json
         other = {"customer": id, "claim": {"name": "Somebody Else"}}
@@ -108,7 +108,7 @@ class TestGroupIdempotency:
     @pytest.mark.parametrize("operation", ["transact_write_items", "start_execution"])
     @pytest.mark.parametrize("when", ["before", "after"])
     @pytest.mark.parametrize("number", [1, 2, 3])
-    def test_crash_in_the_middle_is_healed_by_the_repeated_request(
+    def test_repeated_request_completes_a_group_after_a_crash(
         self, sandbox: Sandbox, stripe: Any, operation: str, when: str, number: int
     ) -> None:
         id = customer(sandbox, stripe, "single_owner", "single_owner")

@@ -38,23 +38,23 @@ class TestList:
                 matching.insert(0, id)
         return ids, matching
 
-    def test_of_an_account_newest_first(self, sandbox: Sandbox) -> None:
+    def test_list_of_an_account_is_newest_first(self, sandbox: Sandbox) -> None:
         ids, _ = self.several(sandbox)
         for limit in (1, 2, 3, 7, 100):
             assert self.listed(sandbox, f"account=fca_1&limit={limit}") == ids
 
-    def test_by_verdict(self, sandbox: Sandbox) -> None:
+    def test_list_by_verdict(self, sandbox: Sandbox) -> None:
         _, matching = self.several(sandbox)
         for limit in (1, 2, 4, 100):
             assert self.listed(sandbox, f"account=fca_1&verdict=match&limit={limit}") == matching
         assert self.listed(sandbox, "account=fca_1&verdict=close_match") == []
 
-    def test_looks_only_so_far_for_a_verdict_and_says_where_to_go_on(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_list_by_verdict_reads_a_bounded_number_and_returns_a_cursor(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verifications, "MOST_LOOKED_AT", 1)
         _, matching = self.several(sandbox)
         assert self.listed(sandbox, "account=fca_1&verdict=match&limit=1") == matching
 
-    def test_of_a_customer(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_list_of_a_customer(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner")
         first = post(sandbox, customer=id).json
         sandbox.wait(1)
@@ -67,14 +67,14 @@ class TestList:
         members = {one["members"][0]["verification"] for one in (first, second)}
         assert set(self.listed(sandbox, "account=fca_0")) == members
 
-    def test_shows_each_as_it_is_shown_alone(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_list_shows_each_verification_as_it_is_shown_alone(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner")
         made = post(sandbox, customer=id).json
         assert sandbox.http("GET", f"/verifications?customer={id}").json["verifications"] == [made]
         [member] = sandbox.http("GET", "/verifications?account=fca_0").json["verifications"]
         assert member == get(sandbox, made["members"][0]["verification"])
 
-    def test_other_connected_account_sees_nothing(self, sandbox: Sandbox) -> None:
+    def test_list_shows_nothing_to_another_connected_account(self, sandbox: Sandbox) -> None:
         self.several(sandbox)
         assert sandbox.http("GET", "/verifications?account=fca_1", Stripe_Account="acct_1").json["verifications"] == []
 
@@ -89,7 +89,7 @@ class TestList:
             ("account=fca_1&limit=0", "limit"),
         ],
     )
-    def test_bad_query(self, sandbox: Sandbox, query: str, field: str) -> None:
+    def test_bad_query_of_a_list_is_refused(self, sandbox: Sandbox, query: str, field: str) -> None:
         answer = sandbox.http("GET", f"/verifications?{query}")
         assert (answer.status, answer.bad_fields) == (422, {field})
 

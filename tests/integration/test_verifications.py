@@ -28,23 +28,25 @@ class TestTarget:
             ({"account": "fca_1", "wait": 1.5}, {"wait"}),
         ],
     )
-    def test_exactly_one_is_needed_and_each_bad_field_named(self, sandbox: Sandbox, target: dict[str, Any], fields: set[str]) -> None:
+    def test_exactly_one_target_is_needed_and_each_bad_field_named(
+        self, sandbox: Sandbox, target: dict[str, Any], fields: set[str]
+    ) -> None:
         answer = post(sandbox, **target)
         assert (answer.status, answer.problem, answer.bad_fields) == (422, "invalid-request", fields)
         assert sandbox.items() == []
 
-    def test_unknown_ones_are_told(self, sandbox: Sandbox) -> None:
+    def test_unknown_target_is_reported(self, sandbox: Sandbox) -> None:
         for target in ({"customer": "cus_none"}, {"session": "seti_none"}, {"payment_method": "pm_none"}):
             assert post(sandbox, **target).status == 404
         assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
-    def test_customer_without_accounts_is_told(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_customer_without_accounts_is_reported(self, sandbox: Sandbox, stripe: Any) -> None:
         answer = post(sandbox, customer=str(stripe.customers.create({}).id))
         assert 400 <= answer.status < 500
         assert answer.problem
         assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
-    def test_too_many_accounts_are_told(self, sandbox: Sandbox, stripe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_many_accounts_are_reported(self, sandbox: Sandbox, stripe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verifications, "MOST_MEMBERS", 1)
         answer = post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))
         assert (answer.status, answer.problem) == (409, "too-many-accounts")
@@ -57,20 +59,20 @@ class TestWait:
         """What happens while the caller waits, a step at each look."""
         return sandbox.meanwhile
 
-    def test_fresh_answer_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
+    def test_wait_returns_the_verdict_in_the_same_call(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")
         meanwhile.append(lambda: work(sandbox, sandbox.tokens.started[0]["name"]))
         answer = post(sandbox, account="fca_1", wait=20)
         assert (answer.status, answer.json["verdict"]["outcome"]) == (200, "match")
 
-    def test_is_over_after_so_many_seconds(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
+    def test_wait_ends_after_the_requested_seconds(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")
         began = sandbox.clock()
         answer = post(sandbox, account="fca_1", wait=7)
         assert (answer.status, answer.json["state"]) == (202, "waiting")
         assert sandbox.clock() - began == pytest.approx(7)
 
-    def test_does_not_wait_for_what_is_there_or_was_not_asked_for(self, sandbox: Sandbox) -> None:
+    def test_request_does_not_wait_for_a_stored_verdict_or_without_wait(self, sandbox: Sandbox) -> None:
         sandbox.link("fresh", id="fca_1")
         sandbox.link(id="fca_2")
         began = sandbox.clock()
@@ -78,20 +80,20 @@ class TestWait:
         assert post(sandbox, account="fca_2").status == 202
         assert sandbox.clock() == began
 
-    def test_waits_for_every_member(self, sandbox: Sandbox, stripe: Any, meanwhile: list[Callable[[], None]]) -> None:
+    def test_wait_covers_every_member_of_a_group(self, sandbox: Sandbox, stripe: Any, meanwhile: list[Callable[[], None]]) -> None:
         id = customer(sandbox, stripe, "single_owner", "single_owner")
         for number in (0, 1):
             meanwhile.append(lambda number=number: work(sandbox, sandbox.tokens.started[number]["name"]))  # type: ignore[misc]
         answer = post(sandbox, customer=id, wait=20)
         assert (answer.status, answer.json["state"]) == (200, "completed")
 
-    def test_is_no_part_of_what_an_idempotency_key_stands_for(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
+    def test_wait_is_no_part_of_what_an_idempotency_key_identifies(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")
         assert post(sandbox, "k", account="fca_1").json["id"] == post(sandbox, "k", account="fca_1", wait=1).json["id"]
 
 
 class TestCancel:
-    def test_running_one_ends_as_cancelled_and_its_workflow_stops(self, sandbox: Sandbox) -> None:
+    def test_cancelled_verification_ends_as_cancelled_and_its_workflow_stops(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         token = sandbox.enter(sandbox.store.verifications.get(id))
@@ -108,7 +110,7 @@ class TestCancel:
         [event] = [event["detail"] for event in sandbox.published() if event["detail-type"] == "VerificationCompleted"]
         assert (event["verification"], event["reasons"]) == (id, ["CANCELLED"])
 
-    def test_is_recorded(self, sandbox: Sandbox) -> None:
+    def test_cancelling_is_recorded(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         sandbox.http("DELETE", f"/verifications/{id}")
@@ -117,14 +119,14 @@ class TestCancel:
             ("verification.requested", id), ("verification.cancelled", id),
         }  # fmt: skip
 
-    def test_repeated_is_the_same(self, sandbox: Sandbox) -> None:
+    def test_cancelling_twice_gives_the_same_answer(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         first, second = (sandbox.http("DELETE", f"/verifications/{id}") for _ in range(2))
         assert (first.status, first.text) == (second.status, second.text)
         assert get(sandbox, id) == first.json
 
-    def test_completed_one_keeps_its_verdict(self, sandbox: Sandbox) -> None:
+    def test_cancelling_a_completed_verification_keeps_its_verdict(self, sandbox: Sandbox) -> None:
         sandbox.link("fresh", id="fca_1")
         made = post(sandbox, account="fca_1").json
         answer = sandbox.http("DELETE", f"/verifications/{made['id']}")
@@ -132,10 +134,10 @@ class TestCancel:
         assert get(sandbox, made["id"]) == made
         assert sandbox.tokens.stopped == []
 
-    def test_unknown_one(self, sandbox: Sandbox) -> None:
+    def test_cancelling_an_unknown_verification_is_not_found(self, sandbox: Sandbox) -> None:
         assert sandbox.http("DELETE", f"/verifications/ver_{'0' * 32}").problem == "verification-not-found"
 
-    def test_verdict_that_comes_meanwhile_stands(self, sandbox: Sandbox) -> None:
+    def test_verdict_that_comes_while_cancelling_is_kept(self, sandbox: Sandbox) -> None:
         """The other way round, the cancelled one stands: there is one verdict, whoever is first."""
         sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
@@ -151,7 +153,7 @@ class TestCancel:
         assert sandbox.http("DELETE", f"/verifications/{id}").problem == "verification-completed"
         assert get(sandbox, id)["verdict"]["reasons"] == ["REFRESH_FAILED"]
 
-    def test_late_workflow_changes_no_cancelled_one_and_pays_for_nothing(self, sandbox: Sandbox) -> None:
+    def test_late_workflow_does_not_change_a_cancelled_verification_and_starts_no_refresh(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         sandbox.http("DELETE", f"/verifications/{id}")
@@ -166,7 +168,7 @@ class TestCancel:
 
     @pytest.mark.parametrize("operation", ["update_item", "put_events", "stop_execution", "delete_item"])
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_crash_is_healed_by_repeating(self, sandbox: Sandbox, operation: str, when: str) -> None:
+    def test_crash_while_cancelling_is_made_up_for_by_repeating(self, sandbox: Sandbox, operation: str, when: str) -> None:
         ref = sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
         sandbox.enter(sandbox.store.verifications.get(id))
@@ -184,7 +186,7 @@ class TestCancel:
         assert list(sandbox.store.waiters.of_account(ref)) == []
         assert {event["detail"]["verification"] for event in sandbox.published()} == {id}
 
-    def test_group_ends_with_the_members_that_still_run(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_cancelling_a_group_ends_the_members_that_still_run(self, sandbox: Sandbox, stripe: Any) -> None:
         made = post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner")).json
         done, running = (member["verification"] for member in made["members"])
         work(sandbox, done)
@@ -194,7 +196,7 @@ class TestCancel:
         assert sandbox.tokens.stopped == [running]
         assert sandbox.http("DELETE", f"/verifications/{made['id']}").text == answer.text
 
-    def test_completed_group(self, sandbox: Sandbox, stripe: Any) -> None:
+    def test_cancelling_a_completed_group_is_refused(self, sandbox: Sandbox, stripe: Any) -> None:
         made = post(sandbox, customer=customer(sandbox, stripe, "single_owner")).json
         work(sandbox, made["members"][0]["verification"])
         assert sandbox.http("DELETE", f"/verifications/{made['id']}").problem == "verification-completed"

@@ -12,7 +12,7 @@ from titleholder.services import account_sync
 
 class TestWaking:
     @pytest.mark.parametrize(("scenario", "outcome"), [("single_owner", "ready"), ("failing", "not_verifiable")])
-    def test_fifty_waiters_are_all_woken_by_one_fetch(self, sandbox: Sandbox, scenario: str, outcome: str) -> None:
+    def test_fifty_waiters_are_all_resumed_by_one_fetch(self, sandbox: Sandbox, scenario: str, outcome: str) -> None:
         ref = sandbox.link(scenario)
         sandbox.wait(2)
         waiters = [sandbox.waiter(f"ver_{number:02}") for number in range(50)]
@@ -26,7 +26,7 @@ class TestWaking:
         assert list(sandbox.store.waiters.of_account(ref)) == []
         assert len(sandbox.stripe_calls(ref)) == calls + 1
 
-    def test_waiter_who_gave_up_does_not_keep_the_others_waiting(self, sandbox: Sandbox) -> None:
+    def test_waiter_that_timed_out_does_not_keep_the_others_waiting(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         waiters = [sandbox.waiter(f"ver_{number}") for number in range(3)]
         for waiter in waiters:
@@ -38,7 +38,7 @@ class TestWaking:
         assert [sandbox.outcome(waiter.task_token) is not None for waiter in waiters] == [False, True, True]
         assert list(sandbox.store.waiters.of_account(ref)) == []
 
-    def test_fetch_that_dies_half_way_wakes_the_rest_when_repeated(self, sandbox: Sandbox) -> None:
+    def test_fetch_that_dies_half_way_resumes_the_rest_when_repeated(self, sandbox: Sandbox) -> None:
         class DiedError(BaseException):
             pass
 
@@ -61,7 +61,7 @@ class TestWaking:
         assert all(sandbox.outcome(waiter.task_token) for waiter in waiters)
         assert list(sandbox.store.waiters.of_account(ref)) == []
 
-    def test_waiter_who_needs_newer_owners_goes_on_waiting(self, sandbox: Sandbox) -> None:
+    def test_waiter_that_needs_newer_owners_goes_on_waiting(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh")
         sandbox.wait(600)
         waiter = sandbox.waiter("ver_1", max_age=60)
@@ -70,7 +70,7 @@ class TestWaking:
         assert sandbox.outcome(waiter.task_token) is None
         assert len(list(sandbox.store.waiters.of_account(ref))) == 1
 
-    def test_account_unknown_to_stripe_wakes_all(self, sandbox: Sandbox) -> None:
+    def test_account_unknown_to_stripe_resumes_all_waiters(self, sandbox: Sandbox) -> None:
         ref = AccountRef("fca_gone")
         waiter = sandbox.waiter("ver_1")
         sandbox.store.waiters.put(ref, waiter)
@@ -78,7 +78,7 @@ class TestWaking:
         assert sandbox.outcome(waiter.task_token) == {"outcome": "not_verifiable", "reason": "ACCOUNT_NOT_FOUND"}
 
     @pytest.mark.parametrize(("action", "reason"), [("deactivate", "ACCOUNT_INACTIVE"), ("disconnect", "ACCOUNT_DISCONNECTED")])
-    def test_account_that_dies_wakes_all_who_would_wait_in_vain(self, sandbox: Sandbox, action: str, reason: str) -> None:
+    def test_account_that_ends_resumes_all_its_waiters(self, sandbox: Sandbox, action: str, reason: str) -> None:
         ref = sandbox.link("old")
         waiter = sandbox.waiter("ver_1")
         sandbox.store.waiters.put(ref, waiter)

@@ -34,6 +34,7 @@ def bus() -> Refusing:
 
 @pytest.fixture
 def simulation(bus: Refusing) -> Iterator[Simulation]:
+    """A simulation whose only fault is that `bus` refuses events while it is on."""
     simulation = Simulation(1)
     simulation.simulator.options.settle_seconds = 3.0
     simulation.events_bus._refuses = bus

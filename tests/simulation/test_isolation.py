@@ -23,6 +23,7 @@ PERIOD = 900.0
 
 @pytest.fixture
 def simulation() -> Iterator[Simulation]:
+    """A simulation without faults, in which the functions run."""
     simulation = Simulation(1)
     simulation.simulator.options.settle_seconds = 3.0
     with inside(simulation):

@@ -21,6 +21,7 @@ NOTHING = {"announcement": 0, "erasure": 0, "disconnection": 0, "refresh": 0, "v
 
 @pytest.fixture
 def simulation() -> Iterator[Simulation]:
+    """A simulation without faults, in which the functions run."""
     simulation = Simulation(1)
     simulation.simulator.options.settle_seconds = 3.0
     with inside(simulation):

@@ -12,6 +12,7 @@ from titleholder.batches import steps
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox whose batches are imported by one writer, and that does not search for personal data at its end."""
     # Two writers at once break a table of moto. The embedded stack's table takes them.
     monkeypatch.setattr(steps, "WRITERS", 1)
     with Sandbox.open() as sandbox:

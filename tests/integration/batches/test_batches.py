@@ -22,7 +22,7 @@ def test_changed_policy_with_the_defaults_version_is_refused(sandbox: Sandbox) -
     assert sandbox.http("POST", "/batches", {"format": "csv", "policy": {"version": "mine", **changed}}).status == 201
 
 
-def test_both_formats_are_imported_verified_and_told_by_verdict(sandbox: Sandbox) -> None:
+def test_both_formats_are_imported_verified_and_listed_by_verdict(sandbox: Sandbox) -> None:
     for format_ in ("jsonl", "csv"):
         accounts = linked(sandbox, 3)
         body = manifest(accounts[:2]) + b"not json\n" + manifest(accounts[2:], {"name": "Somebody Else"})
@@ -130,7 +130,7 @@ def test_line_about_an_erased_account_is_not_recognised_and_asks_stripe_for_noth
     assert len(sandbox.simulator.requests()) == calls
 
 
-def test_who_cools_down_holds_up_nobody_and_is_verified_in_a_later_pass(sandbox: Sandbox) -> None:
+def test_account_in_cooldown_delays_no_other_and_is_verified_in_a_later_pass(sandbox: Sandbox) -> None:
     quick = linked(sandbox, 2)
     slow = linked(sandbox, 1, "cooling_down", policy={"cooldown_seconds": 3600})
     sandbox.wait(2)
@@ -149,7 +149,7 @@ def test_who_cools_down_holds_up_nobody_and_is_verified_in_a_later_pass(sandbox:
     assert batch.shown()["done"] == {"match": 3}
 
 
-def test_broken_run_is_taken_up_where_it_stood(sandbox: Sandbox) -> None:
+def test_broken_run_continues_where_it_ended(sandbox: Sandbox) -> None:
     accounts = linked(sandbox, 3)
     batch = Batch(sandbox, manifest(accounts))
     batch.start()
@@ -212,7 +212,7 @@ def test_connected_account_of_a_batch_is_that_of_lines_that_name_none_and_lines_
     assert [(reject["line"], reject["column"]) for reject in rejects] == [(line, "stripe_account") for line in rejected]
 
 
-def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
+def test_verifications_of_a_batch_are_not_listed_as_open_work(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)))
     batch.start()
     batch.imported()
@@ -224,7 +224,7 @@ def test_a_batch_looks_after_its_own_verifications(sandbox: Sandbox) -> None:
     assert application().batch_bucket.size(f"manifests/{batch.id}") is None
 
 
-def test_who_made_started_and_stopped_a_batch_is_recorded(sandbox: Sandbox) -> None:
+def test_callers_that_made_started_and_stopped_a_batch_are_recorded(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, b"{}\n")
     batch.start()
     sandbox.http("DELETE", f"/batches/{batch.id}")

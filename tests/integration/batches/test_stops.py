@@ -15,7 +15,7 @@ from titleholder.store.accounts import Accounts
 from titleholder.store.verifications import Verifications
 
 
-def test_stopped_batch_pays_for_nothing_more_and_the_same_manifest_goes_on(sandbox: Sandbox) -> None:
+def test_stopped_batch_starts_no_more_refreshes_and_the_same_manifest_can_continue(sandbox: Sandbox) -> None:
     accounts = linked(sandbox, 2)
     batch = Batch(sandbox, manifest(accounts))
     batch.start()
@@ -120,7 +120,9 @@ def test_single_verification_that_waits_for_the_same_refresh_is_not_stopped(sand
 
 
 @pytest.mark.parametrize("dies", ["before", "within", "after"])
-def test_what_an_import_made_that_the_stop_met_is_ended(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
+def test_verifications_of_an_import_that_ran_during_the_stop_are_ended(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
     monkeypatch.setattr(steps, "ROWS_AT_ONCE", 2)
     accounts = linked(sandbox, 5)
     batch = Batch(sandbox, manifest(accounts))
