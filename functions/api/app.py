@@ -1,4 +1,4 @@
-"""The HTTP routes that ask and tell: verifications, accounts, owners."""
+"""HTTP routes for verifications, accounts and owners."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def create_verification(
     body: Annotated[models.NewVerification, Body()],
     idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """202 with the verification, or 200 when it already has its verdict."""
+    """Start a verification. Answers 202 with it, or 200 if it already has its verdict."""
     policy = resolver.policy(body.policy)
     deps, began = application().dependencies(), application().clock()
     new = verifications.NewVerification(
@@ -80,7 +80,7 @@ def list_verifications(
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """An account's verifications, or those of all of a customer's accounts; the newest first."""
+    """List the verifications of an account or of a customer, the newest first. A customer's are those that were requested by `customer`."""
     if (account is None) == (customer is None):
         raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
@@ -101,7 +101,7 @@ def list_verifications(
 @app.get("/verifications/<verification>")
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found")
 def get_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
-    """The verification, and its verdict when it ended. Of several accounts: each one's verification, and what they come to."""
+    """Read a verification, with its verdict once it has ended. For several accounts: the verification of each, and a summary."""
     found = verifications.get(application().store, _tenant(), verification)
     about = found.ref.as_dict() if isinstance(found, Verification) else _context()
     application().audit.read(_caller(), "verification.read", **about, verification=verification)
@@ -111,7 +111,7 @@ def get_verification(verification: Annotated[models.VerificationId, Path()]) -> 
 @app.delete("/verifications/<verification>")
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found", "verification-completed")
 def cancel_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
-    """200 with the verification, which ends as not verifiable, reason CANCELLED; 409 if it has another verdict."""
+    """Cancel a verification: it ends as `not_verifiable`, reason `CANCELLED`. Answers 409 if it has another verdict."""
     tenant = _tenant()
     with application().audit.effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
         cancelled = verifications.cancel(application().dependencies(), tenant, verification)
@@ -125,7 +125,7 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 @app.get("/accounts/<account>")
 @resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
 def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
-    """The account as Stripe has it now."""
+    """Read the account as Stripe has it now."""
     ref, deps = _ref(account), application().dependencies()
     observed_at, known = deps.clock(), deps.store.accounts.get(ref)
     state = account_sync.read_account(deps, ref, known).current
@@ -156,7 +156,7 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
 def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
-    """The owners in the newest snapshot, or in the one that is asked for."""
+    """Read the owners in the newest snapshot, or in the one that `snapshot` names."""
     ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
@@ -180,7 +180,7 @@ def get_snapshots(
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """The account's snapshots, the newest first, with what changed from one to the next."""
+    """List the account's snapshots, the newest first, with the changes from one to the next."""
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}
@@ -207,20 +207,20 @@ def _caller() -> By:
 
 
 def _context() -> dict[str, str | None]:
-    """Where the caller's ids count: for entries about something else than one account."""
+    """The tenant of the request, for audit entries that are not about one account."""
     tenant = _tenant()
     return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
 
 
 def _named(target: AccountRef | AccountSelector) -> dict[str, str | None]:
-    """What a request for a verification names, for its entries."""
+    """The ids that a request for a verification names, for its audit entries."""
     if isinstance(target, AccountRef):
         return dict(target.as_dict())
     return {**_context(), target.kind: target.id}
 
 
 def _members(created: Verification | GroupResult) -> dict[str, str]:
-    """A group's verifications and their accounts, in the same order; nothing for a single verification."""
+    """The ids of a group's verifications and of their accounts, in the same order; empty for a single verification."""
     if isinstance(created, Verification):
         return {}
     members = created.members
@@ -228,7 +228,7 @@ def _members(created: Verification | GroupResult) -> dict[str, str]:
 
 
 def _held(ref: AccountRef) -> StoredAccount:
-    """What is remembered of an account. Raises AccountErasedError."""
+    """The stored record of an account. Raises AccountErasedError."""
     known = application().store.accounts.get(ref)
     if known.erased_at is not None:
         raise AccountErasedError
@@ -251,7 +251,7 @@ def _target(body: models.NewVerification) -> AccountRef | AccountSelector:
         if (id_ := getattr(body, kind)) is not None:
             tenant = _tenant()
             return AccountSelector(kind, id_, tenant.mode, tenant.stripe_account)
-    raise AssertionError("the model lets none pass without a target")
+    raise AssertionError("the model requires a target")
 
 
 def _shown(found: Verification | GroupResult) -> models.AnyVerification:

@@ -1,4 +1,4 @@
-"""The HTTP routes of batches: an upload slot, the start, progress, the stop."""
+"""HTTP routes for batches: create, start, read progress, stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def create_batch(
     body: Annotated[models.NewBatch, Body()],
     idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """201 with the batch's id and where to upload its manifest."""
+    """Create a batch. Answers 201 with its id and the URLs for its manifest."""
     policy = resolver.policy(body.policy)
     deps, tenant = application().batch_dependencies, _tenant()
     new = lifecycle.NewBatch(
@@ -61,7 +61,7 @@ def create_batch(
 @app.post("/batches/<id>/start")
 @resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
 def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """202: the batch runs. Call it once the manifest is uploaded, or to let a batch that failed go on where it stood."""
+    """Start a batch once its manifest is uploaded, or continue one that failed. Answers 202."""
     settings = application().settings
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
@@ -78,7 +78,7 @@ def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @app.get("/batches/<id>")
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found")
 def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """How the batch stands, and links to what it brought."""
+    """Read the progress of a batch, with links to its results."""
     found = lifecycle.progress(application().batch_dependencies, _tenant(), id)
     application().audit.read(_caller(), "batch.read", **_context(), batch=id)
     return _json(200, _shown(found))
@@ -87,7 +87,7 @@ def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @app.delete("/batches/<id>")
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """Stop the batch for good. What has its verdict keeps it; what is left ends as not verifiable, reason BATCH_STOPPED."""
+    """Stop a batch for good. Verdicts stay; other verifications end as `not_verifiable`, reason `BATCH_STOPPED`."""
     with application().audit.effect(_caller(), "batch.stopped", **_context(), batch=id):
         stopped = lifecycle.stop(application().batch_dependencies, _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
@@ -99,7 +99,7 @@ def _caller() -> By:
 
 
 def _context() -> dict[str, str | None]:
-    """Whose batches the caller works with, for the record."""
+    """The tenant of the request, for audit entries."""
     tenant = _tenant()
     return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
 

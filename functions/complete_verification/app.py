@@ -1,4 +1,4 @@
-"""Called by the workflow `verify_account` at its end: brings a verification to its verdict."""
+"""Last step of the workflow `verify_account`: gives a verification its verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from titleholder.services import verdicts
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes `{verification, refresh}`, where `refresh` is how the waiting ended; answers `{verification, outcome}`."""
+    """Takes `{verification, refresh}`; returns `{verification, outcome}`. `refresh` is the result with which the workflow was resumed."""
     done = verdicts.complete_by_id(
         application().store, application().event_publisher, event["verification"], event["refresh"], now=application().clock()
     )

@@ -1,4 +1,4 @@
-"""`GET /docs` and `GET /openapi.json`: the interface, to read and to try. Deployed only where the parameter `ServeDocs` asks for it."""
+"""`GET /docs` and `GET /openapi.json`: interactive documentation of the interface. Deployed only if the parameter `ServeDocs` is true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ window.ui = SwaggerUIBundle({
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answers either route; the gateway lets no other through."""
+    """Answer one HTTP request. API Gateway passes these two routes only."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     packed = "gzip" in headers.get("accept-encoding", "")
     if event["rawPath"].endswith("/openapi.json"):
@@ -31,9 +31,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @cache
 def page() -> tuple[bytes, str]:
-    """The page, with all that it needs in it, and the policy that forbids it everything else.
+    """The page with its scripts and styles inline, and its content security policy, which allows nothing else.
 
-    Swagger UI comes with Powertools; its files are found without loading that package.
+    Swagger UI comes with Powertools. Its files are found without importing that package.
     """
     powertools = importlib.util.find_spec("aws_lambda_powertools")
     files = Path(str(powertools and powertools.origin)).parent / "event_handler" / "openapi" / "swagger_ui"
@@ -44,7 +44,7 @@ def page() -> tuple[bytes, str]:
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Titleholder</title>'
         f'<style>{style}</style></head><body><div id="docs"></div>{scripts}</body></html>'
     )
-    # Swagger UI sets styles as it goes and draws with data: images.
+    # Swagger UI sets styles at run time and uses data: images.
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-ancestors 'none'"
     )

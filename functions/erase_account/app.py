@@ -1,4 +1,4 @@
-"""`DELETE /accounts/{account}`: disconnects an account at Stripe and erases what is held of it."""
+"""`DELETE /accounts/{account}`: erases an account's stored data and disconnects the account at Stripe."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.delete("/accounts/<account>")
 @resolver.openapi_responses({200: models.Erasure}, "account-not-found")
 def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
-    """Erased and disconnected: owners and claims are gone for good, verdicts stay. Repeating it gives the same answer.
+    """Erase an account's owners and claims for good, and disconnect it at Stripe. Verdicts stay. Repeating it gives the same answer.
 
-    Erased at once, also while Stripe refuses the key or cannot be asked: then `disconnected` is false, and the disconnection is repeated.
+    The data is erased at once, also while Stripe refuses the key or does not answer. Then `disconnected` is false, and the disconnection
+    is retried.
     """
     ref = resolver.tenant(app.current_event, application().settings).ref(account)
     erased = erasure.disconnect(application().dependencies(), ref, By.caller(app.current_event.raw_event))

@@ -1,7 +1,7 @@
-"""Consumes the events queue: reads each event's account again, stores its owners, wakes whoever waits for them.
+"""Consumes the events queue: reads each event's account again, stores its owners, resumes the workflows that wait for them.
 
-A message without an event comes from `reconcile`, which asks for an account to be looked at. If that fails, it is not tried again and is no
-dead letter: `reconcile` asks again, after longer and longer pauses.
+A message without an event comes from `reconcile`, which wants an account to be read. If that fails, it is neither retried nor sent to the
+dead-letter queue, because `reconcile` sends another one, after pauses that grow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from titleholder.services import account_sync, rate_limiter
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Answers SQS with the messages to be delivered again."""
+    """Process SQS messages. Returns those that SQS is to deliver again."""
     settings, queues = application().settings, application().queues
     return QueueConsumer(queues, settings.events_queue_url, settings.events_dead_letter_url, _on_dead_letter).consume(event, _process)
 
@@ -31,7 +31,7 @@ def _process(message: dict[str, Any], _: str) -> None:
     ref, event_id = AccountRef.from_dict(message), message.get("event")
     deps = application().dependencies(application().rate_limits.limiter(message))
     if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
-        # Queues deliver twice now and then, and each copy of a message that waits is put back again.
+        # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
         known = deps.store.events.get(event_id)
         if known is not None and known.processed:
             return

@@ -1,4 +1,4 @@
-"""The HTTP routes that have accounts linked, and find them."""
+"""HTTP routes for linking accounts and listing linked ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = resolver.resolver()
 
 DEFAULT_PAGE = 20
 
-# What not every kind of session takes.
+# Fields that only some kinds of session take.
 _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "connected_account": ("financial_connections",),
     "limits": ("financial_connections",),
@@ -54,7 +54,7 @@ def create_customer(
     body: Annotated[models.NewCustomer, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """201 with a Stripe Customer."""
+    """Create a Stripe Customer. Answers 201."""
     stripe_account = _stripe_account()
 
     def effect(key: str | None) -> dict[str, str]:
@@ -75,7 +75,7 @@ def create_session(
     body: Annotated[models.NewSession, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """201 with what the front end needs to have accounts linked."""
+    """Create a session for linking accounts. Answers 201 with what the front end needs."""
     new = _new_session(body)
     stripe, stripe_account = application().dependencies().stripe, _stripe_account()
     made: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def create_session(
     with application().audit.effect(_caller(), "session.created", customer=new.customer, via=new.via, **_context()) as entry:
         ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
         entry.note(session=ids["id"])
-        # A repeated request is answered from Stripe: nothing that a secret could leak from is kept here.
+        # A repeated request is answered from Stripe, because no secret is stored here.
         session = made or stripe_linking.session(stripe, new.via, ids["id"], stripe_account)
     logger.info("session created", extra={"session": ids["id"], "via": new.via})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
@@ -114,7 +114,7 @@ def create_session(
     {200: models.CollectedAccounts}, "session-not-found", "payment-method-not-found", "account-not-found", asks_stripe=True
 )
 def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
-    """The accounts that a session, an intent or a payment method collected."""
+    """Read the accounts that a session, an intent or a payment method collected."""
     stripe_account = _stripe_account()
     found = linked_accounts.collect(application().dependencies().stripe, session, stripe_account)
     shown = models.CollectedAccounts(
@@ -139,7 +139,7 @@ def list_accounts(
     limit: Annotated[Limit, Query()] = DEFAULT_PAGE,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """A page of the accounts that a customer has linked, the newest first."""
+    """List the accounts that a customer has linked, the newest first."""
     stripe_account = _stripe_account()
     query = {"list": "accounts", "mode": application().settings.mode, "stripe_account": stripe_account, "customer": customer}
     after = None if cursor is None else cursors.decode(query, cursor)
@@ -158,7 +158,7 @@ def list_accounts(
 
 
 def _new_session(body: models.NewSession) -> linking.NewSession:
-    """Refuses what Stripe would not take, or would not heed, for this kind of session."""
+    """Refuse fields that Stripe would refuse or ignore for this kind of session."""
     given = {name for name in body.model_fields_set if getattr(body, name) is not None}
     if body.filters is not None:
         given |= {f"filters.{name}" for name in body.filters.model_fields_set if getattr(body.filters, name) is not None}
@@ -217,7 +217,7 @@ def _caller() -> By:
 
 
 def _context() -> dict[str, str | None]:
-    """Where the caller's ids count."""
+    """The tenant of the request, for audit entries."""
     return {"mode": application().settings.mode, "stripe_account": _stripe_account()}
 
 

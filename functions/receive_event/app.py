@@ -1,4 +1,4 @@
-"""Takes in Stripe's events from EventBridge: the second way in. Trust comes from the bus, so this function is never bound to HTTP."""
+"""Accepts Stripe's events from EventBridge, beside webhooks. The bus proves their origin, so this function must have no HTTP route."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from titleholder.stripe_api import events as stripe_events
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes EventBridge's envelope, reduced by the rule to ids; ends as a delivery over HTTP would after its signature was verified.
+    """Accept one event in EventBridge's envelope, which the rule reduced to ids, like a webhook whose signature was verified.
 
     Raises:
-        MalformedEventError: this did not come from Stripe's bus, or has no event's id and type. It ends at the failure destination.
+        MalformedEventError: it did not come from Stripe's bus, or has no event's id and type. Lambda sends it to the failure destination.
     """
     if not str(event.get("source", "")).startswith("aws.partner/stripe.com/"):
         raise MalformedEventError("This is not an event from Stripe's partner event source.")

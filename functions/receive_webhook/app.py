@@ -1,4 +1,4 @@
-"""`POST /webhooks/stripe`: takes in Stripe's deliveries."""
+"""`POST /webhooks/stripe`: accepts Stripe's webhook deliveries."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from titleholder.web import problems
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take in one delivery.
+    """Accept one delivery.
 
-    200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect for what
-    nothing proves to be Stripe's, and for a signed body that is no JSON object with an event's id and type: there is no key to store it
-    under, and Stripe's Dashboard shows the failure.
+    200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect if no
+    signature proves that Stripe sent it, and for a signed body that is not a JSON object with an event's id and type: there is no key to
+    store it under, and Stripe's Dashboard shows the failure.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:

@@ -1,4 +1,4 @@
-"""Runs on a schedule: finds what got lost, repairs it, and counts what it repaired and what it could not."""
+"""Runs on a schedule: finds unfinished work, repairs it, and counts repairs and failed repairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", 
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Answers what was repaired, by kind, and how many repairs failed."""
+    """Returns how many repairs succeeded, by kind, and how many failed."""
     report = reconciliation.reconcile(application().dependencies(), application().webhook_receiver)
     repaired, failed = report.repaired, report.failed.total()
     logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})

@@ -1,4 +1,4 @@
-"""Starts refreshes: for the workflows that ask through the refresh queue, and for `POST /accounts/{account}/refreshes`."""
+"""Starts refreshes: for workflows, through the refresh queue, and for `POST /accounts/{account}/refreshes`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from titleholder.services.refresh_calls import Started
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Answers SQS with the messages to be delivered again, or the HTTP caller."""
+    """Answer one HTTP request, or process SQS messages and return those that SQS is to deliver again."""
     if "Records" in event:
         settings = application().settings
         consumer = QueueConsumer(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url)
         return consumer.consume(event, _process)
-    import routes  # pydantic and the resolver are loaded only where HTTP is spoken
+    import routes  # so that pydantic and the resolver are loaded for HTTP requests only
 
     return routes.handle(event, context)
 

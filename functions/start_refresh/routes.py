@@ -1,4 +1,4 @@
-"""`POST /accounts/{account}/refreshes`."""
+"""HTTP route `POST /accounts/{account}/refreshes`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
 def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
-    """202 started, 200 already fresh or already pending, 409 if Stripe does not allow a refresh now or at all."""
+    """Request a refresh. Answers 202 if it was started, 200 if owners are fresh or pending, 409 if Stripe allows none now or at all."""
     deps, settings = application().dependencies(), application().settings
     ref = resolver.tenant(app.current_event, settings).ref(account)
     now = deps.clock()
@@ -56,7 +56,7 @@ def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRef
         case AlreadyStarting():
             return _answer(200, account, "pending", None, snapshot)
         case Fresh(attempted_at):
-            # A refresh that brought no owners leaves older ones in store, which are not what was asked for.
+            # A refresh that brought no owners leaves older ones stored, which do not answer this request.
             return _answer(200, account, "fresh", attempted_at, usable_snapshot(known, need))
         case CoolingDown(resume_at):
             return resolver.respond(problems.cooling_down(iso_seconds(resume_at), math.ceil(resume_at - deps.clock())))
@@ -65,7 +65,7 @@ def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRef
 
 
 def _result(asked: RefreshResult) -> str:
-    """How a request for a refresh ended, for the record."""
+    """The result of a request for a refresh, for its audit entry."""
     match asked:
         case Started():
             return "started"

@@ -51,7 +51,7 @@ def test_erased_account_leaves_verdicts_and_a_backup_that_nobody_can_open(driver
     assert before == {"ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 1, "DIGESTS": 1, "VERIFICATION": 1, "key": 1}
     backup = sealed(driver, account)
     ref, reader = AccountRef(account), store(driver)
-    claim = reader.get_claim(ref, verification)
+    claim = reader.claims.get(ref, verification)
     assert claim is not None
     assert claim.reveal()["name"] == CLAIM["name"]
     assert not [trace for item in backup for trace in TRACES if trace in str(item).lower().encode()]
@@ -68,7 +68,7 @@ def test_erased_account_leaves_verdicts_and_a_backup_that_nobody_can_open(driver
         driver.stack.client("dynamodb").put_item(TableName=driver.stack.outputs["TableName"], Item=item)
     for environment in (reader, store(driver)):
         with pytest.raises(AccountErasedError):
-            environment.get_claim(ref, verification)
+            environment.claims.get(ref, verification)
     assert driver.http.call("GET", f"/accounts/{account}/owners?snapshot={verdict['snapshot']}").status == 410
     assert driver.http.call("DELETE", f"/accounts/{account}").body == answer.body
 

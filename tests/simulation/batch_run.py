@@ -15,8 +15,11 @@ from botocore.exceptions import ClientError
 from greenlet import getcurrent
 
 from local.stripe_simulator.options import Options
+from tests.simulation.application import inside
+from tests.simulation.deployment import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET
 from tests.simulation.scheduler import Signal
-from tests.simulation.simulation import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET, Invocation, Refresh, Simulation, inside
+from tests.simulation.simulated_stack import Invocation, Refresh
+from tests.simulation.simulation import Simulation
 
 CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 """As the template's event source mappings have it (MaximumConcurrency)."""
@@ -124,7 +127,7 @@ class BatchSimulation(Simulation):
                 self._write(1)
                 raise
             if operation in WRITES:
-                # Deletes, and the table of keys, are not told to `_changed`. Transactions count double, their checks too.
+                # Deletes, and the table of keys, are not told to `changed`. Transactions count double, their checks too.
                 self._write(max(1, self.units["dynamodb_write_unit"] - written + 2) if operation.startswith("Transact") else 0)
                 self._write(self.units["dynamodb_write_unit"] == written)
             self._count(operation, result)
@@ -148,8 +151,8 @@ class BatchSimulation(Simulation):
     def _write(self, units: float) -> None:
         self.units["dynamodb_write_unit"] += units
 
-    def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-        super()._changed(before, after)
+    def changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        super().changed(before, after)
         self._write(math.ceil(max(_size(before or {}), _size(after)) / 1024))
         if (before or {}).get("open_kind") != after.get("open_kind"):
             self._write(1)
@@ -163,7 +166,7 @@ class BatchSimulation(Simulation):
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """A call to Stripe. What may be paid for is checked at the end, not each time against every account."""
-        invocation = self._running[getcurrent()]
+        invocation = self.current_invocations[getcurrent()]
         self._begin_call(invocation, "Stripe")
         answer = call()
         if method == "POST":
@@ -195,17 +198,17 @@ class BatchSimulation(Simulation):
                 results: list[Any] = [None] * len(todo)
                 errors: list[BaseException] = []
                 left, ended, working = iter(range(len(todo))), Signal(), [self._size]
-                invocation = simulation._running[getcurrent()]
+                invocation = simulation.current_invocations[getcurrent()]
 
                 def work() -> None:
-                    simulation._running[getcurrent()] = invocation
+                    simulation.current_invocations[getcurrent()] = invocation
                     try:
                         for number in left:
                             results[number] = act(todo[number])
                     except Exception as error:
                         errors.append(error)
                     finally:
-                        del simulation._running[getcurrent()]
+                        del simulation.current_invocations[getcurrent()]
                         working[0] -= 1
                         if not working[0]:
                             simulation.scheduler.fire(ended)

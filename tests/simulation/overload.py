@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any
 
 from local.stripe_simulator.options import Options
+from tests.simulation.application import inside
 from tests.simulation.batch_run import BatchSimulation
-from tests.simulation.simulation import BEGIN, inside
+from tests.simulation.deployment import BEGIN
 
 BEGIN_SECONDS = 5.0
 SLICE_SECONDS = 10.0
@@ -100,7 +101,7 @@ class OverloadedSimulation(BatchSimulation):
         if method == "POST" and path.endswith("/refresh"):
             key = f"test/{headers.get('Stripe-Account') or 'platform'}/{account}"
             now = self.scheduler.now * 1000
-            if all(int(item["deadline_ms"]["N"]) < now for item in self.open.get(key, {}).values()):
+            if all(int(item["deadline_ms"]["N"]) < now for item in self.invariants.open.get(key, {}).values()):
                 self.unwanted += 1
         return super().stripe_call(method, path, headers, call)
 

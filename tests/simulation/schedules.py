@@ -11,7 +11,11 @@ from random import Random
 from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
-from tests.simulation.simulation import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE, LATE_SECONDS, POISON, SEALED, Faults, Simulation, inside
+from tests.simulation.application import POISON, inside
+from tests.simulation.deployment import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE
+from tests.simulation.invariants import SEALED
+from tests.simulation.simulated_stack import LATE_SECONDS, Faults
+from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
@@ -532,10 +536,10 @@ def _check(simulation: Simulation) -> None:
         if batch is None:
             continue
         if "verdict" not in item:
-            complain(f"{id_}: of a batch that {'was stopped' if batch in simulation.stopped else 'ran'}, and no verdict")
+            complain(f"{id_}: of a batch that {'was stopped' if batch in simulation.invariants.stopped else 'ran'}, and no verdict")
         elif "BATCH_STOPPED" in item["verdict"]["S"]:
             simulation.injected["verification stopped"] += 1
-            if batch not in simulation.stopped:
+            if batch not in simulation.invariants.stopped:
                 complain(f"{id_}: stopped with a batch that was not")
     _check_changes_announced(simulation)
     dead = {json.loads(body).get("event") for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
@@ -556,7 +560,7 @@ def _check(simulation: Simulation) -> None:
     if len(simulation.guessed) > CLAIM_LIMIT:
         complain(f"{len(simulation.guessed)} different names were compared with one account within 24 hours")
     _check_erased(simulation)
-    simulation.violations += simulation.paid_twice()
+    simulation.violations += simulation.invariants.paid_twice()
     _check_whole(simulation)
     for running in simulation.workflows.executions.values():
         if running.status == "RUNNING":

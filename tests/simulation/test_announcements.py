@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local.stripe_simulator.options import Options
+from tests.simulation.application import inside
 from tests.simulation.batch_run import BatchSimulation
-from tests.simulation.simulation import Simulation, inside
+from tests.simulation.simulation import Simulation
 from titleholder.bootstrap import application
 from titleholder.services import verdicts
 from titleholder.services.reconciliation import PATIENCE_SECONDS

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.batch_memory import measure
 from tests.simulation.batch_run import CONSUMERS, BatchRun, run_batch
-from tests.simulation.simulation import ROOT
+from tests.simulation.deployment import ROOT
 from tools.batch_model import predict
 
 ACCOUNTS, SETTLE_SECONDS = 150, 4.0

@@ -69,6 +69,13 @@ def test_document_names_every_field_of_the_messages_that_release_0_1_0_left() ->
     assert not {field for message in kept("queues.json")["messages"] for field in message["body"]} - named
 
 
+def test_document_names_every_key_of_the_workflows_that_release_0_1_0_left_running() -> None:
+    named = set(re.findall(r"`([a-z_]+)", section("## Workflows")))
+    inputs = [execution["input"] for execution in kept("executions.json") if "input" in execution]
+    assert inputs
+    assert not set().union(*inputs) - named
+
+
 def test_documented_logical_ids_are_in_the_template() -> None:
     rows = re.findall(r"^\| (`[^|]*) \|", section("## Template"), re.M)
     ids = {name for row in rows for name in re.findall(r"`([A-Za-z]+)`", row)}

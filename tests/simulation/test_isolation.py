@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.simulation import EVENTS_QUEUE, Simulation, inside
+from tests.simulation.application import inside
+from tests.simulation.deployment import EVENTS_QUEUE
+from tests.simulation.simulation import Simulation
 from titleholder.services import verdicts
 from titleholder.services.reconciliation import FIRST_PAUSE_SECONDS, PATIENCE_SECONDS
 from titleholder.timestamps import DAY_SECONDS

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.simulation import EVENTS_QUEUE, HANDLERS, REFRESH_QUEUE, Context, Simulation, inside
+from tests.simulation.application import inside
+from tests.simulation.deployment import EVENTS_QUEUE, REFRESH_QUEUE
+from tests.simulation.handlers import HANDLERS, Context
+from tests.simulation.simulation import Simulation
 
 DEAD_LETTERS = EVENTS_QUEUE + "-dead"
 NOTHING = {"announcement": 0, "erasure": 0, "disconnection": 0, "refresh": 0, "verification": 0, "event": 0, "failed": 0}

@@ -21,7 +21,10 @@ from aws_lambda_powertools.utilities.idempotency.persistence import base as reco
 from aws_lambda_powertools.utilities.idempotency.persistence import datarecord, dynamodb
 
 from local.stripe_simulator.options import Options
-from tests.simulation.simulation import EVENTS_QUEUE, REFRESH_QUEUE, Context, Simulation, http_event, inside
+from tests.simulation.application import inside
+from tests.simulation.deployment import EVENTS_QUEUE, REFRESH_QUEUE
+from tests.simulation.handlers import Context, http_event
+from tests.simulation.simulation import Simulation
 from tools import export_audit
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "release_0_1_0"

@@ -159,6 +159,15 @@ class TestRefusal:
         assert [limits.next_try("read", NOW, Kind.BATCH) for _ in range(3)] == near(NOW + 1, NOW + 1.909, NOW + 2.818)
         assert [limits.next_try("read", NOW, Kind.EVENT)] == near(NOW + 1)
         assert [limits.next_try("list", NOW, Kind.BATCH)] == near(NOW + 1)
+        limits.on_throttled("read")
+        assert [limits.next_try("read", NOW, Kind.SINGLE) for _ in range(2)] == near(NOW + 1, NOW + 2.818)
+
+    def test_in_one_bucket_delays_no_work_that_asks_for_another(self) -> None:
+        limits, _ = lines(1)
+        for _ in range(5):
+            limits.reserve("read", NOW)
+            limits.reserve("list", NOW)
+        assert [early(limits.limiter({}), bucket).at for bucket in ("read", "read", "list")] == near(NOW + 1, NOW + 1.909, NOW + 1)
 
 
 class TestSingle:

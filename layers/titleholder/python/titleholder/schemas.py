@@ -1,4 +1,4 @@
-"""The strict models that HTTP bodies and the lines of a batch's manifest share: ids, texts, a claim."""
+"""Strict models that HTTP bodies and lines of a batch's manifest share: ids, texts, claims."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_AGE_LIMIT = 366 * 86_400
 
 AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
-MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners fetched longer ago than this are fetched again.")]
+MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners that were fetched longer ago are fetched again.")]
 
 _FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")
 
 
 def bad_field(place: Sequence[Any]) -> str:
-    """The dotted name of the field in which a value is wrong, from where pydantic found it."""
-    # For unions, pydantic adds type names to `loc`: everything is dropped that is neither a field's name nor an index.
+    """The dotted name of an invalid field, from pydantic's location of the error."""
+    # For unions, pydantic adds type names to `loc`: drop everything that is not a field name or an index.
     parts = [str(part) for part in place]
     return ".".join([part for part in parts if _FIELD_NAME.fullmatch(part)] or parts)
 
@@ -29,7 +29,7 @@ def bad_field(place: Sequence[Any]) -> str:
 class Strict(BaseModel):
     """A model that refuses unknown fields and converts nothing."""
 
-    # Built when first used, because a cold start needs the models of one route. pydantic keeps no text, because it would keep claims.
+    # Built when first used, because a cold start needs the models of one route. pydantic must cache no strings, because they may be claims.
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, cache_strings="none")
 
 
@@ -66,5 +66,5 @@ class Claim(Strict):
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """The claim as the matcher takes it, without what was not given."""
+        """The claim as the matcher takes it, without missing fields."""
         return self.model_dump(exclude_none=True)

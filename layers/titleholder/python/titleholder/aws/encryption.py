@@ -1,7 +1,7 @@
-"""Envelope encryption of claims and owners with AWS's Encryption SDK: one data key an account, wrapped by KMS.
+"""Envelope encryption of claims and owners with AWS's Encryption SDK: one data key for each account, wrapped by KMS.
 
-The store keeps the wrapped key in a table that is never backed up. Without it nothing that was encrypted for the account can be
-decrypted, so destroying it is erasure. Callers pass the wrapped key that they have just read, so that a cached unwrapped key is never used
+The store keeps the wrapped key in a table that is never backed up. Without it no data of the account can be decrypted, so destroying it
+erases the account. Callers pass the wrapped key that they have just read, so that a cached unwrapped key is never used
 after an erasure.
 """
 
@@ -34,7 +34,7 @@ CACHE_SECONDS = 300
 CACHED_KEYS = 256
 """How many unwrapped keys are cached at most."""
 
-# It logs what it also raises.
+# Silence the SDK's logger: it logs what it also raises.
 logging.getLogger("aws_encryption_sdk").disabled = True
 logging.getLogger("aws_encryption_sdk.streaming_client").disabled = True
 
@@ -79,7 +79,7 @@ class AccountCipher:
         return bytes(encrypted)
 
     def decrypt(self, ref: AccountRef, wrapped: bytes, item: str, encrypted: bytes) -> Sensitive[Any]:
-        """Decrypt what was encrypted for this item.
+        """Decrypt a value that was encrypted for this item.
 
         Raises:
             DecryptionError: it was encrypted with another key or for another item, or has been changed since.
@@ -89,7 +89,7 @@ class AccountCipher:
         except (AWSEncryptionSDKClientError, InvalidTag):
             raise DecryptionError(f"{item} cannot be decrypted with its account's key.") from None
         if header.encryption_context != _context(ref, item):
-            raise DecryptionError(f"{item} holds what was encrypted for another item.")
+            raise DecryptionError(f"{item} holds data that was encrypted for another item.")
         return Sensitive(json.loads(text))
 
     def digest(self, ref: AccountRef, wrapped: bytes, value: Any) -> str:
@@ -119,6 +119,6 @@ class AccountCipher:
 
 
 def _context(ref: AccountRef, item: str | None = None) -> dict[str, str]:
-    """The encryption context of a wrapped key, or of what is encrypted with it. Ids alone, because it is stored in clear."""
+    """The encryption context of a wrapped key or of an item encrypted with it. Ids alone, because it is stored in plain text."""
     bound = {"account": ref.account, "mode": ref.mode, "stripe_account": ref.stripe_account or "platform"}
     return bound if item is None else {**bound, "item": item}

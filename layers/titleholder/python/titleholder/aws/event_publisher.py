@@ -10,7 +10,7 @@ SOURCE = "titleholder"
 
 
 class AnnouncementRefusedError(Exception):
-    """EventBridge did not take an announcement. What was to be announced is kept, and announced later."""
+    """EventBridge did not accept an announcement. It is stored with its change, and made later."""
 
 
 class EventPublisher:
@@ -21,7 +21,7 @@ class EventPublisher:
         self._name = name
 
     def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Announce; raises AnnouncementRefusedError if EventBridge did not take the event, so that the caller is retried."""
+        """Publish an event. Raises AnnouncementRefusedError if EventBridge did not accept it."""
         entry = {"Source": SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail), "EventBusName": self._name}
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):

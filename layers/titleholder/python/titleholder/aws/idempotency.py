@@ -1,8 +1,8 @@
-"""What a caller may repeat: the same Idempotency-Key and body have one effect and one answer.
+"""Idempotent requests: repeating one with the same Idempotency-Key and body has no second effect and gets the same answer.
 
-Powertools' utility keeps one record for each key, in our table: `pk` IDEMPOTENCY#<digest of scope and key>, kept for a day. It holds the
-ids that the effect made and a digest of the body; never the key itself, nor anything a caller or Stripe sent. The answer is built anew
-from the ids. The table's other items are all `store`'s; these are Powertools' own.
+Powertools' utility keeps one record for each key, in our table, for a day: `pk` IDEMPOTENCY#<digest of scope and key>. It holds the ids
+that the effect made and a digest of the body, but neither the key itself nor any content of a request or of Stripe's answers. The answer is
+built again from the ids. These are the only items that Powertools writes; `store` writes all others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from titleholder.domain.accounts import Mode
 from titleholder.errors import IdempotencyConflictError, IdempotencyInProgressError
 
 RETENTION_SECONDS = 86_400
-"""As long as Stripe keeps its own."""
+"""As long as Stripe keeps its own records."""
 
 Ids = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One POST. A key counts within its mode, connected account and route. `key` None: nothing is remembered."""
+    """One POST. A key counts within its mode, connected account and route. Without a `key` no record is kept."""
 
     route: str
     mode: Mode
@@ -37,12 +37,12 @@ class Request:
 
     @property
     def name(self) -> str:
-        """What stands for the key wherever one is written down: a digest, since callers may put anything into a key."""
+        """A digest that is stored instead of the key, because callers may put anything into a key."""
         return _digest([self.route, self.mode, self.stripe_account, self.key])
 
     @property
     def body_digest(self) -> str:
-        """Bound to the key, so that nobody can tell from it whether two requests had the same body, or guess at one."""
+        """A digest of the body. It includes the key, so that it neither shows equal bodies of two requests nor confirms a guess of one."""
         return _digest([self.route, self.mode, self.stripe_account, self.key, dict(self.body)])
 
 
@@ -54,10 +54,11 @@ class Idempotency:
         self._table = table
 
     def once(self, request: Request, effect: Callable[[str | None], Ids], context: Any) -> Ids:
-        """The ids that `effect` makes, or made when this request came first.
+        """The ids that `effect` makes, or that it made at the first of these requests.
 
-        `effect` is called with a key to pass on to Stripe, which keeps an effect single that Stripe had and nobody here wrote down. If it
-        raises, nothing is remembered. `context`: Lambda's, for whoever still runs may be taken for dead once its time is over.
+        `effect` gets an idempotency key for Stripe, so that an effect that Stripe executed before a crash here is not repeated. If it
+        raises, no record is kept. `context` is Lambda's: after the invocation's time-out, a request that is still recorded as running
+        counts as crashed.
 
         Raises:
             IdempotencyConflictError: the key came with another body.

@@ -39,7 +39,7 @@ class QueueConsumer(BatchProcessor):
 
     def failure_handler(self, record: Any, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
         error, count = exception[1], int(record.attributes.approximate_receive_count)
-        # Only our own errors are sure to have messages without personal data.
+        # Only our own errors have messages that are free of personal data.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, TitleholderError) else "")
         logger.error("message failed", extra={"reason": reason, "received": count})
         if count < MOST_RECEIVES:

@@ -23,7 +23,7 @@ class Queues:
         self._jitter = jitter
 
     def send_event(self, message: Mapping[str, str]) -> None:
-        """Have an account fetched, for an event or as a repair: `{event?, account, mode, stripe_account?}`."""
+        """Send a message that has an account fetched, for an event or as a repair: `{event?, account, mode, stripe_account?}`."""
         self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
 
     def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:
@@ -39,12 +39,12 @@ class Queues:
         self._client.send_message(QueueUrl=url, MessageBody=json.dumps(message), DelaySeconds=pause)
 
     def send_to_dead_letter_queue(self, dead_letter_url: str, body: str, reason: str) -> None:
-        """Keep a message that cannot be processed, with the reason as a message attribute."""
+        """Send a message that can't be processed to the dead-letter queue, with the reason as a message attribute."""
         attribute = {"DataType": "String", "StringValue": reason}
         self._client.send_message(QueueUrl=dead_letter_url, MessageBody=body, MessageAttributes={"reason": attribute})
 
     def back_off(self, queue_url: str, receipt_handle: str, receive_count: int) -> None:
-        """Have a message that failed delivered again after a pause that doubles each time, half of it drawn at random."""
+        """Have SQS deliver a failed message again after a pause. The pause doubles each time, and half of it is random."""
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))
         self._client.change_message_visibility(
             QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=math.ceil(pause * (0.5 + self._jitter() / 2))

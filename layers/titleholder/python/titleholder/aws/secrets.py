@@ -1,4 +1,4 @@
-"""The secrets, from AWS Secrets Manager: cached, current and for a day previous, loaded anew when none of them serves."""
+"""Secrets from AWS Secrets Manager: the current version, and for a day the previous one. Cached, and reloaded if no value is accepted."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from titleholder.observability import logger, metrics
 
 MAX_AGE_SECONDS = 300
 RELOAD_PAUSE_SECONDS = 10
-"""Forged deliveries must not make us ask Secrets Manager without pause."""
+"""The shortest time between two loads, because each forged delivery asks for a reload."""
 
 PREVIOUS_SECONDS = 24 * 3600
-"""How long the previous version counts, from the creation of the current one: as long as Stripe lets a rolled secret live at most."""
+"""How long the previous version is valid after the current one was created: the longest time that Stripe keeps a rolled secret valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKind:
-    """What a usable value of a secret looks like: `name` for messages, `pattern` for the whole value."""
+    """The form of a usable value: `name` for messages, `pattern` for the whole value."""
 
     name: str
     pattern: re.Pattern[str]
 
 
 SIGNING_SECRET = SecretKind("webhook signing secret (whsec_...)", re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,}"))
-"""Stripe's own have 32 characters and more after the prefix. Those of test servers may be shorter; a placeholder is no secret."""
+"""Stripe's own have 32 or more characters after the prefix. Those of test servers may be shorter, but a placeholder must not match."""
 
 API_KEY = SecretKind("Stripe API key (sk_... or rk_...)", re.compile(r"(sk|rk)_[A-Za-z0-9_]+"))
 
 
 class SecretValues:
-    """One secret's usable values: those of its current version, and for a day after it was stored those of the previous one.
+    """The usable values of one secret: those of its current version, and for a day after that was created those of the previous one.
 
-    A version holds one value, several separated by commas or white space, or a JSON list (or object) of them. Only what has the form of
-    its `kind` is a value; anything else in the text is ignored and reported. `clock` gives Unix seconds.
+    A version holds one value, several separated by commas or white space, or a JSON list (or object) of them. Only parts with the form
+    of its `kind` are values; other parts of the text are ignored and reported. `clock` gives Unix seconds.
     """
 
     def __init__(self, client: Any, name: str, kind: SecretKind, clock: Callable[[], float]) -> None:
@@ -54,7 +54,7 @@ class SecretValues:
         self._loaded_at = -math.inf
 
     def get(self) -> Sequence[str]:
-        """The values, at most 5 minutes old; none if the secret does not exist or holds nothing usable."""
+        """The values, at most 5 minutes old; empty if the secret does not exist or holds no usable value."""
         return self._values(MAX_AGE_SECONDS)
 
     def reload(self) -> Sequence[str]:
@@ -62,7 +62,7 @@ class SecretValues:
         return self._values(RELOAD_PAUSE_SECONDS)
 
     def _values(self, max_age: float) -> tuple[str, ...]:
-        # A clock that was put back makes the age negative.
+        # A clock that was set back makes the age negative.
         if not 0 <= self._clock() - self._loaded_at <= max_age:
             self._load()
         return self._current + self._previous if self._clock() < self._previous_ends else self._current
@@ -74,14 +74,14 @@ class SecretValues:
         version = self._version("AWSCURRENT")
         if version is not None:
             current = self._usable(version)
-            # Without a date nothing says when the previous version ends, so it does not count.
+            # Without a date the end of the previous version is unknown, so it is not used.
             created = version.get("CreatedDate")
             ends = created.timestamp() + PREVIOUS_SECONDS if created else 0.0
             before = self._version("AWSPREVIOUS") if self._clock() < ends else None
             if before is not None:
                 previous = tuple(value for value in self._usable(before) if value not in current)
         if not current:
-            # Raises an alarm: without a usable value every delivery, or every call to Stripe, is refused.
+            # The metric raises an alarm: without a usable value every delivery, or every call to Stripe, is refused.
             metrics.add_metric(name="SecretUnusable", unit=MetricUnit.Count, value=1)
             logger.error("the current version of a secret holds no usable value", extra={"secret": self._name, "expected": self._kind.name})
         self._current, self._previous, self._previous_ends = current, previous, ends
@@ -106,7 +106,7 @@ class SecretValues:
 
 
 class SecretApiKeys:
-    """Stripe's API keys out of a secret, as `stripe_api.gateway.ApiKeys`."""
+    """Stripe's API keys from a secret, as `stripe_api.gateway.ApiKeys`."""
 
     def __init__(self, values: SecretValues) -> None:
         self._values = values

@@ -10,7 +10,7 @@ from titleholder.domain.verifications import Verification
 from titleholder.errors import reraise_unless
 
 GIVEN_UP = "RefreshTimedOut"
-"""The error with which a worker ends the waiting of an execution; the state machines catch it and do not retry."""
+"""The error with which a worker ends an execution that waits. The state machines catch it and do not retry."""
 
 
 class _StateMachine:
@@ -83,15 +83,15 @@ class Workflow(_StateMachine):
         self._stop(verification, error="Cancelled")
 
     def resume(self, task_token: str, outcome: Mapping[str, Any]) -> bool:
-        """Give a paused execution its outcome. False if it does not wait for this token, or no longer."""
+        """Resume a paused execution with its outcome. False if it does not wait, or no longer waits, for this token."""
         return self._answered(self._client.send_task_success, taskToken=task_token, output=json.dumps(outcome))
 
     def heartbeat(self, task_token: str) -> bool:
-        """Tell a paused execution that its request is being worked on. False if it does not wait for this token, or no longer."""
+        """Report to a paused execution that its request is in progress. False if it does not wait, or no longer waits, for this token."""
         return self._answered(self._client.send_task_heartbeat, taskToken=task_token)
 
     def give_up(self, task_token: str) -> bool:
-        """Have a paused execution end without data. False if it does not wait for this token, or no longer."""
+        """End a paused execution without data. False if it does not wait, or no longer waits, for this token."""
         return self._answered(self._client.send_task_failure, taskToken=task_token, error=GIVEN_UP, cause="")
 
     @staticmethod
@@ -105,7 +105,7 @@ class Workflow(_StateMachine):
 
 
 def longest_wait(max_wait_seconds: int, settle_timeout_seconds: int) -> int:
-    """After how many seconds a task that is still worked on ends: later than any worker would end it at the verification's deadline."""
+    """The time-out in seconds of a task with heartbeats. It is later than the verification's deadline, at which a worker ends the task."""
     return max_wait_seconds + 4 * settle_timeout_seconds
 
 

@@ -1,4 +1,4 @@
-"""What a Stripe event says, as far as it is believed: its id, its type, which account to read again, and whether it is for this stack."""
+"""Parses Stripe's events: id, type, which account to read again, and whether the event is for this stack. Other content is ignored."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _ACCOUNT_EVENTS = frozenset(
 
 
 SNAPSHOT_TYPES = tuple(sorted(type_ for type_ in _ACCOUNT_EVENTS if ".ownership_refresh_" not in type_))
-"""The types of snapshot events that are acted upon. The split outcomes of a refresh exist as thin events only."""
+"""The types of snapshot events that are processed. Succeeded and failed refreshes have types of their own as thin events only."""
 
 
 SetAside = Literal["other_mode", "other_context", "malformed"]
-"""Why a genuine event is not acted upon, whatever its type.
+"""Why a genuine event is not processed, whatever its type.
 
-`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: it is not of the platform nor of one connected
-account, such as those of an organization's other accounts (`org_.../acct_...`). `malformed`: it is of a type that is acted upon, but names
+`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: it belongs neither to the platform nor to one
+connected account, such as events of an organization's other accounts (`org_.../acct_...`). `malformed`: its type is processed, but it names
 no account.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """One event. `ref` is None when it is not about an account that Titleholder acts upon: recorded, not processed.
+    """One event. `ref` is None if there is no account to read again: the event is then stored, but not processed.
 
-    `created` is Stripe's own text or seconds, kept for people; nothing is ordered by it. `set_aside`: see there; `ref` is None then.
+    `created` is Stripe's own text or seconds, stored for people; no code orders by it. With `set_aside`, `ref` is None.
     """
 
     id: str
@@ -54,14 +54,14 @@ class StripeEvent:
 
 @dataclass(frozen=True, slots=True)
 class StatedChange:
-    """What an event says of its account, and when it became so (Unix seconds). Only a reason to read the account once more."""
+    """The change that an event reports, and its time (Unix seconds). It is only a reason to read the account again."""
 
     what: Literal["disconnected", "deactivated", "reactivated", "settled"]
     at: float
 
 
 def stated_change(type_: str, created: str) -> StatedChange | None:
-    """What an event of this type and time says; None if its account does not show it, or its time can't be read."""
+    """The change that an event of this type and time reports; None if the account will not show it, or the time can't be read."""
     name = type_.rpartition(".")[2]
     what = "settled" if name in ("refreshed_ownership", "ownership_refresh_succeeded", "ownership_refresh_failed") else name
     if what not in ("disconnected", "deactivated", "reactivated", "settled"):
@@ -74,10 +74,10 @@ def stated_change(type_: str, created: str) -> StatedChange | None:
 
 
 def parse(body: bytes, mode: Mode) -> StripeEvent:
-    """The event in a delivery's body, whose signature must have been verified before.
+    """The event in a delivery's body. Its signature must have been verified before.
 
     Raises:
-        MalformedEventError: the body is no JSON object with an event's id and type.
+        MalformedEventError: the body is not a JSON object with an event's id and type.
     """
     try:
         data = json.loads(body)
@@ -101,9 +101,9 @@ def from_object(data: Mapping[str, Any], mode: Mode) -> StripeEvent:
 
 
 def from_bus(detail: Mapping[str, Any], mode: Mode) -> StripeEvent:
-    """The event in what EventBridge hands on: ids and texts that the rule's input transformer picked, or the whole event.
+    """The event in EventBridge's envelope: ids and texts that the rule's input transformer picked, or the whole event.
 
-    The transformer makes text of everything, and an empty text of what the event does not have. Raises as `parse` does.
+    The transformer converts every value to text, and missing values to an empty text. Raises as `parse` does.
     """
     data = _present(detail)
     if data.get("livemode") in ("true", "false"):
@@ -117,17 +117,17 @@ def _present(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _created(value: Any) -> str:
-    # Whatever stands there, the table has to take it: half a surrogate pair is no text that DynamoDB stores.
+    # The value must be storable: DynamoDB refuses half a surrogate pair.
     return str(value)[:40].encode(errors="replace").decode() if isinstance(value, str | int) else ""
 
 
 def _subject(data: Mapping[str, Any], type_: str, mode: Mode) -> tuple[AccountRef | None, SetAside | None]:
-    """Which account to read again, or why the event is set aside; neither for an event of a type that is only recorded."""
+    """Which account to read again, or why the event is set aside; neither for an event of a type that is only stored."""
     livemode = data.get("livemode")
     if isinstance(livemode, bool) and livemode != (mode == "live"):
         return None, "other_mode"
     thin = data.get("object") == "v2.core.event"
-    # A snapshot event says `account`, a thin one `context`; a snapshot event of an organization's destination says both.
+    # A snapshot event has `account`, a thin one `context`; a snapshot event of an organization's destination has both.
     connected, context = None if thin else data.get("account"), data.get("context")
     if None not in (connected, context) and connected != context:
         return None, "other_context"

@@ -1,4 +1,4 @@
-"""Stripe, as Titleholder uses it: the only module that imports `stripe`. Every failure leaves it as one of our own errors."""
+"""Calls to Stripe's API: the only module that imports `stripe`. Every failure is raised as one of our own errors."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ READ_TIMEOUT_SECONDS = 8.0
 BUSY = 409
 SERVER_ERROR = 500
 NETWORK_RETRIES = 2
-"""The SDK's client does not retry unless told so. It repeats 409, 5xx and lost connections under the same idempotency key, never 429."""
+"""Retries by the SDK's client (default: none). It retries 409, 5xx and lost connections under the same idempotency key, never 429."""
 
 LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
-"""Every try timing out, and the SDK's pauses between them. The lease around a refresh is longer, the functions' time-out longer still."""
+"""The time of a call whose every try times out, with the SDK's pauses. The lease is longer, the functions' time-out longer still."""
 
 READ, LIST, REFRESH, OWNERS, EVENTS, OTHER = "read", "list", "refresh", "owners", "events", "other"
-"""The lines that calls stand in, see `limits`: one for each operation that is called often, one for all the others together."""
+"""The rate limiter's buckets: one for each operation that is called often, one for all others together."""
 
 ACCOUNTS_PAGE = 10
-"""Of a holder's accounts, the newest so many are looked through for one: their owners come along, and few have more."""
+"""How many of a holder's newest accounts are searched for one. Their owners are part of the answer, and few holders have more accounts."""
 
 OWNERS_PAGE = 100
 MOST_OWNERS_PAGES = 60
-"""Twenty full pages hold as many owners as a snapshot may; smaller pages are Stripe's choice, but a list without end is not followed."""
+"""Twenty full pages hold as many owners as a snapshot may. Stripe may send smaller pages, but an endless list is not followed."""
 
 EVENTS_PAGE = 100
 _OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """An `account_ownership` as it came along with its account: the owners of its first page, and whether there are more."""
+    """An `account_ownership` as expanded in its account: the owners of its first page, and whether there are more."""
 
     id: str
     created: int
@@ -73,9 +73,9 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class AccountReading:
-    """An account as read from Stripe, with its ownership if it has one and it was asked for. `listed`: by way of a list.
+    """An account as read from Stripe, with its ownership if it has one and it was expanded. `listed`: it was read from a list.
 
-    `newer`: the account as this stack knows it, where Stripe's answer is older than that.
+    `newer`: the account's stored state, if Stripe's answer is older than that.
     """
 
     state: AccountState
@@ -85,12 +85,12 @@ class AccountReading:
 
     @property
     def current(self) -> AccountState:
-        """What is to be acted upon."""
+        """The state that decides."""
         return self.newer or self.state
 
 
 class ApiKeys(Protocol):
-    """Where the API keys come from: those to try, in order; and once more after all were refused."""
+    """The source of API keys: those to try, in order, and those to try after all were refused."""
 
     def api_keys(self) -> Sequence[str]: ...
 
@@ -98,7 +98,7 @@ class ApiKeys(Protocol):
 
 
 class CallLimiter(Protocol):
-    """Lets calls through at the rate that was agreed with Stripe (`services.rate_limiter.RateLimiter`)."""
+    """Admits calls at the rate that Stripe allows (`services.rate_limiter.RateLimiter`)."""
 
     def acquire(self, bucket: str) -> None: ...
 
@@ -114,9 +114,9 @@ class CallLimiter(Protocol):
 
 
 class RecordingClient(stripe.HTTPClient):
-    """Remembers which calls had a request without an answer: the SDK repeats requests by itself, and reports only the last answer.
+    """Records which calls had a request without an answer, because the SDK retries by itself and reports only the last answer.
 
-    Lets no request be repeated of a call that is not wanted any more.
+    It stops retries of a call that is no longer wanted.
     """
 
     name = "requests"
@@ -130,17 +130,17 @@ class RecordingClient(stripe.HTTPClient):
         self._failed: set[str] = set()
 
     def begin(self, idempotency_key: str, still_wanted: Callable[[], bool] = lambda: True) -> None:
-        """A call under this key begins. `still_wanted` is asked before each repetition of its request."""
+        """Begin a call under this key. `still_wanted` is called before each retry of its request."""
         self._unanswered[idempotency_key] = False
         self._failed.discard(idempotency_key)
         self._still_wanted[idempotency_key] = still_wanted
 
     def failed(self, idempotency_key: str) -> bool:
-        """Whether one of the call's requests so far was answered with 5xx: Stripe may have executed it all the same."""
+        """Whether one of the call's requests so far was answered with 5xx. Stripe may have executed it all the same."""
         return idempotency_key in self._failed
 
     def end(self, idempotency_key: str) -> bool:
-        """The call has ended; whether one of its requests was not answered."""
+        """End the call. Returns whether one of its requests was not answered."""
         self._still_wanted.pop(idempotency_key, None)
         self._sent.discard(idempotency_key)
         self._failed.discard(idempotency_key)
@@ -152,11 +152,11 @@ class RecordingClient(stripe.HTTPClient):
         key = (headers or {}).get("Idempotency-Key")
         if key in self._still_wanted:
             if key in self._sent and not self._still_wanted[key]():
-                # Its class has no types.
-                raise stripe.APIConnectionError("It is not wanted any more.", should_retry=False)  # type: ignore[no-untyped-call]
+                # The SDK has no types for it.
+                raise stripe.APIConnectionError("The call is no longer wanted.", should_retry=False)  # type: ignore[no-untyped-call]
             self._sent.add(key)
         try:
-            # The SDK's own clients take no `_usage`.
+            # The SDK's own HTTP clients take no `_usage`.
             answer = self._http.request(method, url, headers, post_data)
         except stripe.APIConnectionError:
             self._note(key)
@@ -192,13 +192,13 @@ class StripeGateway:
         self._clients: dict[str, stripe.StripeClient] = {}
 
     def limited_by(self, limiter: CallLimiter) -> StripeGateway:
-        """The same Stripe, for a piece of work with a limiter of its own."""
+        """The same gateway with another rate limiter."""
         mine = copy(self)
         mine._limiter = limiter
         return mine
 
     def acquire_refresh(self) -> None:
-        """To be called before `refresh`, which takes no slot itself, because it must not fail once an attempt has begun.
+        """Take the slot for `refresh`, which takes none itself, because it must not fail for the rate once an attempt has begun.
 
         Raises RateLimitExceededError.
         """
@@ -209,11 +209,11 @@ class StripeGateway:
         return self._limiter.reserve(REFRESH, held)
 
     def too_early(self, slot: float) -> RateLimitExceededError:
-        """What to raise before the slot for the refresh call is due."""
+        """The error to raise while the slot for the refresh call is not due."""
         return self._limiter.exceeded(REFRESH, slot)
 
     def hurry(self) -> None:
-        """Let this work's calls come before the start of other refreshes, because one that was paid for waits for them."""
+        """Give this work's calls precedence over starts of other refreshes, because a refresh that was paid for waits for them."""
         self._limiter.hurry()
 
     def read(self, ref: AccountRef, *, acquired: bool = False) -> AccountReading:
@@ -222,7 +222,7 @@ class StripeGateway:
         Raises:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
             StripeError: one of its kinds.
-            RateLimitExceededError: not now; the error names when.
+            RateLimitExceededError: Stripe may not be called yet; the error names when to try again.
         """
         account = self.call(
             lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
@@ -232,10 +232,10 @@ class StripeGateway:
         return _reading(account.to_dict())
 
     def read_again(self, ref: AccountRef, holder: AccountHolder, shows: Callable[[AccountState], bool]) -> AccountReading:
-        """The account as the list of its holder's accounts has it, if that `shows` what is looked for; else as `read` has it.
+        """The account from the list of its holder's accounts, if `shows` accepts that state; otherwise from `read`.
 
-        Stripe counts calls for each operation, so an account that was read before its refresh is better listed after it. Nothing rests
-        on the list: whether it fails, lags behind, or lacks the account, `read` follows. Raises as `read` does.
+        Stripe limits each operation separately, so an account that was read before its refresh is listed after it. If the list fails, lags
+        behind, or lacks the account, `read` follows. Raises as `read` does.
         """
         if self._limiter.acquire_either(LIST, READ) == LIST:
             reading = self._listed(ref, holder)
@@ -246,7 +246,7 @@ class StripeGateway:
 
     def _listed(self, ref: AccountRef, holder: AccountHolder) -> AccountReading | None:
         params: Any = {"account_holder": {holder.kind: holder.id}, "limit": ACCOUNTS_PAGE, "expand": ["data.ownership"]}
-        # Tried once: reading the account is its repetition, and there has to be time left for it.
+        # No retries here: on failure `read` follows, and needs the remaining time.
         options: Any = {**_options(ref), "max_network_retries": 0}
         try:
             page = self.call(lambda client: client.v1.financial_connections.accounts.list(params, options), bucket=LIST, acquired=True)
@@ -258,16 +258,15 @@ class StripeGateway:
     def refresh(
         self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False, still_wanted: Callable[[], bool] = lambda: True
     ) -> AccountState:
-        """Ask for the bank's ownership data to be fetched. Costs the user money if Stripe starts it.
+        """Initiate a refresh: the bank's ownership data is fetched. It costs money if Stripe starts it.
 
-        `in_doubt`: a request under this key was sent before, and is not known to have been answered. Stripe may still execute such a
-        request. Only an answer that Stripe keeps under the key says what became of it: a 200, or a replayed error. Any other error says
-        nothing about it, and is raised as StripeUnansweredError; so it is after an unanswered request of this call.
+        `in_doubt`: a request under this key was sent before and may be unanswered, so Stripe may still execute it. Its result is known only
+        from an answer that Stripe stores under the key: a 200, or a replayed error. Any other error is raised as StripeUnansweredError,
+        because it says nothing about that request. The same is true after an unanswered request of this call.
 
-        `still_wanted` is asked before the request is repeated, because seconds may have passed. If it is not, StripeUnansweredError is
-        raised as well.
+        `still_wanted` is called before each retry, because seconds may have passed. If it returns False, StripeUnansweredError is raised.
 
-        Returns the account as Stripe answers it, which shows whether a refresh was started (`refresh_policy.was_started`).
+        Returns the account from Stripe's answer, which shows whether a refresh was started (`refresh_policy.was_started`).
         Raises as `read` does.
         """
         self._http.begin(idempotency_key, still_wanted)
@@ -287,7 +286,9 @@ class StripeGateway:
             if not in_doubt or (isinstance(error, StripeError) and error.replayed):
                 raise
             code, request_id = (error.code, error.request_id) if isinstance(error, StripeError) else (None, None)
-            unanswered = StripeUnansweredError("Stripe has not said what became of the call.", code=code, request_id=request_id)
+            unanswered = StripeUnansweredError(
+                "The result of the call is unknown, because Stripe did not answer it.", code=code, request_id=request_id
+            )
             unanswered.after_failure = failed
             raise unanswered from None
         finally:
@@ -296,15 +297,15 @@ class StripeGateway:
 
     def disconnect(self, ref: AccountRef) -> None:
         """Give up access to the account, for good. Raises as `read` does."""
-        # Tried once: a caller may wait for the answer, and the erasure repeats it later.
+        # No retries here: a caller may wait for the answer, and `reconcile` retries later.
         options: Any = {**_options(ref), "max_network_retries": 0}
         self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, options))
 
     def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
-        """All owners of the snapshot, the first page not read again. Each has name, and email, phone, raw_address, refreshed_at or null.
+        """All owners of the snapshot; the first page is not read again. Each has id, name, email, phone, raw_address, refreshed_at.
 
-        Raises TooManyOwnersError as soon as they are more than a snapshot may hold, or their pages more than `MOST_OWNERS_PAGES`. And what
-        `read` raises.
+        Raises TooManyOwnersError if there are more than a snapshot may hold, or more than `MOST_OWNERS_PAGES` pages of them. Otherwise
+        raises as `read` does.
         """
         owners = [_owner(owner) for owner in ownership.first_owners]
         more, pages = ownership.has_more, 0
@@ -334,7 +335,7 @@ class StripeGateway:
 
         `since`: Unix seconds. `after`: the last event of the page before. Raises as `read` does.
 
-        A connected account is asked once: one that does not answer must not take the time of the others.
+        A connected account gets no retries, because one that does not answer must not take the time of the others.
         """
         params: dict[str, Any] = {"types": list(types), "delivery_success": False, "created": {"gte": since}, "limit": EVENTS_PAGE}
         if after is not None:
@@ -351,9 +352,9 @@ class StripeGateway:
         bucket: str = OTHER,
         acquired: bool = False,
     ) -> T:
-        """Call with each key in turn until one is accepted, with newly loaded keys if none was. `missing` is what 404 means.
+        """Call with each key in turn until one is accepted, then with reloaded keys. `missing` is the error for a 404.
 
-        `bucket`: the operation's, see `services.rate_limiter`; `acquired` if a slot has been taken already.
+        `bucket`: the operation's bucket of the rate limiter. `acquired`: its slot has been taken already.
         """
         if not acquired:
             self._limiter.acquire(bucket)
@@ -403,7 +404,7 @@ def _options(ref: AccountRef, idempotency_key: str | None = None) -> Any:
 
 
 def _owner(owner: Any) -> dict[str, Any]:
-    """An owner with its known fields. What is not of the documented type counts as missing, because everything later relies on it."""
+    """An owner with its known fields. A value without its documented type counts as missing, because later code relies on types."""
     known: Mapping[str, Any] = owner if isinstance(owner, Mapping) else {}
     refreshed_at = known.get("refreshed_at")
     texts = {name: _text(known.get(name)) for name in _OWNER_TEXTS}
@@ -411,7 +412,7 @@ def _owner(owner: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    """A text that can be stored: JSON can spell half a surrogate pair, which has no encoding."""
+    """A text that can be stored. JSON may contain half a surrogate pair, which has no encoding."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
@@ -420,7 +421,7 @@ def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountRead
     ownership = None
     if isinstance(expanded, Mapping):
         owners = expanded.get("owners")
-        # Without a usable first page the list is read from its beginning.
+        # Without a usable first page, the list is read from its beginning.
         page: Mapping[str, Any] = {"data": [], "has_more": True}
         if isinstance(owners, Mapping) and isinstance(owners.get("data"), list):
             page = owners
@@ -435,7 +436,7 @@ def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountRead
 
 
 def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> Exception:
-    """Our error for one of the SDK's. Messages are our own: Stripe's may repeat what was sent."""
+    """Our error for one of the SDK's. Its message is our own, because Stripe's may quote the request."""
     code = getattr(error.error, "code", None) if error.error is not None else error.code
     request_id = error.request_id
     if isinstance(error, stripe.IdempotencyError):
@@ -456,12 +457,12 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
             )
         case 403:
             return StripeCredentialsError(
-                "Stripe denied the API key the right to do this. Give the key write access to Financial Connections, "
+                "The API key lacks the permission for this call. Give the key write access to Financial Connections, "
                 "and in live mode complete the Financial Connections registration in Stripe's Dashboard.",
                 **known,
             )
         case 429:
-            return StripeRateLimitedError("Stripe asked for a slower limits.", **known)
+            return StripeRateLimitedError("Stripe limited the rate of calls (429).", **known)
         case status if status == BUSY:
             return StripeUnansweredError("Stripe is still busy with the same call.", **known)
         case status if status >= 500:

@@ -1,6 +1,6 @@
-"""Stripe where accounts are linked and found: customers, sessions, intents, payment methods. Calls go through `StripeGateway.call`.
+"""Stripe's customers, sessions, intents and payment methods, for linking accounts. Calls go through `StripeGateway.call`.
 
-Every function takes the connected account (None: the platform itself) and raises as `StripeGateway.read` does, but for what 404 means.
+Every function takes the connected account (None: the platform itself) and raises as `StripeGateway.read` does, with its own error for 404.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from titleholder.stripe_api.gateway import LIST, READ, StripeGateway
 
 PAGE = 100
 KEY_REUSED = "idempotency_error"
-"""The code of a refusal because an idempotency key came with other parameters before."""
+"""The code of Stripe's error for an idempotency key that was used with other parameters."""
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def session(stripe: StripeGateway, via: str, id: str, stripe_account: str | None
 
 
 def financial_connections_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
-    """Raises SessionNotFoundError."""
+    """A Financial Connections Session. Raises SessionNotFoundError."""
     return _plain(
         stripe.call(
             lambda client: client.v1.financial_connections.sessions.retrieve(id, {}, _options(stripe_account)), SessionNotFoundError
@@ -59,7 +59,7 @@ def financial_connections_session(stripe: StripeGateway, id: str, stripe_account
 
 
 def setup_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
-    """With its payment method. Raises SessionNotFoundError."""
+    """A SetupIntent with its payment method. Raises SessionNotFoundError."""
     return _plain(
         stripe.call(
             lambda client: client.v1.setup_intents.retrieve(id, {"expand": ["payment_method"]}, _options(stripe_account)),
@@ -69,7 +69,7 @@ def setup_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -> 
 
 
 def payment_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
-    """With its payment method. Raises SessionNotFoundError."""
+    """A PaymentIntent with its payment method. Raises SessionNotFoundError."""
     return _plain(
         stripe.call(
             lambda client: client.v1.payment_intents.retrieve(id, {"expand": ["payment_method"]}, _options(stripe_account)),
@@ -79,7 +79,7 @@ def payment_intent(stripe: StripeGateway, id: str, stripe_account: str | None) -
 
 
 def checkout_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
-    """With its intent and the intent's payment method. Raises SessionNotFoundError."""
+    """A Checkout Session with its intent and the intent's payment method. Raises SessionNotFoundError."""
     expand = ["setup_intent.payment_method", "payment_intent.payment_method"]
     return _plain(
         stripe.call(
@@ -89,7 +89,7 @@ def checkout_session(stripe: StripeGateway, id: str, stripe_account: str | None)
 
 
 def payment_method(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
-    """Raises PaymentMethodNotFoundError."""
+    """A payment method. Raises PaymentMethodNotFoundError."""
     return _plain(
         stripe.call(lambda client: client.v1.payment_methods.retrieve(id, {}, _options(stripe_account)), PaymentMethodNotFoundError)
     )
@@ -112,14 +112,14 @@ def accounts(
 
 
 def check_customer(stripe: StripeGateway, id: str, stripe_account: str | None) -> None:
-    """Raises CustomerNotFoundError, also if the customer was deleted."""
+    """Return if the customer exists. Raises CustomerNotFoundError, also if it was deleted."""
     found = _plain(stripe.call(lambda client: client.v1.customers.retrieve(id, {}, _options(stripe_account)), CustomerNotFoundError))
     if found.get("deleted"):
         raise CustomerNotFoundError("This customer was deleted at Stripe.")
 
 
 def is_missing(error: StripeRefusedError) -> bool:
-    """Whether Stripe refused because something that a parameter names is not there."""
+    """Whether Stripe refused because an object that a parameter names does not exist."""
     return error.code == "resource_missing"
 
 

@@ -1,4 +1,4 @@
-"""Stripe's webhook signature: proves that a delivery comes from Stripe and is of now. Standard library only.
+"""Verifies Stripe's webhook signature, which proves that a delivery comes from Stripe and is recent. Standard library only.
 
 The scheme is Stripe's `v1`: HMAC-SHA256 over `"{t}.{raw body}"` with the endpoint's secret, lower-case hex, in the header
 `Stripe-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>]...` (docs.stripe.com/webhooks#verify-manually).
@@ -28,14 +28,14 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], now: float) 
     """Return if one of `secrets` signed `body` at a time within 300 s of `now`, before or after.
 
     Raises:
-        InvalidSignatureError: in every other case, no secret at all included.
+        InvalidSignatureError: in every other case, also without any secret.
     """
     if not secrets:
         raise InvalidSignatureError("No webhook signing secret is configured, so every delivery is refused.")
     if not header:
         raise InvalidSignatureError("The Stripe-Signature header is missing.")
     timestamp, signatures = _parse(header)
-    # Every candidate is compared, so that timing tells neither which secret nor which signature came close.
+    # Compare every candidate, so that the time reveals neither which secret nor which signature nearly matched.
     expected = [_digest(body, secret, timestamp) for secret in secrets if secret]
     genuine = False
     for wanted in expected:

@@ -1,4 +1,4 @@
-"""Opaque cursors of paged lists: where the next page begins, bound to the list that it continues."""
+"""Opaque cursors of paged lists. A cursor names the item after which the next page begins, and is bound to its list."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def encode(query: Mapping[str, str | None], after: str) -> str:
 
 
 def decode(query: Mapping[str, str | None], cursor: str) -> str:
-    """The item after which the page begins. Raises InvalidCursorError for anything that `encode` did not make of this very query.
+    """The item after which the page begins. Raises InvalidCursorError for a cursor that `encode` did not make for the same query.
 
-    No secret is in it: who forges a cursor gets at nothing that the query itself would not show.
+    A cursor is not signed, because a forged one shows nothing that the query itself does not show.
     """
     try:
         text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")

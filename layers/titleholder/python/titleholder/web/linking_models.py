@@ -1,4 +1,4 @@
-"""What HTTP callers send and get where accounts are linked and found."""
+"""Bodies and answers of the HTTP routes for linking accounts and listing linked ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "m
 
 
 class NewCustomer(Strict):
-    """The body of `POST /customers`. With the email address Stripe lets a returning user of Link in sooner."""
+    """The body of `POST /customers`. By the email address Stripe recognises a returning user of Link."""
 
     email: Email
 
@@ -40,37 +40,39 @@ class Limits(Strict):
 
 
 class ManualEntry(Strict):
-    """Whether the end user may type account and routing numbers in by hand. Nobody's ownership of such an account can be verified."""
+    """Whether the end user may type account and routing numbers in by hand. Ownership of such an account can't be verified."""
 
     mode: Literal["automatic", "disabled"]
 
 
 class NewSession(Strict):
-    """The body of `POST /sessions`. The permission `ownership` is always asked for, `payment_method` wherever a payment needs it.
+    """The body of `POST /sessions`. The permission `ownership` is always requested, and `payment_method` wherever a payment needs it.
 
-    What a kind of session does not take is refused. `prefetch` of `ownership` has Stripe fetch, and charge for, the owners of each account
-    as soon as it is linked.
+    A field that a kind of session does not take is refused. With `ownership` in `prefetch`, Stripe fetches the owners of each account, and
+    charges for them, as soon as it is linked.
     """
 
     via: Via
     customer: CustomerId | None = None
     connected_account: ConnectedAccountId | None = Field(
-        default=None, description="In place of a customer: the connected account whose payouts go to the linked account."
+        default=None, description="Instead of a customer: the connected account whose payouts go to the linked account."
     )
     permissions: Annotated[list[Permission], Field(max_length=4)] | None = Field(
-        default=None, description="Besides those always asked for."
+        default=None, description="In addition to those that are always requested."
     )
     prefetch: Annotated[list[Prefetch], Field(max_length=3)] | None = None
     filters: Filters | None = None
     limits: Limits | None = None
     manual_entry: ManualEntry | None = None
-    return_url: Url | None = Field(default=None, description="Where Checkout sends the browser when done; else for web views alone.")
+    return_url: Url | None = Field(
+        default=None, description="Where Checkout sends the browser when it is done; for other kinds, where a web view returns to."
+    )
     amount: Annotated[int, Field(ge=50, le=99_999_999)] | None = Field(
-        default=None, description="In cents. Makes a Checkout Session one that takes a payment, else it sets up future ones."
+        default=None, description="In cents. With it a Checkout Session takes a payment, otherwise it sets up future ones."
     )
     currency: Literal["usd"] | None = None
     description: Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = Field(
-        default=None, description="What Checkout says is paid for."
+        default=None, description="What Checkout shows as paid for."
     )
 
 
@@ -83,9 +85,9 @@ class Customer(BaseModel):
 
 
 class Session(BaseModel):
-    """What the front end needs: `next` names what it calls or does, `instructions` say it in full.
+    """What the front end needs. `next` names the function to call or the step to take, `instructions` describe it in full.
 
-    `client_secret` goes to this end user's browser and nowhere else. Checkout has a `url` instead, null once it is completed or expired.
+    Send `client_secret` to this end user's browser only. Checkout has a `url` instead, which is null once it is completed or expired.
     """
 
     id: str
@@ -116,9 +118,9 @@ class LinkedAccount(BaseModel):
 
 
 class CollectedAccounts(BaseModel):
-    """What a session, intent or payment method collected.
+    """The accounts that a session, intent or payment method collected.
 
-    `empty_reason` says why `accounts` is empty. `status` is Stripe's own, of an intent or a Checkout Session.
+    `empty_reason` says why `accounts` is empty. `status` is Stripe's status of an intent or a Checkout Session.
     """
 
     session: str
@@ -127,13 +129,13 @@ class CollectedAccounts(BaseModel):
     livemode: bool
     status: str | None = None
     payment_method: str | None = None
-    manually_entered: bool = Field(description="The numbers were typed in by hand: there is no account to verify.")
+    manually_entered: bool = Field(description="Whether the numbers were typed in by hand. Then there is no account to verify.")
     empty_reason: Literal["not_linked_yet", "manually_entered", "not_a_bank_account"] | None = None
     accounts: list[LinkedAccount]
 
 
 class AccountList(BaseModel):
-    """A page of a customer's accounts, the newest first. `next_cursor` is null on the last one."""
+    """A page of a customer's accounts, the newest first. `next_cursor` is null on the last page."""
 
     customer: str
     stripe_account: str | None = None

@@ -1,4 +1,4 @@
-"""What HTTP callers send and get: shapes and limits. Times are ISO 8601 in UTC, scores 0 to 100."""
+"""Bodies and answers of the HTTP routes, with their limits. Times are ISO 8601 in UTC, scores 0 to 100."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from titleholder.domain.accounts import CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_
 from titleholder.schemas import AccountId, Claim, MaxAge, Strict
 
 MAX_WAIT = 20
-"""Seconds. API Gateway gives up after 30, and Stripe may have to be asked first."""
+"""Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
 TARGETS = ("account", "payment_method", "session", "customer")
 
 PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
@@ -34,11 +34,11 @@ SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,
 BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
-Limit = Annotated[int, Field(ge=1, le=100, description="How many there are on a page at most.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="The largest number of entries on a page.")]
 
 
 def _unicode(data: dict[str, Any]) -> dict[str, Any]:
-    # JSON can spell half a surrogate pair, which no answer could repeat.
+    # JSON may contain half a surrogate pair, which has no encoding.
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -71,7 +71,7 @@ class NewVerification(Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _one_target(cls, data: Any, handler: ModelWrapValidatorHandler[NewVerification]) -> NewVerification:
-        """Names what is wrong with the target along with all other fields that are wrong."""
+        """Report a missing or second target together with all other invalid fields."""
         given = [name for name in TARGETS if data.get(name) is not None] if isinstance(data, dict) else list(TARGETS[:1])
         error = PydanticCustomError("one_target", "exactly one of account, payment_method, session and customer is needed")
         wrong = [] if len(given) == 1 else [InitErrorDetails(type=error, loc=(name,), input=None) for name in given or TARGETS[:1]]
@@ -89,13 +89,13 @@ class NewVerification(Strict):
 
 
 class NewRefresh(Strict):
-    """The body of `POST /accounts/{account}/refreshes`; may be left out."""
+    """The body of `POST /accounts/{account}/refreshes`. It may be left out."""
 
     max_age: MaxAge | None = None
 
 
 class FieldScore(Shown):
-    """How one field compares. `score` is null where either side lacks it."""
+    """The result for one field. `score` is null if either side lacks the field, and `missing` says which."""
 
     score: float | None
     missing: Literal["claim", "bank", "both"] | None = None
@@ -103,7 +103,7 @@ class FieldScore(Shown):
 
 
 class Verdict(Shown):
-    """The outcome. `owner_position` tells which owner of the snapshot matched best, counted from 0."""
+    """The outcome of a verification. `owner_position` is the position, from 0, of the owner in the snapshot that matched best."""
 
     outcome: Outcome
     score: float | None
@@ -112,16 +112,16 @@ class Verdict(Shown):
     owner_position: int | None
     owners_compared: int | None = Field(
         default=None,
-        description="How many owners, those with the likeliest names, were compared where claim and owners are too long for all.",
+        description="How many owners were compared, if claim and owners are too long to compare all: those with the most similar names.",
     )
     snapshot: str | None
     refreshed_at: str | None = None
     claim_digest: str | None = Field(
-        description="Equal for equal claims about one account; worth nothing without its key, which goes when the account is erased."
+        description="Equal for equal claims about one account. It confirms no guess without the account's key, which an erasure destroys."
     )
     matcher_version: str
     policy_version: str
-    refresh_error: dict[str, Any] | None = Field(default=None, description="What Stripe said of a failed refresh, if anything.")
+    refresh_error: dict[str, Any] | None = Field(default=None, description="Stripe's error codes of a failed refresh, if there are any.")
 
 
 class Verification(Shown):
@@ -133,13 +133,13 @@ class Verification(Shown):
     state: Literal["waiting", "completed"]
     requested_at: str
     completed_at: str | None = None
-    stale: str | None = Field(default=None, description="Why the verdict no longer holds: its account is no longer active.")
-    group: str | None = Field(default=None, description="The verification of several accounts that this one is a member of.")
+    stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
+    group: str | None = Field(default=None, description="The id of the verification of several accounts to which this one belongs.")
     verdict: Verdict | None = None
 
 
 class Member(Shown):
-    """One account of a verification of several: the verification of its own that it has."""
+    """One account of a verification of several accounts, with the account's own verification."""
 
     account: str
     verification: str
@@ -156,15 +156,17 @@ class BestMember(Shown):
 
 
 class Summary(Shown):
-    """What the members come to, null where that is still open."""
+    """The result of all members. A value is null while it is still open."""
 
-    any: bool | None = Field(description="Whether any account matches: true as soon as one does, false when all ended otherwise.")
-    all: bool | None = Field(description="Whether all accounts match: false as soon as one ended otherwise, true when all do.")
+    any: bool | None = Field(
+        description="Whether any account matches: true as soon as one does, false once all have ended without a match."
+    )
+    all: bool | None = Field(description="Whether all accounts match: false as soon as one has ended without a match, true once all match.")
     best: BestMember | None = None
 
 
 class GroupVerification(Shown):
-    """A verification of all accounts of a payment method, session or customer. It is completed when all its members are."""
+    """A verification of all accounts of a payment method, session or customer. It is completed once all its members are."""
 
     id: str
     payment_method: str | None = None
@@ -185,7 +187,7 @@ class Verifications(Shown):
     """Verifications of an account or a customer, the newest first."""
 
     verifications: list[AnyVerification]
-    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` to get the next page. Null on the last page.")
 
 
 class RefreshState(Shown):
@@ -198,7 +200,7 @@ class RefreshState(Shown):
 
 
 class Account(Shown):
-    """An account as Stripe describes it, as of `observed_at`, and the newest snapshot of its owners that is stored."""
+    """An account as Stripe describes it at `observed_at`, and the newest stored snapshot of its owners."""
 
     account: str
     stripe_account: str | None = None
@@ -213,7 +215,7 @@ class Account(Shown):
 
 
 class Refresh(Shown):
-    """What became of a request for fresh owners."""
+    """The result of a request for fresh owners."""
 
     account: str
     status: Literal["started", "pending", "fresh"]
@@ -222,7 +224,7 @@ class Refresh(Shown):
 
 
 class Owner(Shown):
-    """One owner as the bank names it. Only `name` is certain."""
+    """One owner, as named by the bank. Every other field than `name` may be missing."""
 
     name: str | None
     email: str | None = None
@@ -236,12 +238,12 @@ class Owners(Shown):
     account: str
     snapshot: str
     refreshed_at: str
-    age: int = Field(description="Seconds since the bank was asked.")
+    age: int = Field(description="Seconds since the refresh that brought these owners.")
     owners: list[Owner]
 
 
 class OwnerChange(Shown):
-    """One change. Positions are those of the owner before and after, counted from 0; null where there was or is no such owner."""
+    """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; null if the snapshot lacks the owner."""
 
     kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
     before: int | None
@@ -249,13 +251,16 @@ class OwnerChange(Shown):
 
 
 class Snapshot(Shown):
-    """One snapshot of an account's owners. `changes` are those since the snapshot `since`; null where there was none, or it is gone."""
+    """One snapshot of an account's owners. `changes` are those since the snapshot `since`: null if there was none, or if it is deleted."""
 
     snapshot: str
     refreshed_at: str
-    age: int = Field(description="Seconds since the bank was asked.")
+    age: int = Field(description="Seconds since the refresh that brought these owners.")
     owner_count: int
-    too_many_owners: bool = Field(default=False, description="Whether there were at least so many, too many to be stored and compared.")
+    too_many_owners: bool = Field(
+        default=False,
+        description="Whether there were too many owners to be stored and compared. `owner_count` is then a lower bound.",
+    )
     since: str | None = None
     changes: list[OwnerChange] | None = None
 
@@ -265,7 +270,7 @@ class Snapshots(Shown):
 
     account: str
     snapshots: list[Snapshot]
-    next_cursor: str | None = Field(default=None, description="Give it as `cursor` to get the next page; null on the last one.")
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` to get the next page. Null on the last page.")
 
 
 class NewBatch(Strict):
@@ -273,10 +278,10 @@ class NewBatch(Strict):
 
     format: Literal["jsonl", "csv"]
     bytes: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="The manifest's size. Needed above 5 GiB, which have to be uploaded in parts."
+        default=0, description="The manifest's size. Required above 5 GiB, because such a manifest is uploaded in parts."
     )
     scope: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")] = Field(
-        default="", description="Lines verified before in the same scope keep their verdicts; another scope verifies them again."
+        default="", description="Lines that were verified in the same scope keep their verdicts. In another scope they are verified again."
     )
     max_age: MaxAge | None = None
     policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
@@ -285,7 +290,7 @@ class NewBatch(Strict):
 
 
 class Upload(Shown):
-    """Where to PUT the manifest: the whole file to the one URL, or each `part_bytes` of it to the next of several."""
+    """Where to PUT the manifest: the whole file to a single URL, or each part of `part_bytes` to the next of several."""
 
     method: Literal["PUT"] = "PUT"
     urls: list[str]
@@ -302,14 +307,14 @@ class CreatedBatch(Shown):
 
 
 class CoolingDown(Shown):
-    """Accounts that Stripe lets be refreshed only later: how many, and when the last of them."""
+    """Accounts in cooldown: how many, and when the last cooldown ends."""
 
     accounts: int
     until: str
 
 
 class Batch(Shown):
-    """How a batch stands. Links last for an hour."""
+    """The progress of a batch. Links are valid for an hour."""
 
     id: str
     state: Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
@@ -317,10 +322,10 @@ class Batch(Shown):
     created_at: str
     started_at: str | None = None
     completed_at: str | None = None
-    imported: int = Field(description="Lines taken in, those too that say the same as another line.")
+    imported: int = Field(description="Lines that were accepted, including duplicates of other lines.")
     duplicates: int
-    rejected: int = Field(description="Lines that were not taken in: see `rejects`.")
-    blank: int = Field(default=0, description="Lines that say nothing.")
+    rejected: int = Field(description="Lines that were not accepted: see `rejects`.")
+    blank: int = Field(default=0, description="Lines without content.")
     lines: int | None = Field(
         default=None,
         description="Lines of the manifest without its header, once it is imported: always imported + rejected + blank. An imported CSV "
@@ -329,17 +334,18 @@ class Batch(Shown):
     waiting: int = Field(description="Verifications without a verdict.")
     cooling_down: CoolingDown | None = None
     done: dict[str, int] = Field(description="Verifications by verdict.")
-    per_second: float | None = Field(default=None, description="Verdicts a second since verifying began.")
+    per_second: float | None = Field(default=None, description="Verdicts a second since the verifications began.")
     estimated_end: str | None = None
     failure: str | None = None
     results: dict[str, str] | None = Field(default=None, description="Links to the results by format: ids and verdicts, no owner data.")
-    rejects: str | None = Field(default=None, description="Link to the lines that were not taken: line, column, reason (JSON Lines).")
+    rejects: str | None = Field(default=None, description="Link to the lines that were not accepted: line, column, reason (JSON Lines).")
 
 
 class Erasure(BaseModel):
-    """An account that was erased. What was held of it is gone when this is answered.
+    """An account that was erased. Its stored data is deleted when this is answered.
 
-    `disconnected` false: Stripe could not disconnect it yet, because it refused the key or did not answer. That is tried again for 30 days.
+    `disconnected` is false if Stripe has not disconnected it yet, because it refused the key or did not answer. This is retried for
+    30 days.
     """
 
     account: str

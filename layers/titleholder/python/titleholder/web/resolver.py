@@ -1,4 +1,4 @@
-"""What all HTTP routes share: limits on what is read, and one mapping of errors to answers."""
+"""The HTTP resolver that all routes share: limits on bodies, the tenant, and one mapping of errors to answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _Route = TypeVar("_Route", bound=Callable[..., Any])
 
 
 class InvalidFieldError(Exception):
-    """A field whose shape is right but whose value is not."""
+    """A field with a valid type but an invalid value."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}")
@@ -43,7 +43,7 @@ class InvalidFieldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """What a route's signature does not tell. `answers`: each status's model (None: no body). `problems`: types beyond the common ones."""
+    """What a route's signature does not show. `answers`: each status's model (None: no body). `problems`: types beyond the common ones."""
 
     answers: Mapping[int, Any]
     problems: tuple[str, ...]
@@ -51,9 +51,9 @@ class Documented:
 
 
 def openapi_responses(answers: Mapping[int, Any], *problems: str, asks_stripe: bool = False) -> Callable[[_Route], _Route]:
-    """Says for the OpenAPI document what a route answers; stands below the route's own decorator and costs a run nothing.
+    """Describe a route's answers for the OpenAPI document. Place it below the route's own decorator; it has no effect at run time.
 
-    `asks_stripe` adds what may go wrong with Stripe.
+    `asks_stripe` adds the problems of calls to Stripe.
     """
 
     def mark(route: _Route) -> _Route:
@@ -64,7 +64,7 @@ def openapi_responses(answers: Mapping[int, Any], *problems: str, asks_stripe: b
 
 
 def resolver() -> APIGatewayHttpResolver:
-    """A resolver for an HTTP API's routes, whose every failure is answered with a problem document."""
+    """A resolver for routes of the HTTP API. It answers every error with a problem document."""
     app = APIGatewayHttpResolver(enable_validation=True)
 
     @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
@@ -82,8 +82,8 @@ def resolver() -> APIGatewayHttpResolver:
         return respond(problem)
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
-    def _unforeseen(error: Exception) -> Response[str]:
-        # Its message may repeat what was sent, so only its type and place are logged.
+    def _unexpected(error: Exception) -> Response[str]:
+        # Only its type and place are logged, because its message may quote the request.
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -99,16 +99,16 @@ def resolver() -> APIGatewayHttpResolver:
 
 
 def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one HTTP request, unless its body can't be read."""
+    """Answer one HTTP request. A body that can't be read is refused before the resolver sees it."""
     refused = _unreadable(event)
     if refused is not None:
         return answer(refused)
-    # The resolver takes the media type as it is written, and it may be written in any case.
+    # The resolver compares the media type case-sensitively.
     headers = {name: value.lower() if name.lower() == "content-type" else value for name, value in (event.get("headers") or {}).items()}
     try:
         return app.resolve({**event, "headers": headers}, context)
     finally:
-        # The resolver would keep the request, and the claim in it, until the next one comes.
+        # Otherwise the resolver keeps the request, and the claim in it, until the next one.
         BaseRouter.current_event = APIGatewayProxyEventV2({})
         app.context.clear()
 
@@ -128,7 +128,7 @@ def answer(problem: Problem) -> dict[str, Any]:
 
 def policy(data: Mapping[str, Any] | None) -> Policy:
     """The policy that a body gives; None: the default. Raises InvalidFieldError."""
-    from titleholder import matching  # not every function compares
+    from titleholder import matching  # loaded only by functions that need it
 
     try:
         return matching.Policy.from_request(data or {})
@@ -146,7 +146,7 @@ def tenant(event: Any, settings: Settings) -> Tenant:
         InvalidFieldError: the header is no connected account's id.
         ConnectedAccountForbiddenError: the token does not allow this tenant.
     """
-    # One that is there but empty is a caller's mistake, and must not reach the platform's own accounts.
+    # An empty header is a caller's mistake. It must not select the platform's own accounts.
     named = event.headers.get("stripe-account")
     if named is not None and not CONNECTED_ACCOUNT_ID.fullmatch(named):
         raise InvalidFieldError("Stripe-Account", "not a connected account id (acct_...)")
@@ -191,7 +191,7 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
 
 
 class _RepeatedNameError(Exception):
-    """A JSON object has a name twice: which of the values was meant nobody knows."""
+    """Duplicate key in a JSON object."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -208,5 +208,5 @@ def _deep(data: Any, left: int) -> bool:
 
 def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
     """Where a value is wrong and why; never the value itself, which may be personal data."""
-    # The first part says where in the request; a field of the same name is a field.
+    # The first part names the part of the request, such as `body`.
     return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": str(item.get("msg", "is not valid"))}

@@ -1,0 +1,83 @@
+"""The functions' application while a simulation runs: its clients, clock and secrets are the simulation's."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+from local.stripe_simulator.sdk import SimulatorHTTPClient
+from tests.simulation.deployment import ENVIRONMENT
+from tests.simulation.handlers import load_handlers
+from tests.simulation.simulated_stack import SimulatedStack
+from tests.support.functions import FUNCTIONS
+from titleholder import bootstrap, matching, observability
+from titleholder.bootstrap import Application
+from titleholder.domain import snapshots
+from titleholder.settings import Settings
+
+Stack = TypeVar("Stack", bound=SimulatedStack)
+
+POISON = {"address": {"postal_code": "a9"}}
+"""What a claim holds that makes the simulated matcher raise."""
+
+
+class SimulatedStripe(SimulatorHTTPClient):
+    """The SDK's way to the simulation's Stripe."""
+
+    def __init__(self, simulation: SimulatedStack) -> None:
+        super().__init__(simulation.simulator, timeout=8.0, sleep=simulation.scheduler.sleep)
+        self._simulation = simulation
+
+    def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
+        path = url.split("?")[0].removeprefix("https://api.stripe.com")
+        call = super().request
+        return self._simulation.stripe_call(
+            method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage)
+        )
+
+
+@contextmanager
+def inside(simulation: Stack) -> Iterator[Stack]:
+    """Run the functions in this simulation, and leave no trace of it in the process."""
+    load_handlers()
+    decide, state, level = matching.decide, random.getstate(), observability.logger.log_level
+    limits = snapshots.PART_BYTES, snapshots.MAX_OWNERS
+    drawn = random.Random(f"{simulation.seed} secrets")
+
+    def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
+        """The matcher, with a fault that some claims meet."""
+        if claim.get("address") == POISON["address"]:
+            simulation.injected["matcher raised"] += 1
+            raise IndexError("string index out of range")
+        return decide(dict(claim), *more)
+
+    with ExitStack() as undo:
+        undo.enter_context(patch.object(matching, "decide", fragile))
+        # Metrics go to standard output, and would fill it.
+        undo.enter_context(patch.object(observability, "single_metric", lambda **_: nullcontext()))
+        undo.enter_context(patch.object(observability.metrics, "add_metric", lambda **_: None))
+        undo.enter_context(patch.object(observability.metrics, "add_dimension", lambda **_: None))
+        # A handler imports its folder's other modules late.
+        undo.enter_context(patch.object(sys, "path", [*sys.path, str(FUNCTIONS / "start_refresh")]))
+        undo.callback(observability.logger.setLevel, level)
+        undo.callback(random.setstate, state)
+        undo.callback(bootstrap.use, None)
+        # Schedules shorten these.
+        undo.enter_context(patch.multiple(snapshots, PART_BYTES=limits[0], MAX_OWNERS=limits[1]))
+        observability.logger.setLevel("CRITICAL")
+        random.seed(simulation.seed)
+        bootstrap.use(
+            Application(
+                Settings.from_environment({**ENVIRONMENT, **simulation.environment}),
+                client=simulation.clients.__getitem__,
+                stripe_http=lambda: SimulatedStripe(simulation),
+                clock=simulation.clock,
+                new_secret=lambda: drawn.randbytes(32),
+                writers=simulation.writers,
+            )
+        )
+        yield simulation

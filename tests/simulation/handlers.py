@@ -1,0 +1,51 @@
+"""The functions' handlers as Lambda loads them, and what it calls them with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support.functions import FUNCTIONS, load
+from titleholder.aws.event_publisher import AnnouncementRefusedError
+from titleholder.errors import StripeError
+
+TRANSIENT = (BotoCoreError, ClientError, StripeError, AnnouncementRefusedError)
+"""What a handler may raise, because a retry may succeed."""
+
+HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
+"""By the function's folder; filled by `load_handlers`."""
+
+
+def load_handlers() -> None:
+    """Load each handler once in this process."""
+    for name in sorted(path.parent.name for path in FUNCTIONS.glob("*/app.py")):
+        if name not in HANDLERS:
+            HANDLERS[name] = load(name).module.handler
+
+
+@dataclass
+class Context:
+    """What Powertools asks of Lambda's context object."""
+
+    function_name: str
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:f"
+    aws_request_id: str = "request"
+
+
+def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
+    """An event as an HTTP API sends it to a function (payload format 2.0)."""
+    return {
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": dict(headers),
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "requestId": "id"},
+        "body": base64.b64encode(body.encode()).decode() if encoded else body,
+        "isBase64Encoded": encoded,
+    }

@@ -1,0 +1,384 @@
+"""What a simulation runs in: Stripe, AWS and our real functions, and everything that goes wrong, all drawn from a seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ReadTimeoutError
+from greenlet import getcurrent
+
+from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.deliveries import Outgoing
+from local.stripe_simulator.options import Options
+from tests.simulation import records
+from tests.simulation.deployment import API_KEY, BEGIN, DAY, ENVIRONMENT, EVENTS_QUEUE, REFRESH_QUEUE, ROOT, TIMEOUTS, WEBHOOK_SECRET
+from tests.simulation.handlers import HANDLERS, TRANSIENT, Context, http_event
+from tests.simulation.invariants import Invariants
+from tests.simulation.queues import FakeSQS, Message
+from tests.simulation.records import Records
+from tests.simulation.scheduler import Signal, VirtualScheduler
+from tests.simulation.workflows import FakeStepFunctions, TaskError
+from tests.support.fakes.dynamodb import FakeDynamoDB
+from tests.support.fakes.errors import refused
+from tests.support.fakes.event_bus import FakeEvents
+from tests.support.fakes.kms import FakeKMS
+from tests.support.fakes.s3 import FakeS3
+from tests.support.fakes.secrets_manager import FakeSecrets
+from tests.support.rights import DynamoDBRights, Noted
+from titleholder.errors import UnexpectedError
+
+LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
+"""How long after it was asked for a refresh is executed whose caller has given up."""
+
+
+class Died(BaseException):
+    """A Lambda environment that ended in the middle of its work."""
+
+
+@dataclass
+class Invocation:
+    """One run of a function. `crash_at` is the number of an external call, and whether the end comes before it or after it."""
+
+    function: str
+    began: float
+    skew: float
+    crash_at: tuple[int, str] | None = None
+    calls: int = 0
+    records: Records = field(default_factory=Records)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How likely each trouble is, for each external call or delivery."""
+
+    crash: float = 0.0
+    throttle: float = 0.0
+    lost_answer: float = 0.0
+    stripe: float = 0.0
+    slow: float = 0.0
+    duplicate_message: float = 0.0
+    webhook: float = 0.0
+    clock_skew: float = 0.0
+    announcement: float = 0.0
+    audit: float = 0.0
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A refresh that was paid for."""
+
+    account: str
+    at: float
+
+
+class OneByOne:
+    """In place of a pool of threads."""
+
+    def __init__(self, size: int) -> None: ...
+
+    def __enter__(self) -> OneByOne:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def map(self, act: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+        return [act(value) for value in values]
+
+
+class SimulatedStack:
+    """Stripe, AWS and the functions, in virtual time and with faults; each simulation draws from its seed."""
+
+    def __init__(self, seed: int, faults: Faults | None = None, options: Options | None = None, begin: float = BEGIN) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.faults = faults or Faults()
+        # Of its own, so that what is drawn here changes no other draw of a seed.
+        self.record_rng = random.Random(f"{seed}/record")
+        self.stormy = True
+        self.many: list[str] = []
+        """Connected accounts of which each has lost an event."""
+        self.broken: dict[str, str] = {}
+        """Accounts and connected accounts that fail for good, and how."""
+        self.call_seconds = (0.002, 0.05)
+        self.scheduler = VirtualScheduler(begin)
+        self.scheduler.kept = _kept_request
+        self.injected: Counter[str] = Counter()
+        self.called: Counter[str] = Counter()
+        self.plan: dict[str, tuple[int, int, str]] = {}
+        self.invocations: Counter[str] = Counter()
+        self.calls_of: dict[str, list[int]] = {}
+        self.odd = random.Random(f"{seed}/late")
+        """Of its own, so that what is drawn by it changes no other draw of a seed."""
+        self.asked_at: dict[tuple[str, str], float] = {}
+        """When a refresh of an account was first asked for under an idempotency key, by Stripe's clock."""
+        self.accepted: dict[str, str] = {}
+        self.guesses: set[str] = set()
+        self.guessed: set[str] = set()
+        self.refreshes: list[Refresh] = []
+        self.asking: Counter[str] = Counter()
+        self.erased = 0
+        self.poisoned: set[str] = set()
+        self.batches: dict[str, str] = {}
+        self.served: dict[str, Signal] = {}
+        """By batch: a message of it is being served."""
+        self.violations: list[str] = []
+        self.cancelled: set[str] = set()
+        self.during_refresh: dict[str, Callable[[], None]] = {}
+        """By account, what is done while the answer to its next refresh call is on its way. That answer takes three seconds."""
+        self.environment: dict[str, str] = {}
+        """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
+        self.events: dict[str, int] = {}
+        self.strays: dict[str, str] = {}
+        self.current_invocations: dict[Any, Invocation] = {}
+        self.invariants = Invariants(self)
+        self._refreshing: dict[str, Counter[str]] = {}
+        stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
+        self.simulator = Simulator(lambda: self.scheduler.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
+        self.endpoints = [self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope) for scope in ("platform", "connected")]
+        self.dynamodb = FakeDynamoDB(self.cross)
+        self.dynamodb.changed = self.changed
+        self.dynamodb.refuses = self._refuses
+        self.sqs = FakeSQS(self.scheduler, self.rng, self.cross)
+        self.sqs.duplicates = self.faults.duplicate_message
+        self.events_bus = FakeEvents(self.cross, lambda: self._draw("announcement refused", self.faults.announcement))
+        secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
+        self.s3 = FakeS3(self.cross)
+        definitions = {
+            ENVIRONMENT[f"{prefix}STATE_MACHINE_ARN"]: json.loads(
+                (ROOT / "statemachines" / f"{name}.asl.json").read_text().replace("${RefreshQueueUrl}", REFRESH_QUEUE)
+            )
+            for prefix, name in (("", "verify_account"), ("BATCH_", "verify_batch"))
+        }
+        self.workflows = FakeStepFunctions(
+            self.scheduler,
+            self.rng,
+            self.cross,
+            definitions,
+            self.sqs,
+            self._task,
+            lambda place: self.s3.lines(place.get("Key") or place["Prefix"]),
+        )
+        self.sqs.consumers = {
+            REFRESH_QUEUE: lambda message: self._consume("start_refresh", message),
+            EVENTS_QUEUE: lambda message: self._consume("fetch_owners", message),
+        }
+        self.clients = {
+            "dynamodb": Noted(self.dynamodb, self._note), "sqs": self.sqs, "events": self.events_bus, "secretsmanager": secrets,
+            "stepfunctions": self.workflows, "kms": FakeKMS(self.cross), "s3": self.s3,
+        }  # fmt: skip
+        self.rights = DynamoDBRights()
+        self._moved = Signal()
+        self.scheduler.spawn(self._postman)
+
+    # -- our functions -----------------------------------------------------------------------------------------------------------
+
+    def writers(self, size: int) -> Any:
+        """What a batch's import writes with, in place of a pool of threads."""
+        return OneByOne(size)
+
+    def _http(
+        self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        sent = {"content-type": "application/json", **headers, **({"stripe-account": stripe_account} if stripe_account else {})}
+        answer = self._invoke(function, http_event(method, path, sent, json.dumps(body)))
+        return (500, None) if answer is None else (answer["statusCode"], json.loads(answer["body"]))
+
+    def _consume(self, function: str, message: Message) -> bool:
+        if (stray := json.loads(message.body).get("event")) in self.strays:
+            self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was queued")
+        record = {
+            "messageId": message.id,
+            "receiptHandle": message.id,
+            "body": message.body,
+            "attributes": {"ApproximateReceiveCount": str(message.receives)},
+        }
+        answer = self._invoke(function, {"Records": [record]})
+        return answer is not None and not answer["batchItemFailures"]
+
+    def _task(self, function: str, payload: Any) -> Any:
+        """Run a function for a workflow, which names it by its ARN."""
+        name = {"${VerifyOwnersArn}": "complete_verification", "${ImportManifestArn}": "run_batch_step"}[function]
+        return self._attempt(name, payload)
+
+    def _postman(self) -> None:
+        """Carry Stripe's deliveries for as long as there is one."""
+        while True:
+            for outgoing in self.simulator.due_deliveries():
+                self.scheduler.spawn(lambda outgoing=outgoing: self._deliver(outgoing), self.rng.expovariate(5))  # type: ignore[misc]
+            due = self.simulator.next_due()
+            skew = self.simulator.now() - self.scheduler.now
+            self._moved = Signal()
+            self.scheduler.wait(self._moved, DAY if due is None else max(0.01, due - skew - self.scheduler.now))
+
+    def stripe_moved(self) -> None:
+        """Something was done at Stripe that may have consequences."""
+        self.scheduler.fire(self._moved)
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        headers = {name.lower(): value for name, value in outgoing.headers.items()}
+        answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, outgoing.body.decode()))
+        status = None if answer is None else answer["statusCode"]
+        self.simulator.delivered(outgoing, status)
+        self.stripe_moved()
+        if status == 200:
+            self.events[outgoing.event_id] = status
+
+    def _invoke(self, function: str, event: Any) -> Any:
+        """Run a function; None if it died or failed."""
+        try:
+            return self._attempt(function, event)
+        except TaskError:
+            return None
+
+    def _attempt(self, function: str, event: Any) -> Any:
+        """Run a function. Raises TaskError if it died or failed."""
+        self.invocations[function] += 1
+        planned = self.plan.get(function)
+        invocation = Invocation(function, self.scheduler.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
+        if planned and planned[0] == self.invocations[function]:
+            invocation.crash_at = planned[1:]
+        me = getcurrent()
+        self.current_invocations[me] = invocation
+        try:
+            answer = HANDLERS[function](event, Context(function))
+            self.complain(records.missing_in_answer(invocation.records, event, answer))
+            return answer
+        except Died:
+            raise TaskError("Lambda.Unknown") from None
+        except Exception as error:
+            # What was raised first, whatever it is told as.
+            cause = error.__context__ if isinstance(error, UnexpectedError) else error
+            if not isinstance(cause, TRANSIENT):
+                self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
+            raise TaskError("Lambda.Unknown") from None
+        finally:
+            self.calls_of.setdefault(function, []).append(invocation.calls)
+            del self.current_invocations[me]
+
+    def changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """The table's item was written."""
+        self.invariants.changed(before, after)
+
+    def complain(self, wrong: str | None) -> None:
+        self.violations += [] if wrong is None else [wrong]
+
+    def _refuses(self, item: Mapping[str, Any]) -> bool:
+        """Whether the table refuses an entry of the record just now."""
+        odd = self.faults.audit and self.stormy and item["pk"]["S"].startswith("AUDIT#") and self.record_rng.random() < self.faults.audit
+        self.injected["audit write refused"] += bool(odd)
+        return bool(odd)
+
+    def _note(self, operation: str, arguments: Mapping[str, Any]) -> None:
+        if invocation := self.current_invocations.get(getcurrent()):
+            self.rights.note(invocation.function, operation, arguments)
+
+    def clock(self) -> float:
+        """The time by the clock of whoever asks."""
+        invocation = self.current_invocations.get(getcurrent())
+        return self.scheduler.now + (invocation.skew if invocation else 0.0)
+
+    # -- trouble -----------------------------------------------------------------------------------------------------------------
+
+    def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
+        """An external call of one of our functions: time passes, and things may go wrong. AWS's own calls pass untouched."""
+        invocation = self.current_invocations.get(getcurrent())
+        if invocation is None:
+            return effect()
+        self._begin_call(invocation, operation)
+        if self._draw("throttle", self.faults.throttle):
+            raise refused(operation, "ThrottlingException")
+        result = effect()
+        self.invariants.see_whole()
+        self._end_call(invocation)
+        if self._draw("lost answer", self.faults.lost_answer):
+            raise ReadTimeoutError(endpoint_url="https://aws")
+        return result
+
+    def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
+        """A call to Stripe, on one of its ways wrong if so drawn."""
+        invocation = self.current_invocations[getcurrent()]
+        # As the function could have seen it right before the call.
+        wanted = self.invariants.needs(path.split("/")[-2], headers.get("Stripe-Account")) if path.endswith("/refresh") else []
+        self._begin_call(invocation, "Stripe")
+        if self._draw("stripe", self.faults.stripe):
+            kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
+            self.injected[f"stripe {kind}"] += 1
+            effect, reason = self.rng.choice(["before", "after"]), self.rng.choice([None, "endpoint-rate"])
+            if kind in ("hang", "drop") and path.endswith("/refresh") and self.odd.random() < 0.5:
+                self.simulator.fail_api("late", seconds=self.odd.choice(LATE_SECONDS))
+            else:
+                self.simulator.fail_api(kind, effect=effect, reason=reason)
+        self.complain(records.missing_at_stripe(invocation.records, method, path, headers.get("Stripe-Account")))
+        if not path.endswith("/refresh"):
+            try:
+                return call()
+            finally:
+                self._end_call(invocation)
+        account = path.split("/")[-2]
+        before, needed = self.invariants.initiated(account), self.invariants.why_not(account, headers.get("Stripe-Account"), wanted)
+        asked_at = self.simulator.now()
+        idempotency_key = headers["Idempotency-Key"]
+        if self.simulator.awaits(idempotency_key):
+            needed = None  # What is executed now was asked for by an earlier call.
+        calling = self._refreshing.setdefault(account, Counter())
+        if set(calling) - {idempotency_key}:
+            self.violations.append(f"{account}: two different refresh calls at once")
+        calling[idempotency_key] += 1
+        try:
+            return call()
+        finally:
+            self.asked_at.setdefault((account, idempotency_key), asked_at)
+            self.stripe_moved()  # One that is executed late is so whether anybody calls or not.
+            calling[idempotency_key] -= 1
+            if not calling[idempotency_key]:
+                del calling[idempotency_key]
+            if act := self.during_refresh.pop(account, None):
+                self.scheduler.spawn(act, 1.2)
+                self.scheduler.sleep(3.0)
+            if self.invariants.initiated(account) > before:
+                self.refreshes.append(Refresh(account, self.scheduler.now))
+                self.violations += [f"{account}: {needed}"] if needed else []
+            self._end_call(invocation)
+
+    def _begin_call(self, invocation: Invocation, operation: str) -> None:
+        invocation.calls += 1
+        self.called[operation] += 1
+        self._maybe_die(invocation, "before")
+        pause = self.rng.uniform(*self.call_seconds)
+        if self._draw("slow call", self.faults.slow):
+            pause = self.rng.uniform(0.5, 20)
+        self.scheduler.sleep(pause)
+        if self.scheduler.now - invocation.began > TIMEOUTS[invocation.function]:
+            self.injected["function time-out"] += 1
+            raise Died
+
+    def _end_call(self, invocation: Invocation) -> None:
+        self._maybe_die(invocation, "after")
+
+    def _maybe_die(self, invocation: Invocation, when: str) -> None:
+        if invocation.crash_at == (invocation.calls, when) or self._draw(f"crash {when} a call", self.faults.crash):
+            raise Died
+
+    def _draw(self, kind: str, likelihood: float) -> bool:
+        if not self.stormy or not likelihood or self.rng.random() >= likelihood:
+            return False
+        self.injected[kind] += 1
+        return True
+
+
+def _kept_request() -> Callable[[], None]:
+    """Keep the request that Powertools keeps for its class: functions of one process do not run at once in Lambda, but they do here."""
+    from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+
+    kept = {name: getattr(BaseRouter, name) for name in ("current_event", "lambda_context") if hasattr(BaseRouter, name)}
+
+    def give_back() -> None:
+        for name, value in kept.items():
+            setattr(BaseRouter, name, value)
+
+    return give_back
