@@ -45,8 +45,11 @@ MATCHER_TESTS = "tests/unit/matching"
 WITHOUT = ("matching.known_names", "matching.nicknames", "matching.weights")
 """Modules that hold data."""
 
-KILLED = (1, 3, 24, -24, 36, 152, 255)
+KILLED = (1, 3, 24, -24, 36, 152)
 """mutmut's codes for a test run that failed and for one that did not end in time."""
+
+NOT_RUN = (None, 255)
+"""Its codes for tests that were not run, or that pytest did not find."""
 
 CONFIGURATION = """\
 [mutmut]
@@ -210,9 +213,10 @@ def _try(chosen: list[Mutant]) -> list[Mutant]:
     codes: dict[str, int | None] = {}
     for meta in (STAGE / "mutants" / "src").rglob("*.meta"):
         codes.update(json.loads(meta.read_text())["exit_code_by_key"])
-    if done.returncode or any(codes[mutant.name] is None for mutant in chosen):
+    untried = [mutant.name for mutant in chosen if codes[mutant.name] in NOT_RUN]
+    if done.returncode or untried:
         print((STAGE / "log").read_text()[-4000:])
-        raise SystemExit("mutmut did not try all mutants. Its output is above.")
+        raise SystemExit(f"mutmut did not try {len(untried)} mutants, such as {untried[:3]}. Its output is above.")
     return [mutant for mutant in chosen if codes[mutant.name] not in KILLED]
 
 

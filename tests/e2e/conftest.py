@@ -40,7 +40,7 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="session")
 def by_token(issuer: Issuer) -> Iterator[Stack]:
-    """A second stack, whose callers bear tokens for one connected account each, and whose routes call published versions."""
+    """A second stack, whose callers send tokens for one connected account each, and whose routes call published versions."""
     parameters = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE, "JwtAccountClaim": ACCOUNT_CLAIM, "SnapStart": "true"}
     with running(parameters=parameters, options=Options(settle_seconds=0.3)) as stack:
         yield stack
@@ -63,7 +63,7 @@ def announcements(driver: StackDriver) -> Iterator[str]:
 @pytest.fixture
 def quiet(driver: StackDriver) -> StackDriver:
     """The stack once nothing is under way in it any more: no message in a queue, no change in the table."""
-    # An event that an earlier test had fail comes back for minutes, and nobody waits for it any more.
+    # An event that failed in an earlier test is redelivered for minutes, and no test waits for it.
     driver.stack.client("sqs").purge_queue(QueueUrl=driver.stack.outputs["EventsQueueUrl"])
     before = driver.table()
     while True:

@@ -222,3 +222,9 @@ def test_the_whole_receiver_takes_a_delivery_by_way_of_them(monkeypatch: pytest.
         assert (item["pk"]["S"], item["processed"]["BOOL"]) == ("EVENT#evt_1", False)
         messages = aws.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
         assert {message["Body"] for message in messages} == {'{"event": "evt_1", "account": "fca_1", "mode": "test"}'}
+
+
+@pytest.mark.usefixtures("server")
+def test_endpoint_that_the_template_leaves_empty_is_the_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    assert aws_clients()("sqs").meta.endpoint_url == f"https://sqs.{REGION}.amazonaws.com"

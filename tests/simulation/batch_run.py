@@ -1,4 +1,4 @@
-"""A batch of any size in virtual time: the real handlers and workflows at Stripe's pace, without faults, and what it took."""
+"""Runs a batch of any size in virtual time: the real handlers and workflows at Stripe's rate, without faults, and measures it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class BatchRun:
 
     @property
     def bound(self) -> float:
-        """Accounts over the rate: what nobody can beat."""
+        """Accounts divided by the rate: the shortest possible time."""
         return self.accounts / self.rate
 
 
@@ -127,7 +127,7 @@ class BatchSimulation(Simulation):
                 self._write(1)
                 raise
             if operation in WRITES:
-                # Deletes, and the table of keys, are not told to `changed`. Transactions count double, their checks too.
+                # `changed` is not called for deletes and for the table of keys. Transactions count double, and so do their checks.
                 self._write(max(1, self.units["dynamodb_write_unit"] - written + 2) if operation.startswith("Transact") else 0)
                 self._write(self.units["dynamodb_write_unit"] == written)
             self._count(operation, result)
@@ -237,7 +237,7 @@ def run_batch(
     """Run a batch of `accounts`, of which `cooling` cool down, to its end. `singles` are verified one by one meanwhile.
 
     `rate_limit`: more calls of an operation within any one second are answered 429, if anything is.
-    `shown(finished, seconds)` is told now and then how far it is.
+    `shown(finished, seconds)` is called from time to time with the progress.
     """
     simulation = BatchSimulation(
         accounts,

@@ -53,11 +53,11 @@ class Invariants:
         return needs
 
     def why_not(self, account: str, connected: str | None, needs: Sequence[tuple[float, int]]) -> str | None:
-        """What speaks against paying for a refresh now: that nobody needs one, or that what Stripe has would serve all who do."""
+        """Why a refresh must not be paid for now: no waiter needs one, or Stripe's data would answer all that do."""
         now = self._stack.simulator.now()
         (state,) = (state for state in self._stack.simulator.states() if (state["id"], state["stripe_account"]) == (account, connected))
         done = [r for r in state["refreshes"] if r["status"] == "succeeded"]
-        # A prefetch by somebody else may settle between our reading of the account and the call: nobody can see that in time.
+        # A prefetch of another stack may settle between our reading of the account and the call, which no code can see in time.
         blind = any(r["via"] == "prefetch" and (r["settled"] or now) > now - PREFETCH_BLINDNESS for r in state["refreshes"])
         if self._stack.asking[account] or blind:
             return None

@@ -202,7 +202,7 @@ def any_reading_decides() -> Iterator[None]:
 
 @contextmanager
 def announcement_not_kept() -> Iterator[None]:
-    """A verdict is announced by whoever gave it, or never."""
+    """A verdict is announced only by the caller that stored it."""
     original = Table.update
 
     def update(self: Table, pk: str, sk: str, *, set_: Any = None, remove: Any = (), **more: Any) -> bool:

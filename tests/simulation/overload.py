@@ -1,6 +1,6 @@
-"""More work than Stripe allows, in virtual time: the real handlers and workflows under a load that is a multiple of the pace.
+"""Runs the real handlers and workflows in virtual time under a load that is a multiple of Stripe's rate.
 
-python -m tests.simulation.overload            loads of 0.5, 1, 2 and 5 times the pace, and the bursts that once collapsed
+python -m tests.simulation.overload            loads of 0.5, 1, 2 and 5 times the rate, and the bursts that once collapsed
 
 The load lasts for four settle timeouts, then no more work comes, and the backlog is drained. Times are scaled down from Stripe's 25 calls a
 second and the settle timeout of 900 s, because only their product with the load counts: how many settle timeouts long the backlog gets.
@@ -50,7 +50,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a load. `waits`: from the request to the verdict, of singles. `drained`: seconds until the last verdict."""
+    """The result of a load. `waits`: from the request to the verdict, of singles. `drained`: seconds until the last verdict."""
 
     load: Load
     verdicts: Mapping[str, int]
@@ -69,7 +69,7 @@ class Outcome:
 
     @property
     def goodput(self) -> float:
-        """Verdicts that rest on owners, as a share of what the pace or the load allowed until the backlog was drained."""
+        """Verdicts that rest on owners, as a share of what the rate or the load allowed until the backlog was drained."""
         asked = self.load.singles + self.load.batch
         ideal = max(asked / self.load.pace, self.load.seconds if self.load.singles else 0.0) + self.load.bank
         return (self.verdicts.get("match", 0) / asked) * min(1.0, ideal / self.drained) if asked and self.drained else 0.0
@@ -178,7 +178,7 @@ PACE, SETTLE_TIMEOUT = 10.0, 60
 
 
 def mixed(factor: float, pace: float = PACE, settle_timeout: int = SETTLE_TIMEOUT) -> Load:
-    """A load of `factor` times the pace for four settle timeouts, a quarter of it one batch, scaled down from Stripe's limits."""
+    """A load of `factor` times the rate for four settle timeouts, a quarter of it one batch, scaled down from Stripe's limits."""
     seconds = 4.0 * settle_timeout
     asked = factor * pace * seconds
     return Load(pace, settle_timeout, 4 * pace, singles=int(0.75 * asked), seconds=seconds, batch=int(0.25 * asked))

@@ -27,7 +27,7 @@ class Message:
 
 
 class FakeSQS:
-    """Queues by URL. `consumer(url, message)` processes one and tells whether it is done with."""
+    """Queues by URL. `consumer(url, message)` processes one and returns whether it is done."""
 
     def __init__(self, scheduler: VirtualScheduler, rng: random.Random, cross: Cross) -> None:
         self.scheduler, self._rng, self._cross = scheduler, rng, cross
@@ -83,7 +83,7 @@ class FakeSQS:
         queued = self._queued.setdefault(url, deque())
         if self._consuming[url] >= self.concurrency.get(url, 10**9):
             queued.append(turn := Signal())
-            # Whoever ends hands its place on.
+            # A consumer that ends frees its place for the next one.
             self.scheduler.wait(turn, 10**9)
             message.visible_at = self.scheduler.now + VISIBILITY_SECONDS
         else:

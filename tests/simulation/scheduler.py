@@ -33,7 +33,7 @@ class VirtualScheduler:
         self.wait(None, seconds)
 
     def wait(self, signal: Signal | None, timeout: float) -> bool:
-        """Wait until `signal` is set or `timeout` seconds are over; tells whether it is set."""
+        """Wait until `signal` is set or `timeout` seconds are over; returns whether it is set."""
         if signal is not None and signal.set_:
             return True
         me, ticket = getcurrent(), object()
@@ -49,14 +49,14 @@ class VirtualScheduler:
         return signal is not None and signal.set_
 
     def fire(self, signal: Signal) -> None:
-        """Set a signal and wake whoever waits for it."""
+        """Set a signal and wake the activities that wait for it."""
         signal.set_ = True
         for activity, ticket in signal.waiting:
             self._wake_at(self.now, activity, ticket)
         signal.waiting.clear()
 
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
-        """Let everybody act until time `until`, until nobody has anything left to do, or until `done()`."""
+        """Run the activities until time `until`, until none has anything left to do, or until `done()`."""
         while self._queue and self._queue[0][0] <= until and not done():
             at, _, activity, ticket = heapq.heappop(self._queue)
             if activity in self._awaited and self._awaited[activity] is not ticket:

@@ -54,7 +54,7 @@ COOLDOWNS = (2.0, 30.0, 600.0, 4000.0)
 
 @dataclass
 class Result:
-    """What came of one seed."""
+    """The result of one seed."""
 
     seed: int
     violations: list[str]
@@ -96,7 +96,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
 
 @dataclass(frozen=True)
 class Burst:
-    """Five times the work that Stripe's pace takes, for so many accounts. Times are seconds, the pace is calls a second."""
+    """Five times the work that Stripe's rate allows, for so many accounts. Times are seconds, `pace` is calls a second."""
 
     accounts: int
     pace: float
@@ -114,7 +114,7 @@ def _draw_burst(simulation: Simulation) -> Burst | None:
     rng = Random(f"{simulation.seed}/burst")
     if rng.random() >= 1 / 20:
         return None
-    # Beside a burst the other troubles would cost too much time; half of the bursts have none, so that its end can be told.
+    # Beside a burst the other faults would cost too much time; half of the bursts have none, so that their end can be asserted.
     simulation.faults = replace(simulation.faults, slow=0.0, clock_skew=0.0) if rng.random() < 0.5 else Faults()
     simulation.sqs.duplicates = simulation.faults.duplicate_message
     burst = Burst(rng.choice([40, 60, 80]), 1.0, 15, rng.choice([60, 600, 3600]), rng.choice([0, 0, 300]))
@@ -149,14 +149,14 @@ def _begin_burst(simulation: Simulation, burst: Burst) -> None:
 
 
 def _check_burst(simulation: Simulation, burst: Burst) -> None:
-    """Where nothing failed, the pace was used until the burst was through, and the time in the queue counted as no refresh's."""
+    """Without faults, the rate was used until the burst was done, and the time in the queue counted for no refresh."""
     last = 0.0
     for (pk, sk), item in simulation.dynamodb.items.items():
         if sk != "VERIFICATION" or "verdict" not in item:
             continue
         ended, deadline = (int(item[name]["N"]) / 1000 for name in ("completed_ms", "deadline_ms"))
         execution = simulation.workflows.executions.get(item["verification"]["S"])
-        # A second caller who comes after the first one's refresh has settled waits for the cooldown, whatever the pace is.
+        # A second caller that comes after the first one's refresh has settled waits for the cooldown, whatever the rate is.
         if execution is None or not execution.waits:
             last = max(last, ended - BEGIN)
         if "REFRESH_TIMED_OUT" in json.loads(item["verdict"]["S"])["reasons"] and ended < deadline:
@@ -544,7 +544,7 @@ def _check(simulation: Simulation) -> None:
     _check_changes_announced(simulation)
     dead = {json.loads(body).get("event") for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
     for (pk, sk), item in items.items():
-        # One that a late message left behind after the verdict is nobody who waits; it expires.
+        # A waiter that a late message stored after the verdict does not wait any more; it expires.
         if sk.startswith("WAITER#") and "verdict" not in verifications[sk.removeprefix("WAITER#")]:
             complain(f"{item['verification']['S']}: still waits at the end")
         if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
@@ -644,14 +644,14 @@ def _fails(simulation: Simulation, item: Mapping[str, Any]) -> bool:
 
 
 def _check_woken(simulation: Simulation) -> None:
-    """Where nothing failed, nobody may have had to wait for a time-out: a wake-up would have been lost."""
+    """Without faults, no workflow may have waited for a time-out, because then a call that resumes it would have been lost."""
     if simulation.injected["function time-out"] or simulation.injected["key refused"]:
         return
     silent = {state["id"] for state in simulation.simulator.states() if state["scenario"] in SILENT}
     for name, id_ in simulation.accepted.items():
         execution = simulation.workflows.executions.get(id_)
         if execution and execution.timeouts and name.rsplit("-", 1)[0] not in silent:
-            simulation.violations.append(f"{name}: nobody woke it, though nothing was lost")
+            simulation.violations.append(f"{name}: not resumed, although nothing was lost")
 
 
 def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale_announced: set[str]) -> None:
@@ -680,4 +680,4 @@ def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale
                     continue
                 lives = json.loads(verification["verdict"]["S"])["outcome"] != "not_verifiable"
                 if lives and ("stale" not in verification or id_ not in stale_announced):
-                    simulation.violations.append(f"{id_}: its account is dead, and its verdict not marked as stale")
+                    simulation.violations.append(f"{id_}: its account is inactive or disconnected, and its verdict not marked as stale")

@@ -33,7 +33,7 @@ from tests.support.rights import DynamoDBRights, Noted
 from titleholder.errors import UnexpectedError
 
 LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
-"""How long after it was asked for a refresh is executed whose caller has given up."""
+"""How long after the request Stripe executes a refresh whose caller has given up."""
 
 
 class Died(BaseException):
@@ -251,7 +251,7 @@ class SimulatedStack:
         except Died:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
-            # What was raised first, whatever it is told as.
+            # The exception that was raised first, whatever it was translated to.
             cause = error.__context__ if isinstance(error, UnexpectedError) else error
             if not isinstance(cause, TRANSIENT):
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
@@ -278,7 +278,7 @@ class SimulatedStack:
             self.rights.note(invocation.function, operation, arguments)
 
     def clock(self) -> float:
-        """The time by the clock of whoever asks."""
+        """The time by the clock of the activity that asks."""
         invocation = self.current_invocations.get(getcurrent())
         return self.scheduler.now + (invocation.skew if invocation else 0.0)
 
@@ -333,7 +333,7 @@ class SimulatedStack:
             return call()
         finally:
             self.asked_at.setdefault((account, idempotency_key), asked_at)
-            self.stripe_moved()  # One that is executed late is so whether anybody calls or not.
+            self.stripe_moved()  # A refresh that is executed late needs no further call.
             calling[idempotency_key] -= 1
             if not calling[idempotency_key]:
                 del calling[idempotency_key]

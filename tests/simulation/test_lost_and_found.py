@@ -48,14 +48,14 @@ def reconcile(simulation: Simulation) -> Any:
 
 
 class TestPrefetch:
-    def test_owners_of_an_account_never_seen_are_stored_with_nobody_waiting(self, simulation: Simulation) -> None:
+    def test_owners_of_an_unknown_account_are_stored_without_a_waiter(self, simulation: Simulation) -> None:
         simulation.simulator.link("prefetch_pending", id="fca_a")
         simulation.stripe_moved()
         simulation.run(60)
         assert "snapshot" in account_item(simulation, "fca_a")
         assert simulation.simulator.initiated_refreshes()["fca_a"] == 0
 
-    def test_refresh_started_by_somebody_else_is_fetched_by_reconcile_when_its_webhook_is_lost(self, simulation: Simulation) -> None:
+    def test_reconcile_fetches_a_refresh_of_another_stack_whose_webhook_is_lost(self, simulation: Simulation) -> None:
         simulation.simulator.link("single_owner", id="fca_a")
         simulation.at(1, lambda: simulation.ask_refresh("fca_a", 0))
         simulation.simulator.fail_webhooks("drop", account="fca_a", times=None)
@@ -154,7 +154,7 @@ class TestInFlight:
 
 
 class TestPoison:
-    def test_event_that_cannot_be_processed_ends_as_a_dead_letter_with_its_reason_blocks_nobody_and_can_be_redriven(
+    def test_event_that_fails_becomes_a_dead_letter_with_its_reason_delays_no_other_and_can_be_redriven(
         self, simulation: Simulation
     ) -> None:
         simulation.simulator.fail_api("rate_limit", account="fca_bad", times=None)
@@ -167,7 +167,7 @@ class TestPoison:
         bodies = simulation.sqs.dead[DEAD_LETTERS]
         assert {json.loads(body)["account"] for body in bodies} == {"fca_bad"}
         events = [item for (pk, sk), item in simulation.dynamodb.items.items() if sk == "EVENT" and item["account"]["S"] == "fca_bad"]
-        assert {item["failure"]["S"] for item in events} == {"StripeRateLimitedError: Stripe asked for a slower pace."}
+        assert {item["failure"]["S"] for item in events} == {"StripeRateLimitedError: Stripe limited the rate of calls (429)."}
         simulation.simulator.clear_faults()
         for body in bodies:
             simulation.at(0, lambda body=body: simulation.sqs.send_message(QueueUrl=EVENTS_QUEUE, MessageBody=body))  # type: ignore[misc]

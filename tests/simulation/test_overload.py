@@ -9,7 +9,7 @@ from tests.simulation.overload import Load, Outcome, mixed, run
 
 @pytest.fixture(scope="module", params=[0.5, 2.0, 5.0])
 def mixture(request: pytest.FixtureRequest) -> Outcome:
-    """Single verifications beside a batch, for four settle timeouts, at a multiple of the pace."""
+    """Single verifications beside a batch, for four settle timeouts, at a multiple of the rate."""
     return run(mixed(request.param, pace=5, settle_timeout=10))
 
 
@@ -49,7 +49,7 @@ def test_batch_whose_queue_is_longer_than_the_settle_timeout_ends_in_verdicts() 
 def test_readers_delay_no_verification() -> None:
     outcome = run(Load(25, 900, singles=20, seconds=10, readers=200, reading=10))
     assert max(outcome.waits) < outcome.load.bank + 4
-    # They are told to come again, and have taken no slot meanwhile.
+    # They get a time to ask again, and have taken no slot meanwhile.
     assert outcome.read_answers[429] > 1000
     assert outcome.read_answers[200] > 0
 

@@ -1,4 +1,4 @@
-"""What release 0.1.0 stored and left running goes on under today's code: items, messages, workflow executions in the middle.
+"""The stored and running state of release 0.1.0 continues under today's code: items, messages, workflow executions in progress.
 
 The fixture's README says what it holds and how it was made.
 """
@@ -40,7 +40,7 @@ def kept(name: str) -> Any:
 
 
 def typed(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item as DynamoDB has it; the fixture writes binary attributes in base64."""
+    """An item in DynamoDB's form. The fixture has binary attributes in base64."""
     return {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in item.items()}
 
 

@@ -29,7 +29,7 @@ class TaskError(Exception):
 
 @dataclass
 class Execution:
-    """One execution, with what its history would tell."""
+    """One execution, with the facts that its history would show."""
 
     name: str
     status: str = "RUNNING"
@@ -107,7 +107,7 @@ class FakeStepFunctions:
         return self._cross("StopExecution", effect)  # type: ignore[no-any-return]
 
     def _stop(self, execution: Execution) -> None:
-        """What a function does for it just now goes on to its end; nothing follows."""
+        """Stop it. A function that is running for it continues to its end, and no state follows."""
         if execution.status != "RUNNING":
             return
         execution.status = "ABORTED"

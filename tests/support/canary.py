@@ -1,4 +1,4 @@
-"""Looks for words in bytes, however they were encoded on the way."""
+"""Finds words in bytes, in each encoding that they may have got on the way."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from urllib.parse import quote, quote_plus
 
 
 def disguises(word: str) -> set[bytes]:
-    """A word as it may stand somewhere, in lower case but for base64: plain, in JSON, in a URL, in hexadecimal and in base64."""
+    """The forms of a word, in lower case except base64: plain, in JSON, in a URL, in hexadecimal and in base64."""
     shapes = {word, word.lower(), word.upper(), word.title()}
     found = {shape.lower().encode() for shape in (word, json.dumps(word)[1:-1], quote(word), quote_plus(word))}
     found |= {shape.encode().hex().encode() for shape in shapes}
     for shape in shapes:
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + shape.encode())
-            # The first and the last letters depend on the neighbours.
+            # In base64 the first and last characters depend on the bytes beside them.
             found.add(encoded[-(-shift * 8 // 6) : len(encoded) - 4])
     return {disguise for disguise in found if len(disguise) > 4}
 
 
 def hits(places: Mapping[str, bytes], words: Sequence[str]) -> list[str]:
-    """`place: word` for each word that stands in a place."""
+    """`place: word` for each word that is found in a place."""
     wanted = {word: disguises(word) for word in words}
     return [
         f"{place}: {word}"

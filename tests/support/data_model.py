@@ -40,7 +40,7 @@ def section(heading: str) -> str:
 
 
 def without_number(attribute: str) -> str:
-    """`count3` and `count15` are one name."""
+    """The name without a number at its end: `count3` and `count15` are one name."""
     return re.sub(r"\d+$", "", attribute)
 
 

@@ -1,4 +1,4 @@
-"""What EventBridge makes of an event by a rule's input transformer."""
+"""Transforms an event as EventBridge does by a rule's input transformer."""
 
 from __future__ import annotations
 

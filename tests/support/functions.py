@@ -1,4 +1,4 @@
-"""The Lambda functions as Lambda calls them: loaded by path, with events in the shapes of API Gateway and SQS."""
+"""Loads and calls the Lambda functions as Lambda does: by path, with events in the formats of API Gateway and SQS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API Gateway in process: a WSGI application that turns requests into an HTTP API's events and hands them to the template's functions."""
+"""API Gateway in this process: a WSGI application that turns requests into an HTTP API's events and calls the template's functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.template import called_by, folder, resources
 LARGEST_BODY = 10 * 1024 * 1024
 """API Gateway's own limit."""
 LARGEST_EVENT = 6 * 1024 * 1024
-"""Lambda's: a function is not called with more."""
+"""Lambda's limit for the payload of a call."""
 
 Invoke = Callable[[str, dict[str, Any]], Mapping[str, Any]]
 
@@ -28,7 +28,7 @@ class Routes:
         self._found = [(method, re.compile(pattern), route, folder) for method, pattern, route, folder in _routes()]
 
     def find(self, method: str, path: str) -> tuple[str, str, dict[str, str]] | None:
-        """The route's key, its function, and the path's parameters. A literal segment goes before a parameter, as at API Gateway."""
+        """The route's key, its function, and the path's parameters. A literal segment has precedence over a parameter, as at API Gateway."""
         matches = [
             (route, folder, match.groupdict())
             for wanted, pattern, route, folder in self._found
@@ -45,7 +45,7 @@ def _routes() -> Iterator[tuple[str, str, str, str]]:
 
 
 class Gateway:
-    """The application. `invoke` calls a function by its folder; what it raises is answered as API Gateway does, and kept in `failures`."""
+    """The application. `invoke` calls a function by its folder; its exceptions are answered as API Gateway does, and kept in `failures`."""
 
     def __init__(self, invoke: Invoke) -> None:
         self._invoke = invoke

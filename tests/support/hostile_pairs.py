@@ -1,4 +1,4 @@
-"""Claims and owners that are as awkward as callers, banks and Stripe can make them, drawn from a seed."""
+"""Draws odd claims and owners from a seed, within what callers, banks and Stripe can send."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def text(rng: Random, likely: tuple[str, ...] = NAMES) -> str:
 
 
 def claim(rng: Random) -> dict[str, Any]:
-    """A claim of the fields that callers can send; one field in thirty is of a type that no route lets in."""
+    """A claim of the fields that callers can send; one field in thirty has a type that every route refuses."""
     found: dict[str, Any] = {}
     if rng.random() < 0.6:
         found["name"] = text(rng)
@@ -94,7 +94,7 @@ def claim(rng: Random) -> dict[str, Any]:
 
 
 def owner(rng: Random, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An owner as Stripe may send it; with `known`, often one that has much in common with that claim."""
+    """An owner as Stripe may send it; with `known`, often one that is similar to that claim."""
     found: dict[str, Any] = {"name": text(rng)}
     fields: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("raw_address", "address", STREETS), ("phone", "phone", CONTACTS), ("email", "email", CONTACTS)
@@ -110,7 +110,7 @@ def owner(rng: Random, known: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _twisted(rng: Random, value: Any) -> Any:
-    """A value as another hand writes it."""
+    """A value in another spelling."""
     if isinstance(value, dict):
         value = " ".join(str(part) for part in value.values())
     if not isinstance(value, str) or not value:

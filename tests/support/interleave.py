@@ -1,4 +1,4 @@
-"""Callers that run at once, one step at a time: who goes on at each call to the outside is drawn from a seed, so a race can be repeated."""
+"""Runs callers concurrently, one step at a time. A seed decides which caller continues at each external call, so a race can be repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Interleaving:
         self._done = threading.Semaphore(0)
 
     def run(self, callers: Sequence[Callable[[], Any]]) -> list[Any]:
-        """The callers' results in their order; in place of a result the exception that a caller ended in."""
+        """The callers' results in their order; an exception if the caller raised one."""
         results: list[Any] = [None] * len(callers)
 
         def work(index: int, caller: Callable[[], Any]) -> None:
@@ -45,7 +45,7 @@ class Interleaving:
         return results
 
     def tap(self, moment: Moment) -> None:
-        """Let somebody go on, perhaps another."""
+        """Let one of the callers continue, the same or another."""
         mine = self._turns.get(threading.current_thread())
         if mine is None:
             return

@@ -1,4 +1,4 @@
-"""What the layers hold."""
+"""The contents of the deployed layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which texts are still in memory: every object that can be reached from the modules of a warm function."""
+"""Finds texts in the memory of a warm function: in every object that can be reached from its modules."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OURS = ("titleholder", "aws_lambda_powertools")
 """Packages whose objects outlive an invocation."""
 
 FOREIGN = ("local", "tests", "moto", "botocore", "boto3", "responses", "unittest", "_pytest")
-"""Packages that stand in for AWS, Stripe and the callers: what they hold is not in the function's memory."""
+"""Packages that simulate AWS, Stripe and the callers. Their objects are not in the function's memory."""
 
 
 def texts(functions: Iterable[Any], words: Sequence[str]) -> list[str]:
-    """Every text or bytes in memory that holds one of `words` (lower case). `functions`: handlers, or whatever else to begin with."""
+    """Every text or bytes in memory that holds one of `words` (lower case). `functions`: handlers or other objects to begin with."""
     return [text for text in _strings(functions) if any(word in text.lower() for word in words)]
 
 

@@ -1,4 +1,4 @@
-"""The functions' whole surroundings in one process and in virtual time: AWS by moto, Stripe by the simulator, no sleeping.
+"""Everything around the functions in one process and in virtual time: AWS by moto, Stripe by the simulator, without sleeping.
 
 `Sandbox.open()` gives the real handlers the real SDKs over moto's DynamoDB, SQS, Secrets Manager, Step Functions and EventBridge, and
 over the Stripe simulator. Only task tokens are our own, since moto does not execute workflows. Every call to the outside passes `taps`,
@@ -65,11 +65,11 @@ PERSONAL = (
     "springfield",
     "555010",
 )
-"""Words of the claim above and of the simulator's owners, in lower case, that may stand nowhere but in the table."""
+"""Words of the claim above and of the simulator's owners, in lower case, that may be nowhere but in the table."""
 
 
 class Clock:
-    """Virtual Unix time: goes on only when told to."""
+    """Virtual Unix time, which passes only in `advance`."""
 
     def __init__(self, now: float = START) -> None:
         self.now = now
@@ -119,7 +119,7 @@ class Tapped:
 
 
 class TappedHTTPClient(SimulatorHTTPClient):
-    """The SDK's way to the simulator; its every call passes the taps."""
+    """The SDK's HTTP client to the simulator. Its every call passes the taps."""
 
     def __init__(self, simulator: Simulator, tap: Tap, clock: Clock) -> None:
         super().__init__(simulator, timeout=READ_TIMEOUT_SECONDS, sleep=clock.advance)
@@ -138,7 +138,7 @@ class TappedHTTPClient(SimulatorHTTPClient):
 
 
 class TaskTokens:
-    """Step Functions as the functions use it: executions are started at moto, tokens are known and spent here."""
+    """Step Functions as the functions use it: moto starts executions, and this class keeps the task tokens."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -214,7 +214,7 @@ class Sandbox:
     @classmethod
     @contextlib.contextmanager
     def open(cls, **options: Any) -> Iterator[Sandbox]:
-        """A sandbox with its resources made, which the functions work with for the time of the context."""
+        """A sandbox with its resources. The functions use it within the context."""
         sandbox = cls(**options)
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock_aws())
@@ -280,7 +280,7 @@ class Sandbox:
         self.functions: dict[str, Function] = {}
 
     def cold_start(self, **changed: str) -> None:
-        """Let every function begin anew, without anything that a warm one keeps in memory, and with these variables changed."""
+        """Start every function anew, as after a cold start, with these environment variables changed."""
         self.environment |= changed
         bootstrap.use(
             Application(
@@ -293,7 +293,7 @@ class Sandbox:
         )
 
     def client(self, service: str) -> Any:
-        """A client as the functions get it, by way of the taps."""
+        """A client as the functions get it. Its calls pass the taps."""
         return Tapped(self.tokens if service == "stepfunctions" else client(service), service, self.tap)
 
     def tap(self, moment: Moment) -> None:
@@ -311,7 +311,7 @@ class Sandbox:
         return bootstrap.application().store
 
     def set_secret(self, name: str, value: str) -> None:
-        """Roll a secret: the present value becomes the previous one."""
+        """Roll a secret: its current value becomes the previous one."""
         client("secretsmanager").put_secret_value(SecretId=name, SecretString=value)
 
     def delete_secret(self, name: str) -> None:
@@ -331,7 +331,7 @@ class Sandbox:
         return Answer.of(self.function(name)(http_event(method, path, body, headers)))
 
     def deliver(self, delivery: Outgoing) -> Answer:
-        """Make one webhook delivery, and tell the simulator how it went."""
+        """Make one webhook delivery, and report its result to the simulator."""
         event = http_event("POST", "/webhooks/stripe", delivery.body, delivery.headers)
         answer = Answer.of(self.function("receive_webhook")(event))
         self.simulator.delivered(delivery, answer.status)
@@ -365,7 +365,7 @@ class Sandbox:
         return list(answer.get("Messages", ()))
 
     def settle(self) -> None:
-        """Let pass what happens now: due webhooks, then both queues."""
+        """Deliver due webhooks, then the messages of both queues."""
         self.deliver_due()
         self.consume(self.events_queue)
         self.consume(self.refresh_queue)
@@ -374,7 +374,7 @@ class Sandbox:
         self.clock.advance(seconds)
 
     def sleep(self, seconds: float) -> None:
-        """How functions sleep: time goes on, and the next of `meanwhile` happens."""
+        """The functions' `sleep`: time passes, and the next of `meanwhile` happens."""
         self.clock.advance(seconds)
         if self.meanwhile:
             self.meanwhile.pop(0)()
@@ -403,7 +403,7 @@ class Sandbox:
         return token
 
     def outcome(self, token: str) -> dict[str, Any] | None:
-        """What the token's workflow was woken with; None while it waits."""
+        """The outcome with which the token's workflow was resumed; None while it waits."""
         return self.tokens.outcomes.get(token)
 
     # -- what there is -----------------------------------------------------------------------------------------------------------
@@ -423,11 +423,11 @@ class Sandbox:
         return Waiter(verification, token, turn, FreshnessRequirement(not_before=now - max_age, requested_at=now, deadline=now + patience))
 
     def refreshes(self, ref: AccountRef) -> int:
-        """How many refreshes of the account were paid for."""
+        """The number of paid refreshes of the account."""
         return int(self.simulator.state(ref.account, stripe_account=ref.stripe_account)["initiated_refreshes"])
 
     def stripe_calls(self, ref: AccountRef | None = None) -> list[str]:
-        """The operations asked of Stripe, in order."""
+        """The operations called at Stripe, in order."""
         return [
             f"{entry['method']} {str(entry['path']).rpartition('/')[2]}"
             for entry in self.simulator.requests()
@@ -435,7 +435,7 @@ class Sandbox:
         ]
 
     def items(self, *, but: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """Everything in the table, but for keys that begin with one of `but`."""
+        """All items of the table, except those whose keys begin with one of `but`."""
         found = client("dynamodb").scan(TableName="titleholder")["Items"]
         return [item for item in found if not item["pk"]["S"].startswith(tuple(but))]
 
@@ -452,7 +452,7 @@ class Sandbox:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
     def outside_the_table(self) -> str:
-        """All that left the functions for somewhere else than the table or an HTTP caller."""
+        """Everything that the functions sent elsewhere than to the table or to an HTTP caller."""
         sent = [self.messages(url) for url in (self.refresh_queue, self.events_queue, self.refresh_dead, self.events_dead, self.bus_queue)]
         return json.dumps([sent, self.tokens.outcomes, self.tokens.started, self.simulator.requests()]) + self.log.getvalue()
 
@@ -496,7 +496,7 @@ class Answer:
 
 @cache
 def client(service: str) -> Any:
-    """A plain client, which answers from moto inside a sandbox; made once, for making one takes long."""
+    """A plain client, which answers from moto inside a sandbox. It is made once, because that takes long."""
     return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
 
 

@@ -52,7 +52,7 @@ def client(http_client: stripe.HTTPClient, key: str = TEST_KEY, **options: Any) 
 
 
 def refusal(call: Callable[[], Any]) -> stripe.StripeError:
-    """The SDK error a call ends in; AssertionError when it succeeds."""
+    """The SDK's error of a call. AssertionError if the call succeeds."""
     try:
         call()
     except stripe.StripeError as error:

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 @cache
 def from_environment() -> StripeOpenAPI | None:
-    """The checker, or None when the variable is not set. Raises OSError for a file that is not there."""
+    """The checker, or None when the variable is not set. Raises OSError if the file does not exist."""
     path = os.environ.get(VARIABLE)
     return StripeOpenAPI(json.loads(Path(path).read_text())) if path else None
 
@@ -163,7 +163,7 @@ def _convert(node: Any) -> Any:
 
 
 def _nested(text: str) -> Json:
-    """Brackets to nested hashes; what looks like a list stays a hash of numbers until the schema is known."""
+    """Nested hashes from bracketed names. A list stays a hash with numbers as keys until the schema is known."""
     root: Json = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         *parents, last = name.replace("]", "").split("[")
@@ -175,7 +175,7 @@ def _nested(text: str) -> Json:
 
 
 def _typed(value: Any, schema: Json, root: Json) -> Any:
-    """Form values as the schema types them. What fits no variant stays text, for the check to find."""
+    """Form values with the schema's types. A value that fits no variant stays text, which the check then reports."""
     if "$ref" in schema:
         schema = root["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
     for variant in schema.get("anyOf", ()):

@@ -178,7 +178,7 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
 @pytest.mark.parametrize(
     ("rule", "claim", "held", "band"),
     [(rule, claim, held, band) for rule, cases in RULES.items() for claim, held, band in cases],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: str(value).encode("ascii", "replace").decode()[:60],  # pytest escapes it anew in each run of a process
 )
 def test_each_rule_holds_for_names_of_its_kind(rule: str, claim: Any, held: str, band: tuple[float, float]) -> None:
     found = match(claim if isinstance(claim, dict) else {"name": claim}, {"name": held})

@@ -61,7 +61,7 @@ class Claims:
             raise AccountErasedError
         # Keep the claim at least until the verification's deadline, even if claim retention is shorter.
         expires_at = max(int(verification.requested_at) + self._retention_seconds, int(verification.deadline) + 7 * DAY_SECONDS)
-        sealed = self._sealed.seal(ref, wrapped, sk, dict(claim.claim.reveal()))
+        sealed = self._sealed.encrypt(ref, wrapped, sk, dict(claim.claim.reveal()))
         items = [*head, {"pk": account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}]
         counted = claim.counted
         # A try fails only if another claim was counted meanwhile, which happens no more often than the limit allows.
@@ -85,13 +85,13 @@ class Claims:
     def get(self, ref: AccountRef, verification: str) -> Sensitive[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
         sk = _sk(verification)
-        found = self._sealed.open(ref, {sk: "claim"}).get(sk)
+        found = self._sealed.decrypt(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
 
     def get_with_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
         """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
         claim, owners = _sk(verification), snapshot_sk(snapshot)
-        found = self._sealed.open(ref, {claim: "claim", owners: "owners"})
+        found = self._sealed.decrypt(ref, {claim: "claim", owners: "owners"})
         return (found[claim][1], opened_snapshot(found.get(owners))) if claim in found else None
 
     def _count_part(self, ref: AccountRef, seen: Mapping[str, Any] | None, digests: Mapping[str, int], now: int) -> Item:

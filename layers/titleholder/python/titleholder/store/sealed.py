@@ -48,7 +48,7 @@ class SealedItems:
         """The part of a transaction that destroys the account's key."""
         return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_milliseconds(now)}, remove=["wrapped_key"])
 
-    def seal(self, ref: AccountRef, wrapped: bytes, sk: str, value: Any) -> bytes:
+    def encrypt(self, ref: AccountRef, wrapped: bytes, sk: str, value: Any) -> bytes:
         return self._cipher().encrypt(ref, wrapped, sk, value)
 
     def digest(self, ref: AccountRef, wrapped: bytes, value: Mapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ class SealedItems:
         except CheckFailedError:
             raise AccountErasedError from None
 
-    def open(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Sensitive[Any]]]:
+    def decrypt(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Sensitive[Any]]]:
         """Items by sort key, each with what its encrypted attribute holds (`sealed`: attributes by sort key). Items that do not exist or
         have expired are left out. Raises AccountErasedError.
 

@@ -60,10 +60,10 @@ class Snapshots:
         many: Item = {} if snapshot.too_many is None else {"too_many": snapshot.too_many}
         # In parts, the first item has no owners of its own: a release that knows no parts must not take the first part for all of them.
         body = {**kept, **many, "sk": sk} | (
-            {"owners": self._sealed.seal(ref, wrapped, sk, parts[0])} if len(parts) == 1 else {"parts": len(parts)}
+            {"owners": self._sealed.encrypt(ref, wrapped, sk, parts[0])} if len(parts) == 1 else {"parts": len(parts)}
         )
         more: list[Item] = [
-            {**kept, "sk": part, "owners": self._sealed.seal(ref, wrapped, part, owners)}
+            {**kept, "sk": part, "owners": self._sealed.encrypt(ref, wrapped, part, owners)}
             for part, owners in zip(part_sks(body), parts, strict=False)
         ]
         entry = {
@@ -85,7 +85,7 @@ class Snapshots:
     def get(self, ref: AccountRef, snapshot: str) -> Snapshot:
         """Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
         sk = snapshot_sk(snapshot)
-        return opened_snapshot(self._sealed.open(ref, {sk: "owners"}).get(sk))
+        return opened_snapshot(self._sealed.decrypt(ref, {sk: "owners"}).get(sk))
 
     def page(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
         """Up to `limit` of an account's snapshots, the newest first, from below position `after`, and the next page's `after` or None."""
