@@ -244,3 +244,35 @@ def test_contacts_do_not_lift_another_trust() -> None:
     owner = {"name": "LARKMOOR FAMILY TRUST", "phone": "4155550134", "raw_address": "12 ELM ST RENO NV 89501"}
     assert match(claim, owner).fields["name"] == (20.0, None, ("BUSINESS_NAME_DIFFERS", "TRUST"))
     assert match(claim, owner).score == 20
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "score", "reasons"),
+    [
+        # Two short forms of one name, which need not be one man's.
+        ({"name": "Bobby Colby"}, "ROB COLBY", 67, ("NICKNAME",)),
+        ({"name": "Liz Colby"}, "BETH COLBY", 67, ("NICKNAME",)),
+        # What stands in brackets is another name, however short.
+        ({"name": "Al Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
+        ({"name": "Minhong Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
+        # Written as one word, with a typing error if the word is long enough to show which.
+        ({"name": "Alma Colby"}, "ALMACOLBY", 98, ("GLUED",)),
+        ({"name": "Alma Colby"}, "ALMACOLBX", 91.25, ("GLUED", "TYPO")),
+        ({"name": "Edgar Venable"}, "EDGARVENABLX", 91.3, ("GLUED", "TYPO")),
+        ({"name": "Alma Colby"}, "ALMACOLB", 51.13, ("SURNAME_MISSING", "GIVEN_NAME_MISSING", "SURNAME_SIMILAR", "SURNAME_FIRST")),
+        # A part of a name.
+        ({"given": "Edgar"}, "EDGAR COLBY", 69, ("SURNAME_MISSING",)),
+        ({"given": "Edgar"}, "COLBY EDGAR", 69, ("SURNAME_MISSING", "SURNAME_FIRST")),
+        ({"family": "Colby"}, "EDGAR COLBY", 69, ("SURNAME_MISSING", "GIVEN_NAME_MISSING")),
+        ({"given": "Edgar", "middle": "Hugh"}, "EDGAR COLBY", 59, ("SURNAME_DIFFERS", "SURNAME_MISSING", "MIDDLE_OMITTED")),
+        ({"given": "Edgar Colby"}, "EDGAR COLBY", 100, ()),
+        ({"family": "Edgar Colby"}, "COLBY EDGAR", 99, ("SURNAME_FIRST",)),
+        ({"given": "Colby", "family": "Edgar"}, "COLBY EDGAR", 100, ()),
+        # A saint is a part of the surname, an article is not.
+        ({"name": "Ana St Tomas"}, "ANA TOMAS", 69, ("WORDS_LEFT_OVER", "NORMALISED")),
+        ({"name": "Ana Del Tomas"}, "ANA TOMAS", 99, ("NORMALISED",)),
+    ],
+)
+def test_name_in_pieces_has_one_score(claim: dict[str, str], held: str, score: float, reasons: tuple[str, ...]) -> None:
+    compared = match(claim, {"name": held})
+    assert (compared.score, compared.reasons) == (score, reasons)
