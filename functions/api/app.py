@@ -84,14 +84,13 @@ def list_verifications(
     if (account is None) == (customer is None):
         raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
-    holder = (
-        VerificationListing.account(tenant.ref(account))
-        if account
-        else VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
-    )
-    query = {"list": "verifications", "of": holder.pk, "verdict": verdict}
+    if account:
+        listing = VerificationListing.account(tenant.ref(account))
+    else:
+        listing = VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+    query = {"list": "verifications", "of": listing.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
-    found, position = verifications.page(application().store, holder, verdict, limit, after)
+    found, position = verifications.page(application().store, listing, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
     about = {**_context(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
     application().audit.read(_caller(), "verifications.listed", **about)

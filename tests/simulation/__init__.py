@@ -1,1 +1,1 @@
-"""Simulation of faults: the real handlers, virtual time, and everything that can go wrong, drawn from a seed."""
+"""Simulation of faults: the real handlers in virtual time, with faults that are drawn from a seed."""

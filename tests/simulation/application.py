@@ -26,7 +26,7 @@ POISON = {"address": {"postal_code": "a9"}}
 
 
 class SimulatedStripe(SimulatorHTTPClient):
-    """The SDK's way to the simulation's Stripe."""
+    """The SDK's HTTP client to the simulation's Stripe."""
 
     def __init__(self, simulation: SimulatedStack) -> None:
         super().__init__(simulation.simulator, timeout=8.0, sleep=simulation.scheduler.sleep)
@@ -49,7 +49,7 @@ def inside(simulation: Stack) -> Iterator[Stack]:
     drawn = random.Random(f"{simulation.seed} secrets")
 
     def fragile(claim: Mapping[str, Any], *more: Any) -> Any:
-        """The matcher, with a fault that some claims meet."""
+        """The matcher, with an exception for some claims."""
         if claim.get("address") == POISON["address"]:
             simulation.injected["matcher raised"] += 1
             raise IndexError("string index out of range")

@@ -1,4 +1,4 @@
-"""How much memory the steps of `verify_batch` take, by the manifest's length: python -m tests.simulation.batch_memory
+"""Measures how much memory the steps of `verify_batch` take, by the manifest's length: python -m tests.simulation.batch_memory
 
 The steps are the real ones over a bucket that makes the manifest up as it is read, and a table that forgets, so that what is measured is
 their own. Each size runs in a process of its own.
@@ -49,7 +49,7 @@ class Manifest(io.RawIOBase):
 
 
 class Bucket:
-    """The manifest, and what the steps write, of which only the lengths are kept unless it is read again."""
+    """The manifest, and the files that the steps write. Of files that are not read again only the lengths are kept."""
 
     def __init__(self, lines: int) -> None:
         self._size = lines * WIDTH
@@ -110,7 +110,7 @@ class Batches:
 
 
 class Verifications:
-    """Forgets all verifications, and has all of them. Digests claims, too."""
+    """Stores no verification, and answers as if all existed. It also digests claims."""
 
     def id_secret(self) -> IdSecret:
         return IdSecret(b"secret", 0.0)

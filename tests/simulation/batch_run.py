@@ -77,7 +77,7 @@ class BatchRun:
 
 
 class BatchSimulation(Simulation):
-    """A simulation in which one batch runs, and nothing goes wrong."""
+    """A simulation in which one batch runs without faults."""
 
     def __init__(self, accounts: int, options: Options, seed: int = 0, cooling: int = 0, singles: int = SINGLES) -> None:
         self.units: dict[str, float] = defaultdict(float)
@@ -113,11 +113,11 @@ class BatchSimulation(Simulation):
 
     @property
     def finished(self) -> int:
-        """How many children are through, and did not merely give their place up."""
+        """The number of children that have ended with a verdict, without those that left the Map for a cooldown."""
         return sum(child.output is not None and "outcome" in child.output for child in self.workflows.children.get("Verify", ()))
 
     def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
-        """An external call, whose price is counted."""
+        """Make an external call, and count its price."""
 
         def priced() -> Any:
             written = self.units["dynamodb_write_unit"]
@@ -165,7 +165,7 @@ class BatchSimulation(Simulation):
             self.lambda_seconds += self.scheduler.now - began + CPU_SECONDS
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
-        """A call to Stripe. What may be paid for is checked at the end, not each time against every account."""
+        """Make a call to Stripe. Paid refreshes are checked at the end, not at each call for every account."""
         invocation = self.current_invocations[getcurrent()]
         self._begin_call(invocation, "Stripe")
         answer = call()
@@ -181,7 +181,7 @@ class BatchSimulation(Simulation):
         self.scheduler.sleep(self.rng.uniform(*(WAY_SECONDS if operation == "Stripe" else AWS_SECONDS)))
 
     def writers(self, size: int) -> Any:
-        """In place of a pool of threads: as many activities, which share their invocation."""
+        """As many activities of one invocation, instead of a pool of threads."""
         simulation = self
 
         class Writers:
@@ -234,7 +234,7 @@ def run_batch(
     singles: int = SINGLES,
     shown: Callable[[int, float], None] = lambda finished, seconds: None,
 ) -> BatchRun:
-    """Run a batch of `accounts`, of which `cooling` cool down, to its end. `singles` are verified one by one meanwhile.
+    """Run a batch of `accounts`, of which `cooling` are in cooldown, to its end. Meanwhile `singles` accounts are verified one by one.
 
     `rate_limit`: more calls of an operation within any one second are answered 429, if anything is.
     `shown(finished, seconds)` is called from time to time with the progress.

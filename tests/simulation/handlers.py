@@ -1,4 +1,4 @@
-"""The functions' handlers as Lambda loads them, and what it calls them with."""
+"""Loads the functions' handlers as Lambda does, and makes their events and contexts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_handlers() -> None:
 
 @dataclass
 class Context:
-    """What Powertools asks of Lambda's context object."""
+    """The attributes of Lambda's context that Powertools reads."""
 
     function_name: str
     memory_limit_in_mb: int = 512

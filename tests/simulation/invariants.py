@@ -1,4 +1,4 @@
-"""What must never happen: it is watched at every call to Stripe and at every write to the table."""
+"""Checks the promises at every call to Stripe and at every write to the table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "DIGESTS")
 
 
 class Invariants:
-    """Watches one simulation, and adds to its `violations`."""
+    """Checks one simulation, and adds to its `violations`."""
 
     def __init__(self, stack: SimulatedStack) -> None:
         self._stack = stack
@@ -106,7 +106,7 @@ class Invariants:
         return "N" in item.get("snapshot_too_many", {})
 
     def see_whole(self) -> None:
-        """After each call that wrote a snapshot: all of its parts are there, for the next reader may come at once."""
+        """After each call that wrote a snapshot, check that all of its parts exist, because a reader may follow at once."""
         while self._written:
             pk, head = self._written.pop()
             item = self._stack.dynamodb.items.get((pk, head))
@@ -115,7 +115,7 @@ class Invariants:
                 self._stack.violations.append(f"{pk}: {head} has {found} parts at one moment, which are not all")
 
     def changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-        """Watch every write: nothing newer is replaced by something older, no verdict changes."""
+        """Check a write: no older data replaces newer data, and no verdict changes."""
         pk, sk = after["pk"]["S"], after["sk"]["S"]
         if invocation := self._stack.current_invocations.get(getcurrent()):
             if pk.startswith("AUDIT#"):
@@ -163,5 +163,5 @@ def _strings(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, int, str]:
-    """The place of an account's newest snapshot in time."""
+    """The position in time of an account's newest snapshot."""
     return int(item["snapshot_attempted_at"]["N"]), int(item["snapshot_created"]["N"]), item["snapshot"]["S"]

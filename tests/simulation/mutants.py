@@ -1,4 +1,4 @@
-"""Bugs put in by hand, to see that the simulation finds them."""
+"""Hand-written mutants of the code. Tests check that the simulation finds each of them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def waiter_stored_late() -> Iterator[None]:
 
 @contextmanager
 def lease_not_conditional() -> Iterator[None]:
-    """Everybody gets the lease."""
+    """Every worker gets the lease."""
     original = Accounts.begin_attempt
 
     def begin_attempt(self: Accounts, ref: Any, attempt: Any, seen: Any, now: float) -> bool:
@@ -85,7 +85,7 @@ def lease_not_conditional() -> Iterator[None]:
 
 @contextmanager
 def ordered_by_event_time() -> Iterator[None]:
-    """What is written last counts, whatever attempt it belongs to."""
+    """The last write wins, whatever attempt it belongs to."""
     original = Table.update
 
     def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
@@ -99,14 +99,14 @@ def ordered_by_event_time() -> Iterator[None]:
 
 @contextmanager
 def claims_survive_erasure() -> Iterator[None]:
-    """The key is destroyed, what it opened stays."""
+    """The key is destroyed, but encrypted items stay."""
     with _replaced(Erasures, "delete_sealed", lambda self, ref: None):
         yield
 
 
 @contextmanager
 def written_without_proof_of_the_key() -> Iterator[None]:
-    """Who has looked at the key once writes whenever it likes."""
+    """A worker that has read the key once writes without checking it again."""
 
     def put_all(self: SealedItems, items: Any, ref: Any, wrapped: bytes, *, beside: Any = ()) -> Any:
         return self._table.put_all(items, beside=beside)
@@ -117,7 +117,7 @@ def written_without_proof_of_the_key() -> Iterator[None]:
 
 @contextmanager
 def matcher_failure_not_caught() -> Iterator[None]:
-    """What the matcher raises goes through to whatever function asked for the verdict."""
+    """An exception of the matcher reaches the function that wants the verdict."""
 
     def _compared(verification: Any, claim: Any, snapshot: Any, positions: Any) -> Any:
         owners = [dict(snapshot.owners.reveal()[position]) for position in positions]
@@ -129,7 +129,7 @@ def matcher_failure_not_caught() -> Iterator[None]:
 
 @contextmanager
 def any_tenant_may_name_any_id() -> Iterator[None]:
-    """Who knows the id of a verification may read and cancel it."""
+    """A caller that knows the id of a verification may read and cancel it."""
     with _replaced(Tenant, "owns", lambda self, mode, stripe_account: True):
         yield
 
@@ -158,7 +158,7 @@ def secret_of_ids_made_twice() -> Iterator[None]:
 
 @contextmanager
 def newest_snapshot_answers() -> Iterator[None]:
-    """After a success the newest stored owners are the answer, whatever their age."""
+    """After a successful refresh the newest stored owners answer, whatever their age."""
     original = account_sync.resume
 
     def resume(simulation: Any, ref: Any, waiter: Any, decision: Any) -> None:
@@ -178,7 +178,7 @@ def newest_snapshot_answers() -> Iterator[None]:
 
 @contextmanager
 def any_answer_ends_the_attempt() -> Iterator[None]:
-    """An answer to a later request ends an attempt of which an earlier one was not answered."""
+    """An answer to a later request ends an attempt with an earlier request that is unanswered."""
     original = StripeGateway.refresh
 
     def call(self: StripeGateway, ref: Any, key: str, *, in_doubt: bool = False, **more: Any) -> Any:
@@ -190,7 +190,7 @@ def any_answer_ends_the_attempt() -> Iterator[None]:
 
 @contextmanager
 def any_reading_decides() -> Iterator[None]:
-    """What Stripe shows is acted upon, although more is known."""
+    """A reading decides although the record is newer."""
     original = account_sync.read_account
 
     def read_account(*arguments: Any, **more: Any) -> Any:
@@ -217,7 +217,7 @@ def announcement_not_kept() -> Iterator[None]:
 
 @contextmanager
 def first_failure_ends_the_run() -> Iterator[None]:
-    """One item, account or tenant that can't be repaired ends the run."""
+    """An item, account or tenant that can't be repaired ends the run."""
 
     def failed(self: Any, kind: str, error: Exception, **ids: Any) -> None:
         raise error
@@ -228,7 +228,7 @@ def first_failure_ends_the_run() -> Iterator[None]:
 
 @contextmanager
 def failed_item_stays_where_it_is() -> Iterator[None]:
-    """A refresh is looked at within the run, which the first one that fails ends; and every run begins with the same one."""
+    """The run reads open refreshes itself, the first failure ends it, and every run begins with the same refresh."""
 
     def refreshes(self: Any, end: float) -> None:
         before = self.deps.clock() - reconciliation.PATIENCE_SECONDS["refresh"]
@@ -247,7 +247,7 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
 
 @contextmanager
 def tenants_share_ten_pages() -> Iterator[None]:
-    """Every run begins with the same tenants, and ends after ten."""
+    """Every run begins with the same tenants, and ends after ten pages."""
     original = ConnectedAccounts.list_all
 
     def list_all(self: ConnectedAccounts, mode: Any) -> Any:
@@ -259,7 +259,7 @@ def tenants_share_ten_pages() -> Iterator[None]:
 
 @contextmanager
 def unknown_cursor_is_kept() -> Iterator[None]:
-    """A cursor that Stripe does not know is asked for again and again."""
+    """A cursor that Stripe does not know is never reset."""
     original = OpenWork.set_cursor
 
     def set_cursor(self: OpenWork, what: str, at: str | None) -> None:
@@ -272,7 +272,7 @@ def unknown_cursor_is_kept() -> Iterator[None]:
 
 @contextmanager
 def tenants_retired_for_the_stacks_key() -> Iterator[None]:
-    """Every 401 and 403 under a connected account is taken for its own."""
+    """Every 401 and 403 under a connected account retires it, also when the stack's key is refused."""
 
     def platform(self: Any, end: float) -> None:
         self.platform_answers = True
@@ -286,7 +286,7 @@ def tenants_retired_for_the_stacks_key() -> Iterator[None]:
 
 @contextmanager
 def events_of_the_other_mode_are_taken_in() -> Iterator[None]:
-    """The mode of an event is not looked at."""
+    """The mode of an event is not checked."""
     original = stripe_events._subject
 
     def _subject(data: Any, type_: str, mode: Any) -> Any:
@@ -298,7 +298,7 @@ def events_of_the_other_mode_are_taken_in() -> Iterator[None]:
 
 @contextmanager
 def events_for_others_are_refused() -> Iterator[None]:
-    """A genuine event that is not for this stack is answered 400, so that Stripe sends it again for days."""
+    """A genuine event that is not for this stack is answered 400, so that Stripe retries it for days."""
     original = stripe_events.from_object
 
     def from_object(data: Any, mode: Any) -> Any:
@@ -313,14 +313,14 @@ def events_for_others_are_refused() -> Iterator[None]:
 
 @contextmanager
 def stop_ends_nothing() -> Iterator[None]:
-    """A stopped batch's execution is stopped, and its verifications are left as they are."""
+    """A stop ends a batch's execution, but leaves its verifications without verdicts."""
     with _replaced(lifecycle, "_close", lambda simulation, kept: None):
         yield
 
 
 @contextmanager
 def recorded_afterwards() -> Iterator[None]:
-    """An effect is recorded when it has succeeded."""
+    """An effect is recorded only after it has succeeded."""
 
     @contextmanager
     def effect(self: Audit, by: Any, action: Any, ref: Any = None, /, **ids: Any) -> Iterator[Entry]:
@@ -336,28 +336,28 @@ def recorded_afterwards() -> Iterator[None]:
 
 @contextmanager
 def stop_not_seen_before_a_refresh() -> Iterator[None]:
-    """Whether a batch was stopped is looked at when a message comes, and not again right before the refresh is paid."""
+    """A stop of the batch is checked when a message comes, but not again right before the refresh is paid."""
     with _replaced(Verifications, "is_wanted", lambda self, verification: True):
         yield
 
 
 @contextmanager
 def reads_not_recorded() -> Iterator[None]:
-    """What is handed out is not recorded."""
+    """Reads are not recorded."""
     with _replaced(Audit, "read", lambda self, *args, **ids: None):
         yield
 
 
 @contextmanager
 def stop_forgets_broken_imports() -> Iterator[None]:
-    """The verifications of a range whose import died are not looked for after a stop."""
+    """After a stop, the verifications of a range whose import died are not closed."""
     with _replaced(stopped, "made_lines", lambda context, batch, number: []):
         yield
 
 
 @contextmanager
 def erasure_waits_for_stripe() -> Iterator[None]:
-    """An account is erased when Stripe has disconnected it."""
+    """An account is erased only after Stripe has disconnected it."""
 
     def disconnect(simulation: Any, ref: Any, by: Any) -> Any:
         with simulation.audit.effect(by, "account.erased", ref):
@@ -371,14 +371,14 @@ def erasure_waits_for_stripe() -> Iterator[None]:
 
 @contextmanager
 def disconnection_not_repeated() -> Iterator[None]:
-    """A disconnection that failed is forgotten."""
+    """A disconnection that failed is not retried."""
     with _replaced(erasure, "retry_disconnections", lambda simulation, end: 0):
         yield
 
 
 @contextmanager
 def claims_counted_without_looking_again() -> Iterator[None]:
-    """What is counted of claims is stored whatever was counted meanwhile."""
+    """Counted claims are stored without checking what was counted meanwhile."""
     original = Claims._count_part
 
     def _count_part(self: Claims, *arguments: Any) -> Any:
@@ -391,7 +391,7 @@ def claims_counted_without_looking_again() -> Iterator[None]:
 
 @contextmanager
 def callers_book_ahead() -> Iterator[None]:
-    """A caller's call takes the next slot, however far ahead, and is then refused."""
+    """An HTTP caller's call books the next slot, however far ahead, and is then refused."""
     original = RateLimiter._slot
 
     def _slot(self: RateLimiter, line: str, now: float) -> float:
@@ -403,14 +403,14 @@ def callers_book_ahead() -> Iterator[None]:
 
 @contextmanager
 def slot_lost_with_the_settle_timeout() -> Iterator[None]:
-    """The time in the queue counts as the refresh's, and who asks again begins at the end of the queue."""
+    """The settle timeout includes the time in the queue, and a workflow that asks again loses its slot."""
     with _replaced(Workflow, "heartbeat", lambda self, task_token: True), _replaced(Accounts, "keep_slot", lambda *_: True):
         yield
 
 
 @contextmanager
 def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
-    """A workflow whose request has waited for three settle timeouts ends, although no refresh was started."""
+    """A workflow ends when its request has waited for three settle timeouts, although no refresh was started."""
     original = refreshes.handle_request
 
     def handle_request(simulation: Any, request: Any) -> Any:
@@ -425,7 +425,7 @@ def gives_up_after_settle_timeouts_in_the_queue() -> Iterator[None]:
 
 @contextmanager
 def refresh_after_the_deadline() -> Iterator[None]:
-    """A request is served however late, also after its verification's deadline."""
+    """A request is handled also after its verification's deadline."""
     original = refreshes.RefreshRequest.from_message
 
     def from_message(message: Any, message_id: str = "") -> Any:
@@ -439,7 +439,7 @@ def refresh_after_the_deadline() -> Iterator[None]:
 
 @contextmanager
 def in_flight_is_not_looked_at_again() -> Iterator[None]:
-    """A caller that meets another caller's lease waits for that refresh, whatever comes of it."""
+    """A request that meets another worker's lease waits for that refresh, whatever its result."""
     original = refreshes.handle_request
 
     def handle_request(simulation: Any, request: Any) -> Any:

@@ -29,7 +29,7 @@ SLICE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Load:
-    """What comes, and how fast Stripe may be called. Times are seconds.
+    """The work of a run, and the rate that Stripe allows. Times are seconds.
 
     `pace`: calls a second for each operation, `in_all` for all together. `singles`: verifications over HTTP, evenly over `seconds`.
     `batch`: accounts of one batch that starts with them. `readers`: calls of `GET /accounts/{id}` a second, for `reading` seconds from the
@@ -81,7 +81,7 @@ class Outcome:
 
 
 class OverloadedSimulation(BatchSimulation):
-    """A simulation in which nothing fails, and too much comes."""
+    """A simulation without faults, under overload."""
 
     def __init__(self, load: Load, seed: int = 0) -> None:
         super().__init__(load.batch, Options(settle_seconds=load.bank, global_rate_limit=None), seed, singles=load.singles)
@@ -106,7 +106,7 @@ class OverloadedSimulation(BatchSimulation):
         return super().stripe_call(method, path, headers, call)
 
     def read(self, account: str) -> None:
-        """Be a back end that looks at an account, once."""
+        """Read an account once, as a back end does."""
         status, _ = self._http("api", "GET", f"/accounts/{account}", None, None, {})
         self.read_answers[status] += 1
 

@@ -18,7 +18,7 @@ VISIBILITY_SECONDS = 120.0
 
 @dataclass
 class Message:
-    """A message in a queue. `visible_at` moves when a consumer says so."""
+    """A message in a queue. A consumer may change `visible_at`."""
 
     body: str
     id: str

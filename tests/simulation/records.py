@@ -1,4 +1,4 @@
-"""Watches that nothing is done or handed out without an entry in the record of who asked for what."""
+"""Checks that every effect and every read has an entry in the audit record."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Records:
             self.open[entry["entry"]] = entry
 
     def asked(self, *actions: str, **ids: str | None) -> bool:
-        """Whether this run has recorded before that it is about to do one of `actions`."""
+        """Whether this run has recorded the request for one of `actions` before."""
         return any(
             entry["action"] in actions and all(entry.get(name) == id_ for name, id_ in ids.items() if name in entry or id_ is None)
             for entry in self.open.values()
@@ -41,7 +41,7 @@ class Records:
 
 
 def missing_at_stripe(records: Records, method: str, path: str, stripe_account: str | None) -> str | None:
-    """What is wrong with a call to Stripe that is about to be made."""
+    """The violation of a call to Stripe that is about to be made, if any."""
     actions = EFFECTS_AT_STRIPE.get(path.rpartition("/")[2])
     if method != "POST" or actions is None:
         return None
@@ -52,7 +52,7 @@ def missing_at_stripe(records: Records, method: str, path: str, stripe_account: 
 
 
 def missing_in_table(records: Records, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str | None:
-    """What is wrong with an item that was just written."""
+    """The violation of an item that was just written, if any."""
     pk, sk = after["pk"]["S"], after["sk"]["S"]
     wanted: tuple[str, ...] = ()
     if sk == "ACCOUNT" and "erased_ms" in after and "erased_ms" not in (before or {}):
@@ -72,7 +72,7 @@ def missing_in_table(records: Records, before: Mapping[str, Any] | None, after: 
 
 
 def missing_in_answer(records: Records, event: Any, answer: Any) -> str | None:
-    """What is wrong with an HTTP answer."""
+    """The violation of an HTTP answer, if any."""
     http = event.get("requestContext", {}).get("http", {}) if isinstance(event, dict) else {}
     if not http or "/webhooks/" in http["path"] or not 200 <= answer["statusCode"] < 300:
         return None

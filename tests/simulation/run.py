@@ -38,7 +38,7 @@ def points() -> Iterator[tuple[str, int, int, str]]:
 
 
 def crash(point: tuple[str, int, int, str]) -> tuple[str, list[str]]:
-    """Die at one point; the function, and what was violated."""
+    """Let a function die at one point. Returns the function and the violations."""
     function, *where = point
     return function, crash_at({function: (where[0], where[1], where[2])}).violations  # type: ignore[dict-item]
 

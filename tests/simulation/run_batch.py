@@ -1,4 +1,4 @@
-"""Runs one batch in virtual time and says what it took: python -m tests.simulation.run_batch 10000 [--settle 30] [--cooling 100]"""
+"""Runs one batch in virtual time and prints its figures: python -m tests.simulation.run_batch 10000 [--settle 30] [--cooling 100]"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def told(run: BatchRun) -> str:
-    """The run as lines of text, beside what the model says."""
+    """The run as lines of text, with the model's figures."""
     expected = batch_model.predict(run.accounts, rate=run.rate, settle_seconds=run.settle_seconds)
     singles = f"{statistics.median(run.singles):.0f} s, at most {max(run.singles):.0f} s" if run.singles else "none"
     calls = "; ".join(f"{count} {operation.split('/connections')[-1]}" for operation, count in sorted(run.calls.items()))

@@ -1,4 +1,4 @@
-"""Virtual time: activities that take turns at their waits, so that one seed always gives one course of events."""
+"""Virtual time: activities take turns at their waits, so a seed always gives the same sequence of events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Activity = Callable[[], None]
 
 
 class VirtualScheduler:
-    """Runs activities in one thread, each until it waits. `now` is in Unix seconds and moves only when everybody waits."""
+    """Runs activities one at a time, each until it waits. `now` (Unix seconds) advances only while all wait."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -29,7 +29,7 @@ class VirtualScheduler:
         self._wake_at(self.now + delay, greenlet(activity, self._main), object())
 
     def sleep(self, seconds: float) -> None:
-        """Wait, while others go on."""
+        """Wait, while other activities run."""
         self.wait(None, seconds)
 
     def wait(self, signal: Signal | None, timeout: float) -> bool:

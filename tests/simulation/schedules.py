@@ -1,4 +1,4 @@
-"""Schedules drawn from a seed, run to their end, and held against the promises."""
+"""Draws schedules from a seed, runs them to their end, and checks the promises."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _check_burst(simulation: Simulation, burst: Burst) -> None:
 
 
 def _draw_faults(rng: Random) -> Faults:
-    """Which troubles there will be, and how likely. In a quarter of the schedules nothing fails: things are only slow and come twice."""
+    """Draw which faults there are, and how likely. In a quarter of the schedules nothing fails: messages are only slow or come twice."""
     if rng.random() < 0.25:
         return Faults(slow=rng.choice([0.02, 0.1]), duplicate_message=rng.choice([0, 0.2]), clock_skew=rng.choice([0, 2, 5]))
     return Faults(
@@ -190,7 +190,7 @@ def _draw_faults(rng: Random) -> Faults:
 
 
 def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
-    """Run the one schedule in which every function has its work to do, with the crashes that `plan` names, and check it.
+    """Run the one schedule in which every function is called, with the crashes that `plan` names, and check it.
 
     plan: by function, which of its runs dies (from 1), at which external call (from 1), and whether `before` or `after` it.
     """
@@ -230,7 +230,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
 
 
 def _draw(simulation: Simulation) -> None:
-    """Accounts, callers, lifecycle changes and webhook faults, at drawn times."""
+    """Draw accounts, callers, lifecycle changes and webhook faults, with their times."""
     rng, simulator = simulation.rng, simulation.simulator
     # Of its own, so that what is drawn beside the rest changes no other draw of a seed.
     odd, answers = Random(f"{simulation.seed}/odd"), Random(f"{simulation.seed}/answers")
@@ -284,7 +284,7 @@ def _draw(simulation: Simulation) -> None:
 
 
 def _draw_records(simulation: Simulation) -> None:
-    """Callers that read, callers that have accounts linked, and accounts that are erased while Stripe denies to disconnect any."""
+    """Draw callers that read, callers that have accounts linked, and erasures while Stripe refuses to disconnect."""
     odd = simulation.record_rng
     accounts = [(state["id"], state["stripe_account"]) for state in simulation.simulator.states() if state["id"].startswith("fca_")]
     account, connected = odd.choice(accounts)
@@ -305,7 +305,7 @@ def _draw_records(simulation: Simulation) -> None:
 
 
 def _draw_strays(simulation: Simulation, rng: Random) -> None:
-    """Genuine events that are not for this stack, or of no use, about accounts that it knows: they may have no effect."""
+    """Draw genuine events that are not for this stack, or unusable, about accounts that it knows: they must have no effect."""
     snapshot_type = "financial_connections.account." + rng.choice(["refreshed_ownership", "deactivated", "disconnected"])
     for number in range(rng.choice([0, 0, 1, 3])):
         why, changes = rng.choice(STRAYS)
@@ -317,7 +317,7 @@ def _draw_strays(simulation: Simulation, rng: Random) -> None:
 
 
 def _draw_answers(simulation: Simulation, rng: Random, account: str, policy: dict[str, Any]) -> None:
-    """Answers that Stripe may give and does not document: no new owners, reads that lag behind, calls that are executed late."""
+    """Draw undocumented behaviour of Stripe: no new owners, reads that lag behind, calls that are executed late."""
     if rng.random() < 0.25:
         policy["ownership"] = rng.choice(["null", "kept", ("new", "null"), ("null", "new"), ("new", "kept"), ("new", "null", "new")])
         simulation.injected["account whose refreshes bring no new owners"] += 1
@@ -342,7 +342,7 @@ def _draw_answers(simulation: Simulation, rng: Random, account: str, policy: dic
 
 
 def _draw_tenants(simulation: Simulation) -> None:
-    """Back ends of several tenants that use the same Idempotency-Key, and try each other's ids."""
+    """Draw back ends of several tenants that use the same Idempotency-Key, and try each other's ids."""
     rng = simulation.rng
     tenants = rng.sample([None, "acct_one", "acct_two"], rng.choice([2, 3]))
     for number, connected in enumerate(tenants):
@@ -359,7 +359,7 @@ def _draw_tenants(simulation: Simulation) -> None:
 
 
 def _draw_many_tenants(simulation: Simulation, rng: Random) -> None:
-    """Many tenants that lost an event each, some of them broken; an account that always fails; a key that is refused for a while."""
+    """Draw many tenants that each lost an event, some of them broken; an account that always fails; a key that is refused for a while."""
     simulator = simulation.simulator
     for number in range(rng.randint(30, 40)):
         connected = f"acct_many{number:02}"
@@ -389,7 +389,7 @@ def _draw_many_tenants(simulation: Simulation, rng: Random) -> None:
 
 
 def _break(simulation: Simulation) -> None:
-    """Let what is broken be so."""
+    """Apply the lasting faults."""
     simulation.simulator.configure(revoked=[id_ for id_, kind in simulation.broken.items() if kind == "revoked"])
     for id_, kind in simulation.broken.items():
         if kind != "revoked":
@@ -402,7 +402,7 @@ def _change_owners(simulation: Simulation, account: str, connected: str | None) 
 
 
 def _draw_batches(simulation: Simulation) -> None:
-    """Small batches over the same accounts and others; most of them are stopped."""
+    """Draw small batches over the same accounts and others; most of them are stopped."""
     rng = Random(f"{simulation.seed}/batches")
     if rng.random() < 0.6:
         return
@@ -433,7 +433,7 @@ def _draw_batches(simulation: Simulation) -> None:
 
 
 def _draw_guesses(simulation: Simulation, rng: Random) -> None:
-    """In a tenth of the schedules a back end that tries different claims about one account, several at once and some of them twice."""
+    """In a tenth of the schedules, draw a back end that tries different claims about one account, several at once and some twice."""
     if rng.random() >= 0.1:
         return
     simulation.simulator.link(rng.choice(["single_owner", "fresh"]), id="fca_guessed")
@@ -464,7 +464,7 @@ def _webhook_faults(simulation: Simulation, account: str) -> None:
 
 
 def _calm(simulation: Simulation) -> None:
-    """The faults end; what is lost stays lost."""
+    """End the faults. What is lost stays lost."""
     simulation.stormy = False
     simulation.sqs.duplicates = 0
     simulation.simulator.clear_faults()
@@ -473,7 +473,7 @@ def _calm(simulation: Simulation) -> None:
 
 
 def _check_bound(simulation: Simulation) -> None:
-    """What was lost of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever others do."""
+    """A lost event of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever other tenants do."""
     items, now = simulation.dynamodb.items, simulation.scheduler.now * 1000
     resting = {id_ for id_ in simulation.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
     for _ in range(BOUND_RUNS if simulation.many else 0):
@@ -487,7 +487,7 @@ def _check_bound(simulation: Simulation) -> None:
 
 
 def _settle(simulation: Simulation) -> None:
-    """Let everything come to its end, with reconcile going on."""
+    """Run until everything has ended, with `reconcile` on its schedule."""
     for _ in range(60):
         simulation.scheduler.spawn(simulation.reconcile, 10)
         simulation.run(SETTLE_SECONDS)
@@ -500,7 +500,7 @@ def _settle(simulation: Simulation) -> None:
 
 
 def _check(simulation: Simulation) -> None:
-    """The promises, as the table, the bus and Stripe show them at the end."""
+    """Check the promises by the state of the table, the bus and Stripe at the end."""
     complain = simulation.violations.append
     simulation.violations += [f"no right to: {call}" for call in simulation.rights.refused()]
     items = simulation.dynamodb.items
@@ -569,7 +569,7 @@ def _check(simulation: Simulation) -> None:
 
 
 def _check_changes_announced(simulation: Simulation) -> None:
-    """What a snapshot is stored to have changed was announced, unless the account was erased since; and so was a batch's end."""
+    """Every stored change of a snapshot was announced, unless the account was erased since, and so was every batch's end."""
     ended = {detail["batch"] for kind, detail in simulation.events_bus.announced if kind == "BatchCompleted"}
     for (pk, sk), item in simulation.dynamodb.items.items():
         if sk == "BATCH" and item["batch_state"]["S"] == "completed" and item["batch"]["S"] not in ended:
@@ -583,7 +583,7 @@ def _check_changes_announced(simulation: Simulation) -> None:
 
 
 def _check_many(simulation: Simulation, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
-    """Owners that are too many give that reason, whatever else happens to the account, and no others do."""
+    """Too many owners give that reason, whatever else happens to the account, and nothing else does."""
     if verdict["snapshot"] is None:
         return
     ref = AccountRef(item["account"]["S"], "test", item.get("stripe_account", {}).get("S"))
@@ -610,7 +610,7 @@ def _check_whole(simulation: Simulation) -> None:
 
 
 def _check_erased(simulation: Simulation) -> None:
-    """Of a disconnected account nothing is left that could be opened, nor that could not."""
+    """No encrypted item and no key is left of a disconnected account."""
     for (pk, _), item in list(simulation.dynamodb.items.items()):
         if item["sk"]["S"] != "ACCOUNT" or item.get("status", {}).get("S") != "disconnected":
             continue
@@ -627,7 +627,7 @@ def _check_erased(simulation: Simulation) -> None:
 
 
 def _check_denied(simulation: Simulation, pk: str, item: Mapping[str, Any]) -> None:
-    """An account that Stripe never disconnects is still to be disconnected: it was tried, and the next try is booked and not overdue."""
+    """An account that Stripe never disconnects is still listed: a disconnection was tried, and the next try is due in the future."""
     simulation.injected["disconnection denied for good"] += 1
     tries, open_ = int(item.get("disconnect_tries", {"N": "0"})["N"]), item.get("open_kind", {"S": None})["S"]
     if not tries or open_ != "disconnection":

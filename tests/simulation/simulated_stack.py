@@ -1,4 +1,4 @@
-"""What a simulation runs in: Stripe, AWS and our real functions, and everything that goes wrong, all drawn from a seed."""
+"""The environment of a simulation: Stripe, AWS and the real functions, with faults that are drawn from a seed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Died(BaseException):
 
 @dataclass
 class Invocation:
-    """One run of a function. `crash_at` is the number of an external call, and whether the end comes before it or after it."""
+    """One run of a function. `crash_at` is the number of an external call, and whether the function dies before or after it."""
 
     function: str
     began: float
@@ -54,7 +54,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Faults:
-    """How likely each trouble is, for each external call or delivery."""
+    """The probability of each fault, for each external call or delivery."""
 
     crash: float = 0.0
     throttle: float = 0.0
@@ -77,7 +77,7 @@ class Refresh:
 
 
 class OneByOne:
-    """In place of a pool of threads."""
+    """Runs one after the other, instead of a pool of threads."""
 
     def __init__(self, size: int) -> None: ...
 
@@ -178,7 +178,7 @@ class SimulatedStack:
     # -- our functions -----------------------------------------------------------------------------------------------------------
 
     def writers(self, size: int) -> Any:
-        """What a batch's import writes with, in place of a pool of threads."""
+        """The executor of a batch's import, instead of a pool of threads."""
         return OneByOne(size)
 
     def _http(
@@ -206,7 +206,7 @@ class SimulatedStack:
         return self._attempt(name, payload)
 
     def _postman(self) -> None:
-        """Carry Stripe's deliveries for as long as there is one."""
+        """Deliver Stripe's webhooks while there are any."""
         while True:
             for outgoing in self.simulator.due_deliveries():
                 self.scheduler.spawn(lambda outgoing=outgoing: self._deliver(outgoing), self.rng.expovariate(5))  # type: ignore[misc]
@@ -216,7 +216,7 @@ class SimulatedStack:
             self.scheduler.wait(self._moved, DAY if due is None else max(0.01, due - skew - self.scheduler.now))
 
     def stripe_moved(self) -> None:
-        """Something was done at Stripe that may have consequences."""
+        """Called after a change at Stripe that may cause deliveries."""
         self.scheduler.fire(self._moved)
 
     def _deliver(self, outgoing: Outgoing) -> None:
@@ -261,14 +261,14 @@ class SimulatedStack:
             del self.current_invocations[me]
 
     def changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-        """The table's item was written."""
+        """Called after an item of the table was written."""
         self.invariants.changed(before, after)
 
     def complain(self, wrong: str | None) -> None:
         self.violations += [] if wrong is None else [wrong]
 
     def _refuses(self, item: Mapping[str, Any]) -> bool:
-        """Whether the table refuses an entry of the record just now."""
+        """Whether the table refuses audit entries at the moment."""
         odd = self.faults.audit and self.stormy and item["pk"]["S"].startswith("AUDIT#") and self.record_rng.random() < self.faults.audit
         self.injected["audit write refused"] += bool(odd)
         return bool(odd)
@@ -285,7 +285,7 @@ class SimulatedStack:
     # -- trouble -----------------------------------------------------------------------------------------------------------------
 
     def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
-        """An external call of one of our functions: time passes, and things may go wrong. AWS's own calls pass untouched."""
+        """Make an external call of one of our functions: time passes, and faults may occur. AWS's own calls have none."""
         invocation = self.current_invocations.get(getcurrent())
         if invocation is None:
             return effect()
@@ -300,7 +300,7 @@ class SimulatedStack:
         return result
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
-        """A call to Stripe, on one of its ways wrong if so drawn."""
+        """Make a call to Stripe, with a fault if one is drawn."""
         invocation = self.current_invocations[getcurrent()]
         # As the function could have seen it right before the call.
         wanted = self.invariants.needs(path.split("/")[-2], headers.get("Stripe-Account")) if path.endswith("/refresh") else []
@@ -372,7 +372,7 @@ class SimulatedStack:
 
 
 def _kept_request() -> Callable[[], None]:
-    """Keep the request that Powertools keeps for its class: functions of one process do not run at once in Lambda, but they do here."""
+    """Keep the request that Powertools stores on its class, because here, unlike in Lambda, functions of one process run concurrently."""
     from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 
     kept = {name: getattr(BaseRouter, name) for name in ("current_event", "lambda_context") if hasattr(BaseRouter, name)}

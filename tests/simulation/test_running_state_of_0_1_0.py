@@ -64,7 +64,7 @@ def load() -> Simulation:
 
 
 def replay(simulation: Simulation, stripe: Mapping[str, Any]) -> None:
-    """Do again, at the same times, what was done at Stripe. The events of that time are not delivered, as if they had been lost."""
+    """Repeat the actions at Stripe, at the same times. The events of that time are not delivered, as if they had been lost."""
     simulation.simulator.use_ids(stripe["ids"])
     simulation.simulator.fail_webhooks("drop", times=None)
     for call in stripe["calls"]:
@@ -79,7 +79,7 @@ def replay(simulation: Simulation, stripe: Mapping[str, Any]) -> None:
 
 
 class Run:
-    """The fixture, run to its end under today's code, with what callers did meanwhile."""
+    """The fixture, run to its end under today's code, with further requests of callers."""
 
     def __init__(self) -> None:
         self.callers = kept("callers")
@@ -127,18 +127,18 @@ class Run:
             self.reads.append((read, self.http(function, "GET", read["path"], None, read["stripe_account"])[1]))
 
     def _ask_again(self) -> None:
-        """A caller wants fresh owners while the lease of a worker that died still runs."""
+        """Request fresh owners while the lease of a worker that died still runs."""
         self.asked = self.http("start_refresh", "POST", "/accounts/fca_call_before/refreshes", {})
 
     def _resend(self) -> None:
-        """Stripe tries again to deliver what 0.1.0 did not accept."""
+        """Let Stripe retry the deliveries that 0.1.0 did not accept."""
         for (_, sk), item in self.before.items():
             if sk == "EVENT" and item["account"]["S"] == "fca_event_resent" and not item["processed"]["BOOL"]:
                 self.simulation.simulator.resend(item["id"]["S"])
         self.simulation.stripe_moved()
 
     def _repeat(self, when: str = "soon") -> None:
-        """Callers repeat their requests with the Idempotency-Keys that they used before."""
+        """Repeat the callers' requests with the Idempotency-Keys that they used before."""
         for one in self.callers["verifications"]:
             if one["name"] == "wait_policy":
                 continue  # Its policy has the version of the built-in one, which is refused since 0.2.0.
@@ -189,7 +189,7 @@ def run() -> Run:
 
 
 def powertools_clock(simulation: Simulation) -> Any:
-    """Have Powertools' idempotency utility, which reads the machine's clock, live at the simulation's time."""
+    """Let Powertools' idempotency utility, which reads the machine's clock, use the simulation's time."""
 
     class Clock(datetime.datetime):
         @classmethod
@@ -315,7 +315,7 @@ def without_ages(value: Any) -> Any:
 
 
 def shown(value: Any, like: Any) -> Any:
-    """What `value` has of the fields that `like` has: later releases may add fields."""
+    """The fields of `value` that `like` has, because later releases may add fields."""
     if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
         return [shown(each, model) for each, model in zip(value, like, strict=True)]
     if isinstance(value, dict) and isinstance(like, dict):

@@ -1,4 +1,4 @@
-"""Step Functions in virtual time: an engine that runs the definitions in statemachines/."""
+"""Step Functions in virtual time: runs the definitions in statemachines/."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class FakeStepFunctions:
         return self._cross("StartExecution", effect)  # type: ignore[no-any-return]
 
     def resume(self, kept: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-        """Let an execution go on that was written down earlier, with the definition that it was started with.
+        """Continue an execution that was stored earlier, with the definition that it was started with.
 
         `kept`: name, status and, while it runs, `state` and `input`; of a Task `entered`, `retries` by retrier, and `token` with
         `times_out_at` while it waits or `retries_at` before its next try; of a Map `items_left`, `items_failed` and `children`, those that
@@ -208,7 +208,7 @@ class FakeStepFunctions:
         return self._task(execution, state, data)
 
     def _map(self, execution: Execution, state: Mapping[str, Any], data: Any) -> None:
-        """Run a child for each item, so many at once as the state says."""
+        """Run a child for each item, as many at once as the state allows."""
         label = state["Label"]
         reader = state.get("ItemReader")
         items = self._read(_parameters(reader["Parameters"], data, {})) if reader else _path(state["ItemsPath"], data, {})

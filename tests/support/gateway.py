@@ -28,7 +28,7 @@ class Routes:
         self._found = [(method, re.compile(pattern), route, folder) for method, pattern, route, folder in _routes()]
 
     def find(self, method: str, path: str) -> tuple[str, str, dict[str, str]] | None:
-        """The route's key, its function, and the path's parameters. A literal segment precedes a parameter, as in API Gateway."""
+        """The route's key, its function, and the path's parameters. Literal segments precede parameters, as at API Gateway."""
         matches = [
             (route, folder, match.groupdict())
             for wanted, pattern, route, folder in self._found

@@ -52,7 +52,7 @@ GROUPS = (NAMES, STREETS, CONTACTS, ODDITIES)
 
 
 def text(rng: Random, likely: tuple[str, ...] = NAMES) -> str:
-    """One text: a usual one, an oddity, several of either joined by something, or very long."""
+    """Draw one text: a usual one, an odd one, several of either joined, or a very long one."""
     draw = rng.random()
     if draw < 0.3:
         return rng.choice(likely)
@@ -132,7 +132,7 @@ def _broken(rng: Random, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def pairs(seed: int, count: int) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """So many claims, each with the owners of one account: mostly one."""
+    """Draw `count` claims, each with the owners of one account: mostly one owner."""
     rng = Random(seed)
     for _ in range(count):
         mine = claim(rng)
@@ -140,7 +140,7 @@ def pairs(seed: int, count: int) -> Iterator[tuple[dict[str, Any], list[dict[str
 
 
 def allowed_over_http(data: dict[str, Any]) -> bool:
-    """Whether JSON can carry the claim, so that the HTTP model decides on it (half a surrogate pair, for one, can't be stored)."""
+    """Whether JSON can hold the claim, so that the HTTP model decides about it (half a surrogate pair can't be stored)."""
     try:
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except (UnicodeEncodeError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""The sample events, and a deployment in which they find what they name."""
+"""The sample events, and a deployment with the objects that they name."""
 
 from __future__ import annotations
 

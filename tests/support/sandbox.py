@@ -320,7 +320,7 @@ class Sandbox:
     # -- the functions -----------------------------------------------------------------------------------------------------------
 
     def function(self, name: str) -> Function:
-        """The function of that folder under functions/."""
+        """The function whose code is in that folder under functions/."""
         if name not in self.functions:
             self.functions[name] = WatchedFunction(load(name), self._running)
         return self.functions[name]
@@ -341,7 +341,7 @@ class Sandbox:
         return [self.deliver(delivery) for delivery in self.simulator.due_deliveries()]
 
     def consume(self, queue_url: str) -> list[dict[str, Any]]:
-        """Let a queue's consumer process every message now visible; the bodies of those that failed."""
+        """Let a queue's consumer process every visible message. Returns the bodies of those that failed."""
         return [json.loads(body) for body in self.consume_raw(queue_url)]
 
     def consume_raw(self, queue_url: str) -> list[str]:
@@ -382,7 +382,7 @@ class Sandbox:
     # -- what the workflow does --------------------------------------------------------------------------------------------------
 
     def enter(self, verification: Verification, *, retry: int = 0, resume_at: str | None = None, send: bool = True) -> str:
-        """Enter `RequestRefresh`: sends the request with a new token, and returns that."""
+        """Enter `RequestRefresh`: send the request with a new token, and return the token."""
         self._number += 1
         token = f"token-{self._number:04}"
         self.tokens.open.add(token)
@@ -409,14 +409,14 @@ class Sandbox:
     # -- what there is -----------------------------------------------------------------------------------------------------------
 
     def link(self, scenario: str = "single_owner", **options: Any) -> AccountRef:
-        """Link an account; the events of its linking are taken as delivered long ago."""
+        """Link an account. The events of its linking count as delivered before."""
         linked = self.simulator.link(scenario, **options)
         for delivery in self.simulator.due_deliveries():
             self.simulator.delivered(delivery, 200)
         return AccountRef(linked["id"], "live" if linked["livemode"] else "test", linked["stripe_account"])
 
     def waiter(self, verification: str, *, max_age: float = 0.0, turn: str = "1", patience: float = 86_400.0) -> Waiter:
-        """A waiter whose request is of now, with an open token."""
+        """A waiter whose request is made now, with an open token."""
         now = self.clock.now
         token = f"token-of-{verification}-{turn}"
         self.tokens.open.add(token)

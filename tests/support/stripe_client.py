@@ -15,7 +15,7 @@ LIVE_KEY = "sk_live_simulated"
 
 
 class CheckedHTTPClient(stripe.HTTPClient):
-    """Passes everything on to another HTTP client of the SDK. `exchanges` holds (method, target, body, status, answer)."""
+    """Passes all requests to another HTTP client of the SDK. `exchanges` holds (method, target, body, status, answer)."""
 
     name = "checked"
 

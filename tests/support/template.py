@@ -60,7 +60,7 @@ def variables(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def statements(properties: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a function or workflow may do: the statements of its own policy and of the managed policies that it names."""
+    """The permissions of a function or workflow: the statements of its own policy and of the managed policies that it names."""
     managed = resources("AWS::IAM::ManagedPolicy")
     documents = [managed[each["Ref"]]["PolicyDocument"] if "Ref" in each else each for each in properties["Policies"]]
     return [statement for document in documents for statement in document["Statement"]]
@@ -107,7 +107,7 @@ def folder(function: str) -> str:
 
 
 def table_schema(name: str = "Table") -> dict[str, Any]:
-    """What `create_table` takes to make a table as it is deployed, but for its name and its encryption."""
+    """The arguments of `create_table` for a table as it is deployed, without its name and its encryption."""
     table = resources("AWS::DynamoDB::Table")[name]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     return {name: table[name] for name in names if name in table}

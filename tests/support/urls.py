@@ -1,4 +1,4 @@
-"""URLs of servers: of this machine, over TLS, in a private network, public over plain HTTP, and what is no such URL."""
+"""URLs of servers: on this machine, over TLS, in a private network, public over plain HTTP, and texts that are no URLs."""
 
 from __future__ import annotations
 

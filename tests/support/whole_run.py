@@ -1,4 +1,4 @@
-"""A pytest plugin for runs by several workers (pytest-xdist): what they found, in one report, and which of them runs which test.
+"""A pytest plugin for runs by several workers (pytest-xdist): one report of their results, and which worker runs which test.
 
 Each worker notes the requests that it sends to Stripe (`LEDGER`). When it ends it hands its ledger to the process that started the workers.
 That process adds the ledgers up and fails the run for a request that does not fit Stripe's document.

@@ -45,7 +45,7 @@ def holds(condition: str, item: Mapping[str, Any] | None, names: Mapping[str, st
 
 
 class _Parser:
-    """A recursive descent over the little of the expression language that is used."""
+    """A recursive-descent parser for the used part of the expression language."""
 
     def __init__(self, text: str) -> None:
         self.tokens = _TOKENS.findall(text)

@@ -1,4 +1,4 @@
-"""What every fake of an AWS service shares: how a call goes through, and how it is refused."""
+"""What all fakes of AWS services share: passing a call, and refusing it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.support.fakes.errors import Cross, refused
 
 
 class FakeEvents:
-    """The bus: keeps what was announced, but for what it `refuses`: in the answer and by throttling in turn."""
+    """The bus: keeps announcements, except those that it `refuses`, in turn by its answer and by throttling."""
 
     def __init__(self, cross: Cross, refuses: Callable[[], bool] = lambda: False) -> None:
         self._cross, self._refuses = cross, refuses

@@ -11,7 +11,7 @@ from tests.support.fakes.errors import Cross, at_once, refused
 
 
 class FakeKMS:
-    """Data keys wrapped by nothing stronger than their encryption context, which has to be the same at both ends."""
+    """Wraps data keys without encryption, but checks that the encryption context is the same when it unwraps."""
 
     def __init__(self, cross: Cross = at_once) -> None:
         self._cross = cross

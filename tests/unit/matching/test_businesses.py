@@ -110,3 +110,47 @@ def test_a_name_said_twice_is_for_review_and_an_own_phone_makes_it_a_match(held:
 def test_a_word_of_its_own_keeps_a_business_out_of_the_match_band_whatever_agrees() -> None:
     phone = "+1 503 555 0142"
     assert match({"business_name": "Larkmoor Tiles", "phone": phone}, {"name": "LARKMOOR TILES ALDERLEY", "phone": phone}).score <= 69
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "alone", "with_phone", "with_address", "with_email"),
+    [
+        # The same business however it is written: there is nothing to lift.
+        ("Acme Services Intl", "ACME SERVICE INTERNATIONAL", 99, 99, 99, 99),
+        ("Larkmoor Tiles", "LARKMOR TILES", 92, 92, 92, 92),
+        # Perhaps the same: a phone or a mailbox lifts some to a match, an address to the edge of it.
+        ("Larkmoor Group", "LARKMOOR", 62, 75, 69, 75),
+        ("Bolt Beranek & Newman Inc", "BBN CORP", 78.33, 80.48, 79.58, 80.93),
+        # A word or a legal form too many: nothing lifts them to a match.
+        ("Acme Widgets LLC", "ACME WIDGETS LTD", 60, 69, 69, 69),
+        ("Larkmoor Printing", "LARKMOOR PAINTING", 60, 69, 69, 69),
+        ("Larkmoor Tiles", "LARKMOOR TILES OF MAINE", 63.82, 69, 69, 69),
+        # Another business: nothing lifts it at all.
+        ("Larkmoor Fund VII", "LARKMOOR FUND VIII", 45, 45, 45, 45),
+        ("Larkmoor Tiles", "LARKMOOR PAINTING", 43, 43, 43, 43),
+        ("Larkmoor Tiles Uptown", "LARKMOOR TILES DOWNTOWN", 43, 43, 43, 43),
+        ("Gold Kist Inc", "GOLD STANDARD INC", 29, 29, 29, 29),
+    ],
+)
+def test_a_contact_lifts_a_business_only_as_far_as_its_name_allows(
+    claimed: str, held: str, alone: float, with_phone: float, with_address: float, with_email: float
+) -> None:
+    contacts = {"phone": "4155550134", "address": "12 Elm St, Reno NV 89501", "email": "a.colby@example.com"}
+    scores = [match({"business_name": claimed}, {"name": held}).score]
+    for field, theirs in (("phone", "phone"), ("address", "raw_address"), ("email", "email")):
+        scores.append(match({"business_name": claimed, field: contacts[field]}, {"name": held, theirs: contacts[field].upper()}).score)
+    assert scores == [alone, with_phone, with_address, with_email]
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "score", "reasons"),
+    [
+        ({"name": "Larkmoor Tiles", "type": "business"}, "LARKMOOR TILES LLC", 97, ("LEGAL_FORM_DIFFERS",)),
+        ({"name": "Larkmoor Tiles", "type": "person"}, "LARKMOOR TILES LLC", 62, ("BUSINESS_VS_PERSON", "NORMALISED")),
+        ({"name": "Edgar Colby", "type": "business"}, "EDGAR COLBY", 100, ()),
+        ({"business_name": "Edgar Colby"}, "EDGAR COLBY", 100, ()),
+    ],
+)
+def test_a_claim_says_whether_its_name_is_a_businesss(claim: dict[str, str], held: str, score: float, reasons: tuple[str, ...]) -> None:
+    compared = match(claim, {"name": held})
+    assert (compared.score, compared.reasons) == (score, reasons)

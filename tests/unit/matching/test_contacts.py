@@ -33,6 +33,33 @@ def test_address_lands_in_its_band_with_its_reason(held: str, low: float, high: 
     assert (field.reasons == ()) if reason is None else (reason in field.reasons)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "held", "score", "reasons"),
+    [
+        ("12 Elm St, Reno, NV 89501", "12 ELM ST RENO NV 89501 UNITED STATES", 100, ()),
+        ("12 Highway No 99, Reno NV 89501", "12 HWY 99 RENO NV 89501", 100, ()),
+        ("12 Co Rd Y, Reno NV 89501", "12 COUNTY ROAD Y RENO NV 89501", 100, ()),
+        ("123 Main St Apt # 4, Reno NV 89501", "123 MAIN ST APT 4 RENO NV 89501", 100, ()),
+        ("123 Main St Apt 4, Bldg 2, Reno NV 89501", "123 MAIN ST APT 4 BLDG 2 RENO NV 89501", 100, ()),
+        ("123 Main St, Bldg C, Apt 9", "123 MAIN ST BLDG C APT 9", 100, ()),
+        ("12 Avenue, Reno NV 89501", "12 AVE RENO NV 89501", 100, ()),
+        # One digit of a number is a typing error only where there are many.
+        ("123 Main St, Reno NV 89501", "124 MAIN ST RENO NV 89501", 35, ("HOUSE_NUMBER_DIFFERS",)),
+        ("1234 Main St, Reno NV 89501", "1235 MAIN ST RENO NV 89501", 45, ("HOUSE_NUMBER_DIFFERS",)),
+        ("123", "123", 100, ("POSTAL_CODE_ONLY",)),
+        ("Elm St", "ELM ST", 100, ()),
+    ],
+)
+def test_address_has_one_score_however_it_is_written(claimed: str, held: str, score: float, reasons: tuple[str, ...]) -> None:
+    assert compare_addresses(claimed, held) == (score, None, reasons)
+
+
+def test_country_of_a_phone_number_may_be_its_context() -> None:
+    elsewhere = compare_phones("tel:2079460958;phone-context=+44", "+1 207 946 0958")
+    assert elsewhere is not None
+    assert elsewhere.score == 0
+
+
 def test_post_office_boxes_compare_by_number() -> None:
     assert compare_addresses("P.O. Box 1298, Chicago IL 60611", "PO BOX 1298 CHICAGO IL 60611") == (100.0, None, ())
     other = compare_addresses("P.O. Box 1298, Chicago IL 60611", "PO BOX 1299 CHICAGO IL 60611")

@@ -192,3 +192,87 @@ def test_of_two_wrong_names_the_one_that_is_closer_never_scores_less() -> None:
         match(claim, {"name": name}).score for name in ("GERALDINE HUTCHINSON", "GERALDINE HUTCHINSIN", "GERALDINE BAKER")
     )
     assert same >= mistyped >= other
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held"),
+    [
+        ("Zorah Colby", "ZORA COLBY"),
+        ("Tovah Colby", "TOVA COLBY"),
+        ("Shlomoh Colby", "SHLOMO COLBY"),
+        ("Yehudah Colby", "YEHUDA COLBY"),
+        ("Quorly Colby", "QUORLIE COLBY"),
+        ("Kelly Colby", "KELLEY COLBY"),
+    ],
+)
+def test_another_spelling_of_a_given_names_end_is_the_same_name(claimed: str, held: str) -> None:
+    compared = match({"name": claimed}, {"name": held})
+    assert (compared.score, compared.reasons) == (93.84, ("SPELLING_VARIANT",))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "score"),
+    [
+        ("Alma Colby-Nash", "COLBY-NASH EDGAR OR ALMA", 99),
+        ("Alma Cruz", "DE LA CRUZ EDGAR & ALMA", 99),
+        ("Alma De La Cruz", "EDGAR DE LA CRUZ AND ALMA", 99),
+        ("Alma Quesada Barrientos", "EDGAR AND ALMA QUESADA BARRIENTOS", 99),
+        ("Alma Colby", "COLBY JAMES & ALMA", 99),
+        ("Alma Venable", "EDGAR DE LA CRUZ & ALMA", 46.5),
+    ],
+)
+def test_joint_owner_without_a_surname_has_the_whole_one_of_the_other(claimed: str, held: str, score: float) -> None:
+    assert match({"name": claimed}, {"name": held}).score == score
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "score", "reasons"),
+    [
+        ({"name": "Edgar Colby"}, "EDGAR COLBY AS TRUSTEE OF THE COLBY FAMILY TRUST", 99, ("NORMALISED", "TRUST")),
+        ({"name": "Edgar Colby"}, "EDGAR COLBY TTEE AS TR", 99, ("NORMALISED", "TRUST")),
+        ({"given": "Edgar", "family": "iii Colby"}, "EDGAR COLBY III", 97, ("MIDDLE_OMITTED", "GENERATIONAL_SUFFIX_DIFFERS")),
+        ({"given": "Edgar", "family": "III Colby"}, "EDGAR COLBY", 98, ("MIDDLE_OMITTED",)),
+    ],
+)
+def test_capacity_or_generation_in_an_odd_place_is_read(claim: dict[str, str], held: str, score: float, reasons: tuple[str, ...]) -> None:
+    compared = match(claim, {"name": held})
+    assert (compared.score, compared.reasons) == (score, reasons)
+
+
+def test_contacts_do_not_lift_another_trust() -> None:
+    claim = {"name": "Colby Family Trust", "phone": "4155550134", "address": "12 Elm St, Reno NV 89501"}
+    owner = {"name": "LARKMOOR FAMILY TRUST", "phone": "4155550134", "raw_address": "12 ELM ST RENO NV 89501"}
+    assert match(claim, owner).fields["name"] == (20.0, None, ("BUSINESS_NAME_DIFFERS", "TRUST"))
+    assert match(claim, owner).score == 20
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "score", "reasons"),
+    [
+        # Two short forms of one name, which need not be one man's.
+        ({"name": "Bobby Colby"}, "ROB COLBY", 67, ("NICKNAME",)),
+        ({"name": "Liz Colby"}, "BETH COLBY", 67, ("NICKNAME",)),
+        # What stands in brackets is another name, however short.
+        ({"name": "Al Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
+        ({"name": "Minhong Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
+        # Written as one word, with a typing error if the word is long enough to show which.
+        ({"name": "Alma Colby"}, "ALMACOLBY", 98, ("GLUED",)),
+        ({"name": "Alma Colby"}, "ALMACOLBX", 91.25, ("GLUED", "TYPO")),
+        ({"name": "Edgar Venable"}, "EDGARVENABLX", 91.3, ("GLUED", "TYPO")),
+        ({"name": "Alma Colby"}, "ALMACOLB", 51.13, ("SURNAME_MISSING", "GIVEN_NAME_MISSING", "SURNAME_SIMILAR", "SURNAME_FIRST")),
+        # A part of a name.
+        ({"given": "Edgar"}, "EDGAR COLBY", 69, ("SURNAME_MISSING",)),
+        ({"given": "Edgar"}, "COLBY EDGAR", 69, ("SURNAME_MISSING", "SURNAME_FIRST")),
+        ({"family": "Colby"}, "EDGAR COLBY", 69, ("SURNAME_MISSING", "GIVEN_NAME_MISSING")),
+        ({"given": "Edgar", "middle": "Hugh"}, "EDGAR COLBY", 59, ("SURNAME_DIFFERS", "SURNAME_MISSING", "MIDDLE_OMITTED")),
+        ({"given": "Edgar Colby"}, "EDGAR COLBY", 100, ()),
+        ({"family": "Edgar Colby"}, "COLBY EDGAR", 99, ("SURNAME_FIRST",)),
+        ({"given": "Colby", "family": "Edgar"}, "COLBY EDGAR", 100, ()),
+        # A saint is a part of the surname, an article is not.
+        ({"name": "Ana St Tomas"}, "ANA TOMAS", 69, ("WORDS_LEFT_OVER", "NORMALISED")),
+        ({"name": "Ana Del Tomas"}, "ANA TOMAS", 99, ("NORMALISED",)),
+    ],
+)
+def test_name_in_pieces_has_one_score(claim: dict[str, str], held: str, score: float, reasons: tuple[str, ...]) -> None:
+    compared = match(claim, {"name": held})
+    assert (compared.score, compared.reasons) == (score, reasons)

@@ -187,15 +187,15 @@ def _create_group(
     if len(refs) > MOST_MEMBERS:
         raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
     # Check all limits first, so that one account over its limit refuses the request before anything is done for the others.
-    keyed = [deps.store.claims.digest(ref, new.claim) for ref in refs]
-    for claim in keyed:
+    claims = [deps.store.claims.digest(ref, new.claim) for ref in refs]
+    for claim in claims:
         deps.store.claims.check(claim)
     now = deps.clock()
     if key is not None:
         id_ = _half_made(deps.store, target, key, refs, now) or id_
     members = [
         _accept(deps, new, ref, member_id(deps.store, id_, ref, now), deps.store.accounts.get(ref), claim, max_wait=max_wait, group=id_)
-        for ref, claim in zip(refs, keyed, strict=True)
+        for ref, claim in zip(refs, claims, strict=True)
     ]
     ids = [member.id for member in members]
     made = Group(id_, target.mode, target.stripe_account, target.kind, target.id, ids, now, request)

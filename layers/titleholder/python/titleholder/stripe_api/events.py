@@ -139,7 +139,7 @@ def _subject(data: Mapping[str, Any], type_: str, mode: Mode) -> tuple[AccountRe
     holder = data if thin else data.get("data")
     about = holder.get("related_object" if thin else "object") if isinstance(holder, Mapping) else None
     account = about.get("id") if isinstance(about, Mapping) else None
-    told = livemode is None or isinstance(livemode, bool)
-    if not told or type_.startswith("v1.") != thin or not isinstance(account, str) or not ACCOUNT_ID.fullmatch(account):
+    valid = livemode is None or isinstance(livemode, bool)
+    if not valid or type_.startswith("v1.") != thin or not isinstance(account, str) or not ACCOUNT_ID.fullmatch(account):
         return None, "malformed"
     return AccountRef(account=account, mode=mode, stripe_account=connected), None
