@@ -47,7 +47,10 @@ def create_verification(
     body: Annotated[models.NewVerification, Body()],
     idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Start a verification. Answers 202 with it, or 200 if it already has its verdict."""
+    """Start a verification.
+
+    Answers 202 with it, or 200 if it already has its verdict.
+    """
     policy = resolver.policy(body.policy)
     deps, began = application().dependencies(), application().clock()
     new = verifications.NewVerification(
@@ -80,7 +83,10 @@ def list_verifications(
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """List the verifications of an account or of a customer, the newest first. A customer's are those that were requested by `customer`."""
+    """List the verifications of an account or of a customer, the newest first.
+
+    A customer's are those that were requested by `customer`.
+    """
     if (account is None) == (customer is None):
         raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
@@ -100,7 +106,10 @@ def list_verifications(
 @app.get("/verifications/<verification>")
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found")
 def get_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
-    """Read a verification, with its verdict once it has ended. For several accounts: the verification of each, and a summary."""
+    """Read a verification, with its verdict once it has ended.
+
+    For several accounts: the verification of each, and a summary.
+    """
     found = verifications.get(application().store, _tenant(), verification)
     about = found.ref.as_dict() if isinstance(found, Verification) else _context()
     application().audit.read(_caller(), "verification.read", **about, verification=verification)
@@ -110,7 +119,10 @@ def get_verification(verification: Annotated[models.VerificationId, Path()]) -> 
 @app.delete("/verifications/<verification>")
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found", "verification-completed")
 def cancel_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
-    """Cancel a verification: it ends as `not_verifiable`, reason `CANCELLED`. Answers 409 if it has another verdict."""
+    """Cancel a verification.
+
+    It ends as `not_verifiable`, reason `CANCELLED`. Answers 409 if it has another verdict.
+    """
     tenant = _tenant()
     with application().audit.effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
         cancelled = verifications.cancel(application().dependencies(), tenant, verification)

@@ -36,7 +36,10 @@ def create_batch(
     body: Annotated[models.NewBatch, Body()],
     idempotency_key: Annotated[models.IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Create a batch. Answers 201 with its id and the URLs for its manifest."""
+    """Create a batch.
+
+    Answers 201 with its id and the URLs for its manifest.
+    """
     policy = resolver.policy(body.policy)
     deps, tenant = application().batch_dependencies, _tenant()
     new = lifecycle.NewBatch(
@@ -61,7 +64,7 @@ def create_batch(
 @app.post("/batches/<id>/start")
 @resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
 def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """Start a batch once its manifest is uploaded, or continue one that failed. Answers 202."""
+    """Start a batch once its manifest is uploaded, or continue one that failed."""
     settings = application().settings
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
@@ -87,7 +90,10 @@ def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @app.delete("/batches/<id>")
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found", "batch-state")
 def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """Stop a batch for good. Verdicts stay; other verifications end as `not_verifiable`, reason `BATCH_STOPPED`."""
+    """Stop a batch for good.
+
+    Verdicts stay; other verifications end as `not_verifiable`, reason `BATCH_STOPPED`.
+    """
     with application().audit.effect(_caller(), "batch.stopped", **_context(), batch=id):
         stopped = lifecycle.stop(application().batch_dependencies, _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})

@@ -30,10 +30,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.delete("/accounts/<account>")
 @resolver.openapi_responses({200: models.Erasure}, "account-not-found")
 def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
-    """Erase an account's owners and claims for good, and disconnect it at Stripe. Verdicts stay. Repeating it gives the same answer.
+    """Erase an account's owners and claims for good, and disconnect it at Stripe.
 
-    The data is erased at once, also while Stripe refuses the key or does not answer. Then `disconnected` is false, and the disconnection
-    is retried.
+    Verdicts stay. Repeating it gives the same answer. The data is erased at once, also while Stripe refuses the key or does not answer.
+    Then `disconnected` is false, and the disconnection is retried.
     """
     ref = resolver.tenant(app.current_event, application().settings).ref(account)
     erased = erasure.disconnect(application().dependencies(), ref, By.caller(app.current_event.raw_event))

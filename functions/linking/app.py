@@ -54,7 +54,7 @@ def create_customer(
     body: Annotated[models.NewCustomer, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Create a Stripe Customer. Answers 201."""
+    """Create a Stripe Customer."""
     stripe_account = _stripe_account()
 
     def effect(key: str | None) -> dict[str, str]:
@@ -75,7 +75,10 @@ def create_session(
     body: Annotated[models.NewSession, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Create a session for linking accounts. Answers 201 with what the front end needs."""
+    """Create a session for linking accounts.
+
+    Answers 201 with what the front end needs.
+    """
     new = _new_session(body)
     stripe, stripe_account = application().dependencies().stripe, _stripe_account()
     made: dict[str, Any] = {}

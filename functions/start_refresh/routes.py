@@ -36,7 +36,10 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
 def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
-    """Request a refresh. Answers 202 if it was started, 200 if owners are fresh or pending, 409 if Stripe allows none now or at all."""
+    """Request a refresh.
+
+    Answers 202 if it was started, 200 if owners are fresh or pending, 409 if Stripe allows none now or at all.
+    """
     deps, settings = application().dependencies(), application().settings
     ref = resolver.tenant(app.current_event, settings).ref(account)
     now = deps.clock()
