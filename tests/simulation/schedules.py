@@ -1,8 +1,7 @@
-"""Draws schedules from a seed, runs them to their end, and checks the promises."""
+"""Draws schedules from a seed and runs them to their end."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,22 +11,14 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.application import POISON, inside
-from tests.simulation.deployment import BEGIN, CLAIM_LIMIT, EVENTS_QUEUE
-from tests.simulation.invariants import SEALED
+from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
+from tests.simulation.deployment import BEGIN, CLAIM_LIMIT
+from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
 from tests.simulation.simulated_stack import LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
-from titleholder.domain.accounts import AccountRef
-from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
-from titleholder.services import erasure
-from titleholder.services.verdicts import MATCHER_FAILED
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
-STORM_SECONDS = 3 * 3600.0
-SETTLE_SECONDS = 4000.0
-"""The time between two runs of `reconcile` after the storm."""
-BOUND_RUNS = 4
-"""Within so many runs docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
 SCENARIOS = (
     *["single_owner"] * 3, "paged_owners", "old", "fresh", "failing_then_succeeding", "cooling_down", "prefetch_pending", "lost_webhook",
     "silently_refusing", "turning_inactive", "never_answering", "failing", "inactive_with_old_snapshot", "no_next_refresh",
@@ -48,7 +39,6 @@ STRAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("malformed", {**THIN, "related_object": None}),
 )
 THIRTEEN = KINDS["paged_owners"].owners
-SILENT = ("lost_webhook", "never_answering")
 COOLDOWNS = (2.0, 30.0, 600.0, 4000.0)
 
 
@@ -70,106 +60,28 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
     if faults is None:
         simulation.faults = replace(_draw_faults(simulation.rng), audit=simulation.record_rng.choice([0, 0, 0.02, 0.2]))
         simulation.sqs.duplicates = simulation.faults.duplicate_message
-    burst = _draw_burst(simulation) if faults is None else None
+    burst = draw_burst(simulation) if faults is None else None
     with inside(simulation):
         if burst is None:
             _draw(simulation)
         else:
-            _begin_burst(simulation, burst)
+            begin_burst(simulation, burst)
         simulation.run(STORM_SECONDS)
         _calm(simulation)
-        _check_bound(simulation)
+        check_bound(simulation)
         _settle(simulation)
-        _check(simulation)
+        check_promises(simulation)
         faults = simulation.faults
         if not (
             faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
         ):
             if burst is None:
-                _check_woken(simulation)
+                check_woken(simulation)
             else:
-                _check_burst(simulation, burst)
+                check_burst(simulation, burst)
     executions = simulation.workflows.executions.values()
     transitions = [execution.transitions for execution in executions]
     return Result(seed, simulation.violations, simulation.injected, len(simulation.accepted), len(simulation.refreshes), transitions)
-
-
-@dataclass(frozen=True)
-class Burst:
-    """Five times the work that Stripe's rate allows, for so many accounts. Times are seconds, `pace` is calls a second."""
-
-    accounts: int
-    pace: float
-    settle_timeout: int
-    max_wait: int
-    readers: int
-
-    @property
-    def seconds(self) -> float:
-        return self.accounts / (5 * self.pace)
-
-
-def _draw_burst(simulation: Simulation) -> Burst | None:
-    """In a twentieth of the schedules: a burst, with settings under which its queue is several settle timeouts long."""
-    rng = Random(f"{simulation.seed}/burst")
-    if rng.random() >= 1 / 20:
-        return None
-    # Beside a burst the other faults would cost too much time; half of the bursts have none, so that their end can be asserted.
-    simulation.faults = replace(simulation.faults, slow=0.0, clock_skew=0.0) if rng.random() < 0.5 else Faults()
-    simulation.sqs.duplicates = simulation.faults.duplicate_message
-    burst = Burst(rng.choice([40, 60, 80]), 1.0, 15, rng.choice([60, 600, 3600]), rng.choice([0, 0, 300]))
-    simulation.environment = {
-        "STRIPE_CALLS_PER_SECOND": f"{burst.pace:g}",
-        "SETTLE_TIMEOUT_SECONDS": str(burst.settle_timeout),
-        "MAX_WAIT_SECONDS": str(burst.max_wait),
-    }
-    return burst
-
-
-def _begin_burst(simulation: Simulation, burst: Burst) -> None:
-    rng = Random(f"{simulation.seed}/callers")
-    simulation.simulator.options.settle_seconds = rng.choice([0.5, 3.0])
-    simulation.injected["burst of five times the pace"] += 1
-    for number in range(burst.accounts):
-        account, begin = f"fca_burst{number}", rng.uniform(0, burst.seconds)
-        simulation.simulator.link("single_owner", id=account, customer=f"cus_{number}")
-        simulation.at(begin, partial(simulation.verify, f"{account}-0", account))
-        if rng.random() < 0.1:
-            # A second caller shares the account's slot, and meets the first one's call.
-            simulation.at(begin + rng.uniform(0, 20), partial(simulation.verify, f"{account}-1", account, 0))
-        if rng.random() < 0.1:
-            simulation.at(begin + rng.uniform(5, 60), partial(simulation.cancel, f"{account}-0"))
-    # One whose refresh fails at once, and a second caller who asks after that but before the first one's call is answered.
-    simulation.simulator.link("failing", id="fca_met", customer="cus_met", policy={"settle_seconds": 0.5, "cooldown_seconds": 20.0})
-    simulation.at(burst.seconds / 2, partial(simulation.verify, "fca_met-0", "fca_met"))
-    simulation.during_refresh["fca_met"] = partial(simulation.verify, "fca_met-1", "fca_met", 0)
-    for number in range(burst.readers):
-        simulation.at(number / 100, partial(simulation.read_account, "fca_burst0"))
-    simulation.reconcile_every(900, int(STORM_SECONDS // 900))
-
-
-def _check_burst(simulation: Simulation, burst: Burst) -> None:
-    """Without faults, the rate was used until the burst was done, and the time in the queue counted for no refresh."""
-    last = 0.0
-    for (pk, sk), item in simulation.dynamodb.items.items():
-        if sk != "VERIFICATION" or "verdict" not in item:
-            continue
-        ended, deadline = (int(item[name]["N"]) / 1000 for name in ("completed_ms", "deadline_ms"))
-        execution = simulation.workflows.executions.get(item["verification"]["S"])
-        # A second caller that comes after the first one's refresh has settled waits for the cooldown, whatever the rate is.
-        if execution is None or not execution.waits:
-            last = max(last, ended - BEGIN)
-        if "REFRESH_TIMED_OUT" in json.loads(item["verdict"]["S"])["reasons"] and ended < deadline:
-            simulation.violations.append(f"{pk}: timed out {deadline - ended:.0f} s before its deadline, though its refresh was never late")
-    late = sum(execution.timeouts for execution in simulation.workflows.executions.values())
-    if late:
-        simulation.violations.append(f"{late} settle timeouts passed, though each refresh settled in time")
-    # A second caller's refresh, with max_age 0, may be needed after the first one's.
-    bound = 1.3 * burst.accounts / burst.pace + 90
-    if last > bound:
-        simulation.violations.append(f"the last verdict of the burst came after {last:.0f} s, later than {bound:.0f}")
-    if (most := simulation.simulator.request_counts()["peaks"].get("*", 0)) > 100:
-        simulation.violations.append(f"{most} calls within one second")
 
 
 def _draw_faults(rng: Random) -> Faults:
@@ -225,7 +137,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.reconcile_every(900, 3)
         simulation.run(STORM_SECONDS)
         _settle(simulation)
-        _check(simulation)
+        check_promises(simulation)
     return simulation
 
 
@@ -472,212 +384,14 @@ def _calm(simulation: Simulation) -> None:
     _break(simulation)
 
 
-def _check_bound(simulation: Simulation) -> None:
-    """A lost event of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever other tenants do."""
-    items, now = simulation.dynamodb.items, simulation.scheduler.now * 1000
-    resting = {id_ for id_ in simulation.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
-    for _ in range(BOUND_RUNS if simulation.many else 0):
-        simulation.scheduler.spawn(simulation.reconcile)
-        simulation.run(900)
-    for id_ in simulation.many:
-        if id_ not in resting and id_ not in simulation.broken and (f"ACCOUNT#test/{id_}/fca_of_{id_}", "ACCOUNT") not in items:
-            simulation.violations.append(f"{id_}: its lost event was not found within {BOUND_RUNS} runs")
-        if id_ not in simulation.broken and "retired_ms" in items["CONNECTED#test", id_]:
-            simulation.violations.append(f"{id_}: retired, though it had not revoked its access")
-
-
 def _settle(simulation: Simulation) -> None:
     """Run until everything has ended, with `reconcile` on its schedule."""
     for _ in range(60):
         simulation.scheduler.spawn(simulation.reconcile, 10)
         simulation.run(SETTLE_SECONDS)
-        disconnected = not any("disconnect_pending" in item and not _fails(simulation, item) for item in simulation.dynamodb.items.values())
+        disconnected = not any("disconnect_pending" in item and not fails(simulation, item) for item in simulation.dynamodb.items.values())
         if simulation.quiet and disconnected and simulation.scheduler.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
     for _ in range(2):
         simulation.scheduler.spawn(simulation.reconcile)
         simulation.run(SETTLE_SECONDS)
-
-
-def _check(simulation: Simulation) -> None:
-    """Check the promises by the state of the table, the bus and Stripe at the end."""
-    complain = simulation.violations.append
-    simulation.violations += [f"no right to: {call}" for call in simulation.rights.refused()]
-    items = simulation.dynamodb.items
-    verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
-    announced: dict[str, set[str]] = {}
-    stale_announced = set()
-    for kind, detail in simulation.events_bus.announced:
-        if kind == "VerificationCompleted":
-            announced.setdefault(detail["verification"], set()).add(json.dumps(detail, sort_keys=True))
-        elif kind == "VerificationStale":
-            stale_announced.add(detail["verification"])
-    for name, id_ in simulation.accepted.items():
-        item = verifications.get(id_)
-        if item is None or "verdict" not in item:
-            execution = simulation.workflows.executions.get(id_)
-            complain(f"{name}: accepted, and no verdict (its workflow: {execution.status if execution else 'none'})")
-            continue
-        verdict = json.loads(item["verdict"]["S"])
-        _check_many(simulation, name, item, verdict)
-        if (
-            name in simulation.poisoned
-            and verdict["snapshot"] is not None
-            and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS])
-        ):
-            complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
-        if verdict["reasons"] == ["CANCELLED"] and name not in simulation.cancelled:
-            complain(f"{name}: cancelled, and not by its own back end")
-    for id_, item in verifications.items():
-        if "verdict" in item and len(announced.get(id_, ())) != 1:
-            complain(f"{id_}: {len(announced.get(id_, ()))} different verdicts were announced")
-    for id_, item in verifications.items():
-        batch = item.get("batch", {}).get("S")
-        if batch is None:
-            continue
-        if "verdict" not in item:
-            complain(f"{id_}: of a batch that {'was stopped' if batch in simulation.invariants.stopped else 'ran'}, and no verdict")
-        elif "BATCH_STOPPED" in item["verdict"]["S"]:
-            simulation.injected["verification stopped"] += 1
-            if batch not in simulation.invariants.stopped:
-                complain(f"{id_}: stopped with a batch that was not")
-    _check_changes_announced(simulation)
-    dead = {json.loads(body).get("event") for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())}
-    for (pk, sk), item in items.items():
-        # A waiter that a late message stored after the verdict does not wait any more; it expires.
-        if sk.startswith("WAITER#") and "verdict" not in verifications[sk.removeprefix("WAITER#")]:
-            complain(f"{item['verification']['S']}: still waits at the end")
-        if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
-            complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
-    ids = list(simulation.accepted.values())
-    if len(set(ids)) < len(ids):
-        complain("two Idempotency-Keys, or two tenants with the same one, have one verification")
-    if guessed := {id_ for id_ in ids if id_ in simulation.guesses}:
-        complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
-    for id_, why in simulation.strays.items():
-        if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
-            complain(f"{id_} ({why}): not stored as what it is")
-    if len(simulation.guessed) > CLAIM_LIMIT:
-        complain(f"{len(simulation.guessed)} different names were compared with one account within 24 hours")
-    _check_erased(simulation)
-    simulation.violations += simulation.invariants.paid_twice()
-    _check_whole(simulation)
-    for running in simulation.workflows.executions.values():
-        if running.status == "RUNNING":
-            complain(f"{running.name}: runs for ever")
-    _check_accounts(simulation, verifications, stale_announced)
-
-
-def _check_changes_announced(simulation: Simulation) -> None:
-    """Every stored change of a snapshot was announced, unless the account was erased since, and so was every batch's end."""
-    ended = {detail["batch"] for kind, detail in simulation.events_bus.announced if kind == "BatchCompleted"}
-    for (pk, sk), item in simulation.dynamodb.items.items():
-        if sk == "BATCH" and item["batch_state"]["S"] == "completed" and item["batch"]["S"] not in ended:
-            simulation.violations.append(f"{pk}: its end was not announced")
-    announced = {detail["snapshot"] for kind, detail in simulation.events_bus.announced if kind == "OwnershipChanged"}
-    for (_, sk), item in simulation.dynamodb.items.items():
-        if sk.startswith("HISTORY#") and "S" in item["changes"] and json.loads(item["changes"]["S"]):
-            simulation.injected["owners changed"] += 1
-            if item["snapshot"]["S"] not in announced:
-                simulation.violations.append(f"{sk}: its changes were not announced")
-
-
-def _check_many(simulation: Simulation, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
-    """Too many owners give that reason, whatever else happens to the account, and nothing else does."""
-    if verdict["snapshot"] is None:
-        return
-    ref = AccountRef(item["account"]["S"], "test", item.get("stripe_account", {}).get("S"))
-    kept = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", f"SNAPSHOT#{verdict['snapshot']}"))
-    if kept is not None and ("too_many" in kept) != (verdict["reasons"] == [TOO_MANY_OWNERS]):
-        simulation.violations.append(f"{name}: {verdict['reasons']} for a snapshot with {kept.get('too_many', 'not too many')} owners")
-    simulation.injected["verdict on too many owners"] += verdict["reasons"] == [TOO_MANY_OWNERS]
-
-
-def _check_whole(simulation: Simulation) -> None:
-    """No snapshot lacks a part, and no part lacks its snapshot."""
-    found: dict[tuple[str, str], set[str]] = {}
-    wanted: dict[tuple[str, str], int] = {}
-    for (pk, sk), item in simulation.dynamodb.items.items():
-        head, _, part = sk.partition("#PART#")
-        if part:
-            found.setdefault((pk, head), set()).add(part)
-        elif sk.startswith("SNAPSHOT#") and "parts" in item:
-            simulation.injected["snapshot in parts"] += 1
-            wanted[pk, sk] = int(item["parts"]["N"])
-    for key in {*found, *wanted}:
-        if len(found.get(key, ())) != wanted.get(key, 0):
-            simulation.violations.append(f"{key}: {len(found.get(key, ()))} of {wanted.get(key, 0)} parts are stored")
-
-
-def _check_erased(simulation: Simulation) -> None:
-    """No encrypted item and no key is left of a disconnected account."""
-    for (pk, _), item in list(simulation.dynamodb.items.items()):
-        if item["sk"]["S"] != "ACCOUNT" or item.get("status", {}).get("S") != "disconnected":
-            continue
-        simulation.injected["account erased"] += 1
-        left = [sk for key, sk in simulation.dynamodb.items if key == pk and sk.startswith(SEALED)]
-        if left or "wrapped_key" in simulation.dynamodb.keys.get((pk, ""), {"wrapped_key": None}):
-            simulation.violations.append(f"{pk}: disconnected, and not erased ({left or 'its key'})")
-        if "erasure_ended_ms" not in item or "snapshot" in item or "refresh_error" in item:
-            simulation.violations.append(f"{pk}: its erasure was not ended")
-        elif "disconnect_pending" in item and _fails(simulation, item):
-            _check_denied(simulation, pk, item)
-        elif "open_kind" in item:
-            simulation.violations.append(f"{pk}: its erasure was not ended ({item['open_kind']['S']})")
-
-
-def _check_denied(simulation: Simulation, pk: str, item: Mapping[str, Any]) -> None:
-    """An account that Stripe never disconnects is still listed: a disconnection was tried, and the next try is due in the future."""
-    simulation.injected["disconnection denied for good"] += 1
-    tries, open_ = int(item.get("disconnect_tries", {"N": "0"})["N"]), item.get("open_kind", {"S": None})["S"]
-    if not tries or open_ != "disconnection":
-        simulation.violations.append(f"{pk}: its disconnection is not tried any more ({tries} tries, {open_})")
-        return
-    ahead = int(item["open_since_ms"]["N"]) / 1000 - simulation.scheduler.now
-    if not -2 * SETTLE_SECONDS < ahead <= erasure.LONGEST_PAUSE_SECONDS + CLOCK_SKEW:
-        simulation.violations.append(f"{pk}: its next disconnection is due in {ahead:.0f} s")
-
-
-def _fails(simulation: Simulation, item: Mapping[str, Any]) -> bool:
-    """Whether Stripe never answers for this account, or for its connected account."""
-    return any(item.get(name, {}).get("S") in simulation.broken for name in ("account", "stripe_account"))
-
-
-def _check_woken(simulation: Simulation) -> None:
-    """Without faults, no workflow may have waited for a time-out, because then a call that resumes it would have been lost."""
-    if simulation.injected["function time-out"] or simulation.injected["key refused"]:
-        return
-    silent = {state["id"] for state in simulation.simulator.states() if state["scenario"] in SILENT}
-    for name, id_ in simulation.accepted.items():
-        execution = simulation.workflows.executions.get(id_)
-        if execution and execution.timeouts and name.rsplit("-", 1)[0] not in silent:
-            simulation.violations.append(f"{name}: not resumed, although nothing was lost")
-
-
-def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale_announced: set[str]) -> None:
-    for state in simulation.simulator.states():
-        ref = AccountRef(state["id"], "test", state["stripe_account"])
-        item = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
-        if ref.account in simulation.broken or ref.stripe_account in simulation.broken:
-            continue
-        if item is None and ref.stripe_account in simulation.many:
-            simulation.violations.append(f"{ref.key}: its lost event was never found")
-        if item is None or "status" not in item:
-            continue
-        if any(json.loads(body)["account"] == ref.account for body in simulation.sqs.dead.get(EVENTS_QUEUE + "-dead", ())):
-            simulation.injected["account with a dead letter"] += 1
-            continue
-        if item["status"]["S"] != state["status"]:
-            simulation.violations.append(f"{ref.key}: known as {item['status']['S']}, is {state['status']}")
-        newest = max(state["refreshes"], key=lambda r: r["started"], default=None)
-        if newest and newest["status"] == "succeeded" and state["status"] != "disconnected":
-            known, named = item["snapshot"]["S"] if "snapshot" in item else None, state["account"]["ownership"]
-            if named not in (None, known):
-                simulation.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {named})")
-        if state["status"] in ("inactive", "disconnected"):
-            for id_, verification in verifications.items():
-                if verification["account"]["S"] != ref.account or "verdict" not in verification:
-                    continue
-                lives = json.loads(verification["verdict"]["S"])["outcome"] != "not_verifiable"
-                if lives and ("stale" not in verification or id_ not in stale_announced):
-                    simulation.violations.append(f"{id_}: its account is inactive or disconnected, and its verdict not marked as stale")
