@@ -260,6 +260,14 @@ def test_contacts_do_not_lift_another_trust() -> None:
         ({"name": "Alma Colby"}, "ALMACOLBX", 91.25, ("GLUED", "TYPO")),
         ({"name": "Edgar Venable"}, "EDGARVENABLX", 91.3, ("GLUED", "TYPO")),
         ({"name": "Alma Colby"}, "ALMACOLB", 51.13, ("SURNAME_MISSING", "GIVEN_NAME_MISSING", "SURNAME_SIMILAR", "SURNAME_FIRST")),
+        ({"name": "Edgarvenable"}, "EDGAR VENABLE", 98, ("GLUED",)),
+        ({"name": "Edgarvenablx"}, "EDGAR VENABLE", 91.45, ("GLUED", "TYPO")),
+        # One word is the whole name if it is on both sides.
+        ({"name": "Suharto"}, "SUHARTO", 92.45, ("SURNAME_MISSING",)),
+        ({"name": "Suharto"}, "SOEHARTO", 90.45, ("SPELLING_VARIANT",)),
+        ({"name": "Suharto"}, "SUHATRO", 90.45, ("TYPO",)),
+        ({"name": "王小明"}, "王小明", 100, ()),
+        ({"name": "S"}, "S", 69, ("SURNAME_MISSING", "GIVEN_NAME_MISSING")),
         # A part of a name.
         ({"given": "Edgar"}, "EDGAR COLBY", 69, ("SURNAME_MISSING",)),
         ({"given": "Edgar"}, "COLBY EDGAR", 69, ("SURNAME_MISSING", "SURNAME_FIRST")),
