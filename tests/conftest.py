@@ -10,6 +10,9 @@ import pytest
 
 from local.aws.emulator import Emulator
 
+# What tests share asserts as well, and should say what it found.
+pytest.register_assert_rewrite("tests.support", "tests.e2e")
+
 pytest_plugins = ["tests.support.whole_run"]
 
 MARKS = {"e2e": "e2e", "integration/local_aws": "emulator"}

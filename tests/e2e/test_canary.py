@@ -1,45 +1,28 @@
-"""Canaries: unmistakable names, e-mails, phones and addresses go through every flow, and must then stand nowhere but in answers.
+"""Canaries: unmistakable names, e-mails, phones and addresses go through every flow, and must then be found in answers only.
 
 Everything that the stack left anywhere is searched, the tables too: there they are encrypted. What is in transit for a moment only, such as
 a message that was processed, is searched in `tests/integration/test_personal_data.py`. Traces are not emulated: `tests/unit/template`
-holds that none bears an event, an answer or an error.
+asserts that none holds an event, an answer or an error.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import requests
 
-from local.client import Client
-from tests.e2e.stack_driver import TRAIL, StackDriver, eventually
+from tests.e2e.canary_flows import CLAIM, OWNER, take_every_flow
+from tests.e2e.left_behind import groups, places
+from tests.e2e.stack_driver import StackDriver
 from tests.support import canary
-from tests.support.functions import queue_event
 from tests.support.whole_run import TOTALS
 
-NAME = "Xyloquent Brandywhistle"
-CLAIM = {
-    "name": NAME, "email": "xyloquent.claim@brandywhistle.example.com", "phone": "+1 555 555 0173",
-    "address": {"line1": "4711 Claimants Hollow", "city": "Canaryville", "postal_code": "62797"},
-    "aka": ["Quorble Fennimantle"],
-}  # fmt: skip
-OWNER = {
-    "name": "XYLOQUENT BRANDYWHISTLE", "email": "owner@fennimantle.example.com", "phone": "5555550186",
-    "raw_address": "4712 OWNERS HOLLOW CANARYVILLE 62786",
-}  # fmt: skip
 WORDS = (
     "Xyloquent", "Brandywhistle", "Fennimantle", "Quorble", "Claimants Hollow", "Owners Hollow", "Canaryville", "5550186", "555 0173",
     "+15555550173",
 )  # fmt: skip
-
-
-KEY = "xyloquent@brandywhistle.example.com"
-"""An Idempotency-Key such as callers should not choose."""
 
 
 @pytest.fixture(scope="module")
@@ -55,209 +38,12 @@ def bus_queue(driver: StackDriver) -> str:
 
 @pytest.fixture(scope="module")
 def after_every_flow(driver: StackDriver, bus_queue: str) -> StackDriver:
-    """The stack after every flow was taken with canaries. What takes its time is begun first."""
-    running = Batches(driver)
-    waited_for = verified(driver)
-    running.interrupt()
-    waited_for += [*of_groups(driver), *stripe_in_trouble(driver)]
-    linked(driver)
-    refused(driver)
-    cancelled_and_erased(driver)
-    eventually(lambda: all(driver.verification(id_)["state"] == "completed" for id_ in waited_for), 90)
-    read(driver)
-    running.end()
-    buried_and_put_back(driver)
-    invoke(driver, "Reconcile", {})
-    eventually(lambda: not in_flight(driver), 60)
+    """The stack after every flow was taken with canaries."""
+    take_every_flow(driver)
     return driver
 
 
-def asked(driver: StackDriver, **target: str) -> str:
-    """The id of a verification of the canaries' claim."""
-    answer = driver.http.call(
-        "POST", "/verifications", {"claim": CLAIM, **target}, headers={"Idempotency-Key": f"{KEY}-{target}".replace(" ", "")}
-    )
-    assert answer.status in (200, 202), answer
-    return str(answer.body["id"])
-
-
-def verified(driver: StackDriver) -> list[str]:
-    """One account of each kind: those whose refresh succeeds, is lost, fails with words of Stripe's, or may not be made."""
-    reason = {"cause": NAME, "code": "institution_unavailable"}
-    accounts = [
-        driver.link(scenario, owners=[OWNER], details={"display_name": f"{OWNER['name']} CHECKING"}, **more)
-        for scenario, more in (
-            ("single_owner", {}), ("fresh", {}), ("paged_owners", {}), ("inactive", {}), ("permission_missing", {}), ("lost_webhook", {}),
-            ("failing_with_reason", {"policy": {"failure_error": reason}}),
-        )
-    ]  # fmt: skip
-    return [asked(driver, account=account) for account in accounts]
-
-
-def of_groups(driver: StackDriver) -> list[str]:
-    """All accounts of a customer, of a session, of a payment method."""
-    driver.sim.link("fresh", customer="cus_canary", payment_method="pm_canary", owners=[OWNER])
-    driver.sim.link("single_owner", customer="cus_canary", owners=[OWNER])
-    made = driver.http.call("POST", "/sessions", {"via": "setup_intent", "customer": "cus_canary"})
-    driver.sim.complete(made.body["id"], accounts=[{"scenario": "single_owner", "owners": [OWNER]}])
-    found = [asked(driver, customer="cus_canary"), asked(driver, session=made.body["id"]), asked(driver, payment_method="pm_canary")]
-    assert len(driver.http.call("GET", "/verifications?customer=cus_canary").body["verifications"]) == 1
-    return found
-
-
-def stripe_in_trouble(driver: StackDriver) -> list[str]:
-    """Accounts that Stripe errs over, each in its own way, while callers wait for it."""
-
-    def ask(fault: str) -> str:
-        account = driver.link("single_owner", owners=[OWNER])
-        driver.sim.fail_api(fault, account=account, times=4)
-        answer = Client(driver.stack.api_url).call("POST", "/verifications", {"account": account, "claim": CLAIM})
-        assert answer.status == 202, answer
-        return str(answer.body["id"])
-
-    with ThreadPoolExecutor(4) as callers:
-        found = list(callers.map(ask, ("server_error", "rate_limit", "conflict", "drop")))
-    account = driver.link("single_owner", owners=[OWNER])
-    driver.sim.configure(api_keys=frozenset({"sk_test_another"}))
-    assert driver.request(account, CLAIM).status == 502
-    driver.sim.configure(api_keys=None)
-    # The flows that follow need not go at the pace of who was told 429.
-    driver.stack.client("dynamodb").delete_item(
-        TableName=driver.stack.outputs["TableName"], Key={"pk": {"S": "PACE#read"}, "sk": {"S": "PACE"}}
-    )
-    return found
-
-
-def linked(driver: StackDriver) -> None:
-    """What has accounts linked: its bodies and its keys hold canaries, and Stripe refuses once."""
-    key = {"Idempotency-Key": KEY}
-    driver.sim.fail_api("server_error", method="POST", path="/v1/customers", should_retry=False, stored=False)
-    answers = [driver.http.call("POST", "/customers", {"email": CLAIM["email"]}, headers=key) for _ in range(3)]
-    assert [answer.status for answer in answers] == [503, 201, 201]
-    assert driver.http.call("POST", "/customers", {"email": OWNER["email"]}, headers=key).status == 422
-    assert driver.http.call("POST", "/customers", {"email": NAME}).status == 422
-    url = f"https://shop.example.com/{NAME.replace(' ', '-')}"
-    body = {"via": "checkout_session", "customer": answers[1].body["id"], "return_url": url, "description": NAME, "amount": 1000}
-    for _ in range(2):
-        assert driver.http.call("POST", "/sessions", body, headers=key).status == 201
-    assert driver.http.call("POST", "/sessions", {**body, "via": NAME}).status == 422
-
-
-def cancelled_and_erased(driver: StackDriver) -> None:
-    waiting = [driver.link("never_answering", owners=[OWNER]) for _ in range(2)]
-    ids = [asked(driver, account=account) for account in waiting]
-    assert driver.http.call("DELETE", f"/verifications/{ids[0]}").status == 200
-    eventually(lambda: (f"ACCOUNT#test/platform/{waiting[1]}", f"WAITER#{ids[1]}") in driver.table(), 30)
-    known = driver.link("fresh", owners=[OWNER])
-    asked(driver, account=known)
-    for account in (waiting[1], known):
-        assert driver.http.call("DELETE", f"/accounts/{account}").status == 200
-        # A claim that comes too late.
-        assert driver.request(account, CLAIM).status in (200, 202)
-    disconnected = driver.link("fresh", owners=[OWNER])
-    asked(driver, account=disconnected)
-    driver.sim.change(disconnected, action="disconnect")
-
-
-def read(driver: StackDriver) -> None:
-    """All that can be read of an account, with a second snapshot that differs."""
-    account = driver.link("old", owners=[OWNER])
-    driver.request(account, CLAIM, max_age=365 * 86400)
-    driver.sim.change(account, action="prefetch", owners=[{**OWNER, "name": "QUORBLE FENNIMANTLE"}])
-    newer = eventually(lambda: (found := driver.http.call("GET", f"/accounts/{account}/snapshots").body["snapshots"])[1:] and found, 30)
-    assert newer[0]["changes"]
-    for path in ("", "/owners", "/snapshots", f"/owners?snapshot={newer[1]['snapshot']}"):
-        assert driver.http.call("GET", f"/accounts/{account}{path}").status == 200
-    assert driver.http.call("GET", f"/verifications?account={account}").status == 200
-    assert driver.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}).status in (200, 409)
-
-
-class Batches:
-    """Batches that end in each of their ways, side by side."""
-
-    def __init__(self, driver: StackDriver) -> None:
-        self.driver = driver
-        accounts = [driver.link(scenario, owners=[OWNER]) for scenario in ("single_owner", "fresh", "inactive")]
-        slow = driver.link("single_owner", owners=[OWNER], policy={"settle_seconds": 15})
-        self.completed = [self.started(self.lines(accounts)), self.started(self.table(accounts), "csv")]
-        self.unusable = [
-            self.started(f"fca_1,{NAME}\n".encode(), "csv"),
-            self.started(f"account,name,{NAME}\nfca_1,x,y\n".encode(), "csv"),
-        ]
-        self.stopped = self.started(self.lines([driver.link("never_answering", owners=[OWNER])]))
-        self.slow, self.resumed = slow, self.started(self.lines([slow]))
-
-    def lines(self, accounts: list[str]) -> bytes:
-        """A line for each account, and every kind of line that is refused."""
-        good = {"account": "fca_1", "claim": CLAIM}
-        wrong = ("account", "reference", "claim", "max_age", "stripe_account", NAME)
-        bad: list[Any] = [*({**good, field: NAME} for field in wrong), {**good, "claim": {NAME: NAME}}, [CLAIM], NAME]
-        rows = [json.dumps({**good, "account": account}) for account in accounts] + [json.dumps(row) for row in bad]
-        return "\n".join([*rows, NAME, json.dumps(good)[:-5]]).encode() + b"\n\xff" + OWNER["name"].encode()
-
-    def table(self, accounts: list[str]) -> bytes:
-        """The same as a table, the last of whose quotes is never closed."""
-        rows = [f'{account},"{NAME}",{CLAIM["email"]},{CLAIM["phone"]}' for account in accounts]
-        bad = [f"{NAME},x,y,z", f"fca_1,x,y,z,{NAME}", f"{NAME}", f'fca_1,"{NAME}']
-        return "\n".join(["account,name,email,phone", *rows, *bad]).encode()
-
-    def started(self, body: bytes, format_: str = "jsonl") -> str:
-        made = self.driver.http.call("POST", "/batches", {"format": format_}).body
-        assert self.driver.http.call("POST", f"/batches/{made['id']}/start").status == 409
-        assert requests.put(made["upload"]["urls"][0], body, timeout=30).status_code == 200
-        assert self.driver.http.call("POST", f"/batches/{made['id']}/start").status == 202
-        return str(made["id"])
-
-    def state(self, batch: str) -> str:
-        return str(self.driver.http.call("GET", f"/batches/{batch}").body["state"])
-
-    def interrupt(self) -> None:
-        """Stop one batch for good, and break off another's run."""
-        eventually(lambda: self.state(self.stopped) == "verifying", 60)
-        assert self.driver.http.call("DELETE", f"/batches/{self.stopped}").status == 200
-        eventually(lambda: self.driver.refreshes(self.slow), 60)
-        arn = self.driver.stack.outputs["BatchStateMachineArn"].replace(":stateMachine:", ":execution:")
-        self.driver.stack.client("stepfunctions").stop_execution(executionArn=f"{arn}:{self.resumed}-1")
-
-    def end(self) -> None:
-        driver = self.driver
-        assert driver.http.call("POST", f"/batches/{self.resumed}/start").status == 202
-        eventually(lambda: {self.state(batch) for batch in self.unusable} == {"failed"}, 60)
-        for batch in self.unusable:
-            assert driver.http.call("DELETE", f"/batches/{batch}").status == 200
-        eventually(lambda: {self.state(batch) for batch in (*self.completed, self.resumed)} == {"completed"}, 120)
-        # Its caller never starts this one, nor puts its parts together.
-        left = driver.http.call("POST", "/batches", {"format": "csv", "bytes": 6 * 1024**3}, headers={"Idempotency-Key": KEY})
-        requests.put(left.body["upload"]["urls"][0], json.dumps(CLAIM).encode(), timeout=30)
-
-
-def refused(driver: StackDriver) -> None:
-    """Requests that are refused, with canaries where they are refused for."""
-    account = driver.link("fresh", owners=[OWNER])
-    for claim in ({**CLAIM, "colour": NAME}, {"name": 1, NAME: 2}, {**CLAIM, "address": {"planet": NAME}}):
-        assert driver.request(account, claim).status == 422
-    assert driver.http.call("POST", "/verifications", raw=json.dumps({"claim": CLAIM})[:-5].encode()).status == 400
-    assert driver.request("fca_unknown", CLAIM).status == 404
-    key = {"Idempotency-Key": f"{KEY}-again"}
-    assert driver.request(account, CLAIM, headers=key).status in (200, 202)
-    assert driver.request(account, {**CLAIM, "name": "Quorble"}, headers=key).status == 422
-    assert driver.deliver(json.dumps(CLAIM).encode(), {"Stripe-Signature": "t=1,v1=0"}).status_code == 400
-
-
-def buried_and_put_back(driver: StackDriver) -> None:
-    """A message that fails for good, whose reason could repeat what it holds."""
-    record = {"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps({"event": "evt_canary"})}
-    for count in ("1", "7"):
-        invoke(driver, "FetchOwners", queue_event({**record, "Attributes": {"ApproximateReceiveCount": count}}))
-    sqs, outputs = driver.stack.client("sqs"), driver.stack.outputs
-    source, destination = (arn(driver, outputs[name]) for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl"))
-    sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
-    # This one stays.
-    message = {**record, "Attributes": {"ApproximateReceiveCount": "7"}}
-    invoke(driver, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
-
-
-def test_canaries_stand_nowhere_that_the_stack_left_anything(
+def test_canaries_are_in_nothing_that_the_stack_left(
     after_every_flow: StackDriver, bus_queue: str, record_property: Callable[[str, object], None]
 ) -> None:
     found = places(after_every_flow)
@@ -320,114 +106,3 @@ def test_searcher_sees_through_encodings() -> None:
     for prefix in ("", "a", "ab", "abc"):
         assert canary.hits({"x": base64.b64encode(f'{prefix}Brandywhistle", and more'.encode())}, ["Brandywhistle"])
     assert not canary.hits({"x": b"Brandywine"}, ["Brandywhistle"])
-
-
-# -- everything that a stack leaves ------------------------------------------------------------------------------------------------------
-
-
-def places(driver: StackDriver) -> dict[str, bytes]:
-    """The content of every place, by its name."""
-    found: dict[str, Any] = {}
-    logs, sqs, states = (driver.stack.client(service) for service in ("logs", "sqs", "stepfunctions"))
-    for group in groups(driver):
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
-        found[f"logs {group['logGroupName']}"] = [event["message"] for page in pages for event in page["events"]]
-    for machine in states.list_state_machines()["stateMachines"]:
-        found[f"execution histories of {machine['name']}"] = list(executions(states, stateMachineArn=machine["stateMachineArn"]))
-    for url in sqs.list_queues()["QueueUrls"]:
-        found[f"queue {url.rpartition('/')[2]}"] = messages(sqs, url)
-    dynamodb = driver.stack.client("dynamodb")
-    for table in dynamodb.list_tables()["TableNames"]:
-        pages = dynamodb.get_paginator("scan").paginate(TableName=table)
-        found[f"table {table}"] = [unpacked(item) for page in pages for item in page["Items"]]
-    cloudwatch, s3, functions = (driver.stack.client(service) for service in ("cloudwatch", "s3", "lambda"))
-    found["metrics"] = cloudwatch.list_metrics()["Metrics"]
-    found["functions' settings"] = functions.list_functions()["Functions"]
-    for bucket in s3.list_buckets()["Buckets"]:
-        place = {"Bucket": bucket["Name"]}
-        found[f"uploads under way to {bucket['Name']}"] = s3.list_multipart_uploads(**place).get("Uploads", [])
-        # A manifest is the caller's own.
-        for item in s3.list_objects_v2(**place).get("Contents", ()) if bucket["Name"] != "sam-artefacts" else ():
-            if not item["Key"].startswith("manifests/"):
-                answer = s3.get_object(**place, Key=item["Key"])
-                found[f"object {bucket['Name']}/{item['Key']}"] = repr(answer["Metadata"]).encode() + answer["Body"].read()
-    found["secrets' names"] = driver.stack.client("secretsmanager").list_secrets()["SecretList"]
-    events, scheduler = driver.stack.client("events"), driver.stack.client("scheduler")
-    for bus in events.list_event_buses()["EventBuses"]:
-        rules = events.list_rules(EventBusName=bus["Name"])["Rules"]
-        found[f"rules of the bus {bus['Name']}"] = [
-            (rule, events.list_targets_by_rule(EventBusName=bus["Name"], Rule=rule["Name"])["Targets"]) for rule in rules
-        ]
-    found["schedules"] = scheduler.list_schedules()["Schedules"]
-    found["queues' messages, those in flight too"] = requests.get(
-        f"{driver.stack.aws.endpoint}/_ministack/sqs/messages", timeout=30
-    ).content
-    found["decisions of IAM"] = TRAIL.read_bytes()
-    found["calls to Stripe: targets and headers"] = [(call.method, call.target, dict(call.headers)) for call in driver.exchanges]
-    found["emulator log"] = driver.stack.aws.log.read_bytes()
-    state = driver.stack.aws.var / "aws" / str(driver.stack.aws.port)
-    for path in sorted(state.rglob("*")):
-        if path.is_file() and not {"sam-artefacts", "manifests"} & set(path.parts):
-            found[f"emulator file {path.relative_to(state)}"] = path.read_bytes()
-    return {name: content if isinstance(content, bytes) else json.dumps(content, default=str).encode() for name, content in found.items()}
-
-
-def unpacked(item: dict[str, Any]) -> dict[str, Any]:
-    """An item with its binary attributes as text, in which words can be found."""
-    return {name: next(iter(value.values())) for name, value in item.items()}
-
-
-def groups(driver: StackDriver) -> list[dict[str, Any]]:
-    pages = driver.stack.client("logs").get_paginator("describe_log_groups").paginate()
-    return [group for page in pages for group in page["logGroups"]]
-
-
-def executions(states: Any, **of: str) -> Iterator[Any]:
-    """Executions with their histories, and with those of the children that their Maps started."""
-    for page in states.get_paginator("list_executions").paginate(**of):
-        for execution in page["executions"]:
-            arn = execution["executionArn"]
-            yield states.describe_execution(executionArn=arn), history(states, arn)
-            for run in states.list_map_runs(executionArn=arn)["mapRuns"]:
-                yield states.describe_map_run(mapRunArn=run["mapRunArn"])
-                yield from executions(states, mapRunArn=run["mapRunArn"])
-
-
-def history(states: Any, execution: str) -> list[Any]:
-    pages = states.get_paginator("get_execution_history").paginate(executionArn=execution)
-    return [event for page in pages for event in page["events"]]
-
-
-def messages(sqs: Any, url: str) -> list[Any]:
-    """What is in a queue; it stays there."""
-    found: dict[str, Any] = {}
-    while new := [
-        message
-        for message in sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=2, MessageAttributeNames=["All"], AttributeNames=["All"]
-        ).get("Messages", ())
-        if message["MessageId"] not in found
-    ]:
-        found |= {message["MessageId"]: message for message in new}
-    for message in found.values():
-        sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-    return list(found.values())
-
-
-def in_flight(driver: StackDriver) -> int:
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
-    sqs = driver.stack.client("sqs")
-    urls = [driver.stack.outputs[name] for name in ("RefreshQueueUrl",)]
-    return sum(
-        int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].get(name, 0)) for url in urls for name in names
-    )
-
-
-def arn(driver: StackDriver, url: str) -> str:
-    return str(driver.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
-
-
-def invoke(driver: StackDriver, function: str, event: Any) -> None:
-    found = driver.stack.client("cloudformation").describe_stack_resource(StackName="titleholder", LogicalResourceId=function)
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
-    driver.stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
