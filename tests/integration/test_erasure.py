@@ -168,9 +168,9 @@ def no_key(sandbox: Sandbox) -> None:
 
 
 def limiter_full(sandbox: Sandbox) -> None:
-    """A thousand calls were booked by others."""
-    for _ in range(1000):
-        sandbox.store.rate_limits.reserve("other", 25, sandbox.clock())
+    """The calls of the next 40 s were booked by others."""
+    for _ in range(40):
+        sandbox.store.rate_limits.reserve("other", 1, sandbox.clock())
 
 
 def fault(kind: str) -> Callable[[Sandbox], None]:
