@@ -48,20 +48,20 @@ def test_only_the_webhook_and_the_documentation_are_public(driver: StackDriver) 
 
 @pytest.mark.parametrize("route", GUARDED)
 class TestToken:
-    def test_of_the_right_scope_is_accepted(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+    def test_token_of_the_right_scope_is_accepted(self, by_token: Stack, issuer: Issuer, route: str) -> None:
         [scope] = GUARDED[route]
         answer = call(by_token.api_url, route, issuer.token(f"other {scope}"))
         # What is asked for is nonsense, and it is the function that says so.
         assert answer.headers["Content-Type"].startswith(("application/problem+json", "application/json"))
         assert answer.status in (200, 404, 409, 422), answer
 
-    def test_of_other_scopes_is_forbidden(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+    def test_token_of_other_scopes_is_forbidden(self, by_token: Stack, issuer: Issuer, route: str) -> None:
         others = sorted(SCOPES - set(GUARDED[route]))
         assert call(by_token.api_url, route, issuer.token(" ".join(others))).status == 403
         assert call(by_token.api_url, route, issuer.token("")).status == 403
         assert call(by_token.api_url, route, issuer.token(f"{GUARDED[route][0]}ed")).status == 403
 
-    def test_that_is_not_good_is_refused(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+    def test_token_that_is_not_good_is_refused(self, by_token: Stack, issuer: Issuer, route: str) -> None:
         scope, now = GUARDED[route][0], int(time.time())
         bad = {
             "none": None,

@@ -108,7 +108,7 @@ EFFECTS = (
 
 @pytest.mark.parametrize("name", EFFECTS)
 class TestEffects:
-    def test_is_recorded_before_it_begins_and_after_it_ended(self, sandbox: Sandbox, name: str) -> None:
+    def test_effect_is_recorded_before_it_begins_and_after_it_ended(self, sandbox: Sandbox, name: str) -> None:
         effects = Effects(sandbox)
         before, known = effects.traces(), len(record(sandbox))
         seen: list[Any] = []
@@ -129,7 +129,7 @@ class TestEffects:
             item: value for item, value in requested.items() if item not in ("pk", "sk", "at_ms", "state")
         }  # fmt: skip
 
-    def test_does_not_happen_when_it_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
+    def test_effect_does_not_happen_when_it_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
         effects = Effects(sandbox)
         before, known = effects.traces(), record(sandbox)
         sandbox.taps.append(refuse_the_record)
@@ -153,7 +153,7 @@ class TestEffects:
             effects.call(name)
         assert states(sandbox)[known:] == [(name.partition(" ")[0], "requested")]
 
-    def test_is_not_answered_when_its_end_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
+    def test_effect_is_not_answered_when_its_end_cannot_be_recorded(self, sandbox: Sandbox, name: str) -> None:
         effects = Effects(sandbox)
         known = len(record(sandbox))
         sandbox.taps.append(refuse_the_second_entry)
@@ -204,7 +204,7 @@ class TestRefreshOfAWorkflow:
         sandbox.wait(1)
         return ref, id_, len(record(sandbox))
 
-    def test_is_recorded_once_for_each_attempt_with_its_verification(self, sandbox: Sandbox) -> None:
+    def test_refresh_of_a_workflow_is_recorded_once_for_each_attempt_with_its_verification(self, sandbox: Sandbox) -> None:
         ref, id_, known = self.asked(sandbox)
         sandbox.consume(sandbox.refresh_queue)
         sandbox.enter(sandbox.store.verifications.get(id_), retry=1)
@@ -216,7 +216,7 @@ class TestRefreshOfAWorkflow:
         assert requested["attempt"] == done["attempt"]
         assert sandbox.refreshes(ref) == 1
 
-    def test_is_not_paid_for_while_it_cannot_be_recorded(self, sandbox: Sandbox) -> None:
+    def test_refresh_of_a_workflow_is_not_paid_for_while_it_cannot_be_recorded(self, sandbox: Sandbox) -> None:
         ref, _, known = self.asked(sandbox)
         sandbox.taps.append(refuse_the_record)
         assert len(sandbox.consume(sandbox.refresh_queue)) == 1
@@ -227,7 +227,7 @@ class TestRefreshOfAWorkflow:
         assert sandbox.refreshes(ref) == 1
         assert [entry["state"] for entry in record(sandbox)[known:]] == ["requested", "done"]
 
-    def test_whose_end_cannot_be_recorded_is_not_paid_for_twice(self, sandbox: Sandbox) -> None:
+    def test_refresh_of_a_workflow_whose_end_cannot_be_recorded_is_not_paid_for_twice(self, sandbox: Sandbox) -> None:
         ref, _, known = self.asked(sandbox)
         sandbox.taps.append(refuse_the_second_entry)
         sandbox.consume(sandbox.refresh_queue)
@@ -257,7 +257,7 @@ class TestReads:
         session = sandbox.http("POST", "/sessions", {"via": "financial_connections", "customer": "cus_1"}).json["id"]
         return READS[action].format(batch=effects.batch, session=session, verification=effects.waiting)
 
-    def test_is_recorded(self, sandbox: Sandbox, action: str) -> None:
+    def test_read_is_recorded(self, sandbox: Sandbox, action: str) -> None:
         path = self.path(sandbox, action)
         sandbox.wait(1)
         known = len(record(sandbox))
@@ -265,7 +265,7 @@ class TestReads:
         [entry] = record(sandbox)[known:]
         assert (entry["action"], entry["state"]) == (action, "done")
 
-    def test_is_not_answered_when_it_cannot_be_recorded(self, sandbox: Sandbox, action: str) -> None:
+    def test_read_is_not_answered_when_it_cannot_be_recorded(self, sandbox: Sandbox, action: str) -> None:
         path = self.path(sandbox, action)
         sandbox.taps.append(refuse_the_record)
         answer = sandbox.http("GET", path)

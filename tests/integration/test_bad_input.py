@@ -85,7 +85,7 @@ def deployment() -> Iterator[UnchangedDeployment]:
 
 @pytest.mark.parametrize("key", WITH_BODY)
 class TestBody:
-    def test_of_six_megabytes(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_body_of_six_megabytes(self, deployment: UnchangedDeployment, key: str) -> None:
         assert deployment.call(key, body=json.dumps({"x": "y" * (6 * 1024 * 1024)}).encode()).status_code == 413
 
     @pytest.mark.parametrize("depth", [33, 1_000, 30_000])
@@ -112,28 +112,28 @@ class TestBody:
             b"\x00",
         ],
     )
-    def test_that_is_no_json_object(self, deployment: UnchangedDeployment, key: str, body: bytes) -> None:
+    def test_body_that_is_no_json_object(self, deployment: UnchangedDeployment, key: str, body: bytes) -> None:
         if body == b"" and not OPERATIONS[key]["requestBody"].get("required"):
             pytest.skip("this body may be left out")
         assert deployment.call(key, body=body).status_code in (400, 422)
 
-    def test_that_names_a_field_twice(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_body_that_names_a_field_twice(self, deployment: UnchangedDeployment, key: str) -> None:
         text = json.dumps(example_body(key))
         name = next(iter(example_body(key)))
         answer = deployment.call(key, body=f'{{"{name}": null, {text[1:]}'.encode())
         assert answer.status_code == 400
 
     @pytest.mark.parametrize("bad", ['"\\u0000"', '"x\\u0000y"', '"\\ud800"', '"x\\udfff"', "1e400", "-0.5", "[[]]", '{"a": {}}'])
-    def test_with_a_bad_value_in_any_place(self, deployment: UnchangedDeployment, key: str, bad: str) -> None:
+    def test_body_with_a_bad_value_in_any_place(self, deployment: UnchangedDeployment, key: str, bad: str) -> None:
         for name in example_body(key):
             text = json.dumps({**example_body(key), name: "@@"}).replace('"@@"', bad)
             assert deployment.call(key, body=text.encode()).status_code in (400, 422)
 
-    def test_with_an_unknown_field(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_body_with_an_unknown_field(self, deployment: UnchangedDeployment, key: str) -> None:
         answer = deployment.call(key, body=json.dumps({**example_body(key), "__proto__": {}}).encode())
         assert answer.status_code == 422
 
-    def test_of_another_media_type(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_body_of_another_media_type(self, deployment: UnchangedDeployment, key: str) -> None:
         answer = deployment.call(key, body=json.dumps(example_body(key)).encode(), **{"Content-Type": "application/xml"})
         assert answer.status_code == 415
 
@@ -153,15 +153,15 @@ def test_id_of_another_kind(deployment: UnchangedDeployment, key: str) -> None:
 
 @pytest.mark.parametrize("key", OF_ACCOUNTS)
 class TestAccount:
-    def test_of_a_connected_account_is_not_the_platforms(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_account_of_a_connected_account_is_not_the_platforms(self, deployment: UnchangedDeployment, key: str) -> None:
         answer = deployment.client.open(key.split()[1].replace("{account}", "fca_foreign"), method=key.split()[0])
         assert answer.status_code == 404 or _empty(answer), answer.get_data(as_text=True)
 
-    def test_of_the_other_mode_is_not_there(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_account_of_the_other_mode_is_not_there(self, deployment: UnchangedDeployment, key: str) -> None:
         answer = deployment.client.open(key.split()[1].replace("{account}", "fca_live"), method=key.split()[0])
         assert answer.status_code == 404 or _empty(answer), answer.get_data(as_text=True)
 
-    def test_of_a_malformed_connected_account(self, deployment: UnchangedDeployment, key: str) -> None:
+    def test_account_of_a_malformed_connected_account(self, deployment: UnchangedDeployment, key: str) -> None:
         for header in ("", " ", "acct_", "fca_try1", "acct_a,acct_b", "acct_" + "x" * 500):
             answer = deployment.call(key, **{"Stripe-Account": header})
             assert answer.status_code == 422

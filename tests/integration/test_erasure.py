@@ -199,7 +199,7 @@ TROUBLES = {
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 class TestWithoutStripe:
-    def test_is_erased_at_once_and_disconnected_later(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
+    def test_account_is_erased_at_once_and_disconnected_later(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
         open_, token = waiting(sandbox, ref)
         TROUBLES[trouble](sandbox)
         began = sandbox.clock()

@@ -248,7 +248,7 @@ def test_no_body_makes_the_server_fail(sandbox: Sandbox, body: str) -> None:
 
 
 class TestVerifications:
-    def test_is_accepted_and_starts_its_workflow_once(self, sandbox: Sandbox) -> None:
+    def test_verification_is_accepted_and_starts_its_workflow_once(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1")
         answer = verify(sandbox)
         assert (answer.status, answer.content_type) == (202, "application/json")
@@ -256,7 +256,7 @@ class TestVerifications:
         assert [execution["name"] for execution in sandbox.tokens.started] == [answer.json["id"]]
         assert sandbox.http("GET", f"/verifications/{answer.json['id']}").json == answer.json
 
-    def test_is_answered_at_once_by_a_fresh_snapshot(self, sandbox: Sandbox) -> None:
+    def test_verification_is_answered_at_once_by_a_fresh_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("fresh", id="fca_1")
         answer = verify(sandbox)
         assert (answer.status, answer.json["state"], answer.json["verdict"]["outcome"]) == (200, "completed", "match")

@@ -147,21 +147,21 @@ def restarted(sandbox: Sandbox, key: str, **body: Any) -> Answer:
 
 
 class TestIds:
-    def test_cannot_be_derived_from_what_a_caller_may_guess(self, sandbox: Sandbox) -> None:
+    def test_ids_cannot_be_derived_from_what_a_caller_may_guess(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(customer="cus_1")
         id, made = post(sandbox, "order-17", account=ref.account).json["id"], post(sandbox, "order-18", customer="cus_1").json
         assert id != plain("test/platform/order-17")
         assert made["id"] != plain("test/platform/order-18")
         assert [member["verification"] for member in made["members"]] != [plain(f"{made['id']}/{ref.key}")]
 
-    def test_of_two_stacks_differ_for_the_same_key(self) -> None:
+    def test_ids_of_two_stacks_differ_for_the_same_key(self) -> None:
         ids = set()
         for _ in range(2):
             with Sandbox.open() as sandbox:
                 ids.add(post(sandbox, "k", account=sandbox.link(id="fca_1").account).json["id"])
         assert len(ids) == 2
 
-    def test_are_the_same_in_every_environment_and_for_ever(self, sandbox: Sandbox) -> None:
+    def test_ids_are_the_same_in_every_environment_and_for_ever(self, sandbox: Sandbox) -> None:
         account = sandbox.link().account
         first = post(sandbox, "k", account=account)
         for days in (0, 1, 30):
@@ -308,7 +308,7 @@ class TestToken:
             ("GET", "/batches/bat_" + "0" * 32),
         ],
     )
-    def test_is_refused_for_any_other_account(self, bound: Sandbox, method: str, path: str) -> None:
+    def test_token_is_refused_for_any_other_account(self, bound: Sandbox, method: str, path: str) -> None:
         answer = call(bound, {CLAIM_NAME: "acct_mine"}, method, path, Stripe_Account="acct_other")
         assert (answer.status, answer.problem) == (403, "connected-account-forbidden")
         assert bound.stripe_calls() == []
@@ -320,11 +320,11 @@ class TestToken:
          {CLAIM_NAME: 7}, {"account": "acct_mine"}],
     )  # fmt: skip
     @pytest.mark.parametrize("headers", [{}, {"Stripe_Account": "acct_mine"}])
-    def test_that_names_no_account_may_act_for_none(self, bound: Sandbox, claims: Any, headers: dict[str, str]) -> None:
+    def test_token_that_names_no_account_may_act_for_none(self, bound: Sandbox, claims: Any, headers: dict[str, str]) -> None:
         answer = call(bound, claims, **headers)
         assert (answer.status, answer.problem) == (403, "connected-account-forbidden")
         assert bound.stripe_calls() == []
 
-    def test_counts_for_nothing_where_no_claim_is_named(self, sandbox: Sandbox) -> None:
+    def test_token_counts_for_nothing_where_no_claim_is_named(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1", stripe_account="acct_other")
         assert call(sandbox, {"account": "acct_mine"}, Stripe_Account="acct_other").status == 200

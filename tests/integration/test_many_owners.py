@@ -40,14 +40,14 @@ def kept(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 class TestSnapshotsOfManyOwners:
     @pytest.mark.parametrize(("count", "long"), [(1, 0), (500, 0), (1200, 0), (MAX_OWNERS, 0), (MAX_OWNERS, 600), (11, 120_000)])
-    def test_are_read_as_they_were_stored(self, sandbox: Sandbox, count: int, long: int) -> None:
+    def test_snapshots_are_read_as_they_were_stored(self, sandbox: Sandbox, count: int, long: int) -> None:
         ref, owners = sandbox.link(), many(count, long=long)
         assert snapshots.fit(owners)
         sandbox.store.snapshots.put(ref, snapshot(owners), sandbox.clock.now)
         assert sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal() == owners
         assert sandbox.store.snapshots.page(ref, 1)[0][0].owner_count == count
 
-    def test_are_written_in_one_transaction_that_dynamodb_takes(self, sandbox: Sandbox) -> None:
+    def test_snapshots_are_written_in_one_transaction_that_dynamodb_takes(self, sandbox: Sandbox) -> None:
         ref, written = sandbox.link(), []
 
         def note(moment: Moment) -> None:
@@ -66,7 +66,7 @@ class TestSnapshotsOfManyOwners:
         assert sum(sealed) < 3_500_000
         assert len(parts) <= 40
 
-    def test_of_few_are_one_item_as_ever(self, sandbox: Sandbox) -> None:
+    def test_snapshots_of_few_are_one_item_as_ever(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.store.snapshots.put(ref, snapshot(many(13)), sandbox.clock.now)
         entry, body = sorted(kept(sandbox), key=lambda item: item["sk"]["S"])
@@ -76,7 +76,7 @@ class TestSnapshotsOfManyOwners:
         assert entry["owner_count"] == {"N": "13"}
 
     @pytest.mark.parametrize("when", ["before", "after"])
-    def test_are_there_as_a_whole_or_not_at_all_after_a_crash(self, sandbox: Sandbox, when: str) -> None:
+    def test_snapshots_are_there_as_a_whole_or_not_at_all_after_a_crash(self, sandbox: Sandbox, when: str) -> None:
         class DiedError(BaseException):
             pass
 
@@ -96,7 +96,7 @@ class TestSnapshotsOfManyOwners:
         sandbox.store.snapshots.put(ref, snapshot(owners), sandbox.clock.now)
         assert sandbox.store.snapshots.get(ref, "fcaowns_1").owners.reveal() == owners
 
-    def test_are_not_written_once_the_key_is_gone(self, sandbox: Sandbox) -> None:
+    def test_snapshots_are_not_written_once_the_key_is_gone(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
 
         def erase(moment: Moment) -> None:
@@ -109,14 +109,14 @@ class TestSnapshotsOfManyOwners:
             sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         assert kept(sandbox) == []
 
-    def test_are_erased_whole(self, sandbox: Sandbox) -> None:
+    def test_snapshots_are_erased_whole(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         assert sum("#PART#" in item["sk"]["S"] for item in kept(sandbox)) > 0
         assert sandbox.http("DELETE", f"/accounts/{ref.account}").status == 200
         assert kept(sandbox) == []
 
-    def test_that_were_erased_between_the_reads_of_their_parts_are_not_found(self, sandbox: Sandbox) -> None:
+    def test_snapshots_that_were_erased_between_the_reads_of_their_parts_are_not_found(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
 
@@ -129,7 +129,7 @@ class TestSnapshotsOfManyOwners:
         with pytest.raises(AccountErasedError):
             sandbox.store.snapshots.get(ref, "fcaowns_1")
 
-    def test_that_lack_a_part_are_not_taken_for_whole(self, sandbox: Sandbox) -> None:
+    def test_snapshots_that_lack_a_part_are_not_taken_for_whole(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         sandbox.store.snapshots.put(ref, snapshot(many(1500, long=100)), sandbox.clock.now)
         part = next(item for item in kept(sandbox) if item["sk"]["S"].endswith("#PART#001"))
@@ -154,7 +154,7 @@ class TestSnapshotsOfManyOwners:
         answer = sandbox.http("GET", f"/accounts/{ref.account}/owners")
         assert (answer.status, len(answer.json["owners"])) == (200, count)
 
-    def test_whose_changes_are_many_are_announced_in_an_event_that_the_bus_takes(self, sandbox: Sandbox) -> None:
+    def test_snapshots_whose_changes_are_many_are_announced_in_an_event_that_the_bus_takes(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("old", owners=many(MAX_OWNERS))
         fetch(sandbox, ref)
         renamed = [{"id": f"x{number}", "name": f"OTHER PERSON{number}"} for number in range(MAX_OWNERS)]
@@ -188,14 +188,14 @@ class TestMoreOwnersThanAreStored:
         assert run(sandbox, ref)["reasons"] == ["TOO_MANY_OWNERS"]
 
     @pytest.mark.parametrize("page", [1, 10, 100])
-    def test_are_not_listed_to_their_end(self, sandbox: Sandbox, page: int) -> None:
+    def test_too_many_owners_are_not_listed_to_their_end(self, sandbox: Sandbox, page: int) -> None:
         ref = sandbox.link(owners=many(9000), policy={"owners_page": page})
         # A call takes its time, else the pace would defer the listing.
         sandbox.taps.append(lambda moment: sandbox.wait(0.05) if moment.service == "stripe" else None)
         assert run(sandbox, ref)["reasons"] == ["TOO_MANY_OWNERS"]
         assert 0 < sandbox.stripe_calls(ref).count("GET owners") <= MOST_OWNERS_PAGES
 
-    def test_are_not_paid_for_again_by_verifications(self, sandbox: Sandbox) -> None:
+    def test_too_many_owners_are_not_paid_for_again_by_verifications(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(owners=many(MAX_OWNERS + 1))
         run(sandbox, ref)
         assert sandbox.refreshes(ref) == 1
@@ -205,13 +205,13 @@ class TestMoreOwnersThanAreStored:
         assert sandbox.refreshes(ref) == 1
 
     @pytest.mark.parametrize("scenario", ["old", "failing_with_old_snapshot"])
-    def test_are_not_paid_for_where_stripe_shows_them_before(self, sandbox: Sandbox, scenario: str) -> None:
+    def test_too_many_owners_are_not_paid_for_where_stripe_shows_them_before(self, sandbox: Sandbox, scenario: str) -> None:
         ref = sandbox.link(scenario, owners=many(MAX_OWNERS + 1))
         sandbox.wait(3600)
         assert run(sandbox, ref)["reasons"] == ["TOO_MANY_OWNERS"]
         assert sandbox.refreshes(ref) == 0
 
-    def test_may_be_fetched_again_by_a_caller_who_asks_for_it(self, sandbox: Sandbox) -> None:
+    def test_too_many_owners_may_be_fetched_again_by_a_caller_who_asks_for_it(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(owners=many(MAX_OWNERS + 1))
         run(sandbox, ref)
         sandbox.wait(3600)
@@ -223,7 +223,7 @@ class TestMoreOwnersThanAreStored:
         assert run(sandbox, ref)["outcome"] == "match"
         assert sandbox.refreshes(ref) == 3
 
-    def test_are_forgotten_when_a_later_prefetch_brings_fewer(self, sandbox: Sandbox) -> None:
+    def test_too_many_owners_are_forgotten_when_a_later_prefetch_brings_fewer(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(owners=many(MAX_OWNERS + 1))
         run(sandbox, ref)
         sandbox.wait(3600)
@@ -235,7 +235,7 @@ class TestMoreOwnersThanAreStored:
         sandbox.wait(3600)
         assert run(sandbox, ref)["outcome"] == "match"
 
-    def test_are_told_to_whoever_reads_them(self, sandbox: Sandbox) -> None:
+    def test_too_many_owners_are_reported_to_callers_that_read_them(self, sandbox: Sandbox) -> None:
         ref = sandbox.link(owners=many(MAX_OWNERS + 1))
         run(sandbox, ref)
         answer = sandbox.http("GET", f"/accounts/{ref.account}/owners")

@@ -64,21 +64,25 @@ def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
 
 
 class TestRefreshWithoutNewOwners:
-    def test_ends_as_not_verifiable_although_old_owners_are_stored(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_ends_as_not_verifiable_although_old_owners_are_stored(
+        self, sandbox: Sandbox, stored: AccountRef
+    ) -> None:
         assert is_missing(run(sandbox, stored))
         assert sandbox.refreshes(stored) == 1
 
-    def test_ends_so_where_nothing_was_stored_before(self, sandbox: Sandbox, barren: dict[str, Any]) -> None:
+    def test_refresh_without_new_owners_ends_so_where_nothing_was_stored_before(self, sandbox: Sandbox, barren: dict[str, Any]) -> None:
         ref = sandbox.link("old", policy=barren)
         assert is_missing(run(sandbox, ref))
 
-    def test_ends_so_for_the_next_request_too_without_a_second_refresh(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_ends_so_for_the_next_request_too_without_a_second_refresh(
+        self, sandbox: Sandbox, stored: AccountRef
+    ) -> None:
         run(sandbox, stored)
         sandbox.wait(10)
         assert is_missing(run(sandbox, stored, max_age=DAY))
         assert sandbox.refreshes(stored) == 1
 
-    def test_leaves_old_owners_that_max_age_allows_usable(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_leaves_old_owners_that_max_age_allows_usable(self, sandbox: Sandbox, stored: AccountRef) -> None:
         run(sandbox, stored)
         assert run(sandbox, stored, max_age=201 * DAY)["outcome"] == "match"
 
@@ -108,7 +112,7 @@ class TestRefreshWithoutNewOwners:
         sandbox.consume(sandbox.refresh_queue)
         assert sandbox.outcome(token) == MISSING
 
-    def test_is_not_shown_as_new_owners(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_is_not_shown_as_new_owners(self, sandbox: Sandbox, stored: AccountRef) -> None:
         before = sandbox.http("GET", f"/accounts/{stored.account}/owners").json
         run(sandbox, stored)
         after = sandbox.http("GET", f"/accounts/{stored.account}/owners").json
@@ -122,21 +126,21 @@ class TestRefreshWithoutNewOwners:
         answer = sandbox.http("POST", f"/accounts/{stored.account}/refreshes", {"max_age": 60}).json
         assert (answer["status"], answer.get("snapshot")) == ("fresh", None)
 
-    def test_is_not_looked_at_again_by_reconcile_for_ever(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_is_not_looked_at_again_by_reconcile_for_ever(self, sandbox: Sandbox, stored: AccountRef) -> None:
         run(sandbox, stored)
         sandbox.wait(3600)
         calls = sandbox.stripe_calls(stored)
         sandbox.function("reconcile")({})
         assert sandbox.stripe_calls(stored) == calls
 
-    def test_ends_as_not_verifiable_in_a_batch(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_ends_as_not_verifiable_in_a_batch(self, sandbox: Sandbox, stored: AccountRef) -> None:
         batch = Batch(sandbox, manifest([stored.account]), max_age=0)
         batch.start()
         batch.run(batch.imported())
         (row,) = batch.lines("results.jsonl")
         assert (row["outcome"], row["reasons"], row["snapshot"]) == ("not_verifiable", ["OWNERSHIP_MISSING"], None)
 
-    def test_ends_so_where_the_wake_up_was_lost(self, sandbox: Sandbox, stored: AccountRef) -> None:
+    def test_refresh_without_new_owners_ends_so_where_the_wake_up_was_lost(self, sandbox: Sandbox, stored: AccountRef) -> None:
         verification = ask(sandbox, stored)
         sandbox.enter(verification)
         sandbox.consume(sandbox.refresh_queue)

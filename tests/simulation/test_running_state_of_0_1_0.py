@@ -218,7 +218,7 @@ def verdict(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class TestTheFixture:
-    def test_holds_verifications_in_the_middle_of_their_way(self, run: Run) -> None:
+    def test_fixture_holds_verifications_in_the_middle_of_their_way(self, run: Run) -> None:
         waiting = [item for _, item, _ in run.verifications() if "verdict" not in item]
         states = Counter(execution.get("state") for execution in kept("executions"))
         assert len(waiting) >= 35
@@ -226,7 +226,7 @@ class TestTheFixture:
         assert states["WaitForCooldown"] >= 2
         assert {states[each] for each in ("Verify", "Import", "WaitForCooldowns")} <= {1, 2}
 
-    def test_is_small(self) -> None:
+    def test_fixture_is_small(self) -> None:
         assert sum(path.stat().st_size for path in FIXTURE.glob("*.json")) < 400_000
 
 
@@ -335,7 +335,7 @@ class TestErasure:
 
 
 class TestBatches:
-    def test_counts_add_up(self, run: Run) -> None:
+    def test_batch_counts_add_up(self, run: Run) -> None:
         assert {name: shown["state"] for name, shown in run.batches.items()} == {
             "batch_done": "completed",
             "batch_again": "completed",

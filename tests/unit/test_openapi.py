@@ -50,7 +50,7 @@ def test_what_needs_no_authorisation_is_public_at_the_gateway_and_the_reverse() 
 
 @pytest.mark.parametrize("key", OPERATIONS)
 class TestOperation:
-    def test_says_in_a_line_what_it_does(self, key: str) -> None:
+    def test_operation_says_in_a_line_what_it_does(self, key: str) -> None:
         assert 5 < len(OPERATIONS[key]["summary"]) < 160
 
     def test_parameters_have_limits_and_an_example(self, key: str) -> None:

@@ -76,7 +76,7 @@ class TestRefusal:
             (BATCHED, 1, 2),
         ],
     )
-    def test_names_the_bucket_and_the_time(self, message: dict[str, Any] | None, at: float, retry_after: int) -> None:
+    def test_refusal_names_the_bucket_and_the_time(self, message: dict[str, Any] | None, at: float, retry_after: int) -> None:
         limits, _ = lines(1)
         for _ in range(5):
             limits.reserve("read", NOW)
@@ -84,7 +84,7 @@ class TestRefusal:
         assert (refused.bucket, refused.at, refused.retry_after, refused.slots) == ("read", NOW + at, retry_after, {})
 
     @pytest.mark.parametrize(("message", "at", "retry_after"), [(None, 0, 1), ({}, 1, 2), (BATCHED, 1, 2)])
-    def test_for_the_sum_of_all_calls_names_the_bucket_and_the_next_second(
+    def test_refusal_for_the_sum_of_all_calls_names_the_bucket_and_the_next_second(
         self, message: dict[str, Any] | None, at: float, retry_after: int
     ) -> None:
         limits, _ = lines(0.25)
@@ -92,17 +92,17 @@ class TestRefusal:
         refused = early(limits.limiter(message), "list")
         assert (refused.bucket, refused.at, refused.retry_after, refused.slots) == ("list", NOW + at, retry_after, {"list": NOW})
 
-    def test_names_the_bucket_that_a_requeued_message_asks_for(self) -> None:
+    def test_refusal_names_the_bucket_that_a_requeued_message_asks_for(self) -> None:
         limits, _ = lines(1)
         refused = early(limits.limiter({"ask_after": NOW + 5}), "read")
         assert (refused.bucket, refused.at, refused.retry_after) == ("read", NOW + 5, 6)
 
-    def test_of_a_slot_that_lies_ahead_is_told_with_the_slots_held(self) -> None:
+    def test_refusal_of_a_slot_that_lies_ahead_is_told_with_the_slots_held(self) -> None:
         limits, _ = lines(1)
         refused = limits.limiter({"places": {"list": NOW}}).exceeded("refresh", NOW + 7.5)
         assert (refused.bucket, refused.at, refused.retry_after, refused.slots) == ("refresh", NOW + 7.5, 8, {"list": NOW})
 
-    def test_spreads_the_times_to_ask_again_by_bucket_and_kind(self) -> None:
+    def test_refusal_spreads_the_times_to_ask_again_by_bucket_and_kind(self) -> None:
         limits, _ = lines(1)
         assert [limits.next_try("read", NOW, Kind.BATCH) for _ in range(3)] == near(NOW + 1, NOW + 1.909, NOW + 2.818)
         assert [limits.next_try("read", NOW, Kind.EVENT)] == near(NOW + 1)
@@ -110,7 +110,7 @@ class TestRefusal:
         limits.on_throttled("read")
         assert [limits.next_try("read", NOW, Kind.SINGLE) for _ in range(2)] == near(NOW + 1, NOW + 2.818)
 
-    def test_in_one_bucket_delays_no_work_that_asks_for_another(self) -> None:
+    def test_refusal_in_one_bucket_delays_no_work_that_asks_for_another(self) -> None:
         limits, _ = lines(1)
         for _ in range(5):
             limits.reserve("read", NOW)
@@ -119,16 +119,16 @@ class TestRefusal:
 
 
 class TestSingle:
-    def test_that_is_alone_goes_at_once(self) -> None:
+    def test_single_request_that_is_alone_goes_at_once(self) -> None:
         lines()[0].limiter({}).acquire("read")
 
-    def test_goes_at_once_if_its_place_is_so_near_that_sqs_cannot_wait_for_it(self) -> None:
+    def test_single_request_goes_at_once_if_its_slot_is_so_near_that_sqs_cannot_wait_for_it(self) -> None:
         limits, _ = lines(10)
         for _ in range(3):
             limits.limiter({}).acquire("read")
         assert [early(limits.limiter({})).at] == near(NOW + 0.3)
 
-    def test_keeps_its_place_until_it_is_due(self) -> None:
+    def test_single_request_keeps_its_slot_until_it_is_due(self) -> None:
         limits, clock = lines(1)
         limits.limiter({}).acquire("read")
         message = requeued_message({"a": 1}, early(limits.limiter({})))
@@ -138,14 +138,14 @@ class TestSingle:
         limits.limiter(message).acquire("read")
         assert early(limits.limiter({})).at == NOW + 2
 
-    def test_that_has_waited_in_one_line_is_patient_in_the_next(self) -> None:
+    def test_single_request_that_has_waited_in_one_bucket_is_patient_in_the_next(self) -> None:
         limits, _ = lines(2)
         limits.limiter({}).acquire("refresh")
         waited = limits.limiter({"places": {"read": NOW}})
         waited.acquire("read")
         waited.acquire("refresh")
 
-    def test_of_one_operation_does_not_wait_for_another(self) -> None:
+    def test_single_request_of_one_operation_does_not_wait_for_another(self) -> None:
         limits, _ = lines(1)
         limits.limiter({}).acquire("read")
         limits.limiter({}).acquire("refresh")
@@ -153,22 +153,22 @@ class TestSingle:
 
 
 class TestSingleRefresh:
-    def test_has_the_next_slot_however_far_ahead(self) -> None:
+    def test_single_refresh_has_the_next_slot_however_far_ahead(self) -> None:
         limits, _ = lines(1)
         assert [limits.limiter(SINGLE).reserve("refresh", None) for _ in range(100)] == [NOW + number for number in range(100)]
 
-    def test_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
+    def test_single_refresh_uses_the_slot_that_is_held_for_it_and_takes_no_other(self) -> None:
         limits, _ = lines(1)
         assert limits.limiter(SINGLE).reserve("refresh", NOW - 5) == NOW - 5
         assert not limits._store.table.client.items
 
-    def test_of_one_bucket_leaves_the_slots_of_another(self) -> None:
+    def test_single_refresh_of_one_bucket_leaves_the_slots_of_another(self) -> None:
         limits, _ = lines(1)
         assert limits.limiter(SINGLE).reserve("refresh", None) == NOW
         assert limits.limiter(SINGLE).reserve("list", None) == NOW
 
     @pytest.mark.parametrize(("ahead", "patient"), [(-5.0, True), (0.2, True), (0.3, False)])
-    def test_whose_slot_is_due_waits_up_to_a_second_for_its_next_call(self, ahead: float, patient: bool) -> None:
+    def test_single_refresh_whose_slot_is_due_waits_up_to_a_second_for_its_next_call(self, ahead: float, patient: bool) -> None:
         limits, _ = lines(2)
         limits.reserve("read", NOW)
         limiter = limits.limiter(SINGLE)
@@ -178,7 +178,7 @@ class TestSingleRefresh:
         else:
             assert early(limiter).at == NOW + 0.5
 
-    def test_keeps_its_slot_when_another_call_finds_none(self) -> None:
+    def test_single_refresh_keeps_its_slot_when_another_call_finds_none(self) -> None:
         limits, _ = lines(1)
         for _ in range(4):
             limits.reserve("read", NOW)
@@ -188,7 +188,7 @@ class TestSingleRefresh:
         assert message["places"] == {"refresh": NOW}
         assert message["ask_after"] > NOW
 
-    def test_leaves_the_reads_of_paid_refreshes_their_slots(self) -> None:
+    def test_single_refresh_leaves_the_reads_of_paid_refreshes_their_slots(self) -> None:
         # Such a read waits for at most the slots that starts and other events have taken near by, however many of them wait.
         limits, _ = lines(5)
         for message in (SINGLE, {}):
@@ -199,7 +199,7 @@ class TestSingleRefresh:
         limiter.hurry()
         assert early(limiter).at <= NOW + NEAR_SECONDS + 0.2
 
-    def test_that_a_paid_refresh_waits_for_takes_the_next_slot_however_far(self) -> None:
+    def test_single_refresh_that_a_paid_refresh_waits_for_takes_the_next_slot_however_far(self) -> None:
         limits, _ = lines(1)
         for _ in range(50):
             limits.reserve("read", NOW)
@@ -210,7 +210,7 @@ class TestSingleRefresh:
 
 
 class TestCaller:
-    def test_takes_only_what_is_free_now_and_books_nothing_else(self) -> None:
+    def test_caller_takes_only_what_is_free_now_and_reserves_nothing_else(self) -> None:
         limits, _ = lines(10)
         for _ in range(3):
             limits.limiter().acquire("read")
@@ -221,13 +221,13 @@ class TestCaller:
         assert [limits.reserve("read", NOW)] == near(NOW + 0.3)
 
     @pytest.mark.parametrize("bucket", ["other", "events"])
-    def test_may_take_what_comes_within_a_second_where_no_refresh_waits(self, bucket: str) -> None:
+    def test_caller_may_take_what_comes_within_a_second_where_no_refresh_waits(self, bucket: str) -> None:
         limits, _ = lines(4)
         for _ in range(5):
             limits.limiter().acquire(bucket)
         early(limits.limiter(), bucket)
 
-    def test_leaves_room_for_other_work_among_all_calls(self) -> None:
+    def test_caller_leaves_room_for_other_work_among_all_calls(self) -> None:
         limits, _ = lines(25)
         for number in range(80):
             limits.limiter().acquire(f"line {number}")
@@ -236,7 +236,7 @@ class TestCaller:
 
 
 class TestAllOperations:
-    def test_together_never_make_more_calls_in_a_second_than_allowed(self) -> None:
+    def test_all_operations_together_never_make_more_calls_in_a_second_than_allowed(self) -> None:
         limits, clock = lines(25)
         made: list[float] = []
         for number in range(2000):
@@ -248,27 +248,27 @@ class TestAllOperations:
         # What was refused is not counted: most of what is allowed is used.
         assert len(made) > 0.85 * 100 * 8
 
-    def test_leave_work_that_they_refuse_its_slot(self) -> None:
+    def test_all_operations_leave_work_that_they_refuse_its_slot(self) -> None:
         limits, _ = lines(0.25)
         limits.limiter({}).acquire("read")
         assert early(limits.limiter({"places": {"list": NOW}}), "list").slots == {"list": NOW}
 
-    def test_are_limited_by_what_is_agreed_for_all_where_that_is_less(self) -> None:
+    def test_all_operations_are_limited_by_what_is_agreed_for_all_where_that_is_less(self) -> None:
         clock = Clock()
         limits = StripeRateLimits(lines()[0]._store, 25, clock, limit=10)
         for number in range(10):
             limits.limiter({}).acquire(f"bucket {number}")
         early(limits.limiter({}))
 
-    def test_always_allow_one(self) -> None:
+    def test_all_operations_always_allow_one(self) -> None:
         limits, clock = lines(0.1)
         limits.limiter({}).acquire("read")
         clock.now += 3
         limits.limiter({}).acquire("list")
 
 
-class TestEitherOfTwoLines:
-    def test_preferred_one_is_taken_while_a_place_in_it_is_near(self) -> None:
+class TestEitherOfTwoBuckets:
+    def test_preferred_one_is_taken_while_a_slot_in_it_is_near(self) -> None:
         limits, clock = lines(1)
         assert limits.limiter({}).acquire_either("list", "read") == "list"
         for ahead in (1, 2, 3):
@@ -289,7 +289,7 @@ class TestEitherOfTwoLines:
         assert (refused.value.bucket, refused.value.at) == ("list", NOW + 20)
 
     @pytest.mark.parametrize("bucket", ["list", "read"])
-    def test_place_that_was_booked_is_kept_whichever_it_is_in(self, bucket: str) -> None:
+    def test_slot_that_was_reserved_is_kept_whichever_it_is_in(self, bucket: str) -> None:
         limits, _ = lines(1)
         assert limits.limiter({"places": {bucket: NOW}}).acquire_either("list", "read") == bucket
         assert set(limits._store.table.client.items) == {("PACE#all", "PACE")}
@@ -313,13 +313,13 @@ class TestEitherOfTwoLines:
 
 
 class TestBatch:
-    def test_takes_what_is_free_in_the_coming_second_and_no_more(self) -> None:
+    def test_batch_takes_what_is_free_in_the_coming_second_and_no_more(self) -> None:
         limits, _ = lines(5)
         for _ in range(5):
             limits.limiter(BATCHED).acquire("read")
         early(limits.limiter(BATCHED))
 
-    def test_that_was_told_a_time_does_not_ask_before_it(self) -> None:
+    def test_batch_that_was_told_a_time_does_not_ask_before_it(self) -> None:
         limits, clock = lines(1)
         for _ in range(2):
             limits.limiter(BATCHED).acquire("read")
@@ -330,14 +330,14 @@ class TestBatch:
         clock.now = message["ask_after"]
         limits.limiter(message).acquire("read")
 
-    def test_takes_its_turn_before_any_call_and_uses_it_once(self) -> None:
+    def test_batch_takes_its_turn_before_any_call_and_uses_it_once(self) -> None:
         limits, _ = lines(0.5)
         limiter = limits.limiter(BATCHED)
         assert limiter.reserve("refresh", None) is None
         limiter.acquire("refresh")
         early(limiter, "refresh")
 
-    def test_takes_its_slot_before_any_call_or_is_told_when_to_ask_for_one(self) -> None:
+    def test_batch_takes_its_slot_before_any_call_or_is_told_when_to_ask_for_one(self) -> None:
         limits, _ = lines(1)
         for _ in range(5):
             limits.reserve("refresh", NOW)
@@ -345,20 +345,20 @@ class TestBatch:
             limits.limiter(BATCHED).reserve("refresh", None)
         assert (refused.value.bucket, refused.value.slots) == ("refresh", {})
 
-    def test_of_a_paid_refresh_takes_no_slot_before_its_call(self) -> None:
+    def test_batch_of_a_paid_refresh_takes_no_slot_before_its_call(self) -> None:
         limits, _ = lines(1)
         limiter = limits.limiter(BATCHED)
         limiter.hurry()
         assert limiter.reserve("refresh", None) is None
         assert not limits._store.table.client.items
 
-    def test_takes_the_very_next_slot_of_a_bucket_that_is_slowed_down(self) -> None:
+    def test_batch_takes_the_very_next_slot_of_a_bucket_that_is_slowed_down(self) -> None:
         limits, _ = lines(1)
         limits.on_throttled("read")
         limits.reserve("read", NOW)
         assert early(limits.limiter(BATCHED)).slots == {"read": NOW + 2}
 
-    def test_is_overtaken_however_long_it_is(self) -> None:
+    def test_batch_is_overtaken_however_long_it_is(self) -> None:
         limits, _ = lines(5)
         told = 0.0
         for _ in range(500):
@@ -429,25 +429,25 @@ def test_batch_runs_at_the_rate_and_singles_wait_a_moment_only() -> None:
 
 
 class TestSlowness:
-    def test_doubles_at_a_refusal_and_comes_back(self) -> None:
+    def test_slowdown_doubles_at_a_refusal_and_comes_back(self) -> None:
         slow = increased(Backoff(), NOW)
         assert current_factor(slow, NOW) == 2
         assert current_factor(slow, NOW + RECOVERY_SECONDS) == 1.5
         assert current_factor(slow, NOW + 10 * RECOVERY_SECONDS) == pytest.approx(1, abs=0.01)
 
-    def test_counts_refusals_of_the_same_moment_once(self) -> None:
+    def test_slowdown_counts_refusals_of_the_same_moment_once(self) -> None:
         slow = increased(Backoff(), NOW)
         assert increased(slow, NOW + 0.9) == slow
 
-    def test_counts_a_refusal_a_second_later_again(self) -> None:
+    def test_slowdown_counts_a_refusal_a_second_later_again(self) -> None:
         slow = increased(Backoff(), NOW)
         assert increased(slow, NOW + 1) == Backoff(2 * current_factor(slow, NOW + 1), NOW + 1)
 
-    def test_doubles_what_is_left_of_it(self) -> None:
+    def test_slowdown_doubles_what_is_left_of_it(self) -> None:
         assert increased(increased(Backoff(), NOW), NOW + RECOVERY_SECONDS) == Backoff(3, NOW + RECOVERY_SECONDS)
 
     @given(st.lists(st.floats(0, 100, allow_nan=False), max_size=30), st.floats(0, 1000, allow_nan=False))
-    def test_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
+    def test_slowdown_is_never_more_than_its_limit_and_only_shrinks_by_itself(self, pauses: list[float], later_on: float) -> None:
         slow, now = Backoff(), NOW
         for pause in pauses:
             now += pause
@@ -455,7 +455,7 @@ class TestSlowness:
             assert 1 <= current_factor(slow, now) <= MOST_SLOW
         assert 1 <= current_factor(slow, now + later_on) <= current_factor(slow, now)
 
-    def test_of_a_line_is_learnt_by_others_when_they_book(self) -> None:
+    def test_slowdown_of_a_bucket_is_learnt_by_other_workers_when_they_reserve(self) -> None:
         limits, clock = lines(10)
         limits.on_throttled("read")
         other = StripeRateLimits(limits._store, 10, clock)
@@ -463,7 +463,7 @@ class TestSlowness:
         clock.now += 600
         assert [other.reserve("read", clock.now) for _ in range(2)] == near(clock.now, clock.now + 0.1)
 
-    def test_of_a_bucket_adds_up_among_workers(self) -> None:
+    def test_slowdown_of_a_bucket_adds_up_among_workers(self) -> None:
         limits, clock = lines(10)
         limits.limiter({}).on_throttled("read")
         clock.now += RECOVERY_SECONDS
@@ -471,12 +471,12 @@ class TestSlowness:
         other = StripeRateLimits(limits._store, 10, clock)
         assert [other.reserve("read", clock.now) for _ in range(3)] == near(clock.now, clock.now + 0.1, clock.now + 0.4)
 
-    def test_is_felt_at_once_by_the_worker_that_was_refused(self) -> None:
+    def test_slowdown_is_felt_at_once_by_the_worker_that_was_refused(self) -> None:
         limits, _ = lines(10)
         limits.on_throttled("read")
         assert [limits.reserve("read", NOW) for _ in range(3)] == near(NOW, NOW + 0.2, NOW + 0.4)
 
-    def test_of_one_line_is_not_another_s(self) -> None:
+    def test_slowdown_of_one_bucket_does_not_slow_another(self) -> None:
         limits, _ = lines(1)
         limits.on_throttled("read")
         assert [limits.reserve("refresh", NOW) for _ in range(2)] == [NOW, NOW + 1]

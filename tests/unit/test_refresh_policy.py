@@ -169,11 +169,11 @@ def test_decision_for_every_state(state: AccountState, need: FreshnessRequiremen
 class TestRefusal:
     """Stripe refused, by an error or by an unchanged account."""
 
-    def test_of_an_inactive_account_is_told_by_its_code_whatever_the_account_says(self) -> None:
+    def test_refusal_of_an_inactive_account_is_told_by_its_code_whatever_the_account_says(self) -> None:
         code = "financial_connections_account_inactive"
         assert decide_after_refusal(account(None), NEED, NOW, code) == NotVerifiable("ACCOUNT_INACTIVE")
 
-    def test_without_any_visible_reason_is_final(self) -> None:
+    def test_refusal_without_any_visible_reason_is_final(self) -> None:
         assert decide_after_refusal(account(None), NEED, NOW) == NotVerifiable("REFRESH_REFUSED")
         assert decide_after_refusal(account(refresh("failed")), NEED, NOW, "some_code") == NotVerifiable("REFRESH_REFUSED")
 
@@ -188,7 +188,7 @@ class TestRefusal:
             (account(None, permissions=None), NotVerifiable("PERMISSION_MISSING")),
         ],
     )
-    def test_is_explained_by_the_account_after_it(self, state: AccountState, expected: Decision) -> None:
+    def test_refusal_is_explained_by_the_account_after_it(self, state: AccountState, expected: Decision) -> None:
         assert decide_after_refusal(state, NEED, NOW) == expected
 
     def test_just_after_the_cooldown_waits_out_the_difference_of_the_clocks_once(self) -> None:
@@ -284,7 +284,7 @@ class TestMemory:
 
     cooling = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 1)
 
-    def test_of_nothing_asks_stripe(self) -> None:
+    def test_memory_of_nothing_asks_stripe(self) -> None:
         assert decide_from_memory(StoredAccount(), NEED, NOW) is None
 
     def test_fresh_snapshot_answers_however_old_the_observation(self) -> None:
@@ -325,7 +325,7 @@ class TestMemory:
         assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolingDown(FUTURE)
 
     @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
-    def test_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
+    def test_memory_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
         assert decide_from_memory(StoredAccount(state=account(hash_), observed_at=NOW), NEED, NOW) is None
 
     def test_cooldown_waited_out_is_remembered_longer(self) -> None:
@@ -404,13 +404,13 @@ class TestOutdatedReading:
             (("pending", NOW - 6), ("failed", NOW - 6), NOW + 1, False),
         ],
     )
-    def test_is_one_that_shows_an_earlier_state(
+    def test_outdated_reading_is_one_that_shows_an_earlier_state(
         self, reading: tuple[str, int] | None, known: tuple[str, int] | None, observed_at: float, outdated: bool
     ) -> None:
         read, seen = (account(None if given is None else refresh(*given, None)) for given in (reading, known))
         assert is_outdated(read, NOW, StoredAccount(state=seen, observed_at=observed_at)) is outdated
 
-    def test_is_none_where_nothing_is_known(self) -> None:
+    def test_outdated_reading_is_none_where_nothing_is_known(self) -> None:
         assert not is_outdated(account(None), NOW, StoredAccount())
         assert not is_outdated(account(refresh("pending", NOW)), NOW, StoredAccount())
 

@@ -137,31 +137,31 @@ class TestPreviousVersion:
     def previous(self, created: datetime | None, now: float) -> SecretValues:
         return secret_of(Manager({"AWSCURRENT": A, "AWSPREVIOUS": f"{B} {A}"}, created=created), Clock(now))
 
-    def test_counts_after_the_current_one(self) -> None:
+    def test_previous_version_counts_after_the_current_one(self) -> None:
         assert self.previous(CREATED, NOW).get() == (A, B)
 
-    def test_ends_24_hours_after_the_current_one_was_created(self) -> None:
+    def test_previous_version_ends_24_hours_after_the_current_one_was_created(self) -> None:
         assert self.previous(CREATED, NOW + PREVIOUS_SECONDS - 1).get() == (A, B)
         assert self.previous(CREATED, NOW + PREVIOUS_SECONDS).get() == (A,)
         assert self.previous(CREATED, NOW + 30 * 86_400).get() == (A,)
 
-    def test_ends_in_time_although_it_is_cached(self) -> None:
+    def test_previous_version_ends_in_time_although_it_is_cached(self) -> None:
         clock = Clock(NOW + PREVIOUS_SECONDS - 1)
         secret = secret_of(Manager({"AWSCURRENT": A, "AWSPREVIOUS": B}), clock)
         assert secret.get() == (A, B)
         clock.now += 1
         assert secret.get() == (A,)
 
-    def test_does_not_count_where_nothing_says_when_the_current_one_was_created(self) -> None:
+    def test_previous_version_does_not_count_where_nothing_says_when_the_current_one_was_created(self) -> None:
         assert self.previous(None, NOW).get() == (A,)
 
-    def test_does_not_count_where_there_is_no_current_one(self) -> None:
+    def test_previous_version_does_not_count_where_there_is_no_current_one(self) -> None:
         assert secret_of(Manager({"AWSPREVIOUS": B})).get() == ()
 
-    def test_counts_where_the_current_one_is_unusable(self) -> None:
+    def test_previous_version_counts_where_the_current_one_is_unusable(self) -> None:
         assert secret_of(Manager({"AWSCURRENT": "oops", "AWSPREVIOUS": B})).get() == (B,)
 
-    def test_is_not_asked_for_once_it_has_ended(self) -> None:
+    def test_previous_version_is_not_asked_for_once_it_has_ended(self) -> None:
         manager = Manager({"AWSCURRENT": A, "AWSPREVIOUS": B})
         secret_of(manager, Clock(NOW + PREVIOUS_SECONDS)).get()
         assert manager.calls == 1

@@ -46,7 +46,7 @@ def test_wrong_value_names_its_variable(name: str, value: str) -> None:
 
 class TestStripeApiBase:
     @pytest.mark.parametrize("base", HERE + HTTPS)
-    def test_of_this_machine_or_over_tls_is_taken(self, base: str) -> None:
+    def test_stripe_api_base_of_this_machine_or_over_tls_is_taken(self, base: str) -> None:
         assert Settings.from_environment({"STRIPE_API_BASE": base}).stripe_api_base == base
 
     @pytest.mark.parametrize("base", [base for base in ELSEWHERE + PUBLIC if base.startswith("http:")])
@@ -58,6 +58,6 @@ class TestStripeApiBase:
 
     @pytest.mark.parametrize("base", WRONG)
     @pytest.mark.parametrize("endpoint", ["", "http://aws:4566"])
-    def test_that_is_no_such_url_is_refused(self, base: str, endpoint: str) -> None:
+    def test_stripe_api_base_that_is_no_such_url_is_refused(self, base: str, endpoint: str) -> None:
         with pytest.raises(ConfigurationError, match="STRIPE_API_BASE"):
             Settings.from_environment({"STRIPE_API_BASE": base, "AWS_ENDPOINT_URL": endpoint})

@@ -122,7 +122,7 @@ class TestRefuses:
             (sign(BODY, SECRET, NOW - 301), [SECRET], "The signature's timestamp is more than 300 s away from now."),
         ],
     )
-    def test_with_the_reason(self, header: str | None, secrets: list[str], message: str) -> None:
+    def test_delivery_is_refused_with_the_reason(self, header: str | None, secrets: list[str], message: str) -> None:
         with pytest.raises(InvalidSignatureError) as refused:
             verify(BODY, header, secrets, NOW)
         assert str(refused.value) == message
@@ -132,7 +132,7 @@ class TestRefuses:
         header = sign(BODY, SECRET, NOW) + ",v0="
         assert accepted(BODY, header + "x" * (length - len(header)), [SECRET]) is passes
 
-    def test_without_naming_the_header_or_a_secret(self) -> None:
+    def test_delivery_is_refused_without_naming_the_header_or_a_secret(self) -> None:
         for header in (sign(BODY, OTHER, NOW), sign(BODY, SECRET, NOW - 900), f"t={NOW},v1=zzz"):
             with pytest.raises(InvalidSignatureError) as refused:
                 verify(BODY, header, [SECRET], NOW)

@@ -53,17 +53,17 @@ class TestSnapshotEvents:
         assert parsed(snapshot_event()) == StripeEvent("evt_1", REFRESHED, "1800000000", AccountRef("fca_1", "test"))
 
     @pytest.mark.parametrize("name", ["created", "deactivated", "reactivated", "disconnected", "refreshed_ownership"])
-    def test_of_accounts_are_acted_upon(self, name: str) -> None:
+    def test_snapshot_events_of_accounts_are_acted_upon(self, name: str) -> None:
         assert parsed(snapshot_event(type=f"financial_connections.account.{name}")).ref == AccountRef("fca_1", "test")
 
     @pytest.mark.parametrize(
         "type_",
         ["payment_intent.succeeded", "financial_connections.account.refreshed_balance", "financial_connections.session.updated", "x"],
     )
-    def test_of_other_things_are_recorded_only(self, type_: str) -> None:
+    def test_snapshot_events_of_other_things_are_recorded_only(self, type_: str) -> None:
         assert parsed(snapshot_event(type=type_)).ref is None
 
-    def test_of_a_connected_account_carry_it(self) -> None:
+    def test_snapshot_events_of_a_connected_account_carry_it(self) -> None:
         assert parsed(snapshot_event(account="acct_9")).ref == AccountRef("fca_1", "test", "acct_9")
 
     def test_believe_nothing_else_of_the_payload(self) -> None:
@@ -75,20 +75,20 @@ class TestSnapshotEvents:
         [None, [], "x", 1, {}, {"object": None}, {"object": "fca_1"}, {"object": {}}, {"object": {"id": None}}, {"object": {"id": "cus_1"}},
          {"object": {"id": "fca_1/../x"}}, {"object": {"id": "fca_1#WAITER"}}, {"object": {"id": "fca_" + "x" * 200}}],
     )  # fmt: skip
-    def test_without_a_usable_account_are_malformed(self, data: Any) -> None:
+    def test_snapshot_events_without_a_usable_account_are_malformed(self, data: Any) -> None:
         event = parsed(snapshot_event(data=data))
         assert (event.ref, event.set_aside) == (None, "malformed")
 
     @pytest.mark.parametrize("connected", ["", "acct_", "acct_/x", "fca_1", 1, {}, ["acct_1"], "org_1", "org_1/acct_1"])
     @pytest.mark.parametrize("type_", [REFRESHED, "payment_intent.succeeded"])
-    def test_with_an_odd_connected_account_are_not_taken_for_the_platforms(self, connected: Any, type_: str) -> None:
+    def test_snapshot_events_with_an_odd_connected_account_are_not_taken_for_the_platforms(self, connected: Any, type_: str) -> None:
         event = parsed(snapshot_event(account=connected, type=type_))
         assert (event.ref, event.set_aside) == (None, "other_context")
 
     @pytest.mark.parametrize(
         ("account", "context"), [(None, "org_1"), (None, "org_1/acct_9"), ("acct_9", "org_1/acct_9"), ("acct_9", "acct_8")]
     )
-    def test_of_an_organization_are_set_aside(self, account: Any, context: str) -> None:
+    def test_snapshot_events_of_an_organization_are_set_aside(self, account: Any, context: str) -> None:
         event = parsed(snapshot_event(account=account, context=context))
         assert (event.ref, event.set_aside) == (None, "other_context")
 
@@ -96,7 +96,7 @@ class TestSnapshotEvents:
     def test_name_their_connected_account_in_either_way(self, account: Any, context: Any) -> None:
         assert parsed(snapshot_event(account=account, context=context)).ref == AccountRef("fca_1", "test", "acct_9")
 
-    def test_that_do_not_tell_the_mode_in_a_known_way_are_malformed(self) -> None:
+    def test_snapshot_events_that_do_not_tell_the_mode_in_a_known_way_are_malformed(self) -> None:
         assert parsed(snapshot_event(livemode="false")).set_aside == "malformed"
 
 
@@ -104,14 +104,14 @@ class TestThinEvents:
     def test_name_the_account_to_read_again(self) -> None:
         assert parsed(thin_event()).ref == AccountRef("fca_1", "test")
 
-    def test_of_a_connected_account_carry_it(self) -> None:
+    def test_thin_events_of_a_connected_account_carry_it(self) -> None:
         assert parsed(thin_event(context="acct_9")).ref == AccountRef("fca_1", "test", "acct_9")
 
     def test_failed_refresh_is_acted_upon(self) -> None:
         assert parsed(thin_event(type="v1.financial_connections.account.ownership_refresh_failed")).ref is not None
 
     @pytest.mark.parametrize("related", [None, [], "fca_1", {}, {"id": None}, {"id": "cus_1"}])
-    def test_without_a_usable_account_are_malformed(self, related: Any) -> None:
+    def test_thin_events_without_a_usable_account_are_malformed(self, related: Any) -> None:
         event = parsed(thin_event(related_object=related))
         assert (event.ref, event.set_aside) == (None, "malformed")
 
@@ -119,7 +119,7 @@ class TestThinEvents:
     @pytest.mark.parametrize(
         "type_", ["v1.financial_connections.account.ownership_refresh_succeeded", "v1.billing.meter.error_report_triggered"]
     )
-    def test_of_an_unusable_context_are_set_aside(self, context: Any, type_: str) -> None:
+    def test_thin_events_of_an_unusable_context_are_set_aside(self, context: Any, type_: str) -> None:
         event = parsed(thin_event(context=context, type=type_))
         assert (event.ref, event.set_aside) == (None, "other_context")
 

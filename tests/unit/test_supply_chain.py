@@ -44,10 +44,10 @@ class TestLayer:
             assert PIN.match(line), line
             assert "--hash=sha256:" in line, line.partition(" ")[0]
 
-    def test_holds_what_was_asked_for(self, layer: Path) -> None:
+    def test_layer_holds_what_was_asked_for(self, layer: Path) -> None:
         assert pins(layer / "requirements.in").items() <= pins(layer / "requirements.txt").items(), "run `make lock`"
 
-    def test_names_no_place_to_fetch_from(self, layer: Path) -> None:
+    def test_layer_names_no_place_to_fetch_from(self, layer: Path) -> None:
         for name in ("requirements.in", "requirements.txt"):
             assert not re.search(r"://|^\s*-{1,2}(i|f|index|extra|find|trusted)", (layer / name).read_text(), re.MULTILINE)
 

@@ -75,7 +75,7 @@ class TestConsumedQueue:
     def test_hides_a_message_for_longer_than_its_consumers_timeout(self, function: str, queue: str) -> None:
         assert FUNCTIONS[function]["Timeout"] < QUEUES[queue]["VisibilityTimeout"]
 
-    def test_has_a_dead_letter_queue_with_a_longer_retention(self, function: str, queue: str) -> None:
+    def test_consumed_queue_has_a_dead_letter_queue_with_a_longer_retention(self, function: str, queue: str) -> None:
         redrive = QUEUES[queue]["RedrivePolicy"]
         dead = QUEUES[target(redrive["deadLetterTargetArn"])]
         assert dead["MessageRetentionPeriod"] > QUEUES[queue]["MessageRetentionPeriod"]
@@ -83,7 +83,7 @@ class TestConsumedQueue:
     def test_lets_the_function_dead_letter_a_message_with_its_reason_before_sqs_does(self, function: str, queue: str) -> None:
         assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > queue_consumer.MOST_RECEIVES
 
-    def test_has_failures_reported_for_each_message(self, function: str, queue: str) -> None:
+    def test_consumed_queue_has_failures_reported_for_each_message(self, function: str, queue: str) -> None:
         (event,) = [event for event in FUNCTIONS[function]["Events"].values() if event["Type"] == "SQS"]
         assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 

@@ -19,7 +19,7 @@ SNAPPED = [name for name, function in FUNCTIONS.items() if "SnapStart" in functi
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 class TestFunction:
-    def test_has_its_own_log_group_with_a_retention(self, name: str) -> None:
+    def test_function_has_its_own_log_group_with_a_retention(self, name: str) -> None:
         group = target(FUNCTIONS[name]["LoggingConfig"]["LogGroup"])
         assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"]
         users = [other for other, function in FUNCTIONS.items() if target(function["LoggingConfig"]["LogGroup"]) == group]
@@ -32,25 +32,25 @@ class TestFunction:
     def test_never_logs_events(self, name: str) -> None:
         assert variables(FUNCTIONS[name])["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
 
-    def test_may_do_named_actions_on_named_resources_only(self, name: str) -> None:
+    def test_function_may_do_named_actions_on_named_resources_only(self, name: str) -> None:
         for statement in statements(FUNCTIONS[name]):
             assert statement["Effect"] == "Allow"
             assert "*" not in several(statement["Resource"])
             assert not [action for action in several(statement["Action"]) if "*" in action]
 
-    def test_is_in_the_folder_of_its_name(self, name: str) -> None:
+    def test_function_is_in_the_folder_of_its_name(self, name: str) -> None:
         assert FUNCTIONS[name]["CodeUri"] == "functions"
         assert (FOLDER / folder(name) / "app.py").is_file()
 
-    def test_is_built_by_the_makefile_because_that_ships_bytecode(self, name: str) -> None:
+    def test_function_is_built_by_the_makefile_because_that_ships_bytecode(self, name: str) -> None:
         assert template()["Resources"][name]["Metadata"]["BuildMethod"] == "makefile"
 
-    def test_holds_no_secret_in_its_environment(self, name: str) -> None:
+    def test_function_holds_no_secret_in_its_environment(self, name: str) -> None:
         for variable, value in variables(FUNCTIONS[name]).items():
             assert "SECRET" not in variable or variable.endswith("_SECRET_NAME")
             assert not str(value).startswith(("sk_", "rk_", "whsec_"))
 
-    def test_can_read_its_settings_from_its_environment(self, name: str) -> None:
+    def test_function_can_read_its_settings_from_its_environment(self, name: str) -> None:
         numbers = {
             "STRIPE_CALLS_PER_SECOND": "25",
             "STRIPE_CALLS_PER_SECOND_IN_ALL": "100",
@@ -66,7 +66,7 @@ class TestFunction:
         given = {variable: numbers.get(variable, "x") for variable in variables(FUNCTIONS[name])}
         assert Settings.from_environment(given).table == "x"
 
-    def test_has_a_failure_destination_if_it_is_called_asynchronously(self, name: str) -> None:
+    def test_function_has_a_failure_destination_if_it_is_called_asynchronously(self, name: str) -> None:
         kinds = {event["Type"] for event in FUNCTIONS[name].get("Events", {}).values()}
         if kinds & {"Schedule", "ScheduleV2", "EventBridgeRule", "S3", "SNS"}:
             destination = FUNCTIONS[name]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]
@@ -120,12 +120,12 @@ def parameters(value: Any) -> set[str]:
 
 
 class TestSnapStart:
-    def test_is_for_functions_that_callers_wait_for_and_off_by_default(self) -> None:
+    def test_snap_start_is_for_functions_that_callers_wait_for_and_off_by_default(self) -> None:
         assert set(SNAPPED) == {"Api", "Collect"}
         assert template()["Parameters"]["SnapStart"]["Default"] == "false"
 
     @pytest.mark.parametrize("name", SNAPPED)
-    def test_takes_effect_with_every_change_of_code_layers_and_parameters(self, name: str) -> None:
+    def test_snap_start_takes_effect_with_every_change_of_code_layers_and_parameters(self, name: str) -> None:
         """SAM publishes no version when only a parameter's value changes, so the version's description has to include each parameter."""
         function = FUNCTIONS[name]
         assert function["AutoPublishAliasAllProperties"] is True
@@ -142,7 +142,7 @@ class TestSnapStart:
         assert sum(limits) + len(limits) <= 256
 
     @pytest.mark.parametrize("name", SNAPPED)
-    def test_makes_routes_call_the_published_version(self, name: str) -> None:
+    def test_snap_start_makes_routes_call_the_published_version(self, name: str) -> None:
         [integration] = [
             each["IntegrationUri"] for route, each in resources("AWS::ApiGatewayV2::Integration").items() if route == f"{name}Integration"
         ]

@@ -46,17 +46,17 @@ class TestRightsOnTheTables:
         }
 
     @pytest.mark.parametrize("name", FUNCTIONS)
-    def test_are_by_kind_of_item(self, name: str) -> None:
+    def test_rights_are_by_kind_of_item(self, name: str) -> None:
         assert {kind for _, kind in self.rights(name)} <= self.KINDS
         actions = {action for action, _ in self.rights(name)}
         assert actions <= {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem"}
 
     @pytest.mark.parametrize("name", ["ReceiveWebhook", "ReceiveEvent"])
-    def test_of_a_receiver_are_to_put_events(self, name: str) -> None:
+    def test_rights_of_a_receiver_are_to_put_events(self, name: str) -> None:
         assert self.rights(name) == {("PutItem", "EVENT")}
 
     @pytest.mark.parametrize("name", FUNCTIONS)
-    def test_on_audit_entries_are_to_add_them(self, name: str) -> None:
+    def test_rights_on_audit_entries_are_to_add_them(self, name: str) -> None:
         assert {action for action, kind in self.rights(name) if kind == "AUDIT"} <= {"PutItem"}
         assert {action for action, kind in self.rights(name) if kind == "SECRET"} <= {"GetItem", "PutItem"}
 
@@ -68,7 +68,7 @@ class TestRightsOnTheTables:
     def test_do_not_include_deleting_a_key_item_because_the_erasure_is_recorded_there(self, name: str) -> None:
         assert not [actions for actions, where, _ in rights.allowances(folder(name)) if "KeysTable" in where and "DeleteItem" in actions]
 
-    def test_are_evaluated_as_iam_does(self) -> None:
+    def test_rights_are_evaluated_as_iam_does(self) -> None:
         assert rights.allowed("receive_webhook", "PutItem", "Table", "EVENT")
         assert not rights.allowed("receive_webhook", "PutItem", "Table", "VERIFICATION")
         assert not rights.allowed("receive_webhook", "GetItem", "Table", "EVENT")
@@ -127,7 +127,7 @@ class TestRoles:
             assert shared(ROLES[f"{name}Role"]) == given
         assert set().union(*map(shared, ROLES.values())) == set(SHARED)
 
-    def test_are_the_only_place_that_says_who_has_a_shared_policy(self) -> None:
+    def test_roles_are_the_only_place_that_says_who_has_a_shared_policy(self) -> None:
         """A managed policy may attach itself to roles, users and groups. These do not, so each function lists all of its policies."""
         for policy in SHARED.values():
             assert not {"Roles", "Users", "Groups"} & set(policy)
