@@ -728,7 +728,8 @@ def _swapped(mine: Party, held: Party, a_side: _Side, b_side: _Side, memo: Memo)
     if len(mine.words) != len(held.words) or len(mine.words) < 3 or sorted(mine.words) != sorted(held.words):
         return None
     for a in _orders(mine, memo):
-        if a.how == "moved":
+        if a.how == "moved" and mine.words[0] not in TITLES_TOO:
+            # Only a title at the front, such as "Sir", leaves both names in an order that may be exchanged.
             continue
         x = a.words
         other = a._replace(words=(x[1], x[0], *x[2:]), how="swapped")
