@@ -58,7 +58,7 @@ lint: $(READY)  ## Check style, types and the template
 
 check: lint  ## Check style and types, and pass the tests that start no stack, with small counts: for every save
 	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
-	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e" tests/unit tests/conformance tests/integration
+	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e and not slow" tests/unit tests/conformance tests/integration
 
 test: lint  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)

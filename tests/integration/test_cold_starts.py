@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.functions import FUNCTIONS, ROOT
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = ROOT / "layers/titleholder/python/titleholder"
 LIST = """
 import importlib.util, sys

@@ -16,6 +16,8 @@ from titleholder.domain.snapshots import MAX_OWNERS, PART_BYTES, Snapshot
 from titleholder.errors import AccountErasedError, SnapshotNotFoundError
 from titleholder.stripe_api.gateway import MOST_OWNERS_PAGES
 
+pytestmark = pytest.mark.slow
+
 MARGARET = {"name": "MARGARET ANNE TESTERMAN", "email": "margaret.testerman@example.com", "phone": "+1 555-555-0101",
             "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
 

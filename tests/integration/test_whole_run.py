@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.functions import ROOT
 from tests.support.whole_run import INDEPENDENT, ONE_STACK, OTHER_STACK, unit
+
+pytestmark = pytest.mark.slow
 
 DOCUMENT = {
     "paths": {

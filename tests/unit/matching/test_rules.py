@@ -57,6 +57,10 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         ("Pham Thi Vi", "PHAM VI", SAME),
         ("Robert Ferris", "GEN ROBERT FERRIS", SAME),
         ("Walter Colby", "WALTER COLBY DDS", SAME),
+        ("Alma Quesada Barrientos", "ALMA BARRIENTOS QUESADA", (50, 69)),
+        (parts("Rosa Imelda", "Quesada Barrientos"), "ROSA IMELDA BARRIENTOS QUESADA", (50, 69)),
+        (parts("Tesfaye", "Mekonnen"), "ASFAW TESFAYE MEKONNEN", (50, 69)),
+        (parts("Asfaw", "Tesfaye"), "ASFAW TESFAYE MEKONNEN", ONE_STEP),
     ],
     "two different middle names are for review": [
         ("Walter Edgar Colby", "COLBY WALTER HUGH", REVIEW),

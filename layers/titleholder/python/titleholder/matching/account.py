@@ -377,6 +377,11 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
             return
         if not seen or at_end:
             excuse = _excuse_front(a, b, gap_a, gap_b, memo) if not at_end else _excuse_end(a, b, gap_a, gap_b, memo, truncated)
+            if excuse == "SURNAME_IN_PART" and (lacking := {(x if gap_a else y)[at] for at in (gap_a or gap_b)} - _LOOSE):
+                # A surname that the other name has in another place is not left out: the order of two surnames tells two people apart.
+                other = {y[step.b] for step in steps if not step.size_a} if gap_a else {x[step.a] for step in steps if not step.size_b}
+                if lacking & other:
+                    excuse = ""
             if excuse == "SURNAME_IN_PART" and first_initial and (a.surname < 2 and b.surname < 2 and not a.joined and not b.joined):
                 # An initial and a part of the rest are too little of a name.
                 excuse = ""
@@ -589,6 +594,9 @@ def _excuse_end(a: _Order, b: _Order, gap_a: list[int], gap_b: list[int], memo: 
         known = memo.look_up(words[before])
         if _iberian(left[0], memo) and (_iberian(words[before], memo) or not known.cultures) and known.surname >= known.given:
             return "SURNAME_IN_PART"
+        if order.how not in ("natural", "told"):
+            # Where the father's name follows one's own, nothing moves to the front: there the first word is a son, and the rest his father.
+            return ""
         if _patronymic(left[0], memo) and _patronymic(words[before], memo):
             return "SURNAME_IN_PART"
         if _patronymic(left[0], memo) and _patronymic(words[0], memo) and not known.cultures.replace("E", ""):
@@ -720,10 +728,14 @@ def _swapped(mine: Party, held: Party, a_side: _Side, b_side: _Side, memo: Memo)
     if len(mine.words) != len(held.words) or len(mine.words) < 3 or sorted(mine.words) != sorted(held.words):
         return None
     for a in _orders(mine, memo):
+        if a.how == "moved" and mine.words[0] not in TITLES_TOO:
+            # Only a title at the front, such as "Sir", leaves both names in an order that may be exchanged.
+            continue
         x = a.words
         other = a._replace(words=(x[1], x[0], *x[2:]), how="swapped")
         for b in _orders(held, memo):
-            if b.words == other.words:
+            # A surname at the front must leave two given names that can have been exchanged.
+            if b.words == other.words and (b.how != "moved" or len(b.words) - b.surname > 1):
                 return _score(other, b, [], False, False)
     return None
 
