@@ -15,7 +15,7 @@ ENOUGH_SEEDS = 300
 FOUND_BY = {
     "stop_not_seen_before_a_refresh": 13,
     "stop_forgets_broken_imports": 106,
-    "lease_not_conditional": 17,
+    "lease_not_conditional": 48,
     "written_without_proof_of_the_key": 134,
     "matcher_failure_not_caught": 6,
     "secret_of_ids_made_twice": 9,
