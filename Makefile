@@ -23,7 +23,7 @@ ACCOUNTS ?= 1000
 RATE ?= 4
 CASES ?= 300
 SEED ?= 1
-MUTANTS ?= 400
+MUTANTS ?= 200
 ONLY ?= *
 
 .PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions

