@@ -23,15 +23,21 @@ from titleholder.domain.refresh_policy import (
     JoinPending,
     NotVerifiable,
     StartRefresh,
+    brought_position,
     decide,
     decide_after_refusal,
     decide_from_memory,
+    is_open,
     is_outdated,
+    is_pending,
+    is_unsettled,
     may_have_started,
     next_attempt,
     order,
     origin,
+    position,
     settled_since,
+    shows,
     was_started,
 )
 from titleholder.stripe_api.gateway import LONGEST_CALL_SECONDS
@@ -413,6 +419,104 @@ class TestOutdatedReading:
     def test_outdated_reading_is_none_where_nothing_is_known(self) -> None:
         assert not is_outdated(account(None), NOW, StoredAccount())
         assert not is_outdated(account(refresh("pending", NOW)), NOW, StoredAccount())
+
+
+BROUGHT = (NOW - 30, NOW - 20, "fcaowns_2")
+"""The position of owners of a refresh tried 30 s ago."""
+
+
+@pytest.mark.parametrize(
+    ("state", "brought", "before", "open_", "unsettled"),
+    [
+        (account(None), None, StoredAccount(), False, False),
+        (account(refresh("pending", NOW - 30)), None, StoredAccount(), True, True),
+        (account(refresh("failed", NOW - 30)), BROUGHT, StoredAccount(), False, False),
+        (account(refresh("succeeded", NOW - 30)), None, StoredAccount(), False, False),
+        (account(refresh("succeeded", NOW - 30)), BROUGHT, StoredAccount(), True, True),
+        (account(refresh("succeeded", NOW - 30)), BROUGHT, StoredAccount(None, 0, 0, 0, "fcaowns_2", NOW - 30, NOW - 20), False, False),
+        (account(refresh("succeeded", NOW - 30)), BROUGHT, StoredAccount(None, 0, 0, 0, "fcaowns_1", NOW - 30, NOW - 20), True, True),
+        (account(refresh("pending", NOW - 30), "disconnected"), BROUGHT, StoredAccount(), True, False),
+        (account(None, "disconnected"), None, StoredAccount(), True, False),
+        (account(None, "inactive"), None, StoredAccount(), True, False),
+        (account(None, "inactive"), None, StoredAccount(stale_marked=True), False, False),
+    ],
+)
+def test_account_is_open_until_its_refresh_its_owners_and_its_end_are_dealt_with(
+    state: AccountState, brought: tuple[int, int, str] | None, before: StoredAccount, open_: bool, unsettled: bool
+) -> None:
+    assert is_open(state, brought, before) is open_
+    assert is_unsettled(state, brought, before) is unsettled
+
+
+@pytest.mark.parametrize(
+    ("state", "pending"),
+    [(None, False), (account(None), False), (account(refresh("pending")), True), (account(refresh("failed")), False)],
+)
+def test_refresh_is_known_as_pending(state: AccountState | None, pending: bool) -> None:
+    assert is_pending(StoredAccount(state=state)) is pending
+
+
+def test_owners_are_ordered_by_their_refresh_then_their_age_then_their_id() -> None:
+    assert position(StoredAccount()) == (0, 0, "")
+    assert position(StoredAccount(snapshot="fcaowns_1", snapshot_attempted_at=NOW, snapshot_created=NOW + 5)) == (NOW, NOW + 5, "fcaowns_1")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (account(None), None),
+        (account(refresh("pending", NOW)), None),
+        (account(refresh("failed", NOW)), None),
+        (account(refresh("succeeded", NOW)), (NOW, NOW + 5, "fcaowns_1")),
+        (account(refresh("succeeded", NOW + 60)), (NOW + 5, NOW + 5, "fcaowns_1")),
+    ],
+)
+def test_only_a_refresh_that_succeeded_brings_owners(state: AccountState, expected: tuple[int, int, str] | None) -> None:
+    assert brought_position(state, NOW + 5, "fcaowns_1") == expected
+
+
+class TestEventShown:
+    """What an event said at NOW, and the account that is read after it."""
+
+    @pytest.mark.parametrize(
+        ("what", "active", "inactive", "disconnected"),
+        [("disconnected", False, False, True), ("deactivated", False, True, True), ("reactivated", True, False, True)],
+    )
+    def test_by_the_status(self, what: str, active: bool, inactive: bool, disconnected: bool) -> None:
+        statuses = ("active", "inactive", "disconnected")
+        shown = [shows(account(refresh("failed", LONG_AGO), status), None, what, NOW, StoredAccount()) for status in statuses]
+        assert shown == [active, inactive, disconnected]
+
+    KNOWN = StoredAccount(state=account(refresh("failed", NOW - 60)), shown_since=NOW - CLOCK_SKEW - 1)
+    ASKED = Attempt(1, "key", NOW - 60, NOW + CLOCK_SKEW, 1, open=False)
+
+    @pytest.mark.parametrize(
+        ("hash_", "created", "before", "shown"),
+        [
+            (None, None, StoredAccount(), False),
+            # Another refresh than the one of the event is pending.
+            (refresh("pending", NOW), None, StoredAccount(), False),
+            (refresh("pending", NOW + 1), None, StoredAccount(), True),
+            (refresh("succeeded", NOW - 60), None, StoredAccount(), True),
+            (refresh("failed", NOW - 60), None, StoredAccount(), True),
+            # It was known before the event.
+            (refresh("failed", NOW - 60), None, KNOWN, False),
+            (refresh("failed", NOW - 61), None, KNOWN, False),
+            (refresh("failed", NOW - 59), None, KNOWN, True),
+            (refresh("failed", NOW - 60), None, replace(KNOWN, shown_since=NOW - CLOCK_SKEW), True),
+            # Its owners are older than the event.
+            (refresh("succeeded", NOW - 60), NOW - CLOCK_SKEW, StoredAccount(), True),
+            (refresh("succeeded", NOW - 60), NOW - CLOCK_SKEW - 1, StoredAccount(), False),
+            # This stack has asked for another one since.
+            (refresh("failed", NOW - 60), None, StoredAccount(attempt=ASKED), False),
+            (refresh("failed", NOW - 60), None, StoredAccount(attempt=replace(ASKED, began_at=NOW + CLOCK_SKEW + 1)), True),
+            (refresh("failed", NOW - 60), None, StoredAccount(attempt=replace(ASKED, base=NOW - 61)), True),
+        ],
+    )
+    def test_by_a_settled_refresh_that_is_not_an_earlier_one(
+        self, hash_: OwnershipRefresh | None, created: int | None, before: StoredAccount, shown: bool
+    ) -> None:
+        assert shows(account(hash_), created, "refreshed", NOW, before) is shown
 
 
 class TestSettledSince:
