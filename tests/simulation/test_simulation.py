@@ -35,6 +35,9 @@ FOUND_BY = {
     "gives_up_after_settle_timeouts_in_the_queue": 65,
     "in_flight_is_not_looked_at_again": 85,
     "claims_counted_without_looking_again": 86,
+    "callers_book_ahead": 88,
+    "parts_written_one_by_one": 3,
+    "refresh_after_the_deadline": 65,
 }
 """Seeds that found these bugs last, tried first to save time. `python -m tests.simulation.run --bug NAME` finds the present one."""
 
