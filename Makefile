@@ -77,7 +77,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
-overload: $(READY)  ## Offer up to five times the work that Stripe's pace takes, in virtual time
+overload: $(READY)  ## Offer up to five times the work that Stripe's rate limit allows, in virtual time
 	$(BIN)/python -m tests.simulation.overload
 
 bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch" for some

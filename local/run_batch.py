@@ -32,7 +32,7 @@ def manifest(accounts: list[str]) -> Iterator[bytes]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local.run_batch", description="Run a batch on an embedded stack.")
-    parser.add_argument("accounts", type=int)
+    parser.add_argument("accounts", type=int, choices=range(1, 10_000_001), metavar="accounts")
     parser.add_argument("--rate", type=float, default=4.0, help="calls a second of each operation")
     options = parser.parse_args()
     parameters = {"StripeCallsPerSecond": f"{options.rate:g}", "BatchConcurrency": str(CONCURRENCY), "SettleTimeoutSeconds": "600"}

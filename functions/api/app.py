@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import BaseModel
 
 from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
@@ -23,7 +22,7 @@ from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
 from titleholder.store.verifications import VerificationListing
-from titleholder.timestamps import iso_seconds
+from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import cursors, models, resolver
 
 DEFAULT_LIMIT = 20
@@ -71,7 +70,7 @@ def create_verification(
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
     created = verifications.wait(deps.store, created, began + body.wait, clock=deps.clock, sleep=application().sleep)
-    return _json(200 if verifications.is_done(created) else 202, _shown(created))
+    return resolver.json_response(200 if verifications.is_done(created) else 202, _shown(created))
 
 
 @app.get("/verifications")
@@ -98,9 +97,9 @@ def list_verifications(
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(application().store, listing, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
-    about = {**_context(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
+    about = {**_tenant().as_dict(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
     application().audit.read(_caller(), "verifications.listed", **about)
-    return _json(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
+    return resolver.json_response(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
 @app.get("/verifications/<verification>")
@@ -111,9 +110,9 @@ def get_verification(verification: Annotated[models.VerificationId, Path()]) -> 
     For several accounts: the verification of each, and a summary.
     """
     found = verifications.get(application().store, _tenant(), verification)
-    about = found.ref.as_dict() if isinstance(found, Verification) else _context()
+    about = found.ref.as_dict() if isinstance(found, Verification) else _tenant().as_dict()
     application().audit.read(_caller(), "verification.read", **about, verification=verification)
-    return _json(200, _shown(found))
+    return resolver.json_response(200, _shown(found))
 
 
 @app.delete("/verifications/<verification>")
@@ -124,13 +123,13 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
     It ends as `not_verifiable`, reason `CANCELLED`. Answers 409 if it has another verdict.
     """
     tenant = _tenant()
-    with application().audit.effect(_caller(), "verification.cancelled", **_context(), verification=verification) as entry:
+    with application().audit.effect(_caller(), "verification.cancelled", **_tenant().as_dict(), verification=verification) as entry:
         cancelled = verifications.cancel(application().dependencies(), tenant, verification)
         entry.note(**({"account": cancelled.ref.account} if isinstance(cancelled, Verification) else _members(cancelled)))
     for one in cancelled.members if isinstance(cancelled, GroupResult) else [cancelled]:
         if verifications.is_cancelled(one):
             logger.info("verification cancelled", extra={"verification": one.id})
-    return _json(200, _shown(cancelled))
+    return resolver.json_response(200, _shown(cancelled))
 
 
 @app.get("/accounts/<account>")
@@ -145,7 +144,7 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
         refresh = models.RefreshState(
             status=state.refresh.status,
             last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
-            next_refresh_available_at=_time(state.refresh.next_refresh_available_at),
+            next_refresh_available_at=iso_or_none(state.refresh.next_refresh_available_at),
             error=dict(state.refresh.error) if state.refresh.error else None,
         )
     shown = models.Account(
@@ -157,11 +156,11 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
         ownership_refresh=refresh,
         next_refresh_available_at=refresh.next_refresh_available_at if refresh else None,
         snapshot=known.snapshot,
-        snapshot_refreshed_at=_time(known.snapshot_attempted_at),
+        snapshot_refreshed_at=iso_or_none(known.snapshot_attempted_at),
         observed_at=iso_seconds(observed_at),
     )
     application().audit.read(_caller(), "account.read", ref, snapshot=known.snapshot)
-    return _json(200, shown)
+    return resolver.json_response(200, shown)
 
 
 @app.get("/accounts/<account>/owners")
@@ -181,7 +180,7 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     shown = models.Owners(
         account=account, snapshot=found.id, refreshed_at=iso_seconds(found.attempted_at), age=_age(found.attempted_at), owners=owners
     )
-    return _json(200, shown)
+    return resolver.json_response(200, shown)
 
 
 @app.get("/accounts/<account>/snapshots")
@@ -210,24 +209,18 @@ def get_snapshots(
     ]
     following = None if position is None else cursors.encode(query, position)
     application().audit.read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
-    return _json(200, models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
+    return resolver.json_response(200, models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
 
 
 def _caller() -> By:
     return By.caller(app.current_event.raw_event)
 
 
-def _context() -> dict[str, str | None]:
-    """The tenant of the request, for audit entries that are not about one account."""
-    tenant = _tenant()
-    return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
-
-
 def _named(target: AccountRef | AccountSelector) -> dict[str, str | None]:
     """The ids that a request for a verification names, for its audit entries."""
     if isinstance(target, AccountRef):
         return dict(target.as_dict())
-    return {**_context(), target.kind: target.id}
+    return {**_tenant().as_dict(), target.kind: target.id}
 
 
 def _members(created: Verification | GroupResult) -> dict[str, str]:
@@ -296,7 +289,7 @@ def _member(member: Verification) -> models.Member:
 def _verification(found: Verification) -> models.Verification:
     verdict = None
     if found.verdict is not None:
-        verdict = models.Verdict.model_validate({**found.verdict, "refreshed_at": _time(found.verdict.get("refreshed_at"))})
+        verdict = models.Verdict.model_validate({**found.verdict, "refreshed_at": iso_or_none(found.verdict.get("refreshed_at"))})
     return models.Verification(
         id=found.id,
         account=found.ref.account,
@@ -305,7 +298,7 @@ def _verification(found: Verification) -> models.Verification:
         stale=found.stale,
         group=found.group,
         requested_at=iso_seconds(found.requested_at),
-        completed_at=_time(found.completed_at),
+        completed_at=iso_or_none(found.completed_at),
         verdict=verdict,
     )
 
@@ -313,14 +306,6 @@ def _verification(found: Verification) -> models.Verification:
 def _age(seconds: float) -> int:
     # Stripe's clock may be ahead of ours.
     return max(0, round(application().clock() - seconds))
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else iso_seconds(seconds)
-
-
-def _json(status: int, model: BaseModel) -> Response[Any]:
-    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
 prepare(lambda made: (made.dependencies(), made.cipher, made.store.load()))

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path
-from pydantic import BaseModel
 
 from titleholder.aws.idempotency import Request
 from titleholder.aws.workflows import longest_wait
@@ -18,7 +17,7 @@ from titleholder.domain.accounts import Tenant
 from titleholder.observability import logger, observed
 from titleholder.services import verifications
 from titleholder.services.audit import By
-from titleholder.timestamps import iso_seconds
+from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import models, resolver
 
 app = resolver.resolver()
@@ -52,13 +51,13 @@ def create_batch(
         size=body.bytes,
     )
     request = Request("POST /batches", tenant.mode, tenant.stripe_account, idempotency_key, body.model_dump(mode="json"))
-    with application().audit.effect(_caller(), "batch.created", **_context()) as entry:
+    with application().audit.effect(_caller(), "batch.created", **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(request, lambda _: {"id": lifecycle.create(deps, new)}, app.lambda_context)
         entry.note(batch=ids["id"])
     slot = lifecycle.upload(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
     upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
-    return _json(201, models.CreatedBatch(id=slot.batch, upload=upload))
+    return resolver.json_response(201, models.CreatedBatch(id=slot.batch, upload=upload))
 
 
 @app.post("/batches/<id>/start")
@@ -71,11 +70,11 @@ def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
         "longest_wait": longest_wait(settings.max_wait_seconds, settings.settle_timeout_seconds),
         "concurrency": settings.batch_concurrency,
     }
-    with application().audit.effect(_caller(), "batch.started", **_context(), batch=id) as entry:
+    with application().audit.effect(_caller(), "batch.started", **_tenant().as_dict(), batch=id) as entry:
         started = lifecycle.start(application().batch_dependencies, _tenant(), id, inputs)
         entry.note(result=started.state)
     logger.info("batch started", extra={"batch": id, "state": started.state})
-    return _json(202, _shown(started))
+    return resolver.json_response(202, _shown(started))
 
 
 @app.get("/batches/<id>")
@@ -83,8 +82,8 @@ def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
     """Read the progress of a batch, with links to its results."""
     found = lifecycle.progress(application().batch_dependencies, _tenant(), id)
-    application().audit.read(_caller(), "batch.read", **_context(), batch=id)
-    return _json(200, _shown(found))
+    application().audit.read(_caller(), "batch.read", **_tenant().as_dict(), batch=id)
+    return resolver.json_response(200, _shown(found))
 
 
 @app.delete("/batches/<id>")
@@ -94,20 +93,14 @@ def stop_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 
     Verdicts stay; other verifications end as `not_verifiable`, reason `BATCH_STOPPED`.
     """
-    with application().audit.effect(_caller(), "batch.stopped", **_context(), batch=id):
+    with application().audit.effect(_caller(), "batch.stopped", **_tenant().as_dict(), batch=id):
         stopped = lifecycle.stop(application().batch_dependencies, _tenant(), id)
     logger.info("batch stopped", extra={"batch": id})
-    return _json(200, _shown(stopped))
+    return resolver.json_response(200, _shown(stopped))
 
 
 def _caller() -> By:
     return By.caller(app.current_event.raw_event)
-
-
-def _context() -> dict[str, str | None]:
-    """The tenant of the request, for audit entries."""
-    tenant = _tenant()
-    return {"mode": tenant.mode, "stripe_account": tenant.stripe_account}
 
 
 def _tenant() -> Tenant:
@@ -123,8 +116,8 @@ def _shown(found: lifecycle.Progress) -> models.Batch:
         state=found.state,
         format=found.format,
         created_at=iso_seconds(found.created_at),
-        started_at=_maybe(found.started_at),
-        completed_at=_maybe(found.completed_at),
+        started_at=iso_or_none(found.started_at),
+        completed_at=iso_or_none(found.completed_at),
         imported=found.imported,
         duplicates=found.duplicates,
         rejected=found.rejected,
@@ -134,16 +127,8 @@ def _shown(found: lifecycle.Progress) -> models.Batch:
         cooling_down=cooling,
         done=dict(found.done),
         per_second=found.per_second if found.per_second is None else round(found.per_second, 2),
-        estimated_end=_maybe(found.estimated_end),
+        estimated_end=iso_or_none(found.estimated_end),
         failure=found.failure,
         results={kind: found.links[kind] for kind in ("jsonl", "csv") if kind in found.links} or None,
         rejects=found.links.get("rejects"),
     )
-
-
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else iso_seconds(seconds)
-
-
-def _json(status: int, model: BaseModel) -> Response[Any]:
-    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())

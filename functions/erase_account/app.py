@@ -42,4 +42,4 @@ def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
     shown = models.Erasure(
         account=account, stripe_account=ref.stripe_account, erased_at=iso_seconds(erased.at), disconnected=erased.disconnected
     )
-    return Response(status_code=200, content_type="application/json", body=shown.model_dump_json())
+    return resolver.json_response(200, shown)

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
-from titleholder.domain.accounts import AccountState
+from titleholder.domain.accounts import AccountState, Tenant
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking
 from titleholder.services.audit import By
 from titleholder.stripe_api import linking as stripe_linking
-from titleholder.timestamps import iso_seconds
+from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models
 from titleholder.web.models import Cursor, CustomerId, IdempotencyKey, Limit, RefreshState, SessionId
@@ -55,16 +55,16 @@ def create_customer(
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
     """Create a Stripe Customer."""
-    stripe_account = _stripe_account()
+    stripe_account = _tenant().stripe_account
 
     def effect(key: str | None) -> dict[str, str]:
         return {"id": linking.create_customer(application().dependencies().stripe, body.email, stripe_account, key)}
 
-    with application().audit.effect(_caller(), "customer.created", **_context()) as entry:
+    with application().audit.effect(_caller(), "customer.created", **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
         entry.note(customer=ids["id"])
     logger.info("customer created", extra={"customer": ids["id"]})
-    return _json(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
+    return resolver.json_response(201, models.Customer(id=ids["id"], stripe_account=stripe_account, livemode=_livemode()))
 
 
 @app.post("/sessions")
@@ -80,14 +80,14 @@ def create_session(
     Answers 201 with what the front end needs.
     """
     new = _new_session(body)
-    stripe, stripe_account = application().dependencies().stripe, _stripe_account()
+    stripe, stripe_account = application().dependencies().stripe, _tenant().stripe_account
     made: dict[str, Any] = {}
 
     def effect(key: str | None) -> dict[str, str]:
         made.update(linking.create(stripe, new, stripe_account, key))
         return {"id": made["id"]}
 
-    with application().audit.effect(_caller(), "session.created", customer=new.customer, via=new.via, **_context()) as entry:
+    with application().audit.effect(_caller(), "session.created", customer=new.customer, via=new.via, **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
         entry.note(session=ids["id"])
         # A repeated request is answered from Stripe, because no secret is stored here.
@@ -109,7 +109,7 @@ def create_session(
         next=step.next,
         instructions=step.instructions,
     )
-    return _json(201, shown)
+    return resolver.json_response(201, shown)
 
 
 @app.get("/sessions/<session>")
@@ -118,7 +118,7 @@ def create_session(
 )
 def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
     """Read the accounts that a session, an intent or a payment method collected."""
-    stripe_account = _stripe_account()
+    stripe_account = _tenant().stripe_account
     found = linked_accounts.collect(application().dependencies().stripe, session, stripe_account)
     shown = models.CollectedAccounts(
         session=session,
@@ -131,8 +131,8 @@ def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
         empty_reason=found.empty_reason,
         accounts=[_account(account) for account in found.accounts],
     )
-    application().audit.read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_context())
-    return _json(200, shown)
+    application().audit.read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_tenant().as_dict())
+    return resolver.json_response(200, shown)
 
 
 @app.get("/accounts")
@@ -143,7 +143,7 @@ def list_accounts(
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:
     """List the accounts that a customer has linked, the newest first."""
-    stripe_account = _stripe_account()
+    stripe_account = _tenant().stripe_account
     query = {"list": "accounts", "mode": application().settings.mode, "stripe_account": stripe_account, "customer": customer}
     after = None if cursor is None else cursors.decode(query, cursor)
     page, more = linked_accounts.list_customer_accounts(
@@ -156,8 +156,8 @@ def list_accounts(
         accounts=[_account(account) for account in page],
         next_cursor=cursors.encode(query, page[-1]["id"]) if more and page else None,
     )
-    application().audit.read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_context())
-    return _json(200, shown)
+    application().audit.read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_tenant().as_dict())
+    return resolver.json_response(200, shown)
 
 
 def _new_session(body: models.NewSession) -> linking.NewSession:
@@ -181,7 +181,7 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     if body.amount is None and body.via == "checkout_session":
         for name in sorted(given & {"currency", "description"}):
             raise resolver.InvalidFieldError(name, "not taken without amount")
-    if body.connected_account is not None and _stripe_account() not in (None, body.connected_account):
+    if body.connected_account is not None and _tenant().stripe_account not in (None, body.connected_account):
         raise resolver.InvalidFieldError("connected_account", "not the connected account of Stripe-Account")
     new = linking.NewSession(
         via=body.via,
@@ -209,7 +209,7 @@ def _request(route: str, key: str | None, body: BaseModel) -> Request:
     return Request(
         route=route,
         mode=application().settings.mode,
-        stripe_account=_stripe_account(),
+        stripe_account=_tenant().stripe_account,
         key=key,
         body=body.model_dump(exclude_none=True),
     )
@@ -219,17 +219,12 @@ def _caller() -> By:
     return By.caller(app.current_event.raw_event)
 
 
-def _context() -> dict[str, str | None]:
-    """The tenant of the request, for audit entries."""
-    return {"mode": application().settings.mode, "stripe_account": _stripe_account()}
-
-
 def _ids(accounts: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(account["id"] for account in accounts)
 
 
-def _stripe_account() -> str | None:
-    return resolver.tenant(app.current_event, application().settings).stripe_account
+def _tenant() -> Tenant:
+    return resolver.tenant(app.current_event, application().settings)
 
 
 def _livemode() -> bool:
@@ -244,7 +239,7 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
         refresh = RefreshState(
             status=state.refresh.status,
             last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
-            next_refresh_available_at=None if available is None else iso_seconds(available),
+            next_refresh_available_at=iso_or_none(available),
             error=dict(state.refresh.error) if state.refresh.error else None,
         )
     return models.LinkedAccount(
@@ -258,10 +253,6 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
         permissions=None if state.permissions is None else list(state.permissions),
         ownership_refresh=refresh,
     )
-
-
-def _json(status: int, model: BaseModel) -> Response[Any]:
-    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
 prepare(lambda made: (made.dependencies(), made.idempotency, made.store.load()))

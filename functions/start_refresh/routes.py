@@ -16,7 +16,7 @@ from titleholder.services import refreshes
 from titleholder.services.audit import By
 from titleholder.services.refresh_calls import Started
 from titleholder.services.refreshes import RefreshResult
-from titleholder.timestamps import iso_seconds
+from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import models, problems, resolver
 
 DEFAULT_MAX_AGE_SECONDS = 86_400
@@ -83,6 +83,5 @@ def _result(asked: RefreshResult) -> str:
 
 
 def _answer(status: int, account: str, state: Any, attempted_at: int | None, snapshot: str | None) -> Response[Any]:
-    shown = None if attempted_at is None else iso_seconds(attempted_at)
-    answer = models.Refresh(account=account, status=state, last_attempted_at=shown, snapshot=snapshot)
+    answer = models.Refresh(account=account, status=state, last_attempted_at=iso_or_none(attempted_at), snapshot=snapshot)
     return Response(status_code=status, content_type="application/json", body=answer.model_dump_json(exclude_none=True))

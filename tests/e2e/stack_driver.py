@@ -135,7 +135,7 @@ class StackDriver:
         return int(self.sim.state(account, **scope)["initiated_refreshes"])
 
     def table(self) -> dict[tuple[str, str], Any]:
-        """Every item but the lines of Stripe's pace: booking a place is no change."""
+        """Every item but those of the rate limiter, because taking a slot is no change."""
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=self.stack.outputs["TableName"], ConsistentRead=True)
         return {
             (item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"] if not item["pk"]["S"].startswith("PACE#")

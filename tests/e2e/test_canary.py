@@ -65,7 +65,7 @@ def test_canaries_are_in_nothing_that_the_stack_left(
 def test_canaries_were_there_to_be_found(after_every_flow: StackDriver) -> None:
     """Else the search would prove nothing: whoever may, reads them."""
     account = after_every_flow.link("fresh", owners=[OWNER])
-    # Not at once where Stripe's pace is still slow after the 429s of the flows.
+    # Not at once while the rate limiter is still slow after the 429s of the flows.
     after_every_flow.verdict(after_every_flow.request(account, CLAIM).body["id"])
     assert OWNER["name"] in json.dumps(after_every_flow.http.call("GET", f"/accounts/{account}/owners").body)
 

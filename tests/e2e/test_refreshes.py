@@ -108,7 +108,7 @@ def test_trouble_at_stripe_delays_the_verdict_and_costs_no_second_refresh(
 
 
 def post(driver: StackDriver, path: str) -> Any:
-    """Call as a back end does, which repeats what is refused for the pace: Stripe's planned 429s have slowed it for the whole stack."""
+    """Call as a back end does, which repeats calls over the rate limit: Stripe's planned 429s have slowed it for the whole stack."""
     while (answer := driver.http.call("POST", path)).status == 429:
         assert answer.body["type"] == "urn:titleholder:problem:rate-limit-exceeded"
         time.sleep(int(answer.headers["Retry-After"]))

@@ -95,9 +95,16 @@ def _bug(name: str, seeds: int, start: int) -> int:
     return 1
 
 
+def positive(text: str) -> int:
+    """A whole number above 0. Raises ValueError, which argparse reports."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.simulation.run", description="Schedules of faults in virtual time.")
-    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--seeds", type=positive, default=1000)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--crash-points", action="store_true")
     parser.add_argument("--bug", choices=sorted(BUGS))

@@ -15,7 +15,7 @@ BAR = 40
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.simulation.run_batch", description="A batch in virtual time.")
-    parser.add_argument("accounts", type=int)
+    parser.add_argument("accounts", type=int, choices=range(1, 10_000_001), metavar="accounts")
     parser.add_argument("--settle", type=float, default=30.0, help="seconds that a refresh takes to settle")
     parser.add_argument("--cooling", type=int, default=0, help="how many accounts cool down at first")
     options = parser.parse_args()

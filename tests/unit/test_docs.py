@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from titleholder import __version__
+from titleholder.matching.explanations import SENTENCES
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -59,3 +61,21 @@ def test_paths_in_a_document_exist(document: Path) -> None:
         assert (ROOT / path).exists(), path
     for name in re.findall(r"`(test_\w+\.py)`", text):
         assert any((ROOT / "tests").rglob(name)), name
+
+
+PACKAGE = ROOT / "layers" / "titleholder" / "python" / "titleholder"
+
+
+def reasons() -> set[str]:
+    """The codes in the domain and the use cases: the reasons why a verification is not verifiable."""
+    trees = [ast.parse(path.read_text()) for folder in ("domain", "services") for path in sorted((PACKAGE / folder).glob("*.py"))]
+    texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {text for text in texts if re.fullmatch(r"[A-Z]+(_[A-Z]+)+|CANCELLED", text)}
+
+
+def test_every_reason_without_a_score_is_documented_and_has_a_sentence() -> None:
+    found = reasons() | {"NO_OWNERS"}
+    assert {"REFRESH_REFUSED", "ACCOUNT_NOT_FOUND", "STRIPE_UNAVAILABLE", "CANCELLED", "MATCHER_FAILED", "CLAIM_ERASED"} <= found
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE))
+    assert found == documented
+    assert found <= set(SENTENCES)

@@ -13,6 +13,11 @@ def iso_seconds(seconds: float) -> str:
     return _iso(seconds, "seconds")
 
 
+def iso_or_none(seconds: float | None) -> str | None:
+    """As `iso_seconds`; None for None."""
+    return None if seconds is None else iso_seconds(seconds)
+
+
 def iso_milliseconds(seconds: float) -> str:
     """Unix seconds as ISO 8601 text to the millisecond: `2026-11-27T09:00:00.000Z`."""
     return _iso(seconds, "milliseconds")

@@ -60,6 +60,10 @@ class Tenant:
         """The tenant's account of that id."""
         return AccountRef(account, self.mode, self.stripe_account)
 
+    def as_dict(self) -> dict[str, str | None]:
+        """The tenant's parts, for audit entries."""
+        return {"mode": self.mode, "stripe_account": self.stripe_account}
+
     def owns(self, mode: object, stripe_account: object) -> bool:
         """Whether something that was stored with these two is the tenant's."""
         return (mode, stripe_account) == (self.mode, self.stripe_account)

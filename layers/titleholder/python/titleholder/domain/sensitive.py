@@ -1,4 +1,4 @@
-"""Personal data on its way through the code: whoever prints, logs or serialises it gets a mask."""
+"""Personal data on its way through the code: printed, logged or serialised it shows as a mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ T = TypeVar("T")
 MASK = "[masked]"
 
 
-class Sensitive(str, Generic[T]):  # the value has to be kept somewhere
+class Sensitive(str, Generic[T]):
     """A value that only `reveal` shows: as text, `repr` and JSON it is `[masked]`, so it is a str whose content is the mask.
 
     Equal to another one with an equal value.

@@ -89,10 +89,22 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "CONTACT_DIFFERS": "The address, phone number or e-mail address differs.",
         "ACCOUNT_INACTIVE": "The account is no longer connected.",
         "PERMISSION_MISSING": "The permission to read the account's owners is missing.",
-        "MATCHER_FAILED": "The comparison failed for a reason of our own, so nothing can be said.",
+        "MATCHER_FAILED": "The comparison failed because of an internal error.",
         "TOO_MANY_OWNERS": "The bank names more owners for this account than are compared.",
         "BATCH_STOPPED": "The batch was stopped before the bank's record could be compared.",
         "REFRESH_FAILED": "The bank could not be asked for the account's owners.",
+        "REFRESH_TIMED_OUT": "The bank did not give the account's owners in time.",
+        "REFRESH_UNAVAILABLE": "The account's owners cannot be asked for at this bank.",
+        "REFRESH_REFUSED": "The account's owners could not be asked for.",
+        "COOLDOWN_BEYOND_DEADLINE": "The bank can only be asked again after the time that was allowed.",
+        "OWNERSHIP_MISSING": "The bank gave no recent owners for this account.",
+        "ACCOUNT_DISCONNECTED": "The account was disconnected, and its data erased.",
+        "ACCOUNT_NOT_FOUND": "The account is not known.",
+        "STRIPE_UNAVAILABLE": "The account's data could not be reached in time.",
+        "STRIPE_CREDENTIALS_REFUSED": "The account's data could not be reached because of a configuration error.",
+        "CLAIM_ERASED": "What was claimed is no longer stored, so it could not be compared.",
+        "CANCELLED": "The verification was cancelled.",
+        "UNEXPECTED_ANSWER": "The verification ended because of an internal error.",
     }
 )
 

@@ -17,8 +17,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.errors import AuditUnavailableError, TitleholderError, UnexpectedError
 from titleholder.observability import logger
 from titleholder.store import Store
-
-DAY_SECONDS = 86_400
+from titleholder.timestamps import DAY_SECONDS
 
 Effect = Literal[
     "verification.requested",

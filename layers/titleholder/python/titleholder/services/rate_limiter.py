@@ -5,7 +5,7 @@ a crashed worker wastes at most one slot. Which slots a call may take depends on
 work that is still wanted:
 
 - Reading an account whose refresh is pending (`hurry`): the next slot, however far ahead. It is paid for, so it comes first.
-- A single verification: the next slot for its refresh, however far ahead (`turn`). Once that is due: slots of other operations if near.
+- A single verification: the next slot for its refresh, however far ahead (`reserve`). Once that is due: slots of other operations if near.
 - Other events, such as that an account was linked: slots that are near.
 - A batch's verification: slots within the coming second, so that a batch uses what single verifications leave.
 - An HTTP caller who waits for the answer: slots that are free now, so that callers never delay refreshes.
@@ -164,7 +164,7 @@ class RateLimiter:
     def acquire_either(self, bucket: str, other: str) -> str:
         """Return in which of two buckets a call may be made now: in `bucket` unless its next slot is far and that of `other` is near.
 
-        Raises RateLimitExceededError, as `enter` does.
+        Raises RateLimitExceededError, as `acquire` does.
         """
         now = self._clock()
         for either in (bucket, other):

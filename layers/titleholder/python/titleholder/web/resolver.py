@@ -24,6 +24,8 @@ from titleholder.web import problems
 from titleholder.web.problems import Problem
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from titleholder.matching import Policy
 
 MAX_BODY_BYTES = 64 * 1024
@@ -111,6 +113,11 @@ def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> 
         # Otherwise the resolver keeps the request, and the claim in it, until the next one.
         BaseRouter.current_event = APIGatewayProxyEventV2({})
         app.context.clear()
+
+
+def json_response(status: int, model: BaseModel) -> Response[Any]:
+    """A model as a resolver's response."""
+    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
 
 
 def respond(problem: Problem) -> Response[str]:
