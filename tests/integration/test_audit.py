@@ -15,6 +15,8 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.services.audit import actor
 from tools.export_audit import entries
 
+pytestmark = pytest.mark.slow
+
 ROLE = "arn:aws:sts::123456789012:assumed-role/back-end/session"
 
 

@@ -21,6 +21,8 @@ from titleholder.services import account_sync, erasure
 from titleholder.services.audit import By
 from titleholder.services.reconciliation import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 KEYS = "titleholder-keys"
 CALLER = By("caller")
 UNRELATED = ("AUDIT#", "PACE#")
@@ -257,7 +259,6 @@ def test_repeated_request_disconnects_at_once_when_stripe_answers_again(sandbox:
     assert [item for item in sandbox.items() if "open_kind" in item] == []
 
 
-@pytest.mark.slow
 def test_disconnection_is_tried_with_growing_pauses_for_30_days_and_then_alarmed(
     sandbox: Sandbox, ref: AccountRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ from tests.support.gateway import Gateway
 from tests.support.samples import prepare
 from tests.support.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHECKS = [

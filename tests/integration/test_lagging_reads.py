@@ -16,6 +16,8 @@ from titleholder.services import account_sync, refreshes
 from titleholder.services.refresh_calls import Started
 from titleholder.services.refreshes import RefreshRequest
 
+pytestmark = pytest.mark.slow
+
 EVENT = "financial_connections.account.refreshed_ownership"
 
 

@@ -20,6 +20,8 @@ from titleholder.services import refreshes
 from titleholder.services.refresh_calls import Started
 from titleholder.services.refreshes import RefreshRequest
 
+pytestmark = pytest.mark.slow
+
 
 class TestNeverPaidTwice:
     @pytest.mark.parametrize("seed", range(3))

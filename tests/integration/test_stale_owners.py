@@ -14,6 +14,8 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
 from titleholder.services import account_sync
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 MISSING = {"outcome": "not_verifiable", "reason": "OWNERSHIP_MISSING"}
 

@@ -11,6 +11,8 @@ from tests.support.verifications import customer, get, post, work
 from titleholder.services import verifications
 from titleholder.store.verifications import VerificationListing
 
+pytestmark = pytest.mark.slow
+
 
 class TestList:
     def listed(self, sandbox: Sandbox, query: str) -> list[str]:

@@ -9,6 +9,8 @@ from tests.support.verdicts import fetch
 from titleholder.domain.accounts import AccountRef
 from titleholder.services import account_sync
 
+pytestmark = pytest.mark.slow
+
 
 class TestWaking:
     @pytest.mark.parametrize(("scenario", "outcome"), [("single_owner", "ready"), ("failing", "not_verifiable")])

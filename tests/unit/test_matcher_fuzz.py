@@ -17,6 +17,8 @@ from titleholder.domain import owner_changes
 from titleholder.errors import UnexpectedError
 from titleholder.matching.explanations import SENTENCES
 
+pytestmark = pytest.mark.slow
+
 PAIRS = int(os.environ.get("MATCHER_PAIRS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHUNK = 5_000

@@ -121,6 +121,7 @@ def test_kinds_are_those_that_callers_are_told_of() -> None:
     assert set(OwnerChange.model_fields["kind"].annotation.__args__) == set(owner_changes.Kind.__args__)  # type: ignore[union-attr,attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("letters", "length"), [("a", 140), ("1 ", 290), ("ﷺ", 590)])
 def test_the_most_owners_with_the_longest_texts_are_compared_in_bounded_time(letters: str, length: int) -> None:
     def owners(mark: str) -> list[dict[str, Any]]:

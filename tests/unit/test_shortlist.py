@@ -15,6 +15,8 @@ from titleholder.domain.snapshots import MAX_OWNERS
 from titleholder.matching import DEFAULT_POLICY, decide
 from titleholder.services import verdicts
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 6.0
 """Of processor time. The function has 30 s and less than a third of a processor."""
 

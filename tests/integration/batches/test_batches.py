@@ -13,6 +13,8 @@ from tests.support.sandbox import CLAIM, PERSONAL, Sandbox, client
 from titleholder.bootstrap import application
 from titleholder.domain.verifications import Verification
 
+pytestmark = pytest.mark.slow
+
 
 def test_changed_policy_with_the_defaults_version_is_refused(sandbox: Sandbox) -> None:
     changed = {"match_threshold": 0, "close_match_threshold": 0}

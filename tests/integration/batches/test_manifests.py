@@ -14,6 +14,8 @@ from titleholder.bootstrap import application
 from titleholder.errors import ManifestError, UnexpectedError
 from titleholder.store.batches import Batches
 
+pytestmark = pytest.mark.slow
+
 
 def test_manifest_is_deleted_once_it_is_imported(sandbox: Sandbox) -> None:
     batch = Batch(sandbox, manifest(linked(sandbox, 1)))

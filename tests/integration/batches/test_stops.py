@@ -14,6 +14,8 @@ from titleholder.errors import UnexpectedError
 from titleholder.store.accounts import Accounts
 from titleholder.store.verifications import Verifications
 
+pytestmark = pytest.mark.slow
+
 
 def test_stopped_batch_starts_no_more_refreshes_and_the_same_manifest_can_continue(sandbox: Sandbox) -> None:
     accounts = linked(sandbox, 2)
