@@ -121,3 +121,16 @@ def test_name_in_one_word_is_compared_with_the_parts_put_together(claimed: str, 
 def test_particle_may_be_written_short(short: str, long: str) -> None:
     found = decide({"given": "Rosa", "family": f"{short} Tomas"}, [{"name": f"ROSA {long} TOMAS"}]).fields["name"]
     assert (found.score, found.reasons) == (99.0, ("NORMALISED",))
+
+
+def test_title_of_many_beneficiaries_is_read() -> None:
+    names_of = [f"EDGAR{letter * 3} COLBY{letter * 3}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    parties = titles.read_title(" POD ".join(names_of)).parties
+    assert (parties[0].words, parties[0].context) == (("edgaraaa", "colbyaaa"), "plain")
+    assert {party.context for party in parties[1:]} == {"beneficiary"}
+
+
+def test_executor_of_an_estate_may_share_its_surname() -> None:
+    parties = titles.read_title("HUGH NASH POD ESTATE OF EDGAR COLBY ALMA COLBY EXEC").parties
+    found = [(party.words, party.context) for party in parties]
+    assert found == [(("hugh", "nash"), "plain"), (("edgar", "colby"), "estate"), (("alma", "colby"), "executor")]
