@@ -15,7 +15,14 @@ def test_defaults_are_test_mode_and_stripes_own_pace() -> None:
 
 
 def test_empty_variables_are_as_good_as_none() -> None:
-    assert Settings.from_environment(dict.fromkeys(("STRIPE_API_BASE", "STRIPE_CALLS_PER_SECOND"), "")) == Settings.from_environment({})
+    names = ("STRIPE_API_BASE", "STRIPE_CALLS_PER_SECOND", "STRIPE_PREVIEW_VERSION")
+    assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
+
+
+def test_preview_version_is_off_by_default_and_taken_as_given() -> None:
+    assert Settings.from_environment({}).stripe_preview_version is None
+    settings = Settings.from_environment({"STRIPE_PREVIEW_VERSION": "2026-09-30.preview"})
+    assert settings.stripe_preview_version == "2026-09-30.preview"
 
 
 @pytest.mark.parametrize("mode", ["test", "live"])
@@ -28,6 +35,12 @@ def test_mode(mode: str) -> None:
     [
         ("STRIPE_MODE", "Live"),
         ("STRIPE_MODE", "production"),
+        ("STRIPE_PREVIEW_VERSION", "2026-09-30"),
+        ("STRIPE_PREVIEW_VERSION", "2026-10-28.endive"),
+        ("STRIPE_PREVIEW_VERSION", "2026-9-30.preview"),
+        ("STRIPE_PREVIEW_VERSION", "2026-09-30.preview; other=v1"),
+        ("STRIPE_PREVIEW_VERSION", "2026-09-30.preview\n"),
+        ("STRIPE_PREVIEW_VERSION", "preview"),
         ("STRIPE_CALLS_PER_SECOND", "0"),
         ("STRIPE_CALLS_PER_SECOND", "101"),
         ("STRIPE_CALLS_PER_SECOND", "nan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ class TestFunction:
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"
         numbers["CLAIMS_PER_ACCOUNT_PER_DAY"] = "100"
-        numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": ""}
+        numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": "", "STRIPE_PREVIEW_VERSION": "2026-09-30.preview"}
         given = {variable: numbers.get(variable, "x") for variable in variables(FUNCTIONS[name])}
         assert Settings.from_environment(given).table == "x"
 
@@ -90,6 +91,28 @@ def test_function_that_starts_workflows_or_sends_their_heartbeats_knows_their_ti
 def test_every_function_is_deployed() -> None:
     folders = {path.parent.name for path in FOLDER.glob("*/app.py")}
     assert folders == {folder(name) for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", CALLING_STRIPE)
+def test_function_that_calls_stripe_knows_the_preview_version(name: str) -> None:
+    assert variables(FUNCTIONS[name])["STRIPE_PREVIEW_VERSION"] == {"Ref": "StripePreviewVersion"}
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [
+        ("", True),
+        ("2026-09-30.preview", True),
+        ("2026-10-28.endive", False),
+        ("2026-09-30", False),
+        ("preview", False),
+        ("2026-09-30.preview; financial_connections_ownership_match_api_preview=v1", False),
+    ],
+)
+def test_preview_version_is_a_date_with_the_word_preview_or_empty(version: str, accepted: bool) -> None:
+    parameter = template()["Parameters"]["StripePreviewVersion"]
+    assert parameter["Default"] == ""
+    assert bool(re.fullmatch(parameter["AllowedPattern"], version)) == accepted
 
 
 @pytest.mark.parametrize("name", CALLING_STRIPE)
@@ -135,8 +158,8 @@ class TestSnapStart:
 
     @pytest.mark.parametrize("name", SNAPPED)
     def test_describes_a_version_within_the_length_that_aws_allows(self, name: str) -> None:
-        longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 128, "SnapStart": 5, "StripeCallsPerSecond": 6}
-        longest["JwtAccountClaim"] = 48
+        longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 120, "SnapStart": 5, "StripeCallsPerSecond": 6}
+        longest |= {"JwtAccountClaim": 48, "StripePreviewVersion": len("2026-09-30")}
         named = parameters(FUNCTIONS[name]["VersionDescription"])
         limits = [longest.get(one) or len(str(template()["Parameters"][one]["MaxValue"])) for one in named]
         assert sum(limits) + len(limits) <= 256

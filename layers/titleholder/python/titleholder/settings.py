@@ -12,6 +12,7 @@ from titleholder.domain.accounts import Mode
 from titleholder.errors import ConfigurationError
 
 MAX_STRIPE_RATE = 100.0
+_PREVIEW_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.preview")
 _THIS_MACHINE = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1|host\.docker\.internal")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\x00-\x20]+)(:[0-9]{1,5})?")
 """Of a URL. `urlsplit` takes `[::1].example.com` for `::1`."""
@@ -34,6 +35,7 @@ class Settings:
     api_key_secret: str
     webhook_secret: str
     stripe_api_base: str | None
+    stripe_preview_version: str | None
     stripe_calls_per_second: float
     stripe_calls_per_second_in_all: float
     batch_bucket: str
@@ -80,6 +82,9 @@ class Settings:
         mode = environment.get("STRIPE_MODE", "test")
         if mode not in ("test", "live"):
             raise ConfigurationError("STRIPE_MODE must be test or live.")
+        preview_version = environment.get("STRIPE_PREVIEW_VERSION") or None
+        if preview_version is not None and not _PREVIEW_VERSION.fullmatch(preview_version):
+            raise ConfigurationError("STRIPE_PREVIEW_VERSION must be a preview version of Stripe's API, such as 2026-09-30.preview, or empty.")
         return cls(
             mode="live" if mode == "live" else "test",
             table=environment.get("TABLE_NAME", ""),
@@ -94,6 +99,7 @@ class Settings:
             api_key_secret=environment.get("STRIPE_API_KEY_SECRET_NAME", ""),
             webhook_secret=environment.get("STRIPE_WEBHOOK_SECRET_NAME", ""),
             stripe_api_base=url("STRIPE_API_BASE"),
+            stripe_preview_version=preview_version,
             stripe_calls_per_second=number("STRIPE_CALLS_PER_SECOND", 25, 0.1, MAX_STRIPE_RATE),
             stripe_calls_per_second_in_all=number("STRIPE_CALLS_PER_SECOND_IN_ALL", 100, 0.4, MAX_STRIPE_RATE),
             batch_bucket=environment.get("BATCH_BUCKET", ""),
