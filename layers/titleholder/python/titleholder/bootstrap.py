@@ -148,7 +148,14 @@ class Application:
         http = self._stripe_http() if self._stripe_http else None
         return Dependencies(
             store=self.store,
-            stripe=StripeGateway(keys, settings.mode, settings.stripe_api_base, http, limiter=self.rate_limits.limiter()),
+            stripe=StripeGateway(
+                keys,
+                settings.mode,
+                settings.stripe_api_base,
+                http,
+                limiter=self.rate_limits.limiter(),
+                preview_version=settings.stripe_preview_version,
+            ),
             workflow=Workflow(
                 self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds
             ),

@@ -30,7 +30,12 @@ def unexpected(name: str, error: Exception, **ids: str) -> None:
 
     The metric has the dimension `service` alone, whatever dimensions the handler gives its own metrics, because alarms look there.
     """
-    logger.error(name, extra={"error": str(UnexpectedError.of(error)), **ids})
+    count_alone(name, name, error=str(UnexpectedError.of(error)), **ids)
+
+
+def count_alone(name: str, message: str, **ids: str) -> None:
+    """Log an error, and count it as the metric `name` with the dimension `service` alone."""
+    logger.error(message, extra=ids)
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Titleholder", default_dimensions={"service": "titleholder"}):
         pass
 

@@ -84,7 +84,9 @@ class Settings:
             raise ConfigurationError("STRIPE_MODE must be test or live.")
         preview_version = environment.get("STRIPE_PREVIEW_VERSION") or None
         if preview_version is not None and not _PREVIEW_VERSION.fullmatch(preview_version):
-            raise ConfigurationError("STRIPE_PREVIEW_VERSION must be a preview version of Stripe's API, such as 2026-09-30.preview, or empty.")
+            raise ConfigurationError(
+                "STRIPE_PREVIEW_VERSION must be a preview version of Stripe's API, such as 2026-09-30.preview, or empty."
+            )
         return cls(
             mode="live" if mode == "live" else "test",
             table=environment.get("TABLE_NAME", ""),

@@ -27,9 +27,13 @@ from titleholder.errors import (
     TitleholderError,
     TooManyOwnersError,
 )
+from titleholder.observability import count_alone
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 8.0
+RESOURCE_MISSING = "resource_missing"
+"""The code of Stripe's error for an object that a parameter names and that does not exist."""
+
 BUSY = 409
 SERVER_ERROR = 500
 NETWORK_RETRIES = 2
@@ -178,11 +182,30 @@ class RecordingClient(stripe.HTTPClient):
         self._http.close()  # type: ignore[no-untyped-call]
 
 
+@dataclass(slots=True)
+class PreviewVersion:
+    """The preview version of Stripe's API for relinking and for reads of accounts (None: none), and whether Stripe has refused it."""
+
+    configured: str | None
+    refused: bool = False
+
+
 class StripeGateway:
-    """Stripe at `api_base` (None: Stripe's own), in one mode, at the rate that `limiter` allows."""
+    """Stripe at `api_base` (None: Stripe's own), in one mode, at the rate that `limiter` allows.
+
+    `preview_version` is sent with reads of accounts and Financial Connections Sessions (`read_call`), and to create sessions for relinking.
+    All other calls have the stable version.
+    """
 
     def __init__(
-        self, keys: ApiKeys, mode: Mode, api_base: str | None = None, http_client: stripe.HTTPClient | None = None, *, limiter: CallLimiter
+        self,
+        keys: ApiKeys,
+        mode: Mode,
+        api_base: str | None = None,
+        http_client: stripe.HTTPClient | None = None,
+        *,
+        limiter: CallLimiter,
+        preview_version: str | None = None,
     ) -> None:
         self._limiter = limiter
         self._keys = keys
@@ -190,6 +213,13 @@ class StripeGateway:
         self._api_base = api_base
         self._http = RecordingClient(http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)))
         self._clients: dict[str, stripe.StripeClient] = {}
+        # Shared by the gateways that `limited_by` makes.
+        self._preview = PreviewVersion(preview_version)
+
+    @property
+    def preview(self) -> PreviewVersion:
+        """The preview version, as far as this process knows of it."""
+        return self._preview
 
     def limited_by(self, limiter: CallLimiter) -> StripeGateway:
         """The same gateway with another rate limiter."""
@@ -224,8 +254,10 @@ class StripeGateway:
             StripeError: one of its kinds.
             RateLimitExceededError: Stripe may not be called yet; the error names when to try again.
         """
-        account = self.call(
-            lambda client: client.v1.financial_connections.accounts.retrieve(ref.account, {"expand": ["ownership"]}, _options(ref)),
+        account = self.read_call(
+            lambda client, version: client.v1.financial_connections.accounts.retrieve(
+                ref.account, {"expand": ["ownership"]}, _options(ref, version=version)
+            ),
             bucket=READ,
             acquired=acquired,
         )
@@ -246,10 +278,14 @@ class StripeGateway:
 
     def _listed(self, ref: AccountRef, holder: AccountHolder) -> AccountReading | None:
         params: Any = {"account_holder": {holder.kind: holder.id}, "limit": ACCOUNTS_PAGE, "expand": ["data.ownership"]}
-        # No retries here: on failure `read` follows, and needs the remaining time.
-        options: Any = {**_options(ref), "max_network_retries": 0}
+
+        def list_once(client: stripe.StripeClient, version: str | None) -> Any:
+            # No retries here: on failure `read` follows, and needs the remaining time.
+            options: Any = {**_options(ref, version=version), "max_network_retries": 0}
+            return client.v1.financial_connections.accounts.list(params, options)
+
         try:
-            page = self.call(lambda client: client.v1.financial_connections.accounts.list(params, options), bucket=LIST, acquired=True)
+            page = self.read_call(list_once, bucket=LIST, acquired=True)
         except (StripeError, AccountNotFoundError):
             return None
         found = next((account for account in page.to_dict()["data"] if account["id"] == ref.account), None)
@@ -376,6 +412,33 @@ class StripeGateway:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
         raise _translated(refused, missing) from None
 
+    def read_call(
+        self,
+        call: Callable[[stripe.StripeClient, str | None], T],
+        missing: type[TitleholderError] = AccountNotFoundError,
+        *,
+        bucket: str = OTHER,
+        acquired: bool = False,
+    ) -> T:
+        """`call` for a read of accounts or of a Financial Connections Session: it gets the preview version to send, if any.
+
+        If Stripe refuses the call with that version and accepts it without, this process uses the version no more. So a version that Stripe
+        has withdrawn ends relinking, and nothing else.
+        """
+        version = None if self._preview.refused else self._preview.configured
+        if version is None:
+            return self.call(lambda client: call(client, None), missing, bucket=bucket, acquired=acquired)
+        try:
+            return self.call(lambda client: call(client, version), missing, bucket=bucket, acquired=acquired)
+        except StripeRefusedError as error:
+            if error.code == RESOURCE_MISSING:
+                raise
+        # Takes no slot of its own, as the SDK's retries take none. It happens once in a process.
+        answer = self.call(lambda client: call(client, None), missing, bucket=bucket, acquired=True)
+        self._preview.refused = True
+        count_alone("StripePreviewRefused", "Stripe refuses the version that StripePreviewVersion names", version=version)
+        return answer
+
     def _client(self, key: str) -> stripe.StripeClient:
         if key not in self._clients:
             check_key(key, self._mode)
@@ -398,8 +461,8 @@ def check_key(key: str, mode: Mode) -> None:
             )
 
 
-def _options(ref: AccountRef, idempotency_key: str | None = None) -> Any:
-    options = {"stripe_account": ref.stripe_account, "idempotency_key": idempotency_key}
+def _options(ref: AccountRef, idempotency_key: str | None = None, *, version: str | None = None) -> Any:
+    options = {"stripe_account": ref.stripe_account, "idempotency_key": idempotency_key, "stripe_version": version}
     return {name: value for name, value in options.items() if value is not None}
 
 

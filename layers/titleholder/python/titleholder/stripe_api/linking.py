@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from titleholder.errors import CustomerNotFoundError, PaymentMethodNotFoundError, SessionNotFoundError, StripeRefusedError
-from titleholder.stripe_api.gateway import LIST, READ, StripeGateway
+from titleholder.stripe_api.gateway import LIST, READ, RESOURCE_MISSING, StripeGateway
 
 PAGE = 100
 KEY_REUSED = "idempotency_error"
@@ -52,8 +52,9 @@ def session(stripe: StripeGateway, via: str, id: str, stripe_account: str | None
 def financial_connections_session(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
     """A Financial Connections Session. Raises SessionNotFoundError."""
     return _plain(
-        stripe.call(
-            lambda client: client.v1.financial_connections.sessions.retrieve(id, {}, _options(stripe_account)), SessionNotFoundError
+        stripe.read_call(
+            lambda client, version: client.v1.financial_connections.sessions.retrieve(id, {}, _options(stripe_account, version=version)),
+            SessionNotFoundError,
         )
     )
 
@@ -98,7 +99,10 @@ def payment_method(stripe: StripeGateway, id: str, stripe_account: str | None) -
 def account(stripe: StripeGateway, id: str, stripe_account: str | None) -> Json:
     """A Financial Connections account as Stripe shows it. Raises AccountNotFoundError."""
     return _plain(
-        stripe.call(lambda client: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account)), bucket=READ)
+        stripe.read_call(
+            lambda client, version: client.v1.financial_connections.accounts.retrieve(id, {}, _options(stripe_account, version=version)),
+            bucket=READ,
+        )
     )
 
 
@@ -107,7 +111,12 @@ def accounts(
 ) -> tuple[list[Json], bool]:
     """One page of accounts, the newest first, and whether there are more. `wanted`: `{"session": id}` or `{"account_holder": {...}}`."""
     params: Any = {**wanted, "limit": limit, **({} if after is None else {"starting_after": after})}
-    page = _plain(stripe.call(lambda client: client.v1.financial_connections.accounts.list(params, _options(stripe_account)), bucket=LIST))
+    page = _plain(
+        stripe.read_call(
+            lambda client, version: client.v1.financial_connections.accounts.list(params, _options(stripe_account, version=version)),
+            bucket=LIST,
+        )
+    )
     return list(page["data"]), bool(page["has_more"])
 
 
@@ -120,13 +129,13 @@ def check_customer(stripe: StripeGateway, id: str, stripe_account: str | None) -
 
 def is_missing(error: StripeRefusedError) -> bool:
     """Whether Stripe refused because an object that a parameter names does not exist."""
-    return error.code == "resource_missing"
+    return error.code == RESOURCE_MISSING
 
 
 def _plain(answer: Any) -> Json:
     return cast(Json, answer.to_dict())
 
 
-def _options(stripe_account: str | None, idempotency_key: str | None = None) -> Any:
-    options = {"stripe_account": stripe_account, "idempotency_key": idempotency_key}
+def _options(stripe_account: str | None, idempotency_key: str | None = None, *, version: str | None = None) -> Any:
+    options = {"stripe_account": stripe_account, "idempotency_key": idempotency_key, "stripe_version": version}
     return {name: value for name, value in options.items() if value is not None}
