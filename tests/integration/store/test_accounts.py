@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.stored import CONNECTED, NOW, REF, put_newest, state
-from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.accounts import AccountRef, AccountState, Attempt, OwnershipRefresh, StatusDetails, StoredAccount
 from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -37,6 +37,8 @@ def test_unknown_account_is_empty(store: Store) -> None:
         state("succeeded", next_refresh_available_at=200),
         state("failed", error={"cause": "institution_unavailable", "n": 1}),
         AccountState("inactive", None, None),
+        replace(state(None), details=StatusDetails("relink_required", "access_expired", 1_900_000_000), authorization="fcauth_1"),
+        AccountState("inactive", None, None, details=StatusDetails(None, "full_moon")),
         AccountState("active", (), None),
         AccountState("hibernating", ("a", "b"), OwnershipRefresh("reticulating", 7)),
     ],

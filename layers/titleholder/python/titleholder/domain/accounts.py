@@ -15,7 +15,10 @@ CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 SESSION_ID = re.compile(r"(fcsess|seti|pi|cs|pm)_[A-Za-z0-9_]{1,250}")
 """Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
 CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
+AUTHORIZATION_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 _CODE = re.compile(r"[a-z0-9_.]{1,64}")
+_LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999, after which no time can be written as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +106,44 @@ class AccountHolder:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusDetails:
+    """Stripe's `status_details` of an account's present status. `action` and `cause` are open: unknown values may come.
+
+    Of an active account: why it is expected to become inactive, and when (Unix seconds). Of an inactive one: why it is, and whether
+    relinking repairs it; only Stripe's preview versions say so.
+    """
+
+    action: str | None = None
+    cause: str | None = None
+    expected_deactivation_at: int | None = None
+
+    @classmethod
+    def from_stripe(cls, status: str, details: Any) -> StatusDetails | None:
+        """None where Stripe says nothing of the present status. Values that are neither codes nor times are dropped."""
+        said = details.get(status) if isinstance(details, Mapping) else None
+        if not isinstance(said, Mapping):
+            return None
+        date = said.get("expected_deactivation_date")
+        is_time = isinstance(date, int) and not isinstance(date, bool) and 0 < date <= _LAST_SECOND
+        made = cls(_code(said.get("action")), _code(said.get("cause")), date if is_time else None)
+        return None if made == cls() else made
+
+
+@dataclass(frozen=True, slots=True)
 class AccountState:
-    """An account as Stripe described it. `permissions` None means that Stripe sent null."""
+    """An account as Stripe described it. `permissions` None means that Stripe sent null.
+
+    `details`: of its present status. `authorization`: the id of the end user's authorization that it belongs to (`fcauth_...`), which only
+    Stripe's preview versions name. The account can be relinked through it.
+    """
 
     status: str
     permissions: tuple[str, ...] | None
     refresh: OwnershipRefresh | None
     livemode: bool = False
     holder: AccountHolder | None = None
+    details: StatusDetails | None = None
+    authorization: str | None = None
 
     @classmethod
     def from_stripe(cls, account: Mapping[str, Any]) -> AccountState:
@@ -131,7 +164,24 @@ class AccountState:
             refresh=refresh,
             livemode=bool(account.get("livemode")),
             holder=AccountHolder.from_stripe(account.get("account_holder")),
+            details=StatusDetails.from_stripe(str(account["status"]), account.get("status_details")),
+            authorization=_authorization(account.get("authorization")),
         )
+
+    @property
+    def expires_at(self) -> int | None:
+        """When Stripe expects the account to become inactive (Unix seconds), None if it does not."""
+        return self.details.expected_deactivation_at if self.status == "active" and self.details is not None else None
+
+
+def _code(value: Any) -> str | None:
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def _authorization(value: Any) -> str | None:
+    """The id of an authorization, which may be expanded."""
+    id_ = value.get("id") if isinstance(value, Mapping) else value
+    return id_ if isinstance(id_, str) and AUTHORIZATION_ID.fullmatch(id_) else None
 
 
 def _codes(error: Any) -> dict[str, str] | None:

@@ -6,9 +6,10 @@ Rows: ACCOUNT#<ref> / ACCOUNT. `store/erasures` writes to the same item.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
-from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StatusDetails, StoredAccount
 from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_STATUS, order
 from titleholder.domain.snapshots import Snapshot
 from titleholder.store.open_work import CLOSED, opened
@@ -66,6 +67,8 @@ class Accounts:
                 "refresh_error": json.dumps(refresh.error, sort_keys=True) if refresh and refresh.error else None,
                 "refresh_order": order(refresh),
                 "holder": f"{state.holder.kind}/{state.holder.id}" if state.holder else None,
+                "status_details": json.dumps(asdict(state.details), sort_keys=True) if state.details else None,
+                "authorization": state.authorization,
                 "observed_ms": to_milliseconds(observed_at),
                 "observed_calls": calls,
                 "shown_since_ms": to_milliseconds(observed_at if shown_since is None else shown_since),
@@ -172,6 +175,8 @@ def _state(item: Item, ref: AccountRef) -> AccountState:
         refresh=refresh,
         livemode=ref.mode == "live",
         holder=AccountHolder(*item["holder"].split("/", 1)) if item.get("holder") else None,
+        details=StatusDetails(**json.loads(item["status_details"])) if item.get("status_details") else None,
+        authorization=item.get("authorization"),
     )
 
 

@@ -16,7 +16,7 @@ from titleholder.timestamps import to_milliseconds
 
 _PENDING = "attribute_exists(disconnect_pending)"
 _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "snapshot_too_many", "refresh_error",
-           "holder", "lease_until_ms")  # fmt: skip
+           "holder", "status_details", "authorization", "lease_until_ms")  # fmt: skip
 """What an account's own item loses when it is erased: what comes from owners, Stripe's messages, and the holder."""
 
 

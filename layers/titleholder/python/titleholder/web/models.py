@@ -199,6 +199,17 @@ class RefreshState(Shown):
     error: dict[str, Any] | None = None
 
 
+RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
+
+
+class StatusDetails(Shown):
+    """Why an active account is expected to become inactive, or why an inactive one is. Stripe may add causes and actions."""
+
+    cause: str | None = Field(description="Such as `access_expired`, `account_closed` or `unspecified`.")
+    action: str | None = Field(description="`relink_required`: the holder can repair it by relinking. `none`: it can't be repaired.")
+    expected_deactivation_at: str | None = Field(default=None, description="When Stripe expects an active account to become inactive.")
+
+
 class Account(Shown):
     """An account as Stripe describes it at `observed_at`, and the newest stored snapshot of its owners."""
 

@@ -1,0 +1,156 @@
+"""What a caller can do next: the remedy of each reason why a verification is not verifiable, and of each problem that is a conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from titleholder.domain.accounts import AccountState
+from titleholder.timestamps import iso_seconds
+
+Action = Literal["relink", "link_again", "wait", "retry", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do. `until`: with `wait`, until when (Unix seconds), where that is known.
+
+    `relink`: the holder relinks the account, which keeps its id. `link_again`: the holder links it, or another one, as a new account.
+    `wait`: the same request succeeds after a time. `retry`: it may succeed at any time. `none`: no repetition of the request helps.
+    """
+
+    action: Action
+    until: int | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """The form in verdicts, answers and events."""
+        return {"remedy": self.action} | ({} if self.until is None else {"remedy_until": iso_seconds(self.until)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a remedy depends on. `account` is None where it is not known; `relink` then says whether to assume that it can be relinked."""
+
+    account: AccountState | None
+    now: float
+    relink: bool
+
+    @property
+    def opens_at(self) -> int | None:
+        """When Stripe allows the next refresh, if that lies ahead."""
+        refresh = self.account.refresh if self.account is not None else None
+        at = refresh.next_refresh_available_at if refresh is not None else None
+        return at if at is not None and at > self.now else None
+
+
+Choice = Callable[[_Known], Remedy]
+
+
+def _always(action: Action) -> Choice:
+    return lambda known: Remedy(action)
+
+
+def _reconnect(known: _Known) -> Remedy:
+    """Relink the account where Stripe names its authorization, unless Stripe says that no relinking repairs it."""
+    account = known.account
+    if account is None:
+        return Remedy("relink" if known.relink else "link_again")
+    beyond_repair = account.details is not None and account.details.action == "none" and account.status == "inactive"
+    return Remedy("link_again" if beyond_repair or account.authorization is None else "relink")
+
+
+def _wait(known: _Known) -> Remedy:
+    return Remedy("wait", known.opens_at)
+
+
+def _repeat(known: _Known) -> Remedy:
+    """Wait out a known cooldown, else retry."""
+    return Remedy("retry") if known.opens_at is None else Remedy("wait", known.opens_at)
+
+
+def _after_failure(known: _Known) -> Remedy:
+    """What Stripe recommends after a failed refresh. Its codes are in preview, so an unknown one counts as none."""
+    refresh = known.account.refresh if known.account is not None else None
+    recommended = (refresh.error or {}).get("recommended_action") if refresh is not None else None
+    return _reconnect(known) if recommended in ("relink", "relink_required") else _repeat(known)
+
+
+_RECONNECT: tuple[Action, ...] = ("relink", "link_again")
+
+BY_REASON: Mapping[str, tuple[Choice, tuple[Action, ...]]] = {
+    "ACCOUNT_DISCONNECTED": (_always("link_again"), ("link_again",)),
+    "ACCOUNT_INACTIVE": (_reconnect, _RECONNECT),
+    "ACCOUNT_NOT_FOUND": (_always("none"), ("none",)),
+    "PERMISSION_MISSING": (_reconnect, _RECONNECT),
+    "REFRESH_FAILED": (_after_failure, ("wait", "retry", *_RECONNECT)),
+    "REFRESH_REFUSED": (_repeat, ("wait", "retry")),
+    "REFRESH_TIMED_OUT": (_always("retry"), ("retry",)),
+    "REFRESH_UNAVAILABLE": (_always("link_again"), ("link_again",)),
+    "COOLDOWN_BEYOND_DEADLINE": (_wait, ("wait",)),
+    "OWNERSHIP_MISSING": (_always("none"), ("none",)),
+    "NO_OWNERS": (_always("none"), ("none",)),
+    "TOO_MANY_OWNERS": (_always("none"), ("none",)),
+    "NAME_MISSING": (_always("none"), ("none",)),
+    "REQUIRED_FIELD_MISSING": (_always("none"), ("none",)),
+    "STRIPE_UNAVAILABLE": (_always("retry"), ("retry",)),
+    "STRIPE_CREDENTIALS_REFUSED": (_always("retry"), ("retry",)),
+    "CLAIM_ERASED": (_always("none"), ("none",)),
+    "CANCELLED": (_always("none"), ("none",)),
+    "BATCH_STOPPED": (_always("none"), ("none",)),
+    "MATCHER_FAILED": (_always("none"), ("none",)),
+    "UNEXPECTED_ANSWER": (_always("retry"), ("retry",)),
+}
+"""For each reason how its remedy is chosen, and which ones that may be."""
+
+BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
+    "account-inactive": BY_REASON["ACCOUNT_INACTIVE"][1],
+    "account-disconnected": ("link_again",),
+    "permission-missing": BY_REASON["PERMISSION_MISSING"][1],
+    "refresh-unavailable": ("link_again",),
+    "refresh-refused": BY_REASON["REFRESH_REFUSED"][1],
+    "cooling-down": ("wait",),
+    "no-linked-account": ("link_again",),
+    "idempotency-in-progress": ("retry",),
+    "batch-state": ("none",),
+    "verification-completed": ("none",),
+    "too-many-accounts": ("none",),
+    "too-many-owners": ("none",),
+}
+"""The remedies of each type of problem with status 409. Where there are several, the account decides: see `for_reason`."""
+
+
+def for_reason(reason: str, account: AccountState | None = None, *, now: float, relink: bool = False) -> Remedy:
+    """The remedy of a verification that is not verifiable, or of a refused refresh, at `now` (Unix seconds).
+
+    `account`: as it is known now. Where it is not, `relink` says whether accounts of this stack can be relinked at all; a known account can
+    if Stripe names its authorization. A reason of a later release has no remedy.
+    """
+    choice, _ = BY_REASON.get(reason, (_always("none"), ()))
+    return choice(_Known(account, now, relink))
+
+
+def for_problem(type_: str) -> Remedy | None:
+    """The remedy of a problem whose type alone decides it, None without one."""
+    actions = BY_PROBLEM.get(type_, ())
+    return Remedy(actions[0]) if len(actions) == 1 else None
+
+
+def for_account(account: AccountState) -> Remedy | None:
+    """What would repair an account, or keep it from becoming inactive; None if nothing has to be done."""
+    if account.status == "disconnected":
+        return Remedy("link_again")
+    known = _Known(account, 0, relink=False)
+    if account.status == "inactive" or "ownership" not in (account.permissions or ()):
+        return _reconnect(known)
+    if account.details is None or (account.expires_at is None and account.details.action != "relink_required"):
+        return None
+    return Remedy("link_again") if account.details.action == "none" else _reconnect(known)
+
+
+def shown(verdict: Mapping[str, Any], *, relink: bool = False) -> dict[str, Any]:
+    """A verdict with its remedy. An earlier release stored none, so that of its first reason is derived."""
+    if verdict["outcome"] != "not_verifiable" or "remedy" in verdict:
+        return dict(verdict)
+    reason = next(iter(verdict["reasons"]), "")
+    return {**verdict, **for_reason(reason, now=0, relink=relink).as_dict()}
