@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from urllib.parse import urlencode
 
 from local.stripe_simulator import parameters as spec
 from local.stripe_simulator.accounts import Account, Accounts
@@ -458,10 +461,10 @@ def _type_matches(type: str, wanted: str) -> bool:
     return type.startswith(wanted[:-1]) if wanted.endswith("*") else type == wanted
 
 
-def _within(created: int, bounds: Json | int) -> bool:
+def _within(created: float, bounds: Mapping[str, float] | int) -> bool:
     if isinstance(bounds, int):
         return created == bounds
-    tests: Mapping[str, Callable[[int], bool]] = {"gt": created.__gt__, "gte": created.__ge__, "lt": created.__lt__, "lte": created.__le__}
+    tests: Mapping[str, Callable[[Any], bool]] = {"gt": created.__gt__, "gte": created.__ge__, "lt": created.__lt__, "lte": created.__le__}
     return all(tests[name](bound) for name, bound in bounds.items())
 
 
@@ -478,7 +481,68 @@ def retrieve_thin_event(api: Api, call: Call) -> Json:
     event = api.webhooks.thin_events.get(call.scope, {}).get(call.path["id"])
     if event is None:
         raise ApiError(404, "Event not found.", code="not_found")
-    return event.render() | {"changes": None}
+    return event.render() | event.fetched
+
+
+@operation("GET", "/v2/core/events", spec.LIST_THIN_EVENTS)
+def list_thin_events(api: Api, call: Call) -> Json:
+    """Thin events, the newest first. Whether they were delivered is not asked. A page's token holds all of the request."""
+    params = _of_page(call.params["page"]) | {"page": call.params["page"]} if "page" in call.params else call.params
+    bounds = {name: api.webhooks.seconds(text, f"created[{name}]") for name, text in params.get("created", {}).items()}
+    oldest, types = api.timeline.now() - EVENT_DAYS * 86400, set(params.get("types", ()))
+    listed = [
+        event
+        for event in reversed(api.webhooks.thin_events.get(call.scope, {}).values())
+        if event.created >= oldest
+        and (not types or event.type in types)
+        and params.get("object_id", event.account) == event.account
+        and _within(event.created, bounds)
+    ]
+    begin = params.get("begin")
+    if begin is not None:
+        places = [place for place, event in enumerate(listed) if event.id == begin]
+        if not places:
+            raise ApiError(400, "The page token is invalid.", code="invalid_page_token", param="page")
+        listed = listed[places[0] :]
+    size = int(params.get("limit", 20))
+    following = listed[size].id if len(listed) > size else None
+    shown = [event.render() | event.fetched for event in listed[:size]]
+    return {"data": shown, "next_page_url": _page_url(params, following) if following else None, "previous_page_url": None}
+
+
+def _page_url(params: Json, begin: str) -> str:
+    token = base64.urlsafe_b64encode(json.dumps({**params, "page": None, "begin": begin}).encode()).decode()
+    return f"/v2/core/events?{urlencode({'limit': params.get('limit', 20), 'page': token})}"
+
+
+def _of_page(token: str) -> Json:
+    try:
+        found = json.loads(base64.urlsafe_b64decode(token))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(400, "The page token is invalid.", code="invalid_page_token", param="page")
+    return found
+
+
+# --- The key's own account --------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/v1/account")
+def retrieve_own_account(api: Api, call: Call) -> Json:
+    """The account that the call is about: the key's own, or the connected one that the call names."""
+    return {
+        "id": call.scope.stripe_account or api.webhooks.own_account,
+        "object": "account",
+        "capabilities": {},
+        "charges_enabled": True,
+        "country": "US",
+        "default_currency": "usd",
+        "details_submitted": True,
+        "metadata": {},
+        "payouts_enabled": True,
+        "type": "standard",
+    }
 
 
 # --- What an end user's linking changes -------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ ROUTES: dict[tuple[str, str], Action] = {
     ("POST", "faults/api"): lambda sim, _, args: _done(sim.fail_api(**args)),
     ("POST", "faults/webhooks"): lambda sim, _, args: _done(sim.fail_webhooks(**args)),
     ("DELETE", "faults"): lambda sim, _, args: _done(sim.clear_faults()),
+    ("POST", "events/thin"): lambda sim, _, args: {"id": sim.send_thin(**args)},
     ("POST", "events/{id}/resend"): lambda sim, id, args: {"deliveries": sim.resend(id)},
     ("GET", "requests"): lambda sim, _, args: sim.requests(),
     ("GET", "requests/counts"): lambda sim, _, args: sim.request_counts(),

@@ -87,15 +87,16 @@ class Simulator:
         types: Sequence[str] = ("*",),
         livemode: bool | None = None,
         enabled: bool = True,
+        through_platform: bool = False,
         id: str | None = None,
     ) -> str:
         """Configure an endpoint, or reconfigure the one with this id. Returns its id. See `deliveries.Endpoint`."""
-        if scope not in ("platform", "connected") or payload not in ("snapshot", "thin"):
-            raise ValueError("scope is platform or connected; payload is snapshot or thin")
+        if scope not in ("platform", "connected", "organization") or payload not in ("snapshot", "thin"):
+            raise ValueError("scope is platform, connected or organization; payload is snapshot or thin")
         endpoint_id = id or self._timeline.new_id("we")
         secrets = (secret,) if isinstance(secret, str) else tuple(secret)
         self._webhooks.endpoints[endpoint_id] = Endpoint(
-            endpoint_id, url, secrets, scope, payload, tuple(types), livemode, enabled  # type: ignore[arg-type]
+            endpoint_id, url, secrets, scope, payload, tuple(types), livemode, enabled, through_platform  # type: ignore[arg-type]
         )  # fmt: skip
         return endpoint_id
 
@@ -108,6 +109,24 @@ class Simulator:
     def resend(self, event: str) -> int:
         """Send an event again, as the dashboard can. Returns the number of deliveries."""
         return self._webhooks.resend(event)
+
+    @_locked
+    def send_thin(
+        self,
+        type: str,
+        *,
+        related_object: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        snapshot_event: str | None = None,
+        stripe_account: str | None = None,
+        livemode: bool = False,
+    ) -> str:
+        """Send a thin event of any type, to the endpoints that take it. Returns its id."""
+        scope = Scope(stripe_account, livemode)
+        related = dict(related_object) if related_object is not None else None
+        return self._webhooks.emit_thin(
+            scope, type, related, changes=dict(changes) if changes else None, snapshot_event=snapshot_event
+        )  # fmt: skip
 
     def use_ids(self, ids: Mapping[str, Sequence[str]]) -> None:
         """Give new objects these ids first, by prefix and in this order, so that earlier calls can be replayed."""
@@ -262,7 +281,7 @@ class Simulator:
     @_locked
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
         """Let deliveries fail, see `deliveries.WebhookFault`. Raises ValueError."""
-        self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin")))
+        self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin", "ungenerated")))
 
     @_locked
     def awaits(self, idempotency_key: str) -> bool:

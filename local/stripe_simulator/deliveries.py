@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import heapq
@@ -14,28 +15,36 @@ from typing import Literal
 
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.timeline import Scope, Timeline
-from local.stripe_simulator.wire import Json, to_bytes
+from local.stripe_simulator.wire import ApiError, Json, to_bytes
 
 State = Literal["pending", "succeeded", "failed"]
+EndpointScope = Literal["platform", "connected", "organization"]
+GENERATION_FAILURE = "v2.core.health.event_generation_failure.resolved"
 
 
 @dataclass
 class Endpoint:
-    """A webhook endpoint. Each of several `secrets` adds a signature, as while a secret is rolled. livemode None takes both modes."""
+    """A webhook endpoint. Each of several `secrets` adds a signature, as while a secret is rolled. livemode None takes both modes.
+
+    scope "organization" takes the events of every account of the organization, each with its `context`: `org_.../acct_...`, or with
+    `through_platform` the path `org_.../<platform>/acct_...` for a connected account.
+    """
 
     id: str
     url: str
     secrets: tuple[str, ...]
-    scope: Literal["platform", "connected"] = "platform"
+    scope: EndpointScope = "platform"
     payload: Literal["snapshot", "thin"] = "snapshot"
     types: tuple[str, ...] = ("*",)
     livemode: bool | None = None
     enabled: bool = True
+    through_platform: bool = False
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: Event, foreign: bool) -> bool:
+        """Whether it takes an event. `foreign`: the event is of an account of the organization that is not connected to the platform."""
         return (
             self.enabled
-            and (self.scope == "connected") == (event.scope.stripe_account is not None)
+            and (self.scope == "organization" or (not foreign and (self.scope == "connected") == (event.scope.stripe_account is not None)))
             and self.payload == event.payload
             and self.livemode in (None, event.scope.livemode)
             and ("*" in self.types or event.type in self.types)
@@ -44,7 +53,7 @@ class Endpoint:
 
 @dataclass
 class Event:
-    """A snapshot or a thin event. `state`: its delivery to each endpoint that takes it."""
+    """A snapshot or a thin event. `state`: its delivery to each endpoint that takes it. `fetched`: what only the API shows of it."""
 
     id: str
     type: str
@@ -54,6 +63,7 @@ class Event:
     account: str | None
     fields: Json
     state: dict[str, State] = field(default_factory=dict)
+    fetched: Json = field(default_factory=dict)
 
     @property
     def delivered(self) -> bool:
@@ -96,10 +106,11 @@ class WebhookFault:
 
     duplicate: `copies` more of each delivery, `seconds` apart. delay: later by `seconds`. drop: never sent, and counted
     as failed. reorder: held back until another event has gone to the same endpoint, or for `seconds`. twin: a second
-    Event object for the same occurrence.
+    Event object for the same occurrence. ungenerated: no event is made, and none is ever listed; Stripe sends
+    `v2.core.health.event_generation_failure.resolved` in its place.
     """
 
-    kind: Literal["duplicate", "delay", "drop", "reorder", "twin"]
+    kind: Literal["duplicate", "delay", "drop", "reorder", "twin", "ungenerated"]
     type: str | None = None
     account: str | None = None
     times: int | None = 1
@@ -112,6 +123,16 @@ class WebhookFault:
         if self.times is not None:
             self.times -= 1
         return True
+
+
+def iso(at: float) -> str:
+    """A time as API v2 writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _reference(obj: Json) -> Json:
+    """What a thin event says of the object that it is about."""
+    return {"id": obj["id"], "type": obj["object"], "url": f"/v1/{obj['object'].replace('.', '/')}s/{obj['id']}"}
 
 
 def sign(body: bytes, secrets: Iterable[str], timestamp: int) -> str:
@@ -136,6 +157,20 @@ class Webhooks:
         self.thin_events: dict[Scope, dict[str, Event]] = {}
         self.log: list[Json] = []
 
+    @property
+    def own_account(self) -> str:
+        """The account of every key."""
+        return self._options.own_account
+
+    def seconds(self, text: str, param: str) -> float:
+        """A time in a parameter of API v2, written as `Options.thin_created` says. Raises ApiError 400."""
+        if self._options.thin_created == "seconds" and text.isascii() and text.isdigit():
+            return float(text)
+        if self._options.thin_created == "text" and not text.isdigit():
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(text).timestamp()
+        raise ApiError(400, f"Invalid timestamp: {text[:40]}", code="invalid_fields", param=param)
+
     def clear(self) -> None:
         for store in (self._queue, self._held, self.faults, self.events, self.thin_events, self.log):
             store.clear()
@@ -144,6 +179,9 @@ class Webhooks:
         self, scope: Scope, type: str, obj: Json, *, request: Mapping[str, str | None] | None, lost: bool, thin_types: tuple[str, ...] = ()
     ) -> None:
         """Make the snapshot event and its thin events, and send each to the endpoints that take it. `lost`: no delivery arrives."""
+        if any(fault.kind == "ungenerated" and fault.takes(self._probe(scope, type, obj)) for fault in self.faults):
+            self._dispatch(self._generation_failure(scope, type, obj), lost)
+            return
         twins = sum(fault.kind == "twin" and fault.takes(self._probe(scope, type, obj)) for fault in self.faults)
         for _ in range(1 + twins):
             snapshot = self._snapshot(scope, type, obj, request)
@@ -173,24 +211,53 @@ class Webhooks:
         return event
 
     def _thin(self, scope: Scope, type: str, obj: Json, request: Mapping[str, str | None] | None, snapshot_event: str) -> Event:
+        reason = {"type": "request", "request": dict(request)} if request and None not in request.values() else None
+        related = {"related_object": _reference(obj), "reason": reason, "snapshot_event": snapshot_event}
+        return self._thin_event(scope, type, obj["id"], related)
+
+    def _thin_event(self, scope: Scope, type: str, account: str | None, more: Json) -> Event:
         now = self._timeline.now()
-        url = f"/v1/{obj['object'].replace('.', '/')}s/{obj['id']}"
         fields: Json = {
             "id": self._timeline.new_id("evt" if scope.livemode else "evt_test", 32),
             "object": "v2.core.event",
             "type": type,
-            "created": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "created": iso(now),
             "livemode": scope.livemode,
             "context": scope.stripe_account,
-            "related_object": {"id": obj["id"], "type": obj["object"], "url": url},
-            "reason": {"type": "request", "request": dict(request)} if request else None,
-            "snapshot_event": snapshot_event,
+            **more,
         }
-        return Event(fields["id"], type, scope, now, "thin", obj["id"], fields)
+        return Event(fields["id"], type, scope, now, "thin", account, fields, fetched={"changes": None})
+
+    def _generation_failure(self, scope: Scope, type: str, obj: Json) -> Event:
+        """The thin event by which Stripe says that it could not make another one. What it was about is only in its `data`."""
+        event = self._thin_event(scope, GENERATION_FAILURE, None, {"related_object": None, "reason": None})
+        reference = _reference(obj)
+        event.fetched["data"] = {
+            "alert_id": self._timeline.new_id("halert"),
+            "grouping_key": self._timeline.new_id("_grouping"),
+            "impact": {
+                "context": scope.stripe_account, "event_type": type, "related_object_id": obj["id"], "related_object": reference,
+            },
+            "resolved_at": event.fields["created"],
+            "summary": "We have failed to create a notification for your Stripe account.",
+        }  # fmt: skip
+        return event
+
+    def emit_thin(
+        self, scope: Scope, type: str, related_object: Json | None, *, changes: Json | None = None, snapshot_event: str | None = None
+    ) -> str:
+        """Send a thin event of any type and shape, such as one without a related object. Returns its id."""
+        about = (related_object or {}).get("id")
+        more: Json = {"related_object": related_object, "reason": None}
+        more |= {"snapshot_event": snapshot_event} if snapshot_event else {}
+        event = self._thin_event(scope, type, about, more | ({"changes": changes} if changes else {}))
+        event.fetched["changes"] = changes
+        self._dispatch(event, lost=False)
+        return event.id
 
     def _dispatch(self, event: Event, lost: bool) -> None:
-        wanted_by = [endpoint for endpoint in self.endpoints.values() if endpoint.wants(event)]
-        if event.payload == "thin" and wanted_by:
+        wanted_by = [endpoint for endpoint in self.endpoints.values() if self._wants(endpoint, event)]
+        if event.payload == "thin" and (wanted_by or self._options.list_all_thin_events):
             self.thin_events.setdefault(event.scope, {})[event.id] = event
         if not wanted_by:
             return
@@ -202,6 +269,20 @@ class Webhooks:
                 continue
             event.state[endpoint.id] = "pending"
             self._send(event, endpoint, faults)
+
+    def _wants(self, endpoint: Endpoint, event: Event) -> bool:
+        return endpoint.wants(event, event.scope.stripe_account in self._options.foreign)
+
+    def _rendered(self, event: Event, endpoint: Endpoint) -> Json:
+        """The event as one endpoint gets it: an organization's with the path to its account."""
+        shown = event.render()
+        if endpoint.scope != "organization":
+            return shown
+        connected = event.scope.stripe_account
+        path = [self._options.organization, connected or self._options.own_account]
+        if connected and endpoint.through_platform and connected not in self._options.foreign:
+            path.insert(1, self._options.own_account)
+        return shown | {"context": "/".join(path)}
 
     def _send(self, event: Event, endpoint: Endpoint, faults: list[WebhookFault]) -> None:
         due = self._timeline.now() + self._options.delivery_delay_seconds
@@ -246,7 +327,7 @@ class Webhooks:
             if not endpoint.enabled or endpoint.id not in self.endpoints:
                 event.state[endpoint.id] = "failed"
                 continue
-            body = to_bytes(event.render())
+            body = to_bytes(self._rendered(event, endpoint))
             headers = {
                 "Content-Type": "application/json; charset=utf-8",
                 "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
@@ -276,7 +357,7 @@ class Webhooks:
         for store in (*self.events.values(), *self.thin_events.values()):
             if event := store.get(event_id):
                 for endpoint in self.endpoints.values():
-                    if endpoint.wants(event):
+                    if self._wants(endpoint, event):
                         if event.state.get(endpoint.id) != "succeeded":
                             event.state[endpoint.id] = "pending"
                         self._put(Delivery(event, endpoint, self._timeline.now()))

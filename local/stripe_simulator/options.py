@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass
@@ -16,6 +17,10 @@ class Options:
     api_keys: the only keys accepted, all well-formed ones when None. denied: operations ("POST /v1/...") forbidden to a key.
     revoked: connected accounts that have revoked the platform's access: every call under their Stripe-Account header is answered 403.
     old_snapshot_seconds: the age of the "old" snapshots.
+    own_account: the account of every key, whose objects are the platform's. organization: the path of the organization that it is a member
+    of. foreign: accounts of the organization that the keys may not use.
+    thin_created: how GET /v2/core/events takes the times in `created`: as Unix seconds, as Stripe's document says, or as ISO 8601 text, as
+    its SDKs say. list_all_thin_events: whether it lists thin events that no destination takes, which is not documented.
     """
 
     settle_seconds: float = 1.0
@@ -31,4 +36,9 @@ class Options:
     api_keys: frozenset[str] | None = None
     denied: Mapping[str, frozenset[str]] = field(default_factory=dict)
     revoked: Sequence[str] = ()
+    own_account: str = "acct_simulated"
+    organization: str = "org_simulated"
+    foreign: Sequence[str] = ()
+    thin_created: Literal["seconds", "text"] = "seconds"
+    list_all_thin_events: bool = False
     api_version: str = "2026-10-28.endive"

@@ -89,6 +89,15 @@ LIST_EVENTS = Hash(
         "created": Either(Hash({name: Number() for name in ("gt", "gte", "lt", "lte")}), Number()),
     }
 )
+LIST_THIN_EVENTS = Hash(
+    {
+        "types": Many(Text(), most=20),
+        "created": Hash({name: Text() for name in ("gt", "gte", "lt", "lte")}),
+        "limit": Number(1, 100),
+        "object_id": Text(),
+        "page": Text(),
+    }
+)
 CREATE_SESSION = Hash(
     {
         **EXPAND,

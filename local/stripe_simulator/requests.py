@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
@@ -19,6 +20,9 @@ from local.stripe_simulator.wire import ApiError, CaseInsensitive, Json, Respons
 
 NEVER_SECONDS = 3600.0
 """How long a request hangs that is never answered: longer than any client waits."""
+
+CONTEXT = re.compile(r"(org_[A-Za-z0-9_]+/)*(acct_[A-Za-z0-9_]+/)*acct_[A-Za-z0-9_]+")
+"""A path to an account: organizations, the accounts between, and the account itself."""
 
 KEY_PREFIXES = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
 
@@ -73,8 +77,8 @@ class _Request:
 
     def _authorised(self) -> Response:
         key = self._secret_key()
-        stripe_account = self._headers.get("stripe-account") or self._headers.get("stripe-context", "").rsplit("/", 1)[-1] or None
-        self._scope = Scope(stripe_account, key[3:].startswith("live_"))
+        self._scope = Scope(None, key[3:].startswith("live_"))
+        self._scope = self._scope._replace(stripe_account=self._named_account(key))
         parts = [unquote(part) for part in self._path.split("/")]
         for operation in OPERATIONS:
             ids = operation.match(self._method, parts)
@@ -87,6 +91,27 @@ class _Request:
         self._permitted(key, self._operation)
         self._within_rate(self._operation)
         return self._with_faults(self._operation)
+
+    def _named_account(self, key: str) -> str | None:
+        """The connected account that the request is about, None for the key's own. Stripe-Context supersedes Stripe-Account."""
+        options, context = self._owner.options, self._headers.get("stripe-context")
+        if context is None:
+            named: str | None = self._headers.get("stripe-account") or None
+            path, through = "", list[str]()
+        else:
+            if not CONTEXT.fullmatch(context):
+                raise ApiError(400, f"Invalid Stripe-Context header: {context[:80]}")
+            segments = context.split("/")
+            path = "/".join(segment for segment in segments if segment.startswith("org_"))
+            *through, named = [segment for segment in segments if segment.startswith("acct_")]
+        if path not in ("", options.organization) or any(each in options.foreign for each in (*through, named)):
+            raise ApiError(
+                403,
+                f"The provided key '{key[:8]}{'*' * 8}' does not have access to account '{named}' (or that account does not exist). "
+                "Application access may have been revoked.",
+                code="account_invalid",
+            )
+        return None if named == options.own_account else named
 
     def _secret_key(self) -> str:
         scheme, _, credential = self._headers.get("authorization", "").partition(" ")

@@ -66,7 +66,17 @@ def test_a_restricted_key_meets_403_where_it_lacks_the_permission(make_driver: A
     assert refusal(lambda: restricted.refresh("fca_a", {"features": ["ownership"]})).http_status == 403
 
 
-@pytest.mark.parametrize("header", [{"stripe_account": "acct_1"}, {"stripe_context": "acct_0/acct_1"}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"stripe_account": "acct_1"},
+        {"stripe_context": "acct_1"},
+        {"stripe_context": "acct_0/acct_1"},
+        {"stripe_context": "org_simulated/acct_1"},
+        {"stripe_context": "org_simulated/acct_simulated/acct_1"},
+        {"stripe_account": "acct_2", "stripe_context": "org_simulated/acct_1"},
+    ],
+)
 def test_objects_belong_to_the_connected_account_whose_context_made_them(driver: Any, header: dict[str, str]) -> None:
     driver.sim.link("single_owner", id="fca_connected", stripe_account="acct_1")
     driver.sim.link("single_owner", id="fca_platform")
@@ -74,6 +84,26 @@ def test_objects_belong_to_the_connected_account_whose_context_made_them(driver:
     assert refusal(lambda: driver.accounts.retrieve("fca_connected")).code == "resource_missing"
     assert refusal(lambda: driver.accounts.retrieve("fca_platform", None, header)).code == "resource_missing"
     assert refusal(lambda: driver.accounts.retrieve("fca_connected", None, {"stripe_account": "acct_2"})).code == "resource_missing"
+
+
+@pytest.mark.parametrize("context", ["acct_simulated", "org_simulated/acct_simulated"])
+def test_context_of_the_keys_own_account_is_the_platform(driver: Any, context: str) -> None:
+    driver.sim.link("single_owner", id="fca_1")
+    options = {"stripe_context": context}
+    assert driver.accounts.retrieve("fca_1", None, options).id == "fca_1"
+    assert driver.stripe.v1.accounts.retrieve_current({}, options).id == driver.stripe.v1.accounts.retrieve_current().id == "acct_simulated"
+    assert driver.stripe.v1.accounts.retrieve_current({}, {"stripe_account": "acct_1"}).id == "acct_1"
+
+
+@pytest.mark.parametrize(
+    ("context", "status"),
+    [("org_simulated/acct_foreign", 403), ("acct_foreign", 403), ("acct_foreign/acct_1", 403), ("org_other/acct_1", 403),
+     ("org_simulated/org_other/acct_1", 403), ("org_simulated", 400), ("acct_1/org_simulated", 400), ("org_simulated//acct_1", 400)],
+)  # fmt: skip
+def test_context_that_the_key_may_not_use_is_refused(driver: Any, context: str, status: int) -> None:
+    driver.sim.configure(foreign=["acct_foreign"])
+    refused = refusal(lambda: driver.stripe.v1.events.list({}, {"stripe_context": context}))
+    assert refused.http_status == status
 
 
 @pytest.mark.parametrize(
