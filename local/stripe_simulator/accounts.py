@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from local.stripe_simulator.deliveries import Webhooks
 from local.stripe_simulator.options import Options
-from local.stripe_simulator.scenarios import SCENARIOS, Outcome, Owner, Ownership, Policy, Scenario
+from local.stripe_simulator.scenarios import CAUSES, DAY, EXPIRY_CAUSES, SCENARIOS, Outcome, Owner, Ownership, Policy, Scenario
 from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, Json, page
 
@@ -25,6 +25,9 @@ FIELD_OF: Mapping[Feature, str] = {
     "transactions": "transaction_refresh",
 }
 EVENT = "financial_connections.account"
+
+WARNING_SECONDS = 30 * DAY
+"""How long before an expected deactivation Stripe sends `upcoming_deactivation`."""
 
 
 @dataclass
@@ -50,10 +53,29 @@ class Snapshot:
     owners: tuple[Json, ...]
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Why an account is inactive, or is expected to be `at` (Unix seconds)."""
+
+    cause: str
+    action: str
+    at: int | None = None
+
+    @classmethod
+    def of(cls, cause: str | None, action: str | None, known: Sequence[str], at: int | None = None) -> Loss:
+        """Only a closed account can't be relinked, unless `action` says otherwise. Raises ValueError."""
+        cause = "access_expired" if cause is None else cause
+        action = ("none" if cause == "account_closed" else "relink_required") if action is None else action
+        if cause not in known or action not in ("none", "relink_required"):
+            raise ValueError(f"cause is one of {', '.join(known)}; action is none or relink_required")
+        return cls(cause, action, at)
+
+
 @dataclass
 class Account:
     """A Financial Connections account, with what the API does not show: its policy and every refresh.
 
+    `loss`: why it is inactive, also why it will be if it is found broken. `expiry`: why and when an active account is expected to be.
     `ownership`: the snapshot that the account names. `past`: earlier states of the account, each with the time of its end, for reads and
     lists that lag.
     """
@@ -69,7 +91,8 @@ class Account:
     session: str | None
     details: Json
     status: Literal["active", "inactive", "disconnected"] = "active"
-    expected_deactivation_date: int | None = None
+    loss: Loss = Loss("access_expired", "relink_required")
+    expiry: Loss | None = None
     subscriptions: list[str] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     ownership: str | None = None
@@ -86,8 +109,11 @@ class Account:
         """Whether refreshed data can be read."""
         return self.status != "disconnected" or self.policy.keep_data_after_disconnect
 
-    def render(self) -> Json:
-        """The account as the API shows it, `ownership` not expanded."""
+    def render(self, *, preview: bool = False) -> Json:
+        """The account as the API shows it, `ownership` not expanded. `preview`: as its preview versions do."""
+        return in_version(self._render(), preview)
+
+    def _render(self) -> Json:
         result: Json = {
             "id": self.id,
             "object": "financial_connections.account",
@@ -114,12 +140,16 @@ class Account:
             result["balance"] = {
                 "as_of": int(balance.settled or 0), "current": {"usd": 123456}, "type": "cash", "cash": {"available": {"usd": 120000}},
             }  # fmt: skip
-        if self.expected_deactivation_date is not None:
-            date = self.expected_deactivation_date
-            result["status_details"] = {
-                "active": {"action": "relink_required", "cause": "access_expired", "expected_deactivation_date": date}
-            }
-        return result | self.details
+        return result | {"status_details": self._status_details()} | self.details
+
+    def _status_details(self) -> Json:
+        """Why the present status is what it is, or will end."""
+        if self.status == "active" and self.expiry is not None:
+            expiry = self.expiry
+            return {"active": {"action": expiry.action, "cause": expiry.cause, "expected_deactivation_date": expiry.at}}
+        if self.status == "inactive":
+            return {"inactive": {"action": self.loss.action, "cause": self.loss.cause}}
+        return {}
 
     @property
     def lags(self) -> bool:
@@ -128,20 +158,23 @@ class Account:
     def remember(self, now: float) -> None:
         """Keep the current state before a change, if lists or reads of this account lag."""
         if self.lags:
-            self.past.append((now, self.render()))
+            self.past.append((now, self._render()))
 
-    def as_listed(self, now: float) -> Json | None:
+    def as_listed(self, now: float, *, preview: bool = False) -> Json | None:
         """The account as a list shows it, None if no list contains it (yet)."""
         if self.policy.unlisted:
             return None
         back = now - self.policy.list_lag_seconds
-        return next((shown for until, shown in self.past if until > back), self.render()) if self.policy.list_lag_seconds else self.render()
+        lagging = self.past if self.policy.list_lag_seconds else ()
+        past = [shown for until, shown in lagging if until > back]
+        shown = past[0] if past else self._render()
+        return None if shown is None else in_version(shown, preview)
 
-    def as_read(self, now: float) -> Json:
+    def as_read(self, now: float, *, preview: bool = False) -> Json:
         """The account as a read shows it: its state `read_lag_seconds` ago, or the first one."""
         back = now - self.policy.read_lag_seconds
         lagging = self.past if self.policy.read_lag_seconds else ()
-        return next((shown for until, shown in lagging if until > back and shown is not None), None) or self.render()
+        return in_version(next((shown for until, shown in lagging if until > back and shown is not None), None) or self._render(), preview)
 
     def _refresh(self, feature: Feature) -> Json | None:
         refresh = self.current.get(feature)
@@ -270,6 +303,8 @@ class Accounts:
             self._conclude(account, account.attempts[-1], "succeeded" if kind.start == "fresh" else "failed", now)
             self._emit_ownership(account, account.attempts[-1])
         account.status = kind.status
+        account.loss = Loss.of(kind.cause, None, CAUSES)
+        self._expire_again(account)
 
     def _attempt(self, account: Account, refresh: Refresh) -> None:
         refresh.id = self._timeline.new_id("fctxnref") if refresh.feature == "transactions" else ""
@@ -301,7 +336,7 @@ class Accounts:
         account.remember(self._timeline.now())
         broken = account.policy.deactivate_on_settle
         if broken and account.status == "active":
-            account.status = "inactive"
+            account.status, account.expiry = "inactive", None
         succeeded = outcome == "succeeded" and account.status == "active"
         self._conclude(account, refresh, "succeeded" if succeeded else "failed", self._timeline.now())
         if refresh.feature == "ownership":
@@ -382,18 +417,20 @@ class Accounts:
         for feature in allowed:
             self.start(account, feature, "api", request_id=request_id, idempotency_key=idempotency_key)
 
-    def deactivate(self, account: Account) -> None:
+    def deactivate(self, account: Account, cause: str | None = None, action: str | None = None) -> None:
+        """Stripe loses access to the account. Raises ValueError for an unknown cause or action."""
+        loss = account.loss if cause is None and action is None else Loss.of(cause, action, CAUSES)
         if account.status == "active":
             account.remember(self._timeline.now())
-            account.status = "inactive"
+            account.status, account.loss, account.expiry = "inactive", loss, None
             self._emit(account, "deactivated")
 
     def reactivate(self, account: Account) -> None:
         if account.status == "inactive":
             account.remember(self._timeline.now())
-            account.status = "active"
-            account.expected_deactivation_date = None
+            account.status, account.expiry = "active", None
             self._emit(account, "reactivated")
+            self._expire_again(account)
 
     def disconnect(self, account: Account, request: Mapping[str, str | None] | None = None) -> None:
         """End the connection. Pending refreshes fail without an event."""
@@ -406,10 +443,31 @@ class Accounts:
                 refresh.status, refresh.settled = "failed", self._timeline.now()
         self._emit(account, "disconnected", request=request)
 
-    def expect_deactivation(self, account: Account, date: int) -> None:
-        account.expected_deactivation_date = date
+    def expire(self, account: Account, at: float, cause: str | None = None, action: str | None = None) -> None:
+        """Expect an active account to become inactive `at` that time (Unix seconds), when it does. Raises ValueError as `deactivate`."""
+        expiry = Loss.of(cause, action, EXPIRY_CAUSES, int(at))
+        if account.status != "active":
+            return
+        account.remember(self._timeline.now())
+        account.expiry = expiry
         self._emit(account, "expected_deactivation_date_updated")
-        self._emit(account, "upcoming_deactivation")
+        warn_at = int(at) - WARNING_SECONDS
+        if warn_at <= self._timeline.now():
+            self._emit(account, "upcoming_deactivation")
+        else:
+            self._timeline.at(warn_at, lambda: self._while_expiring(account, expiry, lambda: self._emit(account, "upcoming_deactivation")))
+        self._timeline.at(
+            int(at), lambda: self._while_expiring(account, expiry, lambda: self.deactivate(account, expiry.cause, expiry.action))
+        )
+
+    def _while_expiring(self, account: Account, expiry: Loss, action: Callable[[], None]) -> None:
+        """Do what is due, unless the account has ceased to expire, or its date has changed."""
+        if account.expiry is expiry and self.within(account.scope).get(account.id) is account:
+            action()
+
+    def _expire_again(self, account: Account) -> None:
+        if account.status == "active" and account.policy.expires_after_seconds is not None:
+            self.expire(account, self._timeline.now() + account.policy.expires_after_seconds)
 
     def update_account_numbers(self, account: Account) -> None:
         numbers = [
@@ -426,6 +484,14 @@ class Accounts:
     ) -> None:
         lost = account.policy.webhooks == "lost"
         self._webhooks.emit(account.scope, f"{EVENT}.{what}", account.render(), request=request, lost=lost, thin_types=thin_types)
+
+
+def in_version(shown: Json, preview: bool) -> Json:
+    """An account without what only preview versions of the API show, unless `preview`."""
+    if preview:
+        return shown
+    details = {status: said for status, said in shown["status_details"].items() if status != "inactive"}
+    return {**shown, "status_details": details}
 
 
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:

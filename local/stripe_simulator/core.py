@@ -214,8 +214,52 @@ class Simulator:
             found.permissions = list(permissions)
         found.details |= details or {}
         if expected_deactivation_date is not None:
-            self._accounts.expect_deactivation(found, expected_deactivation_date)
+            self._accounts.expire(found, expected_deactivation_date)
         self._act(found, action, features)
+        return found.true_state()
+
+    @_locked
+    def deactivate(
+        self,
+        account: str,
+        *,
+        cause: str | None = None,
+        action: str | None = None,
+        stripe_account: str | None = None,
+        livemode: bool = False,
+    ) -> Json:
+        """Let Stripe lose access to an account, and return its new state. Raises KeyError, ValueError.
+
+        cause: one of `scenarios.CAUSES`. action: none if relinking does not repair it, else relink_required.
+        """
+        found = self._find(account, stripe_account, livemode)
+        self._accounts.deactivate(found, cause, action)
+        return found.true_state()
+
+    @_locked
+    def reactivate(self, account: str, *, stripe_account: str | None = None, livemode: bool = False) -> Json:
+        """Give Stripe access to an inactive account again, and return its new state. Raises KeyError."""
+        found = self._find(account, stripe_account, livemode)
+        self._accounts.reactivate(found)
+        return found.true_state()
+
+    @_locked
+    def expire(
+        self,
+        account: str,
+        at: float,
+        *,
+        cause: str | None = None,
+        action: str | None = None,
+        stripe_account: str | None = None,
+        livemode: bool = False,
+    ) -> Json:
+        """Let Stripe expect an active account to become inactive `at` that time (Unix seconds), when it does. Raises KeyError, ValueError.
+
+        cause: one of `scenarios.EXPIRY_CAUSES`. action: as for `deactivate`. Returns the account's new state.
+        """
+        found = self._find(account, stripe_account, livemode)
+        self._accounts.expire(found, at, cause, action)
         return found.true_state()
 
     def _act(self, account: Account, action: str | None, features: Sequence[str]) -> None:

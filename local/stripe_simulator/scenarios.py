@@ -10,6 +10,14 @@ Owner = Mapping[str, str | None]
 Outcome = Literal["succeeded", "failed", "never"]
 Ownership = Literal["new", "null", "kept"]
 
+CAUSES = ("access_denied", "access_expired", "account_closed", "account_unavailable", "institution_requirement", "unspecified")
+"""Why an account is inactive."""
+
+EXPIRY_CAUSES = ("access_expired", "institution_requirement", "unspecified")
+"""Why an active account is expected to become inactive."""
+
+DAY = 86_400
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -28,6 +36,7 @@ class Policy:
     keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself.
     list_lag_seconds: lists show the account's state of so many seconds ago. unlisted: no list contains it.
     read_lag_seconds: the same for reads of the account, which always find it. Answers to POST never lag.
+    expires_after_seconds: when the account is expected to become inactive, and does, after it was linked and after each reactivation.
     """
 
     settle_seconds: float | None = None
@@ -45,6 +54,7 @@ class Policy:
     list_lag_seconds: float = 0.0
     read_lag_seconds: float = 0.0
     unlisted: bool = False
+    expires_after_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Scenario:
     start: the state of its ownership after linking. "none": never refreshed; "pending": a prefetch is under way;
     "fresh": a prefetch has just succeeded; "failed": a prefetch has just failed, so the cooldown runs; "old": a snapshot
     from long ago.
+    cause: why it is inactive, also if it becomes so while refreshing.
     permissions: a list replaces the requested ones, "null" is Stripe's null list, None takes the requested ones.
     account: fields of the account object that differ from the default.
     """
@@ -63,6 +74,7 @@ class Scenario:
     policy: Policy = field(default_factory=Policy)
     start: Literal["none", "pending", "fresh", "failed", "old"] = "none"
     status: Literal["active", "inactive", "disconnected"] = "active"
+    cause: str = "access_expired"
     permissions: tuple[str, ...] | Literal["null"] | None = None
     account: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,6 +126,17 @@ SCENARIOS: Mapping[str, Scenario] = {
     "inactive": Scenario("Inactive, never refreshed", (MARGARET,), status="inactive"),
     "inactive_with_old_snapshot": Scenario("Inactive, an old snapshot readable", (MARGARET,), start="old", status="inactive"),
     "turning_inactive": Scenario("Found broken while refreshing", (MARGARET,), Policy(outcome="failed", deactivate_on_settle=True)),
+    "access_denied": Scenario("Inactive: the holder withdrew access at the bank", (MARGARET,), status="inactive", cause="access_denied"),
+    "closed": Scenario("Inactive: the account was closed, and can't be repaired", (MARGARET,), status="inactive", cause="account_closed"),
+    "unavailable": Scenario("Inactive: the bank does not show the account", (MARGARET,), status="inactive", cause="account_unavailable"),
+    "institution_requirement": Scenario(
+        "Inactive: the bank demands a new login", (MARGARET,), status="inactive", cause="institution_requirement"
+    ),
+    "inactive_unspecified": Scenario("Inactive without a named cause", (MARGARET,), status="inactive", cause="unspecified"),
+    "expiring": Scenario("Active, and expected to become inactive in 30 days", (MARGARET,), Policy(expires_after_seconds=30 * DAY)),
+    "expiring_soon": Scenario(
+        "Becomes inactive within a minute, and again a minute after each reactivation", (MARGARET,), Policy(expires_after_seconds=60)
+    ),
     "disconnected": Scenario("Disconnected", (MARGARET,), start="old", status="disconnected"),
     "permission_missing": Scenario("Linked without the ownership permission", (MARGARET,), permissions=("balances", "payment_method")),
     "permissions_null": Scenario("Linked, and the permission list is null", (MARGARET,), permissions="null"),

@@ -60,7 +60,7 @@ def test_a_failed_refresh_sends_the_same_event_type(hooked: Any) -> None:
         ({"action": "deactivate"}, ["deactivated"]),
         ({"action": "disconnect"}, ["disconnected"]),
         ({"action": "update_account_numbers"}, ["account_numbers_updated"]),
-        ({"expected_deactivation_date": 1_900_000_000}, ["expected_deactivation_date_updated", "upcoming_deactivation"]),
+        ({"expected_deactivation_date": 1_800_086_400}, ["expected_deactivation_date_updated", "upcoming_deactivation"]),
     ],
 )
 def test_every_change_of_an_account_sends_an_event(hooked: Any, change: dict[str, Any], sent: list[str]) -> None:
