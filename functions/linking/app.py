@@ -69,7 +69,12 @@ def create_customer(
 
 @app.post("/sessions")
 @resolver.openapi_responses(
-    {201: models.Session}, "customer-not-found", "idempotency-conflict", "idempotency-in-progress", asks_stripe=True
+    {201: models.Session},
+    "customer-not-found",
+    "us-bank-account-unavailable",
+    "idempotency-conflict",
+    "idempotency-in-progress",
+    asks_stripe=True,
 )
 def create_session(
     body: Annotated[models.NewSession, Body()],

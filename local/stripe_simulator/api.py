@@ -6,13 +6,14 @@ import base64
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from local.stripe_simulator import parameters as spec
 from local.stripe_simulator.accounts import Account, Accounts
 from local.stripe_simulator.deliveries import Event, Webhooks
+from local.stripe_simulator.options import GA_VERSION, Options
 from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, Json, page
 
@@ -32,14 +33,18 @@ OBJECT_NAMES = {
 
 @dataclass(frozen=True)
 class Call:
-    """One API call as an operation sees it. `path` holds the ids in the path, `params` the checked parameters."""
+    """One API call as an operation sees it. `path` holds the ids in the path, `params` the checked parameters.
+
+    `version`: the API version whose shapes the answer has; `preview`: whether that is the preview version.
+    """
 
     scope: Scope
     path: Mapping[str, str]
     params: Json
     request_id: str
     idempotency_key: str | None
-    platform: str = ""
+    version: str = GA_VERSION
+    preview: bool = False
 
 
 Handler = Callable[["Api", Call], Json]
@@ -47,15 +52,26 @@ Handler = Callable[["Api", Call], Json]
 
 @dataclass(frozen=True)
 class Operation:
+    """`parameters` is None for an operation that only preview versions have; `preview` are its parameters there, if they differ."""
+
     method: str
     template: str
-    parameters: spec.Spec
+    parameters: spec.Hash | None
     handler: Handler
     expandable: frozenset[str] = frozenset()
+    preview: spec.Hash | None = None
 
     @property
     def name(self) -> str:
         return f"{self.method} {self.template}"
+
+    def exists(self, preview: bool) -> bool:
+        return preview or self.parameters is not None
+
+    def parameters_of(self, preview: bool) -> spec.Hash:
+        found = (self.preview or self.parameters) if preview else self.parameters
+        assert found is not None
+        return found
 
     def match(self, method: str, parts: Sequence[str]) -> dict[str, str] | None:
         wanted = self.template.split("/")
@@ -84,10 +100,15 @@ def _under(prefix: str, paths: frozenset[str]) -> frozenset[str]:
 
 
 def operation(
-    method: str, template: str, parameters: spec.Spec = spec.READ, expandable: frozenset[str] = frozenset()
+    method: str,
+    template: str,
+    parameters: spec.Hash | None = spec.READ,
+    expandable: frozenset[str] = frozenset(),
+    *,
+    preview: spec.Hash | None = None,
 ) -> Callable[[Handler], Handler]:
     def register(handler: Handler) -> Handler:
-        OPERATIONS.append(Operation(method, template, parameters, handler, expandable))
+        OPERATIONS.append(Operation(method, template, parameters, handler, expandable, preview))
         return handler
 
     return register
@@ -96,7 +117,8 @@ def operation(
 class Api:
     """The operations' shared state. Objects other than accounts and events are kept in the form in which they are shown."""
 
-    def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks) -> None:
+    def __init__(self, timeline: Timeline, accounts: Accounts, webhooks: Webhooks, options: Options) -> None:
+        self.options = options
         self.timeline = timeline
         self.accounts = accounts
         self.webhooks = webhooks
@@ -184,10 +206,11 @@ def list_accounts(api: Api, call: Call) -> Json:
     return page(found, call.params, _ACCOUNTS)
 
 
-@operation("POST", _ACCOUNTS + "/{account}/refresh", spec.REFRESH, ACCOUNT)
+@operation("POST", _ACCOUNTS + "/{account}/refresh", spec.REFRESH, ACCOUNT, preview=spec.REFRESH_PREVIEW)
 def refresh_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
-    api.accounts.refresh(account, call.params["features"], call.request_id, call.idempotency_key)
+    features = [feature for feature in call.params["features"] if feature != spec.INFERRED]
+    api.accounts.refresh(account, features, call.request_id, call.idempotency_key)
     return account.render()
 
 
@@ -198,7 +221,7 @@ def disconnect_account(api: Api, call: Call) -> Json:
     return account.render()
 
 
-@operation("POST", _ACCOUNTS + "/{account}/subscribe", spec.SUBSCRIBE, ACCOUNT)
+@operation("POST", _ACCOUNTS + "/{account}/subscribe", spec.SUBSCRIBE, ACCOUNT, preview=spec.SUBSCRIBE_PREVIEW)
 def subscribe_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
     account.subscriptions = ["transactions"]
@@ -225,20 +248,29 @@ def list_owners(api: Api, call: Call) -> Json:
 # --- Financial Connections sessions -----------------------------------------------------------------------------------
 
 
+def _lacks(param: str) -> ApiError:
+    return ApiError(400, f"Missing required param: {param}.", code="parameter_missing", param=param)
+
+
 def _check_customer(api: Api, call: Call, customer: str | None, param: str) -> None:
     known = api.of(call.scope, "customer").get(customer or "", {"deleted": True})
     if customer is not None and known.get("deleted"):
         raise ApiError(400, f"No such customer: '{customer[:80]}'", code="resource_missing", param=param)
 
 
-@operation("POST", "/v1/financial_connections/sessions", spec.CREATE_SESSION, _under("accounts.data", ACCOUNT))
+@operation(
+    "POST",
+    "/v1/financial_connections/sessions",
+    spec.CREATE_SESSION,
+    _under("accounts.data", ACCOUNT),
+    preview=spec.CREATE_SESSION_PREVIEW,
+)
 def create_session(api: Api, call: Call) -> Json:
     params = call.params
-    holder = params["account_holder"]
-    if holder["type"] not in holder:
-        param = f"account_holder[{holder['type']}]"
-        raise ApiError(400, f"Missing required param: {param}.", code="parameter_missing", param=param)
-    _check_customer(api, call, holder.get("customer"), "account_holder[customer]")
+    holder = params.get("account_holder")
+    if holder is not None and holder["type"] not in holder:
+        raise _lacks(f"account_holder[{holder['type']}]")
+    _check_customer(api, call, (holder or {}).get("customer"), "account_holder[customer]")
     fields: Json = {
         "account_holder": holder,
         "permissions": params["permissions"],
@@ -288,14 +320,6 @@ def retrieve_customer(api: Api, call: Call) -> Json:
     return api.find(call.scope, "customer", call.path["customer"], "id")
 
 
-@operation("DELETE", "/v1/customers/{customer}", spec.Hash({}))
-def delete_customer(api: Api, call: Call) -> Json:
-    customer = api.find(call.scope, "customer", call.path["customer"], "id")
-    gone = {"id": customer["id"], "object": "customer", "deleted": True}
-    api.of(call.scope, "customer")[customer["id"]] = gone
-    return gone
-
-
 @operation("GET", "/v1/payment_methods/{payment_method}", expandable=frozenset({"customer"}))
 def retrieve_payment_method(api: Api, call: Call) -> Json:
     return api.find(call.scope, "payment_method", call.path["payment_method"], "payment_method")
@@ -325,6 +349,32 @@ def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Ac
     return api.create(scope, "payment_method", "pm", fields, id)
 
 
+USUAL_METHODS = ("card", "link", "us_bank_account")
+"""The payment methods that are switched on in the account's settings."""
+
+_BANK_PERMISSIONS = "payment_method_options[us_bank_account][financial_connections][permissions]"
+
+
+def _methods(api: Api, params: Json, currency: str | None) -> list[str]:
+    """The payment methods of an intent or a Checkout Session: those switched on, without the unavailable ones, as the parameters filter.
+
+    Raises ApiError 400 for parameters that exclude each other, and for permissions that no payment can be made with.
+    """
+    allowed = params.get("allowed_payment_method_types")
+    rivals = ("excluded_payment_method_types", "automatic_payment_methods", "payment_method_configuration")
+    for rival in rivals if allowed is not None else ():
+        if rival in params:
+            message = f"You may only specify one of these parameters: allowed_payment_method_types, {rival}."
+            raise ApiError(400, message, param="allowed_payment_method_types")
+    permissions = bank_options(params).get("permissions")
+    if permissions is not None and "payment_method" not in permissions:
+        raise ApiError(400, "The permissions must include payment_method.", param=_BANK_PERMISSIONS)
+    absent = {*api.options.unavailable_payment_methods, *params.get("excluded_payment_method_types", ())}
+    if (currency or "usd").lower() != "usd":
+        absent.add("us_bank_account")
+    return [method for method in USUAL_METHODS if method not in absent and (allowed is None or method in allowed)]
+
+
 def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
     params = call.params
     _check_customer(api, call, params.get("customer"), "customer")
@@ -334,7 +384,7 @@ def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
         "description": params.get("description"),
         "metadata": params.get("metadata", {}),
         "payment_method_options": params.get("payment_method_options", {}),
-        "payment_method_types": params.get("payment_method_types", ["us_bank_account"]),
+        "payment_method_types": _methods(api, params, params.get("currency")),
         "status": "requires_payment_method",
     }
     intent = api.create(call.scope, kind, prefix, fields | more)
@@ -378,31 +428,47 @@ def retrieve_payment_intent(api: Api, call: Call) -> Json:
 @operation("POST", "/v1/checkout/sessions", spec.CREATE_CHECKOUT, CHECKOUT)
 def create_checkout_session(api: Api, call: Call) -> Json:
     params = call.params
+    mode, ui_mode = params.get("mode"), params.get("ui_mode", "hosted_page")
+    if mode is None:
+        raise _lacks("mode")
+    if mode == "setup" and "currency" not in params and "allowed_payment_method_types" not in params:
+        raise _lacks("currency")
+    if mode != "setup" and not params.get("line_items"):
+        raise _lacks("line_items")
+    if ui_mode in ("embedded_page", "elements") and "success_url" in params:
+        raise ApiError(400, f"success_url is not allowed with ui_mode {ui_mode}.", param="success_url")
     _check_customer(api, call, params.get("customer"), "customer")
     now = int(api.timeline.now())
-    names = ("customer_email", "client_reference_id", "success_url", "cancel_url", "return_url", "currency", "customer")
-    total = _total(params.get("line_items", []))
+    names = ("customer_email", "client_reference_id", "success_url", "cancel_url", "customer", "allowed_payment_method_types")
+    items: list[Json] = params.get("line_items", [])
+    total = _total(items)
+    currency = params.get("currency") or next((item["price_data"].get("currency") for item in items if "price_data" in item), None)
     fields: Json = {name: params.get(name) for name in names} | {
+        # Checkout's answer lacks it if it was not given.
+        **{name: params[name] for name in ("return_url",) if name in params},
         "amount_subtotal": total,
         "amount_total": total,
         "automatic_tax": {"enabled": False, **_nulls("liability provider status")},
+        "currency": currency,
         "custom_fields": [],
         "custom_text": _nulls("after_submit shipping_address submit terms_of_service_acceptance"),
         "expires_at": now + 86400,
         "metadata": params.get("metadata", {}),
-        "mode": params["mode"],
+        "mode": mode,
         "payment_intent": None,
         "payment_method_options": params.get("payment_method_options", {}),
-        "payment_method_types": params.get("payment_method_types", ["us_bank_account"]),
-        "payment_status": "no_payment_required" if params["mode"] == "setup" else "unpaid",
+        "payment_method_types": _methods(api, params, currency),
+        "payment_status": "no_payment_required" if mode == "setup" else "unpaid",
         "setup_intent": None,
         "shipping_options": [],
         "status": "open",
-        "ui_mode": params.get("ui_mode", "hosted_page"),
+        "ui_mode": ui_mode,
     }
     session = api.create(call.scope, "checkout.session", f"cs_{'live' if call.scope.livemode else 'test'}", fields)
-    session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}"
-    if params["mode"] == "setup":
+    hosted = ui_mode == "hosted_page"
+    session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}" if hosted else None
+    session["client_secret"] = None if hosted else api.timeline.new_id(f"{session['id']}_secret")
+    if mode == "setup":
         # In payment mode Stripe makes the PaymentIntent when the session is confirmed.
         session["setup_intent"] = create_setup_intent(api, _with(call, _checkout_intent(params)))["id"]
     return session
@@ -415,12 +481,12 @@ def _total(line_items: list[Json]) -> int | None:
 
 
 def _checkout_intent(params: Json) -> Json:
-    names = ("customer", "payment_method_types", "payment_method_options")
+    names = ("customer", "allowed_payment_method_types", "payment_method_options")
     return {name: params[name] for name in names if params.get(name) is not None}
 
 
 def _with(call: Call, params: Json) -> Call:
-    return Call(call.scope, {}, params, call.request_id, call.idempotency_key)
+    return replace(call, path={}, params=params)
 
 
 @operation("GET", "/v1/checkout/sessions/{session}", expandable=CHECKOUT)

@@ -44,7 +44,7 @@ class Simulator:
         self._timeline = Timeline(clock, seed)
         self._webhooks = Webhooks(self._timeline, self.options)
         self._accounts = Accounts(self._timeline, self._webhooks, self.options)
-        self._api = Api(self._timeline, self._accounts, self._webhooks)
+        self._api = Api(self._timeline, self._accounts, self._webhooks, self.options)
         self._requests = ApiRequests(self._timeline, self._api, self.options)
 
     # --- The API ------------------------------------------------------------------------------------------------------
@@ -289,13 +289,17 @@ class Simulator:
         """Complete the linking dialogue of a session, intent or Checkout Session (by its id), as an end user does.
 
         accounts: what is linked, each as for `link` (scenario, id, policy, owners, details). manual: the numbers are typed in,
-        and nothing is linked. Returns {"accounts": [ids], "payment_method": id or None}. Raises KeyError, ValueError.
+        and nothing is linked. Returns {"accounts": [ids], "payment_method": id or None}.
+
+        Raises KeyError; ValueError, also for an intent that can't be paid by a bank account.
         """
         scope = Scope(stripe_account, livemode)
         kinds = ("financial_connections.session", "setup_intent", "payment_intent", "checkout.session")
         kind = next((kind for kind in kinds if id in self._api.of(scope, kind)), kinds[0])
         shown = self._api.of(scope, kind)[id]
         is_session = kind == kinds[0]
+        if not is_session and "us_bank_account" not in shown["payment_method_types"]:
+            raise ValueError(f"{id} does not take us_bank_account")
         wanted = shown if is_session else bank_options(shown)
         holder = shown["account_holder"] if is_session else _customer_holder(shown["customer"])
         linked = [
@@ -314,6 +318,12 @@ class Simulator:
             method = new_payment_method(self._api, scope, shown["customer"], linked[0] if linked else None)
             confirm(self._api, scope, shown, method)
         return {"accounts": [account.id for account in linked], "payment_method": method["id"] if method else None}
+
+    @_locked
+    def delete_customer(self, id: str, *, stripe_account: str | None = None, livemode: bool = False) -> None:
+        """Delete a customer, as Stripe's dashboard can. Raises KeyError."""
+        customers = self._api.of(Scope(stripe_account, livemode), "customer")
+        customers[id] = {"id": customers[id]["id"], "object": "customer", "deleted": True}
 
     # --- Faults and logs ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+GA_VERSION = "2026-10-28.endive"
+PREVIEW_VERSION = "2026-09-30.preview"
+
 
 @dataclass
 class Options:
@@ -21,6 +24,8 @@ class Options:
     of. foreign: accounts of the organization that the keys may not use.
     thin_created: how GET /v2/core/events takes the times in `created`: as Unix seconds, as Stripe's document says, or as ISO 8601 text, as
     its SDKs say. list_all_thin_events: whether it lists thin events that no destination takes, which is not documented.
+    unavailable_payment_methods: what the Stripe account can't be paid with, such as us_bank_account without ACH Direct Debit.
+    api_version: the version of requests without Stripe-Version, and of events. preview_version: the other one that is answered.
     """
 
     settle_seconds: float = 1.0
@@ -41,4 +46,6 @@ class Options:
     foreign: Sequence[str] = ()
     thin_created: Literal["seconds", "text"] = "seconds"
     list_all_thin_events: bool = False
-    api_version: str = "2026-10-28.endive"
+    unavailable_payment_methods: Sequence[str] = ()
+    api_version: str = GA_VERSION
+    preview_version: str = PREVIEW_VERSION

@@ -59,12 +59,22 @@ class Anything:
     """Any value: the parameter has no effect here."""
 
 
-Spec = Text | Number | Flag | Many | Hash | Either | Anything
+@dataclass(frozen=True)
+class Removed:
+    """A parameter of earlier versions, which is refused with a code of its own."""
+
+    code: str
+    message: str
+
+
+Spec = Text | Number | Flag | Many | Hash | Either | Anything | Removed
 
 FEATURES = ("balance", "ownership", "transactions")
 PERMISSIONS = ("balances", "ownership", "payment_method", "transactions")
 PREFETCH = ("balances", "ownership", "transactions")
 SUBCATEGORIES = ("checking", "credit_card", "line_of_credit", "mortgage", "savings")
+INFERRED = "inferred_balances"
+"""A feature that only preview versions know. It has no effect here."""
 
 EXPAND: Mapping[str, Spec] = {"expand": Many(Text())}
 PAGING: Mapping[str, Spec] = {**EXPAND, "limit": Number(1, 100), "starting_after": Text(), "ending_before": Text()}
@@ -75,11 +85,17 @@ def _accept(names: str) -> dict[str, Spec]:
     return {name: Anything() for name in names.split()}
 
 
+def _features(*choices: str) -> Hash:
+    return Hash({**EXPAND, "features": Many(Text(choices))}, ("features",))
+
+
 READ = Hash(EXPAND)
 LIST_ACCOUNTS = Hash({**PAGING, "account_holder": Hash(HOLDER), "session": Text()})
 LIST_OWNERS = Hash({**PAGING, "ownership": Text()}, ("ownership",))
-REFRESH = Hash({**EXPAND, "features": Many(Text(FEATURES))}, ("features",))
-SUBSCRIBE = Hash({**EXPAND, "features": Many(Text(("transactions",)))}, ("features",))
+REFRESH = _features(*FEATURES)
+REFRESH_PREVIEW = _features(*FEATURES, INFERRED)
+SUBSCRIBE = _features("transactions")
+SUBSCRIBE_PREVIEW = _features("balance", INFERRED, "transactions")
 LIST_EVENTS = Hash(
     {
         **PAGING,
@@ -98,24 +114,37 @@ LIST_THIN_EVENTS = Hash(
         "page": Text(),
     }
 )
+_ACCOUNT_HOLDER = Hash({**HOLDER, "type": Text(("account", "customer"))}, ("type",))
+_LIMITS = Hash({"accounts": Number(1, blank=True)}, ("accounts",))
+_FILTERS: Mapping[str, Spec] = {
+    "account_subcategories": Many(Text(SUBCATEGORIES)),
+    "country": Text(),
+    "require_payment_method_support": Text(("all", "at_least_one", "none")),
+}
 CREATE_SESSION = Hash(
     {
         **EXPAND,
-        "account_holder": Hash({**HOLDER, "type": Text(("account", "customer"))}, ("type",)),
+        "account_holder": _ACCOUNT_HOLDER,
         "permissions": Many(Text(PERMISSIONS)),
         "prefetch": Many(Text(PREFETCH)),
-        "filters": Hash(
-            {
-                "account_subcategories": Many(Text(SUBCATEGORIES)),
-                "country": Text(),
-                "require_payment_method_support": Text(("all", "at_least_one", "none")),
-            }
-        ),
-        "limits": Hash({"accounts": Number(1, blank=True)}, ("accounts",)),
+        "filters": Hash(_FILTERS),
+        "limits": _LIMITS,
         "manual_entry": Hash({"mode": Text(("automatic", "disabled"))}),
         "return_url": Text(),
     },
     ("account_holder", "permissions"),
+)
+CREATE_SESSION_PREVIEW = Hash(
+    {
+        **CREATE_SESSION.fields,
+        "prefetch": Many(Text((*PREFETCH, INFERRED))),
+        "filters": Hash({**_FILTERS, "institution": Text()}),
+        "manual_entry": Hash({"mode": Text(("automatic", "custom", "disabled"))}),
+        "relink_options": Hash({"account": Text(), "authorization": Text()}, ("authorization",)),
+        "ui_mode": Text(("hosted", "modal")),
+        "hosted": Hash({"delivery_method": Text(("email", "url"))}),
+    },
+    ("permissions",),
 )
 CREATE_CUSTOMER = Hash(
     {
@@ -130,6 +159,33 @@ CREATE_CUSTOMER = Hash(
         "phone": Text(),
     }
 )
+
+_METHODS = (
+    "acss_debit affirm afterpay_clearpay alipay alma amazon_pay au_becs_debit bacs_debit bancontact billie blik boleto card cashapp crypto"
+    " customer_balance eps fpx giropay grabpay ideal kakao_pay klarna konbini kr_card link mobilepay multibanco naver_pay oxxo p24"
+    " pay_by_bank payco paynow paypal payto pix revolut_pay samsung_pay satispay scalapay sepa_debit sequra sofort sunbit swish twint upi"
+    " us_bank_account wechat_pay"
+)
+"""The payment methods that every operation knows."""
+_EXCLUDABLE = f"{_METHODS} bizum mb_way nz_bank_account paypay promptpay zip"
+_ALLOWABLE_INTENT = (
+    f"{_EXCLUDABLE} boku_promptpay capchase_pay card_present check_scan click_to_pay demo_pay duitnow dummy_auth_push"
+    " dummy_passthrough_card edenred gcash getbalance gift_card gopay id_bank_transfer interac_present knet kr_market kriya momo mondu"
+    " netbanking ng_bank ng_bank_transfer ng_card ng_market ng_ussd ng_wallet octopus paper_check qris rechnung shop_pay shopeepay"
+    " south_korea_market stripe_balance tamara test_pay touch_n_go truemoney us_cash_voucher vipps wero"
+)
+
+
+def _methods(names: str, *, but: str = "") -> Many:
+    return Many(Text(tuple(name for name in names.split() if name != but)))
+
+
+_NO_TYPES: Mapping[str, Spec] = {
+    "payment_method_types": Removed(
+        "payment_method_types_no_longer_supported",
+        "The parameter payment_method_types is no longer supported. Restrict dynamic payment methods by allowed_payment_method_types.",
+    )
+}
 _CHECKOUT_LINKING: Mapping[str, Spec] = {"permissions": Many(Text(PERMISSIONS)), "prefetch": Many(Text(PREFETCH))}
 _INTENT_LINKING: Mapping[str, Spec] = {
     **_CHECKOUT_LINKING,
@@ -138,30 +194,37 @@ _INTENT_LINKING: Mapping[str, Spec] = {
 }
 
 
-def _method_options(linking: Mapping[str, Spec]) -> Hash:
-    bank = Hash(
-        {
-            "financial_connections": Hash(linking),
-            "verification_method": Text(("automatic", "instant", "microdeposits", "skip")),
-            **_accept("mandate_options networks preferred_settlement_speed setup_future_usage target_date transaction_purpose"),
-        }
-    )
-    return Hash({"us_bank_account": bank, **_accept("acss_debit card link paypal sepa_debit")})
+def _method_options(others: str, linking: Mapping[str, Spec], verification: tuple[str, ...], more: str) -> Hash:
+    """`others`: the other methods that take options. `verification`: how a bank account may be verified. `more`: its further options."""
+    bank = Hash({"financial_connections": Hash(linking), "verification_method": Text(verification), **_accept(more)})
+    return Hash({**_accept(others), "us_bank_account": bank})
 
 
 _INTENT: Mapping[str, Spec] = {
     **EXPAND,
+    **_NO_TYPES,
     **_accept(
-        "allowed_payment_method_types automatic_payment_methods confirm confirmation_token customer_account description"
-        " excluded_payment_method_types mandate_data metadata on_behalf_of payment_method payment_method_configuration"
-        " payment_method_data return_url use_stripe_sdk"
+        "confirm confirmation_token customer_account description mandate_data metadata on_behalf_of payment_method"
+        " payment_method_configuration payment_method_data return_url use_stripe_sdk"
     ),
+    "allowed_payment_method_types": _methods(_ALLOWABLE_INTENT),
+    "excluded_payment_method_types": _methods(_EXCLUDABLE, but="link"),
+    "automatic_payment_methods": Hash({"allow_redirects": Text(("always", "never")), "enabled": Flag()}, ("enabled",)),
     "customer": Text(),
-    "payment_method_types": Many(Text()),
-    "payment_method_options": _method_options(_INTENT_LINKING),
 }
+_INTENT_VERIFICATION = ("automatic", "instant", "microdeposits")
 CREATE_SETUP_INTENT = Hash(
-    {**_INTENT, **_accept("attach_to_self flow_directions single_use"), "usage": Text(("off_session", "on_session"))}
+    {
+        **_INTENT,
+        **_accept("attach_to_self flow_directions single_use"),
+        "payment_method_options": _method_options(
+            "acss_debit amazon_pay bacs_debit bizum blik card card_present klarna link paypal payto pix sepa_debit upi",
+            _INTENT_LINKING,
+            _INTENT_VERIFICATION,
+            "mandate_options networks",
+        ),
+        "usage": Text(("off_session", "on_session")),
+    }
 )
 CREATE_PAYMENT_INTENT = Hash(
     {
@@ -173,6 +236,12 @@ CREATE_PAYMENT_INTENT = Hash(
         ),
         "amount": Number(1),
         "currency": Text(),
+        "payment_method_options": _method_options(
+            f"{_EXCLUDABLE} card_present interac_present",
+            _INTENT_LINKING,
+            _INTENT_VERIFICATION,
+            "mandate_options networks setup_future_usage target_date transaction_purpose",
+        ),
     },
     ("amount", "currency"),
 )
@@ -180,26 +249,30 @@ READ_INTENT = Hash({**EXPAND, "client_secret": Text()})
 CREATE_CHECKOUT = Hash(
     {
         **EXPAND,
+        **_NO_TYPES,
         **_accept(
-            "adaptive_pricing after_expiration allow_promotion_codes allowed_payment_method_types automatic_tax"
+            "adaptive_pricing after_expiration allow_promotion_codes automatic_tax"
             " billing_address_collection branding_settings client_reference_id consent_collection custom_fields custom_text"
-            " customer_account customer_creation customer_email customer_update discounts excluded_payment_method_types"
+            " customer_account customer_creation customer_email customer_update discounts"
             " expires_at integration_identifier invoice_creation line_items locale managed_payments metadata name_collection"
             " optional_items origin_context payment_intent_data payment_method_collection payment_method_configuration"
             " payment_method_data permissions phone_number_collection redirect_on_completion saved_payment_method_options"
             " setup_intent_data shipping_address_collection shipping_options submit_type subscription_data tax_id_collection"
-            " ui_mode wallet_options"
+            " wallet_options"
         ),
+        "allowed_payment_method_types": _methods(_EXCLUDABLE),
+        "excluded_payment_method_types": _methods(_EXCLUDABLE, but="link"),
         "cancel_url": Text(),
         "success_url": Text(),
         "return_url": Text(),
         "currency": Text(),
         "customer": Text(),
-        "mode": Text(("payment", "setup")),
-        "payment_method_types": Many(Text()),
-        "payment_method_options": _method_options(_CHECKOUT_LINKING),
-    },
-    ("mode",),
+        "mode": Text(("payment", "setup", "subscription")),
+        "payment_method_options": _method_options(
+            f"{_METHODS} demo_pay", _CHECKOUT_LINKING, ("automatic", "instant"), "setup_future_usage target_date"
+        ),
+        "ui_mode": Text(("elements", "embedded_page", "form", "hosted_page")),
+    }
 )
 
 
@@ -217,6 +290,8 @@ def check(spec: Spec, value: Any, name: str = "") -> Any:
         return [check(spec.item, item, f"{name}[{index}]") for index, item in enumerate(value)]
     if isinstance(spec, Anything):
         return value
+    if isinstance(spec, Removed):
+        raise ApiError(400, spec.message, code=spec.code, param=name)
     if not isinstance(value, str):
         raise ApiError(400, f"Invalid string: {name}", param=name)
     if isinstance(spec, Number):

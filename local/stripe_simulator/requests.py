@@ -66,6 +66,11 @@ class _Request:
         self._operation: Operation | None = None
         self._ids: dict[str, str] = {}
         self._replayed = False
+        self._version = headers.get("stripe-version", owner.options.api_version)
+
+    @property
+    def _preview(self) -> bool:
+        return self._version == self._owner.options.preview_version
 
     def answer(self) -> Response:
         try:
@@ -79,10 +84,11 @@ class _Request:
         key = self._secret_key()
         self._scope = Scope(None, key[3:].startswith("live_"))
         self._scope = self._scope._replace(stripe_account=self._named_account(key))
+        self._known_version()
         parts = [unquote(part) for part in self._path.split("/")]
         for operation in OPERATIONS:
             ids = operation.match(self._method, parts)
-            if ids is not None:
+            if ids is not None and operation.exists(self._preview):
                 self._operation, self._ids = operation, ids
                 break
         else:
@@ -128,6 +134,12 @@ class _Request:
         if not credential.startswith(KEY_PREFIXES) or (accepted is not None and credential not in accepted):
             raise ApiError(401, f"Invalid API Key provided: {credential[:8]}{'*' * 8}")
         return credential
+
+    def _known_version(self) -> None:
+        options = self._owner.options
+        if self._version not in (options.api_version, options.preview_version):
+            asked, self._version = self._version, options.api_version
+            raise ApiError(400, f"Invalid Stripe API version: {asked[:80]}. See https://docs.stripe.com/api/versioning.")
 
     def _permitted(self, key: str, operation: Operation) -> None:
         if self._scope.stripe_account in self._owner.options.revoked:
@@ -223,7 +235,7 @@ class _Request:
         return decode_form(text)
 
     def _checked(self, operation: Operation, params: Json) -> Json:
-        checked: Json = parameters.check(operation.parameters, params)
+        checked: Json = parameters.check(operation.parameters_of(self._preview), params)
         for index, path in enumerate(checked.get("expand", ())):
             known = any(path == full or full.startswith(f"{path}.") for full in operation.expandable)
             if not known:
@@ -231,7 +243,7 @@ class _Request:
         return checked
 
     def _execute(self, operation: Operation, params: Json) -> Response:
-        call = Call(self._scope, self._ids, params, self._request_id, self._key)
+        call = Call(self._scope, self._ids, params, self._request_id, self._key, self._version, self._preview)
         api = self._owner.api
         try:
             shown = api.expand(self._scope, operation.handler(api, call), params.get("expand", ()))
@@ -247,7 +259,7 @@ class _Request:
         headers = {
             "Content-Type": "application/json",
             "Request-Id": self._request_id,
-            "Stripe-Version": self._headers.get("stripe-version", self._owner.options.api_version),
+            "Stripe-Version": self._version,
         }
         if self._key:
             headers["Idempotency-Key"] = self._key

@@ -16,7 +16,7 @@ BANK: Any = {"us_bank_account": {"financial_connections": {"permissions": ["paym
 
 
 def intent(stripe: Any, kind: str, customer: str | None = None, **options: Any) -> str:
-    params: Any = {"payment_method_types": ["us_bank_account"], "payment_method_options": BANK}
+    params: Any = {"allowed_payment_method_types": ["us_bank_account"], "payment_method_options": BANK}
     params |= {"customer": customer} if customer else {}
     match kind:
         case "setup_intent":

@@ -131,6 +131,26 @@ def test_manual_entry_is_switched_off_where_a_payment_is_the_way_in(sandbox: San
     assert sent(wire)["payment_method_options[us_bank_account][verification_method]"] == "instant"
 
 
+@pytest.mark.parametrize("via", ["setup_intent", "payment_intent", "checkout_session"])
+def test_payment_is_by_bank_account_alone(sandbox: Sandbox, wire: CheckedHTTPClient, via: str) -> None:
+    assert session(sandbox, via, customer=known_customer(sandbox)).status == 201
+    assert sent(wire)["allowed_payment_method_types[0]"] == "us_bank_account"
+    assert not [name for name in sent(wire) if name.startswith(("payment_method_types", "allowed_payment_method_types[1]"))]
+
+
+@pytest.mark.parametrize("via", ["setup_intent", "payment_intent", "checkout_session"])
+def test_session_that_stripe_offers_no_bank_account_for_is_refused(sandbox: Sandbox, via: str) -> None:
+    holder = known_customer(sandbox)
+    sandbox.simulator.configure(unavailable_payment_methods=["us_bank_account"])
+    for _ in range(2):
+        answer = session(sandbox, via, key="k", customer=holder)
+        assert (answer.status, answer.problem) == (409, "us-bank-account-unavailable")
+        assert "ACH Direct Debit" in answer.json["detail"]
+    assert session(sandbox, "financial_connections", customer=holder).status == 201
+    sandbox.simulator.configure(unavailable_payment_methods=[])
+    assert session(sandbox, via, key="another", customer=holder).status == 201
+
+
 def test_checkout_takes_a_payment_when_there_is_an_amount(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
     holder = known_customer(sandbox)
     session(sandbox, "checkout_session", customer=holder)
@@ -166,7 +186,7 @@ def test_everything_stays_under_the_connected_account_that_is_named(sandbox: San
 @pytest.mark.parametrize("via", VIA)
 def test_customer_that_was_deleted_is_no_customer(sandbox: Sandbox, via: str) -> None:
     holder = known_customer(sandbox)
-    sandbox.simulator.handle("DELETE", f"/v1/customers/{holder}", {"Authorization": "Bearer sk_test_sandbox"})
+    sandbox.simulator.delete_customer(holder)
     assert session(sandbox, via, customer=holder).problem == "customer-not-found"
     assert sandbox.http("GET", f"/accounts?customer={holder}").problem == "customer-not-found"
 

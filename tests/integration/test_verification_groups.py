@@ -30,7 +30,7 @@ class TestGroup:
     @pytest.mark.parametrize("kind", ["payment_method", "session"])
     def test_group_of_what_an_intent_collected(self, sandbox: Sandbox, stripe: Any, kind: str) -> None:
         bank: Any = {"us_bank_account": {"financial_connections": {"permissions": ["payment_method", "ownership"]}}}
-        intent = str(stripe.setup_intents.create({"payment_method_types": ["us_bank_account"], "payment_method_options": bank}).id)
+        intent = str(stripe.setup_intents.create({"allowed_payment_method_types": ["us_bank_account"], "payment_method_options": bank}).id)
         done = sandbox.simulator.complete(intent)
         target = done["payment_method"] if kind == "payment_method" else intent
         answer = post(sandbox, **{kind: target})

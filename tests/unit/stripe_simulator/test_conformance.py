@@ -60,7 +60,7 @@ def test_all_exchanges_about_linking_fit(document: StripeOpenAPI, driver: Any, k
     customer = v1.customers.create({"email": "someone@example.com", "name": "Some One", "address": {"line1": "1 EXAMPLE ST"}})
     v1.customers.retrieve(customer.id)
     if kind == "setup_intents":
-        linking = {"permissions": ["ownership"], "prefetch": ["ownership"], "return_url": "https://example.com"}
+        linking = {"permissions": ["ownership", "payment_method"], "prefetch": ["ownership"], "return_url": "https://example.com"}
         intent = v1.setup_intents.create(
             {"customer": customer.id, "payment_method_options": {"us_bank_account": {"financial_connections": linking}}}
         )

@@ -11,6 +11,22 @@ from tests.support.stripe_client import refusal
 BANK = {"us_bank_account": {"financial_connections": {"permissions": ["ownership", "payment_method"], "prefetch": ["ownership"]}}}
 
 
+RENT = [{"price_data": {"currency": "usd", "unit_amount": 2500, "product_data": {"name": "Rent"}}, "quantity": 1}]
+BANK_ONLY = {"allowed_payment_method_types": ["us_bank_account"]}
+KINDS: dict[str, dict[str, Any]] = {
+    "setup_intents": {},
+    "payment_intents": {"amount": 100, "currency": "usd"},
+    "checkout.sessions": {"mode": "setup", "currency": "usd", "success_url": "https://example.com"},
+}
+
+
+def service(driver: Any, kind: str) -> Any:
+    found = driver.stripe.v1
+    for name in kind.split("."):
+        found = getattr(found, name)
+    return found
+
+
 @pytest.fixture
 def customer(driver: Any) -> str:
     return driver.stripe.v1.customers.create({"email": "someone@example.com", "metadata": {"order": "1"}}).id
@@ -62,7 +78,9 @@ def test_a_session_without_its_holder_is_refused(driver: Any) -> None:
 def test_completing_an_intent_gives_a_payment_method_that_names_the_account(driver: Any, customer: str, kind: str) -> None:
     service = getattr(driver.stripe.v1, kind)
     amount = {"amount": 100, "currency": "usd"} if kind == "payment_intents" else {}
-    intent = service.create({"customer": customer, "payment_method_types": ["us_bank_account"], "payment_method_options": BANK, **amount})
+    intent = service.create(
+        {"customer": customer, "allowed_payment_method_types": ["us_bank_account"], "payment_method_options": BANK, **amount}
+    )
     assert intent.status == "requires_payment_method"
     assert intent.client_secret.startswith(f"{intent.id}_secret_")
     done = driver.sim.complete(intent.id, accounts=[{"scenario": "single_owner", "id": "fca_a"}])
@@ -87,9 +105,9 @@ def test_a_checkout_session_leads_to_the_account(driver: Any, customer: str, mod
         {
             "mode": mode,
             "customer": customer,
-            "currency": "usd",
+            **({"line_items": RENT} if mode == "payment" else {}),
             "success_url": "https://example.com",
-            "payment_method_types": ["us_bank_account"],
+            "allowed_payment_method_types": ["us_bank_account"],
             "payment_method_options": BANK,
         }
     )
@@ -118,3 +136,92 @@ def test_a_session_of_a_connected_account_belongs_to_it(driver: Any) -> None:
 
 def test_payment_intents_need_an_amount(driver: Any) -> None:
     assert refusal(lambda: driver.stripe.v1.payment_intents.create({"currency": "usd"})).param == "amount"
+
+
+# -- which payment methods are offered -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_payment_method_types_can_no_longer_be_given(driver: Any, kind: str) -> None:
+    error = refusal(lambda: service(driver, kind).create({**KINDS[kind], "payment_method_types": ["us_bank_account"]}))
+    assert (error.http_status, error.code, error.param) == (400, "payment_method_types_no_longer_supported", "payment_method_types")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_allowed_types_filter_those_that_the_account_has(driver: Any, kind: str) -> None:
+    create = service(driver, kind).create
+    assert "us_bank_account" in create(KINDS[kind]).payment_method_types
+    assert create({**KINDS[kind], **BANK_ONLY}).payment_method_types == ["us_bank_account"]
+    assert create({**KINDS[kind], "allowed_payment_method_types": ["card", "zip"]}).payment_method_types == ["card"]
+    assert create({**KINDS[kind], "excluded_payment_method_types": ["us_bank_account"]}).payment_method_types == ["card", "link"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unavailable_type_is_left_out_without_an_error(driver: Any, kind: str) -> None:
+    driver.sim.configure(unavailable_payment_methods=["us_bank_account"])
+    made = service(driver, kind).create({**KINDS[kind], **BANK_ONLY})
+    assert made.payment_method_types == []
+    with pytest.raises(ValueError, match="does not take us_bank_account"):
+        driver.sim.complete(made.id)
+
+
+def test_payment_in_another_currency_is_not_made_from_a_us_bank_account(driver: Any) -> None:
+    made = driver.stripe.v1.payment_intents.create({"amount": 100, "currency": "eur", **BANK_ONLY})
+    assert made.payment_method_types == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "rival"),
+    [
+        *((kind, {"excluded_payment_method_types": ["card"]}) for kind in KINDS),
+        *((kind, {"payment_method_configuration": "pmc_1"}) for kind in KINDS),
+        *((kind, {"automatic_payment_methods": {"enabled": True}}) for kind in ("setup_intents", "payment_intents")),
+    ],
+)
+def test_allowed_types_stand_alone(driver: Any, kind: str, rival: dict[str, Any]) -> None:
+    error = refusal(lambda: service(driver, kind).create({**KINDS[kind], **BANK_ONLY, **rival}))
+    assert (error.http_status, error.param) == (400, "allowed_payment_method_types")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_permissions_of_a_payment_include_paying(driver: Any, kind: str) -> None:
+    bank = {"us_bank_account": {"financial_connections": {"permissions": ["ownership"]}}}
+    error = refusal(lambda: service(driver, kind).create({**KINDS[kind], **BANK_ONLY, "payment_method_options": bank}))
+    assert error.param == "payment_method_options[us_bank_account][financial_connections][permissions]"
+
+
+# -- Checkout's rules ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "lacks"),
+    [
+        ({}, "mode"),
+        ({"mode": "setup"}, "currency"),
+        ({"mode": "payment", "currency": "usd"}, "line_items"),
+    ],
+)
+def test_checkout_says_what_is_missing(driver: Any, params: dict[str, Any], lacks: str) -> None:
+    error = refusal(lambda: driver.stripe.v1.checkout.sessions.create({"success_url": "https://example.com", **params}))
+    assert (error.code, error.param) == ("parameter_missing", lacks)
+
+
+def test_checkout_needs_no_currency_where_the_types_are_given(driver: Any) -> None:
+    assert driver.stripe.v1.checkout.sessions.create({"mode": "setup", **BANK_ONLY}).currency is None
+
+
+def test_checkout_on_a_page_of_ones_own_has_a_secret_and_no_url(driver: Any) -> None:
+    create = driver.stripe.v1.checkout.sessions.create
+    embedded = {"mode": "setup", **BANK_ONLY, "ui_mode": "embedded_page"}
+    made = create({**embedded, "return_url": "https://example.com/back"}).to_dict()
+    assert (made["url"], made["return_url"]) == (None, "https://example.com/back")
+    assert made["client_secret"].startswith(f"{made['id']}_secret_")
+    assert refusal(lambda: create({**embedded, "success_url": "https://example.com"})).param == "success_url"
+    hosted = create({"mode": "setup", **BANK_ONLY, "success_url": "https://example.com"}).to_dict()
+    assert (hosted["client_secret"], "return_url" in hosted) == (None, False)
+
+
+def test_deleted_customer_is_shown_as_deleted_and_takes_no_session(driver: Any, customer: str) -> None:
+    driver.sim.delete_customer(customer)
+    assert driver.stripe.v1.customers.retrieve(customer).to_dict() == {"id": customer, "object": "customer", "deleted": True}
+    assert refusal(lambda: driver.stripe.v1.setup_intents.create({"customer": customer})).code == "resource_missing"

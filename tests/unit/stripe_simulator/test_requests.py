@@ -11,6 +11,7 @@ import stripe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION
 from tests.support.stripe_client import LIVE_KEY, TEST_KEY, refusal
 
 AUTH = {"Authorization": f"Bearer {TEST_KEY}"}
@@ -34,10 +35,32 @@ def test_only_listed_keys_are_accepted_when_there_is_a_list(make_driver: Any) ->
     assert driver.client("sk_test_other").v1.financial_connections.accounts.list().data == []
 
 
-def test_an_answer_names_its_request_and_echoes_the_version(driver: Any) -> None:
-    answer = driver.sim.handle("GET", ACCOUNTS, {**AUTH, "Stripe-Version": "2024-04-10"})
-    assert answer.headers["Stripe-Version"] == "2024-04-10"
+@pytest.mark.parametrize("version", [GA_VERSION, PREVIEW_VERSION])
+def test_an_answer_names_its_request_and_echoes_the_version(driver: Any, version: str) -> None:
+    answer = driver.sim.handle("GET", ACCOUNTS, {**AUTH, "Stripe-Version": version})
+    assert (answer.status, answer.headers["Stripe-Version"]) == (200, version)
     assert answer.headers["Request-Id"].startswith("req_")
+
+
+def test_a_request_without_a_version_is_answered_in_the_accounts_own(driver: Any) -> None:
+    assert driver.sim.handle("GET", ACCOUNTS, AUTH).headers["Stripe-Version"] == GA_VERSION
+
+
+@pytest.mark.parametrize("version", ["2024-04-10", "2026-10-28", "2026-09-30.preview; some_beta=v1", "latest", ""])
+def test_another_version_is_refused(driver: Any, version: str) -> None:
+    answer = driver.sim.handle("GET", ACCOUNTS, {**AUTH, "Stripe-Version": version})
+    assert answer.status == 400
+    assert f"Invalid Stripe API version: {version}" in answer.json()["error"]["message"]
+
+
+def test_preview_parameters_are_unknown_to_the_general_version(driver: Any) -> None:
+    body = b"permissions[0]=ownership&account_holder[type]=account&account_holder[account]=acct_1&ui_mode=modal"
+    for version, status in ((GA_VERSION, 400), (PREVIEW_VERSION, 200)):
+        headers = {**AUTH, "Stripe-Version": version}
+        answer = driver.sim.handle("POST", "/v1/financial_connections/sessions", headers, body)
+        assert answer.status == status, answer.body
+    refused = driver.sim.handle("POST", "/v1/financial_connections/sessions", AUTH, body).json()["error"]
+    assert (refused["code"], refused["param"]) == ("parameter_unknown", "ui_mode")
 
 
 def test_live_and_test_objects_never_mix(driver: Any) -> None:

@@ -61,6 +61,10 @@ class NoLinkedAccountError(TitleholderError):
         self.reason = reason
 
 
+class BankAccountUnavailableError(TitleholderError):
+    """The Stripe account can't be paid by bank account, so no account can be linked by an intent or by Checkout."""
+
+
 class InvalidCursorError(TitleholderError):
     """A cursor that this list did not give out."""
 

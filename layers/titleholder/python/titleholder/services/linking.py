@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from titleholder.errors import CustomerNotFoundError, IdempotencyConflictError, StripeRefusedError
+from titleholder.errors import BankAccountUnavailableError, CustomerNotFoundError, IdempotencyConflictError, StripeRefusedError
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
 
 Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]
+
+
+BANK_ACCOUNT = "us_bank_account"
+"""The only payment method that links an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,26 @@ def create_customer(stripe: StripeGateway, email: str, stripe_account: str | Non
 
 
 def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, key: str | None) -> dict[str, Any]:
-    """The session or intent as Stripe made it. Raises CustomerNotFoundError, IdempotencyConflictError, StripeError."""
+    """The session or intent as Stripe made it.
+
+    Raises BankAccountUnavailableError, CustomerNotFoundError, IdempotencyConflictError, StripeError.
+    """
     try:
-        return _once(lambda: stripe_linking.create_session(stripe, new.via, parameters(new), stripe_account, key))
+        made = _once(lambda: stripe_linking.create_session(stripe, new.via, parameters(new), stripe_account, key))
     except StripeRefusedError as error:
         if stripe_linking.is_missing(error):
             raise CustomerNotFoundError(
                 "Stripe knows no such customer or connected account in this mode and under this connected account."
             ) from None
         raise
+    # Stripe leaves out, without an error, each allowed payment method that this Stripe account can't be paid with.
+    if new.via != "financial_connections" and BANK_ACCOUNT not in made["payment_method_types"]:
+        raise BankAccountUnavailableError(
+            "Stripe offers no us_bank_account for this session, so no account could be linked by it. Enable ACH Direct Debit in the Stripe "
+            "Dashboard (Settings, Payment methods) for this Stripe account, then send the request with a new Idempotency-Key. "
+            "Or use via financial_connections, which needs no payment method."
+        )
+    return made
 
 
 def _once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -112,7 +127,7 @@ def parameters(new: NewSession) -> dict[str, Any]:
         )  # fmt: skip
     linking = _given(permissions=new.asked, prefetch=list(new.prefetch), filters=dict(new.filters))
     bank = _given(verification_method={"disabled": "instant"}.get(new.manual_entry or "", new.manual_entry))
-    common = {"customer": new.customer, "payment_method_types": ["us_bank_account"]}
+    common = {"customer": new.customer, "allowed_payment_method_types": [BANK_ACCOUNT]}
     if new.via == "checkout_session":
         price = {"currency": new.currency, "unit_amount": new.amount, "product_data": {"name": new.description or "Payment"}}
         return _given(

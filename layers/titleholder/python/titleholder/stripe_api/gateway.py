@@ -29,6 +29,9 @@ from titleholder.errors import (
 )
 from titleholder.observability import count_alone
 
+API_VERSION = "2026-10-28.endive"
+"""The version of Stripe's API that this code is written for, sent with every call. It is that of the pinned SDK."""
+
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 8.0
 RESOURCE_MISSING = "resource_missing"
@@ -444,6 +447,7 @@ class StripeGateway:
             check_key(key, self._mode)
             self._clients[key] = stripe.StripeClient(
                 key,
+                stripe_version=API_VERSION,
                 max_network_retries=NETWORK_RETRIES,
                 http_client=self._http,
                 base_addresses={"api": self._api_base} if self._api_base else None,

@@ -42,6 +42,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
     errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
     errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
+    errors.BankAccountUnavailableError: (409, "us-bank-account-unavailable", "Stripe offers no payment by bank account"),
     errors.InvalidCursorError: (422, "invalid-cursor", "The cursor does not belong to this list"),
     errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
