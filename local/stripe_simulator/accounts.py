@@ -174,7 +174,8 @@ class Account:
         """The account as a read shows it: its state `read_lag_seconds` ago, or the first one."""
         back = now - self.policy.read_lag_seconds
         lagging = self.past if self.policy.read_lag_seconds else ()
-        return in_version(next((shown for until, shown in lagging if until > back and shown is not None), None) or self._render(), preview)
+        past = [shown for until, shown in lagging if until > back and shown is not None]
+        return in_version(past[0] if past else self._render(), preview)
 
     def _refresh(self, feature: Feature) -> Json | None:
         refresh = self.current.get(feature)
