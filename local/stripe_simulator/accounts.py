@@ -75,9 +75,10 @@ class Loss:
 class Account:
     """A Financial Connections account, with what the API does not show: its policy and every refresh.
 
-    `loss`: why it is inactive, also why it will be if it is found broken. `expiry`: why and when an active account is expected to be.
-    `ownership`: the snapshot that the account names. `past`: earlier states of the account, each with the time of its end, for reads and
-    lists that lag.
+    `authorization`: its id, which the accounts of one session share. `relinked_in`: the sessions that relinked the account after another
+    one had linked it, and whether lists by that session contain it. `loss`: why it is inactive, also why it will be if it is found broken.
+    `expiry`: why and when an active account is expected to be. `ownership`: the snapshot that the account names. `past`: earlier states of
+    the account, each with the time of its end, for reads and lists that lag.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Account:
     permissions: list[str] | None
     holder: Json | None
     session: str | None
+    authorization: str
     details: Json
     status: Literal["active", "inactive", "disconnected"] = "active"
     loss: Loss = Loss("access_expired", "relink_required")
@@ -99,6 +101,7 @@ class Account:
     current: dict[Feature, Refresh] = field(default_factory=dict)
     attempts: list[Refresh] = field(default_factory=list)
     past: list[tuple[float, Json | None]] = field(default_factory=list)
+    relinked_in: dict[str, bool] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -108,6 +111,14 @@ class Account:
     def readable(self) -> bool:
         """Whether refreshed data can be read."""
         return self.status != "disconnected" or self.policy.keep_data_after_disconnect
+
+    def collected_in(self, session: str) -> bool:
+        """Whether the account was linked or relinked in that session."""
+        return self.session == session or session in self.relinked_in
+
+    def listed_by(self, session: str) -> bool:
+        """Whether the list of that session's accounts contains the account."""
+        return self.session == session or self.relinked_in.get(session, False)
 
     def render(self, *, preview: bool = False) -> Json:
         """The account as the API shows it, `ownership` not expanded. `preview`: as its preview versions do."""
@@ -119,6 +130,7 @@ class Account:
             "object": "financial_connections.account",
             "account_holder": self.holder,
             "account_numbers": None,
+            "authorization": self.authorization,
             "balance": None,
             "category": "cash",
             "created": self.created,
@@ -140,7 +152,9 @@ class Account:
             result["balance"] = {
                 "as_of": int(balance.settled or 0), "current": {"usd": 123456}, "type": "cash", "cash": {"available": {"usd": 120000}},
             }  # fmt: skip
-        return result | {"status_details": self._status_details()} | self.details
+        result |= {"status_details": self._status_details()} | self.details
+        # Stripe leaves it out rather than naming none.
+        return {name: value for name, value in result.items() if name != "authorization" or value is not None}
 
     def _status_details(self) -> Json:
         """Why the present status is what it is, or will end."""
@@ -243,6 +257,10 @@ class Accounts:
             return self._held.get((scope, kind, id), [])
         return list(self.within(scope).values())
 
+    def authorized(self, scope: Scope, authorization: str) -> list[Account]:
+        """The accounts of an authorization, the oldest first."""
+        return [account for account in self.within(scope).values() if account.authorization == authorization]
+
     def everywhere(self) -> list[Account]:
         return [account for accounts in self._all.values() for account in accounts.values()]
 
@@ -254,13 +272,17 @@ class Accounts:
         id: str | None = None,
         holder: Json | None = None,
         session: str | None = None,
+        authorization: str | None = None,
         requested: Sequence[str] = ("balances", "ownership", "payment_method"),
         prefetch: Sequence[str] = (),
         policy: Mapping[str, Any] | None = None,
         owners: Sequence[Owner] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Account:
-        """Link an account, as an end user does. Raises KeyError for an unknown scenario, ValueError for an id in use."""
+        """Link an account, as an end user does. `authorization`: None for that of the session's other accounts, or a new one.
+
+        Raises KeyError for an unknown scenario, ValueError for an id in use.
+        """
         kind = SCENARIOS[scenario]
         now = self._timeline.now()
         account_id = id or self._timeline.new_id("fca")
@@ -277,6 +299,7 @@ class Accounts:
             permissions=_permissions(kind, requested),
             holder=holder,
             session=session,
+            authorization=authorization or self._authorization(scope, account_id, session),
             details=dict(kind.account) | dict(details or {}),
         )
         self.within(scope)[account_id] = account
@@ -290,6 +313,12 @@ class Accounts:
             if kind.start == "none" and name in (account.permissions or []) and account.status == "active":
                 self.start(account, FEATURE_OF_PREFETCH[name], "prefetch")
         return account
+
+    def _authorization(self, scope: Scope, account_id: str, session: str | None) -> str:
+        """The authorization of the session's accounts, else a new one. Its id is made of the account's, so that other ids do not change."""
+        accounts = self.within(scope).values() if session is not None else ()
+        known = (account.authorization for account in accounts if account.session == session)
+        return next(known, f"fcauth_{account_id.removeprefix('fca_')}")
 
     def _start_state(self, account: Account, kind: Scenario) -> None:
         now = self._timeline.now()
@@ -433,6 +462,16 @@ class Accounts:
             self._emit(account, "reactivated")
             self._expire_again(account)
 
+    def repair(self, account: Account) -> None:
+        """Renew the access to an account that is inactive or will be. An account that needs no repair stays as it is."""
+        if account.status == "inactive":
+            self.reactivate(account)
+        elif account.expiry is not None:
+            account.remember(self._timeline.now())
+            account.expiry = None
+            self._emit(account, "expected_deactivation_date_updated")
+            self._expire_again(account)
+
     def disconnect(self, account: Account, request: Mapping[str, str | None] | None = None) -> None:
         """End the connection. Pending refreshes fail without an event."""
         if account.status == "disconnected":
@@ -492,7 +531,8 @@ def in_version(shown: Json, preview: bool) -> Json:
     if preview:
         return shown
     details = {status: said for status, said in shown["status_details"].items() if status != "inactive"}
-    return {**shown, "status_details": details}
+    stable = {name: value for name, value in shown.items() if name != "authorization"}
+    return {**stable, "status_details": details}
 
 
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:

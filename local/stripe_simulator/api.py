@@ -188,7 +188,7 @@ _ACCOUNTS = "/v1/financial_connections/accounts"
 
 @operation("GET", _ACCOUNTS + "/{account}", expandable=ACCOUNT)
 def retrieve_account(api: Api, call: Call) -> Json:
-    return api.account(call.scope, call.path["account"]).as_read(api.timeline.now())
+    return api.account(call.scope, call.path["account"]).as_read(api.timeline.now(), preview=call.preview)
 
 
 @operation("GET", _ACCOUNTS, spec.LIST_ACCOUNTS, _under("data", ACCOUNT))
@@ -201,7 +201,7 @@ def list_accounts(api: Api, call: Call) -> Json:
     found = [
         shown
         for account in reversed(api.accounts.held(call.scope, wanted))
-        if (not session or account.session == session) and (shown := account.as_listed(now)) is not None
+        if (not session or account.listed_by(session)) and (shown := account.as_listed(now, preview=call.preview)) is not None
     ]
     return page(found, call.params, _ACCOUNTS)
 
@@ -211,28 +211,28 @@ def refresh_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
     features = [feature for feature in call.params["features"] if feature != spec.INFERRED]
     api.accounts.refresh(account, features, call.request_id, call.idempotency_key)
-    return account.render()
+    return account.render(preview=call.preview)
 
 
 @operation("POST", _ACCOUNTS + "/{account}/disconnect", expandable=ACCOUNT)
 def disconnect_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
     api.accounts.disconnect(account, {"id": call.request_id, "idempotency_key": call.idempotency_key})
-    return account.render()
+    return account.render(preview=call.preview)
 
 
 @operation("POST", _ACCOUNTS + "/{account}/subscribe", spec.SUBSCRIBE, ACCOUNT, preview=spec.SUBSCRIBE_PREVIEW)
 def subscribe_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
     account.subscriptions = ["transactions"]
-    return account.render()
+    return account.render(preview=call.preview)
 
 
 @operation("POST", _ACCOUNTS + "/{account}/unsubscribe", spec.SUBSCRIBE, ACCOUNT)
 def unsubscribe_account(api: Api, call: Call) -> Json:
     account = api.account(call.scope, call.path["account"])
     account.subscriptions = []
-    return account.render()
+    return account.render(preview=call.preview)
 
 
 @operation("GET", _ACCOUNTS + "/{account}/owners", spec.LIST_OWNERS)
@@ -246,6 +246,10 @@ def list_owners(api: Api, call: Call) -> Json:
 
 
 # --- Financial Connections sessions -----------------------------------------------------------------------------------
+
+
+PREVIEW_OF_SESSION = ("relink_options", "relink_result", "status", "status_details")
+"""The fields of a session that only preview versions show."""
 
 
 def _lacks(param: str) -> ApiError:
@@ -270,16 +274,19 @@ def create_session(api: Api, call: Call) -> Json:
     holder = params.get("account_holder")
     if holder is not None and holder["type"] not in holder:
         raise _lacks(f"account_holder[{holder['type']}]")
+    if "relink_options" in params:
+        _check_relink_options(api, call, params["relink_options"])
     _check_customer(api, call, (holder or {}).get("customer"), "account_holder[customer]")
     fields: Json = {
         "account_holder": holder,
         "permissions": params["permissions"],
         "prefetch": params.get("prefetch", []),
         "filters": {"account_subcategories": None, "country": None} | params.get("filters", {}),
+        "status": "pending",
     }
     if isinstance(params.get("limits", {}).get("accounts"), int):
         fields["limits"] = params["limits"]
-    fields |= {name: params[name] for name in ("manual_entry", "return_url") if name in params}
+    fields |= {name: params[name] for name in ("manual_entry", "relink_options", "return_url") if name in params}
     session = api.create(call.scope, "financial_connections.session", "fcsess", fields)
     del session["created"]
     session["client_secret"] = api.timeline.new_id("fcsess_client_secret")
@@ -292,8 +299,72 @@ def retrieve_session(api: Api, call: Call) -> Json:
 
 
 def _show_session(api: Api, call: Call, session: Json) -> Json:
-    linked = [account.render() for account in api.accounts.within(call.scope).values() if account.session == session["id"]]
-    return session | {"accounts": page(linked, {}, f"{_ACCOUNTS}?session={session['id']}")}
+    collected = [account for account in api.accounts.within(call.scope).values() if account.collected_in(session["id"])]
+    linked = [account.render(preview=call.preview) for account in collected]
+    shown = {name: value for name, value in session.items() if call.preview or name not in PREVIEW_OF_SESSION}
+    return shown | {"accounts": page(linked, {}, f"{_ACCOUNTS}?session={session['id']}")}
+
+
+def _check_relink_options(api: Api, call: Call, options: Mapping[str, str]) -> None:
+    """Raises ApiError 400 if a session can't relink this."""
+    accounts = api.accounts.authorized(call.scope, options["authorization"])
+    if not accounts:
+        message = f"No such financial connections authorization: '{options['authorization'][:80]}'"
+        raise ApiError(400, message, code="resource_missing", param="relink_options[authorization]")
+    if all(account.status == "disconnected" for account in accounts):
+        raise ApiError(400, "This authorization has been disconnected.", param="relink_options[authorization]")
+    wanted = options.get("account")
+    found = next((account for account in accounts if account.id == wanted), None)
+    if wanted is not None and found is None:
+        message = f"The account '{wanted[:80]}' does not belong to this authorization."
+        raise ApiError(400, message, code="resource_missing", param="relink_options[account]")
+    if found is not None and found.status == "disconnected":
+        raise ApiError(400, "This account has been disconnected.", param="relink_options[account]")
+    holder = call.params.get("account_holder")
+    if holder is not None and holder != accounts[0].holder:
+        raise ApiError(400, "The account holder is not that of the authorization.", param="account_holder")
+
+
+# --- Authorizations ---------------------------------------------------------------------------------------------------
+# An authorization is an end user's consent at one institution, which the accounts of one session share.
+
+
+@operation("GET", "/v1/financial_connections/authorizations/{authorization}", None, preview=spec.READ)
+def retrieve_authorization(api: Api, call: Call) -> Json:
+    id_ = call.path["authorization"]
+    accounts = api.accounts.authorized(call.scope, id_)
+    if not accounts:
+        message = f"No such financial connections authorization: '{id_[:80]}'"
+        raise ApiError(404, message, code="resource_missing", param="authorization")
+    shown = accounts[0].render(preview=True)
+    return {
+        "id": id_,
+        "object": "financial_connections.authorization",
+        "account_holder": shown["account_holder"],
+        "institution_name": shown["institution_name"],
+        "livemode": call.scope.livemode,
+        **_authorization_status(accounts),
+    }
+
+
+def _authorization_status(accounts: list[Account]) -> Json:
+    """The authorization is inactive if one of its accounts is, and disconnected if all are."""
+    shown = [account.render(preview=True) for account in accounts if account.status != "disconnected"]
+    inactive = [account for account in shown if account["status"] == "inactive"]
+    if not shown:
+        return {"status": "disconnected", "status_details": {}}
+    if inactive:
+        actions = {account.get("status_details", {}).get("inactive", {}).get("action", "relink_required") for account in inactive}
+        return {"status": "inactive", "status_details": {"inactive": {"action": max(actions)}}}
+    expected = [account["status_details"]["active"] for account in shown if "active" in account.get("status_details", {})]
+    dated = [details for details in expected if details.get("expected_deactivation_date") is not None]
+    if not dated:
+        return {"status": "active", "status_details": {}}
+    first = min(dated, key=lambda details: int(details["expected_deactivation_date"]))
+    return {
+        "status": "active",
+        "status_details": {"active": {name: first[name] for name in ("action", "expected_deactivation_date")}},
+    }
 
 
 # --- Customers, payment methods, intents, Checkout --------------------------------------------------------------------

@@ -33,6 +33,7 @@ ROUTES: dict[tuple[str, str], Action] = {
     ("POST", "accounts/{id}/expire"): lambda sim, id, args: sim.expire(id, **args),
     ("POST", "complete/{id}"): lambda sim, id, args: sim.complete(id, **args),
     ("DELETE", "customers/{id}"): lambda sim, id, args: _done(sim.delete_customer(id, **args)),
+    ("POST", "relink/{id}"): lambda sim, id, args: sim.complete_relink(id, **args),
     ("POST", "endpoints"): lambda sim, _, args: {"id": sim.add_endpoint(**args)},
     ("DELETE", "endpoints/{id}"): lambda sim, id, args: _done(sim.remove_endpoint(id)),
     ("POST", "options"): lambda sim, _, args: sim.configure(**args),

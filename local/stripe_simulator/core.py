@@ -6,8 +6,9 @@ import functools
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from local.stripe_simulator import relinking
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
 from local.stripe_simulator.api import Api, bank_options, confirm, new_customer, new_payment_method
 from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
@@ -298,6 +299,8 @@ class Simulator:
         kind = next((kind for kind in kinds if id in self._api.of(scope, kind)), kinds[0])
         shown = self._api.of(scope, kind)[id]
         is_session = kind == kinds[0]
+        if is_session and "relink_options" in shown:
+            raise ValueError(f"{id} is for relinking: use complete_relink")
         if not is_session and "us_bank_account" not in shown["payment_method_types"]:
             raise ValueError(f"{id} does not take us_bank_account")
         wanted = shown if is_session else bank_options(shown)
@@ -314,10 +317,52 @@ class Simulator:
             for given in (() if manual else accounts)
         ]
         method = None
-        if not is_session:
+        if is_session:
+            shown["status"] = "succeeded"
+        else:
             method = new_payment_method(self._api, scope, shown["customer"], linked[0] if linked else None)
             confirm(self._api, scope, shown, method)
         return {"accounts": [account.id for account in linked], "payment_method": method["id"] if method else None}
+
+    @_locked
+    def complete_relink(
+        self,
+        id: str,
+        *,
+        outcome: relinking.Outcome = "succeeded",
+        failure_reason: str | None = None,
+        account: str | Mapping[str, Any] | None = None,
+        grant: Literal["union", "replace"] = "union",
+        prefetch: bool = True,
+        listed: bool = True,
+        stripe_account: str | None = None,
+        livemode: bool = False,
+    ) -> Json:
+        """Complete the dialogue of a session for relinking, as an end user does. Returns {"accounts": [ids]}.
+
+        outcome: succeeded, failed (`failure_reason`: no_account, no_authorization or other) or cancelled. account: which one the end user
+        chooses instead of the one to be relinked, an id of the authorization's accounts, or one to be linked to it (an id, or arguments as
+        for `link`). With the outcome failed and an account, another one was linked than the one to be relinked.
+
+        What Stripe does not document: `grant` says whether an account that was linked before has its old permissions and those of the
+        session, or those of the session alone; `prefetch` whether the session's prefetch takes effect on it; `listed` whether lists by the
+        session contain it.
+
+        Raises KeyError; ValueError for a session that is not for relinking, or has ended.
+        """
+        scope = Scope(stripe_account, livemode)
+        chosen = relinking.complete(
+            self._api,
+            scope,
+            id,
+            outcome=outcome,
+            failure_reason=failure_reason,
+            account=account,
+            grant=grant,
+            prefetch=prefetch,
+            listed=listed,
+        )
+        return {"accounts": chosen}
 
     @_locked
     def delete_customer(self, id: str, *, stripe_account: str | None = None, livemode: bool = False) -> None:

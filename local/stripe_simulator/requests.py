@@ -281,6 +281,7 @@ class _Request:
                 "request_id": self._request_id,
                 "status": response.status,
                 "action": response.action,
+                "version": self._headers.get("stripe-version", self._version),
                 "replayed": self._replayed,
                 "at": self._now,
             }
