@@ -57,6 +57,7 @@ def create_verification(
         claim=Sensitive(body.claim.as_dict()),
         policy=policy,
         max_age=verifications.DEFAULT_MAX_AGE_SECONDS if body.max_age is None else body.max_age,
+        waits_if_inactive=body.if_inactive == "wait",
     )
     try:
         with application().audit.effect(_caller(), "verification.requested", **_named(new.ref)) as entry:
@@ -282,6 +283,7 @@ def _member(member: Verification) -> models.Member:
         account=member.ref.account,
         verification=member.id,
         state="completed" if member.verdict else "waiting",
+        **_awaited(member),
         outcome=member.verdict["outcome"] if member.verdict else None,
     )
 
@@ -295,12 +297,20 @@ def _verification(found: Verification) -> models.Verification:
         account=found.ref.account,
         stripe_account=found.ref.stripe_account,
         state="completed" if verdict else "waiting",
+        **_awaited(found),
         stale=found.stale,
         group=found.group,
         requested_at=iso_seconds(found.requested_at),
         completed_at=iso_or_none(found.completed_at),
         verdict=verdict,
     )
+
+
+def _awaited(found: Verification) -> dict[str, Any]:
+    """What a verification waits for that its caller has to see to."""
+    if not verifications.awaits_repair(application().store, found, application().clock()):
+        return {}
+    return {"waiting_for": "repair", "remedy": "relink" if application().settings.stripe_preview_version else "link_again"}
 
 
 def _age(seconds: float) -> int:

@@ -22,7 +22,7 @@ class TestVerdicts:
             ("paged_owners", "match", "JOINT_OWNER"),
             ("no_owners", "not_verifiable", "NO_OWNERS"),
             ("failing", "not_verifiable", "REFRESH_FAILED"),
-            ("turning_inactive", "not_verifiable", "REFRESH_FAILED"),
+            ("turning_inactive", "not_verifiable", "ACCOUNT_INACTIVE"),
             ("inactive", "not_verifiable", "ACCOUNT_INACTIVE"),
             ("disconnected", "not_verifiable", "ACCOUNT_DISCONNECTED"),
             ("permission_missing", "not_verifiable", "PERMISSION_MISSING"),

@@ -45,6 +45,7 @@ class Simulation(SimulatedStack):
         key: str | None = None,
         *,
         patient: bool = True,
+        if_inactive: str | None = None,
     ) -> None:
         """Be a back end that wants a verification, and asks again until it has been accepted. `key`: its Idempotency-Key, else `name`.
 
@@ -53,6 +54,8 @@ class Simulation(SimulatedStack):
         if claim == POISON:
             self.poisoned.add(name)
         body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
+        if if_inactive is not None:
+            body["if_inactive"] = if_inactive
         self.guesses.add(guessed(f"test/{stripe_account or 'platform'}/{key or name}"))
         for attempt in range(60):
             status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": key or name})

@@ -33,6 +33,7 @@ class Execution:
 
     name: str
     status: str = "RUNNING"
+    states: list[str] = field(default_factory=list)
     transitions: int = 0
     waits: int = 0
     timeouts: int = 0
@@ -163,6 +164,7 @@ class FakeStepFunctions:
         try:
             while name is not None:
                 execution.transitions += 1
+                execution.states.append(name)
                 data, name = self._enter(execution, definition["States"][name], data)
                 execution.kept = {}
                 if execution.stopped.set_:
@@ -332,8 +334,8 @@ def _ended(state: Mapping[str, Any], data: Any, result: Any) -> Any:
     return _path(state["OutputPath"], output, {}) if "OutputPath" in state else output
 
 
-def _put(path: str, data: Any, value: Any) -> Any:
-    return {**data, path.removeprefix("$."): value}
+def _put(path: str | None, data: Any, value: Any) -> Any:
+    return data if path is None else {**data, path.removeprefix("$."): value}
 
 
 def _parameters(template: Any, data: Any, context: Mapping[str, Any]) -> Any:

@@ -121,7 +121,7 @@ TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
     ),
     "inactive, fresh owners are readable": (account(refresh("succeeded", NOW - DAY, None), "inactive"), NEED, Fresh(NOW - DAY)),
     "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, JoinPending(NOW - 5)),
-    "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("REFRESH_FAILED")),
+    "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "inactive, failed long ago": (account(refresh("failed", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "disconnected, never refreshed": (account(None, "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
     "disconnected, though fresh": (account(refresh("succeeded", NOW, PAST), "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),

@@ -72,8 +72,10 @@ def test_every_task_is_retried(machine: dict[str, Any]) -> None:
         if state["Type"] == "Task":
             retried = {error for retry in state.get("Retry", ()) for error in retry["ErrorEquals"]}
             assert "States.ALL" in retried, name
-            given_up = [retry for retry in state["Retry"] if retry["ErrorEquals"] == ["RefreshTimedOut"]]
-            assert given_up in ([], [{"ErrorEquals": ["RefreshTimedOut"], "MaxAttempts": 0}]), name
+            # A wait for a repair ends at its time-out: that is the verification's deadline.
+            ends = ["RefreshTimedOut", "States.Timeout"] if name == "WaitForRepair" else ["RefreshTimedOut"]
+            given_up = [retry for retry in state["Retry"] if retry["ErrorEquals"] == ends]
+            assert given_up in ([], [{"ErrorEquals": ends, "MaxAttempts": 0}]), name
             assert all(
                 retry["MaxAttempts"] > 0 for retry in state["Retry"] if retry not in given_up and retry["ErrorEquals"] != ["ManifestError"]
             ), name
@@ -119,22 +121,30 @@ class TestVerifyAccount:
             walk([name])
         return found
 
-    def test_only_loop_leads_through_the_end_of_a_cooldown(self) -> None:
-        assert self.loops()
-        for loop in self.loops():
-            assert set(loop) == {"RequestRefresh", "Outcome", "WaitForCooldown"}
+    def test_only_loops_lead_through_the_end_of_a_cooldown_or_a_repair(self) -> None:
+        assert {frozenset(loop) for loop in self.loops()} == {
+            frozenset({"RequestRefresh", "Outcome", "WaitForCooldown"}),
+            frozenset({"RequestRefresh", "Outcome", "WaitForRepair"}),
+        }
         assert self.states()["WaitForCooldown"] == {"Type": "Wait", "TimestampPath": "$.refresh.resume_at", "Next": "RequestRefresh"}
 
-    def longest(self, cooldowns: int) -> int:
+    def test_wait_for_a_repair_lasts_until_the_deadline_and_keeps_its_input(self) -> None:
+        waits = self.states()["WaitForRepair"]
+        assert waits["TimeoutSecondsPath"] == "$.refresh.seconds"
+        assert "HeartbeatSecondsPath" not in waits
+        # Whatever resumes it, RequestRefresh finds `refresh.resume_at`; and at the deadline the verdict finds the reason.
+        assert waits["ResultPath"] is None
+        assert waits["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "NotVerifiable"}]
+
+    def longest(self, cooldowns: int, repairs: int = 0) -> int:
         """Transitions of the longest way, as Step Functions counts them: one into each state, and one at the end."""
 
-        def walk(name: str, left: int) -> int:
-            if name == "WaitForCooldown":
-                left -= 1
-            onward = [following for following in successors(self.states()[name]) if following != "WaitForCooldown" or left]
+        def walk(name: str, left: dict[str, int]) -> int:
+            left = {**left, name: left.get(name, 0) - 1}
+            onward = [following for following in successors(self.states()[name]) if left.get(following, 1)]
             return 1 + max((walk(following, left) for following in onward), default=1)
 
-        return walk("RequestRefresh", cooldowns)
+        return walk("RequestRefresh", {"WaitForCooldown": cooldowns, "WaitForRepair": repairs})
 
     def test_transitions_without_a_cooldown_are_at_most_six(self) -> None:
         assert self.longest(cooldowns=0) <= 6
@@ -142,6 +152,11 @@ class TestVerifyAccount:
     def test_transitions_with_a_cooldown_are_at_most_nine_and_each_adds_three(self) -> None:
         assert self.longest(cooldowns=1) <= 9
         assert self.longest(cooldowns=2) - self.longest(cooldowns=1) == 3
+
+    def test_states_with_a_repair_and_a_cooldown_are_at_most_nine_and_each_repair_adds_three(self) -> None:
+        entered = self.longest(cooldowns=1, repairs=1) - 1
+        assert entered <= 9
+        assert self.longest(cooldowns=1, repairs=2) - self.longest(cooldowns=1, repairs=1) == 3
 
     def test_every_way_ends_in_the_function_that_gives_the_verdict(self) -> None:
         for name, state in self.states().items():
@@ -161,8 +176,13 @@ class TestVerifyAccount:
         assert request.waiter.token_version == "2027-01-15T08:00:00.000Z#000002"
         assert request.resumed_at == 1_800_000_000.0
 
-    def test_message_carries_ids_and_times_only(self) -> None:
-        body = self.states()["RequestRefresh"]["Parameters"]["MessageBody"]
+    def test_message_of_a_wait_for_a_repair_is_that_of_a_request_and_says_what_it_awaits(self) -> None:
+        request, waits = (self.states()[name]["Parameters"]["MessageBody"] for name in ("RequestRefresh", "WaitForRepair"))
+        assert waits == {"awaits": "repair", **request}
+
+    @pytest.mark.parametrize("name", ["RequestRefresh", "WaitForRepair"])
+    def test_message_carries_ids_and_times_only(self, name: str) -> None:
+        body = self.states()[name]["Parameters"]["MessageBody"]
         assert not [name for name in body if name.startswith(("claim", "owner", "name"))]
 
     def test_workflow_starts_with_all_that_its_states_read(self) -> None:
@@ -204,6 +224,11 @@ class TestVerifyBatch:
         assert child["StartAt"] == alone["StartAt"]
         assert child["States"].pop("CoolsDown")["Type"] == "Succeed"
         del alone["States"]["WaitForCooldown"]
+        # A batch's verifications do not wait for a repair.
+        del alone["States"]["WaitForRepair"]
+        alone["States"]["Outcome"]["Choices"] = [
+            choice for choice in alone["States"]["Outcome"]["Choices"] if choice["StringEquals"] != "inactive"
+        ]
         [cooling] = [choice for choice in alone["States"]["Outcome"]["Choices"] if choice["StringEquals"] == "cooling_down"]
         cooling["Next"] = "CoolsDown"
         assert child["States"] == alone["States"]

@@ -115,6 +115,11 @@ TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
 
 REASON_BY_ACCOUNT_STATUS = {"inactive": "ACCOUNT_INACTIVE", "disconnected": "ACCOUNT_DISCONNECTED"}
 
+INACTIVE = REASON_BY_ACCOUNT_STATUS["inactive"]
+
+INACTIVE_CODE = "financial_connections_account_inactive"
+"""The code with which Stripe refuses to refresh an inactive account."""
+
 ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
 """The reason of an account that was erased: Stripe disconnects an account for good."""
 
@@ -131,10 +136,10 @@ def decide(state: AccountState, need: FreshnessRequirement, now: float) -> Decis
         return JoinPending(refresh.last_attempted_at)
     if refresh is not None and refresh.status == "succeeded" and need.accepts(refresh.last_attempted_at):
         return Fresh(refresh.last_attempted_at)
+    if state.status == "inactive":
+        return NotVerifiable(INACTIVE)
     if refresh is not None and refresh.status == "failed" and need.answered_by_failure(refresh.last_attempted_at):
         return NotVerifiable("REFRESH_FAILED")
-    if state.status == "inactive":
-        return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
     if refresh is None:
         return StartRefresh(base=0)
     if refresh.next_refresh_available_at is None:
@@ -149,7 +154,7 @@ def decide_after_refusal(state: AccountState, need: FreshnessRequirement, now: f
 
     Stripe refuses in one of two ways, by an error (then `code` may name it) or by an unchanged account in a 200; it documents neither.
     """
-    if code == "financial_connections_account_inactive":
+    if code == INACTIVE_CODE:
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
     decision = decide(state, need, now)
     if not isinstance(decision, StartRefresh):
@@ -179,7 +184,25 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
     decision = decide(stored.state, need, now)
     # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
     asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
+    # Before a workflow waits for another repair, Stripe says whether the first one holds.
+    asks = asks or (resumed_at is not None and decision == NotVerifiable(INACTIVE))
     return None if asks else decision
+
+
+def needs_repair(state: AccountState | None) -> bool:
+    """Whether an account is inactive and can be repaired, as far as Stripe says."""
+    return state is not None and state.status == "inactive" and not _is_beyond_repair(state)
+
+
+def is_gone(account: StoredAccount) -> bool:
+    """Whether an account can never be active again: it was erased or disconnected, or Stripe says that nothing repairs it."""
+    state = account.state
+    return account.erased_at is not None or (state is not None and (state.status == "disconnected" or _is_beyond_repair(state)))
+
+
+def _is_beyond_repair(state: AccountState) -> bool:
+    details = getattr(state, "details", None)
+    return state.status == "inactive" and details is not None and details.action == "none"
 
 
 def _owners_not_seen(state: AccountState, stored: StoredAccount) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,19 @@ class AskStripe:
     refresh_pending: bool
 
 
-RequestDecision = Ended | Withdrawn | GaveUp | StillPending | AlreadyJoined | AlreadyStarting | AskStripe | Decision
+@dataclass(frozen=True, slots=True)
+class AwaitRepair:
+    """The account is inactive: the workflow stays paused until a reading of the account shows it otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The account is not what the workflow waits for any more: active again, or gone for good. The workflow is to ask anew."""
+
+
+RequestDecision = (
+    Ended | Withdrawn | GaveUp | StillPending | AlreadyJoined | AlreadyStarting | AskStripe | AwaitRepair | Repaired | Decision
+)
 
 
 def decide_request(facts: RequestFacts) -> RequestDecision:
@@ -128,6 +141,11 @@ def decide_request(facts: RequestFacts) -> RequestDecision:
         return Withdrawn()
     if facts.now > need.deadline or (facts.was_seen_late and facts.now >= facts.gives_up_at):
         return GaveUp()
+    if facts.waiter.awaits_repair:
+        # The account was read after the waiter was stored, so a reactivation since the decision to wait is seen either here or by its
+        # reading.
+        waits = facts.account.erased_at is None and refresh_policy.needs_repair(facts.account.state)
+        return AwaitRepair() if waits else Repaired()
     if facts.was_seen_late:
         return StillPending(facts.gives_up_at)
     if 0 <= facts.waited < EARLY_SHARE * facts.settle_timeout:
@@ -152,8 +170,24 @@ def held_slot(account: StoredAccount, now: float) -> float | None:
     return account.slot if account.slot is not None and now - account.slot < SLOT_SECONDS else None
 
 
-def outcome(decision: Fresh | CoolingDown | NotVerifiable, account: StoredAccount, need: FreshnessRequirement) -> dict[str, Any]:
-    """The payload with which a paused workflow is resumed. `account` is as it is remembered now."""
+def waits_for_repair(account: StoredAccount, need: FreshnessRequirement, now: float) -> bool:
+    """Whether a verification that waits if its account is inactive has to wait now, by what is remembered of the account."""
+    inactive = account.state is not None and refresh_policy.decide(account.state, need, now) == NotVerifiable(refresh_policy.INACTIVE)
+    return inactive and not refresh_policy.is_gone(account)
+
+
+REPAIRED = {"outcome": "repaired"}
+"""The payload with which a workflow is resumed that waits for a repair. It then asks anew."""
+
+
+def outcome(
+    decision: Fresh | CoolingDown | NotVerifiable, account: StoredAccount, need: FreshnessRequirement, now: float = 0.0, *,
+    waits_if_inactive: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The payload with which a workflow is resumed that waits for a refresh. `account` is as it is remembered at `now`.
+
+    `waits_if_inactive`: the verification waits until an inactive account is repaired. Failures before `resume_at` are then no answer to it.
+    """
     match decision:
         case Fresh():
             if snapshot := refresh_policy.usable_snapshot(account, need):
@@ -162,5 +196,10 @@ def outcome(decision: Fresh | CoolingDown | NotVerifiable, account: StoredAccoun
             return {"outcome": "not_verifiable", "reason": reason}
         case CoolingDown(resume_at):
             return {"outcome": "cooling_down", "resume_at": iso_seconds(resume_at)}
+        case NotVerifiable(refresh_policy.INACTIVE as reason) if (
+            waits_if_inactive and now < need.deadline and not refresh_policy.is_gone(account)
+        ):
+            left = math.ceil(need.deadline - now)
+            return {"outcome": "inactive", "reason": reason, "seconds": left, "resume_at": iso_seconds(math.ceil(now))}
         case NotVerifiable(reason):
             return {"outcome": "not_verifiable", "reason": reason}

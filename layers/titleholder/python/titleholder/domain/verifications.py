@@ -16,7 +16,8 @@ class Verification:
     """A verification without its claim. `verdict` is None until it has ended. Times are Unix seconds.
 
     `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
-    `batch` and `line`: the batch that works on it, and the line of that batch's manifest.
+    `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
+    account is repaired, instead of ending.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Verification:
     stale: str | None = None
     batch: str | None = None
     line: int | None = None
+    waits_if_inactive: bool = False
 
     @property
     def need(self) -> FreshnessRequirement:
@@ -80,7 +82,8 @@ class Waiter:
     """A paused workflow. A token with a later `token_version` replaces an earlier token of the same verification.
 
     `joined_at`: when it began to wait for the refresh that `need.joined` names, by our clock (Unix seconds).
-    `error`: why it has no answer yet, for the verdict in case it gets none.
+    `error`: why it has no answer yet, for the verdict in case it gets none. `awaits_repair`: it waits for an inactive account to become
+    active again, and for no refresh.
     """
 
     verification: str
@@ -89,3 +92,4 @@ class Waiter:
     need: FreshnessRequirement
     error: str | None = None
     joined_at: float | None = None
+    awaits_repair: bool = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from titleholder import observability
 from titleholder.domain import owner_changes, refresh_policy, refresh_requests
@@ -48,9 +49,10 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
         for waiter in deps.store.waiters.of_account(ref):
             resume(deps, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
         return False
-    apply_reading(deps, ref, reading, account)
-    if event is not None:
-        _require_event_shown(deps, event, reading, account)
+    lag = None if event is None else _lag(deps, event, reading, account)
+    apply_reading(deps, ref, reading, account, shows_event=lag is None)
+    if lag is not None:
+        raise lag
     return account.state != reading.current or (reading.ownership is not None and account.snapshot != reading.ownership.id)
 
 
@@ -93,15 +95,19 @@ def observe(
 
 
 def apply_reading(
-    deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, *, asker: str | None = None
-) -> None:
+    deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, *, asker: str | None = None,
+    shows_event: bool = True,
+) -> None:  # fmt: skip
     """Store the owners that a reading brought, and resume every waiter that it answers, except `asker`.
 
-    `account` is what was remembered before the reading.
+    `account` is what was remembered before the reading. `shows_event` False: the reading is older than the event for which it was made, so
+    it does not show whether the account is active.
     """
     status, refresh = reading.state.status, reading.state.refresh
     if reading.current.status == "disconnected":
         return  # It was erased when it was read, and its waiters were resumed.
+    if shows_event:
+        resume_repaired(deps, ref, reading.current)
     if status not in refresh_policy.REASON_BY_ACCOUNT_STATUS and (refresh is None or not refresh.settled):
         return
     brought = _brought(reading)
@@ -110,7 +116,7 @@ def apply_reading(
         # If the account was erased since it was read, nothing is kept, because the erasure resumes its waiters.
         with contextlib.suppress(AccountErasedError):
             _save_snapshot(deps, ref, snapshot)
-    waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker)
+    waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker and not waiter.awaits_repair)
     if reading.newer is not None:
         # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
         known = deps.store.accounts.get(ref)
@@ -139,10 +145,29 @@ def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, 
 
 
 def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable) -> None:
-    """Resume a paused workflow with its answer, and remove its waiter."""
-    account = deps.store.accounts.get(ref) if isinstance(decision, Fresh) else StoredAccount()
-    deps.workflow.resume(waiter.task_token, refresh_requests.outcome(decision, account, waiter.need))
+    """Resume a paused workflow with its answer, and remove its waiter. One that waits for a repair asks anew."""
+    if waiter.awaits_repair:
+        payload: Mapping[str, Any] = refresh_requests.REPAIRED
+    else:
+        inactive = decision == NotVerifiable(refresh_policy.INACTIVE)
+        account = deps.store.accounts.get(ref) if isinstance(decision, Fresh) or inactive else StoredAccount()
+        waits = inactive and deps.store.verifications.get(waiter.verification).waits_if_inactive
+        payload = refresh_requests.outcome(decision, account, waiter.need, deps.clock(), waits_if_inactive=waits)
+    deps.workflow.resume(waiter.task_token, payload)
     deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+
+
+def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState) -> None:
+    """Resume the workflows that wait for a repair of an account, unless it still has to be repaired in `state`.
+
+    Asked after every reading, because the worker that saw the account active first may have crashed.
+    """
+    if refresh_policy.needs_repair(state):
+        return
+    for waiter in deps.store.waiters.of_account(ref):
+        if waiter.awaits_repair:
+            deps.workflow.resume(waiter.task_token, refresh_requests.REPAIRED)
+            deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
 
 
 def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> None:
@@ -163,18 +188,19 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
             require_shown(deps, ref, reading, waiter.need, decision)
 
 
-def _require_event_shown(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> None:
-    """Raise StripeLaggingError if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
+def _lag(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> StripeLaggingError | None:
+    """The error if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
     known = deps.store.events.get(event)
     stated = None if known is None else stripe_events.stated_change(known.type, known.created)
     if stated is None:
-        return
+        return None
     age = deps.clock() - stated.at
     if not -refresh_policy.CLOCK_SKEW <= age <= refresh_policy.LAG_SECONDS + refresh_policy.CLOCK_SKEW:
-        return
+        return None
     created = reading.ownership.created if reading.newer is None and reading.ownership is not None else None
-    if not refresh_policy.shows(reading.current, created, stated.what, stated.at, account):
-        raise StripeLaggingError(LAGGING, retry_after=max(SHORTEST_RETRY_SECONDS, age))
+    if refresh_policy.shows(reading.current, created, stated.what, stated.at, account):
+        return None
+    return StripeLaggingError(LAGGING, retry_after=max(SHORTEST_RETRY_SECONDS, age))
 
 
 def _brought(reading: AccountReading) -> tuple[int, int, str] | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any
 
+from titleholder.domain.accounts import AccountRef
 from titleholder.errors import (
     AccountNotFoundError,
     MalformedEventError,
@@ -36,7 +37,9 @@ from titleholder.store.open_work import OpenItem, OpenKind
 from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
-PATIENCE_SECONDS: Mapping[OpenKind, float] = {"announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840}
+PATIENCE_SECONDS: Mapping[OpenKind, float] = {
+    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": DAY_SECONDS,
+}  # fmt: skip
 """How long an item may be unfinished before it is repaired, and then repaired again after the same time."""
 
 FIRST_PAUSE_SECONDS = 840.0
@@ -60,7 +63,8 @@ SHARES = {
     "disconnection": 0.05,
     "verification": 0.15,
     "platform": 0.1,
-    "refresh": 0.15,
+    "refresh": 0.1,
+    "repair": 0.05,
     "tenants": 0.4,
 }
 """Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
@@ -100,7 +104,7 @@ def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float =
     """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised."""
     run = _Run(deps, receiver, Report())
     works: Sequence[Callable[[float], None]] = (
-        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.tenants,
+        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.repairs, run.tenants,
     )  # fmt: skip
     end = deps.clock()
     for work, (kind, share) in zip(works, SHARES.items(), strict=True):
@@ -125,6 +129,7 @@ class _Run:
     receiver: WebhookReceiver
     report: Report
     platform_answers: bool = False
+    looked_at: set[AccountRef] = field(default_factory=set)
 
     def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
@@ -149,6 +154,11 @@ class _Run:
         """Queue the accounts whose refresh has been open for long."""
         most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
         self._each("refresh", end, self._have_looked_at, most, TENANT_REFRESHES_A_RUN)
+
+    def repairs(self, end: float) -> None:
+        """Queue the accounts for whose repair a workflow has waited for a day, because the webhook of a repair may be lost."""
+        most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
+        self._each("repair", end, self._look_for_repair, most, TENANT_REFRESHES_A_RUN)
 
     def _each(
         self,
@@ -227,6 +237,15 @@ class _Run:
         # Reading the account resets this. While Stripe refuses the stack's own key, failures say nothing about single accounts.
         if self.platform_answers:
             self._put_back(item, tries + 1)
+        self.deps.queues.send_event(item.ref.as_dict())
+        return True
+
+    def _look_for_repair(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is None or item.ref in self.looked_at:
+            return False
+        self.looked_at.add(item.ref)
+        # One reading serves all that wait for the account, so they are due together from now on.
+        self.deps.store.waiters.touch_repairs(item.ref, self.deps.clock())
         self.deps.queues.send_event(item.ref.as_dict())
         return True
 

@@ -18,8 +18,10 @@ from titleholder.domain.refresh_requests import (
     AlreadyJoined,
     AlreadyStarting,
     AskStripe,
+    AwaitRepair,
     Ended,
     GaveUp,
+    Repaired,
     RequestFacts,
     StillPending,
     Withdrawn,
@@ -32,6 +34,9 @@ from titleholder.services.rate_limiter import AT_ONCE_SECONDS, requeued_message
 from titleholder.services.refresh_calls import Started
 from titleholder.stripe_api.gateway import AccountReading
 from titleholder.timestamps import from_iso
+
+AWAITS = "awaits"
+"""Where the message of a workflow says what it waits for, if that is not a refresh: `repair`."""
 
 HOP = "hop"
 """Where a request carries how often it was put back into the queue to wait for its slot."""
@@ -64,7 +69,8 @@ class RefreshRequest:
     @classmethod
     def from_message(cls, message: Mapping[str, Any], message_id: str = "") -> RefreshRequest:
         """From the body that `verify_account` sends, and the id of its message. Raises ValueError or KeyError if it is no such body."""
-        resume_at = message.get("resume_at")
+        resumed_at = from_iso(message["resume_at"]) if message.get("resume_at") else None
+        requested_at = float(message["requested_at"])
         return cls(
             ref=AccountRef.from_dict(message["ref"]),
             waiter=Waiter(
@@ -73,11 +79,13 @@ class RefreshRequest:
                 token_version=f"{message['entered']}#{int(message['retry']):06d}",
                 need=FreshnessRequirement(
                     not_before=float(message["not_before"]),
-                    requested_at=float(message["requested_at"]),
+                    # A refresh that failed before the pause is a reason to try again, now that the pause is over.
+                    requested_at=requested_at if resumed_at is None else max(requested_at, resumed_at),
                     deadline=float(message["deadline"]),
                 ),
+                awaits_repair=message.get(AWAITS) == "repair",
             ),
-            resumed_at=from_iso(resume_at) if resume_at else None,
+            resumed_at=resumed_at,
             hop=int(message.get(HOP, 0)),
             message_id=message_id,
             # A retry keeps the time at which the state was entered first.
@@ -87,7 +95,7 @@ class RefreshRequest:
 
 def handle_message(
     deps: Dependencies, message: Mapping[str, Any], message_id: str
-) -> RefreshResult | StillPending | GaveUp | Requeued | None:
+) -> RefreshResult | StillPending | GaveUp | AwaitRepair | Requeued | None:
     """Handle one message of the refresh queue, and put it back where the request has to come again.
 
     Raises:
@@ -107,7 +115,7 @@ def handle_message(
     return result
 
 
-def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult | StillPending | GaveUp | None:
+def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult | StillPending | GaveUp | AwaitRepair | None:
     """Resume a paused workflow if its answer is known, else make sure that it will be resumed. None if it no longer waits.
 
     Raises:
@@ -130,8 +138,12 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
         case GaveUp():
             deps.workflow.give_up(facts.waiter.task_token)
             return decision
-        case StillPending():
+        case StillPending() | AwaitRepair():
             return decision
+        case Repaired():
+            deps.workflow.resume(facts.waiter.task_token, refresh_requests.REPAIRED)
+            deps.store.waiters.remove(request.ref, facts.waiter.verification, facts.waiter.token_version)
+            return None
         case AlreadyJoined(attempted_at):
             return JoinPending(attempted_at)
     return _apply(deps, request, facts, _answer(deps, request, facts, decision))
@@ -148,7 +160,7 @@ def ensure_fresh(deps: Dependencies, ref: AccountRef, need: FreshnessRequirement
 
 def _gather(deps: Dependencies, request: RefreshRequest) -> RequestFacts | None:
     """Store the request's waiter, and read what is known. None if a later request of the same verification has replaced this one."""
-    waiter = deps.store.waiters.put(request.ref, request.waiter, request.hop, request.message_id)
+    waiter = deps.store.waiters.put(request.ref, request.waiter, request.hop, request.message_id, deps.clock())
     if waiter is None:
         return None
     verification = deps.store.verifications.get(waiter.verification)

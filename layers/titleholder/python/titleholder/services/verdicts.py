@@ -110,14 +110,15 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
 def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
     ref = verification.ref
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
-    if "Error" in outcome:
-        # The workflow was not resumed in time. Owners may be stored all the same.
+    if "Error" in outcome or outcome.get("outcome") == "inactive":
+        # The workflow was not resumed in time, or the account was not repaired in time. Owners may be stored all the same.
         waiter = store.waiters.get(ref, verification.id)
         need = waiter.need if waiter else verification.need
         store.waiters.remove(ref, verification.id)
         account = store.accounts.get(ref)
         snapshot_id = refresh_policy.usable_snapshot(account, need)
-        reason = (waiter.error if waiter else None) or "REFRESH_TIMED_OUT"
+        waited = refresh_policy.INACTIVE if waiter and waiter.awaits_repair else waiter.error if waiter else None
+        reason = reason or waited or "REFRESH_TIMED_OUT"
         reason = reason if account.erased_at is None else refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
     found = None
     if snapshot_id:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titleholder import matching
-from titleholder.domain import refresh_policy
+from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
@@ -52,12 +52,21 @@ CANCELLED = "CANCELLED"
 
 @dataclass(frozen=True, slots=True)
 class NewVerification:
-    """What a caller asks for: an account, or a target with all its accounts. `claim` as for `matching.match`, `max_age` in seconds."""
+    """What a caller asks for: an account, or a target with all its accounts. `claim` as for `matching.match`, `max_age` in seconds.
+
+    `waits_if_inactive`: a verification of an inactive account waits until the account is repaired, or until its deadline.
+    """
 
     ref: AccountRef | AccountSelector
     claim: Sensitive[Mapping[str, Any]]
     max_age: int = DEFAULT_MAX_AGE_SECONDS
     policy: matching.Policy = matching.DEFAULT_POLICY
+    waits_if_inactive: bool = False
+
+    def request_digest(self, about: Mapping[str, Any]) -> str:
+        """A digest of the request without its claim; `about` says what is verified. Equal to that of releases that did not know to wait."""
+        waits = {"if_inactive": "wait"} if self.waits_if_inactive else {}
+        return digest({**about, "max_age": self.max_age, "policy": self.policy.as_dict(), **waits})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,9 @@ def _accept(
         max_age=new.max_age,
         requested_at=now,
         deadline=now + max_wait,
-        request_digest=digest({"ref": ref.as_dict(), "max_age": new.max_age, "policy": new.policy.as_dict()}),
+        request_digest=new.request_digest({"ref": ref.as_dict()}),
         group=group,
+        waits_if_inactive=new.waits_if_inactive,
     )
     verification = deps.store.verifications.create(verification, claim)
     if verification.verdict is not None:
@@ -169,8 +179,7 @@ def _create_group(
 
     A crash in between leaves no member without a verdict, and the repeated request, which has the same ids, makes the rest.
     """
-    asked = {"target": [target.kind, target.id, target.mode, target.stripe_account]}
-    request = digest({**asked, "max_age": new.max_age, "policy": new.policy.as_dict()})
+    request = new.request_digest({"target": [target.kind, target.id, target.mode, target.stripe_account]})
     try:
         found = deps.store.verifications.find(id_)
     except VerificationNotFoundError:
@@ -224,6 +233,14 @@ def get(store: Store, tenant: Tenant, id_: str) -> Verification | GroupResult:
     if not tenant.owns(whose.mode, whose.stripe_account):
         raise VerificationNotFoundError("No such verification.")
     return found if isinstance(found, Verification) else load_group(store, found)
+
+
+def awaits_repair(store: Store, verification: Verification, now: float) -> bool:
+    """Whether a verification goes on only once its account is repaired."""
+    if verification.verdict is not None or not verification.waits_if_inactive:
+        return False
+    account = store.accounts.get(verification.ref)
+    return refresh_requests.waits_for_repair(account, verification.need, now)
 
 
 def is_done(found: Verification | GroupResult) -> bool:

@@ -1,7 +1,7 @@
 """What is not finished, and the sparse index `open` that lists it.
 
 An item is unfinished while its refresh has not been fetched, its verification has no verdict, its erasure has not ended, its disconnection
-has to be repeated, or its announcement was not taken by the event bus.
+has to be repeated, its announcement was not taken by the event bus, or it waits for an inactive account to be repaired.
 
 An announcement of a change is stored in the same write as the change, so that a crash never loses it. A verification's announcement is made
 from its verdict.
@@ -20,7 +20,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import to_milliseconds
 
-OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement"]
+OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement", "repair"]
 
 CLOSED = ("open_kind", "open_since_ms", "repair_tries")
 """What an item loses when it is finished."""

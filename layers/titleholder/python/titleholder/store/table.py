@@ -145,10 +145,10 @@ class Table:
 
     def updated(
         self, pk: str, sk: str, *, condition: str, set_: Item | None = None, compute: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
+        remove: Sequence[str] = (), values: Mapping[str, Any] | None = None,
     ) -> Item | None:  # fmt: skip
         """As `update`; returns the whole item as it is then, or None. `compute`: attributes with the expressions that give their values."""
-        change = self.update_part(pk, sk, condition=condition, set_=set_, compute=compute, values=values)["Update"]
+        change = self.update_part(pk, sk, condition=condition, set_=set_, compute=compute, remove=remove, values=values)["Update"]
         answer = _unless_refused(partial(self.client.update_item, **change, ReturnValues="ALL_NEW"))
         return None if answer is None else plain(answer["Attributes"])
 

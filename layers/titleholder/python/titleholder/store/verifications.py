@@ -84,6 +84,7 @@ class Verifications:
             "deadline_ms": to_milliseconds(verification.deadline),
             "request_digest": verification.request_digest,
             "group": verification.group,
+            **({"if_inactive": "wait"} if verification.waits_if_inactive else {}),
             # Reconcile does not repair a batch's verifications: the batch's workflow ends only when all of them have their verdicts.
             **(opened("verification", verification.requested_at) if verification.batch is None else _of_batch(verification)),
         }
@@ -268,4 +269,5 @@ def _verification(item: Item) -> Verification:
         stale=item.get("stale"),
         batch=item.get("batch"),
         line=item.get("batch_line"),
+        waits_if_inactive=item.get("if_inactive") == "wait",
     )

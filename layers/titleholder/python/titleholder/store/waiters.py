@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import FreshnessRequirement
 from titleholder.domain.verifications import Waiter
+from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
@@ -15,12 +16,15 @@ class Waiters:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def put(self, ref: AccountRef, waiter: Waiter, hop: int = 0, message_id: str = "") -> Waiter | None:
+    def put(self, ref: AccountRef, waiter: Waiter, hop: int = 0, message_id: str = "", now: float = 0.0) -> Waiter | None:
         """Store a waiter; returns it with what an earlier token had joined, or None if a later token is stored already.
 
         `hop`: how often the token's message was put back into its queue, `message_id`: of its present message. None also for a copy of
         that message: each copy is put back, so the copies of a request that is queued again and again would multiply.
+
+        One that waits for a repair is listed as open since `now`, so that its account is read once a day. It waits for no refresh.
         """
+        awaited: Item = {**ref.as_dict(), "awaits": "repair", **opened("repair", now)} if waiter.awaits_repair else {}
         kept = self._table.updated(
             account_pk(ref),
             _sk(waiter.verification),
@@ -34,7 +38,9 @@ class Waiters:
                 "hop": hop,
                 "message_id": message_id,
                 "expires_at": int(waiter.need.deadline) + 7 * DAY_SECONDS,
+                **awaited,
             },
+            remove=("joined", "joined_ms", "trouble") if waiter.awaits_repair else ("awaits", *CLOSED),
             condition="attribute_not_exists(turn) OR turn < :turn OR (turn = :turn AND (attribute_not_exists(hop) OR hop < :hop "
             "OR (hop = :hop AND message_id = :message_id)))",
         )
@@ -55,6 +61,15 @@ class Waiters:
     def of_account(self, ref: AccountRef) -> Iterator[Waiter]:
         """All waiters for this account, as of now (a consistent read)."""
         return map(_waiter, self._table.query(account_pk(ref), _sk("")))
+
+    def touch_repairs(self, ref: AccountRef, now: float) -> None:
+        """List the waiters for an account's repair last from now on."""
+        for waiter in self.of_account(ref):
+            if waiter.awaits_repair:
+                self._table.update(
+                    account_pk(ref), _sk(waiter.verification), set_={"open_since_ms": to_milliseconds(now)},
+                    condition="open_kind = :repair", values={":repair": "repair"},
+                )  # fmt: skip
 
     def remove(self, ref: AccountRef, verification: str, token_version: str | None = None) -> None:
         """Remove a waiter; with `token_version` only if that is still its token's."""
@@ -85,4 +100,5 @@ def _waiter(item: Item) -> Waiter:
         ),
         error=item.get("trouble"),
         joined_at=from_milliseconds(item["joined_ms"]) if "joined_ms" in item else None,
+        awaits_repair=item.get("awaits") == "repair",
     )

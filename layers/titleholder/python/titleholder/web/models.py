@@ -64,6 +64,11 @@ class NewVerification(Strict):
     claim: Claim
     wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(default=0, description="Seconds to wait for the verdict before answering.")
     max_age: MaxAge | None = None
+    if_inactive: Literal["refuse", "wait"] = Field(
+        default="refuse",
+        description="What to do if the account is inactive: end the verification, or wait until the account is repaired (by a relink, for "
+        "example) or the verification's time is over. For several accounts it applies to each.",
+    )
     policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
         default=None, description="Thresholds and required fields that differ from the defaults."
     )
@@ -133,6 +138,10 @@ class Verification(Shown):
     state: Literal["waiting", "completed"]
     requested_at: str
     completed_at: str | None = None
+    waiting_for: Literal["repair"] | None = Field(
+        default=None, description="What somebody has to do before the verification goes on: `repair` the inactive account."
+    )
+    remedy: Literal["relink", "link_again"] | None = Field(default=None, description="How the account that is waited for is repaired.")
     stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
     group: str | None = Field(default=None, description="The id of the verification of several accounts to which this one belongs.")
     verdict: Verdict | None = None
@@ -144,6 +153,8 @@ class Member(Shown):
     account: str
     verification: str
     state: Literal["waiting", "completed"]
+    waiting_for: Literal["repair"] | None = None
+    remedy: Literal["relink", "link_again"] | None = None
     outcome: Outcome | None = None
 
 
