@@ -308,9 +308,8 @@ def _verification(found: Verification) -> models.Verification:
 
 def _awaited(found: Verification) -> dict[str, Any]:
     """What a verification waits for that its caller has to see to."""
-    if not verifications.awaits_repair(application().store, found, application().clock()):
-        return {}
-    return {"waiting_for": "repair", "remedy": "relink" if application().settings.stripe_preview_version else "link_again"}
+    repair = verifications.awaited_repair(application().store, found, application().clock())
+    return {} if repair is None else {"waiting_for": "repair", **repair.as_dict()}
 
 
 def _age(seconds: float) -> int:

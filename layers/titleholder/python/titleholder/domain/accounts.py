@@ -169,6 +169,11 @@ class AccountState:
         )
 
     @property
+    def beyond_repair(self) -> bool:
+        """Whether the account is inactive, and Stripe says that nothing repairs it."""
+        return self.status == "inactive" and self.details is not None and self.details.action == "none"
+
+    @property
     def expires_at(self) -> int | None:
         """When Stripe expects the account to become inactive (Unix seconds), None if it does not."""
         return self.details.expected_deactivation_at if self.status == "active" and self.details is not None else None

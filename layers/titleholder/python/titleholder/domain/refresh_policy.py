@@ -191,18 +191,13 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
 
 def needs_repair(state: AccountState | None) -> bool:
     """Whether an account is inactive and can be repaired, as far as Stripe says."""
-    return state is not None and state.status == "inactive" and not _is_beyond_repair(state)
+    return state is not None and state.status == "inactive" and not state.beyond_repair
 
 
 def is_gone(account: StoredAccount) -> bool:
     """Whether an account can never be active again: it was erased or disconnected, or Stripe says that nothing repairs it."""
     state = account.state
-    return account.erased_at is not None or (state is not None and (state.status == "disconnected" or _is_beyond_repair(state)))
-
-
-def _is_beyond_repair(state: AccountState) -> bool:
-    details = getattr(state, "details", None)
-    return state.status == "inactive" and details is not None and details.action == "none"
+    return account.erased_at is not None or (state is not None and (state.status == "disconnected" or state.beyond_repair))
 
 
 def _owners_not_seen(state: AccountState, stored: StoredAccount) -> bool:

@@ -56,8 +56,7 @@ def _reconnect(known: _Known) -> Remedy:
     account = known.account
     if account is None:
         return Remedy("relink" if known.relink else "link_again")
-    beyond_repair = account.details is not None and account.details.action == "none" and account.status == "inactive"
-    return Remedy("link_again" if beyond_repair or account.authorization is None else "relink")
+    return Remedy("link_again" if account.beyond_repair or account.authorization is None else "relink")
 
 
 def _wait(known: _Known) -> Remedy:

@@ -129,7 +129,7 @@ def _after_refusal(
     reading = account_sync.read_account(deps, ref, account)
     if code == refresh_policy.INACTIVE_CODE and reading.newer is None and reading.state.status == "active":
         # Reads may lag: the refusal shows what the account has become, and is kept as its latest observation.
-        reading = replace(reading, state=replace(reading.state, status="inactive"))
+        reading = replace(reading, state=replace(reading.state, status="inactive", details=None))
         seen = deps.store.accounts.get(ref)
         account_sync.observe(deps, ref, reading.state, seen.observed_at + 0.001, seen.observed_calls, seen, open_=True)
     account_sync.apply_reading(deps, ref, reading, account, asker=asker)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titleholder import matching
-from titleholder.domain import refresh_policy, refresh_requests
+from titleholder.domain import refresh_policy, refresh_requests, remedies
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
@@ -235,12 +236,14 @@ def get(store: Store, tenant: Tenant, id_: str) -> Verification | GroupResult:
     return found if isinstance(found, Verification) else load_group(store, found)
 
 
-def awaits_repair(store: Store, verification: Verification, now: float) -> bool:
-    """Whether a verification goes on only once its account is repaired."""
+def awaited_repair(store: Store, verification: Verification, now: float) -> Remedy | None:
+    """What would repair the account, if the verification goes on only after that; else None."""
     if verification.verdict is not None or not verification.waits_if_inactive:
-        return False
+        return None
     account = store.accounts.get(verification.ref)
-    return refresh_requests.waits_for_repair(account, verification.need, now)
+    if not refresh_requests.waits_for_repair(account, verification.need, now):
+        return None
+    return remedies.for_reason(refresh_policy.INACTIVE, account.state, now=now)
 
 
 def is_done(found: Verification | GroupResult) -> bool:
