@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application, prepare
-from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountRef, HolderKind, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
@@ -79,26 +79,30 @@ def create_verification(
 def list_verifications(
     account: Annotated[AccountId | None, Query()] = None,
     customer: Annotated[models.CustomerId | None, Query()] = None,
+    customer_account: Annotated[models.StripeAccountId | None, Query()] = None,
+    connected_account: Annotated[models.StripeAccountId | None, Query()] = None,
     verdict: Annotated[models.Outcome | None, Query()] = None,
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """List the verifications of an account or of a customer, the newest first.
+    """List the verifications of an account, or of a customer, customer account or connected account, the newest first.
 
-    A customer's are those that were requested by `customer`.
+    A customer's are those that were requested by `customer`, and so for the others.
     """
-    if (account is None) == (customer is None):
-        raise resolver.InvalidFieldError("account", "exactly one of account and customer is needed")
     tenant = _tenant()
-    if account:
-        listing = VerificationListing.account(tenant.ref(account))
+    kind, id_ = resolver.the_one(
+        {"account": account, "customer": customer, "customer_account": customer_account, "connected_account": connected_account}
+    )
+    resolver.check_connected_account(connected_account, tenant)
+    if kind == "account":
+        listing = VerificationListing.account(tenant.ref(id_))
     else:
-        listing = VerificationListing.customer(customer or "", tenant.mode, tenant.stripe_account)
+        listing = VerificationListing.holder(kind, id_, tenant.mode, tenant.stripe_account)
     query = {"list": "verifications", "of": listing.pk, "verdict": verdict}
     after = None if cursor is None else cursors.decode(query, cursor)
     found, position = verifications.page(application().store, listing, verdict, limit, after)
     following = None if position is None else cursors.encode(query, position)
-    about = {**_tenant().as_dict(), "account": account, "customer": customer, "verifications": " ".join(one.id for one in found)}
+    about = {**tenant.as_dict(), kind: id_, "verifications": " ".join(one.id for one in found)}
     application().audit.read(_caller(), "verifications.listed", **about)
     return resolver.json_response(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
 
@@ -251,10 +255,11 @@ def _tenant() -> Tenant:
 def _target(body: models.NewVerification) -> AccountRef | AccountSelector:
     if body.account is not None:
         return _ref(body.account)
-    kind: Literal["payment_method", "session", "customer"]
-    for kind in ("payment_method", "session", "customer"):
+    tenant = _tenant()
+    resolver.check_connected_account(body.connected_account, tenant)
+    kinds: tuple[Literal["payment_method", "session"] | HolderKind, ...] = ("payment_method", "session", *HOLDERS)
+    for kind in kinds:
         if (id_ := getattr(body, kind)) is not None:
-            tenant = _tenant()
             return AccountSelector(kind, id_, tenant.mode, tenant.stripe_account)
     raise AssertionError("the model requires a target")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import titleholder.cold_start  # noqa: F401
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
@@ -14,15 +14,16 @@ from pydantic import BaseModel
 
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
-from titleholder.domain.accounts import AccountState, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountState, Tenant
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking
 from titleholder.services.audit import By
+from titleholder.services.linked_accounts import AccountSelector
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models
-from titleholder.web.models import Cursor, CustomerId, IdempotencyKey, Limit, RefreshState, SessionId
+from titleholder.web.models import Cursor, CustomerId, IdempotencyKey, Limit, LinkingSessionId, RefreshState, SessionId, StripeAccountId
 
 app = resolver.resolver()
 
@@ -39,7 +40,6 @@ _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "currency": ("payment_intent", "checkout_session"),
     "description": ("checkout_session",),
 }
-_PAYING_ACCOUNTS = ("checking", "savings")
 
 
 @observed
@@ -58,7 +58,8 @@ def create_customer(
     stripe_account = _tenant().stripe_account
 
     def effect(key: str | None) -> dict[str, str]:
-        return {"id": linking.create_customer(application().dependencies().stripe, body.email, stripe_account, key)}
+        stripe = application().dependencies().stripe
+        return {"id": linking.create_customer(stripe, body.email, body.phone, stripe_account, key)}
 
     with application().audit.effect(_caller(), "customer.created", **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(_request("POST /customers", idempotency_key, body), effect, app.lambda_context)
@@ -92,27 +93,26 @@ def create_session(
         made.update(linking.create(stripe, new, stripe_account, key))
         return {"id": made["id"]}
 
-    with application().audit.effect(_caller(), "session.created", customer=new.customer, via=new.via, **_tenant().as_dict()) as entry:
+    holder = {name: getattr(new, name) for name in HOLDERS}
+    with application().audit.effect(_caller(), "session.created", via=new.via, **holder, **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
         entry.note(session=ids["id"])
         # A repeated request is answered from Stripe, because no secret is stored here.
         session = made or stripe_linking.session(stripe, new.via, ids["id"], stripe_account)
     logger.info("session created", extra={"session": ids["id"], "via": new.via})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
-    step = linking.STEPS[new.via]
     hosted = new.via == "checkout_session"
     shown = models.Session(
         id=ids["id"],
         via=new.via,
-        customer=new.customer,
-        connected_account=new.connected_account,
+        **holder,
         stripe_account=stripe_account,
         livemode=_livemode(),
         permissions=new.asked,
         client_secret=None if hosted else session.get("client_secret"),
         url=session.get("url") if hosted else None,
-        next=step.next,
-        instructions=step.instructions,
+        next=new.step.next,
+        instructions=new.step.instructions,
     )
     return resolver.json_response(201, shown)
 
@@ -134,6 +134,7 @@ def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
         payment_method=found.payment_method,
         manually_entered=found.manually_entered,
         empty_reason=found.empty_reason,
+        bank_account_token=found.bank_account_token,
         accounts=[_account(account) for account in found.accounts],
     )
     application().audit.read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_tenant().as_dict())
@@ -141,27 +142,35 @@ def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
 
 
 @app.get("/accounts")
-@resolver.openapi_responses({200: models.AccountList}, "customer-not-found", "invalid-cursor", asks_stripe=True)
+@resolver.openapi_responses({200: models.AccountList}, "customer-not-found", "session-not-found", "invalid-cursor", asks_stripe=True)
 def list_accounts(
-    customer: Annotated[CustomerId, Query()],
+    customer: Annotated[CustomerId | None, Query()] = None,
+    customer_account: Annotated[StripeAccountId | None, Query()] = None,
+    connected_account: Annotated[StripeAccountId | None, Query()] = None,
+    session: Annotated[LinkingSessionId | None, Query()] = None,
     limit: Annotated[Limit, Query()] = DEFAULT_PAGE,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """List the accounts that a customer has linked, the newest first."""
-    stripe_account = _tenant().stripe_account
-    query = {"list": "accounts", "mode": application().settings.mode, "stripe_account": stripe_account, "customer": customer}
+    """List the linked accounts of a customer, a customer account or a connected account, the newest first.
+
+    With `session`: those that a Financial Connections Session linked.
+    """
+    tenant = _tenant()
+    named = {"customer": customer, "customer_account": customer_account, "connected_account": connected_account, "session": session}
+    kind, id_ = resolver.the_one(named)
+    resolver.check_connected_account(connected_account, tenant)
+    query = {"list": "accounts", "mode": tenant.mode, "stripe_account": tenant.stripe_account, kind: id_}
     after = None if cursor is None else cursors.decode(query, cursor)
-    page, more = linked_accounts.list_customer_accounts(
-        application().dependencies().stripe, customer, stripe_account, limit=limit, after=after
-    )
+    of = AccountSelector(cast(Any, kind), id_, tenant.mode, tenant.stripe_account)
+    page, more = linked_accounts.list_accounts(application().dependencies().stripe, of, limit=limit, after=after)
     shown = models.AccountList(
-        customer=customer,
-        stripe_account=stripe_account,
+        **named,
+        stripe_account=tenant.stripe_account,
         livemode=_livemode(),
         accounts=[_account(account) for account in page],
         next_cursor=cursors.encode(query, page[-1]["id"]) if more and page else None,
     )
-    application().audit.read(_caller(), "accounts.listed", customer=customer, accounts=_ids(page), **_tenant().as_dict())
+    application().audit.read(_caller(), "accounts.listed", **named, accounts=_ids(page), **tenant.as_dict())
     return resolver.json_response(200, shown)
 
 
@@ -173,10 +182,11 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     for name in sorted(given):
         if body.via not in _TAKEN_BY.get(name, (body.via,)):
             raise resolver.InvalidFieldError(name, f"not taken with via {body.via}")
-    if body.customer is None and body.connected_account is None:
+    holders = [name for name in HOLDERS if getattr(body, name) is not None]
+    if not holders:
         raise resolver.InvalidFieldError("customer", "missing: whose accounts are to be linked?")
-    if body.customer is not None and body.connected_account is not None:
-        raise resolver.InvalidFieldError("connected_account", "not taken together with customer")
+    if len(holders) > 1:
+        raise resolver.InvalidFieldError(holders[1], f"not taken together with {holders[0]}")
     if body.via == "payment_intent" and body.amount is None:
         raise resolver.InvalidFieldError("amount", "missing: a payment needs one")
     if body.via == "checkout_session" and body.return_url is None:
@@ -186,11 +196,11 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     if body.amount is None and body.via == "checkout_session":
         for name in sorted(given & {"currency", "description"}):
             raise resolver.InvalidFieldError(name, "not taken without amount")
-    if body.connected_account is not None and _tenant().stripe_account not in (None, body.connected_account):
-        raise resolver.InvalidFieldError("connected_account", "not the connected account of Stripe-Account")
+    resolver.check_connected_account(body.connected_account, _tenant())
     new = linking.NewSession(
         via=body.via,
         customer=body.customer,
+        customer_account=body.customer_account,
         connected_account=body.connected_account,
         permissions=tuple(body.permissions or ()),
         prefetch=tuple(dict.fromkeys(body.prefetch or ())),
@@ -204,9 +214,13 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     for index, feature in enumerate(body.prefetch or ()):
         if feature not in new.asked:
             raise resolver.InvalidFieldError(f"prefetch.{index}", f"needs {feature} among the permissions")
-    for index, subcategory in enumerate(new.filters.get("account_subcategories", ())):
-        if body.via != "financial_connections" and subcategory not in _PAYING_ACCOUNTS:
+    subcategories = new.filters.get("account_subcategories", ())
+    for index, subcategory in enumerate(subcategories):
+        if body.via != "financial_connections" and subcategory not in linking.PAYING_SUBCATEGORIES:
             raise resolver.InvalidFieldError(f"filters.account_subcategories.{index}", f"not taken with via {body.via}")
+    if subcategories and new.payment_method_support != "none" and not set(subcategories) & set(linking.PAYING_SUBCATEGORIES):
+        support = f"require_payment_method_support is {new.payment_method_support}"
+        raise resolver.InvalidFieldError("filters.account_subcategories", f"no such account supports payments, and {support}")
     return new
 
 
@@ -247,6 +261,7 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
             next_refresh_available_at=iso_or_none(available),
             error=dict(state.refresh.error) if state.refresh.error else None,
         )
+    numbers = account.get("account_numbers")
     return models.LinkedAccount(
         account=account["id"],
         status=state.status,
@@ -256,7 +271,18 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
         category=account.get("category"),
         subcategory=account.get("subcategory"),
         permissions=None if state.permissions is None else list(state.permissions),
+        supported_payment_method_types=list(account.get("supported_payment_method_types") or ()),
+        account_holder=None if state.holder is None else models.AccountHolder(**{state.holder.name: state.holder.id}),
+        account_numbers=None if numbers is None else [_account_number(number) for number in numbers],
         ownership_refresh=refresh,
+    )
+
+
+def _account_number(number: Mapping[str, Any]) -> models.AccountNumber:
+    return models.AccountNumber(
+        identifier_type=number.get("identifier_type"),
+        status=str(number["status"]),
+        expected_expiry_date=iso_or_none(number.get("expected_expiry_date")),
     )
 
 

@@ -15,6 +15,8 @@ from titleholder.services import linking
 EMAIL = "margaret.testerman@example.com"
 VIA = ("financial_connections", "setup_intent", "payment_intent", "checkout_session")
 PAGES = {"amount": 1500, "return_url": "https://shop.test/linked"}
+V2 = "acct_customer"
+"""An account of Accounts v2 with the customer configuration."""
 
 
 @pytest.fixture
@@ -95,6 +97,132 @@ def test_account_typed_in_by_hand_is_none_and_said_so(sandbox: Sandbox, via: str
     for id in (made, method):
         found = sandbox.http("GET", f"/sessions/{id}").json
         assert (found["accounts"], found["manually_entered"], found["empty_reason"]) == ([], True, "manually_entered")
+
+
+@pytest.mark.parametrize(("given", "sent_as"), [("+15555550101", "+15555550101"), ("+1 (555) 555-0101", "+15555550101")])
+def test_customers_phone_reaches_stripe_in_one_format(sandbox: Sandbox, wire: CheckedHTTPClient, given: str, sent_as: str) -> None:
+    made = sandbox.http("POST", "/customers", {"email": EMAIL, "phone": given})
+    assert (made.status, sent(wire)) == (201, {"email": EMAIL, "phone": sent_as})
+
+
+def test_repeated_customer_may_spell_its_phone_otherwise(sandbox: Sandbox) -> None:
+    body = {"email": EMAIL, "phone": "+15555550101"}
+    first = sandbox.http("POST", "/customers", body, **{"Idempotency-Key": "k"})
+    again = sandbox.http("POST", "/customers", {**body, "phone": "+1 555 555 0101"}, **{"Idempotency-Key": "k"})
+    other = sandbox.http("POST", "/customers", {**body, "phone": "+15555550102"}, **{"Idempotency-Key": "k"})
+    assert again.json == first.json
+    assert (other.status, other.problem) == (422, "idempotency-conflict")
+    assert "5550101" not in json.dumps(sandbox.items(but=()))
+
+
+# -- Accounts v2 as customers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_account_is_linked_for_a_customer_account_and_found_by_it(sandbox: Sandbox, wire: CheckedHTTPClient, via: str) -> None:
+    sandbox.simulator.add_customer_account(V2)
+    made = session(sandbox, via, customer_account=V2)
+    assert (made.status, made.json["customer_account"], made.json["customer"]) == (201, V2, None), made
+    assert V2 in sent(wire).values()
+    [linked] = sandbox.simulator.complete(made.json["id"])["accounts"]
+    [account] = sandbox.http("GET", f"/accounts?customer_account={V2}").json["accounts"]
+    assert account["account"] == linked
+    assert account["account_holder"] == {"customer": None, "customer_account": V2, "connected_account": None}
+    assert sandbox.http("GET", f"/sessions/{made.json['id']}").json["accounts"] == [account]
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_customer_account_that_stripe_does_not_know(sandbox: Sandbox, via: str) -> None:
+    answer = session(sandbox, via, customer_account="acct_unheard")
+    assert (answer.status, answer.problem) == (404, "customer-not-found")
+
+
+def test_customer_account_of_one_platform_is_none_of_another(sandbox: Sandbox) -> None:
+    sandbox.simulator.add_customer_account(V2, stripe_account="acct_1")
+    there = {"Stripe-Account": "acct_1"}
+    assert session(sandbox, "setup_intent", customer_account=V2).problem == "customer-not-found"
+    made = session(sandbox, "setup_intent", customer_account=V2, headers=there).json
+    [linked] = sandbox.simulator.complete(made["id"], stripe_account="acct_1")["accounts"]
+    assert sandbox.http("GET", f"/accounts?customer_account={V2}").json["accounts"] == []
+    [found] = sandbox.http("GET", f"/accounts?customer_account={V2}", **there).json["accounts"]
+    assert found["account"] == linked
+
+
+# -- payouts of connected accounts -----------------------------------------------------------------------------------------------------
+
+
+def test_payout_account_gives_a_token_for_the_external_account(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1").json
+    assert made["next"] == "stripe.collectBankAccountToken"
+    assert {"ownership", "payment_method"} <= set(made["permissions"])
+    assert sandbox.http("GET", f"/sessions/{made['id']}").json["bank_account_token"] is None
+    [linked] = sandbox.simulator.complete(made["id"])["accounts"]
+    found = sandbox.http("GET", f"/sessions/{made['id']}").json
+    assert found["bank_account_token"].startswith("btok_")
+    assert found["bank_account_token"] not in sandbox.log.getvalue() + json.dumps(sandbox.items(but=()))
+    assert [account["account"] for account in found["accounts"]] == [linked]
+    assert found["accounts"][0]["supported_payment_method_types"] == ["us_bank_account"]
+    assert found["accounts"][0]["account_holder"]["connected_account"] == "acct_1"
+
+
+def test_payouts_go_to_one_account_that_can_be_paid(sandbox: Sandbox) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1").json["id"]
+    card = {"scenario": "single_owner", "details": {"category": "credit", "subcategory": "credit_card", "supported_payment_method_types": []}}
+    for chosen in ([card], [{"scenario": "single_owner"}] * 2):
+        with pytest.raises(ValueError, match="does not let"):
+            sandbox.simulator.complete(made, accounts=chosen)
+    assert sandbox.simulator.complete(made)["accounts"]
+
+
+def test_payout_numbers_that_were_typed_in_give_a_token_and_no_account(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1", manual_entry={"mode": "automatic"}).json["id"]
+    sandbox.simulator.complete(made, manual=True)
+    found = sandbox.http("GET", f"/sessions/{made}").json
+    assert (found["accounts"], found["manually_entered"], found["empty_reason"]) == ([], True, "manually_entered")
+    assert found["bank_account_token"]
+
+
+def test_numbers_can_not_be_typed_in_unless_the_caller_says_so(sandbox: Sandbox) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1").json["id"]
+    with pytest.raises(ValueError, match="by hand"):
+        sandbox.simulator.complete(made, manual=True)
+
+
+@pytest.mark.parametrize("body", [{"limits": {"accounts": 2}}, {"filters": {"require_payment_method_support": "none"}}])
+def test_caller_who_wants_more_than_the_payout_account_collects_accounts(sandbox: Sandbox, body: dict[str, Any]) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1", **body).json
+    assert made["next"] == "stripe.collectFinancialConnectionsAccounts"
+
+
+def test_accounts_of_a_connected_account_are_listed_for_it_alone(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1").json["id"]
+    [linked] = sandbox.simulator.complete(made)["accounts"]
+    [found] = sandbox.http("GET", "/accounts?connected_account=acct_1").json["accounts"]
+    assert found["account"] == linked
+    assert sandbox.http("GET", "/accounts?connected_account=acct_2").json["accounts"] == []
+    assert sandbox.http("GET", "/accounts?customer_account=acct_1").json["accounts"] == []
+    foreign = sandbox.http("GET", "/accounts?connected_account=acct_1", **{"Stripe-Account": "acct_2"})
+    assert (foreign.status, foreign.bad_fields) == (422, {"connected_account"})
+
+
+def test_accounts_of_a_session_are_listed_in_pages(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    made = session(sandbox, "financial_connections", customer=known_customer(sandbox)).json["id"]
+    assert sandbox.http("GET", f"/accounts?session={made}").json["accounts"] == []
+    linked = sandbox.simulator.complete(made, accounts=[{"scenario": "single_owner"}] * 3)["accounts"]
+    first = sandbox.http("GET", f"/accounts?session={made}&limit=2").json
+    rest = sandbox.http("GET", f"/accounts?session={made}&limit=2&cursor={first['next_cursor']}").json
+    assert (first["session"], rest["next_cursor"]) == (made, None)
+    assert {account["account"] for account in [*first["accounts"], *rest["accounts"]]} == set(linked)
+
+
+def test_account_shows_the_state_of_its_numbers_and_not_the_numbers(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    number = {"identifier_type": "tokenized_account_number", "status": "pending", "supported_networks": ["ach"]}
+    details = {"account_numbers": [{**number, "expected_expiry_date": 1_800_000_000}]}
+    sandbox.link(customer="cus_1", details=details)
+    [account] = sandbox.http("GET", "/accounts?customer=cus_1").json["accounts"]
+    assert account["account_numbers"] == [
+        {"identifier_type": "tokenized_account_number", "status": "pending", "expected_expiry_date": "2027-01-15T08:00:00Z"}
+    ]
 
 
 def test_every_wish_reaches_stripe(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
@@ -198,6 +326,25 @@ BAD: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "no via": ("/sessions", CUS, {"via"}),
     "unknown via": ("/sessions", {"via": "card", **CUS}, {"via"}),
     "nobody's": ("/sessions", {"via": "setup_intent"}, {"customer"}),
+    "two customers": ("/sessions", {"via": "setup_intent", "customer_account": "acct_1", **CUS}, {"customer_account"}),
+    "customer account of another kind": ("/sessions", {"via": "setup_intent", "customer_account": "cus_1"}, {"customer_account"}),
+    "two accounts": (
+        "/sessions", {"via": "financial_connections", "customer_account": "acct_1", "connected_account": "acct_1"}, {"connected_account"}
+    ),
+    "payout to a mortgage": (
+        "/sessions",
+        {"via": "financial_connections", "connected_account": "acct_1", "filters": {"account_subcategories": ["mortgage"]}},
+        {"filters.account_subcategories"},
+    ),
+    "payment support of credit": (
+        "/sessions",
+        {
+            "via": "financial_connections",
+            "filters": {"account_subcategories": ["credit_card"], "require_payment_method_support": "at_least_one"},
+            **CUS,
+        },
+        {"filters.account_subcategories"},
+    ),
     "somebody of another kind": ("/sessions", {"via": "setup_intent", "customer": "acct_1"}, {"customer"}),
     "two holders": ("/sessions", {"via": "financial_connections", "connected_account": "acct_1", **CUS}, {"connected_account"}),
     "connected account pays": ("/sessions", {"via": "setup_intent", "connected_account": "acct_1"}, {"connected_account"}),
@@ -228,6 +375,10 @@ BAD: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "email that is none": ("/customers", {"email": "margaret"}, {"email"}),
     "email with NUL": ("/customers", {"email": "a\0@b.test"}, {"email"}),
     "email of lone surrogates": ("/customers", {"email": "\ud800@b.test"}, {"email"}),
+    "phone of no country": ("/customers", {"email": "a@b.test", "phone": "555 555 0101"}, {"phone"}),
+    "phone that is none": ("/customers", {"email": "a@b.test", "phone": "+call me"}, {"phone"}),
+    "phone that is too long": ("/customers", {"email": "a@b.test", "phone": "+1234567890123456"}, {"phone"}),
+    "phone alone": ("/customers", {"phone": "+15555550101"}, {"email"}),
     "customer with a name": ("/customers", {"email": "a@b.test", "name": "x"}, {"name"}),
 }  # fmt: skip
 
@@ -251,6 +402,10 @@ def test_bad_request_is_told_what_is_wrong_and_changes_nothing(sandbox: Sandbox,
         ("/sessions/pm_unheard", "payment-method-not-found"),
         ("/accounts", "invalid-request"),
         ("/accounts?customer=fca_1", "invalid-request"),
+        ("/accounts?customer=cus_1&customer_account=acct_1", "invalid-request"),
+        ("/accounts?customer_account=cus_1", "invalid-request"),
+        ("/accounts?session=seti_1", "invalid-request"),
+        ("/accounts?session=fcsess_unheard", "session-not-found"),
         ("/accounts?customer=cus_unheard", "customer-not-found"),
         ("/accounts?customer=cus_1&limit=0", "invalid-request"),
         ("/accounts?customer=cus_1&limit=101", "invalid-request"),

@@ -37,6 +37,18 @@ class TestGroup:
         assert (answer.status, answer.json[kind]) == (202, target)
         assert [member["account"] for member in answer.json["members"]] == done["accounts"]
 
+    @pytest.mark.parametrize("kind", ["customer_account", "connected_account"])
+    def test_group_of_another_holder(self, sandbox: Sandbox, kind: str) -> None:
+        for number in range(2):
+            sandbox.link("single_owner", id=f"fca_{number}", **{kind: "acct_1"})
+        answer = post(sandbox, "k", **{kind: "acct_1"})
+        assert (answer.status, answer.json[kind]) == (202, "acct_1")
+        assert {member["account"] for member in answer.json["members"]} == {"fca_0", "fca_1"}
+        assert post(sandbox, "k", **{kind: "acct_1"}).text == answer.text
+        [other] = {"customer_account", "connected_account"} - {kind}
+        assert post(sandbox, "k", **{other: "acct_1"}).problem == "idempotency-conflict"
+        assert post(sandbox, **{other: "acct_1"}).problem == "no-linked-account"
+
     def test_group_sums_up_as_its_members_end(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, {"scenario": "single_owner", "owners": [OTHER]}, "single_owner", "inactive")
         made = post(sandbox, customer=id).json

@@ -69,6 +69,17 @@ class TestList:
         members = {one["members"][0]["verification"] for one in (first, second)}
         assert set(self.listed(sandbox, "account=fca_0")) == members
 
+    @pytest.mark.parametrize("kind", ["customer_account", "connected_account"])
+    def test_list_of_another_holder(self, sandbox: Sandbox, kind: str) -> None:
+        sandbox.link("fresh", id="fca_0", **{kind: "acct_1"})
+        made = post(sandbox, **{kind: "acct_1"}).json
+        assert made[kind] == "acct_1"
+        assert self.listed(sandbox, f"{kind}=acct_1") == [made["id"]]
+        # Accounts v2: one account may be both a customer and a connected account.
+        [other] = {"customer_account", "connected_account"} - {kind}
+        assert self.listed(sandbox, f"{other}=acct_1") == []
+        assert self.listed(sandbox, "account=fca_0") == [made["members"][0]["verification"]]
+
     def test_list_shows_each_verification_as_it_is_shown_alone(self, sandbox: Sandbox, stripe: Any) -> None:
         id = customer(sandbox, stripe, "single_owner")
         made = post(sandbox, customer=id).json
@@ -87,6 +98,8 @@ class TestList:
             ("account=fca_1&customer=cus_1", "account"),
             ("account=cus_1", "account"),
             ("customer=fca_1", "customer"),
+            ("customer_account=cus_1", "customer_account"),
+            ("customer=cus_1&connected_account=acct_1", "customer"),
             ("account=fca_1&verdict=maybe", "verdict"),
             ("account=fca_1&limit=0", "limit"),
         ],
@@ -101,6 +114,12 @@ class TestList:
         for other in ("account=fca_2", "account=fca_1&verdict=match", "customer=cus_1"):
             assert sandbox.http("GET", f"/verifications?{other}&cursor={cursor}").problem == "invalid-cursor"
 
+    def test_connected_account_can_not_name_another_one(self, sandbox: Sandbox) -> None:
+        there = {"Stripe_Account": "acct_2"}
+        listed = sandbox.http("GET", "/verifications?connected_account=acct_1", **there)
+        asked = sandbox.http("POST", "/verifications", {"connected_account": "acct_1", "claim": dict(CLAIM)}, **there)
+        assert {(answer.status, *answer.bad_fields) for answer in (listed, asked)} == {(422, "connected_account")}
+
 
 def test_holder_of_one_scope_is_not_another_scopes() -> None:
     holders = {
@@ -108,4 +127,5 @@ def test_holder_of_one_scope_is_not_another_scopes() -> None:
         VerificationListing.customer("cus_1", "live", None),
         VerificationListing.customer("cus_1", "test", "acct_1"),
     }
-    assert len({holder.pk for holder in holders}) == 3
+    holders |= {VerificationListing.holder(kind, "acct_1", "test", None) for kind in ("customer_account", "connected_account")}
+    assert len({holder.pk for holder in holders}) == 5

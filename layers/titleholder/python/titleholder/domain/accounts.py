@@ -9,6 +9,13 @@ from typing import Any, Literal
 
 Mode = Literal["test", "live"]
 
+HolderKind = Literal["customer", "customer_account", "connected_account"]
+HOLDERS: Mapping[HolderKind, str] = {"customer": "customer", "customer_account": "customer_account", "connected_account": "account"}
+"""Who may hold linked accounts, by the names that this interface uses, each with Stripe's name for it.
+
+`customer_account` is an account of Accounts v2 that has the customer configuration, `connected_account` one that gets payouts.
+"""
+
 ACCOUNT_ID = re.compile(r"fca_[A-Za-z0-9_]{1,120}")
 PAYMENT_METHOD_ID = re.compile(r"pm_[A-Za-z0-9_]{1,250}")
 CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
@@ -92,6 +99,11 @@ class AccountHolder:
 
     kind: str
     id: str
+
+    @property
+    def name(self) -> HolderKind:
+        """The name that this interface uses for a holder of this kind."""
+        return next(name for name, kind in HOLDERS.items() if kind == self.kind)
 
     @classmethod
     def from_stripe(cls, holder: Mapping[str, Any] | None) -> AccountHolder | None:

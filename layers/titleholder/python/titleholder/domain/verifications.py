@@ -43,7 +43,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One claim against all accounts of a target: a `kind` (payment_method, session, customer) and its id. `members` are ids."""
+    """One claim against all accounts of a target: a `kind` (payment_method, session, or one of `HOLDERS`) and its id. `members` are ids."""
 
     id: str
     mode: Mode

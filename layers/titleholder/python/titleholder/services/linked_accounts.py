@@ -1,4 +1,4 @@
-"""Finding the accounts that were collected: by session, intent, payment method or customer."""
+"""Finding the accounts that were collected: by session, intent, payment method or holder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from titleholder.domain.accounts import AccountRef, Mode
-from titleholder.errors import CustomerNotFoundError, InvalidCursorError, NoLinkedAccountError, SessionNotFoundError, StripeRefusedError
+from titleholder.domain.accounts import HOLDERS, AccountRef, HolderKind, Mode
+from titleholder.errors import (
+    AccountNotFoundError,
+    CustomerNotFoundError,
+    InvalidCursorError,
+    NoLinkedAccountError,
+    SessionNotFoundError,
+    StripeRefusedError,
+)
 from titleholder.services.context import Dependencies
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
 
+EmptyReason = Literal["not_linked_yet", "manually_entered", "not_a_bank_account"]
 Source = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session", "payment_method"]
 
 _PREFIXES: Mapping[str, Source] = {
@@ -22,8 +30,9 @@ _PREFIXES: Mapping[str, Source] = {
     "pm": "payment_method",
 }
 
-_NO_CUSTOMER = "Stripe knows no such customer in this mode and under this connected account."
-_WHY_NONE: Mapping[str, str] = {
+_NONE_HERE = "Stripe knows no such {} in this mode and under this connected account."
+_NOUNS = {"customer": "customer", "customer_account": "customer account", "connected_account": "connected account", "session": "session"}
+_WHY_NONE: Mapping[EmptyReason, str] = {
     "not_linked_yet": "No account has been linked there yet.",
     "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners.",
     "not_a_bank_account": "The payment method is no bank account linked with Financial Connections.",
@@ -34,7 +43,7 @@ _WHY_NONE: Mapping[str, str] = {
 class AccountSelector:
     """Names the accounts to be verified. `kind` session: any id that `domain.accounts.SESSION_ID` matches."""
 
-    kind: Literal["session", "payment_method", "customer"]
+    kind: Literal["session", "payment_method"] | HolderKind
     id: str
     mode: Mode = "test"
     stripe_account: str | None = None
@@ -44,14 +53,16 @@ class AccountSelector:
 class CollectedAccounts:
     """What a session, intent or payment method collected. `accounts` are Stripe's account objects.
 
-    `status` is Stripe's own of an intent or Checkout Session. `empty_reason` says why there are no accounts.
+    `status` is Stripe's own of an intent or Checkout Session. `empty_reason` says why there are no accounts. `bank_account_token` is the id
+    of the token that makes the account an external account of the connected account.
     """
 
     source: Source
     status: str | None
     payment_method: str | None
     accounts: list[dict[str, Any]]
-    empty_reason: Literal["not_linked_yet", "manually_entered", "not_a_bank_account"] | None
+    empty_reason: EmptyReason | None
+    bank_account_token: str | None = None
 
     @property
     def manually_entered(self) -> bool:
@@ -59,18 +70,18 @@ class CollectedAccounts:
 
 
 def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[AccountRef]:
-    """The accounts that `target` names, each once, at least one. A customer's disconnected accounts are left out.
+    """The accounts that `target` names, each once, at least one. A holder's disconnected accounts are left out.
 
     Raises:
         SessionNotFoundError, PaymentMethodNotFoundError, CustomerNotFoundError: Stripe knows no such thing here.
         NoLinkedAccountError: it names no account; its `reason` says why.
         StripeError: one of its kinds.
     """
-    if target.kind == "customer":
-        linked = iter_customer_accounts(deps.stripe, target.id, target.stripe_account)
+    if target.kind in HOLDERS:
+        linked = iter_accounts(deps.stripe, target)
         ids = [account["id"] for account in linked if account["status"] != "disconnected"]
         if not ids:
-            raise NoLinkedAccountError("The customer has no linked account.")
+            raise NoLinkedAccountError(f"The {_NOUNS[target.kind]} has no linked account.")
     else:
         collected = collect(deps.stripe, target.id, target.stripe_account, details=False)
         ids = [account["id"] for account in collected.accounts]
@@ -91,7 +102,10 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
             linked = list(session["accounts"]["data"])
             if not linked or session["accounts"]["has_more"]:
                 linked = list(_pages(stripe, stripe_account, {"session": id}))
-            return CollectedAccounts(source, None, None, linked, None if linked else "not_linked_yet")
+            token = _id(session.get("bank_account_token"))
+            # Numbers that were typed in make a token, and no account.
+            why: EmptyReason = "manually_entered" if token else "not_linked_yet"
+            return CollectedAccounts(source, None, None, linked, None if linked else why, token)
         case "setup_intent":
             intent = stripe_linking.setup_intent(stripe, id, stripe_account)
             return _paid_with(stripe, source, intent["status"], intent.get("payment_method"), stripe_account, details)
@@ -108,38 +122,52 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
     raise SessionNotFoundError("This is the id of no session, intent or payment method.")
 
 
-def iter_customer_accounts(stripe: StripeGateway, customer: str, stripe_account: str | None) -> list[dict[str, Any]]:
-    """Every account that the customer ever linked, the newest first. Raises CustomerNotFoundError, StripeError."""
+def iter_accounts(stripe: StripeGateway, of: AccountSelector) -> list[dict[str, Any]]:
+    """Every account that the holder ever linked, the newest first. Raises as `list_accounts` does."""
     found: list[dict[str, Any]] = []
     more = True
     while more:
         after = found[-1]["id"] if found else None
-        page, more = list_customer_accounts(stripe, customer, stripe_account, limit=stripe_linking.PAGE, after=after)
+        page, more = list_accounts(stripe, of, limit=stripe_linking.PAGE, after=after)
         found += page
         more = more and bool(page)
     return found
 
 
-def list_customer_accounts(
-    stripe: StripeGateway, customer: str, stripe_account: str | None, *, limit: int, after: str | None
-) -> tuple[list[dict[str, Any]], bool]:
-    """One page of the customer's accounts, the newest first, and whether there are more.
+def list_accounts(stripe: StripeGateway, of: AccountSelector, *, limit: int, after: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """One page of the accounts of a holder, or of a Financial Connections Session, the newest first, and whether there are more.
 
-    Raises CustomerNotFoundError, InvalidCursorError (Stripe does not know the account `after`), StripeError.
+    Raises CustomerNotFoundError, SessionNotFoundError, InvalidCursorError (Stripe does not know the account `after`), StripeError.
     """
-    wanted = {"account_holder": {"customer": customer}}
+    by_session = of.kind == "session"
+    wanted: dict[str, Any] = {"session": of.id} if by_session else {"account_holder": {_stripe_kind(of): of.id}}
     try:
-        page, more = stripe_linking.accounts(stripe, stripe_account, wanted, limit=limit, after=after)
-    except StripeRefusedError as error:
-        if not stripe_linking.is_missing(error):
+        page, more = stripe_linking.accounts(stripe, of.stripe_account, wanted, limit=limit, after=after)
+    except (StripeRefusedError, AccountNotFoundError) as error:
+        if isinstance(error, StripeRefusedError) and not stripe_linking.is_missing(error):
             raise
         if after is None:
-            raise CustomerNotFoundError(_NO_CUSTOMER) from None
+            kind = SessionNotFoundError if by_session else CustomerNotFoundError
+            raise kind(_NONE_HERE.format(_NOUNS[of.kind])) from None
         raise InvalidCursorError("The account at which this cursor stood is gone. Begin without one.") from None
     if not page and after is None:
-        # An empty list does not show whether there is such a customer.
-        stripe_linking.check_customer(stripe, customer, stripe_account)
+        # An empty list does not show whether there is such a customer or session. Customer accounts and connected accounts are not looked
+        # up, because that needs another permission of the API key.
+        if of.kind == "customer":
+            stripe_linking.check_customer(stripe, of.id, of.stripe_account)
+        elif by_session:
+            stripe_linking.financial_connections_session(stripe, of.id, of.stripe_account)
     return page, more
+
+
+def _stripe_kind(of: AccountSelector) -> str:
+    return next(kind for name, kind in HOLDERS.items() if name == of.kind)
+
+
+def _id(named: Any) -> str | None:
+    """The id of what Stripe may have expanded."""
+    found = named.get("id") if isinstance(named, Mapping) else named
+    return found if isinstance(found, str) else None
 
 
 def _paid_with(

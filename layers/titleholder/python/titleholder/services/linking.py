@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titleholder.domain.accounts import HOLDERS
 from titleholder.errors import BankAccountUnavailableError, CustomerNotFoundError, IdempotencyConflictError, StripeRefusedError
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
@@ -44,17 +45,31 @@ STEPS: Mapping[Via, Step] = {
         "redirect", "Send the browser to url. Stripe sends it on to the return_url when the account is linked."
     ),
 }  # fmt: skip
+PAYOUT_STEP = Step(
+    "stripe.collectBankAccountToken",
+    "Call stripe.collectBankAccountToken({clientSecret}) of Stripe.js. When its promise resolves with a token, the account is linked. "
+    "Read the session: with its bank_account_token you make the account an external account of the connected account.",
+)
+
+PAYING_SUBCATEGORIES = ("checking", "savings")
+"""The subcategories of accounts that can be paid from and to."""
+SUBCATEGORIES = (*PAYING_SUBCATEGORIES, "mortgage", "line_of_credit", "credit_card")
+ANY_NUMBER = ""
+"""How Stripe is told that there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
     """How accounts are to be linked. The caller has checked that `via` accepts each part.
 
-    `customer` or `connected_account` holds the accounts. `amount`: in the currency's smallest unit. `manual_entry`: automatic or disabled.
+    `customer`, `customer_account` or `connected_account` holds the accounts. `amount`: in the currency's smallest unit. `manual_entry`:
+    automatic or disabled. What is not given gets the default of its kind of session, which Stripe is always told explicitly, because
+    Stripe's own defaults change with its API versions.
     """
 
     via: Via
     customer: str | None = None
+    customer_account: str | None = None
     connected_account: str | None = None
     permissions: tuple[str, ...] = ()
     prefetch: tuple[str, ...] = ()
@@ -68,14 +83,35 @@ class NewSession:
 
     @property
     def asked(self) -> list[str]:
-        """The permissions that the end user is asked for: always the owners, and what a payment needs."""
-        needed = ("ownership",) if self.via == "financial_connections" else ("ownership", "payment_method")
+        """The permissions that the end user is asked for: always the owners, and what a payment or payout needs."""
+        only_data = self.via == "financial_connections" and self.connected_account is None
+        needed = ("ownership",) if only_data else ("ownership", "payment_method")
         return sorted({*needed, *self.permissions})
 
+    @property
+    def payment_method_support(self) -> str:
+        """Which accounts of a Financial Connections Session have to support payments: all, at_least_one or none."""
+        return str(self.filters.get("require_payment_method_support", "none" if self.connected_account is None else "all"))
 
-def create_customer(stripe: StripeGateway, email: str, stripe_account: str | None, key: str | None) -> str:
-    """The id of a new Customer. Raises IdempotencyConflictError, StripeError."""
-    made = _once(lambda: stripe_linking.create_customer(stripe, {"email": email}, stripe_account, key))
+    @property
+    def limit(self) -> int | str:
+        """How many accounts a Financial Connections Session may link."""
+        return self.max_accounts or (ANY_NUMBER if self.connected_account is None else 1)
+
+    @property
+    def for_payouts(self) -> bool:
+        """Whether the session links the one account that payouts of a connected account go to."""
+        return self.connected_account is not None and (self.payment_method_support, self.limit) == ("all", 1)
+
+    @property
+    def step(self) -> Step:
+        """What the front end does with the session."""
+        return PAYOUT_STEP if self.for_payouts else STEPS[self.via]
+
+
+def create_customer(stripe: StripeGateway, email: str, phone: str | None, stripe_account: str | None, key: str | None) -> str:
+    """The id of a new Customer. `phone`: in E.164 format. Raises IdempotencyConflictError, StripeError."""
+    made = _once(lambda: stripe_linking.create_customer(stripe, _given(email=email, phone=phone), stripe_account, key))
     return str(made["id"])
 
 
@@ -89,7 +125,7 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
     except StripeRefusedError as error:
         if stripe_linking.is_missing(error):
             raise CustomerNotFoundError(
-                "Stripe knows no such customer or connected account in this mode and under this connected account."
+                "Stripe knows no such customer, customer account or connected account in this mode and under this connected account."
             ) from None
         raise
     # Stripe leaves out, without an error, each allowed payment method that this Stripe account can't be paid with.
@@ -114,26 +150,39 @@ def _once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def parameters(new: NewSession) -> dict[str, Any]:
     """Stripe's parameters."""
     if new.via == "financial_connections":
+        subcategories = PAYING_SUBCATEGORIES if new.for_payouts else SUBCATEGORIES
         return _given(
-            account_holder=_given(
-                type="customer" if new.customer else "account", customer=new.customer, account=new.connected_account
-            ),
+            account_holder={
+                "type": "customer" if new.connected_account is None else "account",
+                **_given(**{kind: getattr(new, name) for name, kind in HOLDERS.items()}),
+            },
             permissions=new.asked,
             prefetch=list(new.prefetch),
-            filters=dict(new.filters),
-            limits=_given(accounts=new.max_accounts),
-            manual_entry=_given(mode=new.manual_entry),
+            filters={
+                "account_subcategories": list(subcategories),
+                "require_payment_method_support": new.payment_method_support,
+                **new.filters,
+            },
+            limits={"accounts": new.limit},
+            manual_entry={"mode": new.manual_entry or "disabled"},
             return_url=new.return_url,
-        )  # fmt: skip
+        )
     linking = _given(permissions=new.asked, prefetch=list(new.prefetch), filters=dict(new.filters))
-    bank = _given(verification_method={"disabled": "instant"}.get(new.manual_entry or "", new.manual_entry))
-    common = {"customer": new.customer, "allowed_payment_method_types": [BANK_ACCOUNT]}
+    bank = {"verification_method": "instant" if new.manual_entry == "disabled" else "automatic"}
+    common = {
+        "customer": new.customer,
+        "customer_account": new.customer_account,
+        "allowed_payment_method_types": [BANK_ACCOUNT],
+    }
     if new.via == "checkout_session":
         price = {"currency": new.currency, "unit_amount": new.amount, "product_data": {"name": new.description or "Payment"}}
+        # In payment mode the currency is that of the price. In setup mode it decides which payment methods Checkout offers.
+        purpose: dict[str, Any] = {"mode": "setup", "currency": new.currency}
+        if new.amount is not None:
+            purpose = {"mode": "payment", "line_items": [{"price_data": price, "quantity": 1}]}
         return _given(
             **common,
-            mode="setup" if new.amount is None else "payment",
-            line_items=[] if new.amount is None else [{"price_data": price, "quantity": 1}],
+            **purpose,
             success_url=new.return_url,
             payment_method_options={"us_bank_account": {**bank, "financial_connections": linking}},
         )

@@ -303,7 +303,7 @@ def is_cancelled(verification: Verification) -> bool:
 def page(
     store: Store, listing: VerificationListing, outcome: str | None, limit: int, after: str | None
 ) -> tuple[list[Verification | GroupResult], str | None]:
-    """At most `limit` verifications of an account or a customer, the newest first, below position `after`; and the next `after`, if any.
+    """At most `limit` verifications of an account or a holder, the newest first, below position `after`; and the next `after`, if any.
 
     With `outcome` only those with that outcome. A group has the outcome of its best member.
     """

@@ -1,8 +1,9 @@
 """Verifications, their verdicts, groups of them, and the lists of them.
 
 Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; which verifications an account has, in
-order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; which verifications of all accounts a customer has,
-CUSTOMER#<mode>/<connected account>/<id> / VERIFICATION#<requested at, ms>#<id>; the secret from which ids are derived, SECRET#ids / SECRET.
+order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; which verifications of all accounts a holder has,
+CUSTOMER#<mode>/<connected account>/<holder> / VERIFICATION#<requested at, ms>#<id>; the secret from which ids are derived,
+SECRET#ids / SECRET.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from titleholder.domain.accounts import AccountRef, Mode
+from titleholder.domain.accounts import HOLDERS, AccountRef, Mode
 from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store.open_work import mark_announced, opened
@@ -29,7 +30,7 @@ _EXISTS = "attribute_exists(pk)"
 
 @dataclass(frozen=True, slots=True)
 class VerificationListing:
-    """The verifications of an account, or of a customer."""
+    """The verifications of an account, or of a holder of accounts."""
 
     pk: str
 
@@ -39,7 +40,12 @@ class VerificationListing:
 
     @classmethod
     def customer(cls, customer: str, mode: Mode, stripe_account: str | None) -> VerificationListing:
-        return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{customer}")
+        return cls.holder("customer", customer, mode, stripe_account)
+
+    @classmethod
+    def holder(cls, kind: str, id: str, mode: Mode, stripe_account: str | None) -> VerificationListing:
+        """`kind`: one of `domain.accounts.HOLDERS`. A customer's key is that of earlier releases, which knew no other kind."""
+        return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{id if kind == 'customer' else f'{kind}/{id}'}")
 
 
 class Verifications:
@@ -114,8 +120,8 @@ class Verifications:
             "request_digest": group.request_digest,
         }
         entries = []
-        if group.kind == "customer":
-            listing = VerificationListing.customer(group.target, group.mode, group.stripe_account)
+        if group.kind in HOLDERS:
+            listing = VerificationListing.holder(group.kind, group.target, group.mode, group.stripe_account)
             entries.append(_entry(listing, group.id, group.requested_at))
         kept = self._table.put_all([head, *entries])
         if kept is None:

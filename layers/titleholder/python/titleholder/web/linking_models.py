@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
-from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID
 from titleholder.schemas import Strict
-from titleholder.web.models import CustomerId, RefreshState
+from titleholder.web.models import CustomerId, RefreshState, StripeAccountId
 
-ConnectedAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$")]
 Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]
@@ -19,14 +19,35 @@ Prefetch = Literal["balances", "ownership", "transactions"]
 Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "mortgage"]
 
 
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def _e164(phone: str) -> str:
+    """The phone number in E.164 format: Stripe takes any text of up to 20 characters, and recognises users by such numbers only."""
+    compact = re.sub(r"[ ().-]", "", phone)
+    if not _E164.fullmatch(compact):
+        raise PydanticCustomError("phone", "not an international phone number: + and the country code, then the number, at most 15 digits")
+    return compact
+
+
+Phone = Annotated[str, StringConstraints(max_length=40), AfterValidator(_e164)]
+
+
 class NewCustomer(Strict):
-    """The body of `POST /customers`. By the email address Stripe recognises a returning user of Link."""
+    """The body of `POST /customers`. By email address and phone number Stripe recognises a returning user of Link."""
 
     email: Email
+    phone: Phone | None = Field(
+        default=None,
+        description="With the country code, such as `+15555550101`. Spaces, dots, hyphens and parentheses are removed.",
+    )
 
 
 class Filters(Strict):
-    """Which accounts may be linked."""
+    """Which accounts may be linked.
+
+    `require_payment_method_support` is `none` by default, and `all` with `connected_account`.
+    """
 
     account_subcategories: Annotated[list[Subcategory], Field(min_length=1, max_length=5)] | None = None
     country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
@@ -34,27 +55,33 @@ class Filters(Strict):
 
 
 class Limits(Strict):
-    """How many accounts may be linked."""
+    """How many accounts may be linked. By default any number, and one with `connected_account`."""
 
     accounts: Annotated[int, Field(ge=1, le=1000)]
 
 
 class ManualEntry(Strict):
-    """Whether the end user may type account and routing numbers in by hand. Ownership of such an account can't be verified."""
+    """Whether the end user may type account and routing numbers in by hand. Ownership of such an account can't be verified.
+
+    The default is `disabled` with `financial_connections`, otherwise `automatic`.
+    """
 
     mode: Literal["automatic", "disabled"]
 
 
 class NewSession(Strict):
-    """The body of `POST /sessions`. The permission `ownership` is always requested, and `payment_method` wherever a payment needs it.
+    """The body of `POST /sessions`. The permission `ownership` is always requested, and `payment_method` for payments and payouts.
 
-    A field that a kind of session does not take is refused. With `ownership` in `prefetch`, Stripe fetches the owners of each account, and
-    charges for them, as soon as it is linked.
+    Exactly one of `customer`, `customer_account` and `connected_account` is needed. A field that a kind of session does not take is
+    refused. With `ownership` in `prefetch`, Stripe fetches the owners of each account, and charges for them, as soon as it is linked.
     """
 
     via: Via
     customer: CustomerId | None = None
-    connected_account: ConnectedAccountId | None = Field(
+    customer_account: StripeAccountId | None = Field(
+        default=None, description="Instead of a customer: an account of Accounts v2 that has the customer configuration."
+    )
+    connected_account: StripeAccountId | None = Field(
         default=None, description="Instead of a customer: the connected account whose payouts go to the linked account."
     )
     permissions: Annotated[list[Permission], Field(max_length=4)] | None = Field(
@@ -93,6 +120,7 @@ class Session(BaseModel):
     id: str
     via: Via
     customer: str | None = None
+    customer_account: str | None = None
     connected_account: str | None = None
     stripe_account: str | None = None
     livemode: bool
@@ -103,8 +131,24 @@ class Session(BaseModel):
     instructions: str
 
 
+class AccountHolder(BaseModel):
+    """The id of the one that the account was linked for."""
+
+    customer: str | None = None
+    customer_account: str | None = None
+    connected_account: str | None = None
+
+
+class AccountNumber(BaseModel):
+    """What Stripe says of an account number, which itself is not shown. A tokenized number may expire at `expected_expiry_date`."""
+
+    identifier_type: str | None = None
+    status: str
+    expected_expiry_date: str | None = None
+
+
 class LinkedAccount(BaseModel):
-    """An account as Stripe describes it."""
+    """An account as Stripe describes it. `supported_payment_method_types` says what can be paid with it, such as `us_bank_account`."""
 
     account: str
     status: str
@@ -114,6 +158,9 @@ class LinkedAccount(BaseModel):
     category: str | None = None
     subcategory: str | None = None
     permissions: list[str] | None = None
+    supported_payment_method_types: list[str] = []
+    account_holder: AccountHolder | None = None
+    account_numbers: list[AccountNumber] | None = None
     ownership_refresh: RefreshState | None = None
 
 
@@ -131,13 +178,19 @@ class CollectedAccounts(BaseModel):
     payment_method: str | None = None
     manually_entered: bool = Field(description="Whether the numbers were typed in by hand. Then there is no account to verify.")
     empty_reason: Literal["not_linked_yet", "manually_entered", "not_a_bank_account"] | None = None
+    bank_account_token: str | None = Field(
+        default=None, description="Of a session for payouts: the token that makes the account an external account of the connected account."
+    )
     accounts: list[LinkedAccount]
 
 
 class AccountList(BaseModel):
-    """A page of a customer's accounts, the newest first. `next_cursor` is null on the last page."""
+    """A page of the accounts of a holder or a session, the newest first. `next_cursor` is null on the last page."""
 
-    customer: str
+    customer: str | None = None
+    customer_account: str | None = None
+    connected_account: str | None = None
+    session: str | None = None
     stripe_account: str | None = None
     livemode: bool
     accounts: list[LinkedAccount]

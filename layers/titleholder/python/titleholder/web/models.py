@@ -18,16 +18,18 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.domain.accounts import CUSTOMER_ID, PAYMENT_METHOD_ID, SESSION_ID
+from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, CUSTOMER_ID, HOLDERS, PAYMENT_METHOD_ID, SESSION_ID
 from titleholder.schemas import AccountId, Claim, MaxAge, Strict
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
-TARGETS = ("account", "payment_method", "session", "customer")
+TARGETS = ("account", "payment_method", "session", *HOLDERS)
 
 PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
 SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
+LinkingSessionId = Annotated[str, StringConstraints(pattern=r"^fcsess_[A-Za-z0-9_]{1,250}$")]
 CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
+StripeAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
 Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
@@ -53,7 +55,10 @@ class Shown(BaseModel):
 
 
 class NewVerification(Strict):
-    """The body of `POST /verifications`. Exactly one of `account`, `payment_method`, `session` and `customer` is needed."""
+    """The body of `POST /verifications`.
+
+    Exactly one of `account`, `payment_method`, `session`, `customer`, `customer_account` and `connected_account` is needed.
+    """
 
     account: AccountId | None = None
     payment_method: PaymentMethodId | None = Field(default=None, description="Verify the account that it was collected from.")
@@ -61,6 +66,12 @@ class NewVerification(Strict):
         default=None, description="Verify all accounts that this session, SetupIntent, PaymentIntent or Checkout Session collected."
     )
     customer: CustomerId | None = Field(default=None, description="Verify all accounts that this customer has linked.")
+    customer_account: StripeAccountId | None = Field(
+        default=None, description="Verify all accounts that this account of Accounts v2 has linked as a customer."
+    )
+    connected_account: StripeAccountId | None = Field(
+        default=None, description="Verify all accounts that were linked for payouts of this connected account."
+    )
     claim: Claim
     wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(default=0, description="Seconds to wait for the verdict before answering.")
     max_age: MaxAge | None = None
@@ -78,7 +89,7 @@ class NewVerification(Strict):
     def _one_target(cls, data: Any, handler: ModelWrapValidatorHandler[NewVerification]) -> NewVerification:
         """Report a missing or second target together with all other invalid fields."""
         given = [name for name in TARGETS if data.get(name) is not None] if isinstance(data, dict) else list(TARGETS[:1])
-        error = PydanticCustomError("one_target", "exactly one of account, payment_method, session and customer is needed")
+        error = PydanticCustomError("one_target", f"exactly one of {', '.join(TARGETS[:-1])} and {TARGETS[-1]} is needed")
         wrong = [] if len(given) == 1 else [InitErrorDetails(type=error, loc=(name,), input=None) for name in given or TARGETS[:1]]
         try:
             made = handler(data)
@@ -177,12 +188,14 @@ class Summary(Shown):
 
 
 class GroupVerification(Shown):
-    """A verification of all accounts of a payment method, session or customer. It is completed once all its members are."""
+    """A verification of all accounts of a payment method, session or holder. It is completed once all its members are."""
 
     id: str
     payment_method: str | None = None
     session: str | None = None
     customer: str | None = None
+    customer_account: str | None = None
+    connected_account: str | None = None
     stripe_account: str | None = None
     state: Literal["waiting", "completed"]
     requested_at: str
@@ -195,7 +208,7 @@ class AnyVerification(RootModel[Verification | GroupVerification]):
 
 
 class Verifications(Shown):
-    """Verifications of an account or a customer, the newest first."""
+    """Verifications of an account or a holder, the newest first."""
 
     verifications: list[AnyVerification]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` to get the next page. Null on the last page.")

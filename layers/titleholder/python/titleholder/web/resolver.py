@@ -168,6 +168,21 @@ def tenant(event: Any, settings: Settings) -> Tenant:
     return Tenant(settings.mode, allowed)
 
 
+def the_one(given: Mapping[str, str | None]) -> tuple[str, str]:
+    """The name and value of the one field that is given. Raises InvalidFieldError where none is, or several are."""
+    named = [(name, value) for name, value in given.items() if value is not None]
+    if len(named) == 1:
+        return named[0]
+    *others, last = given
+    raise InvalidFieldError(named[0][0] if named else next(iter(given)), f"exactly one of {', '.join(others)} and {last} is needed")
+
+
+def check_connected_account(connected_account: str | None, whose: Tenant) -> None:
+    """Refuse a connected account that another connected account's request names. Raises InvalidFieldError."""
+    if connected_account is not None and whose.stripe_account not in (None, connected_account):
+        raise InvalidFieldError("connected_account", "not the connected account of Stripe-Account")
+
+
 def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     body = event.get("body")
     if not body or event.get("requestContext", {}).get("http", {}).get("method") not in _BODY_METHODS:
