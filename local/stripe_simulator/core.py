@@ -145,6 +145,8 @@ class Simulator:
         stripe_account: str | None = None,
         livemode: bool = False,
         customer: str | None = None,
+        customer_account: str | None = None,
+        connected_account: str | None = None,
         session: str | None = None,
         payment_method: str | None = None,
         permissions: Sequence[str] = ("balances", "ownership", "payment_method"),
@@ -153,15 +155,19 @@ class Simulator:
         owners: Sequence[Mapping[str, str | None]] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Link an account of a scenario and return its state. Makes a missing customer, and the payment method if an id is given.
+        """Link an account of a scenario and return its state. At most one of customer, customer_account and connected_account holds it.
 
-        Raises KeyError for an unknown scenario, ValueError for an id in use or a bad policy.
+        Makes a missing customer or customer account, and the payment method if an id is given.
+
+        Raises KeyError for an unknown scenario, ValueError for an id in use, a bad policy or several holders.
         """
         scope = Scope(stripe_account, livemode)
         if customer is not None and customer not in self._api.of(scope, "customer"):
             new_customer(self._api, scope, {}, customer)
+        if customer_account is not None:
+            self._api.customer_accounts.add((scope, customer_account))
         linked = self._accounts.link(
-            scope, scenario, id=id, holder=_customer_holder(customer), session=session, requested=permissions, prefetch=prefetch,
+            scope, scenario, id=id, holder=_holder(customer, customer_account, connected_account), session=session, requested=permissions, prefetch=prefetch,
             policy=policy, owners=owners, details=details,
         )  # fmt: skip
         if payment_method is not None:
@@ -304,7 +310,7 @@ class Simulator:
         if not is_session and "us_bank_account" not in shown["payment_method_types"]:
             raise ValueError(f"{id} does not take us_bank_account")
         wanted = shown if is_session else bank_options(shown)
-        holder = shown["account_holder"] if is_session else _customer_holder(shown["customer"])
+        holder = shown["account_holder"] if is_session else _holder(shown["customer"], shown["customer_account"])
         linked = [
             self._accounts.link(
                 scope,
@@ -435,8 +441,12 @@ class Simulator:
             self._webhooks.endpoints.clear()
 
 
-def _customer_holder(customer: str | None) -> Json | None:
-    return {"type": "customer", "customer": customer} if customer else None
+def _holder(customer: str | None, customer_account: str | None, connected_account: str | None = None) -> Json | None:
+    named = {"customer": customer, "customer_account": customer_account, "account": connected_account}
+    given = {name: id for name, id in named.items() if id is not None}
+    if len(given) > 1:
+        raise ValueError("at most one of customer, customer_account and connected_account")
+    return {"type": "account" if connected_account else "customer", **given} if given else None
 
 
 Rule = TypeVar("Rule", ApiFault, WebhookFault)

@@ -63,6 +63,45 @@ def test_paths_in_a_document_exist(document: Path) -> None:
         assert any((ROOT / "tests").rglob(name)), name
 
 
+HTML = [*re.findall(r"^```html\n(.*?)^```", "\n".join(path.read_text() for path in DOCUMENTS), re.MULTILINE | re.DOTALL)]
+
+
+def breaks_bank_logins(html: str) -> str | None:
+    """Why a page that opens the linking dialogue could not log in at banks that use OAuth."""
+    for sandbox in re.findall(r"<iframe\b[^>]*\bsandbox(?:=\"([^\"]*)\")?", html):
+        if not {"allow-scripts", "allow-popups", "allow-popups-to-escape-sandbox"} <= set(sandbox.split()):
+            return "the frame lets no window out of its sandbox"
+    for tag in re.findall(r"<(?:meta|iframe|script|a)\b[^>]*>", html):
+        if "no-referrer" in re.findall(r"(?:content|referrerpolicy)=\"([\w-]+)\"", tag):
+            return "the page sends no Referer"
+        if "cross-origin-opener-policy" in tag.lower() and "same-origin" in re.findall(r"content=\"([\w-]+)\"", tag):
+            return "the page isolates its windows"
+    return None
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<iframe src="x" sandbox="allow-scripts allow-popups"></iframe>', '<iframe sandbox src="x"></iframe>',
+        '<meta name="referrer" content="no-referrer">', '<meta http-equiv="Cross-Origin-Opener-Policy" content="same-origin">',
+        '<iframe src="x" referrerpolicy="no-referrer"></iframe>',
+    ],
+)  # fmt: skip
+def test_page_that_breaks_bank_logins_is_noticed(html: str) -> None:
+    assert breaks_bank_logins(html)
+
+
+def test_pages_in_the_documents_let_banks_log_in() -> None:
+    assert [html for html in HTML if "<iframe" in html]
+    assert [breaks_bank_logins(html) for html in HTML] == [None] * len(HTML)
+
+
+def test_linking_page_has_stripes_checklist() -> None:
+    text = (ROOT / "docs" / "linking.md").read_text()
+    for word in ("Cross-Origin-Opener-Policy", "Referrer-Policy", "allow-popups-to-escape-sandbox", "Bank (OAuth)", "registration"):
+        assert word in text
+
+
 PACKAGE = ROOT / "layers" / "titleholder" / "python" / "titleholder"
 
 
