@@ -123,9 +123,11 @@ class Api:
         self.accounts = accounts
         self.webhooks = webhooks
         self._objects: dict[tuple[Scope, str], dict[str, Json]] = {}
+        self.customer_accounts: set[tuple[Scope, str]] = set()
 
     def clear(self) -> None:
         self._objects.clear()
+        self.customer_accounts.clear()
 
     def of(self, scope: Scope, kind: str) -> dict[str, Json]:
         return self._objects.setdefault((scope, kind), {})

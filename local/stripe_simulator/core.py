@@ -310,7 +310,7 @@ class Simulator:
         if not is_session and "us_bank_account" not in shown["payment_method_types"]:
             raise ValueError(f"{id} does not take us_bank_account")
         wanted = shown if is_session else bank_options(shown)
-        holder = shown["account_holder"] if is_session else _holder(shown["customer"], shown["customer_account"])
+        holder = shown["account_holder"] if is_session else _holder(shown["customer"], shown.get("customer_account"))
         linked = [
             self._accounts.link(
                 scope,

@@ -318,7 +318,7 @@ def _hash(spec: Hash, value: Any, name: str) -> dict[str, Any]:
     for key in spec.required:
         if key not in value:
             raise ApiError(400, f"Missing required param: {full(key)}.", code="parameter_missing", param=full(key))
-        if value[key] == "":
+        if value[key] == "" and not getattr(spec.fields[key], "blank", False):
             message = f"You passed an empty string for '{full(key)}'. We assume empty values are an attempt to unset a parameter."
             raise ApiError(400, message, code="parameter_invalid_empty", param=full(key))
     return {key: check(spec.fields[key], item, full(key)) for key, item in value.items()}

@@ -68,7 +68,7 @@ HTML = [*re.findall(r"^```html\n(.*?)^```", "\n".join(path.read_text() for path 
 
 def breaks_bank_logins(html: str) -> str | None:
     """Why a page that opens the linking dialogue could not log in at banks that use OAuth."""
-    for sandbox in re.findall(r"<iframe\b[^>]*\bsandbox(?:=\"([^\"]*)\")?", html):
+    for sandbox in re.findall(r"<iframe\b[^>]*?\ssandbox(?:=\"([^\"]*)\")?(?=[\s>])", html):
         if not {"allow-scripts", "allow-popups", "allow-popups-to-escape-sandbox"} <= set(sandbox.split()):
             return "the frame lets no window out of its sandbox"
     for tag in re.findall(r"<(?:meta|iframe|script|a)\b[^>]*>", html):
