@@ -535,6 +535,12 @@ def in_version(shown: Json, preview: bool) -> Json:
     return {**stable, "status_details": details}
 
 
+def offered(scenario: str, details: Mapping[str, Any] | None) -> Json:
+    """What decides whether a session lets an account of this scenario be linked. Raises KeyError."""
+    usual = {"subcategory": "checking", "supported_payment_method_types": ["us_bank_account"]}
+    return usual | dict(SCENARIOS[scenario].account) | dict(details or {})
+
+
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
     """The policy with `overrides`. Raises ValueError for an unknown setting."""
     listed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}

@@ -258,10 +258,20 @@ def _lacks(param: str) -> ApiError:
     return ApiError(400, f"Missing required param: {param}.", code="parameter_missing", param=param)
 
 
-def _check_customer(api: Api, call: Call, customer: str | None, param: str) -> None:
-    known = api.of(call.scope, "customer").get(customer or "", {"deleted": True})
-    if customer is not None and known.get("deleted"):
-        raise ApiError(400, f"No such customer: '{customer[:80]}'", code="resource_missing", param=param)
+def _check_customer(api: Api, call: Call, named: Json, within: str = "") -> None:
+    """Check that `customer` and `customer_account` of `named` exist, at most one of them. `within`: the hash of parameters they are in."""
+
+    def param(name: str) -> str:
+        return f"{within}[{name}]" if within else name
+
+    customer, account = named.get("customer"), named.get("customer_account")
+    if customer is not None and account is not None:
+        message = "You may only specify one of these parameters: customer, customer_account."
+        raise ApiError(400, message, param=param("customer_account"))
+    if customer is not None and api.of(call.scope, "customer").get(customer, {"deleted": True}).get("deleted"):
+        raise ApiError(400, f"No such customer: '{customer[:80]}'", code="resource_missing", param=param("customer"))
+    if account is not None and (call.scope, account) not in api.customer_accounts:
+        raise ApiError(400, f"No such customer account: '{account[:80]}'", code="resource_missing", param=param("customer_account"))
 
 
 @operation(
@@ -274,11 +284,11 @@ def _check_customer(api: Api, call: Call, customer: str | None, param: str) -> N
 def create_session(api: Api, call: Call) -> Json:
     params = call.params
     holder = params.get("account_holder")
-    if holder is not None and holder["type"] not in holder:
-        raise _lacks(f"account_holder[{holder['type']}]")
+    if holder is not None:
+        _check_holder(holder)
+        _check_customer(api, call, holder, "account_holder")
     if "relink_options" in params:
         _check_relink_options(api, call, params["relink_options"])
-    _check_customer(api, call, (holder or {}).get("customer"), "account_holder[customer]")
     fields: Json = {
         "account_holder": holder,
         "permissions": params["permissions"],
@@ -298,6 +308,15 @@ def create_session(api: Api, call: Call) -> Json:
 @operation("GET", "/v1/financial_connections/sessions/{session}", expandable=_under("accounts.data", ACCOUNT))
 def retrieve_session(api: Api, call: Call) -> Json:
     return _show_session(api, call, api.find(call.scope, "financial_connections.session", call.path["session"], "session"))
+
+
+def _check_holder(holder: Json) -> None:
+    """Refuse a holder whose ids are not those of its type."""
+    fitting = {"customer": ("customer", "customer_account"), "account": ("account",)}[holder["type"]]
+    for param in (f"account_holder[{name}]" for name in holder if name not in ("type", *fitting)):
+        raise ApiError(400, f"{param} is not available with account_holder[type] {holder['type']}.", param=param)
+    if not any(name in holder for name in fitting):
+        raise _lacks(f"account_holder[{fitting[0]}]")
 
 
 def _show_session(api: Api, call: Call, session: Json) -> Json:
@@ -398,13 +417,14 @@ def retrieve_payment_method(api: Api, call: Call) -> Json:
     return api.find(call.scope, "payment_method", call.path["payment_method"], "payment_method")
 
 
-def new_payment_method(api: Api, scope: Scope, customer: str | None, account: Account | None, id: str | None = None) -> Json:
-    """A bank account to pay from. `account` is None if the end user typed the numbers in."""
+def new_payment_method(api: Api, scope: Scope, holder: Json | None, account: Account | None, id: str | None = None) -> Json:
+    """A bank account to pay from, of an account's holder. `account` is None if the end user typed the numbers in."""
     shown = account.render() if account else {}
     fields: Json = {
         "allow_redisplay": "unspecified",
         "billing_details": {"address": _nulls("city country line1 line2 postal_code state"), **_nulls("email name phone")},
-        "customer": customer,
+        "customer": (holder or {}).get("customer"),
+        "customer_account": (holder or {}).get("customer_account"),
         "metadata": {},
         "type": "us_bank_account",
         "us_bank_account": {
@@ -450,10 +470,11 @@ def _methods(api: Api, params: Json, currency: str | None) -> list[str]:
 
 def _intent(api: Api, call: Call, kind: str, prefix: str, more: Json) -> Json:
     params = call.params
-    _check_customer(api, call, params.get("customer"), "customer")
+    _check_customer(api, call, params)
     fields: Json = {
         **_nulls("application automatic_payment_methods cancellation_reason next_action on_behalf_of payment_method"),
         "customer": params.get("customer"),
+        "customer_account": params.get("customer_account"),
         "description": params.get("description"),
         "metadata": params.get("metadata", {}),
         "payment_method_options": params.get("payment_method_options", {}),
@@ -510,13 +531,13 @@ def create_checkout_session(api: Api, call: Call) -> Json:
         raise _lacks("line_items")
     if ui_mode in ("embedded_page", "elements") and "success_url" in params:
         raise ApiError(400, f"success_url is not allowed with ui_mode {ui_mode}.", param="success_url")
-    _check_customer(api, call, params.get("customer"), "customer")
+    _check_customer(api, call, params)
     now = int(api.timeline.now())
-    names = ("customer_email", "client_reference_id", "success_url", "cancel_url", "customer", "allowed_payment_method_types")
+    given = "customer_email client_reference_id success_url cancel_url customer customer_account allowed_payment_method_types"
     items: list[Json] = params.get("line_items", [])
     total = _total(items)
     currency = params.get("currency") or next((item["price_data"].get("currency") for item in items if "price_data" in item), None)
-    fields: Json = {name: params.get(name) for name in names} | {
+    fields: Json = {name: params.get(name) for name in given.split()} | {
         # Checkout's answer lacks it if it was not given.
         **{name: params[name] for name in ("return_url",) if name in params},
         "amount_subtotal": total,
@@ -554,7 +575,7 @@ def _total(line_items: list[Json]) -> int | None:
 
 
 def _checkout_intent(params: Json) -> Json:
-    names = ("customer", "allowed_payment_method_types", "payment_method_options")
+    names = ("customer", "customer_account", "allowed_payment_method_types", "payment_method_options")
     return {name: params[name] for name in names if params.get(name) is not None}
 
 
@@ -685,6 +706,36 @@ def retrieve_own_account(api: Api, call: Call) -> Json:
 
 
 # --- What an end user's linking changes -------------------------------------------------------------------------------
+
+PAYING = ("checking", "savings")
+
+
+def check_linked(session: Json, linked: Sequence[Json]) -> None:
+    """Raises ValueError if the dialogue of a Financial Connections Session does not let the end user link these accounts."""
+    filters, limit = session["filters"], session.get("limits", {}).get("accounts")
+    wanted, support = filters.get("account_subcategories"), filters.get("require_payment_method_support", "none")
+    paying = [bool(account["supported_payment_method_types"]) for account in linked]
+    refused = (
+        (limit is not None and len(linked) > limit)
+        or any(wanted and account["subcategory"] not in wanted for account in linked)
+        or (support == "all" and not all(paying))
+        or (support == "at_least_one" and linked and not any(paying))
+    )
+    if refused:
+        raise ValueError(f"{session['id']} does not let these accounts be linked")
+
+
+def check_manual_entry(shown: Json, is_session: bool) -> None:
+    """Raises ValueError if a session, intent or Checkout Session does not let the end user type numbers in."""
+    options = shown.get("payment_method_options", {}).get("us_bank_account", {})
+    if (shown.get("manual_entry", {}).get("mode") != "automatic") if is_session else options.get("verification_method") == "instant":
+        raise ValueError(f"{shown['id']} does not let numbers be typed in by hand")
+
+
+def gives_token(session: Json) -> bool:
+    """Whether a Financial Connections Session ends with a token for the external account of a connected account."""
+    one_that_pays = (session["filters"].get("require_payment_method_support"), session.get("limits", {}).get("accounts")) == ("all", 1)
+    return one_that_pays and (session["account_holder"] or {}).get("type") == "account" and "payment_method" in session["permissions"]
 
 
 def bank_options(intent: Json) -> Json:

@@ -32,6 +32,7 @@ ROUTES: dict[tuple[str, str], Action] = {
     ("POST", "accounts/{id}/reactivate"): lambda sim, id, args: sim.reactivate(id, **args),
     ("POST", "accounts/{id}/expire"): lambda sim, id, args: sim.expire(id, **args),
     ("POST", "complete/{id}"): lambda sim, id, args: sim.complete(id, **args),
+    ("POST", "customer_accounts/{id}"): lambda sim, id, args: _done(sim.add_customer_account(id, **args)),
     ("DELETE", "customers/{id}"): lambda sim, id, args: _done(sim.delete_customer(id, **args)),
     ("POST", "relink/{id}"): lambda sim, id, args: sim.complete_relink(id, **args),
     ("POST", "endpoints"): lambda sim, _, args: {"id": sim.add_endpoint(**args)},

@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from local.stripe_simulator import relinking
-from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, with_overrides
-from local.stripe_simulator.api import Api, bank_options, confirm, new_customer, new_payment_method
+from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, offered, with_overrides
+from local.stripe_simulator.api import (
+    Api,
+    bank_options,
+    check_linked,
+    check_manual_entry,
+    confirm,
+    gives_token,
+    new_customer,
+    new_payment_method,
+)
 from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
 from local.stripe_simulator.faults import ApiFault
 from local.stripe_simulator.options import Options
@@ -166,12 +175,13 @@ class Simulator:
             new_customer(self._api, scope, {}, customer)
         if customer_account is not None:
             self._api.customer_accounts.add((scope, customer_account))
+        holder = _holder(customer, customer_account, connected_account)
         linked = self._accounts.link(
-            scope, scenario, id=id, holder=_holder(customer, customer_account, connected_account), session=session, requested=permissions, prefetch=prefetch,
-            policy=policy, owners=owners, details=details,
+            scope, scenario, id=id, holder=holder, session=session, requested=permissions, prefetch=prefetch, policy=policy, owners=owners,
+            details=details,
         )  # fmt: skip
         if payment_method is not None:
-            new_payment_method(self._api, scope, customer, linked, payment_method)
+            new_payment_method(self._api, scope, linked.holder, linked, payment_method)
         return linked.true_state()
 
     @_locked
@@ -298,7 +308,8 @@ class Simulator:
         accounts: what is linked, each as for `link` (scenario, id, policy, owners, details). manual: the numbers are typed in,
         and nothing is linked. Returns {"accounts": [ids], "payment_method": id or None}.
 
-        Raises KeyError; ValueError, also for an intent that can't be paid by a bank account.
+        Raises KeyError; ValueError, also for an intent that can't be paid by a bank account, for accounts that the session does not let
+        be linked, and for numbers that it does not let be typed in.
         """
         scope = Scope(stripe_account, livemode)
         kinds = ("financial_connections.session", "setup_intent", "payment_intent", "checkout.session")
@@ -311,22 +322,30 @@ class Simulator:
             raise ValueError(f"{id} does not take us_bank_account")
         wanted = shown if is_session else bank_options(shown)
         holder = shown["account_holder"] if is_session else _holder(shown["customer"], shown.get("customer_account"))
+        chosen: list[Json] = [] if manual else [{"scenario": "single_owner", **given} for given in accounts]
+        if manual:
+            check_manual_entry(shown, is_session)
+        elif is_session:
+            check_linked(shown, [offered(given["scenario"], given.get("details")) for given in chosen])
         linked = [
             self._accounts.link(
                 scope,
-                **{"scenario": "single_owner", **given},
+                **given,
                 holder=holder,
                 session=id if is_session else None,
                 requested=wanted.get("permissions") or ["payment_method"],
                 prefetch=wanted.get("prefetch") or [],
             )
-            for given in (() if manual else accounts)
+            for given in chosen
         ]
         method = None
         if is_session:
             shown["status"] = "succeeded"
+            if (linked or manual) and gives_token(shown):
+                # Stripe answers an object, of which the published document says nothing.
+                shown["bank_account_token"] = self._timeline.new_id("btok")
         else:
-            method = new_payment_method(self._api, scope, shown["customer"], linked[0] if linked else None)
+            method = new_payment_method(self._api, scope, holder, linked[0] if linked else None)
             confirm(self._api, scope, shown, method)
         return {"accounts": [account.id for account in linked], "payment_method": method["id"] if method else None}
 
@@ -369,6 +388,11 @@ class Simulator:
             listed=listed,
         )
         return {"accounts": chosen}
+
+    @_locked
+    def add_customer_account(self, id: str, *, stripe_account: str | None = None, livemode: bool = False) -> None:
+        """Let an account of Accounts v2 have the customer configuration, so that it is known as a `customer_account`."""
+        self._api.customer_accounts.add((Scope(stripe_account, livemode), id))
 
     @_locked
     def delete_customer(self, id: str, *, stripe_account: str | None = None, livemode: bool = False) -> None:

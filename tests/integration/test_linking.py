@@ -167,7 +167,10 @@ def test_payout_account_gives_a_token_for_the_external_account(sandbox: Sandbox,
 
 def test_payouts_go_to_one_account_that_can_be_paid(sandbox: Sandbox) -> None:
     made = session(sandbox, "financial_connections", connected_account="acct_1").json["id"]
-    card = {"scenario": "single_owner", "details": {"category": "credit", "subcategory": "credit_card", "supported_payment_method_types": []}}
+    card = {
+        "scenario": "single_owner",
+        "details": {"category": "credit", "subcategory": "credit_card", "supported_payment_method_types": []},
+    }
     for chosen in ([card], [{"scenario": "single_owner"}] * 2):
         with pytest.raises(ValueError, match="does not let"):
             sandbox.simulator.complete(made, accounts=chosen)

@@ -74,6 +74,51 @@ def test_a_session_without_its_holder_is_refused(driver: Any) -> None:
     assert (error.code, error.param) == ("parameter_missing", "account_holder[customer]")
 
 
+HELD: dict[str, tuple[dict[str, str], str | None]] = {
+    "a customer account": ({"type": "customer", "customer_account": "acct_v2"}, None),
+    "an account": ({"type": "account", "account": "acct_1"}, None),
+    "an unknown customer account": ({"type": "customer", "customer_account": "acct_1"}, "account_holder[customer_account]"),
+    "an account as a customer": ({"type": "customer", "account": "acct_1"}, "account_holder[account]"),
+    "a customer as an account": ({"type": "account", "account": "acct_1", "customer": "cus_1"}, "account_holder[customer]"),
+    "nobody": ({"type": "account"}, "account_holder[account]"),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_session_is_for_a_holder_of_its_type(driver: Any, name: str) -> None:
+    holder, wrong = HELD[name]
+    driver.sim.add_customer_account("acct_v2")
+
+    def create() -> Any:
+        return driver.stripe.v1.financial_connections.sessions.create({"account_holder": holder, "permissions": ["ownership"]})
+
+    if wrong is None:
+        [linked] = driver.sim.complete(create().id)["accounts"]
+        assert driver.accounts.retrieve(linked).account_holder.to_dict() == holder
+    else:
+        assert refusal(create).param == wrong
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_payment_is_of_a_customer_or_of_a_customer_account(driver: Any, customer: str, kind: str) -> None:
+    driver.sim.add_customer_account("acct_v2")
+    params = {**KINDS[kind], "payment_method_options": BANK}
+    made = service(driver, kind).create({**params, "customer_account": "acct_v2"})
+    assert (made.customer_account, made.customer) == ("acct_v2", None)
+    done = driver.sim.complete(made.id)
+    assert driver.accounts.retrieve(done["accounts"][0]).account_holder.customer_account == "acct_v2"
+    assert driver.stripe.v1.payment_methods.retrieve(done["payment_method"]).customer_account == "acct_v2"
+    both = refusal(lambda: service(driver, kind).create({**params, "customer": customer, "customer_account": "acct_v2"}))
+    unknown = refusal(lambda: service(driver, kind).create({**params, "customer_account": "acct_1"}))
+    assert (both.param, unknown.param, unknown.code) == ("customer_account", "customer_account", "resource_missing")
+
+
+def test_a_limit_may_be_empty(driver: Any, customer: str) -> None:
+    params = {"account_holder": {"type": "customer", "customer": customer}, "permissions": ["ownership"], "limits": {"accounts": ""}}
+    made = driver.stripe.v1.financial_connections.sessions.create(params)
+    assert len(driver.sim.complete(made.id, accounts=[{"scenario": "joint"}] * 3)["accounts"]) == 3
+
+
 @pytest.mark.parametrize("kind", ["setup_intents", "payment_intents"])
 def test_completing_an_intent_gives_a_payment_method_that_names_the_account(driver: Any, customer: str, kind: str) -> None:
     service = getattr(driver.stripe.v1, kind)
