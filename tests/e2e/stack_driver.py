@@ -16,7 +16,7 @@ from local.aws.paths import BUILD
 from local.client import Answer, Client
 from local.stack import Stack
 from local.stripe_simulator.core import Simulator
-from local.stripe_simulator.wire import Response
+from local.stripe_simulator.wire import CaseInsensitive, Response
 from tests.support.stripe_openapi import LEDGER
 
 MARGARET = {"name": "Margaret Testerman"}
@@ -61,9 +61,12 @@ class StackDriver:
         handle = self.sim.handle
 
         def recorded(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-            LEDGER.note(method, target, body.decode())
+            version = CaseInsensitive(headers).get("Stripe-Version")
+            LEDGER.note(method, target, body.decode(), version)
             self.exchanges.append(Exchange(method, target, dict(headers), body.decode()))
-            return handle(method, target, headers, body)
+            response = handle(method, target, headers, body)
+            LEDGER.note_answer(method, target, response.status, response.body, version)
+            return response
 
         self.sim.handle = recorded  # type: ignore[method-assign]
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.whole_run import INDEPENDENT, ONE_STACK, OTHER_STACK, unit
 pytestmark = pytest.mark.slow
 
 DOCUMENT = {
+    "info": {"version": "2026-10-28.endive"},
     "paths": {
         "/v1/customers": {
             "post": {
@@ -24,7 +26,8 @@ DOCUMENT = {
                     "content": {
                         "application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": {"email": {"type": "string"}}}}
                     }
-                }
+                },
+                "responses": {"default": {"content": {"application/json": {"schema": {"type": "object", "properties": {"id": {}}}}}}},
             }
         }
     },
@@ -36,42 +39,66 @@ import os
 from tests.support.stripe_openapi import LEDGER
 def test_sends(record_property):
     record_property("totals", ["sent by", os.environ.get("PYTEST_XDIST_WORKER", "the only process")])
-    LEDGER.note("POST", "/v1/customers", {body!r})
+    LEDGER.note("POST", {path!r}, {body!r}, {version!r})
+    LEDGER.note_answer("POST", {path!r}, 200, {answer!r}, {version!r})
 """
-GOOD, BAD = "email=a", "e_mail=a"
 
 
-def run(folder: Path, bodies: list[str], *options: str) -> subprocess.CompletedProcess[str]:
+class Sent(NamedTuple):
+    """A request to Stripe and its answer."""
+
+    body: str = "email=a"
+    path: str = "/v1/customers"
+    version: str | None = None
+    answer: str = '{"id": "cus_1"}'
+
+
+GOOD = Sent()
+
+
+def run(folder: Path, requests: list[Sent], *options: str) -> subprocess.CompletedProcess[str]:
     """Run a suite of one file for each request to Stripe; two files are begun by two workers."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "stripe.json").write_text(json.dumps(DOCUMENT))
-    for number, body in enumerate(bodies):
-        (folder / f"test_{number}.py").write_text(TEST.format(body=body))
+    for number, sent in enumerate(requests):
+        (folder / f"test_{number}.py").write_text(TEST.format(**sent._asdict()))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", "--rootdir", str(folder), "-c", "/dev/null"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"STRIPE_OPENAPI": str(folder / "stripe.json"), "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run([*command, *options, str(folder)], env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_request_of_a_worker_that_does_not_fit_turns_the_run_red(tmp_path: Path) -> None:
-    done = run(tmp_path, [GOOD, BAD, GOOD], "-n", "2")
+@pytest.mark.parametrize(
+    ("bad", "found", "said"),
+    [
+        (Sent(body="e_mail=a"), "requests sent to Stripe: 2 fitting, 1 not fitting, 0 unchecked", "'e_mail' was unexpected"),
+        (Sent(path="/v1/charges"), "requests sent to Stripe: 2 fitting, 0 not fitting, 1 unchecked", "unchecked: 1 POST /v1/charges"),
+        (Sent(version="2026-09-30.endive"), "requests sent to Stripe: 2 fitting, 1 not fitting, 0 unchecked", "Stripe-Version 2026-09-30"),
+        (Sent(version="2026-09-30.preview"), "requests sent to Stripe: 2 fitting, 0 not fitting, 1 unchecked", "1 POST /v1/customers"),
+        (Sent(answer='{"ID": "cus_1"}'), "answers of the simulator: 2 fitting, 1 not fitting, 0 unchecked", "'ID' was unexpected"),
+    ],
+    ids=["parameter", "operation", "version", "operation of another version", "answer"],
+)
+def test_what_a_worker_finds_turns_the_run_red(tmp_path: Path, bad: Sent, found: str, said: str) -> None:
+    done = run(tmp_path, [GOOD, bad, GOOD], "-n", "2")
     assert "3 passed" in done.stdout
-    assert "3 requests sent to Stripe, 2 fit its document, 1 do not" in done.stdout
-    assert "'e_mail' was unexpected" in done.stdout
+    assert found in done.stdout
+    assert said in done.stdout
     assert done.returncode == 1
 
 
 def test_run_by_workers_adds_their_ledgers_and_ends_with_one_summary(tmp_path: Path) -> None:
     done = run(tmp_path, [GOOD] * 4, "-n", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 requests sent to Stripe, 4 fit its document, 0 do not; not in it: none" in done.stdout
+    assert "4 requests sent to Stripe: 4 fitting, 0 not fitting, 0 unchecked" in done.stdout
+    assert "answers of the simulator: 4 fitting, 0 not fitting, 0 unchecked" in done.stdout
     assert set(re.findall(r"^gw\d$", done.stdout, re.MULTILINE)) == {"gw0", "gw1"}
     assert re.fullmatch(r"=+ 4 passed in [0-9.]+s =+", done.stdout.splitlines()[-1])
 
 
 def test_single_process_reports_the_same(tmp_path: Path) -> None:
-    done = run(tmp_path, [GOOD, BAD])
-    assert "2 requests sent to Stripe, 1 fit its document, 1 do not; not in it: none" in done.stdout
+    done = run(tmp_path, [GOOD, Sent(body="e_mail=a")])
+    assert "2 requests sent to Stripe: 1 fitting, 1 not fitting, 0 unchecked" in done.stdout
     assert "the only process" in done.stdout
     assert re.fullmatch(r"=+ 2 passed in [0-9.]+s =+", done.stdout.splitlines()[-1])
     assert done.returncode == 1

@@ -129,10 +129,12 @@ class TappedHTTPClient(SimulatorHTTPClient):
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
     ) -> tuple[str, int, Mapping[str, str]]:
         target = f"/{url.partition('://')[2].partition('/')[2]}"
-        LEDGER.note(method, target, post_data.decode() if isinstance(post_data, bytes) else post_data or "")
+        version = (headers or {}).get("Stripe-Version")
+        LEDGER.note(method, target, post_data.decode() if isinstance(post_data, bytes) else post_data or "", version)
         name = f"{method.upper()} {target[1:].partition('?')[0]}"
         self._tap(Moment("stripe", name, "before", dict(headers or {})))
         answer = super().request(method, url, headers, post_data)
+        LEDGER.note_answer(method, target, answer[1], answer[0], version)
         self._tap(Moment("stripe", name, "after", dict(headers or {})))
         return answer
 

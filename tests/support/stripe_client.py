@@ -12,10 +12,14 @@ from tests.support.stripe_openapi import from_environment
 
 TEST_KEY = "sk_test_simulated"
 LIVE_KEY = "sk_live_simulated"
+REFUSED = 400
 
 
 class CheckedHTTPClient(stripe.HTTPClient):
-    """Passes all requests to another HTTP client of the SDK. `exchanges` holds (method, target, body, status, answer)."""
+    """Passes all requests to another HTTP client of the SDK. `exchanges` holds (method, target, body, status, answer).
+
+    Each request and each answer is judged, where Stripe's documents are at hand.
+    """
 
     name = "checked"
 
@@ -32,12 +36,13 @@ class CheckedHTTPClient(stripe.HTTPClient):
         answer, status, answer_headers = self._inner.request(method, url, headers, post_data)
         answer = answer.decode() if isinstance(answer, bytes) else answer
         self.exchanges.append((method, target, post_data or "", status, answer))
-        document = from_environment()
-        if document is not None:
-            if status != 400:
+        judge = from_environment()
+        if judge is not None:
+            version = (headers or {}).get("Stripe-Version")
+            if status != REFUSED:
                 # A test that provokes a 400 sends, on purpose, what the document forbids.
-                document.validate_request(method, target, post_data or "")
-            document.validate_response(method, target, status, answer)
+                assert judge.validate_request(method, target, post_data or "", version), f"no document describes {method} {target}"
+            assert judge.validate_response(method, target, status, answer, version), f"no document describes {method} {target}"
         return answer, status, answer_headers
 
     def _sleep_time_seconds(self, num_retries: int) -> float:

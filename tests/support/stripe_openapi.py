@@ -1,98 +1,256 @@
-"""Checks requests and answers against Stripe's OpenAPI document, named by the environment variable STRIPE_OPENAPI."""
+"""Judges requests to Stripe and answers of the simulator by Stripe's OpenAPI documents.
+
+The environment variable STRIPE_OPENAPI names the document of the stable version; that of the preview version is beside it, or named by
+STRIPE_OPENAPI_PREVIEW. The header `Stripe-Version` of a request chooses the document that judges it and its answer.
+`stripe_supplement.json` holds what we call and both documents lack.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from jsonschema import Draft202012Validator
 
 VARIABLE = "STRIPE_OPENAPI"
-UNNAMED = f"{VARIABLE} does not name Stripe's OpenAPI document (spec3.json)"
+PREVIEW_VARIABLE = "STRIPE_OPENAPI_PREVIEW"
+PREVIEW_FILE = "stripe_openapi_preview.json"
+SUPPLEMENT = Path(__file__).with_name("stripe_supplement.json")
+UNNAMED = f"{VARIABLE} does not name Stripe's OpenAPI document"
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 Json = dict[str, Any]
+Source = Literal["stripe", "supplement"]
 
 
 @cache
-def from_environment() -> StripeOpenAPI | None:
-    """The checker, or None when the variable is not set. Raises OSError if the file does not exist."""
-    path = os.environ.get(VARIABLE)
-    return StripeOpenAPI(json.loads(Path(path).read_text())) if path else None
+def from_environment() -> Judge | None:
+    """The judge, or None when the variable is not set. Raises OSError if a named file does not exist."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    beside = Path(named).with_name(PREVIEW_FILE)
+    preview = os.environ.get(PREVIEW_VARIABLE) or (beside if beside.exists() else None)
+    return Judge(_read(named), None if preview is None else _read(preview), _read(SUPPLEMENT))
+
+
+def _read(path: str | Path) -> StripeOpenAPI:
+    return StripeOpenAPI(json.loads(Path(path).read_text()))
+
+
+class Judge:
+    """Chooses the document by the version of the request: None is the version that the account has without the header, the stable one.
+
+    Each check returns where the operation is described, None if nowhere: it is then unchecked. Raises AssertionError naming what does not
+    fit, also for a stable version other than the document's. There is one preview document, which judges every preview version.
+    """
+
+    def __init__(self, stable: StripeOpenAPI, preview: StripeOpenAPI | None = None, supplement: StripeOpenAPI | None = None) -> None:
+        self.stable = stable
+        self.preview = preview
+        self.supplement = supplement
+
+    def validate_request(self, method: str, target: str, body: str = "", version: str | None = None) -> Source | None:
+        """`target` is the path with its query, `body` the form-encoded body, or JSON where the operation takes that."""
+        for source, document in self._documents(version):
+            if document.validate_request(method, target, body):
+                return source
+        return None
+
+    def validate_response(self, method: str, target: str, status: int, body: str | bytes, version: str | None = None) -> Source | None:
+        for source, document in self._documents(version):
+            if document.validate_response(method, target, status, body):
+                return source
+        return None
+
+    def validate_event(self, event: Json) -> None:
+        """A snapshot event as a webhook delivers it, with its account; or a thin event."""
+        if event.get("object") == "v2.core.event":
+            self.stable.validate("v2.core.event_notification", event)
+        else:
+            self.stable.validate("event", event)
+            self.stable.validate(event["data"]["object"]["object"], event["data"]["object"])
+
+    def _documents(self, version: str | None) -> Iterator[tuple[Source, StripeOpenAPI]]:
+        preview = version is not None and version.endswith(".preview")
+        if not preview and version not in (None, self.stable.version):
+            raise AssertionError(f"Stripe-Version {version} is not that of Stripe's document, {self.stable.version}")
+        document = self.preview if preview else self.stable
+        if document is not None:
+            yield "stripe", document
+        if self.supplement is not None:
+            yield "supplement", self.supplement
+
+
+@dataclass
+class Tally:
+    """What was found of requests, or of answers."""
+
+    fitting: int = 0
+    not_fitting: int = 0
+    unchecked: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.fitting} fitting, {self.not_fitting} not fitting, {self.unchecked} unchecked"
 
 
 class Ledger:
-    """Every request that our code sent to Stripe in a run of the tests, checked against the document where one is named.
+    """Every request that our code sent to Stripe in a run of the tests, and its answer, judged where the documents are named.
 
-    `sent` counts them all, `unknown` those of operations that the document lacks, by method and path; `violations` says what did not fit.
+    `unchecked` counts the operations that no document describes, by method and path, and `supplement` those that only ours does.
+    `violations` says what did not fit.
     """
 
     def __init__(self) -> None:
         self.sent = 0
-        self.checked = 0
-        self.unknown: Counter[str] = Counter()
+        self.requests = Tally()
+        self.answers = Tally()
+        self.versions: Counter[str] = Counter()
+        self.unchecked: Counter[str] = Counter()
+        self.supplement: Counter[str] = Counter()
         self.violations: list[str] = []
-        self._outcomes: dict[tuple[str, str, str], bool | str] = {}
+        self._outcomes: dict[tuple[str, ...], Source | AssertionError | None] = {}
+        self._undocumented = False
 
-    def note(self, method: str, target: str, body: str) -> None:
-        document = from_environment()
-        if document is None:
+    @property
+    def clean(self) -> bool:
+        """Whether every request and answer was judged, and fits."""
+        return not self.violations and not self.unchecked
+
+    @contextmanager
+    def undocumented_answers(self) -> Iterator[None]:
+        """Judge no answers: the test has the simulator answer what no document describes."""
+        before, self._undocumented = self._undocumented, True
+        try:
+            yield
+        finally:
+            self._undocumented = before
+
+    def note(self, method: str, target: str, body: str, version: str | None = None) -> None:
+        """Judge a request. `version`: its Stripe-Version."""
+        judge = from_environment()
+        if judge is None:
             return
         self.sent += 1
-        request = (method.upper(), target, body)
-        if request not in self._outcomes:
-            try:
-                self._outcomes[request] = document.validate_request(*request)
-            except AssertionError as error:
-                self._outcomes[request] = str(error)
-        outcome = self._outcomes[request]
-        if outcome is True:
-            self.checked += 1
-        elif outcome is False:
-            self.unknown[f"{method.upper()} {'/'.join(urlsplit(target).path.split('/')[:3])}"] += 1
+        self.versions[version or "no version"] += 1
+        key = ("request", method.upper(), target, body, version or "")
+        if key not in self._outcomes:
+            self._outcomes[key] = _outcome(lambda: judge.validate_request(method, target, body, version))
+        outcome = self._outcomes[key]
+        self._count(self.requests, outcome)
+        if outcome is None:
+            self.unchecked[_operation(method, target)] += 1
+        elif outcome == "supplement":
+            self.supplement[_operation(method, target)] += 1
+
+    def note_answer(self, method: str, target: str, status: int, body: str | bytes, version: str | None = None) -> None:
+        """Judge the answer to a request of that version."""
+        judge = from_environment()
+        if judge is None or not status or self._undocumented:
+            return
+        text = body.decode() if isinstance(body, bytes) else body
+        # Answers differ in ids and times, which are all of one kind.
+        key = ("answer", method.upper(), urlsplit(target).path, str(status), _VARYING.sub("0", text), version or "")
+        if key not in self._outcomes:
+            self._outcomes[key] = _outcome(lambda: judge.validate_response(method, target, status, text, version))
+        self._count(self.answers, self._outcomes[key])
+
+    def _count(self, tally: Tally, outcome: Source | AssertionError | None) -> None:
+        if outcome is None:
+            tally.unchecked += 1
+        elif isinstance(outcome, AssertionError):
+            tally.not_fitting += 1
+            self.violations.append(str(outcome))
         else:
-            self.violations.append(outcome)
+            tally.fitting += 1
 
     def state(self) -> Json:
         """The figures as JSON, for another process to `add`."""
-        return {"sent": self.sent, "checked": self.checked, "unknown": dict(self.unknown), "violations": self.violations}
+        return {
+            "sent": self.sent,
+            "requests": vars(self.requests),
+            "answers": vars(self.answers),
+            "versions": dict(self.versions),
+            "unchecked": dict(self.unchecked),
+            "supplement": dict(self.supplement),
+            "violations": self.violations,
+        }
 
     def add(self, state: Json) -> None:
         """Add the figures of another process."""
         self.sent += state["sent"]
-        self.checked += state["checked"]
-        self.unknown.update(state["unknown"])
+        for mine, theirs in ((self.requests, state["requests"]), (self.answers, state["answers"])):
+            for name, count in theirs.items():
+                setattr(mine, name, getattr(mine, name) + count)
+        self.versions.update(state["versions"])
+        self.unchecked.update(state["unchecked"])
+        self.supplement.update(state["supplement"])
         self.violations += state["violations"]
 
     def summary(self) -> str:
-        unknown = ", ".join(f"{count} {operation}" for operation, count in sorted(self.unknown.items())) or "none"
-        return f"{self.sent} requests sent to Stripe, {self.checked} fit its document, {len(self.violations)} do not; not in it: {unknown}"
+        return "\n".join(
+            [
+                f"{self.sent} requests sent to Stripe: {self.requests}",
+                f"answers of the simulator: {self.answers}",
+                f"versions: {_listed(self.versions)}",
+                f"judged by our supplement: {_listed(self.supplement)}",
+                f"unchecked: {_listed(self.unchecked)}",
+            ]
+        )
+
+
+_VARYING = re.compile(r"(?<=_)[A-Za-z0-9]{14,}|[0-9]+")
+
+
+def _operation(method: str, target: str) -> str:
+    """The operation of a request without its ids, so that few lines count many requests."""
+    path = urlsplit(target).path
+    return f"{method.upper()} {'/'.join('{id}' if '_' in part and any(c.isdigit() for c in part) else part for part in path.split('/'))}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _outcome(check: Any) -> Source | AssertionError | None:
+    try:
+        found: Source | None = check()
+        return found
+    except AssertionError as error:
+        return error
 
 
 LEDGER = Ledger()
 
 
 class StripeOpenAPI:
-    """Both checks return whether the document knows the operation, and raise AssertionError naming what does not fit.
+    """One document. Both checks return whether it describes the operation, and raise AssertionError naming what does not fit.
 
-    Stripe's published document and any extract of it will do. Unlike the document itself, the check refuses fields it does
-    not list, unless the schema says that fields were left out.
+    Unlike the document itself, the check refuses fields that it does not list, unless the schema says that fields were left out. Of a
+    resource that was left out (`x-pruned-ref`) only an id fits, because nobody could judge an object.
     """
 
     def __init__(self, document: Json) -> None:
+        self.version: str = document["info"]["version"]
         self._paths = document["paths"]
-        self._schemas = {"components": {"schemas": _convert(document["components"]["schemas"])}}
-        self._validators: dict[str, Draft202012Validator] = {}
+        self.schemas: Json = document["components"]["schemas"]
+        self._schemas = {"components": {"schemas": _convert(self.schemas)}}
+        self._validators: dict[tuple[str, ...], tuple[Json, Draft202012Validator]] = {}
 
     def validate_request(self, method: str, target: str, body: str = "") -> bool:
-        """`target` is the path with its query, `body` the form-encoded body."""
+        """`target` is the path with its query. `body` is form-encoded, or JSON where the operation takes that."""
         url = urlsplit(target)
-        operation = self._operation(method, url.path)
+        template, operation = self._operation(method, url.path)
         if operation is None:
             return False
         query = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"]
@@ -100,30 +258,35 @@ class StripeOpenAPI:
             "type": "object",
             "properties": {parameter["name"]: parameter["schema"] for parameter in query},
             "required": [parameter["name"] for parameter in query if parameter.get("required")],
-            "additionalProperties": False,
         }
-        self._check(f"{method} {url.path} query", schema, _typed(_nested(url.query), _convert(schema), self._schemas))
-        content = operation.get("requestBody", {}).get("content", {}).get("application/x-www-form-urlencoded", {})
-        if body:
-            form = content["schema"]
-            self._check(f"{method} {url.path} body", form, _typed(_nested(body), _convert(form), self._schemas))
+        self._check(f"{method} {url.path} query", (method, template, "query"), schema, _form(url.query))
+        content = operation.get("requestBody", {}).get("content", {})
+        if JSON in content:
+            self._check(f"{method} {url.path} body", (method, template, "body"), content[JSON]["schema"], _json(body or "{}"))
+        else:
+            form = content.get(FORM, {"schema": {"type": "object", "properties": {}}})["schema"]
+            self._check(f"{method} {url.path} body", (method, template, "body"), form, _form(body))
         return True
 
     def validate_response(self, method: str, target: str, status: int, body: str | bytes) -> bool:
         path = urlsplit(target).path
-        operation = self._operation(method, path)
+        template, operation = self._operation(method, path)
         if operation is None:
             return False
-        answer = operation["responses"].get(str(status), operation["responses"]["default"])
-        self._check(f"{method} {path} {status}", answer["content"]["application/json"]["schema"], json.loads(body))
+        code = str(status) if str(status) in operation["responses"] else "default"
+        schema = operation["responses"][code]["content"][JSON]["schema"]
+        self._check(f"answer {status} to {method} {path}", (method, template, code), schema, _json(body))
         return True
 
-    def validate_event(self, event: Json) -> None:
-        """A snapshot event as a webhook delivers it, with its account."""
-        self._check("event", {"$ref": "#/components/schemas/event"}, event)
-        self._check("event object", {"$ref": "#/components/schemas/financial_connections.account"}, event["data"]["object"])
+    def validate(self, name: str, value: Any) -> None:
+        """Check a value by the schema of this name."""
+        self._check(name, (name,), {"$ref": f"#/components/schemas/{name}"}, value)
 
-    def _operation(self, method: str, path: str) -> Json | None:
+    def operations(self) -> dict[str, Json]:
+        """Every operation, by method and path: for comparison with what the simulator takes."""
+        return {f"{method.upper()} {path}": operation for path, methods in self._paths.items() for method, operation in methods.items()}
+
+    def _operation(self, method: str, path: str) -> tuple[str, Json | None]:
         parts = unquote(path).split("/")
         # A literal path goes before one with a placeholder.
         for template in sorted(self._paths, key=lambda template: template.count("{")):
@@ -131,24 +294,30 @@ class StripeOpenAPI:
             if len(wanted) == len(parts) and all(want.startswith("{") or want == part for want, part in zip(wanted, parts, strict=True)):
                 found: Json | None = self._paths[template].get(method.lower())
                 if found is not None:
-                    return found
-        return None
+                    return template, found
+        return "", None
 
-    def _check(self, what: str, schema: Json, value: Any) -> None:
-        key = json.dumps(schema, sort_keys=True)
+    def _check(self, what: str, key: tuple[str, ...], schema: Json, value: Any) -> None:
+        """`key` names the schema. A value from a form (`_Form`) gets its types from the schema first."""
         if key not in self._validators:
-            self._validators[key] = Draft202012Validator(_convert(schema) | self._schemas)
-        errors = [f"{error.json_path}: {error.message[:300]}" for error in self._validators[key].iter_errors(value)]
+            converted = _convert(schema)
+            self._validators[key] = converted, Draft202012Validator(converted | self._schemas)
+        converted, validator = self._validators[key]
+        if isinstance(value, _Form):
+            value = _typed(dict(value), converted, self._schemas)
+        errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
         if errors:
             raise AssertionError(f"{what} does not fit Stripe's document: " + "; ".join(errors))
 
 
 def _convert(node: Any) -> Any:
-    """OpenAPI 3.0 to JSON Schema: `nullable`, and objects closed where their fields are listed in full."""
+    """OpenAPI 3.0 to JSON Schema: `nullable`, objects closed where their fields are listed in full, ids for resources left out."""
     if isinstance(node, list):
         return [_convert(item) for item in node]
     if not isinstance(node, dict):
         return node
+    if "x-pruned-ref" in node:
+        return {"type": ["string", "null"]}
     result = {name: _convert(value) for name, value in node.items()}
     if (
         isinstance(node.get("properties"), dict)
@@ -162,12 +331,27 @@ def _convert(node: Any) -> Any:
     return result
 
 
-def _nested(text: str) -> Json:
+def _json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise AssertionError(f"a body that is not JSON: {text[:40]!r}") from None
+
+
+class _Form(dict[str, Any]):
+    """What a form says: texts, and hashes of them."""
+
+
+def _form(text: str) -> _Form:
     """Nested hashes from bracketed names. A list stays a hash with numbers as keys until the schema is known."""
-    root: Json = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
+    root = _Form()
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
+    except ValueError as error:
+        raise AssertionError(f"a body that is no form: {error}") from None
+    for name, value in pairs:
         *parents, last = name.replace("]", "").split("[")
-        node = root
+        node: Json = root
         for key in parents:
             node = node.setdefault(key or str(len(node)), {})
         node[last or str(len(node))] = value

@@ -1,7 +1,8 @@
 """A pytest plugin for runs by several workers (pytest-xdist): one report of their results, and which worker runs which test.
 
 Each worker notes the requests that it sends to Stripe (`LEDGER`). When it ends it hands its ledger to the process that started the workers.
-That process adds the ledgers up and fails the run for a request that does not fit Stripe's document.
+That process adds the ledgers up and fails the run for a request or an answer that does not fit Stripe's document, or that no document
+describes.
 
 A test that prints totals gives them to the fixture `record_property` under the name `TOTALS`, because pytest hides what workers print.
 """
@@ -26,7 +27,7 @@ LEDGER_OF_WORKER = "requests to Stripe"
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[LEDGER_OF_WORKER] = LEDGER.state()
-    elif LEDGER.violations:
+    elif not LEDGER.clean:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -49,7 +50,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 terminalreporter.write("".join(f"{line}\n" for line in lines))
     if LEDGER.sent or LEDGER.violations:
         terminalreporter.section("requests to Stripe")
-        terminalreporter.line(LEDGER.summary())
+        for line in LEDGER.summary().splitlines():
+            terminalreporter.line(line)
         for violation in sorted(set(LEDGER.violations)):
             terminalreporter.line(violation)
 
