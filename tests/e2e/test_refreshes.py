@@ -11,16 +11,9 @@ import pytest
 from tests.e2e.stack_driver import REFRESH, StackDriver
 
 
-def after_the_failure(driver: StackDriver, account: str) -> None:
-    """Wait until the failed prefetch lies behind: a failure in the second of the request would be its answer."""
-    failed_at = driver.sim.state(account)["account"]["ownership_refresh"]["last_attempted_at"]
-    time.sleep(max(0.0, failed_at + 1.1 - time.time()))
-
-
 @pytest.mark.parametrize("scenario", ["cooling_down", "silently_refusing"])
 def test_cooldown_is_slept_through_in_one_wait_state(driver: StackDriver, scenario: str) -> None:
     account = driver.link(scenario, policy={"cooldown_seconds": 4})
-    after_the_failure(driver, account)
     opens_at = driver.sim.state(account)["account"]["ownership_refresh"]["next_refresh_available_at"]
     verification = driver.accepted(account)
     assert driver.verdict(verification)["outcome"] == "match"

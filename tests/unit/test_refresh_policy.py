@@ -50,6 +50,10 @@ LONG_AGO = NOW - 40 * DAY
 NEED = FreshnessRequirement(not_before=NOW - 30 * DAY, requested_at=NOW, deadline=NOW + 7 * DAY)
 
 
+SINCE = Attempt(1, "key", NOW - 1, began_at=NOW, calls=1, open=False)
+"""This stack's newest attempt, made right after the request."""
+
+
 def refresh(status: str, attempted_at: int = LONG_AGO, opens_at: int | None = PAST) -> OwnershipRefresh:
     return OwnershipRefresh(status=status, last_attempted_at=attempted_at, next_refresh_available_at=opens_at)
 
@@ -82,10 +86,10 @@ TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
     "failed a second before the request": (account(refresh("failed", NOW - 1, PAST)), NEED, StartRefresh(NOW - 1)),
     "failed since the request, cooling down": (account(refresh("failed", NOW, FUTURE)), NEED, NotVerifiable("REFRESH_FAILED")),
     "failed since the request, allowed": (account(refresh("failed", NOW, PAST)), NEED, NotVerifiable("REFRESH_FAILED")),
-    "failed since a request in mid-second": (
+    "failed before a request in mid-second": (
         account(refresh("failed", NOW, FUTURE)),
         replace(NEED, requested_at=NOW + 0.9),
-        NotVerifiable("REFRESH_FAILED"),
+        CoolingDown(FUTURE),
     ),
     "failed, joined before the request": (
         account(refresh("failed", NOW - 60, FUTURE)),
@@ -169,7 +173,33 @@ TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
 
 @pytest.mark.parametrize(("state", "need", "expected"), TABLE.values(), ids=TABLE.keys())
 def test_decision_for_every_state(state: AccountState, need: FreshnessRequirement, expected: Decision) -> None:
-    assert decide(state, need, NOW) == expected
+    assert decide(state, need, NOW, SINCE) == expected
+
+
+class TestFailure:
+    """A refresh has failed, and Stripe allows another one."""
+
+    @pytest.mark.parametrize(
+        ("requested", "attempted_at", "attempt", "answers"),
+        [
+            # By this stack since the request, in the same second or by clocks that differ.
+            (NOW + 0.1, NOW, replace(SINCE, began_at=NOW + 0.2), True),
+            (NOW + 0.1, NOW - 5, replace(SINCE, base=NOW - 60, began_at=NOW + 0.2), True),
+            # By this stack before the request, in the same second or by clocks that differ.
+            (NOW + 0.9, NOW, replace(SINCE, began_at=NOW + 0.2), False),
+            (NOW + 0.9, NOW + 5, replace(SINCE, began_at=NOW + 0.2), False),
+            # A prefetch, or another system's refresh.
+            (NOW + 0.9, NOW, None, False),
+            (NOW + 0.9, NOW + 5, None, False),
+            (NOW, NOW + 60, replace(SINCE, base=NOW + 60), False),
+            (NOW - 60, NOW - 30, replace(SINCE, began_at=NOW), False),
+        ],
+    )
+    def test_failure_answers_a_request_only_if_this_stack_asked_for_the_refresh_since(
+        self, requested: float, attempted_at: int, attempt: Attempt | None, answers: bool
+    ) -> None:
+        decision = decide(account(refresh("failed", attempted_at, NOW)), replace(NEED, requested_at=requested), NOW + 100, attempt)
+        assert decision == (NotVerifiable("REFRESH_FAILED") if answers else StartRefresh(attempted_at))
 
 
 class TestRefusal:
@@ -592,7 +622,7 @@ NEEDS = st.builds(FreshnessRequirement, not_before=TIMES, requested_at=TIMES, de
 
 @given(STATES, NEEDS, TIMES)
 def test_money_is_never_spent_in_vain(state: AccountState, need: FreshnessRequirement, now: int) -> None:
-    if not isinstance(decide(state, need, now), StartRefresh):
+    if not isinstance(decide(state, need, now, None), StartRefresh):
         return
     assert state.status not in ("inactive", "disconnected")
     assert "ownership" in (state.permissions or ())
@@ -608,7 +638,7 @@ def test_money_is_never_spent_in_vain(state: AccountState, need: FreshnessRequir
 
 @given(STATES, NEEDS, TIMES)
 def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountState, need: FreshnessRequirement, now: int) -> None:
-    decision = decide(state, need, now)
+    decision = decide(state, need, now, None)
     if isinstance(decision, CoolingDown):
         assert now < decision.resume_at <= need.deadline
 
@@ -616,11 +646,11 @@ def test_cooldown_names_a_time_ahead_that_the_asker_can_wait_for(state: AccountS
 @given(STATES, NEEDS, TIMES, st.integers(0, MEMORY_SECONDS))
 def test_memory_never_says_more_than_the_decision_itself(state: AccountState, need: FreshnessRequirement, now: int, age: int) -> None:
     remembered = decide_from_memory(StoredAccount(state=state, observed_at=now - age), need, now)
-    assert remembered in (None, decide(state, need, now))
+    assert remembered in (None, decide(state, need, now, None))
 
 
 @given(STATES, NEEDS)
 def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountState, need: FreshnessRequirement) -> None:
-    first = decide(state, need, NOW)
+    first = decide(state, need, NOW, None)
     if isinstance(first, CoolingDown):
-        assert not isinstance(decide(state, need, first.resume_at), CoolingDown)
+        assert not isinstance(decide(state, need, first.resume_at, None), CoolingDown)

@@ -35,9 +35,9 @@ LAG_SECONDS = 60
 class FreshnessRequirement:
     """What data a verification or an HTTP caller needs. Times are Unix seconds.
 
-    `not_before`: the oldest data that will do (time of the request less `max_age`). `requested_at`: a failure older than this is not the
-    answer to this request. `deadline`: waiting longer than this is giving up. `joined`: `last_attempted_at` of the refresh that this
-    asker started or joined; its result is the answer however old the clocks say it is.
+    `not_before`: the oldest data that will do (time of the request less `max_age`). `requested_at`: the failure of a refresh that was asked
+    for earlier is not the answer to this request. `deadline`: waiting longer than this is giving up. `joined`: `last_attempted_at` of the
+    refresh that this asker started or joined; its result is the answer however old the clocks say it is.
     """
 
     not_before: float
@@ -63,12 +63,14 @@ class FreshnessRequirement:
         """
         return refreshed_at is None or refreshed_at >= min(attempted_at, self.not_before) - CLOCK_SKEW
 
-    def answered_by_failure(self, attempted_at: int) -> bool:
+    def answered_by_failure(self, attempted_at: int, asked_at: float | None) -> bool:
         """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
 
-        No clock skew is allowed for: a failure shortly before the request is a reason to try again, and a failed refresh brings nothing.
+        It is if the request waited for that refresh, or if this stack asked for it since the request: `asked_at` (None if another did, as
+        in a prefetch). Stripe's time alone would not tell a failure since the request from one in the same second before it, or from one by
+        a clock that is ahead.
         """
-        return attempted_at >= int(self.requested_at) or (self.joined is not None and attempted_at >= self.joined)
+        return (asked_at is not None and asked_at >= self.requested_at) or (self.joined is not None and attempted_at >= self.joined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,8 @@ ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
 """The reason of an account that was erased: Stripe disconnects an account for good."""
 
 
-def decide(state: AccountState, need: FreshnessRequirement, now: float) -> Decision:
-    """What to do for `need` with an account in `state` at `now` (Unix seconds)."""
+def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt: Attempt | None) -> Decision:
+    """What to do for `need` with an account in `state` at `now` (Unix seconds). `attempt`: the newest one of this stack."""
     refresh = state.refresh
     if state.status == "disconnected":
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
@@ -138,7 +140,11 @@ def decide(state: AccountState, need: FreshnessRequirement, now: float) -> Decis
         return Fresh(refresh.last_attempted_at)
     if state.status == "inactive":
         return NotVerifiable(INACTIVE)
-    if refresh is not None and refresh.status == "failed" and need.answered_by_failure(refresh.last_attempted_at):
+    if (
+        refresh is not None
+        and refresh.status == "failed"
+        and need.answered_by_failure(refresh.last_attempted_at, asked_at(refresh, attempt))
+    ):
         return NotVerifiable("REFRESH_FAILED")
     if refresh is None:
         return StartRefresh(base=0)
@@ -156,7 +162,8 @@ def decide_after_refusal(state: AccountState, need: FreshnessRequirement, now: f
     """
     if code == INACTIVE_CODE:
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
-    decision = decide(state, need, now)
+    # Only failures of earlier attempts lie before the refusal.
+    decision = decide(state, need, now, None)
     if not isinstance(decision, StartRefresh):
         return decision
     opens_at = state.refresh.next_refresh_available_at if state.refresh else None
@@ -181,7 +188,7 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
     resumed = resumed_at is not None and opens_at is not None and opens_at <= resumed_at and now - opens_at <= RESUME_SECONDS
     if not resumed and now - stored.observed_at > MEMORY_SECONDS:
         return None
-    decision = decide(stored.state, need, now)
+    decision = decide(stored.state, need, now, stored.attempt)
     # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
     asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
     # Before a workflow waits for another repair, Stripe says whether the first one holds.
@@ -230,6 +237,13 @@ def was_started(before: int, after: AccountState, began_at: float = 0.0) -> bool
     if refresh is None or refresh.status == "pending":
         return refresh is not None
     return refresh.last_attempted_at > before and refresh.last_attempted_at >= began_at - CLOCK_SKEW
+
+
+def asked_at(refresh: OwnershipRefresh, attempt: Attempt | None) -> float | None:
+    """When this stack asked for a refresh of which `attempt` is its newest one (Unix seconds), None if another asked for it."""
+    if attempt is None or not attempt.base < refresh.last_attempted_at >= attempt.began_at - CLOCK_SKEW:
+        return None
+    return attempt.began_at
 
 
 def may_have_started(attempt: Attempt, now: float) -> bool:

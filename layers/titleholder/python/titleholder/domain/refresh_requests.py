@@ -172,7 +172,7 @@ def held_slot(account: StoredAccount, now: float) -> float | None:
 
 def waits_for_repair(account: StoredAccount, need: FreshnessRequirement, now: float) -> bool:
     """Whether a verification that waits if its account is inactive has to wait now, by what is remembered of the account."""
-    inactive = account.state is not None and refresh_policy.decide(account.state, need, now) == NotVerifiable(refresh_policy.INACTIVE)
+    inactive = account.state is not None and refresh_policy.decide(account.state, need, now, None) == NotVerifiable(refresh_policy.INACTIVE)
     return inactive and not refresh_policy.is_gone(account)
 
 

@@ -130,7 +130,7 @@ def apply_reading(
             open_ = refresh_policy.is_unsettled(reading.state, brought, deps.store.accounts.get(ref))
             deps.store.accounts.end_staleness(ref, reading.state, deps.clock(), open_=open_)
     for waiter in waiters:
-        decision = refresh_policy.decide(reading.state, waiter.need, deps.clock())
+        decision = refresh_policy.decide(reading.state, waiter.need, deps.clock(), account.attempt)
         # The request of a waiter that would have to start a refresh, or to wait for one, is handled by its own worker.
         if isinstance(decision, Fresh | NotVerifiable):
             resume(deps, ref, waiter, decision)
@@ -178,7 +178,7 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
     elif known.snapshot_attempted_at is not None and refresh_policy.usable_snapshot(known, waiter.need):
         resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at))
     elif known.state is not None and known.state.refresh is not None and known.state.refresh.settled:
-        decision = refresh_policy.decide(known.state, waiter.need, deps.clock())
+        decision = refresh_policy.decide(known.state, waiter.need, deps.clock(), known.attempt)
         if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
             resume(deps, ref, waiter, decision)
         elif isinstance(decision, Fresh):

@@ -237,7 +237,7 @@ def _carry_out(
             else:
                 _await_slot(deps, ref, account)
             reading = account_sync.read_account(deps, ref, account)
-            decision = refresh_policy.decide(reading.current, need, deps.clock())
+            decision = refresh_policy.decide(reading.current, need, deps.clock(), account.attempt)
             account_sync.apply_reading(deps, ref, reading, account, asker=asker)
             account_sync.require_shown(deps, ref, reading, need, decision)
         case StartRefresh():
