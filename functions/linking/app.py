@@ -5,6 +5,7 @@ from __future__ import annotations
 import titleholder.cold_start  # noqa: F401
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 from aws_lambda_powertools.event_handler import Response
@@ -14,9 +15,9 @@ from pydantic import BaseModel
 
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
-from titleholder.domain.accounts import HOLDERS, AccountState, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountState, Tenant
 from titleholder.observability import logger, metrics, observed
-from titleholder.services import linked_accounts, linking
+from titleholder.services import linked_accounts, linking, relinking
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.stripe_api import linking as stripe_linking
@@ -33,6 +34,7 @@ DEFAULT_PAGE = 20
 _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "connected_account": ("financial_connections",),
     "limits": ("financial_connections",),
+    "relink": ("financial_connections",),
     "filters": ("financial_connections", "setup_intent", "payment_intent"),
     "filters.country": ("financial_connections",),
     "filters.require_payment_method_support": ("financial_connections",),
@@ -40,6 +42,9 @@ _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "currency": ("payment_intent", "checkout_session"),
     "description": ("checkout_session",),
 }
+
+# Fields that say which accounts may be linked, and so contradict one that is to be relinked.
+_NOT_WITH_RELINK = ("filters", "limits", "manual_entry")
 
 
 @observed
@@ -73,6 +78,9 @@ def create_customer(
     {201: models.Session},
     "customer-not-found",
     "us-bank-account-unavailable",
+    "account-not-found",
+    "account-erased",
+    "relink-not-available",
     "idempotency-conflict",
     "idempotency-in-progress",
     asks_stripe=True,
@@ -81,10 +89,12 @@ def create_session(
     body: Annotated[models.NewSession, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Create a session for linking accounts.
+    """Create a session for linking accounts, or with `relink` for repairing one that was linked before.
 
     Answers 201 with what the front end needs.
     """
+    if body.relink is not None:
+        return _create_relink_session(body, body.relink.account, idempotency_key)
     new = _new_session(body)
     stripe, stripe_account = application().dependencies().stripe, _tenant().stripe_account
     made: dict[str, Any] = {}
@@ -117,6 +127,52 @@ def create_session(
     return resolver.json_response(201, shown)
 
 
+def _create_relink_session(body: models.NewSession, account: str, idempotency_key: str | None) -> Response[Any]:
+    _check_taken(body)
+    for name in _NOT_WITH_RELINK:
+        if getattr(body, name) is not None:
+            raise resolver.InvalidFieldError(name, "not taken with relink")
+    resolver.check_connected_account(body.connected_account, _tenant())
+    deps, tenant = application().dependencies(), _tenant()
+    made: dict[str, Any] = {}
+
+    def effect(key: str | None) -> dict[str, str]:
+        target = relinking.find(deps, tenant, account)
+        for name in HOLDERS:
+            named = getattr(body, name)
+            if named is not None and (target.holder is None or (target.holder.name, target.holder.id) != (name, named)):
+                raise resolver.InvalidFieldError(name, "not the holder of the account that is to be relinked")
+        permissions = body.permissions or ()
+        _check_prefetch(body, target.asked(permissions))
+        prefetch = list(dict.fromkeys(body.prefetch or ()))
+        made.update(relinking.create(deps, tenant, target, permissions=permissions, prefetch=prefetch, return_url=body.return_url, key=key))
+        return {"id": made["id"]}
+
+    with application().audit.effect(_caller(), "session.created", via=body.via, relink=account, **tenant.as_dict()) as entry:
+        ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
+        entry.note(session=ids["id"])
+        session = made or stripe_linking.session(deps.stripe, body.via, ids["id"], tenant.stripe_account)
+        held_by = AccountHolder.from_stripe(session.get("account_holder"))
+        holder = {} if held_by is None else {held_by.name: held_by.id}
+        entry.note(**holder)
+    logger.info("session created", extra={"session": ids["id"], "via": body.via, "relink": account})
+    metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
+    found, step = relinking.result(session), linking.STEPS[body.via]
+    shown = models.Session(
+        id=ids["id"],
+        via=body.via,
+        **holder,
+        stripe_account=tenant.stripe_account,
+        livemode=_livemode(),
+        permissions=session["permissions"],
+        relink=models.RelinkedAccount(account=account, authorization=None if found is None else found.authorization),
+        client_secret=session.get("client_secret"),
+        next=step.next,
+        instructions=step.instructions,
+    )
+    return resolver.json_response(201, shown)
+
+
 @app.get("/sessions/<session>")
 @resolver.openapi_responses(
     {200: models.CollectedAccounts}, "session-not-found", "payment-method-not-found", "account-not-found", asks_stripe=True
@@ -136,6 +192,7 @@ def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
         empty_reason=found.empty_reason,
         bank_account_token=found.bank_account_token,
         accounts=[_account(account) for account in found.accounts],
+        relink=None if found.relink is None else models.RelinkResult(**asdict(found.relink)),
     )
     application().audit.read(_caller(), "session.read", session=session, accounts=_ids(found.accounts), **_tenant().as_dict())
     return resolver.json_response(200, shown)
@@ -176,12 +233,7 @@ def list_accounts(
 
 def _new_session(body: models.NewSession) -> linking.NewSession:
     """Refuse fields that Stripe would refuse or ignore for this kind of session."""
-    given = {name for name in body.model_fields_set if getattr(body, name) is not None}
-    if body.filters is not None:
-        given |= {f"filters.{name}" for name in body.filters.model_fields_set if getattr(body.filters, name) is not None}
-    for name in sorted(given):
-        if body.via not in _TAKEN_BY.get(name, (body.via,)):
-            raise resolver.InvalidFieldError(name, f"not taken with via {body.via}")
+    given = _check_taken(body)
     holders = [name for name in HOLDERS if getattr(body, name) is not None]
     if not holders:
         raise resolver.InvalidFieldError("customer", "missing: whose accounts are to be linked?")
@@ -211,9 +263,7 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
         amount=body.amount,
         description=body.description,
     )
-    for index, feature in enumerate(body.prefetch or ()):
-        if feature not in new.asked:
-            raise resolver.InvalidFieldError(f"prefetch.{index}", f"needs {feature} among the permissions")
+    _check_prefetch(body, new.asked)
     subcategories = new.filters.get("account_subcategories", ())
     for index, subcategory in enumerate(subcategories):
         if body.via != "financial_connections" and subcategory not in linking.PAYING_SUBCATEGORIES:
@@ -222,6 +272,23 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
         support = f"require_payment_method_support is {new.payment_method_support}"
         raise resolver.InvalidFieldError("filters.account_subcategories", f"no such account supports payments, and {support}")
     return new
+
+
+def _check_taken(body: models.NewSession) -> set[str]:
+    """Refuse fields that this kind of session does not take. Returns those that are given."""
+    given = {name for name in body.model_fields_set if getattr(body, name) is not None}
+    if body.filters is not None:
+        given |= {f"filters.{name}" for name in body.filters.model_fields_set if getattr(body.filters, name) is not None}
+    for name in sorted(given):
+        if body.via not in _TAKEN_BY.get(name, (body.via,)):
+            raise resolver.InvalidFieldError(name, f"not taken with via {body.via}")
+    return given
+
+
+def _check_prefetch(body: models.NewSession, permissions: Sequence[str]) -> None:
+    for index, feature in enumerate(body.prefetch or ()):
+        if feature not in permissions:
+            raise resolver.InvalidFieldError(f"prefetch.{index}", f"needs {feature} among the permissions")
 
 
 def _request(route: str, key: str | None, body: BaseModel) -> Request:

@@ -47,6 +47,16 @@ API_KEY = "sk_test_sandbox"
 SIGNING_SECRET = "whsec_sandbox_secret"
 REGION = "us-east-1"
 
+PREVIEW_OPERATIONS = frozenset(
+    {
+        "GET /v1/financial_connections/accounts",
+        "GET /v1/financial_connections/accounts/{account}",
+        "GET /v1/financial_connections/sessions/{session}",
+        "POST /v1/financial_connections/sessions",
+    }
+)
+"""What may be called with a preview version of Stripe's API where STRIPE_PREVIEW_VERSION is set; nothing may where it is not."""
+
 CLAIM: Mapping[str, Any] = {
     "name": "Margaret Anne Testerman",
     "email": "margaret.testerman@example.com",
@@ -210,6 +220,7 @@ class Sandbox:
         self.tokens = TaskTokens(client("stepfunctions"))
         self.environment = environment
         self.rights = DynamoDBRights()
+        self.preview_reads: frozenset[str] = frozenset()
         self._running: list[str] = []
         self._number = 0
 
@@ -225,6 +236,7 @@ class Sandbox:
             sandbox._patch(stack)
             yield sandbox
             assert sandbox.rights.refused() == [], "calls that the functions' roles in template.yaml would refuse on AWS"
+            assert sandbox.previews() <= sandbox.preview_reads, "operations that were called with a preview version of Stripe's API"
 
     # -- setting up --------------------------------------------------------------------------------------------------------------
 
@@ -284,6 +296,8 @@ class Sandbox:
     def cold_start(self, **changed: str) -> None:
         """Start every function anew, as after a cold start, with these environment variables changed."""
         self.environment |= changed
+        if self.environment.get("STRIPE_PREVIEW_VERSION"):
+            self.preview_reads = PREVIEW_OPERATIONS
         bootstrap.use(
             Application(
                 Settings.from_environment(self.environment),
@@ -427,6 +441,11 @@ class Sandbox:
     def refreshes(self, ref: AccountRef) -> int:
         """The number of paid refreshes of the account."""
         return int(self.simulator.state(ref.account, stripe_account=ref.stripe_account)["initiated_refreshes"])
+
+    def previews(self) -> set[str]:
+        """The operations that were called with a preview version of Stripe's API that the simulator has."""
+        known = [entry for entry in self.simulator.requests() if entry["path"] is not None]
+        return {entry["operation"] for entry in known if entry["version"].endswith("preview")}
 
     def stripe_calls(self, ref: AccountRef | None = None) -> list[str]:
         """The operations called at Stripe, in order."""

@@ -65,6 +65,14 @@ class BankAccountUnavailableError(TitleholderError):
     """The Stripe account can't be paid by bank account, so no account can be linked by an intent or by Checkout."""
 
 
+class RelinkNotAvailableError(TitleholderError):
+    """An account can't be relinked. `reason` is one of `services.relinking.REASONS`. Its holder can link it again, as a new account."""
+
+    def __init__(self, message: str, reason: str = "gone") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class InvalidCursorError(TitleholderError):
     """A cursor that this list did not give out."""
 

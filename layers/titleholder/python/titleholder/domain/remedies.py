@@ -110,6 +110,7 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "refresh-refused": BY_REASON["REFRESH_REFUSED"][1],
     "cooling-down": ("wait",),
     "no-linked-account": ("link_again",),
+    "relink-not-available": ("link_again",),
     "idempotency-in-progress": ("retry",),
     "batch-state": ("none",),
     "verification-completed": ("none",),

@@ -15,7 +15,9 @@ from titleholder.errors import (
     SessionNotFoundError,
     StripeRefusedError,
 )
+from titleholder.services import relinking
 from titleholder.services.context import Dependencies
+from titleholder.services.relinking import RelinkResult
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
 
@@ -63,6 +65,7 @@ class CollectedAccounts:
     accounts: list[dict[str, Any]]
     empty_reason: EmptyReason | None
     bank_account_token: str | None = None
+    relink: RelinkResult | None = None
 
     @property
     def manually_entered(self) -> bool:
@@ -100,12 +103,18 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
         case "financial_connections":
             session = stripe_linking.financial_connections_session(stripe, id, stripe_account)
             linked = list(session["accounts"]["data"])
+            relink = relinking.result(session)
             if not linked or session["accounts"]["has_more"]:
-                linked = list(_pages(stripe, stripe_account, {"session": id}))
+                # Whether the list has an account that was linked before its relinking is not documented, so neither replaces the other.
+                listed = _pages(stripe, stripe_account, {"session": id})
+                linked = list({account["id"]: account for account in (*listed, *linked)}.values())
+            named = None if relink is None else relink.relinked_account
+            if named is not None and all(account["id"] != named for account in linked):
+                linked.append(stripe_linking.account(stripe, named, stripe_account) if details else {"id": named})
             token = _id(session.get("bank_account_token"))
             # Numbers that were typed in make a token, and no account.
             why: EmptyReason = "manually_entered" if token else "not_linked_yet"
-            return CollectedAccounts(source, None, None, linked, None if linked else why, token)
+            return CollectedAccounts(source, None, None, linked, None if linked else why, token, relink)
         case "setup_intent":
             intent = stripe_linking.setup_intent(stripe, id, stripe_account)
             return _paid_with(stripe, source, intent["status"], intent.get("payment_method"), stripe_account, details)

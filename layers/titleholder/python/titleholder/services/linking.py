@@ -111,7 +111,7 @@ class NewSession:
 
 def create_customer(stripe: StripeGateway, email: str, phone: str | None, stripe_account: str | None, key: str | None) -> str:
     """The id of a new Customer. `phone`: in E.164 format. Raises IdempotencyConflictError, StripeError."""
-    made = _once(lambda: stripe_linking.create_customer(stripe, _given(email=email, phone=phone), stripe_account, key))
+    made = once(lambda: stripe_linking.create_customer(stripe, _given(email=email, phone=phone), stripe_account, key))
     return str(made["id"])
 
 
@@ -121,7 +121,7 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
     Raises BankAccountUnavailableError, CustomerNotFoundError, IdempotencyConflictError, StripeError.
     """
     try:
-        made = _once(lambda: stripe_linking.create_session(stripe, new.via, parameters(new), stripe_account, key))
+        made = once(lambda: stripe_linking.create_session(stripe, new.via, parameters(new), stripe_account, key))
     except StripeRefusedError as error:
         if stripe_linking.is_missing(error):
             raise CustomerNotFoundError(
@@ -138,7 +138,8 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
     return made
 
 
-def _once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a call under an idempotency key makes. Raises IdempotencyConflictError, StripeError."""
     try:
         return call()
     except StripeRefusedError as error:

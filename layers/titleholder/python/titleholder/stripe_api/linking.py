@@ -38,6 +38,12 @@ def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account
     return _plain(stripe.call(create))
 
 
+def create_relink_session(stripe: StripeGateway, params: Json, stripe_account: str | None, key: str | None, version: str) -> Json:
+    """A new Financial Connections Session for relinking, which only preview versions make. `key`: Stripe's idempotency key."""
+    options = _options(stripe_account, key, version=version)
+    return _plain(stripe.call(lambda client: client.v1.financial_connections.sessions.create(cast(Any, params), options)))
+
+
 def session(stripe: StripeGateway, via: str, id: str, stripe_account: str | None) -> Json:
     """A session or intent of the kind `via`, as it is now. Raises SessionNotFoundError."""
     read = {

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from titleholder.schemas import Strict
+from titleholder.schemas import AccountId, Strict
 from titleholder.web.models import CustomerId, RefreshState, StripeAccountId
 
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
@@ -69,11 +69,19 @@ class ManualEntry(Strict):
     mode: Literal["automatic", "disabled"]
 
 
+class Relink(Strict):
+    """The account that the end user is to relink. It has to be inactive, about to expire, or active with too few permissions."""
+
+    account: AccountId
+
+
 class NewSession(Strict):
     """The body of `POST /sessions`. The permission `ownership` is always requested, and `payment_method` for payments and payouts.
 
     Exactly one of `customer`, `customer_account` and `connected_account` is needed. A field that a kind of session does not take is
     refused. With `ownership` in `prefetch`, Stripe fetches the owners of each account, and charges for them, as soon as it is linked.
+
+    With `relink` none of the three is needed, and `filters`, `limits` and `manual_entry` are refused.
     """
 
     via: Via
@@ -91,6 +99,9 @@ class NewSession(Strict):
     filters: Filters | None = None
     limits: Limits | None = None
     manual_entry: ManualEntry | None = None
+    relink: Relink | None = Field(
+        default=None, description="With `financial_connections`: repair the access to an account that was linked before."
+    )
     return_url: Url | None = Field(
         default=None, description="Where Checkout sends the browser when it is done; for other kinds, where a web view returns to."
     )
@@ -111,6 +122,13 @@ class Customer(BaseModel):
     livemode: bool
 
 
+class RelinkedAccount(BaseModel):
+    """The account that a session relinks, and its authorization at Stripe."""
+
+    account: str
+    authorization: str | None = None
+
+
 class Session(BaseModel):
     """What the front end needs. `next` names the function to call or the step to take, `instructions` describe it in full.
 
@@ -125,6 +143,7 @@ class Session(BaseModel):
     stripe_account: str | None = None
     livemode: bool
     permissions: list[str]
+    relink: RelinkedAccount | None = None
     client_secret: str | None = None
     url: str | None = None
     next: str
@@ -164,6 +183,19 @@ class LinkedAccount(BaseModel):
     ownership_refresh: RefreshState | None = None
 
 
+class RelinkResult(BaseModel):
+    """How a session for relinking stands. Stripe may add values of `status` and of `failure_reason`.
+
+    The end user may have chosen another account than `account`, so take the accounts from `accounts`.
+    """
+
+    account: str | None = None
+    authorization: str | None = None
+    status: str | None = Field(default=None, description="`pending`, `succeeded`, `failed` or `cancelled`.")
+    failure_reason: str | None = Field(default=None, description="`no_account`, `no_authorization` or `other`.")
+    relinked_account: str | None = Field(default=None, description="`account`, if it has been relinked.")
+
+
 class CollectedAccounts(BaseModel):
     """The accounts that a session, intent or payment method collected.
 
@@ -181,6 +213,7 @@ class CollectedAccounts(BaseModel):
     bank_account_token: str | None = Field(
         default=None, description="Of a session for payouts: the token that makes the account an external account of the connected account."
     )
+    relink: RelinkResult | None = Field(default=None, description="Of a session for relinking only.")
     accounts: list[LinkedAccount]
 
 

@@ -43,6 +43,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
     errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
     errors.BankAccountUnavailableError: (409, "us-bank-account-unavailable", "Stripe offers no payment by bank account"),
+    errors.RelinkNotAvailableError: (409, "relink-not-available", "The account can't be relinked"),
     errors.InvalidCursorError: (422, "invalid-cursor", "The cursor does not belong to this list"),
     errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
@@ -111,7 +112,7 @@ def problem_for(error: errors.TitleholderError) -> Problem:
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
             return Problem(
                 status=status, type=type_, title=title, detail=str(error),
-                extra={"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError) else {},
+                extra={"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError | errors.RelinkNotAvailableError) else {},
                 headers={"Retry-After": str(retry_after)} if again else {},
             )  # fmt: skip
     return unexpected()
