@@ -1,5 +1,7 @@
 """Addresses, phones and e-mails: the same house, the same line, the same mailbox."""
 
+from typing import Any
+
 import pytest
 
 from titleholder.matching.addresses import compare as compare_addresses
@@ -52,6 +54,63 @@ def test_address_lands_in_its_band_with_its_reason(held: str, low: float, high: 
 )
 def test_address_has_one_score_however_it_is_written(claimed: str, held: str, score: float, reasons: tuple[str, ...]) -> None:
     assert compare_addresses(claimed, held) == (score, None, reasons)
+
+
+HOME = {"line1": "12 Larkspur Ln", "city": "Salt Lake City", "state": "UT", "postal_code": "84101"}
+IN_FULL = "12 LARKSPUR LN SALT LAKE CITY UT 84101"
+PLACES: list[tuple[Any, str, float | None]] = [
+    ({"city": "Salt Lake City"}, "SALT LAKE CITY", 65.0),
+    ({"city": "Salt Lake City", "state": "Utah"}, "SALT LAKE CITY UT", 65.0),
+    ({"city": "Salt Lake City"}, IN_FULL, 65.0),
+    ({"city": "Salt Lake City"}, "12 LARKSPUR LN, SALT LAKE CITY, UT 84101, USA", 65.0),
+    ({"city": "Salt Lake City", "country": "US"}, "SALT LAKE CITY UT US", 65.0),
+    ({"line2": "Apt 4", "city": "Salt Lake City"}, "12 LARKSPUR LN APT 4 SALT LAKE CITY UT", 65.0),
+    ({"line1": "N/A", "city": "Reno"}, "RENO NV 89501", 65.0),
+    ({"city": "Mount Vernon"}, "12 OAK ST, MT VERNON, NY 10550", 65.0),
+    ({"city": "North Port"}, "NORTH PORT FL", 65.0),
+    ({"city": "Forest Park"}, "FOREST PARK GA", 65.0),
+    ({"city": "Reno"}, "PO BOX 12 RENO NV", 65.0),
+    ({"city": "Reno"}, "12 BROADWAY RENO NV", 65.0),
+    ({"city": "Washington"}, "NW OAK BLVD, NO. 3, WASHINGTON, DC", 65.0),
+    (HOME, "SALT LAKE CITY", 65.0),
+    ("Salt Lake City, UT", IN_FULL, 65.0),
+    ({"line1": "Reno NV"}, "12 LARKSPUR LN RENO NV", 65.0),
+    ("12 Old Broadway", "BROADWAY", 65.0),
+    ({"city": "Salt Lake Citty"}, IN_FULL, 60.0),
+    (HOME, "SALT LAKE CITY UT 84101", 100.0),
+    (HOME, "UT 84101", 100.0),
+    (HOME, "84101", 100.0),
+    ({"postal_code": "84101"}, IN_FULL, 100.0),
+    ({"postal_code": "84101"}, "84101-2233", 100.0),
+    # Nothing in common that could differ
+    ({"postal_code": "84101"}, "SALT LAKE CITY UT", None),
+    ({"city": "Reno"}, "12 LARKSPUR LN", None),
+    ({"city": "Reno", "state": "NV"}, "12 LARKSPUR LN, NV 89501", None),
+    ({"city": "Reno"}, "W123N456 EAST US HWY101 E # 12", None),
+    ({"state": "UT"}, IN_FULL, None),
+    (HOME, "UT", None),
+    ({"line2": "Apt 4"}, "12 LARKSPUR LN APT 4", None),
+    # Another place
+    ({"city": "Reno"}, IN_FULL, 20.0),
+    ({"city": "Reno"}, "SALT LAKE CITY", 20.0),
+    ({"city": "Lake City"}, "SALT LAKE CITY", 20.0),
+    ({"state": "NV"}, IN_FULL, 20.0),
+    ({"city": "Springfield", "state": "IL"}, "SPRINGFIELD MO", 20.0),
+]
+
+
+@pytest.mark.parametrize(("claimed", "held", "score"), PLACES, ids=lambda value: str(value)[:60])
+def test_parts_of_an_address_compare_with_the_same_parts(claimed: Any, held: str, score: float | None) -> None:
+    found = compare_addresses(claimed, held)
+    assert (found and found.score) == score, found
+    assert (found is not None and not {"CITY_DIFFERS", "STATE_DIFFERS"}.isdisjoint(found.reasons)) is (score == 20.0)
+
+
+@pytest.mark.parametrize("country", ["USA", "US", "United States"])
+def test_country_after_a_comma_hides_neither_code_nor_state(country: str) -> None:
+    found = compare_addresses(HOME, f"12 Larkspur Ln, Reno, NV 84101, {country}")
+    assert found is not None
+    assert found.reasons == ("STATE_DIFFERS", "CITY_DIFFERS")
 
 
 def test_country_of_a_phone_number_may_be_its_context() -> None:

@@ -179,6 +179,9 @@ def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] 
     size = len(short)
     if short in _WRITTEN_SHORT and (long in _WRITTEN_SHORT[short] or (short == "el" and long == "al")):
         return (0, "") if short in ("el", "st", "ste", "sta", "sto") else (1, "SPELLING_VARIANT")
+    if short in _LOOSE and long in _LOOSE and size > 1:
+        # Van Houten is not Von Houten.
+        return None
     if size == 1 and long in PARTICLES:
         return (1, "") if short == long[0] else None
     if size == 2 and long.startswith(short) and len(long) > 3 and not memo.look_up(short).cultures:
@@ -186,7 +189,9 @@ def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] 
         return 2, "INITIALS_ONLY"
     if family:
         known_a, known_b = memo.look_up(a), memo.look_up(b)
-        if known_a.given > known_a.surname and known_b.given > known_b.surname:
+        mainly_given = known_a.given > known_a.surname, known_b.given > known_b.surname
+        patronymic = any(mainly_given) and "E" in known_a.cultures + known_b.cultures and not (known_a.cultures and known_b.cultures)
+        if all(mainly_given) or patronymic:
             # Two given names are not two spellings of one surname, wherever they stand, and nobody's surname is a nickname.
             level = compare_given(a, b, memo)
             return (4, "HARD") if level in ("G_NICKNAME", "G_NICKNAME_TYPO", "G_PREFIX") else _LEVELS.get(level)
@@ -415,6 +420,20 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
             if a.how == "ends" and gap_a and not _eastern(x[-1], memo):
                 worst, problem = min(worst, LEFT_OVER), "WORDS_LEFT_OVER"
                 return
+        if a.how == b.how == "moved" and _given_is_last(a, gap_a, memo) + _given_is_last(b, gap_b, memo):
+            worst, problem = min(worst, LEFT_OVER), "WORDS_LEFT_OVER"
+            return
+        for order, gap in ((a, gap_a), (b, gap_b)):
+            if gap and gap[-1] in order.joined and gap[-1] + 1 >= len(order.words) - max(1, order.surname):
+                reasons.append("SURNAME_IN_PART")
+            # A word of a surname that is taken to stand first is the first word written.
+            if order.how == "moved" and (lacking_at := [at for at in gap if at >= len(order.words) - order.surname]):
+                family = order.words[-order.surname :]
+                if not all(order.words[at] in _LOOSE for at in lacking_at):
+                    if not (order.joined or all(_iberian(w, memo) for w in _names_only(family))):
+                        worst, problem = min(worst, LEFT_OVER), "WORDS_LEFT_OVER"
+                        return
+                    reasons.append("SURNAME_IN_PART")
         for order, gap, after in ((a, gap_a, next_a), (b, gap_b, next_b)):
             # A part of a name that a hyphen joins may be left out only if the rest is the same, and Bar-Lev is not Lev, nor Mc Tavish
             # Tavish.
@@ -471,6 +490,9 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
                     reason = "SURNAME_IN_PART"
                 else:
                     family_initial = True
+        elif reason == "NEAR" and a.how == b.how == "natural" and x[0] == y[0] and _syllable_each(x, y, step, memo):
+            # Where the surname stands first, the last word is the given name.
+            worst, problem, reason = min(worst, OTHER_NAME), "GIVEN_NAME_DIFFERS", ""
         elif reason == "NEAR":
             worst, near = min(worst, LEFT_OVER), True
             reason = "SURNAME_SIMILAR"
@@ -511,6 +533,21 @@ def _judge(a: _Order, b: _Order, steps: list[_Step], mine: _Side, held: _Side, m
     return _score(a, b, reasons, middle, middle and not initials_only)
 
 
+def _syllable_each(x: tuple[str, ...], y: tuple[str, ...], step: _Step, memo: Memo) -> bool:
+    """Tell whether two words are a syllable each of Chinese or Korean given names, the surname being the first word."""
+    first, words = memo.look_up(x[0]).cultures, (x[step.a], y[step.b])
+    if not ("k" in first or "c" in first) or "w" not in first or (len(x) < 3 and any("w" in memo.look_up(w).cultures for w in words)):
+        return False
+    return all(len(pinyin(w) or korean(w) or "no") == 1 for w in words)
+
+
+def _given_is_last(order: _Order, gap: list[int], memo: Memo) -> bool:
+    """Tell whether the last word written is left over, and is the given name: in Vietnam the surname stands first."""
+    if order.last not in gap:
+        return False
+    return "v" in memo.look_up(order.words[-order.surname]).cultures and "V" in memo.look_up(order.words[order.last]).cultures
+
+
 def _eastern_name_any(x: tuple[str, ...], y: tuple[str, ...], memo: Memo) -> bool:
     return any("v" in memo.look_up(word).cultures for word in (x[0], x[-1], y[0], y[-1]))
 
@@ -530,9 +567,9 @@ def _given_too(gap: list[int], words: tuple[str, ...], memo: Memo) -> bool:
 
 def _by_initial(x: tuple[str, ...], y: tuple[str, ...], memo: Memo) -> bool:
     """Tell whether the surname may be an initial: in India's south it is the father's name, elsewhere the second of two surnames."""
-    words = [w for w in (*x, *y) if len(w) > 1]
-    known = [memo.look_up(w) for w in words]
-    return any("D" in k.cultures or "d" in k.cultures for k in known) or not any("W" in k.cultures and k.given > 2 for k in known)
+    known = [memo.look_up(w) for w in (*x, *y) if len(w) > 1]
+    western = [k for k in known if "W" in k.cultures and k.given > 2]
+    return not western or any(("D" in k.cultures or "d" in k.cultures) and k not in western for k in known)
 
 
 def _two_people(words: tuple[str, ...], gap: list[int], memo: Memo) -> bool:
@@ -543,6 +580,8 @@ def _two_people(words: tuple[str, ...], gap: list[int], memo: Memo) -> bool:
     first, second, third, last = (memo.look_up(w) for w in words)
     if first.given < 2 or third.given <= third.surname:
         return False
+    if {first.gender, third.gender} == {"m", "f"} and second.surname > 0 and last.surname >= last.given:
+        return True
     # Unknown words are surnames rather than given names, but less surely so.
     sure = second.given == 0 and second.surname > 0 and last.given < max(1, last.surname)
     return sure or (not second.cultures and third.given > 2 and last.given == 0)
@@ -646,14 +685,10 @@ def _both(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[_Order, _Order
         return
     told = b[0].how == "told"
     lead = _lead(mine.words, memo) if len(a) > 1 else 0.0
-    two = len(mine.words) == 2
     for x in a[1:]:
         # A claim in parts or in natural order is the rule. One with the surname first meets a title in natural order; where a comma tells
-        # the
-        # title's order, the claim's must be evident.
-        if not told or held.lent or lead >= 2 or (not two and x.how == "moved" and len(mine.words) == len(held.words)):
-            if told and not held.lent and lead < 2:
-                continue
+        # the title's order, the claim's must be evident.
+        if not told or held.lent or lead >= 2:
             yield x, b[0]
             if held.lent:
                 for y in b[1:]:
@@ -728,7 +763,7 @@ def _swapped(mine: Party, held: Party, a_side: _Side, b_side: _Side, memo: Memo)
     if len(mine.words) != len(held.words) or len(mine.words) < 3 or sorted(mine.words) != sorted(held.words):
         return None
     for a in _orders(mine, memo):
-        if a.how == "moved" and mine.words[0] not in TITLES_TOO:
+        if (a.how == "ends" and "v" not in memo.look_up(mine.words[0]).cultures) or (a.how == "moved" and mine.words[0] not in TITLES_TOO):
             # Only a title at the front, such as "Sir", leaves both names in an order that may be exchanged.
             continue
         x = a.words

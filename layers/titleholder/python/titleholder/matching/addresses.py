@@ -58,7 +58,6 @@ _UNITS = word_set(
     "apt apartment aptmnt apmt unit un ste suite rm room fl floor bldg building trlr trailer lot spc space ph penthouse dept slip"
     " pier hngr hangar no number num flat flr box"
 )
-_UNIT_SHORT = word_set("apt ste unit rm bldg fl flr lot trlr spc ph")
 _TABLE = {word: short for table in (_TYPES, _DIRECTIONS) for short, words in table.items() for word in (*words.split(), short)}
 _TABLE.update(_OTHERS)
 _TYPE = frozenset(_TYPES)
@@ -95,6 +94,7 @@ class Address(NamedTuple):
     code: str
     tail: tuple[str, ...]  # words after the street that may be the town
     fraction: str = ""  # of the house number: 1/2
+    words: tuple[str, ...] = ()  # all words after the number, where the whole address is in one line
 
 
 def _names_a_highway(rest: list[str], index: int) -> bool:
@@ -262,7 +262,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
                 directions.add(_TABLE[after.pop(0)])
             tail = after if whole else []
             break
-        if short in _TYPE and (street or directions) and index:
+        if short in _TYPE and street:
             kind = short
             if whole:
                 # Later words are the town, unless another kind of street follows at once.
@@ -283,13 +283,11 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
             street.append(short)
             continue
         street.append(short)
-    if not street and kind:
-        street = [kind]
-    if not street and directions:
-        street = sorted(directions)
-        directions = set()
     town = tuple(t for t in _tokens(_text(city)) if t != ",") if city else ()
-    return Address(_number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction)
+    words = tuple(t for t in rest if t != ",") if whole else ()
+    return Address(
+        _number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction, words
+    )
 
 
 _NUMBER_FIRST = re.compile(r"\s*\d")
@@ -341,6 +339,8 @@ def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str,
         tokens.pop()
     elif len(tokens) > 4 and tokens[-2:] == ["united", "states"]:
         del tokens[-2:]
+    while tokens and tokens[-1] == ",":
+        tokens.pop()
     if len(tokens) > 1 or (tokens and _ZIP.match(tokens[-1])):
         last = tokens[-1] if tokens else ""
         if _ZIP.match(last) or (last.isdigit() and len(last) in (4, 6, 9) and len(tokens) > 2):
@@ -359,9 +359,9 @@ def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str,
     while tokens and tokens[-1] == ",":
         tokens.pop()
     for size in (3, 2, 1):
-        if len(tokens) > size:
+        if len(tokens) >= size:
             name = "".join(tokens[-size:])
-            if name in _STATES or (size == 1 and name in _CODES and name not in ("st",)):
+            if (name in _STATES and len(tokens) > size) or (size == 1 and name in _CODES):
                 region = region or _STATES.get(name, name)
                 del tokens[-size:]
                 break
@@ -432,7 +432,7 @@ def _taken_apart(value: object) -> Address | None:
             return None
         line1, line2, city, state, code = parts
         # Some forms put the whole address into the first line.
-        whole = not (city or state) and len(line1.split()) > 4
+        whole = not (city or state) and (len(line1.split()) > 4 or not (line2 or code or line1[:1].isdigit()))
         return _parse(line1, line2, city, state, code, whole)
     text = str(value or "")[:600].strip()
     return _parse(text, "", "", "", "", True) if text else None
@@ -449,27 +449,86 @@ def compare(claimed: object, held: object) -> FieldMatch | None:
     return _compare(a, b)
 
 
+def _no_line(a: Address) -> bool:
+    """Tell whether an address has neither street nor box."""
+    return not (a.street or a.number or a.box)
+
+
 def _only_code(a: Address) -> bool:
-    return bool(a.code) and not (a.street or a.number or a.box)
+    return bool(a.code) and _no_line(a)
 
 
 def _only_town(a: Address) -> bool:
-    return not (a.number or a.box or a.code) and (bool(a.city) or (bool(a.street) and not a.kind))
+    if a.number or a.box or a.code:
+        return False
+    return bool(a.city) or (bool(a.street) and not a.kind and not any(c.isdigit() for word in a.words for c in word))
+
+
+def _town(a: Address) -> list[str]:
+    """Return an address's words that may be its town, as the postal service abbreviates them; without a comma the street is among them."""
+    if a.city:
+        return [_short(word) for word in a.city]
+    # No town has a digit, and a street has a word at least.
+    start = max((at + 1 for at, word in enumerate(a.words) if any(c.isdigit() for c in word)), default=1 if a.number else 0)
+    words = [_short(word) for word in (a.tail if a.kind and a.number else a.words[start:])]
+    return [] if start and _DIRECTION.union(_TYPE).issuperset(words) else words
+
+
+def _written(a: Address) -> list[str]:
+    """Return the words of an address in one line, in the postal service's abbreviations."""
+    return [_short(word) for word in a.words]
+
+
+def _is_place_of(place: Address, other: Address) -> bool:
+    """Tell whether an address in one line is no more than the town of another one."""
+    if not place.words or place.number or place.box or _no_line(other):
+        return False
+    words = _written(place)
+    if other.city:
+        return words == _town(other)
+    rest = _written(other)
+    return (
+        bool(other.number or other.box)
+        and len(words) < len(rest) + bool(other.box)
+        and rest[-len(words) :] == words
+        and words[-1] not in _TYPE
+    )
+
+
+def _compare_places(a: Address, b: Address) -> FieldMatch | None:
+    """Compare towns and states, where one side says no more; ``None`` where they have nothing in common that could differ."""
+    if a.state and b.state and a.state != b.state and {a.state, b.state} <= _CODES:
+        return FieldMatch(20.0, None, ("CITY_ONLY", "STATE_DIFFERS"))
+    if a.number or a.box:
+        a, b = b, a
+    mine, theirs = _town(a), _town(b)
+    if not mine or not theirs:
+        return None
+    x, y, size = "".join(mine), "".join(theirs), len(mine)
+    if b.number or b.box or b.kind:
+        # The street may be among the words before the town.
+        tail = [_short(word) for word in b.tail]
+        if (theirs[-size:] == mine and (b.number or b.box)) or any(tail[at : at + size] == mine for at in range(len(tail))):
+            y = x
+        elif b.number:
+            y = "".join(theirs[-size:])
+    if x == y and not (a.city or a.state or b.state or b.number or b.box):
+        return FieldMatch(100.0)
+    if x == y:
+        return FieldMatch(65.0, None, ("CITY_ONLY",))
+    if within_two(x, y) <= 2 or closeness(x, y) > 0.9:
+        return FieldMatch(60.0, None, ("CITY_ONLY",))
+    return FieldMatch(20.0, None, ("CITY_ONLY", "CITY_DIFFERS"))
 
 
 def _compare(a: Address, b: Address) -> FieldMatch | None:
     if _only_code(a) or _only_code(b) or (_bare_code(a) and _bare_code(b)):
-        x, y = (a.code or "".join(a.street) or a.number), (b.code or "".join(b.street) or b.number)
-        if not x or not y:
-            # One side has nothing that a postal code could be compared with.
-            return None
-        return FieldMatch(_codes(x, y), None, ("POSTAL_CODE_ONLY",) if x == y else ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
-    if (a.city and not (a.street or a.number or a.box)) or (_only_town(b) and not a.number and not b.box and not a.box):
-        x, y = "".join(a.city) or "".join(a.street), "".join(b.city) or "".join(b.street) + b.kind
-        if x == y and not a.city:
-            return FieldMatch(100.0)
-        town = x == y or within_two(x, y) <= 2 or closeness(x, y) > 0.9
-        return FieldMatch(65.0 if x == y else 60.0 if town else 20.0, None, ("CITY_ONLY",) if town else ("CITY_ONLY", "CITY_DIFFERS"))
+        x, y = a.code or _bare_code(a), b.code or _bare_code(b)
+        if x and y:
+            return _codes(x, y)
+        return _compare_places(a, b)
+    if _no_line(a) or _no_line(b) or (_only_town(b) and not a.box and (a.city or a.words)) or _is_place_of(a, b) or _is_place_of(b, a):
+        return _codes(a.code, b.code) if a.code and b.code else _compare_places(a, b)
     reasons: list[str] = []
     score = 100.0
     if a.box or b.box:
@@ -539,28 +598,22 @@ def _contradict(a: frozenset[str], b: frozenset[str]) -> bool:
     return not x & y or ("n" in x and "s" in y) or ("s" in x and "n" in y) or ("e" in x and "w" in y) or ("w" in x and "e" in y)
 
 
-def _bare_code(a: Address) -> bool:
-    return (
-        not a.code
-        and not a.kind
-        and not a.city
-        and len(a.street) + bool(a.number) <= 2
-        and any(c.isdigit() for c in "".join(a.street) + a.number)
-    )
+def _bare_code(a: Address) -> str:
+    """Return the one or two words of an address that may be the postal code of another country."""
+    word = "".join(a.street) or a.number
+    few = not a.kind and not a.city and len(a.street) + bool(a.number) <= 2
+    return word if few and not a.code and any(c.isdigit() for c in "".join(a.street) + a.number) else ""
 
 
-def _codes(a: str, b: str) -> float:
+def _codes(a: str, b: str) -> FieldMatch:
     """Compare postal codes alone, on the bands of https://docs.flinks.com/guides/connect/field-match-guide."""
-    if a == b:
-        return 100.0
-    if a.isdigit() and b.isdigit() and len(a) > 4 and len(b) > 4 and a[:5] == b[:5]:
-        return 100.0
+    if a == b or (a.isdigit() and b.isdigit() and len(a) > 4 and len(b) > 4 and a[:5] == b[:5]):
+        return FieldMatch(100.0, None, ("POSTAL_CODE_ONLY",))
     edits = within_two(a, b)
-    if edits == 1 and len(a) != len(b):
-        return 85.0
+    score = 55.0 if edits == 2 and a[0] == b[0] else 20.0
     if edits == 1:
-        return 72.0
-    return 55.0 if edits == 2 and a[0] == b[0] else 20.0
+        score = 72.0 if len(a) == len(b) else 85.0
+    return FieldMatch(score, None, ("POSTAL_CODE_ONLY", "POSTAL_CODE_DIFFERS"))
 
 
 def _place(a: Address, b: Address, score: float, reasons: list[str]) -> FieldMatch:

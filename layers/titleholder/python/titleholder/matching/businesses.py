@@ -5,7 +5,7 @@ from typing import NamedTuple
 from titleholder.matching.evidence import Known, look_up
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.romanisation import one_original
-from titleholder.matching.text import closeness, is_latin, sound, within_two
+from titleholder.matching.text import closeness, is_latin, plain_umlauts, sound, within_two
 from titleholder.matching.weights import BUSINESS_WEIGHTS
 from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set
 
@@ -206,6 +206,8 @@ def _same_word(a: str, b: str, transcribed: bool) -> str:
     if a == b:
         return "same"
     if transcribed and is_latin(a) and is_latin(b) and one_original(a, b, _SLAVIC, _SLAVIC):
+        return "same"
+    if plain_umlauts(a) == plain_umlauts(b):
         return "same"
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if len(short) > 3 and long in _GENERIC and long.startswith(short) and len(long) - len(short) > 2:

@@ -64,6 +64,8 @@ def _several(title: Title, kind: str) -> bool:
         return False
     if title.trusts and found <= {"AND", "TTEE"}:
         return "TTEE" in found and "AND" in found
+    if found == {"CUST"} and title.words[0] in ("guardianship", "conservatorship"):
+        return False
     return not (found == {"TTEE"} and len(title.parties) == 1)
 
 
@@ -207,8 +209,8 @@ def _judge_party(mine: Party, claim: Title, held: Party, title: Title, memo: Mem
     context = held.context
     if mine.context == "estate" and context == "estate":
         best = best.capped(99.0, "ESTATE")
-    elif mine.context == "estate" or context in CEILINGS:
-        ceiling, reason = (69.0, "ESTATE") if mine.context == "estate" else (CEILINGS[context], CONTEXT_REASONS[context])
+    elif (capacity := mine.context if mine.context in ("estate", "minor") else context) in CEILINGS:
+        ceiling, reason = CEILINGS[capacity], CONTEXT_REASONS[capacity]
         if mine.context != context or context in ("beneficiary", "minor"):
             best = best.capped(ceiling, reason) if best.score > ceiling or ceiling < MATCH else best.noted(reason)
     if held.title in _WIVES and mine.title not in _WIVES and best.score >= MATCH:

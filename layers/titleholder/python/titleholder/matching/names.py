@@ -174,8 +174,6 @@ def compare_given(a: str, b: str, memo: Memo) -> str:
 
 
 def _compare_given(a: str, b: str, memo: Memo) -> str:
-    if a == b:
-        return "G_INITIALS" if len(a) == 1 else "G_SAME"
     if len(a) == 1 or len(b) == 1:
         return "G_INITIAL" if a[0] == b[0] else "G_INITIAL_DIFFERS"
     if not (a.isascii() and b.isascii()):
@@ -219,6 +217,10 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_SPELLING"
     if not known and plain_umlauts(a) == plain_umlauts(b):
         return "G_SPELLING"
+    if a[0] == b[0] == "m" and _mac(a) == _mac(b):
+        return "G_SPELLING"
+    if long.endswith(short) and len(short) > 3 and long[: -len(short)] in _PRAISE:
+        return "G_NICKNAME"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
     if known and edits == 1 and min(known_a.given, known_b.given) < 3 and max(known_a.given, known_b.given) > 6 and len(short) > 5:
         # The Census has misspellings of common names too: Elizbeth, Joesph.
@@ -236,8 +238,10 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_TYPO" if len(short) > 4 else "G_TYPO_SHORT"
     if nicknames.is_form_mistyped(a, b) or nicknames.is_form_mistyped(b, a):
         return "G_NICKNAME_TYPO"
-    if long[len(short) :] in _FEMININE and long.startswith(short) and len(short) > 3:
-        return "G_OTHER"
+    if long.startswith(short) and len(short) > 3:
+        ending = long[len(short) :]
+        if ending in _FEMININE or (ending == "ta" and (is_known_a if short is a else is_known_b)):
+            return "G_OTHER"
     if len(short) > 3 and same_beginning(a, b) and memo.sound(a) == memo.sound(b):
         return "G_OTHER" if known else "G_SOUND"
     if len(short) > 2 and long.startswith(short):
@@ -316,7 +320,7 @@ def _western_key(word: str) -> str:
     """Return a given name in one spelling where English has several: Erik, Eric; Sara, Sarah; Jon, John."""
     if word[-1] == "h" and len(word) > 3 and word[-2] in "ae":
         word = word[:-1]
-    for end in ("ie", "ey", "ee", "y"):
+    for end in ("ie", "ey", "ee"):
         if word.endswith(end) and len(word) > len(end) + 1:
             word = word[: -len(end)] + "i"
             break
@@ -347,6 +351,8 @@ def _twins(short: str, long: str, short_known: bool, long_known: bool) -> bool:
 _FEMININE = frozenset(
     ("la", "na", "ia", "le", "ne", "ella", "elle", "ette", "ina", "ine", "ita", "etta", "lla", "nna", "nne", "lle", "elia", "da")
 )
+# What precedes the part of a Yoruba or Igbo name that people are called by: Oluwaseun is Seun.
+_PRAISE = frozenset(("oluwa", "olu", "chukwu", "chuku"))
 _SOFT_GIVEN = frozenset(("G_SAME", "G_SPELLING", "G_NICKNAME", "G_TYPO", "G_SOUND"))
 _WRONG_GIVEN = frozenset(
     (
@@ -506,7 +512,10 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
         return "F_CUT_EARLY"
     both = both or _other_ending(x, y)
     if len(short) > 2 and same_beginning(x, y) and memo.sound(x) == memo.sound(y):
-        return "F_NEAR" if both else "F_SOUND" if edits < 3 else "F_SOUND_FAR"
+        if both or (edits > 1 and {*known_a.cultures, *known_b.cultures} in ({"O"}, {"O", "o"})):
+            # Hawaiian has few consonants, so names that sound alike by them are many.
+            return "F_NEAR"
+        return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
         return "F_SOUND"
     if edits == 1:

@@ -275,7 +275,6 @@ _PAIRS = (
 )  # fmt: skip
 _PAIR_INDEX = {pair: index for index, pair in reversed([*enumerate(_PAIRS)])}
 LONGEST_ENDING = max(len(ending) for pair in _PAIRS for ending in pair)
-_PATRONYMS = (("ovna", "ovich"), ("evna", "evich"), ("ivna", "ovych"))
 
 
 def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:

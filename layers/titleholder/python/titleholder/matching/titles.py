@@ -100,6 +100,8 @@ _TELLING_ASIDE = re.compile(
     r"pod|tod|itf|estate(?: of)?|est|decd|deceased|minor|a minor|attorney[ -]in[ -]fact|poa|power of attorney|trustee|ttee|trust"
     r"|custodian|cust|"
     r"executor|executrix|guardian|beneficiary|agent|joint|and|or|dba|aka|fbo"
+    r"|[\w .,'-]+[ ,](?:attorney[ -]in[ -]fact|poa|exec(?:utor|utrix)?|admin(?:istrat(?:or|rix))?|guardian|gdn|cust(?:odian)?"
+    r"|pers(?:onal)? rep(?:resentative)?)"
 )
 
 
@@ -184,6 +186,8 @@ def _read(folded: str, whole: bool) -> Title:
         dates = " ".join(_date(found) for found in DATE.finditer(folded))
         text = DATE.sub(" ", folded)
     marked = mark(text)
+    if " y " in marked:
+        marked = _Y.sub(_joins, marked)
     tokens = tokens_of(marked)
     unmarked = _without_dates(inline) if inline is not folded else text
     plain = tokens if unmarked == marked else tokens_of(unmarked)
@@ -215,6 +219,14 @@ def _read(folded: str, whole: bool) -> Title:
         tuple(parties), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
         whole and len(every) <= 2 * MAX_WORDS and len(tokens) <= 3 * MAX_WORDS, len(folded),
     )  # fmt: skip
+
+
+_Y = re.compile(r"(?<![^ ])([^\W\d_]{2,}) y (?=([^\W\d_]{2,}) [^\W\d_]{2})")
+
+
+def _joins(found: re.Match[str]) -> str:
+    """Mark the Spanish "and" between two given names, as in CARLOS Y MARIA LOPEZ; between two surnames it is a part of the name."""
+    return f"{found[1]} AND " if _mainly_given(found[1]) and _mainly_given(found[2]) else found[0]
 
 
 def _without_dates(text: str) -> str:
@@ -281,6 +293,9 @@ def _segments(tokens: list[str], marked: bool) -> list[tuple[str, list[str]]]:
             pieces[-1][1].append(item)
     out: list[tuple[str, list[str]]] = []
     markers = {marker for marker, _ in pieces}
+    # For each piece whether a signer's role closes it: "... JANE ROE EXEC", and no name follows.
+    ends = [*(marker in _SIGNERS and not piece for marker, piece in pieces[1:]), False]
+    signed = [end and all(m in ("MINOR", *_SIGNERS) and not piece for m, piece in pieces[at + 2 :]) for at, end in enumerate(ends)]
     own_trust = "trust" in tokens
     hard = any(t in _HARD_KINDS for t in tokens) and own_trust
     for index, (marker, piece) in enumerate(pieces):
@@ -301,29 +316,43 @@ def _segments(tokens: list[str], marked: bool) -> list[tuple[str, list[str]]]:
             out.extend(("house" if kind == "house" else "benefit", part) for kind, part in _trust(piece))
         elif marker == "TTEE":
             out.extend(_trust(piece))
+        elif marker in ("ESTATE", "CUST", "MINOR") and signed[index]:
+            owner, signer = _owner_and_signer(piece) if marker != "MINOR" and pieces[index - 1][0] != "ESTATE" else ([], piece)
+            out.append(("estate" if marker == "ESTATE" else "minor", owner))
+            out.append(("executor" if following == "EXEC" else "custodian", signer))
+        elif (
+            marker == "ESTATE" and pieces[index - 1][0] == "ESTATE" and len(pieces[index - 1][1]) > 1 and pieces[index - 1][1][-1] != "AND"
+        ):
+            # "ESTATE OF JOHN SMITH DECEASED JANE ROE"
+            out.append(("executor", piece))
         elif marker == "CUST":
             out.append(("minor", piece))
         elif marker == "ESTATE":
-            if following == "EXEC" and (at := _second_name(piece)):
-                out.append(("estate", piece[:at]))
-                out.append(("executor", piece[at:]))
-            else:
-                out.append(("estate", piece))
+            out.append(("estate", piece))
         elif marker == "EXEC":
-            out.append(("estate" if "ESTATE" in markers and index == 1 and not pieces[0][1] else "executor", piece))
-        elif following == "EXEC" and "ESTATE" not in markers:
-            out.append(("executor", piece))
+            # "EXECUTOR JOHN SMITH DECD" names the dead alone.
+            dead = index == 1 and not pieces[0][1] and following == "ESTATE" and not pieces[index + 1][1]
+            out.append(("estate" if dead else "executor", piece))
+        elif following in ("EXEC", "CUST"):
+            owner, signer = _owner_and_signer(piece) if signed[index] else ([], piece)
+            if not signer:
+                owner, signer = [], owner
+            out.append(("executor" if following == "EXEC" else "minor", owner))
+            out.append(("executor" if following == "EXEC" else "custodian", signer))
+        elif following == "ESTATE" and piece:
+            rest = pieces[index + 1][1]
+            if signed[index + 1] or (len(piece) > 1 and len(rest) > 1):
+                # "JOHN SMITH DECD JANE ROE EXEC"
+                out.append(("estate", piece))
+                out.append(("executor", rest))
+            else:
+                # "JOHN SMITH ESTATE", and "FELIX (DECEASED) CALLOWAY": a name that the marker interrupts.
+                out.append(("estate", [*piece, *rest]))
+            pieces[index + 1] = ("ESTATE", [])
         elif "trust" in piece or following in ("TTEE", "DATED", "FBO") or "TTEE" in markers:
             out.extend(_trust(piece))
-        elif following == "CUST":
-            out.append(("custodian", piece))
         elif following == "MINOR":
             out.append(("minor", piece))
-        elif following == "ESTATE":
-            # "JOHN SMITH ESTATE", and "FELIX (DECEASED) CALLOWAY": a name that the marker interrupts.
-            rest = pieces[index + 1][1]
-            out.append(("estate", [*piece, *rest]))
-            pieces[index + 1] = ("ESTATE", [])
         elif marker == "MINOR":
             continue
         else:
@@ -342,12 +371,44 @@ _HARD_KINDS = frozenset(
 )  # fmt: skip
 
 
-def _second_name(piece: list[str]) -> int:
-    """Return where a second full name begins that shares the first one's surname, or 0."""
-    last = piece[-1] if piece else ""
-    if last in piece[1:-2]:
-        return piece.index(last, 1) + 1
-    return 0
+# Capacities in which one person signs for another.
+_SIGNERS = frozenset(("EXEC", "CUST"))
+# What may stand between the name of the one and of the other.
+_BETWEEN = frozenset(("by", "minor", "incompetent", "incapacitated", "ward", ","))
+
+
+def _owner_and_signer(piece: list[str]) -> tuple[list[str], list[str]]:
+    """Part a dead's or a minor's name from that of the person who signs, which follows it; all is the first's where nothing tells."""
+    words = [t for t in piece if t != ","] if piece[:-2].count(",") > 1 else piece[: -1 if piece[-1:] == [","] else None]
+    for at in range(2, len(words) - 1):
+        if words[at] in _BETWEEN:
+            owner = words[:at]
+            return owner[:-1] if owner[-1] in ("a", "an") else owner, words[at + 1 :]
+    count, at = len(words), 0
+    if count % 2 == 0 and count > 3 and _mainly_surname(words[0]) and _mainly_surname(words[count // 2]):
+        # Both names begin with the surname.
+        at = count // 2
+    elif words[-1:] and words[-1] in words[1:-2]:
+        # Both have the same surname.
+        at = words.index(words[-1], 1) + 1
+    else:
+        # The first name ends with a surname, and the second begins with a given name.
+        ends = [at for at in range(2, count - 1) if len(words[at - 1]) > 1 and "-" not in words[at - 1 : at + 1]]
+        best = max(ends, key=lambda at: (_ends_before(words, at), -abs(2 * at - count)), default=0)
+        at = best if best and _ends_before(words, best) >= 0 else count
+    while at < count and words[at] in GENERATIONS:
+        at += 1
+    return words[:at], words[at:]
+
+
+def _ends_before(words: list[str], at: int) -> int:
+    """Return how much speaks for a surname before a place and a given name after it."""
+    before, after = look_up(words[at - 1]), look_up(words[at])
+    return before.surname - before.given + after.given - after.surname - (MOST_UNLIKE if len(words[at]) == 1 else 0)
+
+
+# An initial rarely begins a name.
+MOST_UNLIKE = 3
 
 
 def _mainly_given(word: str) -> bool:

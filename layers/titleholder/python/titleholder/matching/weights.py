@@ -1,6 +1,6 @@
 """The matcher's version and its table of weights."""
 
-MATCHER_VERSION = "2.0"
+MATCHER_VERSION = "2.1"
 
 NAME_WEIGHTS: dict[str, float] = {
     "BASE": -0.13,

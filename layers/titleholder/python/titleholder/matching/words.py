@@ -110,13 +110,17 @@ _PATTERNS = (
     ("DBA", r"d\.?b\.?a\b\.?|d/b/a|doing business as|trading as|t/a"),
     ("AKA", r"a\.?k\.?a\b\.?|a/k/a|also known as|f\.?k\.?a\b\.?|f/k/a|n/k/a|formerly known as|formerly|nee|known as"),
     ("FBO", r"f\.?b\.?o\b\.?|f/b/o|for the benefit of|fao|benef(?:iciary)?"),
-    ("CUST", r"cust(?:odian)?(?: (?:for|of))?|c/f|(?:guardian|conservator)(?: (?:of|for))?|gdn(?: for)?|rep payee for"),
-    ("MINOR", r"(?:under )?(?:the )?(?:[a-z]{2} )?(?:u\.?[tg]\.?m\.?a\b\.?|unif(?:orm)? (?:trans(?:fers?)?|gifts?) to min(?:ors?)? act)"
+    ("CUST", r"cust(?:odian)?(?: (?:for|of))?|c/f|(?:co-?)?(?:guardian|conservator)(?:s|ship)?(?: (?:of|for))?|gdn(?: for)?"
+             r"|rep(?:resentative)? payee for"),
+    ("MINOR", r"a minor(?: child)?(?=,| |$)|(?:under )?(?:the )?(?:[a-z]{2} )?"
+              r"(?:u\.?[tg]\.?m\.?a\b\.?|unif(?:orm)? (?:trans(?:fers?)?|gifts?) to min(?:ors?)? act)"
               r"(?:[ /-]+[a-z]{2}\b)?"),
-    ("ESTATE", r"(?:the )?est(?:ate)?\.? of|decd|dec'd|deceased|estate$|est$"),
-    ("EXEC",
-    r"(?:co-)?execut(?:or|rix|ors)|exec|pers(?:onal)? rep(?:resentative)?|adm(?:inistrat(?:or|rix)|in)?(?= |$)|attorney[ -]in[ -]fact"
-             r"|power of attorney|poa|authorized signer|signer|agent for"),
+    ("ESTATE", r"(?:the )?est(?:ate)?\.? of|decd|dec'd|deceased|(?<!real )estate$|est$|^(?:the )?est(?:ate)?\.?(?= [^\W\d_]{2,} )"
+               r"|(?<!real )est(?:ate)?(?= (?:[\w'.-]+ ){1,6}(?:exec|adm|pers))"),
+    ("EXEC", r"(?:(?:co-?)?execut(?:or|rix|ors)|exec[rx]?|pers(?:onal)? rep(?:resentative)?"
+             r"|(?:co-?)?adm(?:inistrat(?:or|rix)s?|in|[rx])?(?= |$))(?: (?:of|for)(?: the)?(?! estate))?"
+             r"|attorney[ -]in[ -]fact|power of attorney|poa|authorized signer|signer|agent for"
+             r"|rep(?:resentative)? payee"),
     ("TTEE", r"co-?trustees?|successor trustees?|trustees?|ttees?|tr(?:ee|st?ee)s?|as trustee(?: of| for)?"
              r"|tr(?= (?:u/|ua|uad|dtd|fbo|udt))"),
     ("DATED", r"u/?a/?d?\b|u/?t/?a\b|u/?d/?t\b|dtd|dated"),
@@ -135,7 +139,9 @@ _MARKER_WORDS = word_set(
     " conservator payee under utma ugma uniform unif minors min est estate decd deceased trustee trustees ttee ttees cotrustee"
     " co-trustee tr trs tree trstee dtd dated uad ua uta udt jt jtten jtwros joint ten tencom tenent tenants tenancy entirety"
     " community comm wros rights et etal etux hwjt attn attention care or and und uta tod gdn exec executor executrix executors rep"
-    " admin adm administrator administratrix attorney-in-fact attorney poa signer agent son daughter wife widow"
+    " execr execx admin adm admr admx administrator administrators administratrix guardians guardianship conservators conservatorship"
+    " coguardian co-guardian minor coexecutor co-executor representative"
+    " attorney-in-fact attorney poa signer agent son daughter wife widow"
 )
 
 
