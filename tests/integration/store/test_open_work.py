@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.support.sandbox import CLAIM
 from tests.support.stored import CONNECTED, NOW, REF, VERIFICATION, create_verification, put_newest, state
 from titleholder.domain.accounts import AccountRef, Attempt
@@ -99,10 +101,71 @@ def test_changes_of_owners_are_listed_until_they_were_announced(store: Store) ->
 def test_inactive_account_is_listed_until_its_verdicts_are_marked_as_stale(store: Store) -> None:
     dead = replace(state("failed"), status="inactive")
     store.accounts.observe(REF, dead, NOW, open_=True, calls=0)
-    assert not store.accounts.end_staleness(REF, state("failed"), NOW, open_=False)
+    seen = store.accounts.get(REF)
+    assert not store.accounts.end_staleness(REF, replace(seen, state=state("failed")), NOW, open_=False)
+    assert not store.accounts.end_staleness(REF, replace(seen, observed_at=NOW - 1), NOW, open_=False)
     assert open_refreshes(store) == [REF]
-    assert store.accounts.end_staleness(REF, dead, NOW, open_=False)
+    assert store.accounts.end_staleness(REF, seen, NOW, open_=False)
     assert open_refreshes(store) == []
     assert store.accounts.get(REF).stale_marked
-    store.accounts.observe(REF, state("failed"), NOW + 1, open_=False, calls=0)
-    assert not store.accounts.get(REF).stale_marked
+
+
+def test_reactivated_account_is_listed_until_its_verdicts_are_no_longer_marked_as_stale(store: Store) -> None:
+    dead = replace(state("failed"), status="inactive")
+    store.accounts.observe(REF, dead, NOW, open_=True, calls=0, changed=True)
+    store.accounts.end_staleness(REF, store.accounts.get(REF), NOW, open_=False)
+    store.accounts.observe(REF, state("failed"), NOW + 1, open_=True, calls=0, changed=True)
+    seen = store.accounts.get(REF)
+    assert (seen.stale_marked, seen.lift_pending) == (False, True)
+    assert open_refreshes(store) == [REF]
+    store.accounts.observe(REF, state("failed"), NOW + 2, open_=True, calls=0, changed=True)
+    assert not store.accounts.end_staleness(REF, seen, NOW, open_=False), "it was observed again"
+    assert store.accounts.end_staleness(REF, store.accounts.get(REF), NOW, open_=False)
+    assert open_refreshes(store) == []
+    assert not store.accounts.get(REF).lift_pending
+
+
+@pytest.mark.parametrize("changed", [True, False])
+@pytest.mark.parametrize("marked", [True, False])
+def test_change_of_status_that_a_worker_has_missed_is_listed_all_the_same(store: Store, changed: bool, marked: bool) -> None:
+    """The worker looked at the account before another one stored the status that it now replaces."""
+    dead = replace(state("failed"), status="inactive")
+    store.accounts.observe(REF, dead, NOW, open_=False, calls=0, changed=changed)
+    assert open_refreshes(store) == [REF]
+    if marked:
+        store.accounts.end_staleness(REF, store.accounts.get(REF), NOW, open_=False)
+    store.accounts.observe(REF, state("failed"), NOW + 1, open_=False, calls=0, changed=changed)
+    assert open_refreshes(store) == [REF]
+    store.accounts.observe(REF, dead, NOW + 2, open_=False, calls=0, changed=changed)
+    assert open_refreshes(store) == [REF]
+    assert not store.accounts.get(REF).lift_pending
+
+
+def test_account_of_a_status_that_is_not_known_yet_keeps_what_is_left_to_do_for_later(store: Store) -> None:
+    dead = replace(state("failed"), status="inactive")
+    store.accounts.observe(REF, dead, NOW, open_=False, calls=0)
+    store.accounts.observe(REF, replace(dead, status="hibernating"), NOW + 1, open_=False, calls=0)
+    assert (open_refreshes(store), store.accounts.get(REF).lift_pending) == ([], True)
+    store.accounts.observe(REF, state("failed"), NOW + 2, open_=False, calls=0)
+    assert open_refreshes(store) == [REF]
+
+
+def test_snapshot_closes_an_account_only_if_nothing_else_is_left_to_do(store: Store) -> None:
+    store.accounts.observe(REF, replace(state("succeeded"), status="inactive"), NOW, open_=True, calls=0)
+    snapshot = Snapshot("fcaowns_1", 100, 101, Sensitive([]))
+    store.accounts.set_newest_snapshot(REF, snapshot, open_=True)
+    assert open_refreshes(store) == [REF]
+    store.accounts.set_newest_snapshot(REF, snapshot)
+    assert open_refreshes(store) == []
+
+
+def test_expiry_is_announced_once_for_each_date(store: Store) -> None:
+    announcement = Announcement("AccountExpiring", {"account": REF.account})
+    assert store.accounts.put_expiry(REF, int(NOW) + 100, announcement, NOW)
+    assert not store.accounts.put_expiry(REF, int(NOW) + 100, announcement, NOW)
+    [item] = store.open_work.list_oldest("announcement", LATER, 10)
+    assert store.open_work.get_announcement(item) == announcement
+    assert store.accounts.mark_expiry_announced(REF, int(NOW) + 100)
+    assert store.open_work.list_oldest("announcement", LATER, 10) == []
+    assert not store.accounts.put_expiry(REF, int(NOW) + 100, announcement, NOW)
+    assert store.accounts.put_expiry(REF, int(NOW) + 101, announcement, NOW)

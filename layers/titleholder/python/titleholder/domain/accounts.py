@@ -234,8 +234,9 @@ class StoredAccount:
 
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
     before that read; where there were more since, `state` may know nothing of them. `shown_since`: our clock when the refresh in `state`
-    was first seen as it is, however often it was seen since. `stale_marked`: the account is dead, and all its
-    verdicts have been marked as stale. `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
+    was first seen as it is, however often it was seen since. `stale_marked`: the account is inactive, and all its
+    verdicts have been marked as stale. `lift_pending`: it has ceased to be inactive, and its verdicts may still be marked so.
+    `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
     `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many. `lease_until`:
     until when one caller alone may make a refresh call (Unix seconds). `slot`: the rate limiter's slot that is kept for the account's next
     refresh call (Unix seconds).
@@ -254,6 +255,7 @@ class StoredAccount:
     erased_at: float | None = None
     erasure_ended: bool = False
     stale_marked: bool = False
+    lift_pending: bool = False
     disconnect_pending: bool = False
     disconnect_tries: int = 0
     too_many_owners: bool = False

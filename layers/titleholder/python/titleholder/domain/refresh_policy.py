@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from titleholder.domain.accounts import AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.timestamps import to_milliseconds
 
 CLOCK_SKEW = 10
 """Seconds by which our clock and Stripe's may differ without a second refresh being paid for."""
@@ -269,12 +270,35 @@ def is_pending(account: StoredAccount) -> bool:
 
 
 def is_open(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
-    """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to be marked as stale, or all to be erased.
+    """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to show its status, or all to be erased.
 
     `state`: as it was read. `brought`: the position of the owners that came with it. `account`: what was remembered before.
     """
-    unmarked = state.status == "inactive" and not account.stale_marked
-    return is_unsettled(state, brought, account) or state.status == "disconnected" or unmarked
+    return is_unsettled(state, brought, account) or state.status == "disconnected" or is_staleness_due(state, account)
+
+
+def is_staleness_due(state: AccountState, account: StoredAccount) -> bool:
+    """Whether the verdicts of an account in `state` have to be marked as stale, or their marks to be lifted. Arguments as for `is_open`.
+
+    Verdicts of an account in a status that is not known yet stay as they are.
+    """
+    return state.status in ("inactive", "active") and has_changed(state, account)
+
+
+def has_changed(state: AccountState, account: StoredAccount) -> bool:
+    """Whether the verdicts of an account may not show yet that it is inactive, or that it no longer is. Arguments as for `is_open`."""
+    if state.status == "inactive":
+        return not account.stale_marked
+    return account.stale_marked or account.lift_pending or (account.state is not None and account.state.status == "inactive")
+
+
+LAST_OBSERVATION = "~"
+"""Comes after every `observation`: an account that was disconnected stays so."""
+
+
+def observation(account: StoredAccount) -> str:
+    """The place in time of the newest stored reading of an account: text that sorts as readings replace each other."""
+    return f"{order(account.state.refresh if account.state else None):012}#{to_milliseconds(account.observed_at):015}"
 
 
 def is_unsettled(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:

@@ -17,7 +17,8 @@ class Verification:
 
     `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
     `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
-    account is repaired, instead of ending.
+    account is repaired, instead of ending. `stale`: why its account is no longer active, as of the observation `stale_seen` of the account
+    (see `refresh_policy.observation`).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Verification:
     verdict: Mapping[str, Any] | None = None
     completed_at: float | None = None
     stale: str | None = None
+    stale_seen: str | None = None
     batch: str | None = None
     line: int | None = None
     waits_if_inactive: bool = False

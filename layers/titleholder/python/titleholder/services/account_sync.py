@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from titleholder import observability
-from titleholder.domain import owner_changes, refresh_policy, refresh_requests
-from titleholder.domain.accounts import AccountRef, AccountState, StoredAccount
+from titleholder.domain import owner_changes, refresh_policy, refresh_requests, remedies
+from titleholder.domain.accounts import AccountRef, AccountState, StatusDetails, StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, NotVerifiable
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -88,10 +88,31 @@ def observe(
     """
     seen_before = account.state is not None and refresh_policy.order(account.state.refresh) == refresh_policy.order(state.refresh)
     shown_since = account.shown_since if seen_before else observed_at
-    newest = deps.store.accounts.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since)
+    if state.expires_at is not None and (account.state is None or account.state.expires_at != state.expires_at):
+        _announce_expiry(deps, ref, state, state.expires_at)
+    changed = refresh_policy.has_changed(state, account)
+    newest = deps.store.accounts.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=changed)
     if state.status == "disconnected":
         erasure.erase(deps, ref)
     return newest
+
+
+def _announce_expiry(deps: Dependencies, ref: AccountRef, state: AccountState, at: int) -> None:
+    """Announce that Stripe expects an account to become inactive `at` that time (Unix seconds), once for each such time.
+
+    The announcement is stored before the reading that shows the time, so that a crash in between does not lose it. `reconcile` publishes
+    what can't be published now.
+    """
+    details, remedy = state.details or StatusDetails(), remedies.for_account(state)
+    about = {**ref.as_dict(), "expected_deactivation_at": iso_seconds(at), "cause": details.cause, "action": details.action}
+    announcement = Announcement("AccountExpiring", {**about, **(remedy.as_dict() if remedy else {})})
+    if not deps.store.accounts.put_expiry(ref, at, announcement, deps.clock()):
+        return
+    try:
+        deps.bus.publish(announcement.type, announcement.detail)
+        deps.store.accounts.mark_expiry_announced(ref, at)
+    except Exception as error:
+        observability.logger.warning("announcement left to reconcile", extra={"account": ref.account, "error": type(error).__name__})
 
 
 def apply_reading(
@@ -108,14 +129,19 @@ def apply_reading(
         return  # It was erased when it was read, and its waiters were resumed.
     if shows_event:
         resume_repaired(deps, ref, reading.current)
-    if status not in refresh_policy.REASON_BY_ACCOUNT_STATUS and (refresh is None or not refresh.settled):
-        return
+    if status in refresh_policy.REASON_BY_ACCOUNT_STATUS or (refresh is not None and refresh.settled):
+        _apply_settled(deps, ref, reading, account, asker)
+    # Last, so that workflows are resumed also while the event bus takes no announcements.
+    settle_staleness(deps, ref, reading, account)
+
+
+def _apply_settled(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, asker: str | None) -> None:
     brought = _brought(reading)
     if reading.ownership and brought and account.snapshot != reading.ownership.id:
         snapshot = _load_snapshot(deps, ref, reading.ownership, brought[0])
         # If the account was erased since it was read, nothing is kept, because the erasure resumes its waiters.
         with contextlib.suppress(AccountErasedError):
-            _save_snapshot(deps, ref, snapshot)
+            _save_snapshot(deps, ref, snapshot, open_=refresh_policy.is_staleness_due(reading.state, account))
     waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker and not waiter.awaits_repair)
     if reading.newer is not None:
         # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
@@ -124,16 +150,26 @@ def apply_reading(
             if refresh_policy.usable_snapshot(known, waiter.need):
                 resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
         return
-    if status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        verdicts.mark_all_stale(deps.store, deps.bus, ref, refresh_policy.REASON_BY_ACCOUNT_STATUS[status], deps.clock())
-        if not account.stale_marked:
-            open_ = refresh_policy.is_unsettled(reading.state, brought, deps.store.accounts.get(ref))
-            deps.store.accounts.end_staleness(ref, reading.state, deps.clock(), open_=open_)
     for waiter in waiters:
         decision = refresh_policy.decide(reading.state, waiter.need, deps.clock(), account.attempt)
         # The request of a waiter that would have to start a refresh, or to wait for one, is handled by its own worker.
         if isinstance(decision, Fresh | NotVerifiable):
             resume(deps, ref, waiter, decision)
+
+
+def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount) -> None:
+    """Mark the verdicts of an account that has become inactive as stale, or lift the marks of one that is active again.
+
+    `account` is what was remembered before the reading. The state that is stored now decides, whatever the reading showed. Until all
+    verdicts show it, the account is listed as open, so that `reconcile` has it read again.
+    """
+    if reading.newer is not None or not refresh_policy.is_staleness_due(reading.state, account):
+        return
+    known = deps.store.accounts.get(ref)
+    if known.state is None or known.erased_at is not None:
+        return
+    verdicts.show_status(deps.store, deps.bus, ref, known, deps.clock())
+    deps.store.accounts.end_staleness(ref, known, deps.clock(), open_=refresh_policy.is_unsettled(known.state, _brought(reading), known))
 
 
 def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, need: FreshnessRequirement, decision: Decision) -> None:
@@ -219,9 +255,10 @@ def _load_snapshot(deps: Dependencies, ref: AccountRef, ownership: Ownership, at
     return Snapshot(id=ownership.id, attempted_at=attempted_at, created=ownership.created, owners=Sensitive(owners), too_many=too_many)
 
 
-def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot) -> None:
+def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, open_: bool = False) -> None:
     """Store a snapshot, and announce what it changed if it is newer than the newest one that is stored.
 
+    `open_`: something else is left to do with the account.
     The announcement is stored with the snapshot, so that a later run publishes it if it can't be published now.
     """
     known = deps.store.accounts.get(ref)
@@ -242,7 +279,7 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot) -> N
     if announcement is not None:
         deps.bus.publish(announcement.type, announcement.detail)
         deps.store.snapshots.mark_announced(ref, snapshot)
-    deps.store.accounts.set_newest_snapshot(ref, snapshot, expires_at)
+    deps.store.accounts.set_newest_snapshot(ref, snapshot, expires_at, open_=open_)
 
 
 def _changes(before: Snapshot, after: Snapshot) -> Sequence[owner_changes.Change] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
 from titleholder.domain import refresh_policy, shortlist
-from titleholder.domain.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
@@ -18,6 +18,7 @@ from titleholder.store import Store
 
 MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
+_INACTIVE = refresh_policy.REASON_BY_ACCOUNT_STATUS["inactive"]
 
 
 def complete_by_id(
@@ -74,22 +75,51 @@ def complete(
     return verification
 
 
-def mark_all_stale(store: Store, bus: EventPublisher, ref: AccountRef, reason: str, now: float) -> int:
-    """Mark every verdict of an account that is no longer active as stale. Returns how many were not before.
+def show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, now: float) -> None:
+    """Mark every verdict of an account as stale if it is inactive, as stored in `account`, and lift such marks if it is active.
 
     An announcement may be published twice, but is never lost.
     """
-    return sum(mark_stale(store, bus, ref, verification, reason, now) for verification in store.verifications.ids_of(ref))
+    for verification in store.verifications.ids_of(ref):
+        _show_status(store, bus, ref, account, verification, now)
 
 
-def mark_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: str, now: float) -> bool:
-    """Mark one verdict as stale, if there is one that rests on owners and is not marked yet."""
+def mark_stale(
+    store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: str, now: float,
+    seen: str = refresh_policy.LAST_OBSERVATION,
+) -> bool:  # fmt: skip
+    """Mark one verdict as stale, if there is one that rests on owners. `seen`: the observation of the account that shows the reason."""
     found = store.verifications.get(verification)
-    if found.verdict is None or found.verdict["outcome"] == "not_verifiable" or found.stale is not None:
+    if not _rests_on_owners(found):
         return False
-    # Announce first, because a crash between the two steps then repeats the announcement instead of losing it.
-    bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
-    return store.verifications.mark_stale(verification, reason, now)
+    if found.stale != reason and (found.stale_seen or "") <= seen:
+        # Announce first, because a crash between the two steps then repeats the announcement instead of losing it.
+        bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
+    return store.verifications.mark_stale(verification, reason, seen, now)
+
+
+def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, seen: str) -> bool:
+    """Lift the mark that one verdict has because its account was inactive, if there is one. `seen` as for `mark_stale`."""
+    found = store.verifications.get(verification)
+    if not _rests_on_owners(found):
+        return False
+    if found.stale == _INACTIVE and (found.stale_seen or "") <= seen:
+        bus.publish("VerificationStaleLifted", {"verification": verification, **ref.as_dict()})
+    return store.verifications.lift_stale(verification, _INACTIVE, seen)
+
+
+def _rests_on_owners(verification: Verification) -> bool:
+    return verification.verdict is not None and verification.verdict["outcome"] != "not_verifiable"
+
+
+def _show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, verification: str, now: float) -> None:
+    status, seen = account.state.status if account.state is not None else None, refresh_policy.observation(account)
+    if status == "inactive":
+        mark_stale(store, bus, ref, verification, _INACTIVE, now, seen)
+    elif status == "active":
+        lift_stale(store, bus, ref, verification, seen)
+    elif status == "disconnected":
+        mark_stale(store, bus, ref, verification, refresh_policy.ERASED, now)
 
 
 def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float) -> None:
@@ -100,9 +130,9 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
-    account = store.accounts.get(verification.ref).state
-    if account is not None and account.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        mark_stale(store, bus, verification.ref, verification.id, refresh_policy.REASON_BY_ACCOUNT_STATUS[account.status], now)
+    account = store.accounts.get(verification.ref)
+    if account.state is not None and (account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS or verification.stale is not None):
+        _show_status(store, bus, verification.ref, account, verification.id, now)
     # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
     store.verifications.mark_announced(verification.id)
 

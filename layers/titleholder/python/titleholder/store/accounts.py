@@ -1,22 +1,37 @@
 """Accounts: the latest observation, the newest snapshot, the refresh attempt and its lease.
 
-Rows: ACCOUNT#<ref> / ACCOUNT. `store/erasures` writes to the same item.
+Rows: ACCOUNT#<ref> / ACCOUNT, to which `store/erasures` writes too; announced expiries, ACCOUNT#<ref> / EXPIRY#<date>.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Attempt, OwnershipRefresh, StatusDetails, StoredAccount
 from titleholder.domain.refresh_policy import LEASE_SECONDS, REASON_BY_ACCOUNT_STATUS, order
 from titleholder.domain.snapshots import Snapshot
-from titleholder.store.open_work import CLOSED, opened
+from titleholder.store.open_work import CLOSED, Announcement, mark_announced, opened, unannounced
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import from_milliseconds, to_milliseconds
+from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
 NOT_ERASED = "attribute_not_exists(erased_ms)"
+EXPIRY = "EXPIRY#"
+
+EXPIRY_DAYS = 30
+"""How long after its date an announced expiry is remembered, so that it is announced once."""
+
+_NOT_LIFTED = (
+    "attribute_not_exists(stale_marked_ms) AND attribute_not_exists(stale_lift_ms) "
+    "AND (attribute_not_exists(#status) OR #status <> :inactive)"
+)
+_STALENESS: Mapping[str, tuple[tuple[str, ...], str, Item]] = {
+    "inactive": (("stale_lift_ms",), "attribute_exists(stale_marked_ms)", {}),
+    "disconnected": (("stale_lift_ms",), "", {}),
+}
+"""By status: what an observed account loses, and the condition (with its values) under which its verdicts show that status already."""
 
 
 class Accounts:
@@ -43,19 +58,45 @@ class Accounts:
             erased_at=_time(item, "erased_ms"),
             erasure_ended="erasure_ended_ms" in item,
             stale_marked="stale_marked_ms" in item,
+            lift_pending="stale_lift_ms" in item,
             disconnect_pending="disconnect_pending" in item,
             disconnect_tries=item.get("disconnect_tries", 0),
         )
 
     def observe(
-        self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int, shown_since: float | None = None
+        self,
+        ref: AccountRef,
+        state: AccountState,
+        observed_at: float,
+        *,
+        open_: bool,
+        calls: int,
+        shown_since: float | None = None,
+        changed: bool = False,
     ) -> bool:
         """Store an account as Stripe described it in a read begun at `observed_at`; False if something newer is stored, or it was erased.
 
         `open_`: there is something left to do, see `refresh_policy.is_open`; `calls`: how many refresh calls had been answered before;
-        `shown_since`: when its refresh was first seen as it is, None if it is seen so now.
+        `shown_since`: when its refresh was first seen as it is, None if it is seen so now; `changed`: as `refresh_policy.has_changed` says.
         """
+        stored = self._observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=changed)
+        if stored or changed:
+            return stored
+        # Another worker may have stored a change of the status since the caller looked, which is then followed up too.
+        return self._observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=True)
+
+    def _observe(
+        self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int, shown_since: float | None, changed: bool
+    ) -> bool:
+        """`observe`; without `changed` it is False too if the status has changed by what is stored."""
         refresh = state.refresh
+        open_ = open_ or (changed and state.status in ("inactive", "active"))
+        lift = {"stale_lift_ms": to_milliseconds(observed_at)} if changed and state.status not in REASON_BY_ACCOUNT_STATUS else {}
+        gone, unchanged, values = _STALENESS.get(state.status, (("stale_marked_ms",), _NOT_LIFTED, {":inactive": "inactive"}))
+        newest = (
+            f"{NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
+            "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))"
+        )
         return self._update(
             ref,
             set_={
@@ -72,23 +113,45 @@ class Accounts:
                 "observed_ms": to_milliseconds(observed_at),
                 "observed_calls": calls,
                 "shown_since_ms": to_milliseconds(observed_at if shown_since is None else shown_since),
+                **lift,
                 **(opened("refresh", observed_at) if open_ else {}),
             },
-            remove=(*(("repair_tries",) if open_ else CLOSED), *(() if state.status in REASON_BY_ACCOUNT_STATUS else ("stale_marked_ms",))),
-            condition=f"{NOT_ERASED} AND (attribute_not_exists(refresh_order) OR refresh_order < :refresh_order "
-            "OR (refresh_order = :refresh_order AND observed_ms <= :observed_ms))",
+            remove=(*(("repair_tries",) if open_ else CLOSED), *gone),
+            condition=newest if changed or not unchanged else f"{newest} AND {unchanged}",
+            values={} if changed else values,
         )
 
-    def end_staleness(self, ref: AccountRef, state: AccountState, now: float, *, open_: bool) -> bool:
-        """Record that all verdicts of an account that is `state.status` were marked; False if its observation has changed.
+    def end_staleness(self, ref: AccountRef, account: StoredAccount, now: float, *, open_: bool) -> bool:
+        """Record that all verdicts of an account show its status, as it was stored in `account`; False if it was observed again since.
 
         `open_`: its refresh is not finished all the same.
         """
+        if account.state is None:
+            return False
+        marked = account.state.status == "inactive"
         return self._table.update(
-            account_pk(ref), "ACCOUNT", set_={"stale_marked_ms": to_milliseconds(now)}, remove=() if open_ else CLOSED,
-            condition="#status = :status AND refresh_order = :order", names={"#status": "status"},
-            values={":status": state.status, ":order": order(state.refresh)},
+            account_pk(ref), "ACCOUNT", set_={"stale_marked_ms": to_milliseconds(now)} if marked else {},
+            remove=(*(() if open_ else CLOSED), *(() if marked else ("stale_lift_ms",))),
+            condition=f"{NOT_ERASED} AND #status = :status AND refresh_order = :order AND observed_ms = :observed",
+            names={"#status": "status"},
+            values={
+                ":status": account.state.status, ":order": order(account.state.refresh), ":observed": to_milliseconds(account.observed_at)
+            },
         )  # fmt: skip
+
+    def put_expiry(self, ref: AccountRef, at: int, announcement: Announcement, now: float) -> bool:
+        """Store that an account is expected to become inactive `at` that time (Unix seconds), to be announced; False if that was done."""
+        row = {
+            "pk": account_pk(ref),
+            "sk": _expiry_sk(at),
+            **ref.as_dict(),
+            "expires_at": at + EXPIRY_DAYS * DAY_SECONDS,
+            **unannounced(announcement, now),
+        }
+        return self._table.insert(row) is None
+
+    def mark_expiry_announced(self, ref: AccountRef, at: int) -> bool:
+        return mark_announced(self._table, account_pk(ref), _expiry_sk(at))
 
     def begin_attempt(self, ref: AccountRef, attempt: Attempt, seen: Attempt | None, now: float) -> bool:
         """Take the lease for one refresh call; False if another caller holds it, or has made an attempt since `seen` was read.
@@ -138,8 +201,11 @@ class Accounts:
         """Forget the slot that was kept for the account's next refresh call, because it needs none."""
         return self._update(ref, set_={}, remove=["slot_ms"], condition="slot_ms = :known", values={":known": to_milliseconds(known)})
 
-    def set_newest_snapshot(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None) -> bool:
-        """Make a snapshot the account's newest; False if a newer one is stored, or it was erased. `expires_at` None: as it was."""
+    def set_newest_snapshot(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None, *, open_: bool = False) -> bool:
+        """Make a snapshot the account's newest; False if a newer one is stored, or it was erased. `expires_at` None: as it was.
+
+        `open_`: something else is left to do with the account.
+        """
         return self._update(
             ref,
             set_={
@@ -149,7 +215,7 @@ class Accounts:
                 "snapshot_too_many": snapshot.too_many,
                 **({} if expires_at is None else {"snapshot_expires_at": expires_at}),
             },
-            remove=CLOSED,
+            remove=() if open_ else CLOSED,
             condition=f"{NOT_ERASED} AND (attribute_not_exists(snapshot_attempted_at) OR snapshot_attempted_at < :snapshot_attempted_at "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created < :snapshot_created) "
             "OR (snapshot_attempted_at = :snapshot_attempted_at AND snapshot_created = :snapshot_created AND #snapshot <= :snapshot))",
@@ -157,6 +223,10 @@ class Accounts:
 
     def _update(self, ref: AccountRef, *, set_: Item, condition: str, **more: Any) -> bool:
         return self._table.update(account_pk(ref), "ACCOUNT", set_={**ref.as_dict(), **set_}, condition=condition, **more)
+
+
+def _expiry_sk(at: int) -> str:
+    return f"{EXPIRY}{at:012}"
 
 
 def _state(item: Item, ref: AccountRef) -> AccountState:

@@ -6,7 +6,7 @@ Rows: those of `store/accounts`, `store/snapshots` and `store/claims`, and the a
 from __future__ import annotations
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.store.accounts import NOT_ERASED
+from titleholder.store.accounts import EXPIRY, NOT_ERASED
 from titleholder.store.claims import DIGESTS
 from titleholder.store.open_work import CLOSED, opened
 from titleholder.store.sealed import SealedItems
@@ -42,9 +42,9 @@ class Erasures:
         return self._table.transact([mark, self._sealed.destroy_key_part(ref, now)])
 
     def delete_sealed(self, ref: AccountRef) -> None:
-        """Delete snapshots, their history, claims, and the digests of counted claims."""
+        """Delete snapshots, their history, claims, the digests of counted claims, and what was announced of the account's end."""
         self._table.delete(account_pk(ref), DIGESTS)
-        for kind in ("SNAPSHOT#", HISTORY, "CLAIM#"):
+        for kind in ("SNAPSHOT#", HISTORY, "CLAIM#", EXPIRY):
             for item in self._table.query(account_pk(ref), kind):
                 self._table.delete(item["pk"], item["sk"])
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ENTRY = "VERIFICATION#"
 _SK = "VERIFICATION"
 _EXISTS = "attribute_exists(pk)"
+_SEEN_LAST = "attribute_exists(verdict) AND (attribute_not_exists(stale_seen) OR stale_seen <= :stale_seen)"
+"""Observations of an account are acted on by several workers at once. The latest one decides, whichever worker comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +204,21 @@ class Verifications:
         """Record that a verdict was announced, and marked as stale if its account is dead."""
         return mark_announced(self._table, _pk(verification), _SK)
 
-    def mark_stale(self, verification: str, reason: str, now: float) -> bool:
-        """Mark a verdict whose account is no longer what it was; False if it has none or is marked already."""
+    def mark_stale(self, verification: str, reason: str, seen: str, now: float) -> bool:
+        """Mark a verdict whose account was seen as no longer active by the observation `seen`; False if a later one was acted on."""
         return self._table.update(
-            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_milliseconds(now)},
-            condition="attribute_exists(verdict) AND attribute_not_exists(stale)",
+            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_milliseconds(now), "stale_seen": seen}, condition=_SEEN_LAST
+        )
+
+    def lift_stale(self, verification: str, reason: str, seen: str) -> bool:
+        """Lift the mark that a verdict has for `reason`, because its account was seen as active by the observation `seen`.
+
+        False if a later observation was acted on, or the mark has another reason. A verdict without a mark keeps `seen`, so that a slower
+        worker that acts on an earlier observation does not mark it.
+        """
+        return self._table.update(
+            _pk(verification), _SK, set_={"stale_seen": seen}, remove=("stale", "stale_ms"),
+            condition=f"{_SEEN_LAST} AND (attribute_not_exists(stale) OR stale = :lifted)", values={":lifted": reason},
         )  # fmt: skip
 
     def is_wanted(self, verification: str) -> bool:
@@ -273,6 +285,7 @@ def _verification(item: Item) -> Verification:
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
         completed_at=from_milliseconds(item["completed_ms"]) if "completed_ms" in item else None,
         stale=item.get("stale"),
+        stale_seen=item.get("stale_seen"),
         batch=item.get("batch"),
         line=item.get("batch_line"),
         waits_if_inactive=item.get("if_inactive") == "wait",
