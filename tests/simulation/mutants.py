@@ -450,6 +450,28 @@ def in_flight_is_not_looked_at_again() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stale_never_lifted() -> Iterator[None]:
+    """A verdict that was marked as stale stays so, whatever becomes of its account."""
+    with _replaced(verdicts, "lift_stale", lambda *_: False):
+        yield
+
+
+@contextmanager
+def staleness_of_the_slowest_worker() -> Iterator[None]:
+    """The worker that writes last decides whether a verdict is stale, whatever it has seen of the account."""
+    original = Table.update
+
+    def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
+        if set_ and "stale_seen" in set_:
+            condition = "attribute_exists(verdict)"
+            more.pop("values", None)
+        return original(self, pk, sk, set_=set_, condition=condition, **more)
+
+    with _replaced(Table, "update", update):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
@@ -486,6 +508,8 @@ BUGS: dict[str, Callable[[], Any]] = {
     "refresh_after_the_deadline": refresh_after_the_deadline,
     "in_flight_is_not_looked_at_again": in_flight_is_not_looked_at_again,
     "claims_counted_without_looking_again": claims_counted_without_looking_again,
+    "stale_never_lifted": stale_never_lifted,
+    "staleness_of_the_slowest_worker": staleness_of_the_slowest_worker,
 }
 
 

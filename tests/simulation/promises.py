@@ -42,12 +42,14 @@ def check_promises(simulation: Simulation) -> None:
     items = simulation.dynamodb.items
     verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}
     announced: dict[str, set[str]] = {}
-    stale_announced = set()
+    stale_announced, lifted = set(), set()
     for kind, detail in simulation.events_bus.announced:
         if kind == "VerificationCompleted":
             announced.setdefault(detail["verification"], set()).add(json.dumps(detail, sort_keys=True))
         elif kind == "VerificationStale":
             stale_announced.add(detail["verification"])
+        elif kind == "VerificationStaleLifted":
+            lifted.add(detail["verification"])
     for name, id_ in simulation.accepted.items():
         item = verifications.get(id_)
         if item is None or "verdict" not in item:
@@ -101,7 +103,7 @@ def check_promises(simulation: Simulation) -> None:
     for running in simulation.workflows.executions.values():
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
-    _check_accounts(simulation, verifications, stale_announced)
+    _check_accounts(simulation, verifications, stale_announced, lifted)
 
 
 def _check_changes_announced(simulation: Simulation) -> None:
@@ -190,7 +192,7 @@ def check_woken(simulation: Simulation) -> None:
             simulation.violations.append(f"{name}: not resumed, although nothing was lost")
 
 
-def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale_announced: set[str]) -> None:
+def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale_announced: set[str], lifted: set[str]) -> None:
     for state in simulation.simulator.states():
         ref = AccountRef(state["id"], "test", state["stripe_account"])
         item = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", "ACCOUNT"))
@@ -210,10 +212,18 @@ def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale
             known, named = item["snapshot"]["S"] if "snapshot" in item else None, state["account"]["ownership"]
             if named not in (None, known):
                 simulation.violations.append(f"{ref.key}: the newest owners are not stored ({known}, {named})")
-        if state["status"] in ("inactive", "disconnected"):
-            for id_, verification in verifications.items():
-                if verification["account"]["S"] != ref.account or "verdict" not in verification:
-                    continue
-                lives = json.loads(verification["verdict"]["S"])["outcome"] != "not_verifiable"
-                if lives and ("stale" not in verification or id_ not in stale_announced):
-                    simulation.violations.append(f"{id_}: its account is inactive or disconnected, and its verdict not marked as stale")
+        for id_, verification in verifications.items():
+            whose = verification["account"]["S"] if "account" in verification else None, verification.get("stripe_account", {}).get("S")
+            if whose != (ref.account, ref.stripe_account) or "verdict" not in verification:
+                continue
+            if json.loads(verification["verdict"]["S"])["outcome"] == "not_verifiable":
+                continue
+            if state["status"] == "active":
+                if "stale" in verification:
+                    simulation.violations.append(f"{id_}: its account is active, and its verdict marked as stale")
+                elif id_ in stale_announced:
+                    simulation.injected["stale lifted"] += 1
+                    if id_ not in lifted:
+                        simulation.violations.append(f"{id_}: it was announced as stale, and not that it no longer is")
+            elif "stale" not in verification or id_ not in stale_announced:
+                simulation.violations.append(f"{id_}: its account is inactive or disconnected, and its verdict not marked as stale")

@@ -118,9 +118,10 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulator.link("lost_webhook", id="fca_lost")
         simulator.link("silently_refusing", id="fca_silent", stripe_account="acct_one", customer="cus_1", policy={"cooldown_seconds": 40.0})
         simulator.link("inactive", id="fca_inactive")
+        simulator.link("single_owner", id="fca_revived")
         for at, name, account in (
             (5.0, "a", "fca_paged"), (5.01, "b", "fca_paged"), (6.0, "c", "fca_cooling"), (6.0, "d", "fca_failing"), (6.0, "e", "fca_lost"),
-            (7.0, "g", "fca_inactive"),
+            (7.0, "g", "fca_inactive"), (7.0, "j", "fca_revived"),
         ):  # fmt: skip
             simulation.at(at, partial(simulation.verify, name, account))
         simulation.at(7, lambda: simulation.verify("f", "fca_silent", stripe_account="acct_one"))
@@ -128,6 +129,8 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.at(2000, lambda: simulation.verify("h", "fca_paged"))
         simulation.at(2400, lambda: simulation.erase("fca_failing"))
         simulation.at(2500, lambda: _change(simulation, "fca_paged", "deactivate", None))
+        simulation.at(2510, lambda: _change(simulation, "fca_revived", "deactivate", None))
+        simulation.at(2560, lambda: _change(simulation, "fca_revived", "reactivate", None))
         simulation.at(2600, lambda: simulation.verify("i", "fca_cooling", max_age=0))
         simulation.at(2601, lambda: simulation.erase("fca_cooling"))
         simulation.at(2650, lambda: _change(simulation, "fca_lost", "disconnect", None))
@@ -180,6 +183,7 @@ def _draw(simulation: Simulation) -> None:
         for _ in range(rng.choice([0, 0, 1, 2])):
             action = rng.choice(["deactivate", "reactivate", "prefetch", "disconnect", "update_account_numbers"])
             simulation.at(rng.uniform(0, 3000), partial(_change, simulation, account, action, connected))
+        _draw_revivals(simulation, account, connected)
         if rng.random() < 0.2:
             simulation.at(rng.choice([rng.uniform(0, 10), rng.uniform(0, 3000)]), partial(simulation.erase, account, connected))
         if odd.random() < 0.3:
@@ -193,6 +197,16 @@ def _draw(simulation: Simulation) -> None:
     _draw_batches(simulation)
     _draw_guesses(simulation, Random(f"{simulation.seed}/guesses"))
     simulation.reconcile_every(900, int(STORM_SECONDS // 900))
+
+
+def _draw_revivals(simulation: Simulation, account: str, connected: str | None) -> None:
+    """Draw an account that becomes inactive and active by turns, sometimes within seconds."""
+    odd = Random(f"{simulation.seed}/revivals/{account}")
+    if odd.random() < 0.4:
+        at = odd.uniform(0, 3000)
+        for number in range(odd.randint(2, 5)):
+            simulation.at(at, partial(_change, simulation, account, "reactivate" if number % 2 else "deactivate", connected))
+            at += odd.choice([odd.uniform(0, 1), odd.uniform(0, 10), odd.uniform(0, 600)])
 
 
 def _draw_records(simulation: Simulation) -> None:
