@@ -234,7 +234,8 @@ class StoredAccount:
 
     `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
     before that read; where there were more since, `state` may know nothing of them. `shown_since`: our clock when the refresh in `state`
-    was first seen as it is, however often it was seen since. `stale_marked`: the account is inactive, and all its
+    was first seen as it is, however often it was seen since. `status_since`: our clock when the status in `state` was first seen instead of
+    another one; 0 if it never was another one. `stale_marked`: the account is inactive, and all its
     verdicts have been marked as stale. `lift_pending`: it has ceased to be inactive, and its verdicts may still be marked so.
     `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
     `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many. `lease_until`:
@@ -246,6 +247,7 @@ class StoredAccount:
     observed_at: float = 0.0
     observed_calls: int = 0
     shown_since: float = 0.0
+    status_since: float = 0.0
     snapshot: str | None = None
     snapshot_attempted_at: int | None = None
     snapshot_created: int | None = None

@@ -292,6 +292,20 @@ def has_changed(state: AccountState, account: StoredAccount) -> bool:
     return account.stale_marked or account.lift_pending or (account.state is not None and account.state.status == "inactive")
 
 
+def status_since(state: AccountState, observed_at: float, account: StoredAccount) -> float:
+    """`StoredAccount.status_since` once `state` is stored, which was read at `observed_at`. `account`: what was remembered before."""
+    seen_before = account.state is None or account.state.status == state.status
+    return account.status_since if seen_before else observed_at
+
+
+def is_unconfirmed(observed_at: float, since: float) -> bool:
+    """Whether a status that was first seen at `since` has not been seen again by a reading that can't show it as it was before.
+
+    Readings may lag. Of an account that changes its status twice within that time, an earlier status may be read after a later one.
+    """
+    return observed_at - since < LAG_SECONDS + CLOCK_SKEW
+
+
 LAST_OBSERVATION = "~"
 """Comes after every `observation`: an account that was disconnected stays so."""
 

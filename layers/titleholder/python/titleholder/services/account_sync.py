@@ -91,7 +91,17 @@ def observe(
     if state.expires_at is not None and (account.state is None or account.state.expires_at != state.expires_at):
         _announce_expiry(deps, ref, state, state.expires_at)
     changed = refresh_policy.has_changed(state, account)
-    newest = deps.store.accounts.observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=changed)
+    status_since = refresh_policy.status_since(state, observed_at, account)
+    newest = deps.store.accounts.observe(
+        ref,
+        state,
+        observed_at,
+        open_=open_ or refresh_policy.is_unconfirmed(observed_at, status_since),
+        calls=calls,
+        shown_since=shown_since,
+        status_since=status_since,
+        changed=changed,
+    )
     if state.status == "disconnected":
         erasure.erase(deps, ref)
     return newest
@@ -141,7 +151,7 @@ def _apply_settled(deps: Dependencies, ref: AccountRef, reading: AccountReading,
         snapshot = _load_snapshot(deps, ref, reading.ownership, brought[0])
         # If the account was erased since it was read, nothing is kept, because the erasure resumes its waiters.
         with contextlib.suppress(AccountErasedError):
-            _save_snapshot(deps, ref, snapshot, open_=refresh_policy.is_staleness_due(reading.state, account))
+            _save_snapshot(deps, ref, snapshot, open_=refresh_policy.has_changed(reading.state, account))
     waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker and not waiter.awaits_repair)
     if reading.newer is not None:
         # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
@@ -169,7 +179,9 @@ def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReadin
     if known.state is None or known.erased_at is not None:
         return
     verdicts.show_status(deps.store, deps.bus, ref, known, deps.clock())
-    deps.store.accounts.end_staleness(ref, known, deps.clock(), open_=refresh_policy.is_unsettled(known.state, _brought(reading), known))
+    unsettled = refresh_policy.is_unsettled(known.state, _brought(reading), known)
+    unconfirmed = refresh_policy.is_unconfirmed(known.observed_at, known.status_since)
+    deps.store.accounts.end_staleness(ref, known, deps.clock(), open_=unsettled or unconfirmed)
 
 
 def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, need: FreshnessRequirement, decision: Decision) -> None:

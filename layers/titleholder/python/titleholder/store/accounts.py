@@ -48,6 +48,7 @@ class Accounts:
             observed_calls=item.get("observed_calls", 0),
             # An earlier release did not store it.
             shown_since=from_milliseconds(item.get("shown_since_ms", item.get("observed_ms", 0))),
+            status_since=from_milliseconds(item.get("status_since_ms", 0)),
             snapshot=item.get("snapshot") if kept else None,
             snapshot_attempted_at=item.get("snapshot_attempted_at") if kept else None,
             snapshot_created=item.get("snapshot_created") if kept else None,
@@ -72,22 +73,28 @@ class Accounts:
         open_: bool,
         calls: int,
         shown_since: float | None = None,
+        status_since: float = 0.0,
         changed: bool = False,
     ) -> bool:
         """Store an account as Stripe described it in a read begun at `observed_at`; False if something newer is stored, or it was erased.
 
         `open_`: there is something left to do, see `refresh_policy.is_open`; `calls`: how many refresh calls had been answered before;
-        `shown_since`: when its refresh was first seen as it is, None if it is seen so now; `changed`: as `refresh_policy.has_changed` says.
+        `shown_since`: when its refresh was first seen as it is, None if it is seen so now; `status_since`: as for `StoredAccount`;
+        `changed`: as `refresh_policy.has_changed` says.
         """
-        stored = self._observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=changed)
+        seen = {
+            "observed_ms": to_milliseconds(observed_at),
+            "observed_calls": calls,
+            "shown_since_ms": to_milliseconds(observed_at if shown_since is None else shown_since),
+            **({"status_since_ms": to_milliseconds(status_since)} if status_since else {}),
+        }
+        stored = self._observe(ref, state, seen, observed_at, open_=open_, changed=changed)
         if stored or changed:
             return stored
         # Another worker may have stored a change of the status since the caller looked, which is then followed up too.
-        return self._observe(ref, state, observed_at, open_=open_, calls=calls, shown_since=shown_since, changed=True)
+        return self._observe(ref, state, seen, observed_at, open_=open_, changed=True)
 
-    def _observe(
-        self, ref: AccountRef, state: AccountState, observed_at: float, *, open_: bool, calls: int, shown_since: float | None, changed: bool
-    ) -> bool:
+    def _observe(self, ref: AccountRef, state: AccountState, seen: Item, observed_at: float, *, open_: bool, changed: bool) -> bool:
         """`observe`; without `changed` it is False too if the status has changed by what is stored."""
         refresh = state.refresh
         open_ = open_ or (changed and state.status in ("inactive", "active"))
@@ -110,9 +117,7 @@ class Accounts:
                 "holder": f"{state.holder.kind}/{state.holder.id}" if state.holder else None,
                 "status_details": json.dumps(asdict(state.details), sort_keys=True) if state.details else None,
                 "authorization": state.authorization,
-                "observed_ms": to_milliseconds(observed_at),
-                "observed_calls": calls,
-                "shown_since_ms": to_milliseconds(observed_at if shown_since is None else shown_since),
+                **seen,
                 **lift,
                 **(opened("refresh", observed_at) if open_ else {}),
             },
