@@ -13,6 +13,7 @@ from titleholder.domain.refresh_policy import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
     LAG_SECONDS,
+    LAST_OBSERVATION,
     LEASE_SECONDS,
     MEMORY_SECONDS,
     RESUME_SECONDS,
@@ -30,14 +31,17 @@ from titleholder.domain.refresh_policy import (
     is_open,
     is_outdated,
     is_pending,
+    is_unconfirmed,
     is_unsettled,
     may_have_started,
     next_attempt,
+    observation,
     order,
     origin,
     position,
     settled_since,
     shows,
+    status_since,
     was_started,
 )
 from titleholder.stripe_api.gateway import LONGEST_CALL_SECONDS
@@ -469,6 +473,11 @@ BROUGHT = (NOW - 30, NOW - 20, "fcaowns_2")
         (account(None, "disconnected"), None, StoredAccount(), True, False),
         (account(None, "inactive"), None, StoredAccount(), True, False),
         (account(None, "inactive"), None, StoredAccount(stale_marked=True), False, False),
+        (account(None), None, StoredAccount(state=account(None, "inactive")), True, False),
+        (account(None), None, StoredAccount(state=account(None), stale_marked=True), True, False),
+        (account(None), None, StoredAccount(state=account(None), lift_pending=True), True, False),
+        (account(None), None, StoredAccount(state=account(None)), False, False),
+        (account(None, "hibernating"), None, StoredAccount(state=account(None, "inactive")), False, False),
     ],
 )
 def test_account_is_open_until_its_refresh_its_owners_and_its_end_are_dealt_with(
@@ -654,3 +663,29 @@ def test_what_was_asked_for_at_the_end_of_a_cooldown_is_decided(state: AccountSt
     first = decide(state, need, NOW, None)
     if isinstance(first, CoolingDown):
         assert not isinstance(decide(state, need, first.resume_at, None), CoolingDown)
+
+
+class TestStatus:
+    def test_status_is_dated_when_it_replaces_another_one(self) -> None:
+        before = StoredAccount(state=account(None), status_since=5.0)
+        assert status_since(account(None, "inactive"), NOW, before) == NOW
+        assert status_since(account(None), NOW, before) == 5.0
+        assert status_since(account(None, "inactive"), NOW, StoredAccount()) == 0.0, "it may have been so for long"
+
+    def test_new_status_is_confirmed_by_a_reading_that_can_not_lag_behind_it(self) -> None:
+        assert is_unconfirmed(NOW, NOW)
+        assert is_unconfirmed(NOW + LAG_SECONDS, NOW)
+        assert not is_unconfirmed(NOW + LAG_SECONDS + CLOCK_SKEW, NOW)
+        assert not is_unconfirmed(NOW, 0.0)
+
+    def test_observations_sort_as_they_replace_each_other(self) -> None:
+        readings = [
+            StoredAccount(state=account(None), observed_at=NOW),
+            StoredAccount(state=account(None), observed_at=NOW + 0.001),
+            StoredAccount(state=account(refresh("pending", NOW - 5)), observed_at=NOW - 60),
+            StoredAccount(state=account(refresh("failed", NOW - 5)), observed_at=NOW - 90),
+        ]
+        seen = [observation(one) for one in readings]
+        assert seen == sorted(seen)
+        assert len(set(seen)) == len(seen)
+        assert max(seen) < LAST_OBSERVATION

@@ -247,7 +247,6 @@ class StoredAccount:
     observed_at: float = 0.0
     observed_calls: int = 0
     shown_since: float = 0.0
-    status_since: float = 0.0
     snapshot: str | None = None
     snapshot_attempted_at: int | None = None
     snapshot_created: int | None = None
@@ -261,6 +260,7 @@ class StoredAccount:
     disconnect_pending: bool = False
     disconnect_tries: int = 0
     too_many_owners: bool = False
+    status_since: float = 0.0
 
     @property
     def answered_calls(self) -> int:
