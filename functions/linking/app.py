@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
+from titleholder.domain import remedies
 from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountState, Tenant
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking, relinking
@@ -24,7 +25,17 @@ from titleholder.stripe_api import linking as stripe_linking
 from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models
-from titleholder.web.models import Cursor, CustomerId, IdempotencyKey, Limit, LinkingSessionId, RefreshState, SessionId, StripeAccountId
+from titleholder.web.models import (
+    Cursor,
+    CustomerId,
+    IdempotencyKey,
+    Limit,
+    LinkingSessionId,
+    RefreshState,
+    SessionId,
+    StatusDetails,
+    StripeAccountId,
+)
 
 app = resolver.resolver()
 
@@ -328,10 +339,15 @@ def _account(account: dict[str, Any]) -> models.LinkedAccount:
             next_refresh_available_at=iso_or_none(available),
             error=dict(state.refresh.error) if state.refresh.error else None,
         )
-    numbers = account.get("account_numbers")
+    details, numbers, remedy = None, account.get("account_numbers"), remedies.for_account(state)
+    if state.details is not None:
+        expires_at = iso_or_none(state.details.expected_deactivation_at)
+        details = StatusDetails(cause=state.details.cause, action=state.details.action, expected_deactivation_at=expires_at)
     return models.LinkedAccount(
         account=account["id"],
         status=state.status,
+        status_details=details,
+        remedy=cast(Any, remedy.action) if remedy else None,
         institution_name=account.get("institution_name"),
         display_name=account.get("display_name"),
         last4=account.get("last4"),

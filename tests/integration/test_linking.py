@@ -228,6 +228,18 @@ def test_account_shows_the_state_of_its_numbers_and_not_the_numbers(sandbox: San
     ]
 
 
+def test_listed_account_shows_why_it_will_be_inactive_and_what_helps(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    sound, expiring, closed, unread = (
+        sandbox.link(customer="cus_1", permissions=["balances"] if n == 3 else ["ownership"]) for n in range(4)
+    )
+    sandbox.simulator.expire(expiring.account, at=1_900_000_000)
+    sandbox.simulator.deactivate(closed.account, cause="account_closed", action="none")
+    shown = {account["account"]: account for account in sandbox.http("GET", "/accounts?customer=cus_1").json["accounts"]}
+    assert (shown[sound.account]["status_details"], shown[sound.account]["remedy"]) == (None, None)
+    assert shown[expiring.account]["status_details"]["expected_deactivation_at"] == "2030-03-17T17:46:40Z"
+    assert [shown[ref.account]["remedy"] for ref in (expiring, closed, unread)] == ["link_again"] * 3
+
+
 def test_every_wish_reaches_stripe(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
     session(
         sandbox,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from titleholder.schemas import AccountId, Strict
-from titleholder.web.models import CustomerId, RefreshState, StripeAccountId
+from titleholder.web.models import CustomerId, RefreshState, StatusDetails, StripeAccountId
 
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$")]
@@ -171,6 +171,10 @@ class LinkedAccount(BaseModel):
 
     account: str
     status: str
+    status_details: StatusDetails | None = None
+    remedy: Literal["relink", "link_again"] | None = Field(
+        default=None, description="What repairs an account that can't be verified, or keeps one from becoming inactive. Null if nothing."
+    )
     institution_name: str | None = None
     display_name: str | None = None
     last4: str | None = None
