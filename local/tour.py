@@ -1,9 +1,12 @@
-"""Calls every route once on an embedded stack and prints each answer.
+"""Calls every route on an embedded stack, links accounts in every kind of session, and prints each answer.
 
     python -m local.tour
 
 STRIPE_API_BASE (with STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET) replaces the simulator by another server. That server needs the simulator's
-control interface, which links the account. Exits with 1 if a route is not called or an answer is not as expected.
+control interface, which links the accounts. With STRIPE_OPENAPI, which names Stripe's OpenAPI document, every request that reaches the
+simulator and every answer of it is judged by that document.
+
+Exits with 1 if a route is not called, an answer is not as expected, or a request does not fit the document.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +27,17 @@ from local.client import Answer, Client
 from local.sign_event import signed
 from local.stack import Stack, running
 from local.stripe_simulator.options import Options
+from local.stripe_simulator.server import SimulatorServer
+from local.stripe_simulator.wire import CaseInsensitive, Response
 
 WIDTH = 110
 TIMEOUT_SECONDS = 60
 MARGARET = {"name": "Margaret Testerman", "phone": "+1 555 555 0101"}
+V2 = "acct_tourcustomer"
+"""An account of Accounts v2 with the customer configuration."""
+PAYEE = "acct_tourpayee"
+"""A connected account that gets payouts."""
+PAGE = "https://shop.example.com/linked?session={CHECKOUT_SESSION_ID}"
 
 Found = dict[str, Any]
 
@@ -44,15 +55,60 @@ class Call:
     key: str | None = None
 
 
+def _linking(name: str, via: str, **body: Any) -> list[Call]:
+    """A session, in which the end user links an account, and what was linked."""
+    return [
+        Call("POST /sessions", "/sessions", 201, {"via": via, **body}, {name: "id"}),
+        Call(
+            "GET /sessions/{session}", f"/sessions/{{{name}}}", 200, keep={f"{name}_account": "accounts.0.account"},
+            until=lambda body: body["accounts"],
+        ),
+    ]  # fmt: skip
+
+
+def _verifying(field: str, value: str, *, listed: bool = True) -> list[Call]:
+    """The verification of all accounts of a session, payment method or holder, and the list of a holder's verifications."""
+    made = Call("POST /verifications", "/verifications", (200, 202), {field: value, "claim": MARGARET}, {f"{field}_verification": "id"})
+    read = Call(
+        "GET /verifications/{verification}",
+        f"/verifications/{{{field}_verification}}",
+        200,
+        until=lambda body: body["state"] == "completed",
+    )
+    page = Call("GET /verifications", f"/verifications?{field}={value}", 200, until=lambda body: body["verifications"])
+    return [made, read, *([page] if listed else [])]
+
+
 CALLS = [
     Call("GET /docs", "/docs", 200),
     Call("GET /openapi.json", "/openapi.json", 200),
-    Call("POST /customers", "/customers", 201, {"email": "margaret.testerman@example.com"}, {"customer": "id"}, key="tour-customer"),
-    Call("POST /sessions", "/sessions", 201, {"via": "financial_connections", "customer": "{customer}"}, {"session": "id"}),
     Call(
-        "GET /sessions/{session}", "/sessions/{session}", 200, keep={"account": "accounts.0.account"}, until=lambda body: body["accounts"]
+        "POST /customers",
+        "/customers",
+        201,
+        {"email": "margaret.testerman@example.com", "phone": "+1 555 555 0101"},
+        {"customer": "id"},
+        key="tour-customer",
     ),
-    Call("GET /accounts", "/accounts?customer={customer}", 200),
+    *_linking("session", "financial_connections", customer="{customer}"),
+    *_linking("setup", "setup_intent", customer="{customer}", prefetch=["ownership"], manual_entry={"mode": "disabled"}),
+    *_linking("payment", "payment_intent", customer="{customer}", amount=1500, filters={"account_subcategories": ["checking"]}),
+    *_linking("checkout", "checkout_session", customer="{customer}", return_url=PAGE),
+    *_linking("checkout_payment", "checkout_session", customer="{customer}", return_url=PAGE, amount=2500, description="Rent"),
+    *_linking("v2_session", "financial_connections", customer_account=V2, permissions=["balances"], limits={"accounts": 2}),
+    *_linking("v2_setup", "setup_intent", customer_account=V2),
+    *_linking("v2_payment", "payment_intent", customer_account=V2, amount=1500),
+    *_linking("v2_checkout", "checkout_session", customer_account=V2, return_url=PAGE),
+    *_linking("payout", "financial_connections", connected_account=PAYEE),
+    Call("GET /sessions/{session}", "/sessions/{payout}", 200, until=lambda body: body["bank_account_token"]),
+    Call("GET /sessions/{session}", "/sessions/{setup}", 200, keep={"method": "payment_method"}),
+    Call("GET /accounts", "/accounts?customer={customer}&limit=3", 200),
+    Call("GET /accounts", f"/accounts?customer_account={V2}", 200),
+    Call("GET /accounts", f"/accounts?connected_account={PAYEE}", 200),
+    Call("GET /accounts", "/accounts?session={session}", 200, keep={"account": "accounts.0.account"}),
+    *_verifying("customer_account", V2),
+    *_verifying("connected_account", PAYEE),
+    *_verifying("payment_method", "{method}", listed=False),
     Call("GET /accounts/{account}", "/accounts/{account}", 200),
     Call(
         "POST /verifications",
@@ -84,6 +140,7 @@ def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
     """Make the calls and print each with its answer. Returns what is not as expected."""
     client, found, wrong = Client(stack.api_url), Found(), list[str]()
     called = set()
+    _control(stack, f"customer_accounts/{V2}", {})
     for call in CALLS:
         called.add(openapi.shape(call.route))
         answer = _make(client, stack, call, found)
@@ -94,11 +151,14 @@ def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
             wrong.append(f"{call.route}: {answer.status}, expected {call.status}")
             # Later calls need this one's answer.
             break
+        if call.until is not None and not call.until(answer.body):
+            wrong.append(f"{call.route}: not as expected after {TIMEOUT_SECONDS} s")
+            break
         for name, place in (call.keep or {}).items():
             found[name] = _at(answer.body, place)
         if call.route == "POST /sessions":
             # An end user does this in Stripe's dialogue.
-            _control(stack, f"complete/{found['session']}", {"accounts": [{"scenario": "single_owner"}]})
+            _control(stack, f"complete/{answer.body['id']}", {"accounts": [{"scenario": "single_owner"}]})
         if call.route == "POST /batches":
             manifest = json.dumps({"account": found["account"], "claim": MARGARET}).encode()
             requests.put(found["slot"], manifest, timeout=30).raise_for_status()
@@ -135,6 +195,31 @@ def _control(stack: Stack, path: str, body: Any) -> None:
         raise SystemExit(f"{stack.stripe_url} lacks the simulator's control interface: {answer.status_code} {answer.text[:200]}")
 
 
+def _judged(server: SimulatorServer | None) -> Any:
+    """Have every request that reaches the simulator judged. Returns the ledger, or why there is none."""
+    if server is None:
+        return "another server than the simulator answers"
+    if not os.environ.get("STRIPE_OPENAPI"):
+        return "STRIPE_OPENAPI does not name Stripe's OpenAPI document"
+    try:
+        # Only a clone of the repository with the development requirements has it.
+        from tests.support.stripe_openapi import Ledger
+    except ImportError as error:
+        return f"the judge of the tests is missing ({error})"
+    ledger, handle, lock = Ledger(), server.simulator.handle, threading.Lock()
+
+    def judged(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
+        version = CaseInsensitive(headers).get("Stripe-Version")
+        response = handle(method, target, headers, body)
+        with lock:
+            ledger.note(method, target, body.decode(), version)
+            ledger.note_answer(method, target, response.status, response.body, version)
+        return response
+
+    server.simulator.handle = judged  # type: ignore[method-assign]
+    return ledger
+
+
 def _filled(text: str, found: Found) -> str:
     for name, value in found.items():
         text = text.replace("{" + name + "}", str(value))
@@ -161,7 +246,14 @@ def main() -> int:
     print(f"Stripe: {base or 'the simulator'}", flush=True)
     parameters, options = {"SettleTimeoutSeconds": "5"}, Options(settle_seconds=0.5)
     with running(parameters=parameters, options=options, stripe_api_base=base, api_key=key, webhook_secret=secret) as stack:
+        judged = _judged(stack.stripe)
         wrong = tour(stack, lambda text: print(text, flush=True))
+    if isinstance(judged, str):
+        print(f"\nRequests to Stripe were not judged: {judged}")
+    else:
+        print(f"\n{judged.summary()}")
+        wrong += judged.violations
+        wrong += [f"no document of Stripe's describes {operation}" for operation in judged.unchecked]
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     if not wrong:
