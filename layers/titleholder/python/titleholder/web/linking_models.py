@@ -39,7 +39,7 @@ class NewCustomer(Strict):
     email: Email
     phone: Phone | None = Field(
         default=None,
-        description="With the country code, such as `+15555550101`. Spaces, dots, hyphens and parentheses are removed.",
+        description="With the country code, such as `+12015550123`. Spaces, dots, hyphens and parentheses are removed.",
     )
 
 
