@@ -111,7 +111,10 @@ def test_every_event_that_is_delivered_fits(judge: Judge, driver: Any, scenario:
         judge.validate_event(json.loads(delivery.body))
 
 
-@pytest.mark.parametrize("kind", ["setup_intents", "payment_intents", "checkout_setup", "checkout_payment", "customers", "sessions"])
+LINKING = ["setup_intents", "payment_intents", "checkout_setup", "checkout_payment", "customers", "sessions", "payouts", "v2_setup"]
+
+
+@pytest.mark.parametrize("kind", LINKING)
 @pytest.mark.parametrize("stage", ["new", "completed", "typed in by hand"])
 def test_all_exchanges_about_linking_fit(judge: Judge, driver: Any, kind: str, stage: str) -> None:
     v1 = driver.stripe.v1
@@ -122,11 +125,18 @@ def test_all_exchanges_about_linking_fit(judge: Judge, driver: Any, kind: str, s
         v1.customers.retrieve(customer.id)
         return
     linking = {"permissions": ["ownership", "payment_method"], "prefetch": ["ownership"]}
-    payment: Any = {
-        "customer": customer.id,
-        "allowed_payment_method_types": ["us_bank_account"],
-        "payment_method_options": {"us_bank_account": {"financial_connections": linking, "verification_method": "instant"}},
+    by_hand = stage == "typed in by hand"
+    bank = {"financial_connections": linking, "verification_method": "automatic" if by_hand else "instant"}
+    paid_with: Any = {"allowed_payment_method_types": ["us_bank_account"], "payment_method_options": {"us_bank_account": bank}}
+    payment: Any = {"customer": customer.id, **paid_with}
+    driver.sim.add_customer_account("acct_v2")
+    way: Any = {
+        **linking,
+        "limits": {"accounts": 1},
+        "manual_entry": {"mode": "automatic" if by_hand else "disabled"},
+        "return_url": "https://example.com",
     }
+    support = {"account_subcategories": ["checking", "savings"], "require_payment_method_support": "all"}
     price = {"price_data": {"currency": "usd", "unit_amount": 2500, "product_data": {"name": "Rent"}}, "quantity": 1}
     service, params, expand = {
         "setup_intents": (v1.setup_intents, payment, ["payment_method", "customer"]),
@@ -143,20 +153,20 @@ def test_all_exchanges_about_linking_fit(judge: Judge, driver: Any, kind: str, s
         ),
         "sessions": (
             v1.financial_connections.sessions,
-            {
-                "account_holder": {"type": "customer", "customer": customer.id},
-                **linking,
-                "limits": {"accounts": 1},
-                "manual_entry": {"mode": "disabled"},
-                "return_url": "https://example.com",
-            },
+            {"account_holder": {"type": "customer", "customer": customer.id}, **way},
             ["accounts.data.ownership"],
         ),
+        "payouts": (
+            v1.financial_connections.sessions,
+            {"account_holder": {"type": "account", "account": "acct_1"}, "filters": support, **way},
+            ["accounts.data.ownership"],
+        ),
+        "v2_setup": (v1.setup_intents, {"customer_account": "acct_v2", **paid_with}, ["payment_method"]),
     }[kind]
     made = service.create(params)
     done = {"payment_method": None}
     if stage != "new":
-        done = driver.sim.complete(made.id, accounts=[{"scenario": "fresh"}], manual=stage == "typed in by hand")
+        done = driver.sim.complete(made.id, accounts=[{"scenario": "fresh"}], manual=by_hand)
     service.retrieve(made.id)
     service.retrieve(made.id, {"expand": expand})
     if done["payment_method"]:
