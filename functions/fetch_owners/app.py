@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import titleholder.cold_start  # noqa: F401
 
+from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.aws.queue_consumer import QueueConsumer
 from titleholder.bootstrap import application
-from titleholder.domain.accounts import AccountRef
-from titleholder.errors import RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
+from titleholder.domain.accounts import AccountRef, Tenant
+from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import account_sync, rate_limiter
+from titleholder.services.context import Dependencies
+from titleholder.services.webhooks import METRICS
+from titleholder.stripe_api.events import missed_account
 
 
 @observed
@@ -28,7 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> Any:
 
 
 def _process(message: dict[str, Any], _: str) -> None:
-    ref, event_id = AccountRef.from_dict(message), message.get("event")
+    event_id = message.get("event")
     deps = application().dependencies(application().rate_limits.limiter(message))
     if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
@@ -36,6 +40,9 @@ def _process(message: dict[str, Any], _: str) -> None:
         if known is not None and known.processed:
             return
     try:
+        ref = AccountRef.from_dict(message) if event_id is None else _account_of_event(deps, event_id, message)
+        if ref is None:
+            return
         showed_news = account_sync.sync_account(deps, ref, event_id)
     except StripeLaggingError as behind:
         deps.queues.defer_event(message, behind.retry_after)
@@ -47,7 +54,7 @@ def _process(message: dict[str, Any], _: str) -> None:
         if event_id is not None:
             raise
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
-        logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": ref.account})
+        logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": message.get("account")})
         metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
         return
     if event_id is not None:
@@ -57,6 +64,29 @@ def _process(message: dict[str, Any], _: str) -> None:
     if ref.stripe_account is not None and deps.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
+
+
+def _account_of_event(deps: Dependencies, event_id: str, message: Mapping[str, Any]) -> AccountRef | None:
+    """The account to read for an event; None if there is none, and then the event is done."""
+    ref = AccountRef.from_dict(message) if "account" in message else None
+    named = Tenant(message["mode"], message.get("stripe_account"))
+    found = application().contexts.resolve(deps.stripe, named, message.get("context"))
+    if found is None:
+        if deps.store.events.move_aside(event_id, "other_context", deps.clock()):
+            metrics.add_metric(name=METRICS["other_context"], unit=MetricUnit.Count, value=1)
+        logger.info("event set aside", extra={"event_id": event_id, "reason": "other_context"})
+        return None
+    if ref is not None:
+        return found.ref(ref.account)
+    try:
+        account = missed_account(deps.stripe.thin_event(event_id, found.stripe_account))
+    except AccountNotFoundError:
+        account = None
+    if account is None:
+        deps.store.events.mark_processed(event_id)
+        logger.info("event about no account", extra={"event_id": event_id})
+        return None
+    return found.ref(account)
 
 
 def _on_dead_letter(message: dict[str, Any], reason: str) -> None:

@@ -27,6 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         "RepairFailed": failed,
         "TenantRetired": report.retired,
         "TenantReturned": report.returned,
+        "ThinEventsNotListed": report.thin_refused,
         "StripeKeyRefused": int(report.key_refused),
     }
     for name, value in counted.items():

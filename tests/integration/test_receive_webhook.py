@@ -209,8 +209,9 @@ class TestAccepted:
 SET_ASIDE = {
     "other_mode": [{"livemode": True}, {"livemode": True, "type": "x.y"}, {"livemode": True, "data": {}}],
     "other_context": [
-        {"account": "org_1/acct_1"}, {"account": "org_1"}, {"account": ""}, {"account": {}}, {"context": "org_1/acct_1"},
-        {"object": "v2.core.event", "type": f"v1.{TYPE}", "context": "org_1/acct_1", "related_object": {"id": "fca_1"}},
+        {"account": "org_1/acct_1"}, {"account": "org_1"}, {"account": ""}, {"account": {}}, {"context": "org_1"},
+        {"account": "acct_1", "context": "org_1/acct_2"}, {"context": "acct_1/org_1"},
+        {"object": "v2.core.event", "type": f"v1.{TYPE}", "context": "org_1", "related_object": {"id": "fca_1"}},
     ],
     "malformed": [
         {"data": None}, {"data": {"object": {"id": "cus_1"}}}, {"data": {"object": {"id": None}}}, {"data": []}, {"livemode": "no"},

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 
 from tests.support.event_rule import transformed
 from tests.support.template import ROOT, deployed
-from titleholder.domain.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef, Tenant
 from titleholder.errors import MalformedEventError
-from titleholder.stripe_api.events import StatedChange, StripeEvent, from_bus, parse, stated_change
+from titleholder.stripe_api.events import (
+    GENERATION_FAILURE,
+    THIN_TYPES,
+    StatedChange,
+    StripeEvent,
+    from_bus,
+    from_object,
+    missed_account,
+    parse,
+    stated_change,
+)
 
 REFRESHED = "financial_connections.account.refreshed_ownership"
 
@@ -31,6 +41,10 @@ def snapshot_event(**changes: Any) -> dict[str, Any]:
     }
 
 
+def missed_event(**changes: Any) -> dict[str, Any]:
+    return thin_event(type=GENERATION_FAILURE, related_object=None, **changes)
+
+
 def thin_event(**changes: Any) -> dict[str, Any]:
     return {
         "id": "evt_test_1",
@@ -42,6 +56,13 @@ def thin_event(**changes: Any) -> dict[str, Any]:
         "related_object": {"id": "fca_1", "type": "financial_connections.account", "url": "/v1/financial_connections/accounts/fca_1"},
         **changes,
     }
+
+
+PATHS = ["org_1/acct_9", "org_1/org_2/acct_9", "acct_1/acct_9", "org_1/acct_1/acct_9"]
+ODD_CONTEXTS = [
+    "", "org_1", "org_1/", "acct_", "acct_9/", "/acct_9", "org_1//acct_9", "acct_9/org_1", "org_/acct_9", "org_1/acct_9\n", "org_1/fca_1",
+    "org_1/" * 200 + "acct_9", 1, ["acct_1"], {}, True,
+]  # fmt: skip
 
 
 def parsed(event: Any, mode: Any = "test") -> StripeEvent:
@@ -85,11 +106,23 @@ class TestSnapshotEvents:
         event = parsed(snapshot_event(account=connected, type=type_))
         assert (event.ref, event.set_aside) == (None, "other_context")
 
-    @pytest.mark.parametrize(
-        ("account", "context"), [(None, "org_1"), (None, "org_1/acct_9"), ("acct_9", "org_1/acct_9"), ("acct_9", "acct_8")]
-    )
-    def test_snapshot_events_of_an_organization_are_set_aside(self, account: Any, context: str) -> None:
+    @pytest.mark.parametrize("account", [None, "acct_9"])
+    @pytest.mark.parametrize("context", PATHS)
+    def test_snapshot_events_of_an_organization_have_the_path_to_their_account(self, account: Any, context: str) -> None:
         event = parsed(snapshot_event(account=account, context=context))
+        assert (event.ref, event.context, event.set_aside) == (AccountRef("fca_1", "test", "acct_9"), context, None)
+
+    @pytest.mark.parametrize(
+        ("account", "context"),
+        [("acct_9", "acct_8"), ("acct_9", "org_1/acct_8"), ("acct_9", "acct_9/acct_8"), ("org_1/acct_9", "org_1/acct_9")],
+    )
+    def test_snapshot_events_that_name_two_accounts_are_set_aside(self, account: Any, context: str) -> None:
+        event = parsed(snapshot_event(account=account, context=context))
+        assert (event.ref, event.set_aside) == (None, "other_context")
+
+    @pytest.mark.parametrize("context", ODD_CONTEXTS)
+    def test_snapshot_events_of_an_unusable_context_are_set_aside(self, context: Any) -> None:
+        event = parsed(snapshot_event(context=context))
         assert (event.ref, event.set_aside) == (None, "other_context")
 
     @pytest.mark.parametrize(("account", "context"), [("acct_9", "acct_9"), (None, "acct_9"), ("acct_9", None)])
@@ -115,7 +148,24 @@ class TestThinEvents:
         event = parsed(thin_event(related_object=related))
         assert (event.ref, event.set_aside) == (None, "malformed")
 
-    @pytest.mark.parametrize("context", ["", "org_1", "org_1/acct_9", "acct_", "acct_1/acct_2", 1, ["acct_1"]])
+    @pytest.mark.parametrize("context", PATHS)
+    def test_thin_events_of_an_organization_have_the_path_to_their_account(self, context: str) -> None:
+        event = parsed(thin_event(context=context))
+        assert (event.ref, event.context, event.set_aside) == (AccountRef("fca_1", "test", "acct_9"), context, None)
+
+    def test_thin_events_are_stored_under_the_id_of_the_snapshot_event_of_the_same_occurrence(self) -> None:
+        assert parsed(thin_event(snapshot_event="evt_9")).key == "evt_9"
+        assert parsed(snapshot_event(id="evt_9", snapshot_event="evt_8")).key == "evt_9"
+
+    @pytest.mark.parametrize("twin", [None, "", 1, "fca_1", "evt_", "evt_1#ASIDE", {"id": "evt_9"}])
+    def test_thin_events_without_a_usable_one_have_their_own(self, twin: Any) -> None:
+        assert parsed(thin_event(snapshot_event=twin)).key == "evt_test_1"
+
+    @pytest.mark.parametrize("changes", [{"type": "v1.other.thing"}, {"related_object": None}, {"livemode": True}, {"context": "org_1"}])
+    def test_thin_events_without_effect_are_never_stored_in_the_place_of_one_with_an_effect(self, changes: dict[str, Any]) -> None:
+        assert parsed(thin_event(snapshot_event="evt_9", **changes)).key == "evt_test_1"
+
+    @pytest.mark.parametrize("context", ODD_CONTEXTS)
     @pytest.mark.parametrize(
         "type_", ["v1.financial_connections.account.ownership_refresh_succeeded", "v1.billing.meter.error_report_triggered"]
     )
@@ -126,6 +176,58 @@ class TestThinEvents:
     def test_type_of_one_kind_in_an_event_of_the_other_is_malformed(self) -> None:
         for event in (parsed(snapshot_event(type=f"v1.{REFRESHED}")), parsed(thin_event(type=REFRESHED))):
             assert (event.ref, event.set_aside) == (None, "malformed")
+
+
+class TestEventsThatStripeCouldNotMake:
+    @pytest.mark.parametrize(
+        ("context", "connected", "path"), [(None, None, None), ("acct_9", "acct_9", None), ("org_1/acct_9", "acct_9", "org_1/acct_9")]
+    )
+    def test_say_for_whom(self, context: Any, connected: Any, path: Any) -> None:
+        event = parsed(missed_event(context=context))
+        assert (event.ref, event.set_aside, event.missed, event.context) == (None, None, Tenant("test", connected), path)
+
+    def test_are_thin_events(self) -> None:
+        assert parsed(snapshot_event(type=GENERATION_FAILURE)).missed is None
+
+    @pytest.mark.parametrize(
+        "impact",
+        [
+            {"event_type": REFRESHED, "related_object": {"id": "fca_1"}},
+            {"event_type": f"v1.{REFRESHED}", "related_object": {"id": "fca_1"}},
+            {"event_type": REFRESHED, "related_object_id": "fca_1"},
+        ],
+    )
+    def test_name_their_account_in_their_data(self, impact: Any) -> None:
+        assert missed_account(missed_event(data={"impact": impact})) == "fca_1"
+
+    @pytest.mark.parametrize(
+        "data",
+        [None, {}, [], {"impact": None}, {"impact": []}, {"impact": {"event_type": "payment_intent.created", "related_object_id": "fca_1"}},
+         {"impact": {"event_type": REFRESHED}}, {"impact": {"event_type": REFRESHED, "related_object": {"id": "cus_1"}}},
+         {"impact": {"related_object_id": "fca_1"}}],
+    )  # fmt: skip
+    def test_may_be_about_something_else(self, data: Any) -> None:
+        assert missed_account(missed_event(data=data)) is None
+
+
+class TestFromAList:
+    """A list holds the events of the account that was asked for, which they need not name."""
+
+    @pytest.mark.parametrize(
+        "event", [snapshot_event(), snapshot_event(account="acct_9"), thin_event(), thin_event(context="org_1/acct_9")]
+    )
+    def test_events_are_the_connected_accounts(self, event: dict[str, Any]) -> None:
+        found = from_object(event, "test", listed_for="acct_9")
+        assert (found.ref, found.context) == (AccountRef("fca_1", "test", "acct_9"), None)
+
+    @pytest.mark.parametrize("event", [snapshot_event(account="acct_8"), thin_event(context="acct_8"), thin_event(context="acct_9/acct_8")])
+    def test_event_of_another_account_is_set_aside(self, event: dict[str, Any]) -> None:
+        found = from_object(event, "test", listed_for="acct_9")
+        assert (found.ref, found.set_aside) == (None, "other_context")
+
+
+def test_types_of_thin_events_fit_into_one_listing() -> None:
+    assert len(THIN_TYPES) <= 20
 
 
 class TestModes:
@@ -165,7 +267,9 @@ class TestFromTheBus:
             snapshot_event(data={}), snapshot_event(data={"object": {"id": "cus_1"}}),
             snapshot_event(type="financial_connections.account.x"),
             thin_event(), thin_event(context="acct_9"), thin_event(context="org_1/acct_9"), thin_event(livemode=True),
-            thin_event(related_object=None), {name: value for name, value in thin_event().items() if name not in ("context", "livemode")},
+            thin_event(related_object=None), thin_event(snapshot_event="evt_9"), snapshot_event(context="org_1/acct_9"),
+            snapshot_event(context="org_1"), missed_event(), missed_event(context="org_1/acct_9"),
+            {name: value for name, value in thin_event().items() if name not in ("context", "livemode")},
         ],
     )  # fmt: skip
     def test_event_is_understood_as_the_whole_one_is(self, event: dict[str, Any]) -> None:
@@ -194,6 +298,7 @@ class TestFromTheBus:
                 "account",
                 "context",
                 "related_object.id",
+                "snapshot_event",
                 "data.object.id",
                 "data.object.object",
             )
@@ -252,12 +357,12 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text()
-    | st.sampled_from(["fca_1", "acct_1", "evt_1", REFRESHED, "\ud800"]),
+    | st.sampled_from(["fca_1", "acct_1", "org_1/acct_1", "evt_1", REFRESHED, "\ud800"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.sampled_from(["object", "id"]), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = st.sampled_from(["id", "type", "object", "livemode", "account", "created", "data", "context", "related_object"])
-EVENTS = st.one_of(st.just(snapshot_event()), st.just(thin_event()))
+KEYS = st.sampled_from(["id", "type", "object", "livemode", "account", "created", "data", "context", "related_object", "snapshot_event"])
+EVENTS = st.one_of(st.just(snapshot_event()), st.just(thin_event()), st.just(missed_event()))
 
 
 def survives(body: bytes) -> None:
@@ -268,6 +373,8 @@ def survives(body: bytes) -> None:
     assert event.id.startswith("evt_")
     event.created.encode()
     assert event.ref is None or event.set_aside is None
+    assert event.key.startswith("evt_")
+    event.key.encode()
     if event.ref is not None:
         assert AccountRef.from_dict(event.ref.as_dict()) == event.ref
 

@@ -136,8 +136,8 @@ def test_rule_passes_on_ids_only_and_stores_no_event_that_it_could_not_deliver()
         assert set(each["InputTransformer"]["InputPathsMap"].values()) <= {"$.source"} | {
             f"$.detail.{name}"
             for name in (
-                "id", "object", "type", "livemode", "created", "account", "context", "related_object.id", "data.object.id",
-                "data.object.object",
+                "id", "object", "type", "livemode", "created", "account", "context", "related_object.id", "snapshot_event",
+                "data.object.id", "data.object.object",
             )
         }  # fmt: skip
         assert not re.search(r"<aws\.events\.", each["InputTransformer"]["InputTemplate"])

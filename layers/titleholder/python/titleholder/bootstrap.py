@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from titleholder.batches.rows import BatchStepContext
     from titleholder.services.audit import Audit
     from titleholder.services.context import Dependencies
+    from titleholder.services.contexts import Contexts
     from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
 
 
@@ -127,6 +128,12 @@ class Application:
         return replace(context, writers=self._writers) if self._writers else context
 
     @cached_property
+    def contexts(self) -> Contexts:
+        from titleholder.services.contexts import Contexts
+
+        return Contexts(self.store, self.settings.mode, self.clock)
+
+    @cached_property
     def rate_limits(self) -> StripeRateLimits:
         from titleholder.services.rate_limiter import StripeRateLimits
 
@@ -155,6 +162,7 @@ class Application:
                 http,
                 limiter=self.rate_limits.limiter(),
                 preview_version=settings.stripe_preview_version,
+                context_of=self.contexts.path,
             ),
             workflow=Workflow(
                 self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds

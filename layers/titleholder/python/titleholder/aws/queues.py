@@ -23,7 +23,10 @@ class Queues:
         self._jitter = jitter
 
     def send_event(self, message: Mapping[str, str]) -> None:
-        """Send a message that has an account fetched, for an event or as a repair: `{event?, account, mode, stripe_account?}`."""
+        """Send a message that has an account fetched, for an event or as a repair: `{event?, account?, mode, stripe_account?, context?}`.
+
+        `account` is missing where only the event, read from Stripe, says which one.
+        """
         self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
 
     def defer_refresh(self, message: Mapping[str, Any], delay: float) -> None:

@@ -23,6 +23,8 @@ SESSION_ID = re.compile(r"(fcsess|seti|pi|cs|pm)_[A-Za-z0-9_]{1,250}")
 """Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
 CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
 AUTHORIZATION_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+CONTEXT = re.compile(r"(?=.{1,500}\Z)(org_[A-Za-z0-9_]{1,120}/)*(acct_[A-Za-z0-9_]{1,120}/)*acct_[A-Za-z0-9_]{1,120}")
+"""Stripe's path to an account: organizations, accounts on the way, and the account itself."""
 _CODE = re.compile(r"[a-z0-9_.]{1,64}")
 _LAST_SECOND = 253_402_300_799
 """The last second of the year 9999, after which no time can be written as text."""

@@ -10,9 +10,10 @@ Safe to run twice, also at once.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -82,7 +83,13 @@ MOST_LISTED = 20_000
 
 PLATFORM_PAGES = 10
 TENANT_PAGES = 3
-"""Pages of undelivered events in one run; the next one goes on where this one ended."""
+"""Pages of each list of events in one run; the next one goes on where this one ended."""
+
+FIRST_REACH_SECONDS = 3 * DAY_SECONDS
+"""How far back the first listing of thin events reaches: as long as Stripe repeats a delivery. It has events of before the stack, too."""
+
+OVERLAP_SECONDS = 3600
+"""How far a listing of thin events reaches back before the end of the one before, because an event may be listed late."""
 
 
 @dataclass(slots=True)
@@ -90,6 +97,7 @@ class Report:
     """What a run did. `repaired` by kind: for `refresh`, how many are being looked at. `failed`: repairs that failed.
 
     `key_refused`: Stripe refused the stack's own key. `retired`, `returned`: connected accounts that began, and ceased, to refuse it.
+    `thin_refused`: how often Stripe refused to list thin events.
     """
 
     repaired: Counter[str] = field(default_factory=Counter)
@@ -98,6 +106,34 @@ class Report:
     retired: int = 0
     returned: int = 0
     cursors_reset: int = 0
+    thin_refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A listing of thin events, which may take several runs: the times that it lists, and its next page.
+
+    `failed`: it could not be taken in whole, so the next listing begins at the same time again.
+    """
+
+    since: int
+    until: int
+    page: str | None = None
+    failed: bool = False
+
+    @classmethod
+    def next(cls, cursor: str | None, now: int) -> _Listing:
+        """The listing that a cursor names, or the one that follows it."""
+        kept = cls(**json.loads(cursor)) if cursor else None
+        if kept is not None and kept.page is not None:
+            return kept
+        if kept is None:
+            return cls(now - FIRST_REACH_SECONDS, now)
+        since = kept.since if kept.failed else kept.until - OVERLAP_SECONDS
+        return cls(max(since, now - EVENTS_REACH_SECONDS), now)
+
+    def cursor(self) -> str:
+        return json.dumps(asdict(self))
 
 
 def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
@@ -129,6 +165,7 @@ class _Run:
     receiver: WebhookReceiver
     report: Report
     platform_answers: bool = False
+    thin_refused: bool = False
     looked_at: set[AccountRef] = field(default_factory=set)
 
     def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
@@ -252,17 +289,18 @@ class _Run:
     # -- events ------------------------------------------------------------------------------------------------------------------
 
     def platform(self, end: float) -> None:
-        """Take in the platform's undelivered events, which also shows whether Stripe accepts the stack's key."""
+        """Take in the platform's events that were lost, which also shows whether Stripe accepts the stack's key."""
         try:
             self._undelivered(None, PLATFORM_PAGES, end)
         except StripeCredentialsError as error:
             self.report.key_refused = True
             self.failed("platform", error)
-        else:
-            self.platform_answers = True
+            return
+        self.platform_answers = True
+        self._thin(None, PLATFORM_PAGES, end)
 
     def tenants(self, end: float) -> None:
-        """Take in the undelivered events of connected accounts, beginning with the account that was asked longest ago."""
+        """Take in the lost events of connected accounts, beginning with the account that was asked longest ago."""
         if self.report.key_refused:
             return
         now = self.deps.clock()
@@ -282,6 +320,7 @@ class _Run:
         store.connected_accounts.record_asked(mode, id_, self.deps.clock())
         try:
             self._undelivered(id_, TENANT_PAGES, end)
+            self._thin(id_, TENANT_PAGES, end)
         except RateLimitExceededError:
             store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
             raise
@@ -333,11 +372,7 @@ class _Run:
                 after = None
                 store.open_work.set_cursor(what, None)
                 continue
-            for data in events:
-                try:
-                    self._event(data)
-                except Exception as error:
-                    self.failed("event", error, stripe_account=stripe_account)
+            self._take_in(events, stripe_account)
             before, after = after, events[-1]["id"] if events and more else None
             if after != before:
                 store.open_work.set_cursor(what, after)
@@ -348,14 +383,63 @@ class _Run:
         since = int(self.deps.clock()) - EVENTS_REACH_SECONDS
         return self.deps.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
 
-    def _event(self, data: Mapping[str, Any]) -> None:
+    def _thin(self, stripe_account: str | None, pages: int, end: float) -> None:
+        """Take in pages of thin events that did not come, from where the last run ended.
+
+        Destinations of thin events need this list, because the one of undelivered events has snapshot events only. This one has delivered
+        events too, so that most are known. A key that may not read it, or a Stripe that has no such list, is no failure.
+        """
+        if self.thin_refused:
+            return
+        store, what = self.deps.store, f"thin/{self.receiver.mode}/{stripe_account or 'platform'}"
+        cursor = store.open_work.get_cursor(what)
+        listing = _Listing.next(cursor, int(self.deps.clock()))
+        found = listing.page is not None
+        for _ in range(pages):
+            try:
+                events, page = self.deps.stripe.thin_events(
+                    stripe_account, stripe_events.THIN_TYPES, (listing.since, listing.until), listing.page
+                )
+            except (StripeCredentialsError, StripeRefusedError, AccountNotFoundError) as error:
+                if listing.page is not None:
+                    # Stripe does not know this page any more, so the next run lists these times anew.
+                    self.report.cursors_reset += 1
+                    store.open_work.set_cursor(what, replace(listing, page=None, failed=True).cursor())
+                    return
+                # While Stripe refuses the platform's list, connected accounts are not asked.
+                self.thin_refused = stripe_account is None
+                self.report.thin_refused += 1
+                logger.info("thin events can't be listed", extra={"reason": str(error), "stripe_account": stripe_account})
+                return
+            failed = self._take_in(events, stripe_account)
+            found = found or bool(events)
+            listing = replace(listing, page=page if events else None, failed=listing.failed or failed)
+            # An account without thin events needs no cursor: its next listing finds as little.
+            if found and listing.cursor() != cursor:
+                cursor = listing.cursor()
+                store.open_work.set_cursor(what, cursor)
+            if listing.page is None or self.deps.clock() >= end:
+                return
+
+    def _take_in(self, events: Sequence[Mapping[str, Any]], stripe_account: str | None) -> bool:
+        """Take in listed events, each by itself. Returns whether one failed."""
+        failed = False
+        for data in events:
+            try:
+                self._event(data, stripe_account)
+            except Exception as error:
+                failed = True
+                self.failed("event", error, stripe_account=stripe_account)
+        return failed
+
+    def _event(self, data: Mapping[str, Any], stripe_account: str | None) -> None:
         try:
-            event = stripe_events.from_object(data, self.receiver.mode)
+            event = stripe_events.from_object(data, self.receiver.mode, listed_for=stripe_account)
         except MalformedEventError:
             return
-        now, known = self.deps.clock(), self.deps.store.events.get(event.id)
+        now, known = self.deps.clock(), self.deps.store.events.get(event.key)
         if known is not None:
             if known.processed or now < known.due_at:
                 return
-            self.deps.store.events.postpone(event.id, now + pause(known.tries + 1), known.tries + 1)
+            self.deps.store.events.postpone(event.key, now + pause(known.tries + 1), known.tries + 1)
         self.report.repaired["event"] += self.receiver.accept(event, listed=True)[1] == "new"

@@ -76,9 +76,13 @@ class WebhookReceiver:
     def accept(self, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
         """Record a trusted event, then have it processed; one that waits to be processed is queued again.
 
-        Returns the event and `new`, `waiting`, `processed`, `ignored`, or the reason for setting it aside. An event that is set aside is
-        stored under a key of its own and counted, and has no other effect. `listed`: it comes from a list that contains it at every read,
-        so it is counted once. A delivery is counted each time, because the function may have crashed at an earlier one before it counted.
+        Returns the event and `new`, `waiting`, `twin`, `processed`, `ignored`, or the reason for setting it aside. An event that is set
+        aside is stored under a key of its own and counted, and has no other effect. `listed`: it comes from a list that contains it at each
+        read, so it is counted once. A delivery is counted each time, because the function may have crashed at an earlier one before it
+        counted.
+
+        `twin`: the snapshot or thin event of the same occurrence waits already. This one is not queued, because Stripe repeats that one
+        until it was queued.
         """
         if event.set_aside is not None:
             kept = {"id": event.id, "type": event.type, "created": event.created}
@@ -87,11 +91,18 @@ class WebhookReceiver:
                 told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
                 (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
             return event, event.set_aside
-        about = event.ref.as_dict() if event.ref else {}
-        record = {"id": event.id, "type": event.type, "created": event.created, **about}
-        known = self.store.events.insert(record, processed=event.ref is None, now=self.clock())
-        if event.ref is None:
+        about = {} if event.ref is None else event.ref.as_dict()
+        if event.missed is not None:
+            about = {name: value for name, value in event.missed.as_dict().items() if value is not None}
+        if about and event.context is not None:
+            about["context"] = event.context
+        record = {"id": event.key, "type": event.type, "created": event.created, **about}
+        delivered = event.id if event.id != event.key else None
+        known = self.store.events.insert(record, processed=not about, now=self.clock(), delivered=delivered)
+        if not about:
             return event, "ignored"
-        if known != "processed":
-            self.queues.send_event({"event": event.id, **about})
+        if known not in ("processed", "twin"):
+            self.queues.send_event({"event": event.key, **about})
+        if event.missed is not None and known == "new":
+            metrics.add_metric(name="EventGenerationFailure", unit=MetricUnit.Count, value=1)
         return event, known

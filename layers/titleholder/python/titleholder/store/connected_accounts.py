@@ -15,7 +15,8 @@ class TenantState:
     """A connected account that has accounts here. Times are Unix seconds.
 
     `asked_at`: when its undelivered events were last asked for, 0 for never. `due_at`: not to be asked again before. `tries`: how often
-    this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not.
+    this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`: the path by which Stripe's
+    events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
     """
 
     stripe_account: str
@@ -23,6 +24,7 @@ class TenantState:
     due_at: float = 0.0
     tries: int = 0
     retired_at: float | None = None
+    context: str | None = None
 
 
 class ConnectedAccounts:
@@ -36,16 +38,16 @@ class ConnectedAccounts:
 
     def list_all(self, mode: Mode) -> list[TenantState]:
         """The connected accounts that were recorded in this mode."""
-        return [
-            TenantState(
-                stripe_account=item["sk"],
-                asked_at=from_milliseconds(item.get("asked_ms", 0)),
-                due_at=from_milliseconds(item.get("due_ms", 0)),
-                tries=item.get("repair_tries", 0),
-                retired_at=from_milliseconds(item["retired_ms"]) if "retired_ms" in item else None,
-            )
-            for item in self._table.query(_pk(mode), "acct_")
-        ]
+        return [_tenant(item) for item in self._table.query(_pk(mode), "acct_")]
+
+    def get(self, mode: Mode, stripe_account: str) -> TenantState | None:
+        """A connected account; None if it has no accounts here."""
+        item = self._table.get(_pk(mode), stripe_account)
+        return None if item is None else _tenant(item)
+
+    def set_context(self, mode: Mode, stripe_account: str, context: str) -> bool:
+        """Record the path by which Stripe knows a connected account."""
+        return self._update(mode, stripe_account, {"context": context})
 
     def record_asked(self, mode: Mode, stripe_account: str, at: float) -> bool:
         """Record when a connected account's undelivered events were asked for."""
@@ -67,6 +69,17 @@ class ConnectedAccounts:
         self, mode: Mode, stripe_account: str, set_: Item, *, remove: Sequence[str] = (), condition: str = "attribute_exists(pk)"
     ) -> bool:
         return self._table.update(_pk(mode), stripe_account, set_=set_, remove=remove, condition=condition)
+
+
+def _tenant(item: Item) -> TenantState:
+    return TenantState(
+        stripe_account=item["sk"],
+        asked_at=from_milliseconds(item.get("asked_ms", 0)),
+        due_at=from_milliseconds(item.get("due_ms", 0)),
+        tries=item.get("repair_tries", 0),
+        retired_at=from_milliseconds(item["retired_ms"]) if "retired_ms" in item else None,
+        context=item.get("context"),
+    )
 
 
 def _pk(mode: Mode) -> str:

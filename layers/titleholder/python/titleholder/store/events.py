@@ -15,6 +15,9 @@ EVENT_PATIENCE_SECONDS = 300
 """How long an event may wait for its processing before it is queued again."""
 
 
+Recorded = Literal["new", "waiting", "twin", "processed"]
+
+
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
     """An event that was recorded, with its type and Stripe's text for its time.
@@ -33,12 +36,21 @@ class Events:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def insert(self, event: Mapping[str, str], *, processed: bool, now: float) -> Literal["new", "waiting", "processed"]:
-        """Record an event (id, type, created, account) by its id; returns whether it is new, and if not, whether it was processed."""
-        known = self._table.insert({**_received(event, "EVENT", now), "processed": processed})
+    def insert(self, event: Mapping[str, str], *, processed: bool, now: float, delivered: str | None = None) -> Recorded:
+        """Record an event (id, type, created, account) by its id; returns whether it is new, and if not, whether it was processed.
+
+        `delivered`: the id of the event that came, if it is another one about the same occurrence. `twin`: another one came before and
+        waits to be processed, but not for long.
+        """
+        more = {} if delivered is None else {"delivered_id": delivered}
+        known = self._table.insert({**_received(event, "EVENT", now), **more, "processed": processed})
         if known is None:
             return "new"
-        return "processed" if known.get("processed") else "waiting"
+        if known.get("processed"):
+            return "processed"
+        came = known.get("delivered_id", known["id"])
+        recent = now < from_milliseconds(known["received_ms"]) + EVENT_PATIENCE_SECONDS
+        return "twin" if recent and came != (delivered or event["id"]) else "waiting"
 
     def set_aside(self, event: Mapping[str, str], why: str, now: float) -> bool:
         """Record an event that has no effect; False if it was known.
@@ -66,6 +78,18 @@ class Events:
 
     def mark_processed(self, event: str) -> bool:
         return self._update(event, {"processed": True}, remove=["failure"])
+
+    def move_aside(self, event: str, why: str, now: float) -> bool:
+        """Record that an event was found to have no effect when it was to be processed; False if that was known.
+
+        The same event may come again by another destination, and have an effect.
+        """
+        item = self._table.get(_pk(event), "EVENT")
+        if item is None:
+            return False
+        new = self.set_aside({name: item[name] for name in ("id", "type", "created")}, why, now)
+        self._table.delete(_pk(event), "EVENT")
+        return new
 
     def set_error(self, event: str, reason: str) -> bool:
         """Record why an event could not be processed."""

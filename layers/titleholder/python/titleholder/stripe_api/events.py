@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from titleholder.domain.accounts import ACCOUNT_ID, CONNECTED_ACCOUNT_ID, AccountRef, Mode
+from titleholder.domain.accounts import ACCOUNT_ID, CONNECTED_ACCOUNT_ID, CONTEXT, AccountRef, Mode, Tenant
 from titleholder.errors import MalformedEventError
 
 _EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,120}")
@@ -29,12 +29,18 @@ SNAPSHOT_TYPES = tuple(sorted(type_ for type_ in _ACCOUNT_EVENTS if ".ownership_
 """The types of snapshot events that are processed. Succeeded and failed refreshes have types of their own as thin events only."""
 
 
+GENERATION_FAILURE = "v2.core.health.event_generation_failure.resolved"
+"""The type of the thin event that Stripe sends in place of one that it could not make, and that it therefore neither delivers nor lists."""
+
+THIN_TYPES = (*sorted(f"v1.{type_}" for type_ in _ACCOUNT_EVENTS), GENERATION_FAILURE)
+"""The types of thin events that are processed. Stripe lists at most 20 types at once."""
+
 SetAside = Literal["other_mode", "other_context", "malformed"]
 """Why a genuine event is not processed, whatever its type.
 
-`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: it belongs neither to the platform nor to one
-connected account, such as events of an organization's other accounts (`org_.../acct_...`). `malformed`: its type is processed, but it names
-no account.
+`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: its account or context is no path to one account, or
+to an account of an organization that neither is the platform nor is connected to it. `malformed`: its type is processed, but it names no
+account.
 """
 
 
@@ -43,6 +49,11 @@ class StripeEvent:
     """One event. `ref` is None if there is no account to read again: the event is then stored, but not processed.
 
     `created` is Stripe's own text or seconds, stored for people; no code orders by it. With `set_aside`, `ref` is None.
+
+    `context`: the path by which an event names its account if it is more than one connected account, such as `org_.../acct_...`. Whether
+    that account is the platform, or connected to it, is not known yet (`services.contexts`). `ref` has the path's last account until then.
+    `snapshot_event`: the snapshot event of the same occurrence, which a thin event names. `missed`: for whom Stripe could not make an
+    event. Only the event with this id, read from Stripe, says about which account.
     """
 
     id: str
@@ -50,6 +61,17 @@ class StripeEvent:
     created: str
     ref: AccountRef | None
     set_aside: SetAside | None = None
+    context: str | None = None
+    snapshot_event: str | None = None
+    missed: Tenant | None = None
+
+    @property
+    def key(self) -> str:
+        """The id under which the event is stored. Snapshot and thin events of one occurrence share it.
+
+        An event that is not processed has its own, because another event of the same occurrence may have to be processed.
+        """
+        return self.id if self.ref is None or self.snapshot_event is None else self.snapshot_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +110,51 @@ def parse(body: bytes, mode: Mode) -> StripeEvent:
     return from_object(data, mode)
 
 
-def from_object(data: Mapping[str, Any], mode: Mode) -> StripeEvent:
-    """The event in an already parsed snapshot (`event`) or thin (`v2.core.event`) event object. Raises as `parse` does."""
+def from_object(data: Mapping[str, Any], mode: Mode, *, listed_for: str | None = None) -> StripeEvent:
+    """The event in an already parsed snapshot (`event`) or thin (`v2.core.event`) event object. Raises as `parse` does.
+
+    `listed_for`: the connected account whose list has the event.
+    """
     id_, type_ = data.get("id"), data.get("type")
     if not isinstance(id_, str) or not _EVENT_ID.fullmatch(id_):
         raise MalformedEventError("id: not an event id (evt_...).")
     if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
         raise MalformedEventError("type: not an event type.")
-    created = _created(data.get("created"))
-    ref, set_aside = _subject(data, type_, mode)
-    return StripeEvent(id=id_, type=type_, created=created, ref=ref, set_aside=set_aside)
+    created, livemode = _created(data.get("created")), data.get("livemode")
+    if isinstance(livemode, bool) and livemode != (mode == "live"):
+        return StripeEvent(id_, type_, created, None, "other_mode")
+    thin = data.get("object") == "v2.core.event"
+    try:
+        connected, context = _owner(data, thin=thin)
+    except ValueError:
+        return StripeEvent(id_, type_, created, None, "other_context")
+    if listed_for is not None:
+        # A list holds events of the account that was asked for. It may not name that account in each of them.
+        if connected not in (None, listed_for):
+            return StripeEvent(id_, type_, created, None, "other_context")
+        connected, context = listed_for, None
+    if type_ == GENERATION_FAILURE and thin:
+        return StripeEvent(id_, type_, created, None, None, context, missed=Tenant(mode, connected))
+    if type_.removeprefix("v1.") not in _ACCOUNT_EVENTS:
+        return StripeEvent(id_, type_, created, None)
+    account = _account(data, type_, thin=thin)
+    if account is None:
+        return StripeEvent(id_, type_, created, None, "malformed")
+    twin = data.get("snapshot_event") if thin else None
+    if not isinstance(twin, str) or not _EVENT_ID.fullmatch(twin):
+        twin = None
+    return StripeEvent(id_, type_, created, AccountRef(account, mode, connected), None, context, twin)
+
+
+def missed_account(event: Mapping[str, Any]) -> str | None:
+    """The account about which Stripe could not make an event, by the event that says so. None if nothing here depends on it."""
+    data = event.get("data")
+    impact = data.get("impact") if isinstance(data, Mapping) else None
+    if not isinstance(impact, Mapping) or str(impact.get("event_type")).removeprefix("v1.") not in _ACCOUNT_EVENTS:
+        return None
+    related = impact.get("related_object")
+    account = related.get("id") if isinstance(related, Mapping) else impact.get("related_object_id")
+    return account if isinstance(account, str) and ACCOUNT_ID.fullmatch(account) else None
 
 
 def from_bus(detail: Mapping[str, Any], mode: Mode) -> StripeEvent:
@@ -121,25 +178,32 @@ def _created(value: Any) -> str:
     return str(value)[:40].encode(errors="replace").decode() if isinstance(value, str | int) else ""
 
 
-def _subject(data: Mapping[str, Any], type_: str, mode: Mode) -> tuple[AccountRef | None, SetAside | None]:
-    """Which account to read again, or why the event is set aside; neither for an event of a type that is only stored."""
-    livemode = data.get("livemode")
-    if isinstance(livemode, bool) and livemode != (mode == "live"):
-        return None, "other_mode"
-    thin = data.get("object") == "v2.core.event"
+def _owner(data: Mapping[str, Any], *, thin: bool) -> tuple[str | None, str | None]:
+    """The account that an event is of, None if it names none, and the path to it if that is more than one connected account.
+
+    Raises ValueError if it names none in a known way.
+    """
     # A snapshot event has `account`, a thin one `context`; a snapshot event of an organization's destination has both.
     connected, context = None if thin else data.get("account"), data.get("context")
-    if None not in (connected, context) and connected != context:
-        return None, "other_context"
-    connected = context if connected is None else connected
-    if connected is not None and (not isinstance(connected, str) or not CONNECTED_ACCOUNT_ID.fullmatch(connected)):
-        return None, "other_context"
-    if type_.removeprefix("v1.") not in _ACCOUNT_EVENTS:
-        return None, None
+    if connected is not None and not (isinstance(connected, str) and CONNECTED_ACCOUNT_ID.fullmatch(connected)):
+        raise ValueError("account: not a connected account id")
+    if context is None:
+        return connected, None
+    if not isinstance(context, str) or not CONTEXT.fullmatch(context):
+        raise ValueError("context: not a path to an account")
+    named = context.rpartition("/")[2]
+    if connected not in (None, named):
+        raise ValueError("account and context name different accounts")
+    return named, context if context != named else None
+
+
+def _account(data: Mapping[str, Any], type_: str, *, thin: bool) -> str | None:
+    """The Financial Connections account that an event is about; None if the event is malformed."""
     holder = data if thin else data.get("data")
     about = holder.get("related_object" if thin else "object") if isinstance(holder, Mapping) else None
     account = about.get("id") if isinstance(about, Mapping) else None
+    livemode = data.get("livemode")
     valid = livemode is None or isinstance(livemode, bool)
     if not valid or type_.startswith("v1.") != thin or not isinstance(account, str) or not ACCOUNT_ID.fullmatch(account):
-        return None, "malformed"
-    return AccountRef(account=account, mode=mode, stripe_account=connected), None
+        return None
+    return account

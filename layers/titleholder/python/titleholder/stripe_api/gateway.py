@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import stripe
 
@@ -28,6 +29,7 @@ from titleholder.errors import (
     TooManyOwnersError,
 )
 from titleholder.observability import count_alone
+from titleholder.timestamps import iso_seconds
 
 API_VERSION = "2026-10-28.endive"
 """The version of Stripe's API that this code is written for, sent with every call. It is that of the pinned SDK."""
@@ -120,17 +122,23 @@ class CallLimiter(Protocol):
     def on_throttled(self, bucket: str) -> None: ...
 
 
+ContextOf = Callable[[str], str | None]
+"""The context by which calls name a connected account; None if they name it by its id."""
+
+
 class RecordingClient(stripe.HTTPClient):
     """Records which calls had a request without an answer, because the SDK retries by itself and reports only the last answer.
 
-    It stops retries of a call that is no longer wanted.
+    It stops retries of a call that is no longer wanted. A connected account for which `context_of` knows a context is named by
+    `Stripe-Context`, which supersedes `Stripe-Account`: here, so that no call can forget it.
     """
 
     name = "requests"
 
-    def __init__(self, http: stripe.HTTPClient) -> None:
+    def __init__(self, http: stripe.HTTPClient, context_of: ContextOf = lambda connected: None) -> None:
         super().__init__()
         self._http = http
+        self._context_of = context_of
         self._unanswered: dict[str, bool] = {}
         self._still_wanted: dict[str, Callable[[], bool]] = {}
         self._sent: set[str] = set()
@@ -156,7 +164,8 @@ class RecordingClient(stripe.HTTPClient):
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
     ) -> tuple[str, int, Mapping[str, str]]:
-        key = (headers or {}).get("Idempotency-Key")
+        headers = self._in_context(headers or {})
+        key = headers.get("Idempotency-Key")
         if key in self._still_wanted:
             if key in self._sent and not self._still_wanted[key]():
                 # The SDK has no types for it.
@@ -173,6 +182,13 @@ class RecordingClient(stripe.HTTPClient):
         elif answer[1] >= SERVER_ERROR and key in self._unanswered:
             self._failed.add(key)
         return answer
+
+    def _in_context(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        connected = headers.get("Stripe-Account")
+        context = self._context_of(connected) if connected is not None else None
+        if context is None:
+            return headers
+        return {**{name: value for name, value in headers.items() if name != "Stripe-Account"}, "Stripe-Context": context}
 
     def _note(self, key: str | None) -> None:
         if key in self._unanswered:
@@ -209,12 +225,14 @@ class StripeGateway:
         *,
         limiter: CallLimiter,
         preview_version: str | None = None,
+        context_of: ContextOf = lambda connected: None,
     ) -> None:
         self._limiter = limiter
         self._keys = keys
         self._mode = mode
         self._api_base = api_base
-        self._http = RecordingClient(http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)))
+        http = http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
+        self._http = RecordingClient(http, context_of)
         self._clients: dict[str, stripe.StripeClient] = {}
         # Shared by the gateways that `limited_by` makes.
         self._preview = PreviewVersion(preview_version)
@@ -382,6 +400,43 @@ class StripeGateway:
         options: Any = {"stripe_account": stripe_account, "max_network_retries": 0} if stripe_account else {}
         page = self.call(lambda client: client.v1.events.list(params, options), bucket=EVENTS).to_dict()  # type: ignore[arg-type]
         return list(page["data"]), bool(page["has_more"])
+
+    def thin_events(
+        self, stripe_account: str | None, types: Sequence[str], created: tuple[int, int], page: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """One page of thin events, delivered or not, and the URL of the next one. Reaches 30 days back.
+
+        `created`: from and until when they were made (Unix seconds). `page`: the URL of the page. Raises and retries as `undelivered` does.
+        """
+        options: Any = {"stripe_account": stripe_account, "max_network_retries": 0} if stripe_account else {}
+
+        def listed(created: Mapping[str, Any]) -> dict[str, Any]:
+            params: Any = {"types": list(types), "created": created, "limit": EVENTS_PAGE}
+            if page is not None:
+                params = dict(parse_qsl(urlsplit(page).query))
+            answer: dict[str, Any] = self.call(lambda client: client.v2.core.events.list(params, options), bucket=EVENTS).to_dict()
+            return answer
+
+        since, until = created
+        try:
+            answer = listed({"gte": since, "lte": until})
+        except StripeRefusedError:
+            if page is not None:
+                raise
+            # Stripe's API description has integers here, and the types of its SDKs have ISO 8601 text.
+            answer = listed({"gte": iso_seconds(since), "lte": iso_seconds(until)})
+        return list(answer["data"]), answer.get("next_page_url")
+
+    def thin_event(self, id: str, stripe_account: str | None) -> dict[str, Any]:
+        """A thin event with its data, which a delivery lacks. Raises AccountNotFoundError if Stripe has no such event, else as `read`."""
+        options: Any = {"stripe_account": stripe_account} if stripe_account else {}
+        found: dict[str, Any] = self.call(lambda client: client.v2.core.events.retrieve(id, {}, options), bucket=EVENTS).to_dict()
+        return found
+
+    def account_of_calls(self, context: str | None = None) -> str:
+        """The id of the account that calls are about: the key's own, or the one that a context names. Raises as `read` does."""
+        options: Any = {"stripe_context": context} if context else {}
+        return str(self.call(lambda client: client.v1.accounts.retrieve_current({}, options)).id)
 
     def call(
         self,
