@@ -364,6 +364,15 @@ class TestMemory:
         assert decide_from_memory(replace(self.cooling, attempt=attempt), NEED, NOW) is None
         assert decide_from_memory(replace(self.cooling, observed_calls=2, attempt=attempt), NEED, NOW) == CoolingDown(FUTURE)
 
+    @pytest.mark.parametrize(
+        "state", [account(None, status="inactive"), account(None, permissions=("balances",)), account(None, permissions=None)]
+    )
+    def test_observation_from_before_the_request_refuses_nothing(self, state: AccountState) -> None:
+        """The account may have been relinked since: no event says that a permission was added."""
+        stored = StoredAccount(state=state, observed_at=NEED.requested_at - 1)
+        assert decide_from_memory(stored, NEED, NOW) is None
+        assert isinstance(decide_from_memory(replace(stored, observed_at=NEED.requested_at), NEED, NOW), NotVerifiable)
+
     @pytest.mark.parametrize("hash_", [refresh("pending", NOW - 1, None), refresh("reticulating", NOW - 1), refresh("succeeded", NOW - 1)])
     def test_memory_of_a_refresh_under_way_or_of_owners_not_fetched_asks_stripe(self, hash_: OwnershipRefresh) -> None:
         assert decide_from_memory(StoredAccount(state=account(hash_), observed_at=NOW), NEED, NOW) is None

@@ -192,6 +192,8 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
     decision = decide(stored.state, need, now, stored.attempt)
     # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
     asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
+    # No event says that a permission was added, so only an observation since the request refuses it.
+    asks = asks or (isinstance(decision, NotVerifiable) and stored.observed_at < need.requested_at)
     # Before a workflow waits for another repair, Stripe says whether the first one holds.
     asks = asks or (resumed_at is not None and decision == NotVerifiable(INACTIVE))
     return None if asks else decision

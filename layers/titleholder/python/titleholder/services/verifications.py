@@ -124,7 +124,9 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         And what `linked_accounts.resolve_accounts` raises.
     """
 
-    id_ = verification_id(deps.store, new.ref, idempotency_key, deps.clock())
+    # Taken before the account is read, so that this reading answers the request.
+    now = deps.clock()
+    id_ = verification_id(deps.store, new.ref, idempotency_key, now)
     if not isinstance(new.ref, AccountRef):
         return _create_group(deps, new, new.ref, id_, idempotency_key, max_wait=max_wait)
     stored = deps.store.accounts.get(new.ref)
@@ -136,7 +138,7 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         except (StripeError, RateLimitExceededError):
             pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
         stored = deps.store.accounts.get(new.ref)
-    return _accept(deps, new, new.ref, id_, stored, deps.store.claims.digest(new.ref, new.claim), max_wait=max_wait)
+    return _accept(deps, new, new.ref, id_, stored, deps.store.claims.digest(new.ref, new.claim), now, max_wait=max_wait)
 
 
 def _accept(
@@ -146,11 +148,11 @@ def _accept(
     id_: str,
     stored: StoredAccount,
     claim: DigestedClaim,
+    now: float,
     *,
     max_wait: int,
     group: str | None = None,
 ) -> Verification:
-    now = deps.clock()
     verification = Verification(
         id=id_,
         ref=ref,
@@ -204,7 +206,9 @@ def _create_group(
     if key is not None:
         id_ = _half_made(deps.store, target, key, refs, now) or id_
     members = [
-        _accept(deps, new, ref, member_id(deps.store, id_, ref, now), deps.store.accounts.get(ref), claim, max_wait=max_wait, group=id_)
+        _accept(
+            deps, new, ref, member_id(deps.store, id_, ref, now), deps.store.accounts.get(ref), claim, now, max_wait=max_wait, group=id_
+        )
         for ref, claim in zip(refs, claims, strict=True)
     ]
     ids = [member.id for member in members]

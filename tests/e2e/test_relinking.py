@@ -1,0 +1,100 @@
+"""From an account that can't be verified to a verdict, by relinking it, on the deployed template with a preview version of Stripe's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.stack import running
+from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION, Options
+from tests.e2e.stack_driver import MARGARET, StackDriver, eventually
+
+
+@pytest.fixture(scope="module")
+def relinking() -> Iterator[StackDriver]:
+    """A stack with StripePreviewVersion."""
+    parameters = {"SettleTimeoutSeconds": "8", "StripePreviewVersion": PREVIEW_VERSION}
+    with running(parameters=parameters, options=Options(settle_seconds=0.3, retry_base_seconds=1.0)) as stack:
+        driver = StackDriver(stack)
+        driver.verdict(driver.accepted(driver.link("single_owner")), within=60)
+        yield driver
+
+
+def session(driver: StackDriver, account: str) -> str:
+    made = driver.http.call("POST", "/sessions", {"via": "financial_connections", "relink": {"account": account}})
+    assert (made.status, made.body["next"]) == (201, "stripe.collectFinancialConnectionsAccounts"), made
+    return str(made.body["id"])
+
+
+def result(driver: StackDriver, session: str) -> Any:
+    found = driver.http.call("GET", f"/sessions/{session}")
+    assert found.status == 200, found
+    return found.body
+
+
+def refused(driver: StackDriver, account: str) -> dict[str, Any]:
+    """The verdict about an account that can't be verified."""
+    answer = driver.request(account)
+    return dict(answer.body["verdict"] or driver.verdict(answer.body["id"]))
+
+
+def test_inactive_account_is_relinked_and_verified(relinking: StackDriver) -> None:
+    account = relinking.link("inactive", customer="cus_inactive")
+    assert refused(relinking, account)["reasons"] == ["ACCOUNT_INACTIVE"]
+    made = session(relinking, account)
+    relinking.sim.complete_relink(made)
+    [delivered] = eventually(lambda: [one for one in relinking.sim.deliveries() if (one["account"], one["status"]) == (account, 200)])
+    assert delivered["type"] == "financial_connections.account.reactivated"
+    found = result(relinking, made)
+    assert (found["relink"]["status"], found["relink"]["relinked_account"]) == ("succeeded", account)
+    assert [one["account"] for one in found["accounts"]] == [account]
+    assert relinking.verdict(relinking.accepted(account))["outcome"] == "match"
+    assert relinking.refreshes(account) == 1, "the relinking itself starts no refresh"
+
+
+def test_permission_is_added_by_relinking(relinking: StackDriver) -> None:
+    account = relinking.link("permission_missing", customer="cus_permission")
+    assert refused(relinking, account)["reasons"] == ["PERMISSION_MISSING"]
+    made = session(relinking, account)
+    relinking.sim.complete_relink(made)
+    assert "ownership" in result(relinking, made)["accounts"][0]["permissions"]
+    assert relinking.verdict(relinking.accepted(account))["outcome"] == "match"
+
+
+def test_another_account_that_the_end_user_chose_is_verified_by_the_session(relinking: StackDriver) -> None:
+    account = relinking.link("inactive", customer="cus_another")
+    made = session(relinking, account)
+    [other] = relinking.sim.complete_relink(made, account={"scenario": "single_owner"})["accounts"]
+    found = result(relinking, made)
+    assert ([one["account"] for one in found["accounts"]], found["relink"]["relinked_account"]) == ([other], None)
+    answer = relinking.http.call("POST", "/verifications", {"session": made, "claim": MARGARET})
+    assert answer.status in (200, 202), answer
+    [verification] = relinking.http.call("GET", f"/verifications?account={other}").body["verifications"]
+    assert relinking.verdict(verification["id"])["outcome"] == "match"
+
+
+def test_relink_that_fails_leaves_the_account_as_it_was(relinking: StackDriver) -> None:
+    account = relinking.link("inactive", customer="cus_failed")
+    made = session(relinking, account)
+    relinking.sim.complete_relink(made, outcome="failed", failure_reason="no_authorization")
+    found = result(relinking, made)
+    assert (found["relink"]["status"], found["relink"]["failure_reason"], found["accounts"]) == ("failed", "no_authorization", [])
+    assert refused(relinking, account)["reasons"] == ["ACCOUNT_INACTIVE"]
+
+
+def test_only_reads_and_sessions_for_relinking_have_the_preview_version(relinking: StackDriver) -> None:
+    seen: dict[str, set[str]] = {}
+    for entry in relinking.sim.requests():
+        seen.setdefault(f"{entry['method']} {entry['path'].rpartition('/')[2]}", set()).add(entry["version"])
+    assert seen["GET {account}"] == seen["GET {session}"] == seen["POST sessions"] == {PREVIEW_VERSION}
+    assert seen["POST refresh"] == {GA_VERSION}
+
+
+def test_stack_without_the_preview_version_says_so(driver: StackDriver) -> None:
+    account = driver.link("inactive", customer="cus_inactive")
+    body = {"via": "financial_connections", "relink": {"account": account}}
+    answer = driver.http.call("POST", "/sessions", body)
+    assert (answer.status, answer.body["reason"]) == (409, "switched_off")
+    assert not [entry for entry in driver.sim.requests() if entry["version"] != GA_VERSION]
