@@ -111,10 +111,12 @@ def linked(driver: StackDriver) -> None:
     """What has accounts linked: its bodies and its keys hold canaries, and Stripe refuses once."""
     key = {"Idempotency-Key": KEY}
     driver.sim.fail_api("server_error", method="POST", path="/v1/customers", should_retry=False, stored=False)
-    answers = [driver.http.call("POST", "/customers", {"email": CLAIM["email"]}, headers=key) for _ in range(3)]
+    wanted = {"email": CLAIM["email"], "phone": CLAIM["phone"]}
+    answers = [driver.http.call("POST", "/customers", wanted, headers=key) for _ in range(3)]
     assert [answer.status for answer in answers] == [503, 201, 201]
     assert driver.http.call("POST", "/customers", {"email": OWNER["email"]}, headers=key).status == 422
     assert driver.http.call("POST", "/customers", {"email": NAME}).status == 422
+    assert driver.http.call("POST", "/customers", {"email": CLAIM["email"], "phone": OWNER["phone"]}).status == 422
     url = f"https://shop.example.com/{NAME.replace(' ', '-')}"
     body = {"via": "checkout_session", "customer": answers[1].body["id"], "return_url": url, "description": NAME, "amount": 1000}
     for _ in range(2):

@@ -21,17 +21,20 @@ def customer(driver: StackDriver) -> str:
 
 
 @pytest.mark.parametrize(
-    ("via", "more"),
+    ("via", "kind", "more"),
     [
-        ("financial_connections", {"limits": {"accounts": 1}}),
-        ("setup_intent", {"prefetch": ["ownership"]}),
-        ("payment_intent", {"amount": 1500}),
-        ("checkout_session", {"return_url": "https://shop.example.com/linked"}),
+        ("financial_connections", "customer", {"limits": {"accounts": 1}}),
+        ("setup_intent", "customer", {"prefetch": ["ownership"]}),
+        ("payment_intent", "customer", {"amount": 1500}),
+        ("checkout_session", "customer", {"return_url": "https://shop.example.com/linked"}),
+        ("setup_intent", "customer_account", {}),
+        ("financial_connections", "connected_account", {}),
     ],
 )
-def test_account_that_is_linked_is_found_and_verified(driver: StackDriver, via: str, more: dict[str, object]) -> None:
-    holder = customer(driver)
-    made = driver.http.call("POST", "/sessions", {"via": via, "customer": holder, **more})
+def test_account_that_is_linked_is_found_and_verified(driver: StackDriver, via: str, kind: str, more: dict[str, object]) -> None:
+    holder = customer(driver) if kind == "customer" else f"acct_e2e{kind}".replace("_account", "")
+    driver.sim.add_customer_account(holder)
+    made = driver.http.call("POST", "/sessions", {"via": via, kind: holder, **more})
     assert made.status == 201, made
     [linked] = driver.sim.complete(made.body["id"])["accounts"]
 
@@ -40,7 +43,7 @@ def test_account_that_is_linked_is_found_and_verified(driver: StackDriver, via: 
 
     assert [account["account"] for account in found(f"/sessions/{made.body['id']}")] == [linked]
     # A prefetch changes the account's refresh, perhaps between the two calls.
-    assert eventually(lambda: found(f"/accounts?customer={holder}") == found(f"/sessions/{made.body['id']}"))
+    assert eventually(lambda: found(f"/accounts?{kind}={holder}") == found(f"/sessions/{made.body['id']}"))
     answer = driver.request(linked, MARGARET)
     assert answer.status in (200, 202)
     assert eventually(lambda: driver.verification(answer.body["id"])["verdict"])["outcome"] == "match"

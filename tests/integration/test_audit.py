@@ -240,6 +240,23 @@ class TestRefreshOfAWorkflow:
         assert record(sandbox)[known]["state"] == "requested"
 
 
+@pytest.mark.parametrize("holder", [{"customer": "cus_1"}, {"customer_account": "acct_1"}, {"connected_account": "acct_1"}])
+def test_record_names_the_holder_of_accounts_wherever_there_is_one(sandbox: Sandbox, holder: dict[str, str]) -> None:
+    sandbox.link("fresh", id="fca_1", **holder)
+    [(name, id_)] = holder.items()
+    for method, path, body in (
+        ("POST", "/sessions", {"via": "financial_connections", **holder}),
+        ("POST", "/verifications", {**holder, "claim": dict(CLAIM)}),
+        ("GET", f"/accounts?{name}={id_}", None),
+        ("GET", f"/verifications?{name}={id_}", None),
+    ):
+        known = len(record(sandbox))
+        assert sandbox.http(method, path, body).status < 300
+        entries = record(sandbox)[known:]
+        named = [{key: entry[key] for key in ("customer", "customer_account", "connected_account") if key in entry} for entry in entries]
+        assert named == [holder] * len(entries), (path, named)
+
+
 READS = {
     "account.read": "/accounts/fca_fresh",
     "accounts.listed": "/accounts?customer=cus_1",

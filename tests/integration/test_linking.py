@@ -11,6 +11,7 @@ import pytest
 from tests.support.sandbox import Answer, Moment, Sandbox, client
 from tests.support.stripe_client import CheckedHTTPClient
 from titleholder.services import linking
+from titleholder.stripe_api import linking as stripe_linking
 
 EMAIL = "margaret.testerman@example.com"
 VIA = ("financial_connections", "setup_intent", "payment_intent", "checkout_session")
@@ -163,6 +164,17 @@ def test_payout_account_gives_a_token_for_the_external_account(sandbox: Sandbox,
     assert [account["account"] for account in found["accounts"]] == [linked]
     assert found["accounts"][0]["supported_payment_method_types"] == ["us_bank_account"]
     assert found["accounts"][0]["account_holder"]["connected_account"] == "acct_1"
+
+
+def test_token_that_stripe_answers_in_full_is_shown_by_its_id(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session(sandbox, "financial_connections", connected_account="acct_1").json["id"]
+    sandbox.simulator.complete(made)
+    read = stripe_linking.financial_connections_session
+    token = {"id": "btok_1", "object": "token", "bank_account": {"account_holder_name": "Margaret Testerman", "last4": "6789"}}
+    monkeypatch.setattr(stripe_linking, "financial_connections_session", lambda *given: {**read(*given), "bank_account_token": token})
+    shown = sandbox.http("GET", f"/sessions/{made}")
+    assert shown.json["bank_account_token"] == "btok_1"
+    assert "Testerman" not in shown.text
 
 
 def test_payouts_go_to_one_account_that_can_be_paid(sandbox: Sandbox) -> None:
