@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application, prepare
+from titleholder.domain import remedies
 from titleholder.domain.accounts import HOLDERS, AccountRef, HolderKind, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
@@ -143,7 +144,12 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """Read the account as Stripe has it now."""
     ref, deps = _ref(account), application().dependencies()
     observed_at, known = deps.clock(), deps.store.accounts.get(ref)
-    state = account_sync.read_account(deps, ref, known).current
+    reading = account_sync.read_account(deps, ref, known)
+    state, remedy = reading.current, remedies.for_account(reading.current)
+    try:
+        account_sync.settle_staleness(deps, ref, reading, known)
+    except Exception as error:
+        logger.warning("staleness left to reconcile", extra={"account": account, "error": type(error).__name__})
     refresh = None
     if state.refresh:
         refresh = models.RefreshState(
@@ -162,6 +168,8 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
         next_refresh_available_at=refresh.next_refresh_available_at if refresh else None,
         snapshot=known.snapshot,
         snapshot_refreshed_at=iso_or_none(known.snapshot_attempted_at),
+        status_details=models.StatusDetails.of(state),
+        remedy=None if remedy is None else remedy.action,
         observed_at=iso_seconds(observed_at),
     )
     application().audit.read(_caller(), "account.read", ref, snapshot=known.snapshot)
@@ -288,15 +296,15 @@ def _member(member: Verification) -> models.Member:
         account=member.ref.account,
         verification=member.id,
         state="completed" if member.verdict else "waiting",
-        **_awaited(member),
         outcome=member.verdict["outcome"] if member.verdict else None,
+        **({name: verdict.get(name) for name in ("remedy", "remedy_until")} if (verdict := _verdict(member)) else _awaited(member)),
     )
 
 
 def _verification(found: Verification) -> models.Verification:
-    verdict = None
-    if found.verdict is not None:
-        verdict = models.Verdict.model_validate({**found.verdict, "refreshed_at": iso_or_none(found.verdict.get("refreshed_at"))})
+    shown, verdict = _verdict(found), None
+    if shown is not None:
+        verdict = models.Verdict.model_validate({**shown, "refreshed_at": iso_or_none(shown.get("refreshed_at"))})
     return models.Verification(
         id=found.id,
         account=found.ref.account,
@@ -309,6 +317,12 @@ def _verification(found: Verification) -> models.Verification:
         completed_at=iso_or_none(found.completed_at),
         verdict=verdict,
     )
+
+
+def _verdict(found: Verification) -> dict[str, Any] | None:
+    """The verdict with its remedy."""
+    relink = application().settings.stripe_preview_version is not None
+    return None if found.verdict is None else remedies.shown(found.verdict, relink=relink)
 
 
 def _awaited(found: Verification) -> dict[str, Any]:

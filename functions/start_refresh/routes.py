@@ -9,6 +9,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
 from titleholder.bootstrap import application
+from titleholder.domain import remedies
 from titleholder.domain.refresh_policy import CoolingDown, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, usable_snapshot
 from titleholder.domain.refresh_requests import AlreadyStarting
 from titleholder.schemas import AccountId
@@ -64,7 +65,7 @@ def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRef
         case CoolingDown(resume_at):
             return resolver.respond(problems.cooling_down(iso_seconds(resume_at), math.ceil(resume_at - deps.clock())))
         case NotVerifiable(reason):
-            return resolver.respond(problems.not_refreshable(reason))
+            return resolver.respond(problems.not_refreshable(reason, remedies.for_reason(reason, known.state, now=deps.clock())))
 
 
 def _result(asked: RefreshResult) -> str:

@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from titleholder import errors
+from titleholder.domain.remedies import BY_PROBLEM, Remedy, for_reason
 from titleholder.web import problems
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TitleholderError)]
@@ -83,5 +84,25 @@ def test_cooldown_that_is_just_over_still_says_a_second() -> None:
 
 
 def test_unknown_reason_is_a_refusal() -> None:
-    assert problems.not_refreshable("NEVER_HEARD").type == "refresh-refused"
-    assert problems.not_refreshable("NEVER_HEARD").body()["reason"] == "NEVER_HEARD"
+    problem = problems.not_refreshable("NEVER_HEARD", Remedy("retry"))
+    assert problem.type == "refresh-refused"
+    assert problem.body()["reason"] == "NEVER_HEARD"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ABSTRACT], ids=lambda kind: kind.__name__)
+def test_every_conflict_names_its_remedy(kind: type[errors.TitleholderError]) -> None:
+    problem = problems.problem_for(make(kind))
+    assert ("remedy" in problem.body()) == (problem.status == 409)
+
+
+@pytest.mark.parametrize("reason", ["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "PERMISSION_MISSING", "REFRESH_UNAVAILABLE"])
+def test_account_that_can_not_be_refreshed_names_its_remedy(reason: str) -> None:
+    remedy = for_reason(reason, now=0)
+    body = problems.not_refreshable(reason, remedy).body()
+    assert (body["remedy"], body["status"]) == (remedy.action, 409)
+    assert remedy.action in BY_PROBLEM[body["type"].rpartition(":")[2]]
+
+
+def test_cooldown_is_to_be_waited_out_until_its_end() -> None:
+    body = problems.cooling_down("2027-01-15T08:00:00Z", 5).body()
+    assert (body["remedy"], body["remedy_until"]) == ("wait", body["retry_at"])

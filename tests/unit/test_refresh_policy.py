@@ -28,6 +28,7 @@ from titleholder.domain.refresh_policy import (
     decide,
     decide_after_refusal,
     decide_from_memory,
+    final_reason,
     is_open,
     is_outdated,
     is_pending,
@@ -130,6 +131,7 @@ TABLE: dict[str, tuple[AccountState, FreshnessRequirement, Decision]] = {
     "inactive, fresh owners are readable": (account(refresh("succeeded", NOW - DAY, None), "inactive"), NEED, Fresh(NOW - DAY)),
     "inactive, pending": (account(refresh("pending", NOW - 5, None), "inactive"), NEED, JoinPending(NOW - 5)),
     "inactive, failed since the request": (account(refresh("failed", NOW, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
+    "inactive, permission missing": (account(None, "inactive", permissions=()), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "inactive, failed long ago": (account(refresh("failed", LONG_AGO, None), "inactive"), NEED, NotVerifiable("ACCOUNT_INACTIVE")),
     "disconnected, never refreshed": (account(None, "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
     "disconnected, though fresh": (account(refresh("succeeded", NOW, PAST), "disconnected"), NEED, NotVerifiable("ACCOUNT_DISCONNECTED")),
@@ -698,3 +700,28 @@ class TestStatus:
         assert seen == sorted(seen)
         assert len(set(seen)) == len(seen)
         assert max(seen) < LAST_OBSERVATION
+
+
+class TestFinalReason:
+    """The reason of a verdict for which there are no owners that the request accepts."""
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "REFRESH_FAILED", "REFRESH_TIMED_OUT", "REFRESH_UNAVAILABLE", "REFRESH_REFUSED", "COOLDOWN_BEYOND_DEADLINE",
+            "OWNERSHIP_MISSING", "PERMISSION_MISSING", "STRIPE_UNAVAILABLE", "UNEXPECTED_ANSWER", "ACCOUNT_INACTIVE",
+        ],
+    )  # fmt: skip
+    def test_account_that_is_inactive_is_the_reason_whatever_failed(self, reason: str) -> None:
+        assert final_reason(reason, StoredAccount(state=account(None, "inactive"))) == "ACCOUNT_INACTIVE"
+        assert final_reason(reason, StoredAccount(state=account(None))) == reason
+        assert final_reason(reason, StoredAccount()) == reason
+
+    @pytest.mark.parametrize(
+        "reason", ["CANCELLED", "BATCH_STOPPED", "CLAIM_ERASED", "TOO_MANY_OWNERS", "ACCOUNT_NOT_FOUND", "ACCOUNT_DISCONNECTED"]
+    )
+    def test_reason_that_has_nothing_to_do_with_the_status_is_kept(self, reason: str) -> None:
+        assert final_reason(reason, StoredAccount(state=account(None, "inactive"))) == reason
+
+    def test_erased_account_is_not_called_inactive(self) -> None:
+        assert final_reason("REFRESH_FAILED", StoredAccount(state=account(None, "inactive"), erased_at=1.0)) == "REFRESH_FAILED"

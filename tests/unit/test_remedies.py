@@ -66,6 +66,10 @@ class TestReconnecting:
     def test_account_is_relinked_where_stripe_names_its_authorization(self, reason: str, action: str | None) -> None:
         assert for_reason(reason, account(action=action), now=NOW) == Remedy("relink")
 
+    @pytest.mark.parametrize("status", ["inactive", "hibernating"])
+    def test_status_that_is_not_active_is_repaired(self, reason: str, status: str) -> None:
+        assert for_reason(reason, account(status), now=NOW) == Remedy("relink")
+
     def test_closed_account_has_to_be_replaced_by_another_one(self, reason: str) -> None:
         assert for_reason(reason, account(action="none"), now=NOW, relink=True) == Remedy("link_again")
 
@@ -80,6 +84,10 @@ class TestReconnecting:
 def test_permission_of_an_active_account_can_be_added_though_nothing_repairs_its_coming_end() -> None:
     expiring = account("active", "none", permissions=(), expires_at=SOON)
     assert for_reason("PERMISSION_MISSING", expiring, now=NOW) == Remedy("relink")
+
+
+def test_account_that_has_become_active_again_since_is_verified_again() -> None:
+    assert for_reason("ACCOUNT_INACTIVE", account("active"), now=NOW) == Remedy("retry")
 
 
 class TestRepeating:

@@ -30,7 +30,7 @@ from titleholder.batches.rows import (
     task,
     work_file,
 )
-from titleholder.domain import refresh_policy
+from titleholder.domain import refresh_policy, remedies
 from titleholder.domain.verifications import Verification
 from titleholder.errors import FileReplacedError, ManifestError
 from titleholder.observability import logger, metrics
@@ -46,7 +46,19 @@ PAUSE_SHARE = 0.05
 
 CLAIM_LIMIT = "too many different claims about this account within 24 hours; upload the line again later"
 
-RESULT_COLUMNS = ("line", "reference", "verification", "account", "stripe_account", "outcome", "score", "reasons", "snapshot")
+RESULT_COLUMNS = (
+    "line",
+    "reference",
+    "verification",
+    "account",
+    "stripe_account",
+    "outcome",
+    "score",
+    "reasons",
+    "snapshot",
+    "remedy",
+    "remedy_until",
+)
 
 
 def plan(context: BatchStepContext, batch: str) -> dict[str, Any]:
@@ -317,7 +329,8 @@ def _results(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> I
         for rows in chunks(context.files.lines(work_file(batch, "rows", number)), ROWS_AT_ONCE):
             found = context.store.verifications.get_all(list({row["verification"] for row in rows}))
             for row in rows:
-                verdict = (found[row["verification"]].verdict if row["verification"] in found else None) or {}
+                stored = found[row["verification"]].verdict if row["verification"] in found else None
+                verdict = {} if stored is None else remedies.shown(stored)
                 yield {name: row[name] if name in row else verdict.get(name) for name in RESULT_COLUMNS}
 
 

@@ -127,13 +127,27 @@ ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
 """The reason of an account that was erased: Stripe disconnects an account for good."""
 
 
+_OF_NO_ACCOUNT = frozenset({"CANCELLED", "BATCH_STOPPED", "CLAIM_ERASED", "ACCOUNT_NOT_FOUND", TOO_MANY_OWNERS, ERASED})
+"""Reasons that hold whatever the account's status is."""
+
+
+def final_reason(reason: str, account: StoredAccount) -> str:
+    """The reason of a verdict without owners, from what ended the request and the account as it is remembered at the verdict.
+
+    Whatever keeps an inactive account's owners from being fetched, they can be fetched only once the account is active again.
+    """
+    inactive = account.erased_at is None and account.state is not None and account.state.status == "inactive"
+    return INACTIVE if inactive and reason not in _OF_NO_ACCOUNT else reason
+
+
 def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt: Attempt | None) -> Decision:
     """What to do for `need` with an account in `state` at `now` (Unix seconds). `attempt`: the newest one of this stack."""
     refresh = state.refresh
     if state.status == "disconnected":
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
     if "ownership" not in (state.permissions or ()):
-        return NotVerifiable("PERMISSION_MISSING")
+        # Relinking an inactive account adds the permission too.
+        return NotVerifiable(INACTIVE if state.status == "inactive" else "PERMISSION_MISSING")
     if refresh is not None and not refresh.settled:
         # An unknown status is waited for like a pending one: the only answer that can't pay twice.
         return JoinPending(refresh.last_attempted_at)

@@ -59,6 +59,11 @@ def _reconnect(known: _Known) -> Remedy:
     return Remedy("link_again" if account.beyond_repair or account.authorization is None else "relink")
 
 
+def _reactivate(known: _Known) -> Remedy:
+    """`_reconnect`, unless the account has become active again since."""
+    return Remedy("retry") if known.account is not None and known.account.status == "active" else _reconnect(known)
+
+
 def _wait(known: _Known) -> Remedy:
     return Remedy("wait", known.opens_at)
 
@@ -79,7 +84,7 @@ _RECONNECT: tuple[Action, ...] = ("relink", "link_again")
 
 BY_REASON: Mapping[str, tuple[Choice, tuple[Action, ...]]] = {
     "ACCOUNT_DISCONNECTED": (_always("link_again"), ("link_again",)),
-    "ACCOUNT_INACTIVE": (_reconnect, _RECONNECT),
+    "ACCOUNT_INACTIVE": (_reactivate, (*_RECONNECT, "retry")),
     "ACCOUNT_NOT_FOUND": (_always("none"), ("none",)),
     "PERMISSION_MISSING": (_reconnect, _RECONNECT),
     "REFRESH_FAILED": (_after_failure, ("wait", "retry", *_RECONNECT)),
@@ -111,6 +116,7 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "cooling-down": ("wait",),
     "no-linked-account": ("link_again",),
     "relink-not-available": ("link_again",),
+    "us-bank-account-unavailable": ("none",),
     "idempotency-in-progress": ("retry",),
     "batch-state": ("none",),
     "verification-completed": ("none",),

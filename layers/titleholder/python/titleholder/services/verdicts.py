@@ -8,7 +8,7 @@ from typing import Any
 
 from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.domain import refresh_policy, shortlist
+from titleholder.domain import refresh_policy, remedies, shortlist
 from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -55,7 +55,7 @@ def complete(
     other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
     """
     if verification.verdict is None:
-        made = _verdict(store, verification, outcome)
+        made = _with_remedy(store, verification, _verdict(store, verification, outcome), now)
         if store.verifications.complete(verification.id, made, now, batch=batch):
             if verification.batch is not None:
                 store.batches.count(verification.batch, verification.id, made["outcome"])
@@ -128,7 +128,8 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
     about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
-    bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced})
+    remedy = {name: value for name, value in remedies.shown(verdict).items() if name in ("remedy", "remedy_until")}
+    bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced} | remedy)
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
     account = store.accounts.get(verification.ref)
     if account.state is not None and (account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS or verification.stale is not None):
@@ -140,6 +141,7 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
 def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
     ref = verification.ref
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
+    account = StoredAccount() if snapshot_id else store.accounts.get(ref)
     if "Error" in outcome or outcome.get("outcome") == "inactive":
         # The workflow was not resumed in time, or the account was not repaired in time. Owners may be stored all the same.
         waiter = store.waiters.get(ref, verification.id)
@@ -150,6 +152,9 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         waited = refresh_policy.INACTIVE if waiter and waiter.awaits_repair else waiter.error if waiter else None
         reason = reason or waited or "REFRESH_TIMED_OUT"
         reason = reason if account.erased_at is None else refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
+    elif reason is not None and refresh_policy.final_reason(reason, account) == refresh_policy.INACTIVE:
+        # Owners that were fetched before the account became inactive may be fresh enough.
+        snapshot_id = refresh_policy.usable_snapshot(account, verification.need)
     found = None
     if snapshot_id:
         try:
@@ -161,11 +166,11 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
             snapshot_id, reason = None, refresh_policy.REASON_BY_ACCOUNT_STATUS["disconnected"]
     common: dict[str, Any] = {"claim_digest": verification.claim_digest, "snapshot": snapshot_id}
     if found is None:
-        refused = _not_verifiable(verification, reason or "UNEXPECTED_ANSWER")
-        if reason == "REFRESH_FAILED":
-            state = store.accounts.get(ref).state
-            if state and state.refresh and state.refresh.error:
-                refused["refresh_error"] = dict(state.refresh.error)
+        account = store.accounts.get(ref) if account == StoredAccount() else account
+        reason = refresh_policy.final_reason(reason or "UNEXPECTED_ANSWER", account)
+        refused = _not_verifiable(verification, reason)
+        if reason == "REFRESH_FAILED" and account.state and account.state.refresh and account.state.refresh.error:
+            refused["refresh_error"] = dict(account.state.refresh.error)
         return refused | common
     claim, snapshot = found
     if snapshot.too_many is not None:
@@ -176,8 +181,17 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         if verification.need.allows_owner(owner.get("refreshed_at"), snapshot.attempted_at)
     ]
     if snapshot.owners.reveal() and not fresh:
-        return _not_verifiable(verification, refresh_policy.OWNERSHIP_MISSING) | common | {"snapshot": None}
+        reason = refresh_policy.final_reason(refresh_policy.OWNERSHIP_MISSING, store.accounts.get(ref))
+        return _not_verifiable(verification, reason) | common | {"snapshot": None}
     return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}
+
+
+def _with_remedy(store: Store, verification: Verification, verdict: dict[str, Any], now: float) -> dict[str, Any]:
+    """A verdict with what its caller can do next, if it is not about owners."""
+    if verdict["outcome"] != "not_verifiable":
+        return verdict
+    account = store.accounts.get(verification.ref)
+    return verdict | remedies.for_reason(verdict["reasons"][0], account.state, now=now).as_dict()
 
 
 def _compared(verification: Verification, claim: Sensitive[dict[str, Any]], snapshot: Snapshot, positions: Sequence[int]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, CUSTOMER_ID, HOLDERS, PAYMENT_METHOD_ID, SESSION_ID
+from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, CUSTOMER_ID, HOLDERS, PAYMENT_METHOD_ID, SESSION_ID, AccountState
 from titleholder.schemas import AccountId, Claim, MaxAge, Strict
+from titleholder.timestamps import iso_or_none
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
@@ -30,6 +31,7 @@ SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
 LinkingSessionId = Annotated[str, StringConstraints(pattern=r"^fcsess_[A-Za-z0-9_]{1,250}$")]
 CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
 StripeAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
+RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
 Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
 VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
 SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
@@ -138,6 +140,12 @@ class Verdict(Shown):
     matcher_version: str
     policy_version: str
     refresh_error: dict[str, Any] | None = Field(default=None, description="Stripe's error codes of a failed refresh, if there are any.")
+    remedy: RemedyAction | None = Field(
+        default=None,
+        description="Of `not_verifiable`: what to do next. Have the holder `relink` the account or `link_again`, `wait` until "
+        "`remedy_until`, `retry` at any time; or `none`: a repetition does not help.",
+    )
+    remedy_until: str | None = Field(default=None, description="Of the remedy `wait`: until when, if that is known.")
 
 
 class Verification(Shown):
@@ -165,8 +173,9 @@ class Member(Shown):
     verification: str
     state: Literal["waiting", "completed"]
     waiting_for: Literal["repair"] | None = None
-    remedy: Literal["relink", "link_again"] | None = None
     outcome: Outcome | None = None
+    remedy: RemedyAction | None = Field(default=None, description="What repairs the account that is waited for, or the verdict's remedy.")
+    remedy_until: str | None = None
 
 
 class BestMember(Shown):
@@ -223,15 +232,20 @@ class RefreshState(Shown):
     error: dict[str, Any] | None = None
 
 
-RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
-
-
 class StatusDetails(Shown):
     """Why an active account is expected to become inactive, or why an inactive one is. Stripe may add causes and actions."""
 
     cause: str | None = Field(description="Such as `access_expired`, `account_closed` or `unspecified`.")
     action: str | None = Field(description="`relink_required`: the holder can repair it by relinking. `none`: it can't be repaired.")
     expected_deactivation_at: str | None = Field(default=None, description="When Stripe expects an active account to become inactive.")
+
+    @classmethod
+    def of(cls, account: AccountState) -> StatusDetails | None:
+        """None where Stripe says nothing of the account's present status."""
+        if account.details is None:
+            return None
+        known = account.details
+        return cls(cause=known.cause, action=known.action, expected_deactivation_at=iso_or_none(account.expires_at))
 
 
 class Account(Shown):
@@ -246,6 +260,10 @@ class Account(Shown):
     next_refresh_available_at: str | None = None
     snapshot: str | None = None
     snapshot_refreshed_at: str | None = None
+    status_details: StatusDetails | None = None
+    remedy: RemedyAction | None = Field(
+        default=None, description="What repairs an account that is not active, will not stay so, or lacks the permission `ownership`."
+    )
     observed_at: str
 
 

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from titleholder import errors
+from titleholder.domain import remedies
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -72,7 +73,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
 }
 
 _CONFLICTS: Mapping[str, tuple[str, str]] = {
-    "ACCOUNT_INACTIVE": ("account-inactive", "Stripe has lost access to the account; its holder has to link it again."),
+    "ACCOUNT_INACTIVE": ("account-inactive", "Stripe has lost access to the account; `remedy` says how its holder can repair it."),
     "ACCOUNT_DISCONNECTED": ("account-disconnected", "The account was disconnected; its holder has to link it again."),
     "PERMISSION_MISSING": ("permission-missing", "The account was linked without the ownership permission."),
     "REFRESH_UNAVAILABLE": ("refresh-unavailable", "Stripe offers no time at which this account can be refreshed."),
@@ -110,9 +111,13 @@ def problem_for(error: errors.TitleholderError) -> Problem:
             status, type_, title = _KNOWN[kind]
             retry_after = error.retry_after if isinstance(error, errors.RateLimitExceededError | errors.ClaimLimitExceededError) else 5
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
+            remedy = remedies.for_problem(type_)
             return Problem(
                 status=status, type=type_, title=title, detail=str(error),
-                extra={"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError | errors.RelinkNotAvailableError) else {},
+                extra={
+                    **({"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError | errors.RelinkNotAvailableError) else {}),
+                    **({} if remedy is None else remedy.as_dict()),
+                },
                 headers={"Retry-After": str(retry_after)} if again else {},
             )  # fmt: skip
     return unexpected()
@@ -137,11 +142,11 @@ def cooling_down(retry_at: str, seconds: int) -> Problem:
     """The answer to a refresh that Stripe allows only later."""
     return Problem(
         409, "cooling-down", "The account is cooling down", f"Stripe allows the next refresh at {retry_at}.",
-        extra={"retry_at": retry_at}, headers={"Retry-After": str(max(1, seconds))},
+        extra={"retry_at": retry_at, "remedy": "wait", "remedy_until": retry_at}, headers={"Retry-After": str(max(1, seconds))},
     )  # fmt: skip
 
 
-def not_refreshable(reason: str) -> Problem:
+def not_refreshable(reason: str, remedy: remedies.Remedy) -> Problem:
     """The answer to a refresh of an account that can't be refreshed."""
     type_, detail = _CONFLICTS.get(reason, ("refresh-refused", "This account can't be refreshed."))
-    return Problem(409, type_, "The account can't be refreshed", detail, extra={"reason": reason})
+    return Problem(409, type_, "The account can't be refreshed", detail, extra={"reason": reason, **remedy.as_dict()})
