@@ -138,6 +138,11 @@ class Simulator:
             scope, type, related, changes=dict(changes) if changes else None, snapshot_event=snapshot_event
         )  # fmt: skip
 
+    @_locked
+    def event_ids(self, *, stripe_account: str | None = None, livemode: bool = False) -> set[str]:
+        """The ids of all snapshot events of the platform, or of a connected account."""
+        return set(self._webhooks.events.get(Scope(stripe_account, livemode), ()))
+
     def use_ids(self, ids: Mapping[str, Sequence[str]]) -> None:
         """Give new objects these ids first, by prefix and in this order, so that earlier calls can be replayed."""
         with self._lock:

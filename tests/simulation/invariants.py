@@ -121,7 +121,7 @@ class Invariants:
             if pk.startswith("AUDIT#"):
                 invocation.records.note(after)
             self._stack.complain(records.missing_in_table(invocation.records, before, after))
-        if sk == "EVENT" and (stray := after["id"]["S"]) in self._stack.strays:
+        if sk == "EVENT" and (stray := after["id"]["S"]) in self._stack.strays and stray not in self._stack.strays_elsewhere:
             self._stack.violations.append(
                 f"{stray} ({self._stack.strays[stray]}): an event that may have no effect was recorded as one that has"
             )

@@ -16,6 +16,7 @@ from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError
 from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, verdicts, verifications
 from titleholder.services.audit import Audit, Entry
+from titleholder.services.contexts import Contexts
 from titleholder.services.rate_limiter import Kind, RateLimiter
 from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
@@ -312,6 +313,20 @@ def events_for_others_are_refused() -> Iterator[None]:
 
 
 @contextmanager
+def context_taken_for_a_connected_account() -> Iterator[None]:
+    """An event in the context of the platform's own account is taken for one of a connected account."""
+    with _replaced(Contexts, "_is_own", lambda self, stripe, account, *, needed: False):
+        yield
+
+
+@contextmanager
+def thin_events_not_listed() -> Iterator[None]:
+    """Events of destinations that take thin events alone are lost if their deliveries are."""
+    with _replaced(reconciliation._Run, "_thin", lambda self, stripe_account, pages, end: None):
+        yield
+
+
+@contextmanager
 def stop_ends_nothing() -> Iterator[None]:
     """A stop ends a batch's execution, but leaves its verifications without verdicts."""
     with _replaced(lifecycle, "_close", lambda simulation, kept: None):
@@ -473,6 +488,8 @@ def staleness_of_the_slowest_worker() -> Iterator[None]:
 
 
 BUGS: dict[str, Callable[[], Any]] = {
+    "context_taken_for_a_connected_account": context_taken_for_a_connected_account,
+    "thin_events_not_listed": thin_events_not_listed,
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
     "stop_forgets_broken_imports": stop_forgets_broken_imports,

@@ -93,8 +93,12 @@ def check_promises(simulation: Simulation) -> None:
     if guessed := {id_ for id_ in ids if id_ in simulation.guesses}:
         complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
     for id_, why in simulation.strays.items():
-        if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"}:
+        if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"} and id_ not in dead:
             complain(f"{id_} ({why}): not stored as what it is")
+    platforms = simulation.simulator.event_ids()
+    for pk, sk in items:
+        if sk.startswith("ASIDE#") and pk.removeprefix("EVENT#") in platforms:
+            complain(f"{pk}: an event of the platform was set aside ({sk})")
     if len(simulation.guessed) > CLAIM_LIMIT:
         complain(f"{len(simulation.guessed)} different names were compared with one account within 24 hours")
     _check_erased(simulation)

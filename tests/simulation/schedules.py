@@ -14,7 +14,7 @@ from tests.simulation.application import POISON, inside
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
 from tests.simulation.deployment import BEGIN, CLAIM_LIMIT
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
-from tests.simulation.simulated_stack import LATE_SECONDS, Faults
+from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
 
@@ -32,8 +32,11 @@ STRAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("other_mode", {"livemode": True}),
     ("other_mode", {**THIN, "livemode": True}),
     ("other_context", {"account": "org_1/acct_one"}),
-    ("other_context", {"context": "org_1/acct_one"}),
-    ("other_context", {**THIN, "context": "org_1/acct_one"}),
+    ("other_context", {"context": "org_simulated"}),
+    ("other_context", {"account": "acct_one", "context": "org_simulated/acct_two"}),
+    ("other_context", {**THIN, "context": "acct_one/org_simulated"}),
+    ("other_context", {"context": f"org_simulated/{FOREIGN}"}),
+    ("other_context", {**THIN, "context": f"org_simulated/{FOREIGN}"}),
     ("malformed", {"data": {}}),
     ("malformed", {"data": {"object": {"id": "cus_1"}}}),
     ("malformed", {**THIN, "related_object": None}),
@@ -154,6 +157,7 @@ def _draw(simulation: Simulation) -> None:
     snapshots.MAX_OWNERS = odd.choice([snapshots.MAX_OWNERS, snapshots.MAX_OWNERS, 12])
     simulator.options.settle_seconds = rng.choice([0.5, 3.0, 60.0])
     simulator.options.cooldown_seconds = rng.choice(COOLDOWNS)
+    _draw_destinations(simulation, Random(f"{simulation.seed}/destinations"))
     for number in range(rng.randint(1, 3)):
         account = f"fca_{number}"
         connected = "acct_one" if rng.random() < 0.2 else None
@@ -207,6 +211,28 @@ def _draw_revivals(simulation: Simulation, account: str, connected: str | None) 
         for number in range(odd.randint(2, 5)):
             simulation.at(at, partial(_change, simulation, account, "reactivate" if number % 2 else "deactivate", connected))
             at += odd.choice([odd.uniform(0, 1), odd.uniform(0, 10), odd.uniform(0, 600)])
+
+
+def _draw_destinations(simulation: Simulation, rng: Random) -> None:
+    """In half of the schedules, draw other event destinations: an organization's, one of thin events alone, or one of each kind."""
+    kind = rng.choice([None, None, None, "organization", "thin", "both kinds"])
+    if kind is None:
+        return
+    simulation.injected[f"destinations: {kind}"] += 1
+    simulator = simulation.simulator
+    if kind == "organization":
+        # Sometimes beside the platform's own endpoints, so that every event comes twice.
+        beside, thin = rng.random() < 0.3, rng.random() < 0.5
+        simulation.use_endpoints(
+            *(("platform", "snapshot"), ("connected", "snapshot")) if beside else (),
+            ("organization", "thin" if thin else "snapshot"),
+            through_platform=rng.random() < 0.5,
+        )
+        simulator.configure(organization=rng.choice(["org_simulated", "org_outer/org_inner"]))
+    else:
+        payloads = ["thin"] if kind == "thin" else ["snapshot", "thin"]
+        simulation.use_endpoints(*((scope, payload) for scope in ("platform", "connected") for payload in payloads))
+        simulator.configure(thin_created=rng.choice(["seconds", "text"]))
 
 
 def _draw_records(simulation: Simulation) -> None:

@@ -32,6 +32,9 @@ from tests.support.fakes.secrets_manager import FakeSecrets
 from tests.support.rights import DynamoDBRights, Noted
 from titleholder.errors import UnexpectedError
 
+FOREIGN = "acct_foreign"
+"""An account of the organization that is not connected to the platform."""
+
 LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
 """How long after the request Stripe executes a refresh whose caller has given up."""
 
@@ -134,11 +137,15 @@ class SimulatedStack:
         """Settings of the functions that differ from `ENVIRONMENT`; to be set before `inside`."""
         self.events: dict[str, int] = {}
         self.strays: dict[str, str] = {}
+        """Genuine events that may have no effect, by id, and why."""
+        self.strays_elsewhere: set[str] = set()
+        """Those of them of which only the consumer of the queue can find that they are of another account of the organization."""
         self.current_invocations: dict[Any, Invocation] = {}
         self.invariants = Invariants(self)
         self._refreshing: dict[str, Counter[str]] = {}
         stripe_skew = self.rng.uniform(-1, 1) * self.faults.clock_skew
         self.simulator = Simulator(lambda: self.scheduler.now + stripe_skew, seed, options or Options(retry_base_seconds=30))
+        self.simulator.configure(foreign=[FOREIGN])
         self.endpoints = [self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope) for scope in ("platform", "connected")]
         self.dynamodb = FakeDynamoDB(self.cross)
         self.dynamodb.changed = self.changed
@@ -189,7 +196,7 @@ class SimulatedStack:
         return (500, None) if answer is None else (answer["statusCode"], json.loads(answer["body"]))
 
     def _consume(self, function: str, message: Message) -> bool:
-        if (stray := json.loads(message.body).get("event")) in self.strays:
+        if (stray := json.loads(message.body).get("event")) in self.strays and stray not in self.strays_elsewhere:
             self.violations.append(f"{stray} ({self.strays[stray]}): an event that may have no effect was queued")
         record = {
             "messageId": message.id,
@@ -204,6 +211,15 @@ class SimulatedStack:
         """Run a function for a workflow, which names it by its ARN."""
         name = {"${VerifyOwnersArn}": "complete_verification", "${ImportManifestArn}": "run_batch_step"}[function]
         return self._attempt(name, payload)
+
+    def use_endpoints(self, *endpoints: tuple[str, str], through_platform: bool = False) -> None:
+        """Have Stripe deliver to these endpoints alone, each of a scope and a kind of event."""
+        for endpoint in self.endpoints:
+            self.simulator.remove_endpoint(endpoint)
+        self.endpoints = [
+            self.simulator.add_endpoint("https://hook", WEBHOOK_SECRET, scope=scope, payload=payload, through_platform=through_platform)
+            for scope, payload in endpoints
+        ]
 
     def _postman(self) -> None:
         """Deliver Stripe's webhooks while there are any."""
@@ -302,8 +318,10 @@ class SimulatedStack:
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """Make a call to Stripe, with a fault if one is drawn."""
         invocation = self.current_invocations[getcurrent()]
+        connected = connected_account(headers)
+        self.complain(f"{path}: a call about another account of the organization" if connected == FOREIGN else None)
         # As the function could have seen it right before the call.
-        wanted = self.invariants.needs(path.split("/")[-2], headers.get("Stripe-Account")) if path.endswith("/refresh") else []
+        wanted = self.invariants.needs(path.split("/")[-2], connected) if path.endswith("/refresh") else []
         self._begin_call(invocation, "Stripe")
         if self._draw("stripe", self.faults.stripe):
             kind = self.rng.choice(["rate_limit", "server_error", "conflict", "hang", "drop"])
@@ -313,14 +331,14 @@ class SimulatedStack:
                 self.simulator.fail_api("late", seconds=self.odd.choice(LATE_SECONDS))
             else:
                 self.simulator.fail_api(kind, effect=effect, reason=reason)
-        self.complain(records.missing_at_stripe(invocation.records, method, path, headers.get("Stripe-Account")))
+        self.complain(records.missing_at_stripe(invocation.records, method, path, connected))
         if not path.endswith("/refresh"):
             try:
                 return call()
             finally:
                 self._end_call(invocation)
         account = path.split("/")[-2]
-        before, needed = self.invariants.initiated(account), self.invariants.why_not(account, headers.get("Stripe-Account"), wanted)
+        before, needed = self.invariants.initiated(account), self.invariants.why_not(account, connected, wanted)
         asked_at = self.simulator.now()
         idempotency_key = headers["Idempotency-Key"]
         if self.simulator.awaits(idempotency_key):
@@ -369,6 +387,11 @@ class SimulatedStack:
             return False
         self.injected[kind] += 1
         return True
+
+
+def connected_account(headers: Mapping[str, str]) -> str | None:
+    """The connected account that a call to Stripe is about."""
+    return (headers.get("Stripe-Context") or headers.get("Stripe-Account") or "").rpartition("/")[2] or None
 
 
 def _kept_request() -> Callable[[], None]:

@@ -12,7 +12,7 @@ from tests.simulation.deployment import API_KEY, BEGIN, WEBHOOK_SECRET
 from tests.simulation.handlers import http_event
 from tests.simulation.invariants import SEALED
 from tests.simulation.scheduler import Signal
-from tests.simulation.simulated_stack import SimulatedStack
+from tests.simulation.simulated_stack import FOREIGN, SimulatedStack
 from titleholder.stripe_api import signatures
 
 ENDED_SECONDS = 5 * 3600.0
@@ -148,6 +148,8 @@ class Simulation(SimulatedStack):
     def receive_stray(self, event: Mapping[str, Any], why: str, *, by_bus: bool = False) -> None:
         """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why` it has to be set aside."""
         self.strays[event["id"]] = why
+        if str(event.get("context")).endswith(f"/{FOREIGN}"):
+            self.strays_elsewhere.add(event["id"])
         self.injected[f"event set aside: {why}"] += 1
         body = json.dumps(event)
         for attempt in range(60):

@@ -13,6 +13,8 @@ from tests.simulation.schedules import crash_at, simulate
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
 ENOUGH_SEEDS = 300
 FOUND_BY = {
+    "context_taken_for_a_connected_account": 8,
+    "thin_events_not_listed": 11,
     "stop_not_seen_before_a_refresh": 45,
     "stop_forgets_broken_imports": 106,
     "lease_not_conditional": 48,
