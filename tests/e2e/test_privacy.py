@@ -17,8 +17,6 @@ OWNER = {"name": "ZEBULON QUACKENBUSH", "email": "zq@bank.example.com", "phone":
 # Long enough that no id has them by chance.
 TRACES = ("quackenbush", "zebulon", "zq@bank", "555 0177", "5550177", "5550188", "nowhere", "elsewhere", '"62799"', "ln 62788")
 
-NOT_IN_EVERY_EXTRACT = ("/v1/payment_intents", "/v1/checkout/sessions")
-
 
 def test_verdict_is_announced_by_ids_and_scores_alone(driver: StackDriver, announcement_queue: str) -> None:
     account = driver.link("single_owner", owners=[OWNER])
@@ -54,14 +52,12 @@ def test_neither_logs_nor_histories_hold_personal_data(driver: StackDriver) -> N
 
 
 def test_calls_to_stripe_fit_stripes_document(driver: StackDriver) -> None:
-    document = from_environment()
-    if document is None:
+    judge = from_environment()
+    if judge is None:
         pytest.skip(UNNAMED)
     driver.verdict(driver.accepted(driver.link("paged_owners", policy={"owners_page": 5})))
     for exchange in driver.exchanges:
-        known = document.validate_request(exchange.method, exchange.target, exchange.body)
-        assert known or exchange.target.startswith(NOT_IN_EVERY_EXTRACT), exchange.target
-    assert {exchange.headers.get("Stripe-Version") for exchange in driver.exchanges} == {"2026-10-28.endive"}
+        assert judge.validate_request(exchange.method, exchange.target, exchange.body, exchange.headers["Stripe-Version"]), exchange
 
 
 def traces(text: str) -> list[str]:

@@ -57,6 +57,15 @@ def test_a_session_is_completed(driver: Any) -> None:
     )
 
 
+def test_a_customer_is_deleted_and_a_payment_method_made_unavailable(driver: Any) -> None:
+    customer = driver.stripe.v1.customers.create().id
+    assert call(driver, "DELETE", f"customers/{customer}") == (200, {"done": True})
+    assert call(driver, "DELETE", "customers/cus_unheard")[0] == 404
+    assert driver.stripe.v1.customers.retrieve(customer).deleted
+    assert call(driver, "POST", "options", unavailable_payment_methods=["us_bank_account"])[0] == 200
+    assert "us_bank_account" not in driver.stripe.v1.setup_intents.create({}).payment_method_types
+
+
 def test_reset_forgets_everything_but_the_endpoints(driver: Any) -> None:
     driver.sim.add_endpoint("http://hooks.example.com", "whsec_a")
     driver.sim.link("prefetch_pending", id="fca_a")
