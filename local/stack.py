@@ -25,7 +25,7 @@ from local.aws.deploy import deploy, http_api_url
 from local.aws.emulator import REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge, BridgeError
-from local.stripe_simulator.options import Options
+from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
 
 STACK = "titleholder"
@@ -124,9 +124,11 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
         if bridge:
             # First, so that an unusable address is reported at once.
             exits.enter_context(Bridge(bridge, [AWS_PORT] if stripe_api_base else [AWS_PORT, STRIPE_PORT]))
+        preview = os.environ.get("STRIPE_PREVIEW_VERSION", "" if stripe_api_base else PREVIEW_VERSION)
+        parameters = {"SettleTimeoutSeconds": "30", "StripePreviewVersion": preview}
         stack = exits.enter_context(
             running(
-                aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters={"SettleTimeoutSeconds": "30"}, stripe_api_base=stripe_api_base,
+                aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters=parameters, stripe_api_base=stripe_api_base,
                 webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip

@@ -3,8 +3,9 @@
     python -m local.tour
 
 STRIPE_API_BASE (with STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET) replaces the simulator by another server. That server needs the simulator's
-control interface, which links the accounts. With STRIPE_OPENAPI, which names Stripe's OpenAPI document, every request that reaches the
-simulator and every answer of it is judged by that document.
+control interface, which links the accounts. An account is relinked with the simulator's preview version. STRIPE_PREVIEW_VERSION names
+that of another server; without it no account is relinked there. With STRIPE_OPENAPI, which names Stripe's OpenAPI document, every request
+that reaches the simulator and every answer of it is judged by that document.
 
 Exits with 1 if a route is not called, an answer is not as expected, or a request does not fit the document.
 """
@@ -26,7 +27,7 @@ from local import openapi
 from local.client import Answer, Client
 from local.sign_event import signed
 from local.stack import Stack, running
-from local.stripe_simulator.options import Options
+from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
 from local.stripe_simulator.wire import CaseInsensitive, Response
 
@@ -44,13 +45,18 @@ Found = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One call. `path` and `body` may use values of earlier answers (`{account}`). `keep`: names of values to keep, with their places."""
+    """One call. `path` and `body` may use values of earlier answers (`{account}`). `keep`: names of values to keep, with their places.
+
+    `before`: a control route of the simulator that is called first. `preview`: the call needs a preview version of Stripe's API.
+    """
 
     route: str
     path: str
     status: int | tuple[int, ...]
     body: Any = None
     keep: Mapping[str, str] | None = None
+    before: str | None = None
+    preview: bool = False
     until: Callable[[Any], bool] | None = None
     key: str | None = None
 
@@ -77,6 +83,38 @@ def _verifying(field: str, value: str, *, listed: bool = True) -> list[Call]:
     )
     page = Call("GET /verifications", f"/verifications?{field}={value}", 200, until=lambda body: body["verifications"])
     return [made, read, *([page] if listed else [])]
+
+
+def _relinking(account: str) -> list[Call]:
+    """An account becomes inactive. The end user relinks it, and it is verified again."""
+    return [
+        Call(
+            "POST /sessions",
+            "/sessions",
+            201,
+            {"via": "financial_connections", "relink": {"account": account}},
+            {"relink": "id"},
+            before=f"accounts/{account}/deactivate",
+            preview=True,
+        ),
+        Call(
+            "GET /sessions/{session}",
+            "/sessions/{relink}",
+            200,
+            preview=True,
+            until=lambda body: body["relink"]["status"] == "succeeded" and body["accounts"][0]["status"] == "active",
+        ),
+        Call(
+            "POST /verifications", "/verifications", (200, 202), {"account": account, "claim": MARGARET}, {"repaired": "id"}, preview=True
+        ),
+        Call(
+            "GET /verifications/{verification}",
+            "/verifications/{repaired}",
+            200,
+            preview=True,
+            until=lambda body: body["state"] == "completed" and body["verdict"]["outcome"] == "match",
+        ),
+    ]
 
 
 CALLS = [
@@ -106,6 +144,7 @@ CALLS = [
     Call("GET /accounts", f"/accounts?customer_account={V2}", 200),
     Call("GET /accounts", f"/accounts?connected_account={PAYEE}", 200),
     Call("GET /accounts", "/accounts?session={session}", 200, keep={"account": "accounts.0.account"}),
+    *_relinking("{setup_account}"),
     *_verifying("customer_account", V2),
     *_verifying("connected_account", PAYEE),
     *_verifying("payment_method", "{method}", listed=False),
@@ -136,13 +175,20 @@ CALLS = [
 """In this order, because each may use values of earlier answers."""
 
 
-def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
-    """Make the calls and print each with its answer. Returns what is not as expected."""
+def tour(stack: Stack, say: Callable[[str], None], *, preview: bool) -> list[str]:
+    """Make the calls and print each with its answer. Returns what is not as expected.
+
+    `preview`: make those that need a preview version, too.
+    """
     client, found, wrong = Client(stack.api_url), Found(), list[str]()
     called = set()
     _control(stack, f"customer_accounts/{V2}", {})
     for call in CALLS:
+        if call.preview and not preview:
+            continue
         called.add(openapi.shape(call.route))
+        if call.before is not None:
+            _control(stack, _filled(call.before, found), {})
         answer = _make(client, stack, call, found)
         path = _filled(call.path, found)
         say(f"{call.route.split()[0]:6} {path:58} {answer.status}  {_short(answer)}")
@@ -158,7 +204,8 @@ def tour(stack: Stack, say: Callable[[str], None]) -> list[str]:
             found[name] = _at(answer.body, place)
         if call.route == "POST /sessions":
             # An end user does this in Stripe's dialogue.
-            _control(stack, f"complete/{answer.body['id']}", {"accounts": [{"scenario": "single_owner"}]})
+            linked = {"accounts": [{"scenario": "single_owner"}]}
+            _control(stack, f"{'relink' if call.preview else 'complete'}/{answer.body['id']}", {} if call.preview else linked)
         if call.route == "POST /batches":
             manifest = json.dumps({"account": found["account"], "claim": MARGARET}).encode()
             requests.put(found["slot"], manifest, timeout=30).raise_for_status()
@@ -244,10 +291,11 @@ def main() -> int:
     secret = os.environ.get("STRIPE_WEBHOOK_SECRET") or None
     key = os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local"
     print(f"Stripe: {base or 'the simulator'}", flush=True)
-    parameters, options = {"SettleTimeoutSeconds": "5"}, Options(settle_seconds=0.5)
+    preview = os.environ.get("STRIPE_PREVIEW_VERSION", "" if base else PREVIEW_VERSION)
+    parameters, options = {"SettleTimeoutSeconds": "5", "StripePreviewVersion": preview}, Options(settle_seconds=0.5)
     with running(parameters=parameters, options=options, stripe_api_base=base, api_key=key, webhook_secret=secret) as stack:
         judged = _judged(stack.stripe)
-        wrong = tour(stack, lambda text: print(text, flush=True))
+        wrong = tour(stack, lambda text: print(text, flush=True), preview=bool(preview))
     if isinstance(judged, str):
         print(f"\nRequests to Stripe were not judged: {judged}")
     else:
@@ -257,7 +305,8 @@ def main() -> int:
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     if not wrong:
-        print(f"\n{len(CALLS)} calls, all answered as expected. The template has {len(openapi.gateway_routes())} routes.")
+        calls = [call for call in CALLS if preview or not call.preview]
+        print(f"\n{len(calls)} calls, all answered as expected. The template has {len(openapi.gateway_routes())} routes.")
     return 1 if wrong else 0
 
 
