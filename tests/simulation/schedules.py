@@ -14,6 +14,7 @@ from tests.simulation.application import POISON, inside
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
 from tests.simulation.deployment import BEGIN, CLAIM_LIMIT
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
+from tests.simulation.repairs import check_repairs, draw_repairs
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
@@ -75,9 +76,11 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _settle(simulation)
         check_promises(simulation)
         faults = simulation.faults
-        if not (
+        troubled = bool(
             faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
-        ):
+        )
+        check_repairs(simulation, troubled=troubled or bool(simulation.many))
+        if not troubled:
             if burst is None:
                 check_woken(simulation)
             else:
@@ -200,6 +203,7 @@ def _draw(simulation: Simulation) -> None:
     _draw_strays(simulation, Random(f"{simulation.seed}/strays"))
     _draw_batches(simulation)
     _draw_guesses(simulation, Random(f"{simulation.seed}/guesses"))
+    draw_repairs(simulation, Random(f"{simulation.seed}/repairs"))
     simulation.reconcile_every(900, int(STORM_SECONDS // 900))
 
 
@@ -426,7 +430,7 @@ def _calm(simulation: Simulation) -> None:
 
 def _settle(simulation: Simulation) -> None:
     """Run until everything has ended, with `reconcile` on its schedule."""
-    for _ in range(60):
+    for _ in range(int(simulation.patience // SETTLE_SECONDS)):
         simulation.scheduler.spawn(simulation.reconcile, 10)
         simulation.run(SETTLE_SECONDS)
         disconnected = not any("disconnect_pending" in item and not fails(simulation, item) for item in simulation.dynamodb.items.values())

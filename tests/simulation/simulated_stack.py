@@ -126,6 +126,12 @@ class SimulatedStack:
         self.asking: Counter[str] = Counter()
         self.erased = 0
         self.poisoned: set[str] = set()
+        self.repaired: dict[str, tuple[float, bool]] = {}
+        """Accounts that were inactive and were repaired for good: when, and whether all events of it are lost."""
+        self.closed: set[str] = set()
+        """Accounts that nothing can repair."""
+        self.patience = 60 * 4000.0
+        """How long after the storm everything has to have ended, in seconds."""
         self.batches: dict[str, str] = {}
         self.served: dict[str, Signal] = {}
         """By batch: a message of it is being served."""
