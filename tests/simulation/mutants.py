@@ -487,9 +487,52 @@ def staleness_of_the_slowest_worker() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def repaired_accounts_resume_nobody() -> Iterator[None]:
+    """A reading that shows an account active again does not resume the workflows that wait for its repair."""
+    with _replaced(account_sync, "resume_repaired", lambda *_: None):
+        yield
+
+
+@contextmanager
+def repair_before_the_wait_is_not_seen() -> Iterator[None]:
+    """A workflow waits for a repair without a look at what happened since it was decided to wait."""
+    original = refresh_requests.decide_request
+
+    def decide_request(facts: Any) -> Any:
+        decision = original(facts)
+        return refresh_requests.AwaitRepair() if isinstance(decision, refresh_requests.Repaired) else decision
+
+    with _replaced(refresh_requests, "decide_request", decide_request):
+        yield
+
+
+@contextmanager
+def accounts_to_be_repaired_are_not_read() -> Iterator[None]:
+    """Nothing looks for a repair whose webhook was lost."""
+    with _replaced(reconciliation._Run, "repairs", lambda self, end: None):
+        yield
+
+
+@contextmanager
+def inactive_accounts_end_what_would_wait() -> Iterator[None]:
+    """The wish to wait for a repair is not stored with the verification."""
+    original = Verifications.create
+
+    def create(self: Verifications, verification: Any, claim: Any) -> Any:
+        return original(self, replace(verification, waits_if_inactive=False), claim)
+
+    with _replaced(Verifications, "create", create):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "context_taken_for_a_connected_account": context_taken_for_a_connected_account,
     "thin_events_not_listed": thin_events_not_listed,
+    "repaired_accounts_resume_nobody": repaired_accounts_resume_nobody,
+    "repair_before_the_wait_is_not_seen": repair_before_the_wait_is_not_seen,
+    "accounts_to_be_repaired_are_not_read": accounts_to_be_repaired_are_not_read,
+    "inactive_accounts_end_what_would_wait": inactive_accounts_end_what_would_wait,
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
     "stop_forgets_broken_imports": stop_forgets_broken_imports,

@@ -37,14 +37,14 @@ def draw_repairs(simulation: Simulation, rng: Random) -> None:
         simulation.at(falls, partial(_fall, simulation, account, rng.choice([None, "access_expired", "access_denied"])))
         if rng.random() < 0.3:
             # It expires soon after its first repair.
-            simulation.at(repaired / 2, partial(_repair, simulation, account))
+            simulation.at(repaired / 2, partial(repair, simulation, account))
             simulation.at(repaired / 2 + 1, partial(_expire, simulation, account, BEGIN + rng.uniform(repaired / 2 + 2, repaired - 1)))
         end = rng.choice(["repaired", "repaired", "repaired", "lost", "lost", "disconnected", "closed", "erased", "left"])
         simulation.injected[f"inactive account: {end}"] += 1
         if end == "erased":
             simulation.at(repaired, partial(simulation.erase, account))
         elif end != "left":
-            simulation.at(repaired, partial(_end, simulation, account, end))
+            simulation.at(repaired, partial(conclude, simulation, account, end))
     simulation.patience = 8 * DAY
 
 
@@ -54,7 +54,8 @@ def _fall(simulation: Simulation, account: str, cause: str | None) -> None:
         simulation.stripe_moved()
 
 
-def _repair(simulation: Simulation, account: str) -> None:
+def repair(simulation: Simulation, account: str) -> None:
+    """Be the end user, who relinks an account."""
     simulation.simulator.change(account, policy={"deactivate_on_settle": False, "outcome": "succeeded"})
     simulation.simulator.reactivate(account)
     simulation.stripe_moved()
@@ -67,17 +68,17 @@ def _expire(simulation: Simulation, account: str, at: float) -> None:
         simulation.stripe_moved()
 
 
-def _end(simulation: Simulation, account: str, end: str) -> None:
+def conclude(simulation: Simulation, account: str, end: str) -> None:
     """Repair the account for good (`lost`: no event of it is ever made), or let it be closed, or disconnected."""
     if end == "lost":
         simulation.simulator.fail_webhooks("ungenerated", account=account, times=None)
     if end in ("repaired", "lost"):
-        _repair(simulation, account)
         simulation.repaired[account] = (simulation.scheduler.now, end == "lost")
+        repair(simulation, account)
         return
     if end == "closed":
         simulation.closed.add(account)
-        _repair(simulation, account)
+        repair(simulation, account)
         simulation.simulator.deactivate(account, cause="account_closed", action="none")
     else:
         simulation.simulator.change(account, action="disconnect")
@@ -92,7 +93,7 @@ def check_repairs(simulation: Simulation, *, troubled: bool) -> None:
     for name, id_ in simulation.accepted.items():
         item = simulation.dynamodb.items.get((f"VERIFICATION#{id_}", "VERIFICATION"), {})
         account = item.get("account", {}).get("S", "")
-        if item.get("if_inactive", {}).get("S") != "wait" or "verdict" not in item:
+        if name not in simulation.waiting or "verdict" not in item:
             continue
         simulation.injected["verification that may wait for a repair"] += 1
         verdict, ended = json.loads(item["verdict"]["S"]), int(item["completed_ms"]["N"]) / 1000

@@ -12,9 +12,9 @@ from typing import Any
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.application import POISON, inside
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
-from tests.simulation.deployment import BEGIN, CLAIM_LIMIT
+from tests.simulation.deployment import BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
-from tests.simulation.repairs import check_repairs, draw_repairs
+from tests.simulation.repairs import check_repairs, conclude, draw_repairs
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
@@ -125,12 +125,18 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulator.link("silently_refusing", id="fca_silent", stripe_account="acct_one", customer="cus_1", policy={"cooldown_seconds": 40.0})
         simulator.link("inactive", id="fca_inactive")
         simulator.link("single_owner", id="fca_revived")
+        simulator.link("inactive", id="fca_repaired")
+        simulator.link("inactive", id="fca_unseen")
         for at, name, account in (
             (5.0, "a", "fca_paged"), (5.01, "b", "fca_paged"), (6.0, "c", "fca_cooling"), (6.0, "d", "fca_failing"), (6.0, "e", "fca_lost"),
             (7.0, "g", "fca_inactive"), (7.0, "j", "fca_revived"),
         ):  # fmt: skip
             simulation.at(at, partial(simulation.verify, name, account))
         simulation.at(7, lambda: simulation.verify("f", "fca_silent", stripe_account="acct_one"))
+        simulation.at(7, lambda: simulation.verify("k", "fca_repaired", if_inactive="wait"))
+        simulation.at(7, lambda: simulation.verify("l", "fca_unseen", if_inactive="wait"))
+        simulation.at(2100, lambda: conclude(simulation, "fca_repaired", "repaired"))
+        simulation.at(2100, lambda: conclude(simulation, "fca_unseen", "lost"))
         simulation.at(200, lambda: simulation.ask_refresh("fca_paged", 0))
         simulation.at(2000, lambda: simulation.verify("h", "fca_paged"))
         simulation.at(2400, lambda: simulation.erase("fca_failing"))
@@ -145,8 +151,11 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.at(2690, lambda: simulation.deny_disconnecting(denied=False))
         simulation.reconcile_every(900, 3)
         simulation.run(STORM_SECONDS)
+        # The next run of `reconcile` has the account read whose repair nothing has told.
+        simulation.run(DAY)
         _settle(simulation)
         check_promises(simulation)
+        check_repairs(simulation, troubled=True)
     return simulation
 
 

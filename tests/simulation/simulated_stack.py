@@ -126,6 +126,8 @@ class SimulatedStack:
         self.asking: Counter[str] = Counter()
         self.erased = 0
         self.poisoned: set[str] = set()
+        self.waiting: set[str] = set()
+        """Verifications that are to wait until an inactive account is repaired."""
         self.repaired: dict[str, tuple[float, bool]] = {}
         """Accounts that were inactive and were repaired for good: when, and whether all events of it are lost."""
         self.closed: set[str] = set()

@@ -56,6 +56,7 @@ class Simulation(SimulatedStack):
         body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
         if if_inactive is not None:
             body["if_inactive"] = if_inactive
+            self.waiting |= {name} if if_inactive == "wait" else set()
         self.guesses.add(guessed(f"test/{stripe_account or 'platform'}/{key or name}"))
         for attempt in range(60):
             status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": key or name})
