@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
+# Tests start many interpreters, which read the bytecode that another one has kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Lambda runs 3.13, so that is taken where it is found, on the PATH or among pyenv's versions.
 PYTHON := $(shell for v in 3.13 3.12 3.11; do for p in "$$(command -v python$$v 2>/dev/null)" "$$HOME"/.pyenv/versions/$$v.*/bin/python; do if [ -x "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; exit; fi; done; done; command -v python3)
 VENV := .venv
@@ -26,7 +29,26 @@ SEED ?= 1
 MUTANTS ?= 200
 ONLY ?= *
 
-.PHONY: help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
+# $(call needs,target,VARIABLE,pattern,what it has to be): a value that the target cannot use is refused before anything is made.
+needs = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(shell [[ '$(subst ','\'',$($(2)))' =~ $(3) ]] && echo fits),,$(error $(2)=$($(2)) is not $(4))))
+comma := ,
+COUNT := ^0*[1-9][0-9]{0,8}$$
+NUMBER := ^[0-9]{1,18}$$
+$(call needs,simulate,SEEDS,$(COUNT),a whole number above 0)
+$(call needs,simulate,START,$(NUMBER),a whole number from 0)
+$(call needs,batch,ACCOUNTS,^0*[1-9][0-9]{0$(comma)6}$$,a whole number from 1 to 9999999)
+$(call needs,batch,RATE,^[0-9]*[1-9][0-9]*(\.[0-9]+)?$$|^[0-9]+\.[0-9]*[1-9][0-9]*$$,a number above 0)
+$(call needs,fuzz,CASES,$(COUNT),a whole number above 0)
+$(call needs,fuzz test-deep mutants,SEED,$(NUMBER),a whole number from 0)
+$(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whole number above 0 or all)
+$(call needs,test,WORKERS,$(NUMBER)|^auto$$,a whole number from 0 or auto)
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+# Up to the first option, TESTS holds paths, each perhaps with the name of a test after ::.
+MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$${test%%::*}" ] || echo "$$test"; done)
+$(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
+endif
+
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -51,16 +73,28 @@ down: $(READY)  ## Stop it
 	@$(BIN)/python -m local.stack down
 
 lint: $(READY)  ## Check style, types and the template
+	@$(MAKE) --no-print-directory -j 2 types style
+
+types: $(READY)
+	$(BIN)/mypy
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 
-check: lint  ## Check style and types, and pass the tests that start no stack, with small counts: for every save
+# Imports what the tests import, so that their workers find its bytecode instead of compiling it all at once.
+bytecode: $(READY)
+	@$(BIN)/python -m pytest -q --collect-only $(TESTS) >/dev/null 2>&1 || true
+
+lint-and-bytecode: $(READY)
+	@$(MAKE) --no-print-directory -j 2 types style bytecode
+
+check: lint-and-bytecode  ## Check style and types, and pass the tests that start no stack, with small counts: for every save
 	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
 	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e and not slow" tests/unit tests/conformance tests/integration
 
-test: lint  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+test: lint-and-bytecode  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash points, permissions, fuzzing, overload, benchmarks

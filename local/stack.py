@@ -10,23 +10,28 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from local.aws.deploy import deploy, http_api_url
-from local.aws.emulator import REGION, Emulator, EmulatorError
+from local.aws.emulator import HOST, REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge, BridgeError
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
+from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretKind
+from titleholder.errors import ConfigurationError
+from titleholder.settings import Settings
 
 STACK = "titleholder"
 AWS_PORT = 4566
@@ -37,8 +42,73 @@ STATE = BUILD / "stack.json"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
 WEBHOOK_SECRET_SECRET = "titleholder/stripe-webhook-secret"
+DEFAULT_API_KEY = "sk_test_titleholder_local"
 
 Say = Callable[[str], None]
+
+
+class InputError(Exception):
+    """A variable of `make up` or `make tour` has a value that the functions would refuse, or a port is in use."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The variables of `make up` and `make tour`; None where one is not set."""
+
+    stripe_api_base: str | None
+    webhook_secret: str | None
+    api_key: str
+    preview_version: str
+    bridge: str | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Inputs:
+        """Raises `InputError` for a value that the functions would refuse. The message holds no secret."""
+        base, bridge = environment.get("STRIPE_API_BASE") or None, environment.get("BRIDGE") or None
+        secret, key = environment.get("STRIPE_WEBHOOK_SECRET") or None, environment.get("STRIPE_API_KEY") or DEFAULT_API_KEY
+        preview = environment.get("STRIPE_PREVIEW_VERSION", "" if base else PREVIEW_VERSION)
+        if base:
+            _check_parameter("STRIPE_API_BASE", base, "StripeApiBase")
+        if preview:
+            _check_parameter("STRIPE_PREVIEW_VERSION", preview, "StripePreviewVersion")
+        _check_secret("STRIPE_WEBHOOK_SECRET", secret, SIGNING_SECRET)
+        _check_secret("STRIPE_API_KEY", key, API_KEY)
+        return cls(base, secret, key, preview, bridge)
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports on which the stack listens."""
+        return [AWS_PORT] if self.stripe_api_base else [AWS_PORT, STRIPE_PORT]
+
+
+def _check_parameter(name: str, value: str, parameter: str) -> None:
+    """Raise `InputError` for a value that the template or the functions would refuse."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    allowed = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"][parameter]
+    try:
+        Settings.from_environment({name: value, "AWS_ENDPOINT_URL": f"http://{HOST}"})
+        fits = re.fullmatch(allowed["AllowedPattern"], value)
+    except ConfigurationError:
+        fits = None
+    if not fits:
+        raise InputError(f"{name} {allowed['ConstraintDescription']}")
+
+
+def _check_secret(name: str, value: str | None, kind: SecretKind) -> None:
+    if value is not None and not kind.pattern.fullmatch(value):
+        raise InputError(f"{name} has not the form of a {kind.name}")
+
+
+def check_ports(ports: Iterable[int]) -> None:
+    """Raise `InputError` for a port of this machine on which another process listens."""
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise InputError(f"port {port} of {HOST} cannot be used: {error.strerror}") from None
 
 
 @dataclass
@@ -76,7 +146,7 @@ def running(
     parameters: Mapping[str, str] | None = None,
     options: Options | None = None,
     stripe_api_base: str | None = None,
-    api_key: str = "sk_test_titleholder_local",
+    api_key: str = DEFAULT_API_KEY,
     webhook_secret: str | None = None,
     var: Path = BUILD,
     trail: Path | None = None,
@@ -115,21 +185,21 @@ def running(
         yield stack
 
 
-def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, api_key: str, bridge: str | None) -> None:
-    """Run a stack until SIGTERM. `ready` is written once it answers. `bridge`: another address, at which containers reach it."""
+def serve(ready: Path, inputs: Inputs) -> None:
+    """Run a stack until SIGTERM. `ready` is written once it answers. Containers reach it at the address `inputs.bridge`, too."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as exits:
-        if bridge:
+        if inputs.bridge:
             # First, so that an unusable address is reported at once.
-            exits.enter_context(Bridge(bridge, [AWS_PORT] if stripe_api_base else [AWS_PORT, STRIPE_PORT]))
-        preview = os.environ.get("STRIPE_PREVIEW_VERSION", "" if stripe_api_base else PREVIEW_VERSION)
-        parameters = {"SettleTimeoutSeconds": "30", "StripePreviewVersion": preview}
+            exits.enter_context(Bridge(inputs.bridge, inputs.ports))
         stack = exits.enter_context(
             running(
-                aws_port=AWS_PORT, stripe_port=STRIPE_PORT, parameters=parameters, stripe_api_base=stripe_api_base,
-                webhook_secret=webhook_secret, api_key=api_key, say=lambda text: print(text, flush=True),
+                aws_port=AWS_PORT, stripe_port=STRIPE_PORT,
+                parameters={"SettleTimeoutSeconds": "30", "StripePreviewVersion": inputs.preview_version},
+                stripe_api_base=inputs.stripe_api_base, webhook_secret=inputs.webhook_secret, api_key=inputs.api_key,
+                say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
         state = {
@@ -143,12 +213,13 @@ def serve(ready: Path, stripe_api_base: str | None, webhook_secret: str | None, 
     ready.unlink(missing_ok=True)
 
 
-def up() -> int:
-    """Start a stack in the background and print how to call it."""
+def up(inputs: Inputs) -> int:
+    """Start a stack in the background and print how to call it. Raises `InputError` before it starts anything."""
     if (state := _state()) is not None:
         print("The stack is already running.")
         _describe(state)
         return 0
+    check_ports(inputs.ports)
     BUILD.mkdir(exist_ok=True)
     STATE.unlink(missing_ok=True)
     with LOG.open("wb") as log:
@@ -230,16 +301,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder on an AWS emulator and a Stripe simulator.")
     parser.add_argument("command", choices=["up", "down", "serve"])
     command = parser.parse_args().command
-    if command == "serve":
-        try:
-            serve(
-                STATE, os.environ.get("STRIPE_API_BASE") or None, os.environ.get("STRIPE_WEBHOOK_SECRET") or None,
-                os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local", os.environ.get("BRIDGE") or None,
-            )  # fmt: skip
-        except (BridgeError, EmulatorError) as error:
-            sys.exit(f"error: {error}")
-        return 0
-    return up() if command == "up" else down()
+    if command == "down":
+        return down()
+    try:
+        inputs = Inputs.read(os.environ)
+        if command == "up":
+            return up(inputs)
+        serve(STATE, inputs)
+    except (InputError, BridgeError, EmulatorError) as error:
+        sys.exit(f"error: {error}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import requests
 from local import openapi
 from local.client import Answer, Client
 from local.sign_event import signed
-from local.stack import Stack, running
-from local.stripe_simulator.options import PREVIEW_VERSION, Options
+from local.stack import InputError, Inputs, Stack, running
+from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 from local.stripe_simulator.wire import CaseInsensitive, Response
 
@@ -287,15 +287,17 @@ def _short(answer: Answer) -> str:
 
 
 def main() -> int:
-    base = os.environ.get("STRIPE_API_BASE") or None
-    secret = os.environ.get("STRIPE_WEBHOOK_SECRET") or None
-    key = os.environ.get("STRIPE_API_KEY") or "sk_test_titleholder_local"
-    print(f"Stripe: {base or 'the simulator'}", flush=True)
-    preview = os.environ.get("STRIPE_PREVIEW_VERSION", "" if base else PREVIEW_VERSION)
-    parameters, options = {"SettleTimeoutSeconds": "5", "StripePreviewVersion": preview}, Options(settle_seconds=0.5)
-    with running(parameters=parameters, options=options, stripe_api_base=base, api_key=key, webhook_secret=secret) as stack:
+    try:
+        inputs = Inputs.read(os.environ)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(f"Stripe: {inputs.stripe_api_base or 'the simulator'}", flush=True)
+    with running(
+        parameters={"SettleTimeoutSeconds": "5", "StripePreviewVersion": inputs.preview_version}, options=Options(settle_seconds=0.5),
+        stripe_api_base=inputs.stripe_api_base, api_key=inputs.api_key, webhook_secret=inputs.webhook_secret,
+    ) as stack:  # fmt: skip
         judged = _judged(stack.stripe)
-        wrong = tour(stack, lambda text: print(text, flush=True), preview=bool(preview))
+        wrong = tour(stack, lambda text: print(text, flush=True), preview=bool(inputs.preview_version))
     if isinstance(judged, str):
         print(f"\nRequests to Stripe were not judged: {judged}")
     else:
@@ -305,7 +307,7 @@ def main() -> int:
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     if not wrong:
-        calls = [call for call in CALLS if preview or not call.preview]
+        calls = [call for call in CALLS if inputs.preview_version or not call.preview]
         print(f"\n{len(calls)} calls, all answered as expected. The template has {len(openapi.gateway_routes())} routes.")
     return 1 if wrong else 0
 

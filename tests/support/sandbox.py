@@ -8,9 +8,12 @@ so that a test can act, fail or crash before or after any of them.
 from __future__ import annotations
 
 import contextlib
+import copy
+import copyreg
 import dataclasses
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
@@ -18,8 +21,10 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import boto3
+import moto.backends
 import moto.secretsmanager.models
 import moto.sqs.models
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
@@ -232,7 +237,7 @@ class Sandbox:
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock_aws())
             stack.enter_context(fast_moto())
-            sandbox._make_resources()
+            sandbox._place_resources()
             sandbox._patch(stack)
             yield sandbox
             assert sandbox.rights.refused() == [], "calls that the functions' roles in template.yaml would refuse on AWS"
@@ -240,47 +245,17 @@ class Sandbox:
 
     # -- setting up --------------------------------------------------------------------------------------------------------------
 
-    def _make_resources(self) -> None:
-        dynamodb, sqs, secrets = client("dynamodb"), client("sqs"), client("secretsmanager")
-        dynamodb.create_table(TableName="titleholder", **table_schema())
-        dynamodb.create_table(TableName="titleholder-keys", **table_schema("KeysTable"))
-        urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
-        self.refresh_queue, self.events_queue, self.refresh_dead, self.events_dead, self.bus_queue = (urls[name] for name in QUEUES)
-        secrets.create_secret(Name="api-key", SecretString=API_KEY)
-        secrets.create_secret(Name="webhook-secret", SecretString=SIGNING_SECRET)
-        machine = client("stepfunctions").create_state_machine(
-            name="verify-account",
-            definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
-            roleArn="arn:aws:iam::123456789012:role/any",
-        )
-        batches = client("stepfunctions").create_state_machine(
-            name="verify-batch",
-            definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
-            roleArn="arn:aws:iam::123456789012:role/any",
-        )
-        client("s3").create_bucket(Bucket="titleholder-batches")
-        events = client("events")
-        events.create_event_bus(Name="titleholder")
-        events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
-        target = sqs.get_queue_attributes(QueueUrl=self.bus_queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
-        self.environment = {
-            "STRIPE_MODE": "test",
-            "TABLE_NAME": "titleholder",
-            "KEYS_TABLE_NAME": "titleholder-keys",
-            "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
-            "REFRESH_QUEUE_URL": self.refresh_queue,
-            "EVENTS_QUEUE_URL": self.events_queue,
-            "REFRESH_DEAD_LETTER_URL": self.refresh_dead,
-            "EVENTS_DEAD_LETTER_URL": self.events_dead,
-            "EVENT_BUS_NAME": "titleholder",
-            "BATCH_BUCKET": "titleholder-batches",
-            "BATCH_STATE_MACHINE_ARN": batches["stateMachineArn"],
-            "STATE_MACHINE_ARN": machine["stateMachineArn"],
-            "STRIPE_API_KEY_SECRET_NAME": "api-key",
-            "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
-            **self.environment,
-        }
+    def _place_resources(self) -> None:
+        environment, states = _resources()
+        # What refers to a service refers to the one of this sandbox.
+        memo = {id(then): moto.backends.get_backend(service)[ACCOUNT][region] for (service, region), (then, _) in states.items()}
+        with patch.dict(copyreg.dispatch_table, UNUSED_LOCKS):
+            for then, state in states.values():
+                vars(memo[id(then)]).update(copy.deepcopy(state, dict(memo)))
+        self.refresh_queue, self.events_queue = environment["REFRESH_QUEUE_URL"], environment["EVENTS_QUEUE_URL"]
+        self.refresh_dead, self.events_dead = environment["REFRESH_DEAD_LETTER_URL"], environment["EVENTS_DEAD_LETTER_URL"]
+        self.bus_queue = f"{self.refresh_queue.rpartition('/')[0]}/bus"
+        self.environment = {**environment, **self.environment}
         self.simulator.add_endpoint("https://titleholder.test/webhooks/stripe", SIGNING_SECRET)
 
     def _patch(self, stack: contextlib.ExitStack) -> None:
@@ -462,7 +437,7 @@ class Sandbox:
 
     def messages(self, queue_url: str) -> list[dict[str, Any]]:
         """The bodies of all messages in a queue, those delayed or in flight too. Moto's own view: receiving would hide them."""
-        queues = moto.sqs.models.sqs_backends["123456789012"][REGION].queues
+        queues = moto.sqs.models.sqs_backends[ACCOUNT][REGION].queues
         return [_json(message.body) for message in queues[queue_url.rpartition("/")[2]]._messages]
 
     def published(self) -> list[dict[str, Any]]:
@@ -479,6 +454,57 @@ class Sandbox:
 
 
 QUEUES = ("refresh", "events", "refresh-dead", "events-dead", "bus")
+ACCOUNT = "123456789012"
+
+# A copied queue has a lock of its own.
+UNUSED_LOCKS = {threading.Condition: lambda condition: (threading.Condition, ())}
+
+States = Mapping[tuple[str, str], tuple[Any, Mapping[str, Any]]]
+"""Moto's services by name and region, each with what it held."""
+
+
+@cache
+def _resources() -> tuple[Mapping[str, str], States]:
+    """Make the resources of a deployment, once in a process. Returns the functions' environment, and the state of moto's services."""
+    dynamodb, sqs, secrets, workflows, events = (client(name) for name in ("dynamodb", "sqs", "secretsmanager", "stepfunctions", "events"))
+    dynamodb.create_table(TableName="titleholder", **table_schema())
+    dynamodb.create_table(TableName="titleholder-keys", **table_schema("KeysTable"))
+    urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
+    secrets.create_secret(Name="api-key", SecretString=API_KEY)
+    secrets.create_secret(Name="webhook-secret", SecretString=SIGNING_SECRET)
+    machines = {
+        name: workflows.create_state_machine(
+            name=name, definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}', roleArn=f"arn:aws:iam::{ACCOUNT}:role/any"
+        )["stateMachineArn"]
+        for name in ("verify-account", "verify-batch")
+    }
+    client("s3").create_bucket(Bucket="titleholder-batches")
+    events.create_event_bus(Name="titleholder")
+    events.put_rule(Name="all", EventBusName="titleholder", EventPattern='{"source":["titleholder"]}')
+    target = sqs.get_queue_attributes(QueueUrl=urls["bus"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_targets(Rule="all", EventBusName="titleholder", Targets=[{"Id": "queue", "Arn": target}])
+    environment = {
+        "STRIPE_MODE": "test",
+        "TABLE_NAME": "titleholder",
+        "KEYS_TABLE_NAME": "titleholder-keys",
+        "VAULT_KEY_ID": client("kms").create_key()["KeyMetadata"]["Arn"],
+        "REFRESH_QUEUE_URL": urls["refresh"],
+        "EVENTS_QUEUE_URL": urls["events"],
+        "REFRESH_DEAD_LETTER_URL": urls["refresh-dead"],
+        "EVENTS_DEAD_LETTER_URL": urls["events-dead"],
+        "EVENT_BUS_NAME": "titleholder",
+        "BATCH_BUCKET": "titleholder-batches",
+        "BATCH_STATE_MACHINE_ARN": machines["verify-batch"],
+        "STATE_MACHINE_ARN": machines["verify-account"],
+        "STRIPE_API_KEY_SECRET_NAME": "api-key",
+        "STRIPE_WEBHOOK_SECRET_NAME": "webhook-secret",
+    }
+    states = {}
+    with patch.dict(copyreg.dispatch_table, UNUSED_LOCKS):
+        for service in ("dynamodb", "sqs", "secretsmanager", "stepfunctions", "s3", "events", "kms"):
+            for region, backend in moto.backends.get_backend(service)[ACCOUNT].items():
+                states[service, region] = backend, copy.deepcopy(vars(backend), {id(backend): backend})
+    return environment, states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -518,7 +544,9 @@ class Answer:
 @cache
 def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox. It is made once, because that takes long."""
-    return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+    # The SDK would put its own name together anew for each call.
+    config = Config(user_agent="sandbox")
+    return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing", config=config)
 
 
 def _function(method: str, path: str) -> str:

@@ -14,6 +14,7 @@ from moto import mock_aws
 from local.aws.emulator import Emulator
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.fakes.kms import FakeKMS
+from tests.support.fast_moto import fast_moto
 from tests.support.sandbox import client
 from tests.support.stored import NOW
 from tests.support.template import table_schema
@@ -30,6 +31,13 @@ def aws() -> Iterator[Emulator]:
         yield aws
 
 
+@pytest.fixture(scope="session")
+def emulated(aws: Emulator) -> tuple[Any, Any]:
+    """Clients of the embedded AWS: one that may make tables, and the one that the functions have."""
+    with patch.dict("os.environ", {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}):
+        return aws.client("dynamodb"), aws_clients()("dynamodb")
+
+
 @pytest.fixture(
     params=["moto", "the simulation's table", pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator)]
 )
@@ -37,19 +45,19 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "the simulation's table":
         yield store_on(FakeDynamoDB())
     elif request.param == "moto":
-        with mock_aws():
+        with mock_aws(), fast_moto():
             for table, schema in SCHEMAS.items():
                 client("dynamodb").create_table(TableName=table, **table_schema(schema))
             yield store_on(client("dynamodb"))
     else:
-        aws = request.getfixturevalue("aws")
+        tables, functions = request.getfixturevalue("emulated")
         for table, schema in SCHEMAS.items():
             with contextlib.suppress(ClientError):
-                aws.client("dynamodb").delete_table(TableName=table)
-            aws.client("dynamodb").create_table(TableName=table, **table_schema(schema))
-        where = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
-        with patch.dict("os.environ", {**where, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}):
-            yield store_on(aws_clients()("dynamodb"))
+                tables.delete_table(TableName=table)
+            tables.create_table(TableName=table, **table_schema(schema))
+        # The functions' client finds its credentials at its first call.
+        with patch.dict("os.environ", {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}):
+            yield store_on(functions)
 
 
 def store_on(dynamodb: Any) -> Store:

@@ -1,0 +1,129 @@
+"""A value that `make` or the embedded stack cannot use is refused in one line, before anything is started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import stack
+from local.stripe_simulator.options import PREVIEW_VERSION
+from tests.support.functions import ROOT
+
+SECRET, KEY = "whsec_0123456789abcdef", "rk_test_0123456789"
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What make would do: it runs nothing that could start something."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("test", "TESTS=nothing"), "TESTS=nothing: there is no nothing"),
+        (("test", "TESTS=tests/unit nothing/test_x.py::test_y -k z"), "there is no nothing/test_x.py::test_y"),
+        (("test", "WORKERS=many"), "WORKERS=many is not a whole number from 0 or auto"),
+        (("fuzz", "CASES=abc"), "CASES=abc is not a whole number above 0"),
+        (("fuzz", "CASES=0"), "CASES=0 is not"),
+        (("fuzz", "SEED=-1"), "SEED=-1 is not a whole number from 0"),
+        (("simulate", "SEEDS=abc"), "SEEDS=abc is not a whole number above 0"),
+        (("simulate", "SEEDS=1 2"), "SEEDS=1 2 is not"),
+        (("simulate", "SEEDS="), "SEEDS= is not"),
+        (("simulate", "SEEDS=5", "START=1.5"), "START=1.5 is not a whole number from 0"),
+        (("simulate", "SEEDS=it's"), "SEEDS=it's is not"),
+        (("batch", "ACCOUNTS=-1"), "ACCOUNTS=-1 is not a whole number from 1 to 9999999"),
+        (("batch", "LIVE=1", "RATE=0.0"), "RATE=0.0 is not a number above 0"),
+        (("mutants", "MUTANTS=some"), "MUTANTS=some is not a whole number above 0 or all"),
+    ],
+)
+def test_value_that_a_target_cannot_use_is_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    done = make(*arguments)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("test",),
+        ("test", "TESTS=tests/unit tests/unit/test_inputs.py::test_x -k nothing"),
+        ("simulate", "SEEDS=10000", "START=0"),
+        ("batch", "ACCOUNTS=9999999", "LIVE=1", "RATE=0.5"),
+        ("fuzz", "CASES=300", "SEED=0"),
+        ("mutants", "MUTANTS=all"),
+        ("help", "SEEDS=abc"),
+    ],
+)
+def test_value_that_a_target_can_use_is_passed_on(arguments: tuple[str, ...]) -> None:
+    done = make(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("STRIPE_API_BASE", "ftp://stripe.example", "STRIPE_API_BASE must be an https URL"),
+        ("STRIPE_API_BASE", "http://stripe.example", "STRIPE_API_BASE must be an https URL"),
+        ("STRIPE_API_BASE", "stripe.example", "STRIPE_API_BASE must be an https URL"),
+        ("STRIPE_API_BASE", "https://user@stripe.example", "STRIPE_API_BASE must be an https URL"),
+        ("STRIPE_API_BASE", "https://stripe.example:port", "STRIPE_API_BASE must be an https URL"),
+        ("STRIPE_PREVIEW_VERSION", "newest", "STRIPE_PREVIEW_VERSION must "),
+        ("STRIPE_WEBHOOK_SECRET", "hunter2", "STRIPE_WEBHOOK_SECRET has not the form of a webhook signing secret (whsec_...)"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_short", "STRIPE_WEBHOOK_SECRET has not the form"),
+        ("STRIPE_API_KEY", "pk_test_1", "STRIPE_API_KEY has not the form of a Stripe API key (sk_... or rk_...)"),
+    ],
+)
+def test_value_that_the_functions_would_refuse_is_refused_at_once(name: str, value: str, message: str) -> None:
+    with pytest.raises(stack.InputError) as caught:
+        stack.Inputs.read({name: value})
+    assert str(caught.value).startswith(message)
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("base", ["https://stripe.example", "https://stripe.example/v0", "http://127.0.0.1:12111", "http://stripe:12111"])
+def test_values_of_another_server_are_taken(base: str) -> None:
+    inputs = stack.Inputs.read({"STRIPE_API_BASE": base, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_KEY": KEY, "BRIDGE": ""})
+    assert inputs == stack.Inputs(base, SECRET, KEY, "", None)
+    assert inputs.ports == [stack.AWS_PORT]
+
+
+def test_unset_and_empty_values_mean_the_simulator() -> None:
+    empty = dict.fromkeys(("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE"), "")
+    inputs = stack.Inputs.read({})
+    assert inputs == stack.Inputs.read(empty) == stack.Inputs(None, None, stack.DEFAULT_API_KEY, PREVIEW_VERSION, None)
+    assert inputs.ports == [stack.AWS_PORT, stack.STRIPE_PORT]
+
+
+@pytest.mark.parametrize("wrong", ["a port in use", "STRIPE_API_BASE"])
+def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(stack, "STATE", tmp_path / "stack.json")
+    monkeypatch.setattr(stack, "LOG", tmp_path / "stack.log")
+    monkeypatch.setattr(stack.subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr(sys, "argv", ["local.stack", "up"])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(stack, "AWS_PORT", 0)
+        monkeypatch.setattr(stack, "STRIPE_PORT", other.getsockname()[1])
+        if wrong == "a port in use":
+            expected = f"error: port {stack.STRIPE_PORT} of 127.0.0.1 cannot be used: Address already in use"
+        else:
+            monkeypatch.setenv(wrong, "ftp://stripe.example")
+            expected = "error: STRIPE_API_BASE must be an https URL"
+        with pytest.raises(SystemExit) as exit_:
+            stack.main()
+    (line,) = str(exit_.value).splitlines()
+    assert line.startswith(expected)
+    assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
