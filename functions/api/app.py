@@ -150,20 +150,16 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
         account_sync.settle_staleness(deps, ref, reading, known)
     except Exception as error:
         logger.warning("staleness left to reconcile", extra={"account": account, "error": type(error).__name__})
-    refresh = None
-    if state.refresh:
-        refresh = models.RefreshState(
-            status=state.refresh.status,
-            last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
-            next_refresh_available_at=iso_or_none(state.refresh.next_refresh_available_at),
-            error=dict(state.refresh.error) if state.refresh.error else None,
-        )
+    refresh = models.RefreshState.of(state)
     shown = models.Account(
         account=account,
         stripe_account=ref.stripe_account,
         livemode=state.livemode,
         status=state.status,
         permissions=None if state.permissions is None else list(state.permissions),
+        supported_payment_method_types=list(reading.payment.methods),
+        account_holder=models.AccountHolder.of(state),
+        account_numbers=models.AccountNumber.all_of(reading.payment),
         ownership_refresh=refresh,
         next_refresh_available_at=refresh.next_refresh_available_at if refresh else None,
         snapshot=known.snapshot,

@@ -16,16 +16,17 @@ from pydantic import BaseModel
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
 from titleholder.domain import remedies
-from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountState, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountState, PaymentSupport, Tenant
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking, relinking
 from titleholder.services.audit import By
 from titleholder.services.linked_accounts import AccountSelector
 from titleholder.stripe_api import linking as stripe_linking
-from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models
+from titleholder.web.models import AccountHolder as ShownHolder
 from titleholder.web.models import (
+    AccountNumber,
     Cursor,
     CustomerId,
     IdempotencyKey,
@@ -329,43 +330,23 @@ def _livemode() -> bool:
 
 
 def _account(account: dict[str, Any]) -> models.LinkedAccount:
-    state = AccountState.from_stripe(account)
-    refresh = None
-    if state.refresh:
-        available = state.refresh.next_refresh_available_at
-        refresh = RefreshState(
-            status=state.refresh.status,
-            last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
-            next_refresh_available_at=iso_or_none(available),
-            error=dict(state.refresh.error) if state.refresh.error else None,
-        )
-    details, numbers, remedy = None, account.get("account_numbers"), remedies.for_account(state)
-    if state.details is not None:
-        expires_at = iso_or_none(state.details.expected_deactivation_at)
-        details = StatusDetails(cause=state.details.cause, action=state.details.action, expected_deactivation_at=expires_at)
+    state, payment = AccountState.from_stripe(account), PaymentSupport.from_stripe(account)
+    remedy = remedies.for_account(state)
     return models.LinkedAccount(
         account=account["id"],
         status=state.status,
-        status_details=details,
-        remedy=cast(Any, remedy.action) if remedy else None,
+        status_details=StatusDetails.of(state),
+        remedy=None if remedy is None else remedy.action,
         institution_name=account.get("institution_name"),
         display_name=account.get("display_name"),
         last4=account.get("last4"),
         category=account.get("category"),
         subcategory=account.get("subcategory"),
         permissions=None if state.permissions is None else list(state.permissions),
-        supported_payment_method_types=list(account.get("supported_payment_method_types") or ()),
-        account_holder=None if state.holder is None else models.AccountHolder(**{state.holder.name: state.holder.id}),
-        account_numbers=None if numbers is None else [_account_number(number) for number in numbers],
-        ownership_refresh=refresh,
-    )
-
-
-def _account_number(number: Mapping[str, Any]) -> models.AccountNumber:
-    return models.AccountNumber(
-        identifier_type=number.get("identifier_type"),
-        status=str(number["status"]),
-        expected_expiry_date=iso_or_none(number.get("expected_expiry_date")),
+        supported_payment_method_types=list(payment.methods),
+        account_holder=ShownHolder.of(state),
+        account_numbers=AccountNumber.all_of(payment),
+        ownership_refresh=RefreshState.of(state),
     )
 
 

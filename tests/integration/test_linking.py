@@ -233,11 +233,14 @@ def test_accounts_of_a_session_are_listed_in_pages(sandbox: Sandbox, wire: Check
 def test_account_shows_the_state_of_its_numbers_and_not_the_numbers(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
     number = {"identifier_type": "tokenized_account_number", "status": "pending", "supported_networks": ["ach"]}
     details = {"account_numbers": [{**number, "expected_expiry_date": 1_800_000_000}]}
-    sandbox.link(customer="cus_1", details=details)
-    [account] = sandbox.http("GET", "/accounts?customer=cus_1").json["accounts"]
-    assert account["account_numbers"] == [
-        {"identifier_type": "tokenized_account_number", "status": "pending", "expected_expiry_date": "2027-01-15T08:00:00Z"}
-    ]
+    ref = sandbox.link(customer="cus_1", details=details)
+    [listed] = sandbox.http("GET", "/accounts?customer=cus_1").json["accounts"]
+    for account in (listed, sandbox.http("GET", f"/accounts/{ref.account}").json):
+        assert account["account_numbers"] == [
+            {"identifier_type": "tokenized_account_number", "status": "pending", "expected_expiry_date": "2027-01-15T08:00:00Z"}
+        ]
+        assert account["account_holder"] == {"customer": "cus_1", "customer_account": None, "connected_account": None}
+        assert account["supported_payment_method_types"] == ["us_bank_account"]
 
 
 def test_listed_account_shows_why_it_will_be_inactive_and_what_helps(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from titleholder.domain.accounts import AccountState, StatusDetails
+from titleholder.domain.accounts import AccountNumber, AccountState, PaymentSupport, StatusDetails
 
 ACTIVE = {"action": "relink_required", "cause": "access_expired", "expected_deactivation_date": 1_900_000_000}
 INACTIVE = {"action": "none", "cause": "account_closed"}
@@ -69,3 +69,32 @@ def test_only_an_active_account_expires() -> None:
 def test_authorization_is_named_by_its_id(value: Any, expected: str | None) -> None:
     assert read(authorization=value).authorization == expected
     assert read().authorization is None
+
+
+NUMBER = {"status": "transactable", "identifier_type": "account_number", "supported_networks": ["ach"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, PaymentSupport()),
+        ({"supported_payment_method_types": ["link", "us_bank_account"]}, PaymentSupport(("link", "us_bank_account"))),
+        ({"account_numbers": None, "supported_payment_method_types": None}, PaymentSupport()),
+        ({"account_numbers": []}, PaymentSupport(numbers=())),
+        ({"account_numbers": [NUMBER]}, PaymentSupport(numbers=(AccountNumber("transactable", "account_number"),))),
+        (
+            {"account_numbers": [{**NUMBER, "status": "a new one", "expected_expiry_date": 1_900_000_000}]},
+            PaymentSupport(numbers=(AccountNumber("a new one", "account_number", 1_900_000_000),)),
+        ),
+        # No verification may fail for what it does not need.
+        ({"account_numbers": "12345", "supported_payment_method_types": {"link": True}}, PaymentSupport()),
+        ({"account_numbers": ["12345", 6], "supported_payment_method_types": [3]}, PaymentSupport(numbers=())),
+    ],
+)
+def test_payment_support_is_read_in_any_shape(fields: dict[str, Any], expected: PaymentSupport) -> None:
+    assert PaymentSupport.from_stripe({"status": "active", **fields}) == expected
+
+
+def test_account_number_itself_is_never_read() -> None:
+    read_ = PaymentSupport.from_stripe({"account_numbers": [{**NUMBER, "number": "000123456789", "account_number": "000123456789"}]})
+    assert "000123456789" not in repr(read_)

@@ -212,6 +212,43 @@ def _codes(error: Any) -> dict[str, str] | None:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountNumber:
+    """What Stripe says of one of an account's numbers, which itself is never read. All values are open: unknown ones may come."""
+
+    status: str
+    identifier_type: str | None = None
+    expected_expiry_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSupport:
+    """What can be paid with an account: types of payment methods, and the states of its numbers (None: Stripe does not say)."""
+
+    methods: tuple[str, ...] = ()
+    numbers: tuple[AccountNumber, ...] | None = None
+
+    @classmethod
+    def from_stripe(cls, account: Mapping[str, Any]) -> PaymentSupport:
+        """From Stripe's account object. No verification depends on these parts, so an unexpected shape counts as missing."""
+        methods, numbers = account.get("supported_payment_method_types"), account.get("account_numbers")
+        return cls(
+            methods=tuple(method for method in methods if isinstance(method, str)) if isinstance(methods, list) else (),
+            numbers=tuple(_account_number(number) for number in numbers if isinstance(number, Mapping))
+            if isinstance(numbers, list)
+            else None,
+        )
+
+
+def _account_number(number: Mapping[str, Any]) -> AccountNumber:
+    kind, expiry = number.get("identifier_type"), number.get("expected_expiry_date")
+    return AccountNumber(
+        status=str(number.get("status")),
+        identifier_type=kind if isinstance(kind, str) else None,
+        expected_expiry_at=expiry if isinstance(expiry, int) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """The newest attempt to initiate a refresh that this stack made.
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import stripe
 
 from titleholder.domain import snapshots
-from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode
+from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode, PaymentSupport
 from titleholder.errors import (
     AccountNotFoundError,
     ConfigurationError,
@@ -91,6 +91,7 @@ class AccountReading:
     ownership: Ownership | None
     listed: bool = False
     newer: AccountState | None = None
+    payment: PaymentSupport = field(default_factory=PaymentSupport)
 
     @property
     def current(self) -> AccountState:
@@ -554,6 +555,7 @@ def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountRead
         state=AccountState.from_stripe(account),
         ownership=ownership,
         listed=listed,
+        payment=PaymentSupport.from_stripe(account),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from titleholder.schemas import AccountId, Strict
-from titleholder.web.models import CustomerId, RefreshState, StatusDetails, StripeAccountId
+from titleholder.web.models import AccountHolder, AccountNumber, CustomerId, RefreshState, RemedyAction, StatusDetails, StripeAccountId
 
 Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$")]
@@ -150,29 +150,13 @@ class Session(BaseModel):
     instructions: str
 
 
-class AccountHolder(BaseModel):
-    """The id of the one that the account was linked for."""
-
-    customer: str | None = None
-    customer_account: str | None = None
-    connected_account: str | None = None
-
-
-class AccountNumber(BaseModel):
-    """What Stripe says of an account number, which itself is not shown. A tokenized number may expire at `expected_expiry_date`."""
-
-    identifier_type: str | None = None
-    status: str
-    expected_expiry_date: str | None = None
-
-
 class LinkedAccount(BaseModel):
     """An account as Stripe describes it. `supported_payment_method_types` says what can be paid with it, such as `us_bank_account`."""
 
     account: str
     status: str
     status_details: StatusDetails | None = None
-    remedy: Literal["relink", "link_again"] | None = Field(
+    remedy: RemedyAction | None = Field(
         default=None, description="What repairs an account that can't be verified, or keeps one from becoming inactive. Null if nothing."
     )
     institution_name: str | None = None

@@ -18,9 +18,17 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, CUSTOMER_ID, HOLDERS, PAYMENT_METHOD_ID, SESSION_ID, AccountState
+from titleholder.domain.accounts import (
+    CONNECTED_ACCOUNT_ID,
+    CUSTOMER_ID,
+    HOLDERS,
+    PAYMENT_METHOD_ID,
+    SESSION_ID,
+    AccountState,
+    PaymentSupport,
+)
 from titleholder.schemas import AccountId, Claim, MaxAge, Strict
-from titleholder.timestamps import iso_or_none
+from titleholder.timestamps import iso_or_none, iso_seconds
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
@@ -231,6 +239,17 @@ class RefreshState(Shown):
     next_refresh_available_at: str | None = None
     error: dict[str, Any] | None = None
 
+    @classmethod
+    def of(cls, state: AccountState) -> RefreshState | None:
+        if state.refresh is None:
+            return None
+        return cls(
+            status=state.refresh.status,
+            last_attempted_at=iso_seconds(state.refresh.last_attempted_at),
+            next_refresh_available_at=iso_or_none(state.refresh.next_refresh_available_at),
+            error=dict(state.refresh.error) if state.refresh.error else None,
+        )
+
 
 class StatusDetails(Shown):
     """Why an active account is expected to become inactive, or why an inactive one is. Stripe may add causes and actions."""
@@ -248,6 +267,39 @@ class StatusDetails(Shown):
         return cls(cause=known.cause, action=known.action, expected_deactivation_at=iso_or_none(account.expires_at))
 
 
+class AccountHolder(Shown):
+    """The id of the one that the account was linked for."""
+
+    customer: str | None = None
+    customer_account: str | None = None
+    connected_account: str | None = None
+
+    @classmethod
+    def of(cls, state: AccountState) -> AccountHolder | None:
+        return None if state.holder is None else cls(**{state.holder.name: state.holder.id})
+
+
+class AccountNumber(Shown):
+    """What Stripe says of an account number, which itself is not shown. A tokenized number may expire at `expected_expiry_date`."""
+
+    identifier_type: str | None = None
+    status: str
+    expected_expiry_date: str | None = None
+
+    @classmethod
+    def all_of(cls, payment: PaymentSupport) -> list[AccountNumber] | None:
+        if payment.numbers is None:
+            return None
+        return [
+            cls(
+                identifier_type=number.identifier_type,
+                status=number.status,
+                expected_expiry_date=iso_or_none(number.expected_expiry_at),
+            )
+            for number in payment.numbers
+        ]
+
+
 class Account(Shown):
     """An account as Stripe describes it at `observed_at`, and the newest stored snapshot of its owners."""
 
@@ -256,6 +308,9 @@ class Account(Shown):
     livemode: bool
     status: str
     permissions: list[str] | None = None
+    supported_payment_method_types: list[str] = []
+    account_holder: AccountHolder | None = None
+    account_numbers: list[AccountNumber] | None = None
     ownership_refresh: RefreshState | None = None
     next_refresh_available_at: str | None = None
     snapshot: str | None = None
