@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.paths import BUILD
 from local.stack import STACK, running
-from local.stripe_simulator.options import Options
+from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from tests.e2e.stack_driver import CREATED, MARGARET, StackDriver, eventually
 from tests.support.functions import ROOT, queue_event
 
@@ -263,6 +263,10 @@ class Scenes:
         session = self.driver.http.call("POST", "/sessions", body, headers=tag).body or {}
         self.driver.http.call("GET", f"/sessions/{session.get('id', 'fcsess_none')}")
         self.driver.http.call("GET", f"/accounts?customer={customer.get('id', 'cus_none')}")
+
+    def scene_account_relinked(self) -> None:
+        body = {"via": "financial_connections", "relink": {"account": self._unseen("inactive")}}
+        self.driver.http.call("POST", "/sessions", body)
 
     def scene_customer_refused_by_stripe_for_its_pace_and_then_made(self) -> None:
         tag = {"Idempotency-Key": f"scene-{time.time_ns()}"}
@@ -605,7 +609,7 @@ def main() -> int:
     only = set(sys.argv[1:])
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
-    parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default"}
+    parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default", "StripePreviewVersion": PREVIEW_VERSION}
     with running(parameters=parameters, options=Options(settle_seconds=0.3, cooldown_seconds=3600.0), trail=TRAIL) as stack:
         roles = Roles(StackDriver(stack), TRAIL)
         scenes = Scenes(roles)
