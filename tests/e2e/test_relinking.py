@@ -42,7 +42,8 @@ def refused(driver: StackDriver, account: str) -> dict[str, Any]:
 
 def test_inactive_account_is_relinked_and_verified(relinking: StackDriver) -> None:
     account = relinking.link("inactive", customer="cus_inactive")
-    assert refused(relinking, account)["reasons"] == ["ACCOUNT_INACTIVE"]
+    verdict = refused(relinking, account)
+    assert (verdict["outcome"], verdict["reasons"], verdict["remedy"]) == ("not_verifiable", ["ACCOUNT_INACTIVE"], "relink")
     made = session(relinking, account)
     relinking.sim.complete_relink(made)
     [delivered] = eventually(lambda: [one for one in relinking.sim.deliveries() if (one["account"], one["status"]) == (account, 200)])
@@ -56,7 +57,8 @@ def test_inactive_account_is_relinked_and_verified(relinking: StackDriver) -> No
 
 def test_permission_is_added_by_relinking(relinking: StackDriver) -> None:
     account = relinking.link("permission_missing", customer="cus_permission")
-    assert refused(relinking, account)["reasons"] == ["PERMISSION_MISSING"]
+    verdict = refused(relinking, account)
+    assert (verdict["reasons"], verdict["remedy"]) == (["PERMISSION_MISSING"], "relink")
     made = session(relinking, account)
     relinking.sim.complete_relink(made)
     assert "ownership" in result(relinking, made)["accounts"][0]["permissions"]

@@ -141,6 +141,14 @@ def test_account_of_a_connected_account_is_relinked_for_its_holder(sandbox: Sand
     assert sent(wire)["limits[accounts]"] == "1"
 
 
+def test_account_of_a_customer_account_is_relinked_for_it(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
+    sandbox.simulator.add_customer_account("acct_v2")
+    account = link(sandbox, customer=None, customer_account="acct_v2")
+    made = relink(sandbox, account, customer_account="acct_v2")
+    assert (made.status, made.json["customer_account"], made.json["customer"]) == (201, "acct_v2", None)
+    assert (sent(wire)["account_holder[type]"], sent(wire)["account_holder[customer_account]"]) == ("customer", "acct_v2")
+
+
 def test_account_without_a_holder_is_relinked_without_one(sandbox: Sandbox, wire: CheckedHTTPClient) -> None:
     made = relink(sandbox, link(sandbox, customer=None))
     assert made.status == 201, made
@@ -228,7 +236,7 @@ def test_session_is_read_as_any_other_after_relinking_was_switched_off(sandbox: 
 
 
 def unavailable(answer: Answer) -> str:
-    assert (answer.status, answer.problem, answer.json.get("remedy", "link_again")) == (409, "relink-not-available", "link_again"), answer
+    assert (answer.status, answer.problem, answer.json["remedy"]) == (409, "relink-not-available", "link_again"), answer
     return str(answer.json["reason"])
 
 
