@@ -162,7 +162,7 @@ class Application:
                 http,
                 limiter=self.rate_limits.limiter(),
                 preview_version=settings.stripe_preview_version,
-                context_of=self.contexts.path,
+                context_of=lambda connected: self.contexts.path(connected),
             ),
             workflow=Workflow(
                 self._client("stepfunctions"), settings.state_machine_arn, settings.settle_timeout_seconds, settings.max_wait_seconds
