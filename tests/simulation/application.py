@@ -14,6 +14,7 @@ from tests.simulation.deployment import ENVIRONMENT
 from tests.simulation.handlers import load_handlers
 from tests.simulation.simulated_stack import SimulatedStack
 from tests.support.functions import FUNCTIONS
+from tests.support.stripe_openapi import LEDGER
 from titleholder import bootstrap, matching, observability
 from titleholder.bootstrap import Application
 from titleholder.domain import snapshots
@@ -33,11 +34,16 @@ class SimulatedStripe(SimulatorHTTPClient):
         self._simulation = simulation
 
     def request(self, method: str, url: str, headers: Any = None, post_data: Any = None, *, _usage: Any = None) -> Any:
-        path = url.split("?")[0].removeprefix("https://api.stripe.com")
+        target, version = url.removeprefix("https://api.stripe.com"), (headers or {}).get("Stripe-Version")
         call = super().request
-        return self._simulation.stripe_call(
-            method.upper(), path, headers or {}, lambda: call(method, url, headers, post_data, _usage=_usage)
-        )
+
+        def judged() -> Any:
+            LEDGER.note(method, target, post_data or "", version)
+            answer = call(method, url, headers, post_data, _usage=_usage)
+            LEDGER.note_answer(method, target, answer[1], answer[0], version)
+            return answer
+
+        return self._simulation.stripe_call(method.upper(), target.partition("?")[0], headers or {}, judged)
 
 
 @contextmanager

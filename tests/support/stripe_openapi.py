@@ -2,7 +2,7 @@
 
 The environment variable STRIPE_OPENAPI names the document of the stable version; that of the preview version is beside it, or named by
 STRIPE_OPENAPI_PREVIEW. The header `Stripe-Version` of a request chooses the document that judges it and its answer.
-`stripe_supplement.json` holds what we call and both documents lack.
+`stripe_supplement.json` holds what we call and both documents lack, and where Stripe's SDKs contradict them.
 """
 
 from __future__ import annotations
@@ -60,10 +60,19 @@ class Judge:
         self.supplement = supplement
 
     def validate_request(self, method: str, target: str, body: str = "", version: str | None = None) -> Source | None:
-        """`target` is the path with its query, `body` the form-encoded body, or JSON where the operation takes that."""
+        """`target` is the path with its query, `body` the form-encoded body, or JSON where the operation takes that.
+
+        What Stripe's document refuses may fit the supplement, which holds where Stripe's SDKs contradict the document.
+        """
+        refused: AssertionError | None = None
         for source, document in self._documents(version):
-            if document.validate_request(method, target, body):
-                return source
+            try:
+                if document.validate_request(method, target, body):
+                    return source
+            except AssertionError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
         return None
 
     def validate_response(self, method: str, target: str, status: int, body: str | bytes, version: str | None = None) -> Source | None:
@@ -132,7 +141,8 @@ class Ledger:
             return
         self.sent += 1
         self.versions[version or "no version"] += 1
-        key = ("request", method.upper(), target, body, version or "")
+        # Requests differ in ids and numbers, which are all of one kind; so do answers.
+        key = ("request", method.upper(), _VARYING.sub("0", target), _VARYING.sub("0", body), version or "")
         if key not in self._outcomes:
             self._outcomes[key] = _outcome(lambda: judge.validate_request(method, target, body, version))
         outcome = self._outcomes[key]
@@ -148,8 +158,7 @@ class Ledger:
         if judge is None or not status:
             return
         text = body.decode() if isinstance(body, bytes) else body
-        # Answers differ in ids and times, which are all of one kind.
-        key = ("answer", method.upper(), urlsplit(target).path, str(status), _VARYING.sub("0", text), version or "")
+        key = ("answer", method.upper(), _VARYING.sub("0", urlsplit(target).path), str(status), _VARYING.sub("0", text), version or "")
         if key not in self._outcomes:
             self._outcomes[key] = _outcome(lambda: judge.validate_response(method, target, status, text, version))
         self._count(self.answers, self._outcomes[key])
@@ -198,7 +207,8 @@ class Ledger:
         )
 
 
-_VARYING = re.compile(r"(?<=_)[A-Za-z0-9]{14,}|[0-9]+")
+_VARYING = re.compile(r"(?<=_)[A-Za-z0-9]{20,}|(?<=req_)[A-Za-z0-9]{14}|[0-9]+")
+"""Ids, by the simulator's lengths of them, and numbers."""
 
 
 def _operation(method: str, target: str) -> str:
