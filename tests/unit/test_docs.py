@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from titleholder import __version__
+from titleholder.domain.remedies import BY_PROBLEM, BY_REASON
 from titleholder.matching.explanations import SENTENCES
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +124,27 @@ def test_every_reason_without_a_score_is_documented_and_has_a_sentence() -> None
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE))
     assert found == documented
     assert found <= set(SENTENCES)
+
+
+def test_remedies_of_reasons_and_of_conflicts_are_documented() -> None:
+    reasons_ = dict(re.findall(r"^\| `([A-Z_]+)` \| [^|]* \| ([^|]*) \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE))
+    assert {reason: re.findall(r"`(\w+)`", said) for reason, said in reasons_.items()} == {
+        reason: list(actions) for reason, (_, actions) in BY_REASON.items()
+    }
+    problems = dict(re.findall(r"^\| `([a-z-]+)` \| \d+ \| ([^|]*)\|", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE))
+    assert {type_: actions for type_, said in problems.items() if (actions := re.findall(r"`(\w+)`", said))} == {
+        type_: list(actions) for type_, actions in BY_PROBLEM.items()
+    }
+
+
+def published() -> set[str]:
+    """The detail types of the events on the bus, by the calls that make them."""
+    texts = "".join(path.read_text() for folder in ("services", "batches") for path in (PACKAGE / folder).glob("*.py"))
+    return set(re.findall(r"""(?:bus\.publish|Announcement)\(\s*"(\w+)\"""", texts))
+
+
+@pytest.mark.parametrize("document", ["http.md", "data-model.md"])
+def test_every_event_on_the_bus_is_documented(document: str) -> None:
+    assert {"VerificationCompleted", "VerificationStaleLifted", "AccountExpiring", "OwnershipChanged", "BatchCompleted"} <= published()
+    text = (ROOT / "docs" / document).read_text()
+    assert not [kind for kind in published() if f"`{kind}`" not in text]
