@@ -11,15 +11,17 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from local.aws.paths import BUILD
 from local.client import Client
 from local.stack import Stack, running
 from local.stripe_simulator.core import Simulator
-from local.stripe_simulator.options import Options
+from local.stripe_simulator.options import PREVIEW_VERSION, Options
 
 COOLDOWN_SECONDS = 20
 SETTLE_TIMEOUT_SECONDS = 10
@@ -28,6 +30,10 @@ CONCURRENCY = 6
 MAX_CALLS = 3
 MAX_TRANSITIONS = 6
 MAX_TRANSITIONS_WITH_COOLDOWN = 9
+"""Or with a repair, or with both."""
+RELINK_CALLS = 2
+"""Calls about an account that is relinked while a verification waits: for the relink, and for the event of the reactivation."""
+EXPIRES_IN_SECONDS = 20 * 86_400
 
 # TIMED: a cooldown or prefetch at Stripe must still run when the verification begins. SLOW: the verification takes long.
 TIMED = ("cooling_down", "prefetch_pending")
@@ -44,7 +50,11 @@ MARGARET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario account and the expected result of its verification. `refreshes`: how many refreshes it pays for."""
+    """One scenario account and the expected result of its verification. `refreshes`: how many refreshes it pays for.
+
+    `event`: what happens to the account after it was linked. `relink`: when the end user relinks it, before the verification or while that
+    waits.
+    """
 
     scenario: str
     outcome: str
@@ -53,6 +63,16 @@ class Case:
     refreshes: int = 1
     title: str = ""
     policy: dict[str, Any] | None = None
+    event: Callable[[Simulator, str], Any] | None = None
+    relink: Literal["before", "while it waits"] | None = None
+
+    @property
+    def slow(self) -> bool:
+        return self.scenario in SLOW or self.relink == "while it waits"
+
+
+def _expires(simulator: Simulator, account: str) -> None:
+    simulator.expire(account, time.time() + EXPIRES_IN_SECONDS, cause="access_expired", action="relink_required")
 
 
 CASES = {
@@ -80,6 +100,15 @@ CASES = {
     "fca_nopermission": Case("permission_missing", "not_verifiable", "PERMISSION_MISSING", refreshes=0),
     "fca_lost": Case("lost_webhook", "match"),
     "fca_never": Case("never_answering", "not_verifiable", "REFRESH_TIMED_OUT"),
+    "fca_relinked": Case(
+        "single_owner",
+        "match",
+        title="inactive, then relinked",
+        relink="while it waits",
+        event=lambda simulator, account: simulator.deactivate(account, cause="access_expired", action="relink_required"),
+    ),
+    "fca_permitted": Case("permission_missing", "match", title="permission added by relinking", relink="before"),
+    "fca_expiring": Case("single_owner", "match", title="expiring", event=_expires),
 }
 
 
@@ -90,7 +119,8 @@ def main() -> int:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
 
     say("starting the AWS emulator and the Stripe simulator, deploying template.yaml ...")
-    with running(parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS)}, options=Options(settle_seconds=1.0), say=say) as stack:
+    parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripePreviewVersion": PREVIEW_VERSION}
+    with running(parameters=parameters, options=Options(settle_seconds=1.0), say=say) as stack:
         assert stack.stripe is not None
         simulator = stack.stripe.simulator
         _link(simulator)
@@ -119,7 +149,10 @@ def _link(simulator: Simulator) -> None:
             if all(_calls(simulator, account) for account in announced):
                 break
             time.sleep(0.05)
-    # A finished prefetch sends a second webhook, for which the stack reads the account again.
+        for account, case in chosen.items():
+            if case.event is not None:
+                case.event(simulator, account)
+    # A finished prefetch, and whatever has happened to an account, sends a second webhook, for which the stack reads the account again.
     time.sleep(0.5)
 
 
@@ -128,20 +161,30 @@ def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say:
 
     def verify(item: tuple[str, Case]) -> dict[str, Any]:
         account, case = item
+        if case.relink == "before":
+            _relink(client, simulator, account)
+            before[account] = _settled_calls(simulator, account)
         asked = time.monotonic()
-        answer = client.call("POST", "/verifications", {"account": account, "claim": case.claim})
+        wish = {"if_inactive": "wait"} if case.relink == "while it waits" else {}
+        answer = client.call("POST", "/verifications", {"account": account, "claim": case.claim, **wish})
         at_once = answer.status == 200
         if answer.status not in (200, 202):
             raise SystemExit(f"POST /verifications for {account}: {answer.status} {answer.body}")
-        found, pause = answer.body, 0.2
+        found, pause, waits_for = answer.body, 0.2, None
         while found["state"] != "completed" and time.monotonic() - asked < TIMEOUT_SECONDS:
+            if case.relink == "while it waits" and waits_for is None and _is_paused(stack, found["id"]):
+                waits_for = f"{found.get('waiting_for')} by {found.get('remedy')}"
+                say(f"{account:17} waits for {waits_for}")
+                _relink(client, simulator, account)
             time.sleep(pause)
             found = client.call("GET", f"/verifications/{found['id']}").body
         row = _row(stack, simulator, before, account, case, found, at_once, time.monotonic() - asked)
+        row["status_details"] = client.call("GET", f"/accounts/{account}").body.get("status_details")
+        row["waited_for"] = waits_for
         say(f"{account:17} {row['what']:35} {row['verdict']}")
         return row
 
-    slow = [item for item in CASES.items() if item[1].scenario in SLOW]
+    slow = [item for item in CASES.items() if item[1].slow]
     others = [item for item in CASES.items() if item not in slow]
     with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(CONCURRENCY) as pool:
         slow_rows, other_rows = waiting.map(verify, slow), pool.map(verify, others)
@@ -159,12 +202,16 @@ def _row(
     at_once: bool,
     seconds: float,
 ) -> dict[str, Any]:
-    history = Counter() if at_once else _history(stack, found["id"])
+    states, history = ([], Counter[str]()) if at_once else _history(stack, found["id"])
     verdict = found["verdict"] or {"outcome": "none", "score": None, "reasons": [], "owner_position": None}
     refreshes = simulator.initiated_refreshes()[account]
     calls = _calls(simulator, account)
     owner_pages = calls[("GET", "owners")]
     what = []
+    if case.relink == "before":
+        what.append("relinked")
+    if "WaitForRepair" in states:
+        what.append("waited for relink")
     if history["WaitStateEntered"]:
         what.append("waited for cooldown")
     if refreshes:
@@ -187,24 +234,54 @@ def _row(
         "owner_position": verdict["owner_position"],
         # AWS bills a state transition for each entry of a state and for each retry.
         "state_transitions": sum(n for kind, n in history.items() if kind.endswith("StateEntered")) + history["retries"],
+        "states": states,
         "waits": history["WaitStateEntered"],
+        "repairs": states.count("WaitForRepair"),
+        "relinked_while_waiting": case.relink == "while it waits",
         "stripe_calls": calls.total() - before[account],
         "owner_pages": owner_pages,
         "refreshes": refreshes,
     }
 
 
-def _history(stack: Stack, verification: str) -> Counter[str]:
-    """The number of events of each kind in the execution's history, and the number of a task's `retries`."""
-    states = stack.client("stepfunctions")
-    arn = stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + ":" + verification
+def _history(stack: Stack, verification: str) -> tuple[list[str], Counter[str]]:
+    """By the execution's history: the names of the states, and the number of events of each kind and of a task's `retries`."""
+    client, arn = stack.client("stepfunctions"), _execution(stack, verification)
     for _ in range(100):
-        if states.describe_execution(executionArn=arn)["status"] != "RUNNING":
+        if client.describe_execution(executionArn=arn)["status"] != "RUNNING":
             break
         time.sleep(0.05)
-    kinds = Counter(event["type"] for event in states.get_execution_history(executionArn=arn, maxResults=1000)["events"])
+    events = client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    kinds = Counter(event["type"] for event in events)
     kinds["retries"] = kinds["TaskScheduled"] - kinds["TaskStateEntered"]
-    return kinds
+    return [event["stateEnteredEventDetails"]["name"] for event in events if event["type"].endswith("StateEntered")], kinds
+
+
+def _execution(stack: Stack, verification: str) -> str:
+    return stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + ":" + verification
+
+
+def _is_paused(stack: Stack, verification: str) -> bool:
+    """Whether the workflow has come to the state in which it waits for a repair."""
+    found = stack.client("stepfunctions").get_execution_history(executionArn=_execution(stack, verification), maxResults=1000)["events"]
+    return any(event.get("stateEnteredEventDetails", {}).get("name") == "WaitForRepair" for event in found)
+
+
+def _relink(client: Client, simulator: Simulator, account: str) -> None:
+    """Have the end user relink an account."""
+    answer = client.call("POST", "/sessions", {"via": "financial_connections", "relink": {"account": account}})
+    if answer.status != 201:
+        raise SystemExit(f"POST /sessions for {account}: {answer.status} {answer.body}")
+    simulator.complete_relink(answer.body["id"])
+    ended = client.call("GET", f"/sessions/{answer.body['id']}").body["relink"]
+    if (ended["status"], ended["relinked_account"]) != ("succeeded", account):
+        raise SystemExit(f"{account} was not relinked: {ended}")
+
+
+def _settled_calls(simulator: Simulator, account: str) -> int:
+    """The calls about an account once the events of its relinking have been processed."""
+    time.sleep(1.0)
+    return _calls(simulator, account).total()
 
 
 def _calls(simulator: Simulator, account: str) -> Counter[tuple[str, str]]:
@@ -215,14 +292,20 @@ def _calls(simulator: Simulator, account: str) -> Counter[tuple[str, str]]:
 
 def _problems(row: dict[str, Any]) -> list[str]:
     """How the row differs from what is expected."""
-    allowed_transitions = MAX_TRANSITIONS_WITH_COOLDOWN if row["waits"] else MAX_TRANSITIONS
+    allowed_transitions = MAX_TRANSITIONS_WITH_COOLDOWN if row["waits"] or row["repairs"] else MAX_TRANSITIONS
     checks = {
         f"verdict {row['verdict']}, expected {row['expected']}": row["verdict"] == row["expected"],
         f"reason {row['expected_reason']} is missing": row["expected_reason"] in [None, *row["reasons"]],
         f"{row['refreshes']} refreshes, expected {row['expected_refreshes']}": row["refreshes"] == row["expected_refreshes"],
         f"{row['state_transitions']} state transitions, {allowed_transitions} allowed": row["state_transitions"] <= allowed_transitions,
     }
-    allowed = MAX_CALLS + row["owner_pages"]
+    if row["relinked_while_waiting"]:
+        checks[f"{row['repairs']} waits for a repair, expected 1"] = row["repairs"] == 1
+        checks[f"its caller was told to wait for {row['waited_for']}"] = row["waited_for"] == "repair by relink"
+    if row["scenario"] == "expiring":
+        date = (row["status_details"] or {}).get("expected_deactivation_at")
+        checks["no date of the expected deactivation is shown"] = date is not None and date > datetime.now(UTC).isoformat()
+    allowed = MAX_CALLS + row["owner_pages"] + (RELINK_CALLS if row["relinked_while_waiting"] else 0)
     checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
     return [text for text, good in checks.items() if not good]
 
@@ -238,6 +321,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]  # fmt: skip
     widths = [max(len(line[i]) for line in [head, *table]) for i in range(len(head))]
+    for row in rows:
+        if row["repairs"]:
+            print(f"\n{row['account']} went through {' -> '.join(row['states'])}")
+        if row["scenario"] == "expiring":
+            print(f"\n{row['account']} is verified, and its details are {json.dumps(row['status_details'])}")
     print()
     for line in [head, tuple("-" * width for width in widths), *table]:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
