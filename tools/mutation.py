@@ -43,7 +43,7 @@ WHOLE = {
 
 SAMPLED = "matching."
 MATCHER_TESTS = "tests/unit/matching"
-WITHOUT = ("matching.known_names", "matching.nicknames", "matching.weights")
+WITHOUT = ("matching.nicknames", "matching.weights")
 """Modules that hold data."""
 
 KILLED = (1, 3, 24, -24, 36, 152)

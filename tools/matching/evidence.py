@@ -1,9 +1,8 @@
 """Bakes the lists of known names into the matcher's layer: ``python tools/matching/evidence.py``.
 
 Needs the PyPI packages ``names`` (frequencies of the US Census of 1990, a work of the United States government) and ``faker`` (MIT), which
-are installed for this tool alone, and `names_by_hand.txt` beside it. Writes `known_names.py` into the package. ``INDEX`` says where the
-names
-begin that share their first two letters; ``NAMES`` has sorted lines of ``rest=GSxCULTURES``: the name without these two letters,
+are installed for this tool alone, and `names_by_hand.txt` beside it. Writes `known_names.txt` into the package. Its first lines say where
+the names begin that share their first three letters. After an empty line come sorted lines of ``rest=GSxCULTURES``: the name without these,
 how common the name is as a given name and as a surname (0 to 9, 0: not known as one), the gender it is given to
 (m, f, or - for either or unknown), and the cultures that know it as a given name (capitals) and as a surname (small letters).
 """
@@ -21,7 +20,7 @@ sys.path.insert(0, str(PACKAGE))
 
 from titleholder.matching.text import fold  # noqa: E402
 
-TARGET = PACKAGE / "titleholder" / "matching" / "known_names.py"
+TARGET = PACKAGE / "titleholder" / "matching" / "known_names.txt"
 MOST_BYTES = 600_000
 # The letters by which names are found; as many as `titleholder.matching.evidence` takes.
 PREFIX = 3
@@ -144,13 +143,7 @@ def main() -> None:
         body += f"{name[PREFIX:]}={entry.given}{entry.surname}{gender}{''.join(sorted(entry.cultures))}\n"
         count += 1
     marks = textwrap.fill(" ".join(f"{key} {at}" for key, at in index.items()) + f" {len(body) - 1}", 140)
-    text = f'''"""Lists of known names, baked by ``tools/matching/evidence.py``; `EVIDENCE_NOTICE.md` names the sources."""
-
-INDEX = """
-{marks}
-"""
-NAMES = b"""{body}"""
-'''
+    text = f"{marks}\n{body}"
     TARGET.write_text(text, encoding="ascii")
     print(f"{count} names, {len(text)} bytes")
     if len(text) > MOST_BYTES:

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"))
 
-from titleholder.matching import compare, names, weights
+from titleholder.matching import compare, contacts, names, ranking, weights
 from titleholder.matching.text import fold
 
 SEED = 20250101
@@ -107,7 +107,7 @@ def readings_of(claim: dict[str, Any], owner: dict[str, Any]) -> list[tuple[str,
     for one in compare.read(claim).names:
         for mine in one.title.parties[:1]:
             for party in held.parties:
-                for levels in names.every_comparison(mine, party, memo):
+                for levels in ranking.every_comparison(mine, party, memo):
                     found[levels] = None
     return list(found)
 
@@ -126,8 +126,8 @@ def load(path: str) -> list[Row]:
         readings = readings_of(claim, owner)
         if not readings:
             continue
-        contacts = compare.contact_levels(compare._contacts(claim, owner)) if pair["kind"] == "person" else ()
-        rows.append(Row(bool(pair["match"]), readings, contacts, pair["source"], pair))
+        agreeing = contacts.contact_levels(contacts.compare_contacts(claim, owner)) if pair["kind"] == "person" else ()
+        rows.append(Row(bool(pair["match"]), readings, agreeing, pair["source"], pair))
         mine = " ".join(str(claim.get(k) or "") for k in ("given", "middle", "family", "suffix", "name"))
         keys.append(
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from titleholder.matching import account, addresses, decide, names, romanisation, scale, titles
+from titleholder.matching import account, addresses, decide, ranking, romanisation, titles
 from titleholder.matching.evidence import UNKNOWN, Known
 from titleholder.matching.names import Memo
 
@@ -101,7 +101,7 @@ def test_title_that_is_not_read_to_its_end_cannot_be_accounted_for() -> None:
 
 @pytest.mark.parametrize("family", ["F_ALIKE", "F_CUT_EARLY", "F_NEAR", "F_TYPO_2_SHORT"])
 def test_doubtful_surname_is_for_review_however_common_the_rest(family: str) -> None:
-    assert scale.person_field(names.Comparison(12.0, ("G_SAME", family, "M_ONE", "S_NONE", "O_SAME", "C_NONE"))).score == 69.0
+    assert ranking.person_field(ranking.Comparison(12.0, ("G_SAME", family, "M_ONE", "S_NONE", "O_SAME", "C_NONE"))).score == 69.0
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_doubtful_surname_is_for_review_however_common_the_rest(family: str) -> 
     [("Johnsmith", "F_SAME", 4.27), ("Smithjohn", "F_SAME", 4.27), ("Johnsmitt", "F_TYPO", 4.02), ("Jonsmith", None, None)],
 )
 def test_name_in_one_word_is_compared_with_the_parts_put_together(claimed: str, family: str | None, log_odds: float | None) -> None:
-    found = names.compare(titles.read_claim(claimed).parties[0], titles.read_title("JOHN SMITH").parties[0], Memo())
+    found = ranking.compare(titles.read_claim(claimed).parties[0], titles.read_title("JOHN SMITH").parties[0], Memo())
     assert found is not None
     if family:
         assert found == (log_odds, ("G_SAME", family, "M_ONE", "S_NONE", "O_SAME", "C_GLUED"))

@@ -25,7 +25,7 @@ import pytest
 
 from tests.unit.matching.generated_pairs import pair
 from tests.unit.matching.test_recorded_verdicts import summary
-from titleholder.matching import account, addresses, businesses, compare, decide, mappings, names, romanisation, scale, trusts
+from titleholder.matching import account, addresses, businesses, compare, decide, mappings, ranking, romanisation, trusts
 from titleholder.matching.names import Memo
 
 DIGESTS = Path(__file__).with_name("generated_verdicts.txt")
@@ -62,8 +62,8 @@ def steps(name: str) -> str:
             title = one.title
             memo.reads(title.words + held.words)
             for a, b in product(title.parties[:2], held.parties[:3]):
-                compared = names.compare(a, b, memo)
-                found += [account.settle(a, title, b, held, memo), compared, compared and scale.person_field(compared)]
+                compared = ranking.compare(a, b, memo)
+                found += [account.settle(a, title, b, held, memo), compared, compared and ranking.person_field(compared)]
             if title.business or held.business or one.kind == "business":
                 found.append(businesses.compare(title.legal, held.legal, held.length) if title.legal and held.legal else None)
             found += [trusts.compare(a, b, None, memo) for a, b in product(title.trusts, held.trusts)]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from titleholder.matching.evidence import Known, look_up
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.romanisation import one_original
+from titleholder.matching.scale import REASONS, Judged, interpolate
 from titleholder.matching.text import closeness, is_latin, plain_umlauts, sound, within_two
-from titleholder.matching.weights import BUSINESS_WEIGHTS
+from titleholder.matching.weights import BUSINESS_KNOTS, BUSINESS_WEIGHTS
 from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set
 
 _SHORT = {
@@ -385,6 +386,27 @@ def log_odds(found: tuple[str, ...]) -> float:
     for level in found:
         total += BUSINESS_WEIGHTS.get(level, 0.0)
     return total
+
+
+def on_the_scale(found: Compared, trade: bool) -> Judged:
+    """Put a comparison of two businesses' names on the scale.
+
+    100 the same, 99 the same words, 95 to 98 apart from the legal form, 90 to 94 a typing error; words that are left over are for review if
+    any business may use them, and otherwise another business's.
+    """
+    odds = log_odds(found.levels)
+    reasons = [code for level in found.levels if (code := REASONS.get(level))]
+    if trade:
+        reasons.append("DOING_BUSINESS_AS")
+    score = interpolate(BUSINESS_KNOTS, odds) if found.band is None else found.band
+    score, ceiling = min(score, found.ceiling), 89.0 if found.ceiling == 69 and found.lift != "none" else found.ceiling
+    if trade:
+        score, ceiling = min(score, 98.0), min(ceiling, 98.0)
+    reasons.extend(code for code in found.reasons if code not in reasons)
+    if not reasons:
+        reasons.append("NORMALISED")
+    # Contacts may lift a name that only lacks a word any business may use.
+    return Judged(score, odds, tuple(dict.fromkeys(reasons)), found.ceiling < 50, False, ceiling, lift=found.lift)
 
 
 def like_a_person(words: tuple[str, ...]) -> bool:

@@ -4,21 +4,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from titleholder.matching import account, businesses, names, trusts
-from titleholder.matching.names import Memo
-from titleholder.matching.result import FieldMatch, Match, absent
-from titleholder.matching.scale import CEILINGS, CONTEXT_REASONS, Judged, business_field, person_field, scale
+from titleholder.matching import account
+from titleholder.matching.names import Memo, compare_given
+from titleholder.matching.parties import Party
+from titleholder.matching.result import CONTACTS, NO_CONTACTS, FieldMatch, Match, absent
+from titleholder.matching.scale import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, scripts
-from titleholder.matching.titles import Party, Title, claimed_party, is_placeholder, read_claim, read_title
-from titleholder.matching.weights import CONTACT_WEIGHTS
+from titleholder.matching.titles import Title, claimed_party, is_placeholder, read_claim, read_title
 
 MAX_ALIASES = 20
 # A person and a business of the same name are worth a look, and no more.
 MOST_ACROSS_KINDS = 62.0
 # What a claim can score that names several parties, or contradicts itself.
 MOST_SEVERAL = 49.0
-MOST_FOR_REVIEW = 69.0
-MATCH = 70.0
 
 
 class _Claimed(NamedTuple):
@@ -122,7 +120,6 @@ def read_owner(owner: Mapping[str, Any]) -> Owner:
 
 
 _SAME = Judged(100.0, 9.0, (), False, False, 100.0)
-_NOTHING_ALIKE = person_field(names.Comparison(names.log_odds(names.NOTHING_ALIKE), names.NOTHING_ALIKE))
 _STRANGER = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
 
 
@@ -151,6 +148,8 @@ def _judge(mine: _Claimed, owner: Owner, memo: Memo) -> Judged:
     if _is_same(mine, held):
         found.append(_SAME)
     elif mine.kind != "person" and name.trusts and held.trusts:
+        from titleholder.matching import trusts
+
         for one in name.trusts:
             for other in held.trusts:
                 person = None
@@ -231,12 +230,14 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
             score = min(score - 1.0, 97.0) if score < 98 else 97.0 if not (a and b) else 95.0
             reasons = (*reasons, "GENERATIONAL_SUFFIX_DIFFERS")
         return Judged(_finer(score, mine, held, memo), 6.0, reasons or ("NORMALISED",), False, False, 100.0)
+    from titleholder.matching import ranking
+
     if settled.stranger and not conflict:
-        return _NOTHING_ALIKE
-    compared = names.compare(mine, held, memo)
+        return ranking.NOTHING_ALIKE
+    compared = ranking.compare(mine, held, memo)
     if compared is None:
         return _STRANGER if not settled.clean else Judged(settled.score, 2.0, settled.reasons, False, False, 89.0)
-    judged = person_field(compared)
+    judged = ranking.person_field(compared)
     if conflict:
         return judged.capped(49.0 if judged.wrong else 59.0, "GENERATIONAL_SUFFIX_CONFLICT")._replace(
             wrong=True, surname_only=False, lift="none"
@@ -269,7 +270,7 @@ def _finer(score: float, mine: Party, held: Party, memo: Memo) -> float:
 
 
 def _related(word: str, others: tuple[str, ...], memo: Memo) -> bool:
-    return any(word == o or names.compare_given(word, o, memo) in ("G_NICKNAME", "G_SPELLING", "G_COUSIN", "G_INITIAL") for o in others)
+    return any(word == o or compare_given(word, o, memo) in ("G_NICKNAME", "G_SPELLING", "G_COUSIN", "G_INITIAL") for o in others)
 
 
 def _check_asides(best: Judged, mine: Party, held: Party, memo: Memo) -> Judged:
@@ -298,9 +299,11 @@ def _by_alias(mine: Party, held: Party) -> list[tuple[Party, Party]]:
 
 def _as_businesses(mine: _Claimed, owner: Owner) -> list[Judged]:
     name, held = mine.title, owner.title
+    from titleholder.matching import businesses
+
     transcribed = mine.transcribed or owner.transcribed
     found = [
-        business_field(businesses.compare(one, other, 0 if held.trade else held.length, transcribed), trade=bool(index or number))
+        businesses.on_the_scale(businesses.compare(one, other, 0 if held.trade else held.length, transcribed), trade=bool(index or number))
         for index, one in enumerate((name.legal, *name.trade))
         for number, other in enumerate((held.legal, *held.trade))
         if one and other
@@ -321,6 +324,8 @@ def _as_businesses(mine: _Claimed, owner: Owner) -> list[Judged]:
 
 def _person_in_business(person: Title, business: Title, memo: Memo) -> list[Judged]:
     """Compare a person with the name in a business's: a sole trader, perhaps, but not surely the same account holder."""
+    from titleholder.matching import businesses
+
     bare = businesses.without_marks(business.words)
     if not bare or bare == business.words or not person.parties:
         return []
@@ -329,97 +334,6 @@ def _person_in_business(person: Title, business: Title, memo: Memo) -> list[Judg
         return []
     judged = _judge_party(person.parties[0], person, inner.parties[0], inner, memo)
     return [judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON")]
-
-
-def _contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:
-    fields: dict[str, FieldMatch] = {}
-    for field, key in (("address", "raw_address"), ("phone", "phone"), ("email", "email")):
-        mine, theirs = claim.get(field), owner.get(key)
-        if mine is None:
-            pass
-        elif not isinstance(mine, str) and isinstance(mine, Mapping):
-            mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
-        else:
-            mine = str(mine)[: 4 * MAX_CHARS].strip()
-            mine = None if is_placeholder(mine) else mine
-        theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None
-        theirs = None if theirs and is_placeholder(theirs) else theirs
-        if not mine or not theirs:
-            fields[field] = absent(bool(mine), bool(theirs))
-            continue
-        compared: FieldMatch | None
-        if field == "address":
-            from titleholder.matching import addresses
-
-            compared = addresses.compare(mine, theirs)
-        elif field == "phone":
-            from titleholder.matching import phones
-
-            compared = phones.compare(mine, theirs)
-        else:
-            from titleholder.matching import emails
-
-            compared = emails.compare(mine, theirs)
-        fields[field] = compared if compared is not None else absent(False, False)
-    return fields
-
-
-def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
-    """Return the levels at which address, phone and e-mail agree; nothing for what is missing."""
-    out = []
-    address, phone, email = fields["address"], fields["phone"], fields["email"]
-    if address.score is not None:
-        if "CITY_ONLY" in address.reasons:
-            out.append("A_TOWN" if address.score >= 50 else "A_TOWN_DIFFERS")
-        else:
-            out.append(
-                "A_SAME" if address.score >= 90 else "A_NEAR" if address.score >= 70 else "A_PART" if address.score >= 45 else "A_DIFFERS"
-            )
-    if phone.score is not None:
-        out.append("P_SAME" if phone.score >= 70 else "P_DIFFERS")
-    if email.score is not None:
-        out.append("E_SAME_BOX" if email.score >= 70 else "E_NEAR_BOX" if email.score >= 40 else "E_OTHER_BOX")
-    return tuple(out)
-
-
-def _overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str]:
-    """Return the overall score and the reason contacts give for it, if any.
-
-    Contacts speak only about a name that may be the owner's: they lift a near name up to, but not into, the band of good ones, and they
-    make a good one less sure. A wrong name stays what it is.
-    """
-    levels = contact_levels(fields)
-    if not levels:
-        return name.score, ""
-    evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
-    if name.surname_only and name.score >= 44 and name.score < MATCH and ("A_SAME" in levels or "A_NEAR" in levels):
-        # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
-        # The order of the words is no matter then.
-        return round(max(58.0, min(name.score + 8.0, 66.0)), 2), "CONTACT_AGREES"
-    if name.wrong or name.doubtful:
-        if evidence < 0:
-            # Nothing but a part of the name speaks for the same person.
-            loss = 15.0 if name.doubtful else 8.0 if "A_DIFFERS" in levels else 4.0
-            return max(0.0, round(name.score - loss, 2)), "CONTACT_DIFFERS"
-        if name.wrong:
-            return name.score, ""
-    if evidence >= 0:
-        if name.score >= 90 or name.score < 35:
-            return name.score, ""
-        ceiling = min(name.ceiling, 89.0)
-        if name.lift == "none":
-            ceiling = min(ceiling, max(name.score, MOST_FOR_REVIEW))
-        elif name.lift == "mailbox":
-            # Those who share a house share its address: only what is one person's own may lift another surname.
-            if "P_SAME" in levels or "E_SAME_BOX" in levels:
-                return max(name.score, min(75.0 if name.score >= 50 else name.score, ceiling)), "CONTACT_AGREES"
-            ceiling = min(ceiling, MOST_FOR_REVIEW)
-        lifted = max(name.score, min(scale(name.log_odds + evidence), ceiling))
-        return lifted, "CONTACT_AGREES" if lifted > name.score else ""
-    if name.score >= 90:
-        # People move and change numbers: an exact name stays a match, a little less sure.
-        return round(max(name.score + 2.0 * evidence, 70.0 + (name.score - 90) * 1.5), 2), "CONTACT_DIFFERS"
-    return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"
 
 
 def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
@@ -447,11 +361,15 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | N
     """Compare a claim that was read with one owner; ``memos`` serve for all owners, and no longer."""
     memos = memos or (Memo(), Memo(strict=True))
     held = read_owner(owner)
-    fields = _contacts(claim.fields, owner)
+    fields = NO_CONTACTS
+    if any(claim.fields.get(field) or owner.get(key) for field, key in CONTACTS):
+        from titleholder.matching.contacts import compare_contacts
+
+        fields = compare_contacts(claim.fields, owner)
     if not claim.names or not held.title.words:
         scores = [f.score for f in fields.values() if f.score is not None]
-        overall = round(sum(scores) / len(scores), 2) if scores else 0.0
-        return _match(overall, absent(bool(claim.names), bool(held.title.words)), fields, "")
+        mean = round(sum(scores) / len(scores), 2) if scores else 0.0
+        return _match(mean, absent(bool(claim.names), bool(held.title.words)), fields, "")
     best: Judged | None = None
     for one in claim.names:
         judged = _judge(one, held, memos[one.transcribed and held.transcribed])
@@ -462,11 +380,15 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | N
         memo.next_owner()
     if claim.contradicts:
         best = best.capped(MOST_FOR_REVIEW, "CLAIM_CONTRADICTS_ITSELF")._replace(lift="none")
-    overall, contact = _overall(best, fields)
-    return _match(overall, FieldMatch(best.score, None, best.reasons), fields, contact)
+    score, contact = best.score, ""
+    if fields is not NO_CONTACTS:
+        from titleholder.matching.contacts import overall
+
+        score, contact = overall(best, fields)
+    return _match(score, FieldMatch(best.score, None, best.reasons), fields, contact)
 
 
-def _match(overall: float, name: FieldMatch, fields: dict[str, FieldMatch], contact: str) -> Match:
+def _match(overall: float, name: FieldMatch, fields: Mapping[str, FieldMatch], contact: str) -> Match:
     every = {"name": name, **fields}
     reasons = dict.fromkeys(reason for field in every.values() for reason in field.reasons)
     if contact:

@@ -1,8 +1,7 @@
 """What is known of names: how common each is as a given name and as a surname, to whom it is given, and in which cultures.
 
-The lists are baked by ``tools/matching/evidence.py`` into `known_names`, which is loaded when the first name is looked up;
-`EVIDENCE_NOTICE.md`
-beside it names their sources. No name that is looked up is kept.
+The lists are baked by ``tools/matching/evidence.py`` into `known_names.txt`, which is read when the first name is looked up;
+`EVIDENCE_NOTICE.md` beside it names their sources. No name that is looked up is kept.
 """
 
 from itertools import pairwise
@@ -26,11 +25,13 @@ _body = b""
 
 def _load() -> None:
     global _body
-    from titleholder.matching.known_names import INDEX, NAMES
-
-    words = INDEX.split()
+    # A part of this package, read like its code.
+    with open(__file__.removesuffix("evidence.py") + "known_names.txt", "rb") as file:
+        data = file.read()
+    end = data.index(b"\n\n")
+    words = data[:end].decode("ascii").split()
     starts = [*map(int, words[1::2]), int(words[-1])]
-    _body = NAMES
+    _body = data[end + 1 :]
     _index.update(zip(words[:-1:2], pairwise(starts), strict=True))
 
 
@@ -56,3 +57,15 @@ def look_up(word: str) -> Known:
 
 # What the lists say of some name; there are some thousand such codes.
 _codes: dict[bytes, Known] = {}
+
+
+def mainly_given(word: str) -> bool:
+    """Tell whether a folded word is a given name rather than a surname."""
+    known = look_up(word)
+    return known.given > 1 and known.given >= known.surname
+
+
+def mainly_surname(word: str) -> bool:
+    """Tell whether a folded word is a surname rather than a given name, or is not known."""
+    known = look_up(word)
+    return known.surname > known.given or known.given == 0

@@ -1158,22 +1158,20 @@ wendy wes willa willie wilma winston wyatt xavier yasmin yvette yvonne zara zoe 
 """
 
 
-def _load() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[int]], frozenset[str]]:
-    formal: dict[str, set[str]] = {}
+def _load() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[int]], set[str]]:
+    formal: dict[str, list[str]] = {}
+    forms_of: dict[str, list[str]] = {}
     for line in _FORMS.strip().split("\n"):
         head, _, tail = line.partition(": ")
-        for form in tail.split():
-            formal.setdefault(form, set()).add(head)
-    spelled: dict[str, set[int]] = {}
+        forms = tail.split()
+        forms_of.setdefault(head, []).extend(forms)
+        for form in forms:
+            formal.setdefault(form, []).append(head)
+    spelled: dict[str, list[int]] = {}
     for number, line in enumerate(_SPELLINGS):
         for word in line.split():
-            spelled.setdefault(word, set()).add(number)
-    known = set(formal) | {head for heads in formal.values() for head in heads} | set(spelled) | set(_OTHERS.split())
-    return (
-        {form: frozenset(heads) for form, heads in formal.items()},
-        {word: frozenset(groups) for word, groups in spelled.items()},
-        frozenset(known),
-    )
+            spelled.setdefault(word, []).append(number)
+    return formal, forms_of, spelled, {*formal, *forms_of, *spelled, *_OTHERS.split()}
 
 
 # Names people go by that come from no given name in particular.
@@ -1183,36 +1181,26 @@ flip gator goose hap happy hoot hoss junior kiki kip mac moose pappy peaches pep
 shorty sis skip skipper slim smokey sonny sparky spike sugar tank tater tex tiny tip tootsie trey trip tripp whitey woody ziggy
 """
 BYNAMES = frozenset(_BYNAMES.split())
-FORMAL, SPELLED, KNOWN = _load()
-FORMS_OF: dict[str, list[str]] = {}
-for _form, _heads in FORMAL.items():
-    for _head in _heads:
-        FORMS_OF.setdefault(_head, []).append(_form)
-_NONE: frozenset[str] = frozenset()
-_NO_GROUP: frozenset[int] = frozenset()
+FORMAL, FORMS_OF, SPELLED, KNOWN = _load()
 
 
 def same_spelling(a: str, b: str) -> bool:
     """Tell whether two given names, folded, are spellings or translations of one name."""
-    return not SPELLED.get(a, _NO_GROUP).isdisjoint(SPELLED.get(b, _NO_GROUP))
+    groups = SPELLED.get(b, ())
+    return any(group in groups for group in SPELLED.get(a, ()))
 
 
 def is_form_of(a: str, b: str) -> bool:
     """Tell whether ``a``, folded, is a short or familiar form of ``b``, or of another spelling of ``b``."""
-    heads = FORMAL.get(a)
-    if not heads:
-        return False
-    if b in heads:
-        return True
-    groups = SPELLED.get(b)
-    return groups is not None and any(not groups.isdisjoint(SPELLED.get(head, _NO_GROUP)) for head in heads)
+    heads = FORMAL.get(a, ())
+    return b in heads or (b in SPELLED and any(same_spelling(head, b) for head in heads))
 
 
 def is_mistyped_form_of(a: str, b: str) -> bool:
     """Tell whether ``a`` is a form of a formal name that ``b``, no known name itself, misspells by one letter."""
     if b in KNOWN or len(b) < 5:
         return False
-    return any(head[0] == b[0] and within_two(head, b) == 1 for head in FORMAL.get(a, _NONE))
+    return any(head[0] == b[0] and within_two(head, b) == 1 for head in FORMAL.get(a, ()))
 
 
 def is_form_mistyped(a: str, b: str) -> bool:
@@ -1224,4 +1212,5 @@ def is_form_mistyped(a: str, b: str) -> bool:
 
 def share_formal(a: str, b: str) -> bool:
     """Tell whether two short forms belong to one formal name, as Bill and Will do."""
-    return not FORMAL.get(a, _NONE).isdisjoint(FORMAL.get(b, _NONE))
+    heads = FORMAL.get(b, ())
+    return any(head in heads for head in FORMAL.get(a, ()))

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 Missing = Literal["claim", "bank", "both"]
 
 FIELDS: tuple[str, ...] = ("name", "address", "phone", "email")
+# The fields beside the name, and what Stripe calls them.
+CONTACTS = (("address", "raw_address"), ("phone", "phone"), ("email", "email"))
 
 
 class FieldMatch(NamedTuple):
@@ -57,3 +59,6 @@ _ABSENT: Mapping[tuple[bool, bool], FieldMatch] = MappingProxyType(
 def absent(claimed: bool, held: bool) -> FieldMatch:
     """Return the result for a field that at least one side lacks (``claimed``/``held``: which side has it)."""
     return _ABSENT[claimed, held]
+
+
+NO_CONTACTS: Mapping[str, FieldMatch] = MappingProxyType({field: absent(False, False) for field, _ in CONTACTS})

@@ -1,7 +1,7 @@
 """Folds any text to comparable words, and tells typing errors from different words."""
 
 import re
-import unicodedata
+from functools import cache
 
 # A name longer than this is no name; the cap bounds the time a hostile one can cost.
 MAX_CHARS = 600
@@ -9,6 +9,13 @@ MAX_WORDS = 40
 MAX_WORD = 40
 # The time that closeness takes grows with the product of two lengths, and no street, town or surname is longer than this.
 MAX_COMPARED = 80
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return a compiled pattern. Those that most names do not need are compiled when a name needs them first."""
+    return re.compile(pattern)
+
 
 _SPECIAL = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "ng", "ə": "a", "ĸ": "k",
@@ -35,12 +42,10 @@ _VOWELS = frozenset("aeiouy")
 
 
 # Letters of these blocks lose their accents; in other scripts a mark is a part of the letter: カ is not ガ, म is not मि.
-_ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
+_ACCENTED = "[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]"
 # Accents that stand alone, and points that Hebrew and Arabic are mostly written without.
-_LOOSE = re.compile(
-    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u0610-\u061a\u064b-\u065f\u0670\u0640\u200b-\u200f\u2060\ufeff]"
-)
-_REFERENCE = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
+_LOOSE = "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u0610-\u061a\u064b-\u065f\u0670\u0640\u200b-\u200f\u2060\ufeff]"
+_REFERENCE = r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
 # A letter, a digit or a mark that belongs to one. The ranges are scripts whose vowels and tones are marks.
 LETTER = (
     "[^\\W_\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff]"
@@ -65,22 +70,26 @@ def fold(value: object) -> str:
     if len(text) > MAX_CHARS:
         text = text[:MAX_CHARS]
     if "&" in text and ";" in text:
-        text = _REFERENCE.sub(_refer, text)
+        text = compiled(_REFERENCE).sub(_refer, text)
     if text.isascii():
         return text.lower()
     # Composed letters that have their own transcription must be seen before they are taken apart: й is not и.
     # Cut at once, because one character may become eighteen.
+    import unicodedata
+
     text = unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS].casefold()
     text = text.replace("й", "y").replace("ё", "yo").replace("ї", "yi").translate(_TABLE)
-    text = _ACCENTED.sub(lambda found: _bare(found[0]), text)
-    return _LOOSE.sub("", text).casefold().translate(_TABLE)[: 2 * MAX_CHARS]
+    text = compiled(_ACCENTED).sub(lambda found: _bare(found[0]), text)
+    return compiled(_LOOSE).sub("", text).casefold().translate(_TABLE)[: 2 * MAX_CHARS]
 
 
 def _bare(letter: str) -> str:
+    import unicodedata
+
     return unicodedata.normalize("NFKD", letter)[0]
 
 
-_SCRIPTS = re.compile("([a-zA-Z\u00c0-\u024f])|([\u0370-\u03ff])|([\u0400-\u052f])")
+_SCRIPTS = "([a-zA-Z\u00c0-\u024f])|([\u0370-\u03ff])|([\u0400-\u052f])"
 
 
 def mixes_scripts(value: object) -> bool:
@@ -88,13 +97,13 @@ def mixes_scripts(value: object) -> bool:
     text = str(value)[:MAX_CHARS]
     if text.isascii():
         return False
-    return any(len({found.lastindex for found in _SCRIPTS.finditer(word)}) > 1 for word in text.split())
+    return any(len({found.lastindex for found in compiled(_SCRIPTS).finditer(word)}) > 1 for word in text.split())
 
 
 def scripts(value: object) -> bool:
     """Tell whether a text is in Cyrillic or Greek letters, which `fold` transcribes."""
     text = str(value)[:MAX_CHARS]
-    return not text.isascii() and any((found.lastindex or 0) > 1 for found in _SCRIPTS.finditer(text))
+    return not text.isascii() and any((found.lastindex or 0) > 1 for found in compiled(_SCRIPTS).finditer(text))
 
 
 def is_latin(word: str) -> bool:

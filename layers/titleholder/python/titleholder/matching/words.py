@@ -1,7 +1,8 @@
 """The words of account titles that are no part of a name: titles, suffixes, roles, legal forms."""
 
 import re
-from functools import cache
+
+from titleholder.matching.text import compiled
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -145,12 +146,10 @@ _MARKER_WORDS = word_set(
 )
 
 
-@cache
-def _marker() -> re.Pattern[str]:
-    return re.compile(r"(?<![^\W_'])(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS) + r")(?![^\W_'])")
+_MARKER = r"(?<![^\W_'])(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS) + r")(?![^\W_'])"
 
 
-_JOINING = re.compile(r"[&+;|]|(?<=[^\W\d_]{3})/(?=[^\W\d_]{3})")
+_JOINING = r"[&+;|]|(?<=[^\W\d_]{3})/(?=[^\W\d_]{3})"
 
 
 def mark(text: str) -> str:
@@ -158,11 +157,11 @@ def mark(text: str) -> str:
     if text.isalpha() and text not in _MARKER_WORDS:
         return text
     if not _SIGNS.isdisjoint(text):
-        text = _JOINING.sub(lambda found: f" {found[0]} ", text)
+        text = compiled(_JOINING).sub(lambda found: f" {found[0]} ", text)
     if _SIGNS.isdisjoint(text) and _MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", "") if "." in text else text)):
         return text
-    return _marker().sub(lambda found: f" {found.lastgroup} ", text)
+    return compiled(_MARKER).sub(lambda found: f" {found.lastgroup} ", text)
 
 
 _SPLIT = re.compile(r"[ ,:()-]+")
-DATE = re.compile(r"\b(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})\b")
+DATE = r"\b(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})\b"

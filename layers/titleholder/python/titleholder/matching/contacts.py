@@ -1,0 +1,102 @@
+"""Compares addresses, phones and e-mails, each by its own module, and moves a name's score by them as far as the name allows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from titleholder.matching.result import CONTACTS, FieldMatch, absent
+from titleholder.matching.scale import MATCH, MOST_FOR_REVIEW, Judged, scale
+from titleholder.matching.text import MAX_CHARS
+from titleholder.matching.titles import is_placeholder
+from titleholder.matching.weights import CONTACT_WEIGHTS
+
+
+def compare_contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, FieldMatch]:
+    """Return how address, phone and e-mail of a claim compare with an owner's."""
+    fields: dict[str, FieldMatch] = {}
+    for field, key in CONTACTS:
+        mine, theirs = claim.get(field), owner.get(key)
+        if mine is None:
+            pass
+        elif not isinstance(mine, str) and isinstance(mine, Mapping):
+            mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
+        else:
+            mine = str(mine)[: 4 * MAX_CHARS].strip()
+            mine = None if is_placeholder(mine) else mine
+        theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None
+        theirs = None if theirs and is_placeholder(theirs) else theirs
+        if not mine or not theirs:
+            fields[field] = absent(bool(mine), bool(theirs))
+            continue
+        compared: FieldMatch | None
+        if field == "address":
+            from titleholder.matching import addresses
+
+            compared = addresses.compare(mine, theirs)
+        elif field == "phone":
+            from titleholder.matching import phones
+
+            compared = phones.compare(mine, theirs)
+        else:
+            from titleholder.matching import emails
+
+            compared = emails.compare(mine, theirs)
+        fields[field] = compared if compared is not None else absent(False, False)
+    return fields
+
+
+def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
+    """Return the levels at which address, phone and e-mail agree; nothing for what is missing."""
+    out = []
+    address, phone, email = fields["address"], fields["phone"], fields["email"]
+    if address.score is not None:
+        if "CITY_ONLY" in address.reasons:
+            out.append("A_TOWN" if address.score >= 50 else "A_TOWN_DIFFERS")
+        else:
+            out.append(
+                "A_SAME" if address.score >= 90 else "A_NEAR" if address.score >= 70 else "A_PART" if address.score >= 45 else "A_DIFFERS"
+            )
+    if phone.score is not None:
+        out.append("P_SAME" if phone.score >= 70 else "P_DIFFERS")
+    if email.score is not None:
+        out.append("E_SAME_BOX" if email.score >= 70 else "E_NEAR_BOX" if email.score >= 40 else "E_OTHER_BOX")
+    return tuple(out)
+
+
+def overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str]:
+    """Return the overall score and the reason contacts give for it, if any.
+
+    Contacts speak only about a name that may be the owner's: they lift a near name up to, but not into, the band of good ones, and they
+    make a good one less sure. A wrong name stays what it is.
+    """
+    levels = contact_levels(fields)
+    if not levels:
+        return name.score, ""
+    evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
+    if name.surname_only and name.score >= 44 and name.score < MATCH and ("A_SAME" in levels or "A_NEAR" in levels):
+        # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
+        # The order of the words is no matter then.
+        return round(max(58.0, min(name.score + 8.0, 66.0)), 2), "CONTACT_AGREES"
+    if name.wrong or name.doubtful:
+        if evidence < 0:
+            # Nothing but a part of the name speaks for the same person.
+            loss = 15.0 if name.doubtful else 8.0 if "A_DIFFERS" in levels else 4.0
+            return max(0.0, round(name.score - loss, 2)), "CONTACT_DIFFERS"
+        if name.wrong:
+            return name.score, ""
+    if evidence >= 0:
+        if name.score >= 90 or name.score < 35:
+            return name.score, ""
+        ceiling = min(name.ceiling, 89.0)
+        if name.lift == "none":
+            ceiling = min(ceiling, max(name.score, MOST_FOR_REVIEW))
+        elif name.lift == "mailbox":
+            # Those who share a house share its address: only what is one person's own may lift another surname.
+            if "P_SAME" in levels or "E_SAME_BOX" in levels:
+                return max(name.score, min(75.0 if name.score >= 50 else name.score, ceiling)), "CONTACT_AGREES"
+            ceiling = min(ceiling, MOST_FOR_REVIEW)
+        lifted = max(name.score, min(scale(name.log_odds + evidence), ceiling))
+        return lifted, "CONTACT_AGREES" if lifted > name.score else ""
+    if name.score >= 90:
+        # People move and change numbers: an exact name stays a match, a little less sure.
+        return round(max(name.score + 2.0 * evidence, 70.0 + (name.score - 90) * 1.5), 2), "CONTACT_DIFFERS"
+    return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"
