@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from local.stripe_simulator import parameters as spec
 from local.stripe_simulator.api import OPERATIONS, Operation
 from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION
 from local.stripe_simulator.scenarios import SCENARIOS
+from tests.support.functions import ROOT
 from tests.support.stripe_openapi import FORM, UNNAMED, Judge, StripeOpenAPI, from_environment
 
 ACCOUNT = "/v1/financial_connections/accounts/fca_a"
@@ -170,6 +172,13 @@ def test_all_exchanges_about_linking_fit(judge: Judge, driver: Any, kind: str, s
     if done["payment_method"]:
         v1.payment_methods.retrieve(done["payment_method"], {"expand": ["customer"]})
     assert {status for *_, status, _ in driver.http.exchanges} == {200}
+
+
+@pytest.mark.parametrize("sample", sorted(path.name for path in (ROOT / "events").glob("receive_webhook.*.json")))
+def test_sample_of_an_event_fits(judge: Judge, sample: str) -> None:
+    delivery = json.loads((ROOT / "events" / sample).read_text())
+    body = base64.b64decode(delivery["body"]) if delivery["isBase64Encoded"] else delivery["body"]
+    judge.validate_event(json.loads(body))
 
 
 @pytest.mark.parametrize("version", [GA_VERSION, PREVIEW_VERSION])
