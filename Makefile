@@ -28,6 +28,7 @@ CASES ?= 300
 SEED ?= 1
 MUTANTS ?= 200
 ONLY ?= *
+PATIENCE ?= 4
 
 # $(call needs,target,VARIABLE,pattern,what it has to be): a value that the target cannot use is refused before anything is made.
 needs = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(shell [[ '$(subst ','\'',$($(2)))' =~ $(3) ]] && echo fits),,$(error $(2)=$($(2)) is not $(4))))
@@ -41,6 +42,7 @@ $(call needs,batch,RATE,^[0-9]*[1-9][0-9]*(\.[0-9]+)?$$|^[0-9]+\.[0-9]*[1-9][0-9
 $(call needs,fuzz,CASES,$(COUNT),a whole number above 0)
 $(call needs,fuzz test-deep mutants,SEED,$(NUMBER),a whole number from 0)
 $(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whole number above 0 or all)
+$(call needs,mutants test-deep,PATIENCE,$(COUNT),a whole number above 0)
 $(call needs,test,WORKERS,$(NUMBER)|^auto$$,a whole number from 0 or auto)
 ifneq ($(filter test,$(MAKECMDGOALS)),)
 # Up to the first option, TESTS holds paths, each perhaps with the name of a test after ::.
@@ -159,7 +161,7 @@ $(MUTATION_READY): requirements-mutation.txt $(READY)
 	@touch $(MUTATION_READY)
 
 mutants: $(MUTATION_READY)  ## Change the pure modules and see that their tests notice: MUTANTS=n or all of the matcher's, SEED=n, ONLY='domain.*'
-	$(BIN)/python -m tools.mutation --sample $(MUTANTS) --seed $(SEED) --only '$(ONLY)'
+	$(BIN)/python -m tools.mutation --sample $(MUTANTS) --seed $(SEED) --only '$(ONLY)' --patience $(PATIENCE)
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build .aws-sam

@@ -6,6 +6,10 @@ mutmut makes the mutants and runs, for each, the unit tests that reach the chang
 inside functions; constants of a module are not changed. The modules of the matcher have thousands of mutants, so of those a sample is
 drawn; the others are tried completely. A survivor has to be listed with its reason in `tests/mutation/survivors.toml`: one that is not
 listed fails the run.
+
+A run that broke off goes on where it ended, if neither the sources nor the tests have changed since. The mutants with the cheapest tests
+are tried first, as many at once as there are processors. `--patience` is for a machine that is busy with other work: how many times longer
+than without a mutant its tests may take.
 """
 
 from __future__ import annotations
@@ -17,18 +21,22 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / "build" / "mutation"
+BEGUN = STAGE / "begun.json"
+"""What a run tries, once its mutants are made. mutmut stores the result of each beside it."""
+
 SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
 """Of each module that is tried completely, and of the matcher's modules together. It may only rise."""
@@ -36,6 +44,7 @@ LEAST_SCORE = 0.95
 WHOLE = {
     "domain.rate": "tests/unit/test_rate_limiter.py",
     "domain.refresh_policy": "tests/unit/test_refresh_policy.py",
+    "domain.remedies": "tests/unit/test_remedies.py",
     "services.rate_limiter": "tests/unit/test_rate_limiter.py",
     "stripe_api.signatures": "tests/unit/test_signatures.py",
 }
@@ -45,6 +54,8 @@ SAMPLED = "matching."
 MATCHER_TESTS = "tests/unit/matching"
 WITHOUT = ("matching.nicknames", "matching.weights")
 """Modules that hold data."""
+
+PROGRESS_SECONDS = 60
 
 KILLED = (1, 3, 24, -24, 36, 152)
 """mutmut's codes for a test run that failed and for one that did not end in time."""
@@ -69,7 +80,7 @@ pytest_add_cli_args =
     --hypothesis-profile=ci
     --ignore=tests/unit/matching/test_properties.py
 process_isolation = forkserver
-timeout_multiplier = 10
+timeout_multiplier = {patience}
 use_git_change_detection = false
 """
 """Hypothesis's profile repeats the same examples in every run and remembers none. A fork of the process that ran the tests before would
@@ -92,18 +103,23 @@ def main() -> None:
     parser.add_argument("--sample", default="200", help="how many mutants of the matcher to try, or all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--only", default="*", help="modules, such as domain.* or matching.names")
+    parser.add_argument("--patience", type=int, default=4, help="how many times longer than without a mutant its tests may take")
     options = parser.parse_args()
 
     modules = [module for module in _modules() if fnmatch(module, options.only)]
-    _stage(modules)
-    known = _make_mutants(modules)
+    if not modules:
+        raise SystemExit(f"There is no module {options.only}.")
+    of = fingerprint(modules, options.sample, options.seed)
+    if (known := _begun(of)) is None:
+        _stage(modules, options.patience)
+        known = _make_mutants(modules)
     matcher = [mutant for mutant in known if mutant.module.startswith(SAMPLED)]
     sample = matcher if options.sample == "all" else drawn(matcher, int(options.sample), options.seed)
     chosen = [mutant for mutant in known if not mutant.module.startswith(SAMPLED)] + sample
-    if not chosen:
-        raise SystemExit(f"No mutants in {options.only}.")
     print(f"{len(chosen)} mutants, among them {len(sample)} of the matcher's {len(matcher)} (seed {options.seed}).", flush=True)
-    _leave_only(chosen)
+    if not BEGUN.exists():
+        _leave_only(chosen)
+        BEGUN.write_text(json.dumps({"fingerprint": of, "known": [[mutant.name, mutant.module, mutant.change] for mutant in known]}))
     survivors = _try(chosen)
 
     reasons = _listed()
@@ -124,15 +140,38 @@ def main() -> None:
 
 
 def _modules() -> list[str]:
-    matcher = ROOT / STAGED["src"] / "titleholder" / "matching"
-    found = (f"matching.{path.stem}" for path in sorted(matcher.glob("*.py")) if path.stem != "__init__")
+    found = (f"matching.{path.stem}" for path in sorted((PACKAGE / "matching").glob("*.py")) if path.stem != "__init__")
     return [*WHOLE, *(module for module in found if module not in WITHOUT)]
 
 
+def fingerprint(modules: Iterable[str], *options: object) -> str:
+    """What the results of a run depend on: sources, tests, and what is tried."""
+    modules = list(modules)
+    files = {*PACKAGE.rglob("*.py"), Path(__file__), ROOT / "requirements-mutation.txt"}
+    for tests in {ROOT / WHOLE.get(module, MATCHER_TESTS) for module in modules}:
+        files |= {path for path in tests.rglob("*") if path.is_file() and path.suffix != ".pyc"} if tests.is_dir() else {tests}
+    found = hashlib.sha256(repr((modules, options)).encode())
+    for path in sorted(files):
+        found.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def _begun(of: str) -> list[Mutant] | None:
+    """The mutants of the run that broke off, if it tried the same."""
+    if not BEGUN.exists():
+        return None
+    begun = json.loads(BEGUN.read_text())
+    if begun["fingerprint"] != of:
+        return None
+    os.chdir(STAGE)
+    return [Mutant(name, module, (change[0], change[1], change[2])) for name, module, change in begun["known"]]
+
+
+PACKAGE = ROOT / "layers" / "titleholder" / "python" / "titleholder"
 STAGED = {"src": "layers/titleholder/python", "tests": "tests", "pyproject.toml": "pyproject.toml"}
 
 
-def _stage(modules: list[str]) -> None:
+def _stage(modules: list[str], patience: int) -> None:
     """Lay out the sources as mutmut expects them: it takes a module's name from its path below `src`."""
     shutil.rmtree(STAGE, ignore_errors=True)
     STAGE.mkdir(parents=True)
@@ -140,7 +179,7 @@ def _stage(modules: list[str]) -> None:
         (STAGE / name).symlink_to(ROOT / target)
     tests = sorted({WHOLE.get(module, MATCHER_TESTS) for module in modules})
     paths, without = ("\n    ".join(f"src/titleholder/{module.replace('.', '/')}.py" for module in some) for some in (modules, WITHOUT))
-    (STAGE / "setup.cfg").write_text(CONFIGURATION.format(modules=paths, without=without, tests="\n    ".join(tests)))
+    (STAGE / "setup.cfg").write_text(CONFIGURATION.format(modules=paths, without=without, tests="\n    ".join(tests), patience=patience))
 
 
 def _make_mutants(modules: list[str]) -> list[Mutant]:
@@ -207,18 +246,47 @@ def _leave_only(chosen: list[Mutant]) -> None:
 
 def _try(chosen: list[Mutant]) -> list[Mutant]:
     """The mutants that survive."""
-    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", "1", *(mutant.name for mutant in chosen)]
-    with (STAGE / "log").open("a") as log:
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        done = subprocess.run(command, cwd=STAGE, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
-    codes: dict[str, int | None] = {}
-    for meta in (STAGE / "mutants" / "src").rglob("*.meta"):
-        codes.update(json.loads(meta.read_text())["exit_code_by_key"])
+    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(os.cpu_count() or 1)]
+    untried = [mutant.name for mutant in chosen if _codes()[mutant.name] in NOT_RUN]
+    failed = False
+    if untried:
+        with (STAGE / "log").open("a") as log:
+            environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            run = subprocess.Popen(
+                [*command, *untried], cwd=STAGE, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            # Ended by SIGTERM, Python would leave mutmut running.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+            try:
+                while run.poll() is None:
+                    _show_progress(chosen)
+                    with suppress(subprocess.TimeoutExpired):
+                        run.wait(PROGRESS_SECONDS)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(run.pid, signal.SIGTERM)
+                failed = run.wait() != 0
+    codes = _codes()
     untried = [mutant.name for mutant in chosen if codes[mutant.name] in NOT_RUN]
-    if done.returncode or untried:
+    if failed or untried:
         print((STAGE / "log").read_text()[-4000:])
         raise SystemExit(f"mutmut did not try {len(untried)} mutants, such as {untried[:3]}. Its output is above.")
     return [mutant for mutant in chosen if codes[mutant.name] not in KILLED]
+
+
+def _codes() -> dict[str, int | None]:
+    """mutmut's code for each mutant."""
+    codes: dict[str, int | None] = {}
+    for meta in (STAGE / "mutants" / "src").rglob("*.meta"):
+        with suppress(ValueError):  # It is being written.
+            codes.update(json.loads(meta.read_text())["exit_code_by_key"])
+    return codes
+
+
+def _show_progress(chosen: list[Mutant]) -> None:
+    codes = _codes()
+    tried = [codes[mutant.name] for mutant in chosen if codes.get(mutant.name) not in NOT_RUN]
+    print(f"{len(tried)} of {len(chosen)} are tried, {sum(code not in KILLED for code in tried)} survive.", flush=True)
 
 
 def _listed() -> dict[Change, bool]:
