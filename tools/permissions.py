@@ -333,6 +333,28 @@ class Scenes:
         self._disconnect(account)
         self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
 
+    def scene_connected_account_used(self) -> None:
+        """Each function reads by which context its calls name a connected account. It keeps that, so every scene has another one."""
+        connected, account = f"acct_scene{time.time_ns()}", f"fca_scene{time.time_ns()}"
+        with self._without_events():
+            self.driver.sim.link("fresh", id=account, stripe_account=connected)
+        header = {"Stripe-Account": connected}
+        self.driver.http.call("GET", f"/accounts/{account}", headers=header)
+        self.driver.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}, headers=header)
+        self.driver.http.call("POST", "/customers", {"email": "scene@example.com"}, headers=header)
+        event = {"event": "evt_scene", "account": account, "mode": "test", "stripe_account": connected}
+        self._consume("FetchOwners", {**event, "context": f"org_simulated/{connected}"}, count=1)
+        self._invoke("Reconcile", {})
+        self.driver.http.call("DELETE", f"/accounts/{account}", headers=header)
+
+    def scene_event_of_another_account_of_an_organization_set_aside(self) -> None:
+        event = f"evt_scene{time.time_ns()}"
+        texts = {"pk": f"EVENT#{event}", "sk": "EVENT", "id": event, "type": CREATED, "created": "1"}
+        item = {name: {"S": text} for name, text in texts.items()} | {"processed": {"BOOL": False}, "received_ms": {"N": "1"}}
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+        message = {"event": event, "account": "fca_scene", "mode": "test", "stripe_account": "acct_elsewhere"}
+        self._consume("FetchOwners", {**message, "context": "org_simulated/acct_elsewhere"}, count=1)
+
     def scene_event_dead_lettered(self) -> None:
         self._consume("FetchOwners", {"event": "evt_scene"}, count=1)
         self._consume("FetchOwners", {"event": "evt_scene"}, count=7)
