@@ -456,6 +456,19 @@ def test_customer_that_stripe_does_not_know(sandbox: Sandbox, via: str) -> None:
     assert sandbox.items(but=("PACE#", "AUDIT#")) == []
 
 
+@pytest.mark.parametrize("via", VIA)
+def test_holder_that_stripe_misses_with_404_is_no_account(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, via: str) -> None:
+    refused = sandbox.http_client.request
+
+    def missing(*given: Any, **more: Any) -> Any:
+        body, status, headers = refused(*given, **more)
+        return body, 404 if status == 400 else status, headers
+
+    monkeypatch.setattr(sandbox.http_client, "request", missing)
+    answer = session(sandbox, via, customer="cus_unheard")
+    assert (answer.status, answer.problem) == (404, "customer-not-found")
+
+
 # -- pages -----------------------------------------------------------------------------------------------------------------------------
 
 

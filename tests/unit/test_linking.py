@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from titleholder.services.linking import PAYOUT_STEP, STEPS, NewSession, Via, parameters
 
+ROOT = Path(__file__).parents[2]
 VIA = get_args(Via)
 INTENTS = [via for via in VIA if via != "financial_connections"]
 HOLDERS = [{"customer": "cus_1"}, {"customer_account": "acct_1"}]
@@ -73,6 +76,22 @@ def test_accounts_of_every_kind_are_offered_once_payments_need_not_be_supported(
 def test_manual_entry_of_a_payment_is_said_explicitly(via: Via, asked: str | None, sent: str) -> None:
     params = parameters(NewSession(via, customer="cus_1", amount=50, manual_entry=asked))
     assert params["payment_method_options"]["us_bank_account"]["verification_method"] == sent
+
+
+def test_documented_defaults_are_those_that_are_sent() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.+) \| (.+) \| (.+) \|$", (ROOT / "docs" / "linking.md").read_text(), re.MULTILINE)
+    told = {name: [set(re.findall(r"`(\w+)`", cell)) or {cell} for cell in cells] for name, *cells in rows}
+    data, payouts = (
+        parameters(NewSession("financial_connections", **holder)) for holder in ({"customer": "cus_1"}, {"connected_account": "a"})
+    )
+    for column, params in enumerate((data, payouts)):
+        assert told["manual_entry.mode"][column] == {params["manual_entry"]["mode"]}
+        assert told["limits.accounts"][column] == {str(params["limits"]["accounts"]) or "any number"}
+        assert told["filters.require_payment_method_support"][column] == {params["filters"]["require_payment_method_support"]}
+        assert told["filters.account_subcategories"][column] == set(params["filters"]["account_subcategories"])
+        assert told["filters.country"][column] == {"left to Stripe"}
+        assert "country" not in params["filters"]
+    assert told["manual_entry.mode"][2] == {"automatic"}
 
 
 @pytest.mark.parametrize("via", INTENTS)

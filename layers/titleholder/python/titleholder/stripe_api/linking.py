@@ -24,7 +24,10 @@ def create_customer(stripe: StripeGateway, params: Json, stripe_account: str | N
 
 
 def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account: str | None, key: str | None) -> Json:
-    """A new session or intent of the kind `via`. `key`: Stripe's idempotency key."""
+    """A new session or intent of the kind `via`. `key`: Stripe's idempotency key.
+
+    Raises CustomerNotFoundError where Stripe answers 404 for its holder. Stripe documents 400 `resource_missing`.
+    """
 
     def create(client: Any) -> Any:
         service = {
@@ -35,7 +38,7 @@ def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account
         }[via]
         return service.create(params, _options(stripe_account, key))
 
-    return _plain(stripe.call(create))
+    return _plain(stripe.call(create, CustomerNotFoundError))
 
 
 def create_relink_session(stripe: StripeGateway, params: Json, stripe_account: str | None, key: str | None, version: str) -> Json:
