@@ -12,7 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application, prepare
 from titleholder.domain import remedies
-from titleholder.domain.accounts import HOLDERS, AccountRef, HolderKind, StoredAccount, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountRef, AccountSelector, HolderKind, StoredAccount, Tenant
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
@@ -20,7 +20,6 @@ from titleholder.observability import logger, metrics, observed
 from titleholder.schemas import AccountId
 from titleholder.services import account_sync, verifications
 from titleholder.services.audit import By
-from titleholder.services.linked_accounts import AccountSelector
 from titleholder.services.verifications import GroupResult
 from titleholder.store.verifications import VerificationListing
 from titleholder.timestamps import iso_or_none, iso_seconds

@@ -16,11 +16,10 @@ from pydantic import BaseModel
 from titleholder.aws.idempotency import Request
 from titleholder.bootstrap import application, prepare
 from titleholder.domain import remedies
-from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountState, PaymentSupport, Tenant
+from titleholder.domain.accounts import HOLDERS, AccountHolder, AccountSelector, AccountState, PaymentSupport, Tenant
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import linked_accounts, linking, relinking
 from titleholder.services.audit import By
-from titleholder.services.linked_accounts import AccountSelector
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.web import cursors, resolver
 from titleholder.web import linking_models as models

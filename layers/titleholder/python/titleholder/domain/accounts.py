@@ -82,6 +82,16 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountSelector:
+    """Names the accounts to be verified. `kind` session: any id that `SESSION_ID` matches."""
+
+    kind: Literal["session", "payment_method"] | HolderKind
+    id: str
+    mode: Mode = "test"
+    stripe_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OwnershipRefresh:
     """Stripe's `ownership_refresh`. Times are Unix seconds; `status` is open: unknown values may come."""
 

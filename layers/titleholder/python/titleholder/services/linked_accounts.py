@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from titleholder.domain.accounts import HOLDERS, AccountRef, HolderKind, Mode
+from titleholder.domain.accounts import HOLDERS, AccountRef, AccountSelector
 from titleholder.errors import (
     AccountNotFoundError,
     CustomerNotFoundError,
@@ -39,16 +39,6 @@ _WHY_NONE: Mapping[EmptyReason, str] = {
     "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners.",
     "not_a_bank_account": "The payment method is no bank account linked with Financial Connections.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSelector:
-    """Names the accounts to be verified. `kind` session: any id that `domain.accounts.SESSION_ID` matches."""
-
-    kind: Literal["session", "payment_method"] | HolderKind
-    id: str
-    mode: Mode = "test"
-    stripe_account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

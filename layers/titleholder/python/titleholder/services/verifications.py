@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from titleholder import matching
 from titleholder.domain import refresh_policy, refresh_requests, remedies
-from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
+from titleholder.domain.accounts import AccountRef, AccountSelector, StoredAccount, Tenant
 from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
@@ -32,7 +32,6 @@ from titleholder.store.verifications import VerificationListing
 
 if TYPE_CHECKING:
     from titleholder.services.context import Dependencies
-    from titleholder.services.linked_accounts import AccountSelector
 
 DEFAULT_MAX_AGE_SECONDS = 30 * 86_400
 
