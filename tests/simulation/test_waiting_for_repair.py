@@ -135,6 +135,27 @@ class TestRepair:
         assert stack.verdict()["outcome"] == "match"
         assert stack.refreshes() == 2
 
+    def test_refresh_that_stays_pending_while_the_account_is_inactive_is_waited_for_as_a_repair(self, stack: Stack) -> None:
+        stack.link("never_answering")
+        stack.verify()
+        stack.change(60, "deactivate")
+        stack.run(6 * 900)
+        assert stack.verdict() is None
+        assert stack.execution().states == [*REQUEST, *WAIT]
+        stack.run(WEEK)
+        assert stack.verdict()["reasons"] == ["ACCOUNT_INACTIVE"]
+        assert stack.completed_at() == pytest.approx(WEEK, abs=10)
+
+    def test_inactive_account_without_the_permission_is_waited_for_because_a_relink_grants_it(self, stack: Stack) -> None:
+        stack.link("permission_missing")
+        stack.change(1, "deactivate")
+        stack.verify()
+        stack.simulation.at(3600, lambda: stack.simulation.simulator.change("fca_1", permissions=["balances", "ownership"]))
+        stack.change(3600.1, "reactivate")
+        stack.run(7200)
+        assert stack.verdict()["outcome"] == "match"
+        assert stack.execution().states == VERIFIED
+
     def test_many_that_wait_for_one_account_share_one_refresh(self, stack: Stack) -> None:
         stack.link()
         for number in range(5):

@@ -139,7 +139,7 @@ def decide_request(facts: RequestFacts) -> RequestDecision:
         return Ended(facts.verification.verdict.get("snapshot"))
     if facts.batch_stopped:
         return Withdrawn()
-    if facts.now > need.deadline or (facts.was_seen_late and facts.now >= facts.gives_up_at):
+    if facts.now > need.deadline:
         return GaveUp()
     if facts.waiter.awaits_repair:
         # The account was read after the waiter was stored, so a reactivation since the decision to wait is seen either here or by its
@@ -147,7 +147,11 @@ def decide_request(facts: RequestFacts) -> RequestDecision:
         waits = facts.account.erased_at is None and refresh_policy.needs_repair(facts.account.state)
         return AwaitRepair() if waits else Repaired()
     if facts.was_seen_late:
-        return StillPending(facts.gives_up_at)
+        if facts.now < facts.gives_up_at:
+            return StillPending(facts.gives_up_at)
+        # A refresh that stays pending may do so because the account is inactive.
+        waits = facts.verification.waits_if_inactive and refresh_policy.needs_repair(facts.account.state)
+        return NotVerifiable(refresh_policy.INACTIVE) if waits else GaveUp()
     if 0 <= facts.waited < EARLY_SHARE * facts.settle_timeout:
         return AlreadyJoined(need.joined or 0)
     return decide_known(facts.account, need, facts.now, facts.resumed_at)
@@ -176,6 +180,12 @@ def waits_for_repair(account: StoredAccount, need: FreshnessRequirement, now: fl
     return inactive and not refresh_policy.is_gone(account)
 
 
+def is_for_inactivity(reason: str, account: StoredAccount) -> bool:
+    """Whether a verification that ends for `reason` would end because its account is inactive, and the account can be repaired."""
+    inactive = refresh_policy.INACTIVE in (reason, refresh_policy.final_reason(reason, account))
+    return inactive and not refresh_policy.is_gone(account)
+
+
 REPAIRED = {"outcome": "repaired"}
 """The payload with which a workflow is resumed that waits for a repair. It then asks anew."""
 
@@ -193,13 +203,11 @@ def outcome(
             if snapshot := refresh_policy.usable_snapshot(account, need):
                 return {"outcome": "ready", "snapshot": snapshot}
             reason = refresh_policy.OWNERSHIP_MISSING if account.erased_at is None else refresh_policy.ERASED
-            return {"outcome": "not_verifiable", "reason": reason}
+            return outcome(NotVerifiable(reason), account, need, now, waits_if_inactive=waits_if_inactive)
         case CoolingDown(resume_at):
             return {"outcome": "cooling_down", "resume_at": iso_seconds(resume_at)}
-        case NotVerifiable(refresh_policy.INACTIVE as reason) if (
-            waits_if_inactive and now < need.deadline and not refresh_policy.is_gone(account)
-        ):
+        case NotVerifiable(reason) if waits_if_inactive and now < need.deadline and is_for_inactivity(reason, account):
             left = math.ceil(need.deadline - now)
-            return {"outcome": "inactive", "reason": reason, "seconds": left, "resume_at": iso_seconds(math.ceil(now))}
+            return {"outcome": "inactive", "reason": refresh_policy.INACTIVE, "seconds": left, "resume_at": iso_seconds(math.ceil(now))}
         case NotVerifiable(reason):
             return {"outcome": "not_verifiable", "reason": reason}

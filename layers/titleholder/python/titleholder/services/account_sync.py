@@ -197,8 +197,8 @@ def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh 
     if waiter.awaits_repair:
         payload: Mapping[str, Any] = refresh_requests.REPAIRED
     else:
-        inactive = decision == NotVerifiable(refresh_policy.INACTIVE)
-        account = deps.store.accounts.get(ref) if isinstance(decision, Fresh) or inactive else StoredAccount()
+        account = StoredAccount() if isinstance(decision, CoolingDown) else deps.store.accounts.get(ref)
+        inactive = decision == NotVerifiable(refresh_policy.INACTIVE) or refresh_policy.needs_repair(account.state)
         waits = inactive and deps.store.verifications.get(waiter.verification).waits_if_inactive
         payload = refresh_requests.outcome(decision, account, waiter.need, deps.clock(), waits_if_inactive=waits)
     deps.workflow.resume(waiter.task_token, payload)
