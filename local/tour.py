@@ -182,7 +182,8 @@ def tour(stack: Stack, say: Callable[[str], None], *, preview: bool) -> list[str
     """
     client, found, wrong = Client(stack.api_url), Found(), list[str]()
     called = set()
-    _control(stack, f"customer_accounts/{V2}", {})
+    # Another server than the simulator may know any account as a customer, and lack this.
+    _control(stack, f"customer_accounts/{V2}", {}, needed=stack.stripe is not None)
     for call in CALLS:
         if call.preview and not preview:
             continue
@@ -236,9 +237,9 @@ def _delivery(client: Client, stack: Stack) -> Answer:
     return client.call("POST", "/webhooks/stripe", raw=event["body"].encode(), headers=headers, signed=False)
 
 
-def _control(stack: Stack, path: str, body: Any) -> None:
+def _control(stack: Stack, path: str, body: Any, *, needed: bool = True) -> None:
     answer = requests.post(f"{stack.stripe_url}/_simulator/{path}", json=body, timeout=30)
-    if answer.status_code != 200:
+    if answer.status_code != 200 and needed:
         raise SystemExit(f"{stack.stripe_url} lacks the simulator's control interface: {answer.status_code} {answer.text[:200]}")
 
 
