@@ -138,7 +138,6 @@ CALLS = [
     *_linking("v2_payment", "payment_intent", customer_account=V2, amount=1500),
     *_linking("v2_checkout", "checkout_session", customer_account=V2, return_url=PAGE),
     *_linking("payout", "financial_connections", connected_account=PAYEE),
-    Call("GET /sessions/{session}", "/sessions/{payout}", 200, until=lambda body: body["bank_account_token"]),
     Call("GET /sessions/{session}", "/sessions/{setup}", 200, keep={"method": "payment_method"}),
     Call("GET /accounts", "/accounts?customer={customer}&limit=3", 200),
     Call("GET /accounts", f"/accounts?customer_account={V2}", 200),
