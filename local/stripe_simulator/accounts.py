@@ -469,7 +469,7 @@ class Accounts:
         elif account.expiry is not None:
             account.remember(self._timeline.now())
             account.expiry = None
-            self._emit(account, "expected_deactivation_date_updated")
+            self._emit_expiry(account, "expected_deactivation_date_updated")
             self._expire_again(account)
 
     def disconnect(self, account: Account, request: Mapping[str, str | None] | None = None) -> None:
@@ -490,12 +490,14 @@ class Accounts:
             return
         account.remember(self._timeline.now())
         account.expiry = expiry
-        self._emit(account, "expected_deactivation_date_updated")
+        self._emit_expiry(account, "expected_deactivation_date_updated")
         warn_at = int(at) - WARNING_SECONDS
         if warn_at <= self._timeline.now():
-            self._emit(account, "upcoming_deactivation")
+            self._emit_expiry(account, "upcoming_deactivation")
         else:
-            self._timeline.at(warn_at, lambda: self._while_expiring(account, expiry, lambda: self._emit(account, "upcoming_deactivation")))
+            self._timeline.at(
+                warn_at, lambda: self._while_expiring(account, expiry, lambda: self._emit_expiry(account, "upcoming_deactivation"))
+            )
         self._timeline.at(
             int(at), lambda: self._while_expiring(account, expiry, lambda: self.deactivate(account, expiry.cause, expiry.action))
         )
@@ -516,6 +518,26 @@ class Accounts:
         account.details["account_numbers"] = numbers
         self._emit(account, "account_numbers_updated")
 
+    @staticmethod
+    def render_authorization(accounts: Sequence[Account], *, preview: bool = False) -> Json:
+        """The authorization of these accounts, the oldest first: inactive if one of them is, and disconnected if all are."""
+        first = accounts[0]
+        shown: Json = {
+            "id": first.authorization,
+            "object": "financial_connections.authorization",
+            "institution_name": first.render()["institution_name"],
+            "livemode": first.scope.livemode,
+            **_authorization_status(accounts),
+        }
+        return shown | ({"account_holder": first.holder} if preview else {})
+
+    def _emit_expiry(self, account: Account, what: str) -> None:
+        """Send the event of an account, and that of its authorization."""
+        self._emit(account, what)
+        shown = self.render_authorization(self.authorized(account.scope, account.authorization))
+        lost = account.policy.webhooks == "lost"
+        self._webhooks.emit(account.scope, f"financial_connections.authorization.{what}", shown, request=None, lost=lost)
+
     def _emit_ownership(self, account: Account, refresh: Refresh) -> None:
         self._emit(account, "refreshed_ownership", thin_types=(f"v1.{EVENT}.ownership_refresh_{refresh.status}",))
 
@@ -524,6 +546,20 @@ class Accounts:
     ) -> None:
         lost = account.policy.webhooks == "lost"
         self._webhooks.emit(account.scope, f"{EVENT}.{what}", account.render(), request=request, lost=lost, thin_types=thin_types)
+
+
+def _authorization_status(accounts: Sequence[Account]) -> Json:
+    living = [account for account in accounts if account.status != "disconnected"]
+    inactive = [account.loss.action for account in living if account.status == "inactive"]
+    expiring = [account.expiry for account in living if account.status == "active" and account.expiry is not None]
+    if not living:
+        return {"status": "disconnected", "status_details": {}}
+    if inactive:
+        return {"status": "inactive", "status_details": {"inactive": {"action": max(inactive)}}}
+    if not expiring:
+        return {"status": "active", "status_details": {}}
+    first = min(expiring, key=lambda expiry: expiry.at or 0)
+    return {"status": "active", "status_details": {"active": {"action": first.action, "expected_deactivation_date": first.at}}}
 
 
 def in_version(shown: Json, preview: bool) -> Json:

@@ -357,35 +357,7 @@ def retrieve_authorization(api: Api, call: Call) -> Json:
     if not accounts:
         message = f"No such financial connections authorization: '{id_[:80]}'"
         raise ApiError(404, message, code="resource_missing", param="authorization")
-    shown = accounts[0].render(preview=True)
-    return {
-        "id": id_,
-        "object": "financial_connections.authorization",
-        "account_holder": shown["account_holder"],
-        "institution_name": shown["institution_name"],
-        "livemode": call.scope.livemode,
-        **_authorization_status(accounts),
-    }
-
-
-def _authorization_status(accounts: list[Account]) -> Json:
-    """The authorization is inactive if one of its accounts is, and disconnected if all are."""
-    shown = [account.render(preview=True) for account in accounts if account.status != "disconnected"]
-    inactive = [account for account in shown if account["status"] == "inactive"]
-    if not shown:
-        return {"status": "disconnected", "status_details": {}}
-    if inactive:
-        actions = {account.get("status_details", {}).get("inactive", {}).get("action", "relink_required") for account in inactive}
-        return {"status": "inactive", "status_details": {"inactive": {"action": max(actions)}}}
-    expected = [account["status_details"]["active"] for account in shown if "active" in account.get("status_details", {})]
-    dated = [details for details in expected if details.get("expected_deactivation_date") is not None]
-    if not dated:
-        return {"status": "active", "status_details": {}}
-    first = min(dated, key=lambda details: int(details["expected_deactivation_date"]))
-    return {
-        "status": "active",
-        "status_details": {"active": {name: first[name] for name in ("action", "expected_deactivation_date")}},
-    }
+    return api.accounts.render_authorization(accounts, preview=True)
 
 
 # --- Customers, payment methods, intents, Checkout --------------------------------------------------------------------

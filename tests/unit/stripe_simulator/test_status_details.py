@@ -10,6 +10,7 @@ from local.stripe_simulator.scenarios import CAUSES, EXPIRY_CAUSES, SCENARIOS
 
 DAY = 86_400
 UPCOMING = ["expected_deactivation_date_updated", "upcoming_deactivation"]
+AUTHORIZATION = "financial_connections.authorization."
 
 
 @pytest.fixture
@@ -21,7 +22,12 @@ def hooked(driver: Any) -> Any:
 
 
 def sent(driver: Any) -> list[str]:
-    return [delivery.type.removeprefix("financial_connections.account.") for delivery in driver.deliver()]
+    """The events of the account. Each one about its coming end is followed by that of its authorization."""
+    found = [delivery.type for delivery in driver.deliver()]
+    of_authorization = [type_.removeprefix(AUTHORIZATION) for type_ in found if type_.startswith(AUTHORIZATION)]
+    of_account = [type_.removeprefix("financial_connections.account.") for type_ in found if not type_.startswith(AUTHORIZATION)]
+    assert of_authorization == [type_ for type_ in of_account if type_ in UPCOMING]
+    return of_account
 
 
 def details(driver: Any) -> Any:
@@ -72,6 +78,15 @@ def test_warning_comes_thirty_days_before_the_date(hooked: Any) -> None:
     hooked.wait(10 * DAY)
     hooked.accounts.retrieve("fca_a")
     assert sent(hooked) == UPCOMING[1:]
+
+
+def test_event_of_the_authorization_names_the_first_date_of_its_accounts(hooked: Any) -> None:
+    hooked.sim.expire("fca_a", hooked.now + DAY)
+    events = hooked.stripe.v1.events.list({"type": AUTHORIZATION + "upcoming_deactivation"}).data
+    about = events[0].to_dict()["data"]["object"]
+    assert about["id"].startswith("fcauth_")
+    expected = {"action": "relink_required", "expected_deactivation_date": int(hooked.now + DAY)}
+    assert (about["status"], about["status_details"]) == ("active", {"active": expected})
 
 
 def test_reactivation_ends_the_expectation(hooked: Any) -> None:

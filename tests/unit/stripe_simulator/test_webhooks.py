@@ -15,6 +15,10 @@ from tests.support.stripe_openapi import from_environment
 
 SECRET = "whsec_for_tests_only"
 URL = "http://hooks.example.com/stripe"
+UPCOMING = [
+    "expected_deactivation_date_updated", "financial_connections.authorization.expected_deactivation_date_updated",
+    "upcoming_deactivation", "financial_connections.authorization.upcoming_deactivation",
+]  # fmt: skip
 REFRESHED = "financial_connections.account.refreshed_ownership"
 
 
@@ -60,7 +64,7 @@ def test_a_failed_refresh_sends_the_same_event_type(hooked: Any) -> None:
         ({"action": "deactivate"}, ["deactivated"]),
         ({"action": "disconnect"}, ["disconnected"]),
         ({"action": "update_account_numbers"}, ["account_numbers_updated"]),
-        ({"expected_deactivation_date": 1_800_086_400}, ["expected_deactivation_date_updated", "upcoming_deactivation"]),
+        ({"expected_deactivation_date": 1_800_086_400}, UPCOMING),
     ],
 )
 def test_every_change_of_an_account_sends_an_event(hooked: Any, change: dict[str, Any], sent: list[str]) -> None:
