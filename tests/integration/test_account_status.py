@@ -86,13 +86,6 @@ class TestDetails:
         answer = sandbox.http("GET", f"/accounts/{sandbox.link().account}").json
         assert (answer["status_details"], answer["remedy"]) == (None, None)
 
-    def test_values_that_nobody_has_seen_yet_are_shown(self, sandbox: Sandbox) -> None:
-        details = {"active": {"action": "dance", "cause": "full_moon", "expected_deactivation_date": None}}
-        ref = sandbox.link(details={"status_details": details})
-        account_sync.sync_account(sandbox.deps, ref)
-        answer = sandbox.http("GET", f"/accounts/{ref.account}").json
-        assert answer["status_details"] == {"cause": "full_moon", "action": "dance", "expected_deactivation_at": None}
-
 
 class TestReason:
     @pytest.mark.parametrize(

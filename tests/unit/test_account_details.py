@@ -98,3 +98,16 @@ def test_payment_support_is_read_in_any_shape(fields: dict[str, Any], expected: 
 def test_account_number_itself_is_never_read() -> None:
     read_ = PaymentSupport.from_stripe({"account_numbers": [{**NUMBER, "number": "000123456789", "account_number": "000123456789"}]})
     assert "000123456789" not in repr(read_)
+
+
+@pytest.mark.parametrize("date", [None, 1_800_000_000])
+def test_values_that_nobody_has_seen_yet_are_shown(date: int | None) -> None:
+    said = {"action": "dance", "cause": "full_moon", "expected_deactivation_date": date}
+    shown = models.StatusDetails.of(read(status_details={"active": said}))
+    assert shown is not None
+    expected_at = None if date is None else "2027-01-15T08:00:00Z"
+    assert shown.model_dump() == {"cause": "full_moon", "action": "dance", "expected_deactivation_at": expected_at}
+
+
+def test_account_without_details_shows_none() -> None:
+    assert models.StatusDetails.of(read()) is None
