@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.fakes.secrets_manager import FakeSecrets
 from tests.support.functions import http_event, load
 from titleholder import bootstrap
 from titleholder.bootstrap import Application
+from titleholder.domain.accounts import AccountRef
 from titleholder.observability import logger
 from titleholder.settings import Settings
 from titleholder.stripe_api.signatures import TOLERANCE_SECONDS, sign
@@ -34,6 +36,34 @@ EVENT = {
     "data": {"object": {"id": "fca_1"}},
 }  # fmt: skip
 BODY = json.dumps(EVENT).encode()
+THIN = {
+    "id": "evt_2", "object": "v2.core.event", "type": "v1.financial_connections.account.deactivated", "livemode": False,
+    "created": "2027-01-15T08:00:00.000Z", "related_object": {"id": "fca_1"}, "snapshot_event": "evt_1",
+}  # fmt: skip
+BODIES = [
+    json.dumps({**event, **named}).encode()
+    for event in (EVENT, THIN)
+    for named in ({}, {"context": "acct_1"}, {"context": "org_1/acct_1"}, {"context": "org_1/org_2/acct_0/acct_1"})
+]
+"""Genuine events: of the platform, of a connected account, and of accounts of an organization."""
+
+CONTEXT_PARTS = [
+    "org_1",
+    "acct_1",
+    "acct_",
+    "org_",
+    "fca_1",
+    "",
+    "..",
+    "/",
+    "#",
+    "ACCOUNT#test",
+    "acct_1#x",
+    "acct_é",
+    "x" * 600,
+    "\n",
+    "\ud800",
+]
 NO_EVENTS = [b"[]", b"1", b"null", b'"x"', b'{"id": 3}', b'{"id": "evt_1"}']
 
 Forgery = tuple[bytes, str | None, bool]
@@ -54,32 +84,52 @@ def far(rng: random.Random) -> int:
     return NOW + rng.choice([-1, 1]) * rng.randrange(TOLERANCE_SECONDS + 1, 10**9)
 
 
-FORGERIES: dict[str, Callable[[random.Random], Forgery]] = {
-    "body changed": lambda rng: (flipped(rng, BODY), sign(BODY, WEBHOOK_SECRET, NOW), False),
-    "body cut": lambda rng: (BODY[: rng.randrange(len(BODY))], sign(BODY, WEBHOOK_SECRET, NOW), False),
-    "body grown": lambda rng: (BODY + noise(rng, 20).encode() + b" ", sign(BODY, WEBHOOK_SECRET, NOW), False),
-    "signature changed": lambda rng: (
-        BODY,
-        f"t={NOW},v1={flipped(rng, sign(BODY, WEBHOOK_SECRET, NOW)[-64:].encode()).decode('latin1')}",
+FORGERIES: dict[str, Callable[[random.Random, bytes], Forgery]] = {
+    "body changed": lambda rng, event: (flipped(rng, event), sign(event, WEBHOOK_SECRET, NOW), False),
+    "body cut": lambda rng, event: (event[: rng.randrange(len(event))], sign(event, WEBHOOK_SECRET, NOW), False),
+    "body grown": lambda rng, event: (event + noise(rng, 20).encode() + b" ", sign(event, WEBHOOK_SECRET, NOW), False),
+    "signature changed": lambda rng, event: (
+        event,
+        f"t={NOW},v1={flipped(rng, sign(event, WEBHOOK_SECRET, NOW)[-64:].encode()).decode('latin1')}",
         False,
     ),
-    "signature random": lambda rng: (BODY, f"t={NOW},v1={rng.getrandbits(256):064x}", False),
-    "many random signatures": lambda rng: (BODY, f"t={NOW}" + "".join(f",v1={rng.getrandbits(256):064x}" for _ in range(20)), False),
-    "another secret": lambda rng: (BODY, sign(BODY, f"whsec_{rng.getrandbits(64):x}", NOW), False),
-    "too old or of the future": lambda rng: (BODY, sign(BODY, WEBHOOK_SECRET, far(rng)), False),
-    "timestamp changed": lambda rng: (BODY, sign(BODY, WEBHOOK_SECRET, NOW).replace(str(NOW), str(NOW + rng.randrange(1, 300))), False),
-    "timestamp twice": lambda rng: (BODY, f"t={far(rng)}," + sign(BODY, WEBHOOK_SECRET, NOW), False),
-    "timestamp no number": lambda rng: (BODY, sign(BODY, WEBHOOK_SECRET, NOW).replace(str(NOW), noise(rng, 9).replace(",", "")), False),
-    "scheme v0": lambda rng: (BODY, sign(BODY, WEBHOOK_SECRET, NOW).replace("v1", rng.choice(["v0", "v2", "V1", "v1 ", ""])), False),
-    "capitals": lambda rng: (BODY, f"t={NOW},v1=" + sign(BODY, WEBHOOK_SECRET, NOW)[-64:].upper(), False),
-    "no header": lambda rng: (BODY, rng.choice([None, "", " ", ","]), False),
-    "noise for a header": lambda rng: (BODY, noise(rng, 200), False),
-    "noise for a body": lambda rng: (rng.randbytes(rng.randrange(200)), sign(BODY, WEBHOOK_SECRET, NOW), True),
-    "too large": lambda rng: (b"x" * (256 * 1024 + 1), sign(BODY, WEBHOOK_SECRET, NOW), False),
-    "signed, not UTF-8": lambda rng: ((body := b"\xff" + rng.randbytes(20)), sign(body, WEBHOOK_SECRET, NOW), True),
-    "signed, not JSON": lambda rng: ((body := b"{" + noise(rng, 30).replace("}", "").encode()), sign(body, WEBHOOK_SECRET, NOW), False),
-    "signed, no event": lambda rng: ((body := rng.choice(NO_EVENTS)), sign(body, WEBHOOK_SECRET, NOW), False),
-    "signed, deep": lambda rng: ((body := b"[" * rng.randrange(2000, 20_000)), sign(body, WEBHOOK_SECRET, NOW), False),
+    "signature random": lambda rng, event: (event, f"t={NOW},v1={rng.getrandbits(256):064x}", False),
+    "many random signatures": lambda rng, event: (
+        event,
+        f"t={NOW}" + "".join(f",v1={rng.getrandbits(256):064x}" for _ in range(20)),
+        False,
+    ),
+    "another secret": lambda rng, event: (event, sign(event, f"whsec_{rng.getrandbits(64):x}", NOW), False),
+    "too old or of the future": lambda rng, event: (event, sign(event, WEBHOOK_SECRET, far(rng)), False),
+    "timestamp changed": lambda rng, event: (
+        event,
+        sign(event, WEBHOOK_SECRET, NOW).replace(str(NOW), str(NOW + rng.randrange(1, 300))),
+        False,
+    ),
+    "timestamp twice": lambda rng, event: (event, f"t={far(rng)}," + sign(event, WEBHOOK_SECRET, NOW), False),
+    "timestamp no number": lambda rng, event: (
+        event,
+        sign(event, WEBHOOK_SECRET, NOW).replace(str(NOW), noise(rng, 9).replace(",", "")),
+        False,
+    ),
+    "scheme v0": lambda rng, event: (
+        event,
+        sign(event, WEBHOOK_SECRET, NOW).replace("v1", rng.choice(["v0", "v2", "V1", "v1 ", ""])),
+        False,
+    ),
+    "capitals": lambda rng, event: (event, f"t={NOW},v1=" + sign(event, WEBHOOK_SECRET, NOW)[-64:].upper(), False),
+    "no header": lambda rng, event: (event, rng.choice([None, "", " ", ","]), False),
+    "noise for a header": lambda rng, event: (event, noise(rng, 200), False),
+    "noise for a body": lambda rng, event: (rng.randbytes(rng.randrange(200)), sign(event, WEBHOOK_SECRET, NOW), True),
+    "too large": lambda rng, event: (b"x" * (256 * 1024 + 1), sign(event, WEBHOOK_SECRET, NOW), False),
+    "signed, not UTF-8": lambda rng, event: ((body := b"\xff" + rng.randbytes(20)), sign(body, WEBHOOK_SECRET, NOW), True),
+    "signed, not JSON": lambda rng, event: (
+        (body := b"{" + noise(rng, 30).replace("}", "").encode()),
+        sign(body, WEBHOOK_SECRET, NOW),
+        False,
+    ),
+    "signed, no event": lambda rng, event: ((body := rng.choice(NO_EVENTS)), sign(body, WEBHOOK_SECRET, NOW), False),
+    "signed, deep": lambda rng, event: ((body := b"[" * rng.randrange(2000, 20_000)), sign(body, WEBHOOK_SECRET, NOW), False),
 }
 
 
@@ -135,7 +185,7 @@ def test_no_forged_delivery_is_accepted_or_does_anything(receiver: Receiver) -> 
         kind = list(FORGERIES)[number % len(FORGERIES)]
         if kind in ("too large", "signed, deep") and number % 50:
             kind = "signature random"
-        body, header, encoded = FORGERIES[kind](rng)
+        body, header, encoded = FORGERIES[kind](rng, rng.choice(BODIES))
         answers[kind, receiver.status(body, header, encoded=encoded)] += 1
         if not kind.startswith("signed") and accepted_by_stripes_library(body, header, NOW):
             # The one thing in which Stripe's library is more lenient.
@@ -154,3 +204,25 @@ def test_genuine_delivery_among_them_would_have_been_accepted(receiver: Receiver
     assert receiver.status(BODY, sign(BODY, WEBHOOK_SECRET, NOW)) == 200
     assert ("EVENT#evt_1", "EVENT") in receiver.table.items
     assert receiver.queued
+
+
+def test_no_context_is_taken_for_a_path_to_an_account_that_is_none(receiver: Receiver) -> None:
+    rng = random.Random(2)
+    taken = 0
+    for number in range(min(DELIVERIES, 2000)):
+        parts = [rng.choice(CONTEXT_PARTS) for _ in range(rng.randint(1, 4))]
+        context = rng.choice(["/".join(parts), "/".join(parts), parts, {"id": parts[0]}, number, True, "acct_1/" * 100 + "acct_1"])
+        given = {**rng.choice([EVENT, THIN]), "id": f"evt_{number}", "snapshot_event": None, "context": context}
+        body = json.dumps(given).encode()
+        assert receiver.status(body, sign(body, WEBHOOK_SECRET, NOW)) == 200
+        stored = [sk for pk, sk in receiver.table.items if pk == f"EVENT#evt_{number}"]
+        queued = [json.loads(message) for message in receiver.queued if json.loads(message)["event"] == f"evt_{number}"]
+        if not isinstance(context, str) or not re.fullmatch(r"(org_1/)*(acct_1/)*acct_1", context) or len(context) > 500:
+            assert (stored, queued) == (["ASIDE#other_context"], [])
+            continue
+        assert stored == ["EVENT"]
+        (message,) = queued
+        assert AccountRef.from_dict(message) == AccountRef("fca_1", "test", "acct_1")
+        assert message.get("context", "acct_1") == context
+        taken += 1
+    assert taken > 10

@@ -43,3 +43,11 @@ def test_key_of_the_other_mode_is_refused_and_not_repeated(mode: Mode, kind: str
         gateway.read(AccountRef("fca_1", mode))
     assert key not in str(refusal.value)
     check_key(f"{kind}_{mode}_abcdefgh", mode)
+
+
+@pytest.mark.parametrize("key", ["sk_org_abcdefgh", "sk_org_live_abcdefgh", "sk_org_test_abcdefgh"])
+def test_key_of_an_organization_is_refused_and_not_repeated(key: str) -> None:
+    gateway = StripeGateway(Keys(key), "test", http_client=NoNetwork(), limiter=NoNetwork())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="organization") as refusal:
+        gateway.read(AccountRef("fca_1"))
+    assert key not in str(refusal.value)

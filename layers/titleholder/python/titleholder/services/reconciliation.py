@@ -303,26 +303,27 @@ class _Run:
         """Take in the lost events of connected accounts, beginning with the account that was asked longest ago."""
         if self.report.key_refused:
             return
-        now = self.deps.clock()
-        due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.receiver.mode) if tenant.due_at <= now]
-        for tenant in sorted(due, key=lambda tenant: (tenant.asked_at, tenant.stripe_account)):
-            if self.deps.clock() >= end or self.report.key_refused:
-                return
-            try:
-                self._tenant(tenant, end)
-            except RateLimitExceededError:
-                raise
-            except Exception as error:
-                self.failed("tenants", error, stripe_account=tenant.stripe_account)
+        # The lists of thin events have the time that is left.
+        for thin in (False, True):
+            now = self.deps.clock()
+            due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.receiver.mode) if tenant.due_at <= now]
+            for tenant in sorted(due, key=lambda tenant: (tenant.thin_asked_at if thin else tenant.asked_at, tenant.stripe_account)):
+                if self.deps.clock() >= end or self.report.key_refused or (thin and self.thin_refused):
+                    return
+                try:
+                    self._tenant(tenant, end, thin=thin)
+                except RateLimitExceededError:
+                    raise
+                except Exception as error:
+                    self.failed("tenants", error, stripe_account=tenant.stripe_account)
 
-    def _tenant(self, tenant: TenantState, end: float) -> None:
+    def _tenant(self, tenant: TenantState, end: float, *, thin: bool) -> None:
         store, mode, id_ = self.deps.store, self.receiver.mode, tenant.stripe_account
-        store.connected_accounts.record_asked(mode, id_, self.deps.clock())
+        store.connected_accounts.record_asked(mode, id_, self.deps.clock(), thin=thin)
         try:
-            self._undelivered(id_, TENANT_PAGES, end)
-            self._thin(id_, TENANT_PAGES, end)
+            (self._thin if thin else self._undelivered)(id_, TENANT_PAGES, end)
         except RateLimitExceededError:
-            store.connected_accounts.record_asked(mode, id_, tenant.asked_at)
+            store.connected_accounts.record_asked(mode, id_, tenant.thin_asked_at if thin else tenant.asked_at, thin=thin)
             raise
         except StripeCredentialsError:
             if not self._accepts_the_key():
@@ -389,8 +390,6 @@ class _Run:
         Destinations of thin events need this list, because the one of undelivered events has snapshot events only. This one has delivered
         events too, so that most are known. A key that may not read it, or a Stripe that has no such list, is no failure.
         """
-        if self.thin_refused:
-            return
         store, what = self.deps.store, f"thin/{self.receiver.mode}/{stripe_account or 'platform'}"
         cursor = store.open_work.get_cursor(what)
         listing = _Listing.next(cursor, int(self.deps.clock()))

@@ -14,9 +14,9 @@ from titleholder.timestamps import from_milliseconds, to_milliseconds
 class TenantState:
     """A connected account that has accounts here. Times are Unix seconds.
 
-    `asked_at`: when its undelivered events were last asked for, 0 for never. `due_at`: not to be asked again before. `tries`: how often
-    this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`: the path by which Stripe's
-    events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
+    `asked_at`, `thin_asked_at`: when its undelivered and its thin events were last asked for, 0 for never. `due_at`: not to be asked again
+    before. `tries`: how often this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`: the
+    path by which Stripe's events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
     """
 
     stripe_account: str
@@ -25,6 +25,7 @@ class TenantState:
     tries: int = 0
     retired_at: float | None = None
     context: str | None = None
+    thin_asked_at: float = 0.0
 
 
 class ConnectedAccounts:
@@ -49,9 +50,9 @@ class ConnectedAccounts:
         """Record the path by which Stripe knows a connected account."""
         return self._update(mode, stripe_account, {"context": context})
 
-    def record_asked(self, mode: Mode, stripe_account: str, at: float) -> bool:
-        """Record when a connected account's undelivered events were asked for."""
-        return self._update(mode, stripe_account, {"asked_ms": to_milliseconds(at)})
+    def record_asked(self, mode: Mode, stripe_account: str, at: float, *, thin: bool = False) -> bool:
+        """Record when a connected account's undelivered events, or its thin events, were asked for."""
+        return self._update(mode, stripe_account, {"thin_asked_ms" if thin else "asked_ms": to_milliseconds(at)})
 
     def record_failure(self, mode: Mode, tenant: TenantState) -> bool:
         """Record that a connected account could not be asked: `tries`, `due_at` and `retired_at` as they are now."""
@@ -79,6 +80,7 @@ def _tenant(item: Item) -> TenantState:
         tries=item.get("repair_tries", 0),
         retired_at=from_milliseconds(item["retired_ms"]) if "retired_ms" in item else None,
         context=item.get("context"),
+        thin_asked_at=from_milliseconds(item.get("thin_asked_ms", 0)),
     )
 
 
