@@ -55,6 +55,17 @@ def test_inactive_account_is_relinked_and_verified(relinking: StackDriver) -> No
     assert relinking.refreshes(account) == 1, "the relinking itself starts no refresh"
 
 
+def test_verification_that_waits_for_the_repair_goes_on_after_the_relinking(relinking: StackDriver) -> None:
+    account = relinking.link("inactive", customer="cus_waiting")
+    waiting = relinking.accepted(account, if_inactive="wait")
+    eventually(lambda: "WaitForRepair" in str(relinking.history(waiting)))
+    assert relinking.verification(waiting)["remedy"] == "relink"
+    relinking.sim.complete_relink(session(relinking, account))
+    assert relinking.verdict(waiting)["outcome"] == "match"
+    once = ["RequestRefresh", "Outcome"]
+    assert relinking.states(waiting) == [*once, "WaitForRepair", *once, "VerifyOwners"]
+
+
 def test_permission_is_added_by_relinking(relinking: StackDriver) -> None:
     account = relinking.link("permission_missing", customer="cus_permission")
     verdict = refused(relinking, account)
