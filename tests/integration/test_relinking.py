@@ -216,6 +216,15 @@ def test_accounts_are_those_of_the_session_whether_or_not_lists_have_them(sandbo
     assert [one["account"] for one in found(sandbox, made)["accounts"]] == [account]
 
 
+def test_other_account_of_the_authorization_is_kept_though_lists_by_the_session_lack_it(sandbox: Sandbox) -> None:
+    first = sandbox.http("POST", "/sessions", {"via": "financial_connections", "connected_account": "acct_9", "limits": {"accounts": 2}})
+    account, other = sandbox.simulator.complete(first.json["id"], accounts=[{}, {}])["accounts"]
+    made = relink(sandbox, account).json["id"]
+    sandbox.simulator.complete_relink(made, account=other, listed=False)
+    answered(sandbox, lambda session: session["accounts"].update(has_more=True))
+    assert [one["account"] for one in found(sandbox, made)["accounts"]] == [other]
+
+
 def test_unknown_values_of_the_preview_are_passed_on(sandbox: Sandbox) -> None:
     made = relink(sandbox, link(sandbox)).json["id"]
     answered(sandbox, lambda session: session.update(status="postponed", relink_result={"failure_reason": "bank_closed", "more": 1}))
