@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from titleholder.domain.accounts import AccountNumber, AccountState, PaymentSupport, StatusDetails
+from titleholder.web import models
 
 ACTIVE = {"action": "relink_required", "cause": "access_expired", "expected_deactivation_date": 1_900_000_000}
 INACTIVE = {"action": "none", "cause": "account_closed"}
