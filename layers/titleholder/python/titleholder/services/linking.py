@@ -129,7 +129,7 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
             ) from None
         raise
     # Stripe leaves out, without an error, each allowed payment method that this Stripe account can't be paid with.
-    if new.via != "financial_connections" and BANK_ACCOUNT not in made["payment_method_types"]:
+    if new.via != "financial_connections" and BANK_ACCOUNT not in made.get("payment_method_types", [BANK_ACCOUNT]):
         raise BankAccountUnavailableError(
             "Stripe offers no us_bank_account for this session, so no account could be linked by it. Enable ACH Direct Debit in the Stripe "
             "Dashboard (Settings, Payment methods) for this Stripe account, then send the request with a new Idempotency-Key. "
