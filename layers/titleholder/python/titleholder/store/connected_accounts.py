@@ -15,8 +15,8 @@ class TenantState:
     """A connected account that has accounts here. Times are Unix seconds.
 
     `asked_at`, `thin_asked_at`: when its undelivered and its thin events were last asked for, 0 for never. `due_at`: not to be asked again
-    before. `tries`: how often this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`: the
-    path by which Stripe's events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
+    before. `tries`: how often this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`:
+    the path by which Stripe's events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
     """
 
     stripe_account: str

@@ -515,8 +515,8 @@ def check_key(key: str, mode: Mode) -> None:
     """Raises ConfigurationError if the API key's own prefix shows that it is of the other mode, or of an organization."""
     if key.startswith("sk_org_"):
         raise ConfigurationError(
-            "The Stripe API key is an organization's, which works only in the context of one of its accounts. Store a restricted key of the "
-            "account itself in the secret that StripeApiKeySecretName names."
+            "The Stripe API key is an organization's, which works only in the context of one of its accounts. Store a restricted key of "
+            "the account itself in the secret that StripeApiKeySecretName names."
         )
     for theirs in ("test", "live"):
         if key.startswith((f"sk_{theirs}_", f"rk_{theirs}_")) and theirs != mode:
