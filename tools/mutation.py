@@ -192,7 +192,7 @@ def _make_mutants(modules: list[str]) -> list[Mutant]:
     with (STAGE / "log").open("w") as log, redirect_stdout(log):
         copy_src_dir()
         copy_also_copy_files()
-        create_mutants(1)
+        create_mutants(os.cpu_count() or 1)
     found = []
     for path in walk_mutatable_files():
         spans = MutantLineSpans.load(path)

@@ -307,9 +307,12 @@ def _batch_run(simulation: BatchSimulation, rate: float, settle_seconds: float) 
 
 
 def _size(item: Mapping[str, Any]) -> int:
-    return sum(
-        len(name) + sum(len(value) if isinstance(value, str | bytes) else 8 for value in typed.values()) for name, typed in item.items()
-    )
+    size = 0
+    for name, typed in item.items():
+        size += len(name)
+        for value in typed.values():
+            size += len(value) if isinstance(value, (str, bytes)) else 8
+    return size
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

@@ -110,7 +110,7 @@ class Invariants:
         while self._written:
             pk, head = self._written.pop()
             item = self._stack.dynamodb.items.get((pk, head))
-            found = sum(key[0] == pk and key[1].startswith(f"{head}#PART#") for key in self._stack.dynamodb.items)
+            found = sum(sk.startswith(f"{head}#PART#") for sk in self._stack.dynamodb.sort_keys(pk))
             if found != int(item["parts"]["N"] if item and "parts" in item else 0):
                 self._stack.violations.append(f"{pk}: {head} has {found} parts at one moment, which are not all")
 

@@ -62,7 +62,10 @@ ONE_STACK = ("tests/e2e/", "tests/integration/local_aws/")
 """Folders whose tests share a stack."""
 OTHER_STACK = ("tests/e2e/test_canary.py", "tests/e2e/test_permissions.py")
 """Files that take as long as the rest of their folder, so they get another stack."""
-INDEPENDENT = ("tests/simulation/test_simulation.py", "tests/simulation/test_isolation.py", "tests/simulation/test_lost_and_found.py")
+INDEPENDENT = (
+    "tests/simulation/test_simulation.py", "tests/simulation/test_isolation.py", "tests/simulation/test_lost_and_found.py",
+    "tests/unit/test_matcher_fuzz.py", "tests/unit/test_shortlist.py",
+)  # fmt: skip
 """Files whose tests take seconds each and share no fixture."""
 
 

@@ -137,7 +137,7 @@ class FakeDynamoDB:
                 rows = [item for item in self.items.values() if all(key in item for key in INDEX_KEYS)]
             else:
                 pk = ExpressionAttributeValues[":pk"]["S"]
-                rows = [self.items[pk, sk] for sk in self._partitions.get(pk, ()) if (pk, sk) in self.items]
+                rows = [self.items[pk, sk] for sk in self.sort_keys(pk)]
             order = INDEX_KEYS[1] if IndexName else "sk"
             found = [dict(item) for item in rows if holds(KeyConditionExpression, item, {}, ExpressionAttributeValues)]
 
@@ -158,6 +158,10 @@ class FakeDynamoDB:
 
     def scan(self, *, TableName: str) -> Attributes:
         return {"Items": [dict(item) for item in self.items.values()]}
+
+    def sort_keys(self, pk: str) -> list[str]:
+        """The sort keys of a partition's items."""
+        return [sk for sk in self._partitions.get(pk, ()) if (pk, sk) in self.items]
 
     def _rows(self, table: str) -> dict[tuple[str, str], Attributes]:
         return self.keys if table.endswith("keys") else self.items
@@ -181,12 +185,12 @@ class FakeDynamoDB:
     def _store(self, table: str, item: Attributes) -> None:
         if _bytes(item) > MOST_ITEM_BYTES:
             raise refused("PutItem", "ValidationException")
-        rows = self._rows(table)
-        before, rows[_key(item)] = rows.get(_key(item)), dict(item)
+        rows, key = self._rows(table), _key(item)
+        before, rows[key] = rows.get(key), dict(item)
         if rows is self.items:
-            pk, sk = _key(item)
+            pk, sk = key
             self._partitions.setdefault(pk, {})[sk] = None
-            self.changed(before, rows[pk, sk])
+            self.changed(before, rows[key])
 
 
 def _key(item: Attributes) -> tuple[str, str]:
@@ -195,4 +199,9 @@ def _key(item: Attributes) -> tuple[str, str]:
 
 def _bytes(item: Attributes) -> int:
     """The size of an item, by the longest of what it may hold: its texts and what is sealed."""
-    return sum(len(name) + len(next(iter(value.values()))) for name, value in item.items() if value.keys() & {"S", "B"})
+    size = 0
+    for name, value in item.items():
+        for kind, content in value.items():
+            if kind == "S" or kind == "B":
+                size += len(name) + len(content)
+    return size

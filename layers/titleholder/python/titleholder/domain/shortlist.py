@@ -31,9 +31,10 @@ _GRAM_CHARACTERS = 150
 Texts = Mapping[str, Any]
 
 
-def positions(claim: Texts, owners: Sequence[Texts], most: float = MAX_WORK) -> list[int]:
+def positions(claim: Texts, owners: Sequence[Texts], most: float | None = None) -> list[int]:
     """The positions of the owners to compare, rising. At least two where there are two, because one owner alone reads differently."""
     names = _names(claim)
+    most = MAX_WORK if most is None else most
     costs = _costs(claim, names, owners)
     if sum(costs) <= most:
         return list(range(len(owners)))
