@@ -31,7 +31,7 @@ EXPECTED: dict[str, Expected] = {
     "failing": Expected(NONE_LEFT, "REFRESH_FAILED", 1),
     "failing_with_reason": Expected(NONE_LEFT, "REFRESH_FAILED", 1),
     "failing_with_old_snapshot": Expected(NONE_LEFT, "REFRESH_FAILED", 1),
-    "turning_inactive": Expected(NONE_LEFT, "REFRESH_FAILED", 1),
+    "turning_inactive": Expected(NONE_LEFT, "ACCOUNT_INACTIVE", 1),
     "inactive": Expected(NONE_LEFT, "ACCOUNT_INACTIVE", 0),
     "inactive_with_old_snapshot": Expected(NONE_LEFT, "ACCOUNT_INACTIVE", 0),
     "disconnected": Expected(NONE_LEFT, "ACCOUNT_DISCONNECTED", 0),
