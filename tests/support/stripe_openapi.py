@@ -375,7 +375,7 @@ def _typed(value: Any, schema: Json, root: Json) -> Any:
         if Draft202012Validator(variant | root).is_valid(typed):
             return typed
     kind = schema.get("type")
-    if kind == "array" and isinstance(value, dict):
+    if kind == "array" and isinstance(value, dict) and all(key.isdigit() for key in value):
         return [_typed(item, schema.get("items", {}), root) for item in value.values()]
     if kind == "object" and isinstance(value, dict):
         properties: Mapping[str, Json] = schema.get("properties", {})

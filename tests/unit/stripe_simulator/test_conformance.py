@@ -291,30 +291,43 @@ def test_differences_are_found(taken: spec.Spec, schema: Any) -> None:
 # -- the judge ---------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "body"),
-    [
-        ("POST", f"{ACCOUNT}/refresh", "features[0]=balances"),
-        ("POST", f"{ACCOUNT}/refresh", "features[0]=ownership&colour=red"),
-        ("POST", f"{ACCOUNT}/refresh", "expand[0]=ownership"),
-        ("POST", f"{ACCOUNT}/refresh", ""),
-        ("POST", f"{ACCOUNT}/refresh", '{"features": ["ownership"]}'),
-        ("POST", f"{ACCOUNT}/refresh?features[0]=ownership", "features[0]=ownership"),
-        ("GET", f"{ACCOUNT}/owners", ""),
-        ("GET", f"{ACCOUNT}/owners?ownership=fcaowns_1&limit=many", ""),
-        ("GET", f"{ACCOUNT}?colour=red", ""),
-        ("GET", ACCOUNT, "expand[0]=ownership"),
-        ("POST", "/v1/setup_intents", "payment_method_types[0]=us_bank_account"),
-        ("POST", "/v1/setup_intents", "allowed_payment_method_types[0]=us_bank_acount"),
-        ("POST", "/v1/payment_intents", "amount=100"),
-        ("GET", "/v2/core/events?delivery_success=false", ""),
-        ("GET", "/v2/core/events?limit=many", ""),
-        ("POST", "/v2/core/event_destinations", "name=a"),
-    ],
-)
+WRONG = [
+    ("POST", f"{ACCOUNT}/refresh", "features[0]=balances"),
+    ("POST", f"{ACCOUNT}/refresh", "features[0]=ownership&colour=red"),
+    ("POST", f"{ACCOUNT}/refresh", "expand[0]=ownership"),
+    ("POST", f"{ACCOUNT}/refresh", ""),
+    ("POST", f"{ACCOUNT}/refresh", "features[first]=ownership"),
+    ("POST", f"{ACCOUNT}/refresh", "features=ownership"),
+    ("POST", f"{ACCOUNT}/refresh", '{"features": ["ownership"]}'),
+    ("POST", f"{ACCOUNT}/refresh?features[0]=ownership", "features[0]=ownership"),
+    ("GET", f"{ACCOUNT}/owners", ""),
+    ("GET", f"{ACCOUNT}/owners?ownership=fcaowns_1&limit=many", ""),
+    ("GET", f"{ACCOUNT}?colour=red", ""),
+    ("GET", ACCOUNT, "expand[0]=ownership"),
+    ("POST", "/v1/setup_intents", "payment_method_types[0]=us_bank_account"),
+    ("POST", "/v1/setup_intents", "allowed_payment_method_types[0]=us_bank_acount"),
+    ("POST", "/v1/payment_intents", "amount=100"),
+    ("GET", "/v2/core/events?delivery_success=false", ""),
+    ("GET", "/v2/core/events?limit=many", ""),
+    ("POST", "/v2/core/event_destinations", "name=a"),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "body"), WRONG)
 def test_judge_finds_a_wrong_request(judge: Judge, method: str, target: str, body: str) -> None:
     with pytest.raises(AssertionError):
         judge.validate_request(method, target, body)
+
+
+ELSEWHERE = [f"{ACCOUNT}/refresh?features[0]=ownership", ACCOUNT, "/v2/core/event_destinations"]
+"""Where parameters are in the wrong place, which the simulator ignores; and an operation that it lacks."""
+
+
+@pytest.mark.parametrize(("method", "target", "body"), [wrong for wrong in WRONG if wrong[1] not in ELSEWHERE])
+def test_simulator_refuses_what_the_judge_refuses(driver: Any, method: str, target: str, body: str) -> None:
+    driver.sim.link("fresh", id="fca_a")
+    answer = driver.sim.handle(method, target, {"Authorization": "Bearer sk_test_x"}, body.encode())
+    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
 RELINK = "permissions[0]=ownership&relink_options[authorization]=fcauth_1"
