@@ -288,12 +288,12 @@ def tenants_retired_for_the_stacks_key() -> Iterator[None]:
 @contextmanager
 def events_of_the_other_mode_are_taken_in() -> Iterator[None]:
     """The mode of an event is not checked."""
-    original = stripe_events._subject
+    original = stripe_events.from_object
 
-    def _subject(data: Any, type_: str, mode: Any) -> Any:
-        return original({**data, "livemode": None}, type_, mode)
+    def from_object(data: Any, mode: Any, **more: Any) -> Any:
+        return original({**data, "livemode": None}, mode, **more)
 
-    with _replaced(stripe_events, "_subject", _subject):
+    with _replaced(stripe_events, "from_object", from_object):
         yield
 
 
