@@ -420,7 +420,7 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
         steps = align(a, b, memo, cut)
         found = _judge(a, b, steps, a_side, b_side, memo, cut)
         # Of two orders that both leave something over, the one that leaves less is likelier meant.
-        left = sum(not (step.size_a and step.size_b) for step in steps)
+        left = sum([not (step.size_a and step.size_b) for step in steps])
         if best is None or (found.clean, found.score, -left, found.lift != "none") > (best.clean, best.score, -fewest, best.lift != "none"):
             best, fewest = found, left
             if best.clean and best.score >= 98:

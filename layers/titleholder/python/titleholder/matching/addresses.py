@@ -170,7 +170,9 @@ def _text(value: object) -> str:
         for pattern, short in _ROADS:
             text = pattern.sub(short, text)
         text = _ROAD_LETTER.sub(r"cr\1", _ROAD_NUMBER.sub(r"\1\2", text))
-    return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text) if " " in text else text
+    if not (" e" in text or " w" in text or "-e" in text or "-w" in text):
+        return text
+    return _SPLIT_DIRECTION.sub(lambda m: m[1][0] + m[2][0], text)
 
 
 def _tokens(text: str) -> list[str]:
@@ -295,7 +297,10 @@ _NUMBER_FIRST = re.compile(r"\s*\d")
 
 def _lines(line1: str, line2: str) -> tuple[str, str]:
     """Return the line with the street, folded, and the other: a person's or building's name, or the unit, may come first."""
-    text = _CARE_OF.sub("", _folded(line1)).strip(" ,")
+    text = _folded(line1).strip()
+    if text[:1] in ("c", "a"):
+        text = _CARE_OF.sub("", text)
+    text = text.strip(" ,")
     if unit := _UNIT_FIRST.match(text):
         rest = text[unit.end() :]
         street, comma, place = rest.partition(",")

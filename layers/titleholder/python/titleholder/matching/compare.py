@@ -357,9 +357,10 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
     return compare(read(claim), owner)
 
 
-def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | None = None) -> Match:
-    """Compare a claim that was read with one owner; ``memos`` serve for all owners, and no longer."""
-    memos = memos or (Memo(), Memo(strict=True))
+def compare(claim: Claim, owner: Mapping[str, Any], memos: dict[bool, Memo] | None = None) -> Match:
+    """Compare a claim that was read with one owner; ``memos``, empty at first, serve for all owners, and no longer."""
+    if memos is None:
+        memos = {}
     held = read_owner(owner)
     fields = NO_CONTACTS
     if any(claim.fields.get(field) or owner.get(key) for field, key in CONTACTS):
@@ -372,11 +373,15 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | N
         return _match(mean, absent(bool(claim.names), bool(held.title.words)), fields, "")
     best: Judged | None = None
     for one in claim.names:
-        judged = _judge(one, held, memos[one.transcribed and held.transcribed])
+        strict = one.transcribed and held.transcribed
+        memo = memos.get(strict)
+        if memo is None:
+            memo = memos[strict] = Memo(strict)
+        judged = _judge(one, held, memo)
         if best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds):
             best = judged
     assert best is not None  # noqa: S101 there is a name
-    for memo in memos:
+    for memo in memos.values():
         memo.next_owner()
     if claim.contradicts:
         best = best.capped(MOST_FOR_REVIEW, "CLAIM_CONTRADICTS_ITSELF")._replace(lift="none")
@@ -390,7 +395,9 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: tuple[Memo, Memo] | N
 
 def _match(overall: float, name: FieldMatch, fields: Mapping[str, FieldMatch], contact: str) -> Match:
     every = {"name": name, **fields}
-    reasons = dict.fromkeys(reason for field in every.values() for reason in field.reasons)
+    reasons = name.reasons
+    for field in fields.values():
+        reasons += field.reasons
     if contact:
-        reasons[contact] = None
-    return Match(overall, MappingProxyType(every), tuple(reasons))
+        reasons += (contact,)
+    return Match(overall, MappingProxyType(every), tuple(dict.fromkeys(reasons)))

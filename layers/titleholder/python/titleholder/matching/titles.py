@@ -17,6 +17,7 @@ from titleholder.matching.words import (
     DATE,
     GENERATIONS,
     LEGAL_FORMS,
+    MARKER_WORDS,
     NAMES_TOO,
     NO_NAME,
     ORDINALS,
@@ -45,6 +46,7 @@ class Title(NamedTuple):
     length: int  # of the text, which tells where a bank may have cut it off
 
 
+_TRUST = frozenset(("trust", "trst", "tr"))
 _DIGIT = re.compile(r"\d")
 EMPTY = Title((), (), (), (), False, (), False, frozenset(), False, True, 0)
 
@@ -105,6 +107,10 @@ def is_placeholder(value: object, name: bool = False) -> bool:
     text = str(value)
     if len(text) > LONGEST_PLACEHOLDER:
         return False
+    if text.isalpha() and text.isascii():
+        # One plain word, as most parts of names are.
+        text = text.lower()
+        return text in PLACEHOLDERS and not (name and text in NAMES_TOO)
     folded = fold(text)
     text = folded if folded.isalnum() else _NO_LETTER.sub("", folded) if folded.isascii() else "".join(filter(str.isalnum, folded))
     if name and text in NAMES_TOO:
@@ -122,7 +128,31 @@ def read_claim(value: object) -> Title:
     return _read(fold(value), len(str(value)) <= MAX_CHARS)
 
 
+def _plain(folded: str, whole: bool) -> Title | None:
+    """Read a name of letters alone, as most are; ``None`` for another one."""
+    if not (folded.isascii() and folded.replace(" ", "").isalpha()):
+        return None
+    tokens = folded.split()
+    count = len(tokens)
+    if count > MAX_WORDS or not _TELLING_WORDS.isdisjoint(tokens) or max(map(len, tokens)) > MAX_WORD:
+        return None
+    if count == TWO_OWNERS and tokens[1] == tokens[3]:
+        return None
+    words = tuple(tokens)
+    party = party_of(tokens, "plain")
+    length = len(folded.strip())
+    return Title((party,) if party else (), words, words, (), looks_like_business(words), (), False, frozenset(), False, whole, length)
+
+
+# Two owners who share a surname, written one after the other, are four words.
+TWO_OWNERS = 4
+# Words that tell more than a name: "y" may join two owners, and the Rt Hon is a title of two words.
+_TELLING_WORDS = MARKER_WORDS | _TRUST | {"y", "rt"}
+
+
 def _read(folded: str, whole: bool) -> Title:
+    if (plain_name := _plain(folded, whole)) is not None:
+        return plain_name
     asides: list[tuple[str, ...]] = []
     brackets = False
     inline = folded
@@ -270,9 +300,6 @@ def _two_full_names(tokens: list[str]) -> bool:
     if len(first) != 2 or len(second) != 2 or "-" in tokens:
         return False
     return all(mainly_given(part[0]) and mainly_surname(part[1]) for part in (first, second))
-
-
-_TRUST = frozenset(("trust", "trst", "tr"))
 
 
 def claimed_party(given: object, middle: object, family: object, suffix: object) -> Title:

@@ -74,7 +74,7 @@ def decide(claim: dict[str, Any], owners: Sequence[dict[str, Any]], policy: Poli
     best: Match | None = None
     position: int | None = None
     mine = read(claim)
-    memos = Memo(), Memo(strict=True)
+    memos: dict[bool, Memo] = {}
     for index, owner in enumerate(owners):
         candidate = compare(mine, owner, memos)
         if best is None or _rank(candidate) > _rank(best):

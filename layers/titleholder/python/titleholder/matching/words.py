@@ -135,7 +135,7 @@ _PATTERNS = (
 )  # fmt: skip
 # A word or sign without which no marker can be there: most names have none, and need not pay for the long pattern.
 _SIGNS = frozenset("/&+;|")
-_MARKER_WORDS = word_set(
+MARKER_WORDS = word_set(
     "pod tod death itf trust dba business trading aka fka known formerly fbo benefit fao custodian cust guardian nee beneficiary benef"
     " conservator payee under utma ugma uniform unif minors min est estate decd deceased trustee trustees ttee ttees cotrustee"
     " co-trustee tr trs tree trstee dtd dated uad ua uta udt jt jtten jtwros joint ten tencom tenent tenants tenancy entirety"
@@ -154,11 +154,11 @@ _JOINING = r"[&+;|]|(?<=[^\W\d_]{3})/(?=[^\W\d_]{3})"
 
 def mark(text: str) -> str:
     """Return a folded account title with its markers, such as "and", "trustee" or "pod", as capital words."""
-    if text.isalpha() and text not in _MARKER_WORDS:
+    if text.isalpha() and text not in MARKER_WORDS:
         return text
     if not _SIGNS.isdisjoint(text):
         text = compiled(_JOINING).sub(lambda found: f" {found[0]} ", text)
-    if _SIGNS.isdisjoint(text) and _MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", "") if "." in text else text)):
+    if _SIGNS.isdisjoint(text) and MARKER_WORDS.isdisjoint(_SPLIT.split(text.replace(".", "") if "." in text else text)):
         return text
     return compiled(_MARKER).sub(lambda found: f" {found.lastgroup} ", text)
 
