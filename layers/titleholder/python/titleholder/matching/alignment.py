@@ -310,17 +310,20 @@ def names_only(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def pairs_of_orders(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[Order, Order]]:
     """Yield the pairs of orders in which two names may be compared."""
-    a, b = list(orders(mine, memo)), list(orders(held, memo))
-    for y in b:
-        yield a[0], y
-    if a[0].how == "told":
-        for x in a[1:]:
+    others = orders(mine, memo)
+    first = next(others)
+    b: list[Order] = []
+    for y in orders(held, memo):
+        b.append(y)
+        yield first, y
+    if first.how == "told":
+        for x in others:
             for y in b:
                 yield x, y
         return
     told = b[0].how == "told"
-    leading = lead(mine.words, memo) if len(a) > 1 else 0.0
-    for x in a[1:]:
+    leading = lead(mine.words, memo)
+    for x in others:
         # A claim in parts or in natural order is the rule. One with the surname first meets a title in natural order; where a comma tells
         # the title's order, the claim's must be evident.
         if not told or held.lent or leading >= 2:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from titleholder.matching import account
 from titleholder.matching.names import Memo, compare_given
 from titleholder.matching.parties import Party
-from titleholder.matching.result import CONTACTS, NO_CONTACTS, FieldMatch, Match, absent
+from titleholder.matching.result import NO_CONTACTS, FieldMatch, Match, absent
 from titleholder.matching.scale import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, scripts
 from titleholder.matching.titles import Title, claimed_party, is_placeholder, read_claim, read_title
@@ -75,23 +75,32 @@ def _claimed(text: str, kind: str, alias: bool) -> _Claimed:
 _PARTS = ("given", "middle", "family", "suffix")
 
 
+def _told(parts: list[object]) -> _Claimed | None:
+    """Read a name that comes in parts."""
+    given, _, family, _ = parts
+    if not (given or family):
+        return None
+    title = claimed_party(*parts)
+    if not title.words:
+        return None
+    return _Claimed(title, "person", False, bool(title.markers & _SEVERAL), scripts(f"{given}{family}"), f"{given or ''} {family or ''}")
+
+
 def read(claim: Mapping[str, Any]) -> Claim:
     """Read a claim's names."""
     declared = claim.get("type")
     kind = declared if declared in ("person", "business") else "either"
     out: list[_Claimed] = []
-    parts = [part if (part := claim.get(key)) and not is_placeholder(part, name=True) else None for key in _PARTS]
     told = None
-    if parts[0] or parts[2]:
-        title = claimed_party(*parts)
-        if title.words:
-            several = bool(title.markers & _SEVERAL)
-            told = _Claimed(title, "person", False, several, scripts(f"{parts[0]}{parts[2]}"), f"{parts[0] or ''} {parts[2] or ''}")
+    if claim.get("given") or claim.get("family"):
+        told = _told([None if not (part := claim.get(key)) or is_placeholder(part, name=True) else part for key in _PARTS])
+        if told is not None:
             out.append(told)
     business = _text(claim.get("business_name"))
-    business = "" if is_placeholder(business) else business
-    if business:
+    if business and not is_placeholder(business):
         out.append(_claimed(business, "business", False))
+    else:
+        business = ""
     text = _text(claim.get("name"))
     free = None
     if text and not is_placeholder(text):
@@ -363,10 +372,14 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: dict[bool, Memo] | No
         memos = {}
     held = read_owner(owner)
     fields = NO_CONTACTS
-    if any(claim.fields.get(field) or owner.get(key) for field, key in CONTACTS):
+    mine = claim.fields
+    if (
+        mine.get("address") or mine.get("phone") or mine.get("email")
+        or owner.get("raw_address") or owner.get("phone") or owner.get("email")
+    ):  # fmt: skip
         from titleholder.matching.contacts import compare_contacts
 
-        fields = compare_contacts(claim.fields, owner)
+        fields = compare_contacts(mine, owner)
     if not claim.names or not held.title.words:
         scores = [f.score for f in fields.values() if f.score is not None]
         mean = round(sum(scores) / len(scores), 2) if scores else 0.0

@@ -86,7 +86,8 @@ def compare(claimed: object, held: object) -> FieldMatch | None:
     100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number. Where a text has several
     numbers, the best one counts.
     """
-    mine, theirs = _numbers(claimed), _numbers(held)
+    mine = _numbers(claimed)
+    theirs = mine if claimed == held else _numbers(held)
     if not mine or not theirs:
         return None
     return max((_compare(a, b) for a in mine for b in theirs), key=lambda found: found.score or 0.0)
