@@ -36,6 +36,8 @@ class FakeSQS:
         self.concurrency: dict[str, int] = {}
         """By queue, how many messages are consumed at once; any number where nothing is said."""
         self.duplicates = 0.0
+        self.late: Callable[[str], float] = lambda body: 0.0
+        """For how many seconds a message is on its way, given its body."""
         self.in_flight = 0
         self._consuming: Counter[str] = Counter()
         self._queued: dict[str, deque[Signal]] = {}
@@ -49,11 +51,12 @@ class FakeSQS:
             if QueueUrl not in self.consumers:
                 self.dead.setdefault(QueueUrl, []).append(MessageBody)
                 return {}
+            late = self.late(MessageBody)
             copies = 1 + (self._rng.random() < self.duplicates)
             for _ in range(copies):
                 message = Message(MessageBody, f"m{next(self._ids)}")
                 self.in_flight += 1
-                self.scheduler.spawn(lambda message=message: self._live(QueueUrl, message), DelaySeconds)  # type: ignore[misc]
+                self.scheduler.spawn(lambda message=message: self._live(QueueUrl, message), DelaySeconds + late)  # type: ignore[misc]
             return {}
 
         return self._cross("SendMessage", effect)  # type: ignore[no-any-return]

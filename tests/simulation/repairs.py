@@ -9,6 +9,9 @@ from random import Random
 from tests.simulation.deployment import BEGIN, DAY
 from tests.simulation.simulation import Simulation
 
+RESUMED_SECONDS = 300.0
+"""How soon a wait has to end where nothing is lost: a webhook, two queues, and some slow calls. `reconcile` would come later."""
+
 AT_ONCE_SECONDS = 10_000.0
 """How soon a verification has to end whose account was reactivated where nothing is lost: the longest cooldown, and a settle timeout."""
 
@@ -20,6 +23,7 @@ def draw_repairs(simulation: Simulation, rng: Random) -> None:
     """In a third of the schedules, draw accounts that are inactive or become so, and what becomes of them."""
     if rng.random() >= 0.35:
         return
+    hasty: dict[str, float] = {}
     for number in range(rng.choice([1, 1, 2])):
         account = f"fca_repair{number}"
         scenario = rng.choice(["inactive", "inactive", "single_owner", "single_owner", "turning_inactive", "old"])
@@ -43,13 +47,29 @@ def draw_repairs(simulation: Simulation, rng: Random) -> None:
         simulation.injected[f"inactive account: {end}"] += 1
         if end == "erased":
             simulation.at(repaired, partial(simulation.erase, account))
+        elif end == "repaired" and rng.random() < 0.6:
+            hasty[account] = rng.uniform(0, 3)
+            # Where no workflow comes to wait for it.
+            simulation.at(12_000, partial(conclude, simulation, account, end))
         elif end != "left":
             simulation.at(repaired, partial(conclude, simulation, account, end))
+    simulation.sqs.late = partial(_late, simulation, hasty)
     simulation.patience = 8 * DAY
 
 
+def _late(simulation: Simulation, hasty: dict[str, float], body: str) -> float:
+    """Let the first message that says that a workflow waits for an account be slow, and the account be repaired before it arrives."""
+    message = json.loads(body)
+    account = message.get("ref", {}).get("account")
+    if message.get("awaits") != "repair" or account not in hasty:
+        return 0.0
+    simulation.injected["repaired before the wait"] += 1
+    simulation.at(hasty.pop(account), partial(conclude, simulation, account, "repaired"))
+    return 20.0
+
+
 def _fall(simulation: Simulation, account: str, cause: str | None) -> None:
-    if simulation.simulator.state(account)["status"] == "active":
+    if simulation.simulator.state(account)["status"] == "active" and account not in simulation.repaired:
         simulation.simulator.deactivate(account, cause=cause)
         simulation.stripe_moved()
 
@@ -62,7 +82,7 @@ def repair(simulation: Simulation, account: str) -> None:
 
 
 def _expire(simulation: Simulation, account: str, at: float) -> None:
-    if simulation.simulator.state(account)["status"] == "active":
+    if simulation.simulator.state(account)["status"] == "active" and account not in simulation.repaired:
         simulation.injected["account that expires"] += 1
         simulation.simulator.expire(account, at)
         simulation.stripe_moved()
@@ -70,6 +90,8 @@ def _expire(simulation: Simulation, account: str, at: float) -> None:
 
 def conclude(simulation: Simulation, account: str, end: str) -> None:
     """Repair the account for good (`lost`: no event of it is ever made), or let it be closed, or disconnected."""
+    if account in simulation.repaired:
+        return
     if end == "lost":
         simulation.simulator.fail_webhooks("ungenerated", account=account, times=None)
     if end in ("repaired", "lost"):
@@ -108,5 +130,10 @@ def check_repairs(simulation: Simulation, *, troubled: bool) -> None:
         bound = LONGEST_SECONDS if troubled or lost else AT_ONCE_SECONDS
         if late > bound:
             simulation.violations.append(f"{name}: ended {late:.0f} s after its account was repaired")
-        elif verdict["snapshot"] is None and not troubled:
+        execution = simulation.workflows.executions.get(id_)
+        if execution is not None and not troubled and not lost:
+            for state, begun, left_at in zip(execution.states, execution.entered, execution.entered[1:], strict=False):
+                if state == "WaitForRepair" and left_at - max(begun, repaired) > RESUMED_SECONDS:
+                    simulation.violations.append(f"{name}: waited {left_at - max(begun, repaired):.0f} s though its account was repaired")
+        if late <= bound and verdict["snapshot"] is None and not troubled:
             simulation.violations.append(f"{name}: its account was repaired, and it ended without owners ({verdict['reasons']})")

@@ -44,7 +44,7 @@ FOUND_BY = {
     "refresh_after_the_deadline": 65,
     "too_many_owners_not_remembered": 4,
     "repaired_accounts_resume_nobody": 0,
-    "repair_before_the_wait_is_not_seen": 179,
+    "repair_before_the_wait_is_not_seen": 28,
     "accounts_to_be_repaired_are_not_read": 12,
     "inactive_accounts_end_what_would_wait": 0,
 }

@@ -34,6 +34,8 @@ class Execution:
     name: str
     status: str = "RUNNING"
     states: list[str] = field(default_factory=list)
+    entered: list[float] = field(default_factory=list)
+    """When it entered each of `states`."""
     transitions: int = 0
     waits: int = 0
     timeouts: int = 0
@@ -165,6 +167,7 @@ class FakeStepFunctions:
             while name is not None:
                 execution.transitions += 1
                 execution.states.append(name)
+                execution.entered.append(self.scheduler.now)
                 data, name = self._enter(execution, definition["States"][name], data)
                 execution.kept = {}
                 if execution.stopped.set_:
