@@ -36,7 +36,7 @@ UNITS: Mapping[str, float] = {
     "lambda_request": 6,
     "lambda_gb_second_arm64": 0.61,
     "dynamodb_write_unit": 53,
-    "dynamodb_read_unit": 23,
+    "dynamodb_read_unit": 26,
     "sqs_request": 12,
     # One data key made, and unwrapped in two more functions: there the simulation, being one process, counts less.
     "kms_request": 3,
