@@ -139,9 +139,11 @@ class TestReason:
         assert end(sandbox, verification, {"outcome": "not_verifiable", "reason": reason})["reasons"] == ["ACCOUNT_INACTIVE"]
 
     def test_owners_that_the_request_accepts_give_a_stale_verdict(self, sandbox: Sandbox) -> None:
-        ref = sandbox.link("fresh")
+        ref = sandbox.link("prefetch_pending")
         verification = ask(sandbox, ref)
-        account_sync.sync_account(sandbox.deps, ref)
+        assert verification.verdict is None
+        sandbox.wait(6)
+        sandbox.settle()
         sandbox.simulator.deactivate(ref.account)
         sandbox.settle()
         assert end(sandbox, verification, {"outcome": "not_verifiable", "reason": "REFRESH_FAILED"})["outcome"] == "match"
@@ -263,6 +265,18 @@ class TestStale:
         sandbox.consume(sandbox.events_queue)
         assert self.stale(sandbox, verification) is None
 
+    def test_changed_status_is_read_once_more_by_reconcile_and_then_no_more(self, sandbox: Sandbox, verified: Any) -> None:
+        ref, _ = verified
+        self.become(sandbox, ref, "deactivate")
+        reads = []
+        for _ in range(3):
+            sandbox.wait(1000)
+            before = len(sandbox.stripe_calls(ref))
+            sandbox.function("reconcile")({})
+            sandbox.consume(sandbox.events_queue)
+            reads.append(len(sandbox.stripe_calls(ref)) - before)
+        assert reads == [1, 0, 0]
+
     def test_disconnected_account_keeps_its_verdicts_stale(self, sandbox: Sandbox, verified: Any) -> None:
         ref, verification = verified
         self.become(sandbox, ref, "deactivate")
@@ -372,8 +386,11 @@ class TestExpiring:
         ref, dates = sandbox.link(), [sandbox.clock() + DAY, sandbox.clock() + 2 * DAY, sandbox.clock() + DAY]
         for date in dates:
             sandbox.simulator.expire(ref.account, date)
+            sandbox.wait(10)
             sandbox.settle()
-            sandbox.http("GET", f"/accounts/{ref.account}")
+            assert sandbox.http("GET", f"/accounts/{ref.account}").status == 200
+        sandbox.wait(1000)
+        sandbox.function("reconcile")({})
         assert self.details(sandbox) == [(ref.account, "2027-01-16T08:00:00Z"), (ref.account, "2027-01-17T08:00:00Z")]
 
     def test_expiry_is_found_by_any_reading_where_the_webhook_is_lost(self, sandbox: Sandbox) -> None:

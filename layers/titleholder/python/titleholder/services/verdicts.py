@@ -132,7 +132,7 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced} | remedy)
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
     account = store.accounts.get(verification.ref)
-    if account.state is not None and (account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS or verification.stale is not None):
+    if account.state is not None and account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
         _show_status(store, bus, verification.ref, account, verification.id, now)
     # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
     store.verifications.mark_announced(verification.id)
