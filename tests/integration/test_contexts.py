@@ -210,6 +210,20 @@ class TestCalls:
         assert known(sandbox, ref) == "inactive"
         assert headers[-1] == (SEEN, None)
 
+    @pytest.mark.parametrize("fault", ["server_error", "drop"])
+    def test_go_on_as_before_while_stripe_does_not_say_whether_it_takes_the_context(
+        self, sandbox: Sandbox, kind: str, headers: list[Any], fault: str
+    ) -> None:
+        see(sandbox)
+        ref = sandbox.link("inactive", id="fca_1", stripe_account=SEEN)
+        sandbox.simulator.fail_api(fault, path=ACCOUNT, stripe_account=SEEN, times=None)
+        take(sandbox, event(kind, f"org_simulated/{SEEN}"))
+        assert known(sandbox, ref) == "inactive"
+        assert headers[-1] == (SEEN, None)
+        sandbox.simulator.clear_faults()
+        take(sandbox, event(kind, f"org_simulated/{SEEN}", id="evt_2"))
+        assert headers[-1] == (None, f"org_simulated/{SEEN}")
+
     def test_follow_an_account_to_another_organization(self, sandbox: Sandbox, kind: str, headers: list[Any]) -> None:
         see(sandbox)
         sandbox.link("inactive", id="fca_1", stripe_account=SEEN)

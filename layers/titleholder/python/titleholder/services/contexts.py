@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from titleholder.domain.accounts import Mode, Tenant
-from titleholder.errors import AccountNotFoundError, StripeCredentialsError, StripeRefusedError
+from titleholder.errors import AccountNotFoundError, StripeCredentialsError, StripeError, StripeRefusedError
 
 if TYPE_CHECKING:
     from titleholder.store import Store
@@ -80,7 +80,8 @@ class Contexts:
         try:
             if stripe.account_of_calls(context) != tenant.stripe_account:
                 return
-        except (StripeCredentialsError, StripeRefusedError, AccountNotFoundError):
+        except (StripeError, AccountNotFoundError):
+            # The event does not need it. The next one asks again.
             return
         self._store.connected_accounts.set_context(self._mode, tenant.stripe_account, context)
         self._known.pop(tenant.stripe_account, None)
