@@ -89,6 +89,8 @@ PLACES: list[tuple[Any, str, float | None]] = [
     ({"city": "Reno"}, "W123N456 EAST US HWY101 E # 12", None),
     ({"state": "UT"}, IN_FULL, None),
     (HOME, "UT", None),
+    ("Nevada", "RENO NEVADA", None),
+    ("Washington", "WASHINGTON DC", 65.0),
     ({"line2": "Apt 4"}, "12 LARKSPUR LN APT 4", None),
     # Another place
     ({"city": "Reno"}, IN_FULL, 20.0),

@@ -138,7 +138,13 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         ("Rosa Quesada", "WALTER Y ROSA QUESADA", (95, 99)),
         ("Rosa Quesada y Tarvel", "ROSA QUESADA Y TARVEL", (100, 100)),
         ("Edgar Venable", "EDGAR COLBY ALMA VENABLE", NONE),
+        ("Edgar Venable", "EDGAR PATRICK ALMA VENABLE", SAME),
         ("Alma Colby", "EDGAR COLBY ALMA VENABLE AGENT", NONE),
+        ("Rosa Quesada", "QUESADA WALTER QUESADA ROSA", (95, 99)),
+        ("Waleed Nasri Waleed Qadri", "WALEED NASRI WALEED QADRI", (100, 100)),
+        ("Edgar Colby", "EDGAR COLBY TOD ALMA COLBY", SAME),
+        ("Alma Colby", "EDGAR COLBY TOD ALMA COLBY", OTHER),
+        ("Edgar Alan Tod Colby", "EDGAR ALAN TOD COLBY", (100, 100)),
     ],
     "suffixes": [
         (parts("Edgar", "Colby", suffix="Jr"), "EDGAR COLBY", (95, 98)),
@@ -167,6 +173,9 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         (company("Larkmoor Fund VII"), "LARKMOOR FUND VIII", NONE),
         (company("Larkmoor Fund VII"), "LARKMOOR FUND 7", SAME),
         (company("HBC Tiles"), "HBD TILES", NONE),
+        (company("Larkmoor Guardian Insurance"), "LARKMOOR GUARDIAN INSURANCE CO", (95, 98)),
+        (company("A Minor Larkmoor LLC"), "A MINOR LARKMOOR LLC", SAME),
+        (company("Admin Larkmoor Inc"), "ADMIN LARKMOOR INC", SAME),
         (company("Larkmoor Group"), "LARKMOOR", REVIEW),
         (company("Larkmoor Tiles Uptown"), "LARKMOOR TILES DOWNTOWN", NONE),
         (company("Larkmoor Printing"), "LARKMOOR PAINTING", AT_MOST_REVIEW),
@@ -211,6 +220,7 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         ("Naresh Gill", "VIKAS GILL S/O NARESH GILL", AT_MOST_REVIEW),
         ("Vikas Gill", "VIKAS GILL S/O NARESH GILL", MATCH),
         ("Salim Al-Nasri", "HANI BIN SALIM AL-NASRI", AT_MOST_REVIEW),
+        ("Salim bin Hani", "HANI BIN SALIM", AT_MOST_REVIEW),
     ],
 }  # fmt: skip
 

@@ -303,7 +303,7 @@ def _two_people(words: tuple[str, ...], gap: list[int], memo: Memo) -> bool:
     first, second, third, last = (memo.look_up(w) for w in words)
     if first.given < 2 or third.given <= third.surname:
         return False
-    if {first.gender, third.gender} == {"m", "f"} and second.surname > 0 and last.surname >= last.given:
+    if {first.gender, third.gender} == {"m", "f"} and second.surname >= max(1, second.given) and last.surname >= last.given:
         return True
     # Unknown words are surnames rather than given names, but less surely so.
     sure = second.given == 0 and second.surname > 0 and last.given < max(1, last.surname)

@@ -500,10 +500,17 @@ def _is_place_of(place: Address, other: Address) -> bool:
     )
 
 
+def _is_state_of(place: Address, other: Address) -> bool:
+    """Tell whether an address in one line is no more than the name of another one's state."""
+    return not (place.number or place.box or place.state) and _STATES.get("".join(place.words), "-") == other.state
+
+
 def _compare_places(a: Address, b: Address) -> FieldMatch | None:
     """Compare towns and states, where one side says no more; ``None`` where they have nothing in common that could differ."""
     if a.state and b.state and a.state != b.state and {a.state, b.state} <= _CODES:
         return FieldMatch(20.0, None, ("CITY_ONLY", "STATE_DIFFERS"))
+    if _is_state_of(a, b) or _is_state_of(b, a):
+        return None
     if a.number or a.box:
         a, b = b, a
     mine, theirs = _town(a), _town(b)

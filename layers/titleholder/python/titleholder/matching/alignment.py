@@ -67,6 +67,9 @@ def _moved(party: Party, count: int) -> Order:
     return Order(party.words[count:] + party.words[:count], "moved", count, n - count - 1, joined)
 
 
+SON_OF = frozenset(("bin", "ibn", "bint", "binti", "binte"))
+
+
 def orders(party: Party, memo: Memo) -> Iterator[Order]:
     words = party.words
     n = len(words)
@@ -89,8 +92,8 @@ def orders(party: Party, memo: Memo) -> Iterator[Order]:
         return
     yield Order(words, "natural", 0, n - 1, party.joined)
     for count in range(1, min(n, 6 if n < MANY_WORDS else 3)):
-        # A hyphen is never torn apart.
-        if count - 1 not in party.joined:
+        # Neither a hyphen is torn apart nor "bin" from the father's name.
+        if count - 1 not in party.joined and SON_OF.isdisjoint(words[count - 1 : count + 1]):
             yield _moved(party, count)
     if n > 2 and eastern_name(words, memo):
         joined = frozenset(j for j in party.joined if 0 < j < n - 2)

@@ -53,12 +53,16 @@ def _text(value: object) -> str:
 _SEVERAL = frozenset(("AND", "JOINT", "TTEE", "AKA", "FBO", "CUST", "POD", "CARE", "SON", "EXEC", "MINOR"))
 
 
+# Of these, the ones that are words of a business's name: Quimby & Rutledge LLP, Guardian Insurance.
+_TRADES = frozenset(("AND", "CARE", "EXEC", "CUST", "MINOR"))
+
+
 def _several(title: Title, kind: str) -> bool:
     """Tell whether a claimed name names more than one party."""
     found = title.markers & _SEVERAL
     if not found:
         return False
-    if found <= {"AND", "CARE"} and (kind == "business" or (title.business and kind != "person")):
+    if found <= _TRADES and (kind == "business" or (title.business and kind != "person")):
         return False
     if title.trusts and found <= {"AND", "TTEE"}:
         return "TTEE" in found and "AND" in found

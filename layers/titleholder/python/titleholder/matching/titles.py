@@ -136,7 +136,7 @@ def _plain(folded: str, whole: bool) -> Title | None:
     count = len(tokens)
     if count > MAX_WORDS or not _TELLING_WORDS.isdisjoint(tokens) or max(map(len, tokens)) > MAX_WORD:
         return None
-    if count == TWO_OWNERS and tokens[1] == tokens[3]:
+    if _two_owners(tokens):
         return None
     words = tuple(tokens)
     party = party_of(tokens, "plain")
@@ -144,8 +144,22 @@ def _plain(folded: str, whole: bool) -> Title | None:
     return Title((party,) if party else (), words, words, (), looks_like_business(words), (), False, frozenset(), False, whole, length)
 
 
-# Two owners who share a surname, written one after the other, are four words.
-TWO_OWNERS = 4
+def _two_owners(tokens: list[str]) -> bool:
+    """Tell whether four words are two owners who share a surname, one after the other."""
+    if len(tokens) != FOUR or "," in tokens:
+        return False
+    if tokens[0] == tokens[2]:
+        # A father's father may have one's own name.
+        return mainly_surname(tokens[0]) and mainly_given(tokens[1]) and mainly_given(tokens[3])
+    return tokens[1] == tokens[3]
+
+
+def _names_beneficiary(tokens: list[str]) -> bool:
+    """Tell whether "tod" stands for "transfer on death" and not for a name: after a full name, and before another one or at the end."""
+    return "tod" in tokens[2:] and len(tokens) - tokens.index("tod", 2) != TWO
+
+
+TWO, FOUR = 2, 4
 # Words that tell more than a name: "y" may join two owners, and the Rt Hon is a title of two words.
 _TELLING_WORDS = MARKER_WORDS | _TRUST | {"y", "rt"}
 
@@ -272,8 +286,8 @@ _COMPANY = ("公司", "有限", "株式会社", "会社", "주식회사", "(주)
 
 def _segments(tokens: list[str], marked: bool) -> list[tuple[str, list[str]]]:
     """Cut an account title into (context, tokens): owners, beneficiaries, trusts, trade names."""
-    if not marked and "trust" not in tokens:
-        if len(tokens) == 4 and tokens[1] == tokens[3]:
+    if not marked and "trust" not in tokens and not _names_beneficiary(tokens):
+        if _two_owners(tokens):
             return [("plain", [*tokens[:2], "AND", *tokens[2:]])]
         if tokens.count(",") == 1 and _two_full_names(tokens):
             at = tokens.index(",")
