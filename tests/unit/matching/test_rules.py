@@ -142,6 +142,7 @@ RULES: dict[str, list[tuple[Any, str, tuple[float, float]]]] = {
         ("Alma Colby", "EDGAR COLBY ALMA VENABLE AGENT", NONE),
         ("Rosa Quesada", "QUESADA WALTER QUESADA ROSA", (95, 99)),
         ("Waleed Nasri Waleed Qadri", "WALEED NASRI WALEED QADRI", (100, 100)),
+        ("Rosa Quesada", "ROSA QUESADA ROSA QUESADA", (95, 100)),
         ("Edgar Colby", "EDGAR COLBY TOD ALMA COLBY", SAME),
         ("Alma Colby", "EDGAR COLBY TOD ALMA COLBY", OTHER),
         ("Edgar Alan Tod Colby", "EDGAR ALAN TOD COLBY", (100, 100)),

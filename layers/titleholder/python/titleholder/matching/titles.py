@@ -148,10 +148,10 @@ def _two_owners(tokens: list[str]) -> bool:
     """Tell whether four words are two owners who share a surname, one after the other."""
     if len(tokens) != FOUR or "," in tokens:
         return False
-    if tokens[0] == tokens[2]:
-        # A father's father may have one's own name.
-        return mainly_surname(tokens[0]) and mainly_given(tokens[1]) and mainly_given(tokens[3])
-    return tokens[1] == tokens[3]
+    if tokens[1] == tokens[3]:
+        return True
+    # With the surname first. A father's father may have one's own name.
+    return tokens[0] == tokens[2] and mainly_surname(tokens[0]) and mainly_given(tokens[1]) and mainly_given(tokens[3])
 
 
 def _names_beneficiary(tokens: list[str]) -> bool:
