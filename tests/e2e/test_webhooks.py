@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.stack import STACK
+from local.stripe_simulator.deliveries import GENERATION_FAILURE
 from tests.e2e.stack_driver import StackDriver, eventually
 from titleholder.stripe_api import signatures
 
@@ -75,7 +76,7 @@ def test_unknown_type_is_acknowledged_and_recorded_only(idle_driver: StackDriver
 
 @pytest.mark.parametrize(
     ("why", "changes"),
-    [("other_mode", {"livemode": True}), ("other_context", {"context": "org_1/acct_1"}), ("malformed", {"data": {"object": None}})],
+    [("other_mode", {"livemode": True}), ("other_context", {"context": "org_1"}), ("malformed", {"data": {"object": None}})],
 )
 def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(
     idle_driver: StackDriver, why: str, changes: dict[str, Any]
@@ -86,6 +87,49 @@ def test_event_that_is_not_for_this_stack_is_acknowledged_and_recorded_only(
     assert [sk for pk, sk in idle_driver.table() if pk == f"EVENT#evt_{why}1"] == [f"ASIDE#{why}"]
     time.sleep(0.5)
     assert len(idle_driver.exchanges) == calls
+
+
+def test_event_of_an_organization_has_an_effect_on_the_platforms_own_accounts(driver: StackDriver) -> None:
+    account = driver.link("fresh", policy={"webhooks": "lost"})
+    body = event(account, id=f"evt_org{account[4:]}", context="org_simulated/acct_simulated")
+    assert driver.deliver(body, signed(driver, body)).status_code == 200
+    found = eventually(lambda: (answer := driver.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+    assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
+
+
+def test_event_of_another_account_of_an_organization_is_set_aside(driver: StackDriver) -> None:
+    account = driver.link("fresh", policy={"webhooks": "lost"})
+    id = f"evt_elsewhere{account[4:]}"
+    body = event(account, id=id, context="org_simulated/acct_elsewhere")
+    assert driver.deliver(body, signed(driver, body)).status_code == 200
+    eventually(lambda: [sk for pk, sk in driver.table() if pk == f"EVENT#{id}"] == ["ASIDE#other_context"])
+    assert not [pk for pk, _ in driver.table() if pk.endswith(f"/{account}")]
+
+
+def test_connected_account_is_named_by_the_context_that_it_came_by(driver: StackDriver) -> None:
+    connected = {"stripe_account": "acct_e2econtext"}
+    account = driver.link("fresh", policy={"webhooks": "lost"}, **connected)
+    assert driver.http.call("GET", f"/accounts/{account}", headers={"Stripe-Account": "acct_e2econtext"}).status == 200
+    body = event(account, id=f"evt_context{account[4:]}", context="org_simulated/acct_e2econtext")
+    assert driver.deliver(body, signed(driver, body)).status_code == 200
+    context = eventually(lambda: driver.table()["CONNECTED#test", "acct_e2econtext"].get("context"))
+    assert context == {"S": "org_simulated/acct_e2econtext"}
+    eventually(lambda: "snapshot" in driver.table()[f"ACCOUNT#test/acct_e2econtext/{account}", "ACCOUNT"])
+
+
+def test_snapshot_and_thin_event_of_one_occurrence_are_processed_once(idle_driver: StackDriver) -> None:
+    account = idle_driver.link("fresh", policy={"webhooks": "lost"})
+    about = {"id": account, "type": "financial_connections.account", "url": f"/v1/financial_connections/accounts/{account}"}
+    thin = {"id": "evt_thintwin1", "object": "v2.core.event", "related_object": about, "snapshot_event": "evt_snapshottwin1"}
+    first = event(**thin, type="v1.financial_connections.account.refreshed_ownership")
+    assert idle_driver.deliver(first, signed(idle_driver, first)).status_code == 200
+    key = ("EVENT#evt_snapshottwin1", "EVENT")
+    eventually(lambda: idle_driver.table()[key]["processed"] == {"BOOL": True})
+    calls = idle_driver.stripe_calls(account)
+    second = event(account, id="evt_snapshottwin1")
+    assert idle_driver.deliver(second, signed(idle_driver, second)).status_code == 200
+    time.sleep(1)
+    assert idle_driver.stripe_calls(account) == calls
 
 
 def test_duplicates_are_acknowledged_and_processed_once(idle_driver: StackDriver) -> None:
@@ -150,6 +194,16 @@ class TestFromTheBus:
         put_on_the_bus(driver, self.event(account))
         found = eventually(lambda: (answer := driver.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
         assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
+
+    def test_event_in_the_context_of_an_organization_has_the_owners_fetched(self, driver: StackDriver) -> None:
+        account = driver.link("fresh", policy={"webhooks": "lost"})
+        put_on_the_bus(driver, self.event(account, context="org_simulated/acct_simulated"))
+        found = eventually(lambda: (answer := driver.http.call("GET", f"/accounts/{account}/owners")).status == 200 and answer.body)
+        assert [owner["name"] for owner in found["owners"]] == ["MARGARET ANNE TESTERMAN"]
+
+    def test_event_that_stripe_could_not_make_is_looked_up(self, driver: StackDriver) -> None:
+        put_on_the_bus(driver, {"id": "evt_failure1", "object": "v2.core.event", "type": GENERATION_FAILURE, "livemode": False})
+        eventually(lambda: driver.table().get(("EVENT#evt_failure1", "EVENT"), {}).get("processed") == {"BOOL": True})
 
     def test_event_of_the_other_mode_is_set_aside(self, driver: StackDriver) -> None:
         put_on_the_bus(driver, self.event("fca_othermode1", livemode=True))
