@@ -18,7 +18,7 @@ class Verification:
     `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
     `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
     account is repaired, instead of ending. `stale`: why its account is no longer active, as of the observation `stale_seen` of the account
-    (see `refresh_policy.observation`).
+    (see `refresh_policy.observation`); `stale_unannounced`: that has yet to be announced.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Verification:
     completed_at: float | None = None
     stale: str | None = None
     stale_seen: str | None = None
+    stale_unannounced: bool = False
     batch: str | None = None
     line: int | None = None
     waits_if_inactive: bool = False

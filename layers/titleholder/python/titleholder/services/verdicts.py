@@ -92,10 +92,15 @@ def mark_stale(
     found = store.verifications.get(verification)
     if not _rests_on_owners(found):
         return False
-    if found.stale != reason and (found.stale_seen or "") <= seen:
-        # Announce first, because a crash between the two steps then repeats the announcement instead of losing it.
+    unannounced = found.stale != reason or found.stale_unannounced
+    if not store.verifications.mark_stale(verification, reason, seen, now, unannounced=unannounced):
+        return False
+    if unannounced:
+        # Marked first, so that a lift that comes in between announces itself, whether this announcement arrived or not. The mark says
+        # that it has yet to be announced, so that a crash in between repeats the announcement instead of losing it.
         bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
-    return store.verifications.mark_stale(verification, reason, seen, now)
+        store.verifications.end_stale_announcement(verification, seen)
+    return True
 
 
 def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, seen: str) -> bool:

@@ -204,10 +204,20 @@ class Verifications:
         """Record that a verdict was announced, and marked as stale if its account is dead."""
         return mark_announced(self._table, _pk(verification), _SK)
 
-    def mark_stale(self, verification: str, reason: str, seen: str, now: float) -> bool:
-        """Mark a verdict whose account was seen as no longer active by the observation `seen`; False if a later one was acted on."""
+    def mark_stale(self, verification: str, reason: str, seen: str, now: float, *, unannounced: bool = False) -> bool:
+        """Mark a verdict whose account was seen as no longer active by the observation `seen`; False if a later one was acted on.
+
+        `unannounced`: until `end_stale_announcement` the mark has yet to be announced.
+        """
+        set_: Item = {"stale": reason, "stale_ms": to_milliseconds(now), "stale_seen": seen}
         return self._table.update(
-            _pk(verification), _SK, set_={"stale": reason, "stale_ms": to_milliseconds(now), "stale_seen": seen}, condition=_SEEN_LAST
+            _pk(verification), _SK, set_={**set_, **({"stale_unannounced": True} if unannounced else {})}, condition=_SEEN_LAST
+        )
+
+    def end_stale_announcement(self, verification: str, seen: str) -> bool:
+        """Record that a mark was announced; False if a later observation was acted on."""
+        return self._table.update(
+            _pk(verification), _SK, set_={}, remove=("stale_unannounced",), condition="stale_seen = :seen", values={":seen": seen}
         )
 
     def lift_stale(self, verification: str, reason: str, seen: str) -> bool:
@@ -217,7 +227,7 @@ class Verifications:
         worker that acts on an earlier observation does not mark it.
         """
         return self._table.update(
-            _pk(verification), _SK, set_={"stale_seen": seen}, remove=("stale", "stale_ms"),
+            _pk(verification), _SK, set_={"stale_seen": seen}, remove=("stale", "stale_ms", "stale_unannounced"),
             condition=f"{_SEEN_LAST} AND (attribute_not_exists(stale) OR stale = :lifted)", values={":lifted": reason},
         )  # fmt: skip
 
@@ -286,6 +296,7 @@ def _verification(item: Item) -> Verification:
         completed_at=from_milliseconds(item["completed_ms"]) if "completed_ms" in item else None,
         stale=item.get("stale"),
         stale_seen=item.get("stale_seen"),
+        stale_unannounced=bool(item.get("stale_unannounced")),
         batch=item.get("batch"),
         line=item.get("batch_line"),
         waits_if_inactive=item.get("if_inactive") == "wait",
