@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.domain.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StoredAccount
+from titleholder.domain.accounts import AccountHolder, AccountState, Attempt, OwnershipRefresh, StatusDetails, StoredAccount
 from titleholder.domain.refresh_policy import (
     CLOCK_SKEW,
     IDEMPOTENCY_SECONDS,
@@ -24,17 +24,20 @@ from titleholder.domain.refresh_policy import (
     JoinPending,
     NotVerifiable,
     StartRefresh,
+    asked_at,
     brought_position,
     decide,
     decide_after_refusal,
     decide_from_memory,
     final_reason,
+    is_gone,
     is_open,
     is_outdated,
     is_pending,
     is_unconfirmed,
     is_unsettled,
     may_have_started,
+    needs_repair,
     next_attempt,
     observation,
     order,
@@ -397,6 +400,18 @@ class TestMemory:
         stored = StoredAccount(state=account(None), observed_at=NOW, snapshot_attempted_at=NOW, erased_at=NOW - 1.0)
         assert decide_from_memory(stored, NEED, NOW) == NotVerifiable("ACCOUNT_DISCONNECTED")
 
+    def test_account_that_was_inactive_before_a_wait_is_looked_at_again_after_it(self) -> None:
+        """The first repair may hold by now."""
+        state = account(refresh("failed", LONG_AGO, NOW - 2), status="inactive")
+        stored = StoredAccount(state=state, observed_at=NEED.requested_at)
+        assert decide_from_memory(stored, NEED, NOW) == NotVerifiable("ACCOUNT_INACTIVE")
+        assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - 2) is None
+
+    def test_refresh_of_this_stack_that_failed_since_the_request_is_remembered_as_its_own(self) -> None:
+        state = account(refresh("failed", NOW + 1, None))
+        stored = StoredAccount(state=state, observed_at=NOW + 1, observed_calls=1, attempt=SINCE)
+        assert decide_from_memory(stored, NEED, NOW + 2) == decide(state, NEED, NOW + 2, SINCE) != decide(state, NEED, NOW + 2, None)
+
     def test_another_cooldown_than_the_one_waited_out_asks_stripe(self) -> None:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, FUTURE)), observed_at=NOW - 3600)
         assert decide_from_memory(stored, NEED, NOW, resumed_at=NOW - 2) is None
@@ -691,6 +706,7 @@ class TestStatus:
 
     def test_observations_sort_as_they_replace_each_other(self) -> None:
         readings = [
+            StoredAccount(observed_at=NOW - 1),
             StoredAccount(state=account(None), observed_at=NOW),
             StoredAccount(state=account(None), observed_at=NOW + 0.001),
             StoredAccount(state=account(refresh("pending", NOW - 5)), observed_at=NOW - 60),
@@ -700,6 +716,51 @@ class TestStatus:
         assert seen == sorted(seen)
         assert len(set(seen)) == len(seen)
         assert max(seen) < LAST_OBSERVATION
+
+
+class TestRepair:
+    """Which accounts can be active again."""
+
+    @pytest.mark.parametrize(
+        ("status", "action", "repairable", "gone"),
+        [
+            ("active", None, False, False),
+            ("inactive", None, True, False),
+            ("inactive", "relink_required", True, False),
+            ("inactive", "none", False, True),
+            ("active", "none", False, False),
+            ("disconnected", None, False, True),
+            ("hibernating", None, False, False),
+        ],
+    )
+    def test_status_and_what_stripe_asks_for_say_whether_a_repair_helps(
+        self, status: str, action: str | None, repairable: bool, gone: bool
+    ) -> None:
+        state = replace(account(None, status), details=StatusDetails(action, None, None) if action else None)
+        assert needs_repair(state) is repairable
+        assert is_gone(StoredAccount(state=state)) is gone
+        assert is_gone(StoredAccount(state=state, erased_at=1.0))
+
+    def test_account_that_was_never_read_is_neither_broken_nor_gone(self) -> None:
+        assert not needs_repair(None)
+        assert not is_gone(StoredAccount())
+        assert is_gone(StoredAccount(erased_at=1.0))
+
+
+class TestAskedAt:
+    attempt = Attempt(1, "key", LONG_AGO, began_at=NOW, calls=1, open=False)
+
+    @pytest.mark.parametrize("attempted_at", [NOW - CLOCK_SKEW, NOW, NOW + 60])
+    def test_refresh_since_the_newest_attempt_began_is_its_own(self, attempted_at: int) -> None:
+        assert asked_at(refresh("pending", attempted_at), self.attempt) == NOW
+
+    @pytest.mark.parametrize("attempted_at", [NOW - CLOCK_SKEW - 1, LONG_AGO])
+    def test_earlier_refresh_is_of_another(self, attempted_at: int) -> None:
+        assert asked_at(refresh("pending", attempted_at), self.attempt) is None
+
+    def test_refresh_that_was_there_before_the_attempt_is_of_another(self) -> None:
+        assert asked_at(refresh("pending", NOW), replace(self.attempt, base=NOW)) is None
+        assert asked_at(refresh("pending", NOW), None) is None
 
 
 class TestFinalReason:
