@@ -224,6 +224,16 @@ class TestCalls:
         take(sandbox, event(kind, f"org_simulated/{SEEN}", id="evt_2"))
         assert headers[-1] == (None, f"org_simulated/{SEEN}")
 
+    def test_name_an_account_by_its_id_again_that_left_its_organization(self, sandbox: Sandbox, headers: list[Any]) -> None:
+        see(sandbox)
+        sandbox.link("inactive", id="fca_1", stripe_account=SEEN)
+        take(sandbox, event("snapshot", f"org_simulated/{SEEN}"))
+        sandbox.simulator.configure(organization="org_another")
+        assert sandbox.function("reconcile")({})["failed"] == 1
+        sandbox.wait(900)
+        assert sandbox.function("reconcile")({})["failed"] == 0
+        assert headers[-1] == (SEEN, None)
+
     def test_follow_an_account_to_another_organization(self, sandbox: Sandbox, kind: str, headers: list[Any]) -> None:
         see(sandbox)
         sandbox.link("inactive", id="fca_1", stripe_account=SEEN)

@@ -328,6 +328,10 @@ class _Run:
         except StripeCredentialsError:
             if not self._accepts_the_key():
                 raise
+            if tenant.context is not None:
+                # It may have left the organization, so calls name it by its id alone again.
+                store.connected_accounts.forget_context(mode, id_)
+                raise
             now = self.deps.clock()
             store.connected_accounts.record_failure(
                 mode, replace(tenant, tries=tenant.tries + 1, due_at=now + DAY_SECONDS, retired_at=tenant.retired_at or now)

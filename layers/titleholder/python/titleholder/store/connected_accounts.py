@@ -50,6 +50,10 @@ class ConnectedAccounts:
         """Record the path by which Stripe knows a connected account."""
         return self._update(mode, stripe_account, {"context": context})
 
+    def forget_context(self, mode: Mode, stripe_account: str) -> bool:
+        """Have calls name a connected account by its id alone."""
+        return self._update(mode, stripe_account, {}, remove=("context",))
+
     def record_asked(self, mode: Mode, stripe_account: str, at: float, *, thin: bool = False) -> bool:
         """Record when a connected account's undelivered events, or its thin events, were asked for."""
         return self._update(mode, stripe_account, {"thin_asked_ms" if thin else "asked_ms": to_milliseconds(at)})
