@@ -348,6 +348,8 @@ class TestStale:
         sandbox.taps.append(overtake)
         account_sync.sync_account(sandbox.deps, ref)
         assert self.stale(sandbox, verification) == ("ACCOUNT_INACTIVE" if slow == "reactivate" else None)
+        announced = [event["detail-type"] for event in sandbox.published() if event["detail-type"].startswith("VerificationStale")]
+        assert announced[-1] == ("VerificationStale" if slow == "reactivate" else "VerificationStaleLifted"), "what holds comes last"
 
     def test_verdict_that_is_given_while_the_account_is_reactivated_is_not_stale(self, sandbox: Sandbox, verified: Any) -> None:
         ref, _ = verified

@@ -98,8 +98,10 @@ def mark_stale(
     if unannounced:
         # Marked first, so that a lift that comes in between announces itself, whether this announcement arrived or not. The mark says
         # that it has yet to be announced, so that a crash in between repeats the announcement instead of losing it.
-        bus.publish("VerificationStale", {"verification": verification, **ref.as_dict(), "reason": reason})
-        store.verifications.end_stale_announcement(verification, seen)
+        _announce_staleness(bus, ref, verification, reason)
+        if not store.verifications.end_stale_announcement(verification, seen):
+            # A later observation was acted on and announced meanwhile. What holds is announced last.
+            _announce_staleness(bus, ref, verification, store.verifications.get(verification).stale)
     return True
 
 
@@ -108,9 +110,22 @@ def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification:
     found = store.verifications.get(verification)
     if not _rests_on_owners(found):
         return False
-    if found.stale == _INACTIVE and (found.stale_seen or "") <= seen:
-        bus.publish("VerificationStaleLifted", {"verification": verification, **ref.as_dict()})
-    return store.verifications.lift_stale(verification, _INACTIVE, seen)
+    announced = found.stale == _INACTIVE and (found.stale_seen or "") <= seen
+    if announced:
+        # Announced first, because a crash between the two steps then repeats the announcement instead of losing it.
+        _announce_staleness(bus, ref, verification, None)
+    lifted = store.verifications.lift_stale(verification, _INACTIVE, seen)
+    if announced and not lifted:
+        _announce_staleness(bus, ref, verification, store.verifications.get(verification).stale)
+    return lifted
+
+
+def _announce_staleness(bus: EventPublisher, ref: AccountRef, verification: str, stale: str | None) -> None:
+    about = {"verification": verification, **ref.as_dict()}
+    if stale is None:
+        bus.publish("VerificationStaleLifted", about)
+    else:
+        bus.publish("VerificationStale", {**about, "reason": stale})
 
 
 def _rests_on_owners(verification: Verification) -> bool:
