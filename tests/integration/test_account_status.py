@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.stripe_simulator.scenarios import CAUSES
+from tests.support.batches import Batch, manifest
 from tests.support.sandbox import CLAIM, Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
@@ -202,6 +204,24 @@ class TestRemedyOfVerdicts:
     def test_account_without_owners_has_no_remedy(self, sandbox: Sandbox) -> None:
         verdict = run(sandbox, sandbox.link("no_owners"))
         assert (verdict["reasons"], verdict["remedy"]) == (["NO_OWNERS"], "none")
+
+    def test_results_of_a_batch_name_the_remedy(self, sandbox: Sandbox) -> None:
+        accounts = [sandbox.link("permission_missing").account, sandbox.link("fresh").account]
+        batch = Batch(sandbox, manifest(accounts))
+        batch.start()
+        batch.run(batch.imported())
+        rows = batch.lines("results.jsonl")
+        assert [(row["remedy"], row["remedy_until"]) for row in rows] == [("link_again", None), (None, None)]
+
+    def test_verdict_of_an_earlier_release_shows_the_remedy_of_its_reason(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link("inactive")
+        verification = ask(sandbox, ref)
+        verdict = end(sandbox, verification, {"outcome": "not_verifiable", "reason": "ACCOUNT_INACTIVE"})
+        old = {name: value for name, value in verdict.items() if name not in ("remedy", "remedy_until")}
+        sandbox.store.table.update(
+            f"VERIFICATION#{verification.id}", "VERIFICATION", set_={"verdict": json.dumps(old)}, condition="attribute_exists(pk)"
+        )
+        assert shown(sandbox, verification)["verdict"]["remedy"] == "link_again"
 
     def test_remedy_never_changes_with_the_account(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("inactive")
