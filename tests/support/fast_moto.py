@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import moto.core.responses
+import moto.dynamodb.models
 import moto.dynamodb.parsing.validators
 import moto.kms.models
 import moto.utilities.aws_headers
 from moto.core.base_backend import BaseBackend
 from moto.core.serialize import ResponseSerializer
+from moto.dynamodb.models import DynamoDBBackend, DynamoType
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Expression, Node, UpdateExpressionFunction
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
 _get_value = ResponseSerializer.get_value
 _urls = BaseBackend.urls.fget
+_transact_write_items = DynamoDBBackend.transact_write_items
 
 
 def _get_value_of_attribute(self: Any, value: Any, key: str, shape: Any) -> Any:
@@ -93,6 +99,27 @@ def _traverse(self: Any, root: Any) -> Any:
     return visit(root, -1)
 
 
+def _transact(self: Any, transact_items: list[dict[str, Any]]) -> None:
+    """Before a transaction, keep the partitions that it changes: moto copies the whole table, once for each part of the transaction."""
+    kept: dict[str, Table] = {}
+    for name, key in [(part.get("TableName"), part.get("Key") or part.get("Item")) for item in transact_items for part in item.values()]:
+        table = self.tables.get(name)
+        if table is None or not key or table.hash_key_attr not in key:
+            continue
+        if name not in kept:
+            kept[name] = copy.copy(table)
+            kept[name].items = copy.copy(table.items)
+        partition = DynamoType(key[table.hash_key_attr])
+        if partition in table.items:
+            kept[name].items[partition] = copy.deepcopy(table.items[partition])
+
+    def deepcopy(value: Any) -> Any:
+        return kept[value.name] if isinstance(value, Table) and value.name in kept else copy.deepcopy(value)
+
+    with patch.object(moto.dynamodb.models, "copy", SimpleNamespace(deepcopy=deepcopy)):
+        _transact_write_items(self, transact_items)
+
+
 @cache
 def _urls_of(kind: type) -> dict[str, Any]:
     found: dict[str, Any] = _urls(object.__new__(kind))
@@ -120,6 +147,7 @@ def fast_moto() -> Iterator[None]:
         (moto.core.responses, "gen_amzn_requestid_long", _request_id),
         (BaseBackend, "urls", property(lambda self: _urls_of(type(self)))),
         (moto.dynamodb.parsing.validators, "deepcopy", _copied),
+        (DynamoDBBackend, "transact_write_items", _transact),
         (DepthFirstTraverser, "traverse", _traverse),
         (Node, "find_clauses", _find_clauses),
         # A tree is copied before it is changed.
