@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from titleholder.matching.weights import MATCHER_VERSION
+from titleholder.matching.version import MATCHER_VERSION
 
 if TYPE_CHECKING:
     from titleholder.matching.compare import match

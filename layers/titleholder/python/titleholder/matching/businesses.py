@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from titleholder.matching.evidence import Known, look_up
+from titleholder.matching.judged import Judged
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.romanisation import one_original
-from titleholder.matching.scale import REASONS, Judged, interpolate
+from titleholder.matching.scale import REASONS, interpolate
 from titleholder.matching.text import closeness, is_latin, plain_umlauts, sound, within_two
 from titleholder.matching.weights import BUSINESS_KNOTS, BUSINESS_WEIGHTS
 from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set

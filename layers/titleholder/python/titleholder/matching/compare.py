@@ -5,10 +5,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from titleholder.matching import account
+from titleholder.matching.judged import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.names import Memo, compare_given
 from titleholder.matching.parties import Party
 from titleholder.matching.result import NO_CONTACTS, FieldMatch, Match, absent
-from titleholder.matching.scale import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, scripts
 from titleholder.matching.titles import Title, claimed_party, is_placeholder, read_claim, read_title
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from titleholder.matching.judged import MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.result import CONTACTS, FieldMatch, absent
-from titleholder.matching.scale import MATCH, MOST_FOR_REVIEW, Judged, scale
+from titleholder.matching.scale import scale
 from titleholder.matching.text import MAX_CHARS
 from titleholder.matching.titles import is_placeholder
 from titleholder.matching.weights import CONTACT_WEIGHTS

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from titleholder.matching.judged import Judged
 from titleholder.matching.names import Memo, compare_family, compare_given
 from titleholder.matching.parties import Party
-from titleholder.matching.scale import REASONS, Judged, scale
+from titleholder.matching.scale import REASONS, scale
 from titleholder.matching.text import MAX_WORDS, within_two
 from titleholder.matching.weights import NAME_WEIGHTS
 from titleholder.matching.words import BINDING, JOINERS, PARTICLES

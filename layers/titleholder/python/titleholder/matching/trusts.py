@@ -1,8 +1,8 @@
 """Compares trusts by their own names: whom they are called after, their kinds, numbers and dates."""
 
+from titleholder.matching.judged import Judged
 from titleholder.matching.names import Memo, compare_family
 from titleholder.matching.parties import Trust
-from titleholder.matching.scale import Judged
 
 # "Revocable" is said of one trust in one text and left out in the next.
 _SOFT = frozenset(("revocable",))

@@ -9,7 +9,7 @@ from titleholder.matching.compare import compare, read
 from titleholder.matching.names import Memo
 from titleholder.matching.policy import DEFAULT_POLICY, Policy
 from titleholder.matching.result import FIELDS, FieldMatch, Match
-from titleholder.matching.weights import MATCHER_VERSION
+from titleholder.matching.version import MATCHER_VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""The matcher's version and its table of weights."""
-
-MATCHER_VERSION = "2.1"
+"""The matcher's table of weights."""
 
 NAME_WEIGHTS: dict[str, float] = {
     "BASE": -0.13,
