@@ -9,6 +9,9 @@ from random import Random
 from tests.simulation.deployment import BEGIN, DAY
 from tests.simulation.simulation import Simulation
 
+LONGEST_WAIT = 3 * DAY
+"""How long verifications may wait in such schedules: longer than a repair may stay unseen."""
+
 RESUMED_SECONDS = 300.0
 """How soon a wait has to end where nothing is lost: a webhook, two queues, and some slow calls. `reconcile` would come later."""
 
@@ -19,9 +22,14 @@ LONGEST_SECONDS = DAY + 20_000.0
 """How soon it has to end where anything may be lost: a day until the account is read, a run of `reconcile`, and the longest cooldown."""
 
 
+def has_repairs(seed: int) -> bool:
+    """Whether a seed's schedule has accounts that are to be repaired: a third of them have."""
+    return Random(f"{seed}/with repairs").random() < 0.35
+
+
 def draw_repairs(simulation: Simulation, rng: Random) -> None:
-    """In a third of the schedules, draw accounts that are inactive or become so, and what becomes of them."""
-    if rng.random() >= 0.35:
+    """Draw accounts that are inactive or become so, and what becomes of them."""
+    if not has_repairs(simulation.seed):
         return
     hasty: dict[str, float] = {}
     for number in range(rng.choice([1, 1, 2])):
@@ -54,7 +62,7 @@ def draw_repairs(simulation: Simulation, rng: Random) -> None:
         elif end != "left":
             simulation.at(repaired, partial(conclude, simulation, account, end))
     simulation.sqs.late = partial(_late, simulation, hasty)
-    simulation.patience = 8 * DAY
+    simulation.patience = LONGEST_WAIT + DAY
 
 
 def _late(simulation: Simulation, hasty: dict[str, float], body: str) -> float:

@@ -14,7 +14,7 @@ from tests.simulation.application import POISON, inside
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
 from tests.simulation.deployment import BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
-from tests.simulation.repairs import check_repairs, conclude, draw_repairs
+from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from titleholder.domain import snapshots
@@ -65,6 +65,8 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         simulation.faults = replace(_draw_faults(simulation.rng), audit=simulation.record_rng.choice([0, 0, 0.02, 0.2]))
         simulation.sqs.duplicates = simulation.faults.duplicate_message
     burst = draw_burst(simulation) if faults is None else None
+    if has_repairs(seed):
+        simulation.environment["MAX_WAIT_SECONDS"] = str(int(LONGEST_WAIT))
     with inside(simulation):
         if burst is None:
             _draw(simulation)

@@ -39,9 +39,13 @@ from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {
-    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": DAY_SECONDS,
+    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0,
 }  # fmt: skip
-"""How long an item may be unfinished before it is repaired, and then repaired again after the same time."""
+"""How long an item may be unfinished before it is repaired, and then repaired again after the same time. A waiter for the repair of an
+account is listed from when the account is due to be read."""
+
+REPAIR_PAUSE_SECONDS = 3600.0
+"""How soon an account to be repaired is read again if Stripe does not answer at present. Otherwise it is read a day later."""
 
 FIRST_PAUSE_SECONDS = 840.0
 """How long an item or a connected account is left alone after its first failure. Each further failure doubles it, up to a day.
@@ -166,7 +170,8 @@ class _Run:
     report: Report
     platform_answers: bool = False
     thin_refused: bool = False
-    looked_at: set[AccountRef] = field(default_factory=set)
+    looked_at: dict[AccountRef, float] = field(default_factory=dict)
+    """Accounts to be repaired that this run has read, and when they are due again."""
 
     def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
@@ -278,12 +283,17 @@ class _Run:
         return True
 
     def _look_for_repair(self, item: OpenItem, tries: int) -> bool:
-        if item.ref is None or item.ref in self.looked_at:
+        if item.ref is None:
             return False
-        self.looked_at.add(item.ref)
-        # One reading serves all that wait for the account, so they are due together from now on.
-        self.deps.store.waiters.touch_repairs(item.ref, self.deps.clock())
+        if item.ref in self.looked_at:
+            self.deps.store.open_work.postpone(item, self.looked_at[item.ref], 0)
+            return False
         self.deps.queues.send_event(item.ref.as_dict())
+        # One reading serves all that wait for the account, so they are due together from now on. Until here the item is due in the next
+        # run, so a crash does not cost a day.
+        due = self.deps.clock() + (DAY_SECONDS if self.platform_answers else REPAIR_PAUSE_SECONDS)
+        self.looked_at[item.ref] = due
+        self.deps.store.waiters.postpone_repairs(item.ref, due)
         return True
 
     # -- events ------------------------------------------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ class Waiters:
         `hop`: how often the token's message was put back into its queue, `message_id`: of its present message. None also for a copy of
         that message: each copy is put back, so the copies of a request that is queued again and again would multiply.
 
-        One that waits for a repair is listed as open since `now`, so that its account is read once a day. It waits for no refresh.
+        One that waits for a repair is listed as open a day after `now`, so that its account is read then. It waits for no refresh.
         """
-        awaited: Item = {**ref.as_dict(), "awaits": "repair", **opened("repair", now)} if waiter.awaits_repair else {}
+        awaited: Item = {**ref.as_dict(), "awaits": "repair", **opened("repair", now + DAY_SECONDS)} if waiter.awaits_repair else {}
         kept = self._table.updated(
             account_pk(ref),
             _sk(waiter.verification),
@@ -62,12 +62,12 @@ class Waiters:
         """All waiters for this account, as of now (a consistent read)."""
         return map(_waiter, self._table.query(account_pk(ref), _sk("")))
 
-    def touch_repairs(self, ref: AccountRef, now: float) -> None:
-        """List the waiters for an account's repair last from now on."""
+    def postpone_repairs(self, ref: AccountRef, due: float) -> None:
+        """List the waiters for an account's repair as open from `due` on (Unix seconds)."""
         for waiter in self.of_account(ref):
             if waiter.awaits_repair:
                 self._table.update(
-                    account_pk(ref), _sk(waiter.verification), set_={"open_since_ms": to_milliseconds(now)},
+                    account_pk(ref), _sk(waiter.verification), set_={"open_since_ms": to_milliseconds(due)},
                     condition="open_kind = :repair", values={":repair": "repair"},
                 )  # fmt: skip
 
