@@ -473,21 +473,6 @@ def stale_never_lifted() -> Iterator[None]:
 
 
 @contextmanager
-def staleness_of_the_slowest_worker() -> Iterator[None]:
-    """The worker that writes last decides whether a verdict is stale, whatever it has seen of the account."""
-    original = Table.update
-
-    def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
-        if set_ and "stale_seen" in set_:
-            condition = "attribute_exists(verdict)"
-            more.pop("values", None)
-        return original(self, pk, sk, set_=set_, condition=condition, **more)
-
-    with _replaced(Table, "update", update):
-        yield
-
-
-@contextmanager
 def repaired_accounts_resume_nobody() -> Iterator[None]:
     """A reading that shows an account active again does not resume the workflows that wait for its repair."""
     with _replaced(account_sync, "resume_repaired", lambda *_: None):
@@ -569,7 +554,6 @@ BUGS: dict[str, Callable[[], Any]] = {
     "in_flight_is_not_looked_at_again": in_flight_is_not_looked_at_again,
     "claims_counted_without_looking_again": claims_counted_without_looking_again,
     "stale_never_lifted": stale_never_lifted,
-    "staleness_of_the_slowest_worker": staleness_of_the_slowest_worker,
 }
 
 

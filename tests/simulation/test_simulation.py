@@ -44,7 +44,6 @@ FOUND_BY = {
     "refresh_after_the_deadline": 65,
     "too_many_owners_not_remembered": 4,
     "stale_never_lifted": 1,
-    "staleness_of_the_slowest_worker": 151,
     "repaired_accounts_resume_nobody": 8,
     "repair_before_the_wait_is_not_seen": 217,
     "accounts_to_be_repaired_are_not_read": 14,
