@@ -45,6 +45,7 @@ FOUND_BY = {
     "too_many_owners_not_remembered": 4,
     "stale_never_lifted": 1,
     "claims_survive_erasure": 2,
+    "ordered_by_event_time": 3,
     "repaired_accounts_resume_nobody": 8,
     "repair_before_the_wait_is_not_seen": 217,
     "accounts_to_be_repaired_are_not_read": 14,
