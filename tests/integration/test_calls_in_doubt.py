@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.refreshing import REFRESH, outcome, serve
-from tests.support.sandbox import Sandbox
+from tests.support.sandbox import Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
-from titleholder.errors import StripeError, StripeServerError, StripeUnansweredError
+from titleholder.errors import StripeError, StripeLaggingError, StripeServerError, StripeUnansweredError
+from titleholder.services import account_sync
 from titleholder.services.refresh_calls import Started
 
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
@@ -112,9 +114,13 @@ def test_refusal_that_the_account_does_not_explain_is_not_final_while_a_call_may
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
     assert outcome(sandbox) is None
-    # Stripe keeps the refusal under the key: the second time it is certain.
+    # Stripe keeps the refusal under the key: the second time it is certain that no refresh was started, so the next call has another key.
+    with pytest.raises(StripeLaggingError):
+        serve(sandbox, ref)
+    assert outcome(sandbox) is None
     serve(sandbox, ref)
     assert outcome(sandbox) == {"outcome": "not_verifiable", "reason": "ACCOUNT_INACTIVE"}
+    assert len(keys(sandbox)) == 2
 
 
 def test_kept_500_ends_the_doubt_and_the_next_call_has_a_key_of_its_own(sandbox: Sandbox, ref: AccountRef) -> None:
@@ -184,3 +190,65 @@ def test_answer_that_cannot_be_read_leaves_the_call_in_doubt(sandbox: Sandbox, r
     attempt = sandbox.store.accounts.get(ref).attempt
     assert attempt is not None
     assert attempt.open
+
+
+class TestAnswerThatStripeKept:
+    """Stripe answers a repeated call as it answered the first request, however the account has changed since."""
+
+    @pytest.fixture(params=[("single_owner", "error"), ("single_owner", "silent"), ("old", "error"), ("old", "silent")], ids="-".join)
+    def refused(self, sandbox: Sandbox, request: pytest.FixtureRequest) -> AccountRef:
+        """An account that was inactive when a call without an answer was executed, and that is active again."""
+        scenario, refusal = request.param
+        ref = sandbox.link(scenario, policy={**QUICK, "refusal": refusal})
+        sandbox.settle()
+        fail(sandbox, late(100), {"kind": "hang", "times": 2})
+        with pytest.raises(StripeUnansweredError):
+            serve(sandbox, ref)
+        sandbox.simulator.change(ref.account, action="deactivate")
+        sandbox.wait(200)
+        sandbox.simulator.change(ref.account, action="reactivate")
+        sandbox.settle()
+        assert sandbox.refreshes(ref) == 0
+        return ref
+
+    def test_refusal_of_an_account_that_is_active_again_is_not_the_answer(self, sandbox: Sandbox, refused: AccountRef) -> None:
+        with pytest.raises(StripeLaggingError):
+            serve(sandbox, refused, turn="2")
+        assert outcome(sandbox, turn="2") is None
+        assert self.status(sandbox, refused) == "active"
+        assert isinstance(serve(sandbox, refused, turn="2"), Started)
+        assert len(keys(sandbox)) == 2
+        sandbox.wait(5)
+        sandbox.settle()
+        assert (outcome(sandbox, turn="2") or {})["outcome"] == "ready"
+
+    def test_caller_over_http_is_told_to_come_again(self, sandbox: Sandbox, refused: AccountRef) -> None:
+        path = f"/accounts/{refused.account}/refreshes"
+        assert sandbox.http("POST", path).status == 503
+        assert sandbox.http("POST", path).status == 202
+
+    def test_start_of_a_refresh_does_not_make_an_account_active_that_is_known_as_inactive(self, sandbox: Sandbox) -> None:
+        ref = sandbox.link(policy={"settle_seconds": 600.0, "read_lag_seconds": 20})
+        sandbox.wait(30)
+        fail(sandbox, {"kind": "drop", "effect": "after", "times": 3})
+        with pytest.raises(StripeUnansweredError):
+            serve(sandbox, ref)
+        sandbox.simulator.clear_faults()
+
+        def deactivated(moment: Moment) -> None:
+            if moment.operation == "update_item" and "attempt_calls" in str(moment.arguments) and moment.when == "after":
+                sandbox.taps.clear()
+                known = sandbox.store.accounts.get(ref)
+                assert known.state is not None
+                state = replace(known.state, status="inactive")
+                account_sync.observe(sandbox.deps, ref, state, known.observed_at + 0.001, known.observed_calls, known, open_=True)
+
+        sandbox.taps.append(deactivated)
+        assert isinstance(serve(sandbox, ref), Started)
+        assert self.status(sandbox, ref) == "inactive"
+        assert sandbox.refreshes(ref) == 1
+
+    @staticmethod
+    def status(sandbox: Sandbox, ref: AccountRef) -> str | None:
+        known = sandbox.store.accounts.get(ref).state
+        return None if known is None else known.status

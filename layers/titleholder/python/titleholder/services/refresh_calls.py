@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from titleholder.domain import refresh_policy
-from titleholder.domain.accounts import AccountRef, AccountState, Attempt, StoredAccount
+from titleholder.domain.accounts import AccountRef, Attempt, StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
 from titleholder.domain.refresh_requests import AlreadyStarting
 from titleholder.errors import (
@@ -23,6 +23,7 @@ from titleholder.errors import (
 from titleholder.services import account_sync
 from titleholder.services.audit import By, Entry
 from titleholder.services.context import Dependencies
+from titleholder.stripe_api.gateway import RefreshAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def start(
         deps.store.accounts.end_attempt(ref, attempt, answered=False)
         return AlreadyStarting()
     try:
-        state = _call(deps, ref, attempt, decision, account, asker)
+        answer = _call(deps, ref, attempt, decision, account, asker)
     except AuditUnavailableError:
         deps.store.accounts.end_attempt(ref, attempt, answered=False)
         raise
@@ -63,20 +64,29 @@ def start(
         if not isinstance(error, StripeRefusedError):
             raise
         attempt = attempt if doubted_at is None else replace(attempt, doubted_at=doubted_at)
-        return _after_refusal(deps, ref, need, account, asker, attempt, error.code)
+        return _after_refusal(deps, ref, need, account, asker, attempt, error.code, replayed=error.replayed)
     except AccountNotFoundError:
         deps.store.accounts.end_attempt(ref, attempt, answered=True)
         raise
-    if state is None:
+    if answer is None:
         return AlreadyStarting()
-    # Stored first, because once the attempt has ended nothing else keeps a worker with an older reading from making another one.
-    open_ = state.refresh is not None and state.refresh.status != "failed"
-    account_sync.observe(deps, ref, state, deps.clock(), attempt.calls, account, open_=open_)
+    state, observed_at = answer.state, deps.clock()
+    started = refresh_policy.was_started(decision.base, state, attempt.began_at)
+    if answer.replayed:
+        # Only what became of the refresh is taken from it, because the account may have changed since.
+        known = deps.store.accounts.get(ref)
+        state, observed_at = replace(known.state or state, refresh=state.refresh), known.observed_at
+    if started or not answer.replayed:
+        # Stored first, because once the attempt has ended nothing else keeps a worker with an older reading from making another one.
+        open_ = state.refresh is not None and state.refresh.status != "failed"
+        account_sync.observe(deps, ref, state, observed_at, attempt.calls, account, open_=open_)
     deps.store.accounts.end_attempt(ref, attempt, answered=True)
-    if state.refresh is None or not refresh_policy.was_started(decision.base, state, attempt.began_at):
+    if not started or state.refresh is None:
         shown = refresh_policy.decide_after_refusal(state, need, deps.clock())
-        # The answer to a refresh call does not contain owners.
-        return _after_refusal(deps, ref, need, account, asker, attempt) if isinstance(shown, Fresh) else _final(shown)
+        # The answer to a refresh call does not contain owners, and one that was kept does not show what would be answered now.
+        if answer.replayed or isinstance(shown, Fresh):
+            return _after_refusal(deps, ref, need, account, asker, attempt, replayed=answer.replayed)
+        return _final(shown)
     if state.refresh.settled:
         account_sync.sync_account(deps, ref)
     return Started(state.refresh.last_attempted_at)
@@ -84,7 +94,7 @@ def start(
 
 def _call(
     deps: Dependencies, ref: AccountRef, attempt: Attempt, decision: StartRefresh, account: StoredAccount, asker: str | None
-) -> AccountState | None:
+) -> RefreshAnswer | None:
     """Record the request, make the call, record its result. None if the refresh is not wanted any more, so that no call was made."""
     # An attempt is made again only if a request of it was not answered. Until its result is known, no other key is used.
     in_doubt = account.attempt is not None and account.attempt.key == attempt.key
@@ -94,9 +104,9 @@ def _call(
             entry.note(result="not_wanted")
             deps.store.accounts.end_attempt(ref, attempt, answered=False)
             return None
-        state = deps.stripe.refresh(ref, attempt.key, in_doubt=in_doubt, still_wanted=partial(_is_wanted, deps, asker))
-        entry.note(result="started" if refresh_policy.was_started(decision.base, state) else "refused")
-        return state
+        answer = deps.stripe.refresh(ref, attempt.key, in_doubt=in_doubt, still_wanted=partial(_is_wanted, deps, asker))
+        entry.note(result="started" if refresh_policy.was_started(decision.base, answer.state) else "refused")
+        return answer
 
 
 def _waits(deps: Dependencies, ref: AccountRef, asker: str | None) -> bool:
@@ -124,8 +134,15 @@ def _after_refusal(
     asker: str | None,
     attempt: Attempt,
     code: str | None = None,
+    *,
+    replayed: bool = False,
 ) -> StartResult:
-    """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet."""
+    """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet.
+
+    `replayed`: an earlier request was refused, with an answer that Stripe kept. If the account does not show a reason now, the error is
+    raised too, and the next call has another key.
+    """
+    code = None if replayed else code
     reading = account_sync.read_account(deps, ref, account)
     if code == refresh_policy.INACTIVE_CODE and reading.newer is None and reading.state.status == "active":
         # Reads may lag: the refusal shows what the account has become, and is kept as its latest observation.
@@ -135,7 +152,8 @@ def _after_refusal(
     account_sync.apply_reading(deps, ref, reading, account, asker=asker)
     decision = refresh_policy.decide_after_refusal(reading.current, need, deps.clock(), code)
     account_sync.require_shown(deps, ref, reading, need, decision)
-    if decision == NotVerifiable("REFRESH_REFUSED") and refresh_policy.may_have_started(attempt, deps.clock()):
+    in_doubt = replayed or refresh_policy.may_have_started(attempt, deps.clock())
+    if decision == NotVerifiable("REFRESH_REFUSED") and in_doubt:
         raise StripeLaggingError(account_sync.LAGGING)
     return _final(decision)
 

@@ -202,6 +202,17 @@ class RecordingClient(stripe.HTTPClient):
         self._http.close()  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True, slots=True)
+class RefreshAnswer:
+    """Stripe's answer to a refresh call.
+
+    `replayed`: Stripe kept it under the call's key, so it shows the account as it was when an earlier request was executed.
+    """
+
+    state: AccountState
+    replayed: bool
+
+
 @dataclass(slots=True)
 class PreviewVersion:
     """The preview version of Stripe's API for relinking and for reads of accounts (None: none), and whether Stripe has refused it."""
@@ -315,7 +326,7 @@ class StripeGateway:
 
     def refresh(
         self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False, still_wanted: Callable[[], bool] = lambda: True
-    ) -> AccountState:
+    ) -> RefreshAnswer:
         """Initiate a refresh: the bank's ownership data is fetched. It costs money if Stripe starts it.
 
         `in_doubt`: a request under this key was sent before and may be unanswered, so Stripe may still execute it. Its result is known only
@@ -351,7 +362,8 @@ class StripeGateway:
             raise unanswered from None
         finally:
             self._http.end(idempotency_key)
-        return AccountState.from_stripe(account.to_dict())
+        replayed = account.last_response is not None and _is_replayed(account.last_response.headers)
+        return RefreshAnswer(AccountState.from_stripe(account.to_dict()), replayed)
 
     def disconnect(self, ref: AccountRef) -> None:
         """Give up access to the account, for good. Raises as `read` does."""
@@ -564,13 +576,18 @@ def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountRead
     )
 
 
+def _is_replayed(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is one that Stripe kept under the call's idempotency key."""
+    return headers.get("Idempotent-Replayed") == "true"
+
+
 def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> Exception:
     """Our error for one of the SDK's. Its message is our own, because Stripe's may quote the request."""
     code = getattr(error.error, "code", None) if error.error is not None else error.code
     request_id = error.request_id
     if isinstance(error, stripe.IdempotencyError):
         code = code or "idempotency_error"
-    replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    replayed = _is_replayed(error.headers or {})
     known: dict[str, Any] = {"code": code, "request_id": request_id, "replayed": replayed}
     match error.http_status:
         case None:
