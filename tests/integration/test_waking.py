@@ -20,7 +20,10 @@ class TestWaking:
         waiters = [sandbox.waiter(f"ver_{number:02}") for number in range(50)]
         for waiter in waiters:
             sandbox.store.waiters.put(ref, waiter)
-        sandbox.deps.stripe.refresh(ref, "key")
+        started = sandbox.deps.stripe.refresh(ref, "key").state.refresh
+        assert started is not None
+        for waiter in waiters:
+            sandbox.store.waiters.set_joined(ref, waiter.verification, started.last_attempted_at, sandbox.clock.now)
         sandbox.wait(6)
         calls = len(sandbox.stripe_calls(ref))
         fetch(sandbox, ref)

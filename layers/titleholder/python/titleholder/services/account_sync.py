@@ -15,7 +15,14 @@ from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, Fres
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Waiter
-from titleholder.errors import AccountErasedError, AccountNotFoundError, SnapshotNotFoundError, StripeLaggingError, TooManyOwnersError
+from titleholder.errors import (
+    AccountErasedError,
+    AccountNotFoundError,
+    SnapshotNotFoundError,
+    StripeLaggingError,
+    TooManyOwnersError,
+    VerificationNotFoundError,
+)
 from titleholder.services import erasure, verdicts
 from titleholder.services.context import Dependencies
 from titleholder.store.open_work import Announcement
@@ -199,10 +206,18 @@ def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh 
     else:
         account = StoredAccount() if isinstance(decision, CoolingDown) else deps.store.accounts.get(ref)
         inactive = decision == NotVerifiable(refresh_policy.INACTIVE) or refresh_policy.needs_repair(account.state)
-        waits = inactive and deps.store.verifications.get(waiter.verification).waits_if_inactive
+        waits = inactive and _waits_if_inactive(deps, waiter.verification)
         payload = refresh_requests.outcome(decision, account, waiter.need, deps.clock(), waits_if_inactive=waits)
     deps.workflow.resume(waiter.task_token, payload)
     deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+
+
+def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
+    """Whether a verification waits for the repair of its account. One that is not stored any more must not stop the resuming of others."""
+    try:
+        return deps.store.verifications.get(verification).waits_if_inactive
+    except VerificationNotFoundError:
+        return False
 
 
 def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState) -> None:
