@@ -33,6 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> Any:
 
 def _process(message: dict[str, Any], _: str) -> None:
     event_id = message.get("event")
+    ref: AccountRef | None = None
     deps = application().dependencies(application().rate_limits.limiter(message))
     if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
@@ -48,7 +49,8 @@ def _process(message: dict[str, Any], _: str) -> None:
         deps.queues.defer_event(message, behind.retry_after)
         return
     except RateLimitExceededError as early:
-        deps.queues.defer_event(rate_limiter.requeued_message(message, early), early.at - application().clock())
+        at = early.at if ref is None else account_sync.await_slot(deps, ref, early.at)
+        deps.queues.defer_event(rate_limiter.requeued_message(message, early), at - deps.clock())
         return
     except Exception as error:
         if event_id is not None:

@@ -49,6 +49,33 @@ class TestQueueConsumer:
         assert sandbox.refreshes(ref) == 1
         assert sandbox.tokens.heartbeats == told * [token]
 
+    def test_settle_timeout_is_not_used_up_by_the_queue_for_reading_a_settled_refresh(self, sandbox: Sandbox) -> None:
+        """Else the workflow would ask again, and its request would take slots that other refreshes wait for."""
+        timeout = 20
+        sandbox.cold_start(STRIPE_CALLS_PER_SECOND="1", SETTLE_TIMEOUT_SECONDS=str(timeout))
+        ref = sandbox.link()
+        created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
+        token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
+        sandbox.settle()
+        assert sandbox.refreshes(ref) == 1
+        sandbox.wait(6)
+        for bucket in ("list", "read"):
+            for _ in range(3 * timeout):
+                sandbox.store.rate_limits.reserve(bucket, 1, sandbox.clock())
+        heard, silent = len(sandbox.tokens.heartbeats), 0
+        for _ in range(4 * timeout):
+            sandbox.settle()
+            silent = 0 if len(sandbox.tokens.heartbeats) > heard else silent + 1
+            heard = len(sandbox.tokens.heartbeats)
+            if sandbox.outcome(token) is not None:
+                break
+            assert silent < timeout - 6
+            sandbox.wait(1)
+        assert (sandbox.outcome(token) or {})["outcome"] == "ready"
+        assert set(sandbox.tokens.heartbeats) == {token}
+        # About two in a settle timeout, however long the queue is.
+        assert 4 <= heard <= 9
+
     def test_message_that_fails_comes_back_after_a_pause_and_succeeds(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})

@@ -24,6 +24,9 @@ CALL_SECONDS = 10.0
 PUNCTUAL_SHARE = 0.05
 """The share of the settle timeout that a request may have taken until its refresh started, without a heartbeat to begin it anew."""
 
+HEARTBEAT_SHARE = 0.45
+"""How long work that a workflow waits for may stay in a queue without a heartbeat, as a share of the settle timeout."""
+
 SLOT_SECONDS = 3600
 """How long a slot that was kept for an account may be used after it was due. A crash has left an older one behind."""
 

@@ -63,6 +63,20 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
     return account.state != reading.current or (reading.ownership is not None and account.snapshot != reading.ownership.id)
 
 
+def await_slot(deps: Dependencies, ref: AccountRef, at: float) -> float:
+    """When to come again with an account that may not be read before `at` (Unix seconds): sooner, if workflows wait for its refresh.
+
+    They get heartbeats meanwhile, which keep the time in the queue out of the settle timeout.
+    """
+    if not refresh_policy.is_pending(deps.store.accounts.get(ref)):
+        return at
+    joined = [waiter for waiter in deps.store.waiters.of_account(ref) if waiter.joined_at is not None]
+    for waiter in joined:
+        deps.workflow.heartbeat(waiter.task_token)
+    longest = refresh_requests.HEARTBEAT_SHARE * deps.workflow.settle_timeout
+    return min(at, deps.clock() + longest) if joined else at
+
+
 def read_account(deps: Dependencies, ref: AccountRef, account: StoredAccount, *, settling: bool = False) -> AccountReading:
     """The account now, as Stripe has it. It is stored unless something newer is known (`newer`), and erased if it is disconnected.
 

@@ -44,9 +44,6 @@ HOP = "hop"
 RETRY_SECONDS = 2.0
 """How soon a request looks again what came of another worker's refresh call."""
 
-HEARTBEAT_SHARE = 0.45
-"""How long a request may stay in the queue without a heartbeat, as a share of the settle timeout."""
-
 RefreshResult = Fresh | JoinPending | CoolingDown | NotVerifiable | Started | AlreadyStarting
 
 
@@ -290,5 +287,5 @@ def _requeue(deps: Dependencies, request: RefreshRequest, message: Mapping[str, 
     """
     if not deps.workflow.heartbeat(request.waiter.task_token):
         return
-    longest = HEARTBEAT_SHARE * deps.workflow.settle_timeout
+    longest = refresh_requests.HEARTBEAT_SHARE * deps.workflow.settle_timeout
     deps.queues.defer_refresh({**message, HOP: request.hop + 1}, min(longest, at - deps.clock()))
