@@ -328,6 +328,18 @@ class Scenes:
         with self._no_free_slot("read"):
             self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
 
+    def scene_event_of_a_running_refresh_deferred(self) -> None:
+        """Workflows that wait for the refresh get heartbeats."""
+        account = self._unseen("never_answering")
+        id = self._verify(account)
+        eventually(lambda: "joined_ms" in (self._waiter(account) or {}), 5)
+        for waiter in self._waiters:
+            item = {**waiter, "pk": {"S": f"ACCOUNT#test/platform/{account}"}, "joined_ms": {"N": str(int(time.time() * 1000))}}
+            self.dynamodb.put_item(TableName=self.table, Item=item)
+        with self._no_free_slot("list"), self._no_free_slot("read"):
+            self._consume("FetchOwners", {"event": "evt_scene", "account": account, "mode": "test"}, count=1)
+        self.driver.http.call("DELETE", f"/verifications/{id}")
+
     def scene_event_of_a_disconnected_account_fetched(self) -> None:
         account = self._known_fresh()
         self._disconnect(account)
