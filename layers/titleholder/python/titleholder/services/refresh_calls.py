@@ -72,21 +72,21 @@ def start(
         return AlreadyStarting()
     state, observed_at = answer.state, deps.clock()
     started = refresh_policy.was_started(decision.base, state, attempt.began_at)
+    if answer.replayed and not started:
+        deps.store.accounts.end_attempt(ref, attempt, answered=True)
+        return _after_refusal(deps, ref, need, account, asker, attempt, replayed=True)
     if answer.replayed:
-        # Only what became of the refresh is taken from it, because the account may have changed since.
+        # Only the refresh is taken from it, because the account may have changed since.
         known = deps.store.accounts.get(ref)
         state, observed_at = replace(known.state or state, refresh=state.refresh), known.observed_at
-    if started or not answer.replayed:
-        # Stored first, because once the attempt has ended nothing else keeps a worker with an older reading from making another one.
-        open_ = state.refresh is not None and state.refresh.status != "failed"
-        account_sync.observe(deps, ref, state, observed_at, attempt.calls, account, open_=open_)
+    # Stored first, because once the attempt has ended nothing else keeps a worker with an older reading from making another one.
+    open_ = state.refresh is not None and state.refresh.status != "failed"
+    account_sync.observe(deps, ref, state, observed_at, attempt.calls, account, open_=open_)
     deps.store.accounts.end_attempt(ref, attempt, answered=True)
     if not started or state.refresh is None:
         shown = refresh_policy.decide_after_refusal(state, need, deps.clock())
-        # The answer to a refresh call does not contain owners, and one that was kept does not show what would be answered now.
-        if answer.replayed or isinstance(shown, Fresh):
-            return _after_refusal(deps, ref, need, account, asker, attempt, replayed=answer.replayed)
-        return _final(shown)
+        # The answer to a refresh call does not contain owners.
+        return _after_refusal(deps, ref, need, account, asker, attempt) if isinstance(shown, Fresh) else _final(shown)
     if state.refresh.settled:
         account_sync.sync_account(deps, ref)
     return Started(state.refresh.last_attempted_at)
