@@ -21,6 +21,7 @@ from titleholder.observability import logger, metrics, observed
 from titleholder.services import account_sync, rate_limiter
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import METRICS
+from titleholder.store.events import id_of
 from titleholder.stripe_api.events import missed_account
 
 
@@ -32,19 +33,19 @@ def handler(event: dict[str, Any], context: Any) -> Any:
 
 
 def _process(message: dict[str, Any], _: str) -> None:
-    event_id = message.get("event")
+    key = message.get("event")
     ref: AccountRef | None = None
     deps = application().dependencies(application().rate_limits.limiter(message))
-    if event_id is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
+    if key is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
-        known = deps.store.events.get(event_id)
+        known = deps.store.events.get(key)
         if known is not None and known.processed:
             return
     try:
-        ref = AccountRef.from_dict(message) if event_id is None else _account_of_event(deps, event_id, message)
+        ref = AccountRef.from_dict(message) if key is None else _account_of_event(deps, key, message)
         if ref is None:
             return
-        showed_news = account_sync.sync_account(deps, ref, event_id)
+        showed_news = account_sync.sync_account(deps, ref, key)
     except StripeLaggingError as behind:
         deps.queues.defer_event(message, behind.retry_after)
         return
@@ -53,28 +54,29 @@ def _process(message: dict[str, Any], _: str) -> None:
         deps.queues.defer_event(rate_limiter.requeued_message(message, early), at - deps.clock())
         return
     except Exception as error:
-        if event_id is not None:
+        if key is not None:
             raise
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
         logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": message.get("account")})
         metrics.add_metric(name="RepairFailed", unit=MetricUnit.Count, value=1)
         return
-    if event_id is not None:
-        deps.store.events.mark_processed(event_id)
+    if key is not None:
+        deps.store.events.mark_processed(key)
     elif showed_news:
         metrics.add_metric(name="Repaired", unit=MetricUnit.Count, value=1)
     if ref.stripe_account is not None and deps.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
-    logger.info("account fetched", extra={"event_id": event_id, "account": ref.account})
+    logger.info("account fetched", extra={"event_id": None if key is None else id_of(key), "account": ref.account})
 
 
-def _account_of_event(deps: Dependencies, event_id: str, message: Mapping[str, Any]) -> AccountRef | None:
+def _account_of_event(deps: Dependencies, key: str, message: Mapping[str, Any]) -> AccountRef | None:
     """The account to read for an event; None if there is none, and then the event is done."""
+    event_id = id_of(key)
     ref = AccountRef.from_dict(message) if "account" in message else None
     named = Tenant(message["mode"], message.get("stripe_account"))
     found = application().contexts.resolve(deps.stripe, named, message.get("context"))
     if found is None:
-        if deps.store.events.move_aside(event_id, "other_context", deps.clock()):
+        if deps.store.events.move_aside(key, "other_context", deps.clock()):
             metrics.add_metric(name=METRICS["other_context"], unit=MetricUnit.Count, value=1)
         logger.info("event set aside", extra={"event_id": event_id, "reason": "other_context"})
         return None
@@ -85,7 +87,7 @@ def _account_of_event(deps: Dependencies, event_id: str, message: Mapping[str, A
     except AccountNotFoundError:
         account = None
     if account is None:
-        deps.store.events.mark_processed(event_id)
+        deps.store.events.mark_processed(key)
         logger.info("event about no account", extra={"event_id": event_id})
         return None
     return found.ref(account)

@@ -148,7 +148,7 @@ def test_event_whose_answer_was_lost_is_found_waiting_not_lost(server: Scripted)
     """The first put takes effect and its answer is lost; the second is refused with our own item, which still waits to be processed."""
     server.answers = [None, refusal("ConditionalCheckFailedException", Item=ITEM)]
     store = Store(aws_clients()("dynamodb"), "t", keys_table="k", cipher=lambda: pytest.fail("no cipher"), clock=lambda: 0.0)
-    assert store.events.insert({"id": "evt_1", "type": "x"}, processed=False, now=0.0) == "waiting"
+    assert store.events.insert({"id": "evt_1", "type": "x"}, processed=False, now=0.0)[1] == "waiting"
 
 
 def test_credentials_of_the_environment_sign_every_call(server: Scripted) -> None:

@@ -264,3 +264,73 @@ class TestEventsThatStripeCouldNotMake:
         assert sandbox.consume(sandbox.events_queue) == []
         assert [path for path, _ in calls(sandbox)] == ["/v2/core/events/{id}"]
         assert all(item["processed"]["BOOL"] for item in sandbox.items() if item["sk"]["S"] == "EVENT")
+
+
+def twins(context: str | None, snapshot: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The thin event of an organization's destination, and the snapshot event of the same occurrence that another endpoint delivers."""
+    return [event("thin", context, id="evt_thin", snapshot_event="evt_p"), {**event("snapshot", None, id="evt_p"), **snapshot}]
+
+
+class TestTwinsByDifferentPaths:
+    @pytest.mark.parametrize("first", ["thin", "snapshot"])
+    def test_platforms_own_event_counts_where_the_key_may_not_read_its_account(self, sandbox: Sandbox, first: str) -> None:
+        sandbox.simulator.configure(denied={API_KEY: frozenset({"GET /v1/account"})})
+        ref = sandbox.link("inactive", id="fca_1")
+        pair = twins(f"org_simulated/{OWN}", {})
+        for each in pair if first == "thin" else reversed(pair):
+            assert deliver(sandbox, each) == 200
+        sandbox.consume(sandbox.events_queue)
+        assert known(sandbox, ref) == "inactive"
+
+    @pytest.mark.parametrize("first", ["thin", "snapshot"])
+    @pytest.mark.parametrize("between", [False, True])
+    def test_event_of_a_new_connected_account_counts(self, sandbox: Sandbox, first: str, between: bool) -> None:
+        ref = sandbox.link("inactive", id="fca_1", stripe_account="acct_new")
+        pair = twins(f"org_simulated/{OWN}/acct_new", {"account": "acct_new"})
+        for each in pair if first == "thin" else reversed(pair):
+            assert deliver(sandbox, each) == 200
+            if between:
+                assert sandbox.consume(sandbox.events_queue) == []
+        assert sandbox.consume(sandbox.events_queue) == []
+        assert known(sandbox, ref) == "inactive"
+        assert all(item["processed"]["BOOL"] for item in sandbox.items() if item["sk"]["S"].startswith("EVENT"))
+
+    @pytest.mark.parametrize("first", ["thin", "snapshot"])
+    def test_connected_accounts_event_that_names_the_platforms_hides_neither(self, sandbox: Sandbox, first: str) -> None:
+        refs = [sandbox.link("inactive", id="fca_1", stripe_account=each) for each in (None, "acct_h1")]
+        pair = twins("acct_h1", {})
+        for each in pair if first == "thin" else reversed(pair):
+            assert deliver(sandbox, each) == 200
+        assert sandbox.consume(sandbox.events_queue) == []
+        assert [known(sandbox, each) for each in refs] == ["inactive"] * 2
+
+    def test_same_path_is_one_event(self, sandbox: Sandbox) -> None:
+        see(sandbox)
+        path = f"org_simulated/{SEEN}"
+        thin, snapshot = (
+            event("thin", path, id="evt_thin", snapshot_event="evt_p"),
+            {**event("snapshot", path, id="evt_p"), "account": SEEN},
+        )
+        for each in (thin, snapshot, snapshot):
+            assert deliver(sandbox, each) == 200
+            assert [message["event"] for message in sandbox.messages(sandbox.events_queue)] == ["evt_p"]
+
+    def test_delivery_of_the_second_path_that_comes_again_is_a_duplicate(self, sandbox: Sandbox) -> None:
+        see(sandbox)
+        path = f"org_simulated/{SEEN}"
+        thin, snapshot = (
+            event("thin", path, id="evt_thin", snapshot_event="evt_p"),
+            {**event("snapshot", None, id="evt_p"), "account": SEEN},
+        )
+        sandbox.link("inactive", id="fca_1", stripe_account=SEEN)
+        for each in (thin, snapshot):
+            take(sandbox, each)
+        for each in (thin, snapshot):
+            assert deliver(sandbox, each) == 200
+        assert sandbox.messages(sandbox.events_queue) == []
+
+    def test_second_path_that_was_not_queued_is_queued_when_it_comes_again(self, sandbox: Sandbox) -> None:
+        pair = twins(f"org_simulated/{OWN}", {})
+        for each in (*pair, pair[1]):
+            assert deliver(sandbox, each) == 200
+        assert [message["event"] for message in sandbox.messages(sandbox.events_queue)] == ["evt_p", *["evt_p@platform/fca_1"] * 2]

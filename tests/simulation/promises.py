@@ -85,7 +85,8 @@ def check_promises(simulation: Simulation) -> None:
         # A waiter that a late message stored after the verdict does not wait any more; it expires.
         if sk.startswith("WAITER#") and "verdict" not in verifications[sk.removeprefix("WAITER#")]:
             complain(f"{item['verification']['S']}: still waits at the end")
-        if sk == "EVENT" and not item["processed"]["BOOL"] and item["id"]["S"] not in dead:
+        key = "@".join([pk.removeprefix("EVENT#"), *sk.split("#")[1:]])
+        if sk.split("#")[0] == "EVENT" and not item["processed"]["BOOL"] and key not in dead:
             complain(f"{pk}: acknowledged, neither processed nor among the dead letters")
     ids = list(simulation.accepted.values())
     if len(set(ids)) < len(ids):

@@ -12,15 +12,15 @@ EVENT: Mapping[str, str] = {"id": "evt_1", "type": "x", "created": "1", **REF.as
 
 
 def test_event_is_new_then_waiting_until_it_was_processed(store: Store) -> None:
-    assert store.events.insert(EVENT, processed=False, now=NOW) == "new"
-    assert store.events.insert(EVENT, processed=False, now=NOW + 1) == "waiting"
+    assert store.events.insert(EVENT, processed=False, now=NOW)[1] == "new"
+    assert store.events.insert(EVENT, processed=False, now=NOW + 1)[1] == "waiting"
     assert store.events.mark_processed("evt_1")
-    assert store.events.insert(EVENT, processed=False, now=NOW + 2) == "processed"
+    assert store.events.insert(EVENT, processed=False, now=NOW + 2)[1] == "processed"
 
 
 def test_event_without_effect_counts_as_processed(store: Store) -> None:
-    assert store.events.insert(EVENT, processed=True, now=NOW) == "new"
-    assert store.events.insert(EVENT, processed=True, now=NOW) == "processed"
+    assert store.events.insert(EVENT, processed=True, now=NOW)[1] == "new"
+    assert store.events.insert(EVENT, processed=True, now=NOW)[1] == "processed"
 
 
 def test_event_is_recorded_once_and_expires(store: Store) -> None:

@@ -32,7 +32,7 @@ from titleholder.observability import logger
 from titleholder.services import erasure, verdicts
 from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
-from titleholder.services.webhooks import WebhookReceiver
+from titleholder.services.webhooks import WebhookReceiver, account_named
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.open_work import OpenItem, OpenKind
 from titleholder.stripe_api import events as stripe_events
@@ -450,9 +450,10 @@ class _Run:
             event = stripe_events.from_object(data, self.receiver.mode, listed_for=stripe_account)
         except MalformedEventError:
             return
-        now, known = self.deps.clock(), self.deps.store.events.get(event.key)
+        now = self.deps.clock()
+        key, known = self.deps.store.events.find({"id": event.key, **account_named(event)})
         if known is not None:
             if known.processed or now < known.due_at:
                 return
-            self.deps.store.events.postpone(event.key, now + pause(known.tries + 1), known.tries + 1)
+            self.deps.store.events.postpone(key, now + pause(known.tries + 1), known.tries + 1)
         self.report.repaired["event"] += self.receiver.accept(event, listed=True)[1] == "new"

@@ -49,6 +49,16 @@ def raw_body(http_event: Mapping[str, Any]) -> bytes:
     return body
 
 
+def account_named(event: StripeEvent) -> dict[str, str]:
+    """What an event's item and its message say about the account that it names. Empty if the event is not processed."""
+    about = {} if event.ref is None else event.ref.as_dict()
+    if event.missed is not None:
+        about = {name: value for name, value in event.missed.as_dict().items() if value is not None}
+    if about and event.context is not None:
+        about["context"] = event.context
+    return about
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookReceiver:
     """Receives events for one stack. `clock`: Unix seconds."""
@@ -81,8 +91,8 @@ class WebhookReceiver:
         read, so it is counted once. A delivery is counted each time, because the function may have crashed at an earlier one before it
         counted.
 
-        `twin`: the snapshot or thin event of the same occurrence waits already. This one is not queued, because Stripe repeats that one
-        until it was queued.
+        `twin`: the snapshot or thin event of the same occurrence, with the same account by the same path, waits already. This one is not
+        queued, because Stripe repeats that one until it was queued.
         """
         if event.set_aside is not None:
             kept = {"id": event.id, "type": event.type, "created": event.created}
@@ -91,18 +101,14 @@ class WebhookReceiver:
                 told = {"event_id": event.id, "event_type": event.type, "reason": event.set_aside}
                 (logger.error if event.set_aside == "malformed" else logger.info)("event set aside", extra=told)
             return event, event.set_aside
-        about = {} if event.ref is None else event.ref.as_dict()
-        if event.missed is not None:
-            about = {name: value for name, value in event.missed.as_dict().items() if value is not None}
-        if about and event.context is not None:
-            about["context"] = event.context
+        about = account_named(event)
         record = {"id": event.key, "type": event.type, "created": event.created, **about}
         delivered = event.id if event.id != event.key else None
-        known = self.store.events.insert(record, processed=not about, now=self.clock(), delivered=delivered)
+        key, known = self.store.events.insert(record, processed=not about, now=self.clock(), delivered=delivered)
         if not about:
             return event, "ignored"
         if known not in ("processed", "twin"):
-            self.queues.send_event({"event": event.key, **about})
+            self.queues.send_event({"event": key, **about})
         if event.missed is not None and known == "new":
             metrics.add_metric(name="EventGenerationFailure", unit=MetricUnit.Count, value=1)
         return event, known

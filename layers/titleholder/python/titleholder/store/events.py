@@ -1,4 +1,9 @@
-"""Events received from Stripe. Rows: EVENT#<id> / EVENT; events that are not for this stack, or malformed, EVENT#<id> / ASIDE#<why>."""
+"""Events received from Stripe.
+
+Rows: EVENT#<id> / EVENT; another event with that id, which names another account or the same one by another path, EVENT#<id> /
+EVENT#<path>/<account>; events that are not for this stack, or malformed, EVENT#<id> / ASIDE#<why>. The first two have the keys `<id>` and
+`<id>@<path>/<account>`.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +41,35 @@ class Events:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def insert(self, event: Mapping[str, str], *, processed: bool, now: float, delivered: str | None = None) -> Recorded:
-        """Record an event (id, type, created, account) by its id; returns whether it is new, and if not, whether it was processed.
+    def insert(self, event: Mapping[str, str], *, processed: bool, now: float, delivered: str | None = None) -> tuple[str, Recorded]:
+        """Record an event (id, type, created, account). Returns its key, whether it is new, and if not, whether it was processed.
 
-        `delivered`: the id of the event that came, if it is another one about the same occurrence. `twin`: another one came before and
-        waits to be processed, but not for long.
+        `delivered`: the id of the event that came, if it is another one about the same occurrence. `twin`: another one came before, with
+        the same account by the same path, and waits to be processed, but not for long.
         """
-        more = {} if delivered is None else {"delivered_id": delivered}
-        known = self._table.insert({**_received(event, "EVENT", now), **more, "processed": processed})
+        more = {"processed": processed} if delivered is None else {"processed": processed, "delivered_id": delivered}
+        key = event["id"]
+        known = self._table.insert({**_received(event, "EVENT", now), **more})
+        if known is not None and not processed and not _same_account(known, event):
+            # The one that came first may turn out to have no effect, and this one to have one.
+            key = _second_key(event)
+            known = self._table.insert({**_received(event, _keys(key)[1], now), **more})
         if known is None:
-            return "new"
+            return key, "new"
         if known.get("processed"):
-            return "processed"
-        came = known.get("delivered_id", known["id"])
+            return key, "processed"
+        came = known.get("delivered_id", event["id"])
         recent = now < from_milliseconds(known["received_ms"]) + EVENT_PATIENCE_SECONDS
-        return "twin" if recent and came != (delivered or event["id"]) else "waiting"
+        return key, "twin" if recent and came != (delivered or event["id"]) else "waiting"
+
+    def find(self, event: Mapping[str, str]) -> tuple[str, KnownEvent | None]:
+        """The key of an event (id, account) as `insert` chooses it, and what is stored of it."""
+        key = event["id"]
+        item = self._item(key)
+        if item is not None and not _same_account(item, event):
+            key = _second_key(event)
+            item = self._item(key)
+        return key, None if item is None else _known(item)
 
     def set_aside(self, event: Mapping[str, str], why: str, now: float) -> bool:
         """Record an event that has no effect; False if it was known.
@@ -59,48 +78,74 @@ class Events:
         """
         return self._table.insert({**_received(event, f"ASIDE#{why}", now), "aside": why}) is None
 
-    def get(self, event: str) -> KnownEvent | None:
+    def get(self, key: str) -> KnownEvent | None:
         """What is stored of an event; None if it was not recorded."""
-        item = self._table.get(_pk(event), "EVENT")
-        if item is None:
-            return None
-        return KnownEvent(
-            processed=item["processed"],
-            due_at=from_milliseconds(item.get("due_ms", item["received_ms"] + EVENT_PATIENCE_SECONDS * 1000)),
-            tries=item.get("repair_tries", 0),
-            type=item.get("type", ""),
-            created=item.get("created", ""),
-        )
+        item = self._item(key)
+        return None if item is None else _known(item)
 
-    def postpone(self, event: str, due_at: float, tries: int) -> bool:
+    def postpone(self, key: str, due_at: float, tries: int) -> bool:
         """Record that an event is queued again, and not once more before `due_at`."""
-        return self._update(event, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
+        return self._update(key, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
 
-    def mark_processed(self, event: str) -> bool:
-        return self._update(event, {"processed": True}, remove=["failure"])
+    def mark_processed(self, key: str) -> bool:
+        return self._update(key, {"processed": True}, remove=["failure"])
 
-    def move_aside(self, event: str, why: str, now: float) -> bool:
+    def move_aside(self, key: str, why: str, now: float) -> bool:
         """Record that an event was found to have no effect when it was to be processed; False if that was known.
 
         The same event may come again by another destination, and have an effect.
         """
-        item = self._table.get(_pk(event), "EVENT")
+        item = self._item(key)
         if item is None:
             return False
         new = self.set_aside({name: item[name] for name in ("id", "type", "created")}, why, now)
-        self._table.delete(_pk(event), "EVENT")
+        self._table.delete(*_keys(key))
         return new
 
-    def set_error(self, event: str, reason: str) -> bool:
+    def set_error(self, key: str, reason: str) -> bool:
         """Record why an event could not be processed."""
-        return self._update(event, {"failure": reason})
+        return self._update(key, {"failure": reason})
 
-    def _update(self, event: str, set_: Item, remove: list[str] | None = None) -> bool:
-        return self._table.update(_pk(event), "EVENT", set_=set_, remove=remove or (), condition="attribute_exists(pk)")
+    def _item(self, key: str) -> Item | None:
+        return self._table.get(*_keys(key))
+
+    def _update(self, key: str, set_: Item, remove: list[str] | None = None) -> bool:
+        return self._table.update(*_keys(key), set_=set_, remove=remove or (), condition="attribute_exists(pk)")
 
 
 def _pk(event: str) -> str:
     return f"EVENT#{event}"
+
+
+def id_of(key: str) -> str:
+    """Stripe's id in an event's key."""
+    return key.partition("@")[0]
+
+
+def _keys(key: str) -> tuple[str, str]:
+    """The keys of the item of an event."""
+    id_, _, place = key.partition("@")
+    return _pk(id_), f"EVENT#{place}" if place else "EVENT"
+
+
+def _second_key(event: Mapping[str, str]) -> str:
+    path = event.get("context") or event.get("stripe_account") or "platform"
+    return f"{event['id']}@{path}/{event.get('account', '')}"
+
+
+def _same_account(item: Mapping[str, object], event: Mapping[str, str]) -> bool:
+    """Whether a stored event and another one name the same account by the same path."""
+    return all(item.get(name) == event.get(name) for name in ("account", "stripe_account", "context"))
+
+
+def _known(item: Item) -> KnownEvent:
+    return KnownEvent(
+        processed=item["processed"],
+        due_at=from_milliseconds(item.get("due_ms", item["received_ms"] + EVENT_PATIENCE_SECONDS * 1000)),
+        tries=item.get("repair_tries", 0),
+        type=item.get("type", ""),
+        created=item.get("created", ""),
+    )
 
 
 def _received(event: Mapping[str, str], sk: str, now: float) -> Item:
