@@ -149,6 +149,10 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
         account_sync.settle_staleness(deps, ref, reading, known)
     except Exception as error:
         logger.warning("staleness left to reconcile", extra={"account": account, "error": type(error).__name__})
+    try:
+        account_sync.resume_repaired(deps, ref, state)
+    except Exception as error:
+        logger.warning("repair left to reconcile", extra={"account": account, "error": type(error).__name__})
     refresh = models.RefreshState.of(state)
     shown = models.Account(
         account=account,

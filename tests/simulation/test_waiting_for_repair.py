@@ -51,6 +51,9 @@ class Stack:
             self.simulation.reconcile_every(900, int(seconds // 900))
         self.simulation.run(seconds)
 
+    def look(self, at: float, account: str = "fca_1") -> None:
+        self.simulation.at(at, partial(self.simulation.look, account, None))
+
     def lose_webhooks(self, account: str = "fca_1") -> None:
         """Events that Stripe can't make: they never arrive, and no list has them."""
         self.simulation.simulator.fail_webhooks("ungenerated", account=account, times=None)
@@ -210,6 +213,17 @@ class TestLostWebhook:
         stack.run(DAY + 3600)
         assert stack.verdict()["outcome"] == "match"
         assert 3 * DAY + 600 < stack.completed_at() <= 4 * DAY + 600 + 1800
+
+    def test_repair_that_a_caller_sees_has_the_workflow_go_on_at_once(self, stack: Stack) -> None:
+        stack.link()
+        stack.lose_webhooks()
+        stack.verify()
+        stack.change(600, "reactivate")
+        stack.look(660)
+        stack.simulation.at(659, stack.simulation.simulator.clear_faults)
+        stack.run(2000, reconcile=False)
+        assert stack.verdict()["outcome"] == "match"
+        assert 660 <= stack.completed_at() < 720
 
     def test_waiters_of_one_account_share_its_daily_read(self, stack: Stack) -> None:
         stack.link()

@@ -237,7 +237,8 @@ def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
 def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState) -> None:
     """Resume the workflows that wait for a repair of an account, unless it still has to be repaired in `state`.
 
-    Asked after every reading, because the worker that saw the account active first may have crashed.
+    Asked after every reading that is made for an event, a workflow, `reconcile` or `GET /accounts/{account}`, whatever was known before,
+    because the worker that saw the account active first may have crashed.
     """
     if refresh_policy.needs_repair(state):
         return
