@@ -146,7 +146,8 @@ def test_repeated_transaction_has_the_token_of_the_first_try(server: Scripted, p
 @pytest.mark.usefixtures("pauses")
 def test_event_whose_answer_was_lost_is_found_waiting_not_lost(server: Scripted) -> None:
     """The first put takes effect and its answer is lost; the second is refused with our own item, which still waits to be processed."""
-    server.answers = [None, refusal("ConditionalCheckFailedException", Item=ITEM)]
+    stored = {**ITEM, "id": {"S": "evt_1"}, "received_ms": {"N": "0"}}
+    server.answers = [None, refusal("ConditionalCheckFailedException", Item=stored)]
     store = Store(aws_clients()("dynamodb"), "t", keys_table="k", cipher=lambda: pytest.fail("no cipher"), clock=lambda: 0.0)
     assert store.events.insert({"id": "evt_1", "type": "x"}, processed=False, now=0.0)[1] == "waiting"
 
