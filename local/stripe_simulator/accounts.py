@@ -448,12 +448,18 @@ class Accounts:
             self.start(account, feature, "api", request_id=request_id, idempotency_key=idempotency_key)
 
     def deactivate(self, account: Account, cause: str | None = None, action: str | None = None) -> None:
-        """Stripe loses access to the account. Raises ValueError for an unknown cause or action."""
+        """Stripe loses access to the account. Of an inactive one, only the details change, and no event says so.
+
+        Raises ValueError for an unknown cause or action.
+        """
         loss = account.loss if cause is None and action is None else Loss.of(cause, action, CAUSES)
         if account.status == "active":
             account.remember(self._timeline.now())
             account.status, account.loss, account.expiry = "inactive", loss, None
             self._emit(account, "deactivated")
+        elif account.status == "inactive" and loss != account.loss:
+            account.remember(self._timeline.now())
+            account.loss = loss
 
     def reactivate(self, account: Account) -> None:
         if account.status == "inactive":

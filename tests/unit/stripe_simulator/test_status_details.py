@@ -124,3 +124,13 @@ def test_account_of_an_impatient_bank_expires_after_each_reactivation(driver: An
         assert driver.accounts.retrieve("fca_a").status == "inactive"
         driver.sim.reactivate("fca_a")
         assert details(driver)["active"]["expected_deactivation_date"] == int(driver.now + 60)
+
+
+def test_inactive_account_may_be_deactivated_for_another_cause(hooked: Any) -> None:
+    hooked.sim.deactivate("fca_a", cause="access_expired")
+    hooked.sim.deactivate("fca_a")
+    assert inactive_details(hooked) == {"cause": "access_expired", "action": "relink_required"}
+    assert sent(hooked) == ["deactivated"]
+    hooked.sim.deactivate("fca_a", cause="account_closed", action="none")
+    assert inactive_details(hooked) == {"cause": "account_closed", "action": "none"}
+    assert sent(hooked) == []
