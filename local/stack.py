@@ -180,7 +180,8 @@ def running(
         outputs = deploy(ROOT / "template.yaml", aws.endpoint, STACK, chosen, var=var)
         stack = Stack(aws, simulator, outputs, stripe_url, secret, api_key)
         if simulator is not None:
-            simulator.simulator.add_endpoint(stack.webhook_url, secret)
+            for scope in ("platform", "connected"):
+                simulator.simulator.add_endpoint(stack.webhook_url, secret, scope=scope)
         say(f"template.yaml is deployed after {time.monotonic() - began:.1f} s")
         yield stack
 
