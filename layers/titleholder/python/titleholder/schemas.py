@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -12,8 +12,30 @@ from titleholder.domain.accounts import ACCOUNT_ID
 
 MAX_AGE_LIMIT = 366 * 86_400
 
-AccountId = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT_ID.pattern}$")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x08\x0e-\x1f\x7f]+$")]
+_WORDS: dict[str, str] = {}
+
+
+def worded(pattern: str, words: str, **limits: Any) -> StringConstraints:
+    """The constraint that a text has the form `pattern`. `words` say what is wrong with one that has not."""
+    _WORDS[pattern] = words
+    return StringConstraints(pattern=pattern, **limits)
+
+
+def complaint(error: Mapping[str, Any]) -> str:
+    """What is wrong, from pydantic's error, in words. It never shows the value."""
+    pattern = re.fullmatch(r"String should match pattern '(.*)'", str(error.get("msg", "")), re.DOTALL)
+    if pattern is None:
+        return str(error.get("msg", "is not valid"))
+    return _WORDS.get(pattern[1], "not of the documented form")
+
+
+AccountId = Annotated[str, worded(f"^{ACCOUNT_ID.pattern}$", "not the id of a Financial Connections account (fca_...)")]
+Text = Annotated[
+    str,
+    worded(
+        r"^[^\x00-\x08\x0e-\x1f\x7f]+$", "contains a control character", strip_whitespace=True, min_length=1, max_length=1000,
+    ),
+]  # fmt: skip
 MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners that were fetched longer ago are fetched again.")]
 
 _FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from titleholder.errors import ManifestError
-from titleholder.schemas import AccountId, Claim, MaxAge, Strict, bad_field
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict, bad_field, complaint, worded
 
 Format = Literal["jsonl", "csv"]
 
@@ -51,8 +51,8 @@ class Row(Strict):
     """One line of a manifest. `reference` is the caller's own name for it, given back in the results; it must not be personal data."""
 
     account: AccountId
-    stripe_account: Annotated[str, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]{1,120}$")] | None = None
-    reference: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,100}$")] | None = Field(
+    stripe_account: Annotated[str, worded(r"^acct_[A-Za-z0-9_]{1,120}$", "not the id of a connected account (acct_...)")] | None = None
+    reference: Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,100}$", "may have 1 to 100 letters, digits and . _ : / -")] | None = Field(
         default=None, description="The caller's own name for the line. Not encrypted: no personal data."
     )
     max_age: MaxAge | None = None
@@ -351,7 +351,7 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         return Row.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place, reason = first["loc"], first["msg"]
+    place, reason = first["loc"], complaint(first)
     if first["type"] == "extra_forbidden":
         # A field that nobody knows may be called anything, even a person's name.
         place, reason = place[:-1], "a field here is not known"

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from titleholder.schemas import AccountId, Strict
+from titleholder.schemas import AccountId, Strict, worded
 from titleholder.web.models import AccountHolder, AccountNumber, CustomerId, RefreshState, RemedyAction, StatusDetails, StripeAccountId
 
-Email = Annotated[str, StringConstraints(min_length=3, max_length=512, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$")]
-Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$")]
+Email = Annotated[str, worded(r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", "not an e-mail address", min_length=3, max_length=512)]
+Url = Annotated[str, worded(r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$", "not a URL, such as https://shop.example/linked", max_length=2000)]
 Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]
 Permission = Literal["balances", "ownership", "payment_method", "transactions"]
 Prefetch = Literal["balances", "ownership", "transactions"]
@@ -20,12 +20,15 @@ Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "m
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_NATIONAL_ZERO = re.compile(r"^(\+[1-9][0-9]{0,2}[ .-]*)\(0\)")
+"""The zero that is dialled only within the country, as in `+44 (0)20`. It is no part of the international number."""
 
 
 def _e164(phone: str) -> str:
     """The phone number in E.164 format: Stripe takes any text of up to 20 characters, and recognises users by such numbers only."""
-    compact = re.sub(r"[ ().-]", "", phone)
-    if not _E164.fullmatch(compact):
+    international = _NATIONAL_ZERO.sub(r"\1", phone)
+    compact = re.sub(r"[ ().-]", "", international)
+    if "(0)" in international or not _E164.fullmatch(compact):
         raise PydanticCustomError("phone", "not an international phone number: + and the country code, then the number, at most 15 digits")
     return compact
 
@@ -39,7 +42,8 @@ class NewCustomer(Strict):
     email: Email
     phone: Phone | None = Field(
         default=None,
-        description="With the country code, such as `+12015550123`. Spaces, dots, hyphens and parentheses are removed.",
+        description="With the country code, such as `+12015550123`. Spaces, dots, hyphens and parentheses are removed, "
+        "and `(0)` after the country code.",
     )
 
 
@@ -50,7 +54,7 @@ class Filters(Strict):
     """
 
     account_subcategories: Annotated[list[Subcategory], Field(min_length=1, max_length=5)] | None = None
-    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
+    country: Annotated[str, worded("^[A-Z]{2}$", "not the code of a country in two capital letters, such as US")] | None = None
     require_payment_method_support: Literal["all", "at_least_one", "none"] | None = None
 
 
@@ -109,7 +113,7 @@ class NewSession(Strict):
         default=None, description="In cents. With it a Checkout Session takes a payment, otherwise it sets up future ones."
     )
     currency: Literal["usd"] | None = None
-    description: Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = Field(
+    description: Annotated[str, worded(r"^[^\x00-\x1f\x7f]+$", "has a control character", min_length=1, max_length=250)] | None = Field(
         default=None, description="What Checkout shows as paid for."
     )
 

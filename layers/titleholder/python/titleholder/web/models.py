@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     RootModel,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -27,25 +26,29 @@ from titleholder.domain.accounts import (
     AccountState,
     PaymentSupport,
 )
-from titleholder.schemas import AccountId, Claim, MaxAge, Strict
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict, complaint, worded
 from titleholder.timestamps import iso_or_none, iso_seconds
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
 TARGETS = ("account", "payment_method", "session", *HOLDERS)
 
-PaymentMethodId = Annotated[str, StringConstraints(pattern=f"^{PAYMENT_METHOD_ID.pattern}$")]
-SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
-LinkingSessionId = Annotated[str, StringConstraints(pattern=r"^fcsess_[A-Za-z0-9_]{1,250}$")]
-CustomerId = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_ID.pattern}$")]
-StripeAccountId = Annotated[str, StringConstraints(pattern=f"^{CONNECTED_ACCOUNT_ID.pattern}$")]
+PaymentMethodId = Annotated[str, worded(f"^{PAYMENT_METHOD_ID.pattern}$", "not the id of a payment method (pm_...)")]
+SessionId = Annotated[
+    str, worded(f"^{SESSION_ID.pattern}$", "not the id of a session, an intent or a payment method (fcsess_, seti_, pi_, cs_, pm_)")
+]
+LinkingSessionId = Annotated[str, worded(r"^fcsess_[A-Za-z0-9_]{1,250}$", "not the id of a Financial Connections Session (fcsess_...)")]
+CustomerId = Annotated[str, worded(f"^{CUSTOMER_ID.pattern}$", "not the id of a customer (cus_...)")]
+StripeAccountId = Annotated[str, worded(f"^{CONNECTED_ACCOUNT_ID.pattern}$", "not the id of a Stripe account (acct_...)")]
 RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
 Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
-VerificationId = Annotated[str, StringConstraints(pattern=r"^ver_[0-9a-f]{32}$")]
-SnapshotId = Annotated[str, StringConstraints(pattern=r"^fcaowns_[A-Za-z0-9_]{1,120}$")]
-BatchId = Annotated[str, StringConstraints(pattern=r"^bat_[0-9a-f]{32}$")]
-IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
-Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
+VerificationId = Annotated[str, worded(r"^ver_[0-9a-f]{32}$", "not the id of a verification (ver_...)")]
+SnapshotId = Annotated[str, worded(r"^fcaowns_[A-Za-z0-9_]{1,120}$", "not the id of a snapshot (fcaowns_...)")]
+BatchId = Annotated[str, worded(r"^bat_[0-9a-f]{32}$", "not the id of a batch (bat_...)")]
+IdempotencyKey = Annotated[
+    str, worded(r"^[\x21-\x7e]+$", "may have printable ASCII characters only, and no spaces", min_length=1, max_length=255)
+]
+Cursor = Annotated[str, worded(r"^[A-Za-z0-9_-]+$", "not a cursor of this API: send next_cursor unchanged", min_length=1, max_length=1000)]
 Limit = Annotated[int, Field(ge=1, le=100, description="The largest number of entries on a page.")]
 
 
@@ -105,7 +108,7 @@ class NewVerification(Strict):
             made = handler(data)
         except ValidationError as found:
             others = [
-                InitErrorDetails(type=PydanticCustomError("invalid", "{why}", {"why": one["msg"]}), loc=one["loc"], input=None)
+                InitErrorDetails(type=PydanticCustomError("invalid", "{why}", {"why": complaint(one)}), loc=one["loc"], input=None)
                 for one in found.errors(include_input=False)
             ]
             raise ValidationError.from_exception_data(cls.__name__, [*wrong, *others]) from None
@@ -151,7 +154,7 @@ class Verdict(Shown):
     remedy: RemedyAction | None = Field(
         default=None,
         description="Of `not_verifiable`: what to do next. Have the holder `relink` the account or `link_again`, `wait` until "
-        "`remedy_until`, `retry` at any time; or `none`: a repetition does not help.",
+        "`remedy_until`, `retry` at any time; or `none`: a repetition gets the same verdict, or the verification was ended on purpose.",
     )
     remedy_until: str | None = Field(default=None, description="Of the remedy `wait`: until when, if that is known.")
 
@@ -388,7 +391,7 @@ class NewBatch(Strict):
     bytes: Annotated[int, Field(ge=0)] = Field(
         default=0, description="The manifest's size. Required above 5 GiB, because such a manifest is uploaded in parts."
     )
-    scope: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")] = Field(
+    scope: Annotated[str, worded(r"^[A-Za-z0-9._:/-]{0,100}$", "may have up to 100 letters, digits and . _ : / -")] = Field(
         default="", description="Lines that were verified in the same scope keep their verdicts. In another scope they are verified again."
     )
     max_age: MaxAge | None = None

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
 from titleholder.errors import ConnectedAccountForbiddenError, TitleholderError
 from titleholder.observability import logger
-from titleholder.schemas import bad_field
+from titleholder.schemas import bad_field, complaint
 from titleholder.settings import Settings
 from titleholder.web import problems
 from titleholder.web.problems import Problem
@@ -231,4 +231,4 @@ def _deep(data: Any, left: int) -> bool:
 def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
     """Where a value is wrong and why; never the value itself, which may be personal data."""
     # The first part names the part of the request, such as `body`.
-    return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": str(item.get("msg", "is not valid"))}
+    return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": complaint(item)}
