@@ -128,7 +128,7 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions
 
-tour: $(READY)  ## Call every route once on an embedded stack; STRIPE_API_BASE=... against another server
+tour: $(READY)  ## Call every route on an embedded stack; STRIPE_API_BASE=... against another server
 	$(BIN)/python -m local.tour
 
 batch: $(READY)  ## Run a batch in virtual time: ACCOUNTS=n; LIVE=1 on an embedded stack, at RATE=calls a second
