@@ -168,7 +168,7 @@ def _create_relink_session(body: models.NewSession, account: str, idempotency_ke
         entry.note(**holder)
     logger.info("session created", extra={"session": ids["id"], "via": body.via, "relink": account})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
-    found, step = relinking.result(session), linking.STEPS[body.via]
+    found, step = relinking.result(session), linking.RELINK_STEP
     shown = models.Session(
         id=ids["id"],
         via=body.via,

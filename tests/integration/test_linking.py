@@ -11,6 +11,7 @@ import pytest
 from tests.support.sandbox import Answer, Moment, Sandbox, client
 from tests.support.stripe_client import CheckedHTTPClient
 from titleholder.services import linking
+from titleholder.stripe_api import gateway
 from titleholder.stripe_api import linking as stripe_linking
 
 EMAIL = "margaret.testerman@example.com"
@@ -600,3 +601,144 @@ def test_neither_record_nor_stripes_key_holds_what_was_sent_or_a_secret(sandbox:
     assert secret not in kept
     assert {tuple(json.loads(record["data"]["S"])) for record in records} == {("id",)}
     assert secret not in sandbox.log.getvalue()
+
+
+def _make(sandbox: Sandbox, route: str, key: str, customer_id: str) -> Answer:
+    return customer(sandbox, key) if route == "customers" else session(sandbox, route, key, customer=customer_id)
+
+
+@pytest.mark.parametrize("route", ["customers", *VIA])
+@pytest.mark.parametrize("outages", [1, 3])
+@pytest.mark.parametrize("effect", ["before", "after"])
+def test_request_that_stripe_failed_succeeds_when_it_is_repeated(sandbox: Sandbox, route: str, outages: int, effect: str) -> None:
+    holder = known_customer(sandbox)
+    sandbox.simulator.fail_api("server_error", method="POST", effect=effect, times=None)
+    for _ in range(outages):
+        failed = _make(sandbox, route, "k", holder)
+        assert (failed.status, failed.problem) == (503, "stripe-unavailable")
+        assert failed.headers["retry-after"]
+    sandbox.simulator.clear_faults()
+    made = _make(sandbox, route, "k", holder)
+    assert made.status == 201, made
+    assert _make(sandbox, route, "k", holder).json == made.json
+    keys = [
+        entry["idempotency_key"] for entry in sandbox.simulator.requests() if (entry["idempotency_key"] or "").startswith("titleholder")
+    ]
+    executed = [entry for entry in sandbox.simulator.requests() if entry["idempotency_key"] in keys and not entry["replayed"]]
+    assert len(executed) == len(set(keys)) == outages + 1
+
+
+def test_request_that_stripe_failed_often_is_told_to_take_a_new_key(sandbox: Sandbox) -> None:
+    sandbox.simulator.fail_api("server_error", method="POST", times=None)
+    for _ in range(gateway.MOST_STRIPE_KEYS):
+        failed = customer(sandbox, "k")
+        assert (failed.status, "Idempotency-Key" in failed.json["detail"]) == (503, False)
+    sandbox.simulator.clear_faults()
+    last = customer(sandbox, "k")
+    assert (last.status, "new Idempotency-Key" in last.json["detail"]) == (503, True)
+    assert customer(sandbox, "another").status == 201
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_", "noun"),
+    [
+        ("customer", "cus_unheard", "customer"),
+        ("customer_account", "acct_unheard", "customer account"),
+        ("connected_account", "acct_unheard", "connected account"),
+    ],
+)
+@pytest.mark.parametrize("as_404", [False, True])
+def test_holder_that_stripe_does_not_know_is_named_by_its_kind(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, kind: str, id_: str, noun: str, as_404: bool
+) -> None:
+    asked = sandbox.http_client.request
+
+    def missing(*given: Any, **more: Any) -> Any:
+        # The simulator knows every connected account.
+        _, _, headers = asked(*given, **more)
+        error = {"type": "invalid_request_error", "code": "resource_missing", "param": "account_holder", "message": "No such thing"}
+        return json.dumps({"error": error}), 404 if as_404 else 400, headers
+
+    monkeypatch.setattr(sandbox.http_client, "request", missing)
+    answer = session(sandbox, "financial_connections", **{kind: id_})
+    assert answer.problem == "customer-not-found"
+    assert answer.json["detail"] == f"Stripe knows no such {noun} in this mode and under this connected account."
+
+
+@pytest.mark.parametrize(
+    ("given", "sent_as"),
+    [
+        ("+44 (0)20 7946 0958", "+442079460958"),
+        ("+44(0) 20 7946 0958", "+442079460958"),
+        ("+353 (0) 1 555 0101", "+35315550101"),
+        ("+39 (06) 5550 1012", "+390655501012"),
+        ("+39 06 5550 1012", "+390655501012"),
+    ],
+)
+def test_national_zero_in_parentheses_is_no_part_of_the_phone_number(
+    sandbox: Sandbox, wire: CheckedHTTPClient, given: str, sent_as: str
+) -> None:
+    made = sandbox.http("POST", "/customers", {"email": EMAIL, "phone": given})
+    assert (made.status, sent(wire)["phone"]) == (201, sent_as)
+
+
+@pytest.mark.parametrize("given", ["(0)20 7946 0958", "+44 20 (0) 7946 0958", "+(0)44 20 7946 0958", "+44 (0)(0)20 7946 0958"])
+def test_zero_in_parentheses_elsewhere_is_refused(sandbox: Sandbox, given: str) -> None:
+    assert sandbox.http("POST", "/customers", {"email": EMAIL, "phone": given}).bad_fields == {"phone"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("POST", "/customers", {"email": "margaret"}, {}),
+        ("POST", "/customers", {"email": EMAIL}, {"Idempotency-Key": "a b"}),
+        ("POST", "/sessions", {"via": "setup_intent", "customer": "margaret"}, {}),
+        ("POST", "/sessions", {"via": "setup_intent", "customer": "cus_1", "return_url": "home"}, {}),
+        ("POST", "/sessions", {"via": "checkout_session", "customer": "cus_1", "amount": 50, "description": "\n", **PAGES}, {}),
+        ("POST", "/sessions", {"via": "financial_connections", "customer": "cus_1", "filters": {"country": "us"}}, {}),
+        ("POST", "/verifications", {"account": "margaret", "claim": {"name": "Margaret"}}, {}),
+        ("POST", "/verifications", {"account": "fca_1", "claim": {"name": "\0"}}, {}),
+        ("POST", "/batches", {"format": "csv", "scope": "a b"}, {}),
+        ("GET", "/sessions/margaret", None, {}),
+        ("GET", "/accounts?session=margaret", None, {}),
+        ("GET", "/accounts?customer=cus_1&cursor=%00", None, {}),
+        ("GET", "/verifications/margaret", None, {}),
+    ],
+)
+def test_wrong_text_is_told_in_words(sandbox: Sandbox, method: str, path: str, body: Any, headers: dict[str, str]) -> None:
+    answer = sandbox.http(method, path, body, **headers)
+    assert answer.status == 422, answer
+    for error in answer.json["errors"]:
+        assert not set("^$[]{}\\") & set(error["detail"]), error
+        assert "pattern" not in error["detail"]
+
+
+# -- a target that names no account ----------------------------------------------------------------------------------------------------
+
+
+def _verify(sandbox: Sandbox, **target: str) -> Answer:
+    return sandbox.http("POST", "/verifications", {**target, "claim": {"name": "Margaret Testerman"}})
+
+
+@pytest.mark.parametrize("via", VIA)
+def test_open_session_is_to_be_asked_again(sandbox: Sandbox, via: str) -> None:
+    made = session(sandbox, via, customer=known_customer(sandbox)).json["id"]
+    answer = _verify(sandbox, session=made)
+    assert (answer.status, answer.problem, answer.json["reason"], answer.json["remedy"]) == (
+        409, "no-linked-account", "not_linked_yet", "retry",
+    )  # fmt: skip
+    sandbox.simulator.complete(made)
+    assert _verify(sandbox, session=made).status == 202
+
+
+def test_holder_without_an_account_is_to_link_one(sandbox: Sandbox) -> None:
+    holder = known_customer(sandbox)
+    answer = _verify(sandbox, customer=holder)
+    assert (answer.problem, answer.json["remedy"], "again" in answer.json["detail"]) == ("no-linked-account", "link_again", False)
+
+
+def test_account_typed_in_by_hand_is_to_be_linked(sandbox: Sandbox) -> None:
+    made = session(sandbox, "setup_intent", customer=known_customer(sandbox)).json["id"]
+    sandbox.simulator.complete(made, manual=True)
+    answer = _verify(sandbox, session=made)
+    assert (answer.json["reason"], answer.json["remedy"]) == ("manually_entered", "link_again")

@@ -187,6 +187,34 @@ def test_end_user_may_leave(sandbox: Sandbox) -> None:
     assert sandbox.http("POST", "/verifications", {"session": made, "claim": dict(CLAIM)}).problem == "no-linked-account"
 
 
+@pytest.mark.parametrize(("outcome", "remedy"), [(None, "retry"), ("failed", "relink"), ("cancelled", "relink")])
+def test_session_that_relinked_nothing_says_what_to_do_next(sandbox: Sandbox, outcome: Any, remedy: str) -> None:
+    made = relink(sandbox, link(sandbox), "k").json["id"]
+    if outcome is not None:
+        sandbox.simulator.complete_relink(made, outcome=outcome)
+    answer = sandbox.http("POST", "/verifications", {"session": made, "claim": dict(CLAIM)})
+    assert (answer.problem, answer.json["reason"], answer.json["remedy"]) == ("no-linked-account", "not_linked_yet", remedy)
+    assert (outcome is None) == ("POST /sessions" not in answer.json["detail"])
+
+
+@pytest.mark.parametrize("outcome", [None, "failed", "cancelled"])
+def test_instructions_do_not_say_that_a_relinking_succeeds(sandbox: Sandbox, outcome: Any) -> None:
+    account = link(sandbox)
+    made = relink(sandbox, account, "k").json
+    if outcome is not None:
+        sandbox.simulator.complete_relink(made["id"], outcome=outcome)
+    shown = relink(sandbox, account, "k").json
+    assert shown["next"] == "stripe.collectFinancialConnectionsAccounts"
+    assert "linked." not in shown["instructions"]
+    assert "relink.status" in shown["instructions"]
+
+
+def test_relinking_that_stripe_failed_succeeds_when_it_is_repeated(sandbox: Sandbox) -> None:
+    account = link(sandbox)
+    sandbox.simulator.fail_api("server_error", method="POST", path=SESSIONS, times=1)
+    assert [relink(sandbox, account, "k").status for _ in range(2)] == [503, 201]
+
+
 def answered(sandbox: Sandbox, change: Any) -> None:
     """Change each Financial Connections Session in Stripe's answers."""
     inner = sandbox.http_client.request

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +21,7 @@ from titleholder.errors import (
     StripeUnansweredError,
 )
 from titleholder.services.refresh_calls import Started
+from titleholder.stripe_api import linking
 
 
 class TestStripeErrors:
@@ -83,6 +86,55 @@ class TestStripeErrors:
             serve(sandbox, ref)
         sandbox.simulator.configure(denied={})
         assert isinstance(serve(sandbox, ref), Started)
+
+    @pytest.mark.parametrize(
+        ("operation", "call", "resource"),
+        [
+            (
+                "POST /v1/customers",
+                lambda stripe: linking.create_customer(stripe, {"email": "a@b.test"}, None, "k"),
+                "write access to Customers",
+            ),
+            ("GET /v1/customers/{id}", lambda stripe: linking.check_customer(stripe, "cus_1", None), "read access to Customers"),
+            (
+                "POST /v1/setup_intents",
+                lambda stripe: linking.create_session(stripe, "setup_intent", {"customer": "cus_1"}, None, "k"),
+                "write access to SetupIntents",
+            ),
+            (
+                "POST /v1/payment_intents",
+                lambda stripe: linking.create_session(stripe, "payment_intent", {"amount": 1, "currency": "usd"}, None, "k"),
+                "write access to PaymentIntents",
+            ),
+            (
+                "POST /v1/checkout/sessions",
+                lambda stripe: linking.create_session(stripe, "checkout_session", {"mode": "setup", "currency": "usd"}, None, "k"),
+                "write access to Checkout Sessions",
+            ),
+            ("GET /v1/payment_methods/{id}", lambda stripe: linking.payment_method(stripe, "pm_1", None), "read access to PaymentMethods"),
+            ("GET /v1/events", lambda stripe: stripe.undelivered(None, ["x"], 0, None), "read access to Events"),
+            ("GET /v2/core/events", lambda stripe: stripe.thin_events(None, ["x"], (0, 1), None), "read access to Events"),
+            ("GET /v1/account", lambda stripe: stripe.account_of_calls(), "read access to the Stripe account itself"),
+            (f"GET {READ}", lambda stripe: linking.account(stripe, "fca_1", None), "write access to Financial Connections"),
+        ],
+    )
+    def test_error_for_a_missing_permission_names_what_was_denied(self, sandbox: Sandbox, operation: str, call: Any, resource: str) -> None:
+        inner = sandbox.http_client.request
+        sent: list[str] = []
+
+        def request(method: str, url: str, *given: Any, **more: Any) -> Any:
+            sent.append(f"{method.upper()} {urlsplit(url).path}")
+            _, _, headers = inner(method, url, *given, **more)
+            return json.dumps({"error": {"type": "invalid_request_error", "message": "a@b.test"}}), 403, headers
+
+        sandbox.http_client.request = request  # type: ignore[method-assign]
+        with pytest.raises(StripeCredentialsError) as refused:
+            call(sandbox.deps.stripe)
+        assert f"the key {resource}" in str(refused.value)
+        assert ("registration" in str(refused.value)) == ("financial_connections" in operation)
+        assert "_1" not in str(refused.value)
+        assert len(sent) == 1
+        assert sent[0].startswith(operation.partition("{")[0])
 
     def test_other_4xx_is_a_refusal(self, sandbox: Sandbox) -> None:
         ref = sandbox.link("old")

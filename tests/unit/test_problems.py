@@ -92,7 +92,23 @@ def test_unknown_reason_is_a_refusal() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ABSTRACT], ids=lambda kind: kind.__name__)
 def test_every_conflict_names_its_remedy(kind: type[errors.TitleholderError]) -> None:
     problem = problems.problem_for(make(kind))
-    assert ("remedy" in problem.body()) == (problem.status == 409)
+    assert ("remedy" in problem.body()) == (problem.status in (409, 410))
+    assert problem.body().get("remedy", "") in (*BY_PROBLEM.get(problem.type, ()), "")
+
+
+def test_erased_account_is_to_be_linked_again() -> None:
+    assert problems.problem_for(errors.AccountErasedError()).body()["remedy"] == "link_again"
+
+
+@pytest.mark.parametrize(("error", "remedy"), [(errors.BankAccountUnavailableError(), "retry"), (errors.BatchStateError(""), "none")])
+def test_remedy_is_retry_where_the_same_request_can_succeed(error: errors.TitleholderError, remedy: str) -> None:
+    assert problems.problem_for(error).body()["remedy"] == remedy
+
+
+def test_detail_of_an_inactive_account_is_true_of_a_closed_one() -> None:
+    detail = problems.not_refreshable("ACCOUNT_INACTIVE", Remedy("link_again")).detail
+    assert "closed" in detail
+    assert "repair" not in detail
 
 
 @pytest.mark.parametrize("reason", ["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "PERMISSION_MISSING", "REFRESH_UNAVAILABLE"])

@@ -51,7 +51,7 @@ def test_every_reason_has_a_remedy() -> None:
 
 
 def test_every_conflict_has_a_remedy_and_nothing_else_has() -> None:
-    assert set(BY_PROBLEM) == {type_ for type_, status in problems.statuses().items() if status == 409}
+    assert set(BY_PROBLEM) == {type_ for type_, status in problems.statuses().items() if status in (409, 410)}
 
 
 @pytest.mark.parametrize("reason", BY_REASON)

@@ -59,7 +59,8 @@ def test_manifest_without_a_usable_header_fails_with_the_reason(sandbox: Sandbox
 
 def test_batch_without_a_manifest_can_not_be_started(sandbox: Sandbox) -> None:
     batch = sandbox.http("POST", "/batches", {"format": "csv"}).json["id"]
-    assert sandbox.http("POST", f"/batches/{batch}/start").problem == "batch-state"
+    early = sandbox.http("POST", f"/batches/{batch}/start")
+    assert (early.problem, early.json["remedy"]) == ("batch-state", "retry")
     assert sandbox.http("GET", f"/batches/{batch}").json["state"] == "waiting_for_upload"
     assert sandbox.http("GET", "/batches/bat_" + "0" * 32).problem == "batch-not-found"
 

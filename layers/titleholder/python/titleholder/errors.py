@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from traceback import walk_tb
-from typing import Any
+from typing import Any, Literal
+
+Action = Literal["relink", "link_again", "wait", "retry", "none"]
+"""What a caller can do next (`domain.remedies`)."""
 
 
 class TitleholderError(Exception):
-    """Base of all errors raised on purpose. `str(error)` may be shown to a caller."""
+    """Base of all errors raised on purpose. `str(error)` may be shown to a caller.
+
+    `remedy`: what the caller can do next, where the kind of error alone does not say it (`domain.remedies`).
+    """
+
+    remedy: Action | None = None
 
 
 class UnexpectedError(Exception):
@@ -56,9 +64,10 @@ class PaymentMethodNotFoundError(TitleholderError):
 class NoLinkedAccountError(TitleholderError):
     """No account is linked by what was named. `reason`: `not_linked_yet`, `manually_entered` or `not_a_bank_account`."""
 
-    def __init__(self, message: str, reason: str = "not_linked_yet") -> None:
+    def __init__(self, message: str, reason: str = "not_linked_yet", remedy: Action = "link_again") -> None:
         super().__init__(message)
         self.reason = reason
+        self.remedy = remedy
 
 
 class BankAccountUnavailableError(TitleholderError):
@@ -151,7 +160,11 @@ class BatchNotFoundError(TitleholderError):
 
 
 class BatchStateError(TitleholderError):
-    """The batch is in a state in which this can't be done."""
+    """The batch is in a state in which this can't be done. `remedy`: `retry` if the same request can succeed later."""
+
+    def __init__(self, message: str, remedy: Action = "none") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class StripeError(TitleholderError):

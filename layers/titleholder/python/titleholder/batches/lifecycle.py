@@ -250,7 +250,7 @@ def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
         deps.files.complete_upload(manifest_key(batch), kept["upload"])
     found = deps.files.stat(manifest_key(batch))
     if found is None:
-        raise BatchStateError("The manifest is not uploaded yet. PUT it to the batch's upload URL first.")
+        raise BatchStateError("The manifest is not uploaded yet. PUT it to the batch's upload URL, then repeat this request.", "retry")
     size, etag = found
     _check_size(size)
     if size == 0:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from titleholder.domain.accounts import AccountState
+from titleholder.errors import Action
 from titleholder.timestamps import iso_seconds
-
-Action = Literal["relink", "link_again", "wait", "retry", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,8 @@ class Remedy:
     """What to do. `until`: with `wait`, until when (Unix seconds), where that is known.
 
     `relink`: the holder relinks the account, which keeps its id. `link_again`: the holder links it, or another one, as a new account.
-    `wait`: the same request succeeds after a time. `retry`: it may succeed at any time. `none`: no repetition of the request helps.
+    `wait`: the same request succeeds after a time. `retry`: it may succeed at any time, or once what the problem's detail names is done.
+    `none`: the same request gets the same answer, or it was ended on purpose.
     """
 
     action: Action
@@ -99,7 +99,7 @@ BY_REASON: Mapping[str, tuple[Choice, tuple[Action, ...]]] = {
     "REQUIRED_FIELD_MISSING": (_always("none"), ("none",)),
     "STRIPE_UNAVAILABLE": (_always("retry"), ("retry",)),
     "STRIPE_CREDENTIALS_REFUSED": (_always("retry"), ("retry",)),
-    "CLAIM_ERASED": (_always("none"), ("none",)),
+    "CLAIM_ERASED": (_always("retry"), ("retry",)),
     "CANCELLED": (_always("none"), ("none",)),
     "BATCH_STOPPED": (_always("none"), ("none",)),
     "MATCHER_FAILED": (_always("none"), ("none",)),
@@ -114,16 +114,20 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "refresh-unavailable": ("link_again",),
     "refresh-refused": BY_REASON["REFRESH_REFUSED"][1],
     "cooling-down": ("wait",),
-    "no-linked-account": ("link_again",),
+    "account-erased": ("link_again",),
+    "no-linked-account": ("retry", "relink", "link_again"),
     "relink-not-available": ("link_again",),
-    "us-bank-account-unavailable": ("none",),
+    "us-bank-account-unavailable": ("retry",),
     "idempotency-in-progress": ("retry",),
-    "batch-state": ("none",),
+    "batch-state": ("retry", "none"),
     "verification-completed": ("none",),
     "too-many-accounts": ("none",),
     "too-many-owners": ("none",),
 }
-"""The remedies of each type of problem with status 409. Where there are several, the account decides: see `for_reason`."""
+"""The remedies of each type of problem with status 409 or 410.
+
+Where there are several, the account decides (see `for_reason`), or the error's own `remedy`.
+"""
 
 
 def for_reason(reason: str, account: AccountState | None = None, *, now: float, relink: bool = False) -> Remedy:

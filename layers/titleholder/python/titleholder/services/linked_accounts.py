@@ -9,6 +9,7 @@ from typing import Any, Literal
 from titleholder.domain.accounts import HOLDERS, AccountRef, AccountSelector
 from titleholder.errors import (
     AccountNotFoundError,
+    Action,
     CustomerNotFoundError,
     InvalidCursorError,
     NoLinkedAccountError,
@@ -17,6 +18,7 @@ from titleholder.errors import (
 )
 from titleholder.services import relinking
 from titleholder.services.context import Dependencies
+from titleholder.services.linking import NONE_HERE, NOUNS
 from titleholder.services.relinking import RelinkResult
 from titleholder.stripe_api import linking as stripe_linking
 from titleholder.stripe_api.gateway import StripeGateway
@@ -32,12 +34,12 @@ _PREFIXES: Mapping[str, Source] = {
     "pm": "payment_method",
 }
 
-_NONE_HERE = "Stripe knows no such {} in this mode and under this connected account."
-_NOUNS = {"customer": "customer", "customer_account": "customer account", "connected_account": "connected account", "session": "session"}
+_ENDED = ("cancelled", "canceled", "failed", "expired")
+"""The statuses of sessions and intents by which no account will be linked any more."""
 _WHY_NONE: Mapping[EmptyReason, str] = {
-    "not_linked_yet": "No account has been linked there yet.",
-    "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners.",
-    "not_a_bank_account": "The payment method is no bank account linked with Financial Connections.",
+    "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners. "
+    "Have the holder link an account through Financial Connections.",
+    "not_a_bank_account": "The payment method is no bank account linked with Financial Connections. Have the holder link one.",
 }
 
 
@@ -46,7 +48,8 @@ class CollectedAccounts:
     """What a session, intent or payment method collected. `accounts` are Stripe's account objects.
 
     `status` is Stripe's own of an intent or Checkout Session. `empty_reason` says why there are no accounts. `bank_account_token` is the id
-    of the token that makes the account an external account of the connected account.
+    of the token that makes the account an external account of the connected account. `ended`: nothing more will be linked, as far as
+    Stripe shows that.
     """
 
     source: Source
@@ -56,10 +59,22 @@ class CollectedAccounts:
     empty_reason: EmptyReason | None
     bank_account_token: str | None = None
     relink: RelinkResult | None = None
+    ended: bool = False
 
     @property
     def manually_entered(self) -> bool:
         return self.empty_reason == "manually_entered"
+
+    @property
+    def why_none(self) -> tuple[str, Action]:
+        """Why there are no accounts, in words, and what to do next."""
+        if self.empty_reason != "not_linked_yet":
+            return _WHY_NONE.get(self.empty_reason or "manually_entered", ""), "link_again"
+        if not self.ended:
+            return "No account has been linked there yet. When the end user has finished, repeat this request.", "retry"
+        if self.relink is not None:
+            return "The account was not relinked in this session. Have its holder relink it in a new one (POST /sessions).", "relink"
+        return "The session ended without a linked account. Have the holder link one in a new session (POST /sessions).", "link_again"
 
 
 def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[AccountRef]:
@@ -74,12 +89,14 @@ def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[Accoun
         linked = iter_accounts(deps.stripe, target)
         ids = [account["id"] for account in linked if account["status"] != "disconnected"]
         if not ids:
-            raise NoLinkedAccountError(f"The {_NOUNS[target.kind]} has no linked account.")
+            why = "has no linked account, because each was disconnected" if linked else "has linked no account"
+            raise NoLinkedAccountError(f"The {NOUNS[target.kind]} {why}. Have one linked (POST /sessions).")
     else:
         collected = collect(deps.stripe, target.id, target.stripe_account, details=False)
         ids = [account["id"] for account in collected.accounts]
         if collected.empty_reason is not None:
-            raise NoLinkedAccountError(_WHY_NONE[collected.empty_reason], collected.empty_reason)
+            detail, remedy = collected.why_none
+            raise NoLinkedAccountError(detail, collected.empty_reason, remedy)
     return [AccountRef(id, target.mode, target.stripe_account) for id in dict.fromkeys(ids)]
 
 
@@ -104,7 +121,7 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
             token = _id(session.get("bank_account_token"))
             # Numbers that were typed in make a token, and no account.
             why: EmptyReason = "manually_entered" if token else "not_linked_yet"
-            return CollectedAccounts(source, None, None, linked, None if linked else why, token, relink)
+            return CollectedAccounts(source, None, None, linked, None if linked else why, token, relink, session.get("status") in _ENDED)
         case "setup_intent":
             intent = stripe_linking.setup_intent(stripe, id, stripe_account)
             return _paid_with(stripe, source, intent["status"], intent.get("payment_method"), stripe_account, details)
@@ -147,7 +164,7 @@ def list_accounts(stripe: StripeGateway, of: AccountSelector, *, limit: int, aft
             raise
         if after is None:
             kind = SessionNotFoundError if by_session else CustomerNotFoundError
-            raise kind(_NONE_HERE.format(_NOUNS[of.kind])) from None
+            raise kind(NONE_HERE.format(NOUNS[of.kind])) from None
         raise InvalidCursorError("The account at which this cursor stood is gone. Begin without one.") from None
     if not page and after is None:
         # An empty list does not show whether there is such a customer or session. Customer accounts and connected accounts are not looked
@@ -173,7 +190,7 @@ def _paid_with(
     stripe: StripeGateway, source: Source, status: str | None, method: dict[str, Any] | None, stripe_account: str | None, details: bool
 ) -> CollectedAccounts:
     if method is None:
-        return CollectedAccounts(source, status, None, [], "not_linked_yet")
+        return CollectedAccounts(source, status, None, [], "not_linked_yet", ended=status in _ENDED)
     bank = method.get("us_bank_account")
     if bank is None:
         return CollectedAccounts(source, status, method["id"], [], "not_a_bank_account")

@@ -51,6 +51,16 @@ PAYOUT_STEP = Step(
     "Read the session: with its bank_account_token you make the account an external account of the connected account.",
 )
 
+RELINK_STEP = Step(
+    STEPS["financial_connections"].next,
+    "Call stripe.collectFinancialConnectionsAccounts({clientSecret}) of Stripe.js. When its promise resolves, read the session: "
+    "relink.status says whether the relinking succeeded, failed or was cancelled, and accounts has the account that came of it. "
+    "If it failed or was cancelled, create a new session.",
+)
+
+NONE_HERE = "Stripe knows no such {} in this mode and under this connected account."
+NOUNS = {"customer": "customer", "customer_account": "customer account", "connected_account": "connected account", "session": "session"}
+
 PAYING_SUBCATEGORIES = ("checking", "savings")
 """The subcategories of accounts that can be paid from and to."""
 SUBCATEGORIES = (*PAYING_SUBCATEGORIES, "mortgage", "line_of_credit", "credit_card")
@@ -122,12 +132,11 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
     """
     try:
         made = once(lambda: stripe_linking.create_session(stripe, new.via, parameters(new), stripe_account, key))
-    except StripeRefusedError as error:
-        if stripe_linking.is_missing(error):
-            raise CustomerNotFoundError(
-                "Stripe knows no such customer, customer account or connected account in this mode and under this connected account."
-            ) from None
-        raise
+    except (StripeRefusedError, CustomerNotFoundError) as error:
+        if isinstance(error, StripeRefusedError) and not stripe_linking.is_missing(error):
+            raise
+        kind = next((name for name in HOLDERS if getattr(new, name) is not None), "customer")
+        raise CustomerNotFoundError(NONE_HERE.format(NOUNS[kind])) from None
     # Stripe leaves out, without an error, each allowed payment method that this Stripe account can't be paid with.
     if new.via != "financial_connections" and BANK_ACCOUNT not in made.get("payment_method_types", [BANK_ACCOUNT]):
         raise BankAccountUnavailableError(

@@ -39,6 +39,7 @@ READ_TIMEOUT_SECONDS = 8.0
 RESOURCE_MISSING = "resource_missing"
 """The code of Stripe's error for an object that a parameter names and that does not exist."""
 
+FORBIDDEN = 403
 BUSY = 409
 SERVER_ERROR = 500
 NETWORK_RETRIES = 2
@@ -57,8 +58,25 @@ OWNERS_PAGE = 100
 MOST_OWNERS_PAGES = 60
 """Twenty full pages hold as many owners as a snapshot may. Stripe may send smaller pages, but an endless list is not followed."""
 
+MOST_STRIPE_KEYS = 5
+"""How many of Stripe's idempotency keys one key of a caller gets: one more each time that Stripe has kept a 5xx under the last."""
+
 EVENTS_PAGE = 100
 _OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
+
+FINANCIAL_CONNECTIONS = "Financial Connections"
+_RESOURCES: tuple[tuple[str, str], ...] = (
+    ("/v1/financial_connections/", FINANCIAL_CONNECTIONS),
+    ("/v1/customers", "Customers"),
+    ("/v1/setup_intents", "SetupIntents"),
+    ("/v1/payment_intents", "PaymentIntents"),
+    ("/v1/checkout/sessions", "Checkout Sessions"),
+    ("/v1/payment_methods", "PaymentMethods"),
+    ("/v1/events", "Events"),
+    ("/v2/core/events", "Events"),
+    ("/v1/account", "the Stripe account itself"),
+)
+"""What a restricted key needs a permission for, by the beginning of the path."""
 
 _NOUNS: Mapping[type[TitleholderError], str] = {
     AccountNotFoundError: "account",
@@ -144,6 +162,17 @@ class RecordingClient(stripe.HTTPClient):
         self._still_wanted: dict[str, Callable[[], bool]] = {}
         self._sent: set[str] = set()
         self._failed: set[str] = set()
+        self._made: dict[str, bool] = {}
+        self.denied = ""
+        """The permission that the last call lacked, in words."""
+
+    def begin_once(self, idempotency_key: str) -> None:
+        """Begin a call that goes on under another key if Stripe only replays a 5xx which it kept for this key."""
+        self._made[idempotency_key] = False
+
+    def end_once(self, idempotency_key: str) -> bool:
+        """End the call. Returns whether Stripe executed a request of it and answered 5xx."""
+        return self._made.pop(idempotency_key, False)
 
     def begin(self, idempotency_key: str, still_wanted: Callable[[], bool] = lambda: True) -> None:
         """Begin a call under this key. `still_wanted` is called before each retry of its request."""
@@ -178,8 +207,12 @@ class RecordingClient(stripe.HTTPClient):
         except stripe.APIConnectionError:
             self._note(key)
             raise
+        if answer[1] == FORBIDDEN:
+            self.denied = _permission(method, urlsplit(url).path)
         if answer[1] == BUSY:
             self._note(key)
+        elif answer[1] >= SERVER_ERROR and key in self._made and not _is_replayed(answer[2]):
+            self._made[key] = True
         elif answer[1] >= SERVER_ERROR and key in self._unanswered:
             self._failed.add(key)
         return answer
@@ -478,10 +511,40 @@ class StripeGateway:
                 except stripe.StripeError as error:
                     if isinstance(error, stripe.RateLimitError) and getattr(error.error, "code", None) != "lock_timeout":
                         self._limiter.on_throttled(bucket)
-                    raise _translated(error, missing) from None
+                    raise _translated(error, missing, self._http.denied) from None
         if not tried:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
         raise _translated(refused, missing) from None
+
+    def make(
+        self,
+        call: Callable[[stripe.StripeClient, str | None], T],
+        key: str | None,
+        missing: type[TitleholderError] = AccountNotFoundError,
+    ) -> T:
+        """`call` that makes something which costs nothing, such as a customer or a session: it gets the idempotency key to send.
+
+        Stripe keeps a 5xx under its key for a day. So a repetition of the caller's request that gets a kept one goes on to the next key of
+        `key`: what Stripe may have made in spite of its 5xx is then made twice. Never use this for what costs money.
+        """
+        if key is None:
+            return self.call(lambda client: call(client, None), missing)
+        for number in range(1, MOST_STRIPE_KEYS + 1):
+            tried = key if number == 1 else f"{key}-{number}"
+            self._http.begin_once(tried)
+            try:
+                return self.call(lambda client, tried=tried: call(client, tried), missing)  # type: ignore[misc]
+            except StripeServerError as error:
+                executed = self._http.end_once(tried)
+                if executed or not error.replayed:
+                    raise
+                last = error
+            finally:
+                self._http.end_once(tried)
+        raise StripeServerError(
+            "Stripe answered 5xx to each repetition of this request. Send it with a new Idempotency-Key.",
+            code=last.code, request_id=last.request_id, replayed=True,
+        )  # fmt: skip
 
     def read_call(
         self,
@@ -581,8 +644,21 @@ def _is_replayed(headers: Mapping[str, str]) -> bool:
     return headers.get("Idempotent-Replayed") == "true"
 
 
-def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> Exception:
-    """Our error for one of the SDK's. Its message is our own, because Stripe's may quote the request."""
+def _permission(method: str, path: str) -> str:
+    """The permission that a restricted key needs for a request, in words."""
+    resource = next((name for beginning, name in _RESOURCES if path.startswith(beginning)), None)
+    if resource is None:
+        return "the permission for it"
+    # Financial Connections has one permission, because the same key refreshes what it reads.
+    access = "read" if method.lower() == "get" and resource != FINANCIAL_CONNECTIONS else "write"
+    return f"{access} access to {resource}"
+
+
+def _translated(error: stripe.StripeError, missing: type[TitleholderError], denied: str = "") -> Exception:
+    """Our error for one of the SDK's. Its message is our own, because Stripe's may quote the request.
+
+    `denied`: with 403, the permission that the request needs.
+    """
     code = getattr(error.error, "code", None) if error.error is not None else error.code
     request_id = error.request_id
     if isinstance(error, stripe.IdempotencyError):
@@ -602,9 +678,10 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError]) -> E
                 "Stripe refused the API key. Store a valid one in the secret that StripeApiKeySecretName names.", **known
             )
         case 403:
+            live = ", and in live mode complete the Financial Connections registration in Stripe's Dashboard"
             return StripeCredentialsError(
-                "The API key lacks the permission for this call. Give the key write access to Financial Connections, "
-                "and in live mode complete the Financial Connections registration in Stripe's Dashboard.",
+                "The API key lacks the permission for this call. Give the key "
+                f"{denied or 'the permission for it'}{live if FINANCIAL_CONNECTIONS in denied else ''}.",
                 **known,
             )
         case 429:

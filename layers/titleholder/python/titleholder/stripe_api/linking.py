@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 def create_customer(stripe: StripeGateway, params: Json, stripe_account: str | None, key: str | None) -> Json:
     """A new Customer. `key`: Stripe's idempotency key."""
-    return _plain(stripe.call(lambda client: client.v1.customers.create(cast(Any, params), _options(stripe_account, key))))
+    return _plain(stripe.make(lambda client, key: client.v1.customers.create(cast(Any, params), _options(stripe_account, key)), key))
 
 
 def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account: str | None, key: str | None) -> Json:
@@ -29,7 +29,7 @@ def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account
     Raises CustomerNotFoundError where Stripe answers 404 for its holder. Stripe documents 400 `resource_missing`.
     """
 
-    def create(client: Any) -> Any:
+    def create(client: Any, key: str | None) -> Any:
         service = {
             "financial_connections": client.v1.financial_connections.sessions,
             "setup_intent": client.v1.setup_intents,
@@ -38,13 +38,16 @@ def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account
         }[via]
         return service.create(params, _options(stripe_account, key))
 
-    return _plain(stripe.call(create, CustomerNotFoundError))
+    return _plain(stripe.make(create, key, CustomerNotFoundError))
 
 
 def create_relink_session(stripe: StripeGateway, params: Json, stripe_account: str | None, key: str | None, version: str) -> Json:
     """A new Financial Connections Session for relinking, which only preview versions make. `key`: Stripe's idempotency key."""
-    options = _options(stripe_account, key, version=version)
-    return _plain(stripe.call(lambda client: client.v1.financial_connections.sessions.create(cast(Any, params), options)))
+
+    def create(client: Any, key: str | None) -> Any:
+        return client.v1.financial_connections.sessions.create(cast(Any, params), _options(stripe_account, key, version=version))
+
+    return _plain(stripe.make(create, key))
 
 
 def session(stripe: StripeGateway, via: str, id: str, stripe_account: str | None) -> Json:

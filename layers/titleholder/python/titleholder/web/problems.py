@@ -73,7 +73,10 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
 }
 
 _CONFLICTS: Mapping[str, tuple[str, str]] = {
-    "ACCOUNT_INACTIVE": ("account-inactive", "Stripe has lost access to the account; `remedy` says how its holder can repair it."),
+    "ACCOUNT_INACTIVE": (
+        "account-inactive",
+        "Stripe has lost access to the account, or it was closed; `remedy` says what its holder can do.",
+    ),
     "ACCOUNT_DISCONNECTED": ("account-disconnected", "The account was disconnected; its holder has to link it again."),
     "PERMISSION_MISSING": ("permission-missing", "The account was linked without the ownership permission."),
     "REFRESH_UNAVAILABLE": ("refresh-unavailable", "Stripe offers no time at which this account can be refreshed."),
@@ -111,7 +114,7 @@ def problem_for(error: errors.TitleholderError) -> Problem:
             status, type_, title = _KNOWN[kind]
             retry_after = error.retry_after if isinstance(error, errors.RateLimitExceededError | errors.ClaimLimitExceededError) else 5
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
-            remedy = remedies.for_problem(type_)
+            remedy = remedies.for_problem(type_) if error.remedy is None else remedies.Remedy(error.remedy)
             return Problem(
                 status=status, type=type_, title=title, detail=str(error),
                 extra={
