@@ -12,7 +12,7 @@ from typing import Any
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.application import POISON, inside
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
-from tests.simulation.deployment import BEGIN, CLAIM_LIMIT, DAY
+from tests.simulation.deployment import API_KEY, BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
 from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
@@ -244,6 +244,10 @@ def _draw_destinations(simulation: Simulation, rng: Random) -> None:
             through_platform=rng.random() < 0.5,
         )
         simulator.configure(organization=rng.choice(["org_simulated", "org_outer/org_inner"]))
+        if beside and rng.random() < 0.5:
+            # The organization's events of the platform are dead letters then, and its own endpoints' must have their effect.
+            simulator.configure(denied={API_KEY: frozenset({"GET /v1/account"})})
+            simulation.injected["own account denied"] += 1
     else:
         payloads = ["thin"] if kind == "thin" else ["snapshot", "thin"]
         simulation.use_endpoints(*((scope, payload) for scope in ("platform", "connected") for payload in payloads))
