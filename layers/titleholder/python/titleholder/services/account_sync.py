@@ -158,7 +158,8 @@ def apply_reading(
     status, refresh = reading.state.status, reading.state.refresh
     if reading.current.status == "disconnected":
         return  # It was erased when it was read, and its waiters were resumed.
-    if shows_event:
+    # Before the first reading of an account nothing can wait for its repair.
+    if shows_event and account.state is not None:
         resume_repaired(deps, ref, reading.current)
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS or (refresh is not None and refresh.settled):
         _apply_settled(deps, ref, reading, account, asker)
