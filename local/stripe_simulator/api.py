@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -596,8 +597,8 @@ def _type_matches(type: str, wanted: str) -> bool:
 def _within(created: float, bounds: Mapping[str, float] | int) -> bool:
     if isinstance(bounds, int):
         return created == bounds
-    tests: Mapping[str, Callable[[Any], bool]] = {"gt": created.__gt__, "gte": created.__ge__, "lt": created.__lt__, "lte": created.__le__}
-    return all(tests[name](bound) for name, bound in bounds.items())
+    tests: Mapping[str, Callable[[float, float], bool]] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+    return all(tests[name](created, bound) for name, bound in bounds.items())
 
 
 @operation("GET", "/v1/events/{id}")
