@@ -209,7 +209,7 @@ def test_genuine_delivery_among_them_would_have_been_accepted(receiver: Receiver
 def test_no_context_is_taken_for_a_path_to_an_account_that_is_none(receiver: Receiver) -> None:
     rng = random.Random(2)
     taken = 0
-    for number in range(min(DELIVERIES, 2000)):
+    for number in range(2000):
         parts = [rng.choice(CONTEXT_PARTS) for _ in range(rng.randint(1, 4))]
         context = rng.choice(["/".join(parts), "/".join(parts), parts, {"id": parts[0]}, number, True, "acct_1/" * 100 + "acct_1"])
         given = {**rng.choice([EVENT, THIN]), "id": f"evt_{number}", "snapshot_event": None, "context": context}
