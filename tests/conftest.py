@@ -13,7 +13,7 @@ from local.aws.emulator import Emulator
 # What tests share asserts as well, and should say what it found.
 pytest.register_assert_rewrite("tests.support", "tests.e2e")
 
-pytest_plugins = ["tests.support.whole_run"]
+pytest_plugins = ["tests.support.judges", "tests.support.whole_run"]
 
 MARKS = {"e2e": "e2e", "integration/local_aws": "emulator"}
 """By folder. A test elsewhere that starts the embedded AWS has the mark `emulator` in its file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
@@ -11,21 +10,23 @@ from playwright.sync_api import Error, sync_playwright
 from local.aws.paths import BUILD
 from local.stack import Stack
 from tests.e2e.issuer import ACCOUNT, Issuer
+from tests.support import judges
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOT = BUILD / "docs-page.png"
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="NO CHROMIUM on the PATH: the documentation page was not opened (Debian: apt-get install chromium)"
-)
-def test_page_makes_a_call_and_asks_no_other_host(by_token: Stack, issuer: Issuer) -> None:
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    return judges.require_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
+
+
+def test_page_makes_a_call_and_asks_no_other_host(chromium: str, by_token: Stack, issuer: Issuer) -> None:
     assert by_token.stripe is not None
     by_token.stripe.simulator.link("fresh", id="fca_page", stripe_account=ACCOUNT)
     hosts: set[str] = set()
     failures: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
         page.on("pageerror", lambda error: failures.append(str(error)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.e2e.stack_driver import StackDriver
-from tests.support.stripe_openapi import UNNAMED, from_environment
+from tests.support.stripe_openapi import required
 
 CLAIM = {
     "name": "Zebulon Quackenbush", "email": "zebulon@quackenbush.example.com", "phone": "+1 555 555 0177",
@@ -52,9 +50,7 @@ def test_neither_logs_nor_histories_hold_personal_data(driver: StackDriver) -> N
 
 
 def test_calls_to_stripe_fit_stripes_document(driver: StackDriver) -> None:
-    judge = from_environment()
-    if judge is None:
-        pytest.skip(UNNAMED)
+    judge = required()
     driver.verdict(driver.accepted(driver.link("paged_owners", policy={"owners_page": 5})))
     for exchange in driver.exchanges:
         assert judge.validate_request(exchange.method, exchange.target, exchange.body, exchange.headers["Stripe-Version"]), exchange

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 import stripe
@@ -13,7 +10,7 @@ import stripe
 from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION
 from tests.support.functions import ROOT
 from tests.support.sandbox import Sandbox
-from tests.support.stripe_openapi import UNNAMED, VARIABLE
+from tests.support.stripe_openapi import required
 from titleholder.stripe_api.gateway import API_VERSION
 
 
@@ -29,10 +26,7 @@ def test_simulator_answers_the_version_of_the_code() -> None:
 
 
 def test_document_that_judges_is_of_the_version_of_the_code() -> None:
-    named = os.environ.get(VARIABLE)
-    if not named:
-        pytest.skip(UNNAMED)
-    assert json.loads(Path(named).read_text())["info"]["version"] == API_VERSION
+    assert required().stable.version == API_VERSION
 
 
 @pytest.mark.parametrize("call", ["/accounts/{account}", "/accounts?customer=cus_1"])

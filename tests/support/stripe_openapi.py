@@ -20,11 +20,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from jsonschema import Draft202012Validator
 
+from tests.support import judges
+
 VARIABLE = "STRIPE_OPENAPI"
 PREVIEW_VARIABLE = "STRIPE_OPENAPI_PREVIEW"
 PREVIEW_FILE = "stripe_openapi_preview.json"
 SUPPLEMENT = Path(__file__).with_name("stripe_supplement.json")
-UNNAMED = f"{VARIABLE} does not name Stripe's OpenAPI document"
+NONE = "none"
+"""The value of STRIPE_OPENAPI for where there is no document: nothing is judged, also where judges are required."""
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -36,11 +39,20 @@ Source = Literal["stripe", "supplement"]
 def from_environment() -> Judge | None:
     """The judge, or None when the variable is not set. Raises OSError if a named file does not exist."""
     named = os.environ.get(VARIABLE)
-    if not named:
+    if not named or named == NONE:
         return None
     beside = Path(named).with_name(PREVIEW_FILE)
     preview = os.environ.get(PREVIEW_VARIABLE) or (beside if beside.exists() else None)
     return Judge(_read(named), None if preview is None else _read(preview), _read(SUPPLEMENT))
+
+
+def required() -> Judge:
+    """The judge, for a test that does nothing else but to ask it."""
+    judge = from_environment()
+    how = f"the variable {VARIABLE} does not name it, so no request to Stripe and no answer of the simulator is judged"
+    judges.require("Stripe's OpenAPI document", judge is not None, how, waived=os.environ.get(VARIABLE) == NONE)
+    assert judge is not None
+    return judge
 
 
 def _read(path: str | Path) -> StripeOpenAPI:

@@ -15,7 +15,7 @@ from local.stripe_simulator.api import OPERATIONS, Operation
 from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION
 from local.stripe_simulator.scenarios import SCENARIOS
 from tests.support.functions import ROOT
-from tests.support.stripe_openapi import FORM, UNNAMED, Judge, StripeOpenAPI, from_environment
+from tests.support.stripe_openapi import FORM, Judge, StripeOpenAPI, required
 
 ACCOUNT = "/v1/financial_connections/accounts/fca_a"
 
@@ -49,10 +49,7 @@ LEFT_OUT = {
 
 @pytest.fixture
 def judge() -> Judge:
-    judge = from_environment()
-    if judge is None:
-        pytest.skip(UNNAMED)
-    return judge
+    return required()
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""Judges that nobody here wrote: programs and documents that a test compares our work with, and that a machine may lack.
+
+A test asks for its judge with `require`. Where the judge is missing, the test is skipped and the run ends with a line that says so; with
+REQUIRE_JUDGES=1 the test fails. As a pytest plugin, this module prints those lines, also what workers of pytest-xdist found missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+VARIABLE = "REQUIRE_JUDGES"
+MISSING = "JUDGE MISSING: "
+REQUIRED = f" ({VARIABLE} is set)"
+
+
+def require(name: str, found: bool, how: str, *, waived: bool = False) -> None:
+    """End the running test unless its judge `name` was found. `how` says how it is installed.
+
+    `waived`: the run said that it does without this judge, so it does not fail, and says so all the same.
+    """
+    if found:
+        return
+    text = f"{MISSING}{name}: {how}"
+    if os.environ.get(VARIABLE, "0") not in ("", "0") and not waived:
+        pytest.fail(text + REQUIRED, pytrace=False)
+    pytest.skip(text)
+
+
+def require_program(name: str, programs: tuple[str, ...], package: str) -> str:
+    """The path of the first of `programs` that is on the PATH. `package` is Debian's name of its package."""
+    path = next(filter(None, map(shutil.which, programs)), None)
+    require(name, path is not None, f"{' or '.join(programs)} is not on the PATH (Debian: apt-get install {package})")
+    assert path is not None
+    return path
+
+
+def missing(reports: list[Any]) -> dict[str, int]:
+    """What the reports of tests say is missing, with the number of tests that it would have judged."""
+    found: dict[str, int] = {}
+    for report in reports:
+        text = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if text.startswith(MISSING):
+            line = text.partition("\n")[0].removesuffix(REQUIRED)
+            found[line] = found.get(line, 0) + 1
+    return found
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for kind in ("skipped", "failed", "error") for report in terminalreporter.getreports(kind)]
+    found = missing(reports)
+    if found:
+        terminalreporter.section("JUDGES MISSING", sep="!", red=True, bold=True)
+    for line, tests in sorted(found.items()):
+        terminalreporter.line(f"{line} [{tests} test{'s' * (tests > 1)} not judged]", red=True, bold=True)
