@@ -100,7 +100,7 @@ class OpenApiError(Exception):
 
 
 class Gateway(NamedTuple):
-    """A route of the template. `scopes`: what a JWT needs; a public route has none."""
+    """A route of the template. `scopes`: what a JWT needs, without the stack's JwtScopePrefix; a public route has none."""
 
     key: str
     scopes: list[str]
@@ -115,7 +115,8 @@ def gateway_routes() -> dict[str, Gateway]:
         if resource["Type"] != "AWS::ApiGatewayV2::Route":
             continue
         route = resource["Properties"]
-        scopes = route.get("AuthorizationScopes", {}).get("Fn::If", [None, []])[1]
+        prefixed = route.get("AuthorizationScopes", {}).get("Fn::If", [None, []])[1]
+        scopes = [scope["Fn::Sub"].removeprefix("${JwtScopePrefix}") for scope in prefixed]
         found[shape(route["RouteKey"])] = Gateway(route["RouteKey"], scopes, route.get("AuthorizationType", "NONE") == "NONE")
     return found
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.support.functions import ROOT
+from tests.support.resolved import resolved
 from tests.support.template import consumed, functions, made_of, resources, target, template
 from titleholder.aws import queue_consumer
 
@@ -31,11 +32,26 @@ def test_index_of_unfinished_work_contains_no_personal_data() -> None:
         assert not projected & {"claim", "owners", "verdict", "task_token"}
 
 
-def test_tables_of_live_mode_cannot_be_deleted_by_mistake() -> None:
-    assert template()["Conditions"]["IsLive"] == {"Fn::Equals": [{"Ref": "StripeMode"}, "live"]}
-    for name, table in resources("AWS::DynamoDB::Table").items():
-        assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsLive", True, False]}
-        assert template()["Resources"][name]["DeletionPolicy"].startswith("Retain")
+@pytest.mark.parametrize(
+    ("parameters", "protected"),
+    [
+        ({"StripeMode": "live"}, True),
+        ({"StripeMode": "test"}, False),
+        # Of a stack that cannot be made, CloudFormation deletes what it has made, which protection would prevent.
+        ({"StripeMode": "live", "DeletionProtection": "off"}, False),
+        ({"StripeMode": "test", "DeletionProtection": "on"}, True),
+    ],
+)
+def test_tables_of_live_mode_cannot_be_deleted_by_mistake(parameters: dict[str, str], protected: bool) -> None:
+    tables = [one for one in resolved(parameters).values() if one["Type"] == "AWS::DynamoDB::Table"]
+    assert [table["Properties"]["DeletionProtectionEnabled"] for table in tables] == [protected] * 2
+
+
+def test_what_cannot_be_made_again_outlives_the_stack_but_not_a_failed_creation() -> None:
+    """Without their aliases, nothing would tell which of an account's keys a deleted stack's data needs."""
+    kept = {"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::KMS::Alias", "AWS::S3::Bucket"}
+    for name, resource in template()["Resources"].items():
+        assert (resource.get("DeletionPolicy") == "RetainExceptOnCreate") == (resource["Type"] in kept), name
 
 
 def test_no_principal_may_change_audit_entries_or_the_secret_of_ids() -> None:

@@ -158,8 +158,8 @@ class TestSnapStart:
 
     @pytest.mark.parametrize("name", SNAPPED)
     def test_describes_a_version_within_the_length_that_aws_allows(self, name: str) -> None:
-        longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 120, "SnapStart": 5, "StripeCallsPerSecond": 6}
-        longest |= {"JwtAccountClaim": 48, "StripePreviewVersion": len("2026-09-30")}
+        longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 64, "SnapStart": 5, "StripeCallsPerSecond": 6}
+        longest |= {"DataTableName": 50, "JwtAccountClaim": 48, "StripePreviewVersion": len("2026-09-30")}
         named = parameters(FUNCTIONS[name]["VersionDescription"])
         limits = [longest.get(one) or len(str(template()["Parameters"][one]["MaxValue"])) for one in named]
         assert sum(limits) + len(limits) <= 256

@@ -38,7 +38,9 @@ def test_documentation_exists_only_with_its_parameter() -> None:
 def test_token_needs_the_scope_for_the_route(name: str) -> None:
     method, path = ROUTES[name]["RouteKey"].split()
     scope = "read" if method == "GET" else "erase" if (method, path) == ("DELETE", "/accounts/{account}") else "verify"
-    assert ROUTES[name]["AuthorizationScopes"] == {"Fn::If": ["UseJwt", [scope], {"Ref": "AWS::NoValue"}]}
+    assert ROUTES[name]["AuthorizationScopes"] == {
+        "Fn::If": ["UseJwt", [{"Fn::Sub": f"${{JwtScopePrefix}}{scope}"}], {"Ref": "AWS::NoValue"}]
+    }
     assert ROUTES[name]["AuthorizerId"] == {"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}
 
 
@@ -78,7 +80,7 @@ class TestUrlParameters:
         return re.fullmatch(template()["Parameters"][parameter]["AllowedPattern"], value) is not None
 
     def test_each_has_a_pattern_and_an_error_message(self) -> None:
-        named = {name for name in template()["Parameters"] if re.search("Url|Base$|Issuer|Origins", name)}
+        named = {name for name in template()["Parameters"] if re.search("Url|Base$|Issuer$|Origins", name)}
         assert named == {"StripeApiBase", "JwtIssuer", "CorsOrigins", "AwsEndpointUrl"}
         assert all("ConstraintDescription" in template()["Parameters"][name] for name in named - {"AwsEndpointUrl"})
 

@@ -1,0 +1,159 @@
+"""Our own rules for the parameters of template.yaml: each is limited, described, documented and used; and for samconfig.toml's values."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.support.functions import ROOT
+from tests.support.resolved import RuleError, resolved
+from tests.support.template import several, template
+
+PARAMETERS: dict[str, dict[str, Any]] = template()["Parameters"]
+PATTERNED = [name for name, parameter in PARAMETERS.items() if "AllowedPattern" in parameter]
+ACM = "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+DOMAIN = {"DomainName": "titleholder.example.com", "CertificateArn": ACM}
+SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+def refusal(name: str, value: str) -> str | None:
+    """Why CloudFormation refuses a value, before it deploys. It matches the whole value, or each value of a list. None if it does not."""
+    parameter = PARAMETERS[name]
+    values = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+    if "AllowedValues" in parameter and not set(values) <= {str(allowed) for allowed in parameter["AllowedValues"]}:
+        return "allowed values"
+    if "AllowedPattern" in parameter and not all(re.fullmatch(parameter["AllowedPattern"], one) for one in values):
+        return "pattern"
+    if "MinValue" in parameter and not (value.isdecimal() and parameter["MinValue"] <= int(value) <= parameter["MaxValue"]):
+        return "range"
+    return None
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+class TestParameter:
+    def test_is_limited_to_values_that_make_sense(self, name: str) -> None:
+        limited = PARAMETERS[name].keys()
+        assert {"AllowedValues"} <= limited or {"AllowedPattern"} <= limited or {"MinValue", "MaxValue"} <= limited
+
+    def test_has_a_default_that_is_accepted_so_that_a_first_deployment_needs_no_value(self, name: str) -> None:
+        assert refusal(name, str(PARAMETERS[name]["Default"])) is None
+
+    def test_has_a_description_within_aws_limit(self, name: str) -> None:
+        assert 20 < len(PARAMETERS[name]["Description"]) <= 4000
+        assert PARAMETERS[name]["Description"].endswith(".")
+
+    def test_is_used(self, name: str) -> None:
+        rest = {section: content for section, content in template().items() if section not in ("Parameters", "Metadata", "Rules")}
+        assert re.search(rf'"Ref": "{name}"|\${{{name}}}', json.dumps(rest))
+
+    def test_is_shown_in_one_group_of_the_console(self, name: str) -> None:
+        groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        assert [one for group in groups for one in group["Parameters"]].count(name) == 1
+
+    def test_is_documented_once_with_its_default(self, name: str) -> None:
+        [default] = [default for names, default in documented() if name in names]
+        value = str(PARAMETERS[name]["Default"])
+        assert value in default if value else "empty" in default
+
+
+def documented() -> list[tuple[set[str], str]]:
+    """The rows of the documents' tables of parameters: names, and what stands under `default`."""
+    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "deploying.md") if path.exists()]
+    tables = [table for text in texts for table in re.findall(r"^\| parameter \| default \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)]
+    rows = [line.split(" | ") for table in tables for line in table.splitlines()[1:]]
+    return [(set(re.findall(r"`(\w+)`", row[0])), row[1]) for row in rows]
+
+
+def test_documents_name_no_parameter_that_does_not_exist() -> None:
+    assert set().union(*(names for names, _ in documented())) <= set(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PATTERNED)
+def test_pattern_refuses_what_no_name_address_or_arn_contains(name: str) -> None:
+    """CloudFormation's patterns are Java's: `$` would allow a last line break. So no pattern has anchors, and each is for the whole."""
+    texts = ["a b", "a\n", "a\n\nb", '"', "'", "*", "a\\b", "<a>", "${A}", "$(a)", "é", "a" * 5000]
+    assert [text for text in texts if refusal(name, text) is None] == []
+    assert not re.search(r"^\^|(?<!\\)\$$", PARAMETERS[name]["AllowedPattern"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("AlarmTopicArn", "arn:aws:sns:eu-west-1:123456789012:alarms", True),
+        ("AlarmTopicArn", "arn:aws-us-gov:sns:us-gov-west-1:123456789012:alarms", True),
+        ("AlarmTopicArn", "arn:aws:sqs:eu-west-1:123456789012:alarms", False),
+        # CloudWatch sends alarms to standard topics only.
+        ("AlarmTopicArn", "arn:aws:sns:eu-west-1:123456789012:alarms.fifo", False),
+        ("CertificateArn", ACM, True),
+        ("CertificateArn", "arn:aws:iam::123456789012:server-certificate/one", False),
+        ("DataTableName", "titleholder-restored", True),
+        ("DataTableName", "ab", False),
+        ("DomainName", "titleholder.example.com", True),
+        ("DomainName", "Titleholder.example.com", False),
+        ("DomainName", "https://titleholder.example.com", False),
+        ("DomainName", "*.example.com", False),
+        ("DomainName", "localhost", False),
+        ("JwtAudience", "titleholder,https://titleholder.example.com/api", True),
+        ("JwtAudience", "api://5d1f2c0a-0000-4000-8000-000000000000", True),
+        ("JwtAudience", "3n4b5urk1ft4fl3mg5e62d9ado", True),
+        ("JwtAudience", "", False),
+        ("JwtAudience", "titleholder, other", False),
+        ("JwtScopePrefix", "titleholder/", True),
+        ("JwtScopePrefix", "https://titleholder.example.com/", True),
+        ("JwtScopePrefix", "titleholder:", True),
+        ("JwtScopePrefix", "titleholder", False),
+        ("TruststoreUri", "s3://certificates/titleholder/truststore.pem", True),
+        ("TruststoreUri", "https://certificates.s3.amazonaws.com/truststore.pem", False),
+        ("WarmReadUnits", "12000", True),
+        ("WarmReadUnits", "11999", False),
+        ("WarmWriteUnits", "4000", True),
+        ("WarmWriteUnits", "3999", False),
+        ("WarmWriteUnits", "40000", True),
+        ("WarmWriteUnits", "40001", False),
+    ],
+)
+def test_value_is_accepted_only_in_its_form(name: str, value: str, accepted: bool) -> None:
+    assert (refusal(name, value) is None) is accepted
+
+
+@pytest.mark.parametrize(
+    ("parameters", "accepted"),
+    [
+        ({}, True),
+        (DOMAIN, True),
+        ({"DomainName": DOMAIN["DomainName"]}, False),
+        ({"CertificateArn": ACM}, False),
+        ({"TruststoreUri": "s3://bucket/file"}, False),
+        ({**DOMAIN, "TruststoreUri": "s3://bucket/file"}, True),
+        ({"DisableExecuteApiEndpoint": "true"}, False),
+        ({**DOMAIN, "DisableExecuteApiEndpoint": "true"}, True),
+        # Stripe has no client certificate, so its webhooks would have no way in.
+        ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true"}, False),
+        ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true", "StripeEventBus": "stripe"}, True),
+        ({"WarmReadUnits": "12000"}, False),
+        ({"WarmWriteUnits": "8000"}, False),
+        ({"WarmReadUnits": "12000", "WarmWriteUnits": "8000"}, True),
+    ],
+)
+def test_values_that_need_each_other_are_refused_without_each_other(parameters: dict[str, str], accepted: bool) -> None:
+    if accepted:
+        resolved(parameters)
+    else:
+        with pytest.raises(RuleError):
+            resolved(parameters)
+
+
+PROFILES = sorted(SETTINGS.keys() - {"version"})
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_settings_of_the_sam_cli_name_parameters_and_values_that_exist(profile: str) -> None:
+    for command in SETTINGS[profile].values():
+        given = dict(one.split("=", 1) for one in several(command["parameters"].get("parameter_overrides", [])))
+        assert given.keys() <= PARAMETERS.keys()
+        assert {name: refusal(name, value) for name, value in given.items()} == dict.fromkeys(given)
+        resolved(given)
