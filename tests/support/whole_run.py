@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import dynamodb_local
 from tests.support.stripe_openapi import LEDGER
 
 TOTALS = "totals"
@@ -76,6 +77,8 @@ def unit(nodeid: str) -> tuple[int, str]:
     last, so that all workers end at about the same time.
     """
     path = nodeid.partition("::")[0]
+    if dynamodb_local.NAME in nodeid:
+        return 2, dynamodb_local.NAME
     if path in OTHER_STACK:
         return 0, "another stack"
     for folder in ONE_STACK:

@@ -1,4 +1,7 @@
-"""The store on three tables: the contract holds on all of them, so that what the simulation shows is true of DynamoDB."""
+"""The store on four tables: the contract holds on all of them, so that what the simulation shows is true of DynamoDB.
+
+One of them is Amazon's own engine.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.aws.emulator import Emulator
+from local.aws.emulator import REGION, Emulator
+from tests.support import dynamodb_local, judges
+from tests.support.dynamodb_local import DynamoDBLocal, DynamoDBLocalError
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.fakes.kms import FakeKMS
 from tests.support.fast_moto import fast_moto
@@ -34,12 +39,30 @@ def aws() -> Iterator[Emulator]:
 @pytest.fixture(scope="session")
 def emulated(aws: Emulator) -> tuple[Any, Any]:
     """Clients of the embedded AWS: one that may make tables, and the one that the functions have."""
-    with patch.dict("os.environ", {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}):
+    with patch.dict("os.environ", {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": REGION}):
         return aws.client("dynamodb"), aws_clients()("dynamodb")
 
 
+@pytest.fixture(scope="session")
+def amazon() -> Iterator[tuple[Any, Any]]:
+    """The same clients of Amazon's own engine."""
+    with contextlib.ExitStack() as opened:
+        try:
+            engine = opened.enter_context(DynamoDBLocal())
+        except DynamoDBLocalError as error:
+            judges.require(dynamodb_local.NAME, False, str(error))
+        with patch.dict("os.environ", {"AWS_ENDPOINT_URL": engine.endpoint, "AWS_DEFAULT_REGION": REGION}):
+            clients = engine.client(), aws_clients()("dynamodb")
+        yield clients
+
+
 @pytest.fixture(
-    params=["moto", "the simulation's table", pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator)]
+    params=[
+        "moto",
+        "the simulation's table",
+        pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator),
+        pytest.param(dynamodb_local.NAME, marks=pytest.mark.slow),
+    ]
 )
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "the simulation's table":
@@ -50,7 +73,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
                 client("dynamodb").create_table(TableName=table, **table_schema(schema))
             yield store_on(client("dynamodb"))
     else:
-        tables, functions = request.getfixturevalue("emulated")
+        tables, functions = request.getfixturevalue("amazon" if request.param == dynamodb_local.NAME else "emulated")
         for table, schema in SCHEMAS.items():
             with contextlib.suppress(ClientError):
                 tables.delete_table(TableName=table)
