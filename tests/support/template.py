@@ -107,10 +107,12 @@ def folder(function: str) -> str:
 
 
 def table_schema(name: str = "Table") -> dict[str, Any]:
-    """The arguments of `create_table` for a table as it is deployed, without its name and its encryption."""
+    """The arguments of `create_table` for a table as it is deployed, without its name, its encryption and its warm units."""
     table = resources("AWS::DynamoDB::Table")[name]
-    names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    return {name: table[name] for name in names if name in table}
+    names = ("BillingMode", "AttributeDefinitions", "KeySchema")
+    index_names = ("IndexName", "KeySchema", "Projection")
+    indexes = [{name: index[name] for name in index_names} for index in table.get("GlobalSecondaryIndexes", ())]
+    return {name: table[name] for name in names} | ({"GlobalSecondaryIndexes": indexes} if indexes else {})
 
 
 def _merged(shared: Any, own: Any) -> Any:
