@@ -74,7 +74,10 @@ def allowances(function: str) -> list[tuple[list[str], list[str], list[str] | No
 
 
 def _named(resource: Any) -> str:
-    """The logical id in a table's ARN, with the index if it is one's."""
+    """The logical id in a table's ARN, with the index if it is one's. The parameter DataTableName replaces `Table`."""
+    if "Fn::If" in resource:
+        assert resource["Fn::If"][0] == "HasDataTable"
+        return _named(resource["Fn::If"][2])
     if "Fn::GetAtt" in resource:
         return str(resource["Fn::GetAtt"][0] if isinstance(resource["Fn::GetAtt"], list) else resource["Fn::GetAtt"].partition(".")[0])
     return str(resource["Fn::Sub"]).replace("${Table.Arn}", "Table")
