@@ -39,7 +39,7 @@ def _process(message: dict[str, Any], _: str) -> None:
     if key is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
         # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
         known = deps.store.events.get(key)
-        if known is not None and known.processed:
+        if known is not None and known.processed and known.aside is None:
             return
     try:
         ref = AccountRef.from_dict(message) if key is None else _account_of_event(deps, key, message)
@@ -76,7 +76,7 @@ def _account_of_event(deps: Dependencies, key: str, message: Mapping[str, Any]) 
     named = Tenant(message["mode"], message.get("stripe_account"))
     found = application().contexts.resolve(deps.stripe, named, message.get("context"))
     if found is None:
-        if deps.store.events.move_aside(key, "other_context", deps.clock()):
+        if deps.store.events.move_aside(key, "other_context"):
             metrics.add_metric(name=METRICS["other_context"], unit=MetricUnit.Count, value=1)
         logger.info("event set aside", extra={"event_id": event_id, "reason": "other_context"})
         return None

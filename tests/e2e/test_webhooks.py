@@ -102,7 +102,8 @@ def test_event_of_another_account_of_an_organization_is_set_aside(driver: StackD
     id = f"evt_elsewhere{account[4:]}"
     body = event(account, id=id, context="org_simulated/acct_elsewhere")
     assert driver.deliver(body, signed(driver, body)).status_code == 200
-    eventually(lambda: [sk for pk, sk in driver.table() if pk == f"EVENT#{id}"] == ["ASIDE#other_context"])
+    eventually(lambda: driver.table()[f"EVENT#{id}", "EVENT"].get("aside") == {"S": "other_context"})
+    assert [sk for pk, sk in driver.table() if pk == f"EVENT#{id}"] == ["EVENT"]
     assert not [pk for pk, _ in driver.table() if pk.endswith(f"/{account}")]
 
 

@@ -114,10 +114,30 @@ class TestWhose:
         for _ in range(2):
             take(sandbox, event(kind, f"org_simulated/{FOREIGN}"))
         (aside,) = [item for item in sandbox.items() if item not in before and not item["pk"]["S"].startswith("PACE#")]
-        assert (aside["pk"]["S"], aside["sk"]["S"]) == ("EVENT#evt_1", "ASIDE#other_context")
+        assert (aside["pk"]["S"], aside["sk"]["S"]) == ("EVENT#evt_1", "EVENT")
+        assert (aside["aside"]["S"], aside["processed"]["BOOL"]) == ("other_context", True)
         assert counted.count("EventOfOtherContext") == 1
         assert not [path for path, _ in calls(sandbox) if path != ACCOUNT and "fca" in path]
         assert not [path for path, connected in calls(sandbox) if connected == FOREIGN]
+
+    def test_event_that_came_before_its_account_was_seen_has_its_effect_when_it_comes_again(self, sandbox: Sandbox, kind: str) -> None:
+        ref = sandbox.link("inactive", id="fca_1", stripe_account=SEEN)
+        take(sandbox, event(kind, f"org_simulated/{SEEN}"))
+        assert known(sandbox, ref) is None
+        see(sandbox)
+        take(sandbox, event(kind, f"org_simulated/{SEEN}"))
+        assert known(sandbox, ref) == "inactive"
+        (item,) = [item for item in sandbox.items() if item["pk"]["S"] == "EVENT#evt_1"]
+        assert item["processed"]["BOOL"]
+        assert "aside" not in item
+
+    def test_event_of_another_account_whose_repeated_delivery_is_cut_off_is_left_processed(self, sandbox: Sandbox, kind: str) -> None:
+        sandbox.simulator.configure(foreign=[FOREIGN])
+        take(sandbox, event(kind, f"org_simulated/{FOREIGN}"))
+        # Nothing processes what the receiver queues now, as if it had died before it queued it.
+        deliver(sandbox, event(kind, f"org_simulated/{FOREIGN}"))
+        (item,) = [item for item in sandbox.items() if item["pk"]["S"] == "EVENT#evt_1"]
+        assert item["processed"]["BOOL"]
 
     def test_connected_account_that_an_event_names_by_its_id_alone_may_be_new(self, sandbox: Sandbox, kind: str) -> None:
         ref = sandbox.link("inactive", id="fca_1", stripe_account="acct_new")

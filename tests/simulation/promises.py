@@ -94,11 +94,12 @@ def check_promises(simulation: Simulation) -> None:
     if guessed := {id_ for id_ in ids if id_ in simulation.guesses}:
         complain(f"{guessed.pop()}: its id can be derived from its Idempotency-Key")
     for id_, why in simulation.strays.items():
-        if {sk for pk, sk in items if pk == f"EVENT#{id_}"} != {f"ASIDE#{why}"} and id_ not in dead:
+        kept = {_why_aside(item, sk) for (pk, sk), item in items.items() if pk == f"EVENT#{id_}"}
+        if kept != {why} and id_ not in dead:
             complain(f"{id_} ({why}): not stored as what it is")
     platforms = simulation.simulator.event_ids()
-    for pk, sk in items:
-        if sk.startswith("ASIDE#") and pk.removeprefix("EVENT#") in platforms:
+    for (pk, sk), item in items.items():
+        if pk.startswith("EVENT#") and _why_aside(item, sk) and pk.removeprefix("EVENT#") in platforms:
             complain(f"{pk}: an event of the platform was set aside ({sk})")
     if len(simulation.guessed) > CLAIM_LIMIT:
         complain(f"{len(simulation.guessed)} different names were compared with one account within 24 hours")
@@ -109,6 +110,13 @@ def check_promises(simulation: Simulation) -> None:
         if running.status == "RUNNING":
             complain(f"{running.name}: runs for ever")
     _check_accounts(simulation, verifications, stale_announced, lifted)
+
+
+def _why_aside(item: Mapping[str, Any], sk: str) -> str | None:
+    """Why an event was set aside: when it came, or, of one that names its account by a context, when it was processed."""
+    if sk.startswith("ASIDE#"):
+        return sk.removeprefix("ASIDE#")
+    return item["aside"]["S"] if "aside" in item and item["processed"]["BOOL"] else None
 
 
 def _check_changes_announced(simulation: Simulation) -> None:
@@ -190,13 +198,15 @@ def check_woken(simulation: Simulation) -> None:
     """Without faults, no workflow may have waited for a time-out, because then a call that resumes it would have been lost."""
     if simulation.injected["function time-out"] or simulation.injected["key refused"]:
         return
+    # Stripe makes no event of these accounts, nor of those that were repaired without one.
     silent = {state["id"] for state in simulation.simulator.states() if state["scenario"] in SILENT}
     for name, id_ in simulation.accepted.items():
         execution = simulation.workflows.executions.get(id_)
         account = name.rsplit("-", 1)[0]
         # A wait for a repair that never comes ends at its time-out.
         waited = execution and execution.states[-2:] == ["WaitForRepair", "NotVerifiable"] and account not in simulation.repaired
-        if execution and execution.timeouts and account not in silent and not waited:
+        unseen = account in silent or simulation.repaired.get(account, (0.0, False))[1]
+        if execution and execution.timeouts and not unseen and not waited:
             simulation.violations.append(f"{name}: not resumed, although nothing was lost")
 
 

@@ -784,5 +784,9 @@ class TestFinalReason:
     def test_reason_that_has_nothing_to_do_with_the_status_is_kept(self, reason: str) -> None:
         assert final_reason(reason, StoredAccount(state=account(None, "inactive"))) == reason
 
-    def test_erased_account_is_not_called_inactive(self) -> None:
-        assert final_reason("REFRESH_FAILED", StoredAccount(state=account(None, "inactive"), erased_at=1.0)) == "REFRESH_FAILED"
+    @pytest.mark.parametrize("status", ["active", "inactive", "disconnected"])
+    @pytest.mark.parametrize("reason", ["REFRESH_FAILED", "PERMISSION_MISSING", "ACCOUNT_INACTIVE"])
+    def test_account_that_was_erased_since_is_the_reason_whatever_was_read_before(self, reason: str, status: str) -> None:
+        erased = StoredAccount(state=account(None, status), erased_at=1.0)
+        assert final_reason(reason, erased) == "ACCOUNT_DISCONNECTED"
+        assert final_reason("CANCELLED", erased) == "CANCELLED"

@@ -132,6 +132,25 @@ def test_line_about_an_erased_account_is_not_recognised_and_asks_stripe_for_noth
     assert len(sandbox.simulator.requests()) == calls
 
 
+def test_account_that_is_erased_while_its_line_is_imported_again_has_one_verification(sandbox: Sandbox) -> None:
+    [account, other] = linked(sandbox, 2)
+    batch = Batch(sandbox, manifest([account, other]))
+    batch.start()
+    [part] = batch.cut()
+    batch.step("import", range=part)
+    # The step's last write never happened, so the workflow repeats the step.
+    client("dynamodb").delete_item(
+        TableName="titleholder", Key={"pk": {"S": f"BATCH#{batch.id}"}, "sk": {"S": f"RANGE#{part['number']:06}"}}
+    )
+    assert sandbox.http("DELETE", f"/accounts/{account}").status == 200
+    batch.step("import", range=part)
+    batch.run(batch.step("imported"))
+    assert batch.shown()["done"] == {"not_verifiable": 1, "match": 1}
+    made = [item for item in sandbox.items() if item["sk"]["S"] == "VERIFICATION"]
+    assert len(made) == 2
+    assert all("verdict" in item for item in made)
+
+
 def test_account_in_cooldown_delays_no_other_and_is_verified_in_a_later_pass(sandbox: Sandbox) -> None:
     quick = linked(sandbox, 2)
     slow = linked(sandbox, 1, "cooling_down", policy={"cooldown_seconds": 3600})

@@ -102,11 +102,24 @@ def make_verifications(
     made: dict[int, tuple[Line, Verification | None]] = {}
     left, tries = lines, 0
     while left or not tries:
-        context.files.write_lines(made_key(batch["batch"], number, turn, tries), [as_row(line, line.new, duplicate=False) for line in left])
+        key = made_key(batch["batch"], number, turn, tries)
+        left = _as_before(context, key, left)
+        context.files.write_lines(key, [as_row(line, line.new, duplicate=False) for line in left])
         kept = list(zip(left, writers.map(lambda line: _store(context, line), left), strict=True))
         made |= {line.line: (line, verification) for line, verification in kept}
         left, tries = [line.once_more(context) for line, each in kept if each is not None and verdicts.was_stopped(each)], tries + 1
     return [made[line.line] for line in lines]
+
+
+def _as_before(context: BatchStepContext, key: str, lines: list[Line]) -> list[Line]:
+    """The lines with the ids that an earlier try of the same step wrote to the file `key` for those whose accounts were erased since.
+
+    Their claims can't be digested any more, so another id would be made, and the verification of the first would never end.
+    """
+    if all(line.new.claim_digest for line in lines) or context.files.size(key) is None:
+        return lines
+    ids = {row["line"]: row["verification"] for row in context.files.lines(key)}
+    return [line if line.new.claim_digest else replace(line, new=replace(line.new, id=ids.get(line.line, line.new.id))) for line in lines]
 
 
 def _store(context: BatchStepContext, line: Line) -> Verification | None:

@@ -134,10 +134,14 @@ _OF_NO_ACCOUNT = frozenset({"CANCELLED", "BATCH_STOPPED", "CLAIM_ERASED", "ACCOU
 def final_reason(reason: str, account: StoredAccount) -> str:
     """The reason of a verdict without owners, from what ended the request and the account as it is remembered at the verdict.
 
-    Whatever keeps an inactive account's owners from being fetched, they can be fetched only once the account is active again.
+    Whatever keeps an inactive account's owners from being fetched, they can be fetched only once the account is active again. Those of an
+    account that was erased since it was read can never be.
     """
-    inactive = account.erased_at is None and account.state is not None and account.state.status == "inactive"
-    return INACTIVE if inactive and reason not in _OF_NO_ACCOUNT else reason
+    if reason in _OF_NO_ACCOUNT:
+        return reason
+    if account.erased_at is not None:
+        return ERASED
+    return INACTIVE if account.state is not None and account.state.status == "inactive" else reason
 
 
 def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt: Attempt | None) -> Decision:

@@ -2,7 +2,7 @@
 
 Rows: EVENT#<id> / EVENT; another event with that id, which names another account or the same one by another path, EVENT#<id> /
 EVENT#<path>/<account>; events that are not for this stack, or malformed, EVENT#<id> / ASIDE#<why>. The first two have the keys `<id>` and
-`<id>@<path>/<account>`.
+`<id>@<path>/<account>`; where only their processing showed that they are not for this stack, they are processed and have `aside`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Recorded = Literal["new", "waiting", "twin", "processed"]
 class KnownEvent:
     """An event that was recorded, with its type and Stripe's text for its time.
 
-    `tries`: how often it was queued again because it was not processed; `due_at`: not before then again.
+    `tries`: how often it was queued again because it was not processed; `due_at`: not before then again. `aside`: why its processing had no
+    effect. It may have one when it comes again.
     """
 
     processed: bool
@@ -35,6 +36,7 @@ class KnownEvent:
     tries: int
     type: str = ""
     created: str = ""
+    aside: str | None = None
 
 
 class Events:
@@ -56,7 +58,7 @@ class Events:
             known = self._table.insert({**_received(event, _keys(key)[1], now), **more})
         if known is None:
             return key, "new"
-        if known.get("processed"):
+        if known.get("processed") and "aside" not in known:
             return key, "processed"
         came = known.get("delivered_id", event["id"])
         recent = now < from_milliseconds(known["received_ms"]) + EVENT_PATIENCE_SECONDS
@@ -88,19 +90,16 @@ class Events:
         return self._update(key, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
 
     def mark_processed(self, key: str) -> bool:
-        return self._update(key, {"processed": True}, remove=["failure"])
+        return self._update(key, {"processed": True}, remove=["failure", "aside"])
 
-    def move_aside(self, key: str, why: str, now: float) -> bool:
-        """Record that an event was found to have no effect when it was to be processed; False if that was known.
+    def move_aside(self, key: str, why: str) -> bool:
+        """Record that an event was found to have no effect when it was processed; False if that was known.
 
-        The same event may come again by another destination, and have an effect.
+        Its item stays, so that a repeated delivery which is cut off leaves no event that nothing processes.
         """
-        item = self._item(key)
-        if item is None:
-            return False
-        new = self.set_aside({name: item[name] for name in ("id", "type", "created")}, why, now)
-        self._table.delete(*_keys(key))
-        return new
+        return self._table.update(
+            *_keys(key), set_={"processed": True, "aside": why}, condition="attribute_exists(pk) AND attribute_not_exists(aside)"
+        )
 
     def set_error(self, key: str, reason: str) -> bool:
         """Record why an event could not be processed."""
@@ -145,6 +144,7 @@ def _known(item: Item) -> KnownEvent:
         tries=item.get("repair_tries", 0),
         type=item.get("type", ""),
         created=item.get("created", ""),
+        aside=item.get("aside"),
     )
 
 
