@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from local.aws.paths import BUILD
 from tests.benchmarks import artefacts, batch_speed, cold_start, cost, matching_speed, memory, warm_receiver, webhooks
 from tests.benchmarks.figures import Figure, table
+from tests.support import dynamodb_local, judges
+from tests.support.dynamodb_local import DynamoDBLocalError
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "size": artefacts.measure,
@@ -69,7 +71,10 @@ def main() -> int:
     figures: list[Figure] = []
     for topic in chosen:
         began = time.monotonic()
-        figures += TOPICS[topic]()
+        try:
+            figures += TOPICS[topic]()
+        except DynamoDBLocalError as error:
+            sys.exit(f"{judges.MISSING}{dynamodb_local.NAME}: {error}")
         print(f"{topic}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     machine = {"python": platform.python_version(), "system": platform.platform(), "processors": os.cpu_count(), "load": os.getloadavg()}
     BUILD.mkdir(exist_ok=True)
