@@ -5,12 +5,14 @@ from __future__ import annotations
 import titleholder.cold_start  # noqa: F401
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
-from titleholder.errors import InvalidSignatureError, MalformedEventError
+from titleholder.errors import InvalidSignatureError, MalformedEventError, TableBusyError
 from titleholder.observability import logger, metrics, observed
 from titleholder.services import webhooks
 from titleholder.web import problems
@@ -22,7 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect if no
     signature proves that Stripe sent it, and for a signed body that is not a JSON object with an event's id and type: there is no key to
-    store it under, and Stripe's Dashboard shows the failure.
+    store it under, and Stripe's Dashboard shows the failure. 503 if the table is busy: Stripe delivers the event again.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
@@ -33,10 +35,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})
         metrics.add_metric(name="DeliveryRefused", unit=MetricUnit.Count, value=1)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body())
+    except TableBusyError as error:
+        problem = problems.problem_for(error)
+        logger.error("delivery not stored", extra={"problem": problem.type, "reason": str(error)})
+        return _answer(problem.status, problems.CONTENT_TYPE, problem.body(), problem.headers)
     logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)
     return _answer(200, "application/json", {"received": True})
 
 
-def _answer(status: int, content_type: str, body: dict[str, Any]) -> dict[str, Any]:
-    return {"statusCode": status, "headers": {"Content-Type": content_type}, "body": json.dumps(body), "isBase64Encoded": False}
+def _answer(status: int, content_type: str, body: dict[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"Content-Type": content_type, **headers}, "body": json.dumps(body), "isBase64Encoded": False}

@@ -308,7 +308,7 @@ class TestAcknowledgedMeansSafe:
         assert deliver(sandbox, event()).status == 200
         assert len(sandbox.messages(sandbox.events_queue)) == 1
 
-    @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "InternalServerError", "AccessDeniedException"])
+    @pytest.mark.parametrize("code", ["InternalServerError", "AccessDeniedException"])
     def test_outage_of_the_table_is_not_the_deliverys_fault(self, sandbox: Sandbox, code: str) -> None:
         """An unhandled error is API Gateway's 500, which Stripe retries; a 400 it would retry too, but count as ours to mend."""
 
@@ -320,6 +320,20 @@ class TestAcknowledgedMeansSafe:
         with pytest.raises(UnexpectedError, match=code):
             deliver(sandbox, event())
         assert sandbox.messages(sandbox.events_queue) == []
+
+    def test_busy_table_is_503_and_the_delivery_is_taken_when_it_comes_again(self, sandbox: Sandbox) -> None:
+        def fail(moment: Moment) -> None:
+            if moment.service == "dynamodb":
+                raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "PutItem")
+
+        sandbox.taps.append(fail)
+        answer = deliver(sandbox, event())
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json["type"] == "urn:titleholder:problem:table-busy"
+        assert sandbox.messages(sandbox.events_queue) == []
+        sandbox.taps.clear()
+        assert deliver(sandbox, event()).status == 200
+        assert len(sandbox.messages(sandbox.events_queue)) == 1
 
     def test_outage_of_the_secrets_lets_nothing_in(self, sandbox: Sandbox) -> None:
         def fail(moment: Moment) -> None:

@@ -11,9 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.functions import FUNCTIONS, load
 from titleholder.aws.event_publisher import AnnouncementRefusedError
-from titleholder.errors import StripeError
+from titleholder.errors import StripeError, TableBusyError
 
-TRANSIENT = (BotoCoreError, ClientError, StripeError, AnnouncementRefusedError)
+TRANSIENT = (BotoCoreError, ClientError, StripeError, AnnouncementRefusedError, TableBusyError)
 """What a handler may raise, because a retry may succeed."""
 
 HANDLERS: dict[str, Callable[[Any, Any], Any]] = {}
@@ -35,6 +35,10 @@ class Context:
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:f"
     aws_request_id: str = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """By the clock of this machine, which a simulation does not use."""
+        return 10**6
 
 
 def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:

@@ -39,6 +39,9 @@ LATE_SECONDS = (5.0, 30.0, 100.0, 400.0)
 """How long after the request Stripe executes a refresh whose caller has given up."""
 
 
+TABLE_OPERATIONS = frozenset({"GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "Query"})
+
+
 class Died(BaseException):
     """A Lambda environment that ended in the middle of its work."""
 
@@ -314,8 +317,9 @@ class SimulatedStack:
         if invocation is None:
             return effect()
         self._begin_call(invocation, operation)
-        if self._draw("throttle", self.faults.throttle):
-            raise refused(operation, "ThrottlingException")
+        if self._draw("call refused", self.faults.throttle):
+            # For good: what the functions repeat by themselves is drawn by `table_load`.
+            raise refused(operation, "InternalServerError" if operation in TABLE_OPERATIONS else "ThrottlingException")
         result = effect()
         self.invariants.see_whole()
         self._end_call(invocation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import traceback
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from titleholder.errors import BatchNotFoundError, UnexpectedError
-from titleholder.observability import observed
+from titleholder.observability import metrics, observed, tally, time_left
 
 CONTEXT = SimpleNamespace(
-    function_name="f", function_version="1", memory_limit_in_mb=512, aws_request_id="r", invoked_function_arn="arn", log_group_name="l"
-)
+    function_name="f", function_version="1", memory_limit_in_mb=512, aws_request_id="r", invoked_function_arn="arn", log_group_name="l",
+    get_remaining_time_in_millis=lambda: 45_000,
+)  # fmt: skip
 
 
 def raising(error: Exception) -> Any:
@@ -45,3 +48,27 @@ def test_what_nobody_foresaw_is_told_by_kind_and_place_alone(error: Exception, t
 def test_errors_of_our_own_are_told_as_they_are() -> None:
     with pytest.raises(BatchNotFoundError, match="No such batch"):
         raising(BatchNotFoundError("No such batch."))({}, CONTEXT)
+
+
+@pytest.mark.parametrize(("event", "seconds"), [({}, 45), ({"Records": []}, 45), ({"requestContext": {"http": {"method": "GET"}}}, 29)])
+def test_time_left_is_the_functions_and_for_http_requests_no_longer_than_api_gateway_waits(event: Any, seconds: float) -> None:
+    @observed
+    def handler(event: Any, context: Any) -> float:
+        return time_left()
+
+    assert seconds - 1 < handler(event, CONTEXT) <= seconds
+    assert time_left() == math.inf
+
+
+def test_what_was_tallied_is_one_metric_of_the_invocation_with_the_service_as_its_only_dimension(capsys: Any) -> None:
+    @observed
+    def handler(event: Any, context: Any) -> None:
+        metrics.add_dimension(name="outcome", value="match")
+        for _ in range(3):
+            tally("TransactionsThrottled")
+
+    handler({}, CONTEXT)
+    handler({}, CONTEXT)
+    emitted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "TransactionsThrottled" in line]
+    assert [line["TransactionsThrottled"] for line in emitted] == [[3.0], [3.0]]
+    assert all(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for line in emitted)

@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titleholder.store.table import TRANSACTION_TRIES, CheckFailedError, Table, plain
+from titleholder.store.patience import PatientClient
+from titleholder.store.table import CheckFailedError, Table, plain
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.text() | st.integers(-(10**37), 10**37) | st.binary(),
@@ -42,8 +43,8 @@ class Client:
         return answer
 
 
-def table(client: Client, pauses: list[float] | None = None) -> Table:
-    return Table(client, "ttt", clock=lambda: 0.0, sleep=[].append if pauses is None else pauses.append)
+def table(client: Client) -> Table:
+    return Table(PatientClient(client, clock=lambda: 0.0, sleep=[].append), "ttt", clock=lambda: 0.0)
 
 
 def cancelled(*codes: str) -> ClientError:
@@ -73,21 +74,6 @@ def test_many_items_are_read_a_hundred_at_a_time() -> None:
     client = Client(*[{"Responses": {}}] * 3)
     assert list(table(client).get_all([(str(number), "s") for number in range(201)])) == []
     assert [len(request["RequestItems"]["ttt"]["Keys"]) for request in client.requests] == [100, 100, 1]
-
-
-def test_transaction_that_met_another_one_is_repeated_after_growing_pauses() -> None:
-    pauses: list[float] = []
-    client = Client(*[cancelled("TransactionConflict", "None")] * 3, {})
-    assert table(client, pauses).transact([PUT, PUT])
-    assert all(0.5 <= pause / (0.02 * 2**number) < 1.5 for number, pause in enumerate(pauses))
-    assert len(pauses) == 3
-
-
-def test_transaction_that_always_meets_another_one_is_given_up() -> None:
-    client = Client(*[cancelled("TransactionConflict")] * TRANSACTION_TRIES)
-    with pytest.raises(ClientError):
-        table(client).transact([PUT])
-    assert len(client.requests) == TRANSACTION_TRIES
 
 
 def test_failed_check_of_a_transaction_is_distinguished_from_another_failed_condition() -> None:

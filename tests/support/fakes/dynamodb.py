@@ -5,7 +5,7 @@ The store's contract (`tests/integration/store`) runs on it as on moto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from tests.support.fakes.dynamodb_expressions import NamedAttributes, attribute_name, holds, parsed_update, plain
@@ -16,6 +16,24 @@ INDEX_KEYS = ("open_kind", "open_since_ms")
 MOST_ITEM_BYTES = 400 * 1024
 MOST_PARTS, MOST_TRANSACTION_BYTES = 100, 4 * 1024 * 1024
 INDEX_PROJECTION = ("account", "mode", "stripe_account", "verification")
+
+
+class Load:
+    """How busy DynamoDB is: not at all. Other loads override this."""
+
+    def refusal(self, operation: str, keys: Sequence[tuple[str, str]]) -> str | None:
+        """The code with which a single call about these items is refused; None to let it through."""
+        return None
+
+    def part_codes(self, keys: Sequence[tuple[str, str]], held: Sequence[bool]) -> Sequence[str] | None:
+        """For each part of a transaction the code for which it is cancelled, or "None"; None to let it through. `held`: whether
+        its condition holds.
+        """
+        return None
+
+    def unprocessed(self, keys: Sequence[tuple[str, str]]) -> Set[int]:
+        """Which keys of a BatchGetItem are left unprocessed, by their position."""
+        return frozenset()
 
 
 class FakeDynamoDB:
@@ -29,18 +47,32 @@ class FakeDynamoDB:
         self._partitions: dict[str, dict[str, None]] = {}
         self.changed: Callable[[Attributes | None, Attributes], None] = lambda before, after: None
         self.refuses: Callable[[Attributes], bool] = lambda item: False
+        self.load = Load()
+        self._done: dict[str, list[Attributes]] = {}
+        """The transactions that succeeded, by ClientRequestToken."""
         self._cross = cross
 
     def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
-        return self._cross("GetItem", lambda: {"Item": dict(found)} if (found := self._rows(TableName).get(_key(Key))) else {})
+        def effect() -> Attributes:
+            self._admit("GetItem", _key(Key))
+            return {"Item": dict(found)} if (found := self._rows(TableName).get(_key(Key))) else {}
+
+        return self._cross("GetItem", effect)
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Attributes:
         def effect() -> Attributes:
-            found = {
-                table: [dict(row) for key in wanted["Keys"] if (row := self._rows(table).get(_key(key)))]
-                for table, wanted in RequestItems.items()
-            }
-            return {"Responses": found, "UnprocessedKeys": {}}
+            asked = [(table, key) for table, wanted in RequestItems.items() for key in wanted["Keys"]]
+            keys = [_key(key) for _, key in asked]
+            self._admit("BatchGetItem", *keys)
+            unprocessed = self.load.unprocessed(keys)
+            found: dict[str, list[Attributes]] = {table: [] for table in RequestItems}
+            left: dict[str, Any] = {}
+            for number, (table, key) in enumerate(asked):
+                if number in unprocessed:
+                    left.setdefault(table, {**RequestItems[table], "Keys": []})["Keys"].append(key)
+                elif row := self._rows(table).get(_key(key)):
+                    found[table].append(dict(row))
+            return {"Responses": found, "UnprocessedKeys": left}
 
         return self._cross("BatchGetItem", effect)
 
@@ -56,7 +88,8 @@ class FakeDynamoDB:
     ) -> Attributes:
         def effect() -> Attributes:
             if self.refuses(Item):
-                raise refused("PutItem", "ProvisionedThroughputExceededException")
+                raise refused("PutItem", "InternalServerError")
+            self._admit("PutItem", _key(Item))
             before = self._rows(TableName).get(_key(Item))
             if not holds(ConditionExpression, before, ExpressionAttributeNames or {}, ExpressionAttributeValues or {}):
                 old = {"Item": dict(before)} if before and ReturnValuesOnConditionCheckFailure == "ALL_OLD" else {}
@@ -78,6 +111,7 @@ class FakeDynamoDB:
         ReturnValues: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
+            self._admit("UpdateItem", _key(Key))
             names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues or {}
             if not holds(ConditionExpression, self._rows(TableName).get(_key(Key)), names, values):
                 raise refused("UpdateItem", "ConditionalCheckFailedException")
@@ -90,6 +124,7 @@ class FakeDynamoDB:
         self, *, TableName: str, Key: Attributes, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
     ) -> Attributes:
         def effect() -> Attributes:
+            self._admit("DeleteItem", _key(Key))
             rows = self._rows(TableName)
             if not holds(ConditionExpression, rows.get(_key(Key)), {}, ExpressionAttributeValues or {}):
                 raise refused("DeleteItem", "ConditionalCheckFailedException")
@@ -101,15 +136,24 @@ class FakeDynamoDB:
 
         return self._cross("DeleteItem", effect)
 
-    def transact_write_items(self, *, TransactItems: list[Attributes]) -> Attributes:
+    def transact_write_items(self, *, TransactItems: list[Attributes], ClientRequestToken: str = "") -> Attributes:
         def effect() -> Attributes:
+            if ClientRequestToken in self._done:
+                if self._done[ClientRequestToken] != TransactItems:
+                    raise refused("TransactWriteItems", "IdempotentParameterMismatchException")
+                return {}
             parts = [(kind, part) for item in TransactItems for kind, part in item.items()]
             if len(parts) > MOST_PARTS or sum(_bytes(part["Item"]) for kind, part in parts if kind == "Put") > MOST_TRANSACTION_BYTES:
                 raise refused("TransactWriteItems", "ValidationException")
             held = [self._part_holds(part) for _, part in parts]
-            if not all(held):
-                reasons = [{"Code": "None" if holds else "ConditionalCheckFailed"} for holds in held]
+            codes = self.load.part_codes([_key(part.get("Key") or part["Item"]) for _, part in parts], held)
+            if codes is None and not all(held):
+                codes = ["None" if holds else "ConditionalCheckFailed" for holds in held]
+            if codes is not None:
+                reasons = [{"Code": code} for code in codes]
                 raise refused("TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons)
+            if ClientRequestToken:
+                self._done[ClientRequestToken] = TransactItems
             for kind, part in parts:
                 if kind == "Put":
                     self._store(part["TableName"], part["Item"])
@@ -133,6 +177,7 @@ class FakeDynamoDB:
         ExclusiveStartKey: Attributes | None = None,
     ) -> Attributes:
         def effect() -> Attributes:
+            self._admit("Query")
             if IndexName:
                 rows = [item for item in self.items.values() if all(key in item for key in INDEX_KEYS)]
             else:
@@ -162,6 +207,10 @@ class FakeDynamoDB:
     def sort_keys(self, pk: str) -> list[str]:
         """The sort keys of a partition's items."""
         return [sk for sk in self._partitions.get(pk, ()) if (pk, sk) in self.items]
+
+    def _admit(self, operation: str, *keys: tuple[str, str]) -> None:
+        if code := self.load.refusal(operation, keys):
+            raise refused(operation, code)
 
     def _rows(self, table: str) -> dict[tuple[str, str], Attributes]:
         return self.keys if table.endswith("keys") else self.items

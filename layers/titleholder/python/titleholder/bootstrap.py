@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from titleholder.aws.event_publisher import EventPublisher
 from titleholder.aws.queues import Queues
 from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretApiKeys, SecretValues
+from titleholder.observability import tally, time_left
 from titleholder.services.webhooks import WebhookReceiver
 from titleholder.settings import Settings
 from titleholder.store import Retention, Store
+from titleholder.store.patience import PatientClient, system_jitter
 from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class Application:
     """The parts of a deployment, each made once, when it is first used.
 
     `client` makes a boto3 client of the service that it is given, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own).
-    `clock` gives Unix seconds, `sleep` waits for seconds, `new_secret` gives 32 random bytes, `writers` makes an
-    executor of so many threads (None: Python's own).
+    `clock` gives Unix seconds, `sleep` waits for seconds, `jitter` gives a random number from 0 to 1, `time_left` the seconds until the
+    function has to have answered, `new_secret` 32 random bytes, `writers` makes an executor of so many threads (None: Python's own).
     """
 
     def __init__(
@@ -51,12 +53,16 @@ class Application:
         stripe_http: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = system_jitter,
+        time_left: Callable[[], float] = time_left,
         new_secret: Callable[[], bytes] = lambda: secrets.token_bytes(32),
         writers: Callable[[int], Any] | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.sleep = sleep
+        self._jitter = jitter
+        self._time_left = time_left
         self._client = cache(client or aws_clients())
         self._stripe_http = stripe_http
         self._new_secret = new_secret
@@ -68,7 +74,7 @@ class Application:
             snapshots=self.settings.snapshot_retention_days * DAY_SECONDS, claims=self.settings.claim_retention_days * DAY_SECONDS
         )
         return Store(
-            self._client("dynamodb"),
+            self._dynamodb,
             self.settings.table,
             keys_table=self.settings.keys_table,
             cipher=lambda: self.cipher,
@@ -76,6 +82,17 @@ class Application:
             retention=keep,
             new_secret=self._new_secret,
             claims_per_day=self.settings.claims_per_account_per_day,
+        )
+
+    @cached_property
+    def _dynamodb(self) -> PatientClient:
+        return PatientClient(
+            self._client("dynamodb"),
+            clock=self.clock,
+            sleep=self.sleep,
+            jitter=self._jitter,
+            time_left=self._time_left,
+            on_throttled=lambda: tally("TransactionsThrottled"),
         )
 
     @cached_property
@@ -179,7 +196,7 @@ class Application:
         """The records of what callers may repeat."""
         from titleholder.aws.idempotency import Idempotency
 
-        return Idempotency(self._client("dynamodb"), self.settings.table)
+        return Idempotency(self._dynamodb, self.settings.table)
 
 
 _current: Application | None = None

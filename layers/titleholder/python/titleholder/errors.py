@@ -27,8 +27,8 @@ class UnexpectedError(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> UnexpectedError:
-        response = getattr(error, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        response = error_response(error)
+        code = None if response is None else response.get("Error", {}).get("Code")
         places = [f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}" for frame, line in walk_tb(error.__traceback__)]
         return cls(f"{type(error).__name__}{f' ({code})' if code else ''} at {' > '.join(places[-4:])}")
 
@@ -101,6 +101,13 @@ class AccountErasedError(TitleholderError):
 
 class DecryptionError(TitleholderError):
     """Encrypted data was changed, or belongs to another item."""
+
+
+class TableBusyError(TitleholderError):
+    """DynamoDB throttled a call at every try, or other writers were in its way. The same request can succeed later."""
+
+    def __init__(self, message: str = "The stack's table takes no more requests just now. Try again in a few seconds.") -> None:
+        super().__init__(message)
 
 
 class AuditUnavailableError(TitleholderError):
@@ -226,12 +233,18 @@ class RateLimitExceededError(TitleholderError):
         self.slots = {} if slots is None else slots
 
 
-def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
-    """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again.
+def error_response(error: BaseException) -> dict[str, Any] | None:
+    """The answer of an AWS service that refused a call; None for any other error.
 
     The error is recognised by its shape, because importing the SDK's ClientError would load the SDK.
     """
     response = getattr(error, "response", None)
-    if not isinstance(response, dict) or response["Error"]["Code"] not in codes:
+    return response if isinstance(response, dict) else None
+
+
+def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
+    """The answer of an AWS service that refused a call with one of `codes`; any other error is raised again."""
+    response = error_response(error)
+    if response is None or response["Error"]["Code"] not in codes:
         raise error
     return response

@@ -6,9 +6,13 @@ Lambda makes the traces itself: its active tracing needs no code here.
 from __future__ import annotations
 
 import gc
+import math
+import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from threading import Lock
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -24,6 +28,24 @@ metrics = Metrics(namespace="Titleholder", service="titleholder")
 
 Handler = Callable[[Any, Any], Any]
 
+HTTP_SECONDS = 29.0
+"""API Gateway waits no longer for an answer, whatever the function's own time-out is."""
+
+_ends = math.inf
+_tallied: Counter[str] = Counter()
+_tallying = Lock()
+
+
+def time_left() -> float:
+    """How many seconds are left until the present invocation has to have answered; infinity outside of one."""
+    return _ends - time.monotonic()
+
+
+def tally(name: str) -> None:
+    """Count one as the metric `name`, which is emitted at the end of the invocation. May be called by any thread."""
+    with _tallying:
+        _tallied[name] += 1
+
 
 def unexpected(name: str, error: Exception, **ids: str) -> None:
     """Log an unexpected exception that was caught, without its message, and count it as the metric `name`.
@@ -36,7 +58,13 @@ def unexpected(name: str, error: Exception, **ids: str) -> None:
 def count_alone(name: str, message: str, **ids: str) -> None:
     """Log an error, and count it as the metric `name` with the dimension `service` alone."""
     logger.error(message, extra=ids)
-    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace="Titleholder", default_dimensions={"service": "titleholder"}):
+    _emit(name, 1)
+
+
+def _emit(name: str, value: int) -> None:
+    with single_metric(
+        name=name, unit=MetricUnit.Count, value=value, namespace="Titleholder", default_dimensions={"service": "titleholder"}
+    ):
         pass
 
 
@@ -46,7 +74,29 @@ def observed(handler: Handler) -> Handler:
         # `cold_start` disabled the collector. Modules that are loaded by now are never garbage, so they are exempt from collection.
         gc.freeze()
         gc.enable()
-    return logger.inject_lambda_context(metrics.log_metrics(_redact_unexpected_errors(handler)), clear_state=True)
+    return logger.inject_lambda_context(metrics.log_metrics(_timed(_redact_unexpected_errors(handler))), clear_state=True)
+
+
+def _timed(handler: Handler) -> Handler:
+    """Has `time_left` say how long the invocation may take, and emits at its end what was tallied."""
+
+    @wraps(handler)
+    def wrapper(event: Any, context: Any) -> Any:
+        global _ends
+        http = isinstance(event, dict) and "http" in event.get("requestContext", ())
+        left = context.get_remaining_time_in_millis() / 1000
+        _ends = time.monotonic() + (min(left, HTTP_SECONDS) if http else left)
+        try:
+            return handler(event, context)
+        finally:
+            _ends = math.inf
+            with _tallying:
+                tallied = dict(_tallied)
+                _tallied.clear()
+            for name, value in tallied.items():
+                _emit(name, value)
+
+    return wrapper
 
 
 def _redact_unexpected_errors(handler: Handler) -> Handler:

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent_function
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError, IdempotencyValidationError
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+    IdempotencyValidationError,
+)
 
 from titleholder.domain.accounts import Mode
-from titleholder.errors import IdempotencyConflictError, IdempotencyInProgressError
+from titleholder.errors import IdempotencyConflictError, IdempotencyInProgressError, TableBusyError
 
 RETENTION_SECONDS = 86_400
 """As long as Stripe keeps its own records."""
@@ -63,6 +67,7 @@ class Idempotency:
         Raises:
             IdempotencyConflictError: the key came with another body.
             IdempotencyInProgressError: the first request still runs.
+            TableBusyError: the record can't be written. The effect may have been made, and is not made again under this key.
         """
         if request.key is None:
             return effect(None)
@@ -93,6 +98,10 @@ class Idempotency:
             raise IdempotencyConflictError("This Idempotency-Key was used before with another body.") from None
         except IdempotencyAlreadyInProgressError:
             raise IdempotencyInProgressError("A request with this Idempotency-Key still runs. Repeat this one in a moment.") from None
+        except IdempotencyPersistenceLayerError as error:
+            if isinstance(error.__cause__, TableBusyError):
+                raise error.__cause__ from None
+            raise
         return ids
 
 

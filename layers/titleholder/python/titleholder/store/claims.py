@@ -16,12 +16,15 @@ from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import opened_snapshot, snapshot_sk
-from titleholder.store.table import TRANSACTION_TRIES, InconsistentItemsError, Item, Table, account_pk
+from titleholder.store.table import InconsistentItemsError, Item, Table, account_pk
 from titleholder.timestamps import DAY_SECONDS
 
 DIGESTS = "DIGESTS"
 DIGEST_CHARS = 24
 """Of a digest's 64, because one item holds up to a thousand of them."""
+
+SPARE_TRIES = 6
+"""How many tries a claim has beside those in which another one can be counted."""
 
 
 class Claims:
@@ -65,7 +68,7 @@ class Claims:
         items = [*head, {"pk": account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}]
         counted = claim.counted
         # A try fails only if another claim was counted meanwhile, which happens no more often than the limit allows.
-        for _ in range(self._per_day + TRANSACTION_TRIES):
+        for _ in range(self._per_day + SPARE_TRIES):
             now = int(self._clock())
             try:
                 digests = claim_limit.count(_counted(counted), claim.names, now, self._per_day)

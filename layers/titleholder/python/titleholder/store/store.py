@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from titleholder.store.patience import PatientClient
 from titleholder.store.table import Table
 from titleholder.timestamps import DAY_SECONDS
 
@@ -38,7 +38,7 @@ class Retention:
 
 
 class Store:
-    """The table named `table` and that of keys, through a boto3 DynamoDB client.
+    """The table named `table` and that of keys, through a boto3 DynamoDB client, which is made patient if it is not.
 
     Each repository is imported when it is first used, so that a function loads only those that it needs.
 
@@ -55,12 +55,12 @@ class Store:
         cipher: Callable[[], AccountCipher],
         clock: Callable[[], float],
         retention: Retention = Retention(),  # immutable
-        sleep: Callable[[float], None] = time.sleep,
         new_secret: Callable[[], bytes] = secrets.token_bytes,
         claims_per_day: int = 100,
     ) -> None:
-        self.table = Table(client, table, clock=clock, sleep=sleep)
-        self._keys = Table(client, keys_table, clock=clock, sleep=sleep)
+        patient = client if isinstance(client, PatientClient) else PatientClient(client, clock=clock)
+        self.table = Table(patient, table, clock=clock)
+        self._keys = Table(patient, keys_table, clock=clock)
         self._cipher = cipher
         self._clock = clock
         self._retention = retention

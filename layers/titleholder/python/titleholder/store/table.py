@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from titleholder.domain.accounts import AccountRef
 from titleholder.errors import reraise_unless
 
-TRANSACTION_TRIES = 6
+if TYPE_CHECKING:
+    from titleholder.store.patience import PatientClient
+
 ITEMS_A_READ = 100
 """DynamoDB's limit for one BatchGetItem."""
 
@@ -55,13 +55,12 @@ def account_pk(ref: AccountRef) -> str:
 
 
 class Table:
-    """The table `name`, through a boto3 DynamoDB client. `clock` (Unix seconds) decides what has expired."""
+    """The table `name`. `clock` (Unix seconds) decides what has expired."""
 
-    def __init__(self, client: Any, name: str, *, clock: Callable[[], float], sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, client: PatientClient, name: str, *, clock: Callable[[], float]) -> None:
         self.client = client
         self.name = name
         self._clock = clock
-        self._sleep = sleep
 
     def is_live(self, item: Mapping[str, Any], expires: str = "expires_at") -> bool:
         """Whether an item has not expired: DynamoDB may delete it days later."""
@@ -79,11 +78,8 @@ class Table:
             wanted = {self.name: {"Keys": [_key(*key) for key in keys[begin : begin + ITEMS_A_READ]], "ConsistentRead": consistent}}
             if with_ is not None:
                 wanted[with_[0].name] = {"Keys": [_key(with_[1])], "ConsistentRead": consistent}
-            while wanted:
-                page = self.client.batch_get_item(RequestItems=wanted)
-                for items in page["Responses"].values():
-                    yield from map(plain, items)
-                wanted = page.get("UnprocessedKeys") or {}
+            for items in self.client.batch_get_item(RequestItems=wanted)["Responses"].values():
+                yield from map(plain, items)
 
     def query(self, pk: str, prefix: str) -> Iterator[Item]:
         """The items of a partition whose sort keys begin with `prefix`, in their order."""
@@ -198,23 +194,16 @@ class Table:
         Raises:
             CheckFailedError: it was that of a check.
         """
-        for attempt in range(TRANSACTION_TRIES):
-            try:
-                self.client.transact_write_items(TransactItems=list(parts))
-            except Exception as error:
-                reasons = reraise_unless(error, "TransactionCanceledException")["CancellationReasons"]
-                codes = [reason.get("Code") for reason in reasons]
-                if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
-                    raise CheckFailedError from None
-                if _FAILED in codes:
-                    return False
-                # Another transaction is writing one of the items; DynamoDB lets neither wait.
-                if "TransactionConflict" not in codes or attempt == TRANSACTION_TRIES - 1:
-                    raise
-                self._sleep(0.02 * 2**attempt * (0.5 + random.SystemRandom().random()))
-            else:
-                return True
-        raise AssertionError("unreachable")
+        try:
+            self.client.transact_write_items(TransactItems=list(parts))
+        except Exception as error:
+            codes = [reason.get("Code") for reason in reraise_unless(error, "TransactionCanceledException")["CancellationReasons"]]
+            if any("ConditionCheck" in part and code == _FAILED for part, code in zip(parts, codes, strict=True)):
+                raise CheckFailedError from None
+            if _FAILED in codes:
+                return False
+            raise
+        return True
 
     def _pages(self, request: Mapping[str, Any]) -> Iterator[Item]:
         """The items that a query finds. Each page is read when its first item is needed."""
