@@ -65,7 +65,7 @@ class Permission:
         return not self.kinds or set(kinds) <= set(self.kinds)
 
     def __str__(self) -> str:
-        text = f"{self.function:16} {self.action:32} {self.resource.split(':', 5)[5]}"
+        text = f"{self.function:16} {self.action:32} {self.resource.split(':', 5)[-1]}"
         return text if self.condition == "null" else f"{text}   if {self.condition}"
 
 

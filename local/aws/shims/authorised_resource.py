@@ -1,4 +1,4 @@
-"""IAM evaluates the resources and conditions that AWS evaluates: a task token's state machine, an alias's key, an encryption context."""
+"""IAM evaluates the resources and conditions that AWS evaluates: an alias's key, an encryption context."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 from ministack.core import iam_actions
 from ministack.services import kms
-
-from local.aws.shims import workflow_task
 
 original_resource_arn = iam_actions.extract_resource_arn
 original_context = iam_actions.request_tag_context
@@ -24,13 +22,7 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
     if service == "kms" and ":alias/" in found:
         key = kms._resolve_key(found)
         return str(key["Arn"]) if key else found
-    if service != "states" or found != "*":
-        return found
-    try:
-        token = json.loads(body or b"{}").get("taskToken")
-    except ValueError:
-        return found
-    return workflow_task.state_machine(token) or found
+    return found
 
 
 def condition_keys(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:

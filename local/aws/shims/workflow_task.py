@@ -149,12 +149,6 @@ def _close(token: str, execution: Execution) -> None:
         _closed.pop(next(iter(_closed)))
 
 
-def state_machine(token: str) -> str | None:
-    """The ARN of the state machine that issued a token, None for an unknown token."""
-    waiter = sf._task_tokens.get(token)
-    return waiter.execution["stateMachineArn"] if isinstance(waiter, Waiter) else _closed.get(token)
-
-
 def send_success(data: dict[str, Any]) -> Any:
     try:
         json.loads(data.get("output", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 
@@ -88,8 +89,11 @@ def test_buckets_are_closed_and_encrypted() -> None:
 
 @pytest.mark.parametrize(("function", "queue"), consumed())
 class TestConsumedQueue:
-    def test_hides_a_message_for_longer_than_its_consumers_timeout(self, function: str, queue: str) -> None:
-        assert FUNCTIONS[function]["Timeout"] < QUEUES[queue]["VisibilityTimeout"]
+    def test_hides_a_message_for_six_times_its_consumers_timeout(self, function: str, queue: str) -> None:
+        """As AWS advises: Lambda tries a throttled message again while it is hidden."""
+        [event] = [each for each in FUNCTIONS[function]["Events"].values() if each["Type"] == "SQS"]
+        window = event["Properties"].get("MaximumBatchingWindowInSeconds", 0)
+        assert QUEUES[queue]["VisibilityTimeout"] >= 6 * FUNCTIONS[function]["Timeout"] + window
 
     def test_consumed_queue_has_a_dead_letter_queue_with_a_longer_retention(self, function: str, queue: str) -> None:
         redrive = QUEUES[queue]["RedrivePolicy"]
@@ -98,6 +102,8 @@ class TestConsumedQueue:
 
     def test_lets_the_function_dead_letter_a_message_with_its_reason_before_sqs_does(self, function: str, queue: str) -> None:
         assert QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] > queue_consumer.MOST_RECEIVES
+        # A message that is received while the function is throttled counts as received, without having been tried.
+        assert 20 <= QUEUES[queue]["RedrivePolicy"]["maxReceiveCount"] <= 1000
 
     def test_consumed_queue_has_failures_reported_for_each_message(self, function: str, queue: str) -> None:
         (event,) = [event for event in FUNCTIONS[function]["Events"].values() if event["Type"] == "SQS"]
@@ -166,6 +172,35 @@ def test_event_that_the_rule_could_not_deliver_raises_an_alarm() -> None:
     assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EventBusName": rule["EventBusName"], "RuleName": rule["Name"]}
 
 
+@pytest.mark.parametrize("name", QUEUES)
+def test_every_consumer_of_a_queue_is_under_the_rules_of_consumed_queues(name: str) -> None:
+    """An event source mapping may be a resource of its own as well as an event of a function."""
+    mapped = [each for each in made_of("AWS::Lambda::EventSourceMapping").values() if target(each["EventSourceArn"]) == name]
+    assert len(mapped) == [queue for _, queue in consumed()].count(name)
+
+
+def test_log_group_that_an_aws_service_writes_is_under_the_name_that_needs_no_policy_of_its_own() -> None:
+    """CloudWatch Logs limits the policies of log groups to 5,120 characters in all; those under /aws/vendedlogs/ need none."""
+    groups = resources("AWS::Logs::LogGroup")
+    written = [target(stage["AccessLogSettings"]["DestinationArn"]) for stage in resources("AWS::ApiGatewayV2::Stage").values()]
+    for machine in resources("AWS::Serverless::StateMachine").values():
+        destinations = machine.get("Logging", {}).get("Destinations", ())
+        written += [target(each["CloudWatchLogsLogGroup"]["LogGroupArn"]) for each in destinations]
+    assert written
+    for name in written:
+        assert groups[name]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/titleholder/${AWS::StackName}/")
+
+
+def test_key_may_encrypt_every_log_group() -> None:
+    """CloudWatch Logs refuses to make a log group whose key does not allow it."""
+    found = resolved({"StripeEventBus": "stripe", "ServeDocs": "true"})
+    [statement] = [each for each in found["Key"]["Properties"]["KeyPolicy"]["Statement"] if each["Sid"] == "LogsOfThisStack"]
+    patterns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    for group in [one["Properties"] for one in found.values() if one["Type"] == "AWS::Logs::LogGroup"]:
+        arn = f"arn:aws:logs:eu-west-1:123456789012:log-group:{group['LogGroupName']}"
+        assert any(fnmatchcase(arn, pattern) for pattern in patterns)
+
+
 def test_log_groups_are_encrypted_with_the_stacks_key_and_have_a_retention() -> None:
     for group in resources("AWS::Logs::LogGroup").values():
         assert target(group["KmsKeyId"]) == "Key"
@@ -189,7 +224,7 @@ def test_reading_of_owners_is_measured_for_an_alarm() -> None:
 def test_failure_of_the_matcher_raises_an_alarm_at_once() -> None:
     alarm = ALARMS["MatcherFailedAlarm"]
     assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Titleholder", "MatcherFailed", 0, 60)
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": "titleholder"}]
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
 
 
 def test_every_skipped_finding_of_checkov_has_its_reason() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.functions import FUNCTIONS as FOLDER
-from tests.support.template import folder, functions, resources, several, statements, target, template, variables
+from tests.support.template import consumed, folder, functions, made_of, resources, several, statements, target, template, variables
 from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.settings import Settings
 from titleholder.stripe_api import gateway
@@ -36,7 +36,9 @@ class TestFunction:
     def test_function_may_do_named_actions_on_named_resources_only(self, name: str) -> None:
         for statement in statements(FUNCTIONS[name]):
             assert statement["Effect"] == "Allow"
-            assert "*" not in several(statement["Resource"])
+            # By AWS's reference these actions have no resource, and a call needs a task token.
+            answers_tasks = {action.startswith("states:SendTask") for action in several(statement["Action"])}
+            assert several(statement["Resource"]) == ["*"] if answers_tasks == {True} else "*" not in several(statement["Resource"])
             assert not [action for action in several(statement["Action"]) if "*" in action]
 
     def test_function_is_in_the_folder_of_its_name(self, name: str) -> None:
@@ -70,8 +72,13 @@ class TestFunction:
     def test_function_has_a_failure_destination_if_it_is_called_asynchronously(self, name: str) -> None:
         kinds = {event["Type"] for event in FUNCTIONS[name].get("Events", {}).values()}
         if kinds & {"Schedule", "ScheduleV2", "EventBridgeRule", "S3", "SNS"}:
-            destination = FUNCTIONS[name]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]
-            assert target(destination) in resources("AWS::SQS::Queue")
+            [configuration] = [each for each in made_of("AWS::Lambda::EventInvokeConfig").values() if target(each["FunctionName"]) == name]
+            destination = target(configuration["DestinationConfig"]["OnFailure"]["Destination"])
+            assert destination in resources("AWS::SQS::Queue")
+            # Lambda sends with the function's role.
+            assert [
+                one for one in statements(FUNCTIONS[name]) if one["Action"] == "sqs:SendMessage" and destination in str(one["Resource"])
+            ]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,36 @@ def test_function_that_starts_workflows_or_sends_their_heartbeats_knows_their_ti
     found = {name for name, properties in FUNCTIONS.items() if action in str(statements(properties))}
     assert found
     assert {name for name in found if not needed <= variables(FUNCTIONS[name]).keys()} == set()
+
+
+def calls_itself(name: str) -> bool:
+    """Whether a function's messages may come back to it, by its own queue or through other functions."""
+    sends = {
+        one: {
+            target(resource)
+            for each in statements(properties)
+            if "sqs:SendMessage" in each["Action"]
+            for resource in several(each["Resource"])
+        }
+        for one, properties in FUNCTIONS.items()
+    }
+    calls = {one: {consumer for consumer, queue in consumed() if queue in queues} for one, queues in sends.items()}
+    reached: set[str] = set()
+    ahead = set(calls[name])
+    while ahead - reached:
+        reached |= ahead
+        ahead = set().union(*(calls[one] for one in reached))
+    return name in reached
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_whose_messages_come_back_to_it_is_not_stopped_by_lambda_as_an_endless_loop(name: str) -> None:
+    """Lambda moves a message to the dead-letter queue after 16 passes of a chain, unless the function may recurse."""
+    assert FUNCTIONS[name].get("RecursiveLoop", "Terminate") == ("Allow" if calls_itself(name) else "Terminate")
+
+
+def test_functions_that_requeue_their_messages_are_found() -> None:
+    assert {name for name in FUNCTIONS if calls_itself(name)} == {"StartRefresh", "FetchOwners"}
 
 
 def test_every_function_is_deployed() -> None:

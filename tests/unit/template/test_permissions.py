@@ -76,19 +76,6 @@ class TestRightsOnTheTables:
         assert rights.allowed("reconcile", "Query", "Table/index/open", "")
 
 
-@pytest.mark.parametrize("action", ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"])
-def test_function_that_resumes_verifications_may_resume_the_children_of_batches_too(action: str) -> None:
-    resumed = [
-        statement["Resource"]
-        for function in FUNCTIONS.values()
-        for statement in statements(function)
-        if action in several(statement["Action"])
-    ]
-    assert resumed
-    # Of a batch only the children wait. The ARN of a child's state machine is the workflow's, followed by the Distributed Map's label.
-    assert all(each == [{"Ref": "VerifyAccount"}, {"Fn::Sub": "${VerifyBatch}/*"}] for each in resumed)
-
-
 class TestRoles:
     """All roles, as SAM makes them."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 import warnings
 from collections import Counter
@@ -23,8 +24,11 @@ from titleholder.errors import TitleholderError, UnexpectedError
 # An invocation without metrics is normal.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
-logger = Logger(service="titleholder")
-metrics = Metrics(namespace="Titleholder", service="titleholder")
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "titleholder")
+"""The stack's name: the dimension of its metrics, because several stacks of an account share the namespace."""
+
+logger = Logger(service=SERVICE)
+metrics = Metrics(namespace="Titleholder", service=SERVICE)
 
 Handler = Callable[[Any, Any], Any]
 
@@ -62,9 +66,7 @@ def count_alone(name: str, message: str, **ids: str) -> None:
 
 
 def _emit(name: str, value: int) -> None:
-    with single_metric(
-        name=name, unit=MetricUnit.Count, value=value, namespace="Titleholder", default_dimensions={"service": "titleholder"}
-    ):
+    with single_metric(name=name, unit=MetricUnit.Count, value=value, namespace="Titleholder", default_dimensions={"service": SERVICE}):
         pass
 
 
