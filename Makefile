@@ -50,7 +50,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -124,6 +124,9 @@ openapi: $(READY)  ## Write the OpenAPI document anew
 
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py
+
+smoke: $(READY)  ## Say what works in a deployed stack: STACK=name REGION=region, TOKEN=... with JWT; LOCAL=1 after make up
+	@TOKEN='$(TOKEN)' $(BIN)/python -m tools.smoke $(if $(LOCAL),--local,) --stack '$(or $(STACK),$(if $(LOCAL),titleholder))' --region '$(or $(REGION),$(if $(LOCAL),us-east-1))'
 
 permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions

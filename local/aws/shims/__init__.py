@@ -13,6 +13,7 @@ from local.aws.shims import (
     http_api_cors,
     http_api_errors,
     http_api_signature,
+    http_api_stage,
     lambda_runtime,
     queue_batch_response,
     queue_redrive,
@@ -33,6 +34,7 @@ def apply_all(var: Path, trail_file: Path | None = None) -> None:
     http_api_cors.apply()
     http_api_errors.apply()
     http_api_signature.apply()
+    http_api_stage.apply()
     secure_transport.apply()
     table_settings.apply()
     table_policy.apply()

@@ -97,7 +97,7 @@ class SecretValues:
         return found
 
     def _usable(self, version: dict[str, Any]) -> tuple[str, ...]:
-        found = list(dict.fromkeys(_split(version.get("SecretString") or "")))
+        found = list(dict.fromkeys(split(version.get("SecretString") or "")))
         usable = tuple(value for value in found if self._kind.pattern.fullmatch(value))
         if len(usable) < len(found):
             ignored = {"secret": self._name, "expected": self._kind.name, "ignored": len(found) - len(usable)}
@@ -118,7 +118,8 @@ class SecretApiKeys:
         return self._values.reload()
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
+    """The parts of a secret's text, whatever their form."""
     text = text.strip()
     if text[:1] in ("[", "{"):
         try:

@@ -80,7 +80,21 @@ class Verifications:
             IdempotencyConflictError: the id is taken by another request.
             ClaimLimitExceededError: too many different claims about the account. Nothing was written.
         """
-        head: Item = {
+        head = self.item(verification)
+        if verification.batch is None:
+            # Reconcile does not repair a batch's verifications: the batch's workflow ends only when all of them have their verdicts.
+            head |= opened("verification", verification.requested_at)
+        entry = _entry(VerificationListing.account(verification.ref), verification.id, verification.requested_at)
+        try:
+            kept = self._claims().put(verification, claim, [head, entry])
+        except AccountErasedError:
+            kept = self._table.put_all([head, entry])
+        return verification if kept is None else _same_request(kept, verification)
+
+    @staticmethod
+    def item(verification: Verification) -> Item:
+        """A verification's item, before it has a verdict, and in no list of open work."""
+        return {
             "pk": _pk(verification.id),
             "sk": _SK,
             **verification.ref.as_dict(),
@@ -93,15 +107,8 @@ class Verifications:
             "request_digest": verification.request_digest,
             "group": verification.group,
             **({"if_inactive": "wait"} if verification.waits_if_inactive else {}),
-            # Reconcile does not repair a batch's verifications: the batch's workflow ends only when all of them have their verdicts.
-            **(opened("verification", verification.requested_at) if verification.batch is None else _of_batch(verification)),
+            **({} if verification.batch is None else _of_batch(verification)),
         }
-        entry = _entry(VerificationListing.account(verification.ref), verification.id, verification.requested_at)
-        try:
-            kept = self._claims().put(verification, claim, [head, entry])
-        except AccountErasedError:
-            kept = self._table.put_all([head, entry])
-        return verification if kept is None else _same_request(kept, verification)
 
     def create_group(self, group: Group) -> Group:
         """Store a new group, whose members exist already; if the id is taken by the same request, return what is stored.
