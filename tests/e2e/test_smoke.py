@@ -37,9 +37,9 @@ class EmulatorSession:
         return self._session.get_credentials()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def deployed(driver: StackDriver) -> Deployed:
-    return stack.find(STACK, REGION, session=EmulatorSession(driver.stack.aws.endpoint), patience=40)
+    return stack.find(STACK, REGION, session=EmulatorSession(driver.stack.aws.endpoint), patience=100)
 
 
 def objects(driver: StackDriver) -> list[str]:
