@@ -17,6 +17,7 @@ from greenlet import getcurrent
 from local.stripe_simulator.options import Options
 from tests.simulation.application import inside
 from tests.simulation.deployment import BEGIN, EVENTS_QUEUE, REFRESH_QUEUE, WEBHOOK_SECRET
+from tests.simulation.queues import Message
 from tests.simulation.scheduler import Signal
 from tests.simulation.simulated_stack import Invocation, Refresh
 from tests.simulation.simulation import Simulation
@@ -157,10 +158,10 @@ class BatchSimulation(Simulation):
         if (before or {}).get("open_kind") != after.get("open_kind"):
             self._write(1)
 
-    def _attempt(self, function: str, event: Any) -> Any:
+    def _attempt(self, function: str, event: Any, message: Message | None = None) -> Any:
         began = self.scheduler.now
         try:
-            return super()._attempt(function, event)
+            return super()._attempt(function, event, message)
         finally:
             self.lambda_seconds += self.scheduler.now - began + CPU_SECONDS
 

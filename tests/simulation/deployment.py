@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = 1_800_000_000.0
@@ -43,3 +49,35 @@ ENVIRONMENT = {
     "SETTLE_TIMEOUT_SECONDS": "900",
     "CLAIMS_PER_ACCOUNT_PER_DAY": str(CLAIM_LIMIT),
 }
+
+LOGICAL_IDS = {REFRESH_QUEUE: "RefreshQueue", EVENTS_QUEUE: "EventsQueue"}
+CONSUMERS = {REFRESH_QUEUE: "start_refresh", EVENTS_QUEUE: "fetch_owners"}
+"""Which function consumes which queue."""
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """What the template says of a queue. `may_loop`: its consumer may be invoked any number of times in one chain of messages."""
+
+    visibility: float
+    most_receives: int
+    may_loop: bool
+    most_consumers: int
+
+
+@cache
+def queue_settings() -> Mapping[str, QueueSettings]:
+    """By queue, read from the template, so that what is simulated is what is deployed."""
+    resources: Mapping[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    found = {}
+    for url, name in LOGICAL_IDS.items():
+        queue = resources[name]["Properties"]
+        consumer = resources["".join(part.capitalize() for part in CONSUMERS[url].split("_"))]["Properties"]
+        (source,) = (event["Properties"] for event in consumer["Events"].values() if event["Type"] == "SQS")
+        found[url] = QueueSettings(
+            visibility=float(queue["VisibilityTimeout"]),
+            most_receives=int(queue["RedrivePolicy"]["maxReceiveCount"]),
+            may_loop=consumer.get("RecursiveLoop") == "Allow",
+            most_consumers=int(source["ScalingConfig"]["MaximumConcurrency"]),
+        )
+    return found

@@ -16,10 +16,22 @@ from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
 from tests.simulation import records
-from tests.simulation.deployment import API_KEY, BEGIN, DAY, ENVIRONMENT, EVENTS_QUEUE, REFRESH_QUEUE, ROOT, TIMEOUTS, WEBHOOK_SECRET
+from tests.simulation.deployment import (
+    API_KEY,
+    BEGIN,
+    DAY,
+    ENVIRONMENT,
+    EVENTS_QUEUE,
+    REFRESH_QUEUE,
+    ROOT,
+    TIMEOUTS,
+    WEBHOOK_SECRET,
+    queue_settings,
+)
 from tests.simulation.handlers import HANDLERS, TRANSIENT, Context, http_event
 from tests.simulation.invariants import Invariants
-from tests.simulation.queues import FakeSQS, Message
+from tests.simulation.limits import CallQuotas, Concurrency
+from tests.simulation.queues import FakeSQS, Message, ThrottledError
 from tests.simulation.records import Records
 from tests.simulation.scheduler import Signal, VirtualScheduler
 from tests.simulation.workflows import FakeStepFunctions, TaskError
@@ -48,13 +60,18 @@ class Died(BaseException):
 
 @dataclass
 class Invocation:
-    """One run of a function. `crash_at` is the number of an external call, and whether the function dies before or after it."""
+    """One run of a function. `crash_at` is the number of an external call, and whether the function dies before or after it.
+
+    `message`: what it consumes, if that is a message of a queue. `throttled`: AWS throttled a call of it.
+    """
 
     function: str
     began: float
     skew: float
+    message: Message | None = None
     crash_at: tuple[int, str] | None = None
     calls: int = 0
+    throttled: bool = False
     records: Records = field(default_factory=Records)
 
 
@@ -161,8 +178,10 @@ class SimulatedStack:
         self.dynamodb = FakeDynamoDB(self.cross)
         self.dynamodb.changed = self.changed
         self.dynamodb.refuses = self._refuses
-        self.sqs = FakeSQS(self.scheduler, self.rng, self.cross)
+        self.sqs = FakeSQS(self.scheduler, self.rng, self.cross, queue_settings())
         self.sqs.duplicates = self.faults.duplicate_message
+        self.sqs.chain, self.sqs.lost, self.sqs.given_up = self._chain, self._lost, self._given_up
+        self.concurrency, self.call_quotas = Concurrency(), CallQuotas()
         self.events_bus = FakeEvents(self.cross, lambda: self._draw("announcement refused", self.faults.announcement))
         secrets = FakeSecrets(self.cross, {"api-key": API_KEY, "webhook-secret": WEBHOOK_SECRET})
         self.s3 = FakeS3(self.cross)
@@ -180,6 +199,7 @@ class SimulatedStack:
             self.sqs,
             self._task,
             lambda place: self.s3.lines(place.get("Key") or place["Prefix"]),
+            self._throttle_workflows,
         )
         self.sqs.consumers = {
             REFRESH_QUEUE: lambda message: self._consume("start_refresh", message),
@@ -203,8 +223,16 @@ class SimulatedStack:
         self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         sent = {"content-type": "application/json", **headers, **({"stripe-account": stripe_account} if stripe_account else {})}
-        answer = self._invoke(function, http_event(method, path, sent, json.dumps(body)))
-        return (500, None) if answer is None else (answer["statusCode"], json.loads(answer["body"]))
+        try:
+            answer = self._invoke(function, http_event(method, path, sent, json.dumps(body)))
+        except ThrottledError:
+            return 503, None
+        if answer is None:
+            return 500, None
+        shown = json.loads(answer["body"])
+        if answer["statusCode"] == 500 and str(shown.get("type")).endswith(":internal-error"):
+            self.violations.append(f"{method} {path}: answered 500, though AWS only throttled a call or did not answer")
+        return answer["statusCode"], shown
 
     def _consume(self, function: str, message: Message) -> bool:
         if (stray := json.loads(message.body).get("event")) in self.strays and stray not in self.strays_elsewhere:
@@ -215,13 +243,30 @@ class SimulatedStack:
             "body": message.body,
             "attributes": {"ApproximateReceiveCount": str(message.receives)},
         }
-        answer = self._invoke(function, {"Records": [record]})
-        return answer is not None and not answer["batchItemFailures"]
+        answer = self._invoke(function, {"Records": [record]}, message)
+        if answer is not None and not answer["batchItemFailures"]:
+            return True
+        message.failures += 1
+        return False
 
     def _task(self, function: str, payload: Any) -> Any:
         """Run a function for a workflow, which names it by its ARN."""
         name = {"${VerifyOwnersArn}": "complete_verification", "${ImportManifestArn}": "run_batch_step"}[function]
-        return self._attempt(name, payload)
+        try:
+            return self._attempt(name, payload)
+        except ThrottledError:
+            raise TaskError("Lambda.TooManyRequestsException") from None
+
+    def _asynchronously(self, function: str, event: Any) -> Any:
+        """Have Lambda run a function from its own queue: while it is throttled, it is tried again for six hours."""
+        pause, end = 1.0, self.scheduler.now + 6 * 3600
+        while self.scheduler.now < end:
+            try:
+                return self._invoke(function, event)
+            except ThrottledError:
+                self.scheduler.sleep(pause)
+            pause = min(300.0, 2 * pause)
+        return None
 
     def use_endpoints(self, *endpoints: tuple[str, str], through_platform: bool = False) -> None:
         """Have Stripe deliver to these endpoints alone, each of a scope and a kind of event."""
@@ -248,25 +293,31 @@ class SimulatedStack:
 
     def _deliver(self, outgoing: Outgoing) -> None:
         headers = {name.lower(): value for name, value in outgoing.headers.items()}
-        answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, outgoing.body.decode()))
-        status = None if answer is None else answer["statusCode"]
+        try:
+            answer = self._invoke("receive_webhook", http_event("POST", "/webhooks/stripe", headers, outgoing.body.decode()))
+            status = None if answer is None else answer["statusCode"]
+        except ThrottledError:
+            status = 503
         self.simulator.delivered(outgoing, status)
         self.stripe_moved()
         if status == 200:
             self.events[outgoing.event_id] = status
 
-    def _invoke(self, function: str, event: Any) -> Any:
-        """Run a function; None if it died or failed."""
+    def _invoke(self, function: str, event: Any, message: Message | None = None) -> Any:
+        """Run a function; None if it died or failed. Raises ThrottledError if Lambda did not run it."""
         try:
-            return self._attempt(function, event)
+            return self._attempt(function, event, message)
         except TaskError:
             return None
 
-    def _attempt(self, function: str, event: Any) -> Any:
-        """Run a function. Raises TaskError if it died or failed."""
+    def _attempt(self, function: str, event: Any, message: Message | None = None) -> Any:
+        """Run a function. Raises TaskError if it died or failed, ThrottledError if Lambda did not run it."""
+        if not self.concurrency.begin(function):
+            self.injected["invocation throttled"] += 1
+            raise ThrottledError(function)
         self.invocations[function] += 1
         planned = self.plan.get(function)
-        invocation = Invocation(function, self.scheduler.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0)
+        invocation = Invocation(function, self.scheduler.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0, message)
         if planned and planned[0] == self.invocations[function]:
             invocation.crash_at = planned[1:]
         me = getcurrent()
@@ -284,6 +335,9 @@ class SimulatedStack:
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
             raise TaskError("Lambda.Unknown") from None
         finally:
+            self.concurrency.end(function)
+            if message is not None:
+                message.kept_back += invocation.throttled
             self.calls_of.setdefault(function, []).append(invocation.calls)
             del self.current_invocations[me]
 
@@ -309,6 +363,28 @@ class SimulatedStack:
         invocation = self.current_invocations.get(getcurrent())
         return self.scheduler.now + (invocation.skew if invocation else 0.0)
 
+    def _chain(self) -> Mapping[str, int]:
+        """How often each function ran in the chain of messages that led to the present call, which Lambda counts in their trace headers."""
+        invocation = self.current_invocations.get(getcurrent())
+        if invocation is None or invocation.message is None:
+            return {}
+        before = invocation.message.chain
+        return {**before, invocation.function: before.get(invocation.function, 0) + 1}
+
+    def _lost(self, why: str, message: Message) -> None:
+        """Called with a message that became a dead letter without its consumer having given it up."""
+        self.injected[f"dead letter: {why}"] += 1
+        if why == "recursive chain stopped" or message.throttled > message.failures:
+            self.violations.append(f"a message became a dead letter, because of AWS alone: {why}: {message.body}")
+
+    def _given_up(self) -> None:
+        """Called when a consumer sends its message to the dead-letter queue."""
+        invocation = self.current_invocations.get(getcurrent())
+        if invocation is not None and (message := invocation.message) is not None:
+            self.injected["dead letter: given up"] += 1
+            if message.kept_back + invocation.throttled == message.failures + 1:
+                self.violations.append(f"a message was given up, though nothing but throttled calls kept it back: {message.body}")
+
     # -- trouble -----------------------------------------------------------------------------------------------------------------
 
     def cross(self, operation: str, effect: Callable[[], Any]) -> Any:
@@ -318,6 +394,7 @@ class SimulatedStack:
             return effect()
         self._begin_call(invocation, operation)
         if self._draw("call refused", self.faults.throttle):
+            invocation.throttled = True
             # For good: what the functions repeat by themselves is drawn by `table_load`.
             raise refused(operation, "InternalServerError" if operation in TABLE_OPERATIONS else "ThrottlingException")
         result = effect()
@@ -326,6 +403,14 @@ class SimulatedStack:
         if self._draw("lost answer", self.faults.lost_answer):
             raise ReadTimeoutError(endpoint_url="https://aws")
         return result
+
+    def _throttle_workflows(self, operation: str) -> None:
+        """Refuse a call of one of our functions that Step Functions has no quota left for."""
+        invocation = self.current_invocations.get(getcurrent())
+        if invocation is not None and not self.call_quotas.take(operation, self.scheduler.now):
+            self.injected[f"throttled {operation}"] += 1
+            invocation.throttled = True
+            raise refused(operation, "ThrottlingException")
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
         """Make a call to Stripe, with a fault if one is drawn."""

@@ -55,7 +55,7 @@ class FakeStepFunctions:
     """Runs the definitions, by state machine ARN: Task (queue with token, Lambda), Choice, Wait until, Pass, Fail, Succeed, Map, with
     Retry and Catch.
 
-    `invoke(name, payload)` runs a Lambda function. A Map is a distributed one, whose `read(parameters)` gives its items.
+    `invoke(name, payload)` runs a Lambda function, `throttle(operation)` raises if a call is to be refused. A Map is a distributed one, whose `read(parameters)` gives its items.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class FakeStepFunctions:
         sqs: FakeSQS,
         invoke: Callable[[str, Any], Any],
         read: Callable[[Mapping[str, Any]], list[Any]] = lambda parameters: [],
+        throttle: Callable[[str], None] = lambda operation: None,
     ) -> None:
         self.scheduler, self._rng, self._cross, self._sqs, self._invoke, self._read = scheduler, rng, cross, sqs, invoke, read
-        self._definitions = definitions
+        self._definitions, self._throttle = definitions, throttle
         self.executions: dict[str, Execution] = {}
         self.children: dict[str, list[Execution]] = {}
         self.most_children: Counter[str] = Counter()
@@ -80,6 +81,7 @@ class FakeStepFunctions:
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("StartExecution")
             if name in self.executions:
                 raise refused("StartExecution", "ExecutionAlreadyExists")
             execution = self.executions[name] = Execution(name)
@@ -101,6 +103,7 @@ class FakeStepFunctions:
 
     def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("StopExecution")
             name = executionArn.rsplit(":", 1)[1]
             if name not in self.executions or self.executions[name].status != "RUNNING":
                 raise refused("StopExecution", "ExecutionDoesNotExist")
@@ -123,6 +126,7 @@ class FakeStepFunctions:
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("DescribeExecution")
             name = executionArn.rsplit(":", 1)[1]
             if name not in self.executions:
                 raise refused("DescribeExecution", "ExecutionDoesNotExist")
@@ -132,6 +136,7 @@ class FakeStepFunctions:
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("SendTaskSuccess")
             signal = self._open.pop(taskToken, None)
             if signal is None:
                 raise refused("SendTaskSuccess", "TaskTimedOut")
@@ -143,6 +148,7 @@ class FakeStepFunctions:
 
     def send_task_heartbeat(self, *, taskToken: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("SendTaskHeartbeat")
             if taskToken not in self._open:
                 raise refused("SendTaskHeartbeat", "TaskTimedOut")
             self._heard[taskToken] = self.scheduler.now
@@ -152,6 +158,7 @@ class FakeStepFunctions:
 
     def send_task_failure(self, *, taskToken: str, error: str, cause: str) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
+            self._throttle("SendTaskFailure")
             signal = self._open.pop(taskToken, None)
             if signal is None:
                 raise refused("SendTaskFailure", "TaskTimedOut")

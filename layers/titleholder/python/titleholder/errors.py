@@ -103,7 +103,16 @@ class DecryptionError(TitleholderError):
     """Encrypted data was changed, or belongs to another item."""
 
 
-class TableBusyError(TitleholderError):
+class AwsUnavailableError(TitleholderError):
+    """An AWS service throttled a call, failed, or did not answer. The same request can succeed later."""
+
+    def __init__(
+        self, message: str = "An AWS service takes no more calls just now, or does not answer. Try again in a few seconds."
+    ) -> None:
+        super().__init__(message)
+
+
+class TableBusyError(AwsUnavailableError):
     """DynamoDB throttled a call at every try, or other writers were in its way. The same request can succeed later."""
 
     def __init__(self, message: str = "The stack's table takes no more requests just now. Try again in a few seconds.") -> None:
@@ -248,3 +257,27 @@ def reraise_unless(error: Exception, *codes: str) -> dict[str, Any]:
     if response is None or response["Error"]["Code"] not in codes:
         raise error
     return response
+
+
+_UNANSWERED = frozenset({"HTTPClientError", "ConnectionError"})
+"""The SDK's exceptions for a call that got no answer. All others of that kind derive from these."""
+
+_TOO_MUCH = frozenset({"TooManyRequestsException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"})
+
+
+def is_aws_unavailable(error: BaseException | None) -> bool:
+    """Whether an AWS service throttled a call, failed (5xx) or did not answer, after all of the SDK's own tries.
+
+    Such an error says nothing about the request that was made, which can succeed unchanged later. It is recognised by its shape, because
+    importing the SDK's exceptions would load the SDK.
+    """
+    while error is not None:
+        if (response := error_response(error)) is not None:
+            code = str(response.get("Error", {}).get("Code"))
+            return "hrottl" in code or code in _TOO_MUCH or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+        if isinstance(error, AwsUnavailableError):
+            return True
+        if any(kind.__module__ == "botocore.exceptions" and kind.__name__ in _UNANSWERED for kind in type(error).__mro__):
+            return True
+        error = error.__cause__
+    return False

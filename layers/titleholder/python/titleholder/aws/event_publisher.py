@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from titleholder.errors import AwsUnavailableError
+
 SOURCE = "titleholder"
 
 
-class AnnouncementRefusedError(Exception):
+class AnnouncementRefusedError(AwsUnavailableError):
     """EventBridge did not accept an announcement. It is stored with its change, and made later."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from titleholder.aws.workflows import BatchWorkflow
 from titleholder.batches.bucket import LINK_SECONDS, PART_BYTES, BatchBucket
 from titleholder.batches.manifests import LARGEST_BYTES, Format
 from titleholder.domain.accounts import Mode, Tenant
-from titleholder.errors import BatchNotFoundError, BatchStateError, ManifestError
+from titleholder.errors import AwsUnavailableError, BatchNotFoundError, BatchStateError, ManifestError, is_aws_unavailable
 from titleholder.store import Store
 from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
@@ -20,6 +21,9 @@ State = Literal["waiting_for_upload", "importing", "verifying", "completed", "fa
 
 BATCH_RETENTION_SECONDS = 400 * DAY_SECONDS
 FINAL = ("completed", "stopped")
+
+LOOKED_AT_SECONDS = 15.0
+"""How old the answer of Step Functions may be that readers of a batch's progress get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
     `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
     """
     kept = _batch_of(deps, tenant, batch)
-    state = _state(deps, kept)
+    state = _state(deps, kept, max_age=0)
     if state == "stopped":
         raise BatchStateError(
             "The batch was stopped. Upload its manifest to a new batch to verify the rest. Lines with a verdict are not verified again."
@@ -137,7 +141,7 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
             if deps.store.batches.get(batch)["batch_state"] == "stopped":
                 # The batch was stopped in between, and that call may have found no run to stop.
                 deps.workflow.stop(batch, run)
-    return progress(deps, tenant, batch)
+    return _progress(deps, deps.store.batches.get(batch), max_age=math.inf)
 
 
 def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
@@ -158,29 +162,33 @@ def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     # The import begins once the manifest is cut and its columns are stored.
     if "columns" in kept and "closed_ms" not in kept:
         _close(deps, kept)
-    return progress(deps, tenant, batch)
+    return _progress(deps, deps.store.batches.get(batch), max_age=math.inf)
 
 
 def _close(deps: BatchDependencies, kept: Mapping[str, Any]) -> None:
     """Start the run that ends a stopped batch's verifications; another one if the last one failed."""
     batch, number = kept["batch"], int(kept.get("closing") or int(kept["run"]) + 1)
-    if _closing_failed(deps, kept):
+    if "closing" in kept and _failed(deps, kept, number, 0):
         number += 1
     # Stored first, as in `start`. A run of this number that was started before is left alone.
     deps.store.batches.update(batch, {"closing": number})
     deps.workflow.start(batch, number, {})
 
 
-def _closing_failed(deps: BatchDependencies, kept: Mapping[str, Any]) -> bool:
+def _closing_failed(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float) -> bool:
     if "closing" not in kept or "closed_ms" in kept:
         return False
-    return deps.workflow.status(kept["batch"], int(kept["closing"])) not in (None, "RUNNING", "SUCCEEDED")
+    return _failed(deps, kept, int(kept["closing"]), max_age)
 
 
 def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     """The progress of a batch now. Raises BatchNotFoundError."""
-    kept = _batch_of(deps, tenant, batch)
-    state = _state(deps, kept)
+    return _progress(deps, _batch_of(deps, tenant, batch))
+
+
+def _progress(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float = LOOKED_AT_SECONDS) -> Progress:
+    """The progress of a batch. `max_age`: how old what is known of its run may be, in seconds."""
+    batch, state = kept["batch"], _state(deps, kept, max_age)
     # A stopped batch has ended once those that were left have their verdicts.
     ended = state == "completed" or "closed_ms" in kept
     imported = duplicates = rejected = blank = 0
@@ -215,7 +223,7 @@ def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
         started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
         duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
-        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(deps, kept, state), links=links,
+        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(deps, kept, state, max_age), links=links,
     )  # fmt: skip
 
 
@@ -227,16 +235,49 @@ def _batch_of(deps: BatchDependencies, tenant: Tenant, batch: str) -> dict[str, 
     return kept
 
 
-def _state(deps: BatchDependencies, kept: Mapping[str, Any]) -> State:
+def _state(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float = LOOKED_AT_SECONDS) -> State:
     """The batch's state. A batch whose workflow ended without storing a state has failed."""
     state = str(kept["batch_state"])
-    if state in ("importing", "verifying") and deps.workflow.status(kept["batch"], int(kept["run"])) not in ("RUNNING", "SUCCEEDED"):
+    if state in ("importing", "verifying") and _failed(deps, kept, int(kept["run"]), max_age, unstarted=True):
         return "failed"
     return cast(State, state)
 
 
-def _failure(deps: BatchDependencies, kept: Mapping[str, Any], state: str) -> str | None:
-    if state == "stopped" and _closing_failed(deps, kept):
+def _failed(deps: BatchDependencies, kept: Mapping[str, Any], run: int, max_age: float, *, unstarted: bool = False) -> bool:
+    """Whether a run failed; with `unstarted` also whether it was never started. What was seen is stored with the batch.
+
+    Step Functions answers 10 DescribeExecution a second for the whole AWS account. So a run is looked at by one reader in `max_age` seconds,
+    and counts as running until one has seen that it failed. `max_age` 0: look now, for a caller who acts upon the answer; infinite: do not
+    look at all.
+
+    Raises:
+        AwsUnavailableError: with `max_age` 0, Step Functions can't be asked.
+    """
+    batch, now = kept["batch"], to_milliseconds(deps.clock())
+    if kept.get("failed_run") == run:
+        return True
+    if math.isinf(max_age) or (max_age and not deps.store.batches.begin_look(batch, run, now, now - to_milliseconds(max_age))):
+        return False
+    try:
+        status = deps.workflow.status(batch, run)
+    except Exception as error:
+        if not is_aws_unavailable(error):
+            raise
+        if max_age:
+            return False
+        raise AwsUnavailableError from None
+    if status in ("RUNNING", "SUCCEEDED"):
+        return False
+    if status is None:
+        # It may be started at this moment, so this is not stored, and the next reader looks again.
+        deps.store.batches.update(batch, {"looked_ms": 0})
+        return unstarted
+    deps.store.batches.update(batch, {"failed_run": run})
+    return True
+
+
+def _failure(deps: BatchDependencies, kept: Mapping[str, Any], state: str, max_age: float) -> str | None:
+    if state == "stopped" and _closing_failed(deps, kept, max_age):
         return "The run that ends the stopped batch's verifications failed. Stop the batch again to start another run."
     if state != "failed":
         return None

@@ -38,6 +38,14 @@ class Batches:
         allowed = f" AND NOT batch_state IN ({', '.join(states)})" if states else ""
         return self._table.update(_pk(batch), "BATCH", set_=dict(attributes), condition=f"attribute_exists(pk){allowed}", values=states)
 
+    def begin_look(self, batch: str, run: int, now_ms: int, before_ms: int) -> bool:
+        """Note that a run is looked at now; False if that was done at `before_ms` or later."""
+        return self._table.update(
+            _pk(batch), "BATCH", set_={"looked_run": run, "looked_ms": now_ms},
+            condition="attribute_exists(pk) AND (attribute_not_exists(looked_ms) OR looked_ms < :before OR looked_run <> :run)",
+            values={":before": before_ms, ":run": run},
+        )  # fmt: skip
+
     def complete(self, batch: str, now: float, announcement: Announcement) -> bool:
         """Mark a batch as completed, and have its end announced until `mark_announced`; False if it was stopped."""
         ended = {"batch_state": "completed", "completed_ms": to_milliseconds(now), **unannounced(announcement, now)}

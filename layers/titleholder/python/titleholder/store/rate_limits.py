@@ -61,7 +61,8 @@ class RateLimits:
         count, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
         for _ in range(TRIES):
             for compute, condition in (
-                ({count: f"{count} + :one"}, f"{at} = :tick"),
+                # A later tick has the slot if the call was long on its way here. Then it counts as one of that tick.
+                ({count: f"{count} + :one"}, f"{at} >= :tick"),
                 ({at: ":tick", count: ":one"}, f"attribute_not_exists({at}) OR {at} < :tick"),
             ):
                 item = self._compute("all", compute, condition, {":tick": tick, ":one": 1})
@@ -74,7 +75,7 @@ class RateLimits:
         """Take back a call that was counted at `now` and not made."""
         tick = int(now * TICKS_PER_SECOND)
         count, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
-        self._compute("all", {count: f"{count} + :less"}, f"{at} = :tick", {":tick": tick, ":less": -1})
+        self._compute("all", {count: f"{count} + :less"}, f"{at} >= :tick", {":tick": tick, ":less": -1})
 
     def backoff(self, bucket: str) -> Backoff:
         return _backoff(self._table.get(_pk(bucket), "PACE") or {})

@@ -68,6 +68,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe is not available"),
     errors.RateLimitExceededError: (429, "rate-limit-exceeded", "Too many calls to Stripe at once"),
     errors.TableBusyError: (503, "table-busy", "The table is busy"),
+    errors.AwsUnavailableError: (503, "aws-unavailable", "An AWS service is not available"),
     errors.AuditUnavailableError: (503, "audit-unavailable", "The request cannot be recorded"),
     errors.DecryptionError: (500, "decryption-failed", "Stored data cannot be decrypted"),
     errors.ConfigurationError: (500, "misconfigured", "The stack is misconfigured"),
@@ -97,7 +98,7 @@ _OTHERS: Mapping[str, int] = {
 }
 OF_EVERY_ROUTE = (
     "invalid-request", "connected-account-forbidden", "route-not-found", "misconfigured", "internal-error", "audit-unavailable",
-    "table-busy",
+    "table-busy", "aws-unavailable",
 )  # fmt: skip
 OF_EVERY_BODY = ("malformed-body", "malformed-json", "body-too-large", "unsupported-media-type")
 OF_STRIPE = ("stripe-credentials-refused", "stripe-refused", "stripe-rate-limited", "stripe-unavailable", "rate-limit-exceeded")
