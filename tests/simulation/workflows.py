@@ -55,7 +55,8 @@ class FakeStepFunctions:
     """Runs the definitions, by state machine ARN: Task (queue with token, Lambda), Choice, Wait until, Pass, Fail, Succeed, Map, with
     Retry and Catch.
 
-    `invoke(name, payload)` runs a Lambda function, `throttle(operation)` raises if a call is to be refused. A Map is a distributed one, whose `read(parameters)` gives its items.
+    `invoke(name, payload)` runs a Lambda function, `throttle(operation)` raises if a call is to be refused. A Map is a distributed one,
+    whose `read(parameters)` gives its items.
     """
 
     def __init__(

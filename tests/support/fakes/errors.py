@@ -18,5 +18,6 @@ def at_once(operation: str, effect: Callable[[], Any]) -> Any:
 
 def refused(operation: str, code: str, **more: Any) -> ClientError:
     """The exception that boto3 raises for this error code."""
-    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}, **more}
+    status = 500 if code == "InternalServerError" else 400
+    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
     return ClientError(response, operation)  # type: ignore[arg-type]

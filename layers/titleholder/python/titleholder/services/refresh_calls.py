@@ -20,6 +20,7 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
+from titleholder.observability import tally
 from titleholder.services import account_sync
 from titleholder.services.audit import By, Entry
 from titleholder.services.context import Dependencies
@@ -72,6 +73,9 @@ def start(
         return AlreadyStarting()
     state, observed_at = answer.state, deps.clock()
     started = refresh_policy.was_started(decision.base, state, attempt.began_at)
+    if started:
+        # Also for an answer that Stripe kept, because the call that it answered first was not counted: its worker never saw it.
+        tally("RefreshesPaid")
     if answer.replayed and not started:
         deps.store.accounts.end_attempt(ref, attempt, answered=True)
         return _after_refusal(deps, ref, need, account, asker, attempt, replayed=True)
