@@ -239,8 +239,13 @@ def aws_clients() -> Callable[[str], Any]:
     def client(service: str) -> Any:
         from botocore.config import Config
 
-        # S3 takes links to files under a KMS key with this signature only.
-        signature = {"signature_version": "s3v4"} if service == "s3" else {}
+        for_s3: dict[str, Any] = {}
+        if service == "s3":
+            # S3 takes links to files under a KMS key with this signature only. By default they lead to S3's global host, which redirects to
+            # the host of a young bucket, where the signature is wrong, and refuses younger regions. An emulator has no host for a bucket.
+            elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            regional = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+            for_s3 = {"signature_version": "s3v4", "s3": {"addressing_style": "path"} if elsewhere else regional}
         # Checking parameters and composing the SDK's user agent take a sixth of a call. Tests run every call with the checks.
         config = Config(
             connect_timeout=2,
@@ -248,7 +253,7 @@ def aws_clients() -> Callable[[str], Any]:
             retries={"mode": "standard", "total_max_attempts": 4},
             parameter_validation=False,
             user_agent="titleholder",
-            **signature,
+            **for_s3,
         )
         # A session may make one client at a time, and an import's threads may need their first one at the same moment.
         with lock:
