@@ -44,11 +44,13 @@ class Client:
         """Make one call. `raw` sends these bytes instead of a JSON `body`."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
+        # What is sent is signed, so the address is encoded first.
+        url = str(requests.Request(method, self._base + path).prepare().url)
         if signed:
-            request = AWSRequest(method=method, url=self._base + path, data=data, headers=sent)
+            request = AWSRequest(method=method, url=url, data=data, headers=sent)
             SigV4Auth(self._credentials, "execute-api", REGION).add_auth(request)
             sent = dict(request.headers.items())
-        answer = self._session.request(method, self._base + path, data=data, headers=sent, timeout=60)
+        answer = self._session.request(method, url, data=data, headers=sent, timeout=60)
         try:
             parsed = answer.json()
         except ValueError:

@@ -161,7 +161,7 @@ def running(
     with contextlib.ExitStack() as exits:
         began = time.monotonic()
         workers = {"LAMBDA_MAX_WORKERS": str(WORKERS)}
-        aws = exits.enter_context(Emulator(port=aws_port, var=var, auth=True, trail=trail, environment=workers))
+        aws = exits.enter_context(Emulator(port=aws_port, var=var, trail=trail, environment=workers))
         simulator = None
         if stripe_api_base is None:
             simulator = exits.enter_context(SimulatorServer(port=stripe_port, options=options))
@@ -282,7 +282,7 @@ def _describe(state: Mapping[str, Any]) -> None:
     print(f"HTTP interface   {state['api_url']}")
     print(f"Documentation    {state['api_url']}/docs")
     print(f"Webhooks         {state['webhook_url']}   (secret {state['webhook_secret']})")
-    print(f"AWS              {state['aws_url']}   (key test, region us-east-1)")
+    print(f"AWS              {state['aws_url']}   (key test, secret test, region us-east-1)")
     print(f"Stripe           {state['stripe_url']}")
     account = "fca_YOURS"
     if state["simulated"]:

@@ -112,9 +112,9 @@ def package(template: Path, upload: Callable[[bytes, str], str], var: Path = BUI
     return content
 
 
-def http_api_url(endpoint: str, api_id: str, stage: str = "$default") -> str:
-    """The base URL of an HTTP API at the emulator."""
-    return f"{endpoint}/_aws/execute-api/{api_id}/{stage}"
+def http_api_url(endpoint: str, api_id: str) -> str:
+    """The base URL of an HTTP API at the emulator: as on AWS, the default stage is not part of it."""
+    return f"{endpoint}/_aws/execute-api/{api_id}"
 
 
 def _make_bucket(s3: Any) -> None:

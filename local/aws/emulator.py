@@ -2,7 +2,7 @@
 
     python -m local.aws.emulator --port 4566
 
-It listens on 127.0.0.1 only, starts without state, and ends its Lambda workers when it ends.
+It listens on 127.0.0.1 only, verifies signatures, enforces IAM, starts without state, and ends its Lambda workers when it ends.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def client(service: str, endpoint: str, **options: Any) -> Any:
 class Emulator:
     """An emulator in a process of its own, for a `with` block. `endpoint` is its base URL.
 
-    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `auth` enforces IAM. `trail` is a
-    file that records IAM's decisions. `environment` adds variables to the emulator's process.
+    `port` 0 takes a free one. `var` is the folder for everything on disk, with the log in the file `log`. `trail` is a file that records
+    IAM's decisions. `environment` adds variables to the emulator's process.
 
     Raises `EmulatorError` if it does not answer within `START_SECONDS`.
     """
@@ -97,7 +97,6 @@ class Emulator:
         port: int = 0,
         var: Path = BUILD,
         *,
-        auth: bool = False,
         trail: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -105,7 +104,7 @@ class Emulator:
         self.endpoint = f"http://{HOST}:{self.port}"
         self.var = Path(var).resolve()
         self.log = self.var / "aws" / f"{self.port}.log"
-        self._options = [*(["--auth"] if auth else []), *(["--trail", str(trail.resolve())] if trail else [])]
+        self._options = ["--trail", str(trail.resolve())] if trail else []
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -215,6 +214,7 @@ def serve(port: int, var: Path, until_eof: bool = False, trail: Path | None = No
         MINISTACK_HOST="localhost",
         MINISTACK_REGION=REGION,
         MINISTACK_ACCOUNT_ID=ACCOUNT,
+        AUTH="true",
         TMPDIR=str(state / "tmp"),
         STATE_DIR=str(state / "state"),
         S3_DATA_DIR=str(state / "s3"),
@@ -242,7 +242,7 @@ async def _serve(port: int, var: Path, until_eof: bool, trail: Path | None) -> N
 
     from local.aws.shims import apply_all
 
-    apply_all(var, trail)
+    apply_all(var, REGION, trail)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     _raise_file_limit()
     # MiniStack's own server parses HTTP in Python, which costs more time than most calls themselves.
@@ -279,12 +279,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.aws.emulator", description="AWS on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--var", type=Path, default=BUILD, help="folder for everything on disk (default: build)")
-    parser.add_argument("--auth", action="store_true", help="enforce IAM")
     parser.add_argument("--trail", type=Path, help="file that records IAM's decisions")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
-    if options.auth:
-        os.environ["AUTH"] = "true"
     try:
         serve(options.port, options.var, options.until_eof, options.trail)
     except EmulatorError as error:

@@ -10,6 +10,7 @@ import time
 
 import jwt
 import pytest
+from botocore.credentials import Credentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local import openapi
@@ -24,19 +25,20 @@ SCOPES = {"read", "verify", "erase"}
 PROBLEM = "application/problem+json"
 
 
-def call(url: str, route: str, token: str | None = None) -> Answer:
-    """The route, with ids of the right length that nothing has and a body without effect."""
+def call(url: str, route: str, token: str | None = None, credentials: Credentials | None = None) -> Answer:
+    """The route, with ids of the right length that nothing has and a body without effect. Signed only with `credentials`."""
     method, path = route.split()
     path = re.sub(r"\{[^}]*\}", "x", path)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return Client(url).call(method, path, {} if method == "POST" else None, headers=headers, signed=False)
+    return Client(url, credentials).call(method, path, {} if method == "POST" else None, headers=headers, signed=credentials is not None)
 
 
 @pytest.mark.parametrize("route", GUARDED)
-def test_by_iam_a_call_without_a_signature_is_refused_and_changes_nothing(idle_driver: StackDriver, route: str) -> None:
+def test_by_iam_a_call_without_a_right_signature_is_refused_and_changes_nothing(idle_driver: StackDriver, route: str) -> None:
     before, calls = idle_driver.table(), len(idle_driver.exchanges)
     assert call(idle_driver.stack.api_url, route).status == 403
     assert call(idle_driver.stack.api_url, route, "a.b.c").status == 403
+    assert call(idle_driver.stack.api_url, route, credentials=Credentials("test", "wrong")).status == 403
     assert idle_driver.table() == before
     assert len(idle_driver.exchanges) == calls
 

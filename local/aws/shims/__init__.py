@@ -18,6 +18,7 @@ from local.aws.shims import (
     queue_batch_response,
     queue_redrive,
     secure_transport,
+    signatures,
     table_policy,
     table_settings,
     trail,
@@ -28,14 +29,19 @@ from local.aws.shims import (
 )
 
 
-def apply_all(var: Path, trail_file: Path | None = None) -> None:
-    """Apply every shim. `var`: folder for the Lambda runtime and unpacked code. `trail_file`: file that records IAM's decisions."""
+def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
+    """Apply every shim.
+
+    `var`: folder for the Lambda runtime and unpacked code. `region`: the only one that is served. `trail_file`: file that records IAM's
+    decisions.
+    """
     event_bus.apply()
     http_api_cors.apply()
     http_api_errors.apply()
     http_api_signature.apply()
     http_api_stage.apply()
     secure_transport.apply()
+    signatures.apply(region)
     table_settings.apply()
     table_policy.apply()
     queue_batch_response.apply()

@@ -1,4 +1,7 @@
-"""An HTTP API's route with IAM authorisation refuses every unsigned call. MiniStack accepts one with another kind of authorisation."""
+"""An HTTP API's route with IAM authorisation answers 403 to every call that is not signed or not allowed, without the reason.
+
+MiniStack accepts one with another kind of authorisation, and says which part of a signature is wrong. Only such routes read signatures.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ def apply() -> None:
     original_enforce = app._enforce_execute_api
 
     def enforce(api_id: str, stage: str, method: str, path: str, headers: dict[str, str], query: dict[str, Any], **more: Any) -> Any:
-        authorization = apigateway.route_authorization_type(api_id, stage, method, path)
-        if authorization == "AWS_IAM" and not headers.get("authorization", "").startswith(SIGNED) and "X-Amz-Signature" not in query:
+        if apigateway.find_api_scope(api_id) is None:
+            return original_enforce(api_id, stage, method, path, headers, query, **more)
+        if apigateway.route_authorization_type(api_id, stage, method, path) != "AWS_IAM":
+            return None
+        signed = headers.get("authorization", "").startswith(SIGNED)
+        if not signed or original_enforce(api_id, stage, method, path, headers, query, **more):
             return apigateway._jwt_forbidden()
-        return original_enforce(api_id, stage, method, path, headers, query, **more)
+        return None
 
     app._enforce_execute_api = enforce

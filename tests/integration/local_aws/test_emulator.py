@@ -66,7 +66,7 @@ def test_emulator_ends_while_a_map_waits() -> None:
     definition = {"StartAt": "Map", "States": {"Map": {"Type": "Map", "ItemProcessor": processor, "End": True}}}
     with Emulator() as aws:
         states = aws.client("stepfunctions")
-        role = "arn:aws:iam::000000000000:role/any"
+        role = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         machine = states.create_state_machine(name="waits", definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
         execution = states.start_execution(stateMachineArn=machine, input="[1]")["executionArn"]
         eventually(lambda: states.list_map_runs(executionArn=execution)["mapRuns"])

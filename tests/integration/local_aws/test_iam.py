@@ -15,7 +15,7 @@ from .conftest import APP, Stack
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Stack]:
-    with Emulator(auth=True) as aws:
+    with Emulator() as aws:
         yield Stack(aws, deploy(APP / "template.yaml", aws.endpoint, "guarded", {"Architecture": "x86_64"}))
 
 

@@ -22,7 +22,7 @@ def key(pk: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A DynamoDB client of a role that may touch items of EVENT#* in `one`, and all of `other`."""
-    with Emulator(auth=True) as aws:
+    with Emulator() as aws:
         dynamodb, iam, sts = (aws.client(service) for service in ("dynamodb", "iam", "sts"))
         names = ("pk", "sk", "kind")
         index: dict[str, Any] = {"IndexName": "kinds", "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}]}

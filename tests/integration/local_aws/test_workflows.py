@@ -200,7 +200,7 @@ def choice(rule: dict[str, Any]) -> dict[str, Any]:
 
 def started(stack: Stack, name: str, definition: dict[str, Any], data: Any) -> str:
     states = stack.client("stepfunctions")
-    role = "arn:aws:iam::000000000000:role/any"
+    role = stack.client("iam").list_roles()["Roles"][0]["Arn"]
     machine = states.create_state_machine(name=f"{name}-{time.time_ns()}", definition=json.dumps(definition), roleArn=role)[
         "stateMachineArn"
     ]
