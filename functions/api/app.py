@@ -48,7 +48,8 @@ def create_verification(
 ) -> Response[Any]:
     """Start a verification.
 
-    Answers 202 with it, or 200 if it already has its verdict.
+    Answers 202 with it, or 200 if it already has its verdict. With `wait`, 200 if it gets one within so many seconds; if too many other
+    requests wait already, 202 at once.
     """
     policy = resolver.policy(body.policy)
     deps, began = application().dependencies(), application().clock()
@@ -70,7 +71,9 @@ def create_verification(
     for one in accounts:
         logger.info("verification accepted", extra={"verification": one.id, "account": one.ref.account})
     metrics.add_metric(name="VerificationAccepted", unit=MetricUnit.Count, value=len(accounts))
-    created = verifications.wait(deps.store, created, began + body.wait, clock=deps.clock, sleep=application().sleep)
+    created = verifications.wait(
+        deps.store, created, began + body.wait, most=application().settings.waiting_calls, clock=deps.clock, sleep=application().sleep
+    )
     return resolver.json_response(200 if verifications.is_done(created) else 202, _shown(created))
 
 

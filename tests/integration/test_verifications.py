@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.fakes.errors import refused
 from tests.support.sandbox import Moment, Sandbox
 from tests.support.verifications import customer, get, post, work
+from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef
 from titleholder.services import account_sync, verifications
 
@@ -90,6 +92,42 @@ class TestWait:
     def test_wait_is_no_part_of_what_an_idempotency_key_identifies(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
         sandbox.link(id="fca_1")
         assert post(sandbox, "k", account="fca_1").json["id"] == post(sandbox, "k", account="fca_1", wait=1).json["id"]
+
+    def test_call_beyond_the_limit_is_answered_at_once(self, sandbox: Sandbox) -> None:
+        sandbox.link(id="fca_1")
+        began, limits = sandbox.clock(), sandbox.store.rate_limits
+        for _ in range(application().settings.waiting_calls):
+            limits.begin_waiting(began + 20, began)
+        answer = post(sandbox, account="fca_1", wait=20)
+        assert (answer.status, answer.json["state"]) == (202, "waiting")
+        assert sandbox.clock() == began
+        # A call that was refused does not count as one that waits.
+        limits.end_waiting(began + 20)
+        assert limits.begin_waiting(began + 20, began) == application().settings.waiting_calls
+
+    def test_call_that_died_counts_as_waiting_until_its_wait_would_have_ended(self, sandbox: Sandbox) -> None:
+        limits, began = sandbox.store.rate_limits, sandbox.clock()
+        assert [limits.begin_waiting(began + 20, began) for _ in range(3)] == [1, 2, 3]
+        assert limits.begin_waiting(began + 15, began + 10) == 4
+        assert limits.begin_waiting(began + 41, began + 22) == 1
+        limits.end_waiting(began + 41)
+        # Long after, the same counters are used anew.
+        assert limits.begin_waiting(began + 20 + 64, began + 64) == 1
+
+    def test_call_that_ends_its_wait_early_no_longer_counts(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:
+        sandbox.link(id="fca_1")
+        meanwhile.append(lambda: work(sandbox, sandbox.tokens.started[0]["name"]))
+        assert post(sandbox, account="fca_1", wait=20).status == 200
+        assert sandbox.store.rate_limits.begin_waiting(sandbox.clock() + 20, sandbox.clock()) == 1
+
+    def test_verification_is_accepted_though_its_wait_fails(self, sandbox: Sandbox) -> None:
+        sandbox.link(id="fca_1")
+
+        def throttle() -> None:
+            raise refused("GetItem", "ThrottlingException")
+
+        sandbox.meanwhile.append(throttle)
+        assert post(sandbox, account="fca_1", wait=20).status == 202
 
 
 class TestCancel:

@@ -64,7 +64,7 @@ class TestFunction:
         numbers |= {"SNAPSHOT_RETENTION_DAYS": "400", "CLAIM_RETENTION_DAYS": "400"}
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"
-        numbers["CLAIMS_PER_ACCOUNT_PER_DAY"] = "100"
+        numbers |= {"CLAIMS_PER_ACCOUNT_PER_DAY": "100", "WAITING_CALLS": "5"}
         numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": "", "STRIPE_PREVIEW_VERSION": "2026-09-30.preview"}
         given = {variable: numbers.get(variable, "x") for variable in variables(FUNCTIONS[name])}
         assert Settings.from_environment(given).table == "x"

@@ -48,6 +48,7 @@ class Settings:
     audit_retention_days: int
     jwt_account_claim: str
     claims_per_account_per_day: int
+    waiting_calls: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -109,6 +110,7 @@ class Settings:
             batch_concurrency=int(number("BATCH_CONCURRENCY", 2000, 1, 10_000)),
             settle_timeout_seconds=int(number("SETTLE_TIMEOUT_SECONDS", 900, 1, 86_400)),
             claims_per_account_per_day=int(number("CLAIMS_PER_ACCOUNT_PER_DAY", 100, 1, 1000)),
+            waiting_calls=int(number("WAITING_CALLS", 5, 0, 1000)),
             jwt_account_claim=environment.get("JWT_ACCOUNT_CLAIM", ""),
             audit_retention_days=int(number("AUDIT_RETENTION_DAYS", 2557, 1, 36_500)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),

@@ -247,7 +247,7 @@ def _failed(deps: BatchDependencies, kept: Mapping[str, Any], run: int, max_age:
     """Whether a run failed; with `unstarted` also whether it was never started. What was seen is stored with the batch.
 
     Step Functions answers 10 DescribeExecution a second for the whole AWS account. So one reader in `max_age` seconds looks at a run, which
-    counts as running until one has seen that it failed. `max_age` 0: look now, for a caller who acts upon the answer; infinite: do not look.
+    counts as running until one has seen that it failed. `max_age` 0: look now, for a caller who acts on the answer; infinite: do not look.
 
     Raises:
         AwsUnavailableError: with `max_age` 0, Step Functions can't be asked.

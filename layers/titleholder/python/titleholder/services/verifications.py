@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder import matching
 from titleholder.domain import refresh_policy, refresh_requests, remedies
 from titleholder.domain.accounts import AccountRef, AccountSelector, StoredAccount, Tenant
@@ -22,9 +24,11 @@ from titleholder.errors import (
     StripeCredentialsError,
     StripeError,
     TooManyAccountsError,
+    UnexpectedError,
     VerificationCompletedError,
     VerificationNotFoundError,
 )
+from titleholder.observability import logger, metrics
 from titleholder.services import account_sync
 from titleholder.services.verdicts import complete
 from titleholder.store import Store
@@ -254,9 +258,38 @@ def is_done(found: Verification | GroupResult) -> bool:
 
 
 def wait(
-    store: Store, found: Verification | GroupResult, until: float, *, clock: Callable[[], float], sleep: Callable[[float], None]
+    store: Store,
+    found: Verification | GroupResult,
+    until: float,
+    *,
+    most: int,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> Verification | GroupResult:
-    """The verification once it is done, or as it is at time `until`."""
+    """The verification once it is done, or as it is at time `until`; at once if `most` other calls wait already.
+
+    A call that waits occupies one of the AWS account's concurrent Lambda executions, and so do the functions that it waits for. The
+    verification is accepted already, so no error of the wait is raised.
+    """
+    if is_done(found) or until <= clock():
+        return found
+    try:
+        waiting = store.rate_limits.begin_waiting(until, clock())
+        try:
+            if waiting > most:
+                metrics.add_metric(name="WaitingCallsRefused", unit=MetricUnit.Count, value=1)
+                return found
+            found = _awaited(store, found, until, clock, sleep)
+        finally:
+            store.rate_limits.end_waiting(until)
+    except Exception as error:
+        logger.warning("wait ended", extra={"reason": str(UnexpectedError.of(error))})
+    return found
+
+
+def _awaited(
+    store: Store, found: Verification | GroupResult, until: float, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Verification | GroupResult:
     pause = 0.2
     while not is_done(found) and (left := until - clock()) > 0:
         sleep(min(pause, left))

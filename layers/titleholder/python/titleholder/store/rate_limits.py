@@ -1,6 +1,7 @@
 """Rate limits for Stripe: when the next slot of each bucket is free, and how many calls were made in the last second.
 
-Rows: a bucket, PACE#<bucket> / PACE; the calls of the last second, PACE#all / PACE.
+Rows: a bucket, PACE#<bucket> / PACE; the calls of the last second, PACE#all / PACE; the HTTP calls that wait for a verdict,
+PACE#waiting / PACE.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from titleholder.domain.rate import Backoff, Reservation
+from titleholder.errors import TableBusyError
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 TICKS_PER_SECOND, TICKS = 10, 16
 """How finely calls to Stripe are counted, and for how many ticks: more than a second's, so that no count is reused too early."""
+
+WAITING_TICKS = 64
+"""For how many seconds ahead waiting calls are counted by the second in which they end: more than the longest wait, so that no count is
+reused too early.
+"""
 
 TRIES = 20
 
@@ -27,7 +34,7 @@ class RateLimits:
         for _ in range(TRIES):
             if reservation := self._reserve(bucket, "next_ms", rate, now):
                 return reservation
-        raise RuntimeError(f"Could not reserve a rate-limit slot after {TRIES} attempts.")
+        raise TableBusyError(f"Could not reserve a rate-limit slot after {TRIES} attempts.")
 
     def reserve_until(self, bucket: str, rate: float, now: float, until: float) -> Reservation | None:
         """As `reserve`, but only a slot up to `until`; None if there is none."""
@@ -38,7 +45,7 @@ class RateLimits:
         for _ in range(TRIES):
             if reservation := self._reserve(bucket, f"{kind}_ms", rate, earliest):
                 return reservation.at
-        raise RuntimeError(f"Could not determine the next try for a rate-limit slot after {TRIES} attempts.")
+        raise TableBusyError(f"Could not determine the next try for a rate-limit slot after {TRIES} attempts.")
 
     def _reserve(self, bucket: str, attribute: str, rate: float, earliest: float, until: float | None = None) -> Reservation | None:
         values = {":at": to_milliseconds(earliest), ":step": round(1000 / rate)}
@@ -58,24 +65,40 @@ class RateLimits:
         Counted by tenths of a second, so that one write is enough. The number covers up to a tenth more than a second, never less.
         """
         tick = int(now * TICKS_PER_SECOND)
-        count, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
+        return _since(self._count("all", tick, TICKS), tick - TICKS_PER_SECOND, TICKS)
+
+    def uncount_call(self, now: float) -> None:
+        """Take back a call that was counted at `now` and not made."""
+        self._uncount("all", int(now * TICKS_PER_SECOND), TICKS)
+
+    def begin_waiting(self, until: float, now: float) -> int:
+        """Count an HTTP call that waits until `until`; returns how many wait at `now`, this one included.
+
+        A call that dies is counted until then, and no longer.
+        """
+        return _since(self._count("waiting", int(until) + 1, WAITING_TICKS), int(now) + 1, WAITING_TICKS)
+
+    def end_waiting(self, until: float) -> None:
+        """Take back a call that was counted as waiting until `until`."""
+        self._uncount("waiting", int(until) + 1, WAITING_TICKS)
+
+    def _count(self, bucket: str, tick: int, ticks: int) -> Item:
+        """Count one in a ring of `ticks` counters; returns the item with all of them."""
+        count, at = f"count{tick % ticks}", f"tick{tick % ticks}"
         for _ in range(TRIES):
             for compute, condition in (
                 # A later tick has the slot if the call was long on its way here. Then it counts as one of that tick.
                 ({count: f"{count} + :one"}, f"{at} >= :tick"),
                 ({at: ":tick", count: ":one"}, f"attribute_not_exists({at}) OR {at} < :tick"),
             ):
-                item = self._compute("all", compute, condition, {":tick": tick, ":one": 1})
+                item = self._compute(bucket, compute, condition, {":tick": tick, ":one": 1})
                 if item is not None:
-                    recent = (slot for slot in range(TICKS) if item.get(f"tick{slot}", 0) >= tick - TICKS_PER_SECOND)
-                    return sum(item[f"count{slot}"] for slot in recent)
-        raise RuntimeError(f"Could not count a call to Stripe after {TRIES} attempts.")
+                    return item
+        raise TableBusyError(f"Could not count a call after {TRIES} attempts.")
 
-    def uncount_call(self, now: float) -> None:
-        """Take back a call that was counted at `now` and not made."""
-        tick = int(now * TICKS_PER_SECOND)
-        count, at = f"count{tick % TICKS}", f"tick{tick % TICKS}"
-        self._compute("all", {count: f"{count} + :less"}, f"{at} >= :tick", {":tick": tick, ":less": -1})
+    def _uncount(self, bucket: str, tick: int, ticks: int) -> None:
+        count, at = f"count{tick % ticks}", f"tick{tick % ticks}"
+        self._compute(bucket, {count: f"{count} + :less"}, f"{at} = :tick", {":tick": tick, ":less": -1})
 
     def backoff(self, bucket: str) -> Backoff:
         return _backoff(self._table.get(_pk(bucket), "PACE") or {})
@@ -90,6 +113,11 @@ class RateLimits:
 
     def _compute(self, bucket: str, compute: Mapping[str, str], condition: str, values: Mapping[str, Any]) -> Item | None:
         return self._table.updated(_pk(bucket), "PACE", compute=compute, condition=condition, values=values)
+
+
+def _since(item: Item, tick: int, ticks: int) -> int:
+    """What was counted in a ring's ticks from `tick` on."""
+    return sum(item[f"count{slot}"] for slot in range(ticks) if item.get(f"tick{slot}", 0) >= tick)
 
 
 def _pk(bucket: str) -> str:

@@ -86,7 +86,10 @@ class NewVerification(Strict):
         default=None, description="Verify all accounts that were linked for payouts of this connected account."
     )
     claim: Claim
-    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(default=0, description="Seconds to wait for the verdict before answering.")
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(
+        default=0,
+        description="Seconds to wait for the verdict before answering. While too many requests wait, others are answered at once.",
+    )
     max_age: MaxAge | None = None
     if_inactive: Literal["refuse", "wait"] = Field(
         default="refuse",
