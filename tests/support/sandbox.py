@@ -546,7 +546,20 @@ def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox. It is made once, because that takes long."""
     # The SDK would put its own name together anew for each call.
     config = Config(user_agent="sandbox")
-    return boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing", config=config)
+    made = boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing", config=config)
+    made.meta.events.register("before-call.secrets-manager.GetSecretValue", _note_secret)
+    made.meta.events.register("after-call.secrets-manager.GetSecretValue", _deny_missing_secret)
+    return made
+
+
+def _note_secret(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    context["secret"] = json.loads(params["body"])["SecretId"]
+
+
+def _deny_missing_secret(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """A role names a secret with the end of its ARN, which a secret that does not exist has not: AWS denies access to it."""
+    if "Error" in parsed and context["secret"] not in moto.backends.get_backend("secretsmanager")[ACCOUNT][REGION].secrets:
+        parsed["Error"]["Code"] = "AccessDeniedException"
 
 
 def _function(method: str, path: str) -> str:

@@ -22,6 +22,14 @@ PREVIOUS_SECONDS = 24 * 3600
 """How long the previous version is valid after the current one was created: the longest time that Stripe keeps a rolled secret valid."""
 
 
+_MISSING = ("ResourceNotFoundException", "InvalidRequestException", "AccessDeniedException")
+"""AWS's answers for a secret that does not exist or was deleted.
+
+A role names its secret by an ARN with the characters that AWS appends. While the secret does not exist, that permission fits nothing, so
+AWS denies access.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretKind:
     """The form of a usable value: `name` for messages, `pattern` for the whole value."""
@@ -52,9 +60,10 @@ class SecretValues:
         self._previous: tuple[str, ...] = ()
         self._previous_ends = 0.0
         self._loaded_at = -math.inf
+        self._refusal: str | None = None
 
     def get(self) -> Sequence[str]:
-        """The values, at most 5 minutes old; empty if the secret does not exist or holds no usable value."""
+        """The values, at most 5 minutes old; empty if the secret does not exist, may not be read or holds no usable value."""
         return self._values(MAX_AGE_SECONDS)
 
     def reload(self) -> Sequence[str]:
@@ -71,6 +80,7 @@ class SecretValues:
         current: tuple[str, ...] = ()
         previous: tuple[str, ...] = ()
         ends = 0.0
+        self._refusal = None
         version = self._version("AWSCURRENT")
         if version is not None:
             current = self._usable(version)
@@ -83,16 +93,17 @@ class SecretValues:
         if not current:
             # The metric raises an alarm: without a usable value every delivery, or every call to Stripe, is refused.
             metrics.add_metric(name="SecretUnusable", unit=MetricUnit.Count, value=1)
-            logger.error("the current version of a secret holds no usable value", extra={"secret": self._name, "expected": self._kind.name})
+            about = {"secret": self._name, "expected": self._kind.name, "answer": self._refusal}
+            logger.error("a secret does not exist, may not be read, or its current version holds no usable value", extra=about)
         self._current, self._previous, self._previous_ends = current, previous, ends
         self._loaded_at = self._clock()
 
     def _version(self, stage: str) -> dict[str, Any] | None:
-        """A version of the secret; None if there is none."""
+        """A version of the secret; None if there is none, or AWS does not say whether there is."""
         try:
             found: dict[str, Any] = self._client.get_secret_value(SecretId=self._name, VersionStage=stage)
         except Exception as error:
-            reraise_unless(error, "ResourceNotFoundException", "InvalidRequestException")
+            self._refusal = reraise_unless(error, *_MISSING)["Error"]["Code"]
             return None
         return found
 
