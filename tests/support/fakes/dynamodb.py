@@ -1,6 +1,6 @@
 """DynamoDB in memory: the operations and expressions that `titleholder.store` uses, and nothing else.
 
-The store's contract (`tests/integration/store`) runs on it as on moto.
+The store's contract (`tests/integration/store`) runs on it as on Amazon's own engine, and it refuses what that refuses as invalid.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
+from tests.support.fakes import dynamodb_rules as rules
 from tests.support.fakes.dynamodb_expressions import NamedAttributes, attribute_name, holds, parsed_update, plain
 from tests.support.fakes.errors import Cross, at_once, refused
 
 Attributes = dict[str, Any]
-INDEX_KEYS = ("open_kind", "open_since_ms")
-MOST_ITEM_BYTES = 400 * 1024
-MOST_PARTS, MOST_TRANSACTION_BYTES = 100, 4 * 1024 * 1024
+INDEX_KEYS = tuple(rules.INDEX_KEYS)
+PAGE_BYTES = 1024 * 1024
+"""A query ends a page with the item that reaches this size."""
 INDEX_PROJECTION = ("account", "mode", "stripe_account", "verification")
 
 
@@ -54,6 +55,7 @@ class FakeDynamoDB:
 
     def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
         def effect() -> Attributes:
+            rules.check_key(Key, self._key_names(TableName))
             self._admit("GetItem", _key(Key))
             return {"Item": dict(found)} if (found := self._rows(TableName).get(_key(Key))) else {}
 
@@ -62,7 +64,11 @@ class FakeDynamoDB:
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Attributes:
         def effect() -> Attributes:
             asked = [(table, key) for table, wanted in RequestItems.items() for key in wanted["Keys"]]
+            for table, key in asked:
+                rules.check_key(key, self._key_names(table))
             keys = [_key(key) for _, key in asked]
+            if not 1 <= len(asked) <= rules.MOST_KEYS or len({(table, *_key(key)) for table, key in asked}) < len(asked):
+                raise rules.invalid("no keys, too many, or one twice")
             self._admit("BatchGetItem", *keys)
             unprocessed = self.load.unprocessed(keys)
             found: dict[str, list[Attributes]] = {table: [] for table in RequestItems}
@@ -87,6 +93,8 @@ class FakeDynamoDB:
         ReturnValuesOnConditionCheckFailure: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
+            rules.check_expressions(ConditionExpression, names=ExpressionAttributeNames, values=ExpressionAttributeValues)
+            rules.check_item(Item, self._key_names(TableName))
             if self.refuses(Item):
                 raise refused("PutItem", "InternalServerError")
             self._admit("PutItem", _key(Item))
@@ -111,11 +119,13 @@ class FakeDynamoDB:
         ReturnValues: str = "NONE",
     ) -> Attributes:
         def effect() -> Attributes:
+            self._check_update(TableName, Key, UpdateExpression, ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
             self._admit("UpdateItem", _key(Key))
             names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues or {}
             if not holds(ConditionExpression, self._rows(TableName).get(_key(Key)), names, values):
                 raise refused("UpdateItem", "ConditionalCheckFailedException")
-            after = self._change(TableName, Key, UpdateExpression, names, values)
+            after = self._changed(TableName, Key, UpdateExpression, names, values)
+            self._store(TableName, after)
             return {"Attributes": dict(after)} if ReturnValues == "ALL_NEW" else {}
 
         return self._cross("UpdateItem", effect)
@@ -124,6 +134,8 @@ class FakeDynamoDB:
         self, *, TableName: str, Key: Attributes, ConditionExpression: str = "", ExpressionAttributeValues: Mapping[str, Any] | None = None
     ) -> Attributes:
         def effect() -> Attributes:
+            rules.check_key(Key, self._key_names(TableName))
+            rules.check_expressions(ConditionExpression, values=ExpressionAttributeValues)
             self._admit("DeleteItem", _key(Key))
             rows = self._rows(TableName)
             if not holds(ConditionExpression, rows.get(_key(Key)), {}, ExpressionAttributeValues or {}):
@@ -143,8 +155,7 @@ class FakeDynamoDB:
                     raise refused("TransactWriteItems", "IdempotentParameterMismatchException")
                 return {}
             parts = [(kind, part) for item in TransactItems for kind, part in item.items()]
-            if len(parts) > MOST_PARTS or sum(_bytes(part["Item"]) for kind, part in parts if kind == "Put") > MOST_TRANSACTION_BYTES:
-                raise refused("TransactWriteItems", "ValidationException")
+            self._check_transaction(parts)
             held = [self._part_holds(part) for _, part in parts]
             codes = self.load.part_codes([_key(part.get("Key") or part["Item"]) for _, part in parts], held)
             if codes is None and not all(held):
@@ -152,14 +163,11 @@ class FakeDynamoDB:
             if codes is not None:
                 reasons = [{"Code": code} for code in codes]
                 raise refused("TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons)
+            written = [(part["TableName"], self._written(kind, part)) for kind, part in parts if kind != "ConditionCheck"]
             if ClientRequestToken:
                 self._done[ClientRequestToken] = TransactItems
-            for kind, part in parts:
-                if kind == "Put":
-                    self._store(part["TableName"], part["Item"])
-                elif kind == "Update":
-                    names, values = part.get("ExpressionAttributeNames", {}), part.get("ExpressionAttributeValues", {})
-                    self._change(part["TableName"], part["Key"], part["UpdateExpression"], names, values)
+            for table, item in written:
+                self._store(table, item)
             return {}
 
         return self._cross("TransactWriteItems", effect)
@@ -177,6 +185,13 @@ class FakeDynamoDB:
         ExclusiveStartKey: Attributes | None = None,
     ) -> Attributes:
         def effect() -> Attributes:
+            rules.check_expressions(KeyConditionExpression, values=ExpressionAttributeValues)
+            if any(value == {"S": ""} for value in ExpressionAttributeValues.values()):
+                raise rules.invalid("a key is compared with an empty text")
+            if IndexName and ConsistentRead:
+                raise rules.invalid("an index has no consistent reads")
+            if ExclusiveStartKey and not holds(KeyConditionExpression, ExclusiveStartKey, {}, ExpressionAttributeValues):
+                raise rules.invalid("the starting key is outside of what the query asks for")
             self._admit("Query")
             if IndexName:
                 rows = [item for item in self.items.values() if all(key in item for key in INDEX_KEYS)]
@@ -194,10 +209,12 @@ class FakeDynamoDB:
                 start = place(ExclusiveStartKey)
                 found = [item for item in found if (place(item) > start if ScanIndexForward else place(item) < start)]
             keys = ("pk", "sk", *(INDEX_KEYS if IndexName else ()))
-            last = {"LastEvaluatedKey": {name: found[Limit - 1][name] for name in keys}} if len(found) > Limit else {}
             if IndexName:
                 found = [{name: item[name] for name in (*keys, *INDEX_PROJECTION) if name in item} for item in found]
-            return {"Items": found[:Limit], **last}
+            page = found[: min(Limit, _items_of_a_page(found))]
+            more = bool(page) and (len(page) == Limit or len(page) < len(found))
+            last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if more else {}
+            return {"Items": page, **last}
 
         return self._cross("Query", effect)
 
@@ -220,20 +237,54 @@ class FakeDynamoDB:
         names, values = part.get("ExpressionAttributeNames", {}), part.get("ExpressionAttributeValues", {})
         return holds(part.get("ConditionExpression", ""), before, names, values)
 
-    def _change(self, table: str, key: Attributes, expression: str, names: Mapping[str, str], values: Mapping[str, Any]) -> Attributes:
+    def _check_transaction(self, parts: Sequence[tuple[str, Attributes]]) -> None:
+        if not 1 <= len(parts) <= rules.MOST_PARTS:
+            raise rules.invalid("no parts, or too many")
+        for kind, part in parts:
+            table, condition = part["TableName"], part.get("ConditionExpression", "")
+            names, values = part.get("ExpressionAttributeNames"), part.get("ExpressionAttributeValues")
+            if kind == "Put":
+                rules.check_expressions(condition, names=names, values=values)
+                rules.check_item(part["Item"], self._key_names(table))
+            else:
+                self._check_update(table, part["Key"], part.get("UpdateExpression", ""), condition, names, values)
+        if len({(part["TableName"], *_key(part.get("Key") or part["Item"])) for _, part in parts}) < len(parts):
+            raise rules.invalid("two parts about one item")
+        if sum(rules.size(part["Item"]) for kind, part in parts if kind == "Put") > rules.MOST_TRANSACTION_BYTES:
+            raise rules.invalid(f"more than {rules.MOST_TRANSACTION_BYTES} bytes")
+
+    def _check_update(
+        self, table: str, key: Attributes, update: str, condition: str, names: Mapping[str, str] | None, values: Mapping[str, Any] | None
+    ) -> None:
+        rules.check_key(key, self._key_names(table))
+        rules.check_expressions(update, condition, names=names, values=values, keys=self._key_names(table))
+
+    def _key_names(self, table: str) -> tuple[str, ...]:
+        return ("pk",) if table.endswith("keys") else ("pk", "sk")
+
+    def _written(self, kind: str, part: Attributes) -> Attributes:
+        """The item as a part of a transaction leaves it."""
+        if kind == "Put":
+            return dict(part["Item"])
+        assert kind == "Update", kind
+        names, values = part.get("ExpressionAttributeNames", {}), part.get("ExpressionAttributeValues", {})
+        return self._changed(part["TableName"], part["Key"], part["UpdateExpression"], names, values)
+
+    def _changed(self, table: str, key: Attributes, expression: str, names: Mapping[str, str], values: Mapping[str, Any]) -> Attributes:
         before = self._rows(table).get(_key(key))
         after = {**(before or {}), **key}
         sets, removes = parsed_update(expression)
         for path, value in sets:
-            after[attribute_name(path, names)] = value(NamedAttributes(before or {}, names), values)
+            new = value(NamedAttributes(before or {}, names), values)
+            if new is None:
+                raise rules.invalid(f"an attribute that does not exist, or is no number: {expression}")
+            after[attribute_name(path, names)] = new
         for path in removes:
             after.pop(attribute_name(path, names), None)
-        self._store(table, after)
+        rules.check_item(after, self._key_names(table))
         return after
 
     def _store(self, table: str, item: Attributes) -> None:
-        if _bytes(item) > MOST_ITEM_BYTES:
-            raise refused("PutItem", "ValidationException")
         rows, key = self._rows(table), _key(item)
         before, rows[key] = rows.get(key), dict(item)
         if rows is self.items:
@@ -242,15 +293,17 @@ class FakeDynamoDB:
             self.changed(before, rows[key])
 
 
+def _items_of_a_page(items: Sequence[Attributes]) -> int:
+    """How many of the items a query returns at once."""
+    if len(items) * rules.MOST_ITEM_BYTES < PAGE_BYTES:
+        return len(items)
+    bytes_ = 0
+    for number, item in enumerate(items, 1):
+        bytes_ += rules.size(item)
+        if bytes_ >= PAGE_BYTES:
+            return number
+    return len(items)
+
+
 def _key(item: Attributes) -> tuple[str, str]:
     return item["pk"]["S"], item.get("sk", {"S": ""})["S"]
-
-
-def _bytes(item: Attributes) -> int:
-    """The size of an item, by the longest of what it may hold: its texts and what is sealed."""
-    size = 0
-    for name, value in item.items():
-        for kind, content in value.items():
-            if kind == "S" or kind == "B":
-                size += len(name) + len(content)
-    return size

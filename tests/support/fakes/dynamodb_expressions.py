@@ -148,7 +148,7 @@ def _condition(text: str) -> Expression:
 def parsed_update(text: str) -> tuple[list[tuple[str, Expression]], list[str]]:
     if text.startswith("ADD "):
         path, value = text.removeprefix("ADD ").split()
-        return [(path, _sum(f"{path} + {value}"))], []
+        return [(path, _sum(f"{path} + {value}", missing=_NOTHING))], []
     sets_text, _, removes_text = f" {text}".partition(" REMOVE ")
     sets: list[tuple[str, Expression]] = []
     for clause in sets_text.removeprefix(" SET ").split(", ") if sets_text else []:
@@ -157,8 +157,16 @@ def parsed_update(text: str) -> tuple[list[tuple[str, Expression]], list[str]]:
     return sets, [path for path in removes_text.split(", ") if path]
 
 
-def _sum(text: str) -> Expression:
+def _sum(text: str, missing: Mapping[str, Any] | None = None) -> Expression:
+    """The value of a term or of a sum. None if an attribute does not exist or is no number; `missing` takes the place of one that does not
+    exist.
+    """
     terms = text.split(" + ")
     if len(terms) == 1:
         return lambda item, values: _value(text, item, values)
-    return lambda item, values: {"N": str(sum(plain(_value(term, item, values) or _NOTHING) for term in terms))}
+
+    def added(item: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+        numbers = [_value(term, item, values) or missing for term in terms]
+        return {"N": str(sum(map(plain, numbers)))} if all(number and "N" in number for number in numbers) else None  # type: ignore[arg-type, operator]
+
+    return added

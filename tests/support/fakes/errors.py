@@ -16,8 +16,8 @@ def at_once(operation: str, effect: Callable[[], Any]) -> Any:
     return effect()
 
 
-def refused(operation: str, code: str, **more: Any) -> ClientError:
+def refused(operation: str, code: str, message: str = "", **more: Any) -> ClientError:
     """The exception that boto3 raises for this error code."""
     status = 500 if code == "InternalServerError" else 400
-    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
+    response = {"Error": {"Code": code, "Message": message or code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
     return ClientError(response, operation)  # type: ignore[arg-type]
