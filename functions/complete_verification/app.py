@@ -6,10 +6,8 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from titleholder.bootstrap import application
-from titleholder.observability import logger, metrics, observed
+from titleholder.observability import logger, observed
 from titleholder.services import verdicts
 
 
@@ -21,6 +19,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     outcome = (done.verdict or {})["outcome"]
     logger.info("verification completed", extra={"verification": done.id, "outcome": outcome})
-    metrics.add_dimension(name="outcome", value=outcome)
-    metrics.add_metric(name="VerificationCompleted", unit=MetricUnit.Count, value=1)
     return {"verification": done.id, "outcome": outcome}

@@ -6,9 +6,11 @@ import titleholder.cold_start  # noqa: F401
 
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder.bootstrap import application
 from titleholder.errors import MalformedEventError
-from titleholder.observability import logger, observed
+from titleholder.observability import logger, metrics, observed
 from titleholder.stripe_api import events as stripe_events
 
 
@@ -26,4 +28,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise MalformedEventError("The envelope holds no event.")
     accepted, state = application().webhook_receiver.accept(stripe_events.from_bus(detail, application().settings.mode))
     logger.info("event accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
+    metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)
     return {"event": accepted.id, "state": state}

@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
 from titleholder.errors import InvalidSignatureError, MalformedEventError, TableBusyError
-from titleholder.observability import logger, metrics, observed
+from titleholder.observability import logger, measure_seconds, metrics, observed
 from titleholder.services import webhooks
 from titleholder.web import problems
 
@@ -34,6 +34,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         problem = problems.problem_for(error)
         logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})
         metrics.add_metric(name="DeliveryRefused", unit=MetricUnit.Count, value=1)
+        # A zero, so that the alarm WebhooksRefusedAlarm finds a value also where no delivery was ever accepted.
+        metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=0)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body())
     except TableBusyError as error:
         problem = problems.problem_for(error)
@@ -41,6 +43,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body(), problem.headers)
     logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)
+    if received_at := event.get("requestContext", {}).get("timeEpoch"):
+        # Since API Gateway received it (milliseconds), so that the time of a cold start counts, too.
+        measure_seconds("DeliverySeconds", application().clock() - received_at / 1000)
     return _answer(200, "application/json", {"received": True})
 
 

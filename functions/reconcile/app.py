@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
-from titleholder.observability import logger, metrics, observed
+from titleholder.observability import count_alone, logger, metrics, observed
 from titleholder.services import reconciliation
 
 KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
@@ -33,4 +33,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     for name, value in counted.items():
         if value or name == "Repaired":
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    _look_at_keys()
+    metrics.add_metric(name="ReconcileCompleted", unit=MetricUnit.Count, value=1)
     return {**{kind: repaired[kind] for kind in KINDS}, "failed": failed}
+
+
+def _look_at_keys() -> None:
+    """Count the stack's KMS keys that are disabled or wait for their deletion, while the deletion can still be cancelled."""
+    try:
+        for key, state in application().unusable_keys():
+            count_alone("KeyUnusable", "a KMS key can't be used", key=key, state=state)
+    except Exception as error:
+        logger.error("keys not looked at", extra={"reason": type(error).__name__})

@@ -16,7 +16,7 @@ from typing import Any
 OPERATIONS = {
     "dynamodb": "BatchGetItem DeleteItem GetItem PutItem Query TransactWriteItems UpdateItem",
     "events": "PutEvents",
-    "kms": "Decrypt GenerateDataKey",
+    "kms": "Decrypt DescribeKey GenerateDataKey",
     "s3": "CompleteMultipartUpload CreateMultipartUpload DeleteObjects GetObject HeadObject ListParts PutObject UploadPart",
     "secretsmanager": "GetSecretValue",
     "sqs": "ChangeMessageVisibility SendMessage",

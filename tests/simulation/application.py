@@ -66,7 +66,6 @@ def inside(simulation: Stack) -> Iterator[Stack]:
         # Metrics go to standard output, and would fill it.
         undo.enter_context(patch.object(observability, "single_metric", lambda **_: nullcontext()))
         undo.enter_context(patch.object(observability.metrics, "add_metric", lambda **_: None))
-        undo.enter_context(patch.object(observability.metrics, "add_dimension", lambda **_: None))
         # A handler imports its folder's other modules late.
         undo.enter_context(patch.object(sys, "path", [*sys.path, str(FUNCTIONS / "start_refresh")]))
         undo.callback(observability.logger.setLevel, level)

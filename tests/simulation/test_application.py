@@ -18,7 +18,7 @@ def state() -> list[Any]:
     metrics = observability.metrics
     return [
         dict(os.environ), list(sys.path), random.getstate(), matching.decide, observability.single_metric, observability.logger.log_level,
-        metrics.add_metric, metrics.add_dimension, snapshots.PART_BYTES, snapshots.MAX_OWNERS, bootstrap._current,
+        metrics.add_metric, snapshots.PART_BYTES, snapshots.MAX_OWNERS, bootstrap._current,
     ]  # fmt: skip
 
 

@@ -16,6 +16,8 @@ class FakeKMS:
     def __init__(self, cross: Cross = at_once) -> None:
         self._cross = cross
         self._numbers = itertools.count(1)
+        self.states: dict[str, str] = {}
+        """By key, where it is another one than `Enabled`."""
 
     def generate_data_key(self, *, KeyId: str, KeySpec: str, EncryptionContext: Mapping[str, str]) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
@@ -31,3 +33,6 @@ class FakeKMS:
             return {"Plaintext": CiphertextBlob[:32]}
 
         return self._cross("Decrypt", effect)  # type: ignore[no-any-return]
+
+    def describe_key(self, *, KeyId: str) -> dict[str, Any]:
+        return {"KeyMetadata": {"KeyState": self.states.get(KeyId, "Enabled")}}

@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, cached_property
 from threading import Lock
@@ -101,6 +101,12 @@ class Application:
         from titleholder.aws.encryption import AccountCipher
 
         return AccountCipher(self._client("kms"), self.settings.vault_key, self.clock)
+
+    def unusable_keys(self) -> Iterable[tuple[str, str]]:
+        """The stack's KMS keys that can't be used, each with its state."""
+        from titleholder.aws import keys
+
+        return keys.unusable(self._client("kms"), filter(None, (self.settings.table_key, self.settings.vault_key)))
 
     @cached_property
     def queues(self) -> Queues:

@@ -24,11 +24,12 @@ from titleholder.errors import TitleholderError, UnexpectedError
 # An invocation without metrics is normal.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
-SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "titleholder")
+NAMESPACE = "Titleholder"
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "titleholder"
 """The stack's name: the dimension of its metrics, because several stacks of an account share the namespace."""
 
 logger = Logger(service=SERVICE)
-metrics = Metrics(namespace="Titleholder", service=SERVICE)
+metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 Handler = Callable[[Any, Any], Any]
 
@@ -65,8 +66,21 @@ def count_alone(name: str, message: str, **ids: str) -> None:
     _emit(name, 1)
 
 
+def count_verdict(outcome: str) -> None:
+    """Count a verdict as `VerificationCompleted`, the only metric that has the dimension `outcome` beside `service`."""
+    dimensions = {"service": SERVICE, "outcome": outcome}
+    with single_metric(name="VerificationCompleted", unit=MetricUnit.Count, value=1, namespace=NAMESPACE, default_dimensions=dimensions):
+        pass
+
+
+def measure_seconds(name: str, seconds: float) -> None:
+    """Add a time to the metric `name`. May be called by any thread."""
+    with _tallying:
+        metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=max(0.0, round(seconds, 3)))
+
+
 def _emit(name: str, value: int) -> None:
-    with single_metric(name=name, unit=MetricUnit.Count, value=value, namespace="Titleholder", default_dimensions={"service": SERVICE}):
+    with single_metric(name=name, unit=MetricUnit.Count, value=value, namespace=NAMESPACE, default_dimensions={"service": SERVICE}):
         pass
 
 

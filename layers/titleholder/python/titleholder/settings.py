@@ -26,6 +26,7 @@ class Settings:
     table: str
     keys_table: str
     vault_key: str
+    table_key: str
     refresh_queue_url: str
     events_queue_url: str
     refresh_dead_letter_url: str
@@ -93,6 +94,7 @@ class Settings:
             table=environment.get("TABLE_NAME", ""),
             keys_table=environment.get("KEYS_TABLE_NAME", ""),
             vault_key=environment.get("VAULT_KEY_ID", ""),
+            table_key=environment.get("TABLE_KEY_ID", ""),
             refresh_queue_url=environment.get("REFRESH_QUEUE_URL", ""),
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             refresh_dead_letter_url=environment.get("REFRESH_DEAD_LETTER_URL", ""),

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import AccountRef, Attempt, StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
@@ -20,7 +22,7 @@ from titleholder.errors import (
     StripeServerError,
     StripeUnansweredError,
 )
-from titleholder.observability import tally
+from titleholder.observability import metrics, tally
 from titleholder.services import account_sync
 from titleholder.services.audit import By, Entry
 from titleholder.services.context import Dependencies
@@ -76,6 +78,8 @@ def start(
     if started:
         # Also for an answer that Stripe kept, because the call that it answered first was not counted: its worker never saw it.
         tally("RefreshesPaid")
+        # A zero, so that the alarm WebhooksAbsentAlarm finds a value also where no delivery ever came.
+        metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=0)
     if answer.replayed and not started:
         deps.store.accounts.end_attempt(ref, attempt, answered=True)
         return _after_refusal(deps, ref, need, account, asker, attempt, replayed=True)

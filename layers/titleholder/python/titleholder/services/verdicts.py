@@ -18,6 +18,9 @@ from titleholder.store import Store
 
 MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
+UNANSWERED = {"STRIPE_UNAVAILABLE", "STRIPE_CREDENTIALS_REFUSED", "REFRESH_TIMED_OUT", "UNEXPECTED_ANSWER", MATCHER_FAILED}
+"""Reasons of verifications that ended without an answer because this stack or Stripe failed, not because of the account or the claim."""
+
 _INACTIVE = refresh_policy.REASON_BY_ACCOUNT_STATUS["inactive"]
 
 
@@ -55,10 +58,12 @@ def complete(
     other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
     """
     if verification.verdict is None:
-        made = _with_remedy(store, verification, _verdict(store, verification, outcome), now)
+        found, owners_created = _verdict(store, verification, outcome)
+        made = _with_remedy(store, verification, found, now)
         if store.verifications.complete(verification.id, made, now, batch=batch):
             if verification.batch is not None:
                 store.batches.count(verification.batch, verification.id, made["outcome"])
+            _count(verification, made, owners_created, now)
             verification = replace(verification, verdict=made, completed_at=round(now, 3))
         else:
             verification = store.verifications.get(verification.id)
@@ -73,6 +78,21 @@ def complete(
             "announcement left to reconcile", extra={"verification": verification.id, "error": type(error).__name__}
         )
     return verification
+
+
+def _count(verification: Verification, verdict: Mapping[str, Any], owners_created: int | None, now: float) -> None:
+    """Count a verdict that was just stored, and how long it took.
+
+    `owners_created`: when Stripe made the owners that it rests on, None if it rests on none. That is when Stripe answered. Where these
+    owners were there before the request, the time counts from the request; but not for a batch, whose verifications wait for their turn.
+    A crash right after the verdict was stored loses its count.
+    """
+    observability.count_verdict(verdict["outcome"])
+    observability.measure_seconds("VerificationSeconds", now - verification.requested_at)
+    if owners_created is not None and (verification.batch is None or owners_created >= verification.requested_at):
+        observability.measure_seconds("SecondsAfterStripeAnswered", now - max(owners_created, verification.requested_at))
+    if UNANSWERED & set(verdict["reasons"]):
+        observability.tally("VerificationUnanswered")
 
 
 def show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, now: float) -> None:
@@ -158,7 +178,8 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     store.verifications.mark_announced(verification.id)
 
 
-def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The verdict, and when Stripe made the owners that it rests on; None if it rests on none."""
     ref = verification.ref
     snapshot_id, reason = outcome.get("snapshot"), outcome.get("reason")
     account = StoredAccount() if snapshot_id else store.accounts.get(ref)
@@ -191,10 +212,11 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         refused = _not_verifiable(verification, reason)
         if reason == "REFRESH_FAILED" and account.state and account.state.refresh and account.state.refresh.error:
             refused["refresh_error"] = dict(account.state.refresh.error)
-        return refused | common
+        return refused | common, None
     claim, snapshot = found
     if snapshot.too_many is not None:
-        return _not_verifiable(verification, refresh_policy.TOO_MANY_OWNERS) | common | {"refreshed_at": snapshot.attempted_at}
+        refused = _not_verifiable(verification, refresh_policy.TOO_MANY_OWNERS)
+        return refused | common | {"refreshed_at": snapshot.attempted_at}, snapshot.created
     fresh = [
         position
         for position, owner in enumerate(snapshot.owners.reveal())
@@ -202,8 +224,8 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
     ]
     if snapshot.owners.reveal() and not fresh:
         reason = refresh_policy.final_reason(refresh_policy.OWNERSHIP_MISSING, store.accounts.get(ref))
-        return _not_verifiable(verification, reason) | common | {"snapshot": None}
-    return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}
+        return _not_verifiable(verification, reason) | common | {"snapshot": None}, None
+    return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}, snapshot.created
 
 
 def _with_remedy(store: Store, verification: Verification, verdict: dict[str, Any], now: float) -> dict[str, Any]:

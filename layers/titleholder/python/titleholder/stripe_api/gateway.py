@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import stripe
+from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.domain import snapshots
 from titleholder.domain.accounts import AccountHolder, AccountRef, AccountState, Mode, PaymentSupport
@@ -28,7 +29,7 @@ from titleholder.errors import (
     TitleholderError,
     TooManyOwnersError,
 )
-from titleholder.observability import count_alone
+from titleholder.observability import count_alone, logger, metrics
 from titleholder.timestamps import iso_seconds
 
 API_VERSION = "2026-10-28.endive"
@@ -40,6 +41,7 @@ RESOURCE_MISSING = "resource_missing"
 """The code of Stripe's error for an object that a parameter names and that does not exist."""
 
 FORBIDDEN = 403
+NOT_FOUND = 404
 BUSY = 409
 SERVER_ERROR = 500
 NETWORK_RETRIES = 2
@@ -504,16 +506,20 @@ class StripeGateway:
                 if key in tried:
                     continue
                 tried.add(key)
+                client = self._client(key)
+                metrics.add_metric(name="StripeCalls", unit=MetricUnit.Count, value=1)
                 try:
-                    return call(self._client(key))
+                    return call(client)
                 except stripe.AuthenticationError as error:
                     refused = error
                 except stripe.StripeError as error:
                     if isinstance(error, stripe.RateLimitError) and getattr(error.error, "code", None) != "lock_timeout":
                         self._limiter.on_throttled(bucket)
+                    _log_failure(error, bucket)
                     raise _translated(error, missing, self._http.denied) from None
         if not tried:
             raise ConfigurationError("No Stripe API key is configured: store one in the secret that StripeApiKeySecretName names.")
+        _log_failure(refused, bucket)
         raise _translated(refused, missing) from None
 
     def make(
@@ -654,12 +660,25 @@ def _permission(method: str, path: str) -> str:
     return f"{access} access to {resource}"
 
 
+def _code(error: stripe.StripeError) -> str | None:
+    return getattr(error.error, "code", None) if error.error is not None else error.code
+
+
+def _log_failure(error: stripe.StripeError, operation: str) -> None:
+    """Log a call that failed, without Stripe's message, which may quote the request. An object that Stripe does not know is no failure."""
+    status = error.http_status
+    told = {"operation": operation, "stripe_status": status, "stripe_code": _code(error), "stripe_request": error.request_id}
+    (logger.info if status == NOT_FOUND else logger.warning)("call to Stripe failed", extra=told)
+    if status != NOT_FOUND:
+        metrics.add_metric(name="StripeCallFailed", unit=MetricUnit.Count, value=1)
+
+
 def _translated(error: stripe.StripeError, missing: type[TitleholderError], denied: str = "") -> Exception:
     """Our error for one of the SDK's. Its message is our own, because Stripe's may quote the request.
 
     `denied`: with 403, the permission that the request needs.
     """
-    code = getattr(error.error, "code", None) if error.error is not None else error.code
+    code = _code(error)
     request_id = error.request_id
     if isinstance(error, stripe.IdempotencyError):
         code = code or "idempotency_error"
@@ -670,7 +689,7 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError], deni
             return StripeUnansweredError("Stripe did not answer in time.", **known)
         case status if status < 400:
             return StripeUnansweredError("Stripe's answer could not be read.", **known)
-        case 404:
+        case status if status == NOT_FOUND:
             noun = _NOUNS.get(missing, "account")
             return missing(f"Stripe knows no such {noun} in this mode and under this connected account.")
         case 401:
