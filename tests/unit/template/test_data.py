@@ -1,4 +1,4 @@
-"""Our own rules for what stores or carries data in template.yaml: tables, bucket, queues, event rule, logs; and for the alarms on them."""
+"""Our own rules for what stores or carries data in template.yaml: tables, bucket, queues, event rule, logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from titleholder.aws import queue_consumer
 
 FUNCTIONS = functions()
 QUEUES = resources("AWS::SQS::Queue")
-ALARMS = resources("AWS::CloudWatch::Alarm")
 
 
 def test_table_is_encrypted_with_the_stacks_key_backed_up_and_expires_items() -> None:
@@ -49,10 +48,13 @@ def test_tables_of_live_mode_cannot_be_deleted_by_mistake(parameters: dict[str, 
 
 
 def test_what_cannot_be_made_again_outlives_the_stack_but_not_a_failed_creation() -> None:
-    """Without their aliases, nothing would tell which of an account's keys a deleted stack's data needs."""
+    """Without their aliases, nothing would tell which of an account's keys a deleted stack's data needs.
+
+    AlarmKey encrypts only messages that are under way.
+    """
     kept = {"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::KMS::Alias", "AWS::S3::Bucket"}
     for name, resource in template()["Resources"].items():
-        assert (resource.get("DeletionPolicy") == "RetainExceptOnCreate") == (resource["Type"] in kept), name
+        assert (resource.get("DeletionPolicy") == "RetainExceptOnCreate") == (resource["Type"] in kept and name != "AlarmKey"), name
 
 
 def test_no_principal_may_change_audit_entries_or_the_secret_of_ids() -> None:
@@ -110,21 +112,6 @@ class TestConsumedQueue:
         assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_every_dead_letter_raises_an_alarm() -> None:
-    dead = {target(queue["RedrivePolicy"]["deadLetterTargetArn"]) for queue in QUEUES.values() if "RedrivePolicy" in queue}
-    dead |= {name for name in QUEUES if "DeadLetter" in name}
-    for name in dead:
-        alarms = [
-            alarm
-            for alarm in ALARMS.values()
-            if any(dimension["Name"] == "QueueName" and target(dimension["Value"]) == name for dimension in alarm["Dimensions"])
-        ]
-        (alarm,) = alarms
-        assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["MetricName"]) == (
-            0, "GreaterThanThreshold", "ApproximateNumberOfMessagesVisible",
-        )  # fmt: skip
-
-
 def test_queues_are_encrypted() -> None:
     assert all(queue.get("SqsManagedSseEnabled") or queue.get("KmsMasterKeyId") for queue in QUEUES.values())
 
@@ -165,13 +152,6 @@ def test_rule_passes_on_ids_only_and_stores_no_event_that_it_could_not_deliver()
         assert not re.search(r"<aws\.events\.", each["InputTransformer"]["InputTemplate"])
 
 
-def test_event_that_the_rule_could_not_deliver_raises_an_alarm() -> None:
-    (rule,) = made_of("AWS::Events::Rule").values()
-    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == "FailedInvocations"]
-    # The metrics of a custom bus have both dimensions.
-    assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EventBusName": rule["EventBusName"], "RuleName": rule["Name"]}
-
-
 @pytest.mark.parametrize("name", QUEUES)
 def test_every_consumer_of_a_queue_is_under_the_rules_of_consumed_queues(name: str) -> None:
     """An event source mapping may be a resource of its own as well as an event of a function."""
@@ -205,26 +185,6 @@ def test_log_groups_are_encrypted_with_the_stacks_key_and_have_a_retention() -> 
     for group in resources("AWS::Logs::LogGroup").values():
         assert target(group["KmsKeyId"]) == "Key"
         assert group["RetentionInDays"]
-
-
-@pytest.mark.parametrize("metric", ["EventMalformed", "SecretUnusable"])
-def test_failure_that_needs_an_operator_at_once_raises_an_alarm(metric: str) -> None:
-    (alarm,) = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == metric]
-    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("Titleholder", "Sum", 0)
-
-
-def test_failed_workflow_raises_an_alarm() -> None:
-    assert any(alarm["MetricName"] == "ExecutionsFailed" for alarm in ALARMS.values())
-
-
-def test_reading_of_owners_is_measured_for_an_alarm() -> None:
-    assert any(alarm["MetricName"] == "OwnersRead" for alarm in ALARMS.values())
-
-
-def test_failure_of_the_matcher_raises_an_alarm_at_once() -> None:
-    alarm = ALARMS["MatcherFailedAlarm"]
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Titleholder", "MatcherFailed", 0, 60)
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
 
 
 def test_every_skipped_finding_of_checkov_has_its_reason() -> None:
