@@ -50,7 +50,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -107,6 +107,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 	$(MAKE) permissions
+	$(MAKE) rehearse
 	$(MAKE) bench
 	$(MAKE) mutants
 
@@ -127,6 +128,9 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 
 smoke: $(READY)  ## Say what works in a deployed stack: STACK=name REGION=region, TOKEN=... with JWT; LOCAL=1 after make up
 	@TOKEN='$(TOKEN)' $(BIN)/python -m tools.smoke $(if $(LOCAL),--local,) --stack '$(or $(STACK),$(if $(LOCAL),titleholder))' --region '$(or $(REGION),$(if $(LOCAL),us-east-1))'
+
+rehearse: $(READY)  ## Rehearse recovery and upgrades on an embedded stack: PROCEDURES="point-in-time upgrade" for some
+	$(BIN)/python -m local.rehearse $(PROCEDURES)
 
 permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions

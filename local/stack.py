@@ -150,12 +150,13 @@ def running(
     webhook_secret: str | None = None,
     var: Path = BUILD,
     trail: Path | None = None,
+    template: Path = ROOT / "template.yaml",
     say: Say = lambda text: None,
 ) -> Iterator[Stack]:
     """Start a stack and stop it at the end of the block. Port 0 takes a free one.
 
     `parameters` are the template's. `stripe_api_base` replaces the simulator by another server, which must sign with `webhook_secret`.
-    `trail` is a file that records IAM's decisions.
+    `trail` is a file that records IAM's decisions. `template` may be that of another release.
     """
     secret = webhook_secret or f"whsec_{secrets.token_hex(16)}"
     with contextlib.ExitStack() as exits:
@@ -177,7 +178,7 @@ def running(
             "ServeDocs": "true",
             **(parameters or {}),
         }
-        outputs = deploy(ROOT / "template.yaml", aws.endpoint, STACK, chosen, var=var)
+        outputs = deploy(template, aws.endpoint, STACK, chosen, var=var)
         stack = Stack(aws, simulator, outputs, stripe_url, secret, api_key)
         if simulator is not None:
             for scope in ("platform", "connected"):

@@ -22,6 +22,7 @@ from local.aws.shims import (
     signatures,
     table_engine,
     table_policy,
+    table_restore,
     table_settings,
     trail,
     workflow_distributed_map,
@@ -44,6 +45,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     http_api_stage.apply()
     secure_transport.apply()
     signatures.apply(region)
+    table_restore.apply()
     table_settings.apply()
     table_policy.apply()
     table_engine.apply(os.environ.get(table_engine.VARIABLE))

@@ -1,7 +1,11 @@
-"""SQS has StartMessageMoveTask and ListMessageMoveTasks: messages of a dead-letter queue go back to their source queue."""
+"""SQS has StartMessageMoveTask and ListMessageMoveTasks: messages of a dead-letter queue go back to their source queue.
+
+As on AWS, the queue has to be the dead-letter queue of another one. A queue to which Lambda sends failures is refused.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
@@ -18,6 +22,8 @@ def apply() -> None:
         source = sqs._queue_by_arn(source_arn)
         if source is None:
             raise sqs._Err("ResourceNotFoundException", "The resource that you specified for the SourceArn parameter doesn't exist.", 404)
+        if not any(_dead_letter_arn(queue) == source_arn for queue in sqs._queues.values()):
+            raise sqs._Err("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
         moved = 0
         with sqs._queues_lock:
             now = time.time()
@@ -50,3 +56,10 @@ def apply() -> None:
         return {"Results": [{key: value for key, value in task.items() if key != "TaskHandle"} for task in found]}
 
     sqs._HANDLERS.update(StartMessageMoveTask=start, ListMessageMoveTasks=list_tasks)
+
+
+def _dead_letter_arn(queue: dict[str, Any]) -> str | None:
+    """The ARN of the dead-letter queue of a queue."""
+    policy = queue["attributes"].get("RedrivePolicy")
+    found: str | None = (json.loads(policy) if isinstance(policy, str) else policy or {}).get("deadLetterTargetArn")
+    return found

@@ -16,7 +16,6 @@ from ministack.services import dynamodb
 from local.aws.shims._cloudformation import after_deployment
 
 original_context = iam_actions.dynamodb_service_context
-_policies: dict[str, str] = {}
 _TOUCHED = "titleholder:touched"
 """Entry of a request's context that holds its keys until `enforce` knows the table and the action."""
 _PARTS = {
@@ -53,9 +52,9 @@ def apply() -> None:
 
 def table_policy_for_arn(arn: str) -> tuple[str, str] | None:
     """The policy of a table and the account that owns it."""
-    _, _, _, _, account, name = arn.split(":", 5)
-    policy = _policies.get(name.split("/")[1])
-    return None if policy is None else (policy, account)
+    *service, account, name = arn.split(":", 5)
+    kept = dynamodb._resource_policies.get(":".join([*service, account, "/".join(name.split("/")[:2])]))
+    return None if kept is None else (kept["Policy"], account)
 
 
 def service_context(body: bytes) -> dict[str, Any]:
@@ -117,7 +116,8 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _keep_policy(table: str, props: dict[str, Any]) -> None:
+    arn = dynamodb._tables[table]["TableArn"]
     if document := (props.get("ResourcePolicy") or {}).get("PolicyDocument"):
-        _policies[table] = json.dumps(document)
+        dynamodb._put_resource_policy({"ResourceArn": arn, "Policy": json.dumps(document)})
     else:
-        _policies.pop(table, None)
+        dynamodb._resource_policies.pop(arn, None)

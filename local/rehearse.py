@@ -1,0 +1,499 @@
+"""Rehearses the procedures of docs/recovery.md and docs/upgrading.md on an embedded stack, and prints what was checked.
+
+    python -m local.rehearse [procedure ...]
+
+Exits with 1 if a check fails. The commands are those of `tools.recovery`, with the arguments that an operator gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from botocore.exceptions import ClientError
+
+from local.aws import deploy
+from local.aws.emulator import REGION, client_environment
+from local.aws.paths import BUILD, ROOT
+from local.client import Client
+from local.stack import DEFAULT_API_KEY, STACK, Stack, running
+from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.options import Options
+from tools.recovery import __main__ as recovery
+from tools.recovery import data, restore
+from tools.recovery.stack import Deployed, load_template
+
+MARGARET = {"name": "Margaret Testerman"}
+RESTORED = "titleholder-restored"
+SETTLE_TIMEOUT_SECONDS = 8
+WITHIN_SECONDS = 60.0
+COOLDOWN_SECONDS = 75
+PREVIOUS_RELEASE, PREVIOUS_COMMIT = "0.1.0", "57a6204"
+TEMPLATE = ROOT / "template.yaml"
+
+
+class FailedError(Exception):
+    """A check of a rehearsal failed. The message says which."""
+
+
+class NotRehearsedError(Exception):
+    """A procedure can't be rehearsed here. The message says why."""
+
+
+@dataclass
+class Rehearsal:
+    """A running stack, and what an operator and callers do with it. `checked`: what the present procedure has checked."""
+
+    stack: Stack
+    checked: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    _accounts: int = 0
+
+    @property
+    def simulator(self) -> Simulator:
+        assert self.stack.stripe is not None
+        return self.stack.stripe.simulator
+
+    @property
+    def http(self) -> Client:
+        return Client(self.stack.api_url)
+
+    def check(self, what: str, holds: bool, found: Any = "") -> None:
+        if not holds:
+            raise FailedError(f"{what}: {found}")
+        self.checked.append(what)
+
+    def tool(self, *arguments: str) -> list[str]:
+        """Run a recovery command; returns what it said."""
+        options = recovery.parser().parse_args(
+            ["--stack", STACK, "--region", REGION, "--endpoint-url", self.stack.aws.endpoint, *arguments]
+        )
+        said: list[str] = []
+        waiting = {"sleep": lambda seconds: time.sleep(min(seconds, 0.05))}
+        with environment(client_environment(self.stack.aws.endpoint)):
+            recovery.run(options, said.append, **waiting)
+        self.said += said
+        return said
+
+    def deployed(self) -> Deployed:
+        return Deployed.find(STACK, REGION, self.stack.client)
+
+    def deploy(self, template: Path = TEMPLATE, **parameters: str) -> None:
+        """Update the stack in place, with its parameters and these."""
+        self.deploy_with({**self.deployed().parameters, **parameters}, template)
+
+    def deploy_with(self, parameters: Mapping[str, str], template: Path = TEMPLATE) -> None:
+        """Create or update the stack. Parameters that the template does not have are left out."""
+        given = {name: value for name, value in parameters.items() if name in load_template(template)["Parameters"]}
+        self.stack.outputs = deploy.deploy(template, self.stack.aws.endpoint, STACK, given)
+
+    def link(self, scenario: str = "single_owner", **details: Any) -> str:
+        self._accounts += 1
+        account = f"fca_rehearsed{self._accounts}"
+        self.simulator.fail_webhooks("drop", type="financial_connections.account.created", account=account)
+        self.simulator.link(scenario, id=account, **details)
+        return account
+
+    def accept(self, account: str, key: str | None = None, **more: Any) -> str:
+        """The id of an accepted verification."""
+        headers = {"Idempotency-Key": key or account}
+        answer = self.http.call("POST", "/verifications", {"account": account, "claim": MARGARET, **more}, headers=headers)
+        self.check("a verification is accepted", answer.status in (200, 202), answer)
+        return str(answer.body["id"])
+
+    def batch(self, accounts: Sequence[str]) -> str:
+        """The id of a batch that was started."""
+        made = self.http.call("POST", "/batches", {"format": "jsonl"}, headers={"Idempotency-Key": f"batch-{accounts[0]}"}).body
+        lines = b"".join(json.dumps({"account": account, "claim": MARGARET}).encode() + b"\n" for account in accounts)
+        requests.put(made["upload"]["urls"][0], lines, timeout=60).raise_for_status()
+        answer = self.http.call("POST", f"/batches/{made['id']}/start", {})
+        self.check("a batch is started", answer.status == 202, answer)
+        return str(made["id"])
+
+    def outcome(self, verification: str, within: float = WITHIN_SECONDS) -> str:
+        """The outcome of a verification, once it has a verdict."""
+        verdict = until(lambda: (self.http.call("GET", f"/verifications/{verification}").body or {}).get("verdict"), within)
+        return str(verdict["outcome"])
+
+    def owners(self, account: str) -> int:
+        """The status of GET owners."""
+        return self.http.call("GET", f"/accounts/{account}/owners").status
+
+    def refreshes(self) -> int:
+        """How many refreshes were paid for."""
+        return sum(self.simulator.initiated_refreshes().values())
+
+    def reconcile(self) -> None:
+        function = self.deployed().resources["Reconcile"]
+        answer = self.stack.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+        self.check("reconcile runs", "FunctionError" not in answer, answer)
+
+
+def point_in_time(on: Rehearsal) -> None:
+    """Restore the table to a point in time."""
+    kept, erased, lost = on.link(), on.link(), on.link()
+    verdict, other = on.accept(kept), on.accept(erased)
+    on.check("verdicts are given before", {on.outcome(verdict), on.outcome(other)} == {"match"})
+    time.sleep(1.1)  # Restores are to the second.
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    time.sleep(1.1)
+    # What happens after the point in time: an erasure, and a verification with a paid refresh.
+    on.check("an account is erased after the point in time", on.http.call("DELETE", f"/accounts/{erased}").status == 200)
+    later = on.accept(lost)
+    on.outcome(later)
+    paid, audit = on.refreshes(), entries(on, on.stack.outputs["TableName"])
+
+    on.tool("restore", "--into", RESTORED, "--to", at)
+    dynamodb = on.stack.client("dynamodb")
+    on.check("a dry run changes nothing", RESTORED not in dynamodb.list_tables()["TableNames"])
+    on.tool("restore", "--into", RESTORED, "--to", at, "--apply")
+    stack = on.deployed()
+    missing = [one.name for one in restore.settings(stack, RESTORED, dynamodb.describe_table(TableName=RESTORED)["Table"])
+               if one.present != one.wanted]  # fmt: skip
+    on.check("time to live, recovery, tags, policy and protection are as in the template", missing == [], missing)
+    on.check("audit entries since then are in the restored table", set(audit) <= set(entries(on, RESTORED)))
+    on.check("the restored table takes no change of an audit entry", refuses_changes(dynamodb, stack, RESTORED))
+
+    on.deploy(DataTableName=RESTORED)
+    on.check("the stack uses the restored table", on.stack.outputs["TableName"] == RESTORED, on.stack.outputs)
+    on.check("the stack's own table is still there", STACK in dynamodb.list_tables()["TableNames"])
+    on.tool("after-restore", "--apply", "--per-second", "100")
+    on.check("a verdict of before is as it was", on.outcome(verdict) == "match")
+    on.check("owners of before can be read", on.owners(kept) == 200)
+    on.check("an account that was erased after the point in time is erased", on.owners(erased) == 410, on.owners(erased))
+    expire_waiting(dynamodb, RESTORED)
+    on.reconcile()
+    left = [
+        item["sk"]
+        for item in data.scan(dynamodb, RESTORED)
+        if item["pk"].endswith(f"/{erased}") and item["sk"].startswith(("SNAP", "CLAIM"))
+    ]
+    on.check("nothing encrypted of the erased account is left", left == [], left)
+    again = on.accept(lost, key=f"{lost}-again")
+    on.check("a lost verification that is asked for again gets its verdict", on.outcome(again) == "match")
+    on.check("no refresh was paid for twice", on.refreshes() == paid, (on.refreshes(), paid))
+
+
+def keys_table(on: Rehearsal) -> None:
+    """Lose the table of keys."""
+    kept, erased = on.link(), on.link()
+    verdict = on.accept(kept)
+    on.outcome(verdict)
+    on.outcome(on.accept(erased))
+    on.check("an account is erased", on.http.call("DELETE", f"/accounts/{erased}").status == 200)
+    paid, dynamodb, stack = on.refreshes(), on.stack.client("dynamodb"), on.deployed()
+    dynamodb.delete_table(TableName=stack.keys_table)
+    on.check("owners can't be read without the keys", on.owners(kept) >= 400, on.owners(kept))
+    on.tool("rebuild-keys", "--apply", "--per-second", "100")
+    on.check("the verdict is as it was", on.outcome(verdict) == "match")
+    until(lambda: on.owners(kept) == 200)
+    on.check("owners are read from Stripe again", on.owners(kept) == 200)
+    on.check("an erased account stays erased", on.owners(erased) == 410, on.owners(erased))
+    on.check("a new verification gets its verdict", on.outcome(on.accept(kept, key=f"{kept}-again")) == "match")
+    on.check("no refresh was paid for", on.refreshes() == paid, (on.refreshes(), paid))
+    said = on.tool("rebuild-keys")
+    on.check("the command finds nothing more to do", any("Nothing to do" in line for line in said), said)
+
+
+def dead_letters(on: Rehearsal) -> None:
+    """Redrive each dead-letter queue."""
+    sqs, stack = on.stack.client("sqs"), on.deployed()
+    account = on.link()
+    reason = {"reason": {"DataType": "String", "StringValue": "rehearsed"}}
+
+    def bury(queue: str, body: Any) -> None:
+        sqs.send_message(QueueUrl=stack.resources[queue], MessageBody=json.dumps(body), MessageAttributes=reason)
+
+    def left(queue: str) -> int:
+        name = "ApproximateNumberOfMessages"
+        return int(sqs.get_queue_attributes(QueueUrl=stack.resources[queue], AttributeNames=[name])["Attributes"][name])
+
+    # An account that is to be read, and a request that no workflow waits for any more.
+    bury("EventsDeadLetterQueue", {"account": account, "mode": "test"})
+    verification = on.accept(account)
+    on.outcome(verification)
+    now = int(time.time())
+    bury("RefreshDeadLetterQueue", {"verification": verification, "ref": {"account": account, "mode": "test"}, "task_token": "AQC-rehearsed",
+                                    "entered": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "retry": 0, "not_before": now,
+                                    "requested_at": now, "deadline": now + 600, "priority": "single"})  # fmt: skip
+    arn = on.stack.client("lambda").get_function_configuration(FunctionName=stack.resources["Reconcile"])["FunctionArn"]
+    bury(
+        "AsyncDeadLetterQueue", {"requestContext": {"functionArn": f"{arn}:$LATEST", "condition": "RetriesExhausted"}, "requestPayload": {}}
+    )
+    for name, queue in (("events", "EventsDeadLetterQueue"), ("refresh", "RefreshDeadLetterQueue"), ("async", "AsyncDeadLetterQueue")):
+        shown = on.tool("redrive", name)
+        on.check(f"{name}: shown without its task token", len(shown) >= 2 and "AQC-rehearsed" not in "".join(shown), shown)
+        on.check(f"{name}: a dry run moves nothing", left(queue) == 1)
+        on.tool("redrive", name, "--apply")
+        on.check(f"{name}: moved back", until(lambda queue=queue: left(queue) == 0))  # type: ignore[misc]
+    for queue in ("EventsQueue", "RefreshQueue"):
+        until(lambda queue=queue: left(queue) == 0)  # type: ignore[misc]
+    time.sleep(2)
+    on.check(
+        "no message fails again",
+        [left(dead) for dead in ("EventsDeadLetterQueue", "RefreshDeadLetterQueue", "AsyncDeadLetterQueue")] == [0] * 3,
+    )
+
+
+def deleted_stack(on: Rehearsal) -> None:
+    """Delete the stack and deploy it again under its name."""
+    account = on.link()
+    verdict = on.accept(account)
+    on.outcome(verdict)
+    before, paid = on.deployed(), on.refreshes()
+    endpoint, cloudformation = on.stack.aws.endpoint, on.stack.client("cloudformation")
+    deploy.delete(endpoint, STACK)
+    tables = on.stack.client("dynamodb").list_tables()["TableNames"]
+    on.check("tables outlive the stack", {before.own_table, before.keys_table} <= set(tables), tables)
+    with contextlib.suppress(deploy.DeployError):
+        on.deploy_with(before.parameters)
+        raise FailedError("a stack of the same name was deployed although its tables exist")
+    deploy.delete(endpoint, STACK)
+    with tempfile.TemporaryDirectory() as folder:
+        on.tool("import-files", "--folder", folder)
+        template, imports = (json.loads(Path(folder, f"{name}.json").read_text()) for name in ("template", "resources"))
+    cloudformation.create_change_set(
+        StackName=STACK, ChangeSetName="import", ChangeSetType="IMPORT", TemplateBody=json.dumps(template), ResourcesToImport=imports
+    )
+    until(lambda: cloudformation.describe_change_set(StackName=STACK, ChangeSetName="import")["Status"] in ("CREATE_COMPLETE", "FAILED"))
+    made = cloudformation.describe_change_set(StackName=STACK, ChangeSetName="import")
+    on.check("CloudFormation takes the import file", made["Status"] == "CREATE_COMPLETE", made.get("StatusReason"))
+    cloudformation.execute_change_set(StackName=STACK, ChangeSetName="import")
+    until(lambda: cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "IMPORT_COMPLETE")
+    on.deploy_with(before.parameters)
+    after = on.deployed()
+    kept = ("Table", "KeysTable", "Key", "VaultKey", "Bucket", "KeyAlias", "VaultKeyAlias")
+    same = {name: after.resources[name] == before.resources[name] for name in kept}
+    on.check("tables, keys, aliases and bucket are those of before", all(same.values()), same)
+    on.check("the verdict is as it was", on.outcome(verdict) == "match")
+    on.check("owners of before can be decrypted", on.owners(account) == 200, on.owners(account))
+    on.check("a new verification gets its verdict", on.outcome(on.accept(account, key=f"{account}-again")) == "match")
+    on.check("no refresh was paid for", on.refreshes() == paid)
+
+
+def lost_region(on: Rehearsal) -> None:
+    """Lose the region: deploy a stack elsewhere, against the same Stripe account."""
+    account = on.link()
+    verdict = on.accept(account)
+    on.outcome(verdict)
+    paid = on.refreshes()
+    parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS)}
+    secret = on.stack.webhook_secret
+    with running(parameters=parameters, stripe_api_base=on.stack.stripe_url, webhook_secret=secret, api_key=DEFAULT_API_KEY) as stack:
+        elsewhere = Client(stack.api_url)
+        on.check("the other stack knows no verdict of the lost one", elsewhere.call("GET", f"/verifications/{verdict}").status == 404)
+        on.check("it reads a linked account by its id", elsewhere.call("GET", f"/accounts/{account}").status == 200)
+        answer = elsewhere.call("POST", "/verifications", {"account": account, "claim": MARGARET})
+        path = f"/verifications/{answer.body['id']}"
+        found = until(lambda: elsewhere.call("GET", path).body.get("verdict"))
+        on.check("a verification that is asked for again gets its verdict", found["outcome"] == "match", found)
+        on.check("owners are read from Stripe", elsewhere.call("GET", f"/accounts/{account}/owners").status == 200)
+    on.check("no refresh was paid for", on.refreshes() == paid, (on.refreshes(), paid))
+
+
+def upgrade(on: Rehearsal) -> None:
+    """Upgrade from the previous release while verifications wait, roll back, and upgrade again."""
+    accounts = [on.link() for _ in range(4)]
+    for account in accounts:
+        on.simulator.fail_webhooks("drop", times=None, account=account)
+    waiting = [on.accept(account) for account in accounts[:2]]
+    batch = on.batch(accounts[2:])
+    until(lambda: on.refreshes() == len(accounts))
+    cooling = on.accept(on.link("cooling_down", policy={"cooldown_seconds": COOLDOWN_SECONDS}))
+    given = on.accept(known := on.link())
+    on.check(f"release {PREVIOUS_RELEASE} gives a verdict", on.outcome(given) == "match")
+    paid = on.refreshes()
+
+    on.deploy()
+    on.check("executions of before still wait after the upgrade", {status(on, one) for one in (*waiting, cooling)} == {"RUNNING"})
+    on.check("a verdict and owners of before can be read", (on.outcome(given), on.owners(known)) == ("match", 200))
+    newer = on.link()
+    waits = {"if_inactive": "wait"}
+    on.simulator.deactivate(newer, cause="access_expired", action="relink_required")
+    repaired = on.accept(newer, **waits)
+    until(lambda: (on.http.call("GET", f"/verifications/{repaired}").body or {}).get("waiting_for"))
+
+    on.deploy(previous_release() / "template.yaml")
+    on.check(
+        "after the rollback the older release reads what the newer one stored", (on.outcome(given), on.owners(known)) == ("match", 200)
+    )
+    on.simulator.clear_faults()
+    for event in on.simulator.event_ids():
+        on.simulator.resend(event)
+    on.check("verifications of before end under the older release", {on.outcome(one, 180) for one in (waiting[0], cooling)} == {"match"})
+
+    on.deploy()
+    on.check("verifications of before have one verdict after the second upgrade", {on.outcome(one, 180) for one in waiting} == {"match"})
+    state = until(lambda: (found := on.http.call("GET", f"/batches/{batch}").body)["state"] == "completed" and found, 180)
+    on.check("the batch of before is completed", state["done"]["match"] == 2, state)
+    on.simulator.reactivate(newer)
+    on.check("a verification of the newer release that waited meanwhile ends", on.outcome(repaired, 180) == "match")
+    found = [on.http.call("GET", f"/verifications/{one}").body["id"] for one in (*waiting, cooling, given, repaired)]
+    on.check("every verification can be read", len(set(found)) == 5)
+    more = on.refreshes() - paid
+    on.check("refreshes were paid for once each", more == 2, more)
+    dead = on.stack.client("sqs")
+    names = ["ApproximateNumberOfMessages"]
+    for queue in ("RefreshDeadLetterQueue", "EventsDeadLetterQueue"):
+        url = on.deployed().resources[queue]
+        count = dead.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]]
+        on.check(f"{queue} is empty", count == "0", count)
+
+
+def previous_release() -> Path:
+    """The source of the previous release, from the history. Raises `NotRehearsedError`."""
+    folder = BUILD / f"release-{PREVIOUS_RELEASE}"
+    if not (folder / "template.yaml").exists():
+        archive = subprocess.run(["git", "archive", PREVIOUS_COMMIT], cwd=ROOT, capture_output=True, check=False)
+        if archive.returncode:
+            raise NotRehearsedError(f"the history has no commit {PREVIOUS_COMMIT} of release {PREVIOUS_RELEASE}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(folder, filter="data")
+    return folder
+
+
+def status(on: Rehearsal, verification: str) -> str:
+    """The status of a verification's execution."""
+    arn = on.stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{verification}"
+    return str(on.stack.client("stepfunctions").describe_execution(executionArn=arn)["status"])
+
+
+UPGRADE = "upgrade"
+PROCEDURES: dict[str, Callable[[Rehearsal], None]] = {
+    "dead-letters": dead_letters,
+    "keys-table": keys_table,
+    "deleted-stack": deleted_stack,
+    "point-in-time": point_in_time,
+    "lost-region": lost_region,
+    UPGRADE: upgrade,
+}
+
+
+@dataclass
+class Result:
+    procedure: str
+    seconds: float
+    checked: list[str]
+    problem: str = ""
+
+
+def rehearse(names: Sequence[str], say: Callable[[str], None] = print) -> list[Result]:
+    """Rehearse the procedures one after the other. Those that begin with this release share a stack."""
+    results = []
+    if shared := [name for name in names if name != UPGRADE]:
+        with stack() as on:
+            for name in shared:
+                results.append(result(name, on))
+                say(f"{name}: {results[-1].problem or 'as it should be'}")
+    if UPGRADE in names:
+        try:
+            with stack(template=previous_release() / "template.yaml", SettleTimeoutSeconds="900") as on:
+                results.append(result(UPGRADE, on))
+        except NotRehearsedError as error:
+            results.append(Result(UPGRADE, 0.0, [], f"NOT REHEARSED: {error}"))
+        say(f"{UPGRADE}: {results[-1].problem or 'as it should be'}")
+    return results
+
+
+@contextlib.contextmanager
+def stack(template: Path = TEMPLATE, **parameters: str) -> Iterator[Rehearsal]:
+    options = Options(settle_seconds=0.3, cooldown_seconds=1.0, retry_base_seconds=1.0)
+    given = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), **parameters}
+    with running(parameters=given, options=options, template=template) as made:
+        yield Rehearsal(made)
+
+
+def result(name: str, on: Rehearsal) -> Result:
+    on.checked = []
+    began, problem = time.monotonic(), ""
+    try:
+        PROCEDURES[name](on)
+    except FailedError as error:
+        problem = f"FAILED: {error}"
+    return Result(name, time.monotonic() - began, list(on.checked), problem)
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def until(probe: Callable[[], Any], within: float = WITHIN_SECONDS) -> Any:
+    """The first true value of `probe`. Raises `FailedError`."""
+    end = time.monotonic() + within
+    while not (value := probe()):
+        if time.monotonic() > end:
+            raise FailedError(f"nothing within {within:g} s")
+        time.sleep(0.1)
+    return value
+
+
+def entries(on: Rehearsal, table: str) -> list[str]:
+    """The sort keys of the audit entries of a table."""
+    return [item["sk"] for item in data.scan(on.stack.client("dynamodb"), table, "pk", "sk") if item["pk"].startswith("AUDIT#")]
+
+
+def refuses_changes(dynamodb: Any, stack: Deployed, table: str) -> bool:
+    """Whether a table has the policy by which nobody may change audit entries."""
+    try:
+        policy = json.loads(dynamodb.get_resource_policy(ResourceArn=stack.table_arn(table))["Policy"])
+    except ClientError:
+        return False
+    [statement] = policy["Statement"]
+    return bool(statement["Effect"] == "Deny" and statement["Resource"] == stack.table_arn(table))
+
+
+def expire_waiting(dynamodb: Any, table: str) -> None:
+    """Let what reconcile repairs after minutes be due now, so that the rehearsal does not wait for it."""
+    for item in data.scan(dynamodb, table, "pk", "sk", "open_kind"):
+        if item.get("open_kind") in ("erasure", "disconnection"):
+            dynamodb.update_item(
+                TableName=table, Key={name: {"S": item[name]} for name in ("pk", "sk")}, UpdateExpression="SET open_since_ms = :past",
+                ExpressionAttributeValues={":past": {"N": "1"}},
+            )  # fmt: skip
+
+
+def table(results: list[Result]) -> str:
+    rows = [f"{'procedure':16}{'seconds':>8}  {'checks':>6}  result"]
+    for one in results:
+        rows.append(f"{one.procedure:16}{one.seconds:8.1f}  {len(one.checked):6}  {one.problem or 'ok'}")
+        rows += [f"{'':34}{what}" for what in dict.fromkeys(one.checked)]
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="local.rehearse", description="Rehearse recovery and upgrades on an embedded stack.")
+    parser.add_argument("procedures", nargs="*", metavar="procedure", help=f"some of: {', '.join(PROCEDURES)} (default: all)")
+    names = parser.parse_args().procedures or list(PROCEDURES)
+    if unknown := set(names) - set(PROCEDURES):
+        parser.error(f"no such procedure: {', '.join(sorted(unknown))}")
+    results = rehearse(names)
+    print(table(results))
+    return 1 if any(one.problem for one in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

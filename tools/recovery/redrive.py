@@ -1,0 +1,107 @@
+"""Moving dead letters back to where they came from, once their cause is removed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tools.recovery.stack import Deployed, RecoveryError
+
+Say = Callable[[str], None]
+SHOWN = 10
+"""How many messages are shown."""
+
+TASK_SECONDS = 600
+HIDDEN_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A dead-letter queue by logical id, the queue that its messages belong into (None: functions are invoked), and what it holds."""
+
+    queue: str
+    source: str | None
+    holds: str
+
+
+QUEUES = {
+    "refresh": Dead("RefreshDeadLetterQueue", "RefreshQueue", "requests for fresh owners"),
+    "events": Dead("EventsDeadLetterQueue", "EventsQueue", "events from Stripe, and accounts to be read"),
+    "async": Dead("AsyncDeadLetterQueue", None, "failed runs of reconcile and receive_event"),
+}
+
+
+def redrive(stack: Deployed, name: str, *, apply: bool, say: Say, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Show what a dead-letter queue holds, and with `apply` move all of it back. Raises `RecoveryError`."""
+    dead, sqs = QUEUES[name], stack.clients("sqs")
+    url = stack.resources[dead.queue]
+    names = ["QueueArn", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    say(f"{dead.queue}: {found['ApproximateNumberOfMessages']} messages ({dead.holds})")
+    if not apply:
+        for message in _shown(sqs, url):
+            say(f"  {describe(message)}")
+        return
+    if dead.source is None:
+        say(f"invoked: {_invoke(stack, sqs, url, say)} runs")
+        return
+    destination = sqs.get_queue_attributes(QueueUrl=stack.resources[dead.source], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    # The destination is named, because SQS knows no source of messages that a function sent to the dead-letter queue itself.
+    sqs.start_message_move_task(SourceArn=found["QueueArn"], DestinationArn=destination)
+    task = _ended(sqs, found["QueueArn"], sleep)
+    say(f"moved: {task.get('ApproximateNumberOfMessagesMoved', 0)} messages to {dead.source}, {task['Status']}")
+    if task["Status"] != "COMPLETED":
+        raise RecoveryError(f"The task ended as {task['Status']}: {task.get('FailureReason', 'SQS gives no reason')}.")
+
+
+def describe(message: dict[str, Any]) -> str:
+    """The ids in a dead letter and why it is there. A body may hold a task token, which is not shown."""
+    reason = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue", "no reason: the function ended, see its log")
+    try:
+        body = json.loads(message["Body"])
+    except ValueError:
+        return f"no JSON ({reason})"
+    if "requestContext" in body:
+        function = body["requestContext"].get("functionArn", "").partition(":function:")[2]
+        return f"{function} ({body['requestContext'].get('condition', '')})"
+    ref = body.get("ref") or body
+    ids = [body.get("verification"), body.get("event"), ref.get("account"), ref.get("stripe_account")]
+    return f"{' '.join(str(each) for each in ids if each)} ({reason})"
+
+
+def _shown(sqs: Any, url: str) -> list[dict[str, Any]]:
+    answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=SHOWN, VisibilityTimeout=0, MessageAttributeNames=["All"])
+    messages: list[dict[str, Any]] = answer.get("Messages", [])
+    return messages
+
+
+def _ended(sqs: Any, arn: str, sleep: Callable[[float], None]) -> dict[str, Any]:
+    """The move task of a queue, once it has ended."""
+    for _ in range(TASK_SECONDS):
+        [task] = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=1)["Results"]
+        if task["Status"] != "RUNNING":
+            return dict(task)
+        sleep(1)
+    raise RecoveryError("The messages are still being moved. Look again: aws sqs list-message-move-tasks --source-arn " + arn)
+
+
+def _invoke(stack: Deployed, sqs: Any, url: str, say: Say) -> int:
+    """Invoke each function again with what it failed on. SQS moves no message of a queue to which Lambda itself sends failures."""
+    functions, invoked = stack.clients("lambda"), 0
+    for message in _received(sqs, url):
+        body = json.loads(message["Body"])
+        # The ARN ends with the version or alias that was invoked.
+        function = ":".join(body["requestContext"]["functionArn"].split(":")[:7])
+        functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(body["requestPayload"]).encode())
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        say(f"  {describe(message)}")
+        invoked += 1
+    return invoked
+
+
+def _received(sqs: Any, url: str) -> Iterator[dict[str, Any]]:
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDDEN_SECONDS).get("Messages"):
+        yield from messages
