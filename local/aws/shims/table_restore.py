@@ -1,7 +1,7 @@
 """DynamoDB restores a table to a point in time as AWS documents it.
 
-The new table has the items of that time, the indexes and the encryption of the source. It has no time to live, point-in-time recovery, tags,
-resource policy, stream or deletion protection. MiniStack copies today's items, whatever the time and the settings of the source are.
+The new table has the items of that time, the indexes and the encryption of the source. It has no time to live, point-in-time recovery,
+tags, resource policy, stream or deletion protection. MiniStack copies today's items, whatever the time and the settings of the source are.
 """
 
 from __future__ import annotations

@@ -105,3 +105,10 @@ def test_rule_of_the_bus_sends_matching_events_to_the_queue(stack: Stack, source
         assert (event["detail-type"], event["source"], event["detail"]) == ("VerificationCompleted", source, {"id": "v1"})
     else:
         assert "Messages" not in stack.client("sqs").receive_message(QueueUrl=stack["Plain"], WaitTimeSeconds=1)
+
+
+def test_move_of_messages_from_a_queue_that_is_no_dead_letter_queue_is_refused(stack: Stack) -> None:
+    sqs = stack.client("sqs")
+    arn = sqs.get_queue_attributes(QueueUrl=stack["Work"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    with pytest.raises(sqs.exceptions.ClientError, match="must be configured as a Dead Letter Queue"):
+        sqs.start_message_move_task(SourceArn=arn)
