@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from local import openapi
 from local.client import Answer, Client
 from local.stack import Stack
+from tests.e2e import iam_user
 from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, AUDIENCE, Issuer
 from tests.e2e.stack_driver import StackDriver
 
@@ -41,6 +42,17 @@ def test_by_iam_a_call_without_a_right_signature_is_refused_and_changes_nothing(
     assert call(idle_driver.stack.api_url, route, credentials=Credentials("test", "wrong")).status == 403
     assert idle_driver.table() == before
     assert len(idle_driver.exchanges) == calls
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+def test_by_iam_the_policy_for_callers_allows_the_routes_of_a_scope_and_no_others(driver: StackDriver, scope: str) -> None:
+    with iam_user.user(driver, f"caller-{scope}", iam_user.policy(driver, "caller", scope.title())) as session:
+        client = Client(driver.stack.api_url, session.get_credentials())
+        answers = {}
+        for route in GUARDED:
+            method, path = route.split()
+            answers[route] = client.call(method, re.sub(r"\{[^}]*\}", "x", path), {} if method == "POST" else None).status
+    assert {route for route, status in answers.items() if status != 403} == {route for route, scopes in GUARDED.items() if scope in scopes}
 
 
 def test_only_the_webhook_and_the_documentation_are_public(driver: StackDriver) -> None:

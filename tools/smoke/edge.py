@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from local.openapi import DOCUMENT, shape
 from titleholder.stripe_api import signatures
@@ -16,7 +17,6 @@ from tools.smoke.stack import Answer, Deployed
 
 WEBHOOK = "POST /webhooks/stripe"
 DOCS = ("GET /docs", "GET /openapi.json")
-ASIDE = "ASIDE#other_context"
 NEVER_EXPECTED = (401, 403, 413, 415, 429, 500, 502, 503, 504)
 NO_IDS = ("DELETE /accounts/{account}", "POST /accounts/{account}/refreshes")
 QUERIES = {"GET /accounts": "?customer={customer}", "GET /verifications": "?account={account}"}
@@ -141,18 +141,17 @@ def _queued(stack: Deployed, pk: str, asks: bool) -> Line:
     """What became of the event; it is marked as the smoke test's."""
     about = "events queue"
 
-    def stored() -> list[str]:
-        return [sk for sk in ("EVENT", ASIDE) if stack.store.table.get(pk, sk) is not None]
+    def stored() -> dict[str, Any]:
+        return stack.store.table.get(pk, "EVENT") or {}
 
-    aside = asks and eventually(lambda: ASIDE in stored(), stack.patience)
+    done = asks and eventually(lambda: stored().get("aside"), stack.patience)
     found = stored()
-    for sk in found:
-        stack.mark_item(pk, sk)
+    stack.mark_item(pk, "EVENT")
     if not found:
         return failed(about, "the event is not in the table", f"the webhook was answered with 200, so check TableName; {LOGS}")
     if not asks:
         return unchecked(about, "the event is stored; it was not queued, because Stripe's key may not read its own account")
-    if aside:
+    if done:
         return ok(about, "the event went through it to FetchOwners, which asked Stripe for the key's own account and set the event aside")
     todo = "check that the event source FetchOwnersEvents is enabled, and the log of fetch_owners"
     return failed(about, f"the event is stored, but FetchOwners has not processed it within {stack.patience:g} s", todo)

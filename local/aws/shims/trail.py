@@ -26,7 +26,8 @@ def apply(file: Path | None) -> None:
     def enforce(*call: Any, **details: Any) -> Any:
         _last.context = None
         refused = original_enforce(*call, **details)
-        if _last.context is not None:
+        # Users have no session.
+        if _last.context is not None and ":assumed-role/" in _last.context.principal_arn:
             _, role, session = _last.context.principal_arn.split("/")
             about = {"action": _last.context.action, "resource": _last.context.resource_arn, "allowed": refused is None}
             if keys := _last.context.service_context.get("dynamodb:leadingkeys"):

@@ -1,0 +1,169 @@
+"""The policies in docs/iam: what the deployer may do covers what CloudFormation's registry says the stack's resources need."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cfnlint
+import pytest
+
+from tests.support.resolved import ACCOUNT, resolved
+from tests.support.template import ROOT, deployed
+
+REGION, STACK, API = "eu-west-1", "titleholder", "a1b2c3d4e5"
+LARGEST = 6144
+"""Characters of a managed policy, without white space."""
+
+NOT_NEEDED = {
+    "codedeploy:*": "functions are not deployed gradually",
+    "ec2:*": "functions are in no VPC",
+    "elasticfilesystem:*": "functions have no file system",
+    "s3files:*": "functions have no file system",
+    "lambda:PassCapacityProvider": "functions have no capacity provider",
+    "lambda:AssociateRuntimeAlias": "not an action of IAM's tables",
+    "firehose:*": "logs go to no stream",
+    "s3tables:*": "the bucket has no table of metadata",
+    "kinesis:*": "tables have no stream to Kinesis",
+    "iam:CreateServiceLinkedRole": "tables have no replicas",
+    "iam:AttachUserPolicy": "managed policies are attached to roles only",
+    "iam:AttachGroupPolicy": "managed policies are attached to roles only",
+    "iam:DetachUserPolicy": "managed policies are attached to roles only",
+    "iam:DetachGroupPolicy": "managed policies are attached to roles only",
+    "iam:PutRolePermissionsBoundary": "roles have no permissions boundary",
+    "dynamodb:*Item": "only for an import of data, and replicas",
+    "dynamodb:Scan": "only for replicas",
+    "dynamodb:Query": "only for replicas",
+    "dynamodb:*TableReplica": "tables have no replicas",
+    "dynamodb:ImportTable": "nothing is imported",
+    "dynamodb:*KinesisStreamingDestination": "tables have no stream to Kinesis",
+    "dynamodb:UpdateContributorInsights": "tables have no contributor insights",
+    "logs:*IndexPolic*": "log groups have no index",
+    "logs:*DataProtectionPolicy": "log groups have no data protection policy",
+    "logs:PutBearerTokenAuthentication": "log groups take no bearer tokens",
+    "logs:PutLogGroupDeletionProtection": "log groups have no deletion protection",
+    "logs:DeleteResourcePolicy": "the stack has no resource policy of logs",
+    "logs:CreateLogStream": "only for an import of data",
+    "logs:DescribeLogStreams": "only for an import of data",
+    "logs:PutLogEvents": "only for an import of data",
+}
+"""Actions that the registry lists for properties that the template does not set."""
+
+DATA = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "s3:GetObject", "secretsmanager:GetSecretValue", "lambda:InvokeFunction"]
+
+
+def policy(name: str) -> dict[str, Any]:
+    """A policy with its placeholders filled in."""
+    text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
+    for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "API_ID": API, "REGION": REGION, "STACK": STACK}.items():
+        text = text.replace(placeholder, value)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def statements(name: str, action: str) -> list[dict[str, Any]]:
+    """The statements that allow an action."""
+    return [each for each in policy(name)["Statement"] if any(fnmatchcase(action.lower(), one.lower()) for one in listed(each["Action"]))]
+
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def allows(name: str, action: str, arn: str) -> bool:
+    return any(fnmatchcase(arn, pattern) for statement in statements(name, action) for pattern in listed(statement["Resource"]))
+
+
+@cache
+def registry() -> dict[str, set[str]]:
+    """What CloudFormation needs to create, read, update and delete a resource of each type, as its registry says."""
+    folder = Path(cfnlint.__file__).parent / "data" / "schemas" / "resources"
+    wanted = sorted({resource["Type"] for resource in deployed().values()})
+    found: dict[str, set[str]] = {}
+    for path in folder.glob("*.json"):
+        text = path.read_text()
+        if not any(f'"{type_}"' in text for type_ in wanted):
+            continue
+        schema = json.loads(text)
+        if schema["typeName"] in wanted:
+            handlers = schema.get("handlers", {})
+            actions = {
+                action for name in ("create", "read", "update", "delete") for action in handlers.get(name, {}).get("permissions", ())
+            }
+            found.setdefault(schema["typeName"], set()).update(actions)
+    return found
+
+
+def test_the_registry_knows_every_type_of_the_template() -> None:
+    assert set(registry()) == {resource["Type"] for resource in deployed().values()}
+    assert [type_ for type_, actions in registry().items() if not actions] == []
+
+
+def test_deployer_may_do_what_cloudformation_needs_for_every_resource() -> None:
+    missing = {
+        f"{type_}: {action}"
+        for type_, actions in registry().items()
+        for action in actions
+        if not any(fnmatchcase(action, pattern) for pattern in NOT_NEEDED) and not statements("deployer", action)
+    }
+    assert missing == set()
+
+
+def test_no_action_is_left_out_that_no_resource_needs() -> None:
+    needed = {action for actions in registry().values() for action in actions if not statements("deployer", action)}
+    assert [pattern for pattern in NOT_NEEDED if not any(fnmatchcase(action, pattern) for action in needed)] == []
+
+
+NAMES = {
+    "AWS::DynamoDB::Table": ("dynamodb:CreateTable", "arn:aws:dynamodb:{region}:{account}:table/{TableName}"),
+    "AWS::Events::EventBus": ("events:CreateEventBus", "arn:aws:events:{region}:{account}:event-bus/{Name}"),
+    "AWS::Events::Rule": ("events:PutRule", "arn:aws:events:{region}:{account}:rule/stripe/{Name}"),
+    "AWS::Lambda::LayerVersion": ("lambda:PublishLayerVersion", "arn:aws:lambda:{region}:{account}:layer:{LayerName}"),
+    "AWS::Logs::LogGroup": ("logs:CreateLogGroup", "arn:aws:logs:{region}:{account}:log-group:{LogGroupName}:log-stream:"),
+    "AWS::S3::Bucket": ("s3:CreateBucket", "arn:aws:s3:::{BucketName}"),
+    "AWS::SQS::Queue": ("sqs:CreateQueue", "arn:aws:sqs:{region}:{account}:{QueueName}"),
+    "AWS::SNS::Topic": ("sns:CreateTopic", "arn:aws:sns:{region}:{account}:{TopicName}"),
+    "AWS::StepFunctions::StateMachine": ("states:CreateStateMachine", "arn:aws:states:{region}:{account}:stateMachine:{StateMachineName}"),
+    "AWS::KMS::Alias": ("kms:CreateAlias", "arn:aws:kms:{region}:{account}:{AliasName}"),
+    "AWS::CloudWatch::Dashboard": ("cloudwatch:PutDashboard", "arn:aws:cloudwatch::{account}:dashboard/{DashboardName}"),
+    # Named by CloudFormation after the stack.
+    "AWS::IAM::Role": ("iam:CreateRole", "arn:aws:iam::{account}:role/{stack}-{id}-1A2B3C"),
+    "AWS::IAM::ManagedPolicy": ("iam:CreatePolicy", "arn:aws:iam::{account}:policy/{stack}-{id}-1A2B3C"),
+    "AWS::Lambda::Function": ("lambda:CreateFunction", "arn:aws:lambda:{region}:{account}:function:{stack}-{id}-1A2B3C"),
+    "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:{region}:{account}:alarm:{stack}-{id}-1A2B3C"),
+    "AWS::Scheduler::Schedule": ("scheduler:CreateSchedule", "arn:aws:scheduler:{region}:{account}:schedule/default/{stack}-{id}-1A2B3C"),
+}
+
+
+def test_deployer_may_do_it_with_the_names_that_the_resources_get() -> None:
+    everything = {"StripeMode": "live", "SnapStart": "true", "ServeDocs": "true", "StripeEventBus": "stripe"}
+    refused = []
+    for id_, resource in resolved(everything, stack=STACK, region=REGION).items():
+        if resource["Type"] in NAMES:
+            action, pattern = NAMES[resource["Type"]]
+            texts = {key: value for key, value in resource.get("Properties", {}).items() if isinstance(value, str)}
+            arn = pattern.format(**{**texts, "region": REGION, "account": ACCOUNT, "stack": STACK, "id": id_})
+            if not allows("deployer", action, arn):
+                refused.append(f"{action} on {arn}")
+    assert refused == []
+
+
+@pytest.mark.parametrize("action", DATA)
+def test_deployer_may_not_read_data(action: str) -> None:
+    for arn in (
+        f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}", f"arn:aws:s3:::{STACK}-batches-{ACCOUNT}-{REGION}/batches/bat_1/results.csv",
+        f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{STACK}/stripe-api-key-AbCdEf",
+        f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-Api-1A2B3C",
+    ):  # fmt: skip
+        assert not allows("deployer", action, arn)
+    assert all("aws:CalledVia" in json.dumps(each) for each in statements("deployer", "kms:Decrypt"))
+
+
+@pytest.mark.parametrize("name", ["deployer", "caller", "smoke"])
+def test_policy_fits_into_a_managed_policy(name: str) -> None:
+    text = json.dumps(policy(name), separators=(",", ":"))
+    assert len(text) <= LARGEST
+    assert not any(placeholder in text for placeholder in ("ACCOUNT_ID", "API_ID", "REGION", "STACK"))
