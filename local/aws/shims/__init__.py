@@ -16,6 +16,8 @@ from local.aws.shims import (
     http_api_signature,
     http_api_stage,
     lambda_runtime,
+    metric_math_alarm,
+    query_definition,
     queue_batch_response,
     queue_redrive,
     secure_transport,
@@ -47,6 +49,8 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     signatures.apply(region)
     table_restore.apply()
     table_settings.apply()
+    metric_math_alarm.apply()
+    query_definition.apply()
     table_policy.apply()
     table_engine.apply(os.environ.get(table_engine.VARIABLE))
     queue_batch_response.apply()
