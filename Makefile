@@ -50,7 +50,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -99,6 +99,10 @@ check: lint-and-bytecode  ## Check style and types, and pass the tests that star
 test: lint-and-bytecode  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
+test-dynamodb: $(READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
+	REQUIRE_JUDGES=1 $(BIN)/python -m pytest -q -n 2 -p tests.amazons_dynamodb -m "not slow and not emulator" \
+	  tests/integration tests/e2e --ignore tests/integration/store --ignore tests/e2e/test_permissions.py
+
 test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash points, permissions, fuzzing, overload, benchmarks
 	$(MAKE) simulate SEEDS=10000
 	$(MAKE) crash-points
@@ -108,6 +112,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 	$(MAKE) permissions
 	$(MAKE) rehearse
+	$(MAKE) test-dynamodb
 	$(MAKE) bench
 	$(MAKE) mutants
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 
@@ -13,21 +12,9 @@ from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.issuer import ACCOUNT_CLAIM, AUDIENCE, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
-from tests.support import dynamodb_local
 from tools.permissions import Roles
 
 SETTLE_TIMEOUT_SECONDS = 8
-
-
-@pytest.fixture(scope="session", autouse=True)
-def engine() -> Iterator[None]:
-    """With AMAZONS_DYNAMODB=1, Amazon's own DynamoDB engine executes what the stacks read and write."""
-    if os.environ.get("AMAZONS_DYNAMODB", "0") in ("", "0"):
-        yield
-        return
-    with dynamodb_local.required() as engine, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DYNAMODB_ENGINE", engine.endpoint)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import copyreg
 import dataclasses
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -51,6 +52,8 @@ START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
 SIGNING_SECRET = "whsec_sandbox_secret"
 REGION = "us-east-1"
+ENGINE = "DYNAMODB_ENGINE"
+"""Environment variable with the URL of the DynamoDB that takes the place of moto's (`tests/amazons_dynamodb.py`)."""
 
 PREVIEW_OPERATIONS = frozenset(
     {
@@ -252,6 +255,8 @@ class Sandbox:
         with patch.dict(copyreg.dispatch_table, UNUSED_LOCKS):
             for then, state in states.values():
                 vars(memo[id(then)]).update(copy.deepcopy(state, dict(memo)))
+        if ENGINE in os.environ:
+            _make_tables()
         self.refresh_queue, self.events_queue = environment["REFRESH_QUEUE_URL"], environment["EVENTS_QUEUE_URL"]
         self.refresh_dead, self.events_dead = environment["REFRESH_DEAD_LETTER_URL"], environment["EVENTS_DEAD_LETTER_URL"]
         self.bus_queue = f"{self.refresh_queue.rpartition('/')[0]}/bus"
@@ -466,9 +471,8 @@ States = Mapping[tuple[str, str], tuple[Any, Mapping[str, Any]]]
 @cache
 def _resources() -> tuple[Mapping[str, str], States]:
     """Make the resources of a deployment, once in a process. Returns the functions' environment, and the state of moto's services."""
-    dynamodb, sqs, secrets, workflows, events = (client(name) for name in ("dynamodb", "sqs", "secretsmanager", "stepfunctions", "events"))
-    dynamodb.create_table(TableName="titleholder", **table_schema())
-    dynamodb.create_table(TableName="titleholder-keys", **table_schema("KeysTable"))
+    sqs, secrets, workflows, events = (client(name) for name in ("sqs", "secretsmanager", "stepfunctions", "events"))
+    _make_tables()
     urls = {name: sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"] for name in QUEUES}
     secrets.create_secret(Name="api-key", SecretString=API_KEY)
     secrets.create_secret(Name="webhook-secret", SecretString=SIGNING_SECRET)
@@ -505,6 +509,15 @@ def _resources() -> tuple[Mapping[str, str], States]:
             for region, backend in moto.backends.get_backend(service)[ACCOUNT].items():
                 states[service, region] = backend, copy.deepcopy(vars(backend), {id(backend): backend})
     return environment, states
+
+
+def _make_tables() -> None:
+    """Make the tables anew."""
+    dynamodb = client("dynamodb")
+    for name, schema in (("titleholder", "Table"), ("titleholder-keys", "KeysTable")):
+        with contextlib.suppress(ClientError):
+            dynamodb.delete_table(TableName=name)
+        dynamodb.create_table(TableName=name, **table_schema(schema))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -546,7 +559,9 @@ def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox. It is made once, because that takes long."""
     # The SDK would put its own name together anew for each call.
     config = Config(user_agent="sandbox")
-    made = boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing", config=config)
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    endpoint = os.environ.get(ENGINE) if service == "dynamodb" else None
+    made = boto3.client(service, region_name=REGION, endpoint_url=endpoint, config=config, **keys)
     made.meta.events.register("before-call.secrets-manager.GetSecretValue", _note_secret)
     made.meta.events.register("after-call.secrets-manager.GetSecretValue", _deny_missing_secret)
     return made
