@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("restore", help="restore the table to a point in time, into a new table")
     one.add_argument("--into", required=True, help="name of the new table")
     one.add_argument("--to", type=_time, help="the time, such as 2026-11-28T09:00:00Z (default: the latest possible, five minutes ago)")
+    one.add_argument("--without-verdicts", action="store_true", help="do not keep verdicts that were given since, because they are wrong")
     two = commands.add_parser("after-restore", help="after the stack uses the restored table: repeat erasures, read all accounts again")
     three = commands.add_parser("rebuild-keys", help="make the lost table of keys anew")
     four = commands.add_parser("redrive", help="move dead letters back")
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace, say: restore.Say, **waiting: Any) -> None:
     stack = Deployed.find(options.stack, options.region, clients)
     match options.command:
         case "restore":
-            restore.restore(stack, options.into, options.to, apply=options.apply, say=say, **waiting)
+            restore.restore(stack, options.into, options.to, verdicts=not options.without_verdicts, apply=options.apply, say=say, **waiting)
         case "after-restore":
             restore.after_restore(stack, apply=options.apply, say=say, per_second=options.per_second, **waiting)
         case "rebuild-keys":

@@ -93,23 +93,35 @@ def wait_again(client: Any, table: str, keys_table: str, *, apply: bool, clock: 
     return len(found)
 
 
-def carry_over(client: Any, source: str, target: str, since: float, *, apply: bool, clock: Clock = time.time) -> int:
-    """Copy audit entries since `since` (Unix seconds), and the secret of ids, that `target` lacks. Returns how many."""
+def carry_over(
+    client: Any, source: str, target: str, since: float, *, verdicts: bool = True, apply: bool, clock: Clock = time.time
+) -> Counter[str]:
+    """Copy what is never changed from `source` into `target`, where that lacks it; returns how many items of each kind.
+
+    These are audit entries since `since` (Unix seconds), the secret of ids, and with `verdicts` verifications that have got their verdict
+    since, because it was announced, and what it rests on may have been erased.
+    """
     here, there = store(client, source, "", clock).table, store(client, target, "", clock).table
-    day, last = (datetime.datetime.fromtimestamp(at, datetime.UTC).date() for at in (since, clock()))
+    copied: Counter[str] = Counter()
     # DynamoDB takes no empty prefix. Entries begin with 15 digits of their time.
     partitions = [("SECRET#ids", "SECRET")]
+    day, last = (datetime.datetime.fromtimestamp(at, datetime.UTC).date() for at in (since, clock()))
     while day <= last:
         partitions.append((f"AUDIT#{day}", "0"))
         day += datetime.timedelta(days=1)
-    carried = 0
     for pk, prefix in partitions:
         for item in here.query(pk, prefix):
             if there.get(item["pk"], item["sk"]) is None:
-                carried += 1
+                copied["audit entries"] += pk != "SECRET#ids"
                 if apply:
                     there.insert(item)
-    return carried
+    for row in scan(client, source, "pk", "sk", "verdict") if verdicts else ():
+        if "verdict" in row and "verdict" not in (there.get(row["pk"], row["sk"]) or {}):
+            copied["verdicts"] += 1
+            whole = here.get(row["pk"], row["sk"])
+            if apply and whole is not None:
+                there.put(whole)
+    return copied
 
 
 def accounts_to_read(client: Any, table: str) -> list[AccountRef]:

@@ -36,6 +36,7 @@ def restore(
     into: str,
     at: datetime.datetime | None,
     *,
+    verdicts: bool = True,
     apply: bool,
     say: Say,
     sleep: Callable[[float], None] = time.sleep,
@@ -44,7 +45,7 @@ def restore(
     """Restore the table that the stack uses, as it was `at` that time (None: the latest possible), into the new table `into`.
 
     Then prepare the new table, so that the stack can use it. A table `into` that exists already, for instance because an earlier run was
-    cut off, or because it was restored from a backup, is only prepared.
+    cut off, or because it was restored from a backup, is only prepared. `verdicts`: keep the verdicts that were given since.
     """
     dynamodb, source = stack.clients("dynamodb"), stack.data_table
     _check_name(stack, into)
@@ -71,14 +72,15 @@ def restore(
             setting.set()
     erased = data.erase_again(dynamodb, into, stack.keys_table, apply=apply, clock=clock)
     say(f"{'marked' if apply else 'would mark'}: {len(erased)} accounts as erased that were erased after that time")
-    waiting = data.wait_again(dynamodb, into, stack.keys_table, apply=apply, clock=clock)
-    say(f"{'listed' if apply else 'would list'}: {waiting} verifications without a verdict as waiting since now")
     if source != into and table_exists(dynamodb, source):
-        carried = data.carry_over(dynamodb, source, into, at.timestamp(), apply=apply, clock=clock)
-        say(f"{'copied' if apply else 'would copy'}: {carried} audit entries from {source}")
+        carried = data.carry_over(dynamodb, source, into, at.timestamp(), verdicts=verdicts, apply=apply, clock=clock)
+        found = f"{carried['audit entries']} audit entries and {carried['verdicts']} verdicts"
+        say(f"{'copied' if apply else 'would copy'}: {found} since then from {source}")
         _say_counts(dynamodb, source, into, say)
     else:
-        say(f"lost:  audit entries since {at:%FT%TZ}, because there is no table {source}")
+        say(f"lost:  audit entries and verdicts since {at:%FT%TZ}, because there is no table {source}")
+    waiting = data.wait_again(dynamodb, into, stack.keys_table, apply=apply, clock=clock)
+    say(f"{'listed' if apply else 'would list'}: {waiting} verifications without a verdict as waiting since now")
     if apply:
         say(f"next:  deploy the stack with {PARAMETER}={into}, then run: python -m tools.recovery after-restore")
 
