@@ -119,6 +119,10 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
+.PHONY: workflows
+workflows: $(READY)  ## Print which states each outcome of the workflows enters, on moto's interpreter and on the simulation's
+	$(BIN)/python -m tests.support.interpreters
+
 overload: $(READY)  ## Offer up to five times the work that Stripe's rate limit allows, in virtual time
 	$(BIN)/python -m tests.simulation.overload
 

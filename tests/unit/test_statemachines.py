@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import ROOT
-from titleholder.aws.workflows import BatchWorkflow, Workflow
+from titleholder.aws.workflows import BatchWorkflow, Workflow, longest_wait
+from titleholder.batches import manifests, steps
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import LEASE_SECONDS
 from titleholder.domain.verifications import Verification
@@ -87,6 +89,76 @@ def test_every_wait_for_a_token_has_a_time_out(machine: dict[str, Any]) -> None:
     for name, state in machine["States"].items():
         if str(state.get("Resource", "")).endswith(".waitForTaskToken"):
             assert "TimeoutSeconds" in state or "TimeoutSecondsPath" in state, name
+
+
+EXPRESS_SECONDS = 300
+"""An Express execution is ended after five minutes, whatever it does."""
+
+
+def pauses(retry: dict[str, Any]) -> Iterator[float]:
+    """The longest pauses before each try again."""
+    for number in range(retry["MaxAttempts"]):
+        pause = retry.get("IntervalSeconds", 1) * retry.get("BackoffRate", 2) ** number
+        yield min(pause, retry.get("MaxDelaySeconds", pause))
+
+
+def longest_seconds(state: dict[str, Any]) -> float:
+    """How long a state may take, with every try that it is allowed."""
+    if state["Type"] != "Task":
+        return 0
+    retries = state.get("Retry", ())
+    tries = 1 + sum(retry["MaxAttempts"] for retry in retries)
+    return float(tries * state.get("TimeoutSeconds", float("inf")) + sum(pause for retry in retries for pause in pauses(retry)))
+
+
+def bounded() -> Iterator[tuple[dict[str, Any], int]]:
+    """The machines that AWS, or their own time-out, ends after so many seconds."""
+    for path in FILES:
+        for machine in machines(path):
+            if "TimeoutSeconds" in machine:
+                yield machine, machine["TimeoutSeconds"]
+            for state in machine["States"].values():
+                inner = state.get("ItemProcessor", {})
+                if inner.get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS":
+                    yield inner, min(EXPRESS_SECONDS, inner.get("TimeoutSeconds", EXPRESS_SECONDS))
+
+
+@pytest.mark.parametrize(("machine", "seconds"), list(bounded()), ids=lambda value: value["StartAt"] if isinstance(value, dict) else "")
+def test_every_try_of_a_bounded_machine_fits_into_its_time(machine: dict[str, Any], seconds: int) -> None:
+    """On the longest way: no state of such a machine is entered twice."""
+
+    def longest(name: str, before: tuple[str, ...] = ()) -> float:
+        assert name not in before, "a loop has no longest way"
+        state = machine["States"][name]
+        return longest_seconds(state) + max((longest(following, (*before, name)) for following in successors(state)), default=0)
+
+    assert longest(machine["StartAt"]) <= seconds
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_tries_spread_and_their_pauses_are_bounded(machine: dict[str, Any]) -> None:
+    """Many executions that AWS throttles together would else come again together, and the last tries would be days apart."""
+    for name, state in machine["States"].items():
+        for retry in state.get("Retry", ()):
+            if retry["MaxAttempts"]:
+                assert retry["JitterStrategy"] == "FULL", name
+                assert retry["BackoffRate"] == 1 or retry["MaxDelaySeconds"] <= 900, name
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
+def test_task_outlasts_its_heartbeat(machine: dict[str, Any]) -> None:
+    for name, state in machine["States"].items():
+        assert "HeartbeatSeconds" not in state or state["HeartbeatSeconds"] < state["TimeoutSeconds"], name
+        if "HeartbeatSecondsPath" in state:
+            assert (state["HeartbeatSecondsPath"], state["TimeoutSecondsPath"]) == ("$.settle_timeout", "$.longest_wait"), name
+    for settle, wait in itertools.product((1, 900, 86_400), (60, 604_800, 7_776_000)):
+        assert longest_wait(wait, settle) > settle
+
+
+def test_list_that_a_workflow_holds_is_far_below_the_largest_payload() -> None:
+    blocks = -(-manifests.LARGEST_BYTES // steps.BLOCK_BYTES)
+    block = {"number": blocks, "start": manifests.LARGEST_BYTES, "end": manifests.LARGEST_BYTES, "piece": manifests.LARGEST_PIECE_BYTES}
+    assert len(json.dumps([block] * blocks)) < 256 * 1024 / 4
 
 
 class TestVerifyAccount:
@@ -255,11 +327,12 @@ class TestVerifyBatch:
         }
         assert kinds == {"Scan": "EXPRESS", "Import": "EXPRESS", "Verify": "STANDARD", "Collect": "EXPRESS"}
 
-    def test_express_children_end_within_their_five_minutes(self) -> None:
+    def test_range_that_fails_is_tried_again_with_those_that_are_left(self) -> None:
+        # A child has no time for more than two tries. Ranges that are done are left alone by the next run of the Map.
         for state in self.states().values():
-            processor = state.get("ItemProcessor", {})
-            if processor.get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS":
-                assert all(inner["TimeoutSeconds"] * 2 < 300 for inner in processor["States"].values())
+            if state["Type"] == "Map" and state["ToleratedFailurePercentage"] == 0:
+                [retry] = state["Retry"]
+                assert (retry["ErrorEquals"], retry["MaxAttempts"] >= 4) == (["States.ALL"], True)
 
     def test_results_of_children_do_not_pile_up_in_the_workflow(self) -> None:
         for name, state in self.states().items():
