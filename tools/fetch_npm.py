@@ -69,7 +69,7 @@ def _download(package: str, folder: Path) -> None:
     if npm is None:
         raise FetchError(f"npm is not on the PATH, so {package} cannot be fetched (Debian: apt-get install npm)")
     # In the folder of the archives, so that npm reads no project's configuration.
-    command = [npm, "pack", package, "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
+    command = [npm, "pack", package, "--silent", "--ignore-scripts", "--prefer-offline", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -114,7 +114,7 @@ def npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setenv("PATH", f"{folder / 'bin'}:/bin:/usr/bin")
 
 
-PACKS = 'echo "$@" >> {folder}/asked; cp {folder}/sent "$6/maker-tool-1.2.3.tgz"'
+PACKS = 'echo "$@" >> {folder}/asked; cp {folder}/sent "$7/maker-tool-1.2.3.tgz"'
 
 
 @pytest.fixture

