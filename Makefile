@@ -163,10 +163,11 @@ lock: $(SCAN_READY)  ## Pin what the layers' requirements.in need, with hashes
 	  (cd $$layer && ../../$(SCAN)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command "make lock" requirements.in -o requirements.txt) || exit 1; done
 
-scan: $(READY) $(SCAN_READY)  ## Look for weaknesses in the template, and judge its policies by AWS's tables
+scan: $(READY) $(SCAN_READY)  ## Look for weaknesses in the template, and judge its policies by AWS's tables, and the workflows
 	$(SCAN)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
 	$(BIN)/python -m tools.policies
 	$(SCAN)/bin/python -W ignore tools/judge_policies.py
+	$(BIN)/python -m tools.asl
 
 advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory database (needs the Internet)
 	$(SCAN)/bin/pip-audit --strict --disable-pip $(LOCKED:%=-r %)
