@@ -44,6 +44,9 @@ STRAYS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 THIRTEEN = KINDS["paged_owners"].owners
 COOLDOWNS = (2.0, 30.0, 600.0, 4000.0)
+FREQUENT_SECONDS = 10 * SETTLE_SECONDS
+SELDOM_SECONDS = 3 * SETTLE_SECONDS
+"""The time between two runs of `reconcile` once `FREQUENT_SECONDS` have passed since the storm."""
 
 
 @dataclass
@@ -445,9 +448,12 @@ def _calm(simulation: Simulation) -> None:
 
 def _settle(simulation: Simulation) -> None:
     """Run until everything has ended, with `reconcile` on its schedule."""
-    for _ in range(int(simulation.patience // SETTLE_SECONDS)):
+    began = simulation.scheduler.now
+    while simulation.scheduler.now < began + simulation.patience:
+        # Later only workflows are left that wait for days, and running `reconcile` seldom is enough for what it owes them.
+        late = simulation.scheduler.now > began + FREQUENT_SECONDS
         simulation.scheduler.spawn(simulation.reconcile, 10)
-        simulation.run(SETTLE_SECONDS)
+        simulation.run(SELDOM_SECONDS if late else SETTLE_SECONDS)
         disconnected = not any("disconnect_pending" in item and not fails(simulation, item) for item in simulation.dynamodb.items.values())
         if simulation.quiet and disconnected and simulation.scheduler.now > BEGIN + STORM_SECONDS + 2 * 3600:
             break
