@@ -101,7 +101,7 @@ test: lint-and-bytecode  ## Pass the tests: all that proves a promise. TESTS=pat
 
 test-dynamodb: $(READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
 	REQUIRE_JUDGES=1 $(BIN)/python -m pytest -q -n 2 -p tests.amazons_dynamodb -m "not slow and not emulator" \
-	  tests/integration tests/e2e --ignore tests/integration/store --ignore tests/e2e/test_permissions.py
+	  tests/integration tests/e2e --ignore tests/integration/store --ignore tests/e2e/test_permissions.py --ignore tests/e2e/test_rehearsals.py
 
 test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash points, permissions, fuzzing, overload, benchmarks
 	$(MAKE) simulate SEEDS=10000

@@ -71,8 +71,8 @@ def get_all(*keys: Mapping[str, Any]) -> Call:
     return lambda table: table.batch_get_item(RequestItems={TABLE: {"Keys": list(keys), "ConsistentRead": True}})
 
 
-def transact(*parts: Mapping[str, Any]) -> Call:
-    return lambda table: table.transact_write_items(TransactItems=list(parts))
+def transact(*parts: Mapping[str, Any], **more: Any) -> Call:
+    return lambda table: table.transact_write_items(TransactItems=list(parts), **more)
 
 
 def put_part(item: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -100,6 +100,16 @@ def query_index(**more: Any) -> Call:
 def after(*calls: Call) -> Call:
     """The answer of the last call."""
     return lambda table: [call(table) for call in calls][-1]
+
+
+def refused(call: Call) -> Call:
+    """The call, which has to be refused."""
+
+    def refusal(table: Any) -> None:
+        with pytest.raises(ClientError):
+            call(table)
+
+    return refusal
 
 
 def answer(call: Call, of: Callable[[Any], Any]) -> Call:
@@ -189,6 +199,8 @@ def open_item(sk: object) -> dict[str, Any]:
     return {**key(sk), "open_kind": text("r"), "open_since_ms": number(5), "account": text("fca_1"), "mode": text("test"), "x": text("y")}
 
 
+ADD_ONE = update_part("ADD n :one", **ONE)
+PUT_NEW = put_part(KEY, ConditionExpression="attribute_not_exists(pk)")
 THREE = (put(key("x1")), put(key("x2")), put(key("x3")))
 LARGE = tuple(put({**key(f"x{number}"), "x": text("x" * 300 * KIB)}) for number in range(5))
 REFUSED, CANCELLED = "ConditionalCheckFailedException", ["None", "ConditionalCheckFailed"]
@@ -198,6 +210,19 @@ ANSWERS: dict[str, tuple[Call, Any]] = {
     "a transaction just below 4 MiB": (transact(*(put_part({**key(sk), "x": text("x" * 390 * KIB)}) for sk in range(10))), "taken"),
     "the reasons of a cancelled transaction": (
         after(put(key(1)), transact(put_part(key(2)), put_part(key(1), ConditionExpression="attribute_not_exists(pk)"))), CANCELLED,
+    ),
+    "a transaction that is repeated with its token": (
+        after(*[transact(ADD_ONE, ClientRequestToken="one")] * 2, answer(get(KEY), lambda found: found["Item"]["n"])), number(1),
+    ),
+    "a cancelled transaction that is repeated with its token": (
+        after(
+            put(KEY), refused(transact(PUT_NEW, ClientRequestToken="two")), lambda table: table.delete_item(TableName=TABLE, Key=KEY),
+            transact(PUT_NEW, ClientRequestToken="two"),
+        ),
+        "taken",
+    ),
+    "another transaction with a token that was used": (
+        after(*[transact(part, ClientRequestToken="three") for part in (ADD_ONE, PUT_NEW)]), "IdempotentParameterMismatchException",
     ),
     "a partition key of 2,048 bytes": (put({"pk": text("a" * 2048), "sk": text("b")}), "taken"),
     "a sort key of 1,024 bytes": (put(key("b" * 1024)), "taken"),
