@@ -1,6 +1,6 @@
 """Has asl-validator (npm, pinned in npm.toml) judge the workflows' definitions: its schema and paths of the Amazon States Language.
 
-    python -m tools.asl [FILE ...]          by default statemachines/*.asl.json
+python -m tools.asl [FILE ...]          by default statemachines/*.asl.json
 """
 
 from __future__ import annotations

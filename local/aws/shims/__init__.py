@@ -11,6 +11,7 @@ from pathlib import Path
 from local.aws.shims import (
     authorised_resource,
     event_bus,
+    http_api_body,
     http_api_cors,
     http_api_errors,
     http_api_signature,
@@ -41,6 +42,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     decisions.
     """
     event_bus.apply()
+    http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()
     http_api_signature.apply()

@@ -57,6 +57,13 @@ def test_body_of_another_type_arrives_in_base64_byte_for_byte(stack: Stack, cont
     assert base64.b64decode(event["body"]) == body
 
 
+@pytest.mark.parametrize("body", [b'{"a": "\xff"}', b"\xc3", b"\xed\xa0\x80", bytes(range(256))])
+def test_text_that_is_not_utf_8_arrives_in_base64_byte_for_byte(stack: Stack, body: bytes) -> None:
+    _, event, _ = call(stack, "POST", "/echo/x", body, {"Content-Type": "application/json"})
+    assert event["isBase64Encoded"] is True
+    assert base64.b64decode(event["body"]) == body
+
+
 def test_call_without_body_has_none(stack: Stack) -> None:
     _, event, _ = call(stack, "POST", "/echo/x")
     assert "body" not in event
