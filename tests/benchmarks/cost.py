@@ -1,8 +1,8 @@
-"""What one verification takes: transitions, Lambda time, DynamoDB units, queue calls, calls to Stripe; and what a million cost.
+"""What one verification takes: transitions, Lambda time, DynamoDB units, queue calls, logs, calls to Stripe; and what a million cost.
 
-Workflows, Lambda time and calls to Stripe are counted on the embedded stack. DynamoDB's units are what Amazon's own engine says that the
-real handlers consume; calls to other services are counted beside them. Lambda milliseconds are this machine's, busy or not; AWS's depend
-on the memory chosen.
+Workflows, Lambda time, bytes of log and calls to Stripe are counted on the embedded stack. DynamoDB's units are what Amazon's own engine
+says that the real handlers consume; calls to other services are counted beside them. Lambda milliseconds are this machine's, busy or
+not; AWS's depend on the memory chosen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from local.stack import running
 from local.stripe_simulator.options import Options
+from tests.benchmarks import at_rest, logs
 from tests.benchmarks.figures import Figure
 from tests.e2e.stack_driver import StackDriver, eventually
 from tests.support.dynamodb_local import DynamoDBLocal
@@ -28,6 +29,12 @@ VERIFICATIONS = 20
 PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
 REPORT = re.compile(r"Billed Duration: ([\d.]+) ms\tMemory Size: (\d+) MB")
 GOAL_DOLLARS_PER_MILLION = 150.0
+TRACES = 2
+"""Traces of a verification that X-Ray records, if few enough come that it records all: the caller's request with the workflow that it
+starts, and Stripe's delivery with what follows. Of more than one a second it records 5 percent."""
+
+REQUESTS = 2
+"""Requests to the HTTP API: the caller's and Stripe's."""
 
 
 class Consumption:
@@ -122,7 +129,7 @@ def measure() -> list[Figure]:
         driver = StackDriver(stack)
         for _ in range(3):
             driver.verdict(driver.accepted(driver.link("single_owner")), within=60)
-        before = sum(1 for _ in _reports(driver))
+        before, logged = sum(1 for _ in _reports(driver)), logs.by_group(driver)
         # One after the other, so that they do not wait for each other's processor.
         accounts, ids = list[str](), list[str]()
         for _ in range(VERIFICATIONS):
@@ -132,6 +139,7 @@ def measure() -> list[Figure]:
         transitions = mean(driver.transitions(id_) for id_ in ids)
         calls = mean(driver.stripe_calls(account) for account in accounts)
         reports = list(eventually(lambda: list(_reports(driver)), 10))[before:]
+        lines = {name: (size - logged.get(name, 0)) / VERIFICATIONS for name, size in logs.by_group(driver).items()}
     milliseconds = sum(ms for ms, _ in reports) / VERIFICATIONS
     gigabyte_seconds = sum(ms / 1000 * memory / 1024 for ms, memory in reports) / VERIFICATIONS
     invocations = len(reports) / VERIFICATIONS
@@ -139,6 +147,7 @@ def measure() -> list[Figure]:
     messages = 2
     queue_calls = 3 * messages
     price = PRICES
+    lines = {name: size for name, size in lines.items() if size} | {"http": float(REQUESTS * logs.access_log_bytes())}
     dollars = {
         "transitions": transitions * price["step_functions_transition"],
         "Lambda": gigabyte_seconds * price["lambda_gb_second_arm64"] + invocations * price["lambda_request"],
@@ -146,6 +155,8 @@ def measure() -> list[Figure]:
         "queues": queue_calls * price["sqs_request"],
         "HTTP, bus, keys": 2 * price["http_api_request"] + counted.get("events", 0) * price["eventbridge_event"]
         + counted.get("kms", 0) * price["kms_request"],
+        "logs": sum(lines.values()) / 1e9 * (price["log_gb"] + price["log_gb_month"]),
+        "tracing": TRACES * price["trace"],
     }  # fmt: skip
     engine = f"mean of {VERIFICATIONS} on Amazon's DynamoDB Local"
     topic, about = "one verification", f"mean of {VERIFICATIONS} on the embedded stack"
@@ -158,9 +169,12 @@ def measure() -> list[Figure]:
         Figure(topic, "DynamoDB read units", counted["reads"], "", ("<=", 22.0), engine),
         Figure(topic, "KMS calls", counted.get("kms", 0), "", None, "real handlers"),
         Figure(topic, "queue calls", queue_calls, "", None, "two messages, each sent, received, deleted"),
+        *(Figure(topic, f"bytes of log, {name}", size, "", None, about) for name, size in sorted(lines.items())),
+        Figure(topic, "bytes of log, all", sum(lines.values()), "", ("<=", 15_000.0), about),
         *(Figure("a million", name, 1e6 * value, "$", None, f"prices of {price['date']}") for name, value in dollars.items()),
         Figure("a million", "all beside Stripe's charge", 1e6 * sum(dollars.values()), "$", ("<=", GOAL_DOLLARS_PER_MILLION),
                f"prices of {price['date']}, {price['region']}"),
+        *at_rest.measure(),
     ]  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""The smoke test's command line and lines: what it says where it cannot begin, and what exceptions become."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from tools.smoke.__main__ import main
+from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
+from tools.smoke.stack import REQUIRED_OUTPUTS, find
+
+
+def refusal(code: str, message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "DescribeStacks")
+
+
+class Session:
+    """A session whose CloudFormation answers with one stack, or raises."""
+
+    def __init__(self, answer: Any, credentials: Any = "some") -> None:
+        self._answer, self._credentials = answer, credentials
+
+    def get_credentials(self) -> Any:
+        return self._credentials
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        pages = SimpleNamespace(paginate=lambda **_: [{"StackResourceSummaries": []}])
+        return SimpleNamespace(describe_stacks=self._describe, get_paginator=lambda _: pages)
+
+    def _describe(self, **_: Any) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return {"Stacks": [self._answer]}
+
+
+def described(status: str = "CREATE_COMPLETE", outputs: frozenset[str] = frozenset(REQUIRED_OUTPUTS)) -> dict[str, Any]:
+    return {"StackStatus": status, "Outputs": [{"OutputKey": name, "OutputValue": "x"} for name in outputs]}
+
+
+CANNOT_BEGIN: dict[str, tuple[Session, str]] = {
+    "no credentials": (Session(described(), credentials=None), "there are no AWS credentials"),
+    "no such stack": (Session(refusal("ValidationError", "Stack x does not exist")), "there is no stack titleholder in the region eu-west-1"),
+    "expired credentials": (Session(refusal("ExpiredToken")), "have expired"),
+    "unknown credentials": (Session(refusal("InvalidClientTokenId")), "does not accept these credentials"),
+    "no right": (Session(refusal("AccessDenied")), "docs/deploying.md"),
+    "no such region": (Session(EndpointConnectionError(endpoint_url="https://cloudformation.eu-wset-1.amazonaws.com")), "check REGION"),
+    "another stack": (Session(described(outputs=frozenset({"Url"}))), "is not a Titleholder stack"),
+    "being created": (Session(described("CREATE_IN_PROGRESS")), "still being changed (CREATE_IN_PROGRESS)"),
+    "being updated": (Session(described("UPDATE_IN_PROGRESS")), "still being changed"),
+    "rolled back": (Session(described("ROLLBACK_COMPLETE")), "is ROLLBACK_COMPLETE, so it is not usable"),
+    "half deleted": (Session(described("DELETE_FAILED")), "is DELETE_FAILED"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CANNOT_BEGIN)
+def test_says_why_it_cannot_begin(case: str) -> None:
+    session, why = CANNOT_BEGIN[case]
+    with pytest.raises(SmokeError) as raised:
+        find("titleholder", "eu-west-1", session=session)
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_stack_that_is_deployed_is_found(status: str) -> None:
+    assert find("titleholder", "eu-west-1", session=Session(described(status))).name == "titleholder"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [([], "STACK"), (["--stack", "titleholder"], "REGION"), (["--region", "eu-west-1"], "STACK")]
+)
+def test_missing_variable_is_named(arguments: list[str], missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert f"error: {missing} is missing: make smoke STACK=" in capsys.readouterr().err
+
+
+def raising(error: Exception) -> Any:
+    def find_() -> Any:
+        raise error
+
+    return find_
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (refusal("AccessDeniedException"), "could not be checked"), (refusal("UnknownOperationException"), "could not be checked"),
+        (refusal("ThrottlingException"), "could not be checked"), (refusal("ResourceNotFoundException"), "FAILED"),
+        (requests.ConnectionError(), "FAILED"), (EndpointConnectionError(endpoint_url="https://x"), "FAILED"),
+    ],
+)  # fmt: skip
+def test_exception_becomes_a_line(error: Exception, state: str) -> None:
+    [line] = Check("alarms", raising(error)).lines()
+    assert (line.state, line.about) == (state, "alarms")
+
+
+def test_lines_keep_the_order_of_the_checks_and_say_what_to_do() -> None:
+    said: list[str] = []
+    lines = [[ok("a", "fine")], [failed("b", "is gone", "make it")], [unchecked("c", "unknown")]]
+    found = run([Check("check", each.copy) for each in lines], said.append)
+    assert found == [line for each in lines for line in each]
+    assert said == ["ok                    a: fine", "FAILED                b: is gone  -> make it", "could not be checked  c: unknown"]
+
+
+def test_line_names_its_state_first() -> None:
+    assert {str(Line(state, "x")).split("  ")[0] for state in ("ok", "FAILED", "could not be checked")} == {
+        "ok",
+        "FAILED",
+        "could not be checked",
+    }
