@@ -17,7 +17,6 @@ from local.aws.paths import BUILD
 from tests.support.resolved import ACCOUNT, resolved
 
 FOLDER = BUILD / "policies"
-REGION = "eu-west-1"
 EVERYTHING = {
     "StripeEventBus": "stripe",
     "JwtIssuer": "https://issuer.example.com",
@@ -28,25 +27,26 @@ EVERYTHING = {
 """Parameters with which each resource that has a policy exists."""
 
 ARNS = {
-    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{TableName}}",
-    "AWS::Events::EventBus": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{{Name}}",
-    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012",
-    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{id}}",
+    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{{region}}:{ACCOUNT}:table/{{TableName}}",
+    "AWS::Events::EventBus": f"arn:aws:events:{{region}}:{ACCOUNT}:event-bus/{{Name}}",
+    "AWS::KMS::Key": f"arn:aws:kms:{{region}}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012",
+    "AWS::Lambda::Function": f"arn:aws:lambda:{{region}}:{ACCOUNT}:function:{{id}}",
     "AWS::S3::Bucket": "arn:aws:s3:::{BucketName}",
-    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{TopicName}}",
-    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{QueueName}}",
-    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{StateMachineName}}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{{region}}:{ACCOUNT}:{{TopicName}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{{region}}:{ACCOUNT}:{{QueueName}}",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{{region}}:{ACCOUNT}:stateMachine:{{StateMachineName}}",
 }
 
 
-def policies() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The policies: name and document."""
-    resources = resolved(EVERYTHING, region=REGION)
+def policies(stack: str = "titleholder", region: str = "eu-west-1") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The policies of a stack: name and document."""
+    resources = resolved(EVERYTHING, stack=stack, region=region)
 
     def arn(found: re.Match[str]) -> str:
         resource = resources[found[1]]
         pattern = ARNS.get(resource["Type"], found[0])
-        return pattern.format(id=found[1], **{name: value for name, value in resource["Properties"].items() if isinstance(value, str)})
+        names = {name: value for name, value in resource["Properties"].items() if isinstance(value, str)}
+        return pattern.format(region=region, id=f"{stack}-{found[1]}-ABCDEFGHIJKL"[:64], **names)
 
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
