@@ -43,6 +43,8 @@ $(call needs,fuzz,CASES,$(COUNT),a whole number above 0)
 $(call needs,fuzz test-deep mutants,SEED,$(NUMBER),a whole number from 0)
 $(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whole number above 0 or all)
 $(call needs,mutants test-deep,PATIENCE,$(COUNT),a whole number above 0)
+# The rule for stack names: docs/deploying.md.
+$(call needs,smoke,STACK,^([a-z][a-z0-9-]{0$(comma)26})?$$,a name of at most 27 lower-case letters$(comma) digits and hyphens)
 $(call needs,test,WORKERS,$(NUMBER)|^auto$$,a whole number from 0 or auto)
 ifneq ($(filter test,$(MAKECMDGOALS)),)
 # Up to the first option, TESTS holds paths, each perhaps with the name of a test after ::.

@@ -1,16 +1,27 @@
-"""DynamoDB tables get the time to live, encryption and point-in-time recovery that the template sets."""
+"""DynamoDB tables get the time to live, encryption and point-in-time recovery of the template. No stack deletes a protected one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ministack.services import dynamodb
+from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
 from local.aws.shims._cloudformation import after_deployment
+
+original_delete = _RESOURCE_HANDLERS["AWS::DynamoDB::Table"]["delete"]
 
 
 def apply() -> None:
     after_deployment("AWS::DynamoDB::Table", configure)
+    _RESOURCE_HANDLERS["AWS::DynamoDB::Table"]["delete"] = delete
+
+
+def delete(table: str, props: dict[str, Any]) -> None:
+    """As AWS does, fail while the table is protected, also in the rollback of the stack's creation."""
+    if _true(dynamodb._tables.get(table, {}).get("DeletionProtectionEnabled")):
+        raise ValueError("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+    original_delete(table, props)
 
 
 def configure(table: str, props: dict[str, Any]) -> None:

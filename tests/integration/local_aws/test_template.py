@@ -86,3 +86,24 @@ def test_failed_deployment_names_the_resource_and_the_reason(stack: Stack, tmp_p
     with pytest.raises(DeployError, match=r"TooLong \(AWS::SQS::Queue\): .*VisibilityTimeout"):
         deploy(template, stack.aws.endpoint, "bad", {})
     delete(stack.aws.endpoint, "bad")
+
+
+@pytest.mark.parametrize("protected", [False, True])
+def test_stack_that_could_not_be_made_is_rolled_back_unless_a_table_is_protected(stack: Stack, tmp_path: Path, protected: bool) -> None:
+    """Why a live stack is first deployed without protection."""
+    name = f"rolled-back-{protected}".lower()
+    keys = {
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    }
+    table = {"TableName": name, "BillingMode": "PAY_PER_REQUEST", "DeletionProtectionEnabled": protected, **keys}
+    kept = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+    bad = {"Type": "AWS::SQS::Queue", "DependsOn": "Data", "Properties": {"VisibilityTimeout": 99_999_999}}
+    template = tmp_path / "template.yaml"
+    resources = {"Data": {"Type": "AWS::DynamoDB::Table", **kept, "Properties": table}, "TooLong": bad}
+    template.write_text(json.dumps({"Transform": "AWS::Serverless-2016-10-31", "Resources": resources}))
+    with pytest.raises(DeployError, match=f"{name} is {'ROLLBACK_FAILED' if protected else 'ROLLBACK_COMPLETE'}"):
+        deploy(template, stack.aws.endpoint, name, {})
+    delete(stack.aws.endpoint, name)
+    # A deletion, unlike a rollback, keeps what is to be retained: the next creation under this name would find the table in its way.
+    assert (name in stack.client("dynamodb").list_tables()["TableNames"]) is protected

@@ -157,3 +157,9 @@ def test_settings_of_the_sam_cli_name_parameters_and_values_that_exist(profile: 
         assert given.keys() <= PARAMETERS.keys()
         assert {name: refusal(name, value) for name, value in given.items()} == dict.fromkeys(given)
         resolved(given)
+
+
+def test_first_deployment_of_the_live_stack_differs_in_the_protection_that_would_prevent_its_rollback_only() -> None:
+    first, later = (SETTINGS[profile]["deploy"]["parameters"] for profile in ("live-first", "live"))
+    assert first == {**later, "parameter_overrides": [*later["parameter_overrides"], "DeletionProtection=off"]}
+    assert SETTINGS["live-first"]["global"] == SETTINGS["live"]["global"]
