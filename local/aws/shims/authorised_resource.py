@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ministack.core import iam_actions
+from ministack.core.responses import get_account_id
 from ministack.services import kms
 
 original_resource_arn = iam_actions.extract_resource_arn
@@ -22,7 +23,19 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
     if service == "kms" and ":alias/" in found:
         key = kms._resolve_key(found)
         return str(key["Arn"]) if key else found
+    if service == "monitoring" and found == "*" and (name := _parameters(body).get("DashboardName")):
+        # Dashboards belong to no region.
+        return f"arn:aws:cloudwatch::{get_account_id()}:dashboard/{name}"
     return found
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    """The parameters of a call in JSON."""
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def condition_keys(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:
