@@ -52,6 +52,7 @@ def apply(region: str) -> None:
     _add_failure("WrongScope", "AuthorizationHeaderMalformed", 400, malformed)
     _add_failure("UnsignedHeader", "AccessDenied", 403, "There were headers present in the request which were not signed")
     _add_failure("WrongPayload", "XAmzContentSHA256Mismatch", 400, "The provided 'x-amz-content-sha256' header does not match the body.")
+    _add_failure("NoPayload", "InvalidRequest", 400, "Missing required header for this request: x-amz-content-sha256")
     app.pin_signed_request = iam_evaluator.pin_signed_request = pin
     iam_evaluator.authenticate = functools.partial(authenticate, region)
     # MiniStack takes 12 digits for the root's key of an account of that number.
@@ -162,8 +163,10 @@ def signing_name(request: Any, signed: str) -> str:
 def payload_failure(signature: Any, request: Any) -> AuthError | None:
     """Why the body is not the one that was signed, where a header says which one was."""
     told = request.headers.get("x-amz-content-sha256")
-    if told is None or request.presigned:
+    if request.presigned:
         return None
+    if told is None:
+        return AuthError("NoPayload", "") if signature.service == "s3" else None
     if told == UNSIGNED or told.startswith(STREAMING):
         return None if signature.service == "s3" else AuthError("SignatureDoesNotMatch", sigv4.SIGNATURE_MISMATCH)
     return None if told == hashlib.sha256(request.body).hexdigest() else AuthError("WrongPayload", sigv4.SIGNATURE_MISMATCH)
@@ -202,6 +205,31 @@ def signature_failure(signature: Any, request: Any, credential: Any) -> AuthErro
 
 
 def chunks_signed(request: Any, signature: Any, credential: Any, seed: str) -> bool:
-    """Whether each chunk of a body has its signature, and so have the lines after the last one."""
+    """Whether each chunk of a body has its signature, and so have the lines that follow the last one, if any do."""
     key = signing_key(credential.secret_access_key, signature.date_stamp, signature.region, signature.service)
-    return bool(sigv4._chunk_signatures_match(request.body, seed, signature, key))
+    scope = f"{signature.date_stamp}/{signature.region}/{signature.service}/aws4_request"
+    previous, body, at = seed, request.body, 0
+
+    def signed(kind: str, given: bytes, *hashed: bytes) -> bool:
+        nonlocal previous
+        lines = (f"AWS4-HMAC-SHA256-{kind}", signature.amz_date, scope, previous, *(hashlib.sha256(each).hexdigest() for each in hashed))
+        previous = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+        return hmac.compare_digest(previous.encode(), given.strip())
+
+    while (end := body.find(b"\r\n", at)) >= 0:
+        size, _, given = body[at:end].partition(b";chunk-signature=")
+        try:
+            at = end + 2 + int(size, 16)
+        except ValueError:
+            return False
+        if not signed("PAYLOAD", given, b"", body[end + 2 : at]):
+            return False
+        if at == end + 2:
+            *lines, last = [line for line in body[at:].split(b"\r\n") if line] or [b""]
+            name, _, given = last.partition(b":")
+            trailer = b"".join(line + b"\n" for line in lines)
+            return not request.headers["x-amz-content-sha256"].endswith("-TRAILER") or (
+                name.lower() == b"x-amz-trailer-signature" and signed("TRAILER", given, trailer)
+            )
+        at += 2
+    return False

@@ -215,6 +215,13 @@ def test_altered_request_is_refused(stack: Stack, call: Call) -> None:
         refused(wire.but(url=wire.url.replace("?", "x?")).send(), call.mismatch)
 
 
+class PlainPath(SigV4Auth):  # type: ignore[misc]
+    """Signs for S3 as for the other services, without a header that tells the body's hash."""
+
+    def _normalize_url_path(self, path: str) -> str:
+        return path
+
+
 class WithoutHost(SigV4Auth):  # type: ignore[misc]
     def headers_to_sign(self, request: Any) -> Any:
         headers = super().headers_to_sign(request)
@@ -305,23 +312,38 @@ class TestBodies:
     def test_hash_of_another_body_is_refused(self, stack: Stack) -> None:
         refused(self.wire(stack, "0" * 64).send(), (400, b"XAmzContentSHA256Mismatch"))
 
-    def test_stream_is_accepted_with_every_chunk_signed_and_in_its_order(self, stack: Stack) -> None:
-        told = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+    @pytest.mark.parametrize("trailer", [[], [b"x-amz-checksum-crc32:S4457w=="]], ids=["chunks only", "with a trailer"])
+    def test_stream_is_accepted_with_every_part_signed_and_in_its_order(self, stack: Stack, trailer: list[bytes]) -> None:
         more = {"X-Amz-Decoded-Content-Length": "6", "Content-Encoding": "aws-chunked"}
-        wire = self.wire(stack, told, **more)
+        if trailer:
+            more["X-Amz-Trailer"] = ",".join(line.partition(b":")[0].decode() for line in trailer)
+        wire = self.wire(stack, f"STREAMING-AWS4-HMAC-SHA256-PAYLOAD{'-TRAILER' if trailer else ''}", **more)
         day = wire.headers["X-Amz-Date"]
         key = sigv4.derive_signing_key("test", day[:8], REGION, "s3")
-        previous, parts = wire.headers["Authorization"].rpartition("Signature=")[2], []
-        for chunk in (b"abc", b"def", b""):
+        previous = wire.headers["Authorization"].rpartition("Signature=")[2]
+
+        def sign(kind: str, *hashed: bytes) -> bytes:
+            nonlocal previous
             scope = f"{day[:8]}/{REGION}/s3/aws4_request"
-            hashes = [hashlib.sha256(data).hexdigest() for data in (b"", chunk)]
-            text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", day, scope, previous, *hashes])
+            text = "\n".join([f"AWS4-HMAC-SHA256-{kind}", day, scope, previous, *(hashlib.sha256(each).hexdigest() for each in hashed)])
             previous = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-            parts.append(b"%x;chunk-signature=%s\r\n%s\r\n" % (len(chunk), previous.encode(), chunk))
-        assert wire.but(body=b"".join(parts)).send()[0] == 200
+            return previous.encode()
+
+        parts = [b"%x;chunk-signature=%s\r\n%s\r\n" % (len(chunk), sign("PAYLOAD", b"", chunk), chunk) for chunk in (b"abc", b"def")]
+        parts.append(b"0;chunk-signature=%s\r\n" % sign("PAYLOAD", b"", b""))
+        lines = b"".join(line + b"\n" for line in trailer)
+        parts += [line + b"\r\n" for line in trailer] + ([b"x-amz-trailer-signature:%s\r\n" % sign("TRAILER", lines)] if trailer else [])
+        assert wire.but(body=b"".join([*parts, b"\r\n"])).send()[0] == 200
         assert stack.client("s3").get_object(Bucket="signatures", Key="body")["Body"].read() == b"abcdef"
-        for altered in ([parts[1], parts[0], parts[2]], [parts[0].replace(b"abc", b"abx"), *parts[1:]], parts[:2]):
-            assert wire.but(body=b"".join(altered)).send()[0] in (400, 403)
+        altered = [[parts[1], parts[0], *parts[2:]], [parts[0].replace(b"abc", b"abx"), *parts[1:]], parts[:2]]
+        if trailer:
+            altered += [parts[:3], parts[:-1], [*parts[:-2], parts[-2].replace(b"crc32:", b"crc32: "), parts[-1]]]
+        for some in altered:
+            assert wire.but(body=b"".join([*some, b"\r\n"])).send()[0] in (400, 403)
+
+    def test_header_with_the_hash_has_to_be_there(self, stack: Stack) -> None:
+        wire = CALLS["S3"].signed(stack, signer=PlainPath)
+        refused(wire.send(), (400, b"<Code>InvalidRequest</Code>"))
 
     def test_sdk_uploads_in_every_way_it_knows(self, stack: Stack) -> None:
         for options in ({}, {"payload_signing_enabled": True}, {"payload_signing_enabled": False}):
