@@ -43,7 +43,7 @@ def described(status: str = "CREATE_COMPLETE", outputs: frozenset[str] = frozens
 
 CANNOT_BEGIN: dict[str, tuple[Session, str]] = {
     "no credentials": (Session(described(), credentials=None), "there are no AWS credentials"),
-    "no such stack": (Session(refusal("ValidationError", "Stack x does not exist")), "there is no stack titleholder in the region eu-west-1"),
+    "no such stack": (Session(refusal("ValidationError", "Stack x does not exist")), "no stack titleholder in the region eu-west-1"),
     "expired credentials": (Session(refusal("ExpiredToken")), "have expired"),
     "unknown credentials": (Session(refusal("InvalidClientTokenId")), "does not accept these credentials"),
     "no right": (Session(refusal("AccessDenied")), "docs/deploying.md"),
