@@ -182,7 +182,7 @@ def measure() -> list[Figure]:
         Figure(topic, "KMS calls", counted.get("kms", 0), "", None, "real handlers"),
         Figure(topic, "queue calls", queue_calls, "", None, "two messages, each sent, received, deleted"),
         *(Figure(topic, f"bytes of log, {name}", size, "", None, about) for name, size in sorted(lines.items())),
-        Figure(topic, "bytes of log, all", sum(lines.values()), "", ("<=", 1.1 * documented("logs")), f"{about}; the limit by docs/speed.md"),
+        Figure(topic, "bytes of log, all", sum(lines.values()), "", ("<=", 1.1 * documented("logs")), f"{about}; docs/speed.md"),
         *(Figure("a million", name, 1e6 * value, "$", None, f"prices of {price['date']}") for name, value in dollars.items()),
         Figure("a million", "all beside Stripe's charge", 1e6 * sum(dollars.values()), "$", ("<=", GOAL_DOLLARS_PER_MILLION),
                f"prices of {price['date']}, {price['region']}"),
