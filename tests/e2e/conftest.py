@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import Stack, running
 from local.stripe_simulator.options import Options
-from tests.e2e.issuer import ACCOUNT_CLAIM, AUDIENCE, Issuer
+from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
 from tools.permissions import Roles
 
@@ -43,7 +43,13 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="session")
 def by_token(issuer: Issuer) -> Iterator[Stack]:
     """A second stack, whose callers send tokens for one connected account each, and whose routes call published versions."""
-    parameters = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE, "JwtAccountClaim": ACCOUNT_CLAIM, "SnapStart": "true"}
+    parameters = {
+        "JwtIssuer": issuer.url,
+        "JwtAudience": f"{AUDIENCE},{APP_CLIENT}",
+        "JwtScopePrefix": SCOPE_PREFIX,
+        "JwtAccountClaim": ACCOUNT_CLAIM,
+        "SnapStart": "true",
+    }
     with running(parameters=parameters, options=Options(settle_seconds=0.3)) as stack:
         yield stack
 

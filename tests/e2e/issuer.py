@@ -13,6 +13,15 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 AUDIENCE = "titleholder"
+APP_CLIENT = "3n4b5urk1ft4fl3mg5e62d9ado"
+"""An app client in Amazon Cognito, whose tokens name it and no audience."""
+
+SCOPE_PREFIX = "titleholder/"
+"""As with a resource server `titleholder` in Amazon Cognito."""
+
+PATH = "/eu-west-1_EXAMPLE"
+"""As of a user pool in Amazon Cognito. Other issuers have a path as well."""
+
 ACCOUNT_CLAIM = "https://titleholder.test/account"
 ACCOUNT = "acct_token"
 KEY_ID = "key-1"
@@ -39,7 +48,7 @@ class Issuer:
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def __enter__(self) -> Issuer:
         threading.Thread(target=self._server.serve_forever, name="issuer", daemon=True).start()
@@ -52,13 +61,18 @@ class Issuer:
     def documents(self) -> dict[str, Any]:
         public = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key())), "kid": KEY_ID, "alg": "RS256", "use": "sig"}
         return {
-            "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
-            "/keys": {"keys": [public]},
+            f"{PATH}/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
+            f"{PATH}/keys": {"keys": [public]},
         }
 
-    def token(self, scope: str, *, key: Any = None, **claims: Any) -> str:
-        """A token that is good for an hour, but for what `claims` say otherwise; `key` signs in place of the issuer's."""
+    def token(self, scope: str, /, *, key: Any = None, **claims: Any) -> str:
+        """A token that is good for an hour, but for what `claims` say otherwise; it lacks a claim that is None. `key`: signs it.
+
+        `scope`: its scopes. A word without a slash gets the prefix.
+        """
+        scope = " ".join(word if "/" in word else SCOPE_PREFIX + word for word in scope.split())
         now = int(time.time())
         content = {"iss": self.url, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "back-end", "scope": scope}
         content |= {ACCOUNT_CLAIM: ACCOUNT, **claims}
+        content = {name: value for name, value in content.items() if value is not None or name == ACCOUNT_CLAIM}
         return jwt.encode(content, key or self.key, algorithm="RS256", headers={"kid": KEY_ID})

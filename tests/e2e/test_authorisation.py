@@ -17,7 +17,7 @@ from local import openapi
 from local.client import Answer, Client
 from local.stack import Stack
 from tests.e2e import iam_user
-from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, AUDIENCE, Issuer
+from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import StackDriver
 
 GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
@@ -85,10 +85,52 @@ class TestToken:
             "expired": issuer.token(scope, exp=now - 60, iat=now - 3600),
             "not yet good": issuer.token(scope, nbf=now + 600),
             "signed by another key": issuer.token(scope, key=rsa.generate_private_key(public_exponent=65537, key_size=2048)),
-            "not signed": jwt.encode({"iss": issuer.url, "aud": AUDIENCE, "exp": now + 60, "scope": scope}, None, algorithm="none"),
+            "not signed": jwt.encode(
+                {"iss": issuer.url, "aud": AUDIENCE, "exp": now + 60, "scope": SCOPE_PREFIX + scope}, None, algorithm="none"
+            ),
         }
         answers = {name: call(by_token.api_url, route, token).status for name, token in bad.items()}
         assert answers == dict.fromkeys(bad, 401)
+
+
+@pytest.mark.parametrize("route", ["GET /accounts/{account}", "POST /verifications", "DELETE /accounts/{account}"])
+def test_token_of_the_scope_without_the_prefix_or_with_another_one_is_forbidden(by_token: Stack, issuer: Issuer, route: str) -> None:
+    [scope] = GUARDED[route]
+    for wrong in (f"other/{scope}", f"{SCOPE_PREFIX}{SCOPE_PREFIX}{scope}", f"{SCOPE_PREFIX}/{scope}"):
+        assert call(by_token.api_url, route, issuer.token(wrong)).status == 403
+    assert call(by_token.api_url, route, issuer.token("", scope=scope)).status == 403
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"aud": None, "client_id": APP_CLIENT, "token_use": "access", "version": 2}, id="Cognito"),
+        pytest.param(
+            {"aud": [AUDIENCE, "https://example.eu.auth0.com/userinfo"], "azp": "client", "gty": "client-credentials"}, id="Auth0"
+        ),
+        pytest.param(
+            {"scope": None, "scp": f"openid {SCOPE_PREFIX}read", "ver": "2.0", "tid": "a-tenant"}, id="Entra, on behalf of a user"
+        ),
+    ],
+)
+def test_by_token_of_an_issuer_in_use_is_accepted(by_token: Stack, issuer: Issuer, claims: dict[str, object]) -> None:
+    assert call(by_token.api_url, "GET /accounts/{account}", issuer.token("openid/x read", **claims)).status in (404, 422)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        pytest.param({"aud": None, "client_id": "another"}, 401, id="Cognito, another app client"),
+        pytest.param({"aud": "another", "client_id": APP_CLIENT}, 401, id="an app client counts only without an audience"),
+        # API Gateway reads scopes, and neither permissions nor roles.
+        pytest.param({"scope": "openid", "permissions": ["titleholder/read"]}, 403, id="Auth0, permissions without scopes"),
+        pytest.param({"scope": None, "roles": ["titleholder/read"]}, 403, id="Entra, an application's own token"),
+    ],
+)
+def test_by_token_of_an_issuer_in_use_that_lacks_what_is_needed_is_refused(
+    by_token: Stack, issuer: Issuer, claims: dict[str, object], status: int
+) -> None:
+    assert call(by_token.api_url, "GET /accounts/{account}", issuer.token("read", **claims)).status == status
 
 
 def test_by_token_a_signature_does_not_count(by_token: Stack) -> None:
