@@ -23,7 +23,10 @@ from tests.support import judges
 
 @pytest.fixture
 def engine():
-    judges.require("The engine", False, "install it")
+    try:
+        raise OSError("not found")
+    except OSError:
+        judges.require("The engine", False, "install it")
 
 @pytest.mark.parametrize("number", range(3))
 def test_by_the_engine(engine, number):

@@ -114,10 +114,13 @@ class DynamoDBLocal:
 def required() -> Iterator[DynamoDBLocal]:
     """The engine, for a test that needs it: where it cannot run, it is a judge that is missing."""
     with contextlib.ExitStack() as opened:
+        engine, lacking = None, ""
         try:
             engine = opened.enter_context(DynamoDBLocal())
         except DynamoDBLocalError as error:
-            judges.require(NAME, False, str(error))
+            lacking = str(error)
+        judges.require(NAME, engine is not None, lacking)
+        assert engine is not None
         yield engine
 
 

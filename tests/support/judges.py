@@ -43,8 +43,8 @@ def missing(reports: list[Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     for report in reports:
         text = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if text.startswith(MISSING):
-            line = text.partition("\n")[0].removesuffix(REQUIRED)
+        # The text of a failure may follow that of the exception that it came from.
+        for line in {line.removesuffix(REQUIRED) for line in text.splitlines() if line.startswith(MISSING)}:
             found[line] = found.get(line, 0) + 1
     return found
 
