@@ -81,6 +81,9 @@ def inside(simulation: Stack) -> Iterator[Stack]:
                 client=simulation.clients.__getitem__,
                 stripe_http=lambda: SimulatedStripe(simulation),
                 clock=simulation.clock,
+                sleep=simulation.scheduler.sleep,
+                jitter=simulation.jitter,
+                time_left=simulation.time_left,
                 new_secret=lambda: drawn.randbytes(32),
                 writers=simulation.writers,
             )

@@ -13,16 +13,18 @@ from titleholder.batches import lifecycle, stopped
 from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.verifications import IdSecret
-from titleholder.errors import MalformedEventError
+from titleholder.errors import MalformedEventError, TitleholderError
 from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, verdicts, verifications
 from titleholder.services.audit import Audit, Entry
 from titleholder.services.contexts import Contexts
 from titleholder.services.rate_limiter import Kind, RateLimiter
+from titleholder.store import patience
 from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
 from titleholder.store.connected_accounts import ConnectedAccounts
 from titleholder.store.erasures import Erasures
 from titleholder.store.open_work import OpenWork
+from titleholder.store.patience import PatientClient
 from titleholder.store.sealed import SealedItems
 from titleholder.store.table import Table
 from titleholder.store.verifications import Verifications
@@ -511,7 +513,31 @@ def inactive_accounts_end_what_would_wait() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def cancelled_transactions_not_repeated() -> Iterator[None]:
+    """A transaction that DynamoDB cancelled because it was busy fails at its first try."""
+    with _replaced(PatientClient, "transact_write_items", lambda self, **request: self._client.transact_write_items(**request)):
+        yield
+
+
+@contextmanager
+def unprocessed_keys_taken_for_missing() -> Iterator[None]:
+    """Items that DynamoDB left unprocessed in a BatchGetItem count as missing."""
+    with _replaced(PatientClient, "batch_get_item", lambda self, **request: self._client.batch_get_item(**request)):
+        yield
+
+
+@contextmanager
+def busy_table_is_an_internal_error() -> Iterator[None]:
+    """After the last try callers are told of an internal error, not when to come again."""
+    with _replaced(patience, "TableBusyError", TitleholderError):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
+    "cancelled_transactions_not_repeated": cancelled_transactions_not_repeated,
+    "unprocessed_keys_taken_for_missing": unprocessed_keys_taken_for_missing,
+    "busy_table_is_an_internal_error": busy_table_is_an_internal_error,
     "context_taken_for_a_connected_account": context_taken_for_a_connected_account,
     "thin_events_not_listed": thin_events_not_listed,
     "repaired_accounts_resume_nobody": repaired_accounts_resume_nobody,

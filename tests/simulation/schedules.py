@@ -17,6 +17,8 @@ from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promise
 from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
+from tests.simulation.table_load import TableLoad
+from tests.support.fakes.dynamodb import Load
 from titleholder.domain import snapshots
 
 REFRESH = "/v1/financial_connections/accounts/{account}/refresh"
@@ -68,6 +70,10 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         simulation.faults = replace(_draw_faults(simulation.rng), audit=simulation.record_rng.choice([0, 0, 0.02, 0.2]))
         simulation.sqs.duplicates = simulation.faults.duplicate_message
     burst = draw_burst(simulation) if faults is None else None
+    load = TableLoad(seed, lambda: simulation.scheduler.now, simulation.injected)
+    busy = faults is None and burst is None and load.active
+    if busy:
+        simulation.busy(load)
     if has_repairs(seed):
         simulation.environment["MAX_WAIT_SECONDS"] = str(int(LONGEST_WAIT))
     with inside(simulation):
@@ -81,7 +87,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _settle(simulation)
         check_promises(simulation)
         faults = simulation.faults
-        troubled = bool(
+        troubled = busy or bool(
             faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
         )
         check_repairs(simulation, troubled=troubled or bool(simulation.many))
@@ -440,6 +446,7 @@ def _webhook_faults(simulation: Simulation, account: str) -> None:
 def _calm(simulation: Simulation) -> None:
     """End the faults. What is lost stays lost."""
     simulation.stormy = False
+    simulation.dynamodb.load, simulation.table_load = Load(), None
     simulation.sqs.duplicates = 0
     simulation.simulator.clear_faults()
     simulation.simulator.configure(denied={})

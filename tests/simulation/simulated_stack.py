@@ -34,6 +34,7 @@ from tests.simulation.limits import CallQuotas, Concurrency
 from tests.simulation.queues import FakeSQS, Message, ThrottledError
 from tests.simulation.records import Records
 from tests.simulation.scheduler import Signal, VirtualScheduler
+from tests.simulation.table_load import TableLoad
 from tests.simulation.workflows import FakeStepFunctions, TaskError
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.fakes.errors import refused
@@ -72,6 +73,8 @@ class Invocation:
     crash_at: tuple[int, str] | None = None
     calls: int = 0
     throttled: bool = False
+    failed: bool = False
+    """Whether a call failed for good, or another fault was drawn."""
     records: Records = field(default_factory=Records)
 
 
@@ -179,6 +182,7 @@ class SimulatedStack:
         self.dynamodb.changed = self.changed
         self.dynamodb.refuses = self._refuses
         self.sqs = FakeSQS(self.scheduler, self.rng, self.cross, queue_settings())
+        self.table_load: TableLoad | None = None
         self.sqs.duplicates = self.faults.duplicate_message
         self.sqs.chain, self.sqs.lost, self.sqs.given_up = self._chain, self._lost, self._given_up
         self.concurrency, self.call_quotas = Concurrency(), CallQuotas()
@@ -325,13 +329,15 @@ class SimulatedStack:
         try:
             answer = HANDLERS[function](event, Context(function))
             self.complain(records.missing_in_answer(invocation.records, event, answer))
+            if isinstance(answer, dict) and answer.get("statusCode") == 500 and not invocation.failed:
+                self.violations.append(f"{function}: answered 500 although at most the table was busy")
             return answer
         except Died:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
             # The exception that was raised first, whatever it was translated to.
             cause = error.__context__ if isinstance(error, UnexpectedError) else error
-            if not isinstance(cause, TRANSIENT):
+            if not isinstance(cause, TRANSIENT) or "TransactionCanceledException" in str(cause):
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")
             raise TaskError("Lambda.Unknown") from None
         finally:
@@ -357,6 +363,18 @@ class SimulatedStack:
     def _note(self, operation: str, arguments: Mapping[str, Any]) -> None:
         if invocation := self.current_invocations.get(getcurrent()):
             self.rights.note(invocation.function, operation, arguments)
+
+    def busy(self, load: TableLoad) -> None:
+        """Let the table be as busy as that until the storm is over."""
+        self.table_load = self.dynamodb.load = load
+
+    def time_left(self) -> float:
+        """How many seconds the function has that asks."""
+        invocation = self.current_invocations.get(getcurrent())
+        return TIMEOUTS[invocation.function] - (self.scheduler.now - invocation.began) if invocation else 10**9
+
+    def jitter(self) -> float:
+        return self.table_load.draw_jitter() if self.table_load else 0.5
 
     def clock(self) -> float:
         """The time by the clock of the activity that asks."""
@@ -398,6 +416,8 @@ class SimulatedStack:
             # For good: what the functions repeat by themselves is drawn by `table_load`.
             raise refused(operation, "InternalServerError" if operation in TABLE_OPERATIONS else "ThrottlingException")
         result = effect()
+        if operation in TABLE_OPERATIONS and self.table_load and self.table_load.repeats():
+            result = effect()
         self.invariants.see_whole()
         self._end_call(invocation)
         if self._draw("lost answer", self.faults.lost_answer):
@@ -483,6 +503,8 @@ class SimulatedStack:
         if not self.stormy or not likelihood or self.rng.random() >= likelihood:
             return False
         self.injected[kind] += 1
+        if kind != "slow call" and (invocation := self.current_invocations.get(getcurrent())):
+            invocation.failed = True
         return True
 
 

@@ -150,6 +150,8 @@ class FakeDynamoDB:
 
     def transact_write_items(self, *, TransactItems: list[Attributes], ClientRequestToken: str = "") -> Attributes:
         def effect() -> Attributes:
+            keys = [_key(part.get("Key") or part["Item"]) for item in TransactItems for part in item.values()]
+            self._admit("TransactWriteItems", *keys)
             if ClientRequestToken in self._done:
                 if self._done[ClientRequestToken] != TransactItems:
                     raise refused("TransactWriteItems", "IdempotentParameterMismatchException")
@@ -157,7 +159,7 @@ class FakeDynamoDB:
             parts = [(kind, part) for item in TransactItems for kind, part in item.items()]
             self._check_transaction(parts)
             held = [self._part_holds(part) for _, part in parts]
-            codes = self.load.part_codes([_key(part.get("Key") or part["Item"]) for _, part in parts], held)
+            codes = self.load.part_codes(keys, held)
             if codes is None and not all(held):
                 codes = ["None" if holds else "ConditionalCheckFailed" for holds in held]
             if codes is not None:
