@@ -73,8 +73,6 @@ class Invocation:
     crash_at: tuple[int, str] | None = None
     calls: int = 0
     throttled: bool = False
-    failed: bool = False
-    """Whether a call failed for good, or another fault was drawn."""
     records: Records = field(default_factory=Records)
 
 
@@ -329,8 +327,6 @@ class SimulatedStack:
         try:
             answer = HANDLERS[function](event, Context(function))
             self.complain(records.missing_in_answer(invocation.records, event, answer))
-            if isinstance(answer, dict) and answer.get("statusCode") == 500 and not invocation.failed:
-                self.violations.append(f"{function}: answered 500 although at most the table was busy")
             return answer
         except Died:
             raise TaskError("Lambda.Unknown") from None
@@ -503,8 +499,6 @@ class SimulatedStack:
         if not self.stormy or not likelihood or self.rng.random() >= likelihood:
             return False
         self.injected[kind] += 1
-        if kind != "slow call" and (invocation := self.current_invocations.get(getcurrent())):
-            invocation.failed = True
         return True
 
 
