@@ -168,6 +168,7 @@ lock: $(SCAN_READY)  ## Pin what the layers' requirements.in need, with hashes
 scan: $(READY) $(SCAN_READY)  ## Look for weaknesses in the template, and judge its policies by AWS's tables, and the workflows
 	$(SCAN)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
 	$(BIN)/python -m tools.policies
+	$(BIN)/cfn-lint build/deployed.json
 	$(SCAN)/bin/python -W ignore tools/judge_policies.py
 	$(BIN)/python -m tools.asl
 

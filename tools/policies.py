@@ -1,8 +1,10 @@
-"""Writes each policy of the template to build/policies, as CloudFormation would make it, for a linter of IAM policies.
+"""Writes what CloudFormation would make of the template, for linters.
 
     python -m tools.policies
 
-One file for each policy of a role, managed policy, key, table, bucket, topic or queue, named after the resource in the template.
+build/policies: one file for each policy of a role, managed policy, key, table, bucket, topic or queue, named after the resource.
+build/deployed.json: the resources of a stack with the longest name in the region with the longest name. Of the template itself, cfn-lint
+judges only names that are written down whole.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
+
+from botocore.session import Session
 
 from local.aws.paths import BUILD
 from tests.support.resolved import ACCOUNT, resolved
@@ -59,9 +63,36 @@ def policies(stack: str = "titleholder", region: str = "eu-west-1") -> Iterator[
             yield f"{name}-{number}" if number else name, json.loads(text)
 
 
+def deployed(stack: str, region: str) -> dict[str, Any]:
+    """A template of a stack's resources, in which only references to other resources are left."""
+    resources = resolved(EVERYTHING, stack=stack, region=region)
+
+    def referring(part: Any) -> Any:
+        if isinstance(part, list):
+            return [referring(one) for one in part]
+        if isinstance(part, dict):
+            return {name: referring(one) for name, one in part.items()}
+        if not isinstance(part, str) or not re.search(r"<\w+(\.\w+)?>", part):
+            return part
+        if found := re.fullmatch(r"<(\w+)>", part):
+            return {"Ref": found[1]}
+        if found := re.fullmatch(r"<(\w+)\.([\w.]+)>", part):
+            return {"Fn::GetAtt": [found[1], found[2]]}
+        # InputTransformer has placeholders of the same form.
+        named = re.sub(r"<((\w+)(\.\w+)?)>", lambda found: f"${{{found[1]}}}" if found[2] in resources else found[0], part)
+        return part if named == part else {"Fn::Sub": named}
+
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {name: {"Type": one["Type"], "Properties": referring(one.get("Properties", {}))} for name, one in resources.items()},
+    }
+
+
 def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
+    longest = max(Session().get_available_regions("lambda"), key=len)
+    (BUILD / "deployed.json").write_text(json.dumps(deployed("t" * 27, longest), indent=1))
     for name, document in policies():
         (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
