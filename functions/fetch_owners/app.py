@@ -14,10 +14,11 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.aws.queue_consumer import QueueConsumer
+from titleholder.aws.queues import HOP, put_back
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef, Tenant
 from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
-from titleholder.observability import logger, metrics, observed
+from titleholder.observability import logger, metrics, observed, tally
 from titleholder.services import account_sync, rate_limiter
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import METRICS
@@ -29,7 +30,8 @@ from titleholder.stripe_api.events import missed_account
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Process SQS messages. Returns those that SQS is to deliver again."""
     settings, queues = application().settings, application().queues
-    return QueueConsumer(queues, settings.events_queue_url, settings.events_dead_letter_url, _on_dead_letter).consume(event, _process)
+    consumer = QueueConsumer(queues, settings.events_queue_url, settings.events_dead_letter_url, _on_dead_letter, application().clock)
+    return consumer.consume(event, _process)
 
 
 def _process(message: dict[str, Any], _: str) -> None:
@@ -47,11 +49,11 @@ def _process(message: dict[str, Any], _: str) -> None:
             return
         showed_news = account_sync.sync_account(deps, ref, key)
     except StripeLaggingError as behind:
-        deps.queues.defer_event(message, behind.retry_after)
+        _defer(deps, message, behind.retry_after * 1.5 ** max(0, min(20, int(message.get(HOP, 0)) - 10)))
         return
     except RateLimitExceededError as early:
         at = early.at if ref is None else account_sync.await_slot(deps, ref, early.at)
-        deps.queues.defer_event(rate_limiter.requeued_message(message, early), at - deps.clock())
+        _defer(deps, rate_limiter.requeued_message(message, early), at - deps.clock())
         return
     except Exception as error:
         if key is not None:
@@ -67,6 +69,19 @@ def _process(message: dict[str, Any], _: str) -> None:
     if ref.stripe_account is not None and deps.store.connected_accounts.record_answer(ref.mode, ref.stripe_account):
         logger.info("connected account answers again", extra={"stripe_account": ref.stripe_account})
     logger.info("account fetched", extra={"event_id": None if key is None else id_of(key), "account": ref.account})
+
+
+def _defer(deps: Dependencies, message: Mapping[str, Any], delay: float) -> None:
+    """Put a message back into the queue. An event whose message was put back too often is left to `reconcile`, which queues it anew."""
+    again = put_back(message)
+    if again is not None:
+        deps.queues.defer_event(again, delay)
+        return
+    key = message.get("event")
+    logger.warning("event deferred too often", extra={"event_id": None if key is None else id_of(key), "account": message.get("account")})
+    tally("MessagesDeferredTooOften")
+    if key is not None:
+        deps.store.events.leave_to_reconcile(key, deps.clock())
 
 
 def _account_of_event(deps: Dependencies, key: str, message: Mapping[str, Any]) -> AccountRef | None:

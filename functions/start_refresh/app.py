@@ -20,7 +20,9 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     """Answer one HTTP request, or process SQS messages and return those that SQS is to deliver again."""
     if "Records" in event:
         settings = application().settings
-        consumer = QueueConsumer(application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url)
+        consumer = QueueConsumer(
+            application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url, clock=application().clock
+        )
         return consumer.consume(event, _process)
     import routes  # so that pydantic and the resolver are loaded for HTTP requests only
 

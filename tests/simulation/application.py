@@ -16,6 +16,7 @@ from tests.simulation.simulated_stack import SimulatedStack
 from tests.support.functions import FUNCTIONS
 from tests.support.stripe_openapi import LEDGER
 from titleholder import bootstrap, matching, observability
+from titleholder.aws import queues
 from titleholder.bootstrap import Application
 from titleholder.domain import snapshots
 from titleholder.settings import Settings
@@ -72,6 +73,7 @@ def inside(simulation: Stack) -> Iterator[Stack]:
         undo.callback(random.setstate, state)
         undo.callback(bootstrap.use, None)
         # Schedules shorten these.
+        undo.enter_context(patch.object(queues, "MOST_HOPS", simulation.most_hops))
         undo.enter_context(patch.multiple(snapshots, PART_BYTES=limits[0], MAX_OWNERS=limits[1]))
         observability.logger.setLevel("CRITICAL")
         random.seed(simulation.seed)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from local.stripe_simulator.options import Options
 from tests.simulation.application import inside
 from tests.simulation.batch_run import BatchSimulation
 from tests.simulation.deployment import BEGIN
+from tests.simulation.limits import LONGEST_CHAIN
 
 BEGIN_SECONDS = 5.0
 SLICE_SECONDS = 10.0
@@ -33,7 +34,8 @@ class Load:
 
     `pace`: calls a second for each operation, `in_all` for all together. `singles`: verifications over HTTP, evenly over `seconds`.
     `batch`: accounts of one batch that starts with them. `readers`: calls of `GET /accounts/{id}` a second, for `reading` seconds from the
-    beginning. `bank`: how long a refresh takes to settle.
+    beginning. `bank`: how long a refresh takes to settle. `concurrency`: how many functions the AWS account may run at once. `wait`: for
+    how many seconds each of the calls for `singles` waits for the verdict, `waiting_calls`: how many may, where the default is not meant.
     """
 
     pace: float
@@ -46,11 +48,18 @@ class Load:
     reading: float = 0.0
     bank: float = 5.0
     max_wait: int = 7 * 86_400
+    concurrency: int = 1000
+    wait: int = 0
+    waiting_calls: int | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a load. `waits`: from the request to the verdict, of singles. `drained`: seconds until the last verdict."""
+    """The result of a load. `waits`: from the first call for it to the verdict, of singles. `drained`: seconds until the last verdict.
+
+    `longest_chain`: how often a message was put back into its queue at most, `long_chains`: the share of messages that Lambda would have
+    stopped. `throttled`: invocations that Lambda did not run.
+    """
 
     load: Load
     verdicts: Mapping[str, int]
@@ -66,6 +75,9 @@ class Outcome:
     refused: int
     read_answers: Mapping[int, int]
     violations: tuple[str, ...]
+    longest_chain: int = 0
+    long_chains: float = 0.0
+    throttled: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def goodput(self) -> float:
@@ -87,6 +99,8 @@ class OverloadedSimulation(BatchSimulation):
         super().__init__(load.batch, Options(settle_seconds=load.bank, global_rate_limit=None), seed, singles=load.singles)
         self.simulator.link("single_owner", id="fca_read", customer="cus_read")
         self.load = load
+        self.concurrency.limit = load.concurrency
+        self.wait_seconds = load.wait
         self.unwanted = 0
         self.read_answers: Counter[int] = Counter()
         self.environment = {
@@ -94,6 +108,7 @@ class OverloadedSimulation(BatchSimulation):
             "STRIPE_CALLS_PER_SECOND_IN_ALL": str(load.in_all),
             "SETTLE_TIMEOUT_SECONDS": str(load.settle_timeout),
             "MAX_WAIT_SECONDS": str(load.max_wait),
+            **({"WAITING_CALLS": str(load.waiting_calls)} if load.waiting_calls is not None else {}),
         }
 
     def stripe_call(self, method: str, path: str, headers: Mapping[str, str], call: Callable[[], Any]) -> Any:
@@ -140,7 +155,7 @@ def _outcome(simulation: OverloadedSimulation) -> Outcome:
     ]
     verdicts, reasons = Counter[str](), Counter[str]()
     waits, ends, early, lost = [], [BEGIN + BEGIN_SECONDS], 0, 0
-    mine = set(simulation.accepted.values())
+    asked = {id_: simulation.asked[name] for name, id_ in simulation.accepted.items()}
     for id_, item in verifications:
         if "verdict" not in item:
             lost += 1
@@ -149,11 +164,11 @@ def _outcome(simulation: OverloadedSimulation) -> Outcome:
         verdicts[verdict["outcome"]] += 1
         if verdict["outcome"] == "not_verifiable":
             reasons.update(verdict["reasons"])
-        began, ended = (int(item[name]["N"]) / 1000 for name in ("requested_ms", "completed_ms"))
+        ended = int(item["completed_ms"]["N"]) / 1000
         ends.append(ended)
         early += verdict["reasons"] == ["REFRESH_TIMED_OUT"] and ended < int(item["deadline_ms"]["N"]) / 1000
-        if id_ in mine:
-            waits.append(ended - began)
+        if id_ in asked:
+            waits.append(ended - asked[id_])
     counts = simulation.simulator.request_counts()
     peaks = counts["peaks"]
     return Outcome(
@@ -171,6 +186,9 @@ def _outcome(simulation: OverloadedSimulation) -> Outcome:
         refused=counts["statuses"].get("429", 0),
         read_answers=dict(simulation.read_answers),
         violations=tuple(simulation.violations),
+        longest_chain=max(simulation.sqs.chains, default=0),
+        long_chains=simulation.sqs.chains[LONGEST_CHAIN] / max(1, simulation.sqs.chains[0]),
+        throttled=dict(simulation.concurrency.throttled),
     )
 
 
@@ -189,6 +207,10 @@ CASES: Mapping[str, Load] = {
     "240 in 30 s": Load(2, 60, singles=240, seconds=30),
     "480 in 30 s": Load(2, 60, singles=480, seconds=30),
     "batch of 2,000": Load(1, 900, batch=2000),
+    # As 22 singles a second beside a batch of 2,000, at Stripe's 25 calls a second.
+    "beside a batch": Load(2.5, 900, singles=2640, seconds=1200, batch=200),
+    "10 at once": Load(10, 900, singles=240, seconds=120, concurrency=10, wait=20),
+    "1,000 at once": Load(100, 900, in_all=400, singles=3600, seconds=60, concurrency=1000, wait=20),
     "readers": Load(25, 900, singles=20, seconds=10, readers=200, reading=10),
 }
 
@@ -200,13 +222,13 @@ def told(name: str, outcome: Outcome) -> str:
     return (
         f"{name:16} {outcome.load.singles + outcome.load.batch:6} {outcome.paid:6} {outcome.unwanted:8} {outcome.early_timeouts:6}"
         f" {outcome.lost:5} {outcome.goodput:8.2f} {outcome.wait(0.5):8.0f} {outcome.wait(0.99):8.0f} {outcome.drained:8.0f}"
-        f" {outcome.peak:5}  {verdicts}{reasons}"
+        f" {outcome.peak:5} {outcome.longest_chain:5} {outcome.long_chains:6.3f} {sum(outcome.throttled.values()):6}  {verdicts}{reasons}"
     )
 
 
 HEAD = (
     f"{'load':16} {'asked':>6} {'paid':>6} {'unwanted':>8} {'early':>6} {'lost':>5} {'goodput':>8} {'p50 s':>8} {'p99 s':>8} {'drained':>8}"
-    f" {'peak':>5}  verdicts"
+    f" {'peak':>5} {'hops':>5} {'over':>6} {'thrott':>6}  verdicts"
 )
 
 

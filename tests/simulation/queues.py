@@ -33,6 +33,7 @@ class Message:
     id: str
     chain: Mapping[str, int] = field(default_factory=dict)
     receives: int = 0
+    first_received: float = 0.0
     visible_at: float = 0.0
     failures: int = 0
     kept_back: int = 0
@@ -57,7 +58,8 @@ class FakeSQS:
         """Called with a message that SQS or Lambda moves to the dead-letter queue."""
         self.given_up: Callable[[], None] = lambda: None
         """Called when a consumer sends its message to the dead-letter queue."""
-        self.longest_chain: Counter[str] = Counter()
+        self.chains: Counter[int] = Counter()
+        """How many messages came after so many runs of their consumer in one chain."""
         self.in_flight = 0
         self._consuming: Counter[str] = Counter()
         self._queued: dict[str, deque[Signal]] = {}
@@ -92,9 +94,10 @@ class FakeSQS:
     def _live(self, url: str, message: Message) -> None:
         settings = self.settings[url]
         before = message.chain.get(CONSUMERS[url], 0)
-        self.longest_chain[url] = max(self.longest_chain[url], before)
+        self.chains[before] += 1
         while True:
             message.receives += 1
+            message.first_received = message.first_received or self.scheduler.now
             looped = before >= LONGEST_CHAIN and not settings.may_loop
             if looped or message.receives > settings.most_receives:
                 self.dead.setdefault(url + "-dead", []).append(message.body)

@@ -11,6 +11,7 @@ from typing import Any
 
 from local.stripe_simulator.scenarios import SCENARIOS as KINDS
 from tests.simulation.application import POISON, inside
+from tests.simulation.aws_limits import draw_limits, end_limits
 from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, draw_burst
 from tests.simulation.deployment import API_KEY, BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
@@ -74,6 +75,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
     busy = faults is None and burst is None and load.active
     if busy:
         simulation.busy(load)
+    limited = faults is None and burst is None and draw_limits(simulation)
     if has_repairs(seed):
         simulation.environment["MAX_WAIT_SECONDS"] = str(int(LONGEST_WAIT))
     with inside(simulation):
@@ -87,8 +89,18 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _settle(simulation)
         check_promises(simulation)
         faults = simulation.faults
-        troubled = busy or bool(
-            faults.crash or faults.throttle or faults.lost_answer or faults.stripe or faults.webhook or faults.announcement or faults.audit
+        troubled = (
+            busy
+            or limited
+            or bool(
+                faults.crash
+                or faults.throttle
+                or faults.lost_answer
+                or faults.stripe
+                or faults.webhook
+                or faults.announcement
+                or faults.audit
+            )
         )
         check_repairs(simulation, troubled=troubled or bool(simulation.many))
         if not troubled:
@@ -447,6 +459,7 @@ def _calm(simulation: Simulation) -> None:
     """End the faults. What is lost stays lost."""
     simulation.stormy = False
     simulation.dynamodb.load, simulation.table_load = Load(), None
+    end_limits(simulation)
     simulation.sqs.duplicates = 0
     simulation.simulator.clear_faults()
     simulation.simulator.configure(denied={})

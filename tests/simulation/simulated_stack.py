@@ -43,6 +43,8 @@ from tests.support.fakes.kms import FakeKMS
 from tests.support.fakes.s3 import FakeS3
 from tests.support.fakes.secrets_manager import FakeSecrets
 from tests.support.rights import DynamoDBRights, Noted
+from titleholder.aws import queues
+from titleholder.aws.queue_consumer import MOST_RECEIVES
 from titleholder.errors import UnexpectedError
 
 FOREIGN = "acct_foreign"
@@ -141,6 +143,12 @@ class SimulatedStack:
         self.asked_at: dict[tuple[str, str], float] = {}
         """When a refresh of an account was first asked for under an idempotency key, by Stripe's clock."""
         self.accepted: dict[str, str] = {}
+        self.asked: dict[str, float] = {}
+        """When each verification was first asked for, by its name."""
+        self.most_hops = queues.MOST_HOPS
+        """How often the functions put a message back into its queue; to be set before `inside`."""
+        self.wait_seconds = 0
+        """For how long the back ends have their calls for verifications wait."""
         self.guesses: set[str] = set()
         self.guessed: set[str] = set()
         self.refreshes: list[Refresh] = []
@@ -243,7 +251,10 @@ class SimulatedStack:
             "messageId": message.id,
             "receiptHandle": message.id,
             "body": message.body,
-            "attributes": {"ApproximateReceiveCount": str(message.receives)},
+            "attributes": {
+                "ApproximateReceiveCount": str(message.receives),
+                "ApproximateFirstReceiveTimestamp": str(int(message.first_received * 1000)),
+            },
         }
         answer = self._invoke(function, {"Records": [record]}, message)
         if answer is not None and not answer["batchItemFailures"]:
@@ -396,8 +407,11 @@ class SimulatedStack:
         invocation = self.current_invocations.get(getcurrent())
         if invocation is not None and (message := invocation.message) is not None:
             self.injected["dead letter: given up"] += 1
-            if message.kept_back + invocation.throttled == message.failures + 1:
+            if 0 < message.kept_back + invocation.throttled == message.failures + 1:
                 self.violations.append(f"a message was given up, though nothing but throttled calls kept it back: {message.body}")
+            # Two deliveries at which Lambda was throttled take no longer than failures may.
+            if message.throttled and message.failures + 1 < MOST_RECEIVES - 2:
+                self.violations.append(f"a message was given up after {message.failures + 1} failures, because Lambda was throttled")
 
     # -- trouble -----------------------------------------------------------------------------------------------------------------
 

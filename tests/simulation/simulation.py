@@ -54,7 +54,10 @@ class Simulation(SimulatedStack):
         """
         if claim == POISON:
             self.poisoned.add(name)
-        body = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
+        body: dict[str, Any] = {"account": account, "claim": {"name": "Margaret Testerman", **(claim or {})}, "max_age": max_age}
+        self.asked.setdefault(name, self.scheduler.now)
+        if self.wait_seconds:
+            body["wait"] = self.wait_seconds
         if if_inactive is not None:
             body["if_inactive"] = if_inactive
             self.waiting |= {name} if if_inactive == "wait" else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,26 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessResponse
 from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
 
-from titleholder.aws.queues import Queues
-from titleholder.errors import TitleholderError
+from titleholder.aws.queues import HOP, LONGEST_PAUSE_SECONDS, Queues
+from titleholder.errors import TitleholderError, is_aws_unavailable
 from titleholder.observability import logger
 
 MOST_RECEIVES = 7
 """A message that fails at this delivery goes to the dead-letter queue. The queue's own limit is higher: it is for functions that died."""
+
+MOST_RECEIVES_WITHOUT_AWS = 25
+LONGEST_PAUSE_WITHOUT_AWS_SECONDS = 900.0
+"""The same for a message that fails because AWS throttles calls or does not answer, and the longest pause then. This says nothing about the
+message, and a queue's other messages fail as well.
+"""
+
+FAILURES_SECONDS = 900.0
+"""Seven failures take less time than this. Where deliveries took longer, some of them did not reach the function: SQS counts one at which
+Lambda was throttled, too.
+"""
+
+COPIES, MOST_COPIES = "copies", 3
+"""Where a message carries how often it was sent anew for that reason, and how often it is at most."""
 
 
 class QueueConsumer(BatchProcessor):
@@ -26,12 +41,14 @@ class QueueConsumer(BatchProcessor):
         url: str,
         dead_letter_url: str,
         on_dead_letter: Callable[[dict[str, Any], str], None] = lambda message, reason: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(EventType.SQS, raise_on_entire_batch_failure=False)
         self._queues = queues
         self._url = url
         self._dead_letter_url = dead_letter_url
         self._on_dead_letter = on_dead_letter
+        self._clock = clock
 
     def consume(self, event: dict[str, Any], process: Callable[[dict[str, Any], str], None]) -> Any:
         """Call `process(message, message_id)` for each message of an SQS event; answer which of them SQS has to deliver again."""
@@ -42,13 +59,31 @@ class QueueConsumer(BatchProcessor):
         # Only our own errors have messages that are free of personal data.
         reason = type(error).__name__ + (f": {error}" if isinstance(error, TitleholderError) else "")
         logger.error("message failed", extra={"reason": reason, "received": count})
-        if count < MOST_RECEIVES:
-            self._queues.back_off(self._url, record.receipt_handle, count)
+        without_aws = is_aws_unavailable(error)
+        if count < (MOST_RECEIVES_WITHOUT_AWS if without_aws else MOST_RECEIVES):
+            longest = LONGEST_PAUSE_WITHOUT_AWS_SECONDS if without_aws else LONGEST_PAUSE_SECONDS
+            self._queues.back_off(self._url, record.receipt_handle, count, longest)
             # Without the exception, whose message Powertools would log.
             return super().failure_handler(record, (None, None, None))
+        if not without_aws and (copy := self._copy(record)) is not None:
+            self._queues.send_copy(self._url, copy)
+            return self.success_handler(record, None)
         self._queues.send_to_dead_letter_queue(self._dead_letter_url, record.body, reason)
         try:
             self._on_dead_letter(record.json_body, reason)
         except Exception as failed:
             logger.error("dead letter not noted", extra={"reason": type(failed).__name__})
         return self.success_handler(record, None)
+
+    def _copy(self, record: Any) -> dict[str, Any] | None:
+        """A failed message to be sent anew, because not all of its deliveries were failures; else None."""
+        first = record.raw_event["attributes"].get("ApproximateFirstReceiveTimestamp")
+        if first is None or self._clock() - int(first) / 1000 < FAILURES_SECONDS:
+            return None
+        try:
+            message = record.json_body
+            copies, hop = int(message.get(COPIES, 0)), int(message.get(HOP, 0))
+        except (AttributeError, TypeError, ValueError):
+            return None
+        # With one more hop, because a request with as many as the one before would be taken for its copy.
+        return None if copies >= MOST_COPIES else {**message, COPIES: copies + 1, HOP: hop + 1}

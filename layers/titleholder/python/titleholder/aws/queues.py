@@ -12,6 +12,20 @@ MAX_DELAY_SECONDS = 900
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 120.0
 
+HOP = "hop"
+"""Where a message carries how often it was put back into its queue. Absent in one that was not, or that an earlier release put back."""
+
+MOST_HOPS = 200
+"""How often a message is put back at most. Lambda's own limit of 16 is switched off for these queues (RecursiveLoop), because a request may
+wait for its slot for days.
+"""
+
+
+def put_back(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The message as it is to be put back into its queue; None if that was done `MOST_HOPS` times, so that no loop is endless."""
+    hop = int(message.get(HOP, 0)) + 1
+    return None if hop > MOST_HOPS else {**message, HOP: hop}
+
 
 class Queues:
     """The refresh queue and the events queue, through a boto3 SQS client. A function that may not use a queue has an empty URL for it."""
@@ -46,9 +60,13 @@ class Queues:
         attribute = {"DataType": "String", "StringValue": reason}
         self._client.send_message(QueueUrl=dead_letter_url, MessageBody=body, MessageAttributes={"reason": attribute})
 
-    def back_off(self, queue_url: str, receipt_handle: str, receive_count: int) -> None:
+    def send_copy(self, queue_url: str, message: Mapping[str, Any]) -> None:
+        """Send a message anew, so that SQS counts its deliveries from the beginning."""
+        self._client.send_message(QueueUrl=queue_url, MessageBody=json.dumps(message), DelaySeconds=int(LONGEST_PAUSE_SECONDS))
+
+    def back_off(self, queue_url: str, receipt_handle: str, receive_count: int, longest: float = LONGEST_PAUSE_SECONDS) -> None:
         """Have SQS deliver a failed message again after a pause. The pause doubles each time, and half of it is random."""
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))
+        pause = min(longest, FIRST_PAUSE_SECONDS * 2 ** (receive_count - 1))
         self._client.change_message_visibility(
             QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=math.ceil(pause * (0.5 + self._jitter() / 2))
         )

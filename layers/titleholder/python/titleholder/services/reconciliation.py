@@ -39,7 +39,7 @@ from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {
-    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0,
+    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0, "event": 0,
 }  # fmt: skip
 """How long an item may be unfinished before it is repaired, and then repaired again after the same time. A waiter for the repair of an
 account is listed from when the account is due to be read."""
@@ -70,7 +70,8 @@ SHARES = {
     "platform": 0.1,
     "refresh": 0.1,
     "repair": 0.05,
-    "tenants": 0.4,
+    "event": 0.05,
+    "tenants": 0.35,
 }
 """Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
 
@@ -144,7 +145,8 @@ def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float =
     """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised."""
     run = _Run(deps, receiver, Report())
     works: Sequence[Callable[[float], None]] = (
-        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.repairs, run.tenants,
+        run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.repairs,
+        run.events, run.tenants,
     )  # fmt: skip
     end = deps.clock()
     for work, (kind, share) in zip(works, SHARES.items(), strict=True):
@@ -201,6 +203,10 @@ class _Run:
         """Queue the accounts for whose repair a workflow has waited for a day, because the webhook of a repair may be lost."""
         most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
         self._each("repair", end, self._look_for_repair, most, TENANT_REFRESHES_A_RUN)
+
+    def events(self, end: float) -> None:
+        """Queue the events anew whose messages were put back into the queue too often."""
+        self._each("event", end, self._queue_anew)
 
     def _each(
         self,
@@ -280,6 +286,15 @@ class _Run:
         if self.platform_answers:
             self._put_back(item, tries + 1)
         self.deps.queues.send_event(item.ref.as_dict())
+        return True
+
+    def _queue_anew(self, item: OpenItem, tries: int) -> bool:
+        message = self.deps.store.events.message(item)
+        if message is None:
+            return False
+        # Listed until it was processed, each time twice as long later.
+        self._put_back(item, tries + 1)
+        self.deps.queues.send_event(message)
         return True
 
     def _look_for_repair(self, item: OpenItem, tries: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from titleholder.aws.queues import HOP, put_back
 from titleholder.domain import refresh_policy, refresh_requests
 from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, JoinPending, NotVerifiable, StartRefresh
@@ -28,6 +29,7 @@ from titleholder.domain.refresh_requests import (
 )
 from titleholder.domain.verifications import Waiter
 from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeCredentialsError, StripeError, TooManyOwnersError
+from titleholder.observability import logger, tally
 from titleholder.services import account_sync, refresh_calls
 from titleholder.services.context import Dependencies
 from titleholder.services.rate_limiter import AT_ONCE_SECONDS, requeued_message
@@ -37,9 +39,6 @@ from titleholder.timestamps import from_iso
 
 AWAITS = "awaits"
 """Where the message of a workflow says what it waits for, if that is not a refresh: `repair`."""
-
-HOP = "hop"
-"""Where a request carries how often it was put back into the queue to wait for its slot."""
 
 RETRY_SECONDS = 2.0
 """How soon a request looks again what came of another worker's refresh call."""
@@ -283,9 +282,15 @@ def _await_slot(deps: Dependencies, ref: AccountRef, account: StoredAccount) -> 
 def _requeue(deps: Dependencies, request: RefreshRequest, message: Mapping[str, Any], at: float) -> None:
     """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
 
-    The heartbeat keeps the time in the queue out of the settle timeout.
+    The heartbeat keeps the time in the queue out of the settle timeout. A request that was put back too often is left to its workflow.
     """
     if not deps.workflow.heartbeat(request.waiter.task_token):
         return
+    again = put_back(message)
+    if again is None:
+        # Without a message the workflow gets no heartbeat, and asks anew once the settle timeout is over. An account keeps its slot.
+        logger.warning("request deferred too often", extra={"verification": request.waiter.verification, "account": request.ref.account})
+        tally("MessagesDeferredTooOften")
+        return
     longest = refresh_requests.HEARTBEAT_SHARE * deps.workflow.settle_timeout
-    deps.queues.defer_refresh({**message, HOP: request.hop + 1}, min(longest, at - deps.clock()))
+    deps.queues.defer_refresh(again, min(longest, at - deps.clock()))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from titleholder.store.open_work import CLOSED, OpenItem, opened
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import DAY_SECONDS, from_milliseconds, to_milliseconds
 
@@ -89,8 +90,24 @@ class Events:
         """Record that an event is queued again, and not once more before `due_at`."""
         return self._update(key, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
 
+    def leave_to_reconcile(self, key: str, now: float) -> bool:
+        """List an event as open, so that `reconcile` queues it anew; False if it was processed."""
+        return self._table.update(
+            *_keys(key), set_=opened("event", now), condition="attribute_exists(pk) AND processed = :no", values={":no": False}
+        )
+
+    def message(self, item: OpenItem) -> dict[str, str] | None:
+        """The message that has an event processed which is listed as open; None if it was."""
+        event = self._table.get(item.pk, item.sk) or {"processed": True}
+        if event["processed"]:
+            return None
+        place = item.sk.removeprefix("EVENT").removeprefix("#")
+        key = f"{item.pk.removeprefix('EVENT#')}@{place}" if place else item.pk.removeprefix("EVENT#")
+        about = {name: event[name] for name in ("account", "mode", "stripe_account", "context") if event.get(name) is not None}
+        return {"event": key, **about}
+
     def mark_processed(self, key: str) -> bool:
-        return self._update(key, {"processed": True}, remove=["failure", "aside"])
+        return self._update(key, {"processed": True}, remove=["failure", "aside", *CLOSED])
 
     def move_aside(self, key: str, why: str) -> bool:
         """Record that an event was found to have no effect when it was processed; False if that was known.
@@ -98,8 +115,9 @@ class Events:
         Its item stays, so that a repeated delivery which is cut off leaves no event that nothing processes.
         """
         return self._table.update(
-            *_keys(key), set_={"processed": True, "aside": why}, condition="attribute_exists(pk) AND attribute_not_exists(aside)"
-        )
+            *_keys(key), set_={"processed": True, "aside": why}, remove=CLOSED,
+            condition="attribute_exists(pk) AND attribute_not_exists(aside)",
+        )  # fmt: skip
 
     def set_error(self, key: str, reason: str) -> bool:
         """Record why an event could not be processed."""
