@@ -74,6 +74,21 @@ def test_template_that_is_too_long_for_a_request_is_deployed_by_way_of_a_bucket(
     assert all(settings["resolve_s3"] is True for settings in deployments)
 
 
+def test_deployment_needs_no_right_to_name_roles() -> None:
+    """CloudFormation asks for CAPABILITY_NAMED_IAM where a role or policy has a name of the template's, and such names collide."""
+    for one in longest().values():
+        if one["Type"].startswith("AWS::IAM::"):
+            assert not {"RoleName", "ManagedPolicyName", "UserName", "GroupName"} & set(one["Properties"])
+    assert {profile["deploy"]["parameters"]["capabilities"] for profile in PROFILES if "deploy" in profile} == {"CAPABILITY_IAM"}
+
+
+def test_stack_may_be_in_another_partition_of_aws() -> None:
+    found = json.dumps(resolved({"StripeEventBus": "stripe", "ServeDocs": "true"}, region="us-gov-west-1", partition="aws-us-gov"))
+    assert "arn:aws-us-gov:" in found
+    # AWS's own policies are named by SAM, by the region in which it runs.
+    assert not re.search("arn:aws:(?!iam::aws:policy/)", found)
+
+
 # ---- names -------------------------------------------------------------------------------------------------------------------------------
 
 
