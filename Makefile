@@ -113,6 +113,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 	$(MAKE) permissions
+	SMOKE_AT_WORK=1 $(BIN)/python -m pytest -q tests/e2e/test_smoke_at_work.py
 	$(MAKE) rehearse
 	$(MAKE) test-dynamodb
 	$(MAKE) bench

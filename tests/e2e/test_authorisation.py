@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
+from types import SimpleNamespace
 
+import boto3
 import jwt
 import pytest
 from botocore.credentials import Credentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local import openapi
+from local.aws.emulator import REGION
 from local.client import Answer, Client
-from local.stack import Stack
+from local.stack import STACK, Stack
 from tests.e2e import iam_user
 from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import StackDriver
+from tools.smoke import edge
+from tools.smoke.stack import find
 
 GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
 PUBLIC = [route.key for route in openapi.gateway_routes().values() if route.public]
@@ -131,6 +137,19 @@ def test_by_token_of_an_issuer_in_use_that_lacks_what_is_needed_is_refused(
     by_token: Stack, issuer: Issuer, claims: dict[str, object], status: int
 ) -> None:
     assert call(by_token.api_url, "GET /accounts/{account}", issuer.token("read", **claims)).status == status
+
+
+def test_by_token_the_smoke_test_calls_every_route_with_the_token(by_token: Stack, issuer: Issuer) -> None:
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    local = SimpleNamespace(client=partial(session.client, endpoint_url=by_token.aws.endpoint), get_credentials=session.get_credentials)
+    with_token = find(STACK, REGION, session=local, token=issuer.token(" ".join(SCOPES)))
+    lines = list(edge.routes(with_token))
+    assert {line.state for line in lines} == {"ok"}
+    assert {line.about.removeprefix("route ") for line in lines} > {"POST /verifications", "DELETE /accounts/{account}"}
+    assert {line.state for line in edge.refusals(with_token)} == {"ok"}
+    [line, *documentation] = edge.routes(find(STACK, REGION, session=local))
+    assert (line.state, line.about) == ("could not be checked", "routes")
+    assert {line.state for line in documentation} == {"ok"}
 
 
 def test_by_token_a_signature_does_not_count(by_token: Stack) -> None:

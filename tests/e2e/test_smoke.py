@@ -14,7 +14,7 @@ from local.aws.emulator import REGION
 from local.stack import API_KEY_SECRET, STACK, WEBHOOK_SECRET_SECRET
 from tests.e2e.iam_user import EmulatorSession, policy, user
 from tests.e2e.stack_driver import StackDriver
-from tools.smoke import edge, keys, permissions, settings, stack
+from tools.smoke import edge, flows, keys, permissions, settings, stack
 from tools.smoke.__main__ import smoke
 from tools.smoke.report import Check, Line
 from tools.smoke.stack import DAY_SECONDS, Deployed
@@ -71,6 +71,15 @@ def test_with_its_policy_checks_everything_pays_for_nothing_and_leaves_only_what
     assert (keys_table(idle_driver), objects(idle_driver)) == (sealed, files)
     held = (idle_driver.stack.webhook_secret, idle_driver.stack.api_key)
     assert not any(secret in text for secret in held for text in said)
+
+
+def test_where_a_rule_listens_to_the_bus_no_verdict_is_announced(driver: StackDriver, announcement_queue: str) -> None:
+    deployed = stack.find(STACK, REGION, session=EmulatorSession(driver), patience=100)
+    lines = found_by(flows.verify_account, deployed)
+    assert [line.state for line in lines] == ["ok"] * 3
+    assert lines[-1].found.startswith("RequestRefresh -> Outcome -> WaitForCooldown; stopped")
+    found = driver.stack.client("sqs").receive_message(QueueUrl=announcement_queue, WaitTimeSeconds=1)
+    assert "Messages" not in found
 
 
 def test_without_a_right_says_what_could_not_be_checked(driver: StackDriver) -> None:
@@ -310,7 +319,7 @@ BROKEN: dict[Break, tuple[Callable[[Deployed], Any], str]] = {
     alarm_actions_disabled: (settings.alarms, "alarm RefreshQueueAgeAlarm"),
     no_subscription: (settings.alarms, "alarm topic"),
     no_dashboard: (settings.dashboard, "dashboard"),
-    recursion_stopped: (settings.functions, "recursion of StartRefresh"),
+    recursion_stopped: (settings.recursion, "recursion of StartRefresh"),
     key_disabled: (settings.kms_keys, "KMS key VaultKey"),
     key_to_be_deleted: (settings.kms_keys, "KMS key Key"),
     mapping_disabled: (settings.queues, "EventsQueue"),

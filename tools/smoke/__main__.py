@@ -24,9 +24,9 @@ def checks(stack: Deployed) -> list[Check]:
         "caller": permissions.caller, "routes": edge.routes, "refusals": edge.refusals, "webhook": edge.webhook,
         "workflow verify_account": flows.verify_account, "workflow verify_batch": flows.verify_batch, "roles": permissions.roles,
         "right to resume": permissions.resuming, "queues": settings.queues, "functions": settings.functions,
-        "Lambda quota": settings.concurrency, "limits of routes": settings.throttling, "KMS keys": settings.kms_keys,
-        "tables": settings.tables, "log groups": settings.logs, "schedule of reconcile": settings.schedule, "alarms": settings.alarms,
-        "dashboard": settings.dashboard,
+        "published versions": settings.versions, "recursion": settings.recursion, "Lambda quota": settings.concurrency,
+        "limits of routes": settings.throttling, "KMS keys": settings.kms_keys, "tables": settings.tables,
+        "log groups": settings.logs, "schedule of reconcile": settings.schedule, "alarms": settings.alarms, "dashboard": settings.dashboard,
     }  # fmt: skip
     made = {name: partial(find_, stack) for name, find_ in found.items()}
     return [Check(name, find_) for name, find_ in {**made, **keys.checks(stack)}.items()]

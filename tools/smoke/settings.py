@@ -164,7 +164,7 @@ def logs(stack: Deployed) -> Iterator[Line]:
 
 
 def functions(stack: Deployed) -> Iterator[Line]:
-    """Each function can be invoked; those with SnapStart by a published version. Its concurrency is not cut off."""
+    """Each function can be invoked, and its concurrency is not cut off."""
     lambda_, good, changed = stack.client("lambda"), 0, ""
     for logical, name in stack.functions.items():
         about = f"function {logical}"
@@ -180,12 +180,15 @@ def functions(stack: Deployed) -> Iterator[Line]:
             good, changed = good + 1, max(changed, str(found.get("LastModified", "")))
     if good:
         yield ok("functions", f"{good} are active; the last one was changed at {changed}")
-    yield from _versions(stack)
+
+
+def recursion(stack: Deployed) -> Iterator[Line]:
+    """Lambda does not stop the functions that send messages to the queue that they consume."""
     for logical in RECURSIVE:
         consumer = stack.physical(logical)
         if consumer is None:
             continue
-        loop = lambda_.get_function_recursion_config(FunctionName=consumer).get("RecursiveLoop")
+        loop = stack.client("lambda").get_function_recursion_config(FunctionName=consumer).get("RecursiveLoop")
         if loop == "Allow":
             yield ok(f"recursion of {logical}", "allowed: it sends messages to its own queue")
         else:
@@ -193,7 +196,8 @@ def functions(stack: Deployed) -> Iterator[Line]:
             yield failed(f"recursion of {logical}", f"{loop}: Lambda sends its requeued messages to the dead-letter queue", change)
 
 
-def _versions(stack: Deployed) -> Iterator[Line]:
+def versions(stack: Deployed) -> Iterator[Line]:
+    """With SnapStart, callers use published versions, which are ready."""
     if stack.parameters.get("SnapStart") != "true":
         return
     for logical in stack.of_type("AWS::Lambda::Alias"):

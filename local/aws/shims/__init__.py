@@ -11,6 +11,7 @@ from pathlib import Path
 from local.aws.shims import (
     authorised_resource,
     event_bus,
+    function_recursion,
     http_api_body,
     http_api_cors,
     http_api_errors,
@@ -42,6 +43,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     decisions.
     """
     event_bus.apply()
+    function_recursion.apply()
     http_api_body.apply()
     http_api_cors.apply()
     http_api_errors.apply()

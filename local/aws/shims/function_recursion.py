@@ -1,0 +1,17 @@
+"""Functions take `RecursiveLoop` of the template: MiniStack stops loops as AWS does, and takes the exception by an API call only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.services import lambda_svc
+
+from local.aws.shims._cloudformation import after_deployment
+
+
+def apply() -> None:
+    after_deployment("AWS::Lambda::Function", configure)
+
+
+def configure(name: str, props: dict[str, Any]) -> None:
+    lambda_svc._functions[name]["recursive_loop"] = props.get("RecursiveLoop", "Terminate")
