@@ -20,9 +20,9 @@ from tools.smoke.report import Check, Line
 from tools.smoke.stack import DAY_SECONDS, Deployed
 
 Break = Callable[[StackDriver, Deployed], Callable[[], Any]]
-UNCHECKED = {"table titleholder, warm throughput", "right to resume", "functions", "dashboard"}
-"""MiniStack has no warm throughput. It asks for the right to change a function's concurrency where it is read, and for a right on * where
-AWS's SimulatePrincipalPolicy takes a role."""
+UNCHECKED = {"table titleholder, warm throughput", "right to resume", "functions", "recursion"}
+"""MiniStack has no warm throughput. It asks for the rights to change a function's concurrency and recursion where they are read, and for a right on
+* where SimulatePrincipalPolicy takes a role."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,8 @@ def test_with_its_policy_checks_everything_pays_for_nothing_and_leaves_only_what
         lines = smoke(stack.find(STACK, REGION, session=session, patience=100), said.append)
     assert [str(line) for line in lines if line.state == "FAILED"] == []
     assert {line.about for line in lines if line.state == "could not be checked"} == UNCHECKED
+    again = [line for check in (permissions.resuming, settings.functions, settings.recursion) for line in found_by(check, deployed)]
+    assert [str(line) for line in again if line.state != "ok"] == []
     assert {line.about for line in lines} > {
         "route POST /verifications", "unsigned call", "forged webhook", "signed webhook", "events queue", "refresh queue",
         "workflow verify_account", "workflow verify_batch", "presigned upload", "right to resume, proved for a child of verify_batch",
