@@ -249,13 +249,42 @@ def test_token_of_temporary_credentials_has_to_come_along(stack: Stack, session:
     wrong = call.signed(stack, Credentials(session.access_key, session.secret_key, "wrong")).send()
     assert wrong[0] in (400, 403)
     assert b"InvalidToken" in wrong[1] or call.unknown[1] in wrong[1]
+    assert call.signed(stack, Credentials("test", "test", session.token)).send()[0] in (400, 403)
+
+
+UNSIGNED = [
+    None,
+    "",
+    "Bearer x",
+    "Basic dGVzdDp0ZXN0",
+    "nonsense",
+    "AWS test:x",
+    "AWS4-HMAC-SHA256",
+    "AWS4-HMAC-SHA256 Credential=test/x/y/z/aws4_request",
+]
 
 
 @EACH
-def test_call_without_a_signature_is_refused(stack: Stack, call: Call) -> None:
-    wire = call.signed(stack)
-    bare = wire.header("Authorization", None).header("X-Amz-Date", None)
+@pytest.mark.parametrize("authorization", UNSIGNED)
+def test_call_without_a_signature_is_refused_whatever_it_has_instead(stack: Stack, call: Call, authorization: str | None) -> None:
+    bare = call.signed(stack).header("X-Amz-Date", None).header("Authorization", authorization)
     assert bare.send()[0] in (400, 403)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        Wire("PUT", "/new-bucket", {}),
+        Wire("GET", "/", {}),
+        Wire("GET", "/2015-03-31/functions/", {}),
+        Wire("POST", "/service/GraniteServiceVersion20100801/operation/DescribeAlarms", {"Smithy-Protocol": "rpc-v2-cbor"}),
+        Wire("POST", "/?X-Amz-Credential=test/20261128/us-east-1/iam/aws4_request", {}, b"Action=ListUsers&Version=2010-05-08"),
+    ],
+    ids=lambda wire: wire.url,
+)
+def test_no_service_is_open_to_the_unsigned(stack: Stack, wire: Wire) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded", **wire.headers}
+    assert replace(wire, url=stack.aws.endpoint + wire.url, headers=form).send()[0] in (400, 403)
 
 
 PATHS = ["/signed/fca_1", "/signed/a%20b", "/signed/a%3Ab", "/signed/Zo%C3%AB", "/signed/~a-b_c.d", "/signed/a+b"]
