@@ -21,8 +21,8 @@ from tools.smoke.stack import DAY_SECONDS, Deployed
 
 Break = Callable[[StackDriver, Deployed], Callable[[], Any]]
 UNCHECKED = {"table titleholder, warm throughput", "right to resume", "functions", "recursion"}
-"""MiniStack has no warm throughput. It asks for the rights to change a function's concurrency and recursion where they are read, and for a right on
-* where SimulatePrincipalPolicy takes a role."""
+"""MiniStack has no warm throughput. It asks for the rights to change a function's concurrency and recursion where they are read, and for a
+right on * where SimulatePrincipalPolicy takes a role."""
 
 
 @pytest.fixture(scope="module")
