@@ -98,10 +98,22 @@ class Deployed:
 
     @cached_property
     def api_url(self) -> str:
-        endpoint = self.client("apigatewayv2").meta.endpoint_url
-        if "amazonaws" in endpoint:
-            return self.outputs["ApiUrl"]
-        return http_api_url(endpoint.rstrip("/"), self.outputs["HttpApiId"])
+        gateway = self.client("apigatewayv2")
+        if "amazonaws" not in gateway.meta.endpoint_url:
+            return http_api_url(gateway.meta.endpoint_url.rstrip("/"), self.outputs["HttpApiId"])
+        if self.parameters.get("TruststoreUri"):
+            # Unlike the host name of your own, API Gateway's asks for no client certificate.
+            return str(gateway.get_api(ApiId=self.outputs["HttpApiId"])["ApiEndpoint"])
+        return self.outputs["ApiUrl"]
+
+    @property
+    def out_of_reach(self) -> tuple[str, str] | None:
+        """Why the smoke test cannot make calls that the stack would accept, and what to do about it."""
+        if self.parameters.get("TruststoreUri") and self.parameters.get("DisableExecuteApiEndpoint") == "true":
+            return "callers need a client certificate here", "call a route with one yourself: docs/edge.md"
+        if self.by_token and not self.token:
+            return "callers send JSON Web Tokens here", "repeat with TOKEN=<a token with the scopes read, verify, erase>"
+        return None
 
     @property
     def by_token(self) -> bool:
