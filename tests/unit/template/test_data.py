@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 
 import pytest
+import yaml
 
 from tests.support.functions import ROOT
 from tests.support.resolved import resolved
@@ -196,3 +197,11 @@ def test_every_skipped_finding_of_checkov_has_its_reason() -> None:
         for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
             assert set(skip) == {"id", "comment"}, name
             assert len(skip["comment"]) > 15, name
+
+
+def test_every_answer_to_a_finding_of_parliament_has_its_reason() -> None:
+    for answer in yaml.safe_load((ROOT / ".parliament.yaml").read_text()):
+        assert set(answer) == {"issue", "policy", "detail", "reason"}
+        assert len(answer["reason"]) > 30
+        # An answer for every policy would hide what comes later.
+        assert re.fullmatch(r"\w+(\|\w+)*", answer["policy"])
