@@ -52,7 +52,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -141,8 +141,11 @@ fuzz: $(READY)  ## Call every route with what its schema allows and with what no
 smoke: $(READY)  ## Say what works in a deployed stack: STACK=name REGION=region, TOKEN=... with JWT; LOCAL=1 after make up
 	@TOKEN='$(TOKEN)' $(BIN)/python -m tools.smoke $(if $(LOCAL),--local,) --stack '$(or $(STACK),$(if $(LOCAL),titleholder))' --region '$(or $(REGION),$(if $(LOCAL),us-east-1))'
 
-rehearse: $(READY)  ## Rehearse recovery and upgrades on an embedded stack: PROCEDURES="point-in-time upgrade" for some
-	$(BIN)/python -m local.rehearse $(PROCEDURES)
+rehearse: $(READY)  ## Rehearse recovery and upgrades on an embedded stack: PROCEDURES="point-in-time upgrade" for some, FROM=release
+	FROM='$(FROM)' $(BIN)/python -m local.rehearse $(PROCEDURES)
+
+keep-release: $(READY)  ## Keep what this release stores and sends, so that later ones are held to it: VERSION=0.3.0
+	$(BIN)/python -m tests.simulation.keep_release '$(VERSION)'
 
 permissions: $(READY)  ## Take each permission away from its role and check that a call is refused
 	$(BIN)/python -m tools.permissions

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tarfile
@@ -32,6 +33,7 @@ from local.client import Client
 from local.stack import DEFAULT_API_KEY, STACK, Stack, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import Options
+from titleholder.domain.accounts import AccountRef
 from tools.recovery import __main__ as recovery
 from tools.recovery import data, restore
 from tools.recovery.stack import Deployed, load_template
@@ -41,7 +43,9 @@ RESTORED = "titleholder-restored"
 SETTLE_TIMEOUT_SECONDS = 8
 WITHIN_SECONDS = 60.0
 COOLDOWN_SECONDS = 75
-PREVIOUS_RELEASE, PREVIOUS_COMMIT = "0.1.0", "57a6204"
+RELEASES = {"0.1.0": "57a6204", "0.2.0": "ccdc4fa"}
+"""The commits of earlier releases. The last one is the one that is upgraded from."""
+FROM = os.environ.get("FROM") or list(RELEASES)[-1]
 TEMPLATE = ROOT / "template.yaml"
 
 
@@ -60,7 +64,6 @@ class Rehearsal:
     stack: Stack
     checked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    _accounts: int = 0
 
     @property
     def simulator(self) -> Simulator:
@@ -101,8 +104,7 @@ class Rehearsal:
         self.stack.outputs = deploy.deploy(template, self.stack.aws.endpoint, STACK, given)
 
     def link(self, scenario: str = "single_owner", **details: Any) -> str:
-        self._accounts += 1
-        account = f"fca_rehearsed{self._accounts}"
+        account = f"fca_rehearsed{secrets.token_hex(4)}"
         self.simulator.fail_webhooks("drop", type="financial_connections.account.created", account=account)
         self.simulator.link(scenario, id=account, **details)
         return account
@@ -142,8 +144,20 @@ class Rehearsal:
         self.check("reconcile runs", "FunctionError" not in answer, answer)
 
 
-def point_in_time(on: Rehearsal) -> None:
-    """Restore the table to a point in time."""
+@dataclass
+class Before:
+    """Accounts and verifications of a rehearsal, as they are when the table is lost."""
+
+    kept: str
+    erased: str
+    lost: str
+    verdict: str
+    later: str
+    paid: int
+
+
+def restore_beside(on: Rehearsal) -> Before:
+    """Restore the table to a point in time, beside the one that the stack uses."""
     kept, erased, lost = on.link(), on.link(), on.link()
     verdict, other = on.accept(kept), on.accept(erased)
     on.check("verdicts are given before", {on.outcome(verdict), on.outcome(other)} == {"match"})
@@ -161,27 +175,36 @@ def point_in_time(on: Rehearsal) -> None:
     on.check("a dry run changes nothing", RESTORED not in dynamodb.list_tables()["TableNames"])
     on.tool("restore", "--into", RESTORED, "--to", at, "--apply")
     stack = on.deployed()
-    missing = [one.name for one in restore.settings(stack, RESTORED, dynamodb.describe_table(TableName=RESTORED)["Table"])
-               if one.present != one.wanted]  # fmt: skip
+    wanted = restore.settings(stack, RESTORED, dynamodb.describe_table(TableName=RESTORED)["Table"])
+    missing = [one.name for one in wanted if one.present != one.wanted]
     on.check("time to live, recovery, tags, policy and protection are as in the template", missing == [], missing)
     on.check("audit entries since then are in the restored table", set(audit) <= set(entries(on, RESTORED)))
     on.check("the restored table takes no change of an audit entry", refuses_changes(dynamodb, stack, RESTORED))
+    marked = data.store(dynamodb, RESTORED, stack.keys_table).accounts.get(AccountRef(erased))
+    on.check("an account that was erased since then is marked as erased", marked.erased_at is not None)
+    return Before(kept, erased, lost, verdict, later, paid)
 
+
+def point_in_time(on: Rehearsal) -> None:
+    """Restore the table to a point in time, and have the stack use it."""
+    before, dynamodb = restore_beside(on), on.stack.client("dynamodb")
     on.deploy(DataTableName=RESTORED)
     on.check("the stack uses the restored table", on.stack.outputs["TableName"] == RESTORED, on.stack.outputs)
     on.check("the stack's own table is still there", STACK in dynamodb.list_tables()["TableNames"])
     on.tool("after-restore", "--apply", "--per-second", "100")
-    on.check("a verdict of before is as it was", on.outcome(verdict) == "match")
-    on.check("owners of before can be read", on.owners(kept) == 200)
-    on.check("an account that was erased after the point in time is erased", on.owners(erased) == 410, on.owners(erased))
+    on.check("a verdict of before is as it was", on.outcome(before.verdict) == "match")
+    on.check("owners of before can be read", on.owners(before.kept) == 200)
+    on.check("a verdict that was given since then is kept", on.outcome(before.later) == "match")
+    found = on.owners(before.erased)
+    on.check("an account that was erased after the point in time is erased", found == 410, found)
     expire_waiting(dynamodb, RESTORED)
     on.reconcile()
-    rows = (item["sk"] for item in data.scan(dynamodb, RESTORED, "pk", "sk") if item["pk"].endswith(f"/{erased}"))
+    rows = (item["sk"] for item in data.scan(dynamodb, RESTORED, "pk", "sk") if item["pk"].endswith(f"/{before.erased}"))
     left = [sk for sk in rows if sk.startswith(("SNAPSHOT#", "CLAIM#"))]
     on.check("nothing encrypted of the erased account is left", left == [], left)
-    again = on.accept(lost, key=f"{lost}-again")
+    again = on.accept(before.lost, key=f"{before.lost}-again")
     on.check("a lost verification that is asked for again gets its verdict", on.outcome(again) == "match")
-    on.check("no refresh was paid for twice", on.refreshes() == paid, (on.refreshes(), paid))
+    on.check("no refresh was paid for twice", on.refreshes() == before.paid, (on.refreshes(), before.paid))
 
 
 def keys_table(on: Rehearsal) -> None:
@@ -309,7 +332,7 @@ def upgrade(on: Rehearsal) -> None:
     until(lambda: on.refreshes() == len(accounts))
     cooling = on.accept(on.link("cooling_down", policy={"cooldown_seconds": COOLDOWN_SECONDS}))
     given = on.accept(known := on.link())
-    on.check(f"release {PREVIOUS_RELEASE} gives a verdict", on.outcome(given) == "match")
+    on.check(f"release {FROM} gives a verdict", on.outcome(given) == "match")
 
     on.deploy()
     on.check("executions of before still wait after the upgrade", {status(on, one) for one in (*waiting, cooling)} == {"RUNNING"})
@@ -346,11 +369,11 @@ def upgrade(on: Rehearsal) -> None:
 
 def previous_release() -> Path:
     """The template of the previous release, whose source is taken from the history. Raises `NotRehearsedError`."""
-    folder = BUILD / f"release-{PREVIOUS_RELEASE}"
+    folder = BUILD / f"release-{FROM}"
     if not (folder / "template.yaml").exists():
-        archive = subprocess.run(["git", "archive", PREVIOUS_COMMIT], cwd=ROOT, capture_output=True, check=False)
+        archive = subprocess.run(["git", "archive", RELEASES[FROM]], cwd=ROOT, capture_output=True, check=False)
         if archive.returncode:
-            raise NotRehearsedError(f"the history has no commit {PREVIOUS_COMMIT} of release {PREVIOUS_RELEASE}")
+            raise NotRehearsedError(f"the history has no commit {RELEASES[FROM]} of release {FROM}")
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(folder, filter="data")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -25,15 +25,16 @@ def entries(dynamodb: Any, table: str, first: date, last: date) -> Iterator[dict
             ExpressionAttributeValues={":pk": {"S": f"AUDIT#{first + timedelta(days=day)}"}},
         )
         for page in pages:
-            for item in page["Items"]:
-                entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
-                at = datetime.fromtimestamp(int(entry.pop("at_ms")) / 1000, UTC).isoformat(timespec="milliseconds")
-                # Entries of earlier releases have no state: they were written after what they tell of.
-                yield {
-                    "at": at,
-                    "state": "done",
-                    **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")},
-                }
+            yield from rows(page["Items"])
+
+
+def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """The entries in items of the table."""
+    for item in items:
+        entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
+        at = datetime.fromtimestamp(int(entry.pop("at_ms")) / 1000, UTC).isoformat(timespec="milliseconds")
+        # Entries of earlier releases have no state: they were written after what they tell of.
+        yield {"at": at, "state": "done", **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")}}
 
 
 def main() -> None:
