@@ -17,6 +17,9 @@ from tools.fetch_npm import FetchError
 FILES = sorted((ROOT / "statemachines").glob("*.asl.json"))
 
 
+pytestmark = pytest.mark.slow
+
+
 def judged(files: list[Path]) -> str:
     try:
         return asl.judge(files)

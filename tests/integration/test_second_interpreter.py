@@ -10,6 +10,9 @@ import pytest
 from tests.support.interpreters import ACCOUNT, BATCH, Run, Scenario, definition, moto_runs, on_simulation
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def account() -> Iterator[Callable[[Scenario], Run]]:
     with moto_runs("verify_account") as run_of:
