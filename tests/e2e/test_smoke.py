@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -289,6 +290,20 @@ def no_schedule(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
     return lambda: scheduler.update_schedule(**kept)
 
 
+def rule_disabled(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
+    events, [id_] = driver.stack.client("events"), deployed.of_type("AWS::Events::Rule").values()
+    rule = {"Name": id_.rpartition("|")[2], "EventBusName": deployed.parameters["StripeEventBus"]}
+    events.disable_rule(**rule)
+    return partial(events.enable_rule, **rule)
+
+
+def may_not_log(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
+    iam, policy_ = driver.stack.client("iam"), "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+    attachment = {"RoleName": deployed.physical("DocsRole"), "PolicyArn": policy_}
+    iam.detach_role_policy(**attachment)
+    return partial(iam.attach_role_policy, **attachment)
+
+
 def _secret(driver: StackDriver, name: str, text: str) -> Callable[[], Any]:
     manager = driver.stack.client("secretsmanager")
     kept = manager.get_secret_value(SecretId=name)["SecretString"]
@@ -327,6 +342,8 @@ BROKEN: dict[Break, tuple[Callable[[Deployed], Any], str]] = {
     mapping_disabled: (settings.queues, "EventsQueue"),
     dead_letter: (settings.queues, "RefreshDeadLetterQueue"),
     no_right_to_resume: (permissions.roles, "role StartRefreshRole"),
+    may_not_log: (permissions.roles, "role DocsRole"),
+    rule_disabled: (settings.rules, "rule ReceiveEventFromStripe"),
     no_right_to_send: (permissions.roles, "role VerifyAccountRole"),
     resumes_only_single_verifications: (permissions.resuming, "right to resume a child of verify_batch"),
     route_missing: (edge.routes, "route GET /batches/{id}"),

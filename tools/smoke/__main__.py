@@ -26,7 +26,8 @@ def checks(stack: Deployed) -> list[Check]:
         "right to resume": permissions.resuming, "queues": settings.queues, "functions": settings.functions,
         "published versions": settings.versions, "recursion": settings.recursion, "Lambda quota": settings.concurrency,
         "limits of routes": settings.throttling, "KMS keys": settings.kms_keys, "tables": settings.tables,
-        "log groups": settings.logs, "schedule of reconcile": settings.schedule, "alarms": settings.alarms, "dashboard": settings.dashboard,
+        "log groups": settings.logs, "schedule of reconcile": settings.schedule, "rules": settings.rules, "alarms": settings.alarms,
+        "dashboard": settings.dashboard,
     }  # fmt: skip
     made = {name: partial(find_, stack) for name, find_ in found.items()}
     return [Check(name, find_) for name, find_ in {**made, **keys.checks(stack)}.items()]

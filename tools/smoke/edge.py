@@ -90,6 +90,9 @@ def _refused(route: str, answer: Answer) -> Line:
 
 def refusals(stack: Deployed) -> Iterator[Line]:
     """Calls that nobody may make are refused."""
+    if stack.needs_certificate:
+        yield unchecked("calls without a right", *(stack.out_of_reach or ("", "")))
+        return
     path, other = "/verifications/smoke", "eu-west-1" if stack.region != "eu-west-1" else "eu-west-2"
     todo = "nobody must reach this route: check AuthorizationType of the routes, and deploy the stack again"
     refused = (401,) if stack.by_token else (403,)
@@ -108,6 +111,9 @@ def webhook(stack: Deployed) -> Iterator[Line]:
     The event names an account of an organization that is not this stack's. FetchOwners asks Stripe which account the key has, which is
     free, and sets the event aside, so that nothing else happens.
     """
+    if stack.needs_certificate:
+        yield unchecked("webhook", *(stack.out_of_reach or ("", "")))
+        return
     now = int(time.time())
     forged = _delivery(stack, _event(stack, f"evt_smoke{stack.mark}forged", now, "smoke.test"), "whsec_forged" + "0" * 24, now)
     if forged.status == 400:

@@ -45,23 +45,34 @@ def roles(stack: Deployed) -> Iterator[Line]:
 
 
 def _declared(template: Mapping[str, Any], role: Mapping[str, Any]) -> Allowed:
-    documents = [policy["PolicyDocument"] for policy in role.get("Policies", ())]
+    documents = [policy["PolicyDocument"] for policy in role.get("Policies", ()) if "PolicyDocument" in policy]
+    attached: Allowed = Counter()
     for managed in role.get("ManagedPolicyArns", ()):
         if isinstance(managed, Mapping) and "Ref" in managed:
             documents.append(template["Resources"][managed["Ref"]]["Properties"]["PolicyDocument"])
-    return _actions(documents)
+        else:
+            attached[_policy_name(managed)] += 1
+    return _actions(documents) + attached
+
+
+def _policy_name(arn: Any) -> str:
+    """The name of one of AWS's policies, such as AWSXrayWriteOnlyAccess; `arn` may be a `Fn::Sub`."""
+    return str(arn["Fn::Sub"] if isinstance(arn, Mapping) else arn).rpartition("/")[2]
 
 
 def _actual(stack: Deployed, role: str) -> Allowed:
     iam = stack.client("iam")
     names = [name for page in iam.get_paginator("list_role_policies").paginate(RoleName=role) for name in page["PolicyNames"]]
     documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
-    own = set(stack.of_type("AWS::IAM::ManagedPolicy").values())
+    own, aws = set(stack.of_type("AWS::IAM::ManagedPolicy").values()), Allowed()
     for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role):
-        for arn in [each["PolicyArn"] for each in page["AttachedPolicies"] if each["PolicyArn"] in own]:
+        for arn in [each["PolicyArn"] for each in page["AttachedPolicies"]]:
+            if arn not in own:
+                aws[_policy_name(arn)] += 1
+                continue
             version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
             documents.append(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
-    return _actions(documents)
+    return _actions(documents) + aws
 
 
 def _actions(documents: list[Mapping[str, Any]]) -> Allowed:

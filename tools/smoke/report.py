@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from requests.exceptions import RequestException
 State = Literal["ok", "FAILED", "could not be checked"]
 
 _NO_RIGHT = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Forbidden", "ForbiddenException")
-_NO_SUCH_CALL = ("InvalidAction", "UnknownOperationException", "NotImplemented", "UnsupportedOperation", "InternalFailure", "400", "404")
+_NO_SUCH_CALL = ("InvalidAction", "UnknownOperationException", "NotImplemented", "UnsupportedOperation", "400", "404")
 """How a service answers an operation that it does not have, as emulators do."""
 
 
@@ -76,7 +77,22 @@ def _of_client_error(name: str, error: ClientError) -> Line:
         return unchecked(name, f"{operation} does not exist here ({code})")
     if "Throttl" in code or "TooManyRequests" in code:
         return unchecked(name, f"{operation} was throttled", "repeat in a minute")
-    return failed(name, f"{operation} answered {code}", "see the message of the service in CloudTrail, or repeat the call with the AWS CLI")
+    message = str(error.response.get("Error", {}).get("Message", ""))[:200]
+    return failed(name, f"{operation} answered {code}: {message}", "if it is gone or was changed by hand, deploy the stack again")
+
+
+@contextmanager
+def absences(about: str, lines: list[Line]) -> Iterator[None]:
+    """Add a line to `lines` where the block finds that what it asks for does not exist, and go on behind it."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if not any(word in code for word in ("NotFound", "NonExistent", "DoesNotExist", "NoSuchEntity")):
+            raise
+        lines.append(
+            failed(about, "it does not exist", "somebody deleted it: deploy the stack again; if it held data, see docs/recovery.md")
+        )
 
 
 def run(checks: Sequence[Check], say: Callable[[str], None]) -> list[Line]:

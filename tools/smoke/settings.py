@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tools.smoke.report import Line, failed, ok, unchecked
+from tools.smoke.report import Line, absences, failed, ok, unchecked
 from tools.smoke.stack import Deployed
 
 RECURSIVE = ("StartRefresh", "FetchOwners")
@@ -82,15 +82,19 @@ def dashboard(stack: Deployed) -> Iterator[Line]:
 
 
 def kms_keys(stack: Deployed) -> Iterator[Line]:
+    lines: list[Line] = []
     for logical, id_ in stack.of_type("AWS::KMS::Key").items():
         about = f"KMS key {logical}"
-        state = stack.client("kms").describe_key(KeyId=id_)["KeyMetadata"]["KeyState"]
-        if state == "Enabled":
-            yield ok(about, "enabled")
-        elif state == "PendingDeletion":
-            yield failed(about, "it will be DELETED", f"aws kms cancel-key-deletion --key-id {id_}; aws kms enable-key --key-id {id_}")
-        else:
-            yield failed(about, f"it is {state}", f"aws kms enable-key --key-id {id_}")
+        with absences(about, lines):
+            state = stack.client("kms").describe_key(KeyId=id_)["KeyMetadata"]["KeyState"]
+            enable = f"aws kms enable-key --key-id {id_}"
+            if state == "Enabled":
+                lines.append(ok(about, "enabled"))
+            elif state == "PendingDeletion":
+                lines.append(failed(about, "it will be DELETED", f"aws kms cancel-key-deletion --key-id {id_}; {enable}"))
+            else:
+                lines.append(failed(about, f"it is {state}", enable))
+    yield from lines
 
 
 def tables(stack: Deployed) -> Iterator[Line]:
@@ -165,21 +169,23 @@ def logs(stack: Deployed) -> Iterator[Line]:
 
 def functions(stack: Deployed) -> Iterator[Line]:
     """Each function can be invoked, and its concurrency is not cut off."""
-    lambda_, good, changed = stack.client("lambda"), 0, ""
+    lambda_, lines, good = stack.client("lambda"), list[Line](), list[str]()
     for logical, name in stack.functions.items():
         about = f"function {logical}"
-        found = lambda_.get_function_configuration(FunctionName=name)
-        reserved = lambda_.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
-        if found.get("State", "Active") not in ("Active", "Inactive") or found.get("LastUpdateStatus", "Successful") == "Failed":
-            yield failed(about, f"{found.get('State')}, {found.get('LastUpdateStatusReason') or found.get('StateReason')}", "deploy again")
-        elif reserved == 0:
-            yield failed(
-                about, "its reserved concurrency is 0, so it never runs", f"aws lambda delete-function-concurrency --function-name {name}"
-            )
-        else:
-            good, changed = good + 1, max(changed, str(found.get("LastModified", "")))
+        with absences(about, lines):
+            found = lambda_.get_function_configuration(FunctionName=name)
+            reserved = lambda_.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
+            why = found.get("LastUpdateStatusReason") or found.get("StateReason")
+            if found.get("State", "Active") not in ("Active", "Inactive") or found.get("LastUpdateStatus", "Successful") == "Failed":
+                lines.append(failed(about, f"{found.get('State')}, {why}", "deploy again"))
+            elif reserved == 0:
+                free = f"aws lambda delete-function-concurrency --function-name {name}"
+                lines.append(failed(about, "its reserved concurrency is 0, so it never runs", free))
+            else:
+                good.append(str(found.get("LastModified", "")))
+    yield from lines
     if good:
-        yield ok("functions", f"{good} are active; the last one was changed at {changed}")
+        yield ok("functions", f"{len(good)} are active; the last one was changed at {max(good)}")
 
 
 def recursion(stack: Deployed) -> Iterator[Line]:
@@ -281,6 +287,18 @@ def throttling(stack: Deployed) -> Iterator[Line]:
         yield failed(about, "; ".join(wrong[:3]), REDEPLOY)
     else:
         yield ok(about, f"{stack.parameters['ReadsPerSecond']} reads a second, and {len(routes)} routes with limits of their own")
+
+
+def rules(stack: Deployed) -> Iterator[Line]:
+    """Where Stripe's events come by EventBridge, the rule that hands them on is enabled."""
+    bus = stack.parameters.get("StripeEventBus")
+    for logical, id_ in stack.of_type("AWS::Events::Rule").items() if bus else ():
+        about, name, lines = f"rule {logical}", id_.rpartition("|")[2], list[Line]()
+        with absences(about, lines):
+            state = stack.client("events").describe_rule(Name=name, EventBusName=bus)["State"]
+            enable = f"aws events enable-rule --name {name} --event-bus-name {bus}"
+            lines.append(ok(about, "enabled") if state.startswith("ENABLED") else failed(about, f"it is {state}", enable))
+        yield from lines
 
 
 def schedule(stack: Deployed) -> Iterator[Line]:

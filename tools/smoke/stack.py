@@ -107,9 +107,14 @@ class Deployed:
         return self.outputs["ApiUrl"]
 
     @property
+    def needs_certificate(self) -> bool:
+        """Whether the only way in asks for a client certificate."""
+        return bool(self.parameters.get("TruststoreUri")) and self.parameters.get("DisableExecuteApiEndpoint") == "true"
+
+    @property
     def out_of_reach(self) -> tuple[str, str] | None:
         """Why the smoke test cannot make calls that the stack would accept, and what to do about it."""
-        if self.parameters.get("TruststoreUri") and self.parameters.get("DisableExecuteApiEndpoint") == "true":
+        if self.needs_certificate:
             return "callers need a client certificate here", "call a route with one yourself: docs/edge.md"
         if self.by_token and not self.token:
             return "callers send JSON Web Tokens here", "repeat with TOKEN=<a token with the scopes read, verify, erase>"
