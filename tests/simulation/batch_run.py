@@ -21,6 +21,8 @@ from tests.simulation.queues import Message
 from tests.simulation.scheduler import Signal
 from tests.simulation.simulated_stack import Invocation, Refresh
 from tests.simulation.simulation import Simulation
+from tests.simulation.workflows import TaskError
+from tests.support.fakes.capacity import UNITS_A_SECOND, WriteCapacity
 
 CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 """As the template's event source mappings have it (MaximumConcurrency)."""
@@ -222,6 +224,63 @@ class BatchSimulation(Simulation):
                 return results
 
         return Writers(size)
+
+
+@dataclass(frozen=True)
+class ImportRun:
+    """What an import of `lines` took, in virtual seconds, where the table takes `units` a second.
+
+    `lost`: lines without a verification. `failed`: tries of ranges that failed. `throttled`: throttled tries, by operation. `units_a_line`:
+    write units. `hottest`: of one partition key, in all.
+    """
+
+    lines: int
+    units: float
+    seconds: float
+    lost: int
+    failed: int
+    throttled: Mapping[str, int]
+    units_a_line: float
+    hottest: int
+    largest_item: int
+    violations: tuple[str, ...]
+
+
+def run_import(lines: int, units: float = UNITS_A_SECOND, partitions: int | None = None) -> ImportRun:
+    """Import a batch of `lines`, and end when its verifications begin."""
+    simulation = BatchSimulation(lines, Options(), singles=0)
+    load = simulation.dynamodb.load = WriteCapacity(units, lambda: simulation.scheduler.now, simulation.scheduler.sleep, partitions)
+    failures = 0
+    attempt = simulation._attempt
+
+    def counted(function: str, *arguments: Any) -> Any:
+        nonlocal failures
+        try:
+            return attempt(function, *arguments)
+        except TaskError:
+            failures += function == "run_batch_step"
+            raise
+
+    simulation._attempt = counted  # type: ignore[method-assign, assignment]
+    with inside(simulation):
+        simulation.at(BEGIN_SECONDS, simulation.begin)
+        items = simulation.dynamodb.items
+        while simulation.running and "imported_ms" not in items.get((f"BATCH#{simulation.id}", "BATCH"), {}):
+            simulation.run(1.0)
+        batch = {name: _plain(value) for name, value in items[f"BATCH#{simulation.id}", "BATCH"].items()}
+    made = sum(sk == "VERIFICATION" for _, sk in items)
+    return ImportRun(
+        lines=lines,
+        units=units,
+        seconds=(int(batch.get("imported_ms", 0)) - int(batch["started_ms"])) / 1000,
+        lost=lines - made,
+        failed=failures,
+        throttled=dict(load.throttled),
+        units_a_line=load.written.total() / lines,
+        hottest=max(load.written.values()),
+        largest_item=max(_size(item) for (pk, sk), item in items.items() if sk.startswith(("VERIFICATION", "CLAIM#", "DIGESTS"))),
+        violations=tuple(simulation.violations),
+    )
 
 
 def run_batch(

@@ -7,7 +7,8 @@ import statistics
 import sys
 import time
 
-from tests.simulation.batch_run import BatchRun, run_batch
+from tests.simulation.batch_run import BatchRun, run_batch, run_import
+from tests.support.fakes.capacity import UNITS_A_SECOND
 from tools import batch_model
 
 BAR = 40
@@ -18,7 +19,15 @@ def main() -> int:
     parser.add_argument("accounts", type=int, choices=range(1, 10_000_001), metavar="accounts")
     parser.add_argument("--settle", type=float, default=30.0, help="seconds that a refresh takes to settle")
     parser.add_argument("--cooling", type=int, default=0, help="how many accounts cool down at first")
+    parser.add_argument("--import-only", action="store_true", help="end when the verifications begin, and count write units")
+    parser.add_argument("--units", type=float, default=UNITS_A_SECOND, help="write units a second of the table, with --import-only")
     options = parser.parse_args()
+    if options.import_only:
+        run = run_import(options.accounts, options.units)
+        print(f"import of {run.lines:,} lines at {run.units:,.0f} write units a second: {run.seconds:.0f} s")
+        print(f"{run.lost} lost, {run.failed} ranges failed, {sum(run.throttled.values())} tries throttled")
+        print(f"{run.units_a_line:.1f} units a line, at most {run.hottest} under one partition key")
+        return 0 if (run.lost, run.failed, run.violations) == (0, 0, ()) else 1
     began = time.monotonic()
 
     def shown(finished: int, seconds: float) -> None:

@@ -189,6 +189,7 @@ class SimulatedStack:
         self.dynamodb.refuses = self._refuses
         self.sqs = FakeSQS(self.scheduler, self.rng, self.cross, queue_settings())
         self.table_load: TableLoad | None = None
+        self._jitter_rng = random.Random(f"{seed}-aws/jitter")
         self.sqs.duplicates = self.faults.duplicate_message
         self.sqs.chain, self.sqs.lost, self.sqs.given_up = self._chain, self._lost, self._given_up
         self.concurrency, self.call_quotas = Concurrency(), CallQuotas()
@@ -381,7 +382,7 @@ class SimulatedStack:
         return TIMEOUTS[invocation.function] - (self.scheduler.now - invocation.began) if invocation else 10**9
 
     def jitter(self) -> float:
-        return self.table_load.draw_jitter() if self.table_load else 0.5
+        return self._jitter_rng.random()
 
     def clock(self) -> float:
         """The time by the clock of the activity that asks."""

@@ -34,9 +34,6 @@ class TableLoad(Load):
         begins = [BEGIN + self._rng.uniform(0, 3000) for _ in range(self._rng.choice([0, 0, 1, 3]))]
         self.outages = [(begin, begin + self._rng.choice([3.0, 20.0, 90.0])) for begin in begins]
 
-    def draw_jitter(self) -> float:
-        return self._rng.random()
-
     def refusal(self, operation: str, keys: Sequence[tuple[str, str]]) -> str | None:
         if not self.active or self._rng.random() >= self._likelihood() ** SDK_POWER:
             return None

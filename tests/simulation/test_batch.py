@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.simulation.batch_memory import measure
-from tests.simulation.batch_run import CONSUMERS, BatchRun, run_batch
+from tests.simulation.batch_run import CONSUMERS, BatchRun, run_batch, run_import
 from tests.simulation.deployment import ROOT
 from tools.batch_model import predict
 
@@ -75,6 +75,17 @@ def test_a_million_stays_within_what_is_promised() -> None:
     million = predict(1_000_000)
     assert million.seconds / million.bound <= 1.15
     assert million.dollars <= 150
+
+
+def test_import_loses_no_line_and_no_range_where_the_table_throttles_it() -> None:
+    # Two functions write, for each of which the table takes as much as a new table for each of five: 4,000 units a second in all.
+    run = run_import(1500, units=1600)
+    assert run.throttled["TransactWriteItems"] > 150
+    assert (run.lost, run.failed, run.violations) == (0, 0, ())
+    assert run.seconds < 1.7 * 1500 * run.units_a_line / run.units
+    # What the fake table counts as one unit is one, and no partition key takes more than a hundredth of the writes.
+    assert run.largest_item < 1024
+    assert run.hottest < 0.01 * 1500 * run.units_a_line
 
 
 def test_memory_of_the_steps_does_not_grow_with_the_manifest() -> None:

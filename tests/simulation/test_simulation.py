@@ -15,11 +15,13 @@ SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
 ENOUGH_SEEDS = 300
 CRASH_PARTS = 6
 FOUND_BY = {
+    "unprocessed_keys_taken_for_missing": 39,
+    "busy_table_is_an_internal_error": 3,
     "context_taken_for_a_connected_account": 8,
     "thin_events_not_listed": 11,
     "stop_not_seen_before_a_refresh": 13,
-    "stop_forgets_broken_imports": 0,
-    "lease_not_conditional": 48,
+    "stop_forgets_broken_imports": 53,
+    "lease_not_conditional": 10,
     "written_without_proof_of_the_key": 284,
     "matcher_failure_not_caught": 6,
     "secret_of_ids_made_twice": 17,
@@ -35,7 +37,7 @@ FOUND_BY = {
     "unknown_cursor_is_kept": 7,
     "tenants_retired_for_the_stacks_key": 7,
     "slot_lost_with_the_settle_timeout": 65,
-    "waiter_stored_late": 10,
+    "waiter_stored_late": 8,
     "gives_up_after_settle_timeouts_in_the_queue": 65,
     "in_flight_is_not_looked_at_again": 85,
     "claims_counted_without_looking_again": 86,

@@ -16,11 +16,11 @@ from typing import Any
 
 from titleholder.errors import TableBusyError, error_response
 
-TRIES = 8
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+TRIES = 20
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """The longest pause after the first try, and after any. It doubles with each try, and the pause is a random part of it (full jitter)."""
 
-PATIENCE_SECONDS = 8.0
+PATIENCE_SECONDS = 10.0
 """After so much time no further try of a call begins: botocore's own pauses count too."""
 
 RESERVE_SECONDS = 16.0
