@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.interpreters import ACCOUNT, BATCH, Run, Scenario, definition, moto_runs, on_simulation
 
-
 pytestmark = pytest.mark.slow
 
 
