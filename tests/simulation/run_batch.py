@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 
-from tests.simulation.batch_run import BatchRun, run_batch, run_import
+from tests.simulation.batch_run import BatchRun, ImportRun, run_batch, run_import
 from tests.support.fakes.capacity import UNITS_A_SECOND
 from tools import batch_model
 
@@ -23,11 +23,7 @@ def main() -> int:
     parser.add_argument("--units", type=float, default=UNITS_A_SECOND, help="write units a second of the table, with --import-only")
     options = parser.parse_args()
     if options.import_only:
-        run = run_import(options.accounts, options.units)
-        print(f"import of {run.lines:,} lines at {run.units:,.0f} write units a second: {run.seconds:.0f} s")
-        print(f"{run.lost} lost, {run.failed} ranges failed, {sum(run.throttled.values())} tries throttled")
-        print(f"{run.units_a_line:.1f} units a line, at most {run.hottest} under one partition key")
-        return 0 if (run.lost, run.failed, run.violations) == (0, 0, ()) else 1
+        return imported(run_import(options.accounts, options.units))
     began = time.monotonic()
 
     def shown(finished: int, seconds: float) -> None:
@@ -37,6 +33,14 @@ def main() -> int:
     run = run_batch(options.accounts, settle_seconds=options.settle, cooling=options.cooling, shown=shown)
     print(f"\n{told(run)}\n(simulated in {time.monotonic() - began:.0f} s)")
     return 0 if (run.lost, run.paid_twice, run.violations) == (0, 0, ()) else 1
+
+
+def imported(run: ImportRun) -> int:
+    """Print an import's figures; returns the exit code."""
+    print(f"import of {run.lines:,} lines at {run.units:,.0f} write units a second: {run.seconds:.0f} s")
+    print(f"{run.lost} lost, {run.failed} ranges failed, {sum(run.throttled.values())} tries throttled")
+    print(f"{run.units_a_line:.1f} units a line, at most {run.hottest} under one partition key")
+    return 0 if (run.lost, run.failed, run.violations) == (0, 0, ()) else 1
 
 
 def told(run: BatchRun) -> str:
