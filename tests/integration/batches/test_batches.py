@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -211,6 +212,16 @@ def test_repeated_request_is_the_same_batch(sandbox: Sandbox) -> None:
     first, second = (sandbox.http("POST", "/batches", body, **{"Idempotency-Key": "nightly"}) for _ in range(2))
     assert first.json["id"] == second.json["id"]
     assert sandbox.http("POST", "/batches", {"format": "jsonl"}, **{"Idempotency-Key": "nightly"}).status == 422
+
+
+def test_repeated_request_has_new_links_to_the_same_upload_because_links_may_end_early(sandbox: Sandbox) -> None:
+    body, key = {"format": "csv", "bytes": 6 * 1024**3}, {"Idempotency-Key": "nightly"}
+    first = sandbox.http("POST", "/batches", body, **key).json["upload"]
+    sandbox.wait(3000)
+    second = sandbox.http("POST", "/batches", body, **key).json["upload"]
+    assert len(first["urls"]) == len(second["urls"]) == 6
+    assert len({parse_qs(urlsplit(url).query)["uploadId"][0] for url in first["urls"] + second["urls"]}) == 1
+    assert second["expires_at"] > first["expires_at"]
 
 
 @pytest.mark.parametrize(

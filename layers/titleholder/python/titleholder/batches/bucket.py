@@ -19,6 +19,8 @@ LARGEST_PUT_BYTES = 5 * 1024**3
 
 PART_BYTES = 1024**3
 LINK_SECONDS = 3600
+"""How long a link is valid at most. It ends earlier with the credentials of the function that signed it, whose end is not shown."""
+
 _BLOCK_BYTES = 256 * 1024
 _WRITE_BYTES = 8 * 1024**2
 """The size of a part of a large file. S3 requires at least 5 MiB."""

@@ -404,7 +404,10 @@ class NewBatch(Strict):
 
 
 class Upload(Shown):
-    """Where to PUT the manifest: the whole file to a single URL, or each part of `part_bytes` to the next of several."""
+    """Where to PUT the manifest: the whole file to a single URL, or each part of `part_bytes` to the next of several.
+
+    The URLs end at `expires_at` at the latest. Repeat the request with its `Idempotency-Key` for new ones.
+    """
 
     method: Literal["PUT"] = "PUT"
     urls: list[str]
@@ -428,7 +431,7 @@ class CoolingDown(Shown):
 
 
 class Batch(Shown):
-    """The progress of a batch. Links are valid for an hour."""
+    """The progress of a batch. Links are valid for at most an hour. Ask again for new ones."""
 
     id: str
     state: Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
