@@ -45,7 +45,15 @@ def test_consumer_keeps_its_scaling_and_failure_reporting(stack: Stack) -> None:
 def test_resources_without_an_effect_here_are_part_of_the_stack(stack: Stack) -> None:
     resources = stack.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
     states = {resource["LogicalResourceId"]: resource["ResourceStatus"] for resource in resources}
-    assert states["Nightly"] == states["Alarm"] == "CREATE_COMPLETE"
+    assert states["Nightly"] == states["Alarm"] == states["MathAlarm"] == states["Query"] == "CREATE_COMPLETE"
+
+
+def test_alarm_on_metric_math_is_kept_with_its_action_and_is_never_evaluated(stack: Stack) -> None:
+    cloudwatch = stack.client("cloudwatch")
+    cloudwatch.put_metric_data(Namespace="Own", MetricData=[{"MetricName": name, "Value": 1.0} for name in ("Failed", "All")])
+    (alarm,) = [each for each in cloudwatch.describe_alarms()["MetricAlarms"] if "MathAlarm" in each["AlarmName"]]
+    assert alarm["AlarmActions"] == ["arn:aws:sns:us-east-1:000000000000:own"]
+    assert (alarm["StateValue"], alarm["Threshold"]) == ("INSUFFICIENT_DATA", 5.0)
 
 
 def test_deploying_again_without_a_change_does_nothing(stack: Stack) -> None:
