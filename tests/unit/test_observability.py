@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from titleholder.errors import BatchNotFoundError, UnexpectedError
-from titleholder.observability import metrics, observed, tally, time_left
+from titleholder.observability import count_verdict, measure_seconds, metrics, observed, tally, time_left
 
 CONTEXT = SimpleNamespace(
     function_name="f", function_version="1", memory_limit_in_mb=512, aws_request_id="r", invoked_function_arn="arn", log_group_name="l",
@@ -72,3 +73,38 @@ def test_what_was_tallied_is_one_metric_of_the_invocation_with_the_service_as_it
     emitted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "TransactionsThrottled" in line]
     assert [line["TransactionsThrottled"] for line in emitted] == [[3.0], [3.0]]
     assert all(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]] for line in emitted)
+
+
+def test_times_that_many_threads_measure_are_all_emitted(capsys: Any) -> None:
+    """A metric holds a hundred values, so more are several lines."""
+
+    @observed
+    def handler(event: Any, context: Any) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: measure_seconds("VerificationSeconds", number), range(1000)))
+
+    handler({}, CONTEXT)
+    emitted = [line["VerificationSeconds"] for line in map(json.loads, capsys.readouterr().out.splitlines())]
+    assert sorted(value for values in emitted for value in values) == list(range(1000))
+    assert all(len(values) <= 100 for values in emitted)
+
+
+def test_time_is_never_negative_because_clocks_differ(capsys: Any) -> None:
+    @observed
+    def handler(event: Any, context: Any) -> None:
+        measure_seconds("SecondsAfterStripeAnswered", -0.4)
+
+    handler({}, CONTEXT)
+    assert json.loads(capsys.readouterr().out)["SecondsAfterStripeAnswered"] == [0.0]
+
+
+def test_outcome_is_a_dimension_of_no_other_metric(capsys: Any) -> None:
+    @observed
+    def handler(event: Any, context: Any) -> None:
+        count_verdict("match")
+        measure_seconds("VerificationSeconds", 1.0)
+
+    handler({}, CONTEXT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    dimensions = {name: line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for line in lines for name in line if name.startswith("Ver")}
+    assert dimensions == {"VerificationCompleted": [["service", "outcome"]], "VerificationSeconds": [["service"]]}
