@@ -123,7 +123,7 @@ simulate: $(READY)  ## Run fault schedules: SEEDS=n, START=n to begin elsewhere
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --start $(START)
 
 .PHONY: workflows
-workflows: $(READY)  ## Print which states each outcome of the workflows enters, on moto's interpreter and on the simulation's
+workflows: $(READY)  ## Print which states each outcome of the workflows enters, on three interpreters
 	$(BIN)/python -m tests.support.interpreters
 
 overload: $(READY)  ## Offer up to five times the work that Stripe's rate limit allows, in virtual time

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.interpreters import ACCOUNT, BATCH, Run, Scenario, definition, moto_runs, on_simulation
+from tests.support.interpreters import ACCOUNT, BATCH, TOLERANT, Run, Scenario, definition, embedded_runs, moto_runs, on_simulation
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +22,13 @@ def account() -> Iterator[Callable[[Scenario], Run]]:
 def batch() -> Iterator[Callable[[Scenario], Run]]:
     with moto_runs("verify_batch") as run_of:
         yield run_of
+
+
+@pytest.mark.parametrize(("name", "scenarios"), [("verify_account", ACCOUNT), ("verify_batch", (*BATCH, *TOLERANT))])
+def test_embedded_aws_takes_the_same_ways_as_the_simulation(name: str, scenarios: tuple[Scenario, ...]) -> None:
+    with embedded_runs(name) as run_of:
+        for scenario in scenarios:
+            assert run_of(scenario) == on_simulation(name, scenario), scenario.name
 
 
 @pytest.mark.parametrize("scenario", ACCOUNT, ids=lambda scenario: scenario.name)

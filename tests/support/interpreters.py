@@ -1,6 +1,6 @@
-"""The workflows on two interpreters that know nothing of each other: moto's, and the simulation's own.
+"""The workflows on three interpreters that know nothing of each other: moto's, the embedded AWS's, and the simulation's own.
 
-    make workflows          prints which states each outcome enters, on both
+    make workflows          prints which states each outcome enters, on each of them
 
 A scenario says what the queue's workers and the functions answer, call by call. Everything else is the definition's doing.
 """
@@ -212,6 +212,14 @@ def given(scenario: Scenario) -> dict[str, Any]:
     return {**times, **alone, "batch": "bat_1", "concurrency": 2, "items": dict(scenario.items)}
 
 
+def named_after(run: str, scenario: Scenario) -> dict[str, Any]:
+    """The input of a scenario's execution beside others: its verifications and its batch are named after the run."""
+    data = given(scenario)
+    data |= {"verification": f"{run}:{ONE}", "batch": run}
+    data["items"]["todo"] = [{**item, "verification": f"{run}:{item['verification']}"} for item in scenario.items.get("todo", ())]
+    return data
+
+
 def on_simulation(name: str, scenario: Scenario) -> Run:
     """Run a scenario on the simulation's interpreter, in virtual time."""
     answers, scheduler = Answers(scenario), VirtualScheduler(1_900_000_000.0)
@@ -252,6 +260,15 @@ def on_simulation(name: str, scenario: Scenario) -> Run:
     return Run(tuple(run.states), run.status, answers.calls, children)
 
 
+TOLERANT = (
+    # moto's interpreter tolerates no failed child.
+    Scenario(
+        "one's verdict fails for good",
+        {},
+        {"verdict": repeated(FailsWith("ValueError"), 21)},
+        items={"ranges": RANGES[:1], "todo": todo(ONE)},
+    ),
+)
 LACKS = {
     "ItemReader": "JSON Lines and LOAD_AND_FLATTEN are unknown to it, so the items are in the input",
     "DISTRIBUTED": "a failed child would not fail the Map, so Maps are INLINE",
@@ -325,9 +342,6 @@ def moto_runs(name: str, within: float = 60) -> Iterator[Callable[[Scenario], Ru
             }
 
     with ExitStack() as exits:
-        # It logs each failure, which a scenario means to happen.
-        exits.enter_context(patch.object(logging.getLogger("moto.stepfunctions"), "disabled", True))
-        exits.enter_context(patch.object(logging, "lastResort", None))
         exits.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
         exits.enter_context(patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda _: None)))
         exits.enter_context(patch.object(state_task_service_sqs, "boto_client_for", lambda **_: Queue()))
@@ -342,10 +356,8 @@ def moto_runs(name: str, within: float = 60) -> Iterator[Callable[[Scenario], Ru
         def run_of(scenario: Scenario) -> Run:
             run = f"run-{next(numbers)}"
             worlds[run] = Answers(scenario)
-            data = given(scenario)
-            data |= {"verification": f"{run}:{ONE}", "batch": run}
-            data["items"]["todo"] = [{**item, "verification": f"{run}:{item['verification']}"} for item in scenario.items.get("todo", ())]
-            execution = states.start_execution(stateMachineArn=machine, name=run, input=json.dumps(data))["executionArn"]
+            data = json.dumps(named_after(run, scenario))
+            execution = states.start_execution(stateMachineArn=machine, name=run, input=data)["executionArn"]
             deadline = time.monotonic() + within
             while (status := states.describe_execution(executionArn=execution)["status"]) == "RUNNING" and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -358,15 +370,112 @@ def moto_runs(name: str, within: float = 60) -> Iterator[Callable[[Scenario], Ru
         yield run_of
 
 
+@contextmanager
+def embedded_runs(name: str, within: float = 60) -> Iterator[Callable[[Scenario], Run]]:
+    """Runs scenarios on the embedded AWS's interpreter, without its services: the definition as it is, pauses and waits without time."""
+    from ministack.services import stepfunctions as sf
+
+    from local.aws.shims import workflow_distributed_map, workflow_execution, workflow_paths, workflow_task
+    from local.aws.shims._workflow import lineage
+
+    worlds: dict[str, Answers] = {}
+    entered: dict[str, tuple[list[str], Counter[str]]] = {}
+    scenarios: dict[str, Scenario] = {}
+    numbers = itertools.count()
+    run_state = workflow_execution._run_state
+
+    def of(execution: Mapping[str, Any]) -> str:
+        return str(list(lineage(dict(execution)))[-1]["name"])
+
+    def record(states: Any, state: str, data: Any, execution: Any, context: Any) -> Any:
+        own, children = entered[of(execution)]
+        if "_parent" in execution:
+            children[state] += 1
+        else:
+            own.append(state)
+        return run_state(states, state, data, execution, context)
+
+    def invoke(resource: str, parameters: Any) -> Any:
+        if resource.endswith("lambda:invoke"):
+            payload = parameters["Payload"]
+            run = str(payload.get("verification") or payload["batch"]).partition(":")[0]
+            answer = worlds[run].function(payload)
+            if isinstance(answer, FailsWith):
+                raise sf._ExecutionError(answer, "")
+            return {"Payload": answer, "StatusCode": 200}
+        body = parameters["MessageBody"]
+        answer = worlds[body["verification"].partition(":")[0]].message(body)
+        if answer == UNREACHABLE:
+            raise sf._ExecutionError("SQS.SdkClientException", "")
+        if isinstance(answer, FailsWith):
+            workflow_task.send_failure({"taskToken": body["task_token"], "error": answer})
+        elif answer != SILENCE:
+            workflow_task.send_success({"taskToken": body["task_token"], "output": json.dumps(answer)})
+        return {"MessageId": "id"}
+
+    def read(reader: Mapping[str, Any], data: Mapping[str, Any], context: Mapping[str, Any]) -> list[Any]:
+        kind = "todo" if "Prefix.$" in reader["Parameters"] else "ranges"
+        return list(data["items"][kind])
+
+    def restore(handlers: list[logging.Handler], level: int) -> None:
+        logging.getLogger().handlers[:] = handlers
+        logging.getLogger().setLevel(level)
+
+    with ExitStack() as exits:
+        # MiniStack sets up the root logger with the first execution.
+        exits.callback(restore, [*logging.getLogger().handlers], logging.getLogger().level)
+        # What the shims replace in MiniStack's interpreter is given back.
+        exits.enter_context(
+            patch.multiple(sf, **{each: getattr(sf, each) for each in vars(sf) if each.startswith("_") and callable(getattr(sf, each))})
+        )
+        for shim in (workflow_execution, workflow_paths, workflow_task, workflow_distributed_map):
+            shim.apply()
+        for module, function, instead in (
+            (workflow_execution, "_run_state", record),
+            (workflow_distributed_map, "_put", lambda *_: {}),
+            (sf, "_invoke_resource", invoke),
+            (sf, "_read_map_items", read),
+            (sf, "_scaled_sleep", lambda _: None),
+            (sf, "_emit_execution_status_event", lambda _: None),
+        ):
+            exits.enter_context(patch.object(module, function, instead))
+        machine = f"arn:aws:states:{REGION}:000000000000:stateMachine:{name}"
+        text = json.dumps(definition(name))
+        sf._state_machines[machine] = {"stateMachineArn": machine, "name": name, "definition": text, "type": "STANDARD", "roleArn": ""}
+
+        def run_of(scenario: Scenario) -> Run:
+            run = f"run-{next(numbers)}"
+            scenarios[run], worlds[run], entered[run] = scenario, Answers(scenario), ([], Counter())
+            status, _, answer = sf._start_execution(
+                {"stateMachineArn": machine, "name": run, "input": json.dumps(named_after(run, scenario))}
+            )
+            assert status == 200, answer
+            execution = sf._executions[json.loads(answer)["executionArn"]]
+            deadline = time.monotonic() + within
+            while execution["status"] == "RUNNING" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            own, children = entered[run]
+            return Run(tuple(own), execution["status"], worlds[run].calls, children, len(execution["events"]))
+
+        yield run_of
+
+
+def _shown(run: Run) -> str:
+    inside = ", ".join(f"{number} {state}" for state, number in sorted(run.children.items()))
+    return f"{run.status:9} {' '.join(run.states)}{f' · children: {inside}' if inside else ''}"
+
+
 def main() -> None:
+    # The interpreters log each failure, which a scenario means to happen.
+    logging.disable(logging.CRITICAL)
     print(f"moto's interpreter lacks, and so: {'; '.join(f'{name}: {instead}' for name, instead in LACKS.items())}\n")
     for name, scenarios in (("verify_account", ACCOUNT), ("verify_batch", BATCH)):
-        with moto_runs(name) as on_moto:
+        with moto_runs(name) as on_moto, embedded_runs(name) as embedded:
             for scenario in scenarios:
-                here, there = on_simulation(name, scenario), on_moto(scenario)
-                print(f"{name} · {scenario.name}")
-                print(f"  simulation  {here.status:9} {' '.join(here.states)}")
-                print(f"  moto        {'the same' if here == there else f'{there.status:9} ' + ' '.join(there.states) + f' {there.calls}'}")
+                here = on_simulation(name, scenario)
+                print(f"{name} · {scenario.name}\n  simulation  {_shown(here)}")
+                for place, there in (("moto", on_moto(scenario)), ("embedded", embedded(scenario))):
+                    print(f"  {place:10}  {'the same' if here == there else _shown(there)}")
 
 
 if __name__ == "__main__":
