@@ -8,6 +8,7 @@ Needs the right to query the table and to decrypt with its key. AWS is found as 
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -15,17 +16,24 @@ from typing import Any
 
 import boto3
 
+DIGITS = "0123456789abcdef"
+"""Entries of a day have one of these at the end of their partition key. Those of earlier releases have none."""
+
 
 def entries(dynamodb: Any, table: str, first: date, last: date) -> Iterator[dict[str, str]]:
     """Every entry of the days from `first` to `last` (UTC, both included)."""
-    for day in range((last - first).days + 1):
-        pages = dynamodb.get_paginator("query").paginate(
-            TableName=table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": f"AUDIT#{first + timedelta(days=day)}"}},
-        )
-        for page in pages:
-            yield from rows(page["Items"])
+    for number in range((last - first).days + 1):
+        day = f"AUDIT#{first + timedelta(days=number)}"
+        parts = [_items(dynamodb, table, pk) for pk in (day, *(f"{day}#{digit}" for digit in DIGITS))]
+        yield from rows(heapq.merge(*parts, key=lambda item: item["sk"]["S"]))
+
+
+def _items(dynamodb: Any, table: str, pk: str) -> Iterator[Mapping[str, Any]]:
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}
+    )
+    for page in pages:
+        yield from page["Items"]
 
 
 def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:

@@ -61,7 +61,7 @@ def test_caller_action_and_ids_are_kept_until_the_retention_ends(sandbox: Sandbo
     for entry in (asked, done, read):
         assert (entry["actor"], entry["account"], entry["mode"]) == (ROLE, account, "test")
         assert int(entry["expires_at"]) == int(entry["at_ms"]) // 1000 + 2557 * 86_400
-    assert (asked["pk"], asked["at_ms"]) == ("AUDIT#2027-01-15", "1800000000000")
+    assert (asked["pk"], asked["at_ms"]) == (f"AUDIT#2027-01-15#{asked['entry'][-1]}", "1800000000000")
 
 
 class Effects:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.store import Store
+from titleholder.store import Store, audit
 from titleholder.store.sealed import SealedItems
 from titleholder.store.snapshots import HISTORY
 from titleholder.store.table import Item, Table, plain
@@ -107,7 +107,7 @@ def carry_over(
     partitions = [("SECRET#ids", "SECRET")]
     day, last = (datetime.datetime.fromtimestamp(at, datetime.UTC).date() for at in (since, clock()))
     while day <= last:
-        partitions.append((f"AUDIT#{day}", "0"))
+        partitions += [(pk, "0") for pk in audit.partitions(day.isoformat())]
         day += datetime.timedelta(days=1)
     for pk, prefix in partitions:
         for item in here.query(pk, prefix):
