@@ -40,6 +40,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except TableBusyError as error:
         problem = problems.problem_for(error)
         logger.error("delivery not stored", extra={"problem": problem.type, "reason": str(error)})
+        metrics.add_metric(name="DeliveryNotStored", unit=MetricUnit.Count, value=1)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body(), problem.headers)
     logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)

@@ -15,7 +15,8 @@ from tests.support.sandbox import CLAIM, Sandbox
 from tests.support.verdicts import accept, fetch, finish, run
 from titleholder import bootstrap, observability
 from titleholder.aws import keys
-from titleholder.services import verdicts
+from titleholder.errors import TableBusyError
+from titleholder.services import verdicts, webhooks
 
 Emitted = Callable[[], dict[tuple[str, ...], list[float]]]
 
@@ -137,6 +138,16 @@ class TestDelivery:
         found = emitted()
         assert (found["DeliveryRefused", "titleholder"], found["DeliveryAccepted", "titleholder"]) == ([1.0], [0.0])
         assert ("DeliverySeconds", "titleholder") not in found
+
+    def test_delivery_that_could_not_be_stored_is_counted_as_neither(
+        self, sandbox: Sandbox, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*_: object) -> Any:
+            raise TableBusyError
+
+        monkeypatch.setattr(webhooks.WebhookReceiver, "receive", busy)
+        assert sandbox.http("POST", "/webhooks/stripe", {}, function="receive_webhook").status == 503
+        assert emitted() == {("DeliveryNotStored", "titleholder"): [1.0]}
 
 
 class TestReconcile:
