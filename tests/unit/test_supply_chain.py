@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
@@ -78,3 +80,12 @@ def licences(package: str) -> set[str]:
         return {part.strip("() ").lower() for part in re.split(r"\bOR\b|\bAND\b", expression)}
     classified = {line.rpartition("::")[2].strip().lower() for line in about.get_all("Classifier", []) if line.startswith("License ::")}
     return classified - {"osi approved", "dual license"} or {about.get("License", "").strip().lower()} - {""}
+
+
+def test_every_package_from_npm_is_pinned_by_version_and_hash() -> None:
+    tools = tomllib.loads((ROOT / "tools/npm.toml").read_text())
+    for tool, packages in tools.items():
+        assert tool in packages
+        for name, pin in packages.items():
+            assert re.fullmatch(r"\d+\.\d+\.\d+", pin["version"]), name
+            assert len(base64.b64decode(pin["integrity"].removeprefix("sha512-"), validate=True)) == 64, name
