@@ -34,6 +34,7 @@ from local.stack import DEFAULT_API_KEY, STACK, Stack, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import Options
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.refresh_policy import CLOCK_SKEW
 from tools.recovery import __main__ as recovery
 from tools.recovery import data, restore
 from tools.recovery.stack import Deployed, load_template
@@ -42,7 +43,7 @@ MARGARET = {"name": "Margaret Testerman"}
 RESTORED = "titleholder-restored"
 SETTLE_TIMEOUT_SECONDS = 8
 WITHIN_SECONDS = 60.0
-COOLDOWN_SECONDS = 75
+COOLDOWN_SECONDS = 120
 RELEASES = {"0.1.0": "57a6204", "0.2.0": "ccdc4fa"}
 """The commits of earlier releases. The last one is the one that is upgraded from."""
 FROM = os.environ.get("FROM") or list(RELEASES)[-1]
@@ -324,13 +325,16 @@ def lost_region(on: Rehearsal) -> None:
 
 def upgrade(on: Rehearsal) -> None:
     """Upgrade from the previous release while verifications wait, roll back, and upgrade again."""
+    cooled, linked = on.link("cooling_down", policy={"cooldown_seconds": COOLDOWN_SECONDS}), time.monotonic()
     accounts = [on.link() for _ in range(4)]
     for account in accounts:
         on.simulator.fail_webhooks("drop", times=None, account=account)
     waiting = [on.accept(account) for account in accounts[:2]]
     batch = on.batch(accounts[2:])
     until(lambda: on.refreshes() == len(accounts))
-    cooling = on.accept(on.link("cooling_down", policy={"cooldown_seconds": COOLDOWN_SECONDS}))
+    # The refresh that failed must lie before the request by more than clocks may differ.
+    time.sleep(max(0.0, linked + CLOCK_SKEW + 2 - time.monotonic()))
+    cooling = on.accept(cooled)
     given = on.accept(known := on.link())
     on.check(f"release {FROM} gives a verdict", on.outcome(given) == "match")
 
