@@ -338,7 +338,9 @@ def upgrade(on: Rehearsal) -> None:
     given = on.accept(known := on.link())
     on.check(f"release {FROM} gives a verdict", on.outcome(given) == "match")
 
+    version = published(on)
     on.deploy()
+    on.check("the alias live names a new version", published(on) != version, version)
     on.check("executions of before still wait after the upgrade", {status(on, one) for one in (*waiting, cooling)} == {"RUNNING"})
     on.check("a verdict and owners of before can be read", (on.outcome(given), on.owners(known)) == ("match", 200))
     newer = on.link()
@@ -394,6 +396,11 @@ def previous_release() -> Path:
     return path
 
 
+def published(on: Rehearsal) -> str:
+    """The version of the function Api that HTTP callers use."""
+    return str(on.stack.client("lambda").get_alias(FunctionName=on.deployed().resources["Api"], Name="live")["FunctionVersion"])
+
+
 def status(on: Rehearsal, verification: str) -> str:
     """The status of a verification's execution."""
     arn = on.stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:") + f":{verification}"
@@ -429,7 +436,7 @@ def rehearse(names: Sequence[str], say: Callable[[str], None] = print) -> list[R
                 say(f"{name}: {results[-1].problem or 'as it should be'}")
     if UPGRADE in names:
         try:
-            with stack(template=previous_release(), SettleTimeoutSeconds="900") as on:
+            with stack(template=previous_release(), SettleTimeoutSeconds="900", SnapStart="true") as on:
                 results.append(result(UPGRADE, on))
         except NotRehearsedError as error:
             results.append(Result(UPGRADE, 0.0, [], f"NOT REHEARSED: {error}"))

@@ -267,6 +267,11 @@ class TestLostKeys:
         assert lost["owners"] == {"done": 200, "erased": 410}
         assert dict(lost["simulation"].simulator.initiated_refreshes()) == lost["paid"]
 
+    def test_erased_account_gets_no_new_key(self, lost: dict[str, Any]) -> None:
+        tombstone = lost["simulation"].dynamodb.keys["ACCOUNT#test/platform/fca_erased", ""]
+        assert "erased_ms" in tombstone
+        assert "wrapped_key" not in tombstone
+
     def test_verification_whose_claim_is_lost_ends(self, lost: dict[str, Any]) -> None:
         simulation = lost["simulation"]
         item = simulation.dynamodb.items[f"VERIFICATION#{simulation.accepted['waiting']}", "VERIFICATION"]
