@@ -54,14 +54,16 @@ class FakeS3:
 
         return self._cross("DeleteObjects", effect)  # type: ignore[no-any-return]
 
-    def create_multipart_upload(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+    def create_multipart_upload(self, *, Bucket: str, Key: str, ChecksumAlgorithm: str | None = None) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
             self._parts[Key] = {}
             return {"UploadId": Key}
 
         return self._cross("CreateMultipartUpload", effect)  # type: ignore[no-any-return]
 
-    def upload_part(self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes) -> dict[str, Any]:
+    def upload_part(
+        self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes, ChecksumAlgorithm: str | None = None
+    ) -> dict[str, Any]:
         def effect() -> dict[str, Any]:
             self._parts[UploadId][PartNumber] = Body
             return {"ETag": str(PartNumber)}

@@ -25,6 +25,9 @@ _BLOCK_BYTES = 256 * 1024
 _WRITE_BYTES = 8 * 1024**2
 """The size of a part of a large file. S3 requires at least 5 MiB."""
 
+_CHECKSUM = "CRC32"
+"""The SDK sends this checksum with each part. S3 wants it announced when the upload is created, and repeated when it is completed."""
+
 
 class BatchBucket:
     """The bucket named `bucket`, through a boto3 S3 client."""
@@ -120,7 +123,7 @@ class BatchBucket:
         for block in blocks:
             buffer += block
             if len(buffer) >= _WRITE_BYTES:
-                upload = upload or self._client.create_multipart_upload(**place)["UploadId"]
+                upload = upload or self._client.create_multipart_upload(**place, ChecksumAlgorithm=_CHECKSUM)["UploadId"]
                 parts.append(self._part(key, upload, len(parts) + 1, bytes(buffer)))
                 buffer.clear()
         if upload is None:
@@ -131,8 +134,10 @@ class BatchBucket:
         self._client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
 
     def _part(self, key: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
-        answer = self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload, PartNumber=number, Body=data)
-        return {"PartNumber": number, "ETag": answer["ETag"]}
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload, "PartNumber": number}
+        answer = self._client.upload_part(**place, Body=data, ChecksumAlgorithm=_CHECKSUM)
+        # An emulator may compute no checksum.
+        return {"PartNumber": number, "ETag": answer["ETag"]} | {name: answer[name] for name in ("ChecksumCRC32",) if name in answer}
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete files. A file that does not exist is no error."""
