@@ -17,13 +17,23 @@ SDK_POWER = 2
 
 
 class TableLoad(Load):
-    """Drawn from a random stream of its own, so that it changes no other draw of a seed. `injected` counts what was refused.
+    """Drawn from a random stream of its own, so that it changes no other draw of a seed, but for what is given. `injected` counts
+    what was refused.
 
     `throttled`, `unprocessed`, `repeated`: how likely a call is refused, a key left, an answer lost so that the SDK repeats the call.
     `outages`: between which times nearly every call is refused.
     """
 
-    def __init__(self, seed: int, now: Callable[[], float], injected: Counter[str]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        now: Callable[[], float],
+        injected: Counter[str],
+        *,
+        throttled: float | None = None,
+        unprocessed: float | None = None,
+        outages: Sequence[tuple[float, float]] | None = None,
+    ) -> None:
         self._rng = Random(f"{seed}-aws/table")
         self._now = now
         self._injected = injected
@@ -32,7 +42,12 @@ class TableLoad(Load):
         self.unprocessed_ = self._rng.choice([0.0, 0.05, 0.3])
         self.repeated = self._rng.choice([0.0, 0.005, 0.02])
         begins = [BEGIN + self._rng.uniform(0, 3000) for _ in range(self._rng.choice([0, 0, 1, 3]))]
-        self.outages = [(begin, begin + self._rng.choice([3.0, 20.0, 90.0])) for begin in begins]
+        drawn = [(begin, begin + self._rng.choice([3.0, 20.0, 90.0])) for begin in begins]
+        self.outages = drawn if outages is None else outages
+        if throttled is not None:
+            self.active, self.throttled = True, throttled
+        if unprocessed is not None:
+            self.unprocessed_ = unprocessed
 
     def refusal(self, operation: str, keys: Sequence[tuple[str, str]]) -> str | None:
         if not self.active or self._rng.random() >= self._likelihood() ** SDK_POWER:

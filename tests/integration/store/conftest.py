@@ -6,6 +6,7 @@ One of them is Amazon's own engine.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.aws.emulator import REGION, Emulator
+from tests.simulation.table_load import TableLoad
 from tests.support import dynamodb_local
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.fakes.kms import FakeKMS
@@ -25,6 +27,7 @@ from tests.support.template import table_schema
 from titleholder.aws.encryption import AccountCipher
 from titleholder.bootstrap import aws_clients
 from titleholder.store import Store
+from titleholder.store.patience import PatientClient
 
 SCHEMAS = {"ttt": "Table", "ttt-keys": "KeysTable"}
 
@@ -55,6 +58,7 @@ def amazon() -> Iterator[tuple[Any, Any]]:
     params=[
         "moto",
         "the simulation's table",
+        "the simulation's table, busy",
         pytest.param("the embedded AWS, by the functions' client", marks=pytest.mark.emulator),
         pytest.param(dynamodb_local.NAME, marks=pytest.mark.slow),
     ]
@@ -62,6 +66,10 @@ def amazon() -> Iterator[tuple[Any, Any]]:
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "the simulation's table":
         yield store_on(FakeDynamoDB())
+    elif request.param == "the simulation's table, busy":
+        busy = FakeDynamoDB()
+        busy.load = TableLoad(0, lambda: NOW, Counter(), throttled=0.4, unprocessed=0.5, outages=())
+        yield store_on(PatientClient(busy, clock=lambda: NOW, sleep=lambda seconds: None))
     elif request.param == "moto":
         with mock_aws(), fast_moto():
             for table, schema in SCHEMAS.items():
