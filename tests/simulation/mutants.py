@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from tests.simulation import deployment, simulated_stack
 from titleholder import matching
+from titleholder.aws import queue_consumer
 from titleholder.aws.workflows import Workflow
 from titleholder.batches import lifecycle, stopped
 from titleholder.domain import refresh_policy, refresh_requests
@@ -23,6 +25,7 @@ from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
 from titleholder.store.connected_accounts import ConnectedAccounts
 from titleholder.store.erasures import Erasures
+from titleholder.store.events import Events
 from titleholder.store.open_work import OpenWork
 from titleholder.store.patience import PatientClient
 from titleholder.store.sealed import SealedItems
@@ -31,6 +34,7 @@ from titleholder.store.verifications import Verifications
 from titleholder.store.waiters import Waiters
 from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.gateway import RecordingClient, StripeGateway
+from titleholder.web import resolver
 
 
 @contextmanager
@@ -534,7 +538,48 @@ def busy_table_is_an_internal_error() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def throttled_calls_are_internal_errors() -> Iterator[None]:
+    """Callers are answered 500 where AWS throttles a call, as if the request had been at fault."""
+    with _replaced(resolver, "is_aws_unavailable", lambda error: False):
+        yield
+
+
+@contextmanager
+def throttled_calls_make_dead_letters() -> Iterator[None]:
+    """A message whose consumer's calls are throttled is given up as soon as one that is at fault itself."""
+    with _replaced(queue_consumer, "is_aws_unavailable", lambda error: False):
+        yield
+
+
+@contextmanager
+def throttled_deliveries_count_as_failures() -> Iterator[None]:
+    """A message that Lambda was not run for seven times is given up at its first failure."""
+    with _replaced(queue_consumer.QueueConsumer, "_copy", lambda self, record: None):
+        yield
+
+
+@contextmanager
+def queues_with_short_patience() -> Iterator[None]:
+    """The queues have the visibility time-out and the number of deliveries of earlier releases."""
+    short = {url: replace(settings, visibility=120.0, most_receives=8) for url, settings in deployment.queue_settings().items()}
+    with _replaced(simulated_stack, "queue_settings", lambda: short):
+        yield
+
+
+@contextmanager
+def events_deferred_too_often_are_dropped() -> Iterator[None]:
+    """An event whose message was put back too often is left to nobody."""
+    with _replaced(Events, "leave_to_reconcile", lambda self, key, now: False):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
+    "throttled_calls_are_internal_errors": throttled_calls_are_internal_errors,
+    "throttled_calls_make_dead_letters": throttled_calls_make_dead_letters,
+    "throttled_deliveries_count_as_failures": throttled_deliveries_count_as_failures,
+    "queues_with_short_patience": queues_with_short_patience,
+    "events_deferred_too_often_are_dropped": events_deferred_too_often_are_dropped,
     "cancelled_transactions_not_repeated": cancelled_transactions_not_repeated,
     "unprocessed_keys_taken_for_missing": unprocessed_keys_taken_for_missing,
     "busy_table_is_an_internal_error": busy_table_is_an_internal_error,

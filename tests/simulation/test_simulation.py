@@ -52,6 +52,10 @@ FOUND_BY = {
     "repair_before_the_wait_is_not_seen": 462,
     "accounts_to_be_repaired_are_not_read": 14,
     "inactive_accounts_end_what_would_wait": 1,
+    "throttled_calls_make_dead_letters": 84,
+    "throttled_deliveries_count_as_failures": 174,
+    "queues_with_short_patience": 49,
+    "events_deferred_too_often_are_dropped": 132,
 }
 """Seeds that found these bugs last, tried first to save time. `python -m tests.simulation.run --bug NAME` finds the present one."""
 

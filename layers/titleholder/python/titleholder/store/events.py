@@ -93,8 +93,9 @@ class Events:
     def leave_to_reconcile(self, key: str, now: float) -> bool:
         """List an event as open, so that `reconcile` queues it anew; False if it was processed."""
         return self._table.update(
-            *_keys(key), set_=opened("event", now), condition="attribute_exists(pk) AND processed = :no", values={":no": False}
-        )
+            *_keys(key), set_=opened("event", now), condition="attribute_exists(pk) AND #processed = :no", values={":no": False},
+            names={"#processed": "processed"},
+        )  # fmt: skip
 
     def message(self, item: OpenItem) -> dict[str, str] | None:
         """The message that has an event processed which is listed as open; None if it was."""
