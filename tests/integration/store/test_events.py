@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tests.support.stored import NOW, REF
 from titleholder.store import Store
 from titleholder.store.events import EVENT_RETENTION_SECONDS
+from titleholder.store.open_work import OpenItem
 
 EVENT: Mapping[str, str] = {"id": "evt_1", "type": "x", "created": "1", **REF.as_dict()}
 
@@ -34,3 +35,24 @@ def test_event_is_recorded_once_and_expires(store: Store) -> None:
 def test_event_that_was_never_recorded_is_not_stored_by_updates(store: Store) -> None:
     assert not store.events.mark_processed("evt_1")
     assert store.table.client.scan(TableName="ttt")["Items"] == []
+
+
+def test_event_that_is_left_to_reconcile_is_listed_with_its_message_until_it_was_processed(store: Store) -> None:
+    other = {**EVENT, "account": "fca_other", "context": "org_1/acct_1"}
+    keys = [store.events.insert(event, processed=False, now=NOW)[0] for event in (EVENT, other)]
+    for key in keys:
+        assert store.events.leave_to_reconcile(key, NOW)
+    listed = store.open_work.list_oldest("event", NOW + 1, 10)
+    messages = [store.events.message(item) for item in listed]
+    assert sorted(message["event"] for message in messages if message) == sorted(keys)
+    assert all(message["account"] == (other if "@" in message["event"] else EVENT)["account"] for message in messages if message)
+    for key in keys:
+        store.events.mark_processed(key)
+        assert not store.events.leave_to_reconcile(key, NOW)
+    assert store.open_work.list_oldest("event", NOW + 1, 10) == []
+    assert [store.events.message(item) for item in listed] == [None, None]
+
+
+def test_event_that_does_not_exist_has_no_message(store: Store) -> None:
+    assert not store.events.leave_to_reconcile("evt_1", NOW)
+    assert store.events.message(OpenItem("event", "EVENT#evt_1", "EVENT", None, None)) is None
