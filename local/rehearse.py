@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import os
@@ -383,7 +384,7 @@ def previous_release() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(folder, filter="data")
-    template = load_template(folder / "template.yaml")
+    template = copy.deepcopy(load_template(folder / "template.yaml"))
     # Its roles may send results of tasks to the state machines' ARNs. The embedded IAM takes AWS's reference literally, which knows no
     # resource for this action.
     for properties in (resource.get("Properties", {}) for resource in template["Resources"].values()):

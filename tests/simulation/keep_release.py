@@ -2,7 +2,8 @@
 
     python -m tests.simulation.keep_release 0.2.0
 
-It runs schedules of faults and writes `tests/fixtures/releases/<version>.json`. A version that is kept is never written again.
+It runs schedules of faults, and writes `tests/fixtures/releases/<version>.json` and the workflows' definitions beside it. A version that is
+kept is never written again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from tests.simulation.queues import FakeSQS
 from tests.simulation.schedules import simulate
 from tests.simulation.simulated_stack import SimulatedStack
 from tests.support.fakes.dynamodb import FakeDynamoDB
-from tests.support.releases import QUEUES, Schemas, item_schema, path_of, telling
+from tests.support.functions import ROOT
+from tests.support.releases import QUEUES, Schemas, definitions_of, item_schema, path_of, telling
 
 SEEDS = 60
 
@@ -85,6 +87,10 @@ def main() -> int:
             simulate(seed)
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(recorder.schemas, indent=1, sort_keys=True, default=_text) + "\n")
+    definitions = {
+        name: json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text()) for name in ("verify_account", "verify_batch")
+    }
+    definitions_of(options.version).write_text(json.dumps(definitions, indent=1) + "\n")
     print(f"{path}: {len(recorder.schemas)} schemas, {sum(map(len, recorder.schemas.values()))} samples")
     return 0
 

@@ -7,17 +7,23 @@ release is kept by `make keep-release`.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 from unittest.mock import MagicMock, patch
 
 import pytest
 
+from local.stripe_simulator.options import Options
+from tests.simulation.application import inside
+from tests.simulation.deployment import ENVIRONMENT, REFRESH_QUEUE
+from tests.simulation.simulation import Simulation
 from tests.support.data_model import row_kinds
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.functions import ROOT, load
-from tests.support.releases import KEYS, Sample, kept_releases, requires, telling, without_each_optional_field
+from tests.support.releases import KEYS, Sample, kept_definitions, kept_releases, requires, telling, without_each_optional_field
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Verification
@@ -39,6 +45,13 @@ NOT_READ = {
     "Answer to a repeatable request": "by Powertools alone",
 }
 """Items of which today's code reads no attribute, and why."""
+
+
+OUTCOMES = {
+    "single_owner": "match", "fresh": "match", "cooling_down": "match", "failing": "REFRESH_FAILED", "inactive": "ACCOUNT_INACTIVE",
+    "disconnected": "ACCOUNT_DISCONNECTED", "permission_missing": "PERMISSION_MISSING", "never_answering": "REFRESH_TIMED_OUT",
+}  # fmt: skip
+"""By scenario, how a verification ends."""
 
 
 class Reader:
@@ -238,6 +251,44 @@ def test_latest_release_is_kept_whole() -> None:
     steps = set(re.findall(r'case "([a-z]+)"', (ROOT / "functions/run_batch_step/app.py").read_text()))
     assert {schema for schema in latest if schema.startswith("task run")} == {f"task run_batch_step {step}" for step in steps}
     assert "task complete_verification" in latest
+
+
+@cache
+def run_of(version: str) -> Simulation:
+    """Verifications of each kind and a batch, whose executions run with the definitions of a kept release under today's functions."""
+    simulation = Simulation(0, options=Options(retry_base_seconds=30, settle_seconds=60.0, cooldown_seconds=3600.0))
+    for name, prefix in (("verify_account", ""), ("verify_batch", "BATCH_")):
+        text = json.dumps(kept_definitions()[version][name]).replace("${RefreshQueueUrl}", REFRESH_QUEUE)
+        simulation.workflows._definitions[ENVIRONMENT[f"{prefix}STATE_MACHINE_ARN"]] = json.loads(text)
+    with inside(simulation):
+        for scenario in OUTCOMES:
+            simulation.simulator.link(scenario, id=f"fca_{scenario}")
+            simulation.at(30, partial(simulation.verify, scenario, f"fca_{scenario}"))
+        for number in range(2):
+            simulation.simulator.link("single_owner", id=f"fca_line{number}")
+        simulation.at(60, lambda: simulation.batch(["fca_line0", "fca_line1"], 86_400, None, None))
+        simulation.reconcile_every(900, 40)
+        simulation.run(10 * 3600.0)
+    return simulation
+
+
+@pytest.mark.parametrize("version", kept_definitions())
+class TestExecutionsOfARelease:
+    """Step Functions runs an execution to its end with the definition that it was started with."""
+
+    def test_each_verification_has_its_verdict(self, version: str) -> None:
+        simulation, outcomes = run_of(version), {}
+        for name, id_ in simulation.accepted.items():
+            verdict = json.loads(simulation.dynamodb.items[f"VERIFICATION#{id_}", "VERIFICATION"]["verdict"]["S"])
+            outcomes[name] = verdict["reasons"][0] if verdict["outcome"] == "not_verifiable" else verdict["outcome"]
+        assert outcomes == OUTCOMES
+
+    def test_no_execution_fails_or_is_left_running(self, version: str) -> None:
+        simulation = run_of(version)
+        assert {one.status for one in simulation.workflows.executions.values()} == {"SUCCEEDED"}
+        # The fresh account's verification needs none, and the batch has one.
+        assert sorted(name[:4] for name in simulation.workflows.executions) == ["bat_", *["ver_"] * (len(OUTCOMES) - 1)]
+        assert simulation.violations == []
 
 
 class TestRule:

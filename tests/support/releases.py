@@ -96,5 +96,22 @@ def _binary(sample: Sample) -> Sample:
     }
 
 
+@cache
+def kept_definitions() -> dict[str, dict[str, Any]]:
+    """The definitions of the workflows `verify_account` and `verify_batch` of each kept release, by its version.
+
+    Step Functions runs an execution to its end with the definition that it was started with.
+    """
+    first = json.loads((FIXTURES / "release_0_1_0" / "definitions.json").read_text())
+    found = {"0.1.0": {name.replace("-", "_"): definition for name, definition in first.items()}}
+    for path in sorted((FIXTURES / "releases" / "definitions").glob("*.json")):
+        found[path.stem] = json.loads(path.read_text())
+    return found
+
+
 def path_of(version: str) -> Path:
     return FIXTURES / "releases" / f"{version}.json"
+
+
+def definitions_of(version: str) -> Path:
+    return FIXTURES / "releases" / "definitions" / f"{version}.json"

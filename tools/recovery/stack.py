@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,14 @@ Clients = Callable[[str], Any]
 """Gives the boto3 client of a service."""
 
 
+@cache
+def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
+    from samtranslator.yaml_helper import yaml_parse
+
+    parsed: dict[str, Any] = yaml_parse(path.read_text(encoding="utf-8"))
+    return parsed
+
+
 @dataclass
 class Deployed:
     """`account`: the AWS account's id. `parameters`: those that the stack was deployed with; the template's defaults fill the gaps.
@@ -38,7 +46,7 @@ class Deployed:
     resources: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     tags: list[dict[str, str]] = field(default_factory=list)
-    template: Mapping[str, Any] = field(default_factory=lambda: load_template())
+    template: Mapping[str, Any] = field(default_factory=load_template)
     partition: str = "aws"
 
     @classmethod
@@ -150,13 +158,6 @@ class Deployed:
             case "Fn::Or":
                 return any(map(self._holds, argument))
         raise RecoveryError(f"The template has a condition that this tool does not know: {name}.")
-
-
-def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
-    from samtranslator.yaml_helper import yaml_parse
-
-    parsed: dict[str, Any] = yaml_parse(path.read_text(encoding="utf-8"))
-    return parsed
 
 
 def table_exists(dynamodb: Any, name: str) -> dict[str, Any] | None:
