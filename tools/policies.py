@@ -2,7 +2,8 @@
 
     python -m tools.policies
 
-build/policies: one file for each policy of a role, managed policy, key, table, bucket, topic or queue, named after the resource.
+build/policies: one file for each policy of a role, managed policy, key, table, bucket, topic or queue, named after the resource; and those
+of docs/iam for callers and the smoke test.
 build/deployed.json: the resources of a stack with the longest name in the region with the longest name. Of the template itself, cfn-lint
 judges only names that are written down whole.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 from botocore.session import Session
 
-from local.aws.paths import BUILD
+from local.aws.paths import BUILD, ROOT
 from tests.support.resolved import ACCOUNT, resolved
 
 FOLDER = BUILD / "policies"
@@ -95,6 +96,12 @@ def main() -> None:
     (BUILD / "deployed.json").write_text(json.dumps(deployed("t" * 27, longest), indent=1))
     for name, document in policies():
         (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    # Not the deployer's: it allows actions by wildcards, of which each covers some that need other resources.
+    for name in ("caller", "smoke"):
+        text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
+        for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "REGION": "eu-west-1", "STACK": "titleholder", "API_ID": "a1b2c3d4e5"}.items():
+            text = text.replace(placeholder, value)
+        (FOLDER / f"{name}.json").write_text(text)
 
 
 if __name__ == "__main__":
