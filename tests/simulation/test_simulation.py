@@ -16,7 +16,7 @@ ENOUGH_SEEDS = 300
 CRASH_PARTS = 6
 FOUND_BY = {
     "unprocessed_keys_taken_for_missing": 39,
-    "busy_table_is_an_internal_error": 3,
+    "busy_table_is_an_internal_error": 48,
     "context_taken_for_a_connected_account": 8,
     "thin_events_not_listed": 11,
     "stop_not_seen_before_a_refresh": 13,
