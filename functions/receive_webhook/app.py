@@ -12,7 +12,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
-from titleholder.errors import InvalidSignatureError, MalformedEventError, TableBusyError
+from titleholder.errors import AwsUnavailableError, InvalidSignatureError, MalformedEventError, is_aws_unavailable
 from titleholder.observability import logger, measure_seconds, metrics, observed
 from titleholder.services import webhooks
 from titleholder.web import problems
@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect if no
     signature proves that Stripe sent it, and for a signed body that is not a JSON object with an event's id and type: there is no key to
-    store it under, and Stripe's Dashboard shows the failure. 503 if the table is busy: Stripe delivers the event again.
+    store it under, and Stripe's Dashboard shows the failure. 503 if an AWS service is busy: Stripe delivers the event again.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
@@ -37,9 +37,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # A zero, so that the alarm WebhooksRefusedAlarm finds a value also where no delivery was ever accepted.
         metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=0)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body())
-    except TableBusyError as error:
-        problem = problems.problem_for(error)
-        logger.error("delivery not stored", extra={"problem": problem.type, "reason": str(error)})
+    except Exception as error:
+        if not is_aws_unavailable(error):
+            raise
+        problem = problems.problem_for(error if isinstance(error, AwsUnavailableError) else AwsUnavailableError())
+        logger.error("delivery not stored", extra={"problem": problem.type, "reason": problem.detail})
         metrics.add_metric(name="DeliveryNotStored", unit=MetricUnit.Count, value=1)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body(), problem.headers)
     logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from titleholder import observability
 from titleholder.aws.secrets import (
     API_KEY,
+    KEPT_SECONDS,
     MAX_AGE_SECONDS,
     PREVIOUS_SECONDS,
     RELOAD_PAUSE_SECONDS,
@@ -261,3 +262,22 @@ class TestCache:
         clock.now += RELOAD_PAUSE_SECONDS + 1
         manager.stages = {"AWSCURRENT": "sk_test_c"}
         assert keys.reload_api_keys() == ("sk_test_c",)
+
+
+def test_last_values_are_used_for_an_hour_while_secrets_manager_throttles() -> None:
+    manager, clock = Manager({"AWSCURRENT": A}), Clock()
+    values = SecretValues(manager, "secret", SIGNING_SECRET, clock)
+    assert values.get() == (A,)
+    manager.stages, manager.error = {}, "ThrottlingException"
+    clock.now += MAX_AGE_SECONDS + 1
+    assert values.get() == (A,)
+    clock.now += KEPT_SECONDS
+    with pytest.raises(ClientError):
+        values.get()
+    manager.stages, manager.error = {"AWSCURRENT": B}, "ResourceNotFoundException"
+    assert values.get() == (B,)
+
+
+def test_throttled_first_load_is_an_error() -> None:
+    with pytest.raises(ClientError):
+        SecretValues(Manager({}, "ThrottlingException"), "secret", SIGNING_SECRET, Clock()).get()

@@ -11,12 +11,15 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from titleholder.errors import reraise_unless
+from titleholder.errors import is_aws_unavailable, reraise_unless
 from titleholder.observability import logger, metrics
 
 MAX_AGE_SECONDS = 300
 RELOAD_PAUSE_SECONDS = 10
 """The shortest time between two loads, because each forged delivery asks for a reload."""
+
+KEPT_SECONDS = 3600
+"""How old values may be that are used while Secrets Manager throttles calls or does not answer."""
 
 PREVIOUS_SECONDS = 24 * 3600
 """How long the previous version is valid after the current one was created: the longest time that Stripe keeps a rolled secret valid."""
@@ -72,8 +75,14 @@ class SecretValues:
 
     def _values(self, max_age: float) -> tuple[str, ...]:
         # A clock that was set back makes the age negative.
-        if not 0 <= self._clock() - self._loaded_at <= max_age:
-            self._load()
+        age = self._clock() - self._loaded_at
+        if not 0 <= age <= max_age:
+            try:
+                self._load()
+            except Exception as error:
+                if not is_aws_unavailable(error) or not self._current or not 0 <= age <= KEPT_SECONDS:
+                    raise
+                logger.warning("a secret can't be loaded anew, so its last values are used", extra={"secret": self._name})
         return self._current + self._previous if self._clock() < self._previous_ends else self._current
 
     def _load(self) -> None:
