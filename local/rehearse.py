@@ -98,7 +98,20 @@ class Rehearsal:
 
     def deploy(self, template: Path = TEMPLATE, **parameters: str) -> None:
         """Update the stack in place, with its parameters and these."""
+        self.quiet()
         self.deploy_with({**self.deployed().parameters, **parameters}, template)
+
+    def quiet(self) -> None:
+        """Wait until no message is in a queue or at work. The emulator ends functions in the middle of their work when they are updated."""
+        sqs, stack = self.stack.client("sqs"), self.deployed()
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        urls = [stack.resources[queue] for queue in ("RefreshQueue", "EventsQueue")]
+        until(
+            lambda: (
+                not sum(int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][n]) for url in urls for n in names)
+            )
+        )
+        time.sleep(1)
 
     def deploy_with(self, parameters: Mapping[str, str], template: Path = TEMPLATE) -> None:
         """Create or update the stack. Parameters that the template does not have are left out."""
@@ -348,7 +361,8 @@ def upgrade(on: Rehearsal) -> None:
     waits = {"if_inactive": "wait"}
     on.simulator.deactivate(newer, cause="access_expired", action="relink_required")
     repaired = on.accept(newer, **waits)
-    until(lambda: (on.http.call("GET", f"/verifications/{repaired}").body or {}).get("waiting_for"))
+    waiters = [f"ACCOUNT#test/platform/{newer}", f"WAITER#{repaired}"]
+    until(lambda: any([row["pk"], row["sk"]] == waiters and "awaits" in row for row in data.scan(on.stack.client("dynamodb"), STACK)))
 
     on.deploy(previous_release())
     read = (on.outcome(given), on.owners(known))
