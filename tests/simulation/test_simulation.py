@@ -22,7 +22,7 @@ FOUND_BY = {
     "stop_not_seen_before_a_refresh": 63,
     "stop_forgets_broken_imports": 103,
     "lease_not_conditional": 10,
-    "written_without_proof_of_the_key": 284,
+    "written_without_proof_of_the_key": 120,
     "matcher_failure_not_caught": 6,
     "secret_of_ids_made_twice": 17,
     "newest_snapshot_answers": 17,
