@@ -66,7 +66,7 @@ class Claims:
         expires_at = max(int(verification.requested_at) + self._retention_seconds, int(verification.deadline) + 7 * DAY_SECONDS)
         sealed = self._sealed.encrypt(ref, wrapped, sk, dict(claim.claim.reveal()))
         items = [*head, {"pk": account_pk(ref), "sk": sk, "claim": sealed, "expires_at": expires_at}]
-        counted = claim.counted
+        counted, unchanged = claim.counted, 0
         # A try fails only if another claim was counted meanwhile, which happens no more often than the limit allows.
         for _ in range(self._per_day + SPARE_TRIES):
             now = int(self._clock())
@@ -81,7 +81,9 @@ class Claims:
             if kept is None or kept:
                 return kept
             seen, counted = counted, self._table.get(account_pk(ref), DIGESTS)
-            if counted == seen:
+            # It may have been counted and erased since. The next try then finds the key destroyed.
+            unchanged += counted == seen
+            if unchanged == SPARE_TRIES:
                 raise InconsistentItemsError
         raise RuntimeError("The claims counted for an account changed during every attempt to add one.")
 
