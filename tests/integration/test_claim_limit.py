@@ -203,6 +203,26 @@ def test_what_is_counted_goes_with_the_account_and_is_never_written_again(limite
     assert counted(limited, ref) == 0
 
 
+def test_account_that_is_erased_before_a_failed_count_is_looked_at_is_taken_for_erased(limited: Sandbox) -> None:
+    ref = limited.link("fresh")
+
+    def another(moment: Moment) -> None:
+        if (moment.operation, moment.when) == ("transact_write_items", "before") and "DIGESTS" in str(moment.arguments):
+            limited.taps.clear()
+            verify(limited, ref, "Guess 1")
+            limited.taps.append(erased)
+
+    def erased(moment: Moment) -> None:
+        if (moment.operation, moment.when) == ("get_item", "before") and moment.arguments["Key"].get("sk") == {"S": "DIGESTS"}:
+            limited.taps.clear()
+            erasure.erase(limited.deps, ref)
+
+    limited.taps.append(another)
+    assert verify(limited, ref, "Guess 2").status in (200, 202)
+    assert limited.taps == []
+    assert counted(limited, ref) == 0
+
+
 def test_refusal_is_recorded_and_counted(limited: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     ref = limited.link("fresh")
     for number in range(LIMIT):
