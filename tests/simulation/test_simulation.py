@@ -49,7 +49,7 @@ FOUND_BY = {
     "claims_survive_erasure": 2,
     "ordered_by_event_time": 3,
     "repaired_accounts_resume_nobody": 8,
-    "repair_before_the_wait_is_not_seen": 462,
+    "repair_before_the_wait_is_not_seen": 407,
     "accounts_to_be_repaired_are_not_read": 14,
     "inactive_accounts_end_what_would_wait": 1,
     "throttled_calls_make_dead_letters": 84,
