@@ -120,7 +120,7 @@ def _why_aside(item: Mapping[str, Any], sk: str) -> str | None:
 
 
 def _found_otherwise(simulation: Simulation, pk: str) -> bool:
-    """Whether an event was never acknowledged, because Stripe gave its deliveries up, and `reconcile` has had it processed by another path."""
+    """Whether an event was never acknowledged, because Stripe gave its deliveries up, and `reconcile` found it by its other path."""
     processed = any(item["processed"]["BOOL"] for (key, sk), item in simulation.dynamodb.items.items() if key == pk and "processed" in item)
     return processed and pk.removeprefix("EVENT#") not in simulation.events
 
