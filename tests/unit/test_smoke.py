@@ -9,9 +9,10 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from tools.smoke import settings
 from tools.smoke.__main__ import main
 from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
-from tools.smoke.stack import REQUIRED_OUTPUTS, find
+from tools.smoke.stack import REQUIRED_OUTPUTS, Deployed, find
 
 
 def refusal(code: str, message: str = "") -> ClientError:
@@ -111,3 +112,44 @@ def test_line_names_its_state_first() -> None:
         "FAILED",
         "could not be checked",
     }
+
+
+class Tables:
+    """DynamoDB with two tables that are in order."""
+
+    def __init__(self, protected: bool) -> None:
+        self.described = {"TableStatus": "ACTIVE", "DeletionProtectionEnabled": protected}
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(
+            describe_table=lambda **_: {"Table": self.described},
+            describe_time_to_live=lambda **_: {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}},
+            describe_continuous_backups=lambda **_: {"ContinuousBackupsDescription": {}},
+        )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "protected", "failing"),
+    [
+        ({"StripeMode": "live", "DeletionProtection": "auto"}, True, False),
+        ({"StripeMode": "live", "DeletionProtection": "auto"}, False, True),
+        # The profile `live-first` was deployed, and `live` never was.
+        ({"StripeMode": "live", "DeletionProtection": "off"}, False, True),
+        ({"StripeMode": "live"}, False, True),
+        ({"StripeMode": "test", "DeletionProtection": "on"}, False, True),
+        ({"StripeMode": "test", "DeletionProtection": "auto"}, False, False),
+    ],
+)  # fmt: skip
+def test_tables_that_should_be_protected_from_deletion_and_are_not_are_named(
+    parameters: dict[str, str], protected: bool, failing: bool
+) -> None:
+    description = {
+        "Outputs": [{"OutputKey": "TableName", "OutputValue": "restored"}],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    }
+    resources = {"KeysTable": ("AWS::DynamoDB::Table", "titleholder-keys")}
+    deployed = Deployed("titleholder", "eu-west-1", Tables(protected), description, resources)
+    lines = [line for line in settings.tables(deployed) if line.about.startswith("deletion protection")]
+    named = ["deletion protection of restored", "deletion protection of titleholder-keys"]
+    assert [line.about for line in lines if line.state == "FAILED"] == (named if failing else [])
+    assert [line.about for line in lines] == named

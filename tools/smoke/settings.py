@@ -110,6 +110,7 @@ def tables(stack: Deployed) -> Iterator[Line]:
     keys = stack.physical("KeysTable")
     for table in (name, *([keys] if keys else ())):
         found = dynamodb.describe_table(TableName=table)["Table"]
+        yield _protection(stack, table, found)
         if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
             yield failed(f"table {table}", f"it is {found['TableStatus']}", "see docs/recovery.md")
         elif found.get("SSEDescription", {}).get("Status", "ENABLED") not in ("ENABLED", "UPDATING"):
@@ -132,6 +133,17 @@ def _backups(stack: Deployed, name: str) -> Iterator[Line]:
             yield ok(about, "on" if wanted else "none: a restored key would bring erased data back")
         else:
             yield failed(about, "on" if on else "off", f"aws dynamodb update-continuous-backups {change}")
+
+
+def _protection(stack: Deployed, table: str, found: dict[str, Any]) -> Line:
+    """In live mode `off` is for the stack's first deployment only."""
+    about = f"deletion protection of {table}"
+    if found.get("DeletionProtectionEnabled"):
+        return ok(about, "on")
+    if stack.mode == "live" or stack.parameters.get("DeletionProtection") == "on":
+        change = f"aws dynamodb update-table --table-name {table} --deletion-protection-enabled"
+        return failed(about, "off, so anybody who may delete tables can delete its data", f"deploy with the profile live; {change}")
+    return ok(about, "off, as in test mode")
 
 
 def _throughput(stack: Deployed, table: str, found: dict[str, Any], *, checked: bool) -> Iterator[Line]:

@@ -153,13 +153,54 @@ PROFILES = sorted(SETTINGS.keys() - {"version"})
 @pytest.mark.parametrize("profile", PROFILES)
 def test_settings_of_the_sam_cli_name_parameters_and_values_that_exist(profile: str) -> None:
     for command in SETTINGS[profile].values():
-        given = dict(one.split("=", 1) for one in several(command["parameters"].get("parameter_overrides", [])))
-        assert given.keys() <= PARAMETERS.keys()
-        assert {name: refusal(name, value) for name, value in given.items()} == dict.fromkeys(given)
-        resolved(given)
+        values = dict(one.split("=", 1) for one in several(command["parameters"].get("parameter_overrides", [])))
+        # The SAM CLI refuses a value of no characters, and takes the quotes off "".
+        assert "" not in values.values()
+        values = {name: value.strip('"') for name, value in values.items()}
+        assert values.keys() <= PARAMETERS.keys()
+        assert {name: refusal(name, value) for name, value in values.items()} == dict.fromkeys(values)
+        resolved(values)
+
+
+def given(profile: str) -> dict[str, str]:
+    """The parameters that a profile's `sam deploy` gives."""
+    overrides = several(SETTINGS[profile]["deploy"]["parameters"]["parameter_overrides"])
+    return {name: value.strip('"') for name, value in (one.split("=", 1) for one in overrides)}
+
+
+def deployed(*profiles: str) -> dict[str, str]:
+    """A stack's parameters after `sam deploy` with one profile after the other.
+
+    For a parameter of a stack that exists, the SAM CLI sends UsePreviousValue unless the profile gives a value.
+    """
+    values = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
+    for profile in profiles:
+        values |= given(profile)
+    return values
+
+
+DEPLOYING = sorted(profile for profile in PROFILES if "deploy" in SETTINGS[profile])
+SAME_STACK = [
+    (one, other) for one in DEPLOYING for other in DEPLOYING
+    if one != other and SETTINGS[one]["global"]["parameters"]["stack_name"] == SETTINGS[other]["global"]["parameters"]["stack_name"]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), SAME_STACK)
+def test_what_a_profile_deploys_does_not_depend_on_the_profile_that_was_deployed_before(before: str, after: str) -> None:
+    assert deployed(before, after) == deployed(after)
+
+
+def test_tables_of_the_live_stack_are_protected_after_its_second_deployment_and_not_in_its_first() -> None:
+    protections = [
+        [resolved(deployed(*profiles))[table]["Properties"]["DeletionProtectionEnabled"] for table in ("Table", "KeysTable")]
+        for profiles in (["live-first"], ["live-first", "live"], ["live"])
+    ]
+    assert protections == [[False] * 2, [True] * 2, [True] * 2]
 
 
 def test_first_deployment_of_the_live_stack_differs_in_the_protection_that_would_prevent_its_rollback_only() -> None:
     first, later = (SETTINGS[profile]["deploy"]["parameters"] for profile in ("live-first", "live"))
-    assert first == {**later, "parameter_overrides": [*later["parameter_overrides"], "DeletionProtection=off"]}
+    assert {**first, "parameter_overrides": None} == {**later, "parameter_overrides": None}
+    assert given("live-first") == {**given("live"), "DeletionProtection": "off"}
     assert SETTINGS["live-first"]["global"] == SETTINGS["live"]["global"]
