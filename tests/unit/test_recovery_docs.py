@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,7 +16,9 @@ from botocore import xform_name
 
 from local import rehearse
 from tests.support.functions import ROOT
+from tests.support.resolved import resolved
 from tools.recovery import __main__ as recovery
+from tools.recovery.stack import load_template
 
 DOCUMENTS = ("docs/recovery.md", "docs/upgrading.md")
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
@@ -84,3 +88,37 @@ def test_procedure_says_who_what_is_lost_and_how_to_see_that_it_worked(heading: 
     for word in ("**When**", "**Who**", "**How to see that it worked**"):
         assert word in section, word
     assert "lost" in section
+
+
+def test_command_for_a_deleted_vault_key_has_the_key_and_its_alias_made_anew_and_changes_nothing_else(tmp_path: Path) -> None:
+    [command] = re.findall(r"^ *(sed .*)$", TEXTS["docs/recovery.md"], re.MULTILINE)
+    before = load_template()["Resources"]
+    for name in ("template.yaml", "tools/recovery/importing.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
+    text = (tmp_path / "template.yaml").read_text()
+    after = load_template(tmp_path / "template.yaml")["Resources"]
+    made = set(after) - set(before)
+    assert set(before) - set(after) == {"VaultKey", "VaultKeyAlias"}
+    assert sorted(after[name]["Type"] for name in made) == ["AWS::KMS::Alias", "AWS::KMS::Key"]
+    # What is left differs in references only, of which none leads to the old names.
+    assert re.sub(r"VaultKey\d", "VaultKey", text) == (ROOT / "template.yaml").read_text()
+    assert not re.search(r"VaultKey(?!\d)", text)
+    [alias] = [after[name] for name in made if after[name]["Type"] == "AWS::KMS::Alias"]
+    assert alias == {
+        **before["VaultKeyAlias"],
+        "Properties": {**before["VaultKeyAlias"]["Properties"], "TargetKeyId": {"Ref": "VaultKey2"}},
+    }
+    tool = (tmp_path / "tools/recovery/importing.py").read_text()
+    assert 'found["VaultKey2"]' in tool
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["importing.py", "template.yaml"]
+
+
+def test_log_groups_that_came_back_are_looked_for_under_the_prefixes_of_all_of_them() -> None:
+    prefixes = [
+        prefix.replace("$STACK", "titleholder") for prefix in re.findall(r'--log-group-name-prefix "([^"]+)"', TEXTS["docs/recovery.md"])
+    ]
+    names = [one["Properties"]["LogGroupName"] for one in resolved().values() if one["Type"] == "AWS::Logs::LogGroup"]
+    assert names
+    assert [name for name in names if not name.startswith(tuple(prefixes))] == []
