@@ -18,6 +18,8 @@ KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Returns how many repairs succeeded, by kind, and how many failed."""
+    # First, because the rest fails where the table's key can't be used.
+    _look_at_keys()
     report = reconciliation.reconcile(application().dependencies(), application().webhook_receiver)
     repaired, failed = report.repaired, report.failed.total()
     logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})
@@ -33,7 +35,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     for name, value in counted.items():
         if value or name == "Repaired":
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-    _look_at_keys()
     metrics.add_metric(name="ReconcileCompleted", unit=MetricUnit.Count, value=1)
     return {**{kind: repaired[kind] for kind in KINDS}, "failed": failed}
 

@@ -16,7 +16,7 @@ from tests.support.verdicts import accept, fetch, finish, run
 from titleholder import bootstrap, observability
 from titleholder.aws import keys
 from titleholder.errors import TableBusyError
-from titleholder.services import verdicts, webhooks
+from titleholder.services import reconciliation, verdicts, webhooks
 
 Emitted = Callable[[], dict[tuple[str, ...], list[float]]]
 
@@ -164,6 +164,20 @@ class TestReconcile:
         assert emitted()["KeyUnusable", "titleholder"] == [1.0]
         (line,) = [line for line in sandbox.log_lines() if line["message"] == "a KMS key can't be used"]
         assert (line["key"], line["state"]) == (key, "PendingDeletion")
+
+    def test_key_of_the_table_is_counted_although_the_table_cannot_be_read(
+        self, sandbox: Sandbox, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unreadable(*_: object) -> Any:
+            raise RuntimeError("KMSAccessDeniedException")
+
+        monkeypatch.setattr(bootstrap.Application, "unusable_keys", lambda self: [("tables", "Disabled")])
+        monkeypatch.setattr(reconciliation, "reconcile", unreadable)
+        with pytest.raises(Exception, match="RuntimeError"):
+            sandbox.function("reconcile")({})
+        found = emitted()
+        assert found["KeyUnusable", "titleholder"] == [1.0]
+        assert ("ReconcileCompleted", "titleholder") not in found
 
     def test_disabled_key_of_the_tables_is_noticed(self) -> None:
         class KMS:

@@ -93,15 +93,20 @@ def worked_out(alarm: Mapping[str, Any], values: Mapping[str, Value], *, known: 
     return result("watched").value
 
 
+FURTHER_PERIODS = 2
+"""How many periods CloudWatch retrieves beyond the evaluated ones. Its documentation gives this number as an example and promises none."""
+
+
 def raised(alarm: Mapping[str, Any], periods: Sequence[Mapping[str, Value]], **options: Any) -> bool:
-    """Whether an alarm is on after these periods, the newest last. Periods before them have no data."""
+    """Whether an alarm is on after these periods, the newest last. Periods before them have no data.
+
+    CloudWatch evaluates the newest values that exist in its evaluation range, which is longer than the alarm's periods, and
+    treats as missing only what these values lack.
+    """
     count = alarm["EvaluationPeriods"]
-    recent = [*({} for _ in range(count)), *periods][-count:]
-    breaching = 0
-    for period in recent:
-        value = worked_out(alarm, period, **options)
-        if value is None:
-            breaching += alarm["TreatMissingData"] == "breaching"
-        else:
-            breaching += bool(BREACHES[alarm["ComparisonOperator"]](value, float(alarm["Threshold"])))
+    range_ = [*({} for _ in range(count + FURTHER_PERIODS)), *periods][-count - FURTHER_PERIODS :]
+    there = [value for period in range_ if (value := worked_out(alarm, period, **options)) is not None][-count:]
+    breaching = sum(bool(BREACHES[alarm["ComparisonOperator"]](value, float(alarm["Threshold"]))) for value in there)
+    if alarm["TreatMissingData"] == "breaching":
+        breaching += count - len(there)
     return breaching >= alarm.get("DatapointsToAlarm", count)

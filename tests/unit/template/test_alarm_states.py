@@ -22,7 +22,7 @@ def on(periods: Periods, **options: Any) -> set[str]:
 
 def test_quiet_stack_raises_no_alarm_while_reconcile_runs() -> None:
     assert on([{}] * 10) == {"ReconcileMissingAlarm"}
-    assert on([{"ReconcileCompleted": 3.0}] * 10) == set()
+    assert on([{"completed": 1.0}] * 10) == set()
 
 
 def test_new_stack_of_whose_metrics_none_exists_yet_raises_no_other_alarm() -> None:
@@ -35,7 +35,91 @@ def test_zeros_that_aws_sends_raise_no_alarm() -> None:
         alarm["MetricName"] for alarm in ALARMS.values() if "MetricName" in alarm
     }
     zeros: dict[str, Value] = dict.fromkeys(names, 0.0)
-    assert on([{**zeros, "ReconcileCompleted": 1.0}] * 10) == set()
+    assert on([{**zeros, "completed": 1.0}] * 10) == set()
+
+
+def test_existing_values_of_a_longer_range_count_before_missing_ones() -> None:
+    """CloudWatch's documentation shows these rows for three periods, of which it retrieves five."""
+    row = {"MetricName": "m", "Threshold": 0, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 3}
+    fine: dict[str, Value] = {"m": 0.0}
+    breach: dict[str, Value] = {"m": 1.0}
+    missing: dict[str, Value] = {}
+    periods: Periods
+    for periods, of_three, kept, broken in (
+        ([fine, missing, breach, missing, breach], 3, False, False),
+        ([fine, missing, missing, missing, missing], 3, False, False),
+        ([missing] * 5, 3, False, True),
+        ([fine, breach, breach, missing, breach], 3, True, True),
+        ([missing, missing, breach, missing, missing], 3, False, True),
+        ([fine, missing, breach, missing, breach], 2, True, True),
+        ([missing, missing, missing, missing, breach], 2, False, True),
+    ):
+        for treatment, expected in (("notBreaching", kept), ("breaching", broken)):
+            assert raised({**row, "DatapointsToAlarm": of_three, "TreatMissingData": treatment}, periods) is expected
+
+
+class TestReconcileMissing:
+    ALARM, RUN = ALARMS["ReconcileMissingAlarm"], {"completed": 1.0}
+
+    def test_three_runs_that_are_missing_raise_the_alarm(self) -> None:
+        assert not raised(self.ALARM, [self.RUN] * 10)
+        assert not raised(self.ALARM, [*[self.RUN] * 10, {}, {}])
+        assert raised(self.ALARM, [*[self.RUN] * 10, {}, {}, {}])
+
+    def test_first_run_ends_the_alarm_of_a_new_stack(self) -> None:
+        assert raised(self.ALARM, [{}] * 3, known=set())
+        assert not raised(self.ALARM, [{}, {}, self.RUN])
+
+
+def breach(alarm: dict[str, Any]) -> dict[str, Value]:
+    """Values that raise an alarm with one period."""
+    if "Metrics" not in alarm:
+        return {alarm["MetricName"]: 1e6}
+    return {query["Id"]: 0.0 if query["Id"] in ("accepted", "ended") else 1e6 for query in alarm["Metrics"] if "MetricStat" in query}
+
+
+def period(alarm: dict[str, Any]) -> int:
+    return int(alarm.get("Period") or next(query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query))
+
+
+SLOW = [name for name, one in ALARMS.items() if one.get("DatapointsToAlarm", one["EvaluationPeriods"]) == 1 and period(one) >= 900]
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_alarm_over_a_quarter_of_an_hour_or_more_ends_when_its_periods_are_quiet(name: str) -> None:
+    """A value that is the only one in the evaluation range would keep it on for hours, and hide that it happens again."""
+    alarm = ALARMS[name]
+    assert raised(alarm, [breach(alarm)])
+    assert not raised(alarm, [breach(alarm), *[{}] * alarm["EvaluationPeriods"]])
+
+
+@pytest.mark.parametrize("name", ["KeyUnusableAlarm", "StripeKeyRefusedAlarm"])
+def test_alarm_about_what_each_run_finds_again_stays_on_where_a_run_is_late(name: str) -> None:
+    assert raised(ALARMS[name], [breach(ALARMS[name]), {}])
+
+
+@pytest.mark.parametrize("name", ["RefreshQueueAgeAlarm", "EventsQueueAgeAlarm"])
+class TestQueues:
+    def test_message_that_is_received_again_and_again_raises_the_alarm(self, name: str) -> None:
+        """SQS leaves a message out of the age of the oldest one after its third receipt."""
+        alarm = ALARMS[name]
+        seen: Periods = [{"visible": 1.0, "taken": 0.0}, {"visible": 0.0, "taken": 1.0}, {"visible": 1.0}]
+        assert raised(alarm, [{**each, "deleted": 0.0} for each in seen])
+        # Nothing was ever deleted, so the metric does not exist.
+        assert raised(alarm, seen, known={"visible", "taken"})
+        assert not raised(alarm, seen[:2])
+
+    def test_queue_that_is_worked_off_raises_none(self, name: str) -> None:
+        busy: dict[str, Value] = {"visible": 900.0, "taken": 10.0, "deleted": 50.0, "age": 200.0}
+        assert not raised(ALARMS[name], [busy] * 5)
+        assert not raised(ALARMS[name], [{"visible": 1.0, "deleted": 0.0}, busy, {"visible": 1.0, "deleted": 0.0}])
+
+    def test_messages_that_wait_for_their_slot_raise_none(self, name: str) -> None:
+        assert not raised(ALARMS[name], [{"visible": 0.0, "taken": 0.0, "deleted": 0.0}] * 5)
+
+    def test_old_messages_raise_the_alarm_although_others_are_worked_off(self, name: str) -> None:
+        old: dict[str, Value] = {"visible": 900.0, "taken": 10.0, "deleted": 50.0, "age": 901.0}
+        assert raised(ALARMS[name], [old] * 3)
 
 
 class TestVerdictsBlocked:
@@ -52,6 +136,8 @@ class TestVerdictsBlocked:
             ({"failed": 3.0}, True),
             ({"failed": 1.0, "expired": 1.0, "crashed": 1.0, "ended": 5.0}, True),
             ({"crashed": 3.0, "ended": 100.0}, False),
+            # Children of a batch's map.
+            ({"childFailed": 2.0, "childExpired": 1.0}, True),
         ],
     )
     def test_alarm_is_raised_where_a_fifth_and_at_least_three_failed(self, values: dict[str, Value], expected: bool) -> None:

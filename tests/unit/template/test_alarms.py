@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,7 +37,8 @@ def expressions(alarm: Mapping[str, Any]) -> dict[str, str]:
 def watching(namespace: str, name: str) -> set[str]:
     """The resources whose metric of this name raises an alarm."""
     found = [dimensions for alarm in ALARMS.values() for at, metric, dimensions in watched(alarm) if (at, metric) == (namespace, name)]
-    return {target(value) for dimensions in found for value in dimensions.values() if isinstance(value, dict) and "Fn::If" not in value}
+    values = [value for dimensions in found for value in dimensions.values() if isinstance(value, dict)]
+    return {target(value) for value in values if not {"Fn::If", "Fn::Sub"} & set(value)}
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -106,9 +108,11 @@ def test_only_a_run_of_reconcile_that_is_missing_raises_an_alarm_without_data() 
     assert breaching == ["ReconcileMissingAlarm"]
     alarm, schedule = ALARMS["ReconcileMissingAlarm"], functions()["Reconcile"]["Events"]["Often"]["Properties"]["ScheduleExpression"]
     assert (alarm["TreatMissingData"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("breaching", "LessThanThreshold", 1)
+    (period,) = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
     minutes = int(re.fullmatch(r"rate\((\d+) minutes\)", schedule)[1])  # type: ignore[index]
+    assert period == 60 * minutes
     # One run may fail, or begin late.
-    assert alarm["Period"] >= 3 * 60 * minutes
+    assert alarm["EvaluationPeriods"] == alarm.get("DatapointsToAlarm", 3) == 3
 
 
 @pytest.mark.parametrize("metric", ["Errors", "Throttles"])
@@ -130,12 +134,29 @@ def test_function_that_may_not_exist_is_watched_only_where_it_does() -> None:
 def test_age_of_messages_in_every_queue_that_is_consumed_raises_an_alarm() -> None:
     consumed = {name for name, queue in QUEUES.items() if "RedrivePolicy" in queue}
     assert watching("AWS/SQS", "ApproximateAgeOfOldestMessage") == consumed
-    assert watching("AWS/SQS", "ApproximateNumberOfMessagesVisible") == set(QUEUES) - consumed
+    # Age says nothing of a message that was received three times, so what was deleted is watched as well.
+    assert watching("AWS/SQS", "NumberOfMessagesDeleted") == watching("AWS/SQS", "ApproximateNumberOfMessagesNotVisible") == consumed
+    assert watching("AWS/SQS", "ApproximateNumberOfMessagesVisible") == set(QUEUES)
 
 
 @pytest.mark.parametrize("metric", ["ExecutionsFailed", "ExecutionsTimedOut"])
 def test_workflow_that_failed_or_timed_out_raises_an_alarm(metric: str) -> None:
     assert watching("AWS/States", metric) == set(resources("AWS::Serverless::StateMachine"))
+
+
+@pytest.mark.parametrize("metric", ["ExecutionsFailed", "ExecutionsTimedOut"])
+def test_children_of_a_map_that_tolerates_failures_raise_an_alarm(metric: str) -> None:
+    """Step Functions counts them under the ARN of the state machine, a slash and the map's label, and nowhere else."""
+    tolerant = {
+        f"${{{name}}}/{state['Label']}"
+        for name, machine in resources("AWS::Serverless::StateMachine").items()
+        for state in json.loads((ROOT / machine["DefinitionUri"]).read_text())["States"].values()
+        if state.get("ToleratedFailurePercentage")
+    }
+    assert tolerant
+    for alarm in ("VerdictsBlockedAlarm", "WorkflowFailureAlarm"):
+        found = [dimensions["StateMachineArn"] for _, name, dimensions in watched(ALARMS[alarm]) if name == metric]
+        assert tolerant <= {value["Fn::Sub"] for value in found if "Fn::Sub" in value}
 
 
 @pytest.mark.parametrize("metric", ["ReadThrottleEvents", "WriteThrottleEvents"])
@@ -176,8 +197,9 @@ def test_event_that_the_rule_could_not_deliver_raises_an_alarm() -> None:
     "metric", ["EventMalformed", "SecretUnusable", "MatcherFailed", "KeyUnusable", "DisconnectionFailed", "ClaimLimitExceeded"]
 )
 def test_failure_that_needs_an_operator_at_once_raises_an_alarm(metric: str) -> None:
-    (alarm,) = [alarm for alarm in ALARMS.values() if alarm.get("MetricName") == metric]
-    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("Titleholder", "Sum", 0)
+    (alarm,) = [alarm for alarm in ALARMS.values() if metric in {name for _, name, _ in watched(alarm)}]
+    stats = [query["MetricStat"]["Stat"] for query in alarm.get("Metrics", ()) if "MetricStat" in query] or [alarm["Statistic"]]
+    assert (stats, alarm["Threshold"]) == (["Sum"], 0)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +235,12 @@ class TestTopic:
     def test_topic_has_a_key_of_its_own_because_an_alarm_about_the_others_must_arrive(self) -> None:
         (topic,) = resources("AWS::SNS::Topic").values()
         tables = {target(table["SSESpecification"]["KMSMasterKeyId"]) for table in resources("AWS::DynamoDB::Table").values()}
-        groups = {target(group["KmsKeyId"]) for group in resources("AWS::Logs::LogGroup").values()}
+        groups = {target(group["KmsKeyId"]) for group in resources("AWS::Logs::LogGroup").values() if "KmsKeyId" in group}
         assert target(topic["KmsMasterKeyId"]) not in tables | groups | {"VaultKey"}
+
+    def test_log_that_tells_of_an_unusable_key_is_not_encrypted_with_it(self) -> None:
+        """Metrics are made of log lines."""
+        assert [name for name, group in resources("AWS::Logs::LogGroup").items() if "KmsKeyId" not in group] == ["ReconcileLogs"]
 
     def test_topic_takes_messages_of_this_stacks_alarms_only(self) -> None:
         (policy,) = resources("AWS::SNS::TopicPolicy").values()

@@ -188,7 +188,7 @@ def test_dashboard_shows_the_service_levels_with_their_objectives() -> None:
     assert re.search(r"99\.9 % answered 200 within 5 seconds .*`PR\(:5\)`", levels)
     stats = {(row[1], options.get("stat")) for graph in GRAPHS.values() for row, options in rows(graph) if row}
     assert {("SecondsAfterStripeAnswered", "PR(:120)"), ("DeliverySeconds", "PR(:5)")} <= stats
-    lines = {line["value"] for line in GRAPHS["Service levels by hour, in %"]["annotations"]["horizontal"]}
+    lines = {line["value"] for line in GRAPHS["Service levels over time, in %"]["annotations"]["horizontal"]}
     assert lines == {99, 99.9}
 
 
@@ -205,6 +205,12 @@ def test_dashboard_shows_the_table_that_the_functions_use() -> None:
 
 def test_two_stacks_have_two_dashboards_with_nothing_of_each_other() -> None:
     assert "titleholder" not in json.dumps(body("other")).replace("Titleholder", "").replace("docs/", "")
+
+
+def test_no_title_promises_a_period_that_cloudwatch_chooses() -> None:
+    """With `auto` the period depends on the time range that is shown."""
+    assert body()["periodOverride"] == "auto"
+    assert not [title for title in GRAPHS if re.search(r"\b(by|per) (minute|hour|day)\b", title)]
 
 
 def test_picture_in_the_documents_shows_the_dashboard_as_it_is() -> None:
