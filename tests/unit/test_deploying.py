@@ -6,6 +6,7 @@ import re
 import tomllib
 
 import botocore.session
+import pytest
 
 from tests.support.template import ROOT, template
 
@@ -34,3 +35,55 @@ def test_secrets_are_named_as_the_profiles_name_them() -> None:
     names = [template()["Parameters"][name]["Default"] for name in ("StripeApiKeySecretName", "StripeWebhookSecretName")]
     for name in (*names, given["StripeApiKeySecretName"], given["StripeWebhookSecretName"]):
         assert name in GUIDE
+
+
+def blocks(document: str) -> list[str]:
+    """The blocks of shell commands of a document."""
+    text = (ROOT / "docs" / document).read_text()
+    return [re.sub(r"\\\n *", " ", block) for _, block in re.findall(r"^( *)```(?:sh)?\n(.*?)^\1```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("document", ["deploying.md", "edge.md", "recovery.md", "upgrading.md"])
+def test_commands_use_variables_that_an_earlier_command_has_set(document: str) -> None:
+    known: set[str] = set()
+    unknown = []
+    for line in "".join(blocks(document)).splitlines():
+        # `A=1 command "$A"` and `A=1 B=$A` would use the A of before.
+        used = set(re.findall(r"(?<!\\)\$\{?([A-Za-z_]\w*)", line))
+        loops = set(re.findall(r"\bfor (\w+) in", line))
+        unknown += [f"{name}: {line}" for name in sorted(used - known - loops)]
+        known |= loops | set(re.findall(r"(?:^|\s|;)([A-Za-z_]\w*)=", line))
+    assert unknown == []
+
+
+def test_commands_write_into_folders_that_an_earlier_command_has_made() -> None:
+    text = "".join(blocks("deploying.md"))
+    written = {match.start(): match[1] for match in re.finditer(r"> \"?(\w+)/", text)}
+    assert written
+    assert [folder for at, folder in written.items() if f"mkdir -p {folder}" not in text[:at]] == []
+
+
+def test_every_command_goes_to_the_region_that_was_chosen() -> None:
+    """boto3 and with it the SAM CLI read AWS_DEFAULT_REGION, the AWS CLI AWS_REGION first."""
+    first, *_ = blocks("deploying.md")
+    assert 'export AWS_REGION="$REGION" AWS_DEFAULT_REGION="$REGION"' in first
+    rest = "".join(blocks("deploying.md"))
+    assert set(re.findall(r"(?:--region |\bREGION=)([^\s;]+)", rest)) <= {'"$REGION"', "eu-central-1"}
+    assert rest.count("eu-central-1") == 1
+
+
+def test_commands_may_be_repeated_for_another_stack() -> None:
+    """The steps are taken once for each stack, so only the first block names one."""
+    commands = "".join(blocks("deploying.md")[1:])
+    assert re.findall(r".*titleholder.*", commands) == []
+
+
+def test_no_document_has_a_parameter_taken_out_of_the_profile() -> None:
+    """The SAM CLI keeps a stack's value of a parameter that the profile does not name."""
+    name = r"`(?:" + "|".join(template()["Parameters"]) + r")\b[^`]*`"
+    verbs = r"\b(?:remov|delet|omitt?|dropp?)(?:e|es|ing|ed|s)?\b"
+    wrong = []
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
+        text = " ".join(path.read_text().split())
+        wrong += [f"{path.name}: {found[0]}" for found in re.finditer(rf"{verbs} (?:the |a )?(?:line |parameter )?(?:with |of )?{name}", text, re.I)]
+    assert wrong == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -55,26 +56,34 @@ NOT_NEEDED = {
 DATA = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "s3:GetObject", "secretsmanager:GetSecretValue", "lambda:InvokeFunction"]
 
 
-def policy(name: str) -> dict[str, Any]:
+def policy(name: str, stack: str = STACK) -> dict[str, Any]:
     """A policy with its placeholders filled in."""
     text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
-    for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "API_ID": API, "REGION": REGION, "STACK": STACK}.items():
+    for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "API_ID": API, "REGION": REGION, "STACK": stack}.items():
         text = text.replace(placeholder, value)
     found: dict[str, Any] = json.loads(text)
     return found
 
 
-def statements(name: str, action: str) -> list[dict[str, Any]]:
+def statements(name: str, action: str, stack: str = STACK, effect: str = "Allow") -> list[dict[str, Any]]:
     """The statements that allow an action."""
-    return [each for each in policy(name)["Statement"] if any(fnmatchcase(action.lower(), one.lower()) for one in listed(each["Action"]))]
+    return [
+        each
+        for each in policy(name, stack)["Statement"]
+        if each["Effect"] == effect and any(fnmatchcase(action.lower(), one.lower()) for one in listed(each["Action"]))
+    ]
 
 
 def listed(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def allows(name: str, action: str, arn: str) -> bool:
-    return any(fnmatchcase(arn, pattern) for statement in statements(name, action) for pattern in listed(statement["Resource"]))
+def allows(name: str, action: str, arn: str, stack: str = STACK) -> bool:
+    allowed, denied = (
+        any(fnmatchcase(arn, pattern) for statement in statements(file, action, stack, effect) for pattern in listed(statement["Resource"]))
+        for file, effect in ((name, "Allow"), ("deployer-limits", "Deny"))
+    )
+    return allowed and not denied
 
 
 @cache
@@ -138,17 +147,35 @@ NAMES = {
 }
 
 
-def test_deployer_may_do_it_with_the_names_that_the_resources_get() -> None:
+STACKS = sorted(
+    {profile["global"]["parameters"]["stack_name"] for name, profile in tomllib.loads((ROOT / "samconfig.toml").read_text()).items()
+     if name != "version"}
+)  # fmt: skip
+
+
+@cache
+def made(stack: str) -> dict[str, str]:
+    """What the deployer does to make a stack's named resources: action and ARN, by logical id."""
     everything = {"StripeMode": "live", "SnapStart": "true", "ServeDocs": "true", "StripeEventBus": "stripe"}
-    refused = []
-    for id_, resource in resolved(everything, stack=STACK, region=REGION).items():
+    found = {}
+    for id_, resource in resolved(everything, stack=stack, region=REGION).items():
         if resource["Type"] in NAMES:
             action, pattern = NAMES[resource["Type"]]
             texts = {key: value for key, value in resource.get("Properties", {}).items() if isinstance(value, str)}
-            arn = pattern.format(**{**texts, "region": REGION, "account": ACCOUNT, "stack": STACK, "id": id_})
-            if not allows("deployer", action, arn):
-                refused.append(f"{action} on {arn}")
-    assert refused == []
+            arn = pattern.format(**{**texts, "region": REGION, "account": ACCOUNT, "stack": stack, "id": id_})
+            found[id_] = f"{action} on {arn}"
+    return found
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_deployer_may_do_it_with_the_names_that_the_resources_get(stack: str) -> None:
+    assert [each for each in made(stack).values() if not allows("deployer", *each.split(" on "), stack)] == []
+
+
+@pytest.mark.parametrize(("stack", "other"), [(one, other) for one in STACKS for other in STACKS if one != other])
+def test_deployer_of_one_stack_may_not_change_or_delete_another(stack: str, other: str) -> None:
+    """Names of one stack may begin with the other's name: `titleholder-*` is also what `titleholder-live-*` matches."""
+    assert [each for each in made(other).values() if allows("deployer", *each.split(" on "), stack)] == []
 
 
 @pytest.mark.parametrize("action", DATA)
@@ -162,8 +189,8 @@ def test_deployer_may_not_read_data(action: str) -> None:
     assert all("aws:CalledVia" in json.dumps(each) for each in statements("deployer", "kms:Decrypt"))
 
 
-@pytest.mark.parametrize("name", ["deployer", "caller", "smoke"])
-def test_policy_fits_into_a_managed_policy(name: str) -> None:
-    text = json.dumps(policy(name), separators=(",", ":"))
+@pytest.mark.parametrize("name", ["deployer", "deployer-limits", "caller", "smoke"])
+def test_policy_fits_into_a_managed_policy_with_the_longest_name_of_a_stack(name: str) -> None:
+    text = json.dumps(policy(name, "a" * 27), separators=(",", ":"))
     assert len(text) <= LARGEST
     assert not any(placeholder in text for placeholder in ("ACCOUNT_ID", "API_ID", "REGION", "STACK"))
