@@ -85,5 +85,8 @@ def test_no_document_has_a_parameter_taken_out_of_the_profile() -> None:
     wrong = []
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
         text = " ".join(path.read_text().split())
-        wrong += [f"{path.name}: {found[0]}" for found in re.finditer(rf"{verbs} (?:the |a )?(?:line |parameter )?(?:with |of )?{name}", text, re.I)]
+        wrong += [
+            f"{path.name}: {found[0]}"
+            for found in re.finditer(rf"{verbs} (?:the |a )?(?:line |parameter )?(?:with |of )?{name}", text, re.I)
+        ]
     assert wrong == []

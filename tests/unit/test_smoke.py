@@ -9,7 +9,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from tools.smoke import settings
+from tools.smoke import edge, settings
 from tools.smoke.__main__ import main
 from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
 from tools.smoke.stack import REQUIRED_OUTPUTS, Deployed, find
@@ -153,3 +153,39 @@ def test_tables_that_should_be_protected_from_deletion_and_are_not_are_named(
     named = ["deletion protection of restored", "deletion protection of titleholder-keys"]
     assert [line.about for line in lines if line.state == "FAILED"] == (named if failing else [])
     assert [line.about for line in lines] == named
+
+
+IAM = {"AuthorizationType": "AWS_IAM"}
+TOKEN = {"AuthorizationType": "JWT", "AuthorizerId": "a1b2c3", "AuthorizationScopes": ["titleholder/read"]}
+WITH_TOKENS = {"JwtIssuer": "https://issuer.example.com", "JwtScopePrefix": "titleholder/"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "route", "failing"),
+    [
+        ({}, IAM, False),
+        ({}, {**IAM, "AuthorizationScopes": []}, False),
+        ({}, {"AuthorizationType": "NONE"}, True),
+        # Left of a stack whose callers sent tokens.
+        ({}, TOKEN, True),
+        ({}, {**IAM, "AuthorizerId": "a1b2c3"}, True),
+        ({}, {**IAM, "AuthorizationScopes": ["read"]}, True),
+        (WITH_TOKENS, TOKEN, False),
+        (WITH_TOKENS, IAM, True),
+        (WITH_TOKENS, {**TOKEN, "AuthorizationScopes": []}, True),
+        (WITH_TOKENS, {**TOKEN, "AuthorizationScopes": ["read"]}, True),
+    ],
+)  # fmt: skip
+def test_route_that_is_not_authorised_as_the_parameters_say_is_named(
+    parameters: dict[str, str], route: dict[str, Any], failing: bool
+) -> None:
+    public = [{"RouteKey": key, "AuthorizationType": "NONE"} for key in ("POST /webhooks/stripe", "GET /docs", "GET /openapi.json")]
+    pages = SimpleNamespace(paginate=lambda **_: [{"Items": public}, {"Items": [{"RouteKey": "GET /verifications/{id}", **route}]}])
+    session = SimpleNamespace(client=lambda *_, **__: SimpleNamespace(get_paginator=lambda _: pages))
+    description = {
+        "Outputs": [{"OutputKey": "HttpApiId", "OutputValue": "a1b2c3d4e5"}],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    }
+    [line] = edge.authorisation(Deployed("titleholder", "eu-west-1", session, description, {}))
+    assert (line.state == "FAILED", line.about) == (failing, "authorisation of routes")
+    assert ("GET /verifications/{id}" in line.found) is failing

@@ -21,7 +21,8 @@ from tools.smoke.stack import Deployed, find
 def checks(stack: Deployed) -> list[Check]:
     """Every check, in the order in which what it finds is said."""
     found: dict[str, Callable[[Deployed], object]] = {
-        "caller": permissions.caller, "routes": edge.routes, "refusals": edge.refusals, "webhook": edge.webhook,
+        "caller": permissions.caller, "routes": edge.routes, "refusals": edge.refusals,
+        "authorisation of routes": edge.authorisation, "webhook": edge.webhook,
         "workflow verify_account": flows.verify_account, "workflow verify_batch": flows.verify_batch, "roles": permissions.roles,
         "right to resume": permissions.resuming, "queues": settings.queues, "functions": settings.functions,
         "published versions": settings.versions, "recursion": settings.recursion, "Lambda quota": settings.concurrency,

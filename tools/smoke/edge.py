@@ -88,6 +88,29 @@ def _refused(route: str, answer: Answer) -> Line:
     return failed(about, f"{answer.status} {told}", LOGS)
 
 
+def authorisation(stack: Deployed) -> Iterator[Line]:
+    """Each route asks for a signature, or for a token with one scope of this stack, as the parameters say. Nothing of the other is left."""
+    about, prefix, wrong = "authorisation of routes", stack.parameters.get("JwtScopePrefix", ""), list[str]()
+    pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
+    for route in (each for page in pages for each in page["Items"]):
+        if route["RouteKey"] in (WEBHOOK, *DOCS):
+            continue
+        type_, scopes = route.get("AuthorizationType"), list(route.get("AuthorizationScopes") or ())
+        if stack.by_token:
+            good = type_ == "JWT" and scopes in [[f"{prefix}{scope}"] for scope in ("read", "verify", "erase")]
+        else:
+            good = type_ == "AWS_IAM" and not scopes and not route.get("AuthorizerId")
+        if not good:
+            wrong.append(f"{route['RouteKey']} has {type_}, authorizer {route.get('AuthorizerId')}, scopes {scopes}")
+    wanted = f"JWT with scopes after '{prefix}'" if stack.by_token else "AWS_IAM, without authorizer and scopes"
+    if wrong:
+        yield failed(
+            about, f"{'; '.join(wrong)} instead of {wanted}", "deploy again, or correct the routes: docs/edge.md#callers-with-tokens"
+        )
+    else:
+        yield ok(about, wanted)
+
+
 def refusals(stack: Deployed) -> Iterator[Line]:
     """Calls that nobody may make are refused."""
     if stack.needs_certificate:
