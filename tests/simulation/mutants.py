@@ -97,7 +97,8 @@ def ordered_by_event_time() -> Iterator[None]:
 
     def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
         if sk == "ACCOUNT" and set_ and ("refresh_order" in set_ or "snapshot_attempted_at" in set_):
-            condition = "attribute_not_exists(no_such_attribute)"
+            # DynamoDB refuses values that no expression uses, so the condition stays a part of one that always holds.
+            condition = f"attribute_not_exists(no_such_attribute) OR ({condition})"
         return original(self, pk, sk, set_=set_, condition=condition, **more)
 
     with _replaced(Table, "update", update):
