@@ -93,6 +93,12 @@ def test_alarm_over_a_quarter_of_an_hour_or_more_ends_when_its_periods_are_quiet
     assert not raised(alarm, [breach(alarm), *[{}] * alarm["EvaluationPeriods"]])
 
 
+@pytest.mark.parametrize("name", [name for name, one in ALARMS.items() if "FILL" in str(one) and period(one) < 300])
+def test_value_that_comes_some_minutes_late_raises_an_alarm_that_fills_gaps(name: str) -> None:
+    """Until it comes, its period has a zero. CloudWatch looks at as many periods as the alarm says, so one minute is not enough."""
+    assert raised(ALARMS[name], [breach(ALARMS[name]), {}, {}, {}])
+
+
 @pytest.mark.parametrize("name", ["KeyUnusableAlarm", "StripeKeyRefusedAlarm"])
 def test_alarm_about_what_each_run_finds_again_stays_on_where_a_run_is_late(name: str) -> None:
     assert raised(ALARMS[name], [breach(ALARMS[name]), {}])
