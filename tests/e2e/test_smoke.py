@@ -103,7 +103,8 @@ def no_alarm_action(driver: StackDriver, deployed: Deployed) -> Callable[[], Any
     cloudwatch, name = driver.stack.client("cloudwatch"), deployed.physical("RefreshQueueAgeAlarm")
     [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     read_only = ("AlarmArn", "AlarmConfigurationUpdatedTimestamp", "StateValue", "StateReason", "StateUpdatedTimestamp", "StateReasonData")
-    kept = {key: value for key, value in alarm.items() if key not in read_only}
+    # MiniStack describes an alarm of several metrics with an empty name, which it does not take.
+    kept = {key: value for key, value in alarm.items() if key not in read_only and value != ""}
     cloudwatch.put_metric_alarm(**{**kept, "AlarmActions": []})
     return lambda: cloudwatch.put_metric_alarm(**kept)
 

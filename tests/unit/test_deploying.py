@@ -74,7 +74,7 @@ def test_every_command_goes_to_the_region_that_was_chosen() -> None:
 
 def test_commands_may_be_repeated_for_another_stack() -> None:
     """The steps are taken once for each stack, so only the first block names one."""
-    commands = "".join(blocks("deploying.md")[1:])
+    commands = re.sub(r" #.*", "", "".join(blocks("deploying.md")[1:]))
     assert re.findall(r".*titleholder.*", commands) == []
 
 
