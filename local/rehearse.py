@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import requests
 from botocore.exceptions import ClientError
 
 from local.aws import deploy
-from local.aws.emulator import REGION, client_environment
+from local.aws.emulator import ACCOUNT, REGION, client_environment
 from local.aws.paths import BUILD, ROOT
 from local.client import Client
 from local.stack import DEFAULT_API_KEY, STACK, Stack, running
@@ -82,14 +83,16 @@ class Rehearsal:
         self.checked.append(what)
 
     def tool(self, *arguments: str) -> list[str]:
-        """Run a recovery command; returns what it said."""
+        """Run a recovery command, as a user who may do what docs/iam/operator.json allows; returns what it said."""
         options = recovery.parser().parse_args(
             ["--stack", STACK, "--region", REGION, "--endpoint-url", self.stack.aws.endpoint, *arguments]
         )
         said: list[str] = []
         waiting = {"sleep": lambda seconds: time.sleep(min(seconds, 0.05))}
-        with environment(client_environment(self.stack.aws.endpoint)):
+        with operator(self.stack) as variables, environment(variables):
+            boto3.setup_default_session()  # The one of before has kept its user's key.
             recovery.run(options, said.append, **waiting)
+        boto3.setup_default_session()
         self.said += said
         return said
 
@@ -475,6 +478,27 @@ def result(name: str, on: Rehearsal) -> Result:
     except FailedError as error:
         problem = f"FAILED: {error}"
     return Result(name, time.monotonic() - began, list(on.checked), problem)
+
+
+@contextlib.contextmanager
+def operator(stack: Stack) -> Iterator[dict[str, str]]:
+    """The environment of a user with the policy of docs/iam/operator.json."""
+    policy = (ROOT / "docs" / "iam" / "operator.json").read_text()
+    for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "REGION": REGION, "STACK": STACK}.items():
+        policy = policy.replace(placeholder, value)
+    iam, user = stack.client("iam"), {"UserName": f"operator-{secrets.token_hex(4)}"}
+    iam.create_user(**user)
+    iam.put_user_policy(**user, PolicyName="operator", PolicyDocument=policy)
+    key = iam.create_access_key(**user)["AccessKey"]
+    try:
+        yield {
+            **client_environment(stack.aws.endpoint),
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }  # fmt: skip
+    finally:
+        iam.delete_access_key(**user, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user_policy(**user, PolicyName="operator")
+        iam.delete_user(**user)
 
 
 @contextlib.contextmanager

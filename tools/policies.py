@@ -3,7 +3,7 @@
     python -m tools.policies
 
 build/policies: one file for each policy of a role, managed policy, key, table, bucket, topic or queue, named after the resource; and those
-of docs/iam for callers and the smoke test.
+of docs/iam for callers, operators and the smoke test.
 build/deployed.json: the resources of a stack with the longest name in the region with the longest name. Of the template itself, cfn-lint
 judges only names that are written down whole.
 """
@@ -97,7 +97,7 @@ def main() -> None:
     for name, document in policies():
         (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     # Not the deployer's: it allows actions by wildcards, of which each covers some that need other resources.
-    for name in ("caller", "smoke"):
+    for name in ("caller", "operator", "smoke"):
         text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
         for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "REGION": "eu-west-1", "STACK": "titleholder", "API_ID": "a1b2c3d4e5"}.items():
             text = text.replace(placeholder, value)

@@ -1,16 +1,21 @@
-"""The policies in docs/iam: what the deployer may do covers what CloudFormation's registry says the stack's resources need."""
+"""The policies in docs/iam: what the deployer may do covers what CloudFormation's registry says the stack's resources need, and the
+operator may do what the recovery commands do."""
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import tomllib
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import cfnlint
 import pytest
+from botocore import xform_name
 
 from tests.support.resolved import ACCOUNT, resolved
 from tests.support.template import ROOT, deployed
@@ -189,8 +194,101 @@ def test_deployer_may_not_read_data(action: str) -> None:
     assert all("aws:CalledVia" in json.dumps(each) for each in statements("deployer", "kms:Decrypt"))
 
 
-@pytest.mark.parametrize("name", ["deployer", "deployer-limits", "caller", "smoke"])
+@pytest.mark.parametrize("name", ["deployer", "deployer-limits", "caller", "operator", "smoke"])
 def test_policy_fits_into_a_managed_policy_with_the_longest_name_of_a_stack(name: str) -> None:
     text = json.dumps(policy(name, "a" * 27), separators=(",", ":"))
     assert len(text) <= LARGEST
     assert not any(placeholder in text for placeholder in ("ACCOUNT_ID", "API_ID", "REGION", "STACK"))
+
+
+OPERATIONS = {"Invoke": "lambda:InvokeFunction", "HeadBucket": "s3:ListBucket"}
+"""Operations that another action than the one of their name allows."""
+
+BY_DYNAMODB = ["BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem"]
+"""What DynamoDB asks of who restores a table, on the new table."""
+
+BY_A_KEY_OF_ONES_OWN = ["CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"]
+"""What DynamoDB asks of who makes or restores a table that such a key encrypts."""
+
+
+def called_by_the_recovery_commands() -> set[tuple[str, frozenset[str]]]:
+    """AWS operations that the source of tools/recovery calls: each with the actions of which one allows it."""
+    session = botocore.session.get_session()
+    sources = [path.read_text() for path in (ROOT / "tools" / "recovery").glob("*.py")]
+    services = {name for source in sources for name in re.findall(r"clients\(\"(\w+)\"\)", source)}
+    known: dict[str, set[str]] = {}
+    for service in services:
+        for operation in session.get_service_model(service).operation_names:
+            known.setdefault(xform_name(operation), set()).add(OPERATIONS.get(operation, f"{service}:{operation}"))
+    found = set()
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        name = node.func.attr
+        if name == "get_paginator":
+            assert isinstance(node.args[0], ast.Constant)
+            name = str(node.args[0].value)
+        if name in known:
+            # A client is called like its service, or the operation is of one service only.
+            receiver = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            actions = {action for action in known[name] if action.startswith(f"{receiver}:")} or known[name]
+            found.add((name, frozenset(actions)))
+    return found
+
+
+def test_operator_may_call_what_the_recovery_commands_call() -> None:
+    called = called_by_the_recovery_commands()
+    assert {"restore_table_to_point_in_time", "create_table", "invoke", "decrypt", "head_bucket", "list_stack_resources"} <= {
+        name for name, _ in called
+    }
+    assert [name for name, actions in sorted(called) if not any(statements("operator", action) for action in actions)] == []
+
+
+def test_operator_or_deployer_may_give_each_command_of_the_procedures() -> None:
+    given = re.findall(r"aws (dynamodb|kms|sqs|logs|events) ([a-z-]+)", (ROOT / "docs" / "recovery.md").read_text())
+    actions = {f"{service}:{''.join(part.title() for part in command.split('-'))}" for service, command in given}
+    assert [action for action in sorted(actions) if not statements("operator", action) and not statements("deployer", action)] == []
+    for action in ("dynamodb:ListBackups", "dynamodb:RestoreTableFromBackup", "kms:CancelKeyDeletion", "kms:EnableKey"):
+        assert statements("operator", action), action
+
+
+@pytest.mark.parametrize("table", [STACK, f"{STACK}-restored"])
+def test_operator_may_restore_the_table_beside_itself(table: str) -> None:
+    arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+    assert [action for action in BY_DYNAMODB if not allows("operator", f"dynamodb:{action}", arn)] == []
+    assert allows("operator", "dynamodb:RestoreTableFromBackup", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}/backup/01-ab")
+
+
+def test_operator_of_a_stack_has_no_right_to_another_whose_name_begins_like_it() -> None:
+    other = f"{STACK}-live"
+    for statement in policy("operator")["Statement"]:
+        for pattern in listed(statement["Resource"]):
+            for arn in (
+                f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{other}/1", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{other}",
+                f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{other}-keys", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{other}-events",
+                f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{other}-Reconcile-1", f"arn:aws:s3:::{other}-batches-{ACCOUNT}-{REGION}",
+            ):  # fmt: skip
+                assert pattern == "*" or not fnmatchcase(arn, pattern), statement["Sid"]
+
+
+def test_operator_may_move_messages_of_each_queue() -> None:
+    queues = [one["Properties"]["QueueName"] for one in resolved(stack=STACK, region=REGION).values() if one["Type"] == "AWS::SQS::Queue"]
+    assert [name for name in queues if not allows("operator", "sqs:SendMessage", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")] == []
+
+
+def test_operator_may_have_dynamodb_use_the_key_of_the_tables() -> None:
+    arn = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
+    assert [action for action in BY_A_KEY_OF_ONES_OWN if not allows("operator", f"kms:{action}", arn)] == []
+
+
+def test_operator_may_neither_delete_nor_restore_keys_nor_read_what_they_encrypt_elsewhere() -> None:
+    for action in ("dynamodb:DeleteTable", "dynamodb:DeleteBackup", "kms:ScheduleKeyDeletion", "kms:DisableKey", "sqs:PurgeQueue"):
+        assert statements("operator", action) == [], action
+    keys = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}-keys"
+    for action in ("RestoreTableToPointInTime", "RestoreTableFromBackup", "DeleteItem", "PutItem"):
+        assert not allows("operator", f"dynamodb:{action}", keys), action
+    # A key is used through DynamoDB only, but for the vault key, by which `import-files` proves which key it is.
+    for statement in statements("operator", "kms:Decrypt"):
+        condition = json.dumps(statement["Condition"])
+        assert "kms:ResourceAliases" in condition
+        assert ("kms:ViaService" in condition) == (f"alias/{STACK}-table" in condition)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 from ministack.core import iam_actions
-from ministack.core.responses import get_account_id
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import kms
 
 original_resource_arn = iam_actions.extract_resource_arn
@@ -23,6 +24,14 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
     if service == "kms" and ":alias/" in found:
         key = kms._resolve_key(found)
         return str(key["Arn"]) if key else found
+    if service == "sqs" and (source := _parameters(body).get("SourceArn")):
+        # Moving messages is authorised at the queue that they are moved from.
+        return str(source)
+    if service == "dynamodb":
+        parameters = _parameters(body)
+        if table := parameters.get("SourceTableName"):
+            return f"arn:aws:dynamodb:{get_region()}:{get_account_id()}:table/{table}"
+        return str(parameters.get("ResourceArn") or found)
     if service == "monitoring" and found == "*" and (name := _parameters(body).get("DashboardName")):
         # Dashboards belong to no region.
         return f"arn:aws:cloudwatch::{get_account_id()}:dashboard/{name}"
@@ -42,9 +51,15 @@ def condition_keys(service: str, action: str, body: bytes, *rest: Any) -> dict[s
     """The condition keys of a request, by name."""
     found = dict(original_context(service, action, body, *rest))
     if service == "kms":
-        try:
-            context = json.loads(body or b"{}").get("EncryptionContext") or {}
-        except ValueError:
-            return found
-        found |= {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+        parameters = _parameters(body)
+        found |= {f"kms:EncryptionContext:{name}": value for name, value in (parameters.get("EncryptionContext") or {}).items()}
+        found["kms:ResourceAliases"] = _aliases_of(parameters)
     return found
+
+
+def _aliases_of(parameters: dict[str, Any]) -> list[str]:
+    """The aliases of the key that a call to KMS uses. A ciphertext begins with the id of its key."""
+    key = kms._resolve_key(parameters.get("KeyId", ""))
+    if key is None and isinstance(parameters.get("CiphertextBlob"), str):
+        key = kms._resolve_key(base64.b64decode(parameters["CiphertextBlob"])[:36].decode(errors="ignore"))
+    return ["alias/" + arn.partition(":alias/")[2] for arn, id_ in kms._aliases.items() if key and id_ == key["KeyId"]]
