@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 
 import botocore.session
 import pytest
@@ -56,11 +60,19 @@ def test_commands_use_variables_that_an_earlier_command_has_set(document: str) -
     assert unknown == []
 
 
-def test_commands_write_into_folders_that_an_earlier_command_has_made() -> None:
-    text = "".join(blocks("deploying.md"))
-    written = {match.start(): match[1] for match in re.finditer(r"> \"?(\w+)/", text)}
-    assert written
-    assert [folder for at, folder in written.items() if f"mkdir -p {folder}" not in text[:at]] == []
+def test_commands_of_the_checklist_run_one_after_the_other_in_a_fresh_checkout(tmp_path: Path) -> None:
+    """With an AWS CLI, a SAM CLI and a make that do nothing. bash ends at a variable that is not set and a folder that is not there."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "iam").symlink_to(ROOT / "docs" / "iam")
+    nothing = "aws() { echo 123456789012; }; sam() { :; }; make() { :; }"
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join([nothing, *blocks("deploying.md")])], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    made = {path.name: json.loads(path.read_text()) for path in (tmp_path / "build").iterdir()}
+    assert set(made) == {"deployer.json", "deployer-limits.json", "smoke.json"}
+    assert not re.search(r"ACCOUNT_ID|API_ID|REGION|STACK", json.dumps(made))
 
 
 def test_every_command_goes_to_the_region_that_was_chosen() -> None:
