@@ -564,7 +564,13 @@ def main() -> int:
     names = parser.parse_args().procedures or list(PROCEDURES)
     if unknown := set(names) - set(PROCEDURES):
         parser.error(f"no such procedure: {', '.join(sorted(unknown))}")
-    results = rehearse(names)
+    if UPGRADE in names and FROM not in RELEASES:
+        parser.error(f"no such release: FROM={FROM}. Known are {', '.join(RELEASES)}")
+    try:
+        results = rehearse(names)
+    except KeyboardInterrupt:
+        print("Interrupted. The embedded stack is stopped.", file=sys.stderr)
+        return 130
     print(table(results))
     return 1 if any(one.problem for one in results) else 0
 

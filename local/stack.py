@@ -38,6 +38,8 @@ AWS_PORT = 4566
 STRIPE_PORT = 12111
 WORKERS = 3
 """At most so many environments of one function. On two cores, more of them would start later and run no faster."""
+WAITING_CALLS = WORKERS - 1
+"""The template's parameter `WaitingCalls` here. A call that waits for a verdict occupies an environment: one is left for others."""
 STATE = BUILD / "stack.json"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
@@ -83,9 +85,7 @@ class Inputs:
 
 def _check_parameter(name: str, value: str, parameter: str) -> None:
     """Raise `InputError` for a value that the template or the functions would refuse."""
-    from samtranslator.yaml_helper import yaml_parse
-
-    allowed = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"][parameter]
+    allowed = _parameters(ROOT / "template.yaml")[parameter]
     try:
         Settings.from_environment({name: value, "AWS_ENDPOINT_URL": f"http://{HOST}"})
         fits = re.fullmatch(allowed["AllowedPattern"], value)
@@ -93,6 +93,13 @@ def _check_parameter(name: str, value: str, parameter: str) -> None:
         fits = None
     if not fits:
         raise InputError(f"{name} {allowed['ConstraintDescription']}")
+
+
+def _parameters(template: Path) -> dict[str, Any]:
+    """The parameters of a template by name."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    return dict(yaml_parse(template.read_text(encoding="utf-8"))["Parameters"])
 
 
 def _check_secret(name: str, value: str | None, kind: SecretKind) -> None:
@@ -176,8 +183,11 @@ def running(
             "StripeApiBase": stripe_url,
             "AwsEndpointUrl": aws.endpoint,
             "ServeDocs": "true",
-            **(parameters or {}),
+            "WaitingCalls": str(WAITING_CALLS),
         }
+        # An earlier release's template may lack some of these.
+        known = _parameters(template)
+        chosen = {**{name: value for name, value in chosen.items() if name in known}, **(parameters or {})}
         outputs = deploy(template, aws.endpoint, STACK, chosen, var=var)
         stack = Stack(aws, simulator, outputs, stripe_url, secret, api_key)
         if simulator is not None:

@@ -6,10 +6,12 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.stack_driver import StackDriver, eventually
+from local.client import Answer, Client
+from tests.e2e.stack_driver import MARGARET, StackDriver, eventually
 from titleholder.stripe_api.signatures import sign
 
 CALLERS = 50
+WAITING = 12
 EVENTS = 100
 
 
@@ -24,6 +26,24 @@ def test_fifty_verifications_of_one_account_at_once_share_one_refresh(driver: St
     assert len({verdict["snapshot"] for verdict in verdicts}) == 1
     assert driver.refreshes(account) == 1
     assert not [sk for pk, sk in driver.table() if pk.endswith(account) and sk.startswith("WAITER#")]
+
+
+def test_calls_that_wait_leave_an_environment_for_others_so_that_none_is_answered_503(driver: StackDriver) -> None:
+    accounts = [driver.link("single_owner") for _ in range(WAITING)]
+    for account in accounts:
+        # So each verdict takes longer than the workflow waits for a webhook.
+        driver.sim.fail_webhooks("drop", times=None, account=account)
+
+    def verify(account: str) -> Answer:
+        body = {"account": account, "claim": MARGARET, "wait": 20}
+        return Client(driver.stack.api_url).call("POST", "/verifications", body)
+
+    with ThreadPoolExecutor(WAITING) as callers:
+        answers = list(callers.map(verify, accounts))
+    statuses = [answer.status for answer in answers]
+    assert set(statuses) == {200, 202}, answers
+    assert statuses.count(200) <= 2
+    assert {driver.verdict(answer.body["id"], within=60)["outcome"] for answer in answers} == {"match"}
 
 
 def test_two_hundred_deliveries_at_once_of_which_half_are_duplicates_are_each_processed_once(idle_driver: StackDriver) -> None:

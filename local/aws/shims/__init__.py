@@ -28,6 +28,7 @@ from local.aws.shims import (
     table_policy,
     table_restore,
     table_settings,
+    template_parameters,
     trail,
     workflow_distributed_map,
     workflow_execution,
@@ -53,6 +54,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     signatures.apply(region)
     table_restore.apply()
     table_settings.apply()
+    template_parameters.apply()
     metric_math_alarm.apply()
     query_definition.apply()
     table_policy.apply()

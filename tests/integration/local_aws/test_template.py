@@ -115,3 +115,12 @@ def test_stack_that_could_not_be_made_is_rolled_back_unless_a_table_is_protected
     delete(stack.aws.endpoint, name)
     # A deletion, unlike a rollback, keeps what is to be retained: the next creation under this name would find the table in its way.
     assert (name in stack.client("dynamodb").list_tables()["TableNames"]) is protected
+
+
+def test_parameter_that_the_template_does_not_have_is_refused_before_anything_is_changed(stack: Stack) -> None:
+    cloudformation = stack.client("cloudformation")
+    for name in ("unmade", STACK):
+        with pytest.raises(DeployError, match=r"Parameters: \[Nope, Greetin\] do not exist in the template"):
+            deploy(APP / "template.yaml", stack.aws.endpoint, name, {"Architecture": "x86_64", "Nope": "1", "Greetin": "welcome"})
+    stacks = [one["StackName"] for one in cloudformation.describe_stacks()["Stacks"]]
+    assert "unmade" not in stacks

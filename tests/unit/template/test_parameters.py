@@ -80,6 +80,12 @@ def test_pattern_refuses_what_no_name_address_or_arn_contains(name: str) -> None
     assert not re.search(r"^\^|(?<!\\)\$$", PARAMETERS[name]["AllowedPattern"])
 
 
+@pytest.mark.parametrize("name", PATTERNED)
+def test_refusal_of_a_pattern_says_in_words_what_is_accepted(name: str) -> None:
+    """CloudFormation shows the description in place of the pattern, after the parameter's name."""
+    assert PARAMETERS[name].get("ConstraintDescription", "").startswith("must be")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
