@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 from botocore.exceptions import ClientError
 
-from tools.recovery import importing, keys, restore
+from tools.recovery import data, importing, keys, redrive, restore
 from tools.recovery.__main__ import _to_be_imported, parser
 from tools.recovery.stack import Deployed, RecoveryError
 
@@ -101,7 +101,7 @@ class TestRestore:
             ("titleholder", "the stack's own table"),
             ("titleholder-keys", "the stack's table of keys"),
             ("used", "the table that the stack uses now"),
-            ("no name", "no name that the parameter"),
+            ("no name", "no name that the parameter DataTableName takes: it must be .* of 3 to 50 letters, digits"),
             ("", "no name that the parameter"),
         ],
     )
@@ -217,3 +217,98 @@ class TestImport:
         clients("cloudformation").describe_stacks.side_effect = refused("ValidationError", "does not exist")
         with pytest.raises(RecoveryError, match="no parameter StripeMod"):
             _to_be_imported(options, clients)
+
+
+class TestCounts:
+    def test_kinds_are_named_by_keys_and_not_by_times_or_ids_in_them(self) -> None:
+        audit = [{"pk": f"AUDIT#2026-11-28#{number % 10}", "sk": f"{number:015}#a{'#after' * (number % 2)}"} for number in range(30)]
+        others = [
+            {"pk": "AUDIT#2026-11-28", "sk": "000001795000000#b"}, {"pk": "CONNECTED#test", "sk": "acct_1"},
+            {"pk": "CONNECTED#test", "sk": "acct_2"}, {"pk": "ACCOUNT#test/platform/fca_1", "sk": "ACCOUNT"},
+            {"pk": "ACCOUNT#test/platform/fca_1", "sk": "SNAPSHOT#fcaowns_1#PART#001"}, {"pk": "VERIFICATION#ver_1", "sk": "VERIFICATION"},
+            {"pk": "EVENT#evt_1", "sk": "ASIDE#other_mode"}, {"pk": "IDEMPOTENCY#1f", "sk": "IDEMPOTENCY#1f"},
+        ]  # fmt: skip
+        client = Clients()("dynamodb")
+        client.scan.return_value = {"Items": [{name: {"S": key} for name, key in item.items()} for item in [*audit, *others]]}
+        assert data.count_items(client, "titleholder") == {
+            "AUDIT": 31, "CONNECTED": 2, "ACCOUNT / ACCOUNT": 1, "ACCOUNT / SNAPSHOT": 1, "VERIFICATION / VERIFICATION": 1,
+            "EVENT / ASIDE": 1, "IDEMPOTENCY / IDEMPOTENCY": 1,
+        }  # fmt: skip
+
+
+class Queue:
+    """A dead-letter queue: messages that were received and not deleted are seen again once their visibility is set to 0."""
+
+    def __init__(self, *bodies: str) -> None:
+        self.waiting = [{"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": body} for number, body in enumerate(bodies)]
+        self.hidden: list[dict[str, str]] = []
+
+    def get_queue_attributes(self, **_: Any) -> Any:
+        return {"Attributes": {"QueueArn": "arn", "ApproximateNumberOfMessages": str(len(self.waiting))}}
+
+    def receive_message(self, VisibilityTimeout: int, **_: Any) -> Any:
+        found = list(self.waiting[:10])
+        if VisibilityTimeout:
+            self.hidden += found
+            self.waiting = self.waiting[10:]
+        return {"Messages": found} if found else {}
+
+    def delete_message(self, ReceiptHandle: str, **_: Any) -> None:
+        self.hidden = [message for message in self.hidden if message["ReceiptHandle"] != ReceiptHandle]
+
+    def change_message_visibility(self, ReceiptHandle: str, VisibilityTimeout: int, **_: Any) -> None:
+        assert VisibilityTimeout == 0
+        self.waiting += [message for message in self.hidden if message["ReceiptHandle"] == ReceiptHandle]
+        self.delete_message(ReceiptHandle)
+
+
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:titleholder-reconcile"
+STRANGE = ["[]", "[1]", "1", "null", '"text"', "no json", "{}", '{"ref": "text"}', '{"ref": [1]}', '{"requestContext": "text"}',
+           '{"requestContext": {"functionArn": 1}}', '{"requestContext": null, "account": {}}']  # fmt: skip
+
+
+class TestRedrive:
+    def failed_run(self, arn: str = ARN) -> str:
+        return json.dumps({"requestContext": {"functionArn": f"{arn}:$LATEST", "condition": "RetriesExhausted"}, "requestPayload": {}})
+
+    def redriven(self, queue: Queue, name: str, *, apply: bool, functions: Any = None) -> list[str]:
+        clients = Clients()
+        clients.of |= {"sqs": queue, "lambda": functions or MagicMock()}  # type: ignore[dict-item]
+        stack, said = deployed(clients), list[str]()
+        stack.resources |= {dead.queue: "https://queue/dead" for dead in redrive.QUEUES.values()}  # type: ignore[operator]
+        try:
+            redrive.redrive(stack, name, apply=apply, say=said.append)
+        except RecoveryError as error:
+            said.append(f"error: {error}")
+        return said
+
+    @pytest.mark.parametrize("name", redrive.QUEUES)
+    @pytest.mark.parametrize("body", STRANGE)
+    def test_body_of_any_form_is_shown_in_one_line(self, name: str, body: str) -> None:
+        said = self.redriven(Queue(body), name, apply=False)
+        assert len(said) == 2
+        assert "text" not in said[1]
+
+    def test_message_that_no_function_can_be_invoked_with_is_left_and_does_not_stop_the_others(self) -> None:
+        queue = Queue(self.failed_run(), *STRANGE, self.failed_run(ARN + "-gone"), self.failed_run())
+        functions = MagicMock()
+
+        def invoke(FunctionName: str, **_: Any) -> None:
+            if FunctionName.endswith("-gone"):
+                raise refused("ResourceNotFoundException", "Function not found")
+
+        functions.invoke.side_effect = invoke
+        said = self.redriven(queue, "async", apply=True, functions=functions)
+        assert [call.kwargs["FunctionName"] for call in functions.invoke.mock_calls] == [ARN, ARN + "-gone", ARN]
+        assert {message["Body"] for message in queue.waiting} == {*STRANGE, self.failed_run(ARN + "-gone")}
+        assert queue.hidden == []
+        assert "invoked: 2 runs" in said
+        assert len([line for line in said if line.startswith("  left in the queue: m")]) == len(STRANGE) + 1
+        assert said[-1].startswith(f"error: {len(STRANGE) + 1} messages were left in AsyncDeadLetterQueue.")
+
+    def test_what_was_received_is_seen_again_after_a_failure_in_between(self) -> None:
+        queue, functions = Queue(*[self.failed_run()] * 3), MagicMock()
+        functions.invoke.side_effect = [None, KeyboardInterrupt]
+        with pytest.raises(KeyboardInterrupt):
+            self.redriven(queue, "async", apply=True, functions=functions)
+        assert (len(queue.waiting), queue.hidden) == (2, [])

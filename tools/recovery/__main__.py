@@ -115,6 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ClientError, BotoCoreError) as error:
         print(f"error: AWS: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The command may be run again.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,9 @@ from titleholder.store.table import Item, Table, plain
 from titleholder.timestamps import from_milliseconds
 
 Clock = Callable[[], float]
+
+KIND = re.compile(r"[A-Z]+(?=#|$)")
+"""The name of a kind in a key. What follows it is an id, a time or a number."""
 
 FIRST_USE_MS = 60_000
 """How much earlier than its account's data key an item may be dated that this key encrypts: its date may be taken first."""
@@ -46,8 +50,14 @@ def scan(client: Any, table: str, *attributes: str) -> Iterator[Item]:
 
 
 def count_items(client: Any, table: str) -> Counter[str]:
-    """How many items of each kind a table has. A kind is what its keys begin with."""
-    return Counter(f"{item['pk'].partition('#')[0]} / {item['sk'].partition('#')[0]}" for item in scan(client, table, "pk", "sk"))
+    """How many items of each kind a table has."""
+    return Counter(kind(item["pk"], item["sk"]) for item in scan(client, table, "pk", "sk"))
+
+
+def kind(pk: str, sk: str) -> str:
+    """The kind of an item: the names with which its keys begin. A sort key that begins with a time or an id names no kind."""
+    names = [match[0] for key in (pk, sk) if (match := KIND.match(key))]
+    return " / ".join(names) or "other"
 
 
 def account_ref(pk: str) -> AccountRef:

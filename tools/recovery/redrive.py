@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import ClientError, ParamValidationError
 
 from tools.recovery.stack import Deployed, RecoveryError
 
@@ -46,7 +49,10 @@ def redrive(stack: Deployed, name: str, *, apply: bool, say: Say, sleep: Callabl
             say(f"  {describe(message)}")
         return
     if dead.source is None:
-        say(f"invoked: {_invoke(stack, sqs, url, say)} runs")
+        invoked, left = _invoke(stack, sqs, url, say)
+        say(f"invoked: {invoked} runs")
+        if left:
+            raise RecoveryError(f"{left} messages were left in {dead.queue}. Look at them, remove their cause or delete them.")
         return
     destination = sqs.get_queue_attributes(QueueUrl=stack.resources[dead.source], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     # The destination is named, because SQS knows no source of messages that a function sent to the dead-letter queue itself.
@@ -64,12 +70,19 @@ def describe(message: dict[str, Any]) -> str:
         body = json.loads(message["Body"])
     except ValueError:
         return f"no JSON ({reason})"
+    if not isinstance(body, dict):
+        return f"no JSON object ({reason})"
     if "requestContext" in body:
-        function = body["requestContext"].get("functionArn", "").partition(":function:")[2]
-        return f"{function} ({body['requestContext'].get('condition', '')})"
-    ref = body.get("ref") or body
+        context = _object(body["requestContext"])
+        function = str(context.get("functionArn", "")).partition(":function:")[2]
+        return f"{function or 'no function'} ({context.get('condition', '')})"
+    ref = _object(body.get("ref") or body)
     ids = [body.get("verification"), body.get("event"), ref.get("account"), ref.get("stripe_account")]
-    return f"{' '.join(str(each) for each in ids if each)} ({reason})"
+    return f"{' '.join(str(each) for each in ids if isinstance(each, str)) or 'no id'} ({reason})"
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _shown(sqs: Any, url: str) -> list[dict[str, Any]]:
@@ -88,20 +101,49 @@ def _ended(sqs: Any, arn: str, sleep: Callable[[float], None]) -> dict[str, Any]
     raise RecoveryError("The messages are still being moved. Look again: aws sqs list-message-move-tasks --source-arn " + arn)
 
 
-def _invoke(stack: Deployed, sqs: Any, url: str, say: Say) -> int:
-    """Invoke each function again with what it failed on. SQS moves no message of a queue to which Lambda itself sends failures."""
+def _invoke(stack: Deployed, sqs: Any, url: str, say: Say) -> tuple[int, int]:
+    """Invoke each function again with what it failed on. SQS moves no message of a queue to which Lambda itself sends failures.
+
+    Returns how many were invoked, and how many messages were left in the queue because no function could be invoked with them.
+    """
     functions, invoked = stack.clients("lambda"), 0
-    for message in _received(sqs, url):
+    left: dict[str, str] = {}
+    received: dict[str, str] = {}
+    try:
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDDEN_SECONDS).get("Messages"):
+            received |= {message["MessageId"]: message["ReceiptHandle"] for message in messages}
+            # Messages that are left are received again if the others take longer than `HIDDEN_SECONDS`.
+            if received.keys() <= left.keys():
+                break
+            for message in messages:
+                if message["MessageId"] in left:
+                    continue
+                if reason := _invoked_with(functions, message):
+                    left[message["MessageId"]] = reason
+                    say(f"  left in the queue: {message['MessageId']}, {describe(message)}: {reason}")
+                    continue
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                del received[message["MessageId"]]
+                say(f"  {describe(message)}")
+                invoked += 1
+    finally:
+        # Otherwise what is left could not be seen for `HIDDEN_SECONDS`. Where the operator lacks the right, it is seen after that.
+        for handle in received.values():
+            with contextlib.suppress(ClientError):
+                sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+    return invoked, len(left)
+
+
+def _invoked_with(functions: Any, message: dict[str, Any]) -> str:
+    """Invoke the function that a message names. Returns why it could not be invoked, else nothing."""
+    try:
         body = json.loads(message["Body"])
+        arn, payload = body["requestContext"]["functionArn"].split(":"), json.dumps(body["requestPayload"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "it is not in the form in which Lambda sends a failed invocation"
+    try:
         # The ARN ends with the version or alias that was invoked.
-        function = ":".join(body["requestContext"]["functionArn"].split(":")[:7])
-        functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(body["requestPayload"]).encode())
-        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        say(f"  {describe(message)}")
-        invoked += 1
-    return invoked
-
-
-def _received(sqs: Any, url: str) -> Iterator[dict[str, Any]]:
-    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=HIDDEN_SECONDS).get("Messages"):
-        yield from messages
+        functions.invoke(FunctionName=":".join(arn[:7]), InvocationType="Event", Payload=payload.encode())
+    except (ClientError, ParamValidationError) as error:
+        return f"the function could not be invoked: {error}"
+    return ""

@@ -169,9 +169,9 @@ def policy_for(stack: Deployed, table: str) -> dict[str, Any]:
 
 
 def _check_name(stack: Deployed, into: str) -> None:
-    pattern = stack.template["Parameters"][PARAMETER]["AllowedPattern"]
-    if not into or not re.fullmatch(pattern, into):
-        raise RecoveryError(f"{into} is no name that the parameter {PARAMETER} takes: {pattern}")
+    parameter = stack.template["Parameters"][PARAMETER]
+    if not into or not re.fullmatch(parameter["AllowedPattern"], into):
+        raise RecoveryError(f"{into!r} is no name that the parameter {PARAMETER} takes: it {parameter['ConstraintDescription']}")
     taken = {stack.own_table: "the stack's own table", stack.keys_table: "the stack's table of keys"}
     taken.setdefault(stack.data_table, "the table that the stack uses now")
     if into in taken:
