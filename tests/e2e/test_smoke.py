@@ -100,7 +100,8 @@ def _expires_soon(item: dict[str, Any]) -> bool:
 
 
 def no_alarm_action(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
-    cloudwatch, name = driver.stack.client("cloudwatch"), deployed.physical("RefreshQueueAgeAlarm")
+    # An alarm over one metric: the emulator's answer about metric math can't be put back.
+    cloudwatch, name = driver.stack.client("cloudwatch"), deployed.physical("RefreshDeadLetterAlarm")
     [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     read_only = ("AlarmArn", "AlarmConfigurationUpdatedTimestamp", "StateValue", "StateReason", "StateUpdatedTimestamp", "StateReasonData")
     # MiniStack describes an alarm of several metrics with an empty name, which it does not take.
@@ -111,12 +112,12 @@ def no_alarm_action(driver: StackDriver, deployed: Deployed) -> Callable[[], Any
 
 def alarm_deleted(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
     cloudwatch, restore = driver.stack.client("cloudwatch"), no_alarm_action(driver, deployed)
-    cloudwatch.delete_alarms(AlarmNames=[deployed.physical("RefreshQueueAgeAlarm")])
+    cloudwatch.delete_alarms(AlarmNames=[deployed.physical("RefreshDeadLetterAlarm")])
     return restore
 
 
 def alarm_actions_disabled(driver: StackDriver, deployed: Deployed) -> Callable[[], Any]:
-    cloudwatch, names = driver.stack.client("cloudwatch"), [deployed.physical("RefreshQueueAgeAlarm")]
+    cloudwatch, names = driver.stack.client("cloudwatch"), [deployed.physical("RefreshDeadLetterAlarm")]
     cloudwatch.disable_alarm_actions(AlarmNames=names)
     return lambda: cloudwatch.enable_alarm_actions(AlarmNames=names)
 
@@ -332,9 +333,9 @@ def key_may_not_read_events(driver: StackDriver, deployed: Deployed) -> Callable
 
 
 BROKEN: dict[Break, tuple[Callable[[Deployed], Any], str]] = {
-    no_alarm_action: (settings.alarms, "alarm RefreshQueueAgeAlarm"),
-    alarm_deleted: (settings.alarms, "alarm RefreshQueueAgeAlarm"),
-    alarm_actions_disabled: (settings.alarms, "alarm RefreshQueueAgeAlarm"),
+    no_alarm_action: (settings.alarms, "alarm RefreshDeadLetterAlarm"),
+    alarm_deleted: (settings.alarms, "alarm RefreshDeadLetterAlarm"),
+    alarm_actions_disabled: (settings.alarms, "alarm RefreshDeadLetterAlarm"),
     no_subscription: (settings.alarms, "alarm topic"),
     no_dashboard: (settings.dashboard, "dashboard"),
     recursion_stopped: (settings.recursion, "recursion of StartRefresh"),
