@@ -227,13 +227,42 @@ def point_in_time(on: Rehearsal) -> None:
 
 def keys_table(on: Rehearsal) -> None:
     """Lose the table of keys."""
+    rebuild_keys(on, lambda: on.stack.client("dynamodb").delete_table(TableName=on.deployed().keys_table))
+
+
+def vault_key(on: Rehearsal) -> None:
+    """Lose the KMS key that encrypts the data keys. The stack's logical ids differ from the template's afterwards."""
+    kms, dynamodb = on.stack.client("kms"), on.stack.client("dynamodb")
+    key, alias = (on.deployed().resources[name] for name in ("VaultKey", "VaultKeyAlias"))
+
+    def lose() -> None:
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+        kms.delete_alias(AliasName=alias)  # As KMS does when it deletes the key.
+        folder = BUILD / "vault-key"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("functions", "layers", "statemachines"):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(ROOT / name)
+        renamed = folder / "template.yaml"
+        text = TEMPLATE.read_text().replace("VAULT_KEY_ID: !Ref VaultKeyAlias", "VAULT_KEY_ID: !Ref VaultKey")
+        renamed.write_text(text.replace("VaultKey", "VaultKey2"))
+        on.deploy(renamed)
+        made = kms.describe_key(KeyId=alias)["KeyMetadata"]
+        on.check("the alias names a new key", (made["KeyId"] != key, made["KeyState"]) == (True, "Enabled"), made)
+        dynamodb.delete_table(TableName=on.deployed().keys_table)
+
+    rebuild_keys(on, lose)
+
+
+def rebuild_keys(on: Rehearsal, lose: Callable[[], Any]) -> None:
+    """Lose the table of keys, and make it anew."""
     kept, erased = on.link(), on.link()
     verdict = on.accept(kept)
     on.outcome(verdict)
     on.outcome(on.accept(erased))
     on.check("an account is erased", on.http.call("DELETE", f"/accounts/{erased}").status == 200)
-    paid, dynamodb, stack = on.refreshes(), on.stack.client("dynamodb"), on.deployed()
-    dynamodb.delete_table(TableName=stack.keys_table)
+    paid = on.refreshes()
+    lose()
     on.check("owners can't be read without the keys", on.owners(kept) >= 400, on.owners(kept))
     on.tool("rebuild-keys", "--apply", "--per-second", "100")
     on.check("the verdict is as it was", on.outcome(verdict) == "match")
@@ -432,6 +461,7 @@ PROCEDURES: dict[str, Callable[[Rehearsal], None]] = {
     "deleted-stack": deleted_stack,
     "point-in-time": point_in_time,
     "lost-region": lost_region,
+    "vault-key": vault_key,
     UPGRADE: upgrade,
 }
 
@@ -447,7 +477,8 @@ class Result:
 def rehearse(names: Sequence[str], say: Callable[[str], None] = print) -> list[Result]:
     """Rehearse the procedures one after the other. Those that begin with this release share a stack."""
     results = []
-    if shared := [name for name in names if name != UPGRADE]:
+    # In this order, because the last of them changes the stack's logical ids.
+    if shared := [name for name in PROCEDURES if name in names and name != UPGRADE]:
         with stack() as on:
             for name in shared:
                 results.append(result(name, on))
