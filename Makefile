@@ -45,6 +45,7 @@ $(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whol
 $(call needs,mutants test-deep,PATIENCE,$(COUNT),a whole number above 0)
 # The rule for stack names: docs/deploying.md.
 $(call needs,smoke,STACK,^([a-z][a-z0-9-]{0$(comma)26})?$$,a name of at most 27 lower-case letters$(comma) digits and hyphens)
+$(if $(filter smoke,$(MAKECMDGOALS)),$(if $(filter default %-keys,$(STACK)),$(error STACK=$(STACK) is not a name that a stack may have: it is not default and does not end with -keys)))
 $(call needs,test,WORKERS,$(NUMBER)|^auto$$,a whole number from 0 or auto)
 ifneq ($(filter test,$(MAKECMDGOALS)),)
 # Up to the first option, TESTS holds paths, each perhaps with the name of a test after ::.
@@ -70,7 +71,7 @@ $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 demo: $(READY)  ## Run the main job on an embedded stack
 	$(BIN)/python -m local.demo
 
-up: $(READY)  ## Leave an embedded stack running
+up: $(READY)  ## Leave an embedded stack running: STRIPE_API_BASE=URL of another server, BRIDGE=address for containers
 	@$(BIN)/python -m local.stack up
 
 down: $(READY)  ## Stop it

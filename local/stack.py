@@ -226,12 +226,14 @@ def serve(ready: Path, inputs: Inputs) -> None:
 
 
 def up(inputs: Inputs) -> int:
-    """Start a stack in the background and print how to call it. Raises `InputError` before it starts anything."""
-    if (state := _state()) is not None:
+    """Start a stack in the background and print how to call it. Raises `InputError` or `BridgeError` before it starts anything."""
+    if (state := running_state()) is not None:
         print("The stack is already running.")
         _describe(state)
         return 0
     check_ports(inputs.ports)
+    if inputs.bridge:
+        Bridge(inputs.bridge, inputs.ports).close()
     BUILD.mkdir(exist_ok=True)
     STATE.unlink(missing_ok=True)
     with LOG.open("wb") as log:
@@ -256,7 +258,7 @@ def up(inputs: Inputs) -> int:
 
 def down() -> int:
     """Stop the stack that `up` started."""
-    state = _state()
+    state = running_state()
     if state is None:
         print("No stack is running.")
         return 0
@@ -271,7 +273,8 @@ def down() -> int:
     return 1
 
 
-def _state() -> dict[str, Any] | None:
+def running_state() -> dict[str, Any] | None:
+    """How to reach the stack that `up` started; None if it has ended, however it ended."""
     if not STATE.exists():
         return None
     state: dict[str, Any] = json.loads(STATE.read_text())

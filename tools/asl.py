@@ -33,7 +33,7 @@ def judge(files: Iterable[Path], node: str = "node") -> str:
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
         except FileNotFoundError:
-            raise FetchError("node is not on the PATH, so asl-validator cannot run (Debian: apt-get install nodejs)") from None
+            raise FetchError("node is not on the PATH, so asl-validator cannot run (Debian: apt-get install nodejs npm)") from None
     return (done.stdout + done.stderr).strip() if done.returncode else ""
 
 

@@ -40,6 +40,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("simulate", "SEEDS=it's"), "SEEDS=it's is not"),
         (("batch", "ACCOUNTS=-1"), "ACCOUNTS=-1 is not a whole number from 1 to 9999999"),
         (("batch", "LIVE=1", "RATE=0.0"), "RATE=0.0 is not a number above 0"),
+        (("smoke", "STACK=Titleholder"), "STACK=Titleholder is not a name of at most 27 lower-case letters"),
+        (("smoke", "STACK=default"), "STACK=default is not a name that a stack may have"),
+        (("smoke", "STACK=x-keys"), "STACK=x-keys is not a name that a stack may have"),
         (("mutants", "MUTANTS=some"), "MUTANTS=some is not a whole number above 0 or all"),
     ],
 )
@@ -60,6 +63,7 @@ def test_value_that_a_target_cannot_use_is_refused_in_one_line(arguments: tuple[
         ("batch", "ACCOUNTS=9999999", "LIVE=1", "RATE=0.5"),
         ("fuzz", "CASES=300", "SEED=0"),
         ("mutants", "MUTANTS=all"),
+        ("smoke", "STACK=default-keys-2", "REGION=eu-west-1"),
         ("help", "SEEDS=abc"),
     ],
 )
@@ -103,7 +107,7 @@ def test_unset_and_empty_values_mean_the_simulator() -> None:
     assert inputs.ports == [stack.AWS_PORT, stack.STRIPE_PORT]
 
 
-@pytest.mark.parametrize("wrong", ["a port in use", "STRIPE_API_BASE"])
+@pytest.mark.parametrize("wrong", ["a port in use", "STRIPE_API_BASE", "BRIDGE"])
 def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
     wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +120,11 @@ def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setattr(stack, "AWS_PORT", 0)
         monkeypatch.setattr(stack, "STRIPE_PORT", other.getsockname()[1])
-        if wrong == "a port in use":
+        if wrong == "BRIDGE":
+            monkeypatch.setattr(stack, "STRIPE_PORT", 0)
+            monkeypatch.setenv(wrong, "999.1.1.1")
+            expected = "error: 999.1.1.1 is not an IP address"
+        elif wrong == "a port in use":
             expected = f"error: port {stack.STRIPE_PORT} of 127.0.0.1 cannot be used: Address already in use"
         else:
             monkeypatch.setenv(wrong, "ftp://stripe.example")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from local import stack as local_stack
 from tools.smoke import edge, settings
 from tools.smoke.__main__ import main
 from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
@@ -76,6 +81,33 @@ def test_stack_that_is_deployed_is_found(status: str) -> None:
 def test_missing_variable_is_named(arguments: list[str], missing: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert f"error: {missing} is missing: make smoke STACK=" in capsys.readouterr().err
+
+
+def test_embedded_stack_that_was_killed_is_not_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    state = tmp_path / "stack.json"
+    state.write_text(json.dumps({"pid": ended.pid, "aws_url": "http://127.0.0.1:1"}))
+    monkeypatch.setattr(local_stack, "STATE", state)
+    assert main(["--local", "--stack", "titleholder", "--region", "us-east-1"]) == 2
+    assert capsys.readouterr().err == "error: no embedded stack is running: start one with `make up`\n"
+
+
+class Topics:
+    """SNS with topics to which nobody has subscribed."""
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(list_subscriptions_by_topic=lambda **_: {"Subscriptions": []})
+
+
+@pytest.mark.parametrize(("local", "state"), [(False, "FAILED"), (True, "could not be checked")])
+def test_topic_without_subscription_is_a_fault_where_somebody_has_to_be_notified(local: bool, state: str) -> None:
+    line = settings._topic(
+        Deployed("titleholder", "eu-west-1", Topics(), {}, {}, local=local), "arn:aws:sns:eu-west-1:1:titleholder-alarms"
+    )
+    assert (line.state, "aws sns" in line.todo) == (state, not local)
 
 
 def raising(error: Exception) -> Any:

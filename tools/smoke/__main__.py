@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from local.aws.emulator import client_environment
-from local.stack import STATE
+from local.stack import running_state
 from tools.smoke import edge, flows, keys, permissions, settings
 from tools.smoke.report import Check, Line, SmokeError, run
 from tools.smoke.stack import Deployed, find
@@ -48,25 +47,31 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     try:
-        if options.local:
-            _use_local_stack()
+        local = _use_local_stack() if options.local else {}
         if not options.stack or not options.region:
             missing = "STACK" if not options.stack else "REGION"
             raise SmokeError(f"{missing} is missing: make smoke STACK=titleholder REGION=eu-central-1, or make smoke LOCAL=1 after make up")
-        lines = smoke(find(options.stack, options.region, token=os.environ.get("TOKEN") or None), lambda text: print(text, flush=True))
+        found = find(options.stack, options.region, token=os.environ.get("TOKEN") or None, local=options.local)
+        lines = smoke(found, lambda text: print(text, flush=True))
     except SmokeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     states = Counter(line.state for line in lines)
+    if options.local and any("aws " in line.todo for line in lines):
+        print(f"\nCommands that begin with aws reach this stack with {' '.join(f'{n}={v}' for n, v in sorted(local.items()))}")
     told = f"{states['ok']} ok, {states['FAILED']} FAILED, {states['could not be checked']} could not be checked"
     print(f"\n{told}, in {time.monotonic() - began:.0f} s")
     return int(bool(states["FAILED"]))
 
 
-def _use_local_stack() -> None:
-    if not STATE.exists():
+def _use_local_stack() -> dict[str, str]:
+    """Use the endpoint and the credentials of the stack that `make up` started; returns them as environment variables."""
+    state = running_state()
+    if state is None:
         raise SmokeError("no embedded stack is running: start one with `make up`")
-    os.environ.update(client_environment(json.loads(STATE.read_text())["aws_url"]))
+    variables = client_environment(state["aws_url"])
+    os.environ.update(variables)
+    return variables
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class Answer:
 @dataclass
 class Deployed:
     """A deployed stack. `token`: a JSON Web Token for a stack whose callers send one. `patience`: how long work may take, in seconds.
+    `local`: whether `make up` started it.
 
     Make it by `find`.
     """
@@ -52,6 +53,7 @@ class Deployed:
     resources: Mapping[str, tuple[str, str]]
     token: str | None = None
     patience: float = 45.0
+    local: bool = False
     mark: str = field(default_factory=lambda: secrets.token_hex(6))
     _local: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -186,7 +188,7 @@ class Deployed:
         return session
 
 
-def find(name: str, region: str, *, token: str | None = None, session: Any = None, patience: float = 45.0) -> Deployed:
+def find(name: str, region: str, *, token: str | None = None, session: Any = None, patience: float = 45.0, local: bool = False) -> Deployed:
     """Find a deployed stack. Raises `SmokeError`."""
     session = session or boto3.session.Session(region_name=region)
     try:
@@ -207,7 +209,7 @@ def find(name: str, region: str, *, token: str | None = None, session: Any = Non
     if missing := REQUIRED_OUTPUTS - outputs:
         raise SmokeError(f"the stack {name} is not a Titleholder stack: it has no output {sorted(missing)[0]}. Name another STACK")
     resources = {each["LogicalResourceId"]: (each["ResourceType"], each.get("PhysicalResourceId", "")) for each in found}
-    return Deployed(name, region, session, description, resources, token=token, patience=patience)
+    return Deployed(name, region, session, description, resources, token=token, patience=patience, local=local)
 
 
 def _require_usable(name: str, description: Mapping[str, Any]) -> None:
