@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from local.aws.paths import BUILD
 from local.client import Client
-from local.stack import Stack, running
+from local.stack import Stack, interruptible, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 
@@ -332,4 +332,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

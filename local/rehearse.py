@@ -32,7 +32,7 @@ from local.aws import deploy
 from local.aws.emulator import ACCOUNT, REGION, client_environment
 from local.aws.paths import BUILD, ROOT
 from local.client import Client
-from local.stack import DEFAULT_API_KEY, STACK, Stack, running
+from local.stack import DEFAULT_API_KEY, STACK, Stack, interruptible, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import Options
 from titleholder.domain.accounts import AccountRef
@@ -597,14 +597,10 @@ def main() -> int:
         parser.error(f"no such procedure: {', '.join(sorted(unknown))}")
     if UPGRADE in names and FROM not in RELEASES:
         parser.error(f"no such release: FROM={FROM}. Known are {', '.join(RELEASES)}")
-    try:
-        results = rehearse(names)
-    except KeyboardInterrupt:
-        print("Interrupted. The embedded stack is stopped.", file=sys.stderr)
-        return 130
+    results = rehearse(names)
     print(table(results))
     return 1 if any(one.problem for one in results) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -18,7 +18,7 @@ from typing import Any
 import requests
 
 from local.client import Client
-from local.stack import running
+from local.stack import interruptible, running
 from local.stripe_simulator.options import Options
 
 CONCURRENCY = 200
@@ -91,4 +91,4 @@ def _measure(emulator: int, peaks: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -312,6 +312,15 @@ def _describe(state: Mapping[str, Any]) -> None:
     print("\nStop it: make down")
 
 
+def interruptible(main: Callable[[], int | None]) -> int:
+    """Run a command; its exit status. Ctrl-C ends it with one sentence in place of a traceback, after it has stopped what it started."""
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder on an AWS emulator and a Stripe simulator.")
     parser.add_argument("command", choices=["up", "down", "serve"])
@@ -329,4 +338,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

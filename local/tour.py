@@ -26,7 +26,7 @@ import requests
 from local import openapi
 from local.client import Answer, Client
 from local.sign_event import signed
-from local.stack import InputError, Inputs, Stack, running
+from local.stack import InputError, Inputs, Stack, interruptible, running
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 from local.stripe_simulator.wire import CaseInsensitive, Response
@@ -313,4 +313,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local import stack
+from local import rehearse, stack
 from local.stripe_simulator.options import PREVIEW_VERSION
 from tests.support.functions import ROOT
 
@@ -135,3 +135,29 @@ def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
     assert line.startswith(expected)
     assert capsys.readouterr().out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rehearsal_of_an_unknown_release_names_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rehearse, "FROM", "9.9")
+    monkeypatch.setattr(rehearse, "rehearse", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(sys, "argv", ["local.rehearse", "upgrade"])
+    with pytest.raises(SystemExit) as exit_:
+        rehearse.main()
+    assert exit_.value.code == 2
+    assert f"no such release: FROM=9.9. Known are {', '.join(rehearse.RELEASES)}" in capsys.readouterr().err
+
+
+def test_interrupted_command_ends_with_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert stack.interruptible(interrupted) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    assert stack.interruptible(lambda: 1) == 1
+
+
+@pytest.mark.parametrize("module", ["demo", "rehearse", "run_batch", "stack", "tour"])
+def test_every_command_with_a_stack_can_be_interrupted(module: str) -> None:
+    assert (ROOT / "local" / f"{module}.py").read_text().endswith("sys.exit(interruptible(main))\n")

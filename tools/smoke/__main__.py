@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from local.aws.emulator import client_environment
-from local.stack import running_state
+from local.stack import interruptible, running_state
 from tools.smoke import edge, flows, keys, permissions, settings
 from tools.smoke.report import Check, Line, SmokeError, run
 from tools.smoke.stack import Deployed, find
@@ -75,4 +75,4 @@ def _use_local_stack() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))
