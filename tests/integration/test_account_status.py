@@ -15,6 +15,8 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
 from titleholder.services import account_sync
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 PREVIEW = "2026-09-30.preview"
 

@@ -14,6 +14,8 @@ from titleholder.services import linking
 from titleholder.stripe_api import gateway
 from titleholder.stripe_api import linking as stripe_linking
 
+pytestmark = pytest.mark.slow
+
 EMAIL = "margaret.testerman@example.com"
 VIA = ("financial_connections", "setup_intent", "payment_intent", "checkout_session")
 PAGES = {"amount": 1500, "return_url": "https://shop.test/linked"}

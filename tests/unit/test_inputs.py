@@ -14,6 +14,8 @@ from local import rehearse, stack
 from local.stripe_simulator.options import PREVIEW_VERSION
 from tests.support.functions import ROOT
 
+pytestmark = pytest.mark.slow
+
 SECRET, KEY = "whsec_0123456789abcdef", "rk_test_0123456789"
 
 
