@@ -119,7 +119,7 @@ class TableBusyError(AwsUnavailableError):
         super().__init__(message)
 
 
-class AuditUnavailableError(TitleholderError):
+class AuditUnavailableError(AwsUnavailableError):
     """The record of who asked for what cannot be written, so nothing is done and nothing is handed out."""
 
 
