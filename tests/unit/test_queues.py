@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.fakes.errors import refused
 from titleholder.aws.queue_consumer import FAILURES_SECONDS, MOST_RECEIVES, MOST_RECEIVES_WITHOUT_AWS, QueueConsumer
 from titleholder.aws.queues import LONGEST_PAUSE_SECONDS, MAX_DELAY_SECONDS, MOST_HOPS, Queues, put_back
-from titleholder.errors import AwsUnavailableError, StripeServerError, TableBusyError, is_aws_unavailable
+from titleholder.errors import AuditUnavailableError, AwsUnavailableError, StripeServerError, TableBusyError, is_aws_unavailable
 
 
 class Sqs:
@@ -137,3 +137,7 @@ def test_call_without_an_answer_can_succeed_later(error: Exception) -> None:
     assert is_aws_unavailable(error)
     assert is_aws_unavailable(wrapped)
     assert not is_aws_unavailable(RuntimeError("another"))
+
+
+def test_call_whose_audit_entry_cannot_be_written_can_succeed_later() -> None:
+    assert is_aws_unavailable(AuditUnavailableError("not written"))
