@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -120,6 +121,28 @@ class TestReconcile:
         simulation.run(60)
         assert is_stale(simulation, "a")
         assert reconcile(simulation)["event"] == 0
+
+    def test_event_whose_queueing_failed_is_processed_although_stripe_lists_it_no_more(self, simulation: Simulation) -> None:
+        simulation.simulator.link("single_owner", id="fca_a")
+        simulation.at(0, lambda: simulation.verify("a", "fca_a"))
+        simulation.run(60)
+        simulation.simulator.fail_webhooks("drop", account="fca_a", times=None)
+        simulation.simulator.change("fca_a", action="deactivate")
+        simulation.stripe_moved()
+        simulation.run(60)
+        send = simulation.sqs.send_message
+        simulation.sqs.send_message = Mock(side_effect=ConnectionError)  # type: ignore[method-assign]
+        assert reconcile(simulation)["failed"] == 1
+        simulation.sqs.send_message = send  # type: ignore[method-assign]
+        simulation.run(300)
+        assert not is_stale(simulation, "a")
+        calls = simulation.stripe_call
+        simulation.stripe_call = lambda method, path, *more: (  # type: ignore[method-assign]
+            (200, {"object": "list", "data": [], "has_more": False}) if path == "/v1/events" else calls(method, path, *more)
+        )
+        assert reconcile(simulation)["event"] == 1
+        simulation.run(60)
+        assert is_stale(simulation, "a")
 
     def test_undelivered_event_of_a_connected_account_is_found_too(self, simulation: Simulation) -> None:
         simulation.simulator.link("single_owner", id="fca_a", stripe_account="acct_one")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tests.support.stored import NOW, REF
 from titleholder.store import Store
-from titleholder.store.events import EVENT_RETENTION_SECONDS
+from titleholder.store.events import EVENT_PATIENCE_SECONDS, EVENT_RETENTION_SECONDS
 from titleholder.store.open_work import OpenItem
 
 EVENT: Mapping[str, str] = {"id": "evt_1", "type": "x", "created": "1", **REF.as_dict()}
@@ -51,6 +51,17 @@ def test_event_that_is_left_to_reconcile_is_listed_with_its_message_until_it_was
         assert not store.events.leave_to_reconcile(key, NOW)
     assert store.open_work.list_oldest("event", NOW + 1, 10) == []
     assert [store.events.message(item) for item in listed] == [None, None]
+
+
+def test_event_that_reconcile_found_is_listed_from_its_first_write_until_it_was_processed(store: Store) -> None:
+    due = NOW + EVENT_PATIENCE_SECONDS
+    store.events.insert({**EVENT, "id": "evt_without_effect"}, processed=True, now=NOW, listed=True)
+    store.events.insert(EVENT, processed=False, now=NOW, listed=True)
+    assert store.open_work.list_oldest("event", due, 10) == []
+    (listed,) = store.open_work.list_oldest("event", due + 1, 10)
+    assert store.events.message(listed) == {"event": "evt_1", **REF.as_dict()}
+    store.events.mark_processed("evt_1")
+    assert store.open_work.list_oldest("event", due + 1, 10) == []
 
 
 def test_event_that_does_not_exist_has_no_message(store: Store) -> None:

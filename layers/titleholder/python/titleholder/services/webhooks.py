@@ -88,8 +88,8 @@ class WebhookReceiver:
 
         Returns the event and `new`, `waiting`, `twin`, `processed`, `ignored`, or the reason for setting it aside. An event that is set
         aside is stored under a key of its own and counted, and has no other effect. `listed`: it comes from a list that contains it at each
-        read, so it is counted once. A delivery is counted each time, because the function may have crashed at an earlier one before it
-        counted.
+        read, so it is counted once, and it is open until it is processed. A delivery is counted each time, because the function may have
+        crashed at an earlier one before it counted.
 
         `twin`: the snapshot or thin event of the same occurrence, with the same account by the same path, waits already. This one is not
         queued, because Stripe repeats that one until it was queued.
@@ -104,7 +104,7 @@ class WebhookReceiver:
         about = account_named(event)
         record = {"id": event.key, "type": event.type, "created": event.created, **about}
         delivered = event.id if event.id != event.key else None
-        key, known = self.store.events.insert(record, processed=not about, now=self.clock(), delivered=delivered)
+        key, known = self.store.events.insert(record, processed=not about, now=self.clock(), delivered=delivered, listed=listed)
         if not about:
             return event, "ignored"
         if known not in ("processed", "twin"):

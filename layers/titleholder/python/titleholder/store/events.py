@@ -44,13 +44,23 @@ class Events:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def insert(self, event: Mapping[str, str], *, processed: bool, now: float, delivered: str | None = None) -> tuple[str, Recorded]:
+    def insert(
+        self, event: Mapping[str, str], *, processed: bool, now: float, delivered: str | None = None, listed: bool = False
+    ) -> tuple[str, Recorded]:
         """Record an event (id, type, created, account). Returns its key, whether it is new, and if not, whether it was processed.
 
         `delivered`: the id of the event that came, if it is another one about the same occurrence. `twin`: another one came before, with
         the same account by the same path, and waits to be processed, but not for long.
+
+        `listed`: `reconcile` found it in a list. Nothing repeats its work if it dies before it queues the event, and the list omits the
+        event once a delivery succeeds, maybe by another path. So the event is listed as open, unless it is processed within
+        EVENT_PATIENCE_SECONDS.
         """
-        more = {"processed": processed} if delivered is None else {"processed": processed, "delivered_id": delivered}
+        more: Item = {"processed": processed}
+        if delivered is not None:
+            more["delivered_id"] = delivered
+        if listed and not processed:
+            more |= opened("event", now + EVENT_PATIENCE_SECONDS)
         key = event["id"]
         known = self._table.insert({**_received(event, "EVENT", now), **more})
         if known is not None and not processed and not _same_account(known, event):
