@@ -562,7 +562,7 @@ def entries(on: Rehearsal, table: str) -> list[str]:
 
 
 def refuses_changes(dynamodb: Any, stack: Deployed, table: str) -> bool:
-    """Whether a table has the policy by which nobody may change audit entries."""
+    """Whether a table has the policy by which audit entries may not be changed."""
     try:
         policy = json.loads(dynamodb.get_resource_policy(ResourceArn=stack.table_arn(table))["Policy"])
     except ClientError:

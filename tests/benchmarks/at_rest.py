@@ -1,4 +1,4 @@
-"""What a stack costs in a month in which nobody uses it, by service: counted in the template, and in a run of reconcile that finds nothing.
+"""What a stack costs in a month without use, by service: counted in the template, and in a run of reconcile that finds nothing.
 
 `make bench TOPICS=cost` prints it. Lambda's pollers, the schedule and the alarms work whether there is anything to do or not.
 """

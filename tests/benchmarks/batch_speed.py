@@ -41,6 +41,6 @@ def measure() -> list[Figure]:
 
 
 def _run() -> BatchRun:
-    # A hundred thousand lines that nobody reads.
+    # A hundred thousand lines that are not read.
     logger.setLevel("CRITICAL")
     return run_batch(ACCOUNTS)

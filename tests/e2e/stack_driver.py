@@ -105,7 +105,7 @@ class StackDriver:
         return dict(eventually(lambda: self.verification(id, stripe_account)["verdict"], within))
 
     def deliver(self, body: bytes, headers: Mapping[str, str]) -> requests.Response:
-        """Post to the webhook route as anybody can."""
+        """Post to the webhook route, as any client can."""
         return requests.post(self.stack.webhook_url, body, headers={"Content-Type": "application/json", **headers}, timeout=30)
 
     # -- what happened behind the interface ------------------------------------------------------------------------------------------

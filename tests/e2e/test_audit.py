@@ -1,4 +1,4 @@
-"""Who asked for what is recorded, by ids alone, and nobody changes the record."""
+"""Who asked for what is recorded, by ids alone, and the record cannot be changed."""
 
 from __future__ import annotations
 

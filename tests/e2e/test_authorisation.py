@@ -1,4 +1,4 @@
-"""Who may call: by IAM nobody without a signature, by JWT nobody without a token of the right issuer, audience, time and scope.
+"""Who may call: by IAM only with a signature, by JWT only with a token of the right issuer, audience, time and scope.
 
 The cases are made of the template's routes, so that a new one is covered.
 """

@@ -29,7 +29,7 @@ def kinds(driver: StackDriver, account: str) -> Counter[str]:
 
 
 def store(driver: StackDriver) -> Store:
-    """The store of somebody with every right, at the deployed tables and KMS key."""
+    """The store as an administrator with every right uses it, at the deployed tables and KMS key."""
     table = driver.stack.outputs["TableName"]
     cipher = AccountCipher(driver.stack.client("kms"), f"alias/{table}-vault", lambda: 0.0)
     dynamodb = driver.stack.client("dynamodb")

@@ -1,4 +1,4 @@
-"""asl-validator, which nobody here wrote, judges the workflows' definitions."""
+"""asl-validator, which other people wrote, judges the workflows' definitions."""
 
 from __future__ import annotations
 

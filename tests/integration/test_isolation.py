@@ -1,4 +1,4 @@
-"""Nobody learns from an answer whether an id that is not theirs exists, nor does anything with it."""
+"""A tenant does not learn from an answer whether an id of another tenant exists, and can do nothing with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflows enter the same states, end alike and make as many calls on an interpreter that nobody here wrote: moto's."""
+"""The workflows enter the same states, end alike and make as many calls on an interpreter that other people wrote: moto's."""
 
 from __future__ import annotations
 

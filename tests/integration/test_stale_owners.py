@@ -169,7 +169,7 @@ class TestOtherWaysToAVerdict:
     def test_silently_refused_refresh_whose_reason_is_a_success_wakes_with_its_owners_or_none(
         self, sandbox: Sandbox, ownership_: str
     ) -> None:
-        """Between our reading and our call somebody else's prefetch succeeds."""
+        """Between our reading and our call another application's prefetch succeeds."""
         ref = sandbox.link("old", policy={"refusal": "silent", "ownership": ownership_, "settle_seconds": 0.0})
         account_sync.sync_account(sandbox.deps, ref)
         sandbox.wait(60)

@@ -570,7 +570,7 @@ def queues_with_short_patience() -> Iterator[None]:
 
 @contextmanager
 def events_deferred_too_often_are_dropped() -> Iterator[None]:
-    """An event whose message was put back too often is left to nobody."""
+    """An event whose message was put back too often is never queued again."""
     with _replaced(Events, "leave_to_reconcile", lambda self, key, now: False):
         yield
 

@@ -1,4 +1,4 @@
-"""Judges that nobody here wrote: programs and documents that a test compares our work with, and that a machine may lack.
+"""Judges that other people wrote: programs and documents that a test compares our work with, and that a machine may lack.
 
 A test asks for its judge with `require`. Where the judge is missing, the test is skipped and the run ends with a line that says so; with
 REQUIRE_JUDGES=1 the test fails. As a pytest plugin, this module prints those lines, also what workers of pytest-xdist found missing.

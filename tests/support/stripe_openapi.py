@@ -248,7 +248,7 @@ class StripeOpenAPI:
     """One document. Both checks return whether it describes the operation, and raise AssertionError naming what does not fit.
 
     Unlike the document itself, the check refuses fields that it does not list, unless the schema says that fields were left out. Of a
-    resource that was left out (`x-pruned-ref`) only an id fits, because nobody could judge an object.
+    resource that was left out (`x-pruned-ref`) only an id fits, because an object could not be judged.
     """
 
     def __init__(self, document: Json) -> None:

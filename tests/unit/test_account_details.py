@@ -1,4 +1,4 @@
-"""Stripe's `status_details` and `authorization`: shapes of its published and preview versions, and values that nobody has seen yet."""
+"""Stripe's `status_details` and `authorization`: shapes of its published and preview versions, and values that are not known yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function raises tells nobody more than it may."""
+"""What a function raises shows no more than it may."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ELSEWHERE = "9 OTHER AVE, PORTLAND, OR 97201"
 
 
 def new(owner: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """The owner as a later snapshot has it: under another id, as far as anybody knows."""
+    """The owner as a later snapshot has it: maybe under another id."""
     return {**owner, "id": f"{owner['id']}-later", **changed}
 
 

@@ -96,7 +96,7 @@ def test_embedded_stack_that_was_killed_is_not_called(
 
 
 class Topics:
-    """SNS with topics to which nobody has subscribed."""
+    """SNS with topics without subscribers."""
 
     def client(self, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(list_subscriptions_by_topic=lambda **_: {"Subscriptions": []})

@@ -112,7 +112,7 @@ def authorisation(stack: Deployed) -> Iterator[Line]:
 
 
 def refusals(stack: Deployed) -> Iterator[Line]:
-    """Calls that nobody may make are refused."""
+    """Calls without the right credentials are refused."""
     if stack.needs_certificate:
         yield unchecked("calls without a right", *(stack.out_of_reach or ("", "")))
         return

@@ -1,7 +1,7 @@
 """The queues and workflows at work, with an account in a cooldown that Stripe does not know, so that Stripe gets no call.
 
 StartRefresh finds the cooldown in the table and resumes the paused workflow with its end. The workflow would then wait; it is stopped
-there. `verify_account` runs on to its end if nobody listens to the event bus, on which its verdict is announced.
+there. `verify_account` runs on to its end if nothing listens to the event bus, on which its verdict is announced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NOT_RESUMED = (
 
 
 def verify_account(stack: Deployed) -> Iterator[Line]:
-    """An execution of verify_account: refresh queue, StartRefresh, resume; then VerifyOwners, if the announcement reaches nobody."""
+    """An execution of verify_account: refresh queue, StartRefresh, resume; then VerifyOwners, if nothing receives the announcement."""
     listeners = _listeners(stack)
     ref = AccountRef(f"{stack.ref.account}v", stack.mode, None)
     id_ = f"ver_smoke{stack.mark}"

@@ -90,9 +90,7 @@ def absences(about: str, lines: list[Line]) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if not any(word in code for word in ("NotFound", "NonExistent", "DoesNotExist", "NoSuchEntity")):
             raise
-        lines.append(
-            failed(about, "it does not exist", "somebody deleted it: deploy the stack again; if it held data, see docs/recovery.md")
-        )
+        lines.append(failed(about, "it does not exist", "it was deleted: deploy the stack again; if it held data, see docs/recovery.md"))
 
 
 def run(checks: Sequence[Check], say: Callable[[str], None]) -> list[Line]:

@@ -1,7 +1,7 @@
 """Every signature is computed anew, by botocore's own signer, as AWS does: MiniStack believes who names the root's key.
 
 Refused are a wrong secret, a signature for another region, service or day, anything signed that was changed on the way, a body that is
-not the one signed, headers that have to be signed and are not, and keys that nobody made.
+not the one signed, headers that have to be signed and are not, and unknown keys.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ UNSIGNED_REQUEST = AuthError("MissingAuthenticationToken", "Request is missing A
 
 
 def enforce(access_key: str, action: str, service: str, *rest: Any, **details: Any) -> Any:
-    """IAM's decision. No bucket here is public, and MiniStack lets anybody make one."""
+    """IAM's decision. No bucket here is public, and MiniStack lets any caller make one."""
     if service == "s3" and iam_evaluator._anonymous.get():
         return UNSIGNED_REQUEST
     return original_enforce(access_key, action, service, *rest, **details)

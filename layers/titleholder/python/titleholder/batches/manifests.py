@@ -353,7 +353,7 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place, reason = first["loc"], complaint(first)
     if first["type"] == "extra_forbidden":
-        # A field that nobody knows may be called anything, even a person's name.
+        # An unknown field may be called anything, even a person's name.
         place, reason = place[:-1], "a field here is not known"
     column = bad_field(place)
     return Reject(record.line, (column.rpartition(".")[2] if columns else column) or None, reason)

@@ -119,7 +119,7 @@ class AccountHolder:
 
     @classmethod
     def from_stripe(cls, holder: Mapping[str, Any] | None) -> AccountHolder | None:
-        """None where Stripe names nobody. Who is expanded is taken by the id."""
+        """None where Stripe names no holder. Who is expanded is taken by the id."""
         for kind in ("customer", "customer_account", "account"):
             named = (holder or {}).get(kind)
             if isinstance(named, Mapping):

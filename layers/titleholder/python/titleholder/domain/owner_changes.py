@@ -66,7 +66,7 @@ def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
     _pair_equal(pairs, before, after, _whole)
     _pair_equal(pairs, before, after, _name)
     _pair_alike(pairs, before, after)
-    # Joint owners share an address, and often a number: only what is one person's own shows that somebody has got another name.
+    # Joint owners share an address, and often a number: only what is one person's own shows that this person has another name.
     _pair_equal(pairs, before, after, lambda owner: _text(owner, "email"))
     _pair_equal(pairs, before, after, _digits)
     return pairs

@@ -172,7 +172,7 @@ class Verification(Shown):
     requested_at: str
     completed_at: str | None = None
     waiting_for: Literal["repair"] | None = Field(
-        default=None, description="What somebody has to do before the verification goes on: `repair` the inactive account."
+        default=None, description="What has to be done before the verification goes on: `repair` the inactive account."
     )
     remedy: Literal["relink", "link_again"] | None = Field(default=None, description="How the account that is waited for is repaired.")
     stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
