@@ -65,6 +65,7 @@ class TestFunction:
         numbers["AUDIT_RETENTION_DAYS"] = "2557"
         numbers["BATCH_CONCURRENCY"] = "2000"
         numbers |= {"CLAIMS_PER_ACCOUNT_PER_DAY": "100", "WAITING_CALLS": "5"}
+        numbers |= {"REVIEWERS_NEEDED": "2", "REVIEW_EXPIRY_DAYS": "30"}
         numbers |= {"STRIPE_API_BASE": "", "AWS_ENDPOINT_URL": "", "STRIPE_PREVIEW_VERSION": "2026-09-30.preview"}
         given = {variable: numbers.get(variable, "x") for variable in variables(FUNCTIONS[name])}
         assert Settings.from_environment(given).table == "x"
@@ -181,7 +182,7 @@ def parameters(value: Any) -> set[str]:
 
 class TestSnapStart:
     def test_snap_start_is_for_functions_that_callers_wait_for_and_off_by_default(self) -> None:
-        assert set(SNAPPED) == {"Api", "Collect"}
+        assert set(SNAPPED) == {"Api", "Collect", "Review"}
         assert template()["Parameters"]["SnapStart"]["Default"] == "false"
 
     @pytest.mark.parametrize("name", SNAPPED)
@@ -196,7 +197,8 @@ class TestSnapStart:
     @pytest.mark.parametrize("name", SNAPPED)
     def test_describes_a_version_within_the_length_that_aws_allows(self, name: str) -> None:
         longest = {"Stage": 16, "StripeMode": 4, "StripeApiKeySecretName": 64, "SnapStart": 5, "StripeCallsPerSecond": 6}
-        longest |= {"DataTableName": 50, "JwtAccountClaim": 48, "StripePreviewVersion": len("2026-09-30")}
+        longest |= {"DataTableName": 50, "JwtAccountClaim": 48, "JwtScopePrefix": 56, "StripePreviewVersion": len("2026-09-30")}
+        longest |= {"ReviewersNeeded": 1}
         named = parameters(FUNCTIONS[name]["VersionDescription"])
         limits = [longest.get(one) or len(str(template()["Parameters"][one]["MaxValue"])) for one in named]
         assert sum(limits) + len(limits) <= 256

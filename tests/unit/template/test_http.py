@@ -12,37 +12,61 @@ from tests.support.template import resources, template
 
 ROUTES = resources("AWS::ApiGatewayV2::Route")
 DOCS = {"GET /docs", "GET /openapi.json"}
-PUBLIC = {"POST /webhooks/stripe", *DOCS}
+PAGE = {"GET /desk", "GET /desk/{file}"}
+PUBLIC = {"POST /webhooks/stripe", *DOCS, *PAGE}
+DESK = {
+    "GET /reviews": ["read", "review", "support"],
+    "GET /verifications/{id}/timeline": ["read", "review", "support"],
+    "POST /verifications/{id}/comparison": ["review"],
+    "POST /verifications/{id}/review/decisions": ["review"],
+}
+"""The routes that people call, and the scopes of which a token needs one."""
+
+NOTHING = {"Ref": "AWS::NoValue"}
 
 
-def test_only_webhook_deliveries_and_the_documentation_need_no_authorisation() -> None:
+def test_only_webhook_deliveries_the_documentation_and_the_page_need_no_authorisation() -> None:
     public = {route["RouteKey"] for route in ROUTES.values() if route.get("AuthorizationType", "NONE") == "NONE"}
     assert public == PUBLIC
     for route in ROUTES.values():
         if route["RouteKey"] not in public:
-            assert route["AuthorizationType"] == {"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}
+            condition = "ReviewByJwt" if route["RouteKey"] in DESK else "UseJwt"
+            assert route["AuthorizationType"] == {"Fn::If": [condition, "JWT", "AWS_IAM"]}
 
 
-def test_documentation_exists_only_with_its_parameter() -> None:
-    assert template()["Parameters"]["ServeDocs"]["Default"] == "false"
-    assert template()["Conditions"]["HasDocs"] == {"Fn::Equals": [{"Ref": "ServeDocs"}, "true"]}
+@pytest.mark.parametrize(("condition", "routes"), [("HasDocs", DOCS), ("HasDesk", PAGE)])
+def test_documentation_and_page_exist_only_with_their_parameters(condition: str, routes: set[str]) -> None:
     conditions = {
         resource["Properties"]["RouteKey"]: resource.get("Condition")
         for name, resource in template()["Resources"].items()
         if name in ROUTES
     }
-    assert {key for key, condition in conditions.items() if condition} == DOCS
-    assert {conditions[key] for key in DOCS} == {"HasDocs"}
+    assert {key for key, named in conditions.items() if named} == DOCS | PAGE
+    assert {key for key, named in conditions.items() if named == condition} == routes
+
+
+def test_documentation_is_off_by_default() -> None:
+    assert template()["Parameters"]["ServeDocs"]["Default"] == "false"
+    assert template()["Conditions"]["HasDocs"] == {"Fn::Equals": [{"Ref": "ServeDocs"}, "true"]}
 
 
 @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route["RouteKey"] not in PUBLIC])
-def test_token_needs_the_scope_for_the_route(name: str) -> None:
-    method, path = ROUTES[name]["RouteKey"].split()
-    scope = "read" if method == "GET" else "erase" if (method, path) == ("DELETE", "/accounts/{account}") else "verify"
-    assert ROUTES[name]["AuthorizationScopes"] == {
-        "Fn::If": ["UseJwt", [{"Fn::Sub": f"${{JwtScopePrefix}}{scope}"}], {"Ref": "AWS::NoValue"}]
-    }
-    assert ROUTES[name]["AuthorizerId"] == {"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}
+def test_token_needs_a_scope_for_the_route(name: str) -> None:
+    key = ROUTES[name]["RouteKey"]
+    scopes = DESK.get(key) or ["read" if key.startswith("GET ") else "erase" if key == "DELETE /accounts/{account}" else "verify"]
+    asked = [{"Fn::Sub": f"${{JwtScopePrefix}}{scope}"} for scope in scopes]
+    own = {"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, NOTHING]}
+    if key in DESK:
+        assert ROUTES[name]["AuthorizationScopes"] == {"Fn::If": ["ReviewByJwt", asked, NOTHING]}
+        assert ROUTES[name]["AuthorizerId"] == {"Fn::If": ["UseReviewJwt", {"Ref": "ReviewAuthorizer"}, own]}
+    else:
+        assert ROUTES[name]["AuthorizationScopes"] == {"Fn::If": ["UseJwt", asked, NOTHING]}
+        assert ROUTES[name]["AuthorizerId"] == own
+
+
+def test_names_are_shown_by_a_request_that_is_no_get_and_needs_the_scope_of_reviewers() -> None:
+    """`read` is every GET of a back end, so comparing is no GET, and a back end's token cannot do it."""
+    assert {key for key, scopes in DESK.items() if scopes == ["review"]} == {key for key in DESK if key.startswith("POST ")}
 
 
 @pytest.mark.parametrize("key", [route["RouteKey"] for route in ROUTES.values()])
@@ -88,7 +112,7 @@ class TestUrlParameters:
 
     def test_each_has_a_pattern_and_an_error_message(self) -> None:
         named = {name for name in template()["Parameters"] if re.search("Url|Base$|Issuer$|Origins", name)}
-        assert named == {"StripeApiBase", "JwtIssuer", "CorsOrigins", "AwsEndpointUrl"}
+        assert named == {"StripeApiBase", "JwtIssuer", "ReviewIssuer", "CorsOrigins", "DeskSignInOrigins", "AwsEndpointUrl"}
         assert all("ConstraintDescription" in template()["Parameters"][name] for name in named - {"AwsEndpointUrl"})
 
     @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])

@@ -122,7 +122,9 @@ class TestRoles:
 
     def test_decrypt_or_read_stripes_key_only_where_the_function_does(self) -> None:
         assert having("VaultKey", "kms:GenerateDataKey") == {"Api", "StartRefresh", "FetchOwners", "ImportManifest"}
-        assert having("VaultKey", "kms:Decrypt") == {"Api", "StartRefresh", "FetchOwners", "ImportManifest", "VerifyOwners", "Reconcile"}
+        assert having("VaultKey", "kms:Decrypt") == {
+            "Api", "StartRefresh", "FetchOwners", "ImportManifest", "VerifyOwners", "Reconcile", "Review",
+        }  # fmt: skip
         assert having("${StripeApiKeySecretName}", "secretsmanager:GetSecretValue") == {
             name for name, function in FUNCTIONS.items() if "STRIPE_API_KEY_SECRET_NAME" in function["Environment"]["Variables"]
         }

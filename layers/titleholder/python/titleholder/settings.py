@@ -50,6 +50,9 @@ class Settings:
     jwt_account_claim: str
     claims_per_account_per_day: int
     waiting_calls: int
+    reviewers_needed: int
+    review_expiry_days: int
+    jwt_scope_prefix: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -114,6 +117,9 @@ class Settings:
             claims_per_account_per_day=int(number("CLAIMS_PER_ACCOUNT_PER_DAY", 100, 1, 1000)),
             waiting_calls=int(number("WAITING_CALLS", 5, 0, 1000)),
             jwt_account_claim=environment.get("JWT_ACCOUNT_CLAIM", ""),
+            jwt_scope_prefix=environment.get("JWT_SCOPE_PREFIX", ""),
+            reviewers_needed=int(number("REVIEWERS_NEEDED", 0, 0, 2)),
+            review_expiry_days=int(number("REVIEW_EXPIRY_DAYS", 30, 1, 365)),
             audit_retention_days=int(number("AUDIT_RETENTION_DAYS", 2557, 1, 36_500)),
             max_wait_seconds=int(number("MAX_WAIT_SECONDS", 7 * 86_400, 60, 90 * 86_400)),
             snapshot_retention_days=int(number("SNAPSHOT_RETENTION_DAYS", 400, 1, 3650)),
