@@ -304,33 +304,26 @@ def _member(member: Verification) -> models.Member:
 
 
 def _verification(found: Verification) -> models.Verification:
-    shown, verdict = _verdict(found), None
-    if shown is not None:
-        verdict = models.Verdict.model_validate({**shown, "refreshed_at": iso_or_none(shown.get("refreshed_at"))})
-    return models.Verification(
-        id=found.id,
-        account=found.ref.account,
-        stripe_account=found.ref.stripe_account,
-        state="completed" if verdict else "waiting",
-        **_awaited(found),
-        stale=found.stale,
-        group=found.group,
-        requested_at=iso_seconds(found.requested_at),
-        completed_at=iso_or_none(found.completed_at),
-        verdict=verdict,
-    )
+    return models.Verification.of(found, relink=_relink(), repair=_repair(found))
 
 
 def _verdict(found: Verification) -> dict[str, Any] | None:
     """The verdict with its remedy."""
-    relink = application().settings.stripe_preview_version is not None
-    return None if found.verdict is None else remedies.shown(found.verdict, relink=relink)
+    return None if found.verdict is None else remedies.shown(found.verdict, relink=_relink())
 
 
 def _awaited(found: Verification) -> dict[str, Any]:
     """What a verification waits for that its caller has to see to."""
-    repair = verifications.awaited_repair(application().store, found, application().clock())
+    repair = _repair(found)
     return {} if repair is None else {"waiting_for": "repair", **repair.as_dict()}
+
+
+def _repair(found: Verification) -> remedies.Remedy | None:
+    return verifications.awaited_repair(application().store, found, application().clock())
+
+
+def _relink() -> bool:
+    return application().settings.stripe_preview_version is not None
 
 
 def _age(seconds: float) -> int:

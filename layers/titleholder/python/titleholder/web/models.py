@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from titleholder.domain import remedies, verifications
 from titleholder.domain.accounts import (
     CONNECTED_ACCOUNT_ID,
     CUSTOMER_ID,
@@ -178,6 +179,24 @@ class Verification(Shown):
     stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
     group: str | None = Field(default=None, description="The id of the verification of several accounts to which this one belongs.")
     verdict: Verdict | None = None
+
+    @classmethod
+    def of(cls, found: verifications.Verification, *, relink: bool, repair: remedies.Remedy | None = None) -> Verification:
+        """`relink`: whether the stack can relink accounts. `repair`: what would repair the account that the verification waits for."""
+        shown = None if found.verdict is None else remedies.shown(found.verdict, relink=relink)
+        awaited: dict[str, Any] = {} if repair is None else {"waiting_for": "repair", **repair.as_dict()}
+        return cls(
+            id=found.id,
+            account=found.ref.account,
+            stripe_account=found.ref.stripe_account,
+            state="waiting" if shown is None else "completed",
+            **awaited,
+            stale=found.stale,
+            group=found.group,
+            requested_at=iso_seconds(found.requested_at),
+            completed_at=iso_or_none(found.completed_at),
+            verdict=None if shown is None else Verdict.model_validate({**shown, "refreshed_at": iso_or_none(shown.get("refreshed_at"))}),
+        )
 
 
 class Member(Shown):
