@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titleholder.domain import owner_changes
-from titleholder.domain.owner_changes import Change, between
-from titleholder.domain.snapshots import MAX_OWNERS
+from titleholder.domain.owner_changes import Change, are_others, between, have_changed
+from titleholder.domain.snapshots import MAX_OWNERS, SnapshotSummary
 
 ANNE = {"id": "o1", "name": "MARGARET ANNE TESTERMAN", "email": "m@example.com", "phone": "+1 555 555 0101",
         "raw_address": "100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701"}  # fmt: skip
@@ -135,3 +135,53 @@ def test_the_most_owners_with_the_longest_texts_are_compared_in_bounded_time(let
     began = time.process_time()
     between(before, after)
     assert time.process_time() - began < 12
+
+
+OTHERS = {"owner_added": True, "owner_removed": True, "owner_renamed": True, "owner_moved": False, "contact_changed": False}
+
+
+def summary(id_: str, since: str | None, *kinds: str, known: bool = True) -> SnapshotSummary:
+    changes = [Change(kind, 0, 0).as_dict() for kind in kinds] if known else None  # type: ignore[arg-type]
+    return SnapshotSummary(id_, 0, 0, 1, since=since, changes=changes)
+
+
+@pytest.mark.parametrize(("kind", "others"), OTHERS.items())
+def test_owners_are_others_when_one_was_added_removed_or_renamed(kind: str, others: bool) -> None:
+    assert are_others([{"kind": kind, "before": 0, "after": 0}]) == others
+    assert are_others([{"kind": "owner_moved"}, {"kind": kind}]) == others
+
+
+def test_owners_are_taken_for_others_where_that_is_not_known() -> None:
+    assert are_others(None)
+    assert are_others([{"kind": "owner_moved"}] * owner_changes.MOST_CHANGES)
+    assert not are_others([])
+
+
+HISTORIES: dict[str, tuple[list[SnapshotSummary], bool]] = {
+    "the newest": ([summary("seen", None, known=False), summary("first", None, known=False)], False),
+    "nothing since": ([summary("new", "seen"), summary("seen", None, known=False)], False),
+    "moved since": ([summary("new", "seen", "owner_moved", "contact_changed"), summary("seen", None, known=False)], False),
+    "renamed since": ([summary("new", "seen", "owner_renamed"), summary("seen", None, known=False)], True),
+    "renamed before the last": (
+        [summary("new", "mid"), summary("mid", "seen", "owner_renamed"), summary("seen", None, known=False)], True,
+    ),
+    "renamed before": ([summary("new", "seen"), summary("seen", "first", "owner_renamed"), summary("first", None, known=False)], False),
+    "not known": ([summary("new", None, known=False), summary("seen", None, known=False)], True),
+    "one that was stored late": (
+        [summary("new", "seen"), summary("late", None, known=False), summary("seen", None, known=False)], False,
+    ),
+    "stored beside another": ([summary("new", "first"), summary("seen", "first"), summary("first", None, known=False)], False),
+    "renamed beside another": (
+        [summary("new", "first", "owner_renamed"), summary("seen", "first"), summary("first", None, known=False)], True,
+    ),
+    "one before is missing": ([summary("new", "gone"), summary("seen", None, known=False)], True),
+    "missing itself": ([summary("new", None, known=False)], True),
+    "none": ([], True),
+    "a circle": ([summary("new", "new"), summary("seen", None, known=False)], True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HISTORIES)
+def test_history_shows_whether_the_newest_owners_are_others(case: str) -> None:
+    history, changed = HISTORIES[case]
+    assert have_changed(history, "seen") == changed

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any, Literal
 
 from titleholder import matching
+from titleholder.domain.snapshots import SnapshotSummary
 
 Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
 Owner = Mapping[str, Any]
@@ -31,6 +32,9 @@ MOST_LETTERS = 1_200
 
 MOST_CHANGES = 500
 """So many changes are kept and announced, the first ones: an event takes 256 KB, a page of snapshots 6 MB."""
+
+OTHER_OWNERS: frozenset[str] = frozenset({"owner_added", "owner_removed", "owner_renamed"})
+"""The changes after which a decision about the owners of before would rest on owners that the account no longer has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,32 @@ def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
     gone = [Change("owner_removed", old, None) for old in range(len(before)) if old not in pairs]
     come = [Change("owner_added", None, new) for new in range(len(after)) if new not in known]
     return (found + gone + come)[:MOST_CHANGES]
+
+
+def are_others(changes: Sequence[Mapping[str, Any]] | None) -> bool:
+    """Whether an owner was added, removed or renamed, as against moved or with another contact. True where that is not known.
+
+    `changes`: as dicts; None: not known. Nor is it known where there were more than are kept.
+    """
+    return changes is None or len(changes) >= MOST_CHANGES or any(change["kind"] in OTHER_OWNERS for change in changes)
+
+
+def have_changed(history: Sequence[SnapshotSummary], snapshot: str) -> bool:
+    """Whether the newest owners of an account are others than those of `snapshot`. True where that is not known.
+
+    `history`: the account's snapshots, the newest first. Each names the one that its changes are counted from. So only these are looked at:
+    a snapshot that was stored after a newer one says nothing about the newest owners.
+    """
+    position = {known.id: number for number, known in enumerate(history)}
+    if snapshot not in position:
+        return True
+    number = 0
+    while number < position[snapshot]:
+        before = position.get(history[number].since or "", 0)
+        if are_others(history[number].changes) or before <= number:
+            return True
+        number = before
+    return False
 
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
