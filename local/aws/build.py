@@ -15,7 +15,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from local.aws.paths import BUILD
+from local.aws.paths import BUILD, ROOT
 from local.aws.runtime import exclusively
 
 SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
@@ -47,7 +47,8 @@ def zip_folder(root: Path, *, bytecode: bool = False) -> bytes:
 def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
     """What the target `build-<target>` of `root/Makefile` makes, as a zip. It is kept under `var` until the folder's contents change.
 
-    Raises `BuildError` with make's error output when it fails.
+    Nothing is downloaded from npm: `make desk` fetches the library of the review desk first. An artefact that make complained about is not
+    kept, because it lacks something. Raises `BuildError` with make's error output when it fails.
     """
     archive = var.resolve() / "artefacts" / f"{target}-{_identity(root)}.zip"
     with exclusively(archive):
@@ -56,19 +57,23 @@ def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
             shutil.rmtree(target_folder, ignore_errors=True)
             target_folder.mkdir()
             command = ["make", "-s", "-C", str(root), f"build-{target}", f"ARTIFACTS_DIR={target_folder}", f"PYTHON={sys.executable}"]
+            command.append("FETCH=--offline")
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise BuildError(f"{root} cannot be built:\n{done.stderr.strip()}")
             partial = archive.with_suffix(".tmp")
-            partial.write_bytes(zip_folder(target_folder, bytecode=True))
-            partial.rename(archive)
+            packed = zip_folder(target_folder, bytecode=True)
             shutil.rmtree(target_folder)
+            if done.stderr:
+                return packed
+            partial.write_bytes(packed)
+            partial.rename(archive)
     return archive.read_bytes()
 
 
 def _identity(root: Path) -> str:
-    """A digest of a folder's contents and the interpreter's version."""
-    digest = hashlib.sha256(sys.version.encode())
+    """A digest of a folder's contents, the interpreter's version and the packages that are pinned for npm."""
+    digest = hashlib.sha256(sys.version.encode() + (ROOT / "tools" / "npm.toml").read_bytes())
     for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

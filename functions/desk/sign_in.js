@@ -1,0 +1,236 @@
+// Signs a person in at the issuer: authorization code with PKCE, and without an ID token, which the page does not need.
+// Access and refresh token are kept in the closure of `session` alone. sessionStorage holds the verifier, the state and the place on the
+// page while the browser is at the issuer, and nothing before or after.
+
+const STORED = "titleholder.sign_in";
+const CHANNEL = "titleholder.sign_in";
+// The state of a sign-in in a pop-up begins with this, so that the page that comes back there knows that another one waits for the code.
+const POP_UP = "pop-up.";
+const EARLY_MS = 60_000;
+const TAKEN_WITHIN_MS = 3_000;
+
+// `code`: library_missing, issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the answer belongs to no sign-in
+// of this tab), handed_over (this is a pop-up that is done), ended (the session; sign in again), pop_up_blocked.
+export class SignInError extends Error {
+  constructor(code, message, cause) {
+    super(message, { cause });
+    this.name = "SignInError";
+    this.code = code;
+  }
+}
+
+// A session of the person who is at the page. Where there is none yet, this leaves the page for the issuer, and the promise stays open.
+// `settings`: issuer, client_id, scope, and `files` with the addresses of this folder's files by name.
+export async function signIn(settings) {
+  const answer = new URLSearchParams(location.search);
+  const returned = answer.has("state") && (answer.has("code") || answer.has("error"));
+  const stored = JSON.parse(sessionStorage.getItem(STORED) ?? "null");
+  sessionStorage.removeItem(STORED);
+  if (returned) {
+    // The code is gone from the address, the history and the title bar before anything else happens.
+    history.replaceState(null, "", location.pathname + (stored?.hash ?? ""));
+    if (answer.get("state").startsWith(POP_UP)) await handOver(answer);
+    if (stored?.state !== answer.get("state")) {
+      throw new SignInError("interrupted", "This answer of the sign-in belongs to another tab or is out of date.");
+    }
+  }
+  const client = await connect(settings);
+  if (returned) return session(client, await client.redeem(answer, stored));
+  const request = await client.request("");
+  sessionStorage.setItem(STORED, JSON.stringify({ verifier: request.verifier, state: request.state, hash: location.hash }));
+  location.replace(request.url);
+  return new Promise(() => {});
+}
+
+// In the pop-up: gives the issuer's answer to the page that opened it. A code is worth nothing without the verifier, which only that has.
+async function handOver(answer) {
+  const channel = new BroadcastChannel(CHANNEL);
+  const taken = new Promise((resolve) => {
+    channel.onmessage = ({ data }) => data.taken === answer.get("state") && resolve(true);
+    setTimeout(resolve, TAKEN_WITHIN_MS, false);
+  });
+  channel.postMessage({ answer: answer.toString() });
+  const done = await taken;
+  channel.close();
+  if (!done) throw new SignInError("interrupted", "The page that asked for this sign-in is closed.");
+  window.close();
+  throw new SignInError("handed_over", "You are signed in again. You can close this window.");
+}
+
+// The issuer as this client sees it.
+async function connect({ issuer, client_id, scope, files }) {
+  const oauth = await library(files);
+  const options = { [oauth.allowInsecureRequests]: isLoopback(issuer) };
+  const client = { client_id };
+  const redirectUri = location.origin + location.pathname;
+  const server = await ask(oauth, async () => {
+    const name = new URL(issuer);
+    return oauth.processDiscoveryResponse(name, await oauth.discoveryRequest(name, options));
+  });
+
+  async function request(prefix) {
+    const verifier = oauth.generateRandomCodeVerifier();
+    const state = prefix + oauth.generateRandomState();
+    const url = new URL(server.authorization_endpoint);
+    const parameters = {
+      client_id,
+      redirect_uri: redirectUri,
+      response_type: "code",
+      scope,
+      state,
+      code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: "S256",
+    };
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+    return { url: url.href, verifier, state };
+  }
+
+  function redeem(answer, { state, verifier }) {
+    return ask(oauth, async () => {
+      const checked = oauth.validateAuthResponse(server, client, answer, state);
+      const response = await oauth.authorizationCodeGrantRequest(server, client, oauth.None(), checked, redirectUri, verifier, options);
+      return oauth.processAuthorizationCodeResponse(server, client, response);
+    });
+  }
+
+  function renew(refreshToken) {
+    return ask(oauth, async () => {
+      const response = await oauth.refreshTokenGrantRequest(server, client, oauth.None(), refreshToken, options);
+      return oauth.processRefreshTokenResponse(server, client, response);
+    });
+  }
+
+  // Where the issuer ends its own session, or null if it does not say where.
+  async function end(token) {
+    if (server.revocation_endpoint && token) {
+      // A token that cannot be revoked now ends by itself soon.
+      await oauth.revocationRequest(server, client, oauth.None(), token, options).catch(() => {});
+    }
+    if (!server.end_session_endpoint) return null;
+    const url = new URL(server.end_session_endpoint);
+    // `logout_uri` is what Amazon Cognito calls it.
+    for (const name of ["post_logout_redirect_uri", "logout_uri"]) url.searchParams.set(name, redirectUri);
+    url.searchParams.set("client_id", client_id);
+    return url.href;
+  }
+
+  return { request, redeem, renew, end };
+}
+
+async function library(files) {
+  const address = files?.["oauth4webapi.js"] ?? "oauth4webapi.js";
+  try {
+    return await import(new URL(address, import.meta.url).href);
+  } catch (error) {
+    throw new SignInError("library_missing", "This desk was built without its sign-in library oauth4webapi. docs/reviews.md says how to add it.", error);
+  }
+}
+
+// What is refused is told apart from what failed on the way: only the former ends a session.
+async function ask(oauth, call) {
+  try {
+    return await call();
+  } catch (error) {
+    const refused = (error instanceof oauth.ResponseBodyError && error.status < 500) || error instanceof oauth.AuthorizationResponseError;
+    if (refused) throw new SignInError("refused", error.error_description ?? error.error, error);
+    throw new SignInError("issuer_unreachable", "The issuer does not answer as it should.", error);
+  }
+}
+
+// Browsers themselves call these origins trustworthy. An issuer elsewhere needs https.
+function isLoopback(issuer) {
+  return ["127.0.0.1", "[::1]", "localhost"].includes(new URL(issuer).hostname);
+}
+
+function session(client, first) {
+  let tokens = keep(first);
+  let renewal = null;
+  let attempt = null;
+  const listeners = new Set();
+
+  function keep({ access_token, refresh_token, expires_in = 300 }, before) {
+    const lasts = expires_in * 1000;
+    return {
+      access: access_token,
+      refresh: refresh_token ?? before?.refresh,
+      expires: Date.now() + lasts,
+      // A token that lasts less than two minutes is renewed after half its time.
+      renew: Date.now() + lasts - Math.min(EARLY_MS, lasts / 2),
+    };
+  }
+
+  function ended(cause) {
+    tokens = null;
+    for (const listener of listeners) listener();
+    return new SignInError("ended", "Your session has ended.", cause);
+  }
+
+  async function renewed() {
+    const old = tokens;
+    try {
+      const answer = await client.renew(old.refresh);
+      // Signing out, or in again, may have been faster.
+      if (tokens === old) tokens = keep(answer, old);
+    } catch (error) {
+      if (tokens !== old) return;
+      if (error.code === "refused") throw ended(error);
+      // The issuer may answer next time. Until then the token is good for what is left of it.
+      if (Date.now() >= old.expires) throw error;
+    }
+  }
+
+  // An access token. `refused`: one that the API did not accept, although it seemed good.
+  async function token(refused) {
+    if (!tokens) throw new SignInError("ended", "Your session has ended.");
+    if (refused && refused === tokens.access) tokens.expires = tokens.renew = 0;
+    if (tokens.refresh && Date.now() >= tokens.renew) {
+      renewal ??= renewed().finally(() => (renewal = null));
+      await renewal;
+    }
+    if (tokens && Date.now() >= tokens.expires) throw ended();
+    if (!tokens) throw new SignInError("ended", "Your session has ended.");
+    return tokens.access;
+  }
+
+  // Calls back when the session ends without the person's wish.
+  function onEnded(callback) {
+    listeners.add(callback);
+  }
+
+  // To be called by a click, because browsers block other pop-ups. Nothing on this page is lost.
+  async function signInAgain() {
+    const popUp = window.open("", "titleholder-sign-in", "popup,width=520,height=680");
+    if (!popUp) throw new SignInError("pop_up_blocked", "The browser blocked the window for signing in.");
+    attempt?.giveUp();
+    const channel = new BroadcastChannel(CHANNEL);
+    try {
+      const request = await client.request(POP_UP);
+      const answered = new Promise((resolve, reject) => {
+        // A person who closed the pop-up may ask for another. What became of the first cannot be seen from here.
+        attempt = { giveUp: () => reject(new SignInError("interrupted", "Another window for signing in was opened.")) };
+        channel.onmessage = ({ data }) => {
+          const answer = new URLSearchParams(data.answer);
+          if (answer.get("state") !== request.state) return;
+          channel.postMessage({ taken: request.state });
+          resolve(answer);
+        };
+      });
+      popUp.location = request.url;
+      tokens = keep(await client.redeem(await answered, request));
+    } finally {
+      channel.close();
+    }
+  }
+
+  // Ends the session here and, where the issuer says how, there. False: the person is still signed in at the issuer.
+  async function signOut() {
+    const last = tokens?.refresh ?? tokens?.access;
+    tokens = null;
+    const url = await client.end(last);
+    if (!url) return false;
+    location.assign(url);
+    return new Promise(() => {});
+  }
+
+  return { token, onEnded, signInAgain, signOut };
+}
