@@ -162,6 +162,7 @@ STACKS = sorted(
 def made(stack: str) -> list[tuple[str, str]]:
     """What the deployer does to make a stack's named resources: action and ARN."""
     everything = {"StripeMode": "live", "SnapStart": "true", "ServeDocs": "true", "StripeEventBus": "stripe"}
+    everything |= {"JwtIssuer": "https://issuer.example.com", "DeskClientId": "desk"}
     found = []
     for id_, resource in resolved(everything, stack=stack, region=REGION).items():
         if resource["Type"] in NAMES:

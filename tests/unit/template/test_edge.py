@@ -11,6 +11,10 @@ from tests.support.template import template
 
 ACM = "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 DOMAIN = {"DomainName": "titleholder.example.com", "CertificateArn": ACM}
+PEOPLE = {"ReviewIssuer": "https://login.example.com/people", "ReviewAudience": "desk,support"}
+BACK_ENDS = {"JwtIssuer": "https://login.example.com/machines"}
+OF_PEOPLE = ["ListReviews", "GetTimeline", "PostComparison", "PostDecision"]
+PAGE = {"Desk", "DeskRole", "DeskLogs", "DeskIntegration", "DeskPermission", "GetDesk", "GetDeskFile"}
 
 
 def properties(name: str, **parameters: str) -> dict[str, Any]:
@@ -49,6 +53,59 @@ def test_scopes_have_the_prefix(prefix: str, scope: str | None) -> None:
     route = properties("PostVerifications", JwtIssuer="https://issuer.example.com", JwtScopePrefix=prefix)
     assert route["AuthorizationScopes"] == [scope or f"{prefix}verify"]
     assert "AuthorizationScopes" not in properties("PostVerifications", JwtScopePrefix=prefix)
+
+
+@pytest.mark.parametrize("parameters", [{}, BACK_ENDS, PEOPLE, {**PEOPLE, **BACK_ENDS}])
+def test_without_a_client_id_no_page_is_deployed(parameters: dict[str, str]) -> None:
+    assert not PAGE & set(resolved(parameters))
+    assert ("ReviewAuthorizer" in resolved(parameters)) == ("ReviewIssuer" in parameters)
+
+
+@pytest.mark.parametrize("parameters", [BACK_ENDS, PEOPLE, {**PEOPLE, **BACK_ENDS}])
+def test_page_is_deployed_with_the_issuer_that_its_tokens_come_from(parameters: dict[str, str]) -> None:
+    made = resolved({**parameters, "DeskClientId": "desk", "DeskSignInOrigins": "https://a.example.com"})
+    assert set(made) >= PAGE
+    found = made["Desk"]["Properties"]["Environment"]["Variables"]
+    assert found["DESK_ISSUER"] == (parameters.get("ReviewIssuer") or parameters["JwtIssuer"])
+    assert (found["DESK_CLIENT_ID"], found["DESK_SIGN_IN_ORIGINS"]) == ("desk", "https://a.example.com")
+
+
+def test_page_may_do_nothing_in_aws() -> None:
+    role = properties("DeskRole", **PEOPLE, DeskClientId="desk")
+    assert "Policies" not in role
+    assert {arn.rpartition("/")[2] for arn in role["ManagedPolicyArns"]} == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+
+
+def authorisation(name: str, parameters: dict[str, str]) -> tuple[str, str | None, list[str] | None]:
+    """A route's type, authorizer and scopes."""
+    route = properties(name, **parameters)
+    return route["AuthorizationType"], route.get("AuthorizerId"), route.get("AuthorizationScopes")
+
+
+@pytest.mark.parametrize("name", OF_PEOPLE)
+def test_people_are_authorised_by_their_issuer_and_without_one_as_all_callers(name: str) -> None:
+    asked = authorisation(name, PEOPLE)[2]
+    assert asked is not None
+    assert authorisation(name, {}) == ("AWS_IAM", None, None)
+    assert authorisation(name, BACK_ENDS) == ("JWT", "<JwtAuthorizer>", asked)
+    assert authorisation(name, PEOPLE) == authorisation(name, {**PEOPLE, **BACK_ENDS}) == ("JWT", "<ReviewAuthorizer>", asked)
+
+
+@pytest.mark.parametrize("name", ["PostReview", "PostVerifications", "GetOwners", "DeleteAccount"])
+def test_back_ends_keep_their_authorisation_beside_the_issuer_of_people(name: str) -> None:
+    assert authorisation(name, PEOPLE) == authorisation(name, {}) == ("AWS_IAM", None, None)
+    assert authorisation(name, {**PEOPLE, **BACK_ENDS}) == authorisation(name, BACK_ENDS)
+    assert authorisation(name, BACK_ENDS)[:2] == ("JWT", "<JwtAuthorizer>")
+
+
+def test_audiences_of_people_are_a_list() -> None:
+    configuration = properties("ReviewAuthorizer", **PEOPLE)["JwtConfiguration"]
+    assert configuration == {"Issuer": PEOPLE["ReviewIssuer"], "Audience": ["desk", "support"]}
+
+
+def test_scopes_of_people_have_the_prefix() -> None:
+    assert authorisation("PostDecision", {**PEOPLE, "JwtScopePrefix": "titleholder/"})[2] == ["titleholder/review"]
+    assert properties("Review", JwtScopePrefix="titleholder/")["Environment"]["Variables"]["JWT_SCOPE_PREFIX"] == "titleholder/"
 
 
 def test_capacity_is_reserved_for_deliveries_only_if_that_is_asked_for() -> None:

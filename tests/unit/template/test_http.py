@@ -115,14 +115,14 @@ class TestUrlParameters:
         assert named == {"StripeApiBase", "JwtIssuer", "ReviewIssuer", "CorsOrigins", "DeskSignInOrigins", "AwsEndpointUrl"}
         assert all("ConstraintDescription" in template()["Parameters"][name] for name in named - {"AwsEndpointUrl"})
 
-    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer", "ReviewIssuer"])
     @pytest.mark.parametrize(
         "url", ["", *urls.HERE, *urls.HTTPS, "https://login.example.com/realms/one/", "https://cognito-idp.eu-west-1.amazonaws.com/eu_1"]
     )
     def test_https_url_or_url_of_the_local_machine_is_accepted(self, parameter: str, url: str) -> None:
         assert self.accepts(parameter, url)
 
-    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer"])
+    @pytest.mark.parametrize("parameter", ["StripeApiBase", "JwtIssuer", "ReviewIssuer"])
     @pytest.mark.parametrize("url", [*urls.PUBLIC, *urls.WRONG])
     def test_plain_http_url_and_anything_but_a_url_is_refused(self, parameter: str, url: str) -> None:
         assert not self.accepts(parameter, url)
@@ -131,17 +131,41 @@ class TestUrlParameters:
     def test_private_plain_http_server_is_accepted_for_stripe_alone_and_checked_by_the_settings(self, url: str) -> None:
         assert self.accepts("StripeApiBase", url)
         assert not self.accepts("JwtIssuer", url)
+        assert not self.accepts("ReviewIssuer", url)
 
+    @pytest.mark.parametrize("parameter", ["JwtIssuer", "ReviewIssuer", "DeskSignInOrigins"])
+    @pytest.mark.parametrize(
+        "host", ["*", "*.example.com", "a;script-src *", "a;b", "'unsafe-inline'", 'a"b', "<a>", "a,b", "a'b", "é.example"]
+    )
+    def test_host_that_would_change_the_pages_security_policy_is_refused(self, parameter: str, host: str) -> None:
+        assert not self.accepts(parameter, f"https://{host}")
+
+    @pytest.mark.parametrize("rest", ["/a?b=c", "/a#b", "/a;b", "/a'b", '/a"b', "/<a>", "/a,b", "/a b", "/*"])
+    def test_issuer_of_people_has_a_plain_path(self, rest: str) -> None:
+        assert not self.accepts("ReviewIssuer", f"https://login.example.com{rest}")
+
+    @pytest.mark.parametrize("parameter", ["CorsOrigins", "DeskSignInOrigins"])
     @pytest.mark.parametrize(
         "origin", ["", "https://app.example.com", "https://app.example.com:8443", "http://localhost:3000", "http://127.0.0.1:5173"]
     )
-    def test_origin_is_accepted(self, origin: str) -> None:
-        assert self.accepts("CorsOrigins", origin)
+    def test_origin_is_accepted(self, parameter: str, origin: str) -> None:
+        assert self.accepts(parameter, origin)
 
+    def test_several_origins_are_accepted_with_commas_between_them(self) -> None:
+        assert self.accepts("DeskSignInOrigins", "https://a.example.com,https://b.example.com:8443,http://localhost:3000")
+        for wrong in (
+            ",",
+            "https://a.example.com,",
+            "https://a.example.com, https://b.example.com",
+            "https://a.example.com https://b.example.com",
+        ):
+            assert not self.accepts("DeskSignInOrigins", wrong)
+
+    @pytest.mark.parametrize("parameter", ["CorsOrigins", "DeskSignInOrigins"])
     @pytest.mark.parametrize(
         "origin",
         ["*", "https://*", "http://*", "https://*.example.com", "https://app.example.com/", "https://app.example.com/page", "null",
          "http://app.example.com", "http://localhost.example.com", "https://a@b.example.com", "app.example.com", "https://", "https://a b"],
     )  # fmt: skip
-    def test_wildcard_path_and_plain_http_are_refused_as_origin(self, origin: str) -> None:
-        assert not self.accepts("CorsOrigins", origin)
+    def test_wildcard_path_and_plain_http_are_refused_as_origin(self, parameter: str, origin: str) -> None:
+        assert not self.accepts(parameter, origin)

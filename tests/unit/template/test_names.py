@@ -11,6 +11,7 @@ from tests.support.resolved import resolved
 
 EVERYTHING = {
     "StripeEventBus": "stripe", "JwtIssuer": "https://issuer.example.com", "ServeDocs": "true", "SnapStart": "true",
+    "ReviewIssuer": "https://people.example.com", "ReviewAudience": "desk", "DeskClientId": "desk",
     "DomainName": "titleholder.example.com", "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/" + "0" * 36,
 }  # fmt: skip
 """With these parameters every resource exists."""

@@ -17,6 +17,8 @@ PARAMETERS: dict[str, dict[str, Any]] = template()["Parameters"]
 PATTERNED = [name for name, parameter in PARAMETERS.items() if "AllowedPattern" in parameter]
 ACM = "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 DOMAIN = {"DomainName": "titleholder.example.com", "CertificateArn": ACM}
+PEOPLE = {"ReviewIssuer": "https://login.example.com/people", "ReviewAudience": "desk"}
+BACK_ENDS = {"JwtIssuer": "https://login.example.com/machines"}
 SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
 
@@ -112,6 +114,16 @@ def test_refusal_of_a_pattern_says_in_words_what_is_accepted(name: str) -> None:
         ("JwtScopePrefix", "https://titleholder.example.com/", True),
         ("JwtScopePrefix", "titleholder:", True),
         ("JwtScopePrefix", "titleholder", False),
+        ("ReviewersNeeded", "0", True),
+        ("ReviewersNeeded", "2", True),
+        ("ReviewersNeeded", "3", False),
+        ("ReviewExpiryDays", "0", False),
+        ("ReviewAudience", "3n4b5urk1ft4fl3mg5e62d9ado,titleholder", True),
+        ("ReviewAudience", "https://titleholder.example.com", True),
+        ("ReviewAudience", "a,,b", False),
+        ("ReviewAudience", "a, b", False),
+        ("DeskClientId", "3n4b5urk1ft4fl3mg5e62d9ado", True),
+        ("DeskClientId", "</script>", False),
         ("TruststoreUri", "s3://certificates/titleholder/truststore.pem", True),
         ("TruststoreUri", "https://certificates.s3.amazonaws.com/truststore.pem", False),
         ("WarmReadUnits", "12000", True),
@@ -140,6 +152,16 @@ def test_value_is_accepted_only_in_its_form(name: str, value: str, accepted: boo
         # Stripe has no client certificate, so its webhooks would have no way in.
         ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true"}, False),
         ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true", "StripeEventBus": "stripe"}, True),
+        (PEOPLE, True),
+        ({"ReviewIssuer": PEOPLE["ReviewIssuer"]}, False),
+        ({"ReviewAudience": PEOPLE["ReviewAudience"]}, False),
+        ({**BACK_ENDS, "ReviewAudience": PEOPLE["ReviewAudience"]}, False),
+        # People have nowhere to sign in.
+        ({"DeskClientId": "desk"}, False),
+        ({**BACK_ENDS, "DeskClientId": "desk"}, True),
+        ({**PEOPLE, "DeskClientId": "desk"}, True),
+        ({**PEOPLE, "DeskSignInOrigins": "https://login.example.com"}, False),
+        ({**PEOPLE, "DeskClientId": "desk", "DeskSignInOrigins": "https://login.example.com"}, True),
         ({"WarmReadUnits": "12000"}, False),
         ({"WarmWriteUnits": "8000"}, False),
         ({"WarmReadUnits": "12000", "WarmWriteUnits": "8000"}, True),
