@@ -84,6 +84,10 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "description": "AWS Signature Version 4, service execute-api. The caller needs execute-api:Invoke.",
     },
     "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "If the stack was deployed with a JWT issuer."},
+    "people": {
+        "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+        "description": "If the stack was deployed with an issuer of people's tokens (ReviewIssuer) or with a JWT issuer.",
+    },
 }  # fmt: skip
 GATEWAY_ANSWERS = {
     401: "API Gateway: no valid token.",
@@ -100,11 +104,16 @@ class OpenApiError(Exception):
 
 
 class Gateway(NamedTuple):
-    """A route of the template. `scopes`: what a JWT needs, without the stack's JwtScopePrefix; a public route has none."""
+    """A route of the template. `scopes`: of which a JWT needs one, without the stack's JwtScopePrefix; a public route has none.
+
+    `people`: whether people's tokens are for it where the stack has a ReviewIssuer. `condition`: of the template, with which it exists.
+    """
 
     key: str
     scopes: list[str]
     public: bool
+    people: bool
+    condition: str | None
 
 
 @cache
@@ -115,9 +124,10 @@ def gateway_routes() -> dict[str, Gateway]:
         if resource["Type"] != "AWS::ApiGatewayV2::Route":
             continue
         route = resource["Properties"]
-        prefixed = route.get("AuthorizationScopes", {}).get("Fn::If", [None, []])[1]
+        condition, prefixed = route.get("AuthorizationScopes", {}).get("Fn::If", [None, []])[:2]
         scopes = [scope["Fn::Sub"].removeprefix("${JwtScopePrefix}") for scope in prefixed]
-        found[shape(route["RouteKey"])] = Gateway(route["RouteKey"], scopes, route.get("AuthorizationType", "NONE") == "NONE")
+        public = route.get("AuthorizationType", "NONE") == "NONE"
+        found[shape(route["RouteKey"])] = Gateway(route["RouteKey"], scopes, public, condition == "ReviewByJwt", resource.get("Condition"))
     return found
 
 
@@ -133,6 +143,10 @@ public = APIGatewayHttpResolver()
 SIGNATURE = {
     "name": "Stripe-Signature", "in": "header", "required": True,
     "description": "Stripe's signature over the body and the time.", "schema": {"type": "string"},
+}  # fmt: skip
+DESK_FILE = {
+    "name": "file", "in": "path", "required": True, "description": "Its name.", "example": "desk.js",
+    "schema": {"type": "string", "maxLength": 100},
 }  # fmt: skip
 DELIVERY = {"type": "object", "description": "A snapshot or a thin event, as Stripe sends it."}
 RECEIVED = {"type": "object", "properties": {"received": {"const": True}}, "required": ["received"], "additionalProperties": False}
@@ -172,6 +186,27 @@ def openapi() -> None:
     """This document
 
     Exists only if the stack was deployed with ServeDocs.
+    """
+
+
+@public.get("/desk", tags=["desk"], responses=_answer("The page", {"type": "string"}, "text/html"))
+@resolver.openapi_responses({})
+def desk() -> None:
+    """The page of the review desk
+
+    Exists only if the stack was deployed with DeskClientId. The page signs people in and calls the other routes with their tokens.
+    """
+
+
+@public.get(
+    "/desk/<file>", tags=["desk"], responses=_answer("The file", {"type": "string"}, "*/*"),
+    openapi_extensions={"parameters": [DESK_FILE]},
+)  # fmt: skip
+@resolver.openapi_responses({})
+def desk_file() -> None:
+    """A script, style or image of the page
+
+    Exists only if the stack was deployed with DeskClientId.
     """
 
 
@@ -249,7 +284,9 @@ def _described(route: Route) -> Route:
     route.summary = " ".join(summary.split()).removesuffix(".")
     route.description = more or None
     route.tags = route.tags or [where.split("/")[1]]
-    security = [] if gateway.public else [{"iam": []}, {"jwt": gateway.scopes}]
+    # One of the scopes is enough, and one entry of OpenAPI's would need all that it lists.
+    scheme = "people" if gateway.people else "jwt"
+    security = [] if gateway.public else [{"iam": []}, *({scheme: [scope]} for scope in gateway.scopes)]
     route.openapi_extensions = {**(route.openapi_extensions or {}), "security": security}
     return route
 
