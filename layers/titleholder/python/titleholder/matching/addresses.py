@@ -314,6 +314,11 @@ def _lines(line1: str, line2: str) -> tuple[str, str]:
     return _text(text), line2
 
 
+def usual_word(word: str) -> str:
+    """Return what a folded word of an address is compared as: the postal service's abbreviation where there is one."""
+    return _TABLE.get(word) or _STATES.get(word, word)
+
+
 def _short(token: str) -> str:
     return _TABLE.get(token, token)
 
