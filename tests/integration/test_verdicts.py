@@ -67,6 +67,7 @@ class TestVerdicts:
         assert event["detail-type"] == "VerificationCompleted"
         assert set(event["detail"]) == {
             "verification", "account", "mode", "outcome", "score", "scores", "reasons", "snapshot", "matcher_version", "policy_version",
+            "review",
         }  # fmt: skip
 
     def test_workflow_that_was_never_resumed_ends_with_its_error(self, sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ from titleholder.domain.remedies import BY_PROBLEM, Remedy, for_reason
 from titleholder.web import problems
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TitleholderError)]
-ABSTRACT = (errors.TitleholderError, errors.StripeError)
+ABSTRACT = (errors.TitleholderError, errors.StripeError, errors.ReviewStateError)
 
 
 def make(kind: type[errors.TitleholderError]) -> errors.TitleholderError:

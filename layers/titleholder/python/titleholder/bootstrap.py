@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from titleholder.services.context import Dependencies
     from titleholder.services.contexts import Contexts
     from titleholder.services.rate_limiter import RateLimiter, StripeRateLimits
+    from titleholder.services.reviews import ReviewDependencies
 
 
 class Application:
@@ -82,6 +83,7 @@ class Application:
             retention=keep,
             new_secret=self._new_secret,
             claims_per_day=self.settings.claims_per_account_per_day,
+            reviewers_needed=self.settings.reviewers_needed,
         )
 
     @cached_property
@@ -127,6 +129,12 @@ class Application:
     def webhook_receiver(self) -> WebhookReceiver:
         secret = SecretValues(self._client("secretsmanager"), self.settings.webhook_secret, SIGNING_SECRET, self.clock)
         return WebhookReceiver(store=self.store, queues=self.queues, secrets=secret, mode=self.settings.mode, clock=self.clock)
+
+    @cached_property
+    def review_dependencies(self) -> ReviewDependencies:
+        from titleholder.services.reviews import ReviewDependencies
+
+        return ReviewDependencies(self.store, self.event_publisher, self.audit, self.clock, self.settings.reviewers_needed)
 
     @cached_property
     def batch_bucket(self) -> BatchBucket:

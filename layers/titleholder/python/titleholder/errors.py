@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from traceback import walk_tb
 from typing import Any, Literal
 
@@ -129,6 +129,53 @@ class VerificationNotFoundError(TitleholderError):
 
 class VerificationCompletedError(TitleholderError):
     """A verification has its verdict, and can't be cancelled any more."""
+
+
+class ReviewNotFoundError(TitleholderError):
+    """The verification has no review."""
+
+
+class ReviewStateError(TitleholderError):
+    """The state of a review does not allow what was asked for. `review` is the review as it is now, for the answer."""
+
+    def __init__(self, message: str, review: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.review = review or {}
+
+
+class ReviewChangedError(ReviewStateError):
+    """A decision is about a version of a review that is not the current one."""
+
+
+class ReviewClosedError(ReviewStateError):
+    """A review was decided, or has ended by itself."""
+
+
+class SecondReviewerNeededError(ReviewStateError):
+    """The reviewer who proposed an approval may not confirm it."""
+
+
+class NothingToWithdrawError(ReviewStateError):
+    """There is no proposal by this caller that waits for a second reviewer."""
+
+
+class NothingToReviewError(TitleholderError):
+    """A verification can't be reviewed: no claim was compared with owners, or reviews are switched off."""
+
+
+class ClaimErasedError(TitleholderError):
+    """The claim of a verification is not kept any more, so that there is nothing to compare."""
+
+    def __init__(self, message: str = "The claim is not kept any more. Post a new verification.") -> None:
+        super().__init__(message)
+
+
+class InvalidDecisionError(TitleholderError):
+    """A decision whose fields do not go together. `fields`: each bad field with what is expected of it, without its value."""
+
+    def __init__(self, message: str, fields: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class TooManyAccountsError(TitleholderError):

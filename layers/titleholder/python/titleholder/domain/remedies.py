@@ -123,6 +123,11 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "verification-completed": ("none",),
     "too-many-accounts": ("none",),
     "too-many-owners": ("none",),
+    "review-changed": ("none",),
+    "review-closed": ("none",),
+    "nothing-to-withdraw": ("none",),
+    "nothing-to-review": ("none",),
+    "claim-erased": ("none",),
 }
 """The remedies of each type of problem with status 409 or 410.
 

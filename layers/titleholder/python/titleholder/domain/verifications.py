@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.domain.refresh_policy import FreshnessRequirement
 from titleholder.domain.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from titleholder.domain.reviews import Final, ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,8 @@ class Verification:
     `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
     `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
     account is repaired, instead of ending. `stale`: why its account is no longer active, as of the observation `stale_seen` of the account
-    (see `refresh_policy.observation`); `stale_unannounced`: that has yet to be announced.
+    (see `refresh_policy.observation`); `stale_unannounced`: that has yet to be announced. `review`: the state of its review, if it has one;
+    `reviewed`: what a person decided in it (see `reviews.final`).
     """
 
     id: str
@@ -38,6 +42,8 @@ class Verification:
     batch: str | None = None
     line: int | None = None
     waits_if_inactive: bool = False
+    review: ReviewState | None = None
+    reviewed: Final | None = None
 
     @property
     def need(self) -> FreshnessRequirement:

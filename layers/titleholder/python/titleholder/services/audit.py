@@ -30,6 +30,9 @@ Effect = Literal[
     "batch.created",
     "batch.started",
     "batch.stopped",
+    "review.opened",
+    "review.decided",
+    "review.expired",
 ]
 Read = Literal[
     "account.read",
@@ -105,8 +108,15 @@ class Audit:
         """Record that something is handed out, just before it is. Raises AuditUnavailableError."""
         self._append(uuid.uuid4().hex, {**_about(by, action, ref, ids), "state": "done"}, "Nothing is handed out.")
 
-    def _append(self, id_: str, entry: dict[str, str], outcome: str, *, after: bool = False) -> None:
-        now = self.clock()
+    def record(self, id_: str, at: float, by: By, action: Effect, ref: AccountRef, /, **ids: str | None) -> None:
+        """Record an effect that was stored together with who asked for it, when and why, at the time `at`. None for none.
+
+        `id_` is the same at each try, so that repeating this adds no entry. Raises AuditUnavailableError.
+        """
+        self._append(id_, {**_about(by, action, ref, ids), "state": "done"}, "What was asked for was done.", at=at)
+
+    def _append(self, id_: str, entry: dict[str, str], outcome: str, *, after: bool = False, at: float | None = None) -> None:
+        now = self.clock() if at is None else at
         try:
             self.store.audit.append(id_, entry, now, int(now) + self.retention_days * DAY_SECONDS, after=after)
         except Exception as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.domain import refresh_policy, remedies, shortlist
+from titleholder.domain import refresh_policy, remedies, reviews, shortlist
 from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
@@ -60,11 +60,12 @@ def complete(
     if verification.verdict is None:
         found, owners_created = _verdict(store, verification, outcome)
         made = _with_remedy(store, verification, found, now)
-        if store.verifications.complete(verification.id, made, now, batch=batch):
+        review = reviews.opened_by_rule(verification.ref, verification.id, made, now, store.reviewers_needed)
+        if store.verifications.complete(verification.id, made, now, batch=batch, review=review):
             if verification.batch is not None:
                 store.batches.count(verification.batch, verification.id, made["outcome"])
             _count(verification, made, owners_created, now)
-            verification = replace(verification, verdict=made, completed_at=round(now, 3))
+            verification = replace(verification, verdict=made, completed_at=round(now, 3), review=None if review is None else review.state)
         else:
             verification = store.verifications.get(verification.id)
             if verification.verdict is None:
@@ -167,7 +168,9 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
-    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores}
+    # The event may be repeated later, so it says the same whatever became of the review: its end is announced by itself.
+    review = None if verification.review is None else "open"
+    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores, "review": review}
     remedy = {name: value for name, value in remedies.shown(verdict).items() if name in ("remedy", "remedy_until")}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced} | remedy)
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.

@@ -27,6 +27,8 @@ class AuditLog:
         sk = f"{to_milliseconds(at):015}#{id_}" + ("#after" if after else "")
         pk = f"AUDIT#{utc_day(at)}#{id_[-1]}"
         kept: Item = {"pk": pk, "sk": sk, "entry": id_, **entry, "at_ms": to_milliseconds(at), "expires_at": expires_at}
-        # The same entry may exist already: the SDK repeats a request whose answer was lost.
-        if self._table.insert(kept) not in (None, kept):
+        # The same entry may exist already: the SDK repeats a request whose answer was lost, and an entry that may be missing is written
+        # again. Entries may be kept for another time since.
+        found = self._table.insert(kept)
+        if found is not None and found != {**kept, "expires_at": found["expires_at"]}:
             raise RuntimeError("Another audit entry has this id.")

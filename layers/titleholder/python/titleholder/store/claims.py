@@ -59,7 +59,7 @@ class Claims:
             AccountErasedError: the account was erased.
             ClaimLimitExceededError: too many different claims about the account, and the first of `head` does not exist.
         """
-        ref, wrapped, sk = verification.ref, claim.wrapped, _sk(verification.id)
+        ref, wrapped, sk = verification.ref, claim.wrapped, claim_sk(verification.id)
         if wrapped is None:
             raise AccountErasedError
         # Keep the claim at least until the verification's deadline, even if claim retention is shorter.
@@ -89,13 +89,13 @@ class Claims:
 
     def get(self, ref: AccountRef, verification: str) -> Sensitive[dict[str, Any]] | None:
         """The claim, or None if it has expired. Raises AccountErasedError."""
-        sk = _sk(verification)
+        sk = claim_sk(verification)
         found = self._sealed.decrypt(ref, {sk: "claim"}).get(sk)
         return None if found is None else found[1]
 
     def get_with_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
         """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
-        claim, owners = _sk(verification), snapshot_sk(snapshot)
+        claim, owners = claim_sk(verification), snapshot_sk(snapshot)
         found = self._sealed.decrypt(ref, {claim: "claim", owners: "owners"})
         return (found[claim][1], opened_snapshot(found.get(owners))) if claim in found else None
 
@@ -113,7 +113,7 @@ class Claims:
         return self._table.put_part(item, condition="changes = :changes", values={":changes": seen["changes"]})
 
 
-def _sk(verification: str) -> str:
+def claim_sk(verification: str) -> str:
     return f"CLAIM#{verification}"
 
 

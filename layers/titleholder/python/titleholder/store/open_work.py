@@ -1,8 +1,9 @@
 """What is not finished, and the sparse index `open` that lists it.
 
 An item is unfinished while its refresh has not been fetched, its verification has no verdict, its erasure has not ended, its disconnection
-has to be repeated, its announcement was not taken by the event bus, it waits for an inactive account to be repaired, or its message was put
-back into its queue too often.
+has to be repeated, its announcement was not taken by the event bus, it waits for an inactive account to be repaired, its message was put
+back into its queue too often, or its review waits for a reviewer. Reviews are listed since they were opened: that is the order of their
+queue, so nothing postpones or touches them until they are closed.
 
 An announcement of a change is stored in the same write as the change, so that a crash never loses it. A verification's announcement is made
 from its verdict.
@@ -21,7 +22,7 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import to_milliseconds
 
-OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement", "repair", "event"]
+OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement", "repair", "event", "review", "review_second"]
 
 CLOSED = ("open_kind", "open_since_ms", "repair_tries")
 """What an item loses when it is finished."""

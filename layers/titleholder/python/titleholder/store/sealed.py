@@ -44,6 +44,18 @@ class SealedItems:
         key, items = self._read(ref, [sk])
         return self._new_key(ref) if key is None else _wrapped(key), items.get(sk)
 
+    def live_key_and_items(self, ref: AccountRef, sks: Sequence[str]) -> tuple[bytes | None, dict[str, Item]]:
+        """The account's wrapped key, None if it was erased or never had one, and those of its items that exist and have not expired, by
+        sort key, read in the same call.
+        """
+        key, items = self._read(ref, sks)
+        wrapped = None if key is None or "wrapped_key" not in key else bytes(key["wrapped_key"])
+        return wrapped, {sk: item for sk, item in items.items() if self._table.is_live(item)}
+
+    def key_check(self, ref: AccountRef) -> Item:
+        """The part of a transaction that checks that the account was not erased."""
+        return self._keys.check_part(account_pk(ref), condition="attribute_exists(wrapped_key)")
+
     def destroy_key_part(self, ref: AccountRef, now: float) -> Item:
         """The part of a transaction that destroys the account's key."""
         return self._keys.update_part(account_pk(ref), set_={"erased_ms": to_milliseconds(now)}, remove=["wrapped_key"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titleholder.store.events import Events
     from titleholder.store.open_work import OpenWork
     from titleholder.store.rate_limits import RateLimits
+    from titleholder.store.reviews import Reviews
     from titleholder.store.sealed import SealedItems
     from titleholder.store.snapshots import Snapshots
     from titleholder.store.verifications import Verifications
@@ -44,6 +45,7 @@ class Store:
 
     `cipher` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
     `new_secret` makes 32 random bytes or more. `claims_per_day`: how many different claims about one account are accepted within 24 hours.
+    `reviewers_needed`: how many reviewers approve a close match; 0 for no reviews.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Store:
         retention: Retention = Retention(),  # immutable
         new_secret: Callable[[], bytes] = secrets.token_bytes,
         claims_per_day: int = 100,
+        reviewers_needed: int = 0,
     ) -> None:
         patient = client if isinstance(client, PatientClient) else PatientClient(client, clock=clock)
         self.table = Table(patient, table, clock=clock)
@@ -66,6 +69,7 @@ class Store:
         self._retention = retention
         self._new_secret = new_secret
         self._claims_per_day = claims_per_day
+        self.reviewers_needed = reviewers_needed
 
     def load(self) -> Store:
         """Make every repository now, so that a snapshot of the process (SnapStart) holds them. Returns the store."""
@@ -127,6 +131,12 @@ class Store:
         from titleholder.store.rate_limits import RateLimits
 
         return RateLimits(self.table)
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        from titleholder.store.reviews import Reviews
+
+        return Reviews(self.table, self._sealed, lambda: self.verifications)
 
     @cached_property
     def snapshots(self) -> Snapshots:

@@ -164,7 +164,7 @@ class Table:
         """A part of a transaction."""
         return {"Put": {"TableName": self.name, "Item": _serialized(item), "ConditionExpression": condition, **_values(values)}}
 
-    def check_part(self, pk: str, sk: str | None = None, *, condition: str, values: Mapping[str, Any]) -> Item:
+    def check_part(self, pk: str, sk: str | None = None, *, condition: str, values: Mapping[str, Any] | None = None) -> Item:
         """A part of a transaction that only checks a condition."""
         return {"ConditionCheck": {"TableName": self.name, "Key": _key(pk, sk), "ConditionExpression": condition, **_values(values)}}
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titleholder.domain import reviews
 from titleholder.domain.accounts import HOLDERS, AccountRef, Mode
+from titleholder.domain.reviews import Final, Review
 from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store.open_work import mark_announced, opened
@@ -192,20 +194,34 @@ class Verifications:
             condition=f"{_EXISTS} AND attribute_not_exists(verdict) AND #batch <> :batch",
         )
 
-    def complete(self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None) -> bool:
+    def complete(
+        self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None, review: Review | None = None
+    ) -> bool:
         """Store the verdict, which never changes again, and have it announced until `mark_announced`.
 
+        `review`: opened in the same transaction, so that no verdict that is to be reviewed is ever without its review.
         False if there was one already, or if another than `batch` works on the verification.
         """
-        return self._table.update(
-            _pk(verification),
-            _SK,
-            set_={"verdict": json.dumps(dict(verdict)), "completed_ms": to_milliseconds(now), **opened("announcement", now)},
-            remove=("repair_tries",),
-            condition=f"{_EXISTS} AND attribute_not_exists(verdict)" + (" AND #batch = :ours" if batch else ""),
-            values={":ours": batch} if batch else {},
-            names={"#batch": "batch"} if batch else {},
-        )
+        change: dict[str, Any] = {
+            "set_": {"verdict": json.dumps(dict(verdict)), "completed_ms": to_milliseconds(now), **opened("announcement", now)},
+            "remove": ("repair_tries",),
+            "condition": f"{_EXISTS} AND attribute_not_exists(verdict)" + (" AND #batch = :ours" if batch else ""),
+            "values": {":ours": batch} if batch else {},
+            "names": {"#batch": "batch"} if batch else {},
+        }
+        if review is None:
+            return self._table.update(_pk(verification), _SK, **change)
+        from titleholder.store.reviews import opening_part
+
+        change["set_"]["review"] = review.state
+        return self._table.transact([self._table.update_part(_pk(verification), _SK, **change), opening_part(self._table, review)])
+
+    def review_part(self, review: Review, *, first: bool = False) -> Item:
+        """The part of a transaction that shows the state of a review in its verification. `first`: the verification has had none."""
+        final = reviews.decided(review)
+        said: Item = {} if final is None else {"final": final.outcome, "final_ms": to_milliseconds(final.at)}
+        condition = "attribute_exists(verdict)" + (" AND attribute_not_exists(#review)" if first else "")
+        return self._table.update_part(_pk(review.verification), _SK, set_={"review": review.state, **said}, condition=condition)
 
     def mark_announced(self, verification: str) -> bool:
         """Record that a verdict was announced, and marked as stale if its account is dead."""
@@ -307,4 +323,6 @@ def _verification(item: Item) -> Verification:
         batch=item.get("batch"),
         line=item.get("batch_line"),
         waits_if_inactive=item.get("if_inactive") == "wait",
+        review=item.get("review"),
+        reviewed=Final(item["final"], "review", from_milliseconds(item["final_ms"])) if "final" in item else None,
     )

@@ -49,6 +49,13 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
     errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
+    errors.ReviewNotFoundError: (404, "review-not-found", "No such review"),
+    errors.ReviewChangedError: (409, "review-changed", "The review has changed"),
+    errors.ReviewClosedError: (409, "review-closed", "The review is closed"),
+    errors.SecondReviewerNeededError: (403, "second-reviewer-needed", "Another reviewer has to confirm"),
+    errors.NothingToWithdrawError: (409, "nothing-to-withdraw", "There is nothing to withdraw"),
+    errors.NothingToReviewError: (409, "nothing-to-review", "There is nothing to review"),
+    errors.ClaimErasedError: (410, "claim-erased", "The claim was erased"),
     errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
     errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
     errors.ClaimLimitExceededError: (429, "claim-limit-exceeded", "Too many different claims about one account"),
@@ -112,6 +119,8 @@ def statuses() -> dict[str, int]:
 
 def problem_for(error: errors.TitleholderError) -> Problem:
     """The answer to one of our own errors."""
+    if isinstance(error, errors.InvalidDecisionError):
+        return invalid(error.fields)
     for kind in type(error).__mro__:
         if kind in _KNOWN:
             status, type_, title = _KNOWN[kind]
@@ -122,6 +131,7 @@ def problem_for(error: errors.TitleholderError) -> Problem:
                 status=status, type=type_, title=title, detail=str(error),
                 extra={
                     **({"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError | errors.RelinkNotAvailableError) else {}),
+                    **({"review": dict(error.review)} if isinstance(error, errors.ReviewStateError) else {}),
                     **({} if remedy is None else remedy.as_dict()),
                 },
                 headers={"Retry-After": str(retry_after)} if again else {},

@@ -1,0 +1,218 @@
+"""Reviews: opening one by hand, deciding, ending without a decision, and what follows the end: audit entries and the announcement.
+
+The review's item is the record of what was decided, by whom and why, because it is written in the transaction that decides. The entries of
+the audit log follow from it, under ids that are made of verification and version: however often they are written, there is one for each
+version, and a decision that lost a race has none. A crash in between leaves a closed review in the list of open work, and `reconcile`
+finishes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from titleholder.domain import reviews
+from titleholder.domain.accounts import AccountRef, Tenant
+from titleholder.domain.reviews import ClosedReason, DecisionRequest, Final, Review
+from titleholder.domain.verifications import Verification
+from titleholder.errors import (
+    AccountErasedError,
+    ClaimErasedError,
+    NothingToReviewError,
+    ReviewNotFoundError,
+    VerificationNotFoundError,
+)
+from titleholder.observability import logger
+from titleholder.services.audit import STRIPE, By, Effect
+from titleholder.store import Store
+
+if TYPE_CHECKING:
+    from titleholder.aws.event_publisher import EventPublisher
+    from titleholder.services.audit import Audit
+
+TRIES = 10
+"""How often a change of a review is tried that others forestall. Each failed try shows a version that another one has made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDependencies:
+    """What reviews need, without Stripe.
+
+    `clock`: Unix seconds. `reviewers_needed`: how many reviewers approve a close match; 0 for no reviews.
+    """
+
+    store: Store
+    bus: EventPublisher
+    audit: Audit
+    clock: Callable[[], float]
+    reviewers_needed: int
+
+
+def get_verification(store: Store, tenant: Tenant, verification_id: str) -> Verification:
+    """A tenant's verification. Raises VerificationNotFoundError, also for another tenant's and for a group."""
+    found = store.verifications.get(verification_id)
+    if not tenant.owns(found.ref.mode, found.ref.stripe_account):
+        raise VerificationNotFoundError("No such verification.")
+    return found
+
+
+def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: By) -> Review:
+    """Open a review of a verification that no rule had reviewed. Repeating this changes nothing while the review is not closed.
+
+    Raises:
+        VerificationNotFoundError
+        NothingToReviewError: there is nothing to compare, or reviews are switched off.
+        ReviewClosedError: it was reviewed before.
+        AccountErasedError, ClaimErasedError: what was compared is gone.
+    """
+    store = deps.store
+    verification = get_verification(store, tenant, verification_id)
+    if verification.review is None:
+        if not reviews.can_be_opened(verification, deps.reviewers_needed):
+            raise NothingToReviewError("There is no comparison of a claim with owners that a person could review.")
+        wrapped, claim_expires_at = store.reviews.get_claim(verification.ref, verification.id)
+        _require_comparison(wrapped, claim_expires_at)
+        now = round(deps.clock(), 3)
+        made = Review(verification.ref, verification.id, "open", 1, now, "manual", opened_actor=by.actor, opened_request=by.request)
+        if store.reviews.open(made):
+            _record(deps, made)
+            return made
+    review = store.reviews.get(verification.ref, verification.id)
+    if review.state == "closed":
+        raise reviews.closed_error(review)
+    _record(deps, review)
+    return review
+
+
+def decide(deps: ReviewDependencies, tenant: Tenant, verification_id: str, request: DecisionRequest, by: By) -> tuple[Review, Final | None]:
+    """Decide a review, or propose or withdraw a decision, and say what the verification's answer is then. The first decision wins.
+
+    Repeating a decision changes nothing, and records and announces what was not recorded or announced yet.
+
+    Raises:
+        VerificationNotFoundError, ReviewNotFoundError
+        AccountErasedError, ClaimErasedError: what was compared is gone.
+        AuditUnavailableError: it could not be recorded. The decision stands, and a repetition records it.
+        And what `domain.reviews.decide` raises.
+    """
+    verification = get_verification(deps.store, tenant, verification_id)
+    review = _decide(deps, verification, request, by)
+    _record(deps, review)
+    if review.unfinished:
+        try:
+            _announce(deps, review, verification)
+        except Exception as error:
+            # It was decided and recorded, so the caller is not asked to repeat it.
+            logger.warning("announcement left to reconcile", extra={"verification": review.verification, "error": type(error).__name__})
+    return review, _final(verification, review)
+
+
+def expire(
+    store: Store, ref: AccountRef, reason: ClosedReason, now: float, verification: str | None = None, by: By = STRIPE
+) -> list[Review]:
+    """End the reviews of an account that are not closed, or only that of one verification, and return those that this call has ended.
+
+    They stay in the list of open work until `finish`. `by`: who is recorded as having ended them.
+    """
+    found: list[Review] = []
+    if verification is None:
+        found = list(store.reviews.of_account(ref))
+    else:
+        try:
+            found = [store.reviews.get(ref, verification)]
+        except ReviewNotFoundError:
+            return []
+    return [ended for review in found if (ended := _expire(store, review, reason, now, by)) is not None]
+
+
+def finish(deps: ReviewDependencies, review: Review) -> None:
+    """Record and announce the end of a review, so far as that was not done. Safe to repeat, also at once."""
+    _record(deps, review)
+    if review.unfinished:
+        _announce(deps, review, deps.store.verifications.get(review.verification))
+
+
+def _decide(deps: ReviewDependencies, verification: Verification, request: DecisionRequest, by: By) -> Review:
+    outcome = (verification.verdict or {}).get("outcome", "")
+    for _ in range(TRIES):
+        known = deps.store.reviews.get_for_decision(verification.ref, verification.id)
+        after = reviews.decide(
+            known.review, outcome, request, by.actor, round(deps.clock(), 3), deps.reviewers_needed, request_id=by.request
+        )  # fmt: skip
+        if after is known.review:
+            return after
+        wrapped, expires_at = _require_comparison(known.wrapped, known.claim_expires_at)
+        if deps.store.reviews.decide(known.review, after, wrapped, request.note, expires_at):
+            return after
+        # Another decision came first, or this one did when its answer was lost. What is stored now shows which.
+    raise RuntimeError("The review changed during every attempt to decide it.")
+
+
+def _expire(store: Store, review: Review, reason: ClosedReason, now: float, by: By) -> Review | None:
+    """The review as this call has ended it; None if it was closed already."""
+    for _ in range(TRIES):
+        if review.state == "closed":
+            return None
+        after = reviews.expired(review, reason, round(now, 3), by=by.actor, request_id=by.request)
+        if store.reviews.expire(review, after):
+            return after
+        review = store.reviews.get(review.ref, review.verification)
+    raise RuntimeError("The review changed during every attempt to end it.")
+
+
+def _require_comparison(wrapped: bytes | None, claim_expires_at: int | None) -> tuple[bytes, int]:
+    if wrapped is None:
+        raise AccountErasedError
+    if claim_expires_at is None:
+        raise ClaimErasedError
+    return wrapped, claim_expires_at
+
+
+def _final(verification: Verification, review: Review) -> Final | None:
+    """As `reviews.final`, for the verification as it is with this review."""
+    return reviews.final(replace(verification, review=review.state, reviewed=reviews.decided(review)))
+
+
+def _announce(deps: ReviewDependencies, review: Review, verification: Verification) -> None:
+    verdict, final = verification.verdict or {}, _final(verification, review)
+    deps.bus.publish(
+        "VerificationReviewed",
+        {
+            "verification": review.verification,
+            **review.ref.as_dict(),
+            "outcome": verdict.get("outcome"),
+            "score": verdict.get("score"),
+            "resolution": review.resolution,
+            "reason": review.reason,
+            "closed_reason": review.closed_reason,
+            "final": None if final is None else final.as_dict(),
+            "reviewers": review.reviewers,
+        },
+    )
+    deps.store.reviews.mark_finished(review)
+
+
+def _record(deps: ReviewDependencies, review: Review) -> None:
+    """Write the audit entries of a review that are missing. Raises AuditUnavailableError."""
+    for version, (by, action, at, ids) in enumerate(_entries(review), start=1):
+        if by.actor:
+            deps.audit.record(
+                _entry_id(review, version), at, by, action, review.ref, verification=review.verification, version=str(version), **ids
+            )  # fmt: skip
+
+
+def _entries(review: Review) -> Iterator[tuple[By, Effect, float, dict[str, str | None]]]:
+    """What made each version of a review, the first one first. Without an actor: nobody asked for it, so that it needs no entry."""
+    yield By(review.opened_actor, review.opened_request), "review.opened", review.opened_at, {}
+    for made in review.decisions:
+        said = {"decision": made.decision, "reason": made.reason, "reference": made.reference}
+        yield By(made.by, made.request), "review.decided", made.at, said
+    if review.resolution == "expired" and review.closed_at is not None:
+        yield By(review.closed_actor, review.closed_request), "review.expired", review.closed_at, {"closed_reason": review.closed_reason}
+
+
+def _entry_id(review: Review, version: int) -> str:
+    """The same for each try to write an entry. Its last digit spreads entries over partitions, as that of random ids does."""
+    return hashlib.sha256(f"{review.verification}#{version}".encode()).hexdigest()[:32]
