@@ -139,13 +139,9 @@ def _share_that_differs(compared: tuple[Sequence[Part], Sequence[Part]]) -> floa
 def compare(claim: str, bank: str, same: Callable[[str], str] = str) -> tuple[list[Part], list[Part]]:
     """Both texts in parts. `same`: what a folded word stands for, where several words mean the same."""
     mine, theirs = _Text(claim, same), _Text(bank, same)
-    if mine.key == theirs.key:
-        for word in (*mine.words, *theirs.words):
-            word.differing = []
-    else:
-        mine.words, theirs.words = _glued(mine.words, theirs.words), _glued(theirs.words, mine.words)
-        _match_words(mine.words, theirs.words)
-        _match_letters([word for word in mine.words if word.differing], [word for word in theirs.words if word.differing])
+    mine.words, theirs.words = _glued(mine.words, theirs.words), _glued(theirs.words, mine.words)
+    _match_words(mine.words, theirs.words)
+    _match_letters([word for word in mine.words if word.differing], [word for word in theirs.words if word.differing])
     return mine.parts(), theirs.parts()
 
 
@@ -171,7 +167,6 @@ class _Text:
         self.text, self.cut = text[:MOST_CHARACTERS], len(text) > MOST_CHARACTERS
         places = [place.span() for place in compiled(_WORD).finditer(self.text)]
         self.words = [_Word(self.text, start, end, same(_key(self.text[start:end]))) for start, end in places]
-        self.key = "".join(word.key for word in self.words) + (CUT if self.cut else "")
 
     def parts(self) -> list[Part]:
         found: list[Part] = []
