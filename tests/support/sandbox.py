@@ -586,6 +586,8 @@ def _function(method: str, path: str) -> str:
     if method == "DELETE" and path.startswith("/accounts/"):
         return "erase_account"
     bare = path.partition("?")[0]
+    if bare == "/reviews" or bare.endswith(("/timeline", "/comparison", "/review", "/review/decisions")):
+        return "review"
     collects = bare == "/customers" or bare == "/sessions" or bare.startswith("/sessions/") or (method, bare) == ("GET", "/accounts")
     return "linking" if collects else "api"
 

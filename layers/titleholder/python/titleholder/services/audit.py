@@ -38,9 +38,12 @@ Read = Literal[
     "account.read",
     "accounts.listed",
     "batch.read",
+    "comparison.read",
     "owners.read",
+    "reviews.listed",
     "session.read",
     "snapshots.listed",
+    "timeline.read",
     "verification.read",
     "verifications.listed",
 ]

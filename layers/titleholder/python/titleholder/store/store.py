@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titleholder.store.events import Events
     from titleholder.store.open_work import OpenWork
     from titleholder.store.rate_limits import RateLimits
+    from titleholder.store.review_queue import ReviewQueue
     from titleholder.store.reviews import Reviews
     from titleholder.store.sealed import SealedItems
     from titleholder.store.snapshots import Snapshots
@@ -131,6 +132,12 @@ class Store:
         from titleholder.store.rate_limits import RateLimits
 
         return RateLimits(self.table)
+
+    @cached_property
+    def review_queue(self) -> ReviewQueue:
+        from titleholder.store.review_queue import ReviewQueue
+
+        return ReviewQueue(self.table)
 
     @cached_property
     def reviews(self) -> Reviews:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -26,6 +27,16 @@ Item = dict[str, Any]
 
 _serialize: Callable[[Any], Item] = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSlice:
+    """Consecutive items of an index, as far as they fit. `looked_at`: how many were read. `last`: the last one's key if more follow."""
+
+    items: Sequence[Item]
+    count: int
+    looked_at: int
+    last: Item | None
 
 
 class CheckFailedError(Exception):
@@ -95,6 +106,24 @@ class Table:
         """Up to `limit` items of an index, which may lag behind the table."""
         request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit}
         return list(islice(self._pages(request), limit))
+
+    def scan_index(
+        self, index: str, condition: str, values: Mapping[str, Any], limit: int, *, matching: str, names: Mapping[str, str],
+        start: Item | None = None, count: bool = False,
+    ) -> IndexSlice:  # fmt: skip
+        """The next `limit` items of an index, which may lag behind the table; of these the ones that fit `matching`.
+
+        One call reads them all, unless they are larger than 1 MB: then it reads fewer. `start`: the `last` of the slice before.
+        `count`: only count those that fit.
+        """
+        answer = self.client.query(
+            TableName=self.name, IndexName=index, KeyConditionExpression=condition, FilterExpression=matching,
+            ExpressionAttributeNames=dict(names), **_values(values), Limit=limit,
+            **({"Select": "COUNT"} if count else {}), **({} if start is None else {"ExclusiveStartKey": _serialized(start)}),
+        )  # fmt: skip
+        last = answer.get("LastEvaluatedKey")
+        found = [plain(item) for item in answer.get("Items", ())]
+        return IndexSlice(found, answer["Count"], answer["ScannedCount"], None if last is None else plain(last))
 
     def put(self, item: Item) -> None:
         """Store an item, in place of one with the same keys."""

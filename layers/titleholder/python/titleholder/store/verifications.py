@@ -270,6 +270,11 @@ def _pk(id: str) -> str:
     return f"VERIFICATION#{id}"
 
 
+def head_key(id: str) -> tuple[str, str]:
+    """The key of a verification's item."""
+    return _pk(id), _SK
+
+
 def _of_batch(verification: Verification) -> Item:
     return {"batch": verification.batch, "batch_line": verification.line}
 
@@ -286,12 +291,12 @@ def _same_request(kept: Item, verification: Verification) -> Verification:
     same = verification.claim_digest in (None, kept.get("claim_digest"))
     if kept["request_digest"] != verification.request_digest or not same:
         raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
-    return _verification(kept)
+    return verification_of(kept)
 
 
 def _verification_or_group(item: Item) -> Verification | Group:
     if "members" not in item:
-        return _verification(item)
+        return verification_of(item)
     return Group(
         id=item["verification"],
         mode=item["mode"],
@@ -304,7 +309,8 @@ def _verification_or_group(item: Item) -> Verification | Group:
     )
 
 
-def _verification(item: Item) -> Verification:
+def verification_of(item: Item) -> Verification:
+    """A verification as stored in an item."""
     return Verification(
         id=item["verification"],
         ref=AccountRef.from_dict(item),

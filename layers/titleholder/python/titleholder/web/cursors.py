@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from titleholder.errors import InvalidCursorError
 
 MAX_LENGTH = 1000
-_REFUSED = "This cursor was not given out for this list. Begin without one."
+REFUSED = "This cursor was not given out for this list. Begin without one."
 
 
 def encode(query: Mapping[str, str | None], after: str) -> str:
@@ -27,10 +27,10 @@ def decode(query: Mapping[str, str | None], cursor: str) -> str:
     try:
         text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise InvalidCursorError(_REFUSED) from None
+        raise InvalidCursorError(REFUSED) from None
     name = _name(query)
     if len(cursor) > MAX_LENGTH or not text.startswith(name) or text == name:
-        raise InvalidCursorError(_REFUSED)
+        raise InvalidCursorError(REFUSED)
     return text.removeprefix(name)
 
 

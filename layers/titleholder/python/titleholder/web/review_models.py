@@ -1,16 +1,159 @@
-"""Bodies and answers of the routes of reviews. Times are ISO 8601 in UTC, scores 0 to 100."""
+"""Bodies and answers of the routes for reviews. Times are ISO 8601 in UTC, scores 0 to 100."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titleholder.domain import differences
+from titleholder.domain import differences, reviews
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
 from titleholder.matching import explanations
+from titleholder.schemas import Strict, worded
 from titleholder.timestamps import iso_seconds
-from titleholder.web.models import Shown
+from titleholder.web.models import Outcome, Shown
+
+MAX_NOTE = 1000
+PAGE = 50
+
+Waiting = Literal["open", "proposed"]
+Decided = Literal["approve", "reject", "withdraw"]
+May = Literal["reveal", "decide"]
+Limit = Annotated[int, Field(ge=1, le=PAGE, description="The largest number of entries on a page.")]
+VerdictReason = Annotated[str, worded(r"^[A-Z][A-Z0-9_]{0,63}$", "not a reason of a verdict, such as MIDDLE_DIFFERS")]
+Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", "not a reason of a decision: see docs/reviews.md")]
+Reference = Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,64}$", "may have up to 64 letters, digits and . _ : / -, and no spaces")]
+Note = Annotated[
+    str,
+    worded(
+        r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$", "contains a control character", strip_whitespace=True, min_length=1, max_length=MAX_NOTE
+    ),
+]
+
+
+class NewReview(Strict):
+    """The body of `POST /verifications/{id}/review`. It has no fields, and may be left out."""
+
+
+class NewComparison(Strict):
+    """The body of `POST /verifications/{id}/comparison`. It has no fields, and may be left out."""
+
+
+class NewDecision(Strict):
+    """The body of `POST /verifications/{id}/review/decisions`."""
+
+    version: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="The version of the review that the decision is about.")
+    decision: Decided = Field(
+        description="`withdraw` takes back a proposal that waits for a second reviewer. Only the one who made it can do that."
+    )
+    reason: Reason | None = Field(default=None, description="Needed to approve or to reject, each with reasons of its own.")
+    reference: Reference | None = Field(default=None, description="Where the evidence is kept, such as the number of a case.")
+    note: Note | None = Field(default=None, description="Needed with the reason `OTHER`. It is stored encrypted.")
+
+    def request(self) -> reviews.DecisionRequest:
+        note = None if self.note is None else Sensitive(self.note)
+        return reviews.DecisionRequest(self.version, self.decision, self.reason, self.reference, note)
+
+
+class Seen(Shown):
+    """When a reviewer last had the comparison shown."""
+
+    by_you: bool
+    at: str
+
+
+class QueuedReview(Shown):
+    """A review that waits for a person."""
+
+    verification: str
+    account: str
+    stripe_account: str | None
+    state: Waiting
+    version: int
+    opened_by: Literal["rule", "manual"]
+    opened_at: str
+    age: int = Field(description="Seconds since it was opened.")
+    outcome: Outcome
+    score: float | None
+    reasons: list[str]
+    seen: Seen | None
+
+    @classmethod
+    def of(cls, review: reviews.Review, verification: Verification, *, you: str, now: float) -> QueuedReview:
+        verdict, seen = verification.verdict or {}, None
+        if review.seen_at is not None:
+            seen = {"by_you": review.seen_by == you, "at": iso_seconds(review.seen_at)}
+        return cls.model_validate(
+            {
+                "verification": review.verification,
+                "account": review.ref.account,
+                "stripe_account": review.ref.stripe_account,
+                "state": review.state,
+                "version": review.version,
+                "opened_by": review.opened_by,
+                "opened_at": iso_seconds(review.opened_at),
+                "age": max(0, round(now - review.opened_at)),
+                "outcome": verdict.get("outcome"),
+                "score": verdict.get("score"),
+                "reasons": list(verdict.get("reasons", ())),
+                "seen": seen,
+            }
+        )
+
+
+class Reviews(Shown):
+    """Reviews that wait for a person, the longest waiting first."""
+
+    reviews: list[QueuedReview]
+    open: str = Field(
+        description="How many reviews are in the state that was asked for, whatever `reason` and `batch` are: a number, or one followed by "
+        "`+` if there are or may be more. At most `100+`."
+    )
+    you: str = Field(description="The caller, as decisions and the audit log name them.")
+    may: list[May] = Field(description="What the caller may do: have comparisons shown, and decide.")
+    next_cursor: str | None = Field(
+        default=None, description="Send it as `cursor` to get the next page. Null on the last page. A page may be shorter than `limit`."
+    )
+
+
+class Decision(Shown):
+    """What a reviewer decided. `noted`: whether there is a note."""
+
+    by: str
+    at: str
+    decision: Decided
+    reason: str | None
+    reference: str | None
+    noted: bool
+
+
+class Final(Shown):
+    """The answer to act on."""
+
+    outcome: Literal["match", "no_match"]
+    by: Literal["verdict", "review"]
+    at: str
+
+
+class Review(Shown):
+    """A review as it stands."""
+
+    verification: str
+    state: Literal["open", "proposed", "closed"]
+    version: int
+    opened_by: Literal["rule", "manual"]
+    opened_at: str
+    closed_at: str | None
+    resolution: Literal["approved", "rejected", "expired"] | None
+    closed_reason: str | None = Field(description="Why the review ended without a decision.")
+    final: Final | None = Field(description="The verification's answer now. Null while the review is open.")
+    decisions: list[Decision]
+
+    @classmethod
+    def of(cls, review: reviews.Review, final: reviews.Final | None) -> Review:
+        return cls.model_validate({**review.as_dict(), "final": None if final is None else final.as_dict()})
 
 
 class Part(Shown):
