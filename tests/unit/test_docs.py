@@ -110,9 +110,14 @@ OF_THE_MATCHER = {"NO_OWNERS", "NAME_MISSING", "REQUIRED_FIELD_MISSING"}
 """The reasons why the matcher finds that a claim can't be verified."""
 
 
+OTHER_CODES = ("remedies.py", "domain/reviews.py")
+"""The modules whose codes are no reasons why a verification is not verifiable, or repeat them."""
+
+
 def reasons() -> set[str]:
     """The codes in the domain and the use cases: the reasons why a verification is not verifiable."""
-    paths = [path for folder in ("domain", "services") for path in sorted((PACKAGE / folder).glob("*.py")) if path.name != "remedies.py"]
+    paths = [path for folder in ("domain", "services") for path in sorted((PACKAGE / folder).glob("*.py"))]
+    paths = [path for path in paths if not path.as_posix().endswith(OTHER_CODES)]
     trees = [ast.parse(path.read_text()) for path in paths]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {text for text in texts if re.fullmatch(r"[A-Z]+(_[A-Z]+)+|CANCELLED", text)}

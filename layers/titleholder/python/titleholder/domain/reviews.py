@@ -172,13 +172,6 @@ class DecisionRequest:
     note: Sensitive[str] | None = None
 
 
-def opened_by_rule(ref: AccountRef, verification: str, verdict: Mapping[str, Any], now: float, reviewers_needed: int) -> Review | None:
-    """The review that a verdict opens by itself, if it does."""
-    if reviewers_needed == 0 or verdict["outcome"] != "close_match":
-        return None
-    return Review(ref, verification, "open", 1, now, "rule")
-
-
 def can_be_opened(verification: Verification, reviewers_needed: int) -> bool:
     """Whether there is something that a person could look at: a claim that was compared with owners."""
     compared = verification.verdict is not None and verification.verdict["outcome"] != "not_verifiable"

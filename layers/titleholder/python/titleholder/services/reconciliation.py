@@ -29,12 +29,13 @@ from titleholder.errors import (
     UnexpectedError,
 )
 from titleholder.observability import logger
-from titleholder.services import erasure, verdicts
+from titleholder.services import erasure, reviews, verdicts
 from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import WebhookReceiver, account_named
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.open_work import OpenItem, OpenKind
+from titleholder.store.reviews import REVIEW
 from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
@@ -252,6 +253,9 @@ class _Run:
     def _announce(self, item: OpenItem, tries: int) -> bool:
         if item.sk == "VERIFICATION" and item.verification is not None:
             verdicts.complete_by_id(self.deps.store, self.deps.bus, item.verification, {}, now=self.deps.clock())
+            return True
+        if item.sk.startswith(REVIEW) and item.ref is not None and item.verification is not None:
+            reviews.finish(self.deps, self.deps.store.reviews.get(item.ref, item.verification))
             return True
         announcement = self.deps.store.open_work.get_announcement(item)
         if announcement is not None:

@@ -31,6 +31,7 @@ from titleholder.store import Store
 if TYPE_CHECKING:
     from titleholder.aws.event_publisher import EventPublisher
     from titleholder.services.audit import Audit
+    from titleholder.services.context import Dependencies
 
 TRIES = 10
 """How often a change of a review is tried that others forestall. Each failed try shows a version that another one has made."""
@@ -127,7 +128,7 @@ def expire(
     return [ended for review in found if (ended := _expire(store, review, reason, now, by)) is not None]
 
 
-def finish(deps: ReviewDependencies, review: Review) -> None:
+def finish(deps: ReviewDependencies | Dependencies, review: Review) -> None:
     """Record and announce the end of a review, so far as that was not done. Safe to repeat, also at once."""
     _record(deps, review)
     if review.unfinished:
@@ -175,7 +176,7 @@ def _final(verification: Verification, review: Review) -> Final | None:
     return reviews.final(replace(verification, review=review.state, reviewed=reviews.decided(review)))
 
 
-def _announce(deps: ReviewDependencies, review: Review, verification: Verification) -> None:
+def _announce(deps: ReviewDependencies | Dependencies, review: Review, verification: Verification) -> None:
     verdict, final = verification.verdict or {}, _final(verification, review)
     deps.bus.publish(
         "VerificationReviewed",
@@ -194,7 +195,7 @@ def _announce(deps: ReviewDependencies, review: Review, verification: Verificati
     deps.store.reviews.mark_finished(review)
 
 
-def _record(deps: ReviewDependencies, review: Review) -> None:
+def _record(deps: ReviewDependencies | Dependencies, review: Review) -> None:
     """Write the audit entries of a review that are missing. Raises AuditUnavailableError."""
     for version, (by, action, at, ids) in enumerate(_entries(review), start=1):
         if by.actor:

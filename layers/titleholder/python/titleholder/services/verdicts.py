@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titleholder import matching, observability
 from titleholder.aws.event_publisher import EventPublisher
-from titleholder.domain import refresh_policy, remedies, reviews, shortlist
+from titleholder.domain import refresh_policy, remedies, shortlist
 from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError
 from titleholder.store import Store
+
+if TYPE_CHECKING:
+    from titleholder.domain.reviews import Review
 
 MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
@@ -60,7 +63,7 @@ def complete(
     if verification.verdict is None:
         found, owners_created = _verdict(store, verification, outcome)
         made = _with_remedy(store, verification, found, now)
-        review = reviews.opened_by_rule(verification.ref, verification.id, made, now, store.reviewers_needed)
+        review = _review(store, verification, made, now)
         if store.verifications.complete(verification.id, made, now, batch=batch, review=review):
             if verification.batch is not None:
                 store.batches.count(verification.batch, verification.id, made["outcome"])
@@ -229,6 +232,15 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
         reason = refresh_policy.final_reason(refresh_policy.OWNERSHIP_MISSING, store.accounts.get(ref))
         return _not_verifiable(verification, reason) | common | {"snapshot": None}, None
     return _compared(verification, claim, snapshot, fresh) | common | {"refreshed_at": snapshot.attempted_at}, snapshot.created
+
+
+def _review(store: Store, verification: Verification, verdict: Mapping[str, Any], now: float) -> Review | None:
+    """The review that a verdict opens by itself, if it does."""
+    if store.reviewers_needed == 0 or verdict["outcome"] != "close_match":
+        return None
+    from titleholder.domain.reviews import Review
+
+    return Review(verification.ref, verification.id, "open", 1, round(now, 3), "rule")
 
 
 def _with_remedy(store: Store, verification: Verification, verdict: dict[str, Any], now: float) -> dict[str, Any]:

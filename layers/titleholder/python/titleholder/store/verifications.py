@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from titleholder.domain import reviews
 from titleholder.domain.accounts import HOLDERS, AccountRef, Mode
-from titleholder.domain.reviews import Final, Review
 from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
 from titleholder.store.open_work import mark_announced, opened
@@ -23,6 +21,7 @@ from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 if TYPE_CHECKING:
+    from titleholder.domain.reviews import Final, Review
     from titleholder.store.claims import Claims
 
 ENTRY = "VERIFICATION#"
@@ -218,7 +217,9 @@ class Verifications:
 
     def review_part(self, review: Review, *, first: bool = False) -> Item:
         """The part of a transaction that shows the state of a review in its verification. `first`: the verification has had none."""
-        final = reviews.decided(review)
+        from titleholder.domain.reviews import decided
+
+        final = decided(review)
         said: Item = {} if final is None else {"final": final.outcome, "final_ms": to_milliseconds(final.at)}
         condition = "attribute_exists(verdict)" + (" AND attribute_not_exists(#review)" if first else "")
         return self._table.update_part(_pk(review.verification), _SK, set_={"review": review.state, **said}, condition=condition)
@@ -330,5 +331,12 @@ def verification_of(item: Item) -> Verification:
         line=item.get("batch_line"),
         waits_if_inactive=item.get("if_inactive") == "wait",
         review=item.get("review"),
-        reviewed=Final(item["final"], "review", from_milliseconds(item["final_ms"])) if "final" in item else None,
+        reviewed=_reviewed(item) if "final" in item else None,
     )
+
+
+def _reviewed(item: Item) -> Final:
+    # Imported where it is needed, because most functions never meet a review that was decided.
+    from titleholder.domain.reviews import Final
+
+    return Final(item["final"], "review", from_milliseconds(item["final_ms"]))
