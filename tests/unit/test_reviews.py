@@ -1,0 +1,204 @@
+"""What reviewers may decide, how often, and which answer follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+
+from tests.support.stored import REF, VERIFICATION
+from titleholder import errors
+from titleholder.domain import reviews
+from titleholder.domain.reviews import (
+    APPROVE_REASONS,
+    CLOSED_SENTENCES,
+    REJECT_REASONS,
+    SENTENCES,
+    ClosedReason,
+    DecisionKind,
+    DecisionRequest,
+    Final,
+    Review,
+)
+from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.verifications import Verification
+
+NOW = 1_800_000_000.0
+OPEN = Review(REF, "ver_1", "open", 1, NOW, "rule")
+REASON = {"approve": "NAME_VARIANT_CONFIRMED", "reject": "DIFFERENT_PERSON"}
+
+
+def request(decision: DecisionKind, version: int = 1, reason: str | None = None, **more: Any) -> DecisionRequest:
+    return DecisionRequest(version, decision, reason or REASON.get(decision), **more)
+
+
+def after(review: Review, *decisions: tuple[str, DecisionKind], outcome: str = "close_match", needed: int = 2) -> Review:
+    """A review after each reviewer's decision about the version that it then had."""
+    for by, decision in decisions:
+        review = reviews.decide(review, outcome, request(decision, review.version), by, NOW + review.version, needed)
+    return review
+
+
+@pytest.mark.parametrize(("decision", "resolution"), [("approve", "approved"), ("reject", "rejected")])
+def test_one_reviewer_closes_a_close_match(decision: DecisionKind, resolution: str) -> None:
+    review = after(OPEN, ("anne", decision), needed=1)
+    assert (review.state, review.version, review.resolution, review.reviewers) == ("closed", 2, resolution, 1)
+    assert (review.closed_at, review.reason, review.unfinished) == (NOW + 1, REASON[decision], True)
+
+
+def test_approval_waits_for_another_reviewer_where_two_are_needed() -> None:
+    review = after(OPEN, ("anne", "approve"))
+    assert (review.state, review.version, review.proposer, review.closed_at) == ("proposed", 2, "anne", None)
+    review = after(review, ("bob", "approve"))
+    assert (review.state, review.resolution, review.version, review.reviewers) == ("closed", "approved", 3, 2)
+
+
+def test_reviewer_may_not_confirm_the_own_proposal() -> None:
+    proposed = after(OPEN, ("anne", "approve"))
+    with pytest.raises(errors.SecondReviewerNeededError) as refused:
+        after(proposed, ("anne", "approve"))
+    assert refused.value.review["version"] == 2
+
+
+@pytest.mark.parametrize("by", ["anne", "bob"])
+def test_one_reject_closes_a_proposal_whoever_made_it(by: str) -> None:
+    review = after(OPEN, ("anne", "approve"), (by, "reject"))
+    assert (review.state, review.resolution, review.reviewers) == ("closed", "rejected", 1)
+
+
+def test_withdrawn_proposal_is_open_again_and_takes_two_approvals() -> None:
+    review = after(OPEN, ("anne", "approve"), ("anne", "withdraw"))
+    assert (review.state, review.version, review.proposer) == ("open", 3, None)
+    review = after(review, ("bob", "approve"))
+    assert review.state == "proposed"
+    assert after(review, ("anne", "approve")).reviewers == 2
+
+
+@pytest.mark.parametrize(("review", "by"), [(OPEN, "anne"), (after(OPEN, ("anne", "approve")), "bob")])
+def test_only_the_own_proposal_can_be_withdrawn(review: Review, by: str) -> None:
+    with pytest.raises(errors.NothingToWithdrawError):
+        after(review, (by, "withdraw"))
+
+
+@pytest.mark.parametrize("needed", [0, 1, 2])
+def test_approval_of_a_no_match_always_takes_two(needed: int) -> None:
+    review = after(OPEN, ("anne", "approve"), outcome="no_match", needed=needed)
+    assert review.state == "proposed"
+    with pytest.raises(errors.SecondReviewerNeededError):
+        after(review, ("anne", "approve"), outcome="no_match", needed=needed)
+    assert after(review, ("bob", "approve"), outcome="no_match", needed=needed).resolution == "approved"
+    assert after(OPEN, ("anne", "reject"), outcome="no_match", needed=needed).resolution == "rejected"
+
+
+def test_review_can_be_decided_after_reviews_were_switched_off() -> None:
+    assert after(OPEN, ("anne", "approve"), needed=0).resolution == "approved"
+
+
+def test_own_proposal_can_be_approved_once_one_reviewer_is_enough() -> None:
+    review = after(after(OPEN, ("anne", "approve")), ("anne", "approve"), needed=1)
+    assert (review.resolution, review.reviewers) == ("approved", 1)
+
+
+@pytest.mark.parametrize("version", [0, 2, 7])
+def test_decision_about_another_version_is_refused_with_the_review(version: int) -> None:
+    with pytest.raises(errors.ReviewChangedError) as refused:
+        reviews.decide(OPEN, "close_match", request("approve", version), "anne", NOW, 1)
+    assert refused.value.review == OPEN.as_dict()
+
+
+def test_decision_about_a_closed_review_is_refused_with_the_review() -> None:
+    closed = after(OPEN, ("anne", "reject"))
+    with pytest.raises(errors.ReviewClosedError) as refused:
+        reviews.decide(closed, "close_match", request("approve", 1), "bob", NOW, 1)
+    assert refused.value.review["decisions"][0]["reason"] == "DIFFERENT_PERSON"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_review_that_ended_by_itself_is_closed(version: int) -> None:
+    ended = reviews.expired(OPEN, "NOT_IN_TIME", NOW, by="reconcile")
+    assert (ended.version, ended.resolution, ended.reviewers, ended.reason) == (2, "expired", 0, None)
+    with pytest.raises(errors.ReviewClosedError, match="without a decision"):
+        reviews.decide(ended, "close_match", request("approve", version), "anne", NOW, 1)
+
+
+def test_repeated_decision_changes_nothing() -> None:
+    review = after(OPEN, ("anne", "approve"), ("bob", "approve"))
+    assert reviews.decide(review, "close_match", request("approve", 1), "anne", NOW + 9, 2) is review
+    assert reviews.decide(review, "close_match", request("approve", 2), "bob", NOW + 9, 2) is review
+
+
+@pytest.mark.parametrize(
+    ("asked", "by"),
+    [
+        (request("approve", 1), "bob"),
+        (request("reject", 1), "anne"),
+        (request("approve", 1, "CONTACT_CONFIRMED"), "anne"),
+        (request("approve", 3), "anne"),
+    ],
+)
+def test_repetition_is_the_same_decision_reason_and_version_by_the_same_reviewer(asked: DecisionRequest, by: str) -> None:
+    with pytest.raises(errors.ReviewClosedError):
+        reviews.decide(after(OPEN, ("anne", "approve"), needed=1), "close_match", asked, by, NOW, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [
+        (request("approve", reason="DIFFERENT_PERSON"), ["reason"]),
+        (request("reject", reason="CONTACT_CONFIRMED"), ["reason"]),
+        (DecisionRequest(1, "approve"), ["reason"]),
+        (request("approve", reason="canary"), ["reason"]),
+        (request("approve", reason="OTHER"), ["note"]),
+        (request("reject", reason="OTHER", note=Sensitive(" \n")), ["note"]),
+        (DecisionRequest(1, "withdraw", "OTHER", "CASE-1", Sensitive("why")), ["reason", "reference", "note"]),
+        (request("reject", reason="OTHER", note=Sensitive("why")), []),
+        (request("approve", reason="OTHER", note=Sensitive("why"), reference="CASE-1"), []),
+        (DecisionRequest(1, "withdraw"), []),
+    ],
+)
+def test_reason_and_note_go_with_the_decision(asked: DecisionRequest, fields: list[str]) -> None:
+    wrong = reviews.wrong_fields(asked)
+    assert [each["field"] for each in wrong] == fields
+    assert "canary" not in str(wrong)
+    if fields:
+        with pytest.raises(errors.InvalidDecisionError) as refused:
+            reviews.decide(OPEN, "close_match", asked, "anne", NOW, 1)
+        assert refused.value.fields == wrong
+
+
+def test_every_code_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(APPROVE_REASONS) | set(REJECT_REASONS)
+    assert set(APPROVE_REASONS) & set(REJECT_REASONS) == {"OTHER"}
+    assert set(CLOSED_SENTENCES) == set(get_args(ClosedReason))
+    assert all(sentence.endswith(".") for sentence in (*SENTENCES.values(), *CLOSED_SENTENCES.values()))
+
+
+def verification(outcome: str | None, review: Any = None, reviewed: Final | None = None) -> Verification:
+    verdict = None if outcome is None else {"outcome": outcome}
+    return replace(VERIFICATION, verdict=verdict, completed_at=NOW + 5, review=review, reviewed=reviewed)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [("match", "match"), ("no_match", "no_match"), ("close_match", None), ("not_verifiable", None), (None, None)]
+)
+def test_final_without_review_is_what_the_verdict_says(outcome: str | None, expected: Any) -> None:
+    said = None if expected is None else Final(expected, "verdict", NOW + 5)
+    assert reviews.final(verification(outcome)) == said
+    assert reviews.final(verification(outcome, "open")) is None
+    assert reviews.final(verification(outcome, "proposed")) is None
+    assert reviews.final(verification(outcome, "closed")) == said
+
+
+@pytest.mark.parametrize("outcome", ["match", "close_match", "no_match"])
+@pytest.mark.parametrize(("decision", "said"), [("approve", "match"), ("reject", "no_match")])
+def test_final_after_a_review_is_what_was_decided(outcome: str, decision: DecisionKind, said: str) -> None:
+    review = after(OPEN, *((by, decision) for by in (("anne", "bob") if decision == "approve" else ("anne",))), outcome=outcome)
+    final = reviews.final(verification(outcome, "closed", reviews.decided(review)))
+    assert final is not None
+    assert (final.outcome, final.by, final.at) == (said, "review", review.closed_at)
+
+
+def test_nothing_is_decided_while_a_review_waits_or_if_it_ended_by_itself() -> None:
+    for review in (OPEN, after(OPEN, ("anne", "approve")), reviews.expired(OPEN, "OWNERS_CHANGED", NOW, by="stripe")):
+        assert reviews.decided(review) is None
