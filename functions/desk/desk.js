@@ -1,0 +1,919 @@
+// The review desk: a queue of verifications that a person should decide, and one verification with its reasons, comparison, decision and way.
+//
+// What the page knows is in this module's memory, and goes with the tab. Names are asked for by a click alone, and are taken off the screen
+// after some minutes, when the reviewer leaves, and when the tab is hidden. All text gets onto the page as text: see `h`.
+
+const settings = JSON.parse(document.getElementById("settings").textContent);
+const SECOND = 1000, MINUTE = 60 * SECOND;
+const SHOWN_FOR = 5 * MINUTE, WARNED_BEFORE = MINUTE, HIDDEN_TAB_FOR = MINUTE;
+const ASK_AGAIN = 30 * SECOND, COURTESY = 5 * MINUTE, TIME_LIMIT = 30 * SECOND;
+const TRIES = 3, PAGE = 50;
+const VERIFICATION = /^ver_[0-9a-f]{32}$/, CONNECTED = /^acct_[A-Za-z0-9_]{1,250}$/, REFERENCE = /^[A-Za-z0-9._:/-]{1,64}$/;
+
+const OUTCOMES = { match: "match", close_match: "close match", no_match: "no match", not_verifiable: "not verifiable" };
+const FIELDS = { name: "Name", address: "Address", phone: "Phone", email: "E-mail" };
+const UNREADABLE = new Set(["ACCOUNT_DISCONNECTED", "CLAIM_ERASED"]);
+const KEYS = [
+  ["j, k", "next or previous row of the queue"], ["Enter", "open the row; with no row chosen, the oldest"], ["n", "next review"],
+  ["v", "show names, or hide them"], ["a, r", "approve or reject"], ["Ctrl + Enter", "check the decision, then confirm it"],
+  ["Esc", "back: from confirming to the form, from the review to the queue"], ["?", "these keys"],
+];
+
+// ---- Elements and words ----------------------------------------------------------------------------------------------------------------
+
+/** An element with attributes (`onclick`: a listener; false, null: left out) and children. Text is appended as text, never parsed. */
+function h(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const find = (id) => document.getElementById(id);
+const UNSEEN = "[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Co}\\p{Cn}\\p{Zl}\\p{Zp}\\p{DI}\\u2800]";
+const SPLIT = new RegExp(`(${UNSEEN})`, "u"), ONE = new RegExp(UNSEEN, "u");
+
+/** Text of strangers as nodes: each character that is not seen, or that turns the direction of text, is a box with its number. */
+function visible(text) {
+  return String(text).split(SPLIT).filter(Boolean).map((part) => ONE.test(part) ? h("span", { class: "code", dir: "ltr" },
+    `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`) : part);
+}
+
+/** A value in parts, those that differ marked for eyes and for ears. */
+function value(parts) {
+  // The hidden words are in a bdi of their own, so that they do not set the direction of the name.
+  return h("bdi", { class: "value" }, parts.map((part) => part.differs
+    ? h("mark", {}, h("bdi", { class: "unseen" }, "differs: "), visible(part.text)) : visible(part.text)));
+}
+
+const sentence = (code) => settings.sentences[code] ?? settings.approve[code] ?? settings.reject[code] ?? code;
+const clause = (code) => sentence(code).replace(/\.$/, "");
+const closedBecause = (code) => { const text = (settings.closed[code] ?? code).replace(/\.$/, ""); return text.charAt(0).toLowerCase() + text.slice(1); };
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const short = (id) => id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
+const outcome = (code) => OUTCOMES[code] ?? code;
+const who = (by) => by === queue.you ? "you" : by ? `…${by.split(/[#/]/).pop().slice(-6)}` : "";
+const Who = (by) => by === queue.you ? "You" : `Another reviewer (${who(by)})`;
+const points = (score) => score === null || score === undefined ? "–" : String(Math.round(score));
+const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+const day = (at) => new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const moment = (at) => day(at) === day(Date.now()) ? `at ${clock(at)}` : `on ${day(at)} at ${clock(at)}`;
+
+/** How long something lasts, by its two largest units: "3 d 4 h". */
+function span(milliseconds) {
+  const minutes = Math.max(0, Math.floor(milliseconds / MINUTE)), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+  if (days) return `${days} d${hours % 24 ? ` ${hours % 24} h` : ""}`;
+  if (hours) return `${hours} h${minutes % 60 && hours < 6 ? ` ${minutes % 60} min` : ""}`;
+  return minutes ? `${minutes} min` : "under 1 min";
+}
+
+const since = (at) => span(Date.now() - Date.parse(at));
+const ago = (at) => Date.now() - Date.parse(at) < MINUTE ? "just now" : `${since(at)} ago`;
+
+/** Say something to a screen reader. What is seen says it as well. */
+function say(text) {
+  // The same words twice are read twice only if they were gone in between.
+  find("said").textContent = "";
+  setTimeout(() => { find("said").textContent = text; }, 50);
+}
+
+/** Put children into a node, leaving the focus and the caret where they are. */
+function fill(node, ...children) {
+  const active = document.activeElement, held = node.contains(active) && active.id;
+  const caret = held && "selectionStart" in active ? [active.selectionStart, active.selectionEnd] : null;
+  node.replaceChildren(...children.flat(9).filter(Boolean));
+  const again = held && find(held);
+  if (!again) return;
+  again.focus({ preventScroll: true });
+  if (caret && caret[0] !== null) again.setSelectionRange(...caret);
+}
+
+// ---- The API ---------------------------------------------------------------------------------------------------------------------------
+
+/** A call that got no answer of use, in words for a person. `problem`: the API's problem document, if it gave one. */
+class Failure extends Error {
+  constructor(words, { status = 0, problem = {}, request = "", ended = false } = {}) {
+    super(words);
+    Object.assign(this, { status, problem, request, ended, type: String(problem.type ?? "").split(":").pop() });
+  }
+}
+
+let session = null;
+const ENDED = "Your session has ended. Sign in again; what you typed is kept.";
+
+/** Call the API. Where a repetition does no harm, trouble that may pass is tried three times in all, and then reported. */
+async function call(method, path, { tenant = null, body, tries = TRIES } = {}) {
+  for (let left = tries; ; left -= 1) {
+    try {
+      return await callOnce(method, path, tenant, body);
+    } catch (failure) {
+      if (left <= 1 || failure.ended || ![0, 429, 502, 503, 504].includes(failure.status)) throw failure;
+      await new Promise((done) => setTimeout(done, (tries - left + 1) * SECOND / 2));
+    }
+  }
+}
+
+async function callOnce(method, path, tenant, body, refused) {
+  let token, answer, data = {};
+  try {
+    token = await session.token(refused);
+  } catch (error) {
+    // An issuer that does not answer is trouble that may pass.
+    if (error.code === "issuer_unreachable") throw new Failure("The issuer that renews your sign-in could not be reached.");
+    sessionEnded();
+    throw new Failure(ENDED, { ended: true });
+  }
+  const headers = { Authorization: `Bearer ${token}`, Accept: "application/json" };
+  if (body) headers["Content-Type"] = "application/json";
+  if (tenant) headers["Stripe-Account"] = tenant;
+  try {
+    answer = await fetch(new URL(path, document.baseURI), {
+      method, headers, body: body && JSON.stringify(body), cache: "no-store", credentials: "omit", redirect: "error",
+      signal: AbortSignal.timeout(TIME_LIMIT),
+    });
+    const text = await answer.text();
+    try { data = JSON.parse(text); } catch { /* Not JSON: the status says enough. */ }
+  } catch (error) {
+    throw new Failure(error.name === "TimeoutError" ? "The API did not answer in time." : "The API could not be reached. Check your connection.");
+  }
+  if (answer.ok) return data;
+  if (answer.status === 401 && !refused) return callOnce(method, path, tenant, body, token);
+  const request = answer.headers.get("apigw-requestid") ?? answer.headers.get("x-amzn-requestid") ?? "";
+  if (answer.status === 401) sessionEnded();
+  throw new Failure(words(answer, data), { status: answer.status, problem: data, request, ended: answer.status === 401 });
+}
+
+function words(answer, problem) {
+  const wait = Number(answer.headers.get("retry-after")), detail = problem.detail ?? "";
+  const later = wait ? ` Wait ${wait < 120 ? `${wait} s` : span(wait * SECOND)} before you try again.` : "";
+  if (answer.status === 401) return ENDED;
+  if (answer.status === 429) return `Too many requests were made at once. ${detail}${later}`;
+  if (answer.status === 422 && problem.errors) return `The API refused this: ${problem.errors.map((one) => `${one.field}: ${one.detail}`).join("; ")}.`;
+  if (answer.status === 403 && !detail) return "Your sign-in does not allow this.";
+  if (answer.status >= 500) return `The API could not answer (${answer.status}). ${detail}${later}`;
+  return detail || `The API refused this (${answer.status}).`;
+}
+
+/** A failure on the screen: words, the request's id, and a button that repeats what failed. */
+function trouble(failure, again) {
+  return h("div", { class: "notice bad", role: "alert" }, h("p", {}, failure.message.trim()),
+    failure.request && h("p", { class: "small" }, "Request id ", h("code", {}, failure.request)),
+    again && h("button", { type: "button", onclick: again }, "Try again"));
+}
+
+// ---- Session ---------------------------------------------------------------------------------------------------------------------------
+
+function sessionEnded() {
+  hideNames();
+  if (find("again")) return;
+  const button = h("button", { type: "button", id: "again", onclick: signInAgain }, "Sign in again");
+  fill(find("bar"), h("div", { class: "bar", role: "alert" }, h("p", { id: "ended" }, "Your session has ended. What you typed is kept. "), button));
+}
+
+async function signInAgain() {
+  find("again").disabled = true;
+  try {
+    await session.signInAgain();
+  } catch (error) {
+    find("again").disabled = false;
+    find("ended").textContent = `Signing in did not work: ${error.message} What you typed is kept. `;
+    return;
+  }
+  find("bar").replaceChildren();
+  say("You are signed in again.");
+  // The person who signed in may be another one.
+  await loadQueue(place()).catch(() => {});
+  if (detail) await refreshDetail();
+  else showQueue();
+  (find("confirm") ?? find("check") ?? document.querySelector("h1"))?.focus();
+}
+
+function showWho() {
+  fill(find("who"), h("span", { class: settings.mode === "live" ? "mode live" : "mode" }, settings.mode === "live" ? "live" : "test mode"),
+    queue.you && h("span", {}, "You: ", h("code", { title: queue.you }, `…${queue.you.split(/[#/]/).pop().slice(-6)}`)),
+    h("button", { type: "button", id: "signout", class: "plain", onclick: signOut }, "Sign out"));
+}
+
+async function signOut() {
+  leave();
+  drafts.clear();
+  const there = await session.signOut();
+  if (there === false) document.body.replaceChildren(h("main", {}, h("h1", {}, "You are signed out of the desk"),
+    h("p", {}, "You may still be signed in at the issuer. "), h("p", {}, h("a", { href: location.pathname }, "Sign in"))));
+}
+
+// ---- Where we are ----------------------------------------------------------------------------------------------------------------------
+
+/** What the address names: a tenant, a list of the queue, a verification. It holds ids alone. */
+function place() {
+  const parts = location.hash.replace(/^#\/?/, "").split("/");
+  const tenant = CONNECTED.test(parts[0]) ? parts.shift() : null;
+  return { tenant, state: parts[0] === "proposed" ? "proposed" : "open", id: VERIFICATION.test(parts[0]) ? parts[0] : null };
+}
+
+const address = ({ tenant, state, id }) => `#/${[tenant, id ?? (state === "proposed" ? state : null)].filter(Boolean).join("/")}`;
+const addressOf = (review) => address({ tenant: review.stripe_account ?? queue.tenant, id: review.verification });
+
+function go(target) {
+  if (location.hash === target) route();
+  else location.hash = target;
+}
+
+async function route() {
+  const there = place();
+  leave();
+  if (there.id) await openDetail(there);
+  else await openQueue(there);
+}
+
+function leave() {
+  hideNames();
+  detail = null;
+}
+
+// ---- The queue -------------------------------------------------------------------------------------------------------------------------
+
+const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null, open: null, other: null, you: "", may: null, loaded: 0 };
+let flash = null;
+
+const may = (what) => queue.may?.includes(what) ?? false;
+
+/** Load the first page of a list, or the next one. */
+async function loadQueue(there, { more = false } = {}) {
+  const query = new URLSearchParams({ state: there.state, limit: String(PAGE) });
+  if (queue.reason) query.set("reason", queue.reason);
+  if (more) query.set("cursor", queue.cursor);
+  const other = new URLSearchParams({ state: there.state === "open" ? "proposed" : "open", limit: "1" });
+  const wanted = [call("GET", `reviews?${query}`, { tenant: there.tenant })];
+  // The count of the other list is worth no message of its own.
+  if (!more) wanted.push(call("GET", `reviews?${other}`, { tenant: there.tenant, tries: 1 }).catch(() => null));
+  const [page, beside] = await Promise.all(wanted);
+  const known = new Set(more ? queue.rows.map((row) => row.verification) : []);
+  Object.assign(queue, {
+    tenant: there.tenant, state: there.state, cursor: page.next_cursor, open: page.open, you: page.you, may: page.may, loaded: Date.now(),
+    rows: [...(more ? queue.rows : []), ...page.reviews.filter((row) => !known.has(row.verification))],
+  });
+  if (!more) queue.other = beside?.open ?? null;
+  showWho();
+  return page.reviews.length;
+}
+
+async function openQueue(there) {
+  document.title = "Queue · Review desk";
+  const fresh = queue.loaded && queue.tenant === there.tenant && queue.state === there.state;
+  if (!fresh) Object.assign(queue, { rows: [], cursor: null, open: null, reason: "", tenant: there.tenant, state: there.state });
+  showQueue({ busy: true });
+  find("title").focus({ preventScroll: true });
+  try {
+    await loadQueue(there);
+  } catch (failure) {
+    if (isHere(there)) showQueue({ failure });
+    return;
+  }
+  if (isHere(there)) showQueue();
+}
+
+const isHere = (there) => address(place()) === address(there);
+
+function showQueue({ busy = false, failure = null } = {}) {
+  const there = { tenant: queue.tenant, state: queue.state };
+  const tab = (state, name, count) => h("a", { href: address({ ...there, state }), "aria-current": queue.state === state ? "page" : null },
+    name, count !== null && h("span", { class: "count" }, String(count)));
+  const counts = queue.state === "open" ? [queue.open, queue.other] : [queue.other, queue.open];
+  const body = failure ? trouble(failure, () => openQueue(there)) : busy && !queue.rows.length ? h("p", { class: "quiet", "aria-busy": "true" }, "Loading the queue…")
+    : queue.rows.length ? table() : empty();
+  fill(find("main"), flashed(),
+    h("div", { class: "head" }, h("h1", { id: "title", tabindex: "-1" }, "Queue"),
+      queue.tenant && h("p", { class: "small" }, "of ", h("code", {}, queue.tenant), " ", h("a", { href: "#/" }, "the platform's own")),
+      !failure && h("button", { type: "button", id: "start", class: "main", disabled: !queue.rows.length, onclick: openOldest }, "Start with the oldest")),
+    h("div", { class: "tools" },
+      h("nav", { class: "tabs", "aria-label": "Lists" }, tab("open", "To review", counts[0]), tab("proposed", "Needs a second", counts[1])),
+      reasonFilter(there), goTo()),
+    h("div", { id: "list", "aria-busy": busy ? "true" : null }, body), more());
+}
+
+function empty() {
+  if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits",
+    queue.cursor ? " among the first 1,000." : "."), h("button", { type: "button", onclick: () => filter("") }, "Show all reasons"));
+  const text = queue.state === "open" ? "New close matches appear here." : "Approvals that a second reviewer has to confirm appear here.";
+  return h("div", { class: "nothing" }, h("p", { class: "large" }, "Nothing waits."), h("p", {}, text),
+    h("button", { type: "button", id: "refresh", onclick: () => openQueue(place()) }, "Look again"));
+}
+
+function table() {
+  const head = ["Waiting", "Verification", "Account", "Score", "Why", "Seen"];
+  return h("table", { class: "cards", role: "table" }, h("caption", { class: "unseen" }, "Reviews, the longest waiting first"),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
+    h("tbody", { id: "rows", role: "rowgroup" }, queue.rows.map(row)));
+}
+
+function row(review) {
+  const href = addressOf(review), cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
+  const [first, ...others] = review.reasons ?? [];
+  const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) go(href); };
+  return h("tr", { role: "row", onclick: open }, cell("Waiting", h("span", { title: review.opened_at }, span(review.age * SECOND + Date.now() - queue.loaded))),
+    cell("Verification", h("a", { href, title: review.verification }, short(review.verification))),
+    cell("Account", h("code", { title: review.account }, short(review.account))), cell("Score", points(review.score)),
+    cell("Why", review.outcome !== "close_match" && h("span", { class: "tag" }, capital(outcome(review.outcome))),
+      review.opened_by === "manual" && h("span", { class: "tag" }, "asked for"), first ? clause(first) : "–",
+      others.length > 0 && h("span", { class: "quiet", title: others.map(clause).join("; ") }, ` and ${others.length} more`)),
+    cell("Seen", review.seen ? review.seen.by_you ? `by you, ${ago(review.seen.at)}` : ago(review.seen.at) : "–"));
+}
+
+function more() {
+  return queue.cursor && h("p", { class: "more" }, h("button", { type: "button", id: "more", onclick: loadMore }, `Load ${PAGE} more`));
+}
+
+async function loadMore() {
+  const there = place(), before = queue.rows.length;
+  find("more").disabled = true;
+  try {
+    await loadQueue(there, { more: true });
+  } catch (failure) {
+    if (isHere(there)) find("more").parentNode.replaceChildren(trouble(failure, loadMore), h("button", { type: "button", id: "more", hidden: true }));
+    return;
+  }
+  if (!isHere(there)) return;
+  const added = queue.rows.slice(before);
+  if (find("rows")) find("rows").append(...added.map(row));
+  else fill(find("list"), queue.rows.length ? table() : empty());
+  find("more").parentNode.replaceWith(more() || "");
+  say(`${added.length} more loaded.`);
+  document.querySelectorAll("#rows a")[added.length ? before : before - 1]?.focus();
+}
+
+function reasonFilter() {
+  const here = [...new Set(queue.rows.flatMap((review) => review.reasons ?? []))];
+  const rest = Object.keys(settings.sentences).filter((code) => !here.includes(code));
+  const option = (code) => h("option", { value: code, selected: code === queue.reason }, clause(code));
+  return h("label", { class: "field" }, "Reason ", h("select", { id: "reason-filter", onchange: (event) => filter(event.target.value) },
+    h("option", { value: "" }, "All"), here.length > 0 && h("optgroup", { label: "In this list" }, here.map(option)),
+    h("optgroup", { label: "Others" }, rest.map(option))));
+}
+
+async function filter(reason) {
+  queue.reason = reason;
+  await openQueue(place());
+  find("reason-filter")?.focus();
+  say(queue.rows.length ? `${queue.rows.length} shown.` : "Nothing with this reason waits.");
+}
+
+function goTo() {
+  const open = (event) => {
+    event.preventDefault();
+    const id = find("goto").value.trim(), wrong = !VERIFICATION.test(id) && !CONNECTED.test(id);
+    find("goto").setAttribute("aria-invalid", String(wrong));
+    find("goto-wrong").textContent = wrong ? "Not an id. A verification's begins with ver_ and has 36 characters; a connected account's begins with acct_." : "";
+    if (!wrong) go(VERIFICATION.test(id) ? address({ tenant: queue.tenant, id }) : address({ tenant: id }));
+  };
+  return h("form", { class: "field", onsubmit: open, novalidate: true }, h("label", { for: "goto" }, "Go to "),
+    h("input", { id: "goto", placeholder: "ver_…", autocomplete: "off", spellcheck: "false", "aria-describedby": "goto-wrong" }),
+    h("button", {}, "Go"), h("span", { id: "goto-wrong", class: "wrong", role: "alert" }));
+}
+
+function flashed() {
+  const text = flash;
+  flash = null;
+  return text && h("p", { class: "notice good" }, text);
+}
+
+function openOldest() {
+  const first = nextOf(null);
+  if (first) go(addressOf(first));
+}
+
+/** The review after one of the list, without those that another reviewer opened in the last minutes: a courtesy, not a lock. */
+function nextOf(id) {
+  const from = queue.rows.findIndex((review) => review.verification === id) + 1;
+  return queue.rows.slice(from).find((review) => review.verification !== id && !seenByOther(review.seen)) ?? null;
+}
+
+const seenByOther = (seen) => seen && !seen.by_you && Date.now() - Date.parse(seen.at) < COURTESY;
+
+async function next() {
+  const id = detail?.id ?? null, there = { tenant: queue.tenant, state: queue.state };
+  let found = nextOf(id);
+  if (!found && queue.cursor) {
+    await loadQueue(there, { more: true }).catch(() => {});
+    found = nextOf(id);
+  }
+  if (!found) flash ??= "Nothing else waits in this list.";
+  go(found ? addressOf(found) : address(there));
+}
+
+// ---- One verification ------------------------------------------------------------------------------------------------------------------
+
+let detail = null;
+/** What was typed, by verification. It is kept until it is sent, also while another verification is on the screen. */
+const drafts = new Map();
+
+const draftOf = (id) => drafts.get(id) ?? drafts.set(id, { decision: "", reason: "", reference: "", note: "" }).get(id);
+const waits = (review) => review && review.state !== "closed";
+const readTimeline = (view) => call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant });
+
+async function openDetail(there) {
+  const view = { ...there, data: null, checked: 0, misses: 0, confirming: false, notices: [], names: null, gone: false };
+  detail = view;
+  document.title = `${short(view.id)} · Review desk`;
+  fill(find("main"),
+    h("div", { class: "head" }, h("a", { href: address({ tenant: queue.tenant, state: queue.state }), id: "back" }, "‹ Queue"),
+      h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next", onclick: next }, "Next ", h("kbd", {}, "n"))),
+    flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p", { class: "quiet", "aria-busy": "true" }, "Loading…")));
+  find("title").focus();
+  scrollTo(0, 0);
+  try {
+    const known = queue.loaded && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
+    [view.data] = await Promise.all([readTimeline(view), known]);
+  } catch (failure) {
+    if (detail === view) fill(find("parts"), trouble(failure, () => openDetail(there)));
+    return;
+  }
+  if (detail !== view) return;
+  view.checked = Date.now();
+  fill(find("parts"), h("section", { id: "why" }), h("section", { id: "comparison", translate: "no" }),
+    h("div", { class: "columns" }, h("section", { id: "decision" }), h("section", { id: "way" })));
+  showFacts();
+  showWhy();
+  showComparison();
+  showDecision();
+  showWay();
+}
+
+/** Ask again how a review stands, and show what changed. Nothing typed is touched. */
+async function refreshDetail() {
+  const view = detail;
+  if (!view?.data) return;
+  try {
+    const data = await call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant, tries: 1 });
+    if (detail === view) changedTo(data.review, data);
+    view.misses = 0;
+  } catch (failure) {
+    view.misses += 1;
+    if (detail === view && !failure.ended && view.misses >= TRIES) showFacts();
+  }
+  view.checked = Date.now();
+}
+
+/** Take over a newer state of the review: of another reviewer, of the system, or after a decision that came too late. */
+function changedTo(review, data = null) {
+  const before = detail.data.review;
+  if (data) detail.data = data;
+  else detail.data = { ...detail.data, review };
+  const same = before?.version === review?.version && before?.state === review?.state;
+  showFacts();
+  if (data) showWay();
+  if (same) return;
+  detail.confirming = false;
+  showDecision();
+  showComparison();
+  say(standing(review) || "The review changed.");
+}
+
+function showFacts() {
+  const { verification, review } = detail.data, verdict = verification.verdict ?? {};
+  const fact = (label, ...children) => h("span", {}, h("span", { class: "label" }, label, " "), ...children);
+  const fixed = verification.final ?? null;
+  fill(find("facts"), fact("Verdict", verdict.outcome ? capital(outcome(verdict.outcome)) : "none yet", verdict.score === null || verdict.score === undefined ? "" : `, score ${points(verdict.score)}`),
+    review && (waits(review) ? fact("Waiting", since(review.opened_at)) : fact("Closed", moment(review.closed_at))),
+    fact("Final answer", fixed ? outcome(fixed.outcome) : "none"),
+    fact("Account", h("code", {}, verification.account)), review?.opened_by === "manual" && h("span", { class: "tag" }, "asked for by a back end"),
+    verification.stale && h("span", { class: "tag" }, `stale: ${clause(verification.stale)}`));
+  const row = queue.rows.find((one) => one.verification === detail.id), seen = review?.seen ?? row?.seen;
+  fill(find("notices"), waits(review) && seenByOther(seen) && h("p", { class: "notice" }, `Another reviewer opened this ${ago(seen.at)}.`),
+    detail.misses >= TRIES && h("p", { class: "notice" }, `Not checked for changes since ${clock(detail.checked)}. `,
+      h("button", { type: "button", id: "recheck", onclick: () => { detail.misses = 0; refreshDetail(); } }, "Check now")));
+}
+
+function showWhy() {
+  const verdict = detail.data.verification.verdict ?? {}, reasons = verdict.reasons ?? [];
+  fill(find("why"), h("h2", {}, "Why"), reasons.length ? h("ul", { class: "reasons" }, reasons.map((code) => h("li", {}, sentence(code), " ", h("code", { class: "quiet" }, code))))
+    : h("p", {}, "There is no verdict with reasons."),
+  verdict.matcher_version && h("p", { class: "small quiet" }, `Matcher ${verdict.matcher_version} · policy ${verdict.policy_version}`));
+}
+
+// ---- Comparison: names, on request -------------------------------------------------------------------------------------------------------
+
+function showComparison() {
+  const { review } = detail.data, closed = review?.closed_reason;
+  if (!find("comparison")) return;
+  const head = (...more) => h("div", { class: "head" }, h("h2", { id: "comparison-title", tabindex: "-1" }, "Comparison"), ...more);
+  const only = (text) => fill(find("comparison"), head(), h("p", { class: "quiet" }, text));
+  if (detail.names) return showNames(head);
+  if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || (settings.closed[closed] ?? closed).replace(/\.$/, "")}. Names can no longer be read.`);
+  if (!review) return only("This verification has no review, so names are not shown here.");
+  if (!may("reveal")) return only("Your sign-in shows the way of a verification, not names.");
+  return fill(find("comparison"), head(h("button", { type: "button", id: "show", onclick: reveal }, "Show names ", h("kbd", {}, "v"))),
+    h("p", { class: "quiet", id: "look" }, "Names are hidden. Each look is recorded under your sign-in."));
+}
+
+async function reveal() {
+  const view = detail;
+  if (!find("show") || find("show").disabled) return;
+  find("show").disabled = true;
+  find("look").textContent = "Reading the names…";
+  try {
+    // Each look is recorded, so a look is not repeated without being asked for.
+    const names = await call("POST", `verifications/${view.id}/comparison`, { tenant: view.tenant, tries: 1 });
+    if (detail !== view || document.hidden) return;
+    Object.assign(view, { names, until: Date.now() + SHOWN_FOR, warned: false });
+  } catch (failure) {
+    if (detail !== view) return;
+    if (failure.status === 410) view.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
+    showComparison();
+    if (failure.status !== 410) find("comparison").append(trouble(failure, reveal));
+    if (failure.status === 410) showDecision();
+    find("show")?.focus();
+    return;
+  }
+  showComparison();
+  find("comparison-title").focus();
+  say("Names are shown for 5 minutes.");
+}
+
+/** Take the names off the screen and out of memory. */
+function hideNames(words) {
+  if (!detail?.names) return;
+  const inside = find("comparison")?.contains(document.activeElement);
+  detail.names = null;
+  showComparison();
+  if (inside) find("show")?.focus();
+  if (words) say(words);
+}
+
+function showNames(head) {
+  const names = detail.names, head_ = ["Field", "Claimed", "At the bank", "Score", "Result"];
+  const cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
+  const lacking = { claim: ["not claimed", "not shown"], bank: ["not shown", "the bank gave none"], both: ["not claimed", "the bank gave none"] };
+  const lines = names.fields.map((field) => {
+    const quiet = field.missing ? lacking[field.missing] : ["agrees, not shown", "agrees, not shown"];
+    const [claim, bank] = [field.claim, field.bank].map((side, index) => side ? value(side) : h("span", { class: "quiet" }, quiet[index]));
+    const result = field.missing ? "missing" : field.same ? "agrees" : "differs";
+    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim),
+      cell("At the bank", bank), cell("Score", points(field.score)), cell("Result", h("b", {}, result), !field.same && field.sentences?.length ? ` ${field.sentences.join(" ")}` : ""));
+  });
+  const others = names.other_owners ?? [];
+  fill(find("comparison"), head(
+    h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Keep"),
+    h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
+  names.newest === false && h("p", { class: "notice" }, "The bank gave newer owners since. The verdict rests on those below."),
+  h("table", { class: "cards compared", role: "table" }, h("caption", { class: "unseen" }, "The claim beside the owner that the bank names"),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head_.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
+    h("tbody", { role: "rowgroup" }, lines)),
+  others.length > 0 && h("details", {}, h("summary", {}, `${others.length} other owner${others.length > 1 ? "s" : ""} of this account`),
+    h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))))),
+  h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {}, names.may_tell.map((text) => h("li", {}, text)))],
+    h("p", {}, names.may_name_owner ? "The name on the account: only where the claimant may be told it." : "Do not tell the name on the account.")));
+  tick();
+}
+
+function keepNames() {
+  Object.assign(detail, { until: Date.now() + SHOWN_FOR, warned: false });
+  tick();
+  say("Names are shown for 5 more minutes.");
+}
+
+/** Once a second: how long names are still shown. */
+function tick() {
+  if (!detail?.names) return;
+  const left = detail.until - Date.now();
+  if (left <= 0) {
+    hideNames("Names are hidden again.");
+    return;
+  }
+  const seconds = Math.ceil(left / SECOND);
+  find("left").textContent = `Hidden again in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  find("left").classList.toggle("soon", left <= WARNED_BEFORE);
+  if (left <= WARNED_BEFORE && !detail.warned) {
+    detail.warned = true;
+    say("Names are hidden in one minute. Choose Keep to see them longer.");
+  }
+}
+
+// ---- Decision --------------------------------------------------------------------------------------------------------------------------
+
+/** How a review stands, in a sentence; empty while it waits for a first decision. */
+function standing(review) {
+  if (!review) return "";
+  const last = review.decisions?.at(-1);
+  if (review.resolution === "expired") return `Ended by itself ${moment(review.closed_at)}: ${closedBecause(review.closed_reason)}.`;
+  if (!last) return "";
+  const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected", withdraw: "withdrew the proposal for" }[last.decision];
+  return `${Who(last.by)} ${done} this ${moment(last.at)}${last.reason ? ` (${clause(last.reason)})` : ""}.`;
+}
+
+function showDecision() {
+  const { review } = detail.data, draft = draftOf(detail.id), panel = find("decision");
+  if (!panel) return;
+  const title = h("h2", { id: "decision-title", tabindex: "-1" }, "Decision"), typed = kept(draft);
+  if (!review) return fill(panel, title, h("p", {}, "This verification has no review. Nothing is to be decided here."));
+  const text = standing(review);
+  if (!waits(review)) {
+    const expired = review.resolution === "expired", unreadable = UNREADABLE.has(review.closed_reason) ? " Names can no longer be read." : "";
+    return fill(panel, title, h("p", { class: expired ? "notice" : "notice good" }, text + unreadable),
+      review.decisions?.at(-1)?.reference && h("p", {}, "Reference ", h("code", {}, review.decisions.at(-1).reference)), typed,
+      h("button", { type: "button", class: "main", onclick: next }, "Next"));
+  }
+  if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review ends by itself.`), typed, h("button", { type: "button", class: "main", onclick: next }, "Next"));
+  if (!may("decide")) return fill(panel, title, text && h("p", { class: "notice" }, text), h("p", { class: "quiet" }, "Your sign-in does not allow deciding."));
+  if (review.state === "proposed" && review.decisions?.at(-1)?.by === queue.you) {
+    return fill(panel, title, h("p", { class: "notice" }, `${text} Another reviewer has to confirm it.`), typed,
+      h("div", { id: "failed" }), h("button", { type: "button", id: "withdraw", onclick: () => send({ decision: "withdraw" }) }, "Withdraw the proposal"));
+  }
+  return fill(panel, title, text && h("p", { class: "notice" }, text, review.state === "proposed" && " You are the second reviewer."), form(draft), h("div", { id: "confirming" }), h("div", { id: "failed" }));
+}
+
+/** What was typed and was not sent, where there is no form for it any more. */
+function kept(draft) {
+  if (!draft.note && !draft.reference) return null;
+  const area = h("textarea", { id: "kept", readonly: true, rows: "4", spellcheck: "false" });
+  area.value = [draft.reference, draft.note].filter(Boolean).join("\n");
+  const select = () => {
+    area.focus();
+    area.select();
+    const copied = document.execCommand("copy");
+    find("kept-how").textContent = copied ? "Copied." : "Selected: copy it with Ctrl + C.";
+  };
+  return h("div", { class: "kept" }, h("label", { for: "kept" }, "What you typed was not sent. It is kept here:"), area,
+    h("button", { type: "button", id: "copy", onclick: select }, "Copy"), h("span", { id: "kept-how", role: "status" }));
+}
+
+function form(draft) {
+  const proposed = detail.data.review.state === "proposed";
+  const choice = (decision, name, key) => h("label", { class: "choice" }, h("input", { type: "radio", name: "decision", id: decision, value: decision, checked: draft.decision === decision, onchange: () => choose(decision) }), name, " ", h("kbd", {}, key));
+  const note = h("textarea", { id: "note", rows: "3", maxlength: "1000", spellcheck: "false", autocomplete: "off", "aria-describedby": "note-help note-wrong", oninput: (event) => { draft.note = event.target.value; edited(); } });
+  note.value = draft.note;
+  const reference = h("input", { id: "reference", value: draft.reference, maxlength: "64", autocomplete: "off", spellcheck: "false", placeholder: "CASE-4711", "aria-describedby": "reference-wrong", oninput: (event) => { draft.reference = event.target.value; edited(); } });
+  const wrong = (id) => h("span", { id: `${id}-wrong`, class: "wrong" });
+  return h("form", { id: "form", novalidate: true, onsubmit: (event) => { event.preventDefault(); check(); } },
+    h("fieldset", {}, h("legend", {}, "What is your decision?"), h("div", { class: "choices" }, choice("approve", proposed ? "Approve as second" : "Approve", "a"), choice("reject", "Reject", "r")), wrong("decision")),
+    h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong", onchange: (event) => { draft.reason = event.target.value; edited(); } }, reasonOptions(draft)), wrong("reason")),
+    h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span", { class: "quiet" }, "(of your own case, if any)")), reference, wrong("reference")),
+    h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span", { class: "quiet", id: "note-help" }, "(needed with the reason “other”; stored encrypted)")), note, wrong("note")),
+    h("button", { id: "check" }, "Check and confirm"));
+}
+
+function reasonOptions(draft) {
+  const codes = draft.decision ? settings[draft.decision] : {};
+  return [h("option", { value: "" }, draft.decision ? "Choose a reason" : "Choose a decision first"),
+    ...Object.keys(codes).map((code) => h("option", { value: code, selected: code === draft.reason }, codes[code].replace(/\.$/, "")))];
+}
+
+function choose(decision) {
+  const draft = draftOf(detail.id);
+  if (draft.decision !== decision) Object.assign(draft, { decision, reason: "" });
+  find(decision).checked = true;
+  fill(find("reason"), reasonOptions(draft));
+  edited();
+}
+
+/** What was confirmed is not what is in the form any more. */
+function edited() {
+  if (detail.confirming) {
+    detail.confirming = false;
+    find("confirming").replaceChildren();
+  }
+  for (const node of document.querySelectorAll("#form .wrong")) node.textContent = "";
+}
+
+function check() {
+  const draft = draftOf(detail.id), wrong = {};
+  if (!draft.decision) wrong.decision = "Choose approve or reject.";
+  else if (!draft.reason) wrong.reason = "Choose a reason.";
+  if (draft.reference && !REFERENCE.test(draft.reference)) wrong.reference = "At most 64 letters, digits and . _ : / - without blanks.";
+  if (draft.reason === "OTHER" && !draft.note.trim()) wrong.note = "Say in a note what the reason is.";
+  for (const name of ["decision", "reason", "reference", "note"]) {
+    find(`${name}-wrong`).textContent = wrong[name] ?? "";
+    find(name)?.setAttribute("aria-invalid", String(name in wrong));
+  }
+  const first = Object.keys(wrong)[0];
+  if (first) {
+    (first === "decision" ? find("approve") : find(first)).focus();
+    say(wrong[first]);
+    return;
+  }
+  detail.confirming = true;
+  const sent = [draft.reference && `Reference ${draft.reference}.`, draft.note.trim() && `With a note of ${draft.note.trim().length} characters.`].filter(Boolean).join(" ");
+  fill(find("failed"));
+  fill(find("confirming"), h("div", { class: "confirming", role: "group", "aria-labelledby": "confirm-what", id: "confirm-box", tabindex: "-1" },
+    h("p", { id: "confirm-what" }, h("b", {}, `${capital(draft.decision)}: `), settings[draft.decision][draft.reason], " ", effect(draft)), sent && h("p", { class: "small" }, sent),
+    h("button", { type: "button", id: "confirm", class: "main", onclick: () => send(draft) }, "Confirm ", h("kbd", {}, "Ctrl ⏎")),
+    h("button", { type: "button", id: "unconfirm", onclick: backToForm }, "Back")));
+  // Not the button: a second press of Enter must not confirm.
+  find("confirm-box").focus();
+}
+
+/** What confirming will do. */
+function effect(draft) {
+  const { verification, review } = detail.data;
+  if (draft.decision === "reject") return "Final answer: no match.";
+  const two = review.state !== "proposed" && (settings.reviewers_needed >= 2 || verification.verdict?.outcome === "no_match");
+  return two ? "This is a proposal: another reviewer has to confirm it." : "Final answer: match.";
+}
+
+function backToForm() {
+  detail.confirming = false;
+  find("confirming").replaceChildren();
+  find("check").focus();
+}
+
+async function send({ decision, reason, reference, note }) {
+  const view = detail, { review } = view.data, button = find("confirm") ?? find("withdraw");
+  if (!button || button.disabled) return;
+  button.disabled = true;
+  const body = { version: review.version, decision };
+  if (reason) body.reason = reason;
+  if (reference) body.reference = reference;
+  if (note?.trim()) body.note = note.trim();
+  let after;
+  try {
+    // The API answers a repetition of the same decision with the decision that it has.
+    after = await call("POST", `verifications/${view.id}/review/decisions`, { tenant: view.tenant, body });
+  } catch (failure) {
+    if (detail === view) refused(failure, button);
+    return;
+  }
+  if (decision !== "withdraw") drafts.delete(view.id);
+  const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected", withdraw: "Proposal withdrawn:" }[decision];
+  const final = after.final ? ` Final answer: ${outcome(after.final.outcome)}.` : after.state === "proposed" ? " Another reviewer has to confirm it." : "";
+  if (detail !== view) return;
+  if (decision === "withdraw") {
+    changedTo(after);
+    refreshDetail();
+    find("decision-title").focus();
+    return;
+  }
+  const text = `${done} ${short(view.id)}.${final}`;
+  flash = h("span", {}, text, " ", h("a", { href: address(view) }, "See it"));
+  const found = nextOf(view.id);
+  queue.rows = queue.rows.filter((one) => one.verification !== view.id);
+  queue.loaded = queue.loaded && queue.loaded;
+  if (found) go(addressOf(found));
+  else await next();
+  say(`${text} ${detail ? "The next review is open." : ""}`);
+}
+
+function refused(failure, button) {
+  const review = failure.problem.review;
+  button.disabled = false;
+  if (["review-changed", "review-closed"].includes(failure.type) && review) {
+    changedTo(review);
+    queue.rows = waits(review) ? queue.rows : queue.rows.filter((one) => one.verification !== detail.id);
+    find("decision-title").focus();
+    return;
+  }
+  if (failure.status === 410) {
+    detail.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
+    hideNames();
+    showComparison();
+    showDecision();
+    find("decision-title").focus();
+    return;
+  }
+  fill(find("failed"), trouble(failure, failure.status === 403 || failure.status === 422 ? null : () => {
+    fill(find("failed"));
+    (find("confirm") ?? find("withdraw"))?.click();
+  }));
+}
+
+// ---- The way ---------------------------------------------------------------------------------------------------------------------------
+
+const STEPS = {
+  requested: () => "Requested",
+  refresh_started: () => "Refresh started",
+  refresh_joined: () => "Joined a refresh that was under way",
+  cooldown_began: (step) => `Cooling down${step.resume_at ? ` until ${clock(step.resume_at)}` : ""}`,
+  cooldown_over: () => "Cooldown over",
+  trouble: (step) => `Trouble: ${step.reason ? clause(step.reason) : "unknown"}`,
+  webhook: (step) => `Webhook ${step.event ?? ""}`,
+  owners_fetched: () => "Owners fetched",
+  woken: (step) => `Woken${step.by ? ` by ${String(step.by).replaceAll("_", " ")}` : ""}`,
+  verdict: (step) => `Verdict${step.outcome ? `: ${outcome(step.outcome)}${step.score === null || step.score === undefined ? "" : `, ${points(step.score)}`}` : ""}`,
+  review_opened: (step) => step.opened_by === "manual" ? "Review opened by a back end" : "Review opened",
+  proposed: (step) => `Approval proposed${step.reason ? `: ${clause(step.reason)}` : ""}`,
+  decided: (step) => `${{ approve: "Approved", approved: "Approved", reject: "Rejected", rejected: "Rejected" }[step.decision ?? step.resolution] ?? "Decided"}${step.reason ? `: ${clause(step.reason)}` : ""}`,
+  withdrawn: () => "Proposal withdrawn",
+  expired: (step) => `Review ended by itself${step.closed_reason ? `: ${closedBecause(step.closed_reason)}` : ""}`,
+  stale: (step) => `The verdict no longer holds${step.reason ? `: ${clause(step.reason)}` : ""}`,
+  owners_changed: () => "The bank names other owners",
+};
+
+function showWay() {
+  const { steps, recorded, review } = detail.data, panel = find("way");
+  if (!panel) return;
+  let date = "";
+  const items = steps.flatMap((step) => {
+    const text = (STEPS[step.kind] ?? (() => capital(step.kind.replaceAll("_", " "))))(step);
+    const heading = day(step.at) !== date && h("li", { class: "day" }, day(step.at));
+    date = day(step.at);
+    const time = new Date(step.at).toLocaleTimeString("en-GB");
+    return [heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
+  });
+  const now = waits(review) ? review.state === "proposed" ? "Waits for a second reviewer" : "Waits for a decision" : null;
+  fill(panel, h("h2", {}, "Way"), recorded === false && h("p", { class: "quiet" }, "This verification is from before its way was recorded. Steps are missing."),
+    h("ol", { class: "way" }, items, now && h("li", { class: "now" }, h("span", { class: "time" }, "now"), " ", h("span", {}, now))),
+    h("p", { class: "small quiet" }, `Times are in your time zone (${Intl.DateTimeFormat().resolvedOptions().timeZone}).`));
+}
+
+// ---- Keys ------------------------------------------------------------------------------------------------------------------------------
+
+const shortcuts = {
+  get on() { return localStorage.getItem("shortcuts") !== "off"; },
+  set on(value) { localStorage.setItem("shortcuts", value ? "on" : "off"); },
+};
+
+function showKeys() {
+  const box = h("input", { type: "checkbox", id: "shortcuts", checked: shortcuts.on, onchange: (event) => { shortcuts.on = event.target.checked; document.body.classList.toggle("nokeys", !shortcuts.on); } });
+  document.body.classList.toggle("nokeys", !shortcuts.on);
+  document.body.append(h("footer", {}, h("p", { class: "keys small" }, "Keys: ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move · ", h("kbd", {}, "Enter"), " open · ", h("kbd", {}, "n"), " next · ", h("kbd", {}, "?"), " all"),
+    h("label", {}, box, " Shortcuts"), h("button", { type: "button", id: "help", class: "plain", onclick: showHelp }, "All keys")),
+  h("dialog", { id: "all-keys", "aria-labelledby": "keys-title" }, h("h2", { id: "keys-title" }, "Keys"),
+    h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])), h("p", { class: "small quiet" }, "Letters do nothing in a field, or while Ctrl, Alt or Cmd is held."),
+    h("form", { method: "dialog" }, h("button", {}, "Close"))));
+}
+
+const showHelp = () => find("all-keys").showModal();
+
+function move(by) {
+  const links = [...document.querySelectorAll("#rows a")], at = links.indexOf(document.activeElement.closest?.("tr")?.querySelector("a"));
+  links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by))]?.focus();
+}
+
+function onKey(event) {
+  const target = event.target, typing = target.matches("textarea, select, input:not([type=radio], [type=checkbox])");
+  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && find("form")) {
+    event.preventDefault();
+    if (detail.confirming) find("confirm").click();
+    else check();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape" && !typing) {
+    if (detail?.confirming) backToForm();
+    else if (detail) go(address({ tenant: queue.tenant, state: queue.state }));
+    return;
+  }
+  if (event.key === "Enter" && !detail && !target.closest("a, button, input, select, summary, label")) return openOldest();
+  if (typing || !shortcuts.on) return;
+  const radio = (id) => { if (find(id)) { choose(id); find(id).focus(); } };
+  const keys = {
+    "?": showHelp, n: next, j: () => move(1), k: () => move(-1), a: () => radio("approve"), r: () => radio("reject"),
+    v: () => detail?.names ? hideNames("Names are hidden.") : find("show") && reveal(),
+  };
+  if (!keys[event.key]) return;
+  event.preventDefault();
+  keys[event.key]();
+}
+
+// ---- Start -----------------------------------------------------------------------------------------------------------------------------
+
+let hiddenAt = 0, hiddenTimer = 0;
+
+function onVisibility() {
+  clearTimeout(hiddenTimer);
+  if (document.hidden) {
+    hiddenAt = Date.now();
+    hiddenTimer = setTimeout(hideNames, HIDDEN_TAB_FOR);
+    return;
+  }
+  // Browsers slow the timers of hidden tabs down.
+  if (hiddenAt && Date.now() - hiddenAt >= HIDDEN_TAB_FOR) hideNames();
+  lookAgain(5 * SECOND);
+}
+
+function lookAgain(after) {
+  if (detail && waits(detail.data?.review) && !document.hidden && detail.misses < TRIES && !find("again") && Date.now() - detail.checked >= after) refreshDetail();
+}
+
+async function start() {
+  if (!settings.files["sign_in.js"] || !settings.files["oauth4webapi.js"]) {
+    fill(find("main"), h("h1", {}, "The desk cannot sign you in"), h("p", {}, "This build lacks the library for signing in. It is fetched with npm when the stack is built: install npm, build the stack again and deploy it."));
+    return;
+  }
+  const files = Object.fromEntries(Object.entries(settings.files).map(([name, path]) => [name, new URL(path, document.baseURI).href]));
+  try {
+    const { signIn } = await import(files["sign_in.js"]);
+    session = await signIn({ ...settings, files });
+  } catch (error) {
+    fill(find("main"), h("h1", {}, "Signing in did not work"), h("div", { class: "notice bad", role: "alert" }, h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
+    return;
+  }
+  session.onEnded(sessionEnded);
+  showWho();
+  showKeys();
+  addEventListener("hashchange", route);
+  addEventListener("keydown", onKey);
+  addEventListener("focus", () => lookAgain(5 * SECOND));
+  addEventListener("pagehide", () => hideNames());
+  addEventListener("beforeunload", (event) => { if ([...drafts.values()].some((draft) => draft.note || draft.reference)) event.preventDefault(); });
+  document.addEventListener("visibilitychange", onVisibility);
+  find("skip").addEventListener("click", (event) => { event.preventDefault(); find("main").focus(); });
+  setInterval(tick, SECOND);
+  setInterval(() => lookAgain(ASK_AGAIN - SECOND), ASK_AGAIN);
+  await route();
+}
+
+await start();
