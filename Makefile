@@ -24,6 +24,7 @@ SEEDS ?= 1000
 START ?= 0
 ACCOUNTS ?= 1000
 RATE ?= 4
+REVIEWERS ?= 1
 CASES ?= 300
 SEED ?= 1
 MUTANTS ?= 200
@@ -39,6 +40,7 @@ $(call needs,simulate,SEEDS,$(COUNT),a whole number above 0)
 $(call needs,simulate,START,$(NUMBER),a whole number from 0)
 $(call needs,batch,ACCOUNTS,^0*[1-9][0-9]{0$(comma)6}$$,a whole number from 1 to 9999999)
 $(call needs,batch,RATE,^[0-9]*[1-9][0-9]*(\.[0-9]+)?$$|^[0-9]+\.[0-9]*[1-9][0-9]*$$,a number above 0)
+$(call needs,desk,REVIEWERS,^[12]$$,1 or 2)
 $(call needs,fuzz,CASES,$(COUNT),a whole number above 0)
 $(call needs,fuzz test-deep mutants,SEED,$(NUMBER),a whole number from 0)
 $(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whole number above 0 or all)
@@ -53,7 +55,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -76,6 +78,9 @@ up: $(READY)  ## Leave an embedded stack running: STRIPE_API_BASE=URL of another
 
 down: $(READY)  ## Stop it
 	@$(BIN)/python -m local.stack down
+
+desk: $(READY)  ## Run the review desk with close matches that wait, until Ctrl-C (needs npm): REVIEWERS=2 for four eyes
+	@$(BIN)/python -m local.desk --reviewers $(REVIEWERS)
 
 lint: $(READY)  ## Check style, types and the template
 	@$(MAKE) --no-print-directory -j 2 types style

@@ -75,7 +75,8 @@ function form(problem) {
 const server = createServer();
 server.listen(config.port, "127.0.0.1");
 await once(server, "listening");
-const issuer = `http://127.0.0.1:${server.address().port}`;
+// Another host than the API's, as elsewhere, so that no cookie goes to both.
+const issuer = `http://localhost:${server.address().port}`;
 const provider = new Provider(issuer, {
   adapter: Adapter,
   // As API Gateway demands it, tokens are signed by RSA.

@@ -12,6 +12,7 @@ from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
+from tests.support.desk_browser import browser, desk, visit  # noqa: F401
 from tools.permissions import Roles
 
 SETTLE_TIMEOUT_SECONDS = 8

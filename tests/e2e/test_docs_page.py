@@ -4,54 +4,45 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Browser, Error
 
 from local.aws.paths import BUILD
 from local.stack import Stack
 from tests.e2e.issuer import ACCOUNT, Issuer
-from tests.support import judges
 
 SCREENSHOT = BUILD / "docs-page.png"
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    return judges.require_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
-
-
-def test_page_makes_a_call_and_asks_no_other_host(chromium: str, by_token: Stack, issuer: Issuer) -> None:
+def test_page_makes_a_call_and_asks_no_other_host(browser: Browser, by_token: Stack, issuer: Issuer) -> None:
     assert by_token.stripe is not None
     by_token.stripe.simulator.link("fresh", id="fca_page", stripe_account=ACCOUNT)
     hosts: set[str] = set()
     failures: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.goto(f"{by_token.api_url}/docs")
-        page.get_by_role("button", name="Authorize").first.click()
-        page.locator(".modal-ux input[type=text]").last.fill(issuer.token("read"))
-        page.locator(".modal-ux button.authorize").last.click()
-        page.locator(".modal-ux button.btn-done").first.click()
-        operation = page.locator("#operations-accounts-get_account")
-        operation.locator(".opblock-summary-control").click()
-        operation.locator("tr[data-param-name=account] input").fill("fca_page")
-        try:
-            stripe_account = operation.locator("tr[data-param-name=Stripe-Account] input")
-            stripe_account.fill("", timeout=2_000)
-        except Error:
-            pass
-        with page.expect_response(lambda response: response.url.endswith("/accounts/fca_page")) as answered:
-            operation.get_by_role("button", name="Execute").click()
-        assert answered.value.status == 200
-        assert json.loads(answered.value.text())["account"] == "fca_page"
-        operation.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
-        operation.scroll_into_view_if_needed()
-        SCREENSHOT.parent.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOT)
-        browser.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.goto(f"{by_token.api_url}/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator(".modal-ux input[type=text]").last.fill(issuer.token("read"))
+    page.locator(".modal-ux button.authorize").last.click()
+    page.locator(".modal-ux button.btn-done").first.click()
+    operation = page.locator("#operations-accounts-get_account")
+    operation.locator(".opblock-summary-control").click()
+    operation.locator("tr[data-param-name=account] input").fill("fca_page")
+    try:
+        stripe_account = operation.locator("tr[data-param-name=Stripe-Account] input")
+        stripe_account.fill("", timeout=2_000)
+    except Error:
+        pass
+    with page.expect_response(lambda response: response.url.endswith("/accounts/fca_page")) as answered:
+        operation.get_by_role("button", name="Execute").click()
+    assert answered.value.status == 200
+    assert json.loads(answered.value.text())["account"] == "fca_page"
+    operation.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
+    operation.scroll_into_view_if_needed()
+    SCREENSHOT.parent.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOT)
+    page.close()
     assert hosts == {by_token.api_url.split("/")[2]}
     assert failures == []
     assert SCREENSHOT.stat().st_size > 20_000

@@ -63,6 +63,8 @@ ONE_STACK = ("tests/e2e/", "tests/integration/local_aws/")
 """Folders whose tests share a stack."""
 OTHER_STACK = ("tests/e2e/test_canary.py", "tests/e2e/test_permissions.py")
 """Files that take as long as the rest of their folder, so they get another stack."""
+DESK = "tests/e2e/test_desk"
+"""How the names of files begin whose tests share the desk's stack and its browser."""
 INDEPENDENT = (
     "tests/simulation/test_simulation.py", "tests/simulation/test_isolation.py", "tests/simulation/test_lost_and_found.py",
     "tests/unit/test_matcher_fuzz.py", "tests/unit/test_shortlist.py",
@@ -81,6 +83,8 @@ def unit(nodeid: str) -> tuple[int, str]:
         return 2, dynamodb_local.NAME
     if path in OTHER_STACK:
         return 0, "another stack"
+    if path.startswith(DESK):
+        return 0, DESK
     for folder in ONE_STACK:
         if path.startswith(folder):
             return 1, folder
