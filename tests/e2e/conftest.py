@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import Stack, running
 from local.stripe_simulator.options import Options
-from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
+from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, DESK, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
 from tests.support.desk_browser import browser, desk, visit  # noqa: F401
 from tools.permissions import Roles
@@ -42,9 +42,21 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="session")
-def by_token(issuer: Issuer) -> Iterator[Stack]:
-    """A second stack, whose callers send tokens for one connected account each, and whose routes call published versions."""
+def people() -> Iterator[Issuer]:
+    """The issuer of the tokens of people who review."""
+    with Issuer(DESK, "reviewer") as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def by_token(issuer: Issuer, people: Issuer) -> Iterator[Stack]:
+    """A second stack, whose callers send tokens for one connected account each, and whose routes call published versions.
+
+    The routes of the review desk take the tokens of people, whose issuer is another one.
+    """
     parameters = {
+        "ReviewIssuer": people.url,
+        "ReviewAudience": f"{DESK},{APP_CLIENT}",
         "JwtIssuer": issuer.url,
         "JwtAudience": f"{AUDIENCE},{APP_CLIENT}",
         "JwtScopePrefix": SCOPE_PREFIX,

@@ -13,6 +13,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 AUDIENCE = "titleholder"
+DESK = "desk"
+"""The audience of people's tokens."""
+
 APP_CLIENT = "3n4b5urk1ft4fl3mg5e62d9ado"
 """An app client in Amazon Cognito, whose tokens name it and no audience."""
 
@@ -28,9 +31,10 @@ KEY_ID = "key-1"
 
 
 class Issuer:
-    """Serves for a `with` block; `url` is the issuer's name."""
+    """Serves for a `with` block; `url` is the issuer's name. `audience` and `subject` are those of its tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, audience: str = AUDIENCE, subject: str = "back-end") -> None:
+        self._audience, self._subject = audience, subject
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         issuer = self
 
@@ -72,7 +76,7 @@ class Issuer:
         """
         scope = " ".join(word if "/" in word else SCOPE_PREFIX + word for word in scope.split())
         now = int(time.time())
-        content = {"iss": self.url, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "back-end", "scope": scope}
+        content = {"iss": self.url, "aud": self._audience, "iat": now - 60, "exp": now + 3600, "sub": self._subject, "scope": scope}
         content |= {ACCOUNT_CLAIM: ACCOUNT, **claims}
         content = {name: value for name, value in content.items() if value is not None or name == ACCOUNT_CLAIM}
         return jwt.encode(content, key or self.key, algorithm="RS256", headers={"kid": KEY_ID})

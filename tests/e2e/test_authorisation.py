@@ -21,14 +21,16 @@ from local.aws.emulator import REGION
 from local.client import Answer, Client
 from local.stack import STACK, Stack
 from tests.e2e import iam_user
-from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, SCOPE_PREFIX, Issuer
+from tests.e2e.issuer import ACCOUNT, ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, DESK, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import StackDriver
 from tools.smoke import edge
 from tools.smoke.stack import find
 
-GUARDED = {route.key: route.scopes for route in openapi.gateway_routes().values() if not route.public}
-PUBLIC = [route.key for route in openapi.gateway_routes().values() if route.public]
-SCOPES = {"read", "verify", "erase"}
+ROUTES = {route.key: route for route in openapi.gateway_routes().values()}
+GUARDED = {key: route.scopes for key, route in ROUTES.items() if not route.public}
+PUBLIC = [key for key, route in ROUTES.items() if route.public]
+SCOPES = {"read", "verify", "erase", "review", "support"}
+OF_BACK_ENDS = sorted({scope for key, route in ROUTES.items() if not route.people for scope in route.scopes})
 PROBLEM = "application/problem+json"
 
 
@@ -61,29 +63,40 @@ def test_by_iam_the_policy_for_callers_allows_the_routes_of_a_scope_and_no_other
     assert {route for route, status in answers.items() if status != 403} == {route for route, scopes in GUARDED.items() if scope in scopes}
 
 
-def test_only_the_webhook_and_the_documentation_are_public(driver: StackDriver) -> None:
-    assert set(PUBLIC) == {"POST /webhooks/stripe", "GET /docs", "GET /openapi.json"}
+def test_only_the_webhook_the_documentation_and_the_page_are_public(driver: StackDriver) -> None:
+    assert set(PUBLIC) == {"POST /webhooks/stripe", "GET /docs", "GET /openapi.json", "GET /desk", "GET /desk/{file}"}
     assert [call(driver.stack.api_url, route).status for route in ("POST /webhooks/stripe", "GET /openapi.json")] == [400, 200]
 
 
 @pytest.mark.parametrize("route", GUARDED)
 class TestToken:
-    def test_token_of_the_right_scope_is_accepted(self, by_token: Stack, issuer: Issuer, route: str) -> None:
-        [scope] = GUARDED[route]
-        answer = call(by_token.api_url, route, issuer.token(f"other {scope}"))
-        # What is asked for is nonsense, and it is the function that says so.
-        assert answer.headers["Content-Type"].startswith(("application/problem+json", "application/json"))
-        assert answer.status in (200, 404, 409, 422), answer
+    """The routes of the desk take tokens of people, whose issuer is another one; all others take those of back ends."""
 
-    def test_token_of_other_scopes_is_forbidden(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+    @pytest.fixture
+    def good(self, issuer: Issuer, people: Issuer, route: str) -> Issuer:
+        """The issuer of the tokens that the route takes."""
+        return people if ROUTES[route].people else issuer
+
+    def test_token_of_one_right_scope_is_accepted(self, by_token: Stack, good: Issuer, route: str) -> None:
+        for scope in GUARDED[route]:
+            answer = call(by_token.api_url, route, good.token(f"other {scope}"))
+            # What is asked for is nonsense, and it is the function that says so.
+            assert answer.headers["Content-Type"].startswith(("application/problem+json", "application/json"))
+            assert answer.status in (200, 404, 409, 422), answer
+
+    def test_token_of_other_scopes_is_forbidden(self, by_token: Stack, good: Issuer, route: str) -> None:
         others = sorted(SCOPES - set(GUARDED[route]))
-        assert call(by_token.api_url, route, issuer.token(" ".join(others))).status == 403
-        assert call(by_token.api_url, route, issuer.token("")).status == 403
-        assert call(by_token.api_url, route, issuer.token(f"{GUARDED[route][0]}ed")).status == 403
+        assert call(by_token.api_url, route, good.token(" ".join(others))).status == 403
+        assert call(by_token.api_url, route, good.token("")).status == 403
+        assert call(by_token.api_url, route, good.token(f"{GUARDED[route][0]}ed")).status == 403
 
-    def test_token_that_is_not_good_is_refused(self, by_token: Stack, issuer: Issuer, route: str) -> None:
+    def test_token_that_is_not_good_is_refused(self, by_token: Stack, issuer: Issuer, people: Issuer, good: Issuer, route: str) -> None:
         scope, now = GUARDED[route][0], int(time.time())
+        other, audience = (issuer, DESK) if good is people else (people, AUDIENCE)
+        issuer = good
         bad = {
+            "of the other issuer of the same stack": other.token(scope),
+            "of the other issuer, with this one's audience": other.token(scope, aud=audience),
             "none": None,
             "no token at all": "x",
             "another issuer's": issuer.token(scope, iss="https://issuer.example.com"),
@@ -92,7 +105,7 @@ class TestToken:
             "not yet good": issuer.token(scope, nbf=now + 600),
             "signed by another key": issuer.token(scope, key=rsa.generate_private_key(public_exponent=65537, key_size=2048)),
             "not signed": jwt.encode(
-                {"iss": issuer.url, "aud": AUDIENCE, "exp": now + 60, "scope": SCOPE_PREFIX + scope}, None, algorithm="none"
+                {"iss": issuer.url, "aud": audience, "exp": now + 60, "scope": SCOPE_PREFIX + scope}, None, algorithm="none"
             ),
         }
         answers = {name: call(by_token.api_url, route, token).status for name, token in bad.items()}
@@ -142,10 +155,14 @@ def test_by_token_of_an_issuer_in_use_that_lacks_what_is_needed_is_refused(
 def test_by_token_the_smoke_test_calls_every_route_with_the_token(by_token: Stack, issuer: Issuer) -> None:
     session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     local = SimpleNamespace(client=partial(session.client, endpoint_url=by_token.aws.endpoint), get_credentials=session.get_credentials)
-    with_token = find(STACK, REGION, session=local, token=issuer.token(" ".join(SCOPES)))
+    with_token = find(STACK, REGION, session=local, token=issuer.token(" ".join(OF_BACK_ENDS)))
     lines = list(edge.routes(with_token))
-    assert {line.state for line in lines} == {"ok"}
-    assert {line.about.removeprefix("route ") for line in lines} > {"POST /verifications", "DELETE /accounts/{account}"}
+    called = {openapi.shape(line.about.removeprefix("route ")): line.state for line in lines}
+    assert {state for route, state in called.items() if not openapi.gateway_routes()[route].people} == {"ok"}
+    # The token is no person's.
+    people = {route for route, known in openapi.gateway_routes().items() if known.people}
+    assert {route for route, state in called.items() if state == "could not be checked"} == people
+    assert {"POST /verifications", "DELETE /accounts/{}"} < set(called)
     assert {line.state for line in edge.refusals(with_token)} == {"ok"}
     [line, *documentation] = edge.routes(find(STACK, REGION, session=local))
     assert (line.state, line.about) == ("could not be checked", "routes")

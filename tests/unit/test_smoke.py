@@ -190,6 +190,8 @@ def test_tables_that_should_be_protected_from_deletion_and_are_not_are_named(
 IAM = {"AuthorizationType": "AWS_IAM"}
 TOKEN = {"AuthorizationType": "JWT", "AuthorizerId": "a1b2c3", "AuthorizationScopes": ["titleholder/read"]}
 WITH_TOKENS = {"JwtIssuer": "https://issuer.example.com", "JwtScopePrefix": "titleholder/"}
+QUEUE = {**TOKEN, "RouteKey": "GET /reviews", "AuthorizationScopes": ["titleholder/review", "titleholder/read", "titleholder/support"]}
+PEOPLE = {"ReviewIssuer": "https://people.example.com", "JwtScopePrefix": "titleholder/"}
 
 
 @pytest.mark.parametrize(
@@ -206,18 +208,32 @@ WITH_TOKENS = {"JwtIssuer": "https://issuer.example.com", "JwtScopePrefix": "tit
         (WITH_TOKENS, IAM, True),
         (WITH_TOKENS, {**TOKEN, "AuthorizationScopes": []}, True),
         (WITH_TOKENS, {**TOKEN, "AuthorizationScopes": ["read"]}, True),
+        (WITH_TOKENS, {**TOKEN, "AuthorizerId": "d4e5f6"}, True),
+        (WITH_TOKENS, QUEUE, False),
+        (WITH_TOKENS, {**QUEUE, "AuthorizationScopes": ["titleholder/read"]}, True),
+        (PEOPLE, IAM, False),
+        (PEOPLE, {**QUEUE, "AuthorizerId": "d4e5f6"}, False),
+        (PEOPLE, {**IAM, "RouteKey": "GET /reviews"}, True),
+        ({**PEOPLE, **WITH_TOKENS}, {**QUEUE, "AuthorizerId": "d4e5f6"}, False),
+        # Back ends' tokens would open the desk.
+        ({**PEOPLE, **WITH_TOKENS}, QUEUE, True),
     ],
 )  # fmt: skip
 def test_route_that_is_not_authorised_as_the_parameters_say_is_named(
     parameters: dict[str, str], route: dict[str, Any], failing: bool
 ) -> None:
-    public = [{"RouteKey": key, "AuthorizationType": "NONE"} for key in ("POST /webhooks/stripe", "GET /docs", "GET /openapi.json")]
-    pages = SimpleNamespace(paginate=lambda **_: [{"Items": public}, {"Items": [{"RouteKey": "GET /verifications/{id}", **route}]}])
+    keys = ("POST /webhooks/stripe", "GET /docs", "GET /openapi.json", "GET /desk")
+    public = [{"RouteKey": key, "AuthorizationType": "NONE"} for key in keys]
+    route = {"RouteKey": "GET /verifications/{id}", **route}
+    pages = SimpleNamespace(paginate=lambda **_: [{"Items": public}, {"Items": [route]}])
     session = SimpleNamespace(client=lambda *_, **__: SimpleNamespace(get_paginator=lambda _: pages))
     description = {
         "Outputs": [{"OutputKey": "HttpApiId", "OutputValue": "a1b2c3d4e5"}],
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     }
-    [line] = edge.authorisation(Deployed("titleholder", "eu-west-1", session, description, {}))
+    resources = {
+        name: ("AWS::ApiGatewayV2::Authorizer", id_) for name, id_ in (("JwtAuthorizer", "a1b2c3"), ("ReviewAuthorizer", "d4e5f6"))
+    }
+    [line] = edge.authorisation(Deployed("titleholder", "eu-west-1", session, description, resources))
     assert (line.state == "FAILED", line.about) == (failing, "authorisation of routes")
-    assert ("GET /verifications/{id}" in line.found) is failing
+    assert (route["RouteKey"] in line.found) is failing

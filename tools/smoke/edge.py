@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from local.openapi import DOCUMENT, shape
+from local.openapi import DOCUMENT, gateway_routes, shape
 from titleholder.stripe_api import signatures
 from tools.smoke import keys
 from tools.smoke.report import Line, eventually, failed, ok, unchecked
@@ -17,6 +17,7 @@ from tools.smoke.stack import Answer, Deployed
 
 WEBHOOK = "POST /webhooks/stripe"
 DOCS = ("GET /docs", "GET /openapi.json")
+PAGE = ("GET /desk", "GET /desk/{file}")
 NEVER_EXPECTED = (401, 403, 413, 415, 429, 500, 502, 503, 504)
 NO_IDS = ("DELETE /accounts/{account}", "POST /accounts/{account}/refreshes")
 QUERIES = {"GET /accounts": "?customer={customer}", "GET /verifications": "?account={account}"}
@@ -34,8 +35,9 @@ def routes(stack: Deployed) -> Iterator[Line]:
     """Call every route with ids that nothing has, or with a body that lacks everything: 404, 422 or an empty list, and nothing is done."""
     pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
     deployed = {shape(route["RouteKey"]) for page in pages for route in page["Items"]}
-    docs = stack.parameters.get("ServeDocs") == "true"
-    wanted = {key: route for key, route in documented().items() if docs or route not in DOCS}
+    left_out = () if stack.parameters.get("ServeDocs") == "true" else DOCS
+    left_out += () if stack.parameters.get("DeskClientId") else PAGE
+    wanted = {key: route for key, route in documented().items() if route not in left_out}
     for key in sorted(wanted.keys() - deployed):
         yield failed(f"route {wanted[key]}", "the stack does not have it", "deploy the stack from this release")
     for key in sorted(deployed - set(documented())):
@@ -45,7 +47,12 @@ def routes(stack: Deployed) -> Iterator[Line]:
     if stack.out_of_reach:
         yield unchecked("routes", *stack.out_of_reach)
         wanted = {key: route for key, route in wanted.items() if route in DOCS}
-    called = sorted(route for key, route in wanted.items() if key in deployed and route != WEBHOOK)
+    for route in sorted(route for route in wanted.values() if stack.by_peoples_token(route)):
+        yield unchecked(f"route {route}", "people call it with a token of ReviewIssuer", "sign in to the review desk")
+    # The page has a check of its own.
+    called = sorted(
+        route for key, route in wanted.items() if key in deployed and route not in (WEBHOOK, *PAGE) and not stack.by_peoples_token(route)
+    )
     with ThreadPoolExecutor(8) as pool:
         yield from pool.map(lambda route: _route(stack, route), called)
 
@@ -89,20 +96,32 @@ def _refused(route: str, answer: Answer) -> Line:
 
 
 def authorisation(stack: Deployed) -> Iterator[Line]:
-    """Each route asks for a signature, or for a token with one scope of this stack, as the parameters say. Nothing of the other is left."""
+    """Each route asks for a signature, or for its issuer's token with a scope of this stack, as the parameters say.
+
+    Nothing of the other is left.
+    """
     about, prefix, wrong = "authorisation of routes", stack.parameters.get("JwtScopePrefix", ""), list[str]()
     pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
     for route in (each for page in pages for each in page["Items"]):
-        if route["RouteKey"] in (WEBHOOK, *DOCS):
+        known = gateway_routes().get(shape(route["RouteKey"]))
+        # One that this release does not have is the check of routes' to say.
+        if known is None or known.public:
             continue
         type_, scopes = route.get("AuthorizationType"), list(route.get("AuthorizationScopes") or ())
-        if stack.by_token:
-            good = type_ == "JWT" and scopes in [[f"{prefix}{scope}"] for scope in ("read", "verify", "erase")]
+        people = stack.by_peoples_token(known.key)
+        if people or stack.by_token:
+            # CloudFormation's id of an authorizer may have the API's in it.
+            its = (stack.physical("ReviewAuthorizer" if people else "JwtAuthorizer") or "").split("|")
+            good = (
+                type_ == "JWT" and sorted(scopes) == sorted(f"{prefix}{scope}" for scope in known.scopes) and route["AuthorizerId"] in its
+            )
         else:
             good = type_ == "AWS_IAM" and not scopes and not route.get("AuthorizerId")
         if not good:
             wrong.append(f"{route['RouteKey']} has {type_}, authorizer {route.get('AuthorizerId')}, scopes {scopes}")
     wanted = f"JWT with scopes after '{prefix}'" if stack.by_token else "AWS_IAM, without authorizer and scopes"
+    if stack.parameters.get("ReviewIssuer"):
+        wanted += "; those of the review desk JWT, of ReviewIssuer"
     if wrong:
         yield failed(
             about, f"{'; '.join(wrong)} instead of {wanted}", "deploy again, or correct the routes: docs/edge.md#callers-with-tokens"
@@ -126,6 +145,10 @@ def refusals(stack: Deployed) -> Iterator[Line]:
     for name, headers in calls.items():
         status = stack.send("GET", path, headers=headers).status
         yield ok(name, f"refused ({status})") if status in refused else failed(name, f"answered {status} instead of a refusal", todo)
+    if stack.parameters.get("ReviewIssuer"):
+        # As a back end calls: it may not look at names or decide.
+        name, status = "call of a back end to the review desk", stack.call("POST", f"{path}/comparison", {}).status
+        yield ok(name, f"refused ({status})") if status == 401 else failed(name, f"answered {status} instead of a refusal", todo)
 
 
 def webhook(stack: Deployed) -> Iterator[Line]:

@@ -20,6 +20,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from local.aws.deploy import http_api_url
+from local.openapi import gateway_routes, shape
 from titleholder.domain.accounts import AccountRef
 from titleholder.store import Store
 from tools.smoke.report import SmokeError
@@ -119,13 +120,17 @@ class Deployed:
         if self.needs_certificate:
             return "callers need a client certificate here", "call a route with one yourself: docs/edge.md"
         if self.by_token and not self.token:
-            return "callers send JSON Web Tokens here", "repeat with TOKEN=<a token with the scopes read, verify, erase>"
+            return "callers send JSON Web Tokens here", "repeat with TOKEN=<a token with the scopes read, verify, erase and review>"
         return None
 
     @property
     def by_token(self) -> bool:
         """Whether callers send JSON Web Tokens instead of signing for IAM."""
         return bool(self.parameters.get("JwtIssuer"))
+
+    def by_peoples_token(self, route: str) -> bool:
+        """Whether people call a route, with tokens of an issuer of their own."""
+        return bool(self.parameters.get("ReviewIssuer")) and gateway_routes()[shape(route)].people
 
     @cached_property
     def store(self) -> Store:
