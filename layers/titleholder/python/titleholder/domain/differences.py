@@ -76,7 +76,7 @@ class Comparison:
 
     `attempted_at`: of the snapshot, Unix seconds. `newest`: no later snapshot of the account is stored. `may_tell`: what the claimant may
     be told. `may_name_owner`: whether the owner's name may be part of it, where that is permitted. `other_owners`: names only, and not all
-    of `other_owner_count`.
+    of `other_owner_count`. `notes`: of earlier decisions, by the version of the review that each made.
     """
 
     verification: str
@@ -89,6 +89,7 @@ class Comparison:
     may_tell: Sequence[str]
     may_name_owner: bool
     other_owners: Sequence[str] = field(default=(), repr=False)
+    notes: Mapping[int, str] = field(default_factory=dict, repr=False)
 
 
 def compare_fields(verdict: Mapping[str, Any], claim: Mapping[str, Any], owner: Mapping[str, Any]) -> list[ComparedField]:

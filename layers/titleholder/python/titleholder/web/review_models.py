@@ -199,6 +199,13 @@ class ComparedField(Shown):
         )
 
 
+class Note(Shown):
+    """The note of an earlier decision. `version`: of the review, as that decision made it."""
+
+    version: int
+    note: str
+
+
 class Comparison(Shown):
     """The claim of a verification beside the owner that its verdict is about."""
 
@@ -216,6 +223,7 @@ class Comparison(Shown):
     may_name_owner: bool = Field(
         description="Whether the claimant may be told the name on the account, where that is permitted: for a close match only."
     )
+    notes: list[Note] = Field(description="For the second reviewer: what those before noted.")
 
     @classmethod
     def of(cls, found: differences.Comparison) -> Comparison:
@@ -230,4 +238,5 @@ class Comparison(Shown):
             other_owner_count=found.other_owner_count,
             may_tell=list(found.may_tell),
             may_name_owner=found.may_name_owner,
+            notes=[Note(version=version, note=note) for version, note in sorted(found.notes.items())],
         )
