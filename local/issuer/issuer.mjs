@@ -18,6 +18,9 @@ URL.parse ??= (text, base) => {
   }
 };
 
+// What oidc-provider has to say goes to the log, because the answers are on the standard output.
+console.info = console.error;
+
 const { Provider } = await import("oidc-provider");
 const { default: MemoryAdapter } = await import("oidc-provider/lib/adapters/memory_adapter.js");
 
@@ -125,7 +128,7 @@ const provider = new Provider(issuer, {
     ctx.body = html("Sign-in failed", `<p>${escaped(error.error)}: ${escaped(error.error_description)}</p>`);
   },
   rotateRefreshToken: true,
-  ttl: { Grant: WORKDAY_SECONDS, Interaction: 3600, RefreshToken: WORKDAY_SECONDS, Session: WORKDAY_SECONDS },
+  ttl: { AccessToken: () => state.access_token_seconds, Grant: WORKDAY_SECONDS, Interaction: 3600, RefreshToken: WORKDAY_SECONDS, Session: WORKDAY_SECONDS },
 });
 
 provider.use(async (ctx, next) => {
