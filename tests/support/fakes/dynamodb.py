@@ -185,9 +185,15 @@ class FakeDynamoDB:
         Limit: int = 10**9,
         ScanIndexForward: bool = True,
         ExclusiveStartKey: Attributes | None = None,
+        FilterExpression: str = "",
+        ExpressionAttributeNames: Mapping[str, str] | None = None,
+        Select: str = "",
     ) -> Attributes:
         def effect() -> Attributes:
-            rules.check_expressions(KeyConditionExpression, values=ExpressionAttributeValues)
+            names = ExpressionAttributeNames or {}
+            rules.check_expressions(
+                KeyConditionExpression, FilterExpression, names=ExpressionAttributeNames, values=ExpressionAttributeValues
+            )
             if any(value == {"S": ""} for value in ExpressionAttributeValues.values()):
                 raise rules.invalid("a key is compared with an empty text")
             if IndexName and ConsistentRead:
@@ -216,7 +222,10 @@ class FakeDynamoDB:
             page = found[: min(Limit, _items_of_a_page(found))]
             more = bool(page) and (len(page) == Limit or len(page) < len(found))
             last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if more else {}
-            return {"Items": page, **last}
+            # A limit counts what is read, before the filter.
+            fitting = [item for item in page if holds(FilterExpression, item, names, ExpressionAttributeValues)]
+            shown = {} if Select == "COUNT" else {"Items": fitting}
+            return {**shown, "Count": len(fitting), "ScannedCount": len(page), **last}
 
         return self._cross("Query", effect)
 
