@@ -14,7 +14,7 @@ from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import Tenant
 from titleholder.errors import InvalidCursorError
 from titleholder.observability import logger, observed
-from titleholder.services import review_queue, reviews
+from titleholder.services import comparisons, review_queue, reviews
 from titleholder.services.audit import By
 from titleholder.services.review_queue import QueueQuery
 from titleholder.store.review_queue import Position
@@ -63,6 +63,22 @@ def list_reviews(
         next_cursor=None if page.following is None else cursors.encode(list_, f"{page.following.since_ms}#{page.following.after}"),
     )
     return resolver.json_response(200, shown)
+
+
+@app.post("/verifications/<verification>/comparison")
+@resolver.openapi_responses(
+    {200: review_models.Comparison}, "verification-not-found", "review-not-found", "review-closed", "snapshot-not-found", "account-erased",
+    "claim-erased", "decryption-failed",
+)  # fmt: skip
+def compare(
+    verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewComparison | None, Body()] = None
+) -> Response[Any]:
+    """Show the claim beside the owner, with the parts that differ.
+
+    Each call is recorded before it is answered. Only a review that is not closed has a comparison.
+    """
+    comparison = comparisons.compare(application().review_dependencies, _tenant(), verification, _caller())
+    return resolver.json_response(200, review_models.Comparison.of(comparison))
 
 
 @app.post("/verifications/<verification>/review")

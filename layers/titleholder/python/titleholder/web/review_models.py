@@ -25,7 +25,7 @@ Limit = Annotated[int, Field(ge=1, le=PAGE, description="The largest number of e
 VerdictReason = Annotated[str, worded(r"^[A-Z][A-Z0-9_]{0,63}$", "not a reason of a verdict, such as MIDDLE_DIFFERS")]
 Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", "not a reason of a decision: see docs/reviews.md")]
 Reference = Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,64}$", "may have up to 64 letters, digits and . _ : / -, and no spaces")]
-Note = Annotated[
+NoteText = Annotated[
     str,
     worded(
         r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$", "contains a control character", strip_whitespace=True, min_length=1, max_length=MAX_NOTE
@@ -50,7 +50,7 @@ class NewDecision(Strict):
     )
     reason: Reason | None = Field(default=None, description="Needed to approve or to reject, each with reasons of its own.")
     reference: Reference | None = Field(default=None, description="Where the evidence is kept, such as the number of a case.")
-    note: Note | None = Field(default=None, description="Needed with the reason `OTHER`. It is stored encrypted.")
+    note: NoteText | None = Field(default=None, description="Needed with the reason `OTHER`. It is stored encrypted.")
 
     def request(self) -> reviews.DecisionRequest:
         note = None if self.note is None else Sensitive(self.note)
