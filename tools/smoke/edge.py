@@ -35,7 +35,7 @@ def routes(stack: Deployed) -> Iterator[Line]:
     """Call every route with ids that nothing has, or with a body that lacks everything: 404, 422 or an empty list, and nothing is done."""
     pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
     deployed = {shape(route["RouteKey"]) for page in pages for route in page["Items"]}
-    left_out = () if stack.parameters.get("ServeDocs") == "true" else DOCS
+    left_out: tuple[str, ...] = () if stack.parameters.get("ServeDocs") == "true" else DOCS
     left_out += () if stack.parameters.get("DeskClientId") else PAGE
     wanted = {key: route for key, route in documented().items() if route not in left_out}
     for key in sorted(wanted.keys() - deployed):
