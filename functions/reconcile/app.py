@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder.bootstrap import application
 from titleholder.observability import count_alone, logger, metrics, observed
 from titleholder.services import reconciliation
+from titleholder.timestamps import DAY_SECONDS
 
 KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
 
@@ -20,7 +21,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Returns how many repairs succeeded, by kind, and how many failed."""
     # First, because the rest fails where the table's key can't be used.
     _look_at_keys()
-    report = reconciliation.reconcile(application().dependencies(), application().webhook_receiver)
+    made = application()
+    report = reconciliation.reconcile(
+        made.dependencies(), made.webhook_receiver, review_seconds=made.settings.review_expiry_days * DAY_SECONDS
+    )
     repaired, failed = report.repaired, report.failed.total()
     logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})
     counted = {

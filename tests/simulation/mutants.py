@@ -243,8 +243,8 @@ def failed_item_stays_where_it_is() -> Iterator[None]:
         for item in self.deps.store.open_work.list_oldest("refresh", before, reconciliation.ITEMS_A_RUN):
             account_sync.sync_account(self.deps, item.ref)
 
-    def reconcile(simulation: Any, receiver: Any) -> Any:
-        run = reconciliation._Run(simulation, receiver, reconciliation.Report())
+    def reconcile(simulation: Any, receiver: Any, *, review_seconds: float) -> Any:
+        run = reconciliation._Run(simulation, receiver, reconciliation.Report(), review_seconds)
         for work in (run.announcements, run.erasures, run.verifications, run.refreshes, run.platform, run.tenants):
             work(simulation.clock() + reconciliation.RUN_SECONDS)
         return run.report
@@ -384,7 +384,7 @@ def erasure_waits_for_stripe() -> Iterator[None]:
     def disconnect(simulation: Any, ref: Any, by: Any) -> Any:
         with simulation.audit.effect(by, "account.erased", ref):
             erasure._disconnect(simulation, ref)
-            erasure._erase(simulation, ref, pending=False)
+            erasure._erase(simulation, ref, by, pending=False)
         return erasure.Erased(simulation.clock(), disconnected=True)
 
     with _replaced(erasure, "disconnect", disconnect):

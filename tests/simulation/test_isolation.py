@@ -323,10 +323,10 @@ class TestItems:
         simulation.simulator._webhooks.events.clear()
         simulation.sqs.dead.clear()
 
-        def raising_for_one(store: Any, bus: Any, ref: Any, *more: Any) -> Any:
+        def raising_for_one(store: Any, bus: Any, ref: Any, *more: Any, **by: Any) -> Any:
             if ref.account == "fca_bad":
                 raise ConnectionError
-            return mark_stale(store, bus, ref, *more)
+            return mark_stale(store, bus, ref, *more, **by)
 
         monkeypatch.setattr(verdicts, "mark_stale", raising_for_one)
         simulation.run(PATIENCE_SECONDS["erasure"])

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titleholder import observability
 from titleholder.domain import owner_changes, refresh_policy, refresh_requests, remedies
@@ -29,6 +29,9 @@ from titleholder.store.open_work import Announcement
 from titleholder.stripe_api import events as stripe_events
 from titleholder.stripe_api.gateway import AccountReading, Ownership
 from titleholder.timestamps import iso_seconds
+
+if TYPE_CHECKING:
+    from titleholder.domain.reviews import Review
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 
@@ -200,10 +203,17 @@ def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReadin
     known = deps.store.accounts.get(ref)
     if known.state is None or known.erased_at is not None:
         return
-    verdicts.show_status(deps.store, deps.bus, ref, known, deps.clock())
+    _finish_reviews(deps, verdicts.show_status(deps.store, deps.bus, ref, known, deps.clock()))
     unsettled = refresh_policy.is_unsettled(known.state, _brought(reading), known)
     unconfirmed = refresh_policy.is_unconfirmed(known.observed_at, known.status_since)
     deps.store.accounts.end_staleness(ref, known, deps.clock(), open_=unsettled or unconfirmed)
+
+
+def _finish_reviews(deps: Dependencies, ended: Sequence[Review]) -> None:
+    if ended:
+        from titleholder.services import review_endings
+
+        review_endings.finish(deps, ended)
 
 
 def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, need: FreshnessRequirement, decision: Decision) -> None:
@@ -309,7 +319,8 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, o
         return
     since, changes = None, None
     newest = refresh_policy.position(known)
-    if known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id):
+    newer = known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id)
+    if known.snapshot is not None and newer:
         with contextlib.suppress(SnapshotNotFoundError):
             changes = _changes(deps.store.snapshots.get(ref, known.snapshot), snapshot)
             since = None if changes is None else known.snapshot
@@ -319,6 +330,11 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, o
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": iso_seconds(snapshot.attempted_at)}
         announcement = Announcement("OwnershipChanged", {**about, "changes": told})
     expires_at = deps.store.snapshots.put(ref, snapshot, deps.clock(), since=since, changes=told, announcement=announcement)
+    # Before the snapshot counts as the newest one, so that a crash in between repeats this.
+    if newer and owner_changes.are_others(told):
+        from titleholder.services import review_endings
+
+        _finish_reviews(deps, review_endings.end_for_owners(deps.store, ref, deps.clock()))
     if announcement is not None:
         deps.bus.publish(announcement.type, announcement.detail)
         deps.store.snapshots.mark_announced(ref, snapshot)

@@ -22,6 +22,7 @@ from titleholder.services import verdicts
 from titleholder.services.audit import RECONCILE, STRIPE, By
 
 if TYPE_CHECKING:
+    from titleholder.domain.reviews import Review
     from titleholder.services.context import Dependencies
 
 OUTCOME = {"outcome": "not_verifiable", "reason": ERASED}
@@ -58,7 +59,7 @@ def disconnect(deps: Dependencies, ref: AccountRef, by: By) -> Erased:
         if stored == StoredAccount() and not deps.store.erasures.has_key(ref):
             # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
             done = _try(deps, ref, held=False)
-        _erase(deps, ref, pending=not done)
+        _erase(deps, ref, by, pending=not done)
         stored = deps.store.accounts.get(ref)
         if not stored.disconnect_pending:
             done = True
@@ -77,7 +78,7 @@ def erase(deps: Dependencies, ref: AccountRef, by: By = STRIPE) -> None:
     """
     if not deps.store.accounts.get(ref).erasure_ended:
         with deps.audit.effect(by, "account.erased", ref):
-            _erase(deps, ref, pending=False)
+            _erase(deps, ref, by, pending=False)
 
 
 def retry_disconnections(deps: Dependencies, end: float) -> int:
@@ -146,9 +147,10 @@ def _disconnect(deps: Dependencies, ref: AccountRef) -> None:
             raise
 
 
-def _erase(deps: Dependencies, ref: AccountRef, *, pending: bool) -> None:
+def _erase(deps: Dependencies, ref: AccountRef, by: By, *, pending: bool) -> None:
     """Erase what is held. `pending`: Stripe has yet to be told. Does nothing where this was done to its end, else does all of it again."""
     store, now = deps.store, deps.clock()
+    ended: list[Review] = []
     stored = store.accounts.get(ref)
     if stored.erasure_ended:
         return
@@ -159,11 +161,15 @@ def _erase(deps: Dependencies, ref: AccountRef, *, pending: bool) -> None:
         if store.verifications.get(verification).verdict is None:
             verdicts.complete_by_id(store, deps.bus, verification, OUTCOME, now=now)
         else:
-            verdicts.mark_stale(store, deps.bus, ref, verification, ERASED, now)
+            ended += verdicts.mark_stale(store, deps.bus, ref, verification, "ACCOUNT_DISCONNECTED", now, by=by)
     for waiter in store.waiters.of_account(ref):
         deps.workflow.resume(waiter.task_token, OUTCOME)
         store.waiters.remove(ref, waiter.verification, waiter.token_version)
     store.erasures.end(ref, deps.clock(), deps.clock() + FIRST_PAUSE_SECONDS)
+    if ended:
+        from titleholder.services import review_endings
+
+        review_endings.finish(deps, ended)
 
 
 def _reason(error: Exception) -> str:

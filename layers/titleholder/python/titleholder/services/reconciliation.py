@@ -29,7 +29,7 @@ from titleholder.errors import (
     UnexpectedError,
 )
 from titleholder.observability import logger
-from titleholder.services import erasure, reviews, verdicts
+from titleholder.services import erasure, review_endings, reviews, verdicts
 from titleholder.services.audit import RECONCILE
 from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import WebhookReceiver, account_named
@@ -72,7 +72,8 @@ SHARES = {
     "refresh": 0.1,
     "repair": 0.05,
     "event": 0.05,
-    "tenants": 0.35,
+    "review": 0.05,
+    "tenants": 0.3,
 }
 """Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
 
@@ -103,7 +104,7 @@ class Report:
     """What a run did. `repaired` by kind: for `refresh`, how many are being looked at. `failed`: repairs that failed.
 
     `key_refused`: Stripe refused the stack's own key. `retired`, `returned`: connected accounts that began, and ceased, to refuse it.
-    `thin_refused`: how often Stripe refused to list thin events.
+    `reviews_ended`: reviews that were ended here without a decision. `thin_refused`: how often Stripe refused to list thin events.
     """
 
     repaired: Counter[str] = field(default_factory=Counter)
@@ -112,6 +113,7 @@ class Report:
     retired: int = 0
     returned: int = 0
     cursors_reset: int = 0
+    reviews_ended: int = 0
     thin_refused: int = 0
 
 
@@ -142,12 +144,17 @@ class _Listing:
         return json.dumps(asdict(self))
 
 
-def reconcile(deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS) -> Report:
-    """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised."""
-    run = _Run(deps, receiver, Report())
+def reconcile(
+    deps: Dependencies, receiver: WebhookReceiver, *, seconds: float = RUN_SECONDS, review_seconds: float = review_endings.EXPIRY_SECONDS
+) -> Report:
+    """Repair a part of each kind of work, for `seconds` at most. A failure of one item, account or kind of work is not raised.
+
+    `review_seconds`: how long a review waits for its decision.
+    """
+    run = _Run(deps, receiver, Report(), review_seconds)
     works: Sequence[Callable[[float], None]] = (
         run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.repairs,
-        run.events, run.tenants,
+        run.events, run.reviews, run.tenants,
     )  # fmt: skip
     end = deps.clock()
     for work, (kind, share) in zip(works, SHARES.items(), strict=True):
@@ -171,6 +178,7 @@ class _Run:
     deps: Dependencies
     receiver: WebhookReceiver
     report: Report
+    review_seconds: float
     platform_answers: bool = False
     thin_refused: bool = False
     looked_at: dict[AccountRef, float] = field(default_factory=dict)
@@ -208,6 +216,13 @@ class _Run:
     def events(self, end: float) -> None:
         """Queue the events anew whose messages were put back into the queue too often."""
         self._each("event", end, self._queue_anew)
+
+    def reviews(self, end: float) -> None:
+        """End the reviews that nobody decided in time, and those whose end was missed."""
+        self.report.reviews_ended += review_endings.end_overdue(self.deps, end, self.review_seconds, self._review_failed)
+
+    def _review_failed(self, item: OpenItem, error: Exception) -> None:
+        self.failed("review", error, verification=item.verification, account=item.ref.account if item.ref else None)
 
     def _each(
         self,
@@ -472,7 +487,8 @@ class _Run:
         now = self.deps.clock()
         key, known = self.deps.store.events.find({"id": event.key, **account_named(event)})
         if known is not None:
-            if known.processed or now < known.due_at:
+            # What is listed as open is queued again from there.
+            if known.processed or known.open or now < known.due_at:
                 return
             self.deps.store.events.postpone(key, now + pause(known.tries + 1), known.tries + 1)
         self.report.repaired["event"] += self.receiver.accept(event, listed=True)[1] == "new"

@@ -17,7 +17,8 @@ from titleholder.errors import AccountErasedError
 from titleholder.store import Store
 
 if TYPE_CHECKING:
-    from titleholder.domain.reviews import Review
+    from titleholder.domain.reviews import ClosedReason, Review
+    from titleholder.services.audit import By
 
 MATCHER_FAILED = "MATCHER_FAILED"
 BATCH_STOPPED = "BATCH_STOPPED"
@@ -99,26 +100,36 @@ def _count(verification: Verification, verdict: Mapping[str, Any], owners_create
         observability.tally("VerificationUnanswered")
 
 
-def show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, now: float) -> None:
+def show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, now: float) -> list[Review]:
     """Mark every verdict of an account as stale if it is inactive, as stored in `account`, and lift such marks if it is active.
 
-    An announcement may be published twice, but is never lost.
+    An announcement may be published twice, but is never lost. Returns the reviews that this has ended, as `mark_stale` does.
     """
-    for verification in store.verifications.ids_of(ref):
-        _show_status(store, bus, ref, account, verification, now)
+    return [
+        ended for verification in store.verifications.ids_of(ref) for ended in _show_status(store, bus, ref, account, verification, now)
+    ]
 
 
 def mark_stale(
-    store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: str, now: float,
-    seen: str = refresh_policy.LAST_OBSERVATION,
-) -> bool:  # fmt: skip
-    """Mark one verdict as stale, if there is one that rests on owners. `seen`: the observation of the account that shows the reason."""
+    store: Store, bus: EventPublisher, ref: AccountRef, verification: str, reason: ClosedReason, now: float,
+    seen: str = refresh_policy.LAST_OBSERVATION, *, by: By | None = None,
+) -> list[Review]:  # fmt: skip
+    """Mark one verdict as stale, if there is one that rests on owners. `seen`: the observation of the account that shows the reason.
+
+    Its open review is ended, for a decision would be about an account that is no longer active. Returns that review, which has yet to be
+    recorded and announced. `by`: who is recorded as having ended it, if not Stripe.
+    """
     found = store.verifications.get(verification)
     if not _rests_on_owners(found):
-        return False
+        return []
     unannounced = found.stale != reason or found.stale_unannounced
     if not store.verifications.mark_stale(verification, reason, seen, now, unannounced=unannounced):
-        return False
+        return []
+    ended: list[Review] = []
+    if found.review in ("open", "proposed"):
+        from titleholder.services import review_endings
+
+        ended = review_endings.end(store, ref, verification, reason, now, by)
     if unannounced:
         # Marked first, so that a lift that comes in between announces itself, whether this announcement arrived or not. The mark says
         # that it has yet to be announced, so that a crash in between repeats the announcement instead of losing it.
@@ -126,7 +137,7 @@ def mark_stale(
         if not store.verifications.end_stale_announcement(verification, seen):
             # A later observation was acted on and announced meanwhile. What holds is announced last.
             _announce_staleness(bus, ref, verification, store.verifications.get(verification).stale)
-    return True
+    return ended
 
 
 def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, seen: str) -> bool:
@@ -156,14 +167,17 @@ def _rests_on_owners(verification: Verification) -> bool:
     return verification.verdict is not None and verification.verdict["outcome"] != "not_verifiable"
 
 
-def _show_status(store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, verification: str, now: float) -> None:
+def _show_status(
+    store: Store, bus: EventPublisher, ref: AccountRef, account: StoredAccount, verification: str, now: float
+) -> list[Review]:  # fmt: skip
     status, seen = account.state.status if account.state is not None else None, refresh_policy.observation(account)
     if status == "inactive":
-        mark_stale(store, bus, ref, verification, _INACTIVE, now, seen)
-    elif status == "active":
+        return mark_stale(store, bus, ref, verification, "ACCOUNT_INACTIVE", now, seen)
+    if status == "disconnected":
+        return mark_stale(store, bus, ref, verification, "ACCOUNT_DISCONNECTED", now)
+    if status == "active":
         lift_stale(store, bus, ref, verification, seen)
-    elif status == "disconnected":
-        mark_stale(store, bus, ref, verification, refresh_policy.ERASED, now)
+    return []
 
 
 def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float) -> None:

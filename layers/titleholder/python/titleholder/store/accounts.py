@@ -6,7 +6,7 @@ Rows: ACCOUNT#<ref> / ACCOUNT, to which `store/erasures` writes too; announced e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -63,6 +63,11 @@ class Accounts:
             disconnect_pending="disconnect_pending" in item,
             disconnect_tries=item.get("disconnect_tries", 0),
         )
+
+    def newest_snapshots(self, refs: Sequence[AccountRef]) -> dict[str, str]:
+        """The ids of the accounts' newest snapshots, by `AccountRef.key`, of those that have one."""
+        found = self._table.get_all([(pk, "ACCOUNT") for pk in dict.fromkeys(map(account_pk, refs))])
+        return {item["pk"].removeprefix("ACCOUNT#"): item["snapshot"] for item in found if "snapshot" in item}
 
     def observe(
         self,

@@ -99,6 +99,11 @@ class Claims:
         found = self._sealed.decrypt(ref, {claim: "claim", owners: "owners"})
         return (found[claim][1], opened_snapshot(found.get(owners))) if claim in found else None
 
+    def kept(self, verifications: Sequence[tuple[AccountRef, str]]) -> set[str]:
+        """Those of the verifications, each with its account, whose claims are stored and have not expired."""
+        keys = [(account_pk(ref), claim_sk(verification)) for ref, verification in verifications]
+        return {item["sk"].removeprefix("CLAIM#") for item in self._table.get_all(keys) if self._table.is_live(item)}
+
     def _count_part(self, ref: AccountRef, seen: Mapping[str, Any] | None, digests: Mapping[str, int], now: int) -> Item:
         """The part of a transaction that stores what is counted, unless it changed since it was seen."""
         item = {

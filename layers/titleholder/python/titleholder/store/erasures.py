@@ -42,9 +42,11 @@ class Erasures:
         return self._table.transact([mark, self._sealed.destroy_key_part(ref, now)])
 
     def delete_sealed(self, ref: AccountRef) -> None:
-        """Delete snapshots, their history, claims, the digests of counted claims, and what was announced of the account's end."""
+        """Delete snapshots, their history, claims, the digests of counted claims, reviewers' notes, and what was announced of the end."""
+        from titleholder.store.reviews import NOTE
+
         self._table.delete(account_pk(ref), DIGESTS)
-        for kind in ("SNAPSHOT#", HISTORY, "CLAIM#", EXPIRY):
+        for kind in ("SNAPSHOT#", HISTORY, "CLAIM#", NOTE, EXPIRY):
             for item in self._table.query(account_pk(ref), kind):
                 self._table.delete(item["pk"], item["sk"])
 

@@ -29,7 +29,7 @@ class KnownEvent:
     """An event that was recorded, with its type and Stripe's text for its time.
 
     `tries`: how often it was queued again because it was not processed; `due_at`: not before then again. `aside`: why its processing had no
-    effect. It may have one when it comes again.
+    effect. It may have one when it comes again. `open`: it is listed as open work.
     """
 
     processed: bool
@@ -38,6 +38,7 @@ class KnownEvent:
     type: str = ""
     created: str = ""
     aside: str | None = None
+    open: bool = False
 
 
 class Events:
@@ -174,6 +175,7 @@ def _known(item: Item) -> KnownEvent:
         type=item.get("type", ""),
         created=item.get("created", ""),
         aside=item.get("aside"),
+        open="open_kind" in item,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
-from titleholder.timestamps import to_milliseconds
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement", "repair", "event", "review", "review_second"]
 
@@ -30,13 +30,17 @@ CLOSED = ("open_kind", "open_since_ms", "repair_tries")
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """Something that is not finished, as the index lists it. `ref` or `verification` is None where the item is not about one."""
+    """Something that is not finished, as the index lists it. `ref` or `verification` is None where the item is not about one.
+
+    `since` (Unix seconds): when it was last looked at, and of a review when it was opened.
+    """
 
     kind: OpenKind
     pk: str
     sk: str
     ref: AccountRef | None
     verification: str | None
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,17 @@ class OpenWork:
     def list_oldest(self, kind: OpenKind, before: float, limit: int) -> list[OpenItem]:
         """What is not finished and was last looked at before `before`, the longest waiting first."""
         condition, values = "open_kind = :kind AND open_since_ms < :before", {":kind": kind, ":before": to_milliseconds(before)}
-        return [
-            OpenItem(kind, item["pk"], item["sk"], AccountRef.from_dict(item) if "account" in item else None, item.get("verification"))
-            for item in self._table.query_index("open", condition, values, limit)
-        ]
+        return [_open_item(item) for item in self._table.query_index("open", condition, values, limit)]
+
+    def list_behind(self, kind: OpenKind, position: str | None, limit: int) -> tuple[list[OpenItem], str | None]:
+        """Up to `limit` of what is not finished, the longest waiting first, from behind a position; and the next position, None at the end.
+
+        For items that `touch` must not move, because their order is shown.
+        """
+        start = None if position is None else {"open_kind": kind, **json.loads(position)}
+        found = self._table.query_index("open", "open_kind = :kind", {":kind": kind}, limit, start=start)
+        last = {name: found[-1][name] for name in ("open_since_ms", "pk", "sk")} if len(found) == limit else None
+        return [_open_item(item) for item in found], None if last is None else json.dumps(last)
 
     def touch(self, item: OpenItem, now: float) -> int | None:
         """List an item last from now on, before it is repaired, so that it does not hold up the others if the repair crashes.
@@ -108,3 +119,8 @@ class OpenWork:
 
     def set_cursor(self, what: str, at: str | None) -> None:
         self._table.put({"pk": f"RECONCILE#{what}", "sk": "RECONCILE", "at": at})
+
+
+def _open_item(item: Item) -> OpenItem:
+    ref = AccountRef.from_dict(item) if "account" in item else None
+    return OpenItem(item["open_kind"], item["pk"], item["sk"], ref, item.get("verification"), from_milliseconds(item["open_since_ms"]))

@@ -102,9 +102,10 @@ class Table:
         found = list(islice(self._pages({**_below(pk, prefix), **start, "ScanIndexForward": False, "Limit": limit + 1}), limit + 1))
         return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if len(found) > limit else None
 
-    def query_index(self, index: str, condition: str, values: Mapping[str, Any], limit: int) -> list[Item]:
-        """Up to `limit` items of an index, which may lag behind the table."""
-        request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit}
+    def query_index(self, index: str, condition: str, values: Mapping[str, Any], limit: int, *, start: Item | None = None) -> list[Item]:
+        """Up to `limit` items of an index, which may lag behind the table. `start`: the keys of the item behind which it begins."""
+        begin = {} if start is None else {"ExclusiveStartKey": _serialized(start)}
+        request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit, **begin}
         return list(islice(self._pages(request), limit))
 
     def scan_index(

@@ -1,0 +1,166 @@
+"""What ends an open review without a decision: its account, the account's owners, the claim, or time.
+
+The use case that finds such a thing ends the account's reviews at once. `reconcile` looks at the open reviews in turn, and ends those that
+were missed: one that was opened at the same moment, or one whose end could not be written.
+
+A review that can't be ended is logged and left to `reconcile`, so that it holds up neither the erasure of its account nor other reviews.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+from titleholder.domain import owner_changes
+from titleholder.domain.accounts import AccountRef
+from titleholder.errors import TitleholderError, UnexpectedError
+from titleholder.observability import logger
+from titleholder.services import reviews
+from titleholder.services.audit import RECONCILE, STRIPE, By
+from titleholder.timestamps import DAY_SECONDS
+
+if TYPE_CHECKING:
+    from titleholder.domain.reviews import ClosedReason, Review
+    from titleholder.domain.verifications import Verification
+    from titleholder.services.context import Dependencies
+    from titleholder.store import Store
+    from titleholder.store.open_work import OpenItem, OpenKind
+
+KINDS: Sequence[OpenKind] = ("review", "review_second")
+
+PAGE = 100
+"""A run of `reconcile` looks at so many of the oldest open reviews of each kind,"""
+
+PAGES_A_RUN = 4
+"""and at so many more pages of the others. The next run goes on where it ended."""
+
+HISTORY_LOOKED_AT = 100
+"""How many snapshots of an account are looked at to find whether its owners have changed."""
+
+EXPIRY_SECONDS = 30 * DAY_SECONDS
+
+_UNREADABLE = (KeyError, TypeError, ValueError)
+"""What is raised where something that is stored about a review can't be read."""
+
+
+def end(store: Store, ref: AccountRef, verification: str, reason: ClosedReason, now: float, by: By | None = None) -> list[Review]:
+    """End the open review of a verification. Returns it, or nothing if it has ended meanwhile or could not be ended."""
+    try:
+        return reviews.expire(store, ref, reason, now, verification, by or STRIPE)
+    except Exception as error:
+        _left_to_reconcile(ref, verification, error)
+        return []
+
+
+def end_for_owners(store: Store, ref: AccountRef, now: float) -> list[Review]:
+    """End the open reviews that compare claims with owners that the account no longer has. Returns them."""
+    ended: list[Review] = []
+    try:
+        for review in store.reviews.of_account(ref):
+            if have_owners_changed(store, store.verifications.get(review.verification)):
+                ended += end(store, ref, review.verification, "OWNERS_CHANGED", now)
+    except _UNREADABLE as error:
+        _left_to_reconcile(ref, None, error)
+    return ended
+
+
+def have_owners_changed(store: Store, verification: Verification) -> bool:
+    """Whether the account's newest owners are others than those that the verdict rests on. True where that is not known."""
+    history, _ = store.snapshots.page(verification.ref, HISTORY_LOOKED_AT)
+    return owner_changes.have_changed(history, _snapshot(verification))
+
+
+def finish(deps: Dependencies, ended: Sequence[Review]) -> None:
+    """Record and announce reviews that have just ended. What fails is left to `reconcile`."""
+    for review in ended:
+        try:
+            reviews.finish(deps, review)
+        except Exception as error:
+            _left_to_reconcile(review.ref, review.verification, error)
+
+
+def end_overdue(deps: Dependencies, until: float, expiry_seconds: float, failed: Callable[[OpenItem, Exception], None]) -> int:
+    """End the open reviews that should have ended, up to the time `until`; returns how many. One that fails holds up no other.
+
+    Their order is that of the reviewers' queue, so it stays as it is, and a position says where the next run goes on.
+    """
+    ended = 0
+    for kind in KINDS:
+        for items in _in_turn(deps.store, kind):
+            for item, ref, reason in _due(deps.store, items, deps.clock() - expiry_seconds, failed):
+                if deps.clock() >= until:
+                    return ended
+                try:
+                    closed = reviews.expire(deps.store, ref, reason, deps.clock(), item.verification, RECONCILE)
+                    ended += len(closed)
+                    finish(deps, closed)
+                except Exception as error:
+                    failed(item, error)
+            if deps.clock() >= until:
+                return ended
+    return ended
+
+
+def _in_turn(store: Store, kind: OpenKind) -> Iterator[list[OpenItem]]:
+    """The open reviews of a kind that are looked at now: the oldest ones, and if there are more, a part of the others."""
+    work = store.open_work
+    oldest, behind = work.list_behind(kind, None, PAGE)
+    yield oldest
+    position = None if behind is None else work.get_cursor(kind) or behind
+    for _ in range(PAGES_A_RUN):
+        if position is None:
+            return
+        items, position = work.list_behind(kind, position, PAGE)
+        # Stored before the work, so that the next run begins with others if this one crashes.
+        work.set_cursor(kind, position)
+        yield items
+
+
+def _due(
+    store: Store, items: Sequence[OpenItem], opened_before: float, failed: Callable[[OpenItem, Exception], None]
+) -> Iterator[tuple[OpenItem, AccountRef, ClosedReason]]:
+    """Those of the open reviews that have to end, each with its account and why. What is about them is read in one go."""
+    if not items:
+        return
+    try:
+        reviewed = [(item, *_named(item)) for item in items]
+        heads = store.verifications.get_all([verification for *_, verification in reviewed])
+        claims = store.claims.kept([(ref, verification) for _, ref, verification in reviewed])
+        snapshots = store.accounts.newest_snapshots([ref for _, ref, _ in reviewed])
+        for item, ref, verification in reviewed:
+            head = heads[verification]
+            changed = snapshots.get(ref.key) != _snapshot(head) and have_owners_changed(store, head)
+            if reason := _reason(head, kept=verification in claims, owners_changed=changed, late=item.since < opened_before):
+                yield item, ref, reason
+    except _UNREADABLE as error:
+        if len(items) == 1:
+            failed(items[0], error)
+            return
+        for item in items:
+            yield from _due(store, [item], opened_before, failed)
+
+
+def _reason(head: Verification, *, kept: bool, owners_changed: bool, late: bool) -> ClosedReason | None:
+    if head.stale is not None:
+        # A verdict is marked for the same reasons.
+        return cast("ClosedReason", head.stale)
+    if not kept:
+        return "CLAIM_ERASED"
+    if owners_changed:
+        return "OWNERS_CHANGED"
+    return "NOT_IN_TIME" if late else None
+
+
+def _named(item: OpenItem) -> tuple[AccountRef, str]:
+    if item.ref is None or item.verification is None:
+        raise ValueError("The item names no account or no verification.")
+    return item.ref, item.verification
+
+
+def _snapshot(head: Verification) -> str:
+    return (head.verdict or {}).get("snapshot") or ""
+
+
+def _left_to_reconcile(ref: AccountRef, verification: str | None, error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
+    logger.warning("review left to reconcile", extra={"account": ref.account, "verification": verification, "reason": reason})
