@@ -288,7 +288,9 @@ def _shown(found: Verification | GroupResult) -> models.AnyVerification:
         state="completed" if found.done else "waiting",
         requested_at=iso_seconds(group.requested_at),
         members=[_member(member) for member in found.members],
-        summary=models.Summary(any=summary.any, all=summary.all, best=best),
+        summary=models.Summary(
+            any=summary.any, all=summary.all, best=best, final=models.FinalSummary(any=summary.final.any, all=summary.final.all)
+        ),
     )
     return models.AnyVerification(shown)
 
@@ -299,6 +301,8 @@ def _member(member: Verification) -> models.Member:
         verification=member.id,
         state="completed" if member.verdict else "waiting",
         outcome=member.verdict["outcome"] if member.verdict else None,
+        review=member.review,
+        final=models.Final.of(member),
         **({name: verdict.get(name) for name in ("remedy", "remedy_until")} if (verdict := _verdict(member)) else _awaited(member)),
     )
 

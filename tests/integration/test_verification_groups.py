@@ -20,7 +20,7 @@ class TestGroup:
         answer = post(sandbox, customer=id)
         assert answer.status == 202
         assert (answer.json["customer"], answer.json["state"]) == (id, "waiting")
-        assert answer.json["summary"] == {"any": None, "all": None, "best": None}
+        assert answer.json["summary"] == {"any": None, "all": None, "best": None, "final": {"any": None, "all": None}}
         members = answer.json["members"]
         assert {member["account"] for member in members} == {"fca_0", "fca_1"}
         assert {execution["name"] for execution in sandbox.tokens.started} == {member["verification"] for member in members}
@@ -63,7 +63,7 @@ class TestGroup:
         shown = get(sandbox, made["id"])
         assert shown["state"] == "completed"
         best = {"account": "fca_1", "verification": by_account["fca_1"], "outcome": "match"}
-        assert shown["summary"] == {"any": True, "all": False, "best": best}
+        assert shown["summary"] == {"any": True, "all": False, "best": best, "final": {"any": True, "all": False}}
 
     def test_claim_of_a_group_is_stored_with_each_account_and_nowhere_else(self, sandbox: Sandbox, stripe: Any) -> None:
         post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))

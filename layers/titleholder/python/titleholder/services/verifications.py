@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import matching
-from titleholder.domain import refresh_policy, refresh_requests, remedies
+from titleholder.domain import refresh_policy, refresh_requests, remedies, reviews
 from titleholder.domain.accounts import AccountRef, AccountSelector, StoredAccount, Tenant
 from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
@@ -74,12 +74,21 @@ class NewVerification:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalSummary:
+    """The members' answers to act on summed up so far, those of reviews included. None where that is not decided yet."""
+
+    any: bool | None
+    all: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The members' outcomes summed up so far. None where that is not decided yet. `best` is a member."""
 
     any: bool | None
     all: bool | None
     best: Verification | None
+    final: FinalSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +109,19 @@ class GroupResult:
     @property
     def summary(self) -> Summary:
         ended = [member for member in self.members if member.verdict is not None]
-        matched = sum(_outcome(member) == "match" for member in ended)
+        any_, all_ = self._sums([_outcome(member) == "match" for member in ended])
+        answers = [reviews.final(member) for member in ended if member.review not in ("open", "proposed")]
         return Summary(
-            any=True if matched else False if self.done else None,
-            all=False if matched < len(ended) else True if self.done else None,
+            any=any_,
+            all=all_,
             best=max(ended, key=_rank, default=None),
+            final=FinalSummary(*self._sums([answer is not None and answer.outcome == "match" for answer in answers])),
         )
+
+    def _sums(self, matched: Sequence[bool]) -> tuple[bool | None, bool | None]:
+        """Whether any member matches, and whether all do, by those of which it is known; None where that depends on the others."""
+        complete = len(matched) == len(self.members)
+        return True if any(matched) else False if complete else None, False if not all(matched) else True if complete else None
 
     @property
     def outcome(self) -> str | None:

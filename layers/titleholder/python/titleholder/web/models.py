@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from titleholder.domain import remedies, verifications
+from titleholder.domain import remedies, reviews, verifications
 from titleholder.domain.accounts import (
     CONNECTED_ACCOUNT_ID,
     CUSTOMER_ID,
@@ -163,6 +163,22 @@ class Verdict(Shown):
     remedy_until: str | None = Field(default=None, description="Of the remedy `wait`: until when, if that is known.")
 
 
+class Final(Shown):
+    """The answer to act on: the verdict's where that is clear, or the one that a review gave instead."""
+
+    outcome: Literal["match", "no_match"]
+    by: Literal["verdict", "review"]
+    at: str
+
+    @classmethod
+    def of(cls, found: verifications.Verification) -> Final | None:
+        final = reviews.final(found)
+        return None if final is None else cls.model_validate(final.as_dict())
+
+
+ReviewState = Literal["open", "proposed", "closed"]
+
+
 class Verification(Shown):
     """A verification. `verdict` is null until it is completed."""
 
@@ -178,6 +194,14 @@ class Verification(Shown):
     remedy: Literal["relink", "link_again"] | None = Field(default=None, description="How the account that is waited for is repaired.")
     stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
     group: str | None = Field(default=None, description="The id of the verification of several accounts to which this one belongs.")
+    review: ReviewState | None = Field(
+        default=None, description="The state of its review: `open`, `proposed` while a second reviewer has to confirm it, or `closed`."
+    )
+    final: Final | None = Field(
+        default=None,
+        description="The answer to act on. Null while there is none: before the verdict, while a review is not closed, and after a verdict "
+        "that is neither `match` nor `no_match` and that no review decided. The verdict itself never changes.",
+    )
     verdict: Verdict | None = None
 
     @classmethod
@@ -193,6 +217,8 @@ class Verification(Shown):
             **awaited,
             stale=found.stale,
             group=found.group,
+            review=found.review,
+            final=Final.of(found),
             requested_at=iso_seconds(found.requested_at),
             completed_at=iso_or_none(found.completed_at),
             verdict=None if shown is None else Verdict.model_validate({**shown, "refreshed_at": iso_or_none(shown.get("refreshed_at"))}),
@@ -207,6 +233,8 @@ class Member(Shown):
     state: Literal["waiting", "completed"]
     waiting_for: Literal["repair"] | None = None
     outcome: Outcome | None = None
+    review: ReviewState | None = None
+    final: Final | None = Field(default=None, description="The answer to act on, as the account's own verification has it.")
     remedy: RemedyAction | None = Field(default=None, description="What repairs the account that is waited for, or the verdict's remedy.")
     remedy_until: str | None = None
 
@@ -219,6 +247,13 @@ class BestMember(Shown):
     outcome: Outcome
 
 
+class FinalSummary(Shown):
+    """As the summary's `any` and `all`, but of the answers to act on: a member whose review is not closed has none yet."""
+
+    any: bool | None
+    all: bool | None
+
+
 class Summary(Shown):
     """The result of all members. A value is null while it is still open."""
 
@@ -227,6 +262,7 @@ class Summary(Shown):
     )
     all: bool | None = Field(description="Whether all accounts match: false as soon as one has ended without a match, true once all match.")
     best: BestMember | None = None
+    final: FinalSummary
 
 
 class GroupVerification(Shown):

@@ -13,7 +13,7 @@ from titleholder.domain.verifications import Verification
 from titleholder.matching import explanations
 from titleholder.schemas import Strict, worded
 from titleholder.timestamps import iso_seconds
-from titleholder.web.models import Outcome, Shown
+from titleholder.web.models import Final, Outcome, ReviewState, Shown
 
 MAX_NOTE = 1000
 PAGE = 50
@@ -129,19 +129,11 @@ class Decision(Shown):
     noted: bool
 
 
-class Final(Shown):
-    """The answer to act on."""
-
-    outcome: Literal["match", "no_match"]
-    by: Literal["verdict", "review"]
-    at: str
-
-
 class Review(Shown):
     """A review as it stands."""
 
     verification: str
-    state: Literal["open", "proposed", "closed"]
+    state: ReviewState
     version: int
     opened_by: Literal["rule", "manual"]
     opened_at: str
@@ -199,7 +191,7 @@ class ComparedField(Shown):
         )
 
 
-class Note(Shown):
+class EarlierNote(Shown):
     """The note of an earlier decision. `version`: of the review, as that decision made it."""
 
     version: int
@@ -223,7 +215,7 @@ class Comparison(Shown):
     may_name_owner: bool = Field(
         description="Whether the claimant may be told the name on the account, where that is permitted: for a close match only."
     )
-    notes: list[Note] = Field(description="For the second reviewer: what those before noted.")
+    notes: list[EarlierNote] = Field(description="For a second reviewer: what those before noted.")
 
     @classmethod
     def of(cls, found: differences.Comparison) -> Comparison:
@@ -238,5 +230,5 @@ class Comparison(Shown):
             other_owner_count=found.other_owner_count,
             may_tell=list(found.may_tell),
             may_name_owner=found.may_name_owner,
-            notes=[Note(version=version, note=note) for version, note in sorted(found.notes.items())],
+            notes=[EarlierNote(version=version, note=note) for version, note in sorted(found.notes.items())],
         )
