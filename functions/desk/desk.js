@@ -504,6 +504,7 @@ function showComparison() {
   if (detail.names) return showNames(head);
   if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || (settings.closed[closed] ?? closed).replace(/\.$/, "")}. Names can no longer be read.`);
   if (!review) return only("This verification has no review, so names are not shown here.");
+  if (review.state === "closed") return only("The review is closed, so names are not shown any more.");
   if (!may("reveal")) return only("Your sign-in shows the way of a verification, not names.");
   return fill(find("comparison"), head(h("button", { type: "button", id: "show", onclick: reveal }, "Show names ", h("kbd", {}, "v"))),
     h("p", { class: "quiet", id: "look" }, "Names are hidden. Each look is recorded under your sign-in."));
@@ -550,11 +551,12 @@ function showNames(head) {
   const lines = names.fields.map((field) => {
     const quiet = field.missing ? lacking[field.missing] : ["agrees, not shown", "agrees, not shown"];
     const [claim, bank] = [field.claim, field.bank].map((side, index) => side ? value(side) : h("span", { class: "quiet" }, quiet[index]));
+    const also = (field.other_claimed ?? []).map((other) => h("p", {}, h("span", { class: "quiet" }, "also claimed: "), value(other)));
     const result = field.missing ? "missing" : field.same ? "agrees" : "differs";
-    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim),
+    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim, ...also),
       cell("At the bank", bank), cell("Score", points(field.score)), cell("Result", h("b", {}, result), !field.same && field.sentences?.length ? ` ${field.sentences.join(" ")}` : ""));
   });
-  const others = names.other_owners ?? [];
+  const others = names.other_owners ?? [], unnamed = (names.other_owner_count ?? others.length) - others.length;
   fill(find("comparison"), head(
     h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Keep"),
     h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
@@ -564,6 +566,8 @@ function showNames(head) {
     h("tbody", { role: "rowgroup" }, lines)),
   others.length > 0 && h("details", {}, h("summary", {}, `${others.length} other owner${others.length > 1 ? "s" : ""} of this account`),
     h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))))),
+  unnamed > 0 && h("p", { class: "quiet" }, `${unnamed} ${others.length ? "more" : "other"} owner${unnamed > 1 ? "s" : ""}, not named here.`),
+  names.notes?.length > 0 && h("div", {}, h("p", {}, "Noted by those who decided before:"), h("ul", {}, names.notes.map(({ note }) => h("li", {}, value([{ text: note }]))))),
   h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {}, names.may_tell.map((text) => h("li", {}, text)))],
     h("p", {}, names.may_name_owner ? "The name on the account: only where the claimant may be told it." : "Do not tell the name on the account.")));
   tick();
