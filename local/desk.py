@@ -178,7 +178,7 @@ def seed(stack: Stack) -> dict[str, dict[str, Any]]:
             answer = client.call("GET", f"/verifications/{answer.body['id']}")
         verification: dict[str, Any] = answer.body
         outcome = (verification.get("verdict") or {}).get("outcome")
-        if outcome != "close_match" or verification.get("review", "open") != "open":
+        if outcome != "close_match" or verification["review"] != "open":
             raise SeedError(f"{account} should wait for a review as a close match: {answer.status} {verification}")
         return verification
 

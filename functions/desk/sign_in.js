@@ -1,6 +1,6 @@
 // Signs a person in at the issuer: authorization code with PKCE, and without an ID token, which the page does not need.
 // Access and refresh token are kept in the closure of `session` alone. sessionStorage holds the verifier, the state and the place on the
-// page while the browser is at the issuer, and nothing before or after.
+// page while the browser is at the issuer. Once a person is signed in, it is empty.
 
 const STORED = "titleholder.sign_in";
 const CHANNEL = "titleholder.sign_in";
@@ -35,8 +35,16 @@ export async function signIn(settings) {
     }
   }
   const client = await connect(settings);
-  if (returned) return session(client, await client.redeem(answer, stored));
-  const request = await client.request("");
+  if (returned) {
+    try {
+      return session(client, await client.redeem(answer, stored));
+    } catch (error) {
+      // The issuer would refuse the same person again without asking who it is.
+      if (error.code === "refused") sessionStorage.setItem(STORED, JSON.stringify({ prompt: "login" }));
+      throw error;
+    }
+  }
+  const request = await client.request("", stored?.prompt);
   sessionStorage.setItem(STORED, JSON.stringify({ verifier: request.verifier, state: request.state, hash: location.hash }));
   location.replace(request.url);
   return new Promise(() => {});
@@ -68,7 +76,7 @@ async function connect({ issuer, client_id, scope, files }) {
     return oauth.processDiscoveryResponse(name, await oauth.discoveryRequest(name, options));
   });
 
-  async function request(prefix) {
+  async function request(prefix, prompt) {
     const verifier = oauth.generateRandomCodeVerifier();
     const state = prefix + oauth.generateRandomState();
     const url = new URL(server.authorization_endpoint);
@@ -80,6 +88,7 @@ async function connect({ issuer, client_id, scope, files }) {
       state,
       code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
       code_challenge_method: "S256",
+      ...(prompt && { prompt }),
     };
     for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
     return { url: url.href, verifier, state };
@@ -132,7 +141,7 @@ async function ask(oauth, call) {
     return await call();
   } catch (error) {
     const refused = (error instanceof oauth.ResponseBodyError && error.status < 500) || error instanceof oauth.AuthorizationResponseError;
-    if (refused) throw new SignInError("refused", error.error_description ?? error.error, error);
+    if (refused) throw new SignInError("refused", `The issuer refused: ${error.error_description ?? error.error}.`, error);
     throw new SignInError("issuer_unreachable", "The issuer does not answer as it should.", error);
   }
 }

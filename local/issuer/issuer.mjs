@@ -59,6 +59,7 @@ function escaped(text) {
 function html(title, content) {
   return (
     `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>` +
+    '<link rel="icon" href="data:,">' +
     "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:22rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}" +
     "label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}input,button{padding:.5rem;margin:.25rem 0 1rem}</style>" +
     `</head><body><h1>${title}</h1>${content}</body></html>`

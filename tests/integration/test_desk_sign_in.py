@@ -255,7 +255,7 @@ def test_an_answer_that_this_tab_did_not_ask_for_is_refused(page: Page, site: Si
     assert made == []
 
 
-def test_what_the_issuer_refuses_is_shown_and_not_tried_again(page: Page, site: Site, issuer: LocalIssuer) -> None:
+def test_what_the_issuer_refuses_is_shown_and_the_next_try_asks_for_another_person(page: Page, site: Site, issuer: LocalIssuer) -> None:
     page.route(
         f"{issuer.url}/auth**",
         lambda route: route.fulfill(
@@ -267,7 +267,15 @@ def test_what_the_issuer_refuses_is_shown_and_not_tried_again(page: Page, site: 
         ),
     )
     page.goto(site.url)
-    says(page, "refused: Not for you")
+    says(page, "refused: The issuer refused: Not for you.")
+    page.unroute(f"{issuer.url}/auth**")
+    with page.expect_request(f"{issuer.url}/auth**") as made:
+        page.reload()
+    # Otherwise the issuer would give the same answer without asking who it is.
+    assert parse_qs(urlsplit(made.value.url).query)["prompt"] == ["login"]
+    enter_password(page)
+    says(page, "signed in")
+    assert page.evaluate("sessionStorage.length") == 0
 
 
 def test_signing_out_ends_the_session_here_and_at_the_issuer(page: Page, site: Site) -> None:
