@@ -23,7 +23,7 @@ from titleholder.services.audit import By
 from titleholder.services.verifications import GroupResult
 from titleholder.store.verifications import VerificationListing
 from titleholder.timestamps import iso_or_none, iso_seconds
-from titleholder.web import cursors, models, resolver
+from titleholder.web import cursors, models, resolver, timeline_models
 
 DEFAULT_LIMIT = 20
 
@@ -112,15 +112,21 @@ def list_verifications(
 
 @app.get("/verifications/<verification>")
 @resolver.openapi_responses({200: models.AnyVerification}, "verification-not-found")
-def get_verification(verification: Annotated[models.VerificationId, Path()]) -> Response[Any]:
+def get_verification(
+    verification: Annotated[models.VerificationId, Path()],
+    timeline: Annotated[bool, Query(description="With what happened to it and when; of one account only.")] = False,
+) -> Response[Any]:
     """Read a verification, with its verdict once it has ended.
 
     For several accounts: the verification of each, and a summary.
     """
     found = verifications.get(application().store, _tenant(), verification)
     about = found.ref.as_dict() if isinstance(found, Verification) else _tenant().as_dict()
+    shown = _shown(found)
+    if timeline and isinstance(found, Verification) and isinstance(shown.root, models.Verification):
+        shown.root.timeline = _timeline(found)
     application().audit.read(_caller(), "verification.read", **about, verification=verification)
-    return resolver.json_response(200, _shown(found))
+    return resolver.json_response(200, shown)
 
 
 @app.delete("/verifications/<verification>")
@@ -309,6 +315,12 @@ def _member(member: Verification) -> models.Member:
 
 def _verification(found: Verification) -> models.Verification:
     return models.Verification.of(found, relink=_relink(), repair=_repair(found))
+
+
+def _timeline(found: Verification) -> timeline_models.Timeline:
+    from titleholder.services import timelines  # Few requests ask for a timeline.
+
+    return timeline_models.Timeline.of(timelines.of(application().store, found, application().clock()))
 
 
 def _verdict(found: Verification) -> dict[str, Any] | None:

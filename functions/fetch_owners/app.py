@@ -17,6 +17,7 @@ from titleholder.aws.queue_consumer import QueueConsumer
 from titleholder.aws.queues import HOP, put_back
 from titleholder.bootstrap import application
 from titleholder.domain.accounts import AccountRef, Tenant
+from titleholder.domain.verifications import RECONCILE
 from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeLaggingError, TitleholderError, UnexpectedError
 from titleholder.observability import logger, metrics, observed, tally
 from titleholder.services import account_sync, rate_limiter
@@ -47,7 +48,7 @@ def _process(message: dict[str, Any], _: str) -> None:
         ref = AccountRef.from_dict(message) if key is None else _account_of_event(deps, key, message)
         if ref is None:
             return
-        showed_news = account_sync.sync_account(deps, ref, key)
+        showed_news = account_sync.sync_account(deps, ref, key, RECONCILE)
     except StripeLaggingError as behind:
         _defer(deps, message, behind.retry_after * 1.5 ** max(0, min(20, int(message.get(HOP, 0)) - 10)))
         return

@@ -19,7 +19,7 @@ from titleholder.timestamps import iso_seconds
 class TestRefresh:
     def test_refresh_is_started_once_and_its_waiter_resumed_with_the_snapshot(self, sandbox: Sandbox) -> None:
         ref = sandbox.link()
-        assert serve(sandbox, ref) == Started(int(sandbox.clock.now))
+        assert serve(sandbox, ref) == Started(int(sandbox.clock.now), sandbox.clock.now)
         assert outcome(sandbox) is None
         sandbox.wait(6)
         sandbox.settle()

@@ -169,10 +169,10 @@ def newest_snapshot_answers() -> Iterator[None]:
     """After a successful refresh the newest stored owners answer, whatever their age."""
     original = account_sync.resume
 
-    def resume(simulation: Any, ref: Any, waiter: Any, decision: Any) -> None:
+    def resume(simulation: Any, ref: Any, waiter: Any, decision: Any, trigger: Any) -> None:
         snapshot = simulation.store.accounts.get(ref).snapshot
         if not isinstance(decision, refresh_policy.Fresh) or snapshot is None:
-            original(simulation, ref, waiter, decision)
+            original(simulation, ref, waiter, decision, trigger)
             return
         simulation.workflow.resume(waiter.task_token, {"outcome": "ready", "snapshot": snapshot})
         simulation.store.waiters.remove(ref, waiter.verification, waiter.token_version)

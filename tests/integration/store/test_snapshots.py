@@ -63,10 +63,11 @@ def test_history_is_paged_newest_first_and_by_account(store: Store) -> None:
     put_newest(store, CONNECTED, Snapshot("fcaowns_z", 500, 500, Sensitive([])), NOW)
     first, position = store.snapshots.page(REF, 2)
     assert first == [
-        SnapshotSummary("fcaowns_a", 101, 101, 2, "fcaowns_b", changed), SnapshotSummary("fcaowns_b", 100, 100, 1),
+        SnapshotSummary("fcaowns_a", 101, 101, 2, "fcaowns_b", changed, stored_at=NOW),
+        SnapshotSummary("fcaowns_b", 100, 100, 1, stored_at=NOW),
     ]  # fmt: skip
-    assert store.snapshots.page(REF, 2, position) == ([SnapshotSummary("fcaowns_c", 9, 9, 0)], None)
-    assert store.snapshots.page(REF, 3) == ([*first, SnapshotSummary("fcaowns_c", 9, 9, 0)], None)
+    assert store.snapshots.page(REF, 2, position) == ([SnapshotSummary("fcaowns_c", 9, 9, 0, stored_at=NOW)], None)
+    assert store.snapshots.page(REF, 3) == ([*first, SnapshotSummary("fcaowns_c", 9, 9, 0, stored_at=NOW)], None)
 
 
 def test_repr_of_a_snapshot_shows_no_owner() -> None:

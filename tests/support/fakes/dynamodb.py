@@ -53,11 +53,22 @@ class FakeDynamoDB:
         """The transactions that succeeded, by ClientRequestToken."""
         self._cross = cross
 
-    def get_item(self, *, TableName: str, Key: Attributes, ConsistentRead: bool) -> Attributes:
+    def get_item(
+        self,
+        *,
+        TableName: str,
+        Key: Attributes,
+        ConsistentRead: bool,
+        ProjectionExpression: str = "",
+        ExpressionAttributeNames: Mapping[str, str] | None = None,
+    ) -> Attributes:
         def effect() -> Attributes:
             rules.check_key(Key, self._key_names(TableName))
             self._admit("GetItem", _key(Key))
-            return {"Item": dict(found)} if (found := self._rows(TableName).get(_key(Key))) else {}
+            if not (found := self._rows(TableName).get(_key(Key))):
+                return {}
+            only = {attribute_name(path, ExpressionAttributeNames or {}) for path in ProjectionExpression.split(", ")}
+            return {"Item": {name: value for name, value in found.items() if not ProjectionExpression or name in only}}
 
         return self._cross("GetItem", effect)
 

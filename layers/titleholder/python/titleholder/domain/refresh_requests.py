@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from titleholder.domain import refresh_policy
 from titleholder.domain.accounts import StoredAccount
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, NotVerifiable
-from titleholder.domain.verifications import Verification, Waiter
-from titleholder.timestamps import iso_seconds
+from titleholder.domain.verifications import TIME_OUT, Step, Trigger, Verification, Waiter
+from titleholder.timestamps import from_iso, iso_seconds
 
 SETTLE_TIMEOUTS = 3
 """How many settle timeouts a refresh may take. After each of the first ones the account is read again, because a webhook may be lost."""
@@ -214,3 +215,31 @@ def outcome(
             return {"outcome": "inactive", "reason": refresh_policy.INACTIVE, "seconds": left, "resume_at": iso_seconds(math.ceil(now))}
         case NotVerifiable(reason):
             return {"outcome": "not_verifiable", "reason": reason}
+
+
+def resumed_step(payload: Mapping[str, Any], trigger: Trigger | None, at: float) -> Step | None:
+    """The step to record once a workflow was resumed with `payload`; None if it had not waited and goes on at once (`trigger` None)."""
+    by = {} if trigger is None else trigger.as_dict()
+    match payload["outcome"]:
+        case "cooling_down":
+            return Step(at, "cooldown_began", {**by, "resume_at": int(from_iso(payload["resume_at"]))})
+        case "inactive":
+            return Step(at, "repair_wait_began", {**by, "reason": payload["reason"]})
+        case "repaired":
+            return Step(at, "repair_wait_over", by)
+        case outcome:
+            return Step(at, "woken", {**by, "outcome": outcome}) if trigger is not None else None
+
+
+def joined_step(attempted_at: int, now: float, started_at: float | None) -> Step:
+    """The step to record once it is known which refresh a workflow waits for.
+
+    `started_at`: when it was started for the workflow; None if it was under way.
+    """
+    kind = "refresh_joined" if started_at is None else "refresh_started"
+    return Step(now if started_at is None else started_at, kind, {"attempted_at": attempted_at})
+
+
+def gave_up_step(at: float) -> Step:
+    """The step to record once a workflow was ended because its refresh did not settle in time, or its deadline had passed."""
+    return Step(at, "woken", {**TIME_OUT.as_dict(), "outcome": "gave_up"})

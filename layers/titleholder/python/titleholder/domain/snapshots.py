@@ -39,7 +39,7 @@ class Snapshot:
 class SnapshotSummary:
     """A snapshot without its owners. `changes` are those since the snapshot `since`, as dicts; None: not known.
 
-    `too_many_owners`: there were at least `owner_count`, and none is stored.
+    `too_many_owners`: there were at least `owner_count`, and none is stored. `stored_at`: Unix seconds.
     """
 
     id: str
@@ -49,6 +49,17 @@ class SnapshotSummary:
     since: str | None = None
     changes: Sequence[Mapping[str, Any]] | None = None
     too_many_owners: bool = False
+    stored_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTimes:
+    """When the refresh of a snapshot was tried, when Stripe created the snapshot, and when it was stored (Unix seconds)."""
+
+    id: str
+    attempted_at: int
+    created: int
+    stored_at: float
 
 
 def fit(owners: Sequence[Owner]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from titleholder.domain.accounts import AccountRef, Mode
 from titleholder.domain.refresh_policy import FreshnessRequirement
@@ -22,7 +22,8 @@ class Verification:
     `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
     account is repaired, instead of ending. `stale`: why its account is no longer active, as of the observation `stale_seen` of the account
     (see `refresh_policy.observation`); `stale_unannounced`: that has yet to be announced. `review`: the state of its review, if it has one;
-    `reviewed`: what a person decided in it (see `reviews.final`).
+    `reviewed`: what a person decided in it (see `reviews.final`). `stale_at`, `stale_lifted_at`: when it was last marked as stale, and when
+    such a mark was last lifted. `recorded`: its steps are recorded for its timeline.
     """
 
     id: str
@@ -44,6 +45,9 @@ class Verification:
     waits_if_inactive: bool = False
     review: ReviewState | None = None
     reviewed: Final | None = None
+    stale_at: float | None = None
+    stale_lifted_at: float | None = None
+    recorded: bool = False
 
     @property
     def need(self) -> FreshnessRequirement:
@@ -102,3 +106,37 @@ class Waiter:
     error: str | None = None
     joined_at: float | None = None
     awaits_repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to a verification, at a time (Unix seconds). `kind`: one of `timeline.KINDS`. `about`: ids, codes, and times
+    in Unix seconds; no personal data.
+    """
+
+    at: float
+    kind: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What brought the answer that a paused workflow waited for.
+
+    `webhook`: an event of Stripe, with its id, and its type, Stripe's text for its time and when it was received, where these are stored.
+    `reading`: a reading of the account for another request. `time_out`: the workflow asked again. `reconcile`: reconcile had the account
+    read.
+    """
+
+    by: Literal["webhook", "reading", "time_out", "reconcile"]
+    event: str | None = None
+    event_type: str | None = None
+    event_created: str | None = None
+    received_at: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in ("by", "event", "event_type", "event_created", "received_at")}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+READING, TIME_OUT, RECONCILE = Trigger("reading"), Trigger("time_out"), Trigger("reconcile")

@@ -14,7 +14,7 @@ from titleholder.domain.accounts import AccountRef, AccountState, StatusDetails,
 from titleholder.domain.refresh_policy import CoolingDown, Decision, Fresh, FreshnessRequirement, NotVerifiable
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.snapshots import Snapshot
-from titleholder.domain.verifications import Waiter
+from titleholder.domain.verifications import READING, Step, Trigger, Waiter
 from titleholder.errors import (
     AccountErasedError,
     AccountNotFoundError,
@@ -32,6 +32,7 @@ from titleholder.timestamps import iso_seconds
 
 if TYPE_CHECKING:
     from titleholder.domain.reviews import Review
+    from titleholder.store.events import KnownEvent
 
 LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
 
@@ -39,8 +40,10 @@ SHORTEST_RETRY_SECONDS = 2.0
 """How soon an account is read again that does not show yet what an event said; then each time when twice as long has passed."""
 
 
-def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) -> bool:
+def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None, trigger: Trigger = READING) -> bool:
     """Read the account and apply what it shows. True if it showed anything new.
+
+    `event`: the key of the event that says that there is something new. `trigger`: without an event, why the account is read.
 
     Raises:
         StripeLaggingError: Stripe does not show yet what `event` has said.
@@ -48,6 +51,7 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
         RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
     """
     account = deps.store.accounts.get(ref)
+    trigger = trigger if event is None else Trigger("webhook")
     if account.erased_at is not None:
         erasure.erase(deps, ref)
         return not account.erasure_ended
@@ -57,10 +61,15 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None) 
         reading = read_account(deps, ref, account, settling=True)
     except AccountNotFoundError:
         for waiter in deps.store.waiters.of_account(ref):
-            resume(deps, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"))
+            resume(deps, ref, waiter, NotVerifiable("ACCOUNT_NOT_FOUND"), trigger)
         return False
-    lag = None if event is None else _lag(deps, event, reading, account)
-    apply_reading(deps, ref, reading, account, shows_event=lag is None)
+    lag = None
+    if event is not None:
+        known = deps.store.events.get(event)
+        lag = None if known is None else _lag(deps, known, reading, account)
+        if known is not None:
+            trigger = Trigger("webhook", known.id, known.type, known.created, known.received_at)
+    apply_reading(deps, ref, reading, account, shows_event=lag is None, trigger=trigger)
     if lag is not None:
         raise lag
     return account.state != reading.current or (reading.ownership is not None and account.snapshot != reading.ownership.id)
@@ -151,26 +160,28 @@ def _announce_expiry(deps: Dependencies, ref: AccountRef, state: AccountState, a
 
 def apply_reading(
     deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, *, asker: str | None = None,
-    shows_event: bool = True,
+    shows_event: bool = True, trigger: Trigger = READING,
 ) -> None:  # fmt: skip
     """Store the owners that a reading brought, and resume every waiter that it answers, except `asker`.
 
     `account` is what was remembered before the reading. `shows_event` False: the reading is older than the event for which it was made, so
-    it does not show whether the account is active.
+    it does not show whether the account is active. `trigger`: why the account was read.
     """
     status, refresh = reading.state.status, reading.state.refresh
     if reading.current.status == "disconnected":
         return  # It was erased when it was read, and its waiters were resumed.
     # Before the first reading of an account nothing can wait for its repair.
     if shows_event and account.state is not None:
-        resume_repaired(deps, ref, reading.current)
+        resume_repaired(deps, ref, reading.current, trigger)
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS or (refresh is not None and refresh.settled):
-        _apply_settled(deps, ref, reading, account, asker)
+        _apply_settled(deps, ref, reading, account, asker, trigger)
     # Last, so that workflows are resumed also while the event bus takes no announcements.
     settle_staleness(deps, ref, reading, account)
 
 
-def _apply_settled(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, asker: str | None) -> None:
+def _apply_settled(
+    deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, asker: str | None, trigger: Trigger
+) -> None:
     brought = _brought(reading)
     if reading.ownership and brought and account.snapshot != reading.ownership.id:
         snapshot = _load_snapshot(deps, ref, reading.ownership, brought[0])
@@ -183,13 +194,13 @@ def _apply_settled(deps: Dependencies, ref: AccountRef, reading: AccountReading,
         known = deps.store.accounts.get(ref)
         for waiter in waiters:
             if refresh_policy.usable_snapshot(known, waiter.need):
-                resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0))
+                resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0), trigger)
         return
     for waiter in waiters:
         decision = refresh_policy.decide(reading.state, waiter.need, deps.clock(), account.attempt)
         # The request of a waiter that would have to start a refresh, or to wait for one, is handled by its own worker.
         if isinstance(decision, Fresh | NotVerifiable):
-            resume(deps, ref, waiter, decision)
+            resume(deps, ref, waiter, decision, trigger)
 
 
 def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount) -> None:
@@ -224,8 +235,10 @@ def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, 
         raise StripeLaggingError(LAGGING)
 
 
-def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable) -> None:
-    """Resume a paused workflow with its answer, and remove its waiter. One that waits for a repair asks anew."""
+def resume(
+    deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable, trigger: Trigger | None
+) -> None:
+    """Resume a paused workflow with its answer, and remove its waiter. One that waits for a repair asks anew. `trigger` as for `answer`."""
     if waiter.awaits_repair:
         payload: Mapping[str, Any] = refresh_requests.REPAIRED
     else:
@@ -233,8 +246,30 @@ def resume(deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh 
         inactive = decision == NotVerifiable(refresh_policy.INACTIVE) or refresh_policy.needs_repair(account.state)
         waits = inactive and _waits_if_inactive(deps, waiter.verification)
         payload = refresh_requests.outcome(decision, account, waiter.need, deps.clock(), waits_if_inactive=waits)
-    deps.workflow.resume(waiter.task_token, payload)
+    answer(deps, ref, waiter, payload, trigger)
+
+
+def answer(deps: Dependencies, ref: AccountRef, waiter: Waiter, payload: Mapping[str, Any], trigger: Trigger | None) -> None:
+    """Resume a paused workflow with a payload, and remove its waiter.
+
+    `trigger`: what brought the answer; None if the request is answered at once, so that the workflow did not wait.
+    """
+    at = deps.clock()
+    resumed = deps.workflow.resume(waiter.task_token, payload)
     deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+    if resumed:
+        record_step(deps, waiter, refresh_requests.resumed_step(payload, trigger, at))
+
+
+def record_step(deps: Dependencies, waiter: Waiter, step: Step | None) -> None:
+    """Record a step of a verification for its timeline; nothing for None. A failure is only logged: the verification goes on without it."""
+    if step is None:
+        return
+    try:
+        deps.store.steps.put(waiter.verification, step, waiter.need.deadline)
+    except Exception as error:
+        about = {"verification": waiter.verification, "step": step.kind, "error": type(error).__name__}
+        observability.logger.warning("step not recorded", extra=about)
 
 
 def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
@@ -245,7 +280,7 @@ def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
         return False
 
 
-def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState) -> None:
+def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState, trigger: Trigger = READING) -> None:
     """Resume the workflows that wait for a repair of an account, unless it still has to be repaired in `state`.
 
     Asked after every reading that is made for an event, a workflow, `reconcile` or `GET /accounts/{account}`, whatever was known before,
@@ -255,21 +290,20 @@ def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState) ->
         return
     for waiter in deps.store.waiters.of_account(ref):
         if waiter.awaits_repair:
-            deps.workflow.resume(waiter.task_token, refresh_requests.REPAIRED)
-            deps.store.waiters.remove(ref, waiter.verification, waiter.token_version)
+            answer(deps, ref, waiter, refresh_requests.REPAIRED, trigger)
 
 
 def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> None:
     """Resume a waiter whose refresh settled after the account was read and before it was stored which refresh the waiter has joined."""
     known = deps.store.accounts.get(ref)
     if known.erased_at is not None:
-        resume(deps, ref, waiter, NotVerifiable(refresh_policy.ERASED))
+        resume(deps, ref, waiter, NotVerifiable(refresh_policy.ERASED), READING)
     elif known.snapshot_attempted_at is not None and refresh_policy.usable_snapshot(known, waiter.need):
-        resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at))
+        resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at), READING)
     elif known.state is not None and known.state.refresh is not None and known.state.refresh.settled:
         decision = refresh_policy.decide(known.state, waiter.need, deps.clock(), known.attempt)
         if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
-            resume(deps, ref, waiter, decision)
+            resume(deps, ref, waiter, decision, READING)
         elif isinstance(decision, Fresh):
             # Its owners are not stored yet, or the refresh brought none. Only Stripe's account shows which.
             reading = read_account(deps, ref, known)
@@ -277,10 +311,9 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
             require_shown(deps, ref, reading, waiter.need, decision)
 
 
-def _lag(deps: Dependencies, event: str, reading: AccountReading, account: StoredAccount) -> StripeLaggingError | None:
+def _lag(deps: Dependencies, event: KnownEvent, reading: AccountReading, account: StoredAccount) -> StripeLaggingError | None:
     """The error if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
-    known = deps.store.events.get(event)
-    stated = None if known is None else stripe_events.stated_change(known.type, known.created)
+    stated = stripe_events.stated_change(event.type, event.created)
     if stated is None:
         return None
     age = deps.clock() - stated.at

@@ -31,9 +31,10 @@ from titleholder.stripe_api.gateway import RefreshAnswer
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A refresh was initiated. Stripe shows it with `attempted_at` as its `last_attempted_at`."""
+    """A refresh was initiated, as of Stripe's answer `at` (Unix seconds). Stripe shows it with `attempted_at` as `last_attempted_at`."""
 
     attempted_at: int
+    at: float
 
 
 StartResult = Started | AlreadyStarting | Fresh | JoinPending | CoolingDown | NotVerifiable
@@ -73,7 +74,8 @@ def start(
         raise
     if answer is None:
         return AlreadyStarting()
-    state, observed_at = answer.state, deps.clock()
+    answered_at = deps.clock()
+    state, observed_at = answer.state, answered_at
     started = refresh_policy.was_started(decision.base, state, attempt.began_at)
     if started:
         # Also for an answer that Stripe kept, because the call that it answered first was not counted: its worker never saw it.
@@ -97,7 +99,7 @@ def start(
         return _after_refusal(deps, ref, need, account, asker, attempt) if isinstance(shown, Fresh) else _final(shown)
     if state.refresh.settled:
         account_sync.sync_account(deps, ref)
-    return Started(state.refresh.last_attempted_at)
+    return Started(state.refresh.last_attempted_at, answered_at)
 
 
 def _call(

@@ -27,7 +27,7 @@ from titleholder.domain.refresh_requests import (
     StillPending,
     Withdrawn,
 )
-from titleholder.domain.verifications import Waiter
+from titleholder.domain.verifications import READING, TIME_OUT, Step, Waiter
 from titleholder.errors import AccountNotFoundError, RateLimitExceededError, StripeCredentialsError, StripeError, TooManyOwnersError
 from titleholder.observability import logger, tally
 from titleholder.services import account_sync, refresh_calls
@@ -132,13 +132,13 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
             deps.store.waiters.remove(request.ref, facts.waiter.verification)
             return None
         case GaveUp():
-            deps.workflow.give_up(facts.waiter.task_token)
+            if deps.workflow.give_up(facts.waiter.task_token):
+                account_sync.record_step(deps, facts.waiter, refresh_requests.gave_up_step(deps.clock()))
             return decision
         case StillPending() | AwaitRepair():
             return decision
         case Repaired():
-            deps.workflow.resume(facts.waiter.task_token, refresh_requests.REPAIRED)
-            deps.store.waiters.remove(request.ref, facts.waiter.verification, facts.waiter.token_version)
+            account_sync.answer(deps, request.ref, facts.waiter, refresh_requests.REPAIRED, READING)
             return None
         case AlreadyJoined(attempted_at):
             return JoinPending(attempted_at)
@@ -183,7 +183,10 @@ def _answer(
         return NotVerifiable("ACCOUNT_NOT_FOUND")
     except StripeError as error:
         refused = isinstance(error, StripeCredentialsError)
-        deps.store.waiters.set_error(ref, waiter.verification, "STRIPE_CREDENTIALS_REFUSED" if refused else "STRIPE_UNAVAILABLE")
+        reason = "STRIPE_CREDENTIALS_REFUSED" if refused else "STRIPE_UNAVAILABLE"
+        deps.store.waiters.set_error(ref, waiter.verification, reason)
+        if waiter.error != reason:
+            account_sync.record_step(deps, waiter, Step(deps.clock(), "trouble", {"reason": reason}))
         raise
 
 
@@ -196,16 +199,19 @@ def _apply(deps: Dependencies, request: RefreshRequest, facts: RequestFacts, res
         case Fresh() | CoolingDown() | NotVerifiable():
             if isinstance(result, CoolingDown) and verification.batch is not None:
                 deps.store.batches.record_cooldown(verification.batch, verification.id, int(result.resume_at))
-            account_sync.resume(deps, ref, waiter, result)
+            account_sync.resume(deps, ref, waiter, result, None if waiter.joined_at is None else TIME_OUT)
             return result
         case JoinPending(attempted_at) | Started(attempted_at):
             if waiter.need.joined != attempted_at or waiter.joined_at is None:
                 waiter = replace(waiter, need=replace(waiter.need, joined=attempted_at))
-                deps.store.waiters.set_joined(ref, waiter.verification, attempted_at, deps.clock())
+                now = deps.clock()
+                deps.store.waiters.set_joined(ref, waiter.verification, attempted_at, now)
                 entered = request.entered
                 if request.hop or (entered is not None and facts.now - entered > refresh_requests.PUNCTUAL_SHARE * facts.settle_timeout):
                     # The settle timeout starts now.
                     deps.workflow.heartbeat(waiter.task_token)
+                started_at = result.at if isinstance(result, Started) else None
+                account_sync.record_step(deps, waiter, refresh_requests.joined_step(attempted_at, now, started_at))
             account_sync.resume_if_settled(deps, ref, waiter)
             return StillPending(facts.gives_up_at) if isinstance(result, JoinPending) and facts.is_late else result
     assert_never(result)

@@ -123,7 +123,8 @@ def mark_stale(
     if not _rests_on_owners(found):
         return []
     unannounced = found.stale != reason or found.stale_unannounced
-    if not store.verifications.mark_stale(verification, reason, seen, now, unannounced=unannounced):
+    since = found.stale_at if found.stale == reason and found.stale_at is not None else now
+    if not store.verifications.mark_stale(verification, reason, seen, since, unannounced=unannounced):
         return []
     ended: list[Review] = []
     if found.review in ("open", "proposed"):
@@ -140,7 +141,7 @@ def mark_stale(
     return ended
 
 
-def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, seen: str) -> bool:
+def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification: str, seen: str, now: float) -> bool:
     """Lift the mark that one verdict has because its account was inactive, if there is one. `seen` as for `mark_stale`."""
     found = store.verifications.get(verification)
     if not _rests_on_owners(found):
@@ -149,7 +150,7 @@ def lift_stale(store: Store, bus: EventPublisher, ref: AccountRef, verification:
     if announced:
         # Announced first, because a crash between the two steps then repeats the announcement instead of losing it.
         _announce_staleness(bus, ref, verification, None)
-    lifted = store.verifications.lift_stale(verification, _INACTIVE, seen)
+    lifted = store.verifications.lift_stale(verification, _INACTIVE, seen, now if found.stale == _INACTIVE else None)
     if announced and not lifted:
         _announce_staleness(bus, ref, verification, store.verifications.get(verification).stale)
     return lifted
@@ -176,7 +177,7 @@ def _show_status(
     if status == "disconnected":
         return mark_stale(store, bus, ref, verification, "ACCOUNT_DISCONNECTED", now)
     if status == "active":
-        lift_stale(store, bus, ref, verification, seen)
+        lift_stale(store, bus, ref, verification, seen, now)
     return []
 
 

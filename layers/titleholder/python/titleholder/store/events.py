@@ -26,7 +26,7 @@ Recorded = Literal["new", "waiting", "twin", "processed"]
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """An event that was recorded, with its type and Stripe's text for its time.
+    """An event that was recorded, with its id and type, Stripe's text for its time, and when it was received (Unix seconds).
 
     `tries`: how often it was queued again because it was not processed; `due_at`: not before then again. `aside`: why its processing had no
     effect. It may have one when it comes again. `open`: it is listed as open work.
@@ -39,6 +39,8 @@ class KnownEvent:
     created: str = ""
     aside: str | None = None
     open: bool = False
+    id: str | None = None
+    received_at: float | None = None
 
 
 class Events:
@@ -176,6 +178,8 @@ def _known(item: Item) -> KnownEvent:
         created=item.get("created", ""),
         aside=item.get("aside"),
         open="open_kind" in item,
+        id=item.get("id"),
+        received_at=from_milliseconds(item["received_ms"]),
     )
 
 

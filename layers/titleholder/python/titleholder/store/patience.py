@@ -69,6 +69,11 @@ class PatientClient:
         self._time_left = time_left
         self._on_throttled = on_throttled
 
+    @property
+    def once(self) -> Any:
+        """The client itself, for a call that must not wait for a busy table."""
+        return self._client
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
         return partial(self._repeat, found) if name in OPERATIONS else found

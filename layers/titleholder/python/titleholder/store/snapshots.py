@@ -12,12 +12,12 @@ from typing import Any
 
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.sensitive import Sensitive
-from titleholder.domain.snapshots import Snapshot, SnapshotSummary, in_parts
+from titleholder.domain.snapshots import Snapshot, SnapshotSummary, SnapshotTimes, in_parts
 from titleholder.errors import SnapshotNotFoundError
 from titleholder.store.open_work import Announcement, mark_announced, unannounced
 from titleholder.store.sealed import SealedItems, part_sks
 from titleholder.store.table import Item, Table, account_pk
-from titleholder.timestamps import to_milliseconds
+from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 HISTORY = "HISTORY#"
 
@@ -87,6 +87,14 @@ class Snapshots:
         sk = snapshot_sk(snapshot)
         return opened_snapshot(self._sealed.decrypt(ref, {sk: "owners"}).get(sk))
 
+    def times(self, ref: AccountRef, snapshot: str) -> SnapshotTimes | None:
+        """A snapshot's times, read without its owners; None if it is not stored, or has expired."""
+        only = ("attempted_at", "snapshot_created", "stored_ms", "expires_at")
+        item = self._table.get(account_pk(ref), snapshot_sk(snapshot), only=only)
+        if item is None or not self._table.is_live(item):
+            return None
+        return SnapshotTimes(snapshot, item["attempted_at"], item["snapshot_created"], from_milliseconds(item["stored_ms"]))
+
     def page(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
         """Up to `limit` of an account's snapshots, the newest first, from below position `after`, and the next page's `after` or None."""
         items, position = self._table.page(account_pk(ref), HISTORY, limit, after)
@@ -115,6 +123,7 @@ def _summary(item: Item) -> SnapshotSummary:
         attempted_at=item["attempted_at"],
         created=item["snapshot_created"],
         owner_count=item["owner_count"],
+        stored_at=from_milliseconds(item["stored_ms"]),
         since=item.get("since"),
         changes=json.loads(item["changes"]) if item.get("changes") else None,
         too_many_owners="too_many" in item,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from titleholder.store.reviews import Reviews
     from titleholder.store.sealed import SealedItems
     from titleholder.store.snapshots import Snapshots
+    from titleholder.store.steps import Steps
     from titleholder.store.verifications import Verifications
     from titleholder.store.waiters import Waiters
 
@@ -150,6 +151,12 @@ class Store:
         from titleholder.store.snapshots import Snapshots
 
         return Snapshots(self.table, self._sealed, self._retention.snapshots)
+
+    @cached_property
+    def steps(self) -> Steps:
+        from titleholder.store.steps import Steps
+
+        return Steps(self.table, self._retention.claims)
 
     @cached_property
     def verifications(self) -> Verifications:

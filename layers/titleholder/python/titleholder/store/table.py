@@ -77,8 +77,11 @@ class Table:
         """Whether an item has not expired: DynamoDB may delete it days later."""
         return item.get(expires) is None or self._clock() < int(item[expires])
 
-    def get(self, pk: str, sk: str | None = None) -> Item | None:
-        found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True).get("Item")
+    def get(self, pk: str, sk: str | None = None, *, only: Sequence[str] = ()) -> Item | None:
+        """An item, or None. With `only`, no other attributes of it."""
+        names = {f"#{name}": name for name in only}
+        projected = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names} if names else {}
+        found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True, **projected).get("Item")
         return None if found is None else plain(found)
 
     def get_all(

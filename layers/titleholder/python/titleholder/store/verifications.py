@@ -107,6 +107,7 @@ class Verifications:
             "deadline_ms": to_milliseconds(verification.deadline),
             "request_digest": verification.request_digest,
             "group": verification.group,
+            "recorded": True,
             **({"if_inactive": "wait"} if verification.waits_if_inactive else {}),
             **({} if verification.batch is None else _of_batch(verification)),
         }
@@ -189,6 +190,7 @@ class Verifications:
                 **_of_batch(verification),
                 "requested_ms": to_milliseconds(verification.requested_at),
                 "deadline_ms": to_milliseconds(verification.deadline),
+                "recorded": True,
             },
             condition=f"{_EXISTS} AND attribute_not_exists(verdict) AND #batch <> :batch",
         )
@@ -244,14 +246,15 @@ class Verifications:
             _pk(verification), _SK, set_={}, remove=("stale_unannounced",), condition="stale_seen = :seen", values={":seen": seen}
         )
 
-    def lift_stale(self, verification: str, reason: str, seen: str) -> bool:
+    def lift_stale(self, verification: str, reason: str, seen: str, lifted_at: float | None = None) -> bool:
         """Lift the mark that a verdict has for `reason`, because its account was seen as active by the observation `seen`.
 
         False if a later observation was acted on, or the mark has another reason. A verdict without a mark keeps `seen`, so that a slower
-        worker that acts on an earlier observation does not mark it.
+        worker that acts on an earlier observation does not mark it. `lifted_at`: when the mark is lifted (Unix seconds); None without one.
         """
+        lifted: Item = {} if lifted_at is None else {"stale_lifted_ms": to_milliseconds(lifted_at)}
         return self._table.update(
-            _pk(verification), _SK, set_={"stale_seen": seen}, remove=("stale", "stale_ms", "stale_unannounced"),
+            _pk(verification), _SK, set_={"stale_seen": seen, **lifted}, remove=("stale", "stale_unannounced"),
             condition=f"{_SEEN_LAST} AND (attribute_not_exists(stale) OR stale = :lifted)", values={":lifted": reason},
         )  # fmt: skip
 
@@ -323,7 +326,7 @@ def verification_of(item: Item) -> Verification:
         request_digest=item["request_digest"],
         group=item.get("group"),
         verdict=json.loads(item["verdict"]) if "verdict" in item else None,
-        completed_at=from_milliseconds(item["completed_ms"]) if "completed_ms" in item else None,
+        completed_at=_seconds(item, "completed_ms"),
         stale=item.get("stale"),
         stale_seen=item.get("stale_seen"),
         stale_unannounced=bool(item.get("stale_unannounced")),
@@ -332,6 +335,9 @@ def verification_of(item: Item) -> Verification:
         waits_if_inactive=item.get("if_inactive") == "wait",
         review=item.get("review"),
         reviewed=_reviewed(item) if "final" in item else None,
+        stale_at=_seconds(item, "stale_ms"),
+        stale_lifted_at=_seconds(item, "stale_lifted_ms"),
+        recorded=bool(item.get("recorded")),
     )
 
 
@@ -340,3 +346,7 @@ def _reviewed(item: Item) -> Final:
     from titleholder.domain.reviews import Final
 
     return Final(item["final"], "review", from_milliseconds(item["final_ms"]))
+
+
+def _seconds(item: Item, name: str) -> float | None:
+    return from_milliseconds(item[name]) if name in item else None

@@ -29,6 +29,7 @@ from titleholder.domain.accounts import (
 )
 from titleholder.schemas import AccountId, Claim, MaxAge, Strict, complaint, worded
 from titleholder.timestamps import iso_or_none, iso_seconds
+from titleholder.web.timeline_models import Timeline
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
@@ -203,6 +204,9 @@ class Verification(Shown):
         "that is neither `match` nor `no_match` and that no review decided. The verdict itself never changes.",
     )
     verdict: Verdict | None = None
+    timeline: Timeline | None = Field(
+        default=None, description="Only if it was asked for with `timeline=true`.", exclude_if=lambda value: value is None
+    )
 
     @classmethod
     def of(cls, found: verifications.Verification, *, relink: bool, repair: remedies.Remedy | None = None) -> Verification:
