@@ -432,6 +432,23 @@ class Scenes:
         self.driver.sim.link("fresh", id=f"fca_scene{time.time_ns()}")
         self._invoke("Reconcile", {})
 
+    def scene_close_match_reviewed(self) -> None:
+        id = self._close_match()
+        self.driver.http.call("GET", "/reviews")
+        self.driver.http.call("GET", f"/verifications/{id}/timeline")
+        self.driver.http.call("POST", f"/verifications/{id}/comparison")
+        decision = {"version": 1, "decision": "approve", "reason": "OTHER", "note": "The passport was shown."}
+        self.driver.http.call("POST", f"/verifications/{id}/review/decisions", decision)
+
+    def scene_review_opened_by_hand(self) -> None:
+        id = self._verify(self._known_fresh())
+        self.driver.http.call("POST", f"/verifications/{id}/review")
+
+    def scene_review_of_an_erased_account(self) -> None:
+        account = self._unseen("fresh")
+        self._close_match(account)
+        self.driver.http.call("DELETE", f"/accounts/{account}")
+
     def scene_batch_started_shown_and_stopped(self) -> None:
         batch = self._batch(INVALID_LINE)
         self.driver.http.call("POST", f"/batches/{batch}/start")
@@ -467,6 +484,13 @@ class Scenes:
     def _verify(self, account: str) -> str:
         answer = self.driver.request(account)
         return str((answer.body or {}).get("id", ""))
+
+    def _close_match(self, account: str | None = None) -> str:
+        """A verification that has a review."""
+        answer = self.driver.request(account or self._unseen("fresh"), {"name": "Margaret Louise Testerman", "phone": "555-555-0101"})
+        id = str((answer.body or {}).get("id", ""))
+        self._patiently(id)
+        return id
 
     def _refresh_request(self, id: str, account: str, waiter: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         """A verification's message in the refresh queue, with a waiter's token."""
@@ -644,6 +668,7 @@ def main() -> int:
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
     parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default", "StripePreviewVersion": PREVIEW_VERSION}
+    parameters["ReviewersNeeded"] = "1"
     with running(parameters=parameters, options=Options(settle_seconds=0.3, cooldown_seconds=3600.0), trail=TRAIL) as stack:
         roles = Roles(StackDriver(stack), TRAIL)
         scenes = Scenes(roles)

@@ -24,7 +24,7 @@ def driver() -> Iterator[StackDriver]:
     options = Options(settle_seconds=0.3, cooldown_seconds=3600.0, retry_base_seconds=1.0)
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
-    parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripeEventBus": "default"}
+    parameters = {"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripeEventBus": "default", "ReviewersNeeded": "1"}
     with running(parameters=parameters, options=options, trail=TRAIL) as stack:
         driver = StackDriver(stack)
         # The first verification pays every function's cold start, so that no test measures it.
