@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.bootstrap import application
 from titleholder.observability import count_alone, logger, metrics, observed
-from titleholder.services import reconciliation
+from titleholder.services import reconciliation, review_queue
 from titleholder.timestamps import DAY_SECONDS
 
 KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
@@ -39,8 +39,22 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     for name, value in counted.items():
         if value or name == "Repaired":
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    _look_at_reviews()
     metrics.add_metric(name="ReconcileCompleted", unit=MetricUnit.Count, value=1)
     return {**{kind: repaired[kind] for kind in KINDS}, "failed": failed}
+
+
+def _look_at_reviews() -> None:
+    """Measure what waits for reviewers: also where nothing does, so that an alarm ends; not where there are no reviews."""
+    made = application()
+    try:
+        found = review_queue.backlog(made.store, made.clock())
+    except Exception as error:
+        logger.error("reviews not looked at", extra={"reason": type(error).__name__})
+        return
+    if found.waiting or made.settings.reviewers_needed:
+        metrics.add_metric(name="OpenReviews", unit=MetricUnit.Count, value=found.waiting)
+        metrics.add_metric(name="OldestReview", unit=MetricUnit.Seconds, value=round(found.oldest_seconds))
 
 
 def _look_at_keys() -> None:

@@ -11,12 +11,15 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.reviews import verified
 from tests.support.sandbox import CLAIM, Sandbox
 from tests.support.verdicts import accept, fetch, finish, run
 from titleholder import bootstrap, observability
 from titleholder.aws import keys
+from titleholder.domain.verifications import Verification
 from titleholder.errors import TableBusyError
-from titleholder.services import reconciliation, verdicts, webhooks
+from titleholder.services import reconciliation, review_queue, verdicts, webhooks
+from titleholder.timestamps import DAY_SECONDS
 
 Emitted = Callable[[], dict[tuple[str, ...], list[float]]]
 
@@ -113,6 +116,88 @@ class TestVerdict:
         assert ("SecondsAfterStripeAnswered", "titleholder") not in found
 
 
+class TestReviews:
+    """What waits for reviewers, and what they decide."""
+
+    @pytest.fixture
+    def reviewing(self, sandbox: Sandbox) -> Sandbox:
+        sandbox.cold_start(REVIEWERS_NEEDED="1")
+        return sandbox
+
+    def waiting(self, sandbox: Sandbox, emitted: Emitted) -> Any:
+        """How many reviews wait, and for how many seconds the oldest one has waited, as a run of reconcile counts them."""
+        emitted()
+        sandbox.function("reconcile")({})
+        found = emitted()
+        return found.get(("OpenReviews", "titleholder")), found.get(("OldestReview", "titleholder"))
+
+    def decide(self, sandbox: Sandbox, verification: Verification, decision: str, reason: str, version: int = 1) -> int:
+        body = {"version": version, "decision": decision, "reason": reason}
+        return sandbox.http("POST", f"/verifications/{verification.id}/review/decisions", body).status
+
+    def test_reviews_that_wait_are_counted_with_the_age_of_the_oldest(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        assert self.waiting(reviewing, emitted) == ([0.0], [0.0])
+        oldest = verified(reviewing)
+        opened = reviewing.clock.now
+        reviewing.wait(3600.0)
+        reviewing.cold_start(REVIEWERS_NEEDED="2")
+        assert self.decide(reviewing, oldest, "approve", "NAME_VARIANT_CONFIRMED") == 200
+        verified(reviewing)
+        # A proposal that waits for its second reviewer has waited since the review was opened.
+        assert self.waiting(reviewing, emitted) == ([2.0], [pytest.approx(reviewing.clock.now - opened, abs=1)])
+
+    def test_last_decision_brings_zeros(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        verification = verified(reviewing)
+        assert self.waiting(reviewing, emitted)[0] == [1.0]
+        assert self.decide(reviewing, verification, "reject", "RELATIVE") == 200
+        assert self.waiting(reviewing, emitted) == ([0.0], [0.0])
+
+    def test_stack_without_reviews_sends_nothing_about_them(self, sandbox: Sandbox, emitted: Emitted) -> None:
+        verified(sandbox)
+        assert self.waiting(sandbox, emitted) == (None, None)
+
+    def test_reviews_that_wait_are_counted_after_reviews_were_switched_off(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        verified(reviewing)
+        reviewing.cold_start(REVIEWERS_NEEDED="0")
+        assert self.waiting(reviewing, emitted)[0] == [1.0]
+
+    def test_reconcile_goes_on_where_reviews_cannot_be_counted(
+        self, reviewing: Sandbox, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise TableBusyError("busy")
+
+        monkeypatch.setattr(review_queue, "backlog", fail)
+        emitted()
+        reviewing.function("reconcile")({})
+        found = emitted()
+        assert found["ReconcileCompleted", "titleholder"] == [1.0]
+        assert ("OpenReviews", "titleholder") not in found
+
+    def test_decision_is_counted_by_reason_once(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        verification = verified(reviewing)
+        emitted()
+        for _ in range(2):
+            assert self.decide(reviewing, verification, "reject", "SUSPECTED_FRAUD") == 200
+        assert emitted()["ReviewDecided", "titleholder", "reject", "SUSPECTED_FRAUD"] == [1.0]
+
+    def test_proposal_is_not_counted_as_a_decision(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        reviewing.cold_start(REVIEWERS_NEEDED="2")
+        verification = verified(reviewing)
+        assert self.decide(reviewing, verification, "approve", "NAME_VARIANT_CONFIRMED") == 200
+        assert not [name for name in emitted() if name[0] == "ReviewDecided"]
+
+    def test_review_that_ended_by_itself_is_counted_as_that(self, reviewing: Sandbox, emitted: Emitted) -> None:
+        verified(reviewing)
+        reviewing.wait(31 * DAY_SECONDS)
+        assert self.waiting(reviewing, emitted) == ([0.0], [0.0])
+        verified(reviewing)
+        reviewing.wait(31 * DAY_SECONDS)
+        emitted()
+        reviewing.function("reconcile")({})
+        assert emitted()["ReviewExpired", "titleholder"] == [1.0]
+
+
 class TestDelivery:
     def test_refresh_that_was_paid_for_brings_a_zero_of_accepted_deliveries(self, sandbox: Sandbox, emitted: Emitted) -> None:
         """So the alarm for absent webhooks has a value to compare where none ever came."""
@@ -168,7 +253,7 @@ class TestReconcile:
     def test_key_of_the_table_is_counted_although_the_table_cannot_be_read(
         self, sandbox: Sandbox, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def unreadable(*_: object) -> Any:
+        def unreadable(*_: object, **__: object) -> Any:
             raise RuntimeError("KMSAccessDeniedException")
 
         monkeypatch.setattr(bootstrap.Application, "unusable_keys", lambda self: [("tables", "Disabled")])

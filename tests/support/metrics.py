@@ -57,13 +57,13 @@ def emitted() -> dict[str, frozenset[str]]:
     for folder in SOURCES:
         for path in sorted(folder.rglob("*.py")):
             tree = ast.parse(path.read_text())
-            for name, outcome in _names(tree):
-                found[name] = frozenset({"service", "outcome"} if outcome else {"service"})
+            for name, dimensions in _names(tree):
+                found[name] = frozenset({"service"}) | dimensions
     return found
 
 
-def _names(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """The names of the metrics that a module emits, and whether they have an outcome.
+def _names(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    """The names of the metrics that a module emits, and the dimensions that are written there.
 
     A name that is looked up in a mapping, or that comes from a loop over one, may be any of that mapping's texts.
     """
@@ -91,13 +91,19 @@ def _names(tree: ast.Module) -> Iterator[tuple[str, bool]]:
         if called not in ("add_metric", "single_metric", "count_alone", "unexpected", "tally", "measure_seconds"):
             continue
         given = next((word.value for word in call.keywords if word.arg == "name"), call.args[0] if call.args else None)
-        outcome = any(word.arg == "default_dimensions" and isinstance(word.value, ast.Name) for word in call.keywords)
+        dimensions = {
+            key
+            for word in call.keywords
+            if word.arg == "default_dimensions" and isinstance(word.value, ast.Dict)
+            for key in map(_text, word.value.keys)
+            if key
+        }
         if text := _text(given):
-            yield text, outcome
+            yield text, dimensions
         elif isinstance(given, ast.Subscript) and isinstance(given.value, ast.Name):
-            yield from ((name, outcome) for name in texts.get(given.value.id, ()))
+            yield from ((name, dimensions) for name in texts.get(given.value.id, ()))
         elif isinstance(given, ast.Name):
-            yield from ((name, outcome) for name in texts.get(loops.get(given.id, ""), ()))
+            yield from ((name, dimensions) for name in texts.get(loops.get(given.id, ""), ()))
 
 
 def _text(node: ast.AST | None) -> str | None:

@@ -10,7 +10,9 @@ from tests.support.alarm_state import Value, raised, worked_out
 from tests.support.resolved import resolved
 
 ALARMS: dict[str, dict[str, Any]] = {
-    name: one["Properties"] for name, one in resolved({"StripeEventBus": "stripe"}).items() if one["Type"] == "AWS::CloudWatch::Alarm"
+    name: one["Properties"]
+    for name, one in resolved({"StripeEventBus": "stripe", "ReviewersNeeded": "1"}).items()
+    if one["Type"] == "AWS::CloudWatch::Alarm"
 }
 Periods = list[dict[str, Value]]
 
@@ -99,7 +101,7 @@ def test_value_that_comes_some_minutes_late_raises_an_alarm_that_fills_gaps(name
     assert raised(ALARMS[name], [breach(ALARMS[name]), {}, {}, {}])
 
 
-@pytest.mark.parametrize("name", ["KeyUnusableAlarm", "StripeKeyRefusedAlarm"])
+@pytest.mark.parametrize("name", ["KeyUnusableAlarm", "StripeKeyRefusedAlarm", "OldestReviewAlarm"])
 def test_alarm_about_what_each_run_finds_again_stays_on_where_a_run_is_late(name: str) -> None:
     assert raised(ALARMS[name], [breach(ALARMS[name]), {}])
 
@@ -195,6 +197,14 @@ def test_errors_of_functions_are_summed_whichever_ran(name: str, most: int) -> N
     first, second, *_ = (query["Id"] for query in ALARMS[name]["Metrics"] if "MetricStat" in query)
     assert not raised(ALARMS[name], [{first: float(most)}], known={first})
     assert raised(ALARMS[name], [{first: float(most), second: 1.0}], known={first, second})
+
+
+def test_review_that_waits_raises_the_alarm_after_three_days() -> None:
+    alarm, day = ALARMS["OldestReviewAlarm"], 86_400.0
+    # From Friday evening to Monday morning.
+    assert not raised(alarm, [{"oldest": 2.7 * day}] * 3)
+    assert raised(alarm, [{"oldest": 3 * day + 1}])
+    assert not raised(alarm, [{"oldest": 3 * day + 1}, {"oldest": 0.0}, {"oldest": 0.0}])
 
 
 def test_late_verdicts_raise_the_alarm_in_the_second_of_three_quarters_of_an_hour() -> None:

@@ -174,6 +174,13 @@ def test_throttles_of_every_table_and_index_raise_an_alarm(metric: str) -> None:
         assert {(used.get(name, str({"Ref": name})), index) for index in indexes} <= set(throttled)
 
 
+def test_stack_without_reviews_has_no_alarm_about_them() -> None:
+    about = [name for name, alarm in ALARMS.items() if any("Review" in metric for _, metric, _ in watched(alarm))]
+    assert about == ["OldestReviewAlarm"]
+    assert template()["Resources"]["OldestReviewAlarm"]["Condition"] == "HasReviews"
+    assert template()["Conditions"]["HasReviews"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReviewersNeeded"}, "0"]}]}
+
+
 def test_every_dead_letter_raises_an_alarm() -> None:
     dead = {target(queue["RedrivePolicy"]["deadLetterTargetArn"]) for queue in QUEUES.values() if "RedrivePolicy" in queue}
     dead |= {name for name in QUEUES if "DeadLetter" in name}
@@ -204,7 +211,15 @@ def test_failure_that_needs_an_operator_at_once_raises_an_alarm(metric: str) -> 
 
 @pytest.mark.parametrize(
     "metric",
-    ["OwnersRead", "SecondsAfterStripeAnswered", "VerificationUnanswered", "DeliveryRefused", "DeliveryAccepted", "RefreshesPaid"],
+    [
+        "OwnersRead",
+        "OldestReview",
+        "SecondsAfterStripeAnswered",
+        "VerificationUnanswered",
+        "DeliveryRefused",
+        "DeliveryAccepted",
+        "RefreshesPaid",
+    ],
 )
 def test_metric_is_watched(metric: str) -> None:
     assert any(name == metric for alarm in ALARMS.values() for _, name, _ in watched(alarm))

@@ -15,6 +15,7 @@ from tests.support.functions import ROOT
 from tests.support.metrics import DOCUMENTED, NAMESPACE, emitted
 from tests.support.resolved import resolved
 from tests.support.template import resources, template
+from titleholder.domain.reviews import REASONS
 from titleholder.services.verifications import OUTCOMES
 from tools import draw_dashboard
 
@@ -161,6 +162,21 @@ def test_outcomes_on_the_dashboard_are_all_there_are() -> None:
     assert found == set(OUTCOMES)
 
 
+def test_reasons_on_the_dashboard_are_all_that_reviewers_have() -> None:
+    found = {
+        (row[row.index("decision") + 1], row[row.index("reason") + 1])
+        for graph in GRAPHS.values()
+        for row, _ in rows(graph)
+        if "decision" in row
+    }
+    assert found == {(decision, reason) for decision, reasons in REASONS.items() for reason in reasons}
+
+
+def test_dashboard_shows_when_the_alarm_for_old_reviews_is_raised() -> None:
+    (line,) = GRAPHS["Age of the oldest review, in days"]["annotations"]["horizontal"]
+    assert line["value"] * 86_400 == resources("AWS::CloudWatch::Alarm")["OldestReviewAlarm"]["Threshold"]
+
+
 def test_dashboard_shows_every_alarm_that_always_exists() -> None:
     (widget,) = widgets("alarm")
     always = [name for name in resources("AWS::CloudWatch::Alarm") if "Condition" not in template()["Resources"][name]]
@@ -174,7 +190,8 @@ def test_dashboard_shows_every_alarm_that_always_exists() -> None:
     [
         "VerificationCompleted", "VerificationSeconds", "SecondsAfterStripeAnswered", "RefreshesPaid", "StripeCalls", "DeliveryAccepted",
         "DeliveryRefused", "DeliverySeconds", "Repaired", "RepairFailed", "ApproximateAgeOfOldestMessage",
-        "ApproximateNumberOfMessagesDelayed", "5xx", "Errors", "Throttles", "ExecutionsFailed",
+        "ApproximateNumberOfMessagesDelayed", "5xx", "Errors", "Throttles", "ExecutionsFailed", "OpenReviews", "OldestReview",
+        "ReviewDecided",
     ],
 )  # fmt: skip
 def test_dashboard_shows_what_an_operator_asks_first(metric: str) -> None:

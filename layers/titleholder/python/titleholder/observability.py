@@ -68,8 +68,19 @@ def count_alone(name: str, message: str, **ids: str) -> None:
 
 def count_verdict(outcome: str) -> None:
     """Count a verdict as `VerificationCompleted`, the only metric that has the dimension `outcome` beside `service`."""
-    dimensions = {"service": SERVICE, "outcome": outcome}
-    with single_metric(name="VerificationCompleted", unit=MetricUnit.Count, value=1, namespace=NAMESPACE, default_dimensions=dimensions):
+    with single_metric(
+        name="VerificationCompleted", unit=MetricUnit.Count, value=1, namespace=NAMESPACE,
+        default_dimensions={"service": SERVICE, "outcome": outcome},
+    ):  # fmt: skip
+        pass
+
+
+def count_decision(decision: str, reason: str) -> None:
+    """Count a decision that closed a review as `ReviewDecided`, the only metric that has `decision` and `reason` beside `service`."""
+    with single_metric(
+        name="ReviewDecided", unit=MetricUnit.Count, value=1, namespace=NAMESPACE,
+        default_dimensions={"service": SERVICE, "decision": decision, "reason": reason},
+    ):  # fmt: skip
         pass
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from titleholder.domain.accounts import Tenant
-from titleholder.store.review_queue import Position, QueueEntry, ReviewQueue, Waiting
+from titleholder.store.review_queue import KINDS, Position, QueueEntry, ReviewQueue, Waiting
 
 if TYPE_CHECKING:
     from titleholder.domain.reviews import Review
@@ -22,6 +22,10 @@ MOST_LOOKED_AT = 1000
 
 COUNTED = 100
 """Up to how many waiting reviews are counted."""
+
+
+MOST_IN_BACKLOG = 10_000
+"""Up to how many waiting reviews of a kind are counted for the metric. Counting so many reads 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,22 @@ class QueuePage:
     waiting: int
     more_wait: bool
     following: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for reviewers in a stack: how many reviews, and the age of the oldest in seconds, 0 if none waits."""
+
+    waiting: int
+    oldest_seconds: float
+
+
+def backlog(store: Store, now: float) -> Backlog:
+    """What waits, of all tenants, for a first or a second reviewer."""
+    work = store.open_work
+    oldest = [item.since for kind in KINDS.values() for item in work.list_behind(kind, None, 1)[0]]
+    waiting = sum(work.count(kind, MOST_IN_BACKLOG) for kind in KINDS.values()) if oldest else 0
+    return Backlog(waiting, max(0.0, now - min(oldest, default=now)))
 
 
 def page(store: Store, tenant: Tenant, query: QueueQuery, begin: Position) -> QueuePage:

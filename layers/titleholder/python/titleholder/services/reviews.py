@@ -24,7 +24,7 @@ from titleholder.errors import (
     ReviewNotFoundError,
     VerificationNotFoundError,
 )
-from titleholder.observability import logger
+from titleholder.observability import count_decision, logger, tally
 from titleholder.services.audit import STRIPE, By, Effect
 from titleholder.store import Store
 
@@ -146,6 +146,8 @@ def _decide(deps: ReviewDependencies, verification: Verification, request: Decis
             return after
         wrapped, expires_at = _require_comparison(known.wrapped, known.claim_expires_at)
         if deps.store.reviews.decide(known.review, after, wrapped, request.note, expires_at):
+            if after.state == "closed":
+                count_decision(request.decision, request.reason or "")
             return after
         # Another decision came first, or this one did when its answer was lost. What is stored now shows which.
     raise RuntimeError("The review changed during every attempt to decide it.")
@@ -158,6 +160,7 @@ def _expire(store: Store, review: Review, reason: ClosedReason, now: float, by: 
             return None
         after = reviews.expired(review, reason, round(now, 3), by=by.actor, request_id=by.request)
         if store.reviews.expire(review, after):
+            tally("ReviewExpired")
             return after
         review = store.reviews.get(review.ref, review.verification)
     raise RuntimeError("The review changed during every attempt to end it.")

@@ -87,6 +87,10 @@ class OpenWork:
         last = {name: found[-1][name] for name in ("open_since_ms", "pk", "sk")} if len(found) == limit else None
         return [_open_item(item) for item in found], None if last is None else json.dumps(last)
 
+    def count(self, kind: OpenKind, most: int) -> int:
+        """How much of a kind is not finished, counted up to about `most`."""
+        return self._table.count_index("open", "open_kind = :kind", {":kind": kind}, most)
+
     def touch(self, item: OpenItem, now: float) -> int | None:
         """List an item last from now on, before it is repaired, so that it does not hold up the others if the repair crashes.
 

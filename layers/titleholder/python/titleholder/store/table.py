@@ -111,6 +111,17 @@ class Table:
         request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit, **begin}
         return list(islice(self._pages(request), limit))
 
+    def count_index(self, index: str, condition: str, values: Mapping[str, Any], most: int) -> int:
+        """How many items of an index there are, counted up to about `most`."""
+        request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Select": "COUNT"}
+        counted, start = 0, Item()
+        while True:
+            page = self.client.query(TableName=self.name, **request, **start)
+            counted += int(page["Count"])
+            if "LastEvaluatedKey" not in page or counted >= most:
+                return counted
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
     def scan_index(
         self, index: str, condition: str, values: Mapping[str, Any], limit: int, *, matching: str, names: Mapping[str, str],
         start: Item | None = None, count: bool = False,
