@@ -158,6 +158,16 @@ CALLS = [
     ),
     Call("GET /verifications/{verification}", "/verifications/{verification}", 200, until=lambda body: body["state"] == "completed"),
     Call("GET /verifications", "/verifications?account={account}&verdict=match", 200),
+    Call("GET /verifications/{id}/timeline", "/verifications/{verification}/timeline", 200),
+    Call("POST /verifications/{id}/review", "/verifications/{verification}/review", 200),
+    Call("GET /reviews", "/reviews", 200, until=lambda body: body["reviews"]),
+    Call("POST /verifications/{id}/comparison", "/verifications/{verification}/comparison", 200),
+    Call(
+        "POST /verifications/{id}/review/decisions",
+        "/verifications/{verification}/review/decisions",
+        200,
+        {"version": 1, "decision": "reject", "reason": "SUSPECTED_FRAUD"},
+    ),
     # The verification already has its verdict.
     Call("DELETE /verifications/{verification}", "/verifications/{verification}", 409),
     Call("POST /accounts/{account}/refreshes", "/accounts/{account}/refreshes", 200, {"max_age": 3600}),
@@ -293,7 +303,8 @@ def main() -> int:
         sys.exit(f"error: {error}")
     print(f"Stripe: {inputs.stripe_api_base or 'the simulator'}", flush=True)
     with running(
-        parameters={"SettleTimeoutSeconds": "5", "StripePreviewVersion": inputs.preview_version}, options=Options(settle_seconds=0.5),
+        parameters={"SettleTimeoutSeconds": "5", "StripePreviewVersion": inputs.preview_version, "ReviewersNeeded": "1"},
+        options=Options(settle_seconds=0.5),
         stripe_api_base=inputs.stripe_api_base, api_key=inputs.api_key, webhook_secret=inputs.webhook_secret,
     ) as stack:  # fmt: skip
         judged = _judged(stack.stripe)
