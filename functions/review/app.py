@@ -14,7 +14,7 @@ from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import Tenant
 from titleholder.errors import InvalidCursorError
 from titleholder.observability import logger, observed
-from titleholder.services import comparisons, review_queue, reviews
+from titleholder.services import comparisons, review_queue, reviews, timelines, verifications
 from titleholder.services.audit import By
 from titleholder.services.review_queue import QueueQuery
 from titleholder.store.review_queue import Position
@@ -61,6 +61,24 @@ def list_reviews(
         you=by.actor,
         may=_may(),
         next_cursor=None if page.following is None else cursors.encode(list_, f"{page.following.since_ms}#{page.following.after}"),
+    )
+    return resolver.json_response(200, shown)
+
+
+@app.get("/verifications/<verification>/timeline")
+@resolver.openapi_responses({200: review_models.VerificationTimeline}, "verification-not-found")
+def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[Any]:
+    """Read what happened to a verification and when.
+
+    Of one account: for several, each member has a timeline of its own.
+    """
+    store, now = application().store, application().clock()
+    timeline = timelines.read(store, _tenant(), verification, now)
+    application().audit.read(_caller(), "timeline.read", timeline.verification.ref, verification=verification)
+    shown = review_models.VerificationTimeline.of_verification(
+        timeline,
+        relink=application().settings.stripe_preview_version is not None,
+        repair=verifications.awaited_repair(store, timeline.verification, now),
     )
     return resolver.json_response(200, shown)
 

@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titleholder.domain import differences, reviews
+from titleholder.domain import differences, reviews, timeline
+from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.matching import explanations
 from titleholder.schemas import Strict, worded
 from titleholder.timestamps import iso_seconds
+from titleholder.web import models
 from titleholder.web.models import Final, Outcome, ReviewState, Shown
+from titleholder.web.timeline_models import Timeline
 
 MAX_NOTE = 1000
 PAGE = 50
@@ -146,6 +149,25 @@ class Review(Shown):
     @classmethod
     def of(cls, review: reviews.Review, final: reviews.Final | None) -> Review:
         return cls.model_validate({**review.as_dict(), "final": None if final is None else final.as_dict()})
+
+
+class VerificationTimeline(Timeline):
+    """What happened to a verification, in order of time, in ids and codes, with its verdict and its review."""
+
+    verification: models.Verification
+    review: Review | None
+
+    @classmethod
+    def of_verification(cls, found: timeline.Timeline, *, relink: bool, repair: Remedy | None) -> VerificationTimeline:
+        """`relink` and `repair`: as for `models.Verification.of`."""
+        shown = Timeline.of(found)
+        return cls(
+            verification=models.Verification.of(found.verification, relink=relink, repair=repair),
+            review=None if found.review is None else Review.of(found.review, reviews.final(found.verification)),
+            recorded=shown.recorded,
+            steps=shown.steps,
+            left_out=shown.left_out,
+        )
 
 
 class Part(Shown):
