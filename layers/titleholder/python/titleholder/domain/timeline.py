@@ -96,9 +96,15 @@ def _of_stored(verification: Verification, stored: Iterable[Step], now: float) -
     ended_at = now if verification.completed_at is None else verification.completed_at
     for step in stored:
         about = dict(step.about)
-        if "event" in about and "received_at" in about:
-            received_at, type_, created = about.pop("received_at"), about.pop("event_type", None), about.pop("event_created", None)
-            yield Step(received_at, "webhook", {"event": about["event"], "event_type": type_, "event_created": _time(created)})
+        if "event_created" in about:
+            about["event_created"] = _time(about["event_created"])
+        if "received_at" in about:
+            webhook = {
+                "event": about.get("event"),
+                "event_type": about.pop("event_type", None),
+                "event_created": about.pop("event_created", None),
+            }
+            yield Step(about.pop("received_at"), "webhook", webhook)
         yield Step(step.at, step.kind, about)
         if step.kind == "cooldown_began" and about["resume_at"] <= ended_at:
             yield Step(about["resume_at"], "cooldown_over")

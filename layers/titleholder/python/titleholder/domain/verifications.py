@@ -123,9 +123,9 @@ class Step:
 class Trigger:
     """What brought the answer that a paused workflow waited for.
 
-    `webhook`: an event of Stripe, with its id, and its type, Stripe's text for its time and when it was received, where these are stored.
-    `reading`: a reading of the account for another request. `time_out`: the workflow asked again. `reconcile`: reconcile had the account
-    read.
+    `webhook`: an event that Stripe delivered, with its id, its type, Stripe's text for its time, and when it was received, where these are
+    stored. `reading`: a reading of the account for another request. `time_out`: the workflow asked again. `reconcile`: reconcile had the
+    account read, maybe for an event that it found in a list.
     """
 
     by: Literal["webhook", "reading", "time_out", "reconcile"]

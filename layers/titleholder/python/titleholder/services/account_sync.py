@@ -68,7 +68,8 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None, 
         known = deps.store.events.get(event)
         lag = None if known is None else _lag(deps, known, reading, account)
         if known is not None:
-            trigger = Trigger("webhook", known.id, known.type, known.created, known.received_at)
+            received_at = None if known.listed else known.received_at
+            trigger = Trigger("reconcile" if known.listed else "webhook", known.id, known.type, known.created, received_at)
     apply_reading(deps, ref, reading, account, shows_event=lag is None, trigger=trigger)
     if lag is not None:
         raise lag

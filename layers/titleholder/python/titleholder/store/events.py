@@ -29,7 +29,7 @@ class KnownEvent:
     """An event that was recorded, with its id and type, Stripe's text for its time, and when it was received (Unix seconds).
 
     `tries`: how often it was queued again because it was not processed; `due_at`: not before then again. `aside`: why its processing had no
-    effect. It may have one when it comes again. `open`: it is listed as open work.
+    effect. It may have one when it comes again. `open`: it is listed as open work. `listed`: `reconcile` found it in a list.
     """
 
     processed: bool
@@ -41,6 +41,7 @@ class KnownEvent:
     open: bool = False
     id: str | None = None
     received_at: float | None = None
+    listed: bool = False
 
 
 class Events:
@@ -62,6 +63,8 @@ class Events:
         more: Item = {"processed": processed}
         if delivered is not None:
             more["delivered_id"] = delivered
+        if listed:
+            more["listed"] = True
         if listed and not processed:
             more |= opened("event", now + EVENT_PATIENCE_SECONDS)
         key = event["id"]
@@ -180,6 +183,7 @@ def _known(item: Item) -> KnownEvent:
         open="open_kind" in item,
         id=item.get("id"),
         received_at=from_milliseconds(item["received_ms"]),
+        listed=bool(item.get("listed")),
     )
 
 

@@ -37,8 +37,8 @@ class Step(BaseModel):
         "again when the time for a webhook was over) or `reconcile`. Of `review_opened`: `rule` or `manual`. Of a decision: the reviewer."
     )
     event: str | None = _of_some("The id of the event of Stripe that brought it.")
-    event_type: str | None = _of_some("Of `webhook`: the event's type.")
-    event_created: str | None = _of_some("Of `webhook`: when Stripe made the event. `at` is when it was received.")
+    event_type: str | None = _of_some("The event's type.")
+    event_created: str | None = _of_some("When Stripe made the event. The `at` of a `webhook` is when it was received.")
     snapshot: str | None = _of_some("The snapshot of owners.")
     changes: list[str] | None = _of_some("Of `owners_changed`: the kinds of the changes.")
     outcome: str | None = _of_some("Of `verdict`: the verdict. Of `woken`: `ready`, `not_verifiable` or `gave_up`.")
