@@ -2,6 +2,10 @@
 
     python tools/export_audit.py --table titleholder --from 2026-11-01 --to 2026-11-30 > audit.jsonl
 
+Only who looked at what in reviews, and who decided what and why:
+
+    python tools/export_audit.py --table titleholder --from 2026-11-01 --to 2026-11-30 --action comparison.read --action review.
+
 Needs the right to query the table and to decrypt with its key. AWS is found as by the AWS CLI.
 """
 
@@ -10,7 +14,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -45,14 +49,16 @@ def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
         yield {"at": at, "state": "done", **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")}}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="export_audit", description="Print the record of who asked for what.")
     parser.add_argument("--table", required=True, help="the stack's output TableName")
     parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day, such as 2026-11-01 (UTC)")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last day (default: the first)")
-    options = parser.parse_args()
+    parser.add_argument("--action", action="append", help="only actions that begin so, such as owners.read or review.; may be repeated")
+    options = parser.parse_args(arguments)
     for entry in entries(boto3.client("dynamodb"), options.table, options.first, options.last or options.first):
-        print(json.dumps(entry))
+        if entry["action"].startswith(tuple(options.action or [""])):
+            print(json.dumps(entry))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.functions import http_event
-from tests.support.sandbox import CLAIM, Answer, Moment, Sandbox, client
+from tests.support.reviews import ANNE, BOB, TENANT, decide, deps
+from tests.support.reviews import verified as close_match
+from tests.support.sandbox import CLAIM, PERSONAL, Answer, Moment, Sandbox, client
 from titleholder.domain.accounts import AccountRef
+from titleholder.services import comparisons
 from titleholder.services.audit import actor
+from tools import export_audit
 from tools.export_audit import entries
 
 pytestmark = pytest.mark.slow
@@ -366,6 +371,46 @@ def test_record_is_exported_in_order(sandbox: Sandbox) -> None:
         ("2027-01-15T08:00:00.000+00:00", "verification.requested", "done", ROLE),
         ("2027-01-16T08:00:00.000+00:00", "owners.read", "done", ROLE),
     ]
+
+
+def test_export_alone_says_who_looked_at_and_decided_what_and_why_in_a_month(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox.cold_start(REVIEWERS_NEEDED="2")
+    sandbox.wait(datetime(2027, 10, 31, 23, 0, tzinfo=UTC).timestamp() - sandbox.clock.now)
+    before = close_match(sandbox)
+    comparisons.compare(deps(), TENANT, before.id, ANNE)
+    sandbox.wait(2 * 3600)
+    approved, rejected = close_match(sandbox), close_match(sandbox)
+    for verification, by in ((approved, ANNE), (approved, BOB), (rejected, BOB)):
+        sandbox.wait(60)
+        comparisons.compare(deps(), TENANT, verification.id, by)
+    decide(approved, "approve", "CHANGED_NAME_DOCUMENTED", by=ANNE, reference="CASE-4711", note="A canary note")
+    sandbox.wait(28 * 86_400)
+    decide(approved, "approve", "OTHER", by=BOB, version=2, note="Another canary note")
+    decide(rejected, "reject", "RELATIVE", by=BOB)
+    sandbox.wait(3 * 86_400)
+    decide(before, "reject", "DIFFERENT_PERSON", by=BOB)
+    capsys.readouterr()
+
+    month = ["--table", "titleholder", "--from", "2027-11-01", "--to", "2027-11-30"]
+    export_audit.main([*month, "--action", "comparison.read", "--action", "review."])
+    printed = capsys.readouterr().out
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert [(line["at"][:10], line["actor"], line["action"], line["verification"]) for line in found if "read" in line["action"]] == [
+        ("2027-11-01", ANNE.actor, "comparison.read", approved.id),
+        ("2027-11-01", BOB.actor, "comparison.read", approved.id),
+        ("2027-11-01", BOB.actor, "comparison.read", rejected.id),
+    ]
+    decided = [line for line in found if line["action"] == "review.decided"]
+    said = ("actor", "verification", "account", "version", "decision", "reason")
+    assert sorted((line["at"][:10], *(line[name] for name in said), line.get("reference")) for line in decided) == sorted(
+        [
+            ("2027-11-01", ANNE.actor, approved.id, approved.ref.account, "2", "approve", "CHANGED_NAME_DOCUMENTED", "CASE-4711"),
+            ("2027-11-29", BOB.actor, approved.id, approved.ref.account, "3", "approve", "OTHER", None),
+            ("2027-11-29", BOB.actor, rejected.id, rejected.ref.account, "2", "reject", "RELATIVE", None),
+        ]
+    )
+    assert len(found) == len(decided) + 3
+    assert not [word for word in PERSONAL if word in printed.lower()]
 
 
 def test_entry_of_an_earlier_release_is_exported_as_done(sandbox: Sandbox) -> None:
