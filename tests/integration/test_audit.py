@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -373,7 +374,10 @@ def test_record_is_exported_in_order(sandbox: Sandbox) -> None:
     ]
 
 
-def test_export_alone_says_who_looked_at_and_decided_what_and_why_in_a_month(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_alone_says_who_looked_at_and_decided_what_and_why_in_a_month(
+    sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_audit, "boto3", SimpleNamespace(client=client))
     sandbox.cold_start(REVIEWERS_NEEDED="2")
     sandbox.wait(datetime(2027, 10, 31, 23, 0, tzinfo=UTC).timestamp() - sandbox.clock.now)
     before = close_match(sandbox)
