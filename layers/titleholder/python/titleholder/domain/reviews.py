@@ -172,10 +172,15 @@ class DecisionRequest:
     note: Sensitive[str] | None = None
 
 
-def can_be_opened(verification: Verification, reviewers_needed: int) -> bool:
-    """Whether there is something that a person could look at: a claim that was compared with owners."""
-    compared = verification.verdict is not None and verification.verdict["outcome"] != "not_verifiable"
-    return reviewers_needed > 0 and compared
+def unreviewable(verification: Verification, reviewers_needed: int) -> str | None:
+    """Why no review of a verification can be opened by hand, as a sentence; None if one can."""
+    if reviewers_needed == 0:
+        return "This stack has no reviews: its parameter ReviewersNeeded is 0."
+    if verification.verdict is None:
+        return "The verification has no verdict yet."
+    if verification.verdict["outcome"] == "not_verifiable":
+        return "The verification is not verifiable, so there is no comparison that a person could review."
+    return None
 
 
 def wrong_fields(request: DecisionRequest) -> list[dict[str, str]]:

@@ -64,17 +64,20 @@ def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str,
 
     Raises:
         VerificationNotFoundError
-        NothingToReviewError: there is nothing to compare, or reviews are switched off.
+        NothingToReviewError: there is nothing to compare, the account is no longer active, or reviews are switched off.
         ReviewClosedError: it was reviewed before.
         AccountErasedError, ClaimErasedError: what was compared is gone.
     """
     store = deps.store
     verification = get_verification(store, tenant, verification_id)
     if verification.review is None:
-        if not reviews.can_be_opened(verification, deps.reviewers_needed):
-            raise NothingToReviewError("There is no comparison of a claim with owners that a person could review.")
+        if why := reviews.unreviewable(verification, deps.reviewers_needed):
+            raise NothingToReviewError(why)
         wrapped, claim_expires_at = store.reviews.get_claim(verification.ref, verification.id)
         _require_comparison(wrapped, claim_expires_at)
+        if verification.stale is not None:
+            # Such a review would end by itself.
+            raise NothingToReviewError("The account is no longer active.")
         now = round(deps.clock(), 3)
         made = Review(verification.ref, verification.id, "open", 1, now, "manual", opened_actor=by.actor, opened_request=by.request)
         if store.reviews.open(made):
