@@ -417,6 +417,19 @@ class TestRepairs:
         told = Counter(event["verification"] for event in events(four_eyes))
         assert (len(told), max(told.values())) == (len(crashes) + 1, 2)
 
+    def test_decision_is_refused_if_the_erasure_begins_just_before_it_is_stored(self, reviewing: Sandbox) -> None:
+        verification = verified(reviewing)
+
+        def erase(moment: Moment) -> None:
+            if (moment.operation, moment.when) == ("transact_write_items", "before"):
+                reviewing.taps.remove(erase)
+                reviewing.store.erasures.begin(verification.ref, reviewing.clock.now)
+
+        reviewing.taps.append(erase)
+        assert refused(lambda: decide(verification, "approve", "OTHER", note="why"))[:2] == (410, "account-erased")
+        assert (rows(reviewing, "NOTE#"), entries(reviewing), events(reviewing)) == ([], [], [])
+        assert reviewing.store.verifications.get(verification.id).review == "open"
+
     @pytest.mark.parametrize("seed", range(8))
     def test_decision_that_races_the_erasure_precedes_it_or_is_refused(self, reviewing: Sandbox, seed: int) -> None:
         verification = verified(reviewing)
