@@ -52,7 +52,7 @@ SPRINGFIELD = {"line1": "100 Example Street", "line2": "Apt 4", "city": "Springf
 
 @dataclass(frozen=True)
 class CloseMatch:
-    """An account and a claim that a person should compare. `reason`: the one that shows its kind."""
+    """An account and a claim that a person should compare. `reason`: the one that shows its kind. `scenario`: of the simulator."""
 
     title: str
     claim: Mapping[str, Any]
@@ -95,38 +95,43 @@ CLOSE_MATCHES: Mapping[str, CloseMatch] = {
         {"name": "Jane Rose Samplewell"},
         (owner("JOHN Q SAMPLEWELL & JANE RUTH SAMPLEWELL"), owner("HAROLD SAMPLEWELL")),
         "JOINT_OWNER",
+        scenario="fresh",
     ),
     "fca_unit": CloseMatch(
         "The address lacks its unit, and middle names differ",
         {"name": "Harold James Testerman", "address": SPRINGFIELD},
         (owner("HAROLD JOHN TESTERMAN", None, None, "100 EXAMPLE ST, SPRINGFIELD, IL 62701"),),
         "UNIT_MISSING",
+        scenario="prefetch_pending",
     ),
-    "fca_surname": CloseMatch("Surnames are similar", {"name": "Walter Venker"}, (owner("WALTER VENKEY"),), "SURNAME_SIMILAR"),
+    "fca_surname": CloseMatch("Surnames are similar", {"name": "Walter Venker"}, (owner("WALTER VENKEY"),), "SURNAME_SIMILAR", "fresh"),
     "fca_maiden": CloseMatch(
         "A surname that changed with a marriage",
         {"name": "Margaret Testerman Placeholder"},
         (owner("MARGARET ANNE TESTERMAN"),),
         "MAIDEN_NAME_LIKELY",
     ),
-    "fca_trust": CloseMatch("A trust of that name", {"name": "Edgar Colby"}, (owner("EDGAR COLBY IRREVOCABLE TRUST"),), "TRUST"),
+    "fca_trust": CloseMatch("A trust of that name", {"name": "Edgar Colby"}, (owner("EDGAR COLBY IRREVOCABLE TRUST"),), "TRUST", "fresh"),
     "fca_several": CloseMatch(
         "Several fields differ",
         {"name": "Margaret Anne Testerman", "email": "margaret@example.com", "phone": "555-555-0101", "address": SPRINGFIELD},
         (owner("MARGARET LOUISE TESTERMAN", "maggie@example.org", "+1 555-555-0199", "22 FIXTURE AVE, PORTLAND, OR 97201"),),
         "EMAIL_DIFFERS",
+        scenario="fresh",
     ),
     "fca_markup": CloseMatch(
         "An owner's name that is markup",
         MARGARET,
         (owner('MARGARET TESTERMAN <img src=x onerror=alert(1)></script>"><svg onload=alert(1)>', None, None, ADDRESS),),
         "MIDDLE_OMITTED",
+        scenario="fresh",
     ),
     "fca_hidden": CloseMatch(
         "An owner's name with letters that turn the text and letters without width",
         MARGARET,
         (owner("MARGARET TESTERMAN \u202eNWOD EDISPU\u200b"),),
         "WORDS_LEFT_OVER",
+        scenario="fresh",
     ),
 }
 
@@ -162,28 +167,28 @@ def running_desk(
 
 
 def seed(stack: Stack) -> dict[str, dict[str, Any]]:
-    """Have all close matches verified over HTTP. The verifications by account, in the order in which they were asked for.
+    """Have all close matches verified over HTTP, four at a time. The verifications by account, in the order of `CLOSE_MATCHES`.
 
     Raises `SeedError` for one that is no close match, or has no review.
     """
-    assert stack.stripe is not None
-    for account, case in CLOSE_MATCHES.items():
-        stack.stripe.simulator.link(case.scenario, id=account, owners=case.owners, policy=case.policy)
-
-    def verified(account: str) -> dict[str, Any]:
-        client, end = Client(stack.api_url), time.monotonic() + SEEDING_SECONDS
-        answer = client.call("POST", "/verifications", {"account": account, "claim": CLOSE_MATCHES[account].claim})
-        while answer.status in (200, 202) and answer.body["state"] != "completed" and time.monotonic() < end:
-            time.sleep(0.3)
-            answer = client.call("GET", f"/verifications/{answer.body['id']}")
-        verification: dict[str, Any] = answer.body
-        outcome = (verification.get("verdict") or {}).get("outcome")
-        if outcome != "close_match" or verification["review"] != "open":
-            raise SeedError(f"{account} should wait for a review as a close match: {answer.status} {verification}")
-        return verification
-
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(CLOSE_MATCHES, pool.map(verified, CLOSE_MATCHES), strict=True))
+        return dict(zip(CLOSE_MATCHES, pool.map(lambda one: verified(stack, *one), CLOSE_MATCHES.items()), strict=True))
+
+
+def verified(stack: Stack, account: str, case: CloseMatch) -> dict[str, Any]:
+    """Link an account and have it verified over HTTP: the verification, which waits for a review. Raises `SeedError` if it does not."""
+    assert stack.stripe is not None
+    stack.stripe.simulator.link(case.scenario, id=account, owners=case.owners, policy=case.policy)
+    client, end = Client(stack.api_url), time.monotonic() + SEEDING_SECONDS
+    answer = client.call("POST", "/verifications", {"account": account, "claim": case.claim})
+    while answer.status in (200, 202) and answer.body["state"] != "completed" and time.monotonic() < end:
+        time.sleep(0.3)
+        answer = client.call("GET", f"/verifications/{answer.body['id']}")
+    verification: dict[str, Any] = answer.body
+    outcome = (verification.get("verdict") or {}).get("outcome")
+    if outcome != "close_match" or verification["review"] != "open":
+        raise SeedError(f"{account} should wait for a review as a close match: {answer.status} {verification}")
+    return verification
 
 
 class SeedError(Exception):

@@ -7,19 +7,24 @@ Content-Security-Policy. A test that provokes an error says so: `visitor.expecte
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from local import desk as local_desk
 from local.aws.paths import BUILD
 from local.desk import USERS, Desk
-from local.issuer import IssuerError
+from local.issuer import CLIENT_ID, SCOPE_PREFIX, IssuerError
 from local.stripe_simulator.options import Options
 from tests.support import judges
 from tools.fetch_npm import FetchError
@@ -55,14 +60,14 @@ class Visitor:
         context.set_default_timeout(30_000)
         self.page = context.new_page()
 
-    def open(self, fragment: str = "") -> Page:
-        """Open the desk's page, and sign in if the issuer asks for it."""
+    def open(self, fragment: str = "", *, signed_in: bool = True) -> Page:
+        """Open the desk's page, and sign in if the issuer asks for it. `signed_in`: whether the issuer lets this person in."""
         before = self.token_requests
         self.page.goto(self.desk.url + fragment, wait_until="commit")
         self.wait_until(lambda: self.token_requests > before or "/sign-in/" in self.page.url)
         if "/sign-in/" in self.page.url:
             self.enter_password(self.page)
-        self.wait_until(lambda: self.token_requests > before and self.page.url.startswith(self.desk.url))
+        self.wait_until(lambda: self.page.url.startswith(self.desk.url) and (self.token_requests > before or not signed_in))
         return self.page
 
     @property
@@ -101,6 +106,30 @@ class Visitor:
             return
         if message.type in ("error", "warning"):
             self.failures.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+
+def token_for(desk: Desk, name: str, scope: str) -> str:
+    """An access token of a person, by the authorization code as the page gets it. `scope`: without its prefix."""
+    user = next(user for user in USERS if user.name == name)
+    verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    asked = {
+        "client_id": CLIENT_ID, "redirect_uri": desk.url, "response_type": "code", "scope": SCOPE_PREFIX + scope,
+        "state": secrets.token_urlsafe(32), "code_challenge": challenge, "code_challenge_method": "S256",
+    }  # fmt: skip
+    with requests.Session() as session:
+        form = session.get(f"{desk.issuer.url}/auth", params=asked, timeout=30)
+        given = session.post(form.url, {"user": user.name, "password": user.password}, timeout=30, allow_redirects=False)
+        back = session.get(urljoin(form.url, given.headers["Location"]), timeout=30, allow_redirects=False)
+        code = parse_qs(urlsplit(back.headers["Location"]).query)["code"][0]
+        proof = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": desk.url,
+            "client_id": CLIENT_ID,
+            "code_verifier": verifier,
+        }
+        return str(session.post(f"{desk.issuer.url}/token", proof, timeout=30).json()["access_token"])
 
 
 @pytest.fixture(scope="session")
