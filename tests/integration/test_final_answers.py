@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.batches import Batch, linked, manifest
 from tests.support.reviews import ANNE, BOB, CLOSE, TENANT, WRONG, decide, deps, verified
 from tests.support.sandbox import CLAIM, Sandbox
 from tests.support.verifications import customer, get, work
@@ -124,3 +125,16 @@ class TestGroup:
         group, (close,) = self.group(reviewing, stripe, "MARGARET LOUISE TESTERMAN")
         end(reviewing.store.verifications.get(close))
         assert get(reviewing, group)["summary"]["final"] == {"any": False, "all": False}
+
+
+def test_files_of_a_batch_keep_the_verdicts_and_its_verifications_show_what_was_decided(reviewing: Sandbox) -> None:
+    batch = Batch(reviewing, manifest(linked(reviewing, 1), {"name": "Margaret Louise Testerman"}))
+    batch.start()
+    batch.run(batch.imported())
+    [row] = batch.lines("results.jsonl")
+    assert (row["outcome"], get(reviewing, row["verification"])["review"]) == ("close_match", "open")
+    decide(reviewing.store.verifications.get(row["verification"]), "approve")
+    assert batch.lines("results.jsonl") == [row]
+    assert batch.shown()["done"] == {"close_match": 1}
+    shown_now = get(reviewing, row["verification"])
+    assert (shown_now["verdict"]["outcome"], shown_now["final"]["outcome"]) == ("close_match", "match")
