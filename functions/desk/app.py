@@ -30,12 +30,11 @@ KINDS = {
 }
 """The files that are served. A build without npm lacks oauth4webapi.js, and the page says so."""
 SWITCHED_OFF = (
-    "accelerometer", "autoplay", "camera", "clipboard-read", "clipboard-write", "display-capture", "encrypted-media",
-    "fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
-    "picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb",
-    "xr-spatial-tracking",
+    "accelerometer", "autoplay", "camera", "clipboard-read", "clipboard-write", "display-capture", "encrypted-media", "fullscreen",
+    "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
+    "picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb", "xr-spatial-tracking",
 )  # fmt: skip
-"""The browser's features that the page does without: all that Chromium lets a page switch off by name and that ask for something."""
+"""The browser's features that the page does without. Chromium complains of names that it does not know."""
 # The template's patterns for the parameters are stricter. This one keeps out what has a meaning in a policy.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+")
 

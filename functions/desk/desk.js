@@ -67,7 +67,7 @@ function span(milliseconds) {
   const minutes = Math.max(0, Math.floor(milliseconds / MINUTE)), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
   if (days) return `${days} d${hours % 24 ? ` ${hours % 24} h` : ""}`;
   if (hours) return `${hours} h${minutes % 60 && hours < 6 ? ` ${minutes % 60} min` : ""}`;
-  return minutes ? `${minutes} min` : "under 1 min";
+  return minutes ? `${minutes} min` : "< 1 min";
 }
 
 const since = (at) => span(Date.now() - Date.parse(at));
@@ -266,7 +266,7 @@ async function openQueue(there) {
   const fresh = queue.loaded && queue.tenant === there.tenant && queue.state === there.state;
   if (!fresh) Object.assign(queue, { rows: [], cursor: null, open: null, reason: "", tenant: there.tenant, state: there.state });
   showQueue({ busy: true });
-  find("title").focus({ preventScroll: true });
+  focusTitle();
   try {
     await loadQueue(there);
   } catch (failure) {
@@ -276,6 +276,13 @@ async function openQueue(there) {
   if (isHere(there)) showQueue();
 }
 
+/** A new screen begins at its heading. The first one begins where the browser begins. */
+function focusTitle() {
+  if (moved) find("title").focus({ preventScroll: true });
+  moved = true;
+}
+
+let moved = false;
 const isHere = (there) => address(place()) === address(there);
 
 function showQueue({ busy = false, failure = null } = {}) {
@@ -422,7 +429,7 @@ async function openDetail(there) {
     h("div", { class: "head" }, h("a", { href: address({ tenant: queue.tenant, state: queue.state }), id: "back" }, "‹ Queue"),
       h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next", onclick: next }, "Next ", h("kbd", {}, "n"))),
     flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p", { class: "quiet", "aria-busy": "true" }, "Loading…")));
-  find("title").focus();
+  focusTitle();
   scrollTo(0, 0);
   try {
     const known = queue.loaded && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
@@ -478,7 +485,7 @@ function showFacts() {
   const fixed = verification.final ?? null;
   fill(find("facts"), fact("Verdict", verdict.outcome ? capital(outcome(verdict.outcome)) : "none yet", verdict.score === null || verdict.score === undefined ? "" : `, score ${points(verdict.score)}`),
     review && (waits(review) ? fact("Waiting", since(review.opened_at)) : fact("Closed", moment(review.closed_at))),
-    fact("Final answer", fixed ? outcome(fixed.outcome) : "none"),
+    fact("Final answer", fixed ? outcome(fixed.outcome) : waits(review) ? "none yet" : "none"),
     fact("Account", h("code", {}, verification.account)), review?.opened_by === "manual" && h("span", { class: "tag" }, "asked for by a back end"),
     verification.stale && h("span", { class: "tag" }, `stale: ${clause(verification.stale)}`));
   const row = queue.rows.find((one) => one.verification === detail.id), seen = review?.seen ?? row?.seen;
@@ -551,12 +558,12 @@ function showNames(head) {
   const lines = names.fields.map((field) => {
     const quiet = field.missing ? lacking[field.missing] : ["agrees, not shown", "agrees, not shown"];
     const [claim, bank] = [field.claim, field.bank].map((side, index) => side ? value(side) : h("span", { class: "quiet" }, quiet[index]));
-    const also = (field.other_claimed ?? []).map((other) => h("p", {}, h("span", { class: "quiet" }, "also claimed: "), value(other)));
+    const also = (field.other_claimed ?? []).map((parts) => h("div", {}, h("span", { class: "quiet" }, "also "), value(parts)));
     const result = field.missing ? "missing" : field.same ? "agrees" : "differs";
-    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim, ...also),
-      cell("At the bank", bank), cell("Score", points(field.score)), cell("Result", h("b", {}, result), !field.same && field.sentences?.length ? ` ${field.sentences.join(" ")}` : ""));
+    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim, also),
+      cell("At the bank", bank), cell("Score", points(field.score)), cell("Result", h("b", {}, result), !field.same && (field.sentences ?? []).map((text) => h("div", {}, text))));
   });
-  const others = names.other_owners ?? [], unnamed = (names.other_owner_count ?? others.length) - others.length;
+  const others = names.other_owners ?? [], count = names.other_owner_count ?? others.length;
   fill(find("comparison"), head(
     h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Keep"),
     h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
@@ -564,12 +571,11 @@ function showNames(head) {
   h("table", { class: "cards compared", role: "table" }, h("caption", { class: "unseen" }, "The claim beside the owner that the bank names"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head_.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
     h("tbody", { role: "rowgroup" }, lines)),
-  others.length > 0 && h("details", {}, h("summary", {}, `${others.length} other owner${others.length > 1 ? "s" : ""} of this account`),
-    h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))))),
-  unnamed > 0 && h("p", { class: "quiet" }, `${unnamed} ${others.length ? "more" : "other"} owner${unnamed > 1 ? "s" : ""}, not named here.`),
+  others.length > 0 && h("details", {}, h("summary", {}, `${count} other owner${count > 1 ? "s" : ""} of this account`),
+    h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))), count > others.length && h("li", { class: "quiet" }, `and ${count - others.length} more`))),
   names.notes?.length > 0 && h("div", {}, h("p", {}, "Noted by those who decided before:"), h("ul", {}, names.notes.map(({ note }) => h("li", {}, value([{ text: note }]))))),
   h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {}, names.may_tell.map((text) => h("li", {}, text)))],
-    h("p", {}, names.may_name_owner ? "The name on the account: only where the claimant may be told it." : "Do not tell the name on the account.")));
+    h("p", {}, names.may_name_owner ? "The name on the account: only where you are permitted to give it." : "Do not tell the name on the account.")));
   tick();
 }
 
@@ -753,7 +759,6 @@ async function send({ decision, reason, reference, note }) {
   flash = h("span", {}, text, " ", h("a", { href: address(view) }, "See it"));
   const found = nextOf(view.id);
   queue.rows = queue.rows.filter((one) => one.verification !== view.id);
-  queue.loaded = queue.loaded && queue.loaded;
   if (found) go(addressOf(found));
   else await next();
   say(`${text} ${detail ? "The next review is open." : ""}`);

@@ -32,16 +32,16 @@ class Function:
             sys.path.remove(folder)
 
 
-def load(name: str) -> Function:
-    """Load functions/<name>/app.py afresh."""
-    neighbours = {path.stem for path in (FUNCTIONS / name).glob("*.py")} - {"app"}
+def load(name: str, root: Path = FUNCTIONS) -> Function:
+    """Load <root>/<name>/app.py afresh."""
+    neighbours = {path.stem for path in (root / name).glob("*.py")} - {"app"}
     for neighbour in neighbours:
         sys.modules.pop(neighbour, None)
-    spec = importlib.util.spec_from_file_location(f"functions_{name}_app", FUNCTIONS / name / "app.py")
+    spec = importlib.util.spec_from_file_location(f"functions_{name}_app", root / name / "app.py")
     assert spec is not None
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(FUNCTIONS / name))
+    sys.path.insert(0, str(root / name))
     try:
         spec.loader.exec_module(module)
     finally:
