@@ -29,14 +29,19 @@ SIGN_IN = """
 export async function signIn() {
   let ended = () => {};
   globalThis.endSession = () => ended();
-  return { token: async () => "token", onEnded: (callback) => { ended = callback; }, signInAgain: async () => {}, signOut: async () => false };
+  const onEnded = (callback) => { ended = callback; };
+  return { token: async () => "token", onEnded, signInAgain: async () => {}, signOut: async () => false };
 }
 """
 HOUR, DAY = 3600, 86_400
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def verification(number: int) -> str:
-    return f"ver_{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}"
+    return f"ver_{_digest(str(number))[:32]}"
 
 
 def at(ago: float) -> str:
@@ -60,7 +65,7 @@ class Answer:
 def close_match(number: int, ago: float, score: float, *reasons: str, **more: Any) -> dict[str, Any]:
     """A row of the queue."""
     return {
-        "verification": verification(number), "account": f"fca_1Qx{hashlib.md5(str(-number).encode(), usedforsecurity=False).hexdigest()[:12]}", "stripe_account": None, "state": "open",
+        "verification": verification(number), "account": f"fca_1Qx{_digest(str(-number))[:12]}", "stripe_account": None, "state": "open",
         "version": 1, "opened_by": "rule", "opened_at": at(ago), "age": int(ago), "outcome": "close_match", "score": score,
         "reasons": list(reasons), "seen": None, **more,
     }  # fmt: skip
@@ -69,6 +74,7 @@ def close_match(number: int, ago: float, score: float, *reasons: str, **more: An
 def names() -> dict[str, Any]:
     """A comparison. All names are invented."""
     part = lambda text, differs=False: {"text": text, "differs": differs}  # noqa: E731
+    nothing: dict[str, Any] = {"claim": None, "bank": None}
     return {
         "snapshot": "fcaowns_1", "refreshed_at": at(3 * DAY), "newest": True, "owner_position": 0,
         "fields": [
@@ -80,8 +86,8 @@ def names() -> dict[str, Any]:
              "sentences": ["One side has no apartment or unit."], "other_claimed": [],
              "claim": [part("12 Elm Street "), part("Apt 4", True), part(", Springfield, IL 62701")],
              "bank": [part("12 ELM ST SPRINGFIELD IL 62701")]},
-            {"field": "phone", "score": 100.0, "missing": None, "same": True, "reasons": [], "sentences": [], "claim": None, "bank": None},
-            {"field": "email", "score": None, "missing": "bank", "same": False, "reasons": [], "sentences": [], "claim": None, "bank": None},
+            {"field": "phone", "score": 100.0, "missing": None, "same": True, "reasons": [], "sentences": [], **nothing},
+            {"field": "email", "score": None, "missing": "bank", "same": False, "reasons": [], "sentences": [], **nothing},
         ],
         "other_owners": ["HOMER Q TESTERMAN"], "other_owner_count": 1, "may_tell": ["The middle names differ."], "may_name_owner": True,
     }  # fmt: skip
@@ -102,6 +108,7 @@ class DeskApi:
             close_match(8, 40, 66.0, "INITIALS_ONLY"),
             close_match(9, DAY, 57.0, "LEGAL_FORM_DIFFERS", state="proposed", version=2),
         ]
+        self._first = list(self.rows)
         self.reviews = {row["verification"]: self._review(row) for row in self.rows}
         self.reviews[verification(9)]["decisions"] = [self.decision("approve", "BUSINESS_RELATION_DOCUMENTED", OTHER, HOUR, "CASE-4711")]
         self.comparison = names()
@@ -176,14 +183,23 @@ class DeskApi:
     def _timeline(self, id: str) -> dict[str, Any]:
         review = self.reviews.get(id)
         opened = time.time() - time.mktime(time.strptime(review["opened_at"], "%Y-%m-%dT%H:%M:%SZ")) + time.timezone if review else 600
-        row = next((row for row in DeskApi.known(self) if row["verification"] == id), {"reasons": ["NORMALISED"], "outcome": "match", "score": 97})
-        verdict = {"outcome": row["outcome"], "score": row["score"], "reasons": row["reasons"], "matcher_version": "2026-1", "policy_version": "2026-1"}
+        row = next(
+            (row for row in [*self.rows, *self._first] if row["verification"] == id),
+            {"reasons": ["NORMALISED"], "outcome": "match", "score": 97},
+        )
+        verdict = {
+            "outcome": row["outcome"],
+            "score": row["score"],
+            "reasons": row["reasons"],
+            "matcher_version": "2026-1",
+            "policy_version": "2026-1",
+        }
         steps = [
             {"at": at(opened + 1748), "kind": "requested"},
             {"at": at(opened + 1747), "kind": "cooldown_began", "resume_at": at(opened + 8)},
             {"at": at(opened + 8), "kind": "cooldown_over"},
             {"at": at(opened + 7), "kind": "refresh_started"},
-            {"at": at(opened + 2), "kind": "webhook", "event": "evt_1QxTestEvent0001", "type": "financial_connections.account.refreshed_ownership"},
+            {"at": at(opened + 2), "kind": "webhook", "event": "evt_1QxTestEvent0001"},
             {"at": at(opened + 1), "kind": "owners_fetched"},
             {"at": at(opened), "kind": "verdict", "outcome": row["outcome"], "score": row["score"]},
         ]  # fmt: skip
@@ -194,14 +210,6 @@ class DeskApi:
             "review": review and review["state"], "final": None, "verdict": verdict,
         }  # fmt: skip
         return {"verification": head, "review": copy.deepcopy(review), "recorded": True, "steps": steps}
-
-    def known(self) -> list[dict[str, Any]]:
-        return [*self.rows, *DeskApi._first]
-
-    _first: list[dict[str, Any]] = []
-
-
-DeskApi._first = DeskApi().rows
 
 
 @contextmanager
@@ -235,7 +243,9 @@ def running(folder: Path, *, environment: dict[str, str] | None = None) -> Itera
             if status == 0:
                 self.close_connection = True
                 return None
-            return self._send(status, {"Content-Type": "application/json", "Cache-Control": "no-store", **headers}, json.dumps(given).encode())
+            return self._send(
+                status, {"Content-Type": "application/json", "Cache-Control": "no-store", **headers}, json.dumps(given).encode()
+            )
 
         def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
@@ -244,7 +254,7 @@ def running(folder: Path, *, environment: dict[str, str] | None = None) -> Itera
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _serve  # noqa: N815
+        do_GET = do_POST = _serve
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -1,0 +1,505 @@
+"""The review desk's screens in a real browser, over an API that the test scripts: how they look, read and behave in each state.
+
+The pictures in `build/desk/` and those of docs/reviews.md come from here, with invented names.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from local.aws.paths import BUILD
+from tests.support import desk_api
+from tests.support.desk_api import HOUR, OTHER, YOU, Answer, DeskApi, verification
+from tests.support.desk_browser import FAILED_REQUEST, WATCH, browser, screenshot
+
+__all__ = ["browser"]
+
+pytestmark = pytest.mark.slow
+AXE = Axe()
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "resultTypes": ["violations"]}
+FIRST, SECOND, THIRD, FOURTH, FIFTH, PROPOSED = (verification(number) for number in (1, 2, 3, 4, 5, 9))
+BUSY = Answer(503, "table-busy", "The table is busy.", {"retry-after": "5"})
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[DeskApi]:
+    with desk_api.running(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(api: DeskApi, browser: Browser) -> Iterator[Open]:
+    """Opens the page in a browser of its own, which may complain of nothing but what the API was told to answer."""
+    contexts, complaints = [], []
+
+    def note(text: str) -> None:
+        if not FAILED_REQUEST.match(text):
+            complaints.append(text)
+
+    def make(fragment: str = "#/", *, clock: bool = False, **options: Any) -> Page:
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "timezone_id": "UTC", "reduced_motion": "reduce", **options}
+        )
+        context.set_default_timeout(5_000)
+        context.add_init_script(WATCH)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: note(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if clock:
+            page.clock.install()
+        page.goto(f"{api.url}/desk{fragment}")
+        page.locator("#rows a, .nothing, #decision, .notice[role=alert]").first.wait_for()
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def calls(api: DeskApi, part: str) -> int:
+    return sum(part in path for _, path, _ in api.calls)
+
+
+def said(page: Page, text: str) -> None:
+    """What the live region holds."""
+    expect(page.locator("#said")).to_contain_text(text)
+
+
+def fill_in(page: Page, decision: str = "approve", reason: str = "CHANGED_NAME_DOCUMENTED", note: str = "") -> None:
+    page.locator(f"#{decision}").check()
+    page.locator("#reason").select_option(reason)
+    page.locator("#note").fill(note)
+
+
+def hide_tab(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 320])
+def test_each_screen_is_accessible_and_scrolls_in_one_direction(width: int, scheme: str, api: DeskApi, open_page: Open) -> None:
+    api.open = "100+"
+    found: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        page.evaluate("scrollTo(0, 0)")
+        picture = screenshot(page, f"{name}-{width}-{scheme}")
+        if scheme == "light" and width == 1280:
+            shutil.copy(picture, BUILD / "desk" / f"desk-{name}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        results = AXE.run(page, options=RULES).response["violations"]
+        found[name] = [f"{one['id']}: {node['html'][:120]}" for one in results for node in one["nodes"]]
+
+    page = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    look("queue")
+    page.locator("#start").click()
+    page.locator("#show").wait_for()
+    look("detail")
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.locator("summary").click()
+    fill_in(page)
+    page.locator("#check").click()
+    look("detail-revealed")
+    api.close(FIRST, "rejected", "DIFFERENT_PERSON")
+    page.locator("#note").fill("The passport names both middle names.")
+    page.locator("#check").click()
+    page.locator("#confirm").click()
+    page.locator("#kept").wait_for()
+    look("taken")
+    api.close(SECOND, "expired", "ACCOUNT_DISCONNECTED")
+    page.goto(f"{api.url}/desk#/{SECOND}")
+    page.get_by_text("Ended by itself").wait_for()
+    look("expired")
+    api.rows = []
+    api.open = None
+    page.goto(f"{api.url}/desk#/")
+    page.locator(".nothing").wait_for()
+    look("empty")
+    api.answers["/reviews"] = [BUSY] * 8
+    page.locator("#refresh").click()
+    page.locator("main .notice[role=alert]").wait_for()
+    page.locator("main").focus()
+    page.evaluate("globalThis.endSession()")
+    look("error")
+    assert {name: violations for name, violations in found.items() if violations} == {}
+
+
+def test_page_makes_six_requests_before_it_asks_the_api(api: DeskApi, browser: Browser) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(api.url)))
+    page.goto(f"{api.url}/desk")
+    page.locator("#rows a").first.wait_for()
+    page.close()
+    before = asked[: next(number for number, path in enumerate(asked) if path.startswith("/reviews"))]
+    # The icon is not reported: Chromium without a window does not ask for it.
+    assert sorted(path.partition("?")[0] for path in before) == [
+        "/desk", "/desk/desk.css", "/desk/desk.js", "/desk/oauth4webapi.js", "/desk/sign_in.js",
+    ]  # fmt: skip
+
+
+def test_nothing_personal_is_asked_for_before_a_click_and_all_of_it_goes(api: DeskApi, open_page: Open) -> None:
+    page = open_page(clock=True)
+    page.locator(f"#rows a[href='#/{FIRST}']").click()
+    page.locator("#show").wait_for()
+    assert calls(api, "/comparison") == 0
+
+    def shown() -> bool:
+        return "Testerman" in page.content()
+
+    assert not shown()
+    page.keyboard.press("v")
+    page.locator("#keep").wait_for()
+    assert shown()
+    page.clock.fast_forward("04:10")
+    said(page, "Names are hidden in one minute")
+    page.locator("#keep").click()
+    page.clock.fast_forward("04:50")
+    assert shown()
+    page.locator("#hide").focus()
+    page.clock.fast_forward("00:11")
+    expect(page.locator("#show")).to_be_focused()
+    assert not shown()
+    page.keyboard.press("v")
+    page.locator("#keep").wait_for()
+    page.keyboard.press("v")
+    expect(page.locator("#keep")).to_have_count(0)
+    assert not shown()
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    hide_tab(page, True)
+    page.clock.fast_forward("01:01")
+    assert not shown()
+    hide_tab(page, False)
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    assert not shown()
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#rows").wait_for()
+    assert not shown()
+    assert calls(api, "/comparison") == 5
+    kept = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, document.title, location.href])")
+    assert "Testerman" not in kept
+    assert page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage), document.cookie]") == [[], [], ""]
+
+
+def test_names_go_when_the_session_ends(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.locator("#note").fill("typed")
+    page.evaluate("globalThis.endSession()")
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
+    assert "Testerman" not in page.content()
+    page.locator("#again").click()
+    expect(page.locator("#again")).to_have_count(0)
+    assert page.locator("#note").input_value() == "typed"
+
+
+def test_decision_is_checked_confirmed_and_followed_by_the_next_review(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    page.locator("#check").click()
+    expect(page.locator("#decision-wrong")).to_have_text("Choose approve or reject.")
+    page.locator("#reject").check()
+    assert [option.get_attribute("value") for option in page.locator("#reason option").all()] == [
+        "", "DIFFERENT_PERSON", "RELATIVE", "BUSINESS_UNRELATED", "EVIDENCE_LACKING", "SUSPECTED_FRAUD", "OTHER",
+    ]  # fmt: skip
+    page.locator("#reason").select_option("OTHER")
+    page.locator("#reference").fill("has a blank")
+    page.locator("#check").click()
+    expect(page.locator("#reference")).to_be_focused()
+    expect(page.locator("#note-wrong")).to_have_text("Say in a note what the reason is.")
+    page.locator("#reference").fill("CASE-1")
+    page.locator("#note").fill("  Two people of one name.  ")
+    page.locator("#check").click()
+    # A second press of Enter would have fallen on the button.
+    expect(page.locator("#confirm-box")).to_be_focused()
+    expect(page.locator("#confirm-what")).to_have_text("Reject: Another reason, which the note says. Final answer: no match.")
+    page.locator("#note").type("!")
+    expect(page.locator("#confirm")).to_have_count(0)
+    page.keyboard.press("Control+Enter")
+    page.locator("#confirm").wait_for()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(f"**#/{SECOND}")
+    said(page, "Rejected")
+    expect(page.locator("#title")).to_be_focused()
+    expect(page.locator("main")).to_contain_text("Final answer: no match.")
+    sent = next(body for method, path, body in api.calls if path.endswith("/decisions"))
+    assert sent == {"version": 1, "decision": "reject", "reason": "OTHER", "reference": "CASE-1", "note": "Two people of one name.  !"}
+
+
+def test_next_passes_over_what_another_reviewer_has_just_opened(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{SECOND}")
+    page.locator("#show").wait_for()
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{FOURTH}")
+    page.goto(f"{api.url}/desk#/{THIRD}")
+    expect(page.locator("#notices")).to_contain_text("Another reviewer opened this 2 min ago.")
+
+
+@pytest.mark.parametrize("how", ["asked again after 30 seconds", "asked again on focus", "told on confirming"])
+def test_decision_of_another_reviewer_is_said_and_what_was_typed_is_kept(how: str, api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    fill_in(page, note="The passport names both.")
+    page.locator("#note").focus()
+    if how.startswith("told"):
+        page.locator("#check").click()
+    before = calls(api, "/timeline")
+    api.close(FIRST, "rejected", "DIFFERENT_PERSON")
+    if how.endswith("seconds"):
+        page.clock.fast_forward("00:30")
+    elif how.endswith("focus"):
+        page.clock.fast_forward("00:10")
+        page.evaluate("dispatchEvent(new Event('focus'))")
+    else:
+        page.locator("#confirm").click()
+    expect(page.locator("#decision .notice")).to_contain_text("rejected this at")
+    expect(page.locator("#decision .notice")).to_contain_text("(The account belongs to another person)")
+    said(page, "Another reviewer")
+    assert page.locator("#kept").input_value() == "The passport names both."
+    page.locator("#copy").click()
+    assert page.evaluate("getSelection().toString() || document.activeElement.value") == "The passport names both."
+    if not how.startswith("told"):
+        assert calls(api, "/timeline") == before + 1
+        page.clock.fast_forward("05:00")
+        # A closed review stays closed, so that it is not asked about.
+        assert calls(api, "/timeline") == before + 1
+
+
+@pytest.mark.parametrize("status", [503, 429, 0])
+def test_failure_is_told_in_words_after_three_tries_and_nothing_typed_is_lost(status: int, api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    fill_in(page, note="Kept.")
+    page.locator("#check").click()
+    tried: list[str] = []
+    page.on("request", lambda request: tried.append(request.url) if request.url.endswith("/decisions") else None)
+    api.answers["/decisions"] = [Answer(status, "table-busy", "The table is busy.", {"retry-after": "5"})] * 3 if status else []
+    page.context.set_offline(not status)
+    page.locator("#confirm").click()
+    alert = page.locator("#failed [role=alert]")
+    expect(alert).to_contain_text({503: "The table is busy.", 429: "Too many requests", 0: "could not be reached"}[status])
+    if status:
+        expect(alert).to_contain_text("Request id Kf3xQhk2IAMEVtg=")
+        expect(alert).to_contain_text("Wait 5 s")
+    assert len(tried) == 3
+    assert page.locator("#note").input_value() == "Kept."
+    page.context.set_offline(False)
+    alert.get_by_role("button", name="Try again").click()
+    page.wait_for_url(f"**#/{SECOND}")
+    assert len(tried) == 4
+
+
+def test_failed_queue_and_failed_review_can_be_tried_again(api: DeskApi, open_page: Open) -> None:
+    api.answers["/reviews"] = [BUSY] * 4
+    page = open_page()
+    page.get_by_role("button", name="Try again").click()
+    page.locator("#rows a").first.wait_for()
+    assert calls(api, "/reviews") <= 6
+    api.answers["/timeline"] = [BUSY] * 3
+    page.locator("#rows a").first.click()
+    page.get_by_role("button", name="Try again").click()
+    page.locator("#show").wait_for()
+    api.answers["/comparison"] = [Answer(503, "audit-unavailable", "The request cannot be recorded.")]
+    page.locator("#show").click()
+    expect(page.locator("#comparison [role=alert]")).to_contain_text("The request cannot be recorded.")
+    # A look is recorded each time, so the page does not look again by itself.
+    assert calls(api, "/comparison") == 1
+    page.locator("#comparison").get_by_role("button", name="Try again").click()
+    page.locator("#keep").wait_for()
+
+
+def test_checks_of_an_open_review_end_after_three_failures(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    before = calls(api, "/timeline")
+    api.answers["/timeline"] = [BUSY] * 10
+    for _ in range(6):
+        page.clock.fast_forward("00:30")
+        page.wait_for_timeout(50)
+    expect(page.locator("#notices")).to_contain_text("Not checked for changes since")
+    assert calls(api, "/timeline") == before + 3
+    api.answers.clear()
+    page.locator("#recheck").click()
+    expect(page.locator("#recheck")).to_have_count(0)
+
+
+def test_erased_account_is_said_without_a_button(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    page.locator("#note").fill("Typed before.")
+    api.answers["/comparison"] = [Answer(410, "account-erased", "The account was erased.")]
+    page.locator("#show").click()
+    expect(page.locator("#comparison")).to_contain_text("The account was erased. Names can no longer be read.")
+    expect(page.locator("#show, #form")).to_have_count(0)
+    assert page.locator("#kept").input_value() == "Typed before."
+
+
+def test_support_sees_the_way_and_no_button_that_it_may_not_use(api: DeskApi, open_page: Open) -> None:
+    api.may = []
+    page = open_page(f"#/{FIRST}")
+    expect(page.locator("#way")).to_contain_text("Cooling down until")
+    expect(page.locator("#show, #form, #check, #withdraw")).to_have_count(0)
+    expect(page.locator("#comparison")).to_contain_text("Your sign-in shows the way of a verification, not names.")
+    for key in "var":
+        page.keyboard.press(key)
+    assert calls(api, "/comparison") == 0
+
+
+def test_proposal_is_withdrawn_by_its_reviewer_and_confirmed_by_another_one(api: DeskApi, open_page: Open) -> None:
+    page = open_page("#/proposed")
+    page.locator("#rows a").click()
+    expect(page.locator("#decision")).to_contain_text("proposed to approve this at")
+    expect(page.locator("#decision")).to_contain_text("You are the second reviewer.")
+    fill_in(page)
+    page.locator("#check").click()
+    expect(page.locator("#confirm-what")).to_contain_text("Final answer: match.")
+    api.reviews[PROPOSED]["decisions"] = [DeskApi.decision("approve", "CONTACT_CONFIRMED", YOU, HOUR)]
+    page = open_page(f"#/{PROPOSED}")
+    expect(page.locator("#decision")).to_contain_text("You proposed to approve this")
+    expect(page.locator("#form")).to_have_count(0)
+    page.locator("#withdraw").click()
+    page.locator("#form").wait_for()
+    assert api.reviews[PROPOSED]["state"] == "open"
+    # An approval of a verdict no_match is always a proposal.
+    page.goto(f"{api.url}/desk#/{verification(6)}")
+    page.locator("#form").wait_for()
+    fill_in(page)
+    page.locator("#check").click()
+    expect(page.locator("#confirm-what")).to_contain_text("This is a proposal: another reviewer has to confirm it.")
+
+
+def test_review_that_changed_and_still_waits_keeps_the_form(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    fill_in(page, note="Both documents.")
+    page.locator("#note").focus()
+    page.keyboard.press("ArrowLeft")
+    api.reviews[FIRST] |= {"state": "proposed", "version": 2, "decisions": [DeskApi.decision("approve", "CONTACT_CONFIRMED", OTHER)]}
+    page.clock.fast_forward("00:30")
+    expect(page.locator("#decision .notice")).to_contain_text("You are the second reviewer.")
+    assert page.locator("#note").input_value() == "Both documents."
+    assert page.locator("#reason").input_value() == "CHANGED_NAME_DOCUMENTED"
+    expect(page.locator("#note")).to_be_focused()
+    assert page.evaluate("document.activeElement.selectionStart") == len("Both documents.") - 1
+
+
+def test_long_queue_grows_by_pages_of_fifty(api: DeskApi, open_page: Open) -> None:
+    api.rows = [desk_api.close_match(number, 90_000 - number, 60.0, "TYPO") for number in range(100, 220)]
+    page = open_page()
+    assert page.locator("#rows tr").count() == 50
+    page.locator("#more").click()
+    expect(page.locator("#rows tr")).to_have_count(100)
+    expect(page.locator("#rows a").nth(50)).to_be_focused()
+    page.locator("#more").click()
+    expect(page.locator("#rows tr")).to_have_count(120)
+    expect(page.locator("#more")).to_have_count(0)
+    assert len(set(page.locator("#rows a").evaluate_all("(links) => links.map((link) => link.href)"))) == 120
+
+
+def test_queue_is_filtered_by_reason_and_an_id_leads_to_its_verification(api: DeskApi, open_page: Open) -> None:
+    page = open_page()
+    page.locator("#reason-filter").select_option("TRUST")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(page.locator("#reason-filter")).to_be_focused()
+    page.locator("#reason-filter").select_option("PO_BOX_DIFFERS")
+    expect(page.locator(".nothing")).to_contain_text("Nothing with this reason waits")
+    page.locator("#goto").fill("ver_1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#goto-wrong")).to_contain_text("Not an id.")
+    page.locator("#goto").fill(f" {verification(50)} ")
+    page.keyboard.press("Enter")
+    expect(page.locator("#decision")).to_contain_text("This verification has no review.")
+    expect(page.locator("#show")).to_have_count(0)
+    page.goto(f"{api.url}/desk#/acct_1TestConnected")
+    page.locator("#rows a").first.wait_for()
+    expect(page.locator("main")).to_contain_text("acct_1TestConnected")
+
+
+def test_letters_do_nothing_in_fields_with_modifiers_or_when_switched_off(api: DeskApi, open_page: Open) -> None:
+    page = open_page()
+    page.locator("#goto").focus()
+    page.keyboard.type("jkn?")
+    assert page.locator("#goto").input_value() == "jkn?"
+    page.locator("h1").focus()
+    page.keyboard.press("Control+j")
+    page.keyboard.press("Alt+n")
+    assert page.evaluate("location.hash") in ("#/", "")
+    page.keyboard.press("j")
+    expect(page.locator("#rows a").first).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("j")
+    expect(page.locator("#rows a").nth(1)).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("n")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.locator("#shortcuts").uncheck()
+    page.locator("#rows a").first.focus()
+    for key in "jkn?var":
+        page.keyboard.press(key)
+    expect(page.locator("#rows a").first).to_be_focused()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.evaluate("({ ...localStorage })") == {"shortcuts": "off"}
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**#/{FIRST}")
+    page.locator("#show").wait_for()
+    page.keyboard.press("v")
+    assert calls(api, "/comparison") == 0
+
+
+def test_hostile_text_is_shown_as_text(api: DeskApi, open_page: Open) -> None:
+    hostile = '<img src=x onerror=alert(1)></script>"><svg onload=alert(1)> \u202eEVIL\u202c\u200b\u2066\ufeff\u00ad ' + "W" * 1000
+    api.comparison["fields"][0] |= {
+        "claim": [{"text": "مارغريت "}, {"text": hostile, "differs": True}],
+        "bank": [{"text": hostile, "differs": True}],
+    }
+    api.comparison["other_owners"] = [hostile]
+    api.comparison["newest"] = False
+    page = open_page(f"#/{FIRST}", viewport={"width": 320, "height": 800})
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.locator("summary").click()
+    text = page.locator("#comparison").inner_text()
+    assert text.count("<img src=x onerror=alert(1)>") == 3
+    for box in ("U+202E", "U+202C", "U+200B", "U+2066", "U+FEFF", "U+00AD"):
+        assert text.count(box) == 3
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\u00ad]", page.locator("#comparison").inner_text())
+    assert page.locator("main img, main svg, main script").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    # The hidden word before a part does not make a right-to-left name a left-to-right one.
+    assert page.evaluate("getComputedStyle(document.querySelector('.value')).direction") == "rtl"
+
+
+def test_differing_parts_are_marked_in_forced_colours_and_for_ears(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", forced_colors="active")
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    mark = page.locator("mark").first
+    assert mark.inner_text().split() == ["differs:", "Anne"]
+    style = mark.evaluate(
+        "(node) => { const s = getComputedStyle(node); return [s.borderTopStyle, s.textDecorationLine, s.textDecorationStyle]; }"
+    )
+    assert style == ["solid", "underline", "wavy"]
+    assert page.evaluate("matchMedia('(forced-colors: active)').matches")
+    assert "⟦" in mark.evaluate("(node) => getComputedStyle(node, '::before').content")
+    expect(page.locator("tr.differs [data-label=Result]").first).to_contain_text("differs")
+    screenshot(page, "detail-revealed-1280-forced")
