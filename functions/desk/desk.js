@@ -789,36 +789,46 @@ function refused(failure, button) {
 
 // ---- The way ---------------------------------------------------------------------------------------------------------------------------
 
+const WOKEN = { webhook: "by the webhook", reading: "by a reading of the account", time_out: "to ask again, because no webhook came in time", reconcile: "by the repair run" };
+const why = (step) => step.reason ? `: ${clause(step.reason)}` : "";
 const STEPS = {
-  requested: () => "Requested",
+  requested: (step) => step.batch ? "Requested by a batch" : "Requested",
   refresh_started: () => "Refresh started",
   refresh_joined: () => "Joined a refresh that was under way",
   cooldown_began: (step) => `Cooling down${step.resume_at ? ` until ${clock(step.resume_at)}` : ""}`,
   cooldown_over: () => "Cooldown over",
-  trouble: (step) => `Trouble: ${step.reason ? clause(step.reason) : "unknown"}`,
-  webhook: (step) => `Webhook ${step.event ?? ""}`,
+  repair_wait_began: () => "Waits for the account to be repaired",
+  repair_wait_over: () => "The wait for a repair is over",
+  trouble: (step) => `Trouble${why(step)}`,
+  webhook: (step) => ["Webhook ", h("code", { title: step.event_type ?? "" }, step.event ?? "")],
   owners_fetched: () => "Owners fetched",
-  woken: (step) => `Woken${step.by ? ` by ${String(step.by).replaceAll("_", " ")}` : ""}`,
-  verdict: (step) => `Verdict${step.outcome ? `: ${outcome(step.outcome)}${step.score === null || step.score === undefined ? "" : `, ${points(step.score)}`}` : ""}`,
-  review_opened: (step) => step.opened_by === "manual" ? "Review opened by a back end" : "Review opened",
-  proposed: (step) => `Approval proposed${step.reason ? `: ${clause(step.reason)}` : ""}`,
-  decided: (step) => `${{ approve: "Approved", approved: "Approved", reject: "Rejected", rejected: "Rejected" }[step.decision ?? step.resolution] ?? "Decided"}${step.reason ? `: ${clause(step.reason)}` : ""}`,
-  withdrawn: () => "Proposal withdrawn",
-  expired: (step) => `Review ended by itself${step.closed_reason ? `: ${closedBecause(step.closed_reason)}` : ""}`,
-  stale: (step) => `The verdict no longer holds${step.reason ? `: ${clause(step.reason)}` : ""}`,
-  owners_changed: () => "The bank names other owners",
+  woken: (step) => `Woken ${WOKEN[step.by] ?? ""}`,
+  cancelled: () => "Cancelled",
+  batch_stopped: () => "The batch was stopped",
+  verdict: (step) => `Verdict: ${outcome(step.outcome)}${typeof step.score === "number" ? `, score ${points(step.score)}` : ""}`,
+  review_opened: (step) => step.by === "manual" ? "Review opened by a back end" : "Review opened",
+  proposed: (step) => `${capital(by(step))} proposed to approve${why(step)}`,
+  withdrawn: (step) => `${capital(by(step))} withdrew the proposal`,
+  decided: (step) => `${capital(by(step))} ${step.decision === "reject" ? "rejected" : "approved"}${why(step)}`,
+  expired: (step) => `Review ended by itself${step.reason ? `: ${closedBecause(step.reason)}` : ""}`,
+  stale: (step) => `The verdict no longer holds${why(step)}`,
+  stale_lifted: () => "The verdict holds again",
+  owners_changed: () => "The bank named other owners or contacts",
+  newer_owners: () => "The bank gave newer owners",
 };
+const by = (step) => step.by === queue.you ? "you" : `reviewer ${who(step.by)}`;
 
 function showWay() {
-  const { steps, recorded, review } = detail.data, panel = find("way");
+  const { steps, recorded, review, left_out: leftOut } = detail.data, panel = find("way");
   if (!panel) return;
   let date = "";
-  const items = steps.flatMap((step) => {
+  const items = steps.flatMap((step, index) => {
     const text = (STEPS[step.kind] ?? (() => capital(step.kind.replaceAll("_", " "))))(step);
     const heading = day(step.at) !== date && h("li", { class: "day" }, day(step.at));
     date = day(step.at);
     const time = new Date(step.at).toLocaleTimeString("en-GB");
-    return [heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
+    const gap = leftOut > 0 && index === steps.length / 2 && h("li", { class: "day" }, `${leftOut} more steps are not shown`);
+    return [gap, heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
   });
   const now = waits(review) ? review.state === "proposed" ? "Waits for a second reviewer" : "Waits for a decision" : null;
   fill(panel, h("h2", {}, "Way"), recorded === false && h("p", { class: "quiet" }, "This verification is from before its way was recorded. Steps are missing."),
