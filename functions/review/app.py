@@ -5,6 +5,7 @@ from __future__ import annotations
 import titleholder.cold_start  # noqa: F401
 
 import re
+from types import ModuleType
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -14,7 +15,7 @@ from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import Tenant
 from titleholder.errors import InvalidCursorError
 from titleholder.observability import logger, observed
-from titleholder.services import comparisons, review_queue, reviews, timelines, verifications
+from titleholder.services import review_queue, reviews, timelines, verifications
 from titleholder.services.audit import By
 from titleholder.services.review_queue import QueueQuery
 from titleholder.store.review_queue import Position
@@ -95,7 +96,7 @@ def compare(
 
     Each call is recorded before it is answered. Only a review that is not closed has a comparison.
     """
-    comparison = comparisons.compare(application().review_dependencies, _tenant(), verification, _caller())
+    comparison = _comparisons().compare(application().review_dependencies, _tenant(), verification, _caller())
     return resolver.json_response(200, review_models.Comparison.of(comparison))
 
 
@@ -151,6 +152,12 @@ def _scopes(claims: dict[str, Any]) -> set[str]:
     return {scope for name in ("scope", "scp") for scope in re.split(r"[\s,]+", str(claims.get(name, "")).strip("[]"))}
 
 
+def _comparisons() -> ModuleType:
+    from titleholder.services import comparisons  # loads the matcher, which the other routes do without
+
+    return comparisons
+
+
 def _caller() -> By:
     return By.caller(app.current_event.raw_event)
 
@@ -159,4 +166,4 @@ def _tenant() -> Tenant:
     return resolver.tenant(app.current_event, application().settings)
 
 
-prepare(lambda made: (made.cipher, made.store.load(), made.event_publisher, made.audit))
+prepare(lambda made: (_comparisons(), made.cipher, made.store.load(), made.event_publisher, made.audit))

@@ -38,6 +38,7 @@ PARTS = {
     "start_refresh": ("queues", "rate_limits", "dependencies"),
     "fetch_owners": ("queues", "rate_limits", "dependencies", "cipher"),
     "api": ("dependencies", "cipher"),
+    "review": ("review_dependencies",),
 }
 """The parts of the application that the first event of a function has made."""
 
@@ -69,6 +70,13 @@ def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str
         ("start_refresh", "pydantic"),
         ("fetch_owners", "pydantic"),
         ("api", "aws_lambda_powertools.utilities.idempotency"),
+        ("review", "stripe"),
+        ("review", "requests"),
+        ("review", "titleholder.services.refreshes"),
+        ("review", "aws_encryption_sdk"),
+        # Only a comparison needs them.
+        ("review", "titleholder.matching.names"),
+        ("review", "difflib"),
     ],
 )
 def test_function_does_not_load(function: str, unwanted: str) -> None:
@@ -78,7 +86,14 @@ def test_function_does_not_load(function: str, unwanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("function", "budget"),
-    [("receive_webhook", 460), ("complete_verification", 604), ("start_refresh", 672), ("fetch_owners", 776), ("api", 882)],
+    [
+        ("receive_webhook", 460),
+        ("complete_verification", 604),
+        ("start_refresh", 672),
+        ("fetch_owners", 776),
+        ("api", 882),
+        ("review", 660),
+    ],
 )
 def test_cold_start_loads_no_more_modules_than_its_budget(function: str, budget: int) -> None:
     assert sum(" " not in name for name in loaded(function)) <= budget
@@ -103,6 +118,8 @@ def test_handler_looks_for_no_garbage_while_it_loads(handler: Path) -> None:
         ("api", "client of DynamoDB"),
         ("api", "titleholder.store.claims"),
         ("linking", "titleholder.aws.workflows"),
+        ("review", "aws_encryption_sdk"),
+        ("review", "titleholder.services.comparisons"),
     ],
 )
 def test_snapshot_holds_what_a_first_event_needs(function: str, needed: str) -> None:

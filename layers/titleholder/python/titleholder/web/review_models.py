@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from titleholder.domain import differences, reviews, timeline
+from titleholder.domain import reviews, timeline
 from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
@@ -17,6 +17,9 @@ from titleholder.timestamps import iso_seconds
 from titleholder.web import models
 from titleholder.web.models import Final, Outcome, ReviewState, Shown
 from titleholder.web.timeline_models import Timeline
+
+if TYPE_CHECKING:
+    from titleholder.domain import differences
 
 MAX_NOTE = 1000
 PAGE = 50
