@@ -18,7 +18,7 @@ from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ClaimLimitExceededError, SnapshotNotFoundError, TooManyOwnersError
 from titleholder.observability import logger, metrics, observed
 from titleholder.schemas import AccountId
-from titleholder.services import account_sync, verifications
+from titleholder.services import account_sync, repairs, verifications
 from titleholder.services.audit import By
 from titleholder.services.verifications import GroupResult
 from titleholder.store.verifications import VerificationListing
@@ -335,7 +335,7 @@ def _awaited(found: Verification) -> dict[str, Any]:
 
 
 def _repair(found: Verification) -> remedies.Remedy | None:
-    return verifications.awaited_repair(application().store, found, application().clock())
+    return repairs.awaited_repair(application().store, found, application().clock())
 
 
 def _relink() -> bool:

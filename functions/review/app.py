@@ -15,7 +15,7 @@ from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import Tenant
 from titleholder.errors import InvalidCursorError
 from titleholder.observability import logger, observed
-from titleholder.services import review_queue, reviews, timelines, verifications
+from titleholder.services import repairs, review_queue, reviews, timelines
 from titleholder.services.audit import By
 from titleholder.services.review_queue import QueueQuery
 from titleholder.store.review_queue import Position
@@ -79,7 +79,7 @@ def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[An
     shown = review_models.VerificationTimeline.of_verification(
         timeline,
         relink=application().settings.stripe_preview_version is not None,
-        repair=verifications.awaited_repair(store, timeline.verification, now),
+        repair=repairs.awaited_repair(store, timeline.verification, now),
     )
     return resolver.json_response(200, shown)
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder import matching
-from titleholder.domain import refresh_policy, refresh_requests, remedies, reviews
+from titleholder.domain import refresh_policy, reviews
 from titleholder.domain.accounts import AccountRef, AccountSelector, StoredAccount, Tenant
-from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Group, Verification
 from titleholder.errors import (
@@ -257,16 +256,6 @@ def get(store: Store, tenant: Tenant, id_: str) -> Verification | GroupResult:
     if not tenant.owns(whose.mode, whose.stripe_account):
         raise VerificationNotFoundError("No such verification.")
     return found if isinstance(found, Verification) else load_group(store, found)
-
-
-def awaited_repair(store: Store, verification: Verification, now: float) -> Remedy | None:
-    """What would repair the account, if the verification goes on only after that; else None."""
-    if verification.verdict is not None or not verification.waits_if_inactive:
-        return None
-    account = store.accounts.get(verification.ref)
-    if not refresh_requests.waits_for_repair(account, verification.need, now):
-        return None
-    return remedies.for_reason(refresh_policy.INACTIVE, account.state, now=now)
 
 
 def is_done(found: Verification | GroupResult) -> bool:
