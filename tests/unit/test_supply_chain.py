@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata, version
@@ -28,6 +29,7 @@ def pins(path: Path) -> dict[str, str]:
     return {name.lower().replace("_", "-"): release for name, release in PIN.findall(path.read_text())}
 
 
+NPM = tomllib.loads((ROOT / "tools/npm.toml").read_text())
 DEPLOYED = {name: release for layer in LAYERS for name, release in pins(layer / "requirements.txt").items()}
 
 
@@ -83,9 +85,25 @@ def licences(package: str) -> set[str]:
 
 
 def test_every_package_from_npm_is_pinned_by_version_and_hash() -> None:
-    tools = tomllib.loads((ROOT / "tools/npm.toml").read_text())
-    for tool, packages in tools.items():
+    for tool, packages in NPM.items():
         assert tool in packages
         for name, pin in packages.items():
             assert re.fullmatch(r"\d+\.\d+\.\d+", pin["version"]), name
             assert len(base64.b64decode(pin["integrity"].removeprefix("sha512-"), validate=True)) == 64, name
+
+
+def test_a_deployed_package_from_npm_is_free_to_be_used_in_a_closed_service() -> None:
+    licences_ = {name: pin["licence"].lower() for packages in NPM.values() for name, pin in packages.items() if "licence" in pin}
+    assert set(licences_) == {"oauth4webapi"}
+    assert set(licences_.values()) <= FREE
+
+
+def test_the_lock_file_of_the_local_issuer_pins_hashes_and_names_no_place_to_fetch_from() -> None:
+    packages = json.loads((ROOT / "local/issuer/package-lock.json").read_text())["packages"]
+    asked = json.loads((ROOT / "local/issuer/package.json").read_text())["dependencies"]
+    assert packages.pop("")["dependencies"] == asked
+    assert {packages[f"node_modules/{name}"]["version"] for name in asked} == set(asked.values())
+    for name, package in packages.items():
+        assert len(base64.b64decode(package["integrity"].removeprefix("sha512-"), validate=True)) == 64, name
+        assert "resolved" not in package, name
+        assert "hasInstallScript" not in package, name
