@@ -202,7 +202,7 @@ def desk() -> None:
     "/desk/<file>", tags=["desk"], responses=_answer("The file", {"type": "string"}, "*/*"),
     openapi_extensions={"parameters": [DESK_FILE]},
 )  # fmt: skip
-@resolver.openapi_responses({})
+@resolver.openapi_responses({}, "route-not-found")
 def desk_file() -> None:
     """A script, style or image of the page
 

@@ -127,7 +127,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return _answer(PAGE, packed, PAGE_HEADERS)
     file = FILES.get(name)
     if file is None:
-        body = json.dumps({"type": "urn:titleholder:problem:route-not-found", "title": "Not Found", "status": 404})
+        problem = {
+            "type": "urn:titleholder:problem:route-not-found",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "There is no such file.",
+        }
+        body = json.dumps(problem)
         headers = {**COMMON, "Content-Type": "application/problem+json", "Cache-Control": "no-store"}
         return {"statusCode": 404, "headers": headers, "isBase64Encoded": False, "body": body}
     # Under another address a file may be of another release, so that browsers may not keep it.
