@@ -210,7 +210,7 @@ def serve(reviewers: int) -> int:
 
     signal.signal(signal.SIGTERM, interrupt)
     prepare()
-    check_ports([AWS_PORT, STRIPE_PORT, ISSUER_PORT])
+    check_ports([ISSUER_PORT, AWS_PORT, STRIPE_PORT])
 
     def say(text: str) -> None:
         print(text, flush=True)
