@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from local.client import Client
+from local.client import Answer, Client
 from tests.e2e.left_behind import arn, in_flight
 from tests.e2e.stack_driver import StackDriver, eventually
 from tests.support.functions import queue_event
@@ -44,6 +44,7 @@ def take_every_flow(driver: StackDriver) -> None:
     cancelled_and_erased(driver)
     eventually(lambda: all(driver.verification(id_)["state"] == "completed" for id_ in waited_for), 90)
     read(driver)
+    reviewed(driver)
     running.end()
     buried_and_put_back(driver)
     invoke(driver, "Reconcile", {})
@@ -151,6 +152,42 @@ def read(driver: StackDriver) -> None:
         assert driver.http.call("GET", f"/accounts/{account}{path}").status == 200
     assert driver.http.call("GET", f"/verifications?account={account}").status == 200
     assert driver.http.call("POST", f"/accounts/{account}/refreshes", {"max_age": 0}).status in (200, 409)
+
+
+def reviewed(driver: StackDriver) -> None:
+    """All that happens at the review desk: to a review that is approved, to one that is rejected, and to one whose account is erased."""
+    # Without its other names, one of which is the other owner's.
+    claim = {**CLAIM, "name": "Xyloquent Quorble Brandywhistle", "aka": None}
+    owner = {**OWNER, "name": "XYLOQUENT FENNIMANTLE BRANDYWHISTLE"}
+    other = {"name": "QUORBLE FENNIMANTLE", "email": OWNER["email"]}
+    accounts = [driver.link("fresh", owners=[owner, other]) for _ in range(3)]
+    approved, rejected, erased = (str(driver.request(account, claim).body["id"]) for account in accounts)
+    for id_ in (approved, rejected, erased):
+        assert driver.verdict(id_)["outcome"] == "close_match"
+
+    def decide(id_: str, **decision: Any) -> Answer:
+        return driver.http.call("POST", f"/verifications/{id_}/review/decisions", {"version": 1, **decision})
+
+    waiting = driver.http.call("GET", "/reviews")
+    assert {approved, rejected, erased} <= {review["verification"] for review in waiting.body["reviews"]}
+    for id_ in (approved, rejected, erased):
+        looked = driver.http.call("POST", f"/verifications/{id_}/comparison")
+        assert (looked.status, looked.headers["Cache-Control"]) == (200, "no-store")
+        assert [other["name"]] == looked.body["other_owners"]
+        assert driver.http.call("GET", f"/verifications/{id_}/timeline").status == 200
+    for wrong in ({"reference": NAME}, {"reason": NAME}, {"note": f"{NAME}\x00"}, {NAME: NAME}, {"decision": NAME}):
+        assert decide(approved, **{"decision": "approve", "reason": "OTHER", "note": NAME, **wrong}).status == 422
+    for note in (NAME, OWNER["name"]):
+        assert decide(approved, decision="approve", reason="OTHER", note=note).status == 200
+    assert decide(rejected, decision="reject", reason="RELATIVE", note=json.dumps(CLAIM), reference="CASE-1").status == 200
+    assert decide(rejected, decision="approve", reason="OTHER", note=NAME).status == 409
+    assert driver.http.call("DELETE", f"/accounts/{accounts[2]}").status == 200
+    assert driver.http.call("POST", f"/verifications/{erased}/comparison").status == 410
+    assert decide(erased, decision="reject", reason="OTHER", note=NAME).status in (409, 410)
+    mismatch = str(driver.request(driver.link("fresh", owners=[other]), claim).body["id"])
+    assert driver.verdict(mismatch)["outcome"] == "no_match"
+    assert driver.http.call("POST", f"/verifications/{mismatch}/review").status == 200
+    assert driver.http.call("POST", f"/verifications/{mismatch}/comparison").status == 200
 
 
 class Batches:

@@ -54,11 +54,11 @@ def test_canaries_are_in_nothing_that_the_stack_left(
     searched = {place.split()[0] for place in found}
     assert searched >= {"logs", "execution", "queue", "table", "object", "emulator"}
     announced = {json.loads(message["Body"])["detail-type"] for message in json.loads(found["queue canary-events"])}
-    assert announced == {"VerificationCompleted", "VerificationStale", "OwnershipChanged", "BatchCompleted"}
+    assert announced == {"VerificationCompleted", "VerificationStale", "OwnershipChanged", "BatchCompleted", "VerificationReviewed"}
     for place in ("titleholder-verify-batch", "titleholder-verify-account"):
         assert len(found[f"execution histories of {place}"]) > 1000
     assert len(found["queue titleholder-refresh-dead"]) > 2
-    for kind in (b"AUDIT#", b"IDEMPOTENCY#", b"CLAIM#", b"SNAPSHOT#", b"HISTORY#", b"RANGE#", b"EVENT#"):
+    for kind in (b"AUDIT#", b"IDEMPOTENCY#", b"CLAIM#", b"SNAPSHOT#", b"HISTORY#", b"RANGE#", b"EVENT#", b"REVIEW#", b"NOTE#"):
         assert kind in found["table titleholder"]
 
 
