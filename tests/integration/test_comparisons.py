@@ -67,6 +67,7 @@ def test_look_is_recorded_before_it_is_shown_and_once(reviewing: Sandbox) -> Non
     assert (look["verification"], look["snapshot"], look["account"]) == (verification.id, found.snapshot, verification.ref.account)
     compare(verification, BOB)
     assert [look["actor"] for look in looks(reviewing)].count(BOB.actor) == 1
+    assert not [word for word in PERSONAL if word in str(reviewing.items()).lower()]
 
 
 def test_nothing_is_shown_where_the_look_cannot_be_recorded(reviewing: Sandbox) -> None:
