@@ -58,8 +58,20 @@ def test_canaries_are_in_nothing_that_the_stack_left(
     for place in ("titleholder-verify-batch", "titleholder-verify-account"):
         assert len(found[f"execution histories of {place}"]) > 1000
     assert len(found["queue titleholder-refresh-dead"]) > 2
-    for kind in (b"AUDIT#", b"IDEMPOTENCY#", b"CLAIM#", b"SNAPSHOT#", b"HISTORY#", b"RANGE#", b"EVENT#", b"REVIEW#", b"NOTE#"):
+    for kind in (b"AUDIT#", b"IDEMPOTENCY#", b"CLAIM#", b"SNAPSHOT#", b"HISTORY#", b"RANGE#", b"EVENT#", b"REVIEW#", b"NOTE#", b"WAY#"):
         assert kind in found["table titleholder"]
+
+
+def test_canaries_are_in_no_timeline(after_every_flow: StackDriver) -> None:
+    heads = after_every_flow.stack.client("dynamodb").get_paginator("scan").paginate(
+        TableName=after_every_flow.stack.outputs["TableName"], FilterExpression="sk = :sk AND attribute_exists(account)",
+        ExpressionAttributeValues={":sk": {"S": "VERIFICATION"}},
+    )  # fmt: skip
+    ids = [item["verification"]["S"] for page in heads for item in page["Items"]]
+    told = {id_: after_every_flow.http.call("GET", f"/verifications/{id_}?timeline=true").body["timeline"] for id_ in ids}
+    kinds = {step["kind"] for timeline in told.values() for step in timeline["steps"]}
+    assert kinds >= {"requested", "refresh_started", "webhook", "owners_fetched", "woken", "verdict", "cancelled", "batch_stopped"}
+    assert canary.hits({id_: json.dumps(timeline).encode() for id_, timeline in told.items()}, WORDS) == []
 
 
 def test_canaries_were_there_to_be_found(after_every_flow: StackDriver) -> None:
