@@ -433,7 +433,7 @@ class Scenes:
         self._invoke("Reconcile", {})
 
     def scene_close_match_reviewed(self) -> None:
-        id = self._close_match()
+        id = self._close_match(self._unseen("single_owner"))
         self.driver.http.call("GET", "/reviews")
         self.driver.http.call("GET", f"/verifications/{id}/timeline")
         self.driver.http.call("POST", f"/verifications/{id}/comparison")
@@ -485,9 +485,9 @@ class Scenes:
         answer = self.driver.request(account)
         return str((answer.body or {}).get("id", ""))
 
-    def _close_match(self, account: str | None = None) -> str:
+    def _close_match(self, account: str) -> str:
         """A verification that has a review."""
-        answer = self.driver.request(account or self._unseen("fresh"), {"name": "Margaret Louise Testerman", "phone": "555-555-0101"})
+        answer = self.driver.request(account, {"name": "Margaret Louise Testerman", "phone": "555-555-0101"})
         id = str((answer.body or {}).get("id", ""))
         self._patiently(id)
         return id

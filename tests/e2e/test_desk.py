@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from playwright.sync_api import Response, expect
 
+from local.aws.emulator import REGION
 from local.client import Client
 from local.desk import CloseMatch, Desk, verified
+from local.stack import STACK
 from local.stripe_simulator.scenarios import owner
 from tests.e2e.stack_driver import eventually
 from tests.support.desk_browser import Visit, Visitor, token_for
+from tools.smoke import desk as smoke
+from tools.smoke.stack import find
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {issuer}; base-uri 'none'; "
@@ -88,6 +95,13 @@ def decide(visitor: Visitor, decision: str, reason: str, note: str = "") -> None
 
 def has_canary(text: object) -> bool:
     return any(word in str(text).lower() for word in CANARY_WORDS)
+
+
+def test_smoke_test_finds_that_page_and_issuer_fit_together(desk: Desk) -> None:
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    local = SimpleNamespace(client=partial(session.client, endpoint_url=desk.stack.aws.endpoint), get_credentials=session.get_credentials)
+    lines = [str(line) for line in smoke.page(find(STACK, REGION, session=local))]
+    assert [line.split()[0] for line in lines] == ["ok", "ok"], lines
 
 
 # -- journeys ----------------------------------------------------------------------------------------------------------------------------

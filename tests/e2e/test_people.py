@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
 
+import boto3
 import pytest
 
 from local import openapi
+from local.aws.emulator import REGION
 from local.client import Answer, Client
-from local.stack import Stack, running
+from local.stack import STACK, Stack, running
 from tests.e2e.issuer import APP_CLIENT, AUDIENCE, DESK, SCOPE_PREFIX, Issuer
+from tools.smoke import desk, edge
+from tools.smoke.stack import find
 
 OF_PEOPLE = {route.key: route.scopes for route in openapi.gateway_routes().values() if route.people}
 OF_BACK_ENDS = [route.key for route in openapi.gateway_routes().values() if not route.people and not route.public]
@@ -113,6 +119,14 @@ def test_foreign_page_changes_nothing_because_no_cookie_is_read(stack: Stack, pe
 def test_form_of_a_token_of_an_issuer_in_use(stack: Stack, people: Issuer, claims: dict[str, object], status: int) -> None:
     answer = call(stack, QUEUE, people.token("review", **claims))
     assert passed(answer) if status == 200 else answer.status == status
+
+
+def test_smoke_test_says_that_people_cannot_sign_in_at_an_issuer_that_only_signs_tokens(stack: Stack) -> None:
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    local = SimpleNamespace(client=partial(session.client, endpoint_url=stack.aws.endpoint), get_credentials=session.get_credentials)
+    found = find(STACK, REGION, session=local)
+    assert [(line.state, line.about) for line in desk.page(found)][-1] == ("FAILED", "issuer of people")
+    assert {line.state for line in edge.authorisation(found)} == {line.state for line in edge.refusals(found)} == {"ok"}
 
 
 def test_page_needs_no_token(stack: Stack) -> None:

@@ -14,7 +14,7 @@ import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from local import stack as local_stack
-from tools.smoke import edge, settings
+from tools.smoke import desk, edge, settings
 from tools.smoke.__main__ import main
 from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
 from tools.smoke.stack import REQUIRED_OUTPUTS, Deployed, find
@@ -237,3 +237,49 @@ def test_route_that_is_not_authorised_as_the_parameters_say_is_named(
     [line] = edge.authorisation(Deployed("titleholder", "eu-west-1", session, description, resources))
     assert (line.state == "FAILED", line.about) == (failing, "authorisation of routes")
     assert (route["RouteKey"] in line.found) is failing
+
+
+PEOPLES_ISSUER = "https://login.example.com/people"
+PAGE = '<link href="desk/desk.css?v=1"><script type="application/json" id="settings">{}</script>'
+CONFIGURATION = {"issuer": PEOPLES_ISSUER, "token_endpoint": "https://tokens.example.com/token"}
+
+
+@pytest.mark.parametrize(
+    ("page", "configuration", "closed", "found"),
+    [
+        ({}, {}, "", "which the page may call"),
+        ({"files": {"desk.js": "desk/desk.js?v=1"}}, {}, "", "built without its sign-in library"),
+        ({"files": {"oauth4webapi.js": "desk/oauth4webapi.js?v=gone"}}, {}, "", "cannot be read"),
+        ({}, {"issuer": f"{PEOPLES_ISSUER}/"}, "", "calls itself https://login.example.com/people/"),
+        ({}, {"token_endpoint": "https://elsewhere.example.com/token"}, "", "may not call https://elsewhere.example.com/token"),
+        ({}, {"code_challenge_methods_supported": ["plain"]}, "", "no PKCE"),
+        ({}, {}, "configuration", "hide its configuration from https://api.example.com"),
+        ({}, {}, "token", "hide its token endpoint from https://api.example.com"),
+    ],
+)
+def test_review_desk_at_which_nobody_could_sign_in_is_named(
+    page: dict[str, Any], configuration: dict[str, Any], closed: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`closed`: what a browser would hide from the page."""
+    told = {"issuer": PEOPLES_ISSUER, "client_id": "desk", "files": {"oauth4webapi.js": "desk/oauth4webapi.js?v=1"}, **page}
+
+    def answer(status: int, text: str = "", *, open_: bool = True) -> Any:
+        headers = {"Access-Control-Allow-Origin": "https://api.example.com"} if open_ else {}
+        headers["Content-Security-Policy"] = "connect-src 'self' https://login.example.com https://tokens.example.com"
+        return SimpleNamespace(status_code=status, text=text, headers=headers, json=lambda: {**CONFIGURATION, **configuration})
+
+    monkeypatch.setattr(
+        Deployed, "fetch", lambda _, path: answer(200 if path == "/desk" or path.endswith("v=1") else 404, PAGE.format(json.dumps(told)))
+    )
+    monkeypatch.setattr(requests, "get", lambda *_, **__: answer(200, open_=closed != "configuration"))
+    monkeypatch.setattr(requests, "post", lambda *_, **__: answer(400, open_=closed != "token"))
+    description = {"Parameters": [{"ParameterKey": "DeskClientId", "ParameterValue": "desk"}]}
+    deployed = Deployed("titleholder", "eu-west-1", None, description, {})
+    deployed.__dict__["api_url"] = "https://api.example.com"
+    lines = [str(line) for line in desk.page(deployed)]
+    assert any(found in line for line in lines), lines
+    assert any("FAILED" in line for line in lines) is (found != "which the page may call")
+
+
+def test_stack_without_a_review_desk_has_no_lines_about_one() -> None:
+    assert list(desk.page(Deployed("titleholder", "eu-west-1", None, {"Parameters": []}, {}))) == []

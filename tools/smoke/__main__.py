@@ -12,7 +12,7 @@ from functools import partial
 
 from local.aws.emulator import client_environment
 from local.stack import interruptible, running_state
-from tools.smoke import edge, flows, keys, permissions, settings
+from tools.smoke import desk, edge, flows, keys, permissions, settings
 from tools.smoke.report import Check, Line, SmokeError, run
 from tools.smoke.stack import Deployed, find
 
@@ -21,7 +21,7 @@ def checks(stack: Deployed) -> list[Check]:
     """Every check, in the order in which what it finds is said."""
     found: dict[str, Callable[[Deployed], object]] = {
         "caller": permissions.caller, "routes": edge.routes, "refusals": edge.refusals,
-        "authorisation of routes": edge.authorisation, "webhook": edge.webhook,
+        "authorisation of routes": edge.authorisation, "review desk": desk.page, "webhook": edge.webhook,
         "workflow verify_account": flows.verify_account, "workflow verify_batch": flows.verify_batch, "roles": permissions.roles,
         "right to resume": permissions.resuming, "queues": settings.queues, "functions": settings.functions,
         "published versions": settings.versions, "recursion": settings.recursion, "Lambda quota": settings.concurrency,

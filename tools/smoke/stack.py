@@ -186,6 +186,10 @@ class Deployed:
             parsed = None
         return Answer(answer.status_code, parsed)
 
+    def fetch(self, path: str) -> requests.Response:
+        """A public page or file, as a browser gets it."""
+        return self._http().get(self.api_url + path, timeout=35)
+
     def _http(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
