@@ -219,7 +219,9 @@ def tour(stack: Stack, say: Callable[[str], None], *, preview: bool) -> list[str
         if call.route == "POST /batches":
             manifest = json.dumps({"account": found["account"], "claim": MARGARET}).encode()
             requests.put(found["slot"], manifest, timeout=30).raise_for_status()
-    if not wrong and (missing := set(openapi.gateway_routes()) - called):
+    # The page of the review desk is not deployed here: it needs an issuer that people sign in at.
+    wanted = {key for key, route in openapi.gateway_routes().items() if route.condition != "HasDesk"}
+    if not wrong and (missing := wanted - called):
         wrong.append(f"not called: {', '.join(sorted(missing))}")
     return wrong
 
@@ -319,7 +321,7 @@ def main() -> int:
         print(f"NOT AS EXPECTED  {text}")
     if not wrong:
         calls = [call for call in CALLS if inputs.preview_version or not call.preview]
-        print(f"\n{len(calls)} calls, all answered as expected. The template has {len(openapi.gateway_routes())} routes.")
+        print(f"\n{len(calls)} calls, all answered as expected. They called all routes of the template but those of the desk's page.")
     return 1 if wrong else 0
 
 

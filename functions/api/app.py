@@ -201,7 +201,7 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     shown = models.Owners(
         account=account, snapshot=found.id, refreshed_at=iso_seconds(found.attempted_at), age=_age(found.attempted_at), owners=owners
     )
-    return resolver.json_response(200, shown)
+    return resolver.json_response(200, shown, stored=False)
 
 
 @app.get("/accounts/<account>/snapshots")

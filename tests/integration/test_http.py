@@ -418,7 +418,9 @@ class TestAccounts:
         sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)
         account_sync.sync_account(sandbox.deps, ref)
-        assert [owner["name"] for owner in sandbox.http("GET", "/accounts/fca_1/owners").json["owners"]] == ["SECOND"]
+        answer = sandbox.http("GET", "/accounts/fca_1/owners")
+        assert [owner["name"] for owner in answer.json["owners"]] == ["SECOND"]
+        assert answer.headers["cache-control"] == "no-store"
         assert [owner["name"] for owner in sandbox.http("GET", f"/accounts/fca_1/owners?snapshot={older}").json["owners"]] == ["FIRST"]
 
     @pytest.mark.parametrize("fault", ["server_error", "drop", "hang", "conflict", "rate_limit"])

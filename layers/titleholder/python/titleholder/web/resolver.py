@@ -115,9 +115,10 @@ def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> 
         app.context.clear()
 
 
-def json_response(status: int, model: BaseModel) -> Response[Any]:
-    """A model as a resolver's response."""
-    return Response(status_code=status, content_type="application/json", body=model.model_dump_json())
+def json_response(status: int, model: BaseModel, *, stored: bool = True) -> Response[Any]:
+    """A model as a resolver's response. `stored` False: no cache on the way may keep it, because it holds personal data."""
+    headers = {} if stored else {"Cache-Control": "no-store"}
+    return Response(status_code=status, content_type="application/json", body=model.model_dump_json(), headers=headers)
 
 
 def respond(problem: Problem) -> Response[str]:
