@@ -120,7 +120,7 @@ def test_one_of_two_reviewers_decides_on_amazons_engine(store: Store) -> None:
             return list(pool.map(start, callers))
 
     bus: Any = Bus()
-    deps = ReviewDependencies(store, bus, Audit(store, 1, lambda: NOW), lambda: NOW, 1)
+    deps = ReviewDependencies(store, bus, Audit(store, 1, lambda: NOW), lambda: NOW)
     race(deps, at_once, lambda: bus.published, ROUNDS)
 
 
@@ -132,7 +132,7 @@ def test_one_of_two_reviewers_decides_whichever_call_comes_first(sandbox: Sandbo
         sandbox.taps.clear()
         return results
 
-    deps = replace(bootstrap.application().review_dependencies, reviewers_needed=1)
+    deps = bootstrap.application().review_dependencies
     published = lambda: [event["detail"] for event in sandbox.published() if event["detail-type"] == "VerificationReviewed"]  # noqa: E731
     won = race(deps, at_once, published, ROUNDS // 4)
     assert len(won) == 4, "each reviewer wins with each decision"

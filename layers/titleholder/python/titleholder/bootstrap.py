@@ -134,7 +134,7 @@ class Application:
     def review_dependencies(self) -> ReviewDependencies:
         from titleholder.services.reviews import ReviewDependencies
 
-        return ReviewDependencies(self.store, self.event_publisher, self.audit, self.clock, self.settings.reviewers_needed)
+        return ReviewDependencies(self.store, self.event_publisher, self.audit, self.clock)
 
     @cached_property
     def batch_bucket(self) -> BatchBucket:

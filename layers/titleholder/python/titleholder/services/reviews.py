@@ -39,16 +39,12 @@ TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class ReviewDependencies:
-    """What reviews need, without Stripe.
-
-    `clock`: Unix seconds. `reviewers_needed`: how many reviewers approve a close match; 0 for no reviews.
-    """
+    """What reviews need, without Stripe. `clock`: Unix seconds."""
 
     store: Store
     bus: EventPublisher
     audit: Audit
     clock: Callable[[], float]
-    reviewers_needed: int
 
 
 def get_verification(store: Store, tenant: Tenant, verification_id: str) -> Verification:
@@ -71,7 +67,7 @@ def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str,
     store = deps.store
     verification = get_verification(store, tenant, verification_id)
     if verification.review is None:
-        if why := reviews.unreviewable(verification, deps.reviewers_needed):
+        if why := reviews.unreviewable(verification, store.reviewers_needed):
             raise NothingToReviewError(why)
         wrapped, claim_expires_at = store.reviews.get_claim(verification.ref, verification.id)
         _require_comparison(wrapped, claim_expires_at)
@@ -143,7 +139,7 @@ def _decide(deps: ReviewDependencies, verification: Verification, request: Decis
     for _ in range(TRIES):
         known = deps.store.reviews.get_for_decision(verification.ref, verification.id)
         after = reviews.decide(
-            known.review, outcome, request, by.actor, round(deps.clock(), 3), deps.reviewers_needed, request_id=by.request
+            known.review, outcome, request, by.actor, round(deps.clock(), 3), deps.store.reviewers_needed, request_id=by.request
         )  # fmt: skip
         if after is known.review:
             return after
