@@ -57,6 +57,30 @@ def test_back_ends_sign_and_people_have_tokens_on_one_stack(stack: Stack, people
     assert passed(call(stack, QUEUE, people.token("review")))
 
 
+def test_close_match_waits_for_a_person_at_once(stack: Stack, people: Issuer) -> None:
+    assert stack.stripe is not None
+    account = stack.stripe.simulator.link("fresh")["id"]
+    claim = {"name": "Margaret Louise Testerman"}
+    made = Client(stack.api_url).call("POST", "/verifications", {"account": account, "claim": claim})
+    assert (made.status, made.body["verdict"]["outcome"]) == (200, "close_match")
+    token = people.token("", scope=f"{SCOPE_PREFIX}review")
+    found = call(stack, QUEUE, token).body
+    assert [review["verification"] for review in found["reviews"]] == [made.body["id"]]
+    assert (found["you"].partition("#")[0], found["may"]) == (people.url, ["reveal", "decide"])
+    assert call(stack, QUEUE, people.token("", scope=f"{SCOPE_PREFIX}support")).body["may"] == []
+
+    def post(path: str, body: object) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
+        return Client(stack.api_url).call("POST", f"/verifications/{made.body['id']}/{path}", body, headers=headers, signed=False)
+
+    shown = post("comparison", None)
+    assert (shown.status, shown.headers["Cache-Control"]) == (200, "no-store")
+    decided = post("review/decisions", {"version": 1, "decision": "approve", "reason": "NAME_VARIANT_CONFIRMED"})
+    assert (decided.status, decided.body["decisions"][0]["by"]) == (200, found["you"])
+    assert call(stack, QUEUE, token).body["reviews"] == []
+    assert Client(stack.api_url).call("GET", f"/verifications/{made.body['id']}").body["final"]["outcome"] == "match"
+
+
 @pytest.mark.parametrize(
     ("scope", "allowed"),
     [
