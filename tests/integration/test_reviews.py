@@ -21,7 +21,7 @@ from titleholder import errors
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.reviews import DecisionRequest, Review
 from titleholder.domain.verifications import Verification
-from titleholder.services import erasure, reviews
+from titleholder.services import erasure, reviews, verdicts
 from titleholder.services.audit import By
 from titleholder.web.problems import problem_for
 
@@ -384,6 +384,39 @@ class TestRepairs:
         reconcile(reviewing)
         assert (len(events(reviewing)), len(entries(reviewing))) == (1, 1)
         assert not reviewing.store.reviews.get(verification.ref, verification.id).unfinished
+
+    def test_crash_at_any_call_of_a_verdict_leaves_no_close_match_without_review(self, reviewing: Sandbox) -> None:
+        ref = reviewing.link()
+        run(reviewing, ref)
+        outcome = {"outcome": "ready", "snapshot": reviewing.store.accounts.get(ref).snapshot}
+        crashes: list[str] = []
+
+        def complete(id: str) -> None:
+            # As if it had taken owners of any age: each verification would need a refresh of its own.
+            known = replace(reviewing.store.verifications.get(id), max_age=86_400)
+            verdicts.complete(reviewing.store, reviewing.deps.bus, known, outcome, now=reviewing.clock.now)
+
+        for number in range(40):
+            reviewing.wait(1)
+            verification = accept(reviewing, ref, CLOSE)
+            reviewing.taps.append(Death(number))
+            try:
+                complete(verification.id)
+            except Died as died:
+                crashes.append(str(died))
+            finally:
+                reviewing.taps.clear()
+            head = reviewing.store.verifications.get(verification.id)
+            assert (head.verdict is None) == (head.review is None) == (list(reviewing.store.reviews.of_account(ref)) == [])
+            complete(verification.id)
+            [review] = reviewing.store.reviews.of_account(ref)
+            assert (review.verification, review.state) == (verification.id, "open")
+            decide(verification, "reject")
+            if len(crashes) == number:
+                break
+        told = {event["verification"] for event in events(reviewing, "VerificationCompleted") if event["review"] == "open"}
+        assert len(told) == len(crashes) + 1
+        assert {"before transact_write_items", "after transact_write_items", "before put_events"} <= set(crashes)
 
     @pytest.mark.parametrize("then", ["reconcile", "repeat"])
     def test_crash_at_any_call_of_a_decision_is_repaired(self, four_eyes: Sandbox, then: str) -> None:
