@@ -119,6 +119,7 @@ test-deep: $(READY)  ## Run the long versions, for hours: simulations, all crash
 	MATCHER_PAIRS=1000000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/unit/test_matcher_fuzz.py
 	HOSTILE_DELIVERIES=100000 FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile_deliveries.py
 	REVIEWS_WALKED=10000 $(BIN)/python -m pytest -q tests/integration/store/test_review_queue.py
+	REVIEW_ROUNDS=2000 $(BIN)/python -m pytest -q tests/integration/store/test_racing_reviewers.py
 	$(MAKE) permissions
 	SMOKE_AT_WORK=1 $(BIN)/python -m pytest -q tests/e2e/test_smoke_at_work.py
 	$(MAKE) rehearse
