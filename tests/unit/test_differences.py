@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from titleholder.domain.differences import CUT, MOST_CHARACTERS, Part, compare, compare_fields
 from titleholder.matching.addresses import usual_word
-from titleholder.matching.text import fold
+from titleholder.matching.text import LETTER, fold
 
 
 def marked(parts: list[Part]) -> str:
@@ -68,6 +69,13 @@ def test_texts_that_fold_alike_do_not_differ(text: str) -> None:
         if fold(other).split() == fold(text).split():
             mine, theirs = compare(text, other)
             assert not any(part.differs for part in (*mine, *theirs))
+
+
+@given(NAMES, NAMES)
+def test_no_difference_of_letters_is_hidden(claim: str, bank: str) -> None:
+    mine, theirs = (sorted(re.findall(LETTER, fold(text))) for text in (claim, bank))
+    if mine != theirs:
+        assert any(part.differs for side in compare(claim, bank) for part in side)
 
 
 @given(NAMES, NAMES)
