@@ -55,7 +55,7 @@ const closedBecause = (code) => { const text = (settings.closed[code] ?? code).r
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const short = (id) => id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 const outcome = (code) => OUTCOMES[code] ?? code;
-const who = (by) => by === queue.you ? "you" : by ? `…${by.split(/[#/]/).pop().slice(-6)}` : "";
+const who = (by) => by === queue.you ? "you" : by ? `…${by.split(/[#/]/).pop().slice(-4)}` : "";
 const Who = (by) => by === queue.you ? "You" : `Another reviewer (${who(by)})`;
 const points = (score) => score === null || score === undefined ? "–" : String(Math.round(score));
 const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
@@ -80,15 +80,16 @@ function say(text) {
   setTimeout(() => { find("said").textContent = text; }, 50);
 }
 
-/** Put children into a node, leaving the focus and the caret where they are. */
+/** Put children into a node. The focus and the caret stay where they are; if their place is gone, the focus goes to the nearest heading. */
 function fill(node, ...children) {
-  const active = document.activeElement, held = node.contains(active) && active.id;
-  const caret = held && "selectionStart" in active ? [active.selectionStart, active.selectionEnd] : null;
+  const active = document.activeElement, inside = node !== active && node.contains(active);
+  const caret = inside && active.matches("textarea, input:not([type=radio], [type=checkbox])") ? [active.selectionStart, active.selectionEnd] : null;
   node.replaceChildren(...children.flat(9).filter(Boolean));
-  const again = held && find(held);
-  if (!again) return;
+  if (!inside) return;
+  const again = active.id ? find(active.id) : null;
+  if (!again || again.disabled) return void (node.querySelector("h1, h2[tabindex]") ?? find("title"))?.focus({ preventScroll: true });
   again.focus({ preventScroll: true });
-  if (caret && caret[0] !== null) again.setSelectionRange(...caret);
+  if (caret) again.setSelectionRange(...caret);
 }
 
 // ---- The API ---------------------------------------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ async function signInAgain() {
 
 function showWho() {
   fill(find("who"), h("span", { class: settings.mode === "live" ? "mode live" : "mode" }, settings.mode === "live" ? "live" : "test mode"),
-    queue.you && h("span", {}, "You: ", h("code", { title: queue.you }, `…${queue.you.split(/[#/]/).pop().slice(-6)}`)),
+    queue.you && h("span", {}, "You: ", h("code", { title: queue.you }, `…${queue.you.split(/[#/]/).pop().slice(-4)}`)),
     h("button", { type: "button", id: "signout", class: "plain", onclick: signOut }, "Sign out"));
 }
 
@@ -223,10 +224,10 @@ function go(target) {
 }
 
 async function route() {
-  const there = place();
+  const there = place(), from = detail?.id;
   leave();
   if (there.id) await openDetail(there);
-  else await openQueue(there);
+  else await openQueue(there, from);
 }
 
 function leave() {
@@ -261,12 +262,14 @@ async function loadQueue(there, { more = false } = {}) {
   return page.reviews.length;
 }
 
-async function openQueue(there) {
+/** `from`: the verification that the reviewer comes from, whose row gets the focus. */
+async function openQueue(there, from = null) {
   document.title = "Queue · Review desk";
   const fresh = queue.loaded && queue.tenant === there.tenant && queue.state === there.state;
   if (!fresh) Object.assign(queue, { rows: [], cursor: null, open: null, reason: "", tenant: there.tenant, state: there.state });
   showQueue({ busy: true });
   focusTitle();
+  find(`row-${from}`)?.focus();
   try {
     await loadQueue(there);
   } catch (failure) {
@@ -278,6 +281,7 @@ async function openQueue(there) {
 
 /** A new screen begins at its heading. The first one begins where the browser begins. */
 function focusTitle() {
+  scrollTo(0, 0);
   if (moved) find("title").focus({ preventScroll: true });
   moved = true;
 }
@@ -322,7 +326,7 @@ function row(review) {
   const [first, ...others] = review.reasons ?? [];
   const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) go(href); };
   return h("tr", { role: "row", onclick: open }, cell("Waiting", h("span", { title: review.opened_at }, span(review.age * SECOND + Date.now() - queue.loaded))),
-    cell("Verification", h("a", { href, title: review.verification }, short(review.verification))),
+    cell("Verification", h("a", { href, id: `row-${review.verification}`, title: review.verification }, short(review.verification))),
     cell("Account", h("code", { title: review.account }, short(review.account))), cell("Score", points(review.score)),
     cell("Why", review.outcome !== "close_match" && h("span", { class: "tag" }, capital(outcome(review.outcome))),
       review.opened_by === "manual" && h("span", { class: "tag" }, "asked for"), first ? clause(first) : "–",
@@ -430,7 +434,6 @@ async function openDetail(there) {
       h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next", onclick: next }, "Next ", h("kbd", {}, "n"))),
     flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p", { class: "quiet", "aria-busy": "true" }, "Loading…")));
   focusTitle();
-  scrollTo(0, 0);
   try {
     const known = queue.loaded && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
     [view.data] = await Promise.all([readTimeline(view), known]);
@@ -474,6 +477,8 @@ function changedTo(review, data = null) {
   if (data) showWay();
   if (same) return;
   detail.confirming = false;
+  // Names are shown to decide about, and that is done.
+  if (!waits(review)) detail.names = null;
   showDecision();
   showComparison();
   say(standing(review) || "The review changed.");
@@ -622,7 +627,7 @@ function showDecision() {
   const text = standing(review);
   if (!waits(review)) {
     const expired = review.resolution === "expired", unreadable = UNREADABLE.has(review.closed_reason) ? " Names can no longer be read." : "";
-    return fill(panel, title, h("p", { class: expired ? "notice" : "notice good" }, text + unreadable),
+    return fill(panel, title, h("p", { class: review.decisions?.at(-1)?.by === queue.you && !expired ? "notice good" : "notice" }, text + unreadable),
       review.decisions?.at(-1)?.reference && h("p", {}, "Reference ", h("code", {}, review.decisions.at(-1).reference)), typed,
       h("button", { type: "button", class: "main", onclick: next }, "Next"));
   }
@@ -769,6 +774,7 @@ function refused(failure, button) {
   button.disabled = false;
   if (["review-changed", "review-closed"].includes(failure.type) && review) {
     changedTo(review);
+    refreshDetail();
     queue.rows = waits(review) ? queue.rows : queue.rows.filter((one) => one.verification !== detail.id);
     find("decision-title").focus();
     return;

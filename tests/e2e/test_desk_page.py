@@ -6,7 +6,7 @@ How the screens look in each state is the subject of tests/integration/test_desk
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import requests
@@ -16,12 +16,11 @@ from local.desk import CLOSE_MATCHES, Desk, verified
 from tests.e2e.test_desk import decide, fill_in, final, new_account, waiting
 from tests.support.desk_browser import Visit, token_for
 
-LONG = "MARGARET TESTERMAN " + "W" * 1000
 HEAVIEST_KB = 60
 
 
 @pytest.fixture
-def interrupted() -> Iterator[Callable[[Page, str, int], list[int]]]:
+def interrupted() -> Callable[..., list[int]]:
     """Makes the next calls of a page fail at the network, or with a status. Returns the list that grows with each such call."""
 
     def make(page: Page, glob: str, times: int, status: int = 0) -> list[int]:
@@ -43,28 +42,25 @@ def interrupted() -> Iterator[Callable[[Page, str, int], list[int]]]:
         page.route(glob, answer)
         return made
 
-    yield make
+    return make
 
 
 def test_hostile_names_of_the_bank_are_text_on_every_screen(desk: Desk, visit: Visit) -> None:
     ada = visit("ada", viewport={"width": 320, "height": 800})
     page = ada.open()
-    expect(page.locator("#rows tr").first).to_be_visible()
-    page.evaluate("globalThis.alert = () => { throw new Error('markup was run'); }")
+    page.locator("#rows tr").first.wait_for()
+    page.evaluate("() => { globalThis.alert = () => { throw new Error('markup was run'); }; }")
     for name in ("fca_markup", "fca_hidden"):
         id_ = verified(desk.stack, new_account(), CLOSE_MATCHES[name])["id"]
         page.goto(f"{desk.url}#/{id_}")
         page.locator("#show").click()
         page.locator("#keep").wait_for()
-        text = page.locator("#comparison").inner_text()
-        if name == "fca_markup":
-            assert '<img src=x onerror=alert(1)></script>"><svg onload=alert(1)>' in text.replace("⟦", "").replace("⟧", "").replace(
-                "differs: ", ""
-            )
-        else:
-            assert "U+202E" in text
-            assert "U+200B" in text
-            assert not {"\u202e", "\u200b"} & set(text)
+        bank = page.locator("[data-label='At the bank'] .value").first.evaluate(
+            """(node) => { const copy = node.cloneNode(true);
+              copy.querySelectorAll(".unseen").forEach((one) => one.remove());
+              return copy.textContent; }"""
+        )
+        assert bank == CLOSE_MATCHES[name].owners[0]["name"].replace("\u202e", "U+202E").replace("\u200b", "U+200B")
         assert page.locator("main img, main svg, main script").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         page.locator("#hide").click()
@@ -76,35 +72,32 @@ def test_hostile_names_of_the_bank_are_text_on_every_screen(desk: Desk, visit: V
 def test_page_makes_no_markup_of_text_and_is_shown_in_no_frame(desk: Desk, visit: Visit) -> None:
     ada = visit("ada")
     page = ada.open()
-    expect(page.locator("#rows tr").first).to_be_visible()
-    for script in (
-        "document.body.innerHTML = 'x'",
-        "document.body.insertAdjacentHTML('beforeend', 'x')",
-        "eval('1')",
-        "new Function('1')()",
-    ):
-        # The browser reports what the test provokes.
-        failed = page.evaluate("(script) => import('data:text/javascript,0').then(() => '', (error) => error.name)", script)
-        assert failed
-    names = page.evaluate(
-        """() => [() => { document.body.innerHTML = 'x'; }, () => document.body.insertAdjacentHTML('beforeend', 'x'),
-          () => { document.createElement('script').text = 'x'; }].map((act) => { try { act(); return ''; } catch (error) { return error.name; } })"""
+    page.locator("#rows tr").first.wait_for()
+    refused = page.evaluate(
+        """() => [
+          () => { document.body.innerHTML = "x"; },
+          () => document.body.insertAdjacentHTML("beforeend", "x"),
+          () => { document.createElement("script").text = "x"; },
+        ].map((act) => { try { act(); return ""; } catch (error) { return error.name; } })"""
     )
-    assert names == ["TypeError"] * 3
-    assert any("CSP" in line or "Content Security Policy" in line for line in ada.failures)
+    assert refused == ["TypeError"] * 3
+    # Each is told twice: by the browser, and by the listener of the harness.
+    ada.wait_until(lambda: len(ada.failures) == 6)
+    assert all("TrustedHTML" in line or "TrustedScript" in line or "require-trusted-types-for" in line for line in ada.failures)
     ada.failures.clear()
     other = ada.context.new_page()
     other.goto(f"{desk.issuer.url}/session/end/success")
     other.evaluate("(url) => { const frame = document.createElement('iframe'); frame.src = url; document.body.append(frame); }", desk.url)
-    other.wait_for_timeout(500)
+    refused_frame = ada.wait_until(lambda: [line for line in ada.failures if "frame-ancestors" in line])
     assert all("desk.js" not in frame.content() for frame in other.frames[1:])
+    assert ada.failures == refused_frame
     ada.failures.clear()
 
 
 def test_review_is_decided_by_keys_alone_and_the_focus_is_always_seen(desk: Desk, visit: Visit) -> None:
     ada = visit("ada", viewport={"width": 1280, "height": 600})
     page = ada.open()
-    expect(page.locator("#rows tr").first).to_be_visible()
+    page.locator("#rows tr").first.wait_for()
     keys = page.keyboard
 
     def focused() -> str:
@@ -123,7 +116,7 @@ def test_review_is_decided_by_keys_alone_and_the_focus_is_always_seen(desk: Desk
 
     keys.press("j")
     first = page.evaluate("document.activeElement.hash")
-    assert focused() == "A"
+    assert focused() == f"row-{first.removeprefix('#/')}"
     keys.press("Enter")
     page.locator("#show").wait_for()
     assert focused() == "title"
@@ -151,12 +144,13 @@ def test_review_is_decided_by_keys_alone_and_the_focus_is_always_seen(desk: Desk
     assert focused() == "title"
     expect(page.locator("#said")).to_contain_text("Final answer: match. The next review is open.")
     assert final(desk, first.removeprefix("#/")) == {"outcome": "match", "by": "review"}
-    for _ in range(12):
+    for _ in range(8):
         keys.press("Tab")
         focused()
+    page_id = page.url.rpartition("/")[2]
     keys.press("Escape")
     page.locator("#rows").wait_for()
-    assert focused() == "title"
+    assert focused() in ("title", f"row-{page_id}")
 
 
 def test_decision_of_another_reviewer_is_said_within_30_seconds_and_the_note_is_kept(desk: Desk, visit: Visit) -> None:
@@ -201,7 +195,7 @@ def test_trouble_is_told_after_three_tries_and_the_decision_goes_through_later(
 def test_page_weighs_60_kb_and_makes_six_requests_before_it_asks_the_api(desk: Desk, visit: Visit) -> None:
     ada = visit("ada")
     page = ada.open()
-    expect(page.locator("#rows tr").first).to_be_visible()
+    page.locator("#rows tr").first.wait_for()
     own = [url for _, url in ada.requests if url.startswith(desk.stack.api_url)]
     last = max(number for number, url in enumerate(own) if url.partition("?")[0] == desk.url)
     first = next(number for number, url in enumerate(own) if "/reviews" in url)
@@ -215,8 +209,7 @@ def test_page_weighs_60_kb_and_makes_six_requests_before_it_asks_the_api(desk: D
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.decompress(packed)
         sizes[url.partition("?")[0].rpartition("/")[2]] = len(packed)
-    print(sizes, sum(sizes.values()))
-    assert sum(sizes.values()) <= HEAVIEST_KB * 1024
+    assert sum(sizes.values()) <= HEAVIEST_KB * 1024, sizes
 
 
 def test_support_asks_for_no_names_even_by_key(desk: Desk, visit: Visit) -> None:
