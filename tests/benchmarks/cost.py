@@ -33,6 +33,7 @@ TRACES = 2
 """Traces of a verification that X-Ray records, if few enough come that it records all: the caller's request with the workflow that it
 starts, and Stripe's delivery with what follows. Of more than one a second it records 5 percent."""
 
+CLOSE = {"name": "Margaret Louise Testerman", "phone": "555-555-0101"}
 REQUESTS = 3
 """Requests to the HTTP API: the caller's two, for the verification and for its verdict, and Stripe's."""
 
@@ -123,6 +124,36 @@ def units() -> dict[str, float]:
         return {name: count / VERIFICATIONS for name, count in counted.items()} | {"stored": stored / (1 + VERIFICATIONS)}
 
 
+def units_of_a_review() -> dict[str, float]:
+    """What is added where a person decides a close match: its opening, a page of the queue with it, timeline, comparison and decision.
+
+    Raises `DynamoDBLocalError` where the engine cannot run.
+    """
+    with contextlib.ExitStack() as opened:
+        engine = opened.enter_context(DynamoDBLocal())
+        consumption = Consumption(engine)
+        sandbox = opened.enter_context(SandboxOnAmazonsEngine.open(dynamodb=consumption.client))
+        sandbox.create_tables()
+        body = {"account": sandbox.link("fresh", id="fca_review").account, "claim": CLOSE}
+        consumed: dict[str, Counter[str]] = {}
+        for reviewers in ("0", "0", "1"):
+            sandbox.cold_start(REVIEWERS_NEEDED=reviewers)
+            sandbox.wait(1)
+            consumption.units.clear()
+            created = sandbox.http("POST", "/verifications", body).json
+            assert (created["verdict"]["outcome"], created["review"]) == ("close_match", "open" if reviewers == "1" else None)
+            consumed[reviewers] = consumption.units.copy()
+        review = f"/verifications/{created['id']}"
+        decision = {"version": 1, "decision": "approve", "reason": "OTHER", "note": "The passport was shown."}
+        consumption.units.clear()
+        for method, path, sent in (
+            ("GET", "/reviews", None), ("GET", f"{review}/timeline", None), ("POST", f"{review}/comparison", None),
+            ("POST", f"{review}/review/decisions", decision),
+        ):  # fmt: skip
+            assert sandbox.http(method, path, sent, function="review").status == 200
+        return {name: consumption.units[name] + consumed["1"][name] - consumed["0"][name] for name in ("writes", "reads")}
+
+
 def _stored(dynamodb: Any, table: str) -> int:
     """About the bytes that a table's items take, as DynamoDB counts them."""
     items = [item for page in dynamodb.get_paginator("scan").paginate(TableName=table) for item in page["Items"]]
@@ -131,7 +162,7 @@ def _stored(dynamodb: Any, table: str) -> int:
 
 def measure() -> list[Figure]:
     with contextlib.redirect_stdout(io.StringIO()):
-        counted = units()
+        counted, reviewed = units(), units_of_a_review()
     with running(options=Options(settle_seconds=0.3)) as stack:
         driver = StackDriver(stack)
         for _ in range(3):
@@ -179,6 +210,8 @@ def measure() -> list[Figure]:
         Figure(topic, "DynamoDB write units", counted["writes"], "", ("<=", 50.0), engine),
         Figure(topic, "DynamoDB read units", counted["reads"], "", ("<=", 22.0), engine),
         Figure(topic, "bytes stored", counted["stored"], "", None, engine),
+        Figure("one review", "DynamoDB write units", reviewed["writes"], "", None, "on Amazon's DynamoDB Local"),
+        Figure("one review", "DynamoDB read units", reviewed["reads"], "", None, "on Amazon's DynamoDB Local"),
         Figure(topic, "KMS calls", counted.get("kms", 0), "", None, "real handlers"),
         Figure(topic, "queue calls", queue_calls, "", None, "two messages, each sent, received, deleted"),
         *(Figure(topic, f"bytes of log, {name}", size, "", None, about) for name, size in sorted(lines.items())),
