@@ -29,6 +29,7 @@ TIMEOUTS = {
     "linking": 45.0,
     "batches": 30.0,
     "run_batch_step": 900.0,
+    "review": 30.0,
 }
 
 ENVIRONMENT = {

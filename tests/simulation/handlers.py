@@ -41,15 +41,20 @@ class Context:
         return 10**6
 
 
-def http_event(method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False) -> dict[str, Any]:
-    """An event as an HTTP API sends it to a function (payload format 2.0)."""
+def http_event(
+    method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False, subject: str | None = None
+) -> dict[str, Any]:
+    """An event as an HTTP API sends it to a function (payload format 2.0). `subject`: of the caller's token."""
+    token = (
+        {} if subject is None else {"authorizer": {"jwt": {"claims": {"iss": "https://idp.example", "sub": subject, "scope": "review"}}}}
+    )
     return {
         "version": "2.0",
         "routeKey": f"{method} {path}",
         "rawPath": path,
         "rawQueryString": "",
         "headers": dict(headers),
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "requestId": "id"},
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "requestId": "id", **token},
         "body": base64.b64encode(body.encode()).decode() if encoded else body,
         "isBase64Encoded": encoded,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from tests.simulation import records
+from tests.simulation import records, review_checks
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW
 
@@ -22,7 +22,7 @@ DEADLINE_BLINDNESS = 25.0
 STOP_BLINDNESS = 0.1
 """A stop within so many seconds before a call to Stripe comes too late for it."""
 
-SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "DIGESTS")
+SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "NOTE#", "DIGESTS")
 
 
 class Invariants:
@@ -35,6 +35,8 @@ class Invariants:
         self.stopped: dict[str, float] = {}
         """When a batch was stopped."""
         self._written: set[tuple[str, str]] = set()
+        self._completed: list[Mapping[str, Any]] = []
+        """Verifications whose verdicts were written by the present call."""
 
     def initiated(self, account: str) -> int:
         return self._stack.simulator.initiated_refreshes().get(account, 0)
@@ -106,7 +108,11 @@ class Invariants:
         return "N" in item.get("snapshot_too_many", {})
 
     def see_whole(self) -> None:
-        """After each call that wrote a snapshot, check that all of its parts exist, because a reader may follow at once."""
+        """After each call, check that all of what it wrote exists, because a reader may follow at once: the parts of a snapshot, and the
+        review of a close match.
+        """
+        while self._completed:
+            self._stack.complain(review_checks.missing_review(self._stack, self._completed.pop()))
         while self._written:
             pk, head = self._written.pop()
             item = self._stack.dynamodb.items.get((pk, head))
@@ -142,6 +148,9 @@ class Invariants:
         erased = "erased_ms" in after or "erased_ms" in self._stack.dynamodb.keys.get((pk, ""), {})
         if erased and (sk.startswith(SEALED) or (sk == "ACCOUNT" and "snapshot" in after)):
             self._stack.violations.append(f"{pk}: {sk} was written after the account was erased")
+        self._stack.violations += review_checks.wrong_write(self._stack, before, after)
+        if sk == "VERIFICATION" and "verdict" in after and "verdict" not in (before or {}):
+            self._completed.append(after)
         if before is None:
             return
         if sk == "ACCOUNT" and "snapshot" in before and not erased and _place(after) < _place(before):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +14,16 @@ from titleholder.aws import queue_consumer
 from titleholder.aws.workflows import Workflow
 from titleholder.batches import lifecycle, stopped
 from titleholder.domain import refresh_policy, refresh_requests
+from titleholder.domain import reviews as domain_reviews
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError, TitleholderError
-from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, verdicts, verifications
+from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, reviews, verdicts, verifications
 from titleholder.services.audit import Audit, Entry
 from titleholder.services.contexts import Contexts
 from titleholder.services.rate_limiter import Kind, RateLimiter
 from titleholder.store import patience
+from titleholder.store import reviews as stored_reviews
 from titleholder.store.accounts import Accounts
 from titleholder.store.claims import Claims
 from titleholder.store.connected_accounts import ConnectedAccounts
@@ -28,6 +31,7 @@ from titleholder.store.erasures import Erasures
 from titleholder.store.events import Events
 from titleholder.store.open_work import OpenWork
 from titleholder.store.patience import PatientClient
+from titleholder.store.reviews import Reviews, opening_part
 from titleholder.store.sealed import SealedItems
 from titleholder.store.table import Table
 from titleholder.store.verifications import Verifications
@@ -575,7 +579,135 @@ def events_deferred_too_often_are_dropped() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def review_opened_after_the_verdict() -> Iterator[None]:
+    """A close match is stored first, and its review then."""
+    original = Verifications.complete
+
+    def complete(self: Verifications, verification: str, verdict: Any, now: float, *, review: Any = None, **more: Any) -> bool:
+        done = original(self, verification, verdict, now, **more)
+        if done and review is not None:
+            self._table.transact([opening_part(self._table, review), self.review_part(review, first=True)])
+        return done
+
+    with _replaced(Verifications, "complete", complete):
+        yield
+
+
+@contextmanager
+def last_decision_wins() -> Iterator[None]:
+    """A decision is stored whatever another reviewer has decided meanwhile."""
+
+    def _change_part(self: Reviews, before: Any, after: Any) -> Any:
+        set_ = stored_reviews._changed(after)
+        return self._table.update_part(stored_reviews.account_pk(after.ref), stored_reviews.review_sk(after.verification), set_=set_)
+
+    with _replaced(Reviews, "_change_part", _change_part):
+        yield
+
+
+@contextmanager
+def closed_reviews_not_finished() -> Iterator[None]:
+    """What follows the end of a review is done only by the caller that ended it."""
+    with _replaced(reconciliation, "REVIEW", "no such prefix"):
+        yield
+
+
+@contextmanager
+def entries_of_reviews_written_anew() -> Iterator[None]:
+    """Each try to record a decision writes an entry of its own."""
+    with _replaced(reviews, "_entry_id", lambda review, version: uuid.uuid4().hex):
+        yield
+
+
+@contextmanager
+def decided_without_proof_of_the_key() -> Iterator[None]:
+    """A decision is stored without checking that its account was not erased since it was looked at."""
+    with _replaced(Reviews, "_transact", lambda self, ref, parts: self._table.transact(parts)):
+        yield
+
+
+@contextmanager
+def notes_survive_erasure() -> Iterator[None]:
+    """Reviewers' notes stay."""
+    original = Table.query
+
+    def query(self: Table, pk: str, prefix: str) -> Any:
+        return iter(()) if prefix == "NOTE#" else original(self, pk, prefix)
+
+    with _replaced(Table, "query", query):
+        yield
+
+
+@contextmanager
+def reviews_wait_for_ever() -> Iterator[None]:
+    """Nothing but a decision ends a review."""
+    with _replaced(reviews, "_expire", lambda *_: None):
+        yield
+
+
+@contextmanager
+def open_reviews_not_looked_at() -> Iterator[None]:
+    """`reconcile` does not look for reviews that should have ended."""
+    with _replaced(reconciliation._Run, "reviews", lambda self, end: None):
+        yield
+
+
+@contextmanager
+def decision_replaces_the_verdict() -> Iterator[None]:
+    """What a person decides is stored as the verdict."""
+    original = Verifications.review_part
+
+    def review_part(self: Verifications, review: Any, *, first: bool = False) -> Any:
+        part = original(self, review, first=first)
+        if review.resolution == "approved":
+            part["Update"]["UpdateExpression"] += ", verdict = :approved"
+            part["Update"]["ExpressionAttributeValues"][":approved"] = {"S": '{"outcome": "match", "reasons": [], "snapshot": null}'}
+        return part
+
+    with _replaced(Verifications, "review_part", review_part):
+        yield
+
+
+@contextmanager
+def reviews_that_expire_count_as_rejected() -> Iterator[None]:
+    """A review that ended without a decision answers as a rejection does."""
+    original = domain_reviews.decided
+
+    def decided(review: Any) -> Any:
+        return original(replace(review, resolution="rejected") if review.resolution == "expired" else review)
+
+    with _replaced(domain_reviews, "decided", decided):
+        yield
+
+
+@contextmanager
+def one_reviewer_is_enough() -> Iterator[None]:
+    """A proposal that needs a second reviewer closes the review."""
+    with _replaced(domain_reviews, "needed", lambda outcome, reviewers: 1):
+        yield
+
+
+@contextmanager
+def repeated_decisions_are_refused() -> Iterator[None]:
+    """A decision whose answer was lost is refused when it comes again."""
+    with _replaced(domain_reviews, "_is_repeated", lambda *_: False):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
+    "review_opened_after_the_verdict": review_opened_after_the_verdict,
+    "last_decision_wins": last_decision_wins,
+    "closed_reviews_not_finished": closed_reviews_not_finished,
+    "entries_of_reviews_written_anew": entries_of_reviews_written_anew,
+    "decided_without_proof_of_the_key": decided_without_proof_of_the_key,
+    "notes_survive_erasure": notes_survive_erasure,
+    "reviews_wait_for_ever": reviews_wait_for_ever,
+    "open_reviews_not_looked_at": open_reviews_not_looked_at,
+    "decision_replaces_the_verdict": decision_replaces_the_verdict,
+    "reviews_that_expire_count_as_rejected": reviews_that_expire_count_as_rejected,
+    "one_reviewer_is_enough": one_reviewer_is_enough,
+    "repeated_decisions_are_refused": repeated_decisions_are_refused,
     "throttled_calls_are_internal_errors": throttled_calls_are_internal_errors,
     "throttled_calls_make_dead_letters": throttled_calls_make_dead_letters,
     "throttled_deliveries_count_as_failures": throttled_deliveries_count_as_failures,

@@ -16,6 +16,8 @@ from tests.simulation.bursts import STORM_SECONDS, begin_burst, check_burst, dra
 from tests.simulation.deployment import API_KEY, BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
 from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
+from tests.simulation.review_checks import check_reviews
+from tests.simulation.reviews import draw_deployment, draw_reviews, wait_for_expiry
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from tests.simulation.table_load import TableLoad
@@ -78,6 +80,7 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
     limited = faults is None and burst is None and draw_limits(simulation)
     if has_repairs(seed):
         simulation.environment["MAX_WAIT_SECONDS"] = str(int(LONGEST_WAIT))
+    draw_deployment(simulation)
     with inside(simulation):
         if burst is None:
             _draw(simulation)
@@ -87,7 +90,9 @@ def simulate(seed: int, faults: Faults | None = None) -> Result:
         _calm(simulation)
         check_bound(simulation)
         _settle(simulation)
+        wait_for_expiry(simulation)
         check_promises(simulation)
+        check_reviews(simulation)
         faults = simulation.faults
         troubled = (
             busy
@@ -236,6 +241,7 @@ def _draw(simulation: Simulation) -> None:
     _draw_batches(simulation)
     _draw_guesses(simulation, Random(f"{simulation.seed}/guesses"))
     draw_repairs(simulation, Random(f"{simulation.seed}/repairs"))
+    draw_reviews(simulation, Random(f"{simulation.seed}/reviews"))
     simulation.reconcile_every(900, int(STORM_SECONDS // 900))
 
 

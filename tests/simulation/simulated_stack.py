@@ -168,6 +168,10 @@ class SimulatedStack:
         """By batch: a message of it is being served."""
         self.violations: list[str] = []
         self.cancelled: set[str] = set()
+        self.lost_claims: dict[str, float] = {}
+        """Verifications whose claims have expired, and when."""
+        self.decided: list[tuple[str, int, str, str]] = []
+        """Decisions that were answered 200: the verification, the version that it was about, the decision and the reviewer."""
         self.during_refresh: dict[str, Callable[[], None]] = {}
         """By account, what is done while the answer to its next refresh call is on its way. That answer takes three seconds."""
         self.environment: dict[str, str] = {}
@@ -231,11 +235,18 @@ class SimulatedStack:
         return OneByOne(size)
 
     def _http(
-        self, function: str, method: str, path: str, body: Any, stripe_account: str | None, headers: Mapping[str, str]
+        self,
+        function: str,
+        method: str,
+        path: str,
+        body: Any,
+        stripe_account: str | None,
+        headers: Mapping[str, str],
+        subject: str | None = None,
     ) -> tuple[int, Any]:
         sent = {"content-type": "application/json", **headers, **({"stripe-account": stripe_account} if stripe_account else {})}
         try:
-            answer = self._invoke(function, http_event(method, path, sent, json.dumps(body)))
+            answer = self._invoke(function, http_event(method, path, sent, json.dumps(body), subject=subject))
         except ThrottledError:
             return 503, None
         if answer is None:

@@ -9,10 +9,10 @@ A review that can't be ended is logged and left to `reconcile`, so that it holds
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
-from titleholder.domain.accounts import AccountRef
+from titleholder.domain.accounts import AccountRef, StoredAccount
 from titleholder.errors import TitleholderError, UnexpectedError
 from titleholder.observability import logger
 from titleholder.services import reviews
@@ -126,11 +126,11 @@ def _due(
         reviewed = [(item, *_named(item)) for item in items]
         heads = store.verifications.get_all([verification for *_, verification in reviewed])
         claims = store.claims.kept([(ref, verification) for _, ref, verification in reviewed])
-        snapshots = store.accounts.newest_snapshots([ref for _, ref, _ in reviewed])
+        accounts = store.accounts.get_all([ref for _, ref, _ in reviewed])
         for item, ref, verification in reviewed:
-            head = heads[verification]
-            changed = snapshots.get(ref.key) != _snapshot(head) and have_owners_changed(store, head)
-            if reason := _reason(head, kept=verification in claims, owners_changed=changed, late=item.since < opened_before):
+            account, head = accounts.get(ref, StoredAccount()), heads[verification]
+            changed = account.snapshot not in (None, _snapshot(head)) and have_owners_changed(store, head)
+            if reason := _reason(account, kept=verification in claims, owners_changed=changed, late=item.since < opened_before):
                 yield item, ref, reason
     except _UNREADABLE as error:
         if len(items) == 1:
@@ -140,10 +140,13 @@ def _due(
             yield from _due(store, [item], opened_before, failed)
 
 
-def _reason(head: Verification, *, kept: bool, owners_changed: bool, late: bool) -> ClosedReason | None:
-    if head.stale is not None:
-        # A verdict is marked for the same reasons.
-        return cast("ClosedReason", head.stale)
+def _reason(account: StoredAccount, *, kept: bool, owners_changed: bool, late: bool) -> ClosedReason | None:
+    status = account.state.status if account.state is not None else None
+    if account.erased_at is not None or status == "disconnected":
+        # Its claims are deleted too.
+        return "ACCOUNT_DISCONNECTED"
+    if status == "inactive":
+        return "ACCOUNT_INACTIVE"
     if not kept:
         return "CLAIM_ERASED"
     if owners_changed:

@@ -40,7 +40,15 @@ class Accounts:
 
     def get(self, ref: AccountRef) -> StoredAccount:
         """What is stored of the account; an empty StoredAccount if nothing is."""
-        item = self._table.get(account_pk(ref), "ACCOUNT") or {}
+        return self._stored(self._table.get(account_pk(ref), "ACCOUNT") or {}, ref)
+
+    def get_all(self, refs: Sequence[AccountRef]) -> dict[AccountRef, StoredAccount]:
+        """What is stored of those of the accounts of which anything is."""
+        by_pk = {account_pk(ref): ref for ref in refs}
+        found = self._table.get_all([(pk, "ACCOUNT") for pk in by_pk])
+        return {by_pk[item["pk"]]: self._stored(item, by_pk[item["pk"]]) for item in found}
+
+    def _stored(self, item: Item, ref: AccountRef) -> StoredAccount:
         kept = self._table.is_live(item, "snapshot_expires_at")
         return StoredAccount(
             state=_state(item, ref) if "status" in item else None,
@@ -63,11 +71,6 @@ class Accounts:
             disconnect_pending="disconnect_pending" in item,
             disconnect_tries=item.get("disconnect_tries", 0),
         )
-
-    def newest_snapshots(self, refs: Sequence[AccountRef]) -> dict[str, str]:
-        """The ids of the accounts' newest snapshots, by `AccountRef.key`, of those that have one."""
-        found = self._table.get_all([(pk, "ACCOUNT") for pk in dict.fromkeys(map(account_pk, refs))])
-        return {item["pk"].removeprefix("ACCOUNT#"): item["snapshot"] for item in found if "snapshot" in item}
 
     def observe(
         self,
