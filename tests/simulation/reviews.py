@@ -65,6 +65,24 @@ def draw_reviews(simulation: Simulation, rng: Random) -> None:
             _draw_decisions(simulation, rng, name, connected, moments)
 
 
+def draw_reviewed(simulation: Simulation) -> None:
+    """Have one close match proposed and confirmed, one rejected after its proposal was withdrawn, and one ended by other owners.
+
+    For the schedule in which every function dies at every call.
+    """
+    odd = Random("reviewed")
+    for name, account, claim in (("m", "fca_reviewed", CLOSE), ("n", "fca_unreviewed", CLOSE), ("o", "fca_unreviewed", MATCHING)):
+        simulation.at(8.0, partial(simulation.verify, f"{account}-{name}", account, claim=claim))
+    simulation.at(100, partial(decide, simulation, odd, "fca_reviewed-m", "anne", None, decision="approve", hasty=True))
+    simulation.at(120, partial(decide, simulation, odd, "fca_reviewed-m", "bob", None, decision="approve", hasty=True))
+    simulation.at(100, partial(open_review, simulation, "fca_unreviewed-o", None))
+    simulation.at(110, partial(decide, simulation, odd, "fca_unreviewed-o", "anne", None, decision="approve", hasty=True))
+    simulation.at(130, partial(decide, simulation, odd, "fca_unreviewed-o", "anne", None, decision="withdraw", hasty=True))
+    simulation.at(140, partial(decide, simulation, odd, "fca_unreviewed-o", "bob", None, decision="reject", hasty=True))
+    simulation.at(150, partial(simulation.simulator.change, "fca_unreviewed", owners=OTHER_OWNERS["renamed"]))
+    simulation.at(160, partial(simulation.ask_refresh, "fca_unreviewed", 0))
+
+
 def _draw_decisions(simulation: Simulation, rng: Random, name: str, connected: str | None, moments: list[float]) -> None:
     """Draw reviewers who decide about one verification, often at the same moment as others, or as its review ends by itself."""
     together = rng.uniform(100, 6000)

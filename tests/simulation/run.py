@@ -20,7 +20,7 @@ from tests.simulation.schedules import Result, crash_at, simulate
 
 CHUNK = 25
 PROCESSES = 2
-CRASHABLE = ("api", "start_refresh", "receive_webhook", "fetch_owners", "complete_verification", "reconcile", "erase_account")
+CRASHABLE = ("api", "start_refresh", "receive_webhook", "fetch_owners", "complete_verification", "reconcile", "erase_account", "review")
 
 
 def simulate_some(begin: int, end: int) -> list[Result]:

@@ -17,7 +17,7 @@ from tests.simulation.deployment import API_KEY, BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
 from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
 from tests.simulation.review_checks import check_reviews
-from tests.simulation.reviews import draw_deployment, draw_reviews, wait_for_expiry
+from tests.simulation.reviews import draw_deployment, draw_reviewed, draw_reviews, wait_for_expiry
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from tests.simulation.table_load import TableLoad
@@ -141,6 +141,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
     plan: by function, which of its runs dies (from 1), at which external call (from 1), and whether `before` or `after` it.
     """
     simulation = Simulation(0, Faults())
+    simulation.environment |= {"REVIEWERS_NEEDED": "2", "REVIEW_EXPIRY_DAYS": "1"}
     simulation.plan = dict(plan)
     simulator = simulation.simulator
     simulator.options.settle_seconds = 3.0
@@ -155,6 +156,8 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulator.link("single_owner", id="fca_revived")
         simulator.link("inactive", id="fca_repaired")
         simulator.link("inactive", id="fca_unseen")
+        simulator.link("single_owner", id="fca_reviewed")
+        simulator.link("fresh", id="fca_unreviewed")
         for at, name, account in (
             (5.0, "a", "fca_paged"), (5.01, "b", "fca_paged"), (6.0, "c", "fca_cooling"), (6.0, "d", "fca_failing"), (6.0, "e", "fca_lost"),
             (7.0, "g", "fca_inactive"), (7.0, "j", "fca_revived"),
@@ -163,6 +166,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.at(7, lambda: simulation.verify("f", "fca_silent", stripe_account="acct_one"))
         simulation.at(7, lambda: simulation.verify("k", "fca_repaired", if_inactive="wait"))
         simulation.at(7, lambda: simulation.verify("l", "fca_unseen", if_inactive="wait"))
+        draw_reviewed(simulation)
         simulation.at(2100, lambda: conclude(simulation, "fca_repaired", "repaired"))
         simulation.at(2100, lambda: conclude(simulation, "fca_unseen", "lost"))
         simulation.at(200, lambda: simulation.ask_refresh("fca_paged", 0))
@@ -183,6 +187,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.run(DAY)
         _settle(simulation)
         check_promises(simulation)
+        check_reviews(simulation)
         check_repairs(simulation, troubled=True)
     return simulation
 

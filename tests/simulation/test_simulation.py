@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -94,7 +95,8 @@ def test_promises_hold_at_crash_points_of_every_function(part: int) -> None:
 def test_without_trouble_a_verification_takes_at_most_six_transitions_and_nine_with_a_cooldown() -> None:
     simulation = crash_at({})
     assert not simulation.violations
-    assert len(simulation.accepted) == 12
+    assert len(simulation.accepted) == 15
+    assert Counter(kind for kind, _ in simulation.events_bus.announced)["VerificationReviewed"] == 3
     for execution in simulation.workflows.executions.values():
         repairs = execution.states.count("WaitForRepair")
         assert execution.transitions <= (9 if execution.waits else 6) + 3 * repairs
