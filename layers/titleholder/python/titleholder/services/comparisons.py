@@ -1,7 +1,7 @@
 """What a reviewer has shown: the claim beside the owner that the verdict is about. Nothing is shown that was not recorded before.
 
 Only reviews that are not closed have one: what was decided needs no further look, and a stolen reviewer's token reaches no more than the
-queue. Whoever has to look again posts a new verification.
+queue. A new verification of the same claim opens a new review.
 """
 
 from __future__ import annotations
