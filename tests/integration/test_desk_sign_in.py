@@ -231,7 +231,7 @@ def test_an_ended_session_is_said_and_a_pop_up_begins_another_on_the_same_page(p
     assert page.evaluate("[window.typed, sessionStorage.length]") == ["a note", 0]
 
 
-def test_a_pop_up_that_was_closed_can_be_opened_again(page: Page, site: Site, issuer: LocalIssuer) -> None:
+def test_a_pop_up_that_was_closed_can_be_opened_again_and_takes_its_own_answer_alone(page: Page, site: Site, issuer: LocalIssuer) -> None:
     sign_in(page, site)
     signed_out_elsewhere(page.context, issuer)
     page.evaluate("session.token().then((old) => session.token(old)).catch(() => {})")
@@ -242,6 +242,10 @@ def test_a_pop_up_that_was_closed_can_be_opened_again(page: Page, site: Site, is
     opened.value.close()
     with page.context.expect_page() as opened:
         page.get_by_role("button", name="again").click()
+    # The answer of a pop-up that another tab opened is not for this one.
+    other = page.context.new_page()
+    other.goto(site.url.replace("/page", "/files/page.js"))
+    other.evaluate("new BroadcastChannel('titleholder.sign_in').postMessage({answer: 'code=x&state=pop-up.other'})")
     enter_password(opened.value)
     says(page, "again")
 
