@@ -51,7 +51,8 @@ function value(parts) {
 
 const sentence = (code) => settings.sentences[code] ?? settings.approve[code] ?? settings.reject[code] ?? code;
 const clause = (code) => sentence(code).replace(/\.$/, "");
-const closedBecause = (code) => { const text = (settings.closed[code] ?? code).replace(/\.$/, ""); return text.charAt(0).toLowerCase() + text.slice(1); };
+const small = (text) => text.charAt(0).toLowerCase() + text.slice(1);
+const closedBecause = (code) => small((settings.closed[code] ?? code).replace(/\.$/, ""));
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const short = (id) => id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 const outcome = (code) => OUTCOMES[code] ?? code;
@@ -307,11 +308,12 @@ function showQueue({ busy = false, failure = null } = {}) {
 }
 
 function empty() {
-  if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits",
-    queue.cursor ? " among the first 1,000." : "."), h("button", { type: "button", onclick: () => filter("") }, "Show all reasons"));
+  const again = h("button", { type: "button", id: "refresh", onclick: () => openQueue(place()) }, "Look again");
+  // A page looks through a part of the stack's queue, in which other tenants' reviews and other reasons may come first.
+  if (queue.cursor) return h("div", { class: "nothing" }, h("p", {}, "Nothing was found so far. There is more to look through."));
+  if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits."), h("button", { type: "button", onclick: () => filter("") }, "Show all reasons"));
   const text = queue.state === "open" ? "New close matches appear here." : "Approvals that a second reviewer has to confirm appear here.";
-  return h("div", { class: "nothing" }, h("p", { class: "large" }, "Nothing waits."), h("p", {}, text),
-    h("button", { type: "button", id: "refresh", onclick: () => openQueue(place()) }, "Look again"));
+  return h("div", { class: "nothing" }, h("p", { class: "large" }, "Nothing waits."), h("p", {}, text), again);
 }
 
 function table() {
@@ -352,8 +354,8 @@ async function loadMore() {
   if (find("rows")) find("rows").append(...added.map(row));
   else fill(find("list"), queue.rows.length ? table() : empty());
   find("more").parentNode.replaceWith(more() || "");
-  say(`${added.length} more loaded.`);
-  document.querySelectorAll("#rows a")[added.length ? before : before - 1]?.focus();
+  say(added.length ? `${added.length} more loaded.` : "Nothing was found in this part.");
+  (added.length ? find(`row-${added[0].verification}`) : find("more") ?? find("title")).focus();
 }
 
 function reasonFilter() {
@@ -369,7 +371,7 @@ async function filter(reason) {
   queue.reason = reason;
   await openQueue(place());
   find("reason-filter")?.focus();
-  say(queue.rows.length ? `${queue.rows.length} shown.` : "Nothing with this reason waits.");
+  say(queue.rows.length ? `${queue.rows.length} shown.` : document.querySelector(".nothing p")?.textContent ?? "");
 }
 
 function goTo() {
@@ -534,6 +536,11 @@ async function reveal() {
     Object.assign(view, { names, until: Date.now() + SHOWN_FOR, warned: false });
   } catch (failure) {
     if (detail !== view) return;
+    if (failure.type === "review-closed" && failure.problem.review) {
+      changedTo(failure.problem.review);
+      refreshDetail();
+      return;
+    }
     if (failure.status === 410) view.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
     showComparison();
     if (failure.status !== 410) find("comparison").append(trouble(failure, reveal));
@@ -616,7 +623,7 @@ function standing(review) {
   if (review.resolution === "expired") return `Ended by itself ${moment(review.closed_at)}: ${closedBecause(review.closed_reason)}.`;
   if (!last) return "";
   const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected", withdraw: "withdrew the proposal for" }[last.decision];
-  return `${Who(last.by)} ${done} this ${moment(last.at)}${last.reason ? ` (${clause(last.reason)})` : ""}.`;
+  return `${Who(last.by)} ${done} this ${moment(last.at)}${last.reason ? `: ${small(clause(last.reason))}` : ""}.`;
 }
 
 function showDecision() {
@@ -665,7 +672,7 @@ function form(draft) {
   return h("form", { id: "form", novalidate: true, onsubmit: (event) => { event.preventDefault(); check(); } },
     h("fieldset", {}, h("legend", {}, "What is your decision?"), h("div", { class: "choices" }, choice("approve", proposed ? "Approve as second" : "Approve", "a"), choice("reject", "Reject", "r")), wrong("decision")),
     h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong", onchange: (event) => { draft.reason = event.target.value; edited(); } }, reasonOptions(draft)), wrong("reason")),
-    h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span", { class: "quiet" }, "(of your own case, if any)")), reference, wrong("reference")),
+    h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span", { class: "quiet" }, "(of your own case; no names)")), reference, wrong("reference")),
     h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span", { class: "quiet", id: "note-help" }, "(needed with the reason “other”; stored encrypted)")), note, wrong("note")),
     h("button", { id: "check" }, "Check and confirm"));
 }
@@ -796,7 +803,7 @@ function refused(failure, button) {
 // ---- The way ---------------------------------------------------------------------------------------------------------------------------
 
 const WOKEN = { webhook: "by the webhook", reading: "by a reading of the account", time_out: "to ask again, because no webhook came in time", reconcile: "by the repair run" };
-const why = (step) => step.reason ? `: ${clause(step.reason)}` : "";
+const why = (step) => step.reason ? `: ${small(clause(step.reason))}` : "";
 const STEPS = {
   requested: (step) => step.batch ? "Requested by a batch" : "Requested",
   refresh_started: () => "Refresh started",

@@ -200,15 +200,22 @@ class DeskApi:
             {"at": at(opened + 8), "kind": "cooldown_over"},
             {"at": at(opened + 7), "kind": "refresh_started"},
             {"at": at(opened + 2), "kind": "webhook", "event": "evt_1QxTestEvent0001"},
-            {"at": at(opened + 1), "kind": "woken", "by": "webhook", "outcome": "ready"},
             {"at": at(opened + 1), "kind": "owners_fetched"},
+            {"at": at(opened + 1), "kind": "woken", "by": "webhook", "outcome": "ready"},
             {"at": at(opened), "kind": "verdict", "outcome": row["outcome"], "score": row["score"]},
         ]  # fmt: skip
         if review:
             steps.append({"at": at(opened), "kind": "review_opened", "by": review["opened_by"]})
+            steps += [
+                {"kind": "decided", **decision} for decision in review["decisions"] if review["resolution"] in ("approved", "rejected")
+            ]
+            if review["resolution"] == "expired":
+                steps.append({"at": review["closed_at"], "kind": "expired", "reason": review["closed_reason"]})
+        outcome = {"approved": "match", "rejected": "no_match"}.get(review["resolution"] if review else "")
+        final = outcome and {"outcome": outcome, "by": "review", "at": at(0)}
         head = {
             "id": id, "account": row.get("account", "fca_1QxTestbank"), "stripe_account": None, "state": "completed", "stale": None,
-            "review": review and review["state"], "final": None, "verdict": verdict,
+            "review": review and review["state"], "final": final, "verdict": verdict,
         }  # fmt: skip
         return {"verification": head, "review": copy.deepcopy(review), "recorded": True, "steps": steps, "left_out": 0}
 

@@ -115,6 +115,14 @@ def test_address_that_would_change_the_policy_is_refused(name: str, monkeypatch:
         load("desk")
 
 
+def test_reviewers_guide_lists_the_reasons_that_the_page_offers(desk: Function) -> None:
+    text = (DESK.parents[1] / "docs" / "reviews.md").read_text()
+    found = settings(get(desk, "/desk")[1])
+    for decision in ("approve", "reject"):
+        table = text.partition(f"| {decision} | if |\n")[2].partition("\n\n")[0]
+        assert dict(re.findall(r"^\| `([A-Z_]+)` \| (.+) \|$", table, re.MULTILINE)) == found[decision]
+
+
 @pytest.mark.parametrize("path", sorted([*DESK.glob("*.js"), DESK / "index.html", DESK / "desk.svg"]), ids=lambda path: path.name)
 def test_scripts_make_no_elements_from_text_and_no_styles(path: Path) -> None:
     assert FORBIDDEN.findall(path.read_text()) == []
