@@ -67,12 +67,12 @@ def test_before_and_after_by_kind(sandbox: Sandbox, ref: AccountRef) -> None:
     done = verified(sandbox, ref)
     open_, token = waiting(sandbox, ref)
     assert kinds(sandbox) == {
-        "ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 2, "DIGESTS": 1, "WAITER": 1, "VERIFICATION": 4, "key": 1,
+        "ACCOUNT": 1, "SNAPSHOT": 1, "HISTORY": 1, "CLAIM": 2, "DIGESTS": 1, "WAITER": 1, "VERIFICATION": 4, "WAY": 1, "key": 1,
     }  # fmt: skip
     before = sandbox.http("GET", f"/verifications/{done}").json
     answer = delete(sandbox, ref)
     assert (answer.status, answer.json["account"], answer.json["disconnected"]) == (200, "fca_1", True)
-    assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 4, "tombstone": 1}
+    assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 4, "WAY": 1, "tombstone": 1}
     assert sandbox.http("GET", f"/verifications/{done}").json == {**before, "stale": "ACCOUNT_DISCONNECTED"}
     assert sandbox.http("GET", f"/verifications/{open_}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
     assert sandbox.outcome(token) == OUTCOME
@@ -209,7 +209,7 @@ class TestWithoutStripe:
         assert (answer.status, answer.json["disconnected"]) == (200, False)
         # API Gateway gives up after 30 s.
         assert sandbox.clock() - began < 25
-        assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 2, "tombstone": 1}
+        assert kinds(sandbox) == {"ACCOUNT": 1, "VERIFICATION": 2, "WAY": 1, "tombstone": 1}
         assert sandbox.outcome(token) == OUTCOME
         assert sandbox.http("GET", f"/verifications/{open_}").json["verdict"]["reasons"] == ["ACCOUNT_DISCONNECTED"]
         assert sandbox.simulator.state("fca_1")["status"] == "active"
