@@ -32,6 +32,9 @@ class Client:
     def batch_get_item(self, **request: Any) -> Any:
         return self._answer(request)
 
+    def query(self, **request: Any) -> Any:
+        return self._answer(request)
+
     def transact_write_items(self, **request: Any) -> Any:
         return self._answer(request)
 
@@ -74,6 +77,17 @@ def test_many_items_are_read_a_hundred_at_a_time() -> None:
     client = Client(*[{"Responses": {}}] * 3)
     assert list(table(client).get_all([(str(number), "s") for number in range(201)])) == []
     assert [len(request["RequestItems"]["ttt"]["Keys"]) for request in client.requests] == [100, 100, 1]
+
+
+def test_counting_reads_page_after_page_and_ends_once_there_are_as_many_as_matter() -> None:
+    pages: list[dict[str, Any]] = [{"Count": 2, "LastEvaluatedKey": {"n": {"N": "1"}}}, {"Count": 0, "LastEvaluatedKey": {"n": {"N": "2"}}}]
+    client = Client(*pages, {"Count": 1})
+    assert table(client).count_index("open", "k = :k", {":k": "review"}, 100) == 3
+    assert [request.get("ExclusiveStartKey") for request in client.requests] == [None, {"n": {"N": "1"}}, {"n": {"N": "2"}}]
+    assert {request["Select"] for request in client.requests} == {"COUNT"}
+    client = Client(*pages)
+    assert table(client).count_index("open", "k = :k", {":k": "review"}, 2) == 2
+    assert len(client.requests) == 1
 
 
 def test_failed_check_of_a_transaction_is_distinguished_from_another_failed_condition() -> None:

@@ -52,6 +52,14 @@ def test_longest_waiting_items_are_listed_first_up_to_the_limit(store: Store) ->
     assert open_refreshes(store, before=NOW - 3) == [refs[4]]
 
 
+def test_what_is_unfinished_is_counted(store: Store) -> None:
+    assert store.open_work.count("refresh", 10) == 0
+    for number in range(3):
+        store.accounts.observe(AccountRef(f"fca_{number}"), state("pending"), NOW + number, open_=True, calls=0)
+    assert store.open_work.count("refresh", 10) == 3
+    assert store.open_work.count("verification", 10) == 0
+
+
 def test_verification_is_listed_until_it_has_a_verdict(store: Store) -> None:
     create_verification(store, VERIFICATION, CLAIM)
     [item] = store.open_work.list_oldest("verification", LATER, 10)
