@@ -76,6 +76,9 @@ async function connect({ issuer, client_id, scope, files }) {
     return oauth.processDiscoveryResponse(name, await oauth.discoveryRequest(name, options));
   });
 
+  // Some issuers give a refresh token only to a client that asks for this scope. Those that do not list it refuse it.
+  const asked = server.scopes_supported?.includes("offline_access") ? `${scope} offline_access` : scope;
+
   async function request(prefix, prompt) {
     const verifier = oauth.generateRandomCodeVerifier();
     const state = prefix + oauth.generateRandomState();
@@ -84,7 +87,7 @@ async function connect({ issuer, client_id, scope, files }) {
       client_id,
       redirect_uri: redirectUri,
       response_type: "code",
-      scope,
+      scope: asked,
       state,
       code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
       code_challenge_method: "S256",
