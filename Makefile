@@ -137,7 +137,7 @@ workflows: $(READY)  ## Print which states each outcome of the workflows enters,
 overload: $(READY)  ## Offer up to five times the work that Stripe's rate limit allows, in virtual time
 	$(BIN)/python -m tests.simulation.overload
 
-bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch" for some
+bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch page" for some
 	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
 
 openapi: $(READY)  ## Write the OpenAPI document anew

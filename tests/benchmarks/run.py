@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.aws.paths import BUILD
-from tests.benchmarks import artefacts, batch_speed, cold_start, cost, matching_speed, memory, warm_receiver, webhooks
+from tests.benchmarks import artefacts, batch_speed, cold_start, cost, desk_page, matching_speed, memory, warm_receiver, webhooks
 from tests.benchmarks.figures import Figure, table
 from tests.support import dynamodb_local, judges
 from tests.support.dynamodb_local import DynamoDBLocalError
@@ -31,6 +31,7 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "webhooks": webhooks.measure,
     "matching": matching_speed.measure,
     "batch": batch_speed.measure,
+    "page": desk_page.measure,
 }
 
 

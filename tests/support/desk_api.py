@@ -221,14 +221,16 @@ class DeskApi:
 
 
 @contextmanager
-def running(folder: Path, *, environment: dict[str, str] | None = None) -> Iterator[DeskApi]:
-    """The page and its API at an address of this machine. `folder`: an empty one, for the page's files."""
+def running(folder: Path, *, library: Path | None = None) -> Iterator[DeskApi]:
+    """The page and its API at an address of this machine.
+
+    `folder`: an empty one, for the page's files. `library`: the one for signing in, which the page loads and does not use here.
+    """
     api = DeskApi()
     shutil.copytree(FUNCTIONS / "desk", folder / "desk", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "desk" / "sign_in.js").write_text(SIGN_IN)
-    (folder / "desk" / "oauth4webapi.js").write_text("export {};\n")
-    set_ = {"DESK_ISSUER": "https://idp.example.com", "DESK_CLIENT_ID": "desk", **(environment or {})}
-    with mock.patch.dict(os.environ, set_):
+    (folder / "desk" / "oauth4webapi.js").write_text(library.read_text() if library else "export {};\n")
+    with mock.patch.dict(os.environ, {"DESK_ISSUER": "https://idp.example.com", "DESK_CLIENT_ID": "desk"}):
         page = load("desk", folder)
 
     class Handler(BaseHTTPRequestHandler):
