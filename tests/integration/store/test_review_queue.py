@@ -171,6 +171,7 @@ class TestCalls:
         ours = {put(fake, number, CONNECTED) for number in (0, 700, 1500, 2599)}
         put_many(fake, table, sorted(set(range(2600)) - {0, 700, 1500, 2599}), OTHER)
         found: list[str] = []
+        pages = 0
         begin: Position | None = FIRST
         while begin is not None:
             calls.clear()
@@ -178,8 +179,11 @@ class TestCalls:
             assert calls["Query"] <= 4
             assert calls["BatchGetItem"] <= 1
             found += ids(one)
+            pages += 1
             begin = one.following
         assert found == sorted(ours)
+        # Each page looks through a thousand.
+        assert pages == 3
         # More may be there than the counting has looked at.
         assert text(page(fake, CONNECTED)) == "2+"
 
