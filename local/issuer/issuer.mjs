@@ -129,6 +129,8 @@ const provider = new Provider(issuer, {
     ctx.body = html("Sign-in failed", `<p>${escaped(error.error)}: ${escaped(error.error_description)}</p>`);
   },
   rotateRefreshToken: true,
+  // Without offline_access, because each client with the grant type gets refresh tokens, and they end with the session.
+  scopes: ["openid"],
   ttl: { AccessToken: () => state.access_token_seconds, Grant: WORKDAY_SECONDS, Interaction: 3600, RefreshToken: WORKDAY_SECONDS, Session: WORKDAY_SECONDS },
 });
 

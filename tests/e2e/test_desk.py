@@ -118,7 +118,7 @@ def test_a_reviewer_decides_the_oldest_close_match_and_the_back_end_reads_the_an
     id_ = page.url.rpartition("/")[2]
     assert verification(desk, id_)["review"] == "open"
     page.locator("#show").click()
-    expect(page.locator("#comparison mark").first).to_be_visible()
+    expect(page.locator("#keep")).to_be_visible()
     fill_in(ada, "approve", "NAME_VARIANT_CONFIRMED")
     # Nothing is decided before the second step.
     assert final(desk, id_) is None

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from local import issuer as local_issuer
 from local.desk import USERS
@@ -169,6 +169,17 @@ def test_the_request_has_pkce_and_state_and_asks_for_no_id_token(page: Page, sit
     assert (asked["response_type"], asked["code_challenge_method"], asked["redirect_uri"]) == (["code"], ["S256"], [site.url])
     assert len(asked["state"][0]) >= 43
     assert len(asked["code_challenge"][0]) == 43
+
+
+def test_a_refresh_token_is_asked_for_where_the_issuer_gives_none_by_itself(page: Page, site: Site, issuer: LocalIssuer) -> None:
+    def lists_offline_access(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"scopes_supported": ["openid", "offline_access"]})
+
+    page.route("**/.well-known/openid-configuration", lists_offline_access)
+    with page.expect_request(f"{issuer.url}/auth**") as made:
+        page.goto(site.url)
+    assert parse_qs(urlsplit(made.value.url).query)["scope"] == ["titleholder/review titleholder/support offline_access"]
 
 
 def test_tokens_are_renewed_before_they_end_and_refresh_tokens_are_used_once(page: Page, site: Site, issuer: LocalIssuer) -> None:
