@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from local.aws.emulator import Emulator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # What tests share asserts as well, and should say what it found.
 pytest.register_assert_rewrite("tests.support", "tests.e2e")
@@ -40,3 +44,18 @@ def _emulator_needs_a_mark(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Emulator, "start", start_for_a_marked_test)
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, one for all tests of a worker, because Playwright runs only once in a process."""
+    # Most runs need no browser.
+    from playwright.sync_api import sync_playwright
+
+    from tests.support import judges
+
+    chromium = judges.require_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=judges.CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()

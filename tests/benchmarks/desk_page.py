@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.benchmarks.figures import Figure
 from tests.support import desk_api, judges
-from tests.support.desk_browser import ARGUMENTS
 from tests.support.functions import load
 from tools.fetch_npm import fetch
 
@@ -37,7 +36,7 @@ def measure() -> list[Figure]:
         sys.exit(f"{judges.MISSING}Chromium: Debian: apt-get install chromium")
     library = fetch("oauth4webapi") / "oauth4webapi" / "build" / "index.js"
     with tempfile.TemporaryDirectory() as folder, desk_api.running(Path(folder), library=library) as api, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=judges.CHROMIUM_ARGUMENTS)
         rounds = [_round(browser, api.url) for _ in range(ROUNDS)]
         browser.close()
     paint, click = (statistics.median(column) for column in zip(*rounds, strict=True))

@@ -12,7 +12,7 @@ from local.stack import Stack, running
 from local.stripe_simulator.options import Options
 from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, DESK, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
-from tests.support.desk_browser import browser, desk, visit  # noqa: F401
+from tests.support.desk_browser import desk, visit  # noqa: F401
 from tools.permissions import Roles
 
 SETTLE_TIMEOUT_SECONDS = 8

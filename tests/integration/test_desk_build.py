@@ -24,7 +24,6 @@ from local.aws import build
 from local.aws.emulator import HOST
 from local.desk import ISSUER_PORT
 from tests.support import judges
-from tests.support.desk_browser import browser  # noqa: F401
 from tests.support.functions import ROOT
 from tools.fetch_npm import FetchError, fetch
 
@@ -112,7 +111,7 @@ def test_a_build_without_npm_succeeds_and_says_loudly_what_is_missing(
     assert set(settings["files"]) == {"desk.js", "sign_in.js"}
 
 
-def test_a_page_without_the_library_says_so(without_npm: tuple[Path, str], browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_page_without_the_library_says_so(without_npm: tuple[Path, str], browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = loaded(without_npm[0], monkeypatch)
     page = browser.new_page()
 

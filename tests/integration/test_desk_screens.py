@@ -16,9 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support import desk_api
 from tests.support.desk_api import HOUR, OTHER, YOU, Answer, DeskApi, verification
-from tests.support.desk_browser import FAILED_REQUEST, WATCH, browser, screenshot
-
-__all__ = ["browser"]
+from tests.support.desk_browser import FAILED_REQUEST, WATCH, screenshot
 
 pytestmark = pytest.mark.slow
 AXE = Axe()

@@ -17,7 +17,6 @@ from local import issuer as local_issuer
 from local.desk import USERS
 from local.issuer import CLIENT_ID, IssuerError, LocalIssuer
 from tests.support import judges
-from tests.support.desk_browser import browser  # noqa: F401
 from tests.support.functions import ROOT
 from tools.fetch_npm import FetchError, fetch
 
@@ -114,7 +113,7 @@ def site(issuer: LocalIssuer, library: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:  # noqa: F811
+def page(browser: Browser, site: Site) -> Iterator[Page]:
     context = browser.new_context()
     context.set_default_timeout(20_000)
     yield context.new_page()

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from local import desk as local_desk
 from local.aws.paths import BUILD
@@ -29,7 +29,6 @@ from local.stripe_simulator.options import Options
 from tests.support import judges
 from tools.fetch_npm import FetchError
 
-ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 SCREENSHOTS = BUILD / "desk"
 FAILED_REQUEST = re.compile(r"Failed to load resource: (?:the server responded with a status of (\d+)|net::(\w+))")
 WATCH = """
@@ -135,7 +134,7 @@ def token_for(desk: Desk, name: str, scope: str) -> str:
 @pytest.fixture(scope="session")
 def desk() -> Iterator[Desk]:
     """The desk of `make desk`, with its twelve close matches. Tests that decide link accounts of their own."""
-    judges.require_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
+    judges.require_chromium()
     try:
         local_desk.prepare()
     except (IssuerError, FetchError) as error:
@@ -143,15 +142,6 @@ def desk() -> Iterator[Desk]:
     with local_desk.running_desk(options=Options(settle_seconds=0.3, cooldown_seconds=3600.0)) as desk:
         local_desk.seed(desk.stack)
         yield desk
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = judges.require_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

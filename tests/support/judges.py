@@ -38,6 +38,15 @@ def require_program(name: str, programs: tuple[str, ...], package: str) -> str:
     return path
 
 
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+"""For Chromium as root, and in a container with little shared memory."""
+
+
+def require_chromium() -> str:
+    """The path of Chromium."""
+    return require_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
+
+
 def missing(reports: list[Any]) -> dict[str, int]:
     """What the reports of tests say is missing, with the number of tests that it would have judged."""
     found: dict[str, int] = {}
