@@ -63,7 +63,7 @@ def verify_account(stack: Deployed) -> Iterator[Line]:
             yield failed(about, f"VerifyOwners was reached, and the execution is {status or 'RUNNING'}", "see the log of verify_owners")
     finally:
         _stop(states, arn)
-        _mark_waiters(stack, ref)
+        _mark_traces(stack, ref, id_)
 
 
 def verify_batch(stack: Deployed) -> Iterator[Line]:
@@ -112,7 +112,7 @@ def _run_batch(stack: Deployed, batch: str, execution: str) -> Iterator[Line]:
     resumed = eventually(lambda: _cooled(stack, batch), stack.patience)
     over = resumed and eventually(lambda: "Collect" in _states(states, execution), stack.patience - (time.monotonic() - began))
     reached = _states(states, execution)
-    _mark_waiters(stack, ref)
+    _mark_traces(stack, ref, id_)
     if over:
         yield ok(
             f"{RESUMED} for a child of verify_batch", f"StartRefresh resumed a child of the map after {time.monotonic() - began:.0f} s"
@@ -212,8 +212,10 @@ def _stop(states: Any, arn: str) -> None:
         states.stop_execution(executionArn=arn, error="Smoke", cause="The smoke test has seen what it wanted to see.")
 
 
-def _mark_waiters(stack: Deployed, ref: AccountRef) -> None:
-    for item in list(stack.store.table.query(f"ACCOUNT#{ref.key}", "WAITER#")):
+def _mark_traces(stack: Deployed, ref: AccountRef, id_: str) -> None:
+    """Mark what the functions stored themselves: a workflow's waiter, and the steps of the verification."""
+    table = stack.store.table
+    for item in [*table.query(f"ACCOUNT#{ref.key}", "WAITER#"), *table.query(f"VERIFICATION#{id_}", "WAY#")]:
         stack.mark_item(item["pk"], item["sk"])
 
 
