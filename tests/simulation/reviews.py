@@ -60,9 +60,11 @@ def draw_reviews(simulation: Simulation, rng: Random) -> None:
             if claim != CLOSE and rng.random() < 0.7:
                 for at in rng.choices([rng.uniform(200, 2000), moments[0] + rng.uniform(-1, 1)], k=rng.randint(1, 2)):
                     simulation.at(at, partial(open_review, simulation, name, connected))
-            # An erasure destroys the account's key after some calls.
-            moments += [at + 0.05 for at in erased for _ in range(2)]
             _draw_decisions(simulation, rng, name, connected, moments)
+            for at in erased * 3:
+                # About when the account's key is destroyed: both take three calls until then.
+                odd, reviewer = Random(rng.random()), rng.choice(REVIEWERS)
+                simulation.at(at + rng.uniform(-0.03, 0.06), partial(decide, simulation, odd, name, reviewer, connected, hasty=True))
 
 
 def draw_reviewed(simulation: Simulation) -> None:
