@@ -44,6 +44,7 @@ LEAST_SCORE = 0.95
 WHOLE = {
     "domain.rate": "tests/unit/test_rate_limiter.py",
     "domain.refresh_policy": "tests/unit/test_refresh_policy.py",
+    "domain.reviews": "tests/unit/test_reviews.py",
     "services.rate_limiter": "tests/unit/test_rate_limiter.py",
     "stripe_api.signatures": "tests/unit/test_signatures.py",
 }

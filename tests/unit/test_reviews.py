@@ -20,6 +20,7 @@ from titleholder.domain.reviews import (
     DecisionRequest,
     Final,
     Review,
+    ReviewDecision,
 )
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
@@ -38,6 +39,9 @@ def after(review: Review, *decisions: tuple[str, DecisionKind], outcome: str = "
     for by, decision in decisions:
         review = reviews.decide(review, outcome, request(decision, review.version), by, NOW + review.version, needed)
     return review
+
+
+PROPOSED = after(OPEN, ("anne", "approve"))
 
 
 @pytest.mark.parametrize(("decision", "resolution"), [("approve", "approved"), ("reject", "rejected")])
@@ -202,3 +206,88 @@ def test_final_after_a_review_is_what_was_decided(outcome: str, decision: Decisi
 def test_nothing_is_decided_while_a_review_waits_or_if_it_ended_by_itself() -> None:
     for review in (OPEN, after(OPEN, ("anne", "approve")), reviews.expired(OPEN, "OWNERS_CHANGED", NOW, by="stripe")):
         assert reviews.decided(review) is None
+
+
+def test_decision_keeps_who_decided_what_when_why_and_in_which_request() -> None:
+    asked = request("approve", reference="CASE-4711", note=Sensitive("why"))
+    after = reviews.decide(OPEN, "close_match", asked, "anne", NOW + 1, 2, request_id="request-1")
+    made = ReviewDecision("anne", NOW + 1, "approve", "NAME_VARIANT_CONFIRMED", "CASE-4711", True, "request-1")
+    assert after == replace(OPEN, state="proposed", version=2, decisions=(made,))
+    without = reviews.decide(OPEN, "close_match", request("approve"), "anne", NOW + 1, 2)
+    assert without.decisions == (replace(made, reference=None, noted=False, request=""),)
+
+
+def test_end_without_a_decision_keeps_why_and_by_whom() -> None:
+    ended = {"state": "closed", "version": 2, "resolution": "expired", "closed_at": NOW + 1, "closed_reason": "CLAIM_ERASED"}
+    by = {"closed_actor": "reconcile", "closed_request": "request-1"}
+    made = reviews.expired(OPEN, "CLAIM_ERASED", NOW + 1, by="reconcile", request_id="request-1")
+    assert made == replace(OPEN, unfinished=True, **ended, **by)
+    assert reviews.expired(OPEN, "CLAIM_ERASED", NOW + 1, by="reconcile") == replace(made, closed_request="")
+
+
+def test_callers_see_no_request_and_no_actor_but_the_reviewers() -> None:
+    closed = reviews.decide(OPEN, "close_match", request("reject", reference="CASE-1"), "anne", NOW + 1, 1, request_id="request-1")
+    assert closed.as_dict() == {
+        "verification": "ver_1", "state": "closed", "version": 2, "opened_by": "rule", "opened_at": "2027-01-15T08:00:00Z",
+        "closed_at": "2027-01-15T08:00:01Z", "resolution": "rejected", "closed_reason": None,
+        "decisions": [
+            {
+                "by": "anne", "at": "2027-01-15T08:00:01Z", "decision": "reject", "reason": "DIFFERENT_PERSON", "reference": "CASE-1",
+                "noted": False,
+            }
+        ],
+    }  # fmt: skip
+    assert OPEN.as_dict() | {"closed_at": None, "decisions": [], "state": "open"} == OPEN.as_dict()
+    assert Final("match", "review", NOW).as_dict() == {"outcome": "match", "by": "review", "at": "2027-01-15T08:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "needed", "why"),
+    [
+        ("match", 1, None),
+        ("close_match", 2, None),
+        ("no_match", 1, None),
+        ("match", 0, "This stack has no reviews: its parameter ReviewersNeeded is 0."),
+        (None, 1, "The verification has no verdict yet."),
+        ("not_verifiable", 1, "The verification is not verifiable, so there is no comparison that a person could review."),
+    ],
+)
+def test_review_can_be_opened_by_hand_where_something_was_compared(outcome: str | None, needed: int, why: str | None) -> None:
+    assert reviews.unreviewable(verification(outcome), needed) == why
+
+
+@pytest.mark.parametrize(
+    ("review", "asked", "by", "said"),
+    [
+        (OPEN, request("approve", reason="RELATIVE"), "anne", "The fields of the decision do not go together."),
+        (OPEN, request("approve", 2), "anne", "The review has changed since the version that you decided about."),
+        (OPEN, request("withdraw"), "anne", "There is no proposal of yours that could be withdrawn."),
+        (PROPOSED, request("approve", 2), "anne", "You proposed this approval, so another reviewer has to confirm it."),
+        (after(PROPOSED, ("bob", "approve")), request("reject"), "eve", "The review was decided, and stays closed."),
+        (
+            reviews.expired(OPEN, "NOT_IN_TIME", NOW, by="reconcile"), request("reject"), "anne",
+            "The review ended without a decision, and stays closed.",
+        ),
+    ],
+)  # fmt: skip
+def test_refusal_says_why_and_shows_the_review(review: Review, asked: DecisionRequest, by: str, said: str) -> None:
+    with pytest.raises(errors.TitleholderError) as refused:
+        reviews.decide(review, "close_match", asked, by, NOW, 2)
+    assert str(refused.value) == said
+    assert getattr(refused.value, "review", review.as_dict()) == review.as_dict()
+
+
+def test_bad_fields_say_what_is_expected() -> None:
+    reasons = "DIFFERENT_PERSON, RELATIVE, BUSINESS_UNRELATED, EVIDENCE_LACKING, SUSPECTED_FRAUD, OTHER"
+    assert [reviews.wrong_fields(asked) for asked in (
+        DecisionRequest(1, "reject"), DecisionRequest(1, "reject", "OTHER"), DecisionRequest(1, "withdraw", reference="CASE-1"),
+    )] == [
+        [{"field": "reason", "detail": f"To reject, one of {reasons}."}],
+        [{"field": "note", "detail": "Needed with the reason OTHER."}],
+        [{"field": "reference", "detail": "A withdrawal has none."}],
+    ]  # fmt: skip
+
+
+def test_number_of_reviewers_that_an_approval_takes() -> None:
+    needed = {(outcome, setting): reviews.needed(outcome, setting) for outcome in ("close_match", "no_match") for setting in (0, 1, 2)}
+    assert list(needed.values()) == [1, 1, 2, 2, 2, 2]

@@ -250,14 +250,14 @@ def expired(review: Review, reason: ClosedReason, now: float, *, by: str, reques
 
 def final(verification: Verification) -> Final | None:
     """The answer that a business acts on. None if there is none: while a review is open, or for want of a clear verdict or a decision."""
-    verdict = verification.verdict
-    if verdict is None or verification.review in ("open", "proposed"):
+    verdict, completed_at = verification.verdict, verification.completed_at
+    if verdict is None or completed_at is None or verification.review in ("open", "proposed"):
         return None
     if verification.reviewed is not None:
         return verification.reviewed
     if verdict["outcome"] not in ("match", "no_match"):
         return None
-    return Final(verdict["outcome"], "verdict", verification.completed_at or 0.0)
+    return Final(verdict["outcome"], "verdict", completed_at)
 
 
 def decided(review: Review) -> Final | None:
