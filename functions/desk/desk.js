@@ -930,6 +930,8 @@ async function start() {
     const { signIn } = await import(files["sign_in.js"]);
     session = await signIn({ ...settings, files });
   } catch (error) {
+    // This is the window for signing in again, which the browser did not let close itself.
+    if (error.code === "handed_over") return fill(find("main"), h("h1", {}, error.message));
     fill(find("main"), h("h1", {}, "Signing in did not work"), h("div", { class: "notice bad", role: "alert" }, h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
     return;
   }

@@ -45,6 +45,8 @@ def made(folder: Path, checkout: Path, *options: str, path: str = os.environ["PA
     """The artefact of the desk, and what its build complained about."""
     command = ["make", "-s", "-C", str(checkout / "functions"), "build-Desk", f"ARTIFACTS_DIR={folder}", f"PYTHON={sys.executable}"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path})
+    # SAM shows the output, and the embedded stack looks at the error output.
+    assert done.stdout == done.stderr
     return folder, done.stderr
 
 
