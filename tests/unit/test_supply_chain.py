@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.functions import ROOT
+from tools import sbom
 
 LAYERS = sorted(path.parent for path in ROOT.glob("layers/*/requirements.txt"))
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([0-9][^\s;\\]*)", re.MULTILINE)
@@ -96,6 +97,13 @@ def test_a_deployed_package_from_npm_is_free_to_be_used_in_a_closed_service() ->
     licences_ = {name: pin["licence"].lower() for packages in NPM.values() for name, pin in packages.items() if "licence" in pin}
     assert set(licences_) == {"oauth4webapi"}
     assert set(licences_.values()) <= FREE
+
+
+def test_the_bill_of_materials_lists_what_the_functions_take_from_npm() -> None:
+    [library] = sbom.from_npm()
+    pin = NPM["oauth4webapi"]["oauth4webapi"]
+    assert library["purl"] == f"pkg:npm/oauth4webapi@{pin['version']}"
+    assert base64.b64encode(bytes.fromhex(library["hashes"][0]["content"])).decode() == pin["integrity"].removeprefix("sha512-")
 
 
 def test_the_lock_file_of_the_local_issuer_pins_hashes_and_names_no_place_to_fetch_from() -> None:
