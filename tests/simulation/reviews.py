@@ -75,7 +75,7 @@ def draw_reviewed(simulation: Simulation) -> None:
     odd = Random("reviewed")
     for name, account, claim in (("m", "fca_reviewed", CLOSE), ("n", "fca_unreviewed", CLOSE), ("o", "fca_unreviewed", MATCHING)):
         simulation.at(8.0, partial(simulation.verify, f"{account}-{name}", account, claim=claim))
-    simulation.at(100, partial(decide, simulation, odd, "fca_reviewed-m", "anne", None, decision="approve", hasty=True))
+    simulation.at(100, partial(decide, simulation, odd, "fca_reviewed-m", "anne", None, decision="approve", hasty=True, noted=True))
     simulation.at(120, partial(decide, simulation, odd, "fca_reviewed-m", "bob", None, decision="approve", hasty=True))
     simulation.at(100, partial(open_review, simulation, "fca_unreviewed-o", None))
     simulation.at(110, partial(decide, simulation, odd, "fca_unreviewed-o", "anne", None, decision="approve", hasty=True))
@@ -155,6 +155,7 @@ def decide(
     decision: str | None = None,
     hasty: bool = False,
     again: bool = True,
+    noted: bool = False,
 ) -> None:
     """Be a reviewer who has looked at a review, thinks, decides, and sends the same again until it is answered. If another reviewer came
     first, look and decide once more.
@@ -168,7 +169,7 @@ def decide(
     body: dict[str, Any] = {"version": version, "decision": decision}
     if decision != "withdraw":
         body["reason"] = rng.choice(REASONS[decision])
-        if body["reason"] == "OTHER" or rng.random() < 0.3:
+        if noted or body["reason"] == "OTHER" or rng.random() < 0.3:
             body["note"] = "Spoke with the claimant."
     simulation.scheduler.sleep(0.0 if hasty else rng.choice([rng.uniform(0, 5), rng.uniform(0, 300)]))
     for attempt in range(20):

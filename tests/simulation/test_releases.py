@@ -19,12 +19,14 @@ import pytest
 from local.stripe_simulator.options import Options
 from tests.simulation.application import inside
 from tests.simulation.deployment import ENVIRONMENT, REFRESH_QUEUE
+from tests.simulation.schedules import crash_at
 from tests.simulation.simulation import Simulation
 from tests.support.data_model import row_kinds
 from tests.support.fakes.dynamodb import FakeDynamoDB
 from tests.support.functions import ROOT, load
 from tests.support.releases import KEYS, Sample, kept_definitions, kept_releases, requires, telling, without_each_optional_field
 from titleholder.domain.accounts import AccountRef
+from titleholder.domain.reviews import Review, ReviewDecision
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import DigestedClaim, Verification
 from titleholder.errors import AccountErasedError, TitleholderError
@@ -133,7 +135,14 @@ def read_key(one: Reader) -> None:
         assert "wrapped_key" not in one.item
 
 
-ADDED_SINCE: set[str] = set()
+def read_note(one: Reader) -> None:
+    _, verification, version = one.sk.split("#")
+    made = ReviewDecision("caller", NOW, "approve", "OTHER", None, noted=True)
+    review = Review(one.ref, verification, "closed", int(version), NOW, "rule", (made,) * (int(version) - 1))
+    assert one.with_key().store.reviews.notes(review)
+
+
+ADDED_SINCE: set[str] = {"Note", "Review", "Step"}
 """Row kinds of `ITEMS` that the latest kept release did not have."""
 
 ITEMS: Mapping[str, Callable[[Reader], Any]] = {
@@ -141,6 +150,9 @@ ITEMS: Mapping[str, Callable[[Reader], Any]] = {
     "Snapshot": lambda one: one.with_key().store.snapshots.get(one.ref, one.sk.partition("#")[2]),
     "History": lambda one: one.store.snapshots.page(one.ref, 10),
     "Claim": lambda one: one.with_key().store.claims.get(one.ref, one.sk.partition("#")[2]),
+    "Review": lambda one: one.store.reviews.get(one.ref, one.sk.partition("#")[2]),
+    "Note": read_note,
+    "Step": lambda one: one.store.steps.of_verification(one.pk.removeprefix("VERIFICATION#")),
     "Digests of claims": read_digests,
     "Waiter": lambda one: list(one.store.waiters.of_account(one.ref)),
     "Verification list": read_list,
@@ -289,6 +301,20 @@ class TestExecutionsOfARelease:
         # The fresh account's verification needs none, and the batch has one.
         assert sorted(name[:4] for name in simulation.workflows.executions) == ["bat_", *["ver_"] * (len(OUTCOMES) - 1)]
         assert simulation.violations == []
+
+
+def test_what_the_simulation_stores_of_reviews_is_read() -> None:
+    """Until a release is kept that has reviews."""
+    samples: dict[str, list[Sample]] = {"Review": [], "Note": [], "Step": []}
+    simulation = crash_at({})
+    for (_, sk), item in simulation.dynamodb.items.items():
+        kind = {"REVIEW": "Review", "NOTE": "Note", "WAY": "Step"}.get(sk.partition("#")[0])
+        if kind is not None:
+            samples[kind].append(item)
+    for kind, items in samples.items():
+        assert items, kind
+        for item in items:
+            ITEMS[kind](Reader(item))
 
 
 class TestRule:
