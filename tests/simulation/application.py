@@ -90,4 +90,5 @@ def inside(simulation: Stack) -> Iterator[Stack]:
                 writers=simulation.writers,
             )
         )
+        undo.callback(simulation.scheduler.close)
         yield simulation

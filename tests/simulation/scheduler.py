@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 Activity = Callable[[], None]
 
@@ -21,6 +21,7 @@ class VirtualScheduler:
         self._queue: list[tuple[float, int, greenlet, object]] = []
         self._numbers = itertools.count()
         self._awaited: dict[greenlet, object] = {}
+        self._closed = False
         self.kept: Callable[[], Callable[[], None]] = lambda: lambda: None
         """Keeps, before an activity waits, what it shares with others though it takes it for its own; what that returns gives it back."""
 
@@ -45,6 +46,8 @@ class VirtualScheduler:
             signal.waiting.append((me, ticket))
         give_back = self.kept()
         self._main.switch()
+        if self._closed:
+            raise GreenletExit
         give_back()
         return signal is not None and signal.set_
 
@@ -68,6 +71,15 @@ class VirtualScheduler:
             activity.switch()
         if not done():
             self.now = max(self.now, until)
+
+    def close(self) -> None:
+        """End the activities that still wait. Each would keep all that it can reach in memory, because its stack is never collected."""
+        self._closed = True
+        for activity in {*self._awaited, *(queued[2] for queued in self._queue)}:
+            while not activity.dead:
+                activity.throw()
+        self._awaited.clear()
+        self._queue.clear()
 
     def _wake_at(self, at: float, activity: Any, ticket: object) -> None:
         heapq.heappush(self._queue, (at, next(self._numbers), activity, ticket))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
+import weakref
 from typing import Any
 
 from tests.simulation.application import inside
@@ -28,3 +30,15 @@ def test_process_is_as_it_was_after_a_simulation() -> None:
     before = state()
     simulate(1)
     assert state() == before
+
+
+def test_simulation_that_ended_leaves_nothing_in_memory() -> None:
+    """Activities that still wait, such as Stripe's deliveries, would keep it: thousands of schedules took gigabytes."""
+    simulation = Simulation(1)
+    with inside(simulation):
+        simulation.at(0, lambda: simulation.verify("a", "fca_a"))
+        simulation.run(1)
+    gone = weakref.ref(simulation)
+    del simulation
+    gc.collect()
+    assert gone() is None
