@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import weakref
+from functools import partial
 from typing import Any
 
 from tests.simulation.application import inside
@@ -36,7 +37,7 @@ def test_simulation_that_ended_leaves_nothing_in_memory() -> None:
     """Activities that still wait, such as Stripe's deliveries, would keep it: thousands of schedules took gigabytes."""
     simulation = Simulation(1)
     with inside(simulation):
-        simulation.at(0, lambda: simulation.verify("a", "fca_a"))
+        simulation.at(0, partial(simulation.verify, "a", "fca_a"))
         simulation.run(1)
     gone = weakref.ref(simulation)
     del simulation
