@@ -1,4 +1,4 @@
-// The review desk: a queue of verifications that a person should decide, and one verification with its reasons, comparison, decision and way.
+// The review desk: a queue of verifications that a person should decide, and one verification with reasons, comparison, decision and way.
 //
 // What the page knows is in this module's memory, and goes with the tab. Names are asked for by a click alone, and are taken off the screen
 // after some minutes, when the reviewer leaves, and when the tab is hidden. All text gets onto the page as text: see `h`.
@@ -84,7 +84,8 @@ function say(text) {
 /** Put children into a node. The focus and the caret stay where they are; if their place is gone, the focus goes to the nearest heading. */
 function fill(node, ...children) {
   const active = document.activeElement, inside = node !== active && node.contains(active);
-  const caret = inside && active.matches("textarea, input:not([type=radio], [type=checkbox])") ? [active.selectionStart, active.selectionEnd] : null;
+  const caret = inside && active.matches("textarea, input:not([type=radio], [type=checkbox])") ? [active.selectionStart,
+    active.selectionEnd] : null;
   node.replaceChildren(...children.flat(9).filter(Boolean));
   if (!inside) return;
   const again = active.id ? find(active.id) : null;
@@ -139,7 +140,8 @@ async function callOnce(method, path, tenant, body, refused) {
     const text = await answer.text();
     try { data = JSON.parse(text); } catch { /* Not JSON: the status says enough. */ }
   } catch (error) {
-    throw new Failure(error.name === "TimeoutError" ? "The API did not answer in time." : "The API could not be reached. Check your connection.");
+    throw new Failure(error.name === "TimeoutError" ? "The API did not answer in time."
+      : "The API could not be reached. Check your connection.");
   }
   if (answer.ok) return data;
   if (answer.status === 401 && !refused) return callOnce(method, path, tenant, body, token);
@@ -153,7 +155,9 @@ function words(answer, problem) {
   const later = wait ? ` Wait ${wait < 120 ? `${wait} s` : span(wait * SECOND)} before you try again.` : "";
   if (answer.status === 401) return ENDED;
   if (answer.status === 429) return `Too many requests were made at once. ${detail}${later}`;
-  if (answer.status === 422 && problem.errors) return `The API refused this: ${problem.errors.map((one) => `${one.field}: ${one.detail}`).join("; ")}.`;
+  if (answer.status === 422 && problem.errors) {
+    return `The API refused this: ${problem.errors.map((one) => `${one.field}: ${one.detail}`).join("; ")}`;
+  }
   if (answer.status === 403 && !detail) return "Your sign-in does not allow this.";
   if (answer.status >= 500) return `The API could not answer (${answer.status}). ${detail}${later}`;
   return detail || `The API refused this (${answer.status}).`;
@@ -172,7 +176,8 @@ function sessionEnded() {
   hideNames();
   if (find("again")) return;
   const button = h("button", { type: "button", id: "again", onclick: signInAgain }, "Sign in again");
-  fill(find("bar"), h("div", { class: "bar", role: "alert" }, h("p", { id: "ended" }, "Your session has ended. What you typed is kept. "), button));
+  fill(find("bar"), h("div", { class: "bar", role: "alert" },
+    h("p", { id: "ended" }, "Your session has ended. What you typed is kept. "), button));
 }
 
 async function signInAgain() {
@@ -199,7 +204,10 @@ function showWho() {
     h("button", { type: "button", id: "signout", class: "plain", onclick: signOut }, "Sign out"));
 }
 
+const typed = () => [...drafts.values()].some((draft) => draft.note || draft.reference);
+
 async function signOut() {
+  if (typed() && !confirm("What you typed and did not send will be lost. Sign out?")) return;
   leave();
   drafts.clear();
   const there = await session.signOut();
@@ -238,7 +246,8 @@ function leave() {
 
 // ---- The queue -------------------------------------------------------------------------------------------------------------------------
 
-const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null, open: null, other: null, you: "", may: null, loaded: 0 };
+const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null,
+  open: null, other: null, you: "", may: null, loaded: 0, asked: null };
 let flash = null;
 
 const may = (what) => queue.may?.includes(what) ?? false;
@@ -252,7 +261,10 @@ async function loadQueue(there, { more = false } = {}) {
   const wanted = [call("GET", `reviews?${query}`, { tenant: there.tenant })];
   // The count of the other list is worth no message of its own.
   if (!more) wanted.push(call("GET", `reviews?${other}`, { tenant: there.tenant, tries: 1 }).catch(() => null));
+  const mine = queue.asked = {};
   const [page, beside] = await Promise.all(wanted);
+  // Another list, or another filter, was asked for meanwhile.
+  if (queue.asked !== mine) return;
   const known = new Set(more ? queue.rows.map((row) => row.verification) : []);
   Object.assign(queue, {
     tenant: there.tenant, state: there.state, cursor: page.next_cursor, open: page.open, you: page.you, may: page.may, loaded: Date.now(),
@@ -260,7 +272,6 @@ async function loadQueue(there, { more = false } = {}) {
   });
   if (!more) queue.other = beside?.open ?? null;
   showWho();
-  return page.reviews.length;
 }
 
 /** `from`: the verification that the reviewer comes from, whose row gets the focus. */
@@ -295,12 +306,14 @@ function showQueue({ busy = false, failure = null } = {}) {
   const tab = (state, name, count) => h("a", { href: address({ ...there, state }), "aria-current": queue.state === state ? "page" : null },
     name, count !== null && h("span", { class: "count" }, String(count)));
   const counts = queue.state === "open" ? [queue.open, queue.other] : [queue.other, queue.open];
-  const body = failure ? trouble(failure, () => openQueue(there)) : busy && !queue.rows.length ? h("p", { class: "quiet", "aria-busy": "true" }, "Loading the queue…")
+  const body = failure ? trouble(failure, () => openQueue(there)) : busy && !queue.rows.length ? h("p",
+    { class: "quiet", "aria-busy": "true" }, "Loading the queue…")
     : queue.rows.length ? table() : empty();
   fill(find("main"), flashed(),
     h("div", { class: "head" }, h("h1", { id: "title", tabindex: "-1" }, "Queue"),
       queue.tenant && h("p", { class: "small" }, "of ", h("code", {}, queue.tenant), " ", h("a", { href: "#/" }, "the platform's own")),
-      !failure && h("button", { type: "button", id: "start", class: "main", disabled: !queue.rows.length, onclick: openOldest }, "Start with the oldest")),
+      !failure && h("button", { type: "button", id: "start", class: "main", disabled: !queue.rows.length,
+        onclick: openOldest }, "Start with the oldest")),
     h("div", { class: "tools" },
       h("nav", { class: "tabs", "aria-label": "Lists" }, tab("open", "To review", counts[0]), tab("proposed", "Needs a second", counts[1])),
       reasonFilter(there), goTo()),
@@ -311,7 +324,8 @@ function empty() {
   const again = h("button", { type: "button", id: "refresh", onclick: () => openQueue(place()) }, "Look again");
   // A page looks through a part of the stack's queue, in which other tenants' reviews and other reasons may come first.
   if (queue.cursor) return h("div", { class: "nothing" }, h("p", {}, "Nothing was found so far. There is more to look through."));
-  if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits."), h("button", { type: "button", onclick: () => filter("") }, "Show all reasons"));
+  if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits."), h("button", { type: "button",
+    onclick: () => filter("") }, "Show all reasons"));
   const text = queue.state === "open" ? "New close matches appear here." : "Approvals that a second reviewer has to confirm appear here.";
   return h("div", { class: "nothing" }, h("p", { class: "large" }, "Nothing waits."), h("p", {}, text), again);
 }
@@ -327,7 +341,8 @@ function row(review) {
   const href = addressOf(review), cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
   const [first, ...others] = review.reasons ?? [];
   const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) go(href); };
-  return h("tr", { role: "row", onclick: open }, cell("Waiting", h("span", { title: review.opened_at }, span(review.age * SECOND + Date.now() - queue.loaded))),
+  return h("tr", { role: "row", onclick: open }, cell("Waiting",
+    h("span", { title: review.opened_at }, span(review.age * SECOND + Date.now() - queue.loaded))),
     cell("Verification", h("a", { href, id: `row-${review.verification}`, title: review.verification }, short(review.verification))),
     cell("Account", h("code", { title: review.account }, short(review.account))), cell("Score", points(review.score)),
     cell("Why", review.outcome !== "close_match" && h("span", { class: "tag" }, capital(outcome(review.outcome))),
@@ -346,7 +361,8 @@ async function loadMore() {
   try {
     await loadQueue(there, { more: true });
   } catch (failure) {
-    if (isHere(there)) find("more").parentNode.replaceChildren(trouble(failure, loadMore), h("button", { type: "button", id: "more", hidden: true }));
+    if (isHere(there)) find("more").parentNode.replaceChildren(trouble(failure, loadMore),
+      h("button", { type: "button", id: "more", hidden: true }));
     return;
   }
   if (!isHere(there)) return;
@@ -379,7 +395,8 @@ function goTo() {
     event.preventDefault();
     const id = find("goto").value.trim(), wrong = !VERIFICATION.test(id) && !CONNECTED.test(id);
     find("goto").setAttribute("aria-invalid", String(wrong));
-    find("goto-wrong").textContent = wrong ? "Not an id. A verification's begins with ver_ and has 36 characters; a connected account's begins with acct_." : "";
+    find("goto-wrong").textContent = wrong
+      ? "Not an id. A verification's begins with ver_ and has 36 characters; a connected account's begins with acct_." : "";
     if (!wrong) go(VERIFICATION.test(id) ? address({ tenant: queue.tenant, id }) : address({ tenant: id }));
   };
   return h("form", { class: "field", onsubmit: open, novalidate: true }, h("label", { for: "goto" }, "Go to "),
@@ -433,8 +450,10 @@ async function openDetail(there) {
   document.title = `${short(view.id)} · Review desk`;
   fill(find("main"),
     h("div", { class: "head" }, h("a", { href: address({ tenant: queue.tenant, state: queue.state }), id: "back" }, "‹ Queue"),
-      h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next", onclick: next }, "Next ", h("kbd", {}, "n"))),
-    flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p", { class: "quiet", "aria-busy": "true" }, "Loading…")));
+      h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next",
+        onclick: next }, "Next ", h("kbd", {}, "n"))),
+    flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p",
+      { class: "quiet", "aria-busy": "true" }, "Loading…")));
   focusTitle();
   try {
     const known = queue.loaded && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
@@ -490,10 +509,12 @@ function showFacts() {
   const { verification, review } = detail.data, verdict = verification.verdict ?? {};
   const fact = (label, ...children) => h("span", {}, h("span", { class: "label" }, label, " "), ...children);
   const fixed = verification.final ?? null;
-  fill(find("facts"), fact("Verdict", verdict.outcome ? capital(outcome(verdict.outcome)) : "none yet", verdict.score === null || verdict.score === undefined ? "" : `, score ${points(verdict.score)}`),
+  fill(find("facts"), fact("Verdict", verdict.outcome ? capital(outcome(verdict.outcome)) : "none yet",
+    verdict.score === null || verdict.score === undefined ? "" : `, score ${points(verdict.score)}`),
     review && (waits(review) ? fact("Waiting", since(review.opened_at)) : fact("Closed", moment(review.closed_at))),
     fact("Final answer", fixed ? outcome(fixed.outcome) : waits(review) ? "none yet" : "none"),
-    fact("Account", h("code", {}, verification.account)), review?.opened_by === "manual" && h("span", { class: "tag" }, "asked for by a back end"),
+    fact("Account", h("code", {}, verification.account)), review?.opened_by === "manual" && h("span",
+      { class: "tag" }, "asked for by a back end"),
     verification.stale && h("span", { class: "tag" }, `stale: ${clause(verification.stale)}`));
   const row = queue.rows.find((one) => one.verification === detail.id), seen = review?.seen ?? row?.seen;
   fill(find("notices"), waits(review) && seenByOther(seen) && h("p", { class: "notice" }, `Another reviewer opened this ${ago(seen.at)}.`),
@@ -503,12 +524,13 @@ function showFacts() {
 
 function showWhy() {
   const verdict = detail.data.verification.verdict ?? {}, reasons = verdict.reasons ?? [];
-  fill(find("why"), h("h2", {}, "Why"), reasons.length ? h("ul", { class: "reasons" }, reasons.map((code) => h("li", {}, sentence(code), " ", h("code", { class: "quiet" }, code))))
+  fill(find("why"), h("h2", {}, "Why"), reasons.length ? h("ul",
+    { class: "reasons" }, reasons.map((code) => h("li", {}, sentence(code), " ", h("code", { class: "quiet" }, code))))
     : h("p", {}, "There is no verdict with reasons."),
   verdict.matcher_version && h("p", { class: "small quiet" }, `Matcher ${verdict.matcher_version} · policy ${verdict.policy_version}`));
 }
 
-// ---- Comparison: names, on request -------------------------------------------------------------------------------------------------------
+// ---- Comparison: names, on request ------------------------------------------------------------------------------------------------------
 
 function showComparison() {
   const { review } = detail.data, closed = review?.closed_reason;
@@ -516,7 +538,7 @@ function showComparison() {
   const head = (...more) => h("div", { class: "head" }, h("h2", { id: "comparison-title", tabindex: "-1" }, "Comparison"), ...more);
   const only = (text) => fill(find("comparison"), head(), h("p", { class: "quiet" }, text));
   if (detail.names) return showNames(head);
-  if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || (settings.closed[closed] ?? closed).replace(/\.$/, "")}. Names can no longer be read.`);
+  if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || capital(closedBecause(closed))}. Names can no longer be read.`);
   if (!review) return only("This verification has no review, so names are not shown here.");
   if (review.state === "closed") return only("The review is closed, so names are not shown any more.");
   if (!may("reveal")) return only("Your sign-in shows the way of a verification, not names.");
@@ -532,7 +554,9 @@ async function reveal() {
   try {
     // Each look is recorded, so a look is not repeated without being asked for.
     const names = await call("POST", `verifications/${view.id}/comparison`, { tenant: view.tenant, tries: 1 });
-    if (detail !== view || document.hidden) return;
+    if (detail !== view) return;
+    // A tab that went to the background meanwhile shows none.
+    if (document.hidden) return showComparison();
     Object.assign(view, { names, until: Date.now() + SHOWN_FOR, warned: false });
   } catch (failure) {
     if (detail !== view) return;
@@ -566,28 +590,36 @@ function hideNames(words) {
 function showNames(head) {
   const names = detail.names, head_ = ["Field", "Claimed", "At the bank", "Score", "Result"];
   const cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
-  const lacking = { claim: ["not claimed", "not shown"], bank: ["not shown", "the bank gave none"], both: ["not claimed", "the bank gave none"] };
+  const lacking = { claim: ["not claimed", "not shown"], bank: ["not shown", "the bank gave none"], both: ["not claimed",
+    "the bank gave none"] };
   const lines = names.fields.map((field) => {
     const quiet = field.missing ? lacking[field.missing] : ["agrees, not shown", "agrees, not shown"];
     const [claim, bank] = [field.claim, field.bank].map((side, index) => side ? value(side) : h("span", { class: "quiet" }, quiet[index]));
     const also = (field.other_claimed ?? []).map((parts) => h("div", {}, h("span", { class: "quiet" }, "also "), value(parts)));
     const result = field.missing ? "missing" : field.same ? "agrees" : "differs";
-    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field), cell("Claimed", claim, also),
-      cell("At the bank", bank), cell("Score", points(field.score)), cell("Result", h("b", {}, result), !field.same && (field.sentences ?? []).map((text) => h("div", {}, text))));
+    return h("tr", { role: "row", class: result }, h("th", { scope: "row", role: "rowheader" }, FIELDS[field.field] ?? field.field),
+      cell("Claimed", claim, also),
+      cell("At the bank", bank), cell("Score", points(field.score)), cell("Result",
+        h("b", {}, result), !field.same && (field.sentences ?? []).map((text) => h("div", {}, text))));
   });
   const others = names.other_owners ?? [], count = names.other_owner_count ?? others.length;
   fill(find("comparison"), head(
     h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Keep"),
     h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
   names.newest === false && h("p", { class: "notice" }, "The bank gave newer owners since. The verdict rests on those below."),
-  h("table", { class: "cards compared", role: "table" }, h("caption", { class: "unseen" }, "The claim beside the owner that the bank names"),
+  h("table", { class: "cards compared", role: "table" }, h("caption",
+    { class: "unseen" }, "The claim beside the owner that the bank names"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head_.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
     h("tbody", { role: "rowgroup" }, lines)),
   others.length > 0 && h("details", {}, h("summary", {}, `${count} other owner${count > 1 ? "s" : ""} of this account`),
-    h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))), count > others.length && h("li", { class: "quiet" }, `and ${count - others.length} more`))),
-  names.notes?.length > 0 && h("div", {}, h("p", {}, "Noted by those who decided before:"), h("ul", {}, names.notes.map(({ note }) => h("li", {}, value([{ text: note }]))))),
-  h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {}, names.may_tell.map((text) => h("li", {}, text)))],
-    h("p", {}, names.may_name_owner ? "The name on the account: only where you are permitted to give it." : "Do not tell the name on the account.")));
+    h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))), count > others.length && h("li",
+      { class: "quiet" }, `and ${count - others.length} more`))),
+  names.notes?.length > 0 && h("div", {}, h("p", {}, "Noted by those who decided before:"), h("ul", {},
+    names.notes.map(({ note }) => h("li", {}, value([{ text: note }]))))),
+  h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {},
+    names.may_tell.map((text) => h("li", {}, text)))],
+    h("p", {}, names.may_name_owner ? "The name on the account: only where you are permitted to give it."
+      : "Do not tell the name on the account.")));
   tick();
 }
 
@@ -622,29 +654,36 @@ function standing(review) {
   const last = review.decisions?.at(-1);
   if (review.resolution === "expired") return `Ended by itself ${moment(review.closed_at)}: ${closedBecause(review.closed_reason)}.`;
   if (!last) return "";
-  const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected", withdraw: "withdrew the proposal for" }[last.decision];
+  const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected",
+    withdraw: "withdrew the proposal for" }[last.decision];
   return `${Who(last.by)} ${done} this ${moment(last.at)}${last.reason ? `: ${small(clause(last.reason))}` : ""}.`;
 }
 
 function showDecision() {
   const { review } = detail.data, draft = draftOf(detail.id), panel = find("decision");
   if (!panel) return;
-  const title = h("h2", { id: "decision-title", tabindex: "-1" }, "Decision"), typed = kept(draft);
+  const title = h("h2", { id: "decision-title", tabindex: "-1" }, "Decision"), unsent = kept(draft);
   if (!review) return fill(panel, title, h("p", {}, "This verification has no review. Nothing is to be decided here."));
   const text = standing(review);
   if (!waits(review)) {
-    const expired = review.resolution === "expired", unreadable = UNREADABLE.has(review.closed_reason) ? " Names can no longer be read." : "";
-    return fill(panel, title, h("p", { class: review.decisions?.at(-1)?.by === queue.you && !expired ? "notice good" : "notice" }, text + unreadable),
-      review.decisions?.at(-1)?.reference && h("p", {}, "Reference ", h("code", {}, review.decisions.at(-1).reference)), typed,
+    const expired = review.resolution === "expired", unreadable = UNREADABLE.has(review.closed_reason) ? " Names can no longer be read."
+      : "";
+    return fill(panel, title, h("p", { class: review.decisions?.at(-1)?.by === queue.you && !expired ? "notice good" : "notice" },
+      text + unreadable),
+      review.decisions?.at(-1)?.reference && h("p", {}, "Reference ", h("code", {}, review.decisions.at(-1).reference)), unsent,
       h("button", { type: "button", class: "main", onclick: next }, "Next"));
   }
-  if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review ends by itself.`), typed, h("button", { type: "button", class: "main", onclick: next }, "Next"));
-  if (!may("decide")) return fill(panel, title, text && h("p", { class: "notice" }, text), h("p", { class: "quiet" }, "Your sign-in does not allow deciding."));
+  if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review ends by itself.`), unsent,
+    h("button", { type: "button", class: "main", onclick: next }, "Next"));
+  if (!may("decide")) return fill(panel, title, text && h("p", { class: "notice" }, text), h("p",
+    { class: "quiet" }, "Your sign-in does not allow deciding."));
   if (review.state === "proposed" && review.decisions?.at(-1)?.by === queue.you) {
-    return fill(panel, title, h("p", { class: "notice" }, `${text} Another reviewer has to confirm it.`), typed,
-      h("div", { id: "failed" }), h("button", { type: "button", id: "withdraw", onclick: () => send({ decision: "withdraw" }) }, "Withdraw the proposal"));
+    return fill(panel, title, h("p", { class: "notice" }, `${text} Another reviewer has to confirm it.`), unsent,
+      h("div", { id: "failed" }), h("button", { type: "button", id: "withdraw",
+        onclick: () => send({ decision: "withdraw" }) }, "Withdraw the proposal"));
   }
-  return fill(panel, title, text && h("p", { class: "notice" }, text, review.state === "proposed" && " You are the second reviewer."), form(draft), h("div", { id: "confirming" }), h("div", { id: "failed" }));
+  return fill(panel, title, text && h("p", { class: "notice" }, text, review.state === "proposed" && " You are the second reviewer."),
+    form(draft), h("div", { id: "confirming" }), h("div", { id: "failed" }));
 }
 
 /** What was typed and was not sent, where there is no form for it any more. */
@@ -664,16 +703,26 @@ function kept(draft) {
 
 function form(draft) {
   const proposed = detail.data.review.state === "proposed";
-  const choice = (decision, name, key) => h("label", { class: "choice" }, h("input", { type: "radio", name: "decision", id: decision, value: decision, checked: draft.decision === decision, onchange: () => choose(decision) }), name, " ", h("kbd", {}, key));
-  const note = h("textarea", { id: "note", rows: "3", maxlength: "1000", spellcheck: "false", autocomplete: "off", "aria-describedby": "note-help note-wrong", oninput: (event) => { draft.note = event.target.value; edited(); } });
+  const choice = (decision, name, key) => h("label", { class: "choice" },
+    h("input", { type: "radio", name: "decision", id: decision, value: decision, checked: draft.decision === decision,
+    onchange: () => choose(decision) }), name, " ", h("kbd", {}, key));
+  const note = h("textarea", { id: "note", rows: "3", maxlength: "1000", spellcheck: "false",
+    autocomplete: "off", "aria-describedby": "note-help note-wrong", oninput: (event) => { draft.note = event.target.value; edited(); } });
   note.value = draft.note;
-  const reference = h("input", { id: "reference", value: draft.reference, maxlength: "64", autocomplete: "off", spellcheck: "false", placeholder: "CASE-4711", "aria-describedby": "reference-wrong", oninput: (event) => { draft.reference = event.target.value; edited(); } });
+  const reference = h("input", { id: "reference", value: draft.reference, maxlength: "64",
+    autocomplete: "off", spellcheck: "false", placeholder: "CASE-4711", "aria-describedby": "reference-wrong",
+    oninput: (event) => { draft.reference = event.target.value; edited(); } });
   const wrong = (id) => h("span", { id: `${id}-wrong`, class: "wrong" });
   return h("form", { id: "form", novalidate: true, onsubmit: (event) => { event.preventDefault(); check(); } },
-    h("fieldset", {}, h("legend", {}, "What is your decision?"), h("div", { class: "choices" }, choice("approve", proposed ? "Approve as second" : "Approve", "a"), choice("reject", "Reject", "r")), wrong("decision")),
-    h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong", onchange: (event) => { draft.reason = event.target.value; edited(); } }, reasonOptions(draft)), wrong("reason")),
-    h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span", { class: "quiet" }, "(of your own case; no names)")), reference, wrong("reference")),
-    h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span", { class: "quiet", id: "note-help" }, "(needed with the reason “other”; stored encrypted)")), note, wrong("note")),
+    h("fieldset", {}, h("legend", {}, "What is your decision?"), h("div",
+      { class: "choices" }, choice("approve", proposed ? "Approve as second" : "Approve", "a"), choice("reject", "Reject", "r")),
+        wrong("decision")),
+    h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong",
+      onchange: (event) => { draft.reason = event.target.value; edited(); } }, reasonOptions(draft)), wrong("reason")),
+    h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span",
+      { class: "quiet" }, "(of your own case; no names)")), reference, wrong("reference")),
+    h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span",
+      { class: "quiet", id: "note-help" }, "(needed with the reason “other”; stored encrypted)")), note, wrong("note")),
     h("button", { id: "check" }, "Check and confirm"));
 }
 
@@ -717,10 +766,13 @@ function check() {
     return;
   }
   detail.confirming = true;
-  const sent = [draft.reference && `Reference ${draft.reference}.`, draft.note.trim() && `With a note of ${draft.note.trim().length} characters.`].filter(Boolean).join(" ");
+  const sent = [draft.reference && `Reference ${draft.reference}.`, draft.note.trim()
+    && `With a note of ${draft.note.trim().length} characters.`].filter(Boolean).join(" ");
   fill(find("failed"));
-  fill(find("confirming"), h("div", { class: "confirming", role: "group", "aria-labelledby": "confirm-what", id: "confirm-box", tabindex: "-1" },
-    h("p", { id: "confirm-what" }, h("b", {}, `${capital(draft.decision)}: `), settings[draft.decision][draft.reason], " ", effect(draft)), sent && h("p", { class: "small" }, sent),
+  fill(find("confirming"), h("div", { class: "confirming", role: "group", "aria-labelledby": "confirm-what", id: "confirm-box",
+    tabindex: "-1" },
+    h("p", { id: "confirm-what" }, h("b", {}, `${capital(draft.decision)}: `), settings[draft.decision][draft.reason], " ",
+      effect(draft)), sent && h("p", { class: "small" }, sent),
     h("button", { type: "button", id: "confirm", class: "main", onclick: () => send(draft) }, "Confirm ", h("kbd", {}, "Ctrl ⏎")),
     h("button", { type: "button", id: "unconfirm", onclick: backToForm }, "Back")));
   // Not the button: a second press of Enter must not confirm.
@@ -758,8 +810,10 @@ async function send({ decision, reason, reference, note }) {
     return;
   }
   if (decision !== "withdraw") drafts.delete(view.id);
-  const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected", withdraw: "Proposal withdrawn:" }[decision];
-  const final = after.final ? ` Final answer: ${outcome(after.final.outcome)}.` : after.state === "proposed" ? " Another reviewer has to confirm it." : "";
+  const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected",
+    withdraw: "Proposal withdrawn:" }[decision];
+  const final = after.final ? ` Final answer: ${outcome(after.final.outcome)}.`
+    : after.state === "proposed" ? " Another reviewer has to confirm it." : "";
   if (detail !== view) return;
   if (decision === "withdraw") {
     changedTo(after);
@@ -779,7 +833,7 @@ async function send({ decision, reason, reference, note }) {
 function refused(failure, button) {
   const review = failure.problem.review;
   button.disabled = false;
-  if (["review-changed", "review-closed"].includes(failure.type) && review) {
+  if (failure.status === 409 && review) {
     changedTo(review);
     refreshDetail();
     queue.rows = waits(review) ? queue.rows : queue.rows.filter((one) => one.verification !== detail.id);
@@ -802,7 +856,8 @@ function refused(failure, button) {
 
 // ---- The way ---------------------------------------------------------------------------------------------------------------------------
 
-const WOKEN = { webhook: "by the webhook", reading: "by a reading of the account", time_out: "to ask again, because no webhook came in time", reconcile: "by the repair run" };
+const WOKEN = { webhook: "by the webhook", reading: "by a reading of the account",
+  time_out: "to ask again, because no webhook came in time", reconcile: "by the repair run" };
 const why = (step) => step.reason ? `: ${small(clause(step.reason))}` : "";
 const STEPS = {
   requested: (step) => step.batch ? "Requested by a batch" : "Requested",
@@ -844,7 +899,8 @@ function showWay() {
     return [gap, heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
   });
   const now = waits(review) ? review.state === "proposed" ? "Waits for a second reviewer" : "Waits for a decision" : null;
-  fill(panel, h("h2", {}, "Way"), recorded === false && h("p", { class: "quiet" }, "This verification is from before its way was recorded. Steps are missing."),
+  fill(panel, h("h2", {}, "Way"), recorded === false && h("p",
+    { class: "quiet" }, "This verification is from before its way was recorded. Steps are missing."),
     h("ol", { class: "way" }, items, now && h("li", { class: "now" }, h("span", { class: "time" }, "now"), " ", h("span", {}, now))),
     h("p", { class: "small quiet" }, `Times are in your time zone (${Intl.DateTimeFormat().resolvedOptions().timeZone}).`));
 }
@@ -857,12 +913,15 @@ const shortcuts = {
 };
 
 function showKeys() {
-  const box = h("input", { type: "checkbox", id: "shortcuts", checked: shortcuts.on, onchange: (event) => { shortcuts.on = event.target.checked; document.body.classList.toggle("nokeys", !shortcuts.on); } });
+  const box = h("input", { type: "checkbox", id: "shortcuts", checked: shortcuts.on,
+    onchange: (event) => { shortcuts.on = event.target.checked; document.body.classList.toggle("nokeys", !shortcuts.on); } });
   document.body.classList.toggle("nokeys", !shortcuts.on);
-  document.body.append(h("footer", {}, h("p", { class: "keys small" }, "Keys: ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move · ", h("kbd", {}, "Enter"), " open · ", h("kbd", {}, "n"), " next · ", h("kbd", {}, "?"), " all"),
+  document.body.append(h("footer", {}, h("p", { class: "keys small" }, "Keys: ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move · ",
+    h("kbd", {}, "Enter"), " open · ", h("kbd", {}, "n"), " next · ", h("kbd", {}, "?"), " all"),
     h("label", {}, box, " Shortcuts"), h("button", { type: "button", id: "help", class: "plain", onclick: showHelp }, "All keys")),
   h("dialog", { id: "all-keys", "aria-labelledby": "keys-title" }, h("h2", { id: "keys-title" }, "Keys"),
-    h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])), h("p", { class: "small quiet" }, "Letters do nothing in a field, or while Ctrl, Alt or Cmd is held."),
+    h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])), h("p",
+      { class: "small quiet" }, "Letters do nothing in a field, or while Ctrl, Alt or Cmd is held."),
     h("form", { method: "dialog" }, h("button", {}, "Close"))));
 }
 
@@ -917,12 +976,14 @@ function onVisibility() {
 }
 
 function lookAgain(after) {
-  if (detail && waits(detail.data?.review) && !document.hidden && detail.misses < TRIES && !find("again") && Date.now() - detail.checked >= after) refreshDetail();
+  if (detail && waits(detail.data?.review) && !document.hidden && detail.misses < TRIES && !find("again")
+    && Date.now() - detail.checked >= after) refreshDetail();
 }
 
 async function start() {
   if (!settings.files["sign_in.js"] || !settings.files["oauth4webapi.js"]) {
-    fill(find("main"), h("h1", {}, "The desk cannot sign you in"), h("p", {}, "This build lacks the library for signing in. It is fetched with npm when the stack is built: install npm, build the stack again and deploy it."));
+    fill(find("main"), h("h1", {}, "The desk cannot sign you in"),
+      h("p", {}, "This build lacks the library for signing in, which is fetched with npm: install npm, build the stack again and deploy it."));
     return;
   }
   const files = Object.fromEntries(Object.entries(settings.files).map(([name, path]) => [name, new URL(path, document.baseURI).href]));
@@ -932,7 +993,8 @@ async function start() {
   } catch (error) {
     // This is the window for signing in again, which the browser did not let close itself.
     if (error.code === "handed_over") return fill(find("main"), h("h1", {}, error.message));
-    fill(find("main"), h("h1", {}, "Signing in did not work"), h("div", { class: "notice bad", role: "alert" }, h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
+    fill(find("main"), h("h1", {}, "Signing in did not work"), h("div", { class: "notice bad", role: "alert" },
+      h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
     return;
   }
   session.onEnded(sessionEnded);
@@ -942,7 +1004,7 @@ async function start() {
   addEventListener("keydown", onKey);
   addEventListener("focus", () => lookAgain(5 * SECOND));
   addEventListener("pagehide", () => hideNames());
-  addEventListener("beforeunload", (event) => { if ([...drafts.values()].some((draft) => draft.note || draft.reference)) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (typed()) event.preventDefault(); });
   document.addEventListener("visibilitychange", onVisibility);
   find("skip").addEventListener("click", (event) => { event.preventDefault(); find("main").focus(); });
   setInterval(tick, SECOND);
