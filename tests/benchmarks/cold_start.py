@@ -3,7 +3,7 @@
 The plain handler imports boto3 and stripe of the same versions, makes a DynamoDB client and verifies a signature; it is installed as
 `sam build` installs, without bytecode. Each run is a fresh interpreter; plain and ours take turns, and the median counts. The AWS and
 the Stripe that a first event speaks to are the embedded ones. A round is one verification: `api` accepts it, `start_refresh`
-starts the refresh, `fetch_owners` stores what it brought, `complete_verification` decides.
+starts the refresh, `fetch_owners` stores what it brought, `complete_verification` decides, and `review` shows how it came to that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.functions import http_event
 from titleholder.stripe_api import signatures
 
 RUNS = 11
-LIMITS = {"receive_webhook": 0.32, "start_refresh": 0.60, "fetch_owners": 0.65, "complete_verification": 0.60, "api": 0.80}
+LIMITS = {"receive_webhook": 0.32, "start_refresh": 0.60, "fetch_owners": 0.65, "complete_verification": 0.60, "api": 0.80, "review": 0.60}
 """Of the plain handler's processor time."""
 
 PLAIN = """
@@ -143,6 +143,8 @@ class Round:
         snapshot = self.snapshot()
         decided = start("complete_verification", {"verification": verification, "refresh": {"outcome": "ready", "snapshot": snapshot}})
         assert decided["outcome"] == "match", decided
+        timeline = start("review", http_event("GET", f"/verifications/{verification}/timeline"))
+        assert timeline["statusCode"] == 200, timeline
         return found
 
     def webhook(self, number: int) -> dict[str, Any]:
