@@ -146,13 +146,16 @@ def test_names_reach_the_browser_only_when_they_are_asked_for_and_the_look_is_re
     page = ada.open(f"#/{id_}")
     expect(page.locator("#show")).to_be_visible()
     expect(page.locator("#way li").first).to_be_visible()
-    assert {route for route, _ in answers if id_ in route} == {f"GET /verifications/{id_}/timeline"}
+    timeline, comparison = f"GET /verifications/{id_}/timeline", f"POST /verifications/{id_}/comparison"
+    ada.wait_until(lambda: timeline in dict(answers))
+    assert {route for route, _ in answers if id_ in route} == {timeline}
     assert not has_canary([body for _, body in answers])
     assert not has_canary(page.content())
     assert "comparison.read" not in audit_entries(desk, id_)
     page.locator("#show").click()
     expect(page.locator("#comparison")).to_contain_text("LOUISE")
-    assert [route for route, body in answers if has_canary(body)] == [f"POST /verifications/{id_}/comparison"]
+    ada.wait_until(lambda: comparison in dict(answers))
+    assert [route for route, body in answers if has_canary(body)] == [comparison]
     assert audit_entries(desk, id_).count("comparison.read") == 1
 
 
