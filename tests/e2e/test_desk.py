@@ -350,7 +350,7 @@ def test_two_people_are_needed_to_approve_what_the_rule_called_no_match(desk: De
     desk.stack.stripe.simulator.link("fresh", id=account, owners=CANARY.owners)
     back_end = Client(desk.stack.api_url)
     id_ = back_end.call("POST", "/verifications", {"account": account, "claim": {"name": "Oliver Placeholder"}}).body["id"]
-    assert verification(desk, id_)["verdict"]["outcome"] == "no_match"
+    assert eventually(lambda: verification(desk, id_)["verdict"])["outcome"] == "no_match"
     assert back_end.call("POST", f"/verifications/{id_}/review", {}).status in (200, 201)
     ada, ben = visit("ada"), visit("ben")
     ada.open(f"#/{id_}")
