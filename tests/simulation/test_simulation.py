@@ -17,14 +17,14 @@ ENOUGH_SEEDS = 300
 CRASH_PARTS = 6
 FOUND_BY = {
     "review_opened_after_the_verdict": 11,
-    "last_decision_wins": 14,
+    "last_decision_wins": 83,
     "closed_reviews_not_finished": 11,
     "entries_of_reviews_written_anew": 4,
     "decided_without_proof_of_the_key": 72,
     "notes_survive_erasure": 108,
     "reviews_wait_for_ever": 11,
     "open_reviews_not_looked_at": 11,
-    "decision_replaces_the_verdict": 14,
+    "decision_replaces_the_verdict": 15,
     "reviews_that_expire_count_as_rejected": 11,
     "one_reviewer_is_enough": 14,
     "repeated_decisions_are_refused": 14,

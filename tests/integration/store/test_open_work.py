@@ -177,3 +177,34 @@ def test_expiry_is_announced_once_for_each_date(store: Store) -> None:
     assert store.open_work.list_oldest("announcement", LATER, 10) == []
     assert not store.accounts.put_expiry(REF, int(NOW) + 100, announcement, NOW)
     assert store.accounts.put_expiry(REF, int(NOW) + 101, announcement, NOW)
+
+
+def test_open_items_are_listed_page_by_page_in_their_order(store: Store) -> None:
+    refs = [AccountRef(f"fca_{number}") for number in range(5)]
+    for number, ref in enumerate(refs):
+        store.accounts.observe(ref, state("pending"), NOW + number, open_=True, calls=0)
+    seen: list[AccountRef | None] = []
+    position, pages = None, 0
+    while pages == 0 or position is not None:
+        items, position = store.open_work.list_behind("refresh", position, 2)
+        seen += [item.ref for item in items]
+        pages += 1
+        assert [item.since for item in items] == [NOW + refs.index(item.ref) for item in items if item.ref]
+    assert (seen, pages) == (refs, 3)
+
+
+def test_page_begins_behind_an_item_that_is_finished_since(store: Store) -> None:
+    refs = [AccountRef(f"fca_{number}") for number in range(4)]
+    for number, ref in enumerate(refs):
+        store.accounts.observe(ref, state("pending"), NOW + number, open_=True, calls=0)
+    _, position = store.open_work.list_behind("refresh", None, 2)
+    store.accounts.observe(refs[1], state("failed"), NOW + 100, open_=False, calls=0)
+    items, _ = store.open_work.list_behind("refresh", position, 2)
+    assert [item.ref for item in items] == refs[2:]
+
+
+def test_claims_that_are_kept_and_accounts_are_found_together(store: Store) -> None:
+    create_verification(store, VERIFICATION, CLAIM)
+    store.accounts.observe(REF, state("pending"), NOW, open_=True, calls=0)
+    assert store.claims.kept([(REF, "ver_1"), (REF, "ver_2"), (CONNECTED, "ver_1")]) == {"ver_1"}
+    assert store.accounts.get_all([REF, CONNECTED, REF]) == {REF: store.accounts.get(REF)}
