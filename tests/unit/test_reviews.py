@@ -85,6 +85,17 @@ def test_only_the_own_proposal_can_be_withdrawn(review: Review, by: str) -> None
         after(review, (by, "withdraw"))
 
 
+def test_review_that_was_withdrawn_again_and_again_can_only_be_decided() -> None:
+    review = after(OPEN, *[("anne", "approve"), ("anne", "withdraw")] * 24, ("anne", "approve"))
+    assert len(review.decisions) == reviews.MOST_DECISIONS - 2
+    review = after(review, ("anne", "withdraw"))
+    review = after(review, ("anne", "approve"))
+    with pytest.raises(errors.NothingToWithdrawError):
+        after(review, ("anne", "withdraw"))
+    assert after(review, ("bob", "approve")).resolution == "approved"
+    assert after(review, ("anne", "reject")).resolution == "rejected"
+
+
 @pytest.mark.parametrize("needed", [0, 1, 2])
 def test_approval_of_a_no_match_always_takes_two(needed: int) -> None:
     review = after(OPEN, ("anne", "approve"), outcome="no_match", needed=needed)

@@ -33,6 +33,11 @@ ClosedReason = Literal["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "OWNERS_CHANG
 OTHER = "OTHER"
 """The reason that needs a note, because the code alone does not say why."""
 
+MOST_DECISIONS = 51
+"""After so many decisions a proposal can't be withdrawn any more. They share one item, which DynamoDB limits to 400 KB: a review that is
+proposed and withdrawn without end could be closed by nothing.
+"""
+
 APPROVE_REASONS: Mapping[str, str] = {
     "NAME_VARIANT_CONFIRMED": "The names are variants of one name.",
     "CHANGED_NAME_DOCUMENTED": "A document shows that the name was changed.",
@@ -204,7 +209,7 @@ def decide(
         InvalidDecisionError: reason or note do not go with the decision.
         ReviewClosedError, ReviewChangedError: another decision came first, or the review ended by itself. Both carry the review.
         SecondReviewerNeededError: the caller's own proposal has to be confirmed by another reviewer.
-        NothingToWithdrawError: the caller has made no proposal that waits.
+        NothingToWithdrawError: the caller has made no proposal that waits, or the review was withdrawn too often.
     """
     if wrong := wrong_fields(request):
         raise InvalidDecisionError("The fields of the decision do not go together.", wrong)
@@ -214,7 +219,7 @@ def decide(
         raise closed_error(review)
     if request.version != review.version:
         raise ReviewChangedError("The review has changed since the version that you decided about.", review.as_dict())
-    if request.decision == "withdraw" and review.proposer != by:
+    if request.decision == "withdraw" and (review.proposer != by or len(review.decisions) >= MOST_DECISIONS):
         raise NothingToWithdrawError("There is no proposal of yours that could be withdrawn.", review.as_dict())
     decision = ReviewDecision(by, now, request.decision, request.reason, request.reference, request.note is not None, request_id)
     after = replace(review, version=review.version + 1, decisions=(*review.decisions, decision))
