@@ -43,7 +43,7 @@ USERS = (
 MEANING = {
     "review": "sees the queue, looks at names, decides",
     "support": "sees the queue and timelines, no names",
-    "read": "has the scope of a back end that reads, so sees no names either",
+    "read": "has a scope of back ends alone, so the issuer refuses the desk",
 }
 
 MARGARET = {"name": "Margaret Testerman"}
