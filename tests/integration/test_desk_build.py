@@ -125,7 +125,7 @@ def test_a_page_without_the_library_says_so(without_npm: tuple[Path, str], brows
     page.route("https://desk.example.com/**", fulfil)
     page.goto("https://desk.example.com/desk")
     expect(page.get_by_role("heading", name="The desk cannot sign you in")).to_be_visible()
-    expect(page.locator("main")).to_contain_text("This build lacks the library for signing in.")
+    expect(page.locator("main")).to_contain_text("This build lacks the library for signing in")
     page.close()
 
 
