@@ -201,8 +201,13 @@ class TestOwners:
         reconcile(reviewing)
         ended(reviewing, open_, "OWNERS_CHANGED", "reconcile")
 
-    def test_unreadable_review_does_not_hold_up_the_owners(self, reviewing: Sandbox, open_: Verification) -> None:
-        break_review(open_)
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_unreadable_review_does_not_hold_up_the_owners(self, reviewing: Sandbox, open_: Verification, lost: bool) -> None:
+        if lost:
+            key = {"pk": {"S": f"VERIFICATION#{open_.id}"}, "sk": {"S": "VERIFICATION"}}
+            client("dynamodb").delete_item(TableName="titleholder", Key=key)
+        else:
+            break_review(open_)
         renew(reviewing, open_.ref, OTHER_OWNERS["renamed"])
         account = reviewing.store.accounts.get(open_.ref)
         assert account.snapshot is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef, StoredAccount
-from titleholder.errors import TitleholderError, UnexpectedError
+from titleholder.errors import TitleholderError, UnexpectedError, VerificationNotFoundError
 from titleholder.observability import logger
 from titleholder.services import reviews
 from titleholder.services.audit import RECONCILE, STRIPE, By
@@ -39,7 +39,7 @@ HISTORY_LOOKED_AT = 100
 
 EXPIRY_SECONDS = 30 * DAY_SECONDS
 
-_UNREADABLE = (KeyError, TypeError, ValueError)
+_UNREADABLE = (KeyError, TypeError, ValueError, VerificationNotFoundError)
 """What is raised where something that is stored about a review can't be read."""
 
 
