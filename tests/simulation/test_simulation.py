@@ -40,7 +40,7 @@ FOUND_BY = {
     "secret_of_ids_made_twice": 17,
     "newest_snapshot_answers": 17,
     "any_answer_ends_the_attempt": 273,
-    "any_reading_decides": 5,
+    "any_reading_decides": 170,
     "announcement_not_kept": 27,
     "erasure_waits_for_stripe": 8,
     "disconnection_not_repeated": 8,
