@@ -34,7 +34,7 @@ FOUND_BY = {
     "thin_events_not_listed": 11,
     "stop_not_seen_before_a_refresh": 63,
     "stop_forgets_broken_imports": 103,
-    "lease_not_conditional": 17,
+    "lease_not_conditional": 38,
     "written_without_proof_of_the_key": 120,
     "matcher_failure_not_caught": 6,
     "secret_of_ids_made_twice": 17,

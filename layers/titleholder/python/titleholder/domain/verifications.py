@@ -47,7 +47,7 @@ class Verification:
     reviewed: Final | None = None
     stale_at: float | None = None
     stale_lifted_at: float | None = None
-    recorded: bool = False
+    recorded: bool = True
 
     @property
     def need(self) -> FreshnessRequirement:

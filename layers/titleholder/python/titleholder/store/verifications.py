@@ -107,7 +107,7 @@ class Verifications:
             "deadline_ms": to_milliseconds(verification.deadline),
             "request_digest": verification.request_digest,
             "group": verification.group,
-            "recorded": True,
+            **({"recorded": True} if verification.recorded else {}),
             **({"if_inactive": "wait"} if verification.waits_if_inactive else {}),
             **({} if verification.batch is None else _of_batch(verification)),
         }
