@@ -1,4 +1,5 @@
-// The review desk: a queue of verifications that a person should decide, and one verification with reasons, comparison, decision and way.
+// The review desk: a queue of verifications that a person should decide, and one verification with reasons, comparison, decision and
+// timeline.
 //
 // What the page knows is in this module's memory, and goes with the tab. Names are asked for by a click alone, and are taken off the screen
 // after some minutes, when the reviewer leaves, and when the tab is hidden. All text gets onto the page as text: see `h`.
@@ -311,11 +312,13 @@ function showQueue({ busy = false, failure = null } = {}) {
     : queue.rows.length ? table() : empty();
   fill(find("main"), flashed(),
     h("div", { class: "head" }, h("h1", { id: "title", tabindex: "-1" }, "Queue"),
-      queue.tenant && h("p", { class: "small" }, "of ", h("code", {}, queue.tenant), " ", h("a", { href: "#/" }, "the platform's own")),
+      queue.tenant && h("p", { class: "small" }, "of ", h("code", {}, queue.tenant), " ",
+        h("a", { href: "#/" }, "Show the platform's queue")),
       !failure && h("button", { type: "button", id: "start", class: "main", disabled: !queue.rows.length,
         onclick: openOldest }, "Start with the oldest")),
     h("div", { class: "tools" },
-      h("nav", { class: "tabs", "aria-label": "Lists" }, tab("open", "To review", counts[0]), tab("proposed", "Needs a second", counts[1])),
+      h("nav", { class: "tabs", "aria-label": "Lists" }, tab("open", "To review", counts[0]),
+        tab("proposed", "Needs a second reviewer", counts[1])),
       reasonFilter(there), goTo()),
     h("div", { id: "list", "aria-busy": busy ? "true" : null }, body), more());
 }
@@ -331,7 +334,7 @@ function empty() {
 }
 
 function table() {
-  const head = ["Waiting", "Verification", "Account", "Score", "Why", "Seen"];
+  const head = ["Waiting", "Verification", "Account", "Score", "Why", "Names seen"];
   return h("table", { class: "cards", role: "table" }, h("caption", { class: "unseen" }, "Reviews, the longest waiting first"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
     h("tbody", { id: "rows", role: "rowgroup" }, queue.rows.map(row)));
@@ -346,9 +349,9 @@ function row(review) {
     cell("Verification", h("a", { href, id: `row-${review.verification}`, title: review.verification }, short(review.verification))),
     cell("Account", h("code", { title: review.account }, short(review.account))), cell("Score", points(review.score)),
     cell("Why", review.outcome !== "close_match" && h("span", { class: "tag" }, capital(outcome(review.outcome))),
-      review.opened_by === "manual" && h("span", { class: "tag" }, "asked for"), first ? clause(first) : "–",
+      review.opened_by === "manual" && h("span", { class: "tag" }, "opened by a back end"), first ? clause(first) : "–",
       others.length > 0 && h("span", { class: "quiet", title: others.map(clause).join("; ") }, ` and ${others.length} more`)),
-    cell("Seen", review.seen ? review.seen.by_you ? `by you, ${ago(review.seen.at)}` : ago(review.seen.at) : "–"));
+    cell("Names seen", review.seen ? review.seen.by_you ? `by you, ${ago(review.seen.at)}` : ago(review.seen.at) : "–"));
 }
 
 function more() {
@@ -450,8 +453,8 @@ async function openDetail(there) {
   document.title = `${short(view.id)} · Review desk`;
   fill(find("main"),
     h("div", { class: "head" }, h("a", { href: address({ tenant: queue.tenant, state: queue.state }), id: "back" }, "‹ Queue"),
-      h("h1", { id: "title", tabindex: "-1" }, "Review ", h("code", {}, view.id)), h("button", { type: "button", id: "next",
-        onclick: next }, "Next ", h("kbd", {}, "n"))),
+      h("h1", { id: "title", tabindex: "-1" }, h("span", { id: "kind" }, "Review"), " ", h("code", {}, view.id)),
+      h("button", { type: "button", id: "next", onclick: next }, "Next ", h("kbd", {}, "n"))),
     flashed(), h("p", { id: "facts", class: "facts" }), h("div", { id: "notices" }), h("div", { id: "parts" }, h("p",
       { class: "quiet", "aria-busy": "true" }, "Loading…")));
   focusTitle();
@@ -470,7 +473,7 @@ async function openDetail(there) {
   showWhy();
   showComparison();
   showDecision();
-  showWay();
+  showTimeline();
 }
 
 /** Ask again how a review stands, and show what changed. Nothing typed is touched. */
@@ -495,7 +498,7 @@ function changedTo(review, data = null) {
   else detail.data = { ...detail.data, review };
   const same = before?.version === review?.version && before?.state === review?.state;
   showFacts();
-  if (data) showWay();
+  if (data) showTimeline();
   if (same) return;
   detail.confirming = false;
   // Names are shown to decide about, and that is done.
@@ -506,6 +509,7 @@ function changedTo(review, data = null) {
 }
 
 function showFacts() {
+  find("kind").textContent = detail.data.review ? "Review" : "Verification";
   const { verification, review } = detail.data, verdict = verification.verdict ?? {};
   const fact = (label, ...children) => h("span", {}, h("span", { class: "label" }, label, " "), ...children);
   const fixed = verification.final ?? null;
@@ -514,10 +518,11 @@ function showFacts() {
     review && (waits(review) ? fact("Waiting", since(review.opened_at)) : fact("Closed", moment(review.closed_at))),
     fact("Final answer", fixed ? outcome(fixed.outcome) : waits(review) ? "none yet" : "none"),
     fact("Account", h("code", {}, verification.account)), review?.opened_by === "manual" && h("span",
-      { class: "tag" }, "asked for by a back end"),
+      { class: "tag" }, "opened by a back end"),
     verification.stale && h("span", { class: "tag" }, `stale: ${clause(verification.stale)}`));
   const row = queue.rows.find((one) => one.verification === detail.id), seen = review?.seen ?? row?.seen;
-  fill(find("notices"), waits(review) && seenByOther(seen) && h("p", { class: "notice" }, `Another reviewer opened this ${ago(seen.at)}.`),
+  fill(find("notices"), waits(review) && seenByOther(seen) && h("p", { class: "notice" },
+    `Another reviewer had the names shown ${ago(seen.at)}.`),
     detail.misses >= TRIES && h("p", { class: "notice" }, `Not checked for changes since ${clock(detail.checked)}. `,
       h("button", { type: "button", id: "recheck", onclick: () => { detail.misses = 0; refreshDetail(); } }, "Check now")));
 }
@@ -541,7 +546,7 @@ function showComparison() {
   if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || capital(closedBecause(closed))}. Names can no longer be read.`);
   if (!review) return only("This verification has no review, so names are not shown here.");
   if (review.state === "closed") return only("The review is closed, so names are not shown any more.");
-  if (!may("reveal")) return only("Your sign-in shows the way of a verification, not names.");
+  if (!may("reveal")) return only("Your sign-in shows the timeline of a verification, not names.");
   return fill(find("comparison"), head(h("button", { type: "button", id: "show", onclick: reveal }, "Show names ", h("kbd", {}, "v"))),
     h("p", { class: "quiet", id: "look" }, "Names are hidden. Each look is recorded under your sign-in."));
 }
@@ -604,7 +609,7 @@ function showNames(head) {
   });
   const others = names.other_owners ?? [], count = names.other_owner_count ?? others.length;
   fill(find("comparison"), head(
-    h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Keep"),
+    h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Show 5 minutes more"),
     h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
   names.newest === false && h("p", { class: "notice" }, "The bank gave newer owners since. The verdict rests on those below."),
   h("table", { class: "cards compared", role: "table" }, h("caption",
@@ -642,7 +647,7 @@ function tick() {
   find("left").classList.toggle("soon", left <= WARNED_BEFORE);
   if (left <= WARNED_BEFORE && !detail.warned) {
     detail.warned = true;
-    say("Names are hidden in one minute. Choose Keep to see them longer.");
+    say("Names are hidden in one minute. Choose “Show 5 minutes more” to see them longer.");
   }
 }
 
@@ -652,10 +657,10 @@ function tick() {
 function standing(review) {
   if (!review) return "";
   const last = review.decisions?.at(-1);
-  if (review.resolution === "expired") return `Ended by itself ${moment(review.closed_at)}: ${closedBecause(review.closed_reason)}.`;
+  if (review.resolution === "expired") return `Closed automatically ${moment(review.closed_at)}: ${closedBecause(review.closed_reason)}.`;
   if (!last) return "";
-  const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected",
-    withdraw: "withdrew the proposal for" }[last.decision];
+  if (last.decision === "withdraw") return `${Who(last.by)} withdrew the proposal ${moment(last.at)}.`;
+  const done = { approve: review.state === "proposed" ? "proposed to approve" : "approved", reject: "rejected" }[last.decision];
   return `${Who(last.by)} ${done} this ${moment(last.at)}${last.reason ? `: ${small(clause(last.reason))}` : ""}.`;
 }
 
@@ -673,7 +678,7 @@ function showDecision() {
       review.decisions?.at(-1)?.reference && h("p", {}, "Reference ", h("code", {}, review.decisions.at(-1).reference)), unsent,
       h("button", { type: "button", class: "main", onclick: next }, "Next"));
   }
-  if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review ends by itself.`), unsent,
+  if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review is closed automatically.`), unsent,
     h("button", { type: "button", class: "main", onclick: next }, "Next"));
   if (!may("decide")) return fill(panel, title, text && h("p", { class: "notice" }, text), h("p",
     { class: "quiet" }, "Your sign-in does not allow deciding."));
@@ -722,8 +727,8 @@ function form(draft) {
     h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span",
       { class: "quiet" }, "(of your own case; no names)")), reference, wrong("reference")),
     h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span",
-      { class: "quiet", id: "note-help" }, "(needed with the reason “other”; stored encrypted)")), note, wrong("note")),
-    h("button", { id: "check" }, "Check and confirm"));
+      { class: "quiet", id: "note-help" }, `(needed with the reason “${clause("OTHER")}”; stored encrypted)`)), note, wrong("note")),
+    h("button", { id: "check" }, "Check the decision"));
 }
 
 function reasonOptions(draft) {
@@ -742,10 +747,7 @@ function choose(decision) {
 
 /** What was confirmed is not what is in the form any more. */
 function edited() {
-  if (detail.confirming) {
-    detail.confirming = false;
-    find("confirming").replaceChildren();
-  }
+  if (detail.confirming) unconfirm();
   for (const node of document.querySelectorAll("#form .wrong")) node.textContent = "";
 }
 
@@ -777,6 +779,7 @@ function check() {
     h("button", { type: "button", id: "unconfirm", onclick: backToForm }, "Back")));
   // Not the button: a second press of Enter must not confirm.
   find("confirm-box").focus();
+  find("check").hidden = true;
 }
 
 /** What confirming will do. */
@@ -787,9 +790,14 @@ function effect(draft) {
   return two ? "This is a proposal: another reviewer has to confirm it." : "Final answer: match.";
 }
 
-function backToForm() {
+function unconfirm() {
   detail.confirming = false;
   find("confirming").replaceChildren();
+  find("check").hidden = false;
+}
+
+function backToForm() {
+  unconfirm();
   find("check").focus();
 }
 
@@ -854,10 +862,10 @@ function refused(failure, button) {
   }));
 }
 
-// ---- The way ---------------------------------------------------------------------------------------------------------------------------
+// ---- The timeline ----------------------------------------------------------------------------------------------------------------------
 
-const WOKEN = { webhook: "by the webhook", reading: "by a reading of the account",
-  time_out: "to ask again, because no webhook came in time", reconcile: "by the repair run" };
+const WOKEN = { webhook: "Continued: Stripe reported the result", reading: "Continued: the account was read for another request",
+  time_out: "Continued to ask again, because no event of Stripe came in time", reconcile: "Continued by the scheduled check" };
 const why = (step) => step.reason ? `: ${small(clause(step.reason))}` : "";
 const STEPS = {
   requested: (step) => step.batch ? "Requested by a batch" : "Requested",
@@ -867,10 +875,10 @@ const STEPS = {
   cooldown_over: () => "Cooldown over",
   repair_wait_began: () => "Waits for the account to be repaired",
   repair_wait_over: () => "The wait for a repair is over",
-  trouble: (step) => `Trouble${why(step)}`,
-  webhook: (step) => ["Webhook ", h("code", { title: step.event_type ?? "" }, step.event ?? "")],
+  trouble: (step) => `Stripe could not be asked${why(step)}; it is tried again`,
+  webhook: (step) => ["Stripe's event arrived (", h("code", { title: step.event_type ?? "" }, step.event ?? ""), ")"],
   owners_fetched: () => "Owners fetched",
-  woken: (step) => `Woken ${WOKEN[step.by] ?? ""}`,
+  woken: (step) => WOKEN[step.by] ?? "Continued",
   cancelled: () => "Cancelled",
   batch_stopped: () => "The batch was stopped",
   verdict: (step) => `Verdict: ${outcome(step.outcome)}${typeof step.score === "number" ? `, score ${points(step.score)}` : ""}`,
@@ -878,7 +886,7 @@ const STEPS = {
   proposed: (step) => `${capital(by(step))} proposed to approve${why(step)}`,
   withdrawn: (step) => `${capital(by(step))} withdrew the proposal`,
   decided: (step) => `${capital(by(step))} ${step.decision === "reject" ? "rejected" : "approved"}${why(step)}`,
-  expired: (step) => `Review ended by itself${step.reason ? `: ${closedBecause(step.reason)}` : ""}`,
+  expired: (step) => `Review closed automatically${step.reason ? `: ${closedBecause(step.reason)}` : ""}`,
   stale: (step) => `The verdict no longer holds${why(step)}`,
   stale_lifted: () => "The verdict holds again",
   owners_changed: () => "The bank named other owners or contacts",
@@ -886,7 +894,7 @@ const STEPS = {
 };
 const by = (step) => step.by === queue.you ? "you" : `reviewer ${who(step.by)}`;
 
-function showWay() {
+function showTimeline() {
   const { steps, recorded, review, left_out: leftOut } = detail.data, panel = find("way");
   if (!panel) return;
   let date = "";
@@ -899,8 +907,8 @@ function showWay() {
     return [gap, heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
   });
   const now = waits(review) ? review.state === "proposed" ? "Waits for a second reviewer" : "Waits for a decision" : null;
-  fill(panel, h("h2", {}, "Way"), recorded === false && h("p",
-    { class: "quiet" }, "This verification is from before its way was recorded. Steps are missing."),
+  fill(panel, h("h2", {}, "Timeline"), recorded === false && h("p",
+    { class: "quiet" }, "An earlier release handled a part of this verification, or steps have expired. Steps may be missing."),
     h("ol", { class: "way" }, items, now && h("li", { class: "now" }, h("span", { class: "time" }, "now"), " ", h("span", {}, now))),
     h("p", { class: "small quiet" }, `Times are in your time zone (${Intl.DateTimeFormat().resolvedOptions().timeZone}).`));
 }

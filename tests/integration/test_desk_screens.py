@@ -120,7 +120,7 @@ def test_each_screen_is_accessible_and_scrolls_in_one_direction(width: int, sche
     look("taken")
     api.close(SECOND, "expired", "ACCOUNT_DISCONNECTED")
     page.goto(f"{api.url}/desk#/{SECOND}")
-    page.locator("#decision .notice", has_text="Ended by itself").wait_for()
+    page.locator("#decision .notice", has_text="Closed automatically").wait_for()
     look("expired")
     api.rows = []
     api.open = None
@@ -216,8 +216,10 @@ def test_decision_is_checked_confirmed_and_followed_by_the_next_review(api: Desk
     # A second press of Enter would have fallen on the button.
     expect(page.locator("#confirm-box")).to_be_focused()
     expect(page.locator("#confirm-what")).to_have_text("Reject: Another reason, which the note says. Final answer: no match.")
+    expect(page.locator("#check")).to_be_hidden()
     page.locator("#note").type("!")
     expect(page.locator("#confirm")).to_have_count(0)
+    expect(page.locator("#check")).to_be_visible()
     page.keyboard.press("Control+Enter")
     page.locator("#confirm").wait_for()
     page.keyboard.press("Control+Enter")
@@ -235,7 +237,7 @@ def test_next_passes_over_what_another_reviewer_has_just_opened(api: DeskApi, op
     page.keyboard.press("n")
     page.wait_for_url(f"**#/{FOURTH}")
     page.goto(f"{api.url}/desk#/{THIRD}")
-    expect(page.locator("#notices")).to_contain_text("Another reviewer opened this 2 min ago.")
+    expect(page.locator("#notices")).to_contain_text("Another reviewer had the names shown 2 min ago.")
 
 
 @pytest.mark.parametrize("how", ["asked again after 30 seconds", "asked again on focus", "told on confirming"])
@@ -310,12 +312,12 @@ def test_erased_account_is_said_without_a_button(api: DeskApi, open_page: Open) 
     assert page.locator("#kept").input_value() == "Typed before."
 
 
-def test_support_sees_the_way_and_no_button_that_it_may_not_use(api: DeskApi, open_page: Open) -> None:
+def test_support_sees_the_timeline_and_no_button_that_it_may_not_use(api: DeskApi, open_page: Open) -> None:
     api.may = []
     page = open_page(f"#/{FIRST}")
     expect(page.locator("#way")).to_contain_text("Cooling down until")
     expect(page.locator("#show, #form, #check, #withdraw")).to_have_count(0)
-    expect(page.locator("#comparison")).to_contain_text("Your sign-in shows the way of a verification, not names.")
+    expect(page.locator("#comparison")).to_contain_text("Your sign-in shows the timeline of a verification, not names.")
     for key in "var":
         page.keyboard.press(key)
     assert calls(api, "/comparison") == 0
