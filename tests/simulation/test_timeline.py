@@ -150,6 +150,14 @@ class TestSteps:
         assert refreshes[-1]["started"] - allowed_at == pytest.approx(0, abs=5)
         check_fetched(stack, "fca_cooling", steps, refreshes[-1])
 
+    def test_webhook_that_overtakes_the_answer_to_the_refresh_call_follows_its_start(self, stack: Stack) -> None:
+        stack.simulation.during_refresh["fca_new"] = lambda: None  # Stripe's answer takes three seconds.
+        stack.verify("fca_new", "single_owner", policy={"settle_seconds": 0.5})
+        stack.run()
+        steps, [refresh] = stack.steps("fca_new"), stack.refreshes("fca_new")
+        assert kinds(steps) == ["requested", "refresh_started", *ORDINARY]
+        assert the(steps, "refresh_started")["at"] - refresh["started"] == SECOND
+
     def test_prefetch_is_joined(self, stack: Stack) -> None:
         stack.verify("fca_prefetch", "prefetch_pending", policy={"settle_seconds": 30.0})
         stack.run()

@@ -234,7 +234,8 @@ def resumed_step(payload: Mapping[str, Any], trigger: Trigger | None, at: float)
 def joined_step(attempted_at: int, now: float, started_at: float | None) -> Step:
     """The step to record once it is known which refresh a workflow waits for.
 
-    `started_at`: when it was started for the workflow; None if it was under way.
+    `now`: when the workflow began to ask, which is before the answer that it will get. `started_at`: when the refresh was started for the
+    workflow; None if it was under way.
     """
     kind = "refresh_joined" if started_at is None else "refresh_started"
     return Step(now if started_at is None else started_at, kind, {"attempted_at": attempted_at})

@@ -31,7 +31,11 @@ from titleholder.stripe_api.gateway import RefreshAnswer
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A refresh was initiated, as of Stripe's answer `at` (Unix seconds). Stripe shows it with `attempted_at` as `last_attempted_at`."""
+    """A refresh was initiated. Stripe shows it with `attempted_at` as `last_attempted_at`.
+
+    `at`: when by our clock (Unix seconds), not later than Stripe began it. So it is before all that came of it, however late Stripe
+    answers.
+    """
 
     attempted_at: int
     at: float
@@ -99,7 +103,8 @@ def start(
         return _after_refusal(deps, ref, need, account, asker, attempt) if isinstance(shown, Fresh) else _final(shown)
     if state.refresh.settled:
         account_sync.sync_account(deps, ref)
-    return Started(state.refresh.last_attempted_at, answered_at)
+    # An attempt that is made again may have been executed at its first call, or at any later one.
+    return Started(state.refresh.last_attempted_at, min(now, max(attempt.began_at, state.refresh.last_attempted_at)))
 
 
 def _call(

@@ -211,7 +211,7 @@ def _apply(deps: Dependencies, request: RefreshRequest, facts: RequestFacts, res
                     # The settle timeout starts now.
                     deps.workflow.heartbeat(waiter.task_token)
                 started_at = result.at if isinstance(result, Started) else None
-                account_sync.record_step(deps, waiter, refresh_requests.joined_step(attempted_at, now, started_at))
+                account_sync.record_step(deps, waiter, refresh_requests.joined_step(attempted_at, facts.now, started_at))
             account_sync.resume_if_settled(deps, ref, waiter)
             return StillPending(facts.gives_up_at) if isinstance(result, JoinPending) and facts.is_late else result
     assert_never(result)
