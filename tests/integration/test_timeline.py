@@ -293,6 +293,19 @@ class TestAfterwards:
         assert "owner_added" in steps[-1]["changes"]
         assert "OLIVER" not in json.dumps(steps)
 
+    def test_change_of_owners_is_shown_after_later_answers_that_say_the_same(self, sandbox: Sandbox) -> None:
+        verification = verified(sandbox)
+        renamed = [{"name": "MARGARET NEWNAME", "email": None, "phone": None, "raw_address": None}]
+        for _ in range(2):
+            sandbox.wait(DAY_SECONDS)
+            sandbox.simulator.change(verification.ref.account, action="prefetch", owners=renamed)
+            sandbox.wait(60)
+            sandbox.settle()
+            assert kinds(sandbox, verification.id)[-2:] == ["verdict", "owners_changed"]
+        calls = Calls(sandbox)
+        timelines.read(sandbox.store, TENANT, verification.id, sandbox.clock.now)
+        assert [moment.operation for moment in calls.made].count("query") == 2  # The steps, and the snapshots.
+
     def test_no_step_has_personal_data(self, sandbox: Sandbox) -> None:
         owner = {"name": "QUILLFEATHER CANARY", "email": "canary@example.com", "phone": "5555550101", "raw_address": "1 CANARY ST"}
         ref = sandbox.link(owners=[owner], details={"display_name": "QUILLFEATHER CHECKING"})

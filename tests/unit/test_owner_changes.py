@@ -174,6 +174,9 @@ HISTORIES: dict[str, tuple[list[SnapshotSummary], bool]] = {
     "renamed beside another": (
         [summary("new", "first", "owner_renamed"), summary("seen", "first"), summary("first", None, known=False)], True,
     ),
+    "renamed to what it was beside another": (
+        [summary("new", "first"), summary("seen", "first", "owner_renamed"), summary("first", None, known=False)], True,
+    ),
     "one before is missing": ([summary("new", "gone"), summary("seen", None, known=False)], True),
     "missing itself": ([summary("new", None, known=False)], True),
     "none": ([], True),

@@ -31,11 +31,11 @@ def built(
     *,
     review: Review | None = None,
     snapshot: SnapshotTimes | None = None,
-    newest: SnapshotSummary | None = None,
+    history: Sequence[SnapshotSummary] = (),
     recorded: bool = True,
     now: float = NOW,
 ) -> Timeline:
-    return timeline.build(head, review, stored, snapshot, newest, recorded=recorded, now=now)
+    return timeline.build(head, review, stored, snapshot, history, recorded=recorded, now=now)
 
 
 def kinds(found: Timeline) -> list[str]:
@@ -148,31 +148,70 @@ class TestSteps:
         assert built(replace(ENDED, stale_at=1_200.0, stale_lifted_at=1_300.0)).steps[2].about == {"reason": "ACCOUNT_INACTIVE"}
 
 
+def since(id_: str, at: int, before: str | None, *kinds: str, known: bool = True) -> SnapshotSummary:
+    """A snapshot of the time `at`, and what it changed since the one before."""
+    changes = [{"kind": kind, "before": 0, "after": 0} for kind in kinds] if known else None
+    return SnapshotSummary(id_, at, at + 6, 2, before, changes, stored_at=at + 7.0)
+
+
+FIRST = since("fcaowns_1", 1_010, None, known=False)
+
+
 class TestOwnersSince:
-    NEWEST = SnapshotSummary(
-        "fcaowns_2", 1_300, 1_306, 2, "fcaowns_1", [{"kind": "owner_added", "before": None, "after": 1}], stored_at=1_307.0
-    )
+    NEWEST = since("fcaowns_2", 1_300, "fcaowns_1", "owner_added")
 
     def test_change_is_shown_by_its_kinds(self) -> None:
-        found = built(ENDED, snapshot=SNAPSHOT, newest=self.NEWEST)
+        found = built(ENDED, snapshot=SNAPSHOT, history=[self.NEWEST, FIRST])
         about = {"snapshot": "fcaowns_2", "attempted_at": 1_300, "changes": ["owner_added"]}
         assert found.steps[-1] == Step(1_307.0, "owners_changed", about)
 
     def test_newer_owners_without_a_change_are_no_step(self) -> None:
-        assert kinds(built(ENDED, snapshot=SNAPSHOT, newest=replace(self.NEWEST, changes=[])))[-1] == "verdict"
+        assert kinds(built(ENDED, snapshot=SNAPSHOT, history=[replace(self.NEWEST, changes=[]), FIRST]))[-1] == "verdict"
 
     def test_newer_owners_of_which_the_change_is_not_known_are_said_to_be_newer(self) -> None:
-        assert kinds(built(ENDED, snapshot=SNAPSHOT, newest=replace(self.NEWEST, changes=None)))[-1] == "newer_owners"
+        found = built(ENDED, snapshot=SNAPSHOT, history=[replace(self.NEWEST, changes=None), FIRST])
+        assert kinds(found)[-2:] == ["verdict", "newer_owners"]
 
     @pytest.mark.parametrize(
-        "newest",
-        [None, replace(NEWEST, id="fcaowns_1"), replace(NEWEST, attempted_at=900), replace(NEWEST, attempted_at=1_010, created=1_015)],
+        ("history", "expected"),
+        [
+            # The bank's last answers say again what an earlier one said first.
+            (
+                [since("d", 1_500, "c"), since("c", 1_400, "b"), since("b", 1_300, "fcaowns_1", "owner_renamed"), FIRST],
+                [("owners_changed", 1_307.0)],
+            ),
+            (
+                [since("c", 1_400, "b", "owner_removed"), since("b", 1_300, "fcaowns_1", "owner_added"), FIRST],
+                [("owners_changed", 1_307.0), ("owners_changed", 1_407.0)],
+            ),
+            # One in between is not stored any more, or is not known to have changed anything.
+            ([since("c", 1_400, "b")], [("newer_owners", 1_407.0)]),
+            ([since("c", 1_400, "b", "owner_added")], [("owners_changed", 1_407.0), ("newer_owners", 1_407.0)]),
+            ([since("c", 1_400, "b"), since("b", 1_300, None, known=False), FIRST], [("newer_owners", 1_307.0)]),
+            ([since("d", 1_500, "c", "owner_moved"), since("c", 1_400, "b")], [("newer_owners", 1_407.0), ("owners_changed", 1_507.0)]),
+            # One that was stored after a newer one says nothing about the newest owners.
+            ([since("c", 1_400, "fcaowns_1"), since("late", 1_300, None, known=False), FIRST], []),
+            # The verdict's own was stored after a newer one.
+            ([since("c", 1_400, "a"), replace(FIRST, since="a", changes=[]), since("a", 900, None, known=False)], []),
+            (
+                [since("c", 1_400, "a"), since("fcaowns_1", 1_010, "a", "owner_added"), since("a", 900, None, known=False)],
+                [("newer_owners", 1_407.0)],
+            ),
+        ],
+    )  # fmt: skip
+    def test_all_changes_since_are_shown_and_a_gap_is_said(self, history: list[SnapshotSummary], expected: list[tuple[str, float]]) -> None:
+        steps = built(ENDED, snapshot=SNAPSHOT, history=history).steps
+        assert [(step.kind, step.at) for step in steps if step.at > 1_200] == expected
+
+    @pytest.mark.parametrize(
+        "history",
+        [[], [FIRST], [replace(FIRST, id="a", attempted_at=900)], [replace(FIRST, id="a", created=1_015)]],
     )
-    def test_owners_that_are_not_newer_are_no_step(self, newest: SnapshotSummary | None) -> None:
-        assert kinds(built(ENDED, snapshot=SNAPSHOT, newest=newest))[-1] == "verdict"
+    def test_owners_that_are_not_newer_are_no_step(self, history: list[SnapshotSummary]) -> None:
+        assert kinds(built(ENDED, snapshot=SNAPSHOT, history=history))[-1] == "verdict"
 
     def test_nothing_is_said_where_the_verdicts_owners_are_not_kept(self) -> None:
-        assert kinds(built(ENDED, newest=self.NEWEST)) == ["requested", "verdict"]
+        assert kinds(built(ENDED, history=[self.NEWEST])) == ["requested", "verdict"]
 
 
 class TestReviews:

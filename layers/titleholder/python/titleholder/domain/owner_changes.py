@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, Literal
 
 from titleholder import matching
-from titleholder.domain.snapshots import SnapshotSummary
+from titleholder.domain.snapshots import SnapshotSummary, since
 
 Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
 Owner = Mapping[str, Any]
@@ -77,16 +77,8 @@ def have_changed(history: Sequence[SnapshotSummary], snapshot: str) -> bool:
     `history`: the account's snapshots, the newest first. Each names the one that its changes are counted from. So only these are looked at:
     a snapshot that was stored after a newer one says nothing about the newest owners.
     """
-    position = {known.id: number for number, known in enumerate(history)}
-    if snapshot not in position:
-        return True
-    number = 0
-    while number < position[snapshot]:
-        before = position.get(history[number].since or "", 0)
-        if are_others(history[number].changes) or before <= number:
-            return True
-        number = before
-    return False
+    found = since(history, snapshot)
+    return not found.whole or any(are_others(each.changes) for each in (*found.newer, *found.aside))
 
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:

@@ -62,6 +62,40 @@ class SnapshotTimes:
     stored_at: float
 
 
+HISTORY_LOOKED_AT = 100
+"""So many of an account's newest snapshots are looked at to find what has changed since one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """How an account's newest snapshot followed from another one.
+
+    `newer`: the snapshots from the newest one back, each followed by the one that its changes are counted from. `aside`: those that lead
+    back from the other one to where the two meet; there are some only where the other one was stored after a newer one. `whole` False: they
+    do not meet, because a snapshot in between is not known.
+    """
+
+    newer: Sequence[SnapshotSummary]
+    aside: Sequence[SnapshotSummary]
+    whole: bool
+
+
+def since(history: Sequence[SnapshotSummary], snapshot: str) -> Since:
+    """What lies between a snapshot and the newest one. `history`: the account's snapshots, the newest first, maybe without the oldest."""
+    position = {known.id: number for number, known in enumerate(history)}
+    newer: list[SnapshotSummary] = []
+    aside: list[SnapshotSummary] = []
+    ahead, behind = 0, position.get(snapshot, len(history))
+    while ahead != behind:
+        path, number = (newer, ahead) if ahead < behind else (aside, behind)
+        path.append(history[number])
+        before = position.get(history[number].since or "", 0)
+        if before <= number:
+            return Since(newer, aside, whole=False)
+        ahead, behind = (before, behind) if path is newer else (ahead, before)
+    return Since(newer, aside, whole=snapshot in position)
+
+
 def fit(owners: Sequence[Owner]) -> bool:
     """Whether a snapshot may hold these owners."""
     sizes = [_size(owner) for owner in owners]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from titleholder.domain.refresh_policy import INACTIVE
-from titleholder.domain.snapshots import SnapshotSummary, SnapshotTimes
+from titleholder.domain.snapshots import SnapshotSummary, SnapshotTimes, since
 from titleholder.domain.verifications import Step, Verification
 from titleholder.timestamps import from_iso
 
@@ -49,20 +49,21 @@ def build(
     review: Review | None,
     stored: Iterable[Step],
     snapshot: SnapshotTimes | None,
-    newest: SnapshotSummary | None,
+    history: Sequence[SnapshotSummary] = (),
     *,
     recorded: bool,
     now: float,
 ) -> Timeline:
     """The timeline as of `now` (Unix seconds).
 
-    `stored`: the steps that were recorded. `snapshot`: the one on which the verdict rests, `newest`: the account's newest one; None where
-    it is not stored any more. `recorded`: whether the verification's steps were recorded from the beginning, and none has expired.
+    `stored`: the steps that were recorded. `snapshot`: the one on which the verdict rests; None where it is not stored any more.
+    `history`: the account's snapshots, the newest first. `recorded`: whether the verification's steps were recorded from the beginning, and
+    none has expired.
     """
     steps = [
         *_of_head(verification),
         *_of_stored(verification, stored, now),
-        *_of_owners(verification, snapshot, newest),
+        *_of_owners(snapshot, history),
         *(() if review is None else _of_review(review)),
     ]
     steps.sort(key=lambda step: (round(step.at, 3), KINDS.index(step.kind) if step.kind in KINDS else len(KINDS)))
@@ -110,19 +111,26 @@ def _of_stored(verification: Verification, stored: Iterable[Step], now: float) -
             yield Step(about["resume_at"], "cooldown_over")
 
 
-def _of_owners(verification: Verification, snapshot: SnapshotTimes | None, newest: SnapshotSummary | None) -> Iterator[Step]:
-    """When the owners were stored on which the verdict rests, and whether the account has newer ones."""
+def _of_owners(snapshot: SnapshotTimes | None, history: Sequence[SnapshotSummary]) -> Iterator[Step]:
+    """When the owners were stored on which the verdict rests, and what the bank has changed since, also where its newest answer says again
+    what the one before said.
+    """
     if snapshot is None:
         return
     yield Step(snapshot.stored_at, "owners_fetched", {"snapshot": snapshot.id, "attempted_at": snapshot.attempted_at})
-    if newest is None or newest.id == snapshot.id or (newest.attempted_at, newest.created) < (snapshot.attempted_at, snapshot.created):
+    if not history or (history[0].attempted_at, history[0].created) < (snapshot.attempted_at, snapshot.created):
         return
-    about = {"snapshot": newest.id, "attempted_at": newest.attempted_at}
-    if newest.changes is None:
-        # Whether they differ is not known, for example because the snapshot before had expired.
-        yield Step(newest.stored_at, "newer_owners", about)
-    elif newest.changes:
-        yield Step(newest.stored_at, "owners_changed", {**about, "changes": [change["kind"] for change in newest.changes]})
+    found = since(history, snapshot.id)
+    # What has changed is not known, or since when: for example because a snapshot in between has expired.
+    unknown = {each.id for each in found.newer if each.changes is None}
+    unknown |= set() if found.whole else {found.newer[-1].id}
+    unknown |= {found.newer[0].id} if found.newer and any(each.changes != [] for each in found.aside) else set()
+    for newer in found.newer:
+        about = {"snapshot": newer.id, "attempted_at": newer.attempted_at}
+        if newer.changes:
+            yield Step(newer.stored_at, "owners_changed", {**about, "changes": [change["kind"] for change in newer.changes]})
+        if newer.id in unknown:
+            yield Step(newer.stored_at, "newer_owners", about)
 
 
 def _of_review(review: Review) -> Iterator[Step]:

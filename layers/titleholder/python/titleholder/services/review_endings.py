@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef, StoredAccount
+from titleholder.domain.snapshots import HISTORY_LOOKED_AT
 from titleholder.errors import TitleholderError, UnexpectedError, VerificationNotFoundError
 from titleholder.observability import logger
 from titleholder.services import reviews
@@ -33,9 +34,6 @@ PAGE = 100
 
 PAGES_A_RUN = 4
 """and at so many more pages of the others. The next run goes on where it ended."""
-
-HISTORY_LOOKED_AT = 100
-"""How many snapshots of an account are looked at to find whether its owners have changed."""
 
 EXPIRY_SECONDS = 30 * DAY_SECONDS
 

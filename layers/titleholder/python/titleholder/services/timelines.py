@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from titleholder.domain import timeline
 from titleholder.domain.accounts import Tenant
+from titleholder.domain.snapshots import HISTORY_LOOKED_AT, SnapshotSummary
 from titleholder.domain.timeline import Timeline
 from titleholder.domain.verifications import Verification
 from titleholder.errors import VerificationNotFoundError
@@ -27,9 +28,9 @@ def of(store: Store, found: Verification, now: float) -> Timeline:
     steps = store.steps.of_verification(found.id)
     review = None if found.review is None else store.reviews.get(found.ref, found.id)
     rests_on = (found.verdict or {}).get("snapshot")
-    snapshot = newest = None
+    snapshot, history = None, list[SnapshotSummary]()
     if rests_on is not None:
         snapshot = store.snapshots.times(found.ref, rests_on)
-        newest = next(iter(store.snapshots.page(found.ref, 1)[0]), None)
+        history, _ = store.snapshots.page(found.ref, HISTORY_LOOKED_AT)
     recorded = found.recorded and now < store.steps.kept_until(found.requested_at, found.deadline)
-    return timeline.build(found, review, steps, snapshot, newest, recorded=recorded, now=now)
+    return timeline.build(found, review, steps, snapshot, history, recorded=recorded, now=now)
