@@ -7,6 +7,7 @@
 const settings = JSON.parse(document.getElementById("settings").textContent);
 const SECOND = 1000, MINUTE = 60 * SECOND;
 const SHOWN_FOR = 5 * MINUTE, WARNED_BEFORE = MINUTE, HIDDEN_TAB_FOR = MINUTE;
+const FRESH = 20 * SECOND, PATIENCE = 5 * SECOND;
 const ASK_AGAIN = 30 * SECOND, COURTESY = 5 * MINUTE, TIME_LIMIT = 30 * SECOND;
 const TRIES = 3, PAGE = 50;
 const VERIFICATION = /^ver_[0-9a-f]{32}$/, CONNECTED = /^acct_[A-Za-z0-9_]{1,250}$/, REFERENCE = /^[A-Za-z0-9._:/-]{1,64}$/;
@@ -57,7 +58,9 @@ const closedBecause = (code) => small((settings.closed[code] ?? code).replace(/\
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const short = (id) => id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 const outcome = (code) => OUTCOMES[code] ?? code;
-const who = (by) => by === queue.you ? "you" : by ? `…${by.split(/[#/]/).pop().slice(-4)}` : "";
+/** What tells people apart who sign in at one issuer: the end of the name, or both ends of a long one. */
+const person = (by) => short((by ?? "").split(/[#/]/).pop());
+const who = (by) => by === queue.you ? "you" : person(by);
 const Who = (by) => by === queue.you ? "You" : `Another reviewer (${who(by)})`;
 const points = (score) => score === null || score === undefined ? "–" : String(Math.round(score));
 const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
@@ -78,9 +81,19 @@ const ago = (at) => Date.now() - Date.parse(at) < MINUTE ? "just now" : `${since
 /** Say something to a screen reader. What is seen says it as well. */
 function say(text) {
   // The same words twice are read twice only if they were gone in between.
-  find("said").textContent = "";
-  setTimeout(() => { find("said").textContent = text; }, 50);
+  const box = find("said");
+  if (!box) return;
+  box.textContent = "";
+  setTimeout(() => { box.textContent = text; }, 50);
 }
+
+/** A button that works at something takes no press, and keeps the focus, which one that is disabled would lose. */
+function busy(button, on = true) {
+  if (on) button?.setAttribute("aria-disabled", "true");
+  else button?.removeAttribute("aria-disabled");
+}
+
+const isBusy = (button) => button?.getAttribute("aria-disabled") === "true";
 
 /** Put children into a node. The focus and the caret stay where they are; if their place is gone, the focus goes to the nearest heading. */
 function fill(node, ...children) {
@@ -99,9 +112,10 @@ function fill(node, ...children) {
 
 /** A call that got no answer of use, in words for a person. `problem`: the API's problem document, if it gave one. */
 class Failure extends Error {
-  constructor(words, { status = 0, problem = {}, request = "", ended = false } = {}) {
+  constructor(words, { status = 0, problem = {}, request = "", ended = false, wait = 0 } = {}) {
     super(words);
-    Object.assign(this, { status, problem, request, ended, type: String(problem.type ?? "").split(":").pop() });
+    Object.assign(this, { status, problem, request, ended, type: String(problem.type ?? "").split(":").pop(),
+      until: Date.now() + wait });
   }
 }
 
@@ -114,14 +128,16 @@ async function call(method, path, { tenant = null, body, tries = TRIES } = {}) {
     try {
       return await callOnce(method, path, tenant, body);
     } catch (failure) {
-      if (left <= 1 || failure.ended || ![0, 429, 502, 503, 504].includes(failure.status)) throw failure;
-      await new Promise((done) => setTimeout(done, (tries - left + 1) * SECOND / 2));
+      const asked = failure.until - Date.now(), wait = Math.max(asked, (tries - left + 1) * SECOND / 2);
+      // Who is told to wait for long decides for themselves.
+      if (left <= 1 || failure.ended || asked > PATIENCE || ![0, 429, 502, 503, 504].includes(failure.status)) throw failure;
+      await new Promise((done) => setTimeout(done, wait));
     }
   }
 }
 
 async function callOnce(method, path, tenant, body, refused) {
-  let token, answer, data = {};
+  let token, answer, data = null;
   try {
     token = await session.token(refused);
   } catch (error) {
@@ -139,20 +155,31 @@ async function callOnce(method, path, tenant, body, refused) {
       signal: AbortSignal.timeout(TIME_LIMIT),
     });
     const text = await answer.text();
-    try { data = JSON.parse(text); } catch { /* Not JSON: the status says enough. */ }
+    try { data = JSON.parse(text); } catch { /* Not JSON: see below. */ }
   } catch (error) {
     throw new Failure(error.name === "TimeoutError" ? "The API did not answer in time."
       : "The API could not be reached. Check your connection.");
   }
-  if (answer.ok) return data;
+  if (answer.ok && data) return data;
+  // A network that wants a sign-in of its own answers with a page.
+  if (answer.ok) throw new Failure("What answered is not the API. Check your connection.");
+  data ??= {};
   if (answer.status === 401 && !refused) return callOnce(method, path, tenant, body, token);
   const request = answer.headers.get("apigw-requestid") ?? answer.headers.get("x-amzn-requestid") ?? "";
   if (answer.status === 401) sessionEnded();
-  throw new Failure(words(answer, data), { status: answer.status, problem: data, request, ended: answer.status === 401 });
+  throw new Failure(words(answer, data), { status: answer.status, problem: data, request, ended: answer.status === 401,
+    wait: waitOf(answer) });
+}
+
+/** How long the API asks to wait, in milliseconds. */
+function waitOf(answer) {
+  const text = answer.headers.get("retry-after");
+  if (!text) return 0;
+  return Math.max(0, /^\d+$/.test(text) ? Number(text) * SECOND : Date.parse(text) - Date.now() || 0);
 }
 
 function words(answer, problem) {
-  const wait = Number(answer.headers.get("retry-after")), detail = problem.detail ?? "";
+  const wait = Math.ceil(waitOf(answer) / SECOND), detail = problem.detail ?? "";
   const later = wait ? ` Wait ${wait < 120 ? `${wait} s` : span(wait * SECOND)} before you try again.` : "";
   if (answer.status === 401) return ENDED;
   if (answer.status === 429) return `Too many requests were made at once. ${detail}${later}`;
@@ -164,56 +191,94 @@ function words(answer, problem) {
   return detail || `The API refused this (${answer.status}).`;
 }
 
-/** A failure on the screen: words, the request's id, and a button that repeats what failed. */
+/** A failure on the screen: words, the request's id, and a button that repeats what failed, once the API's time to wait is over. */
 function trouble(failure, again) {
-  return h("div", { class: "notice bad", role: "alert" }, h("p", {}, failure.message.trim()),
-    failure.request && h("p", { class: "small" }, "Request id ", h("code", {}, failure.request)),
-    again && h("button", { type: "button", onclick: again }, "Try again"));
+  const button = again && h("button", { type: "button", onclick: () => isBusy(button) || again() }, "Try again");
+  const wait = failure.until - Date.now();
+  if (button && wait > 0) {
+    busy(button);
+    setTimeout(() => busy(button, false), wait);
+  }
+  return h("div", { class: failure.ended ? "notice bad ended" : "notice bad", role: "alert", tabindex: "-1" },
+    h("p", {}, failure.message.trim()), failure.request && h("p", { class: "small" }, "Request id ", h("code", {}, failure.request)),
+    button);
 }
 
 // ---- Session ---------------------------------------------------------------------------------------------------------------------------
 
 function sessionEnded() {
   hideNames();
-  if (find("again")) return;
+  if (find("again") || signedOut) return;
   const button = h("button", { type: "button", id: "again", onclick: signInAgain }, "Sign in again");
   fill(find("bar"), h("div", { class: "bar", role: "alert" },
     h("p", { id: "ended" }, "Your session has ended. What you typed is kept. "), button));
 }
 
+/** Counts how often people signed in here, so that what was asked for one is not taken for another. */
+let signedIn = 0;
+
 async function signInAgain() {
-  find("again").disabled = true;
   try {
     await session.signInAgain();
   } catch (error) {
-    find("again").disabled = false;
-    find("ended").textContent = `Signing in did not work: ${error.message} What you typed is kept. `;
+    // A later press took the place of this one. A window that was closed is not noticed, so the button can be pressed any time.
+    if (error.code === "interrupted") return;
+    if (find("ended")) find("ended").textContent = `Signing in did not work: ${error.message} What you typed is kept. `;
+    return;
+  }
+  signedIn += 1;
+  await welcome();
+}
+
+/** After signing in again: the person may be another one, who may do other things. */
+async function welcome() {
+  const before = JSON.stringify([queue.you, queue.may]), loaded = queue.loaded > 0;
+  // Until it is known who it is, nothing can be decided or shown.
+  queue.may = null;
+  queue.loaded = 0;
+  fill(find("bar"), h("p", { class: "bar", role: "status" }, "Signing you in…"));
+  try {
+    await loadQueue({ tenant: place().tenant, state: queue.state });
+  } catch (failure) {
+    if (!failure.ended) fill(find("bar"), trouble(failure, welcome));
     return;
   }
   find("bar").replaceChildren();
+  for (const node of document.querySelectorAll(".notice.ended")) node.remove();
+  if (!loaded || before !== JSON.stringify([queue.you, queue.may]) || (detail && !detail.data)) {
+    // Each person has drafts of their own.
+    await route();
+    say("You are signed in again.");
+    return;
+  }
   say("You are signed in again.");
-  // The person who signed in may be another one.
-  await loadQueue(place()).catch(() => {});
   if (detail) await refreshDetail();
   else showQueue();
-  (find("confirm") ?? find("check") ?? document.querySelector("h1"))?.focus();
+  (find("confirm-box") ?? find("check") ?? document.querySelector("h1"))?.focus();
 }
 
 function showWho() {
   fill(find("who"), h("span", { class: settings.mode === "live" ? "mode live" : "mode" }, settings.mode === "live" ? "live" : "test mode"),
-    queue.you && h("span", {}, "You: ", h("code", { title: queue.you }, `…${queue.you.split(/[#/]/).pop().slice(-4)}`)),
+    queue.you && h("span", {}, "You: ", h("code", { title: queue.you }, visible(person(queue.you)))),
     h("button", { type: "button", id: "signout", class: "plain", onclick: signOut }, "Sign out"));
 }
 
 const typed = () => [...drafts.values()].some((draft) => draft.note || draft.reference);
 
+let signedOut = false;
+
 async function signOut() {
   if (typed() && !confirm("What you typed and did not send will be lost. Sign out?")) return;
+  signedOut = true;
+  queue.asked = null;
   leave();
   drafts.clear();
+  document.body.replaceChildren(h("main", {}, h("h1", { id: "title", tabindex: "-1" }, "Signing you out…")));
   const there = await session.signOut();
-  if (there === false) document.body.replaceChildren(h("main", {}, h("h1", {}, "You are signed out of the desk"),
+  document.title = "Signed out · Review desk";
+  if (there === false) document.body.replaceChildren(h("main", {}, h("h1", { id: "title", tabindex: "-1" }, "You are signed out of the desk"),
     h("p", {}, "You may still be signed in at the issuer. "), h("p", {}, h("a", { href: location.pathname }, "Sign in"))));
+  find("title").focus();
 }
 
 // ---- Where we are ----------------------------------------------------------------------------------------------------------------------
@@ -222,7 +287,8 @@ async function signOut() {
 function place() {
   const parts = location.hash.replace(/^#\/?/, "").split("/");
   const tenant = CONNECTED.test(parts[0]) ? parts.shift() : null;
-  return { tenant, state: parts[0] === "proposed" ? "proposed" : "open", id: VERIFICATION.test(parts[0]) ? parts[0] : null };
+  const [name = ""] = parts, id = VERIFICATION.test(name) ? name : null;
+  return { tenant, state: name === "proposed" ? name : "open", id, wrong: !id && !["", "proposed"].includes(name) };
 }
 
 const address = ({ tenant, state, id }) => `#/${[tenant, id ?? (state === "proposed" ? state : null)].filter(Boolean).join("/")}`;
@@ -234,8 +300,11 @@ function go(target) {
 }
 
 async function route() {
+  if (signedOut) return;
   const there = place(), from = detail?.id;
   leave();
+  [flash, coming] = [coming, null];
+  if (there.wrong) flash = "The address names no verification, so this is the queue.";
   if (there.id) await openDetail(there);
   else await openQueue(there, from);
 }
@@ -248,48 +317,69 @@ function leave() {
 // ---- The queue -------------------------------------------------------------------------------------------------------------------------
 
 const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null,
-  open: null, other: null, you: "", may: null, loaded: 0, asked: null };
-let flash = null;
+  pages: 0, open: null, other: null, you: "", may: null, loaded: 0, asked: null };
+/** What is said at the top of this screen, and of the one that comes next. */
+let flash = null, coming = null;
 
 const may = (what) => queue.may?.includes(what) ?? false;
 
-/** Load the first page of a list, or the next one. */
+/**
+ * Load a list, as many pages of it as were on the screen, or its next page. False: another list, or another filter, was asked for meanwhile,
+ * and nothing may be drawn.
+ */
 async function loadQueue(there, { more = false } = {}) {
-  const query = new URLSearchParams({ state: there.state, limit: String(PAGE) });
-  if (queue.reason) query.set("reason", queue.reason);
-  if (more) query.set("cursor", queue.cursor);
-  const other = new URLSearchParams({ state: there.state === "open" ? "proposed" : "open", limit: "1" });
-  const wanted = [call("GET", `reviews?${query}`, { tenant: there.tenant })];
+  const mine = queue.asked = {}, era = signedIn;
+  const same = queue.tenant === there.tenant && queue.state === there.state;
+  const get = (query) => call("GET", `reviews?${new URLSearchParams(query)}`, { tenant: there.tenant });
+  const list = { state: there.state, limit: String(PAGE) };
+  if (queue.reason) list.reason = queue.reason;
   // The count of the other list is worth no message of its own.
-  if (!more) wanted.push(call("GET", `reviews?${other}`, { tenant: there.tenant, tries: 1 }).catch(() => null));
-  const mine = queue.asked = {};
-  const [page, beside] = await Promise.all(wanted);
-  // Another list, or another filter, was asked for meanwhile.
-  if (queue.asked !== mine) return;
-  const known = new Set(more ? queue.rows.map((row) => row.verification) : []);
-  Object.assign(queue, {
-    tenant: there.tenant, state: there.state, cursor: page.next_cursor, open: page.open, you: page.you, may: page.may, loaded: Date.now(),
-    rows: [...(more ? queue.rows : []), ...page.reviews.filter((row) => !known.has(row.verification))],
-  });
-  if (!more) queue.other = beside?.open ?? null;
+  const beside = more ? null : call("GET", `reviews?${new URLSearchParams({ state: there.state === "open" ? "proposed" : "open",
+    limit: "1" })}`, { tenant: there.tenant, tries: 1 }).catch(() => null);
+  let page, pages = more ? queue.pages : 0, cursor = more ? queue.cursor : null;
+  const rows = more ? [...queue.rows] : [], wanted = more ? pages + 1 : same ? Math.max(queue.pages, 1) : 1;
+  try {
+    do {
+      page = await get(cursor ? { ...list, cursor } : list);
+      if (era === signedIn) Object.assign(queue, { you: page.you, may: page.may });
+      if (queue.asked !== mine) return false;
+      const known = new Set(rows.map((row) => row.verification));
+      rows.push(...page.reviews.filter((row) => !known.has(row.verification)));
+      cursor = page.next_cursor;
+      pages += 1;
+    } while (cursor && pages < wanted);
+  } catch (failure) {
+    if (queue.asked !== mine) return false;
+    throw failure;
+  }
+  const other = await beside;
+  if (queue.asked !== mine) return false;
+  Object.assign(queue, { tenant: there.tenant, state: there.state, cursor, pages, open: page.open, rows });
+  if (!more) Object.assign(queue, { other: other?.open ?? null, loaded: Date.now() });
   showWho();
+  return true;
 }
 
 /** `from`: the verification that the reviewer comes from, whose row gets the focus. */
 async function openQueue(there, from = null) {
   document.title = "Queue · Review desk";
   const fresh = queue.loaded && queue.tenant === there.tenant && queue.state === there.state;
-  if (!fresh) Object.assign(queue, { rows: [], cursor: null, open: null, reason: "", tenant: there.tenant, state: there.state });
-  showQueue({ busy: true });
+  if (!fresh) Object.assign(queue, { rows: [], pages: 0, cursor: null, open: null, other: null, reason: "", tenant: there.tenant,
+    state: there.state });
+  showQueue({ loading: true });
   focusTitle();
   find(`row-${from}`)?.focus();
+  await reload(there);
+  if (document.activeElement === find("title")) find(`row-${from}`)?.focus();
+}
+
+/** Load the list that is on the screen. */
+async function reload(there) {
   try {
-    await loadQueue(there);
+    if (await loadQueue(there) && isHere(there)) showQueue();
   } catch (failure) {
     if (isHere(there)) showQueue({ failure });
-    return;
   }
-  if (isHere(there)) showQueue();
 }
 
 /** A new screen begins at its heading. The first one begins where the browser begins. */
@@ -302,12 +392,12 @@ function focusTitle() {
 let moved = false;
 const isHere = (there) => address(place()) === address(there);
 
-function showQueue({ busy = false, failure = null } = {}) {
+function showQueue({ loading = false, failure = null } = {}) {
   const there = { tenant: queue.tenant, state: queue.state };
   const tab = (state, name, count) => h("a", { href: address({ ...there, state }), "aria-current": queue.state === state ? "page" : null },
     name, count !== null && h("span", { class: "count" }, String(count)));
   const counts = queue.state === "open" ? [queue.open, queue.other] : [queue.other, queue.open];
-  const body = failure ? trouble(failure, () => openQueue(there)) : busy && !queue.rows.length ? h("p",
+  const body = failure ? trouble(failure, () => openQueue(place())) : loading && !queue.rows.length ? h("p",
     { class: "quiet", "aria-busy": "true" }, "Loading the queue…")
     : queue.rows.length ? table() : empty();
   fill(find("main"), flashed(),
@@ -320,17 +410,25 @@ function showQueue({ busy = false, failure = null } = {}) {
       h("nav", { class: "tabs", "aria-label": "Lists" }, tab("open", "To review", counts[0]),
         tab("proposed", "Needs a second reviewer", counts[1])),
       reasonFilter(there), goTo()),
-    h("div", { id: "list", "aria-busy": busy ? "true" : null }, body), more());
+    h("div", { id: "list", "aria-busy": loading ? "true" : null }, body), more());
 }
 
 function empty() {
-  const again = h("button", { type: "button", id: "refresh", onclick: () => openQueue(place()) }, "Look again");
+  const again = h("button", { type: "button", id: "refresh", onclick: lookForNew }, "Look again");
   // A page looks through a part of the stack's queue, in which other tenants' reviews and other reasons may come first.
   if (queue.cursor) return h("div", { class: "nothing" }, h("p", {}, "Nothing was found so far. There is more to look through."));
   if (queue.reason) return h("div", { class: "nothing" }, h("p", {}, "Nothing with this reason waits."), h("button", { type: "button",
     onclick: () => filter("") }, "Show all reasons"));
   const text = queue.state === "open" ? "New close matches appear here." : "Approvals that a second reviewer has to confirm appear here.";
   return h("div", { class: "nothing" }, h("p", { class: "large" }, "Nothing waits."), h("p", {}, text), again);
+}
+
+async function lookForNew() {
+  const button = find("refresh");
+  if (isBusy(button)) return;
+  busy(button);
+  await reload(place());
+  say(queue.rows.length ? `${queue.rows.length} shown.` : "Nothing waits.");
 }
 
 function table() {
@@ -359,20 +457,23 @@ function more() {
 }
 
 async function loadMore() {
-  const there = place(), before = queue.rows.length;
-  find("more").disabled = true;
+  const there = place(), before = queue.rows.length, button = find("more"), place_ = button.parentNode;
+  if (isBusy(button)) return;
+  busy(button);
+  let loaded;
   try {
-    await loadQueue(there, { more: true });
+    loaded = await loadQueue(there, { more: true });
   } catch (failure) {
-    if (isHere(there)) find("more").parentNode.replaceChildren(trouble(failure, loadMore),
-      h("button", { type: "button", id: "more", hidden: true }));
+    if (!isHere(there) || !place_.isConnected) return;
+    place_.replaceChildren(trouble(failure, () => { place_.replaceChildren(button); busy(button, false); button.focus(); loadMore(); }));
+    place_.firstChild.focus();
     return;
   }
-  if (!isHere(there)) return;
+  if (!loaded || !isHere(there)) return;
   const added = queue.rows.slice(before);
   if (find("rows")) find("rows").append(...added.map(row));
   else fill(find("list"), queue.rows.length ? table() : empty());
-  find("more").parentNode.replaceWith(more() || "");
+  place_.replaceWith(more() || "");
   say(added.length ? `${added.length} more loaded.` : "Nothing was found in this part.");
   (added.length ? find(`row-${added[0].verification}`) : find("more") ?? find("title")).focus();
 }
@@ -387,68 +488,99 @@ function reasonFilter() {
 }
 
 async function filter(reason) {
-  queue.reason = reason;
-  await openQueue(place());
+  Object.assign(queue, { reason, pages: 1 });
+  flash = null;
+  showQueue({ loading: true });
+  await reload(place());
+  if (queue.reason !== reason || detail) return;
   find("reason-filter")?.focus();
   say(queue.rows.length ? `${queue.rows.length} shown.` : document.querySelector(".nothing p")?.textContent ?? "");
 }
 
+/** What was typed stays there when the list arrives. */
 function goTo() {
+  const before = find("goto");
   const open = (event) => {
     event.preventDefault();
     const id = find("goto").value.trim(), wrong = !VERIFICATION.test(id) && !CONNECTED.test(id);
     find("goto").setAttribute("aria-invalid", String(wrong));
     find("goto-wrong").textContent = wrong
       ? "Not an id. A verification's begins with ver_ and has 36 characters; a connected account's begins with acct_." : "";
-    if (!wrong) go(VERIFICATION.test(id) ? address({ tenant: queue.tenant, id }) : address({ tenant: id }));
+    if (wrong) return;
+    find("goto").value = "";
+    go(VERIFICATION.test(id) ? address({ tenant: queue.tenant, id }) : address({ tenant: id }));
   };
   return h("form", { class: "field", onsubmit: open, novalidate: true }, h("label", { for: "goto" }, "Go to "),
-    h("input", { id: "goto", placeholder: "ver_…", autocomplete: "off", spellcheck: "false", "aria-describedby": "goto-wrong" }),
-    h("button", {}, "Go"), h("span", { id: "goto-wrong", class: "wrong", role: "alert" }));
+    h("input", { id: "goto", placeholder: "ver_…", autocomplete: "off", spellcheck: "false", "aria-describedby": "goto-wrong",
+      value: before?.value, "aria-invalid": before?.getAttribute("aria-invalid") }),
+    h("button", {}, "Go"), h("span", { id: "goto-wrong", class: "wrong", role: "alert" }, find("goto-wrong")?.textContent));
 }
 
-function flashed() {
-  const text = flash;
-  flash = null;
-  return text && h("p", { class: "notice good" }, text);
-}
-
-function openOldest() {
-  const first = nextOf(null);
-  if (first) go(addressOf(first));
-}
-
-/** The review after one of the list, without those that another reviewer opened in the last minutes: a courtesy, not a lock. */
-function nextOf(id) {
-  const from = queue.rows.findIndex((review) => review.verification === id) + 1;
-  return queue.rows.slice(from).find((review) => review.verification !== id && !seenByOther(review.seen)) ?? null;
-}
+const flashed = () => flash && h("p", { class: "notice good" }, flash);
 
 const seenByOther = (seen) => seen && !seen.by_you && Date.now() - Date.parse(seen.at) < COURTESY;
+let walking = false;
 
-async function next() {
-  const id = detail?.id ?? null, there = { tenant: queue.tenant, state: queue.state };
-  let found = nextOf(id);
-  if (!found && queue.cursor) {
-    await loadQueue(there, { more: true }).catch(() => {});
-    found = nextOf(id);
+const openOldest = () => walking || walk(null);
+const next = () => walking || walk(detail);
+
+/**
+ * Open the review that comes after one in the list, or the oldest. Those whose names another reviewer has had shown in the last minutes come
+ * last: a courtesy, not a lock. After the end of the list it begins again. Returns whether one was opened.
+ */
+async function walk(from) {
+  const there = { tenant: queue.tenant, state: queue.state }, here = location.hash;
+  const id = from?.id ?? null, opened = from?.data?.review?.opened_at ?? "";
+  const free = (rows) => rows.find((review) => review.verification !== id && !seenByOther(review.seen));
+  // The list's order is that of opening, so a review that is not in it any more has a place there too.
+  const begin = () => {
+    const at = queue.rows.findIndex((review) => review.verification === id);
+    if (at >= 0) return at + 1;
+    const after = id ? queue.rows.findIndex((review) => review.opened_at > opened) : 0;
+    return after < 0 ? queue.rows.length : after;
+  };
+  walking = true;
+  try {
+    // Without an answer, the list that is known has to do.
+    if (Date.now() - queue.loaded > FRESH) await loadQueue(there).catch(() => {});
+    for (let more = 0; !free(queue.rows.slice(begin())) && queue.cursor && more < TRIES; more += 1) {
+      if (!await loadQueue(there, { more: true }).catch(() => false)) break;
+    }
+  } finally {
+    walking = false;
   }
-  if (!found) flash ??= "Nothing else waits in this list.";
+  // The reviewer went elsewhere meanwhile.
+  if (location.hash !== here || detail !== (from ?? detail)) return null;
+  const others = queue.rows.filter((review) => review.verification !== id);
+  const found = free(queue.rows.slice(begin())) ?? free(queue.rows) ?? others[0];
+  const alone = found && seenByOther(found.seen) && "Another reviewer has had the names of all that are left shown in the last minutes. "
+    + "This is the oldest of them.";
+  const text = alone || !found && (id ? "Nothing else waits in this list." : "Nothing waits in this list.");
+  if (text) {
+    coming = coming ? [coming, " ", text] : text;
+    say(text);
+  }
   go(found ? addressOf(found) : address(there));
+  return Boolean(found);
 }
 
 // ---- One verification ------------------------------------------------------------------------------------------------------------------
 
 let detail = null;
-/** What was typed, by verification. It is kept until it is sent, also while another verification is on the screen. */
+/** What was typed, by person and verification. It is kept until it is sent, also while another verification is on the screen. */
 const drafts = new Map();
 
-const draftOf = (id) => drafts.get(id) ?? drafts.set(id, { decision: "", reason: "", reference: "", note: "" }).get(id);
+const draftKey = (id) => `${queue.you} ${id}`;
+const draftOf = (id) => drafts.get(draftKey(id)) ?? drafts.set(draftKey(id), { decision: "", reason: "", reference: "",
+  note: "" }).get(draftKey(id));
 const waits = (review) => review && review.state !== "closed";
 const readTimeline = (view) => call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant });
 
 async function openDetail(there) {
-  const view = { ...there, data: null, checked: 0, misses: 0, confirming: false, notices: [], names: null, gone: false };
+  // `checked`: when the API last said how the review stands; `asked`: when it was last asked. `sending`: a decision is on its way.
+  // `sent`: a decision of which it is not known whether it was stored.
+  const view = { ...there, data: null, checked: 0, asked: 0, misses: 0, unchecked: "", confirming: false, sending: false, sent: null,
+    names: null, gone: false };
   detail = view;
   document.title = `${short(view.id)} · Review desk`;
   fill(find("main"),
@@ -459,43 +591,64 @@ async function openDetail(there) {
       { class: "quiet", "aria-busy": "true" }, "Loading…")));
   focusTitle();
   try {
-    const known = queue.loaded && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
+    const known = queue.loaded && queue.may && queue.tenant === view.tenant ? null : loadQueue({ tenant: view.tenant, state: "open" });
     [view.data] = await Promise.all([readTimeline(view), known]);
   } catch (failure) {
     if (detail === view) fill(find("parts"), trouble(failure, () => openDetail(there)));
     return;
   }
   if (detail !== view) return;
-  view.checked = Date.now();
-  fill(find("parts"), h("section", { id: "why" }), h("section", { id: "comparison", translate: "no" }),
-    h("div", { class: "columns" }, h("section", { id: "decision" }), h("section", { id: "way" })));
+  view.checked = view.asked = Date.now();
+  fill(find("parts"), h("section", { id: "why", "aria-labelledby": "why-title" }),
+    h("section", { id: "comparison", translate: "no", "aria-labelledby": "comparison-title" }), h("div", { class: "columns" },
+      h("section", { id: "decision", "aria-labelledby": "decision-title" }), h("section", { id: "way", "aria-labelledby": "way-title" })));
   showFacts();
   showWhy();
   showComparison();
   showDecision();
   showTimeline();
+  if (!flash) say(find("notices").textContent);
 }
 
-/** Ask again how a review stands, and show what changed. Nothing typed is touched. */
-async function refreshDetail() {
+/** Ask again how a review stands, and show what changed. Nothing typed is touched. `wanted`: the reviewer asked for it. */
+async function refreshDetail({ wanted = false } = {}) {
   const view = detail;
-  if (!view?.data) return;
+  if (!view?.data || view.sending) return;
+  view.asked = Date.now();
   try {
     const data = await call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant, tries: 1 });
-    if (detail === view) changedTo(data.review, data);
-    view.misses = 0;
+    Object.assign(view, { checked: Date.now(), misses: 0, unchecked: "" });
+    // The answer to a decision that is on its way comes first.
+    if (detail === view && !view.sending) changedTo(data.review, data);
   } catch (failure) {
     view.misses += 1;
-    if (detail === view && !failure.ended && view.misses >= TRIES) showFacts();
+    view.asked = Math.max(view.asked, failure.until);
+    if (detail !== view || failure.ended) return;
+    if (wanted) {
+      view.unchecked = `The check ${moment(Date.now())} did not work: ${failure.message.trim()}`;
+      say(view.unchecked);
+    }
+    if (view.misses >= TRIES) showFacts();
   }
-  view.checked = Date.now();
+}
+
+/** Whether a review holds a decision that this page has sent, of whose answer nothing is known. */
+function holds(review, sent) {
+  return Boolean(sent && review && (review.decisions ?? []).slice(sent.known).some((one) => one.by === queue.you
+    && one.decision === sent.decision && (one.reason ?? "") === sent.reason));
 }
 
 /** Take over a newer state of the review: of another reviewer, of the system, or after a decision that came too late. */
 function changedTo(review, data = null) {
   const before = detail.data.review;
+  // An answer to an earlier question may come later.
+  if (before && (review?.version ?? 0) < before.version) return;
+  if (holds(review, detail.sent)) {
+    detail.sent = null;
+    drafts.delete(draftKey(detail.id));
+  }
   if (data) detail.data = data;
-  else detail.data = { ...detail.data, review };
+  else detail.data = { ...detail.data, review: { ...review, seen: review.seen ?? before?.seen } };
   const same = before?.version === review?.version && before?.state === review?.state;
   showFacts();
   if (data) showTimeline();
@@ -523,13 +676,21 @@ function showFacts() {
   const row = queue.rows.find((one) => one.verification === detail.id), seen = review?.seen ?? row?.seen;
   fill(find("notices"), waits(review) && seenByOther(seen) && h("p", { class: "notice" },
     `Another reviewer had the names shown ${ago(seen.at)}.`),
-    detail.misses >= TRIES && h("p", { class: "notice" }, `Not checked for changes since ${clock(detail.checked)}. `,
-      h("button", { type: "button", id: "recheck", onclick: () => { detail.misses = 0; refreshDetail(); } }, "Check now")));
+    detail.misses >= TRIES && h("p", { class: "notice" }, `Not checked for changes since ${clock(detail.checked)}. ${detail.unchecked} `,
+      h("button", { type: "button", id: "recheck", onclick: recheck }, "Check now")));
+}
+
+async function recheck() {
+  const button = find("recheck");
+  if (isBusy(button)) return;
+  busy(button);
+  await refreshDetail({ wanted: true });
+  busy(find("recheck"), false);
 }
 
 function showWhy() {
   const verdict = detail.data.verification.verdict ?? {}, reasons = verdict.reasons ?? [];
-  fill(find("why"), h("h2", {}, "Why"), reasons.length ? h("ul",
+  fill(find("why"), h("h2", { id: "why-title" }, "Why"), reasons.length ? h("ul",
     { class: "reasons" }, reasons.map((code) => h("li", {}, sentence(code), " ", h("code", { class: "quiet" }, code))))
     : h("p", {}, "There is no verdict with reasons."),
   verdict.matcher_version && h("p", { class: "small quiet" }, `Matcher ${verdict.matcher_version} · policy ${verdict.policy_version}`));
@@ -553,15 +714,15 @@ function showComparison() {
 
 async function reveal() {
   const view = detail;
-  if (!find("show") || find("show").disabled) return;
-  find("show").disabled = true;
+  if (!find("show") || isBusy(find("show")) || !may("reveal")) return;
+  busy(find("show"));
   find("look").textContent = "Reading the names…";
   try {
     // Each look is recorded, so a look is not repeated without being asked for.
     const names = await call("POST", `verifications/${view.id}/comparison`, { tenant: view.tenant, tries: 1 });
     if (detail !== view) return;
-    // A tab that went to the background meanwhile shows none.
-    if (document.hidden) return showComparison();
+    // A tab that went to the background meanwhile shows none, nor does one whose session has ended.
+    if (document.hidden || find("again") || !may("reveal")) return void showComparison();
     Object.assign(view, { names, until: Date.now() + SHOWN_FOR, warned: false });
   } catch (failure) {
     if (detail !== view) return;
@@ -572,9 +733,15 @@ async function reveal() {
     }
     if (failure.status === 410) view.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
     showComparison();
-    if (failure.status !== 410) find("comparison").append(trouble(failure, reveal));
-    if (failure.status === 410) showDecision();
-    find("show")?.focus();
+    if (failure.status === 410) {
+      showDecision();
+      find("comparison-title").focus();
+      return;
+    }
+    // Owners that are not kept any more do not come back.
+    const alert = trouble(failure, [403, 404].includes(failure.status) ? null : reveal);
+    find("comparison").append(alert);
+    alert.focus();
     return;
   }
   showComparison();
@@ -667,6 +834,8 @@ function standing(review) {
 function showDecision() {
   const { review } = detail.data, draft = draftOf(detail.id), panel = find("decision");
   if (!panel) return;
+  // The panel of a decision that is on its way stays as it is until its answer is there.
+  if (detail.sending) return undefined;
   const title = h("h2", { id: "decision-title", tabindex: "-1" }, "Decision"), unsent = kept(draft);
   if (!review) return fill(panel, title, h("p", {}, "This verification has no review. Nothing is to be decided here."));
   const text = standing(review);
@@ -702,8 +871,14 @@ function kept(draft) {
     const copied = document.execCommand("copy");
     find("kept-how").textContent = copied ? "Copied." : "Selected: copy it with Ctrl + C.";
   };
+  const discard = () => {
+    drafts.delete(draftKey(detail.id));
+    showDecision();
+    find("decision-title").focus();
+  };
   return h("div", { class: "kept" }, h("label", { for: "kept" }, "What you typed was not sent. It is kept here:"), area,
-    h("button", { type: "button", id: "copy", onclick: select }, "Copy"), h("span", { id: "kept-how", role: "status" }));
+    h("button", { type: "button", id: "copy", onclick: select }, "Copy"), " ", h("button", { type: "button", id: "discard",
+      onclick: discard }, "Delete it"), h("span", { id: "kept-how", role: "status" }));
 }
 
 function form(draft) {
@@ -719,7 +894,7 @@ function form(draft) {
     oninput: (event) => { draft.reference = event.target.value; edited(); } });
   const wrong = (id) => h("span", { id: `${id}-wrong`, class: "wrong" });
   return h("form", { id: "form", novalidate: true, onsubmit: (event) => { event.preventDefault(); check(); } },
-    h("fieldset", {}, h("legend", {}, "What is your decision?"), h("div",
+    h("fieldset", { "aria-describedby": "decision-wrong" }, h("legend", {}, "What is your decision?"), h("div",
       { class: "choices" }, choice("approve", proposed ? "Approve as second" : "Approve", "a"), choice("reject", "Reject", "r")),
         wrong("decision")),
     h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong",
@@ -739,6 +914,7 @@ function reasonOptions(draft) {
 
 function choose(decision) {
   const draft = draftOf(detail.id);
+  if (detail.sending) return;
   if (draft.decision !== decision) Object.assign(draft, { decision, reason: "" });
   find(decision).checked = true;
   fill(find("reason"), reasonOptions(draft));
@@ -749,17 +925,21 @@ function choose(decision) {
 function edited() {
   if (detail.confirming) unconfirm();
   for (const node of document.querySelectorAll("#form .wrong")) node.textContent = "";
+  for (const node of document.querySelectorAll("#form [aria-invalid]")) node.removeAttribute("aria-invalid");
 }
 
 function check() {
   const draft = draftOf(detail.id), wrong = {};
+  if (detail.sending) return;
   if (!draft.decision) wrong.decision = "Choose approve or reject.";
   else if (!draft.reason) wrong.reason = "Choose a reason.";
   if (draft.reference && !REFERENCE.test(draft.reference)) wrong.reference = "At most 64 letters, digits and . _ : / - without blanks.";
   if (draft.reason === "OTHER" && !draft.note.trim()) wrong.note = "Say in a note what the reason is.";
   for (const name of ["decision", "reason", "reference", "note"]) {
     find(`${name}-wrong`).textContent = wrong[name] ?? "";
-    find(name)?.setAttribute("aria-invalid", String(name in wrong));
+    const field = name === "decision" ? document.querySelector("#form fieldset") : find(name);
+    if (name in wrong) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
   }
   const first = Object.keys(wrong)[0];
   if (first) {
@@ -791,20 +971,24 @@ function effect(draft) {
 }
 
 function unconfirm() {
+  if (detail.sending) return;
   detail.confirming = false;
   find("confirming").replaceChildren();
   find("check").hidden = false;
 }
 
 function backToForm() {
+  if (detail.sending) return;
   unconfirm();
   find("check").focus();
 }
 
 async function send({ decision, reason, reference, note }) {
-  const view = detail, { review } = view.data, button = find("confirm") ?? find("withdraw");
-  if (!button || button.disabled) return;
-  button.disabled = true;
+  const view = detail, { review } = view.data, draft = draftKey(view.id);
+  if (view.sending || !may("decide")) return;
+  const sent = { decision, reason: reason ?? "", known: review.decisions?.length ?? 0 };
+  view.sent = sent;
+  sending(true);
   const body = { version: review.version, decision };
   if (reason) body.reason = reason;
   if (reference) body.reference = reference;
@@ -814,35 +998,78 @@ async function send({ decision, reason, reference, note }) {
     // The API answers a repetition of the same decision with the decision that it has.
     after = await call("POST", `verifications/${view.id}/review/decisions`, { tenant: view.tenant, body });
   } catch (failure) {
-    if (detail === view) refused(failure, button);
-    return;
+    // After a lost answer, the repetition may find the own decision followed by another one.
+    if (holds(failure.problem.review, sent)) after = failure.problem.review;
+    else return void failed(view, sent, failure);
   }
-  if (decision !== "withdraw") drafts.delete(view.id);
-  const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected",
-    withdraw: "Proposal withdrawn:" }[decision];
-  const final = after.final ? ` Final answer: ${outcome(after.final.outcome)}.`
-    : after.state === "proposed" ? " Another reviewer has to confirm it." : "";
-  if (detail !== view) return;
+  view.sent = null;
+  if (decision !== "withdraw") drafts.delete(draft);
+  const text = outcomeOf(view, sent, after);
+  if (detail !== view) return void say(text);
   if (decision === "withdraw") {
+    sending(false);
     changedTo(after);
     refreshDetail();
     find("decision-title").focus();
     return;
   }
-  const text = `${done} ${short(view.id)}.${final}`;
-  flash = h("span", {}, text, " ", h("a", { href: address(view) }, "See it"));
-  const found = nextOf(view.id);
-  queue.rows = queue.rows.filter((one) => one.verification !== view.id);
-  if (found) go(addressOf(found));
-  else await next();
-  say(`${text} ${detail ? "The next review is open." : ""}`);
+  // Until the next screen is there, this one stays as it is.
+  if (after.state !== "open") queue.rows = queue.rows.filter((one) => one.verification !== view.id);
+  coming = h("span", {}, text, " ", h("a", { href: address(view) }, "See it"));
+  const opened = await walk(view);
+  if (opened !== null) say(`${text} ${opened ? "The next review is open." : "Nothing else waits in this list."}`);
 }
 
-function refused(failure, button) {
+/** What became of a decision, in a sentence. */
+function outcomeOf(view, { decision }, after) {
+  const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected",
+    withdraw: "Withdrew the proposal for" }[decision];
+  const final = after.final ? ` Final answer: ${outcome(after.final.outcome)}.`
+    : after.state === "proposed" ? " Another reviewer has to confirm it." : "";
+  return `${done} ${short(view.id)}.${final}`;
+}
+
+/** While a decision is on its way, what it was made of cannot be changed, and the focus stays where it is read. */
+function sending(on) {
+  detail.sending = on;
+  if (on) {
+    const box = find("confirm-box") ?? find("withdraw");
+    if (!box.contains(document.activeElement)) box.focus();
+    say("Sending…");
+  }
+  if (find("form")) find("form").inert = on;
+  for (const id of ["confirm", "unconfirm", "withdraw"]) busy(find(id), on);
+  fill(find("failed"), on && h("p", { class: "quiet", id: "sending" }, "Sending…"));
+}
+
+function failed(view, sent, failure) {
+  view.sending = false;
+  // A refusal is an answer. Of any other failure it is not known whether it came before or after the decision was stored.
+  const refusal = failure.status >= 400 && failure.status < 500;
+  if (refusal) view.sent = null;
+  if (detail === view) refused(failure, refusal);
+  else failedElsewhere(view, sent, failure, refusal);
+}
+
+const UNKNOWN = " It is not known whether the decision was stored. Sending it again does no harm.";
+
+/** A decision failed after its reviewer had moved on. It is said on whatever screen there is, until it is read. */
+function failedElsewhere(view, { decision }, failure, refusal) {
+  const what = decision === "withdraw" ? "The withdrawal of a proposal" : "Your decision";
+  const away = () => notice.remove();
+  const notice = h("div", { class: "notice bad", role: "alert" },
+    h("p", {}, `${what} about ${short(view.id)} was not taken over. ${failure.message.trim()}${refusal ? "" : UNKNOWN}`),
+    h("p", {}, h("a", { href: address(view), onclick: away }, "Open it again"), " ",
+      h("button", { type: "button", class: "plain", onclick: away }, "Close")));
+  find("late")?.append(notice);
+}
+
+function refused(failure, refusal) {
   const review = failure.problem.review;
-  button.disabled = false;
-  if (failure.status === 409 && review) {
+  sending(false);
+  if (review) {
     changedTo(review);
+    showDecision();
     refreshDetail();
     queue.rows = waits(review) ? queue.rows : queue.rows.filter((one) => one.verification !== detail.id);
     find("decision-title").focus();
@@ -856,10 +1083,13 @@ function refused(failure, button) {
     find("decision-title").focus();
     return;
   }
-  fill(find("failed"), trouble(failure, failure.status === 403 || failure.status === 422 ? null : () => {
+  if (!refusal) failure.message = `${failure.message.trim()}${UNKNOWN}`;
+  const alert = trouble(failure, failure.status === 403 || failure.status === 422 ? null : () => {
     fill(find("failed"));
     (find("confirm") ?? find("withdraw"))?.click();
-  }));
+  });
+  fill(find("failed"), alert);
+  alert.focus();
 }
 
 // ---- The timeline ----------------------------------------------------------------------------------------------------------------------
@@ -871,7 +1101,8 @@ const STEPS = {
   requested: (step) => step.batch ? "Requested by a batch" : "Requested",
   refresh_started: () => "Refresh started",
   refresh_joined: () => "Joined a refresh that was under way",
-  cooldown_began: (step) => `Cooling down${step.resume_at ? ` until ${clock(step.resume_at)}` : ""}`,
+  cooldown_began: (step) => `Cooling down${step.resume_at ? ` until ${day(step.resume_at) === day(step.at) ? clock(step.resume_at)
+    : `${clock(step.resume_at)} on ${day(step.resume_at)}`}` : ""}`,
   cooldown_over: () => "Cooldown over",
   repair_wait_began: () => "Waits for the account to be repaired",
   repair_wait_over: () => "The wait for a repair is over",
@@ -907,7 +1138,7 @@ function showTimeline() {
     return [gap, heading, h("li", {}, h("time", { datetime: step.at }, time), " ", h("span", {}, text))].filter(Boolean);
   });
   const now = waits(review) ? review.state === "proposed" ? "Waits for a second reviewer" : "Waits for a decision" : null;
-  fill(panel, h("h2", {}, "Timeline"), recorded === false && h("p",
+  fill(panel, h("h2", { id: "way-title" }, "Timeline"), recorded === false && h("p",
     { class: "quiet" }, "An earlier release handled a part of this verification, or steps have expired. Steps may be missing."),
     h("ol", { class: "way" }, items, now && h("li", { class: "now" }, h("span", { class: "time" }, "now"), " ", h("span", {}, now))),
     h("p", { class: "small quiet" }, `Times are in your time zone (${Intl.DateTimeFormat().resolvedOptions().timeZone}).`));
@@ -942,20 +1173,25 @@ function move(by) {
 
 function onKey(event) {
   const target = event.target, typing = target.matches("textarea, select, input:not([type=radio], [type=checkbox])");
-  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || event.isComposing || signedOut || document.querySelector("dialog[open]")) return;
+  // A key that is held down is one press. Only moving is repeated.
+  const held = event.repeat;
+  if (held && event.key === "Enter" && target.closest("button, a, summary, input")) return void event.preventDefault();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && find("form")) {
     event.preventDefault();
+    if (held) return;
     if (detail.confirming) find("confirm").click();
     else check();
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && !typing) {
-    if (detail?.confirming) backToForm();
+    if (held) return;
+    if (detail?.confirming && !detail.sending) backToForm();
     else if (detail) go(address({ tenant: queue.tenant, state: queue.state }));
     return;
   }
-  if (event.key === "Enter" && !detail && !target.closest("a, button, input, select, summary, label")) return openOldest();
+  if (event.key === "Enter" && !held && shortcuts.on && !detail && !target.closest("a, button, input, select, summary, label")) return void openOldest();
   if (typing || !shortcuts.on) return;
   const radio = (id) => { if (find(id)) { choose(id); find(id).focus(); } };
   const keys = {
@@ -964,6 +1200,7 @@ function onKey(event) {
   };
   if (!keys[event.key]) return;
   event.preventDefault();
+  if (held && !["j", "k"].includes(event.key)) return;
   keys[event.key]();
 }
 
@@ -984,8 +1221,8 @@ function onVisibility() {
 }
 
 function lookAgain(after) {
-  if (detail && waits(detail.data?.review) && !document.hidden && detail.misses < TRIES && !find("again")
-    && Date.now() - detail.checked >= after) refreshDetail();
+  if (detail && waits(detail.data?.review) && !document.hidden && !detail.sending && detail.misses < TRIES && !find("again")
+    && Date.now() - detail.asked >= after) refreshDetail();
 }
 
 async function start() {
@@ -996,7 +1233,9 @@ async function start() {
   }
   const files = Object.fromEntries(Object.entries(settings.files).map(([name, path]) => [name, new URL(path, document.baseURI).href]));
   try {
-    const { signIn } = await import(files["sign_in.js"]);
+    const { signIn } = await import(files["sign_in.js"]).catch(() => {
+      throw new Error("A part of this page could not be loaded. Check your connection.");
+    });
     session = await signIn({ ...settings, files });
   } catch (error) {
     // This is the window for signing in again, which the browser did not let close itself.
@@ -1012,7 +1251,7 @@ async function start() {
   addEventListener("keydown", onKey);
   addEventListener("focus", () => lookAgain(5 * SECOND));
   addEventListener("pagehide", () => hideNames());
-  addEventListener("beforeunload", (event) => { if (typed()) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (typed() && !signedOut) event.preventDefault(); });
   document.addEventListener("visibilitychange", onVisibility);
   find("skip").addEventListener("click", (event) => { event.preventDefault(); find("main").focus(); });
   setInterval(tick, SECOND);

@@ -134,7 +134,7 @@ async function library(files) {
   try {
     return await import(new URL(address, import.meta.url).href);
   } catch (error) {
-    throw new SignInError("library_missing", "This desk was built without its sign-in library oauth4webapi. docs/reviews.md says how to add it.", error);
+    throw new SignInError("library_missing", "The library for signing in could not be loaded. Check your connection.", error);
   }
 }
 
@@ -143,7 +143,8 @@ async function ask(oauth, call) {
   try {
     return await call();
   } catch (error) {
-    const refused = (error instanceof oauth.ResponseBodyError && error.status < 500) || error instanceof oauth.AuthorizationResponseError;
+    const answered = error instanceof oauth.ResponseBodyError && error.status < 500 && ![408, 429].includes(error.status);
+    const refused = answered || error instanceof oauth.AuthorizationResponseError;
     if (refused) throw new SignInError("refused", `The issuer refused: ${error.error_description ?? error.error}.`, error);
     throw new SignInError("issuer_unreachable", "The issuer does not answer as it should.", error);
   }

@@ -302,4 +302,4 @@ def test_signing_out_ends_the_session_here_and_at_the_issuer(page: Page, site: S
 def test_a_page_without_the_library_says_so(page: Page, site: Site) -> None:
     site.library = None
     page.goto(site.url)
-    says(page, "library_missing: This desk was built without its sign-in library oauth4webapi.")
+    says(page, "library_missing: The library for signing in could not be loaded.")
