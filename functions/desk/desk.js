@@ -14,7 +14,9 @@ const VERIFICATION = /^ver_[0-9a-f]{32}$/, CONNECTED = /^acct_[A-Za-z0-9_]{1,250
 
 const OUTCOMES = { match: "match", close_match: "close match", no_match: "no match", not_verifiable: "not verifiable" };
 const FIELDS = { name: "Name", address: "Address", phone: "Phone", email: "E-mail" };
-const UNREADABLE = new Set(["ACCOUNT_DISCONNECTED", "CLAIM_ERASED"]);
+const UNREADABLE = new Set(["ACCOUNT_DISCONNECTED", "CLAIM_ERASED", "OWNERS_ERASED"]);
+const GONE = { "account-erased": "The account was erased", "claim-erased": "What was claimed was erased",
+  "owners-erased": "What the bank named was erased" };
 const KEYS = [
   ["j, k", "next or previous row of the queue"], ["Enter", "open the row; with no row chosen, the oldest"], ["n", "next review"],
   ["v", "show names, or hide them"], ["a, r", "approve or reject"], ["Ctrl + Enter", "check the decision, then confirm it"],
@@ -731,7 +733,7 @@ async function reveal() {
       refreshDetail();
       return;
     }
-    if (failure.status === 410) view.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
+    if (failure.status === 410) view.gone = GONE[failure.type] ?? GONE["claim-erased"];
     showComparison();
     if (failure.status === 410) {
       showDecision();
@@ -1076,7 +1078,7 @@ function refused(failure, refusal) {
     return;
   }
   if (failure.status === 410) {
-    detail.gone = failure.type === "account-erased" ? "The account was erased" : "What was claimed was erased";
+    detail.gone = GONE[failure.type] ?? GONE["claim-erased"];
     hideNames();
     showComparison();
     showDecision();

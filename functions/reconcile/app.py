@@ -13,7 +13,7 @@ from titleholder.observability import count_alone, logger, metrics, observed
 from titleholder.services import reconciliation, review_queue
 from titleholder.timestamps import DAY_SECONDS
 
-KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event")
+KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", "event", "review_end")
 
 
 @observed

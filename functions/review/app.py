@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 
 from titleholder.bootstrap import application, prepare
 from titleholder.domain.accounts import Tenant
-from titleholder.errors import InvalidCursorError
+from titleholder.errors import CallerUnknownError, InvalidCursorError
 from titleholder.observability import logger, observed
 from titleholder.services import repairs, review_queue, reviews, timelines
 from titleholder.services.audit import By
@@ -86,24 +86,26 @@ def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[An
 
 @app.post("/verifications/<verification>/comparison")
 @resolver.openapi_responses(
-    {200: review_models.Comparison}, "verification-not-found", "review-not-found", "review-closed", "snapshot-not-found", "account-erased",
-    "claim-erased", "decryption-failed",
+    {200: review_models.Comparison}, "verification-not-found", "review-not-found", "review-closed", "account-erased", "claim-erased",
+    "owners-erased", "caller-unknown", "decryption-failed",
 )  # fmt: skip
 def compare(
     verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewComparison | None, Body()] = None
 ) -> Response[Any]:
     """Show the claim beside the owner, with the parts that differ.
 
-    Each call is recorded before it is answered. Only a review that is not closed has a comparison.
+    Each call is recorded before it is answered. Only a review that is not closed has a comparison. A caller whose token has no subject gets
+    none.
     """
-    comparison = _comparisons().compare(application().review_dependencies, _tenant(), verification, _caller())
+    comparison = _comparisons().compare(application().review_dependencies, _tenant(), verification, _known_caller())
     return resolver.json_response(200, review_models.Comparison.of(comparison))
 
 
 @app.post("/verifications/<verification>/review")
 @resolver.openapi_responses(
-    {200: review_models.Review}, "verification-not-found", "nothing-to-review", "review-closed", "account-erased", "claim-erased"
-)
+    {200: review_models.Review}, "verification-not-found", "nothing-to-review", "review-closed", "account-erased", "claim-erased",
+    "owners-erased", "caller-unknown",
+)  # fmt: skip
 def open_review(
     verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewReview | None, Body()] = None
 ) -> Response[Any]:
@@ -111,7 +113,7 @@ def open_review(
 
     Repeating this answers the review as it stands. Answers 409 if it is closed, or if there is nothing to compare.
     """
-    review = reviews.open_by_hand(application().review_dependencies, _tenant(), verification, _caller())
+    review = reviews.open_by_hand(application().review_dependencies, _tenant(), verification, _known_caller())
     logger.info("review opened", extra={"verification": verification})
     return resolver.json_response(200, review_models.Review.of(review, None))
 
@@ -119,7 +121,7 @@ def open_review(
 @app.post("/verifications/<verification>/review/decisions")
 @resolver.openapi_responses(
     {200: review_models.Review}, "verification-not-found", "review-not-found", "review-changed", "review-closed", "nothing-to-withdraw",
-    "second-reviewer-needed", "account-erased", "claim-erased",
+    "second-reviewer-needed", "account-erased", "claim-erased", "owners-erased", "caller-unknown",
 )  # fmt: skip
 def decide_review(verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewDecision, Body()]) -> Response[Any]:
     """Decide a review, or propose or withdraw a decision.
@@ -127,7 +129,7 @@ def decide_review(verification: Annotated[VerificationId, Path()], body: Annotat
     The first decision wins. A later one is answered 409 with the review as it stands. The same decision by the same caller is answered as
     the first time. Where two reviewers are needed, an approval is a proposal until another reviewer approves too.
     """
-    review, final = reviews.decide(application().review_dependencies, _tenant(), verification, body.request(), _caller())
+    review, final = reviews.decide(application().review_dependencies, _tenant(), verification, body.request(), _known_caller())
     logger.info("review decided", extra={"verification": verification, "state": review.state, "resolution": review.resolution})
     return resolver.json_response(200, review_models.Review.of(review, final))
 
@@ -141,6 +143,8 @@ def _position(text: str) -> Position:
 
 def _may() -> list[May]:
     """What the caller may do. A signature is for single routes, so that only API Gateway knows; a token's scopes say it."""
+    if not _caller().is_known:
+        return []
     claims = (app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}).get("jwt", {}).get("claims")
     if claims is not None and f"{application().settings.jwt_scope_prefix}review" not in _scopes(claims):
         return []
@@ -160,6 +164,14 @@ def _comparisons() -> ModuleType:
 
 def _caller() -> By:
     return By.caller(app.current_event.raw_event)
+
+
+def _known_caller() -> By:
+    """The caller of what is recorded under a name: it is refused to a caller without one. Four eyes could not compare such callers."""
+    caller = _caller()
+    if not caller.is_known:
+        raise CallerUnknownError
+    return caller
 
 
 def _tenant() -> Tenant:

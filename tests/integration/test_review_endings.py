@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.reviews import CLOSE, decide, verified
+from tests.support.reviews import ANNE, CLOSE, TENANT, WRONG, decide, deps, verified
 from tests.support.sandbox import Moment, Sandbox, client
+from tests.support.verdicts import accept
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.reviews import Review
 from titleholder.domain.verifications import Verification
-from titleholder.services import account_sync, review_endings
+from titleholder.errors import NothingToReviewError
+from titleholder.services import account_sync, review_endings, reviews
 from titleholder.timestamps import DAY_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -213,8 +216,90 @@ class TestOwners:
         assert account.snapshot is not None
         assert reviewing.store.snapshots.get(open_.ref, account.snapshot).owners.reveal()[0]["name"] == "MARGARET ANNE NEWNAME"
 
+    def test_newer_owners_after_those_of_the_verdict_expired_end_it_for_what_is_gone(self, sandbox: Sandbox) -> None:
+        """Nothing shows then whether the newest owners are others."""
+        sandbox.cold_start(REVIEWERS_NEEDED="1", SNAPSHOT_RETENTION_DAYS="1")
+        verification = verified(sandbox, CLOSE, sandbox.link("single_owner", id="fca_1", owners=[OWNER]))
+        sandbox.wait(2 * DAY_SECONDS)
+        renew(sandbox, verification.ref, [OWNER])
+        assert review_of(sandbox, verification).closed_reason in (None, "OWNERS_ERASED")
+        reconcile(sandbox)
+        ended(sandbox, verification, "OWNERS_ERASED", "reconcile")
+
+    def test_owners_that_are_not_kept_any_more_end_it(self, sandbox: Sandbox) -> None:
+        sandbox.cold_start(REVIEWERS_NEEDED="1", SNAPSHOT_RETENTION_DAYS="1")
+        verification = verified(sandbox, CLOSE, sandbox.link("single_owner", id="fca_1", owners=[OWNER]))
+        reconcile(sandbox)
+        assert review_of(sandbox, verification).state == "open"
+        reconcile(sandbox, 2 * DAY_SECONDS)
+        ended(sandbox, verification, "OWNERS_ERASED", "reconcile")
+
+    @pytest.mark.parametrize("owners", OTHER_OWNERS)
+    def test_review_that_would_end_at_once_is_not_opened_by_hand(self, reviewing: Sandbox, owners: str) -> None:
+        verification = verified(reviewing, WRONG, reviewing.link("single_owner", id="fca_1", owners=[OWNER]))
+        renew(reviewing, verification.ref, OTHER_OWNERS[owners])
+        with pytest.raises(NothingToReviewError, match="other owners"):
+            reviews.open_by_hand(deps(), TENANT, verification.id, ANNE)
+        assert not [item for item in reviewing.items() if item["sk"]["S"].startswith("REVIEW#")]
+
+    @pytest.mark.parametrize("owners", SAME_OWNERS)
+    def test_review_is_opened_by_hand_where_the_owners_are_the_same(self, reviewing: Sandbox, owners: str) -> None:
+        verification = verified(reviewing, WRONG, reviewing.link("single_owner", id="fca_1", owners=[OWNER]))
+        renew(reviewing, verification.ref, SAME_OWNERS[owners])
+        reviews.open_by_hand(deps(), TENANT, verification.id, ANNE)
+        reconcile(reviewing)
+        assert review_of(reviewing, verification).state == "open"
+
+    def test_workflows_wait_for_no_more_than_some_reviews_to_be_ended_and_for_none_to_be_finished(
+        self, reviewing: Sandbox, open_: Verification, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(review_endings, "MOST_AT_ONCE", 2)
+        more = [reviewing.http("POST", "/verifications", {"account": "fca_1", "claim": {**CLOSE, "phone": f"+1 555 555 019{n}"}})
+                for n in range(3)]  # fmt: skip
+        ids = [open_.id, *(answer.json["id"] for answer in more)]
+        order: list[str] = []
+
+        def note(moment: Moment) -> None:
+            if moment.when == "before" and moment.operation in ("transact_write_items", "send_task_success", "put_events"):
+                about = str(moment.arguments)
+                order.append("finished" if "VerificationReviewed" in about else "ended" if "REVIEW#" in about else moment.operation)
+
+        reviewing.taps.append(note)
+        reviewing.wait(700)
+        reviewing.simulator.change("fca_1", owners=OTHER_OWNERS["renamed"])
+        reviewing.enter(accept(reviewing, open_.ref, CLOSE))
+        reviewing.consume(reviewing.refresh_queue)
+        reviewing.wait(6)
+        reviewing.settle()
+        reviewing.taps.clear()
+        assert Counter(order)["ended"] == Counter(order)["finished"] == 2
+        assert order.index("send_task_success") < order.index("finished")
+        states = Counter(reviewing.store.reviews.get(open_.ref, id_).state for id_ in ids)
+        assert states == {"closed": 2, "open": 2}
+        reconcile(reviewing)
+        assert {reviewing.store.reviews.get(open_.ref, id_).closed_reason for id_ in ids} == {"OWNERS_CHANGED"}
+        assert len(events(reviewing)) == 4
+
 
 class TestTimeAndClaim:
+    def test_proposals_have_their_share_of_the_time(self, reviewing: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        reviewing.cold_start(REVIEWERS_NEEDED="2", REVIEW_EXPIRY_DAYS="7")
+        refs = [reviewing.link("single_owner", id=f"fca_{number}", owners=[OWNER]) for number in range(1, 5)]
+        *waiting, proposed = [verified(reviewing, CLOSE, ref) for ref in refs]
+        decide(proposed, "approve")
+        reviewing.wait(8 * DAY_SECONDS)
+
+        def slow(moment: Moment) -> None:
+            if (moment.operation, moment.when) == ("transact_write_items", "before"):
+                reviewing.clock.now += 2
+
+        reviewing.taps.append(slow)
+        failed: list[Exception] = []
+        deps_ = reviewing.deps
+        review_endings.end_overdue(deps_, reviewing.clock.now + 4, 7 * DAY_SECONDS, lambda item, error: failed.append(error))
+        assert (review_of(reviewing, proposed).state, failed) == ("closed", [])
+        assert [review_of(reviewing, one).state for one in waiting] == ["closed", "open", "open"]
+
     def test_review_ends_when_nobody_has_decided_in_time(self, reviewing: Sandbox, open_: Verification) -> None:
         opened = review_of(reviewing, open_).opened_at
         reconcile(reviewing, opened + 7 * DAY_SECONDS - 1 - reviewing.clock.now)

@@ -261,8 +261,10 @@ class TestDeciding:
         assert refused(lambda: decide(verification, "reject", "OTHER"))[:2] == (422, "invalid-request")
         assert reviewing.store.reviews.get(verification.ref, verification.id).version == 1
 
-    def test_erased_account_and_claim_are_gone(self, reviewing: Sandbox) -> None:
+    def test_erased_account_claim_and_owners_are_gone(self, reviewing: Sandbox) -> None:
         verification = verified(reviewing)
+        reviewing.store.table.delete(f"ACCOUNT#{verification.ref.key}", f"SNAPSHOT#{(verification.verdict or {})['snapshot']}")
+        assert refused(lambda: decide(verification, "reject"))[:2] == (410, "owners-erased")
         reviewing.store.table.delete(f"ACCOUNT#{verification.ref.key}", f"CLAIM#{verification.id}")
         assert refused(lambda: decide(verification, "reject"))[:2] == (410, "claim-erased")
         reviewing.store.erasures.begin(verification.ref, reviewing.clock.now)
@@ -338,6 +340,46 @@ class TestFourEyes:
         four_eyes.taps.clear()
         decide(verification, "approve", version=2, by=BOB)
         assert [entry["actor"] for entry in entries(four_eyes)] == [ANNE.actor, BOB.actor]
+
+    @pytest.mark.parametrize("reviewers", ["0", "1"])
+    def test_fewer_reviewers_from_now_on_change_no_review_that_is_open(self, four_eyes: Sandbox, reviewers: str) -> None:
+        proposed, untouched, mismatch = verified(four_eyes), verified(four_eyes), verified(four_eyes, CLAIM)
+        decide(proposed, "approve")
+        open_by_hand(mismatch)
+        four_eyes.cold_start(REVIEWERS_NEEDED=reviewers)
+        for verification in (untouched, mismatch):
+            assert decide(verification, "approve")[0].state == "proposed"
+        for verification in (proposed, untouched, mismatch):
+            assert refused(lambda: decide(verification, "approve", version=2))[:2] == (403, "second-reviewer-needed")  # noqa: B023
+            assert decide(verification, "approve", version=2, by=BOB)[0].reviewers == 2
+
+    def test_review_of_a_release_that_stored_no_number_needs_what_is_set_now(self, four_eyes: Sandbox) -> None:
+        verification = verified(four_eyes)
+        four_eyes.store.table.update(
+            f"ACCOUNT#{verification.ref.key}", f"REVIEW#{verification.id}", remove=["reviewers_needed"], condition="attribute_exists(pk)"
+        )
+        assert decide(verification, "approve")[0].state == "proposed"
+
+    def test_decision_writes_its_entry_and_the_one_before_however_many_there_are(self, four_eyes: Sandbox) -> None:
+        verification, written = verified(four_eyes), Counter[str]()
+        for version in range(1, 20, 2):
+            decide(verification, "approve", version=version)
+            decide(verification, "withdraw", version=version + 1)
+        four_eyes.taps.append(lambda moment: written.update([moment.operation] if moment.when == "before" else []))
+        decide(verification, "reject", version=21)
+        assert written["put_item"] == 2
+        assert [int(entry["version"]) for entry in sorted(entries(four_eyes), key=lambda entry: int(entry["version"]))] == list(
+            range(2, 23)
+        )
+
+    def test_entries_that_were_refused_are_written_when_the_log_takes_entries_again(self, four_eyes: Sandbox) -> None:
+        verification = verified(four_eyes)
+        four_eyes.taps.append(refuse("put_item"))
+        for version, decision in enumerate(("approve", "withdraw", "approve"), start=1):
+            assert refused(lambda: decide(verification, decision, version=version))[0] == 503  # type: ignore[arg-type]  # noqa: B023
+        four_eyes.taps.clear()
+        decide(verification, "reject", version=4, by=BOB)
+        assert [entry["version"] for entry in entries(four_eyes)] == ["2", "3", "4", "5"]
 
     def test_approval_of_a_no_match_takes_two(self, reviewing: Sandbox) -> None:
         verification = verified(reviewing, WRONG)

@@ -496,6 +496,33 @@ class TestWhatIsGone:
         # To look at it has ended the review.
         assert anne.decide(id_).json["review"]["closed_reason"] == "CLAIM_ERASED"
 
+    def test_owners_were_erased(self, desk: Sandbox, anne: Caller) -> None:
+        id_, other = verify(desk), verify(desk, CLAIM)
+        for item in desk.items():
+            if item["sk"]["S"].startswith(("SNAPSHOT#", "HISTORY#")):
+                client("dynamodb").delete_item(TableName="titleholder", Key={"pk": item["pk"], "sk": item["sk"]})
+        for answer in (anne.decide(id_), anne.open(other), anne.compare(id_), anne.compare(id_)):
+            assert (answer.status, answer.problem) == (410, "owners-erased")
+        assert anne.decide(id_).json["review"]["closed_reason"] == "OWNERS_ERASED"
+
+
+class TestTokenWithoutASubject:
+    @pytest.mark.parametrize("subject", [None, "", " "])
+    def test_it_reveals_and_decides_nothing(self, desk: Sandbox, anne: Caller, subject: Any) -> None:
+        id_, other = verify(desk), verify(desk, CLAIM)
+        stranger = Caller(desk, "stranger", claims={"sub": subject})
+        before = desk.items()
+        for answer in (stranger.compare(id_), stranger.decide(id_), stranger.open(other)):
+            assert (answer.status, answer.problem) == (403, "caller-unknown")
+            assert not [word for word in PERSONAL if word in answer.text.lower()]
+        assert desk.items() == before
+        assert (stranger.queue()["may"], stranger.queue()["you"]) == ([], "unknown")
+        assert anne.decide(id_).status == 200
+
+    def test_nor_does_a_call_without_authorisation(self, desk: Sandbox) -> None:
+        id_ = verify(desk)
+        assert desk.http("POST", f"/verifications/{id_}/comparison").problem == "caller-unknown"
+
 
 class TestTenants:
     ROUTES = ("comparison", "review", "review/decisions", "timeline")

@@ -17,7 +17,9 @@ from tests.simulation.handlers import HANDLERS, Context
 from tests.simulation.simulation import Simulation
 
 DEAD_LETTERS = EVENTS_QUEUE + "-dead"
-NOTHING = {"announcement": 0, "erasure": 0, "disconnection": 0, "refresh": 0, "verification": 0, "event": 0, "failed": 0}
+NOTHING = {
+    "announcement": 0, "erasure": 0, "disconnection": 0, "refresh": 0, "verification": 0, "event": 0, "review_end": 0, "failed": 0,
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ OF_THE_MATCHER = {"NO_OWNERS", "NAME_MISSING", "REQUIRED_FIELD_MISSING"}
 """The reasons why the matcher finds that a claim can't be verified."""
 
 
-OTHER_CODES = ("remedies.py", "domain/reviews.py", "services/review_endings.py")
+OTHER_CODES = ("remedies.py", "domain/reviews.py", "services/review_endings.py", "services/comparisons.py")
 """The modules whose codes are no reasons why a verification is not verifiable, or repeat them."""
 
 

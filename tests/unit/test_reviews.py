@@ -110,9 +110,16 @@ def test_review_can_be_decided_after_reviews_were_switched_off() -> None:
     assert after(OPEN, ("anne", "approve"), needed=0).resolution == "approved"
 
 
-def test_own_proposal_can_be_approved_once_one_reviewer_is_enough() -> None:
-    review = after(after(OPEN, ("anne", "approve")), ("anne", "approve"), needed=1)
-    assert (review.resolution, review.reviewers) == ("approved", 1)
+@pytest.mark.parametrize("needed", [0, 1, 2])
+def test_own_proposal_is_never_confirmed_however_many_are_needed_by_now(needed: int) -> None:
+    with pytest.raises(errors.SecondReviewerNeededError):
+        after(PROPOSED, ("anne", "approve"), needed=needed)
+    assert after(PROPOSED, ("bob", "approve"), needed=needed).reviewers == 2
+
+
+@pytest.mark.parametrize(("opened", "now", "state"), [(2, 0, "proposed"), (2, 1, "proposed"), (1, 2, "proposed"), (1, 1, "closed")])
+def test_review_needs_as_many_as_when_it_was_opened_and_as_are_needed_now(opened: int, now: int, state: str) -> None:
+    assert after(replace(OPEN, reviewers_needed=opened), ("anne", "approve"), needed=now).state == state
 
 
 @pytest.mark.parametrize("version", [0, 2, 7])

@@ -13,6 +13,7 @@ from tests.support.stored import CONNECTED, NOW, REF, VERIFICATION, create_verif
 from titleholder.domain import reviews
 from titleholder.domain.reviews import DecisionKind, DecisionRequest, Review
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
 from titleholder.errors import AccountErasedError, ReviewNotFoundError
 from titleholder.store import Store
 from titleholder.store.open_work import OpenKind
@@ -34,7 +35,7 @@ def decided(review: Review, decision: DecisionKind, by: str = "anne", *, needed:
 
 
 def store_decision(store: Store, before: Review, after: Review, note: str | None = None) -> bool:
-    known = store.reviews.get_for_decision(before.ref, before.verification)
+    _, known = store.reviews.get_for_decision(store.verifications.get(before.verification))
     assert known.wrapped is not None
     assert known.claim_expires_at is not None
     return store.reviews.decide(before, after, known.wrapped, None if note is None else Sensitive(note), known.claim_expires_at)
@@ -91,11 +92,11 @@ def test_closed_review_is_listed_until_it_is_finished(store: Store) -> None:
     closed = decided(REVIEW, "reject")
     assert store_decision(store, REVIEW, closed)
     assert listed(store, "review") == []
-    assert listed(store, "announcement") == [("ver_1", NOW + 60)]
+    assert listed(store, "review_end") == [("ver_1", NOW + 60)]
     assert store.reviews.get(REF, "ver_1").unfinished
     assert store.reviews.mark_finished(closed)
     assert not store.reviews.mark_finished(closed)
-    assert listed(store, "announcement") == []
+    assert listed(store, "review_end") == []
     assert store.reviews.get(REF, "ver_1") == replace(closed, unfinished=False)
 
 
@@ -163,10 +164,10 @@ def test_decision_without_note_stores_none(store: Store) -> None:
 @pytest.mark.parametrize("change", ["decide", "open"])
 def test_nothing_is_decided_or_opened_after_the_erasure_has_begun(store: Store, change: str) -> None:
     complete(store, REVIEW if change == "decide" else None)
-    known = store.reviews.get_for_decision(REF, "ver_1") if change == "decide" else None
+    known = store.reviews.get_compared(store.verifications.get("ver_1"))
     store.erasures.begin(REF, NOW + 1)
     changes: dict[str, Callable[[], Any]] = {
-        "decide": lambda: known and store.reviews.decide(REVIEW, decided(REVIEW, "approve"), known.wrapped or b"", Sensitive("why"), 1),
+        "decide": lambda: store.reviews.decide(REVIEW, decided(REVIEW, "approve"), known.wrapped or b"", Sensitive("why"), 1),
         "open": lambda: store.reviews.open(REVIEW),
     }
     with pytest.raises(AccountErasedError):
@@ -175,7 +176,7 @@ def test_nothing_is_decided_or_opened_after_the_erasure_has_begun(store: Store, 
     assert list(store.table.query("ACCOUNT#test/platform/fca_1", "NOTE#")) == []
     if change == "decide":
         assert store.reviews.get(REF, "ver_1") == REVIEW
-        assert store.reviews.get_for_decision(REF, "ver_1").wrapped is None
+        assert store.reviews.get_compared(store.verifications.get("ver_1")).wrapped is None
 
 
 def test_review_can_expire_after_the_erasure(store: Store) -> None:
@@ -186,8 +187,21 @@ def test_review_can_expire_after_the_erasure(store: Store) -> None:
 
 def test_claim_that_is_not_kept_any_more_is_said(store: Store) -> None:
     complete(store)
-    assert store.reviews.get_for_decision(REF, "ver_1").claim_expires_at is not None
+    verification = store.verifications.get("ver_1")
+    assert store.reviews.get_compared(verification).claim_expires_at is not None
     store.table.delete("ACCOUNT#test/platform/fca_1", "CLAIM#ver_1")
-    known = store.reviews.get_for_decision(REF, "ver_1")
+    known = store.reviews.get_compared(verification)
     assert (known.claim_expires_at, known.wrapped is None) == (None, False)
-    assert store.reviews.get_claim(REF, "ver_1")[1] is None
+
+
+def test_owners_that_are_not_kept_any_more_are_said(store: Store) -> None:
+    snapshot = Snapshot("fcaowns_1", 1, 2, Sensitive([{"name": "MARGARET TESTERMAN"}]))
+    store.snapshots.put(REF, snapshot, NOW)
+    create_verification(store, VERIFICATION, CLAIM)
+    store.verifications.complete("ver_1", {**VERDICT, "snapshot": "fcaowns_1"}, NOW, review=REVIEW)
+    verification = store.verifications.get("ver_1")
+    assert store.reviews.get_for_decision(verification)[1].owners_kept
+    assert store.snapshots.kept([(REF, "fcaowns_1"), (REF, "fcaowns_1"), (REF, ""), (CONNECTED, "fcaowns_1")]) == {(REF, "fcaowns_1")}
+    store.table.delete("ACCOUNT#test/platform/fca_1", "SNAPSHOT#fcaowns_1")
+    assert not store.reviews.get_for_decision(verification)[1].owners_kept
+    assert store.snapshots.kept([(REF, "fcaowns_1")]) == set()

@@ -160,13 +160,27 @@ class NothingToWithdrawError(ReviewStateError):
 
 
 class NothingToReviewError(TitleholderError):
-    """A verification can't be reviewed: no claim was compared with owners, or reviews are switched off."""
+    """A verification can't be reviewed: no claim was compared with owners, they are no longer the account's, or there are no reviews."""
+
+
+class CallerUnknownError(TitleholderError):
+    """A caller without an identity asks for what only a known person may do."""
+
+    def __init__(self, message: str = "The token has no subject (`sub`), so it does not say who you are.") -> None:
+        super().__init__(message)
 
 
 class ClaimErasedError(TitleholderError):
     """The claim of a verification is not kept any more, so that there is nothing to compare."""
 
     def __init__(self, message: str = "The claim is not kept any more. Post a new verification.") -> None:
+        super().__init__(message)
+
+
+class OwnersErasedError(TitleholderError):
+    """The owners that a verification was compared with are not kept any more, so that there is nothing to compare."""
+
+    def __init__(self, message: str = "The owners are not kept any more. Post a new verification.") -> None:
         super().__init__(message)
 
 

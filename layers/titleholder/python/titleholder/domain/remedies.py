@@ -128,6 +128,7 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "nothing-to-withdraw": ("none",),
     "nothing-to-review": ("none",),
     "claim-erased": ("none",),
+    "owners-erased": ("none",),
 }
 """The remedies of each type of problem with status 409 or 410.
 

@@ -28,7 +28,7 @@ ReviewState = Literal["open", "proposed", "closed"]
 DecisionKind = Literal["approve", "reject", "withdraw"]
 Resolution = Literal["approved", "rejected", "expired"]
 OpenedBy = Literal["rule", "manual"]
-ClosedReason = Literal["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "OWNERS_CHANGED", "CLAIM_ERASED", "NOT_IN_TIME"]
+ClosedReason = Literal["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "OWNERS_CHANGED", "OWNERS_ERASED", "CLAIM_ERASED", "NOT_IN_TIME"]
 
 OTHER = "OTHER"
 """The reason that needs a note, because the code alone does not say why."""
@@ -63,6 +63,7 @@ CLOSED_SENTENCES: Mapping[ClosedReason, str] = {
     "ACCOUNT_INACTIVE": "The account became inactive.",
     "ACCOUNT_DISCONNECTED": "The account was disconnected.",
     "OWNERS_CHANGED": "The bank named other owners.",
+    "OWNERS_ERASED": "The owners are not kept any more.",
     "CLAIM_ERASED": "The claim is not kept any more.",
     "NOT_IN_TIME": "No decision was made in time.",
 }
@@ -99,6 +100,8 @@ class Review:
     `decisions`: one for each version after the first, but for the version of an end without a decision. `seen_by`, `seen_at`: who last had
     the comparison shown, and when. `unfinished`: it is closed, but that was not recorded and announced yet.
     `opened_actor`, `closed_actor`: who opened it by hand, and who ended it without a decision, as the audit log names actors.
+    `reviewers_needed`: how many reviewers an approval took when it was opened. `recorded`: of each version up to this one the audit log
+    has its entry; later ones may be missing.
     """
 
     ref: AccountRef
@@ -118,6 +121,8 @@ class Review:
     opened_request: str = ""
     closed_actor: str = ""
     closed_request: str = ""
+    reviewers_needed: int = 1
+    recorded: int = 0
 
     @property
     def proposer(self) -> str | None:
@@ -205,6 +210,8 @@ def decide(
 ) -> Review:
     """The review after a decision. The same review, if this is a repetition of a decision that it has.
 
+    `reviewers_needed`: of the stack, as it is set now. The review may need more, because more were needed when it was opened.
+
     Raises:
         InvalidDecisionError: reason or note do not go with the decision.
         ReviewClosedError, ReviewChangedError: another decision came first, or the review ended by itself. Both carry the review.
@@ -227,12 +234,10 @@ def decide(
         return replace(after, state="open")
     if request.decision == "reject":
         return _closed(after, "rejected", now)
-    if needed(verdict_outcome, reviewers_needed) < 2:
-        return _closed(after, "approved", now)
-    if review.proposer is None:
-        return replace(after, state="proposed")
     if review.proposer == by:
         raise SecondReviewerNeededError("You proposed this approval, so another reviewer has to confirm it.", review.as_dict())
+    if review.proposer is None and needed(verdict_outcome, max(review.reviewers_needed, reviewers_needed)) > 1:
+        return replace(after, state="proposed")
     return _closed(after, "approved", now)
 
 

@@ -175,20 +175,24 @@ def apply_reading(
     if shows_event and account.state is not None:
         resume_repaired(deps, ref, reading.current, trigger)
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS or (refresh is not None and refresh.settled):
-        _apply_settled(deps, ref, reading, account, asker, trigger)
+        ended = _apply_settled(deps, ref, reading, account, asker, trigger)
+        # After the workflows, which do not wait for what other people have open.
+        _finish_reviews(deps, ended)
     # Last, so that workflows are resumed also while the event bus takes no announcements.
     settle_staleness(deps, ref, reading, account)
 
 
 def _apply_settled(
     deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, asker: str | None, trigger: Trigger
-) -> None:
+) -> Sequence[Review]:
+    """Returns the reviews that this has ended, which have yet to be recorded and announced."""
     brought = _brought(reading)
+    ended: list[Review] = []
     if reading.ownership and brought and account.snapshot != reading.ownership.id:
         snapshot = _load_snapshot(deps, ref, reading.ownership, brought[0])
         # If the account was erased since it was read, nothing is kept, because the erasure resumes its waiters.
         with contextlib.suppress(AccountErasedError):
-            _save_snapshot(deps, ref, snapshot, open_=refresh_policy.has_changed(reading.state, account))
+            ended = _save_snapshot(deps, ref, snapshot, open_=refresh_policy.has_changed(reading.state, account))
     waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker and not waiter.awaits_repair)
     if reading.newer is not None:
         # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
@@ -196,12 +200,13 @@ def _apply_settled(
         for waiter in waiters:
             if refresh_policy.usable_snapshot(known, waiter.need):
                 resume(deps, ref, waiter, Fresh(known.snapshot_attempted_at or 0), trigger)
-        return
+        return ended
     for waiter in waiters:
         decision = refresh_policy.decide(reading.state, waiter.need, deps.clock(), account.attempt)
         # The request of a waiter that would have to start a refresh, or to wait for one, is handled by its own worker.
         if isinstance(decision, Fresh | NotVerifiable):
             resume(deps, ref, waiter, decision, trigger)
+    return ended
 
 
 def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount) -> None:
@@ -342,15 +347,17 @@ def _load_snapshot(deps: Dependencies, ref: AccountRef, ownership: Ownership, at
     return Snapshot(id=ownership.id, attempted_at=attempted_at, created=ownership.created, owners=Sensitive(owners), too_many=too_many)
 
 
-def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, open_: bool = False) -> None:
+def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, open_: bool = False) -> list[Review]:
     """Store a snapshot, and announce what it changed if it is newer than the newest one that is stored.
 
     `open_`: something else is left to do with the account.
     The announcement is stored with the snapshot, so that a later run publishes it if it can't be published now.
+    Returns the reviews that the change has ended, which have yet to be recorded and announced.
     """
     known = deps.store.accounts.get(ref)
+    ended: list[Review] = []
     if known.snapshot == snapshot.id:
-        return
+        return ended
     since, changes = None, None
     newest = refresh_policy.position(known)
     newer = known.snapshot is not None and newest < (snapshot.attempted_at, snapshot.created, snapshot.id)
@@ -368,11 +375,12 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, o
     if newer and owner_changes.are_others(told):
         from titleholder.services import review_endings
 
-        _finish_reviews(deps, review_endings.end_for_owners(deps.store, ref, deps.clock()))
+        ended = review_endings.end_for_owners(deps.store, ref, deps.clock())
     if announcement is not None:
         deps.bus.publish(announcement.type, announcement.detail)
         deps.store.snapshots.mark_announced(ref, snapshot)
     deps.store.accounts.set_newest_snapshot(ref, snapshot, expires_at, open_=open_)
+    return ended
 
 
 def _changes(before: Snapshot, after: Snapshot) -> Sequence[owner_changes.Change] | None:

@@ -64,7 +64,13 @@ class By:
         """The caller of an HTTP request."""
         return cls(actor(event), str(event.get("requestContext", {}).get("requestId", "")))
 
+    @property
+    def is_known(self) -> bool:
+        """False for a caller of whom nothing is known, so that two of them can't be told apart."""
+        return self.actor != UNKNOWN
 
+
+UNKNOWN = "unknown"
 STRIPE = By("stripe")
 RECONCILE = By("reconcile")
 
@@ -134,11 +140,11 @@ def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | 
 
 
 def actor(event: Mapping[str, Any]) -> str:
-    """Who calls: the ARN of an IAM principal, or issuer and subject of a JSON web token; `unknown` for a request without authorisation."""
+    """Who calls: the ARN of an IAM principal, or issuer and subject of a JSON web token; `unknown` without either."""
     authorizer = event.get("requestContext", {}).get("authorizer") or {}
     if arn := (authorizer.get("iam") or {}).get("userArn"):
         return str(arn)
     claims = (authorizer.get("jwt") or {}).get("claims") or {}
-    if subject := claims.get("sub"):
+    if subject := str(claims.get("sub") or "").strip():
         return f"{claims.get('iss', '')}#{subject}"
-    return "unknown"
+    return UNKNOWN

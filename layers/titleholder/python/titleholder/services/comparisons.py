@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from titleholder.domain import differences
 from titleholder.domain import reviews as rules
 from titleholder.domain.differences import Comparison
-from titleholder.errors import AccountErasedError, ClaimErasedError
+from titleholder.errors import AccountErasedError, ClaimErasedError, OwnersErasedError, SnapshotNotFoundError, TitleholderError
 from titleholder.matching import Verdict, mappings
 from titleholder.matching.explanations import SENTENCES
 from titleholder.observability import logger, metrics
@@ -23,8 +23,11 @@ from titleholder.services.audit import RECONCILE, By
 
 if TYPE_CHECKING:
     from titleholder.domain.accounts import Tenant
-    from titleholder.domain.reviews import Review
+    from titleholder.domain.reviews import ClosedReason, Review
     from titleholder.services.reviews import ReviewDependencies
+
+_GONE: Mapping[ClosedReason, type[TitleholderError]] = {"CLAIM_ERASED": ClaimErasedError, "OWNERS_ERASED": OwnersErasedError}
+"""What a review that has ended so is answered with."""
 
 MOST_OTHER_OWNERS = 10
 """How many of an account's other owners are named. An account of several people has two to four; only their number matters beyond that."""
@@ -37,7 +40,7 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
         VerificationNotFoundError
         ReviewNotFoundError: it has no review.
         ReviewClosedError: its review was decided, or ended by itself.
-        AccountErasedError, ClaimErasedError, SnapshotNotFoundError: what was compared is gone. A claim that is gone ends the review.
+        AccountErasedError, ClaimErasedError, OwnersErasedError: what was compared is gone, which ends the review.
         AuditUnavailableError: it could not be recorded, so that nothing is shown.
     """
     store = deps.store
@@ -47,11 +50,16 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
     if account.erased_at is not None:
         raise AccountErasedError
     if review.state == "closed":
-        raise ClaimErasedError if review.closed_reason == "CLAIM_ERASED" else rules.closed_error(review)
+        gone = None if review.closed_reason is None else _GONE.get(review.closed_reason)
+        raise rules.closed_error(review) if gone is None else gone()
     verdict = verification.verdict or {}
-    found = store.claims.get_with_snapshot(verification.ref, verification.id, verdict["snapshot"])
+    try:
+        found = store.claims.get_with_snapshot(verification.ref, verification.id, verdict["snapshot"])
+    except SnapshotNotFoundError:
+        _end(deps, review, "OWNERS_ERASED")
+        raise OwnersErasedError from None
     if found is None:
-        _end(deps, review)
+        _end(deps, review, "CLAIM_ERASED")
         raise ClaimErasedError
     claim, snapshot = found
     owners, position = snapshot.owners.reveal(), verdict["owner_position"]
@@ -91,9 +99,9 @@ def _verdict(stored: Mapping[str, Any]) -> Verdict:
     )
 
 
-def _end(deps: ReviewDependencies, review: Review) -> None:
-    """End a review whose claim is gone, as `reconcile` does sooner or later."""
-    for ended in reviews.expire(deps.store, review.ref, "CLAIM_ERASED", deps.clock(), review.verification, RECONCILE):
+def _end(deps: ReviewDependencies, review: Review, reason: ClosedReason) -> None:
+    """End a review whose claim or owners are gone, as `reconcile` does sooner or later."""
+    for ended in reviews.expire(deps.store, review.ref, reason, deps.clock(), review.verification, RECONCILE):
         try:
             reviews.finish(deps, ended)
         except Exception as error:

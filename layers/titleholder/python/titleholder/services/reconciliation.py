@@ -35,12 +35,11 @@ from titleholder.services.context import Dependencies
 from titleholder.services.webhooks import WebhookReceiver, account_named
 from titleholder.store.connected_accounts import TenantState
 from titleholder.store.open_work import OpenItem, OpenKind
-from titleholder.store.reviews import REVIEW
 from titleholder.stripe_api import events as stripe_events
 from titleholder.timestamps import DAY_SECONDS
 
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {
-    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0, "event": 0,
+    "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0, "event": 0, "review_end": 300,
 }  # fmt: skip
 """How long an item may be unfinished before it is repaired, and then repaired again after the same time. A waiter for the repair of an
 account is listed from when the account is due to be read."""
@@ -72,7 +71,8 @@ SHARES = {
     "refresh": 0.1,
     "repair": 0.05,
     "event": 0.05,
-    "review": 0.05,
+    "review_end": 0.02,
+    "review": 0.03,
     "tenants": 0.3,
 }
 """Each kind's share of a run, in the order of the work. Time that one kind leaves goes to the kinds after it."""
@@ -154,7 +154,7 @@ def reconcile(
     run = _Run(deps, receiver, Report(), review_seconds)
     works: Sequence[Callable[[float], None]] = (
         run.announcements, run.erasures, run.disconnections, run.verifications, run.platform, run.refreshes, run.repairs,
-        run.events, run.reviews, run.tenants,
+        run.events, run.review_ends, run.reviews, run.tenants,
     )  # fmt: skip
     end = deps.clock()
     for work, (kind, share) in zip(works, SHARES.items(), strict=True):
@@ -217,6 +217,10 @@ class _Run:
         """Queue the events anew whose messages were put back into the queue too often."""
         self._each("event", end, self._queue_anew)
 
+    def review_ends(self, end: float) -> None:
+        """Record and announce the ends of reviews that were not."""
+        self._each("review_end", end, self._finish_review)
+
     def reviews(self, end: float) -> None:
         """End the reviews that nobody decided in time, and those whose end was missed."""
         self.report.reviews_ended += review_endings.end_overdue(self.deps, end, self.review_seconds, self._review_failed)
@@ -269,14 +273,17 @@ class _Run:
         if item.sk == "VERIFICATION" and item.verification is not None:
             verdicts.complete_by_id(self.deps.store, self.deps.bus, item.verification, {}, now=self.deps.clock())
             return True
-        if item.sk.startswith(REVIEW) and item.ref is not None and item.verification is not None:
-            reviews.finish(self.deps, self.deps.store.reviews.get(item.ref, item.verification))
-            return True
         announcement = self.deps.store.open_work.get_announcement(item)
         if announcement is not None:
             self.deps.bus.publish(announcement.type, announcement.detail)
         self.deps.store.open_work.mark_announced(item)
         return announcement is not None
+
+    def _finish_review(self, item: OpenItem, tries: int) -> bool:
+        if item.ref is None or item.verification is None:
+            return False
+        reviews.finish(self.deps, self.deps.store.reviews.get(item.ref, item.verification))
+        return True
 
     def _erase(self, item: OpenItem, tries: int) -> bool:
         if item.ref is not None:

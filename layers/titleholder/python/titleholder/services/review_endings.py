@@ -1,4 +1,4 @@
-"""What ends an open review without a decision: its account, the account's owners, the claim, or time.
+"""What ends an open review without a decision: its account, the account's owners, what is kept no longer, or time.
 
 The use case that finds such a thing ends the account's reviews at once. `reconcile` looks at the open reviews in turn, and ends those that
 were missed: one that was opened at the same moment, or one whose end could not be written.
@@ -9,6 +9,7 @@ A review that can't be ended is logged and left to `reconcile`, so that it holds
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
@@ -22,6 +23,7 @@ from titleholder.timestamps import DAY_SECONDS
 
 if TYPE_CHECKING:
     from titleholder.domain.reviews import ClosedReason, Review
+    from titleholder.domain.snapshots import SnapshotSummary
     from titleholder.domain.verifications import Verification
     from titleholder.services.context import Dependencies
     from titleholder.store import Store
@@ -31,6 +33,10 @@ KINDS: Sequence[OpenKind] = ("review", "review_second")
 
 PAGE = 100
 """A run of `reconcile` looks at so many of the oldest open reviews of each kind,"""
+
+MOST_AT_ONCE = 20
+"""How many reviews of an account are ended or finished by the use case that found why. `reconcile` sees to the others, because whatever
+waits for the use case would wait for each of them."""
 
 PAGES_A_RUN = 4
 """and at so many more pages of the others. The next run goes on where it ended."""
@@ -50,27 +56,34 @@ def end(store: Store, ref: AccountRef, verification: str, reason: ClosedReason, 
         return []
 
 
-def end_for_owners(store: Store, ref: AccountRef, now: float) -> list[Review]:
-    """End the open reviews that compare claims with owners that the account no longer has. Returns them."""
-    ended: list[Review] = []
+def _end(store: Store, review: Review, reason: ClosedReason, now: float) -> list[Review]:
+    """As `end`, of a review that was just read."""
     try:
-        for review in store.reviews.of_account(ref):
-            if have_owners_changed(store, store.verifications.get(review.verification)):
-                ended += end(store, ref, review.verification, "OWNERS_CHANGED", now)
+        return [ended for ended in [reviews.end(store, review, reason, now, STRIPE)] if ended is not None]
+    except Exception as error:
+        _left_to_reconcile(review.ref, review.verification, error)
+        return []
+
+
+def end_for_owners(store: Store, ref: AccountRef, now: float) -> list[Review]:
+    """End open reviews that compare claims with owners that the account no longer has, `MOST_AT_ONCE` at most. Returns them."""
+    ended: list[Review] = []
+    history: Sequence[SnapshotSummary] | None = None
+    try:
+        for review in islice(store.reviews.of_account(ref), MOST_AT_ONCE):
+            history = store.snapshots.page(ref, reviews.HISTORY_LOOKED_AT)[0] if history is None else history
+            snapshot = _snapshot(store.verifications.get(review.verification))
+            kept = any(known.id == snapshot for known in history) or store.snapshots.times(ref, snapshot) is not None
+            if reason := _reason_of_owners(kept=kept, changed=owner_changes.have_changed(history, snapshot)):
+                ended += _end(store, review, reason, now)
     except _UNREADABLE as error:
         _left_to_reconcile(ref, None, error)
     return ended
 
 
-def have_owners_changed(store: Store, verification: Verification) -> bool:
-    """Whether the account's newest owners are others than those that the verdict rests on. True where that is not known."""
-    history, _ = store.snapshots.page(verification.ref, HISTORY_LOOKED_AT)
-    return owner_changes.have_changed(history, _snapshot(verification))
-
-
 def finish(deps: Dependencies, ended: Sequence[Review]) -> None:
-    """Record and announce reviews that have just ended. What fails is left to `reconcile`."""
-    for review in ended:
+    """Record and announce reviews that have just ended, `MOST_AT_ONCE` at most. What fails is left to `reconcile` too."""
+    for review in ended[:MOST_AT_ONCE]:
         try:
             reviews.finish(deps, review)
         except Exception as error:
@@ -83,19 +96,29 @@ def end_overdue(deps: Dependencies, until: float, expiry_seconds: float, failed:
     Their order is that of the reviewers' queue, so it stays as it is, and a position says where the next run goes on.
     """
     ended = 0
-    for kind in KINDS:
-        for items in _in_turn(deps.store, kind):
-            for item, ref, reason in _due(deps.store, items, deps.clock() - expiry_seconds, failed):
-                if deps.clock() >= until:
-                    return ended
-                try:
-                    closed = reviews.expire(deps.store, ref, reason, deps.clock(), item.verification, RECONCILE)
-                    ended += len(closed)
-                    finish(deps, closed)
-                except Exception as error:
-                    failed(item, error)
+    for left, kind in zip(range(len(KINDS), 0, -1), KINDS, strict=True):
+        # A share of the time for each kind. What one leaves is for the next one.
+        end = deps.clock() + (until - deps.clock()) / left
+        ended += _end_overdue(deps, kind, end, expiry_seconds, failed)
+    return ended
+
+
+def _end_overdue(
+    deps: Dependencies, kind: OpenKind, until: float, expiry_seconds: float, failed: Callable[[OpenItem, Exception], None]
+) -> int:
+    ended = 0
+    for items in _in_turn(deps.store, kind):
+        for item, ref, reason in _due(deps.store, items, deps.clock() - expiry_seconds, failed):
             if deps.clock() >= until:
                 return ended
+            try:
+                closed = reviews.expire(deps.store, ref, reason, deps.clock(), item.verification, RECONCILE)
+                ended += len(closed)
+                finish(deps, closed)
+            except Exception as error:
+                failed(item, error)
+        if deps.clock() >= until:
+            return ended
     return ended
 
 
@@ -125,10 +148,12 @@ def _due(
         heads = store.verifications.get_all([verification for *_, verification in reviewed])
         claims = store.claims.kept([(ref, verification) for _, ref, verification in reviewed])
         accounts = store.accounts.get_all([ref for _, ref, _ in reviewed])
+        owners = store.snapshots.kept([(ref, _snapshot(heads[verification])) for _, ref, verification in reviewed])
         for item, ref, verification in reviewed:
             account, head = accounts.get(ref, StoredAccount()), heads[verification]
-            changed = account.snapshot not in (None, _snapshot(head)) and have_owners_changed(store, head)
-            if reason := _reason(account, kept=verification in claims, owners_changed=changed, late=item.since < opened_before):
+            kept = (ref, _snapshot(head)) in owners
+            of_owners = _reason_of_owners(kept=kept, changed=kept and reviews.have_owners_changed(store, head, account))
+            if reason := _reason(account, kept=verification in claims, owners=of_owners, late=item.since < opened_before):
                 yield item, ref, reason
     except _UNREADABLE as error:
         if len(items) == 1:
@@ -138,7 +163,14 @@ def _due(
             yield from _due(store, [item], opened_before, failed)
 
 
-def _reason(account: StoredAccount, *, kept: bool, owners_changed: bool, late: bool) -> ClosedReason | None:
+def _reason_of_owners(*, kept: bool, changed: bool) -> ClosedReason | None:
+    """Without the owners of the verdict nothing shows whether the newest ones are others."""
+    if not kept:
+        return "OWNERS_ERASED"
+    return "OWNERS_CHANGED" if changed else None
+
+
+def _reason(account: StoredAccount, *, kept: bool, owners: ClosedReason | None, late: bool) -> ClosedReason | None:
     status = account.state.status if account.state is not None else None
     if account.erased_at is not None or status == "disconnected":
         # Its claims are deleted too.
@@ -147,9 +179,7 @@ def _reason(account: StoredAccount, *, kept: bool, owners_changed: bool, late: b
         return "ACCOUNT_INACTIVE"
     if not kept:
         return "CLAIM_ERASED"
-    if owners_changed:
-        return "OWNERS_CHANGED"
-    return "NOT_IN_TIME" if late else None
+    return owners or ("NOT_IN_TIME" if late else None)
 
 
 def _named(item: OpenItem) -> tuple[AccountRef, str]:

@@ -14,24 +14,30 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from titleholder.domain import reviews
-from titleholder.domain.accounts import AccountRef, Tenant
+from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.reviews import ClosedReason, DecisionRequest, Final, Review
 from titleholder.domain.verifications import Verification
 from titleholder.errors import (
     AccountErasedError,
+    AuditUnavailableError,
     ClaimErasedError,
     NothingToReviewError,
+    OwnersErasedError,
     ReviewNotFoundError,
     VerificationNotFoundError,
 )
 from titleholder.observability import count_decision, logger, tally
 from titleholder.services.audit import STRIPE, By, Effect
 from titleholder.store import Store
+from titleholder.store.reviews import Compared
 
 if TYPE_CHECKING:
     from titleholder.aws.event_publisher import EventPublisher
     from titleholder.services.audit import Audit
     from titleholder.services.context import Dependencies
+
+HISTORY_LOOKED_AT = 100
+"""How many snapshots of an account are looked at to find whether its owners have changed."""
 
 TRIES = 10
 """How often a change of a review is tried that others forestall. Each failed try shows a version that another one has made."""
@@ -60,22 +66,25 @@ def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str,
 
     Raises:
         VerificationNotFoundError
-        NothingToReviewError: there is nothing to compare, the account is no longer active, or reviews are switched off.
+        NothingToReviewError: there is nothing to compare, the account is no longer active or has other owners, or reviews are switched off.
         ReviewClosedError: it was reviewed before.
-        AccountErasedError, ClaimErasedError: what was compared is gone.
+        AccountErasedError, ClaimErasedError, OwnersErasedError: what was compared is gone.
     """
     store = deps.store
     verification = get_verification(store, tenant, verification_id)
     if verification.review is None:
         if why := reviews.unreviewable(verification, store.reviewers_needed):
             raise NothingToReviewError(why)
-        wrapped, claim_expires_at = store.reviews.get_claim(verification.ref, verification.id)
-        _require_comparison(wrapped, claim_expires_at)
+        _require_comparison(store.reviews.get_compared(verification))
+        # In both cases the review would end by itself.
         if verification.stale is not None:
-            # Such a review would end by itself.
             raise NothingToReviewError("The account is no longer active.")
-        now = round(deps.clock(), 3)
-        made = Review(verification.ref, verification.id, "open", 1, now, "manual", opened_actor=by.actor, opened_request=by.request)
+        if have_owners_changed(store, verification, store.accounts.get(verification.ref)):
+            raise NothingToReviewError("The bank names other owners by now. Post a new verification.")
+        made = Review(
+            verification.ref, verification.id, "open", 1, round(deps.clock(), 3), "manual", opened_actor=by.actor,
+            opened_request=by.request, reviewers_needed=store.reviewers_needed,
+        )  # fmt: skip
         if store.reviews.open(made):
             _record(deps, made)
             return made
@@ -93,7 +102,7 @@ def decide(deps: ReviewDependencies, tenant: Tenant, verification_id: str, reque
 
     Raises:
         VerificationNotFoundError, ReviewNotFoundError
-        AccountErasedError, ClaimErasedError: what was compared is gone.
+        AccountErasedError, ClaimErasedError, OwnersErasedError: what was compared is gone.
         AuditUnavailableError: it could not be recorded. The decision stands, and a repetition records it.
         And what `domain.reviews.decide` raises.
     """
@@ -124,7 +133,17 @@ def expire(
             found = [store.reviews.get(ref, verification)]
         except ReviewNotFoundError:
             return []
-    return [ended for review in found if (ended := _expire(store, review, reason, now, by)) is not None]
+    return [ended for review in found if (ended := end(store, review, reason, now, by)) is not None]
+
+
+def have_owners_changed(store: Store, verification: Verification, account: StoredAccount) -> bool:
+    """Whether the account's newest owners are others than those that the verdict rests on. True where that is not known."""
+    from titleholder.domain import owner_changes  # loads the matcher, which the other functions of this module do without
+
+    snapshot = (verification.verdict or {}).get("snapshot") or ""
+    if account.snapshot in (None, snapshot):
+        return False
+    return owner_changes.have_changed(store.snapshots.page(verification.ref, HISTORY_LOOKED_AT)[0], snapshot)
 
 
 def finish(deps: ReviewDependencies | Dependencies, review: Review) -> None:
@@ -137,14 +156,15 @@ def finish(deps: ReviewDependencies | Dependencies, review: Review) -> None:
 def _decide(deps: ReviewDependencies, verification: Verification, request: DecisionRequest, by: By) -> Review:
     outcome = (verification.verdict or {}).get("outcome", "")
     for _ in range(TRIES):
-        known = deps.store.reviews.get_for_decision(verification.ref, verification.id)
+        review, compared = deps.store.reviews.get_for_decision(verification)
         after = reviews.decide(
-            known.review, outcome, request, by.actor, round(deps.clock(), 3), deps.store.reviewers_needed, request_id=by.request
+            review, outcome, request, by.actor, round(deps.clock(), 3), deps.store.reviewers_needed, request_id=by.request
         )  # fmt: skip
-        if after is known.review:
+        if after is review:
             return after
-        wrapped, expires_at = _require_comparison(known.wrapped, known.claim_expires_at)
-        if deps.store.reviews.decide(known.review, after, wrapped, request.note, expires_at):
+        wrapped, expires_at = _require_comparison(compared)
+        after = replace(after, recorded=_recorded(deps, review))
+        if deps.store.reviews.decide(review, after, wrapped, request.note, expires_at):
             if after.state == "closed":
                 count_decision(request.decision, request.reason or "")
             return after
@@ -152,8 +172,8 @@ def _decide(deps: ReviewDependencies, verification: Verification, request: Decis
     raise RuntimeError("The review changed during every attempt to decide it.")
 
 
-def _expire(store: Store, review: Review, reason: ClosedReason, now: float, by: By) -> Review | None:
-    """The review as this call has ended it; None if it was closed already."""
+def end(store: Store, review: Review, reason: ClosedReason, now: float, by: By) -> Review | None:
+    """The review as this call has ended it; None if it was closed already. As `expire`, of a review that was just read."""
     for _ in range(TRIES):
         if review.state == "closed":
             return None
@@ -165,12 +185,15 @@ def _expire(store: Store, review: Review, reason: ClosedReason, now: float, by: 
     raise RuntimeError("The review changed during every attempt to end it.")
 
 
-def _require_comparison(wrapped: bytes | None, claim_expires_at: int | None) -> tuple[bytes, int]:
-    if wrapped is None:
+def _require_comparison(compared: Compared) -> tuple[bytes, int]:
+    """The account's wrapped key, and until when the claim is kept (Unix seconds)."""
+    if compared.wrapped is None:
         raise AccountErasedError
-    if claim_expires_at is None:
+    if compared.claim_expires_at is None:
         raise ClaimErasedError
-    return wrapped, claim_expires_at
+    if not compared.owners_kept:
+        raise OwnersErasedError
+    return compared.wrapped, compared.claim_expires_at
 
 
 def _final(verification: Verification, review: Review) -> Final | None:
@@ -197,10 +220,22 @@ def _announce(deps: ReviewDependencies | Dependencies, review: Review, verificat
     deps.store.reviews.mark_finished(review)
 
 
+def _recorded(deps: ReviewDependencies, review: Review) -> int:
+    """Up to which version a review's entries are in the audit log, once those are written that may be missing.
+
+    Stored with the next decision, so that each decision writes its own entry and that of the one before, however many there are.
+    """
+    try:
+        _record(deps, review)
+    except AuditUnavailableError:
+        return review.recorded  # The next decision or the end of the review tries again.
+    return review.version
+
+
 def _record(deps: ReviewDependencies | Dependencies, review: Review) -> None:
-    """Write the audit entries of a review that are missing. Raises AuditUnavailableError."""
+    """Write the audit entries of a review that may be missing. Raises AuditUnavailableError."""
     for version, (by, action, at, ids) in enumerate(_entries(review), start=1):
-        if by.actor:
+        if by.actor and version > review.recorded:
             deps.audit.record(
                 _entry_id(review, version), at, by, action, review.ref, verification=review.verification, version=str(version), **ids
             )  # fmt: skip

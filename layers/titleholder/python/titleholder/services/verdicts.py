@@ -255,7 +255,7 @@ def _review(store: Store, verification: Verification, verdict: Mapping[str, Any]
         return None
     from titleholder.domain.reviews import Review
 
-    return Review(verification.ref, verification.id, "open", 1, round(now, 3), "rule")
+    return Review(verification.ref, verification.id, "open", 1, round(now, 3), "rule", reviewers_needed=store.reviewers_needed)
 
 
 def _with_remedy(store: Store, verification: Verification, verdict: dict[str, Any], now: float) -> dict[str, Any]:

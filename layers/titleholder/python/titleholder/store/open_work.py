@@ -2,8 +2,9 @@
 
 An item is unfinished while its refresh has not been fetched, its verification has no verdict, its erasure has not ended, its disconnection
 has to be repeated, its announcement was not taken by the event bus, it waits for an inactive account to be repaired, its message was put
-back into its queue too often, or its review waits for a reviewer. Reviews are listed since they were opened: that is the order of their
-queue, so nothing postpones or touches them until they are closed.
+back into its queue too often, its review waits for a reviewer, or the end of its review was not recorded and announced. Open reviews are
+listed since they were opened: that is the order of their queue, so nothing postpones or touches them until they are closed. Their end has a
+kind of its own, because release 0.2.0 takes each item of the kind `announcement` off the list, also those that it does not know.
 
 An announcement of a change is stored in the same write as the change, so that a crash never loses it. A verification's announcement is made
 from its verdict.
@@ -22,7 +23,9 @@ from titleholder.domain.accounts import AccountRef
 from titleholder.store.table import Item, Table
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
-OpenKind = Literal["refresh", "erasure", "disconnection", "verification", "announcement", "repair", "event", "review", "review_second"]
+OpenKind = Literal[
+    "refresh", "erasure", "disconnection", "verification", "announcement", "repair", "event", "review", "review_second", "review_end",
+]  # fmt: skip
 
 CLOSED = ("open_kind", "open_since_ms", "repair_tries")
 """What an item loses when it is finished."""

@@ -20,10 +20,12 @@ from titleholder.errors import AccountErasedError, ReviewNotFoundError
 from titleholder.store.claims import claim_sk
 from titleholder.store.open_work import CLOSED, OpenKind, opened
 from titleholder.store.sealed import SealedItems
+from titleholder.store.snapshots import snapshot_sk
 from titleholder.store.table import CheckFailedError, Item, Table, account_pk
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 if TYPE_CHECKING:
+    from titleholder.domain.verifications import Verification
     from titleholder.store.verifications import Verifications
 
 REVIEW = "REVIEW#"
@@ -33,14 +35,14 @@ _OPEN_KINDS: dict[str, OpenKind] = {"open": "review", "proposed": "review_second
 
 
 @dataclass(frozen=True, slots=True)
-class Deciding:
-    """What a decision needs: the review, the account's wrapped key, None if it was erased, and until when the claim is kept (Unix seconds),
-    None if it is not kept any more.
+class Compared:
+    """What is left of what a review compares: the account's wrapped key, None if it was erased; until when the claim is kept (Unix
+    seconds), None if it is not kept any more; and whether the owners are kept.
     """
 
-    review: Review
     wrapped: bytes | None = field(repr=False)
     claim_expires_at: int | None
+    owners_kept: bool
 
 
 class Reviews:
@@ -55,17 +57,21 @@ class Reviews:
         """Raises ReviewNotFoundError."""
         return _required(self._table.get(account_pk(ref), review_sk(verification)))
 
-    def get_for_decision(self, ref: AccountRef, verification: str) -> Deciding:
-        """Raises ReviewNotFoundError."""
-        claim = claim_sk(verification)
-        wrapped, items = self._sealed.live_key_and_items(ref, [review_sk(verification), claim])
-        review = _required(items.get(review_sk(verification)))
-        return Deciding(review, wrapped, int(items[claim]["expires_at"]) if claim in items else None)
+    def get_for_decision(self, verification: Verification) -> tuple[Review, Compared]:
+        """A review, with what is left of what it compares. Raises ReviewNotFoundError."""
+        review, compared = self._get_compared(verification)
+        return _required(review), compared
 
-    def get_claim(self, ref: AccountRef, verification: str) -> tuple[bytes | None, int | None]:
-        """The account's wrapped key, and until when the claim is kept, as `Deciding` has them."""
-        wrapped, items = self._sealed.live_key_and_items(ref, [claim_sk(verification)])
-        return wrapped, int(items[claim_sk(verification)]["expires_at"]) if items else None
+    def get_compared(self, verification: Verification) -> Compared:
+        """What is left of what a review of a verdict would compare."""
+        return self._get_compared(verification)[1]
+
+    def _get_compared(self, verification: Verification) -> tuple[Item | None, Compared]:
+        review, claim = review_sk(verification.id), claim_sk(verification.id)
+        owners = snapshot_sk((verification.verdict or {}).get("snapshot") or "")
+        wrapped, items = self._sealed.live_key_and_items(verification.ref, [review, claim, owners])
+        expires_at = int(items[claim]["expires_at"]) if claim in items else None
+        return items.get(review), Compared(wrapped, expires_at, owners in items)
 
     def of_account(self, ref: AccountRef) -> Iterator[Review]:
         """The reviews of an account that are not closed."""
@@ -104,7 +110,7 @@ class Reviews:
         """Store that the end of a review was recorded and announced."""
         return self._table.update(
             account_pk(review.ref), review_sk(review.verification), remove=CLOSED, condition="open_kind = :kind",
-            values={":kind": "announcement"},
+            values={":kind": "review_end"},
         )  # fmt: skip
 
     def notes(self, review: Review) -> dict[int, Sensitive[str]]:
@@ -136,6 +142,7 @@ def opening_part(table: Table, review: Review) -> Item:
         "opened_ms": to_milliseconds(review.opened_at),
         "opened_by": review.opened_by,
         **_some(opened_actor=review.opened_actor, opened_request=review.opened_request),
+        "reviewers_needed": review.reviewers_needed,
         **_changed(review),
         # It is the place in the queue, so no later change touches it before the review is closed.
         "open_since_ms": to_milliseconds(review.opened_at),
@@ -158,11 +165,13 @@ def review_of(item: Item) -> Review:
         closed_at=from_milliseconds(item["closed_ms"]) if "closed_ms" in item else None,
         resolution=item.get("resolution"),
         closed_reason=item.get("closed_reason"),
-        unfinished=item.get("open_kind") == "announcement",
+        unfinished=item.get("open_kind") == "review_end",
         opened_actor=item.get("opened_actor", ""),
         opened_request=item.get("opened_request", ""),
         closed_actor=item.get("closed_actor", ""),
         closed_request=item.get("closed_request", ""),
+        reviewers_needed=item.get("reviewers_needed", 1),
+        recorded=item.get("recorded", 0),
     )
 
 
@@ -186,6 +195,7 @@ def _changed(review: Review) -> Item:
         "review_state": review.state,
         "version": review.version,
         "decisions": [_decision_item(made) for made in review.decisions],
+        **_some(recorded=review.recorded),
     }
     if review.closed_at is None:
         return {**changed, "open_kind": _OPEN_KINDS[review.state]}
@@ -193,7 +203,7 @@ def _changed(review: Review) -> Item:
         resolution=review.resolution, closed_reason=review.closed_reason, closed_actor=review.closed_actor,
         closed_request=review.closed_request,
     )  # fmt: skip
-    return {**changed, **ended, "closed_ms": to_milliseconds(review.closed_at), **opened("announcement", review.closed_at)}
+    return {**changed, **ended, "closed_ms": to_milliseconds(review.closed_at), **opened("review_end", review.closed_at)}
 
 
 def _decision_item(made: ReviewDecision) -> Item:

@@ -95,6 +95,12 @@ class Snapshots:
             return None
         return SnapshotTimes(snapshot, item["attempted_at"], item["snapshot_created"], from_milliseconds(item["stored_ms"]))
 
+    def kept(self, snapshots: Sequence[tuple[AccountRef, str]]) -> set[tuple[AccountRef, str]]:
+        """Those of the snapshots, each with its account, that are stored and have not expired."""
+        wanted = {(account_pk(ref), snapshot_sk(snapshot)): (ref, snapshot) for ref, snapshot in snapshots}
+        found = self._table.get_all(list(wanted), only=("pk", "sk", "expires_at"))
+        return {wanted[item["pk"], item["sk"]] for item in found if self._table.is_live(item)}
+
     def page(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
         """Up to `limit` of an account's snapshots, the newest first, from below position `after`, and the next page's `after` or None."""
         items, position = self._table.page(account_pk(ref), HISTORY, limit, after)

@@ -79,17 +79,18 @@ class Table:
 
     def get(self, pk: str, sk: str | None = None, *, only: Sequence[str] = ()) -> Item | None:
         """An item, or None. With `only`, no other attributes of it."""
-        names = {f"#{name}": name for name in only}
-        projected = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names} if names else {}
-        found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True, **projected).get("Item")
+        found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True, **_projected(only)).get("Item")
         return None if found is None else plain(found)
 
     def get_all(
-        self, keys: Sequence[tuple[str, str]], *, consistent: bool = True, with_: tuple[Table, str] | None = None
+        self, keys: Sequence[tuple[str, str]], *, consistent: bool = True, with_: tuple[Table, str] | None = None, only: Sequence[str] = ()
     ) -> Iterator[Item]:
-        """Those of the items that exist, in any order. `with_`: another table, and the key of an item there to be read in the same call."""
+        """Those of the items that exist, in any order. `with_`: another table, and the key of an item there to be read in the same call.
+        With `only`, no other attributes of them.
+        """
         for begin in range(0, len(keys), ITEMS_A_READ):
-            wanted = {self.name: {"Keys": [_key(*key) for key in keys[begin : begin + ITEMS_A_READ]], "ConsistentRead": consistent}}
+            batch = [_key(*key) for key in keys[begin : begin + ITEMS_A_READ]]
+            wanted: dict[str, Any] = {self.name: {"Keys": batch, "ConsistentRead": consistent, **_projected(only)}}
             if with_ is not None:
                 wanted[with_[0].name] = {"Keys": [_key(with_[1])], "ConsistentRead": consistent}
             for items in self.client.batch_get_item(RequestItems=wanted)["Responses"].values():
@@ -278,6 +279,11 @@ def _below(pk: str, prefix: str) -> Item:
 
 def _serialized(values: Mapping[str, Any]) -> Item:
     return {name: _serialize(value) for name, value in values.items()}
+
+
+def _projected(only: Sequence[str]) -> Item:
+    names = {f"#{name}": name for name in only}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names} if names else {}
 
 
 def _values(values: Mapping[str, Any] | None) -> Item:

@@ -56,6 +56,8 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.NothingToWithdrawError: (409, "nothing-to-withdraw", "There is nothing to withdraw"),
     errors.NothingToReviewError: (409, "nothing-to-review", "There is nothing to review"),
     errors.ClaimErasedError: (410, "claim-erased", "The claim was erased"),
+    errors.OwnersErasedError: (410, "owners-erased", "The owners were erased"),
+    errors.CallerUnknownError: (403, "caller-unknown", "The token does not say who calls"),
     errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
     errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
     errors.ClaimLimitExceededError: (429, "claim-limit-exceeded", "Too many different claims about one account"),
