@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef, StoredAccount
-from titleholder.domain.snapshots import HISTORY_LOOKED_AT
 from titleholder.errors import TitleholderError, UnexpectedError, VerificationNotFoundError
 from titleholder.observability import logger
 from titleholder.services import reviews
