@@ -28,9 +28,11 @@ def test_verdict_is_announced_by_ids_and_scores_alone(driver: StackDriver, annou
     assert detail["scores"] == {name: field["score"] for name, field in verdict["fields"].items()}
     for name in ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version"):
         assert detail[name] == verdict[name]
+    assert detail["review"] is None
     assert (detail["verification"], detail["account"], detail["mode"]) == (verification, account, "test")
     assert set(detail) == {
         "verification", "account", "mode", "outcome", "score", "scores", "reasons", "snapshot", "matcher_version", "policy_version",
+        "review",
     }  # fmt: skip
     assert not traces(json.dumps(message))
 

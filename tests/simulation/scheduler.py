@@ -80,6 +80,7 @@ class VirtualScheduler:
                 activity.throw()
         self._awaited.clear()
         self._queue.clear()
+        self._closed = False
 
     def _wake_at(self, at: float, activity: Any, ticket: object) -> None:
         heapq.heappush(self._queue, (at, next(self._numbers), activity, ticket))
