@@ -375,13 +375,16 @@ async function openQueue(there, from = null) {
   if (document.activeElement === find("title")) find(`row-${from}`)?.focus();
 }
 
-/** Load the list that is on the screen. */
+/** Load the list that is on the screen. Returns whether it is there now. */
 async function reload(there) {
   try {
-    if (await loadQueue(there) && isHere(there)) showQueue();
+    if (!await loadQueue(there) || !isHere(there)) return false;
   } catch (failure) {
     if (isHere(there)) showQueue({ failure });
+    return false;
   }
+  showQueue();
+  return true;
 }
 
 /** A new screen begins at its heading. The first one begins where the browser begins. */
@@ -429,8 +432,7 @@ async function lookForNew() {
   const button = find("refresh");
   if (isBusy(button)) return;
   busy(button);
-  await reload(place());
-  say(queue.rows.length ? `${queue.rows.length} shown.` : "Nothing waits.");
+  if (await reload(place())) say(queue.rows.length ? `${queue.rows.length} shown.` : "Nothing waits.");
 }
 
 function table() {
@@ -493,10 +495,10 @@ async function filter(reason) {
   Object.assign(queue, { reason, pages: 1 });
   flash = null;
   showQueue({ loading: true });
-  await reload(place());
+  const loaded = await reload(place());
   if (queue.reason !== reason || detail) return;
   find("reason-filter")?.focus();
-  say(queue.rows.length ? `${queue.rows.length} shown.` : document.querySelector(".nothing p")?.textContent ?? "");
+  if (loaded) say(queue.rows.length ? `${queue.rows.length} shown.` : document.querySelector(".nothing p")?.textContent ?? "");
 }
 
 /** What was typed stays there when the list arrives. */

@@ -75,9 +75,11 @@ def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[An
     """
     store, now = application().store, application().clock()
     timeline = timelines.read(store, _tenant(), verification, now)
-    application().audit.read(_caller(), "timeline.read", timeline.verification.ref, verification=verification)
+    by = _caller()
+    application().audit.read(by, "timeline.read", timeline.verification.ref, verification=verification)
     shown = review_models.VerificationTimeline.of_verification(
         timeline,
+        you=by.actor,
         relink=application().settings.stripe_preview_version is not None,
         repair=repairs.awaited_repair(store, timeline.verification, now),
     )

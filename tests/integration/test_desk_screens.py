@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from tests.support import desk_api
 from tests.support.desk_api import HOUR, OTHER, YOU, Answer, DeskApi, verification
@@ -166,9 +166,20 @@ def test_nothing_personal_is_asked_for_before_a_click_and_all_of_it_goes(api: De
     page.locator("#show").click()
     page.locator("#keep").wait_for()
     hide_tab(page, True)
+    before = calls(api, "/timeline")
     page.clock.fast_forward("01:01")
     assert not shown()
+    # Who does not look at a review is told when they come back.
+    assert calls(api, "/timeline") == before
     hide_tab(page, False)
+    # Browsers let the timers of hidden tabs sleep.
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    page.evaluate("globalThis.setTimeout = () => 0")
+    hide_tab(page, True)
+    page.evaluate("(() => { const now = Date.now; Date.now = () => now() + 61_000; })()")
+    hide_tab(page, False)
+    assert not shown()
     page.locator("#show").click()
     page.locator("#keep").wait_for()
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
@@ -178,7 +189,7 @@ def test_nothing_personal_is_asked_for_before_a_click_and_all_of_it_goes(api: De
     page.keyboard.press("Escape")
     page.locator("#rows").wait_for()
     assert not shown()
-    assert calls(api, "/comparison") == 5
+    assert calls(api, "/comparison") == 6
     kept = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, document.title, location.href])")
     assert "Testerman" not in kept
     assert page.evaluate("[Object.keys(localStorage), Object.keys(sessionStorage), document.cookie]") == [[], [], ""]
@@ -400,6 +411,7 @@ def test_letters_do_nothing_in_fields_with_modifiers_or_when_switched_off(api: D
     page.locator("h1").focus()
     page.keyboard.press("Control+j")
     page.keyboard.press("Alt+n")
+    page.keyboard.press("Meta+n")
     assert page.evaluate("location.hash") in ("#/", "")
     page.keyboard.press("j")
     expect(page.locator("#rows a").first).to_be_focused()
@@ -422,8 +434,11 @@ def test_letters_do_nothing_in_fields_with_modifiers_or_when_switched_off(api: D
     page.keyboard.press("Enter")
     page.wait_for_url(f"**#/{FIRST}")
     page.locator("#show").wait_for()
-    page.keyboard.press("v")
+    for key in "varn?":
+        page.keyboard.press(key)
     assert calls(api, "/comparison") == 0
+    expect(page.locator("#form :checked")).to_have_count(1)
+    assert page.evaluate("location.hash") == f"#/{FIRST}"
 
 
 def test_hostile_text_is_shown_as_text(api: DeskApi, open_page: Open) -> None:
@@ -432,22 +447,27 @@ def test_hostile_text_is_shown_as_text(api: DeskApi, open_page: Open) -> None:
         "claim": [{"text": "مارغريت "}, {"text": hostile, "differs": True}],
         "bank": [{"text": "مارغريت ", "differs": True}, {"text": hostile, "differs": True}],
     }
+    api.comparison["fields"][0]["other_claimed"] = [[{"text": hostile}]]
     api.comparison["other_owners"] = [hostile]
-    api.comparison["newest"] = False
+    api.comparison["notes"] = [{"version": 2, "note": hostile}]
+    api.comparison |= {"newest": False, "may_name_owner": False}
     page = open_page(f"#/{FIRST}", viewport={"width": 320, "height": 800})
     page.locator("#show").click()
     page.locator("#keep").wait_for()
     page.locator("summary").click()
     text = page.locator("#comparison").inner_text()
-    assert text.count("<img src=x onerror=alert(1)>") == 3
+    assert text.count("<img src=x onerror=alert(1)>") == 5
+    assert "Noted by those who decided before:" in text
+    assert "The bank gave newer owners since." in text
+    assert "Do not tell the name on the account." in text
     for box in ("U+202E", "U+202C", "U+200B", "U+2066", "U+FEFF", "U+00AD"):
-        assert text.count(box) == 3
+        assert text.count(box) == 5
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\u00ad]", page.locator("#comparison").inner_text())
     assert page.locator("main img, main svg, main script").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     # The hidden word before a part does not make a right-to-left name a left-to-right one.
     directions = page.locator("#comparison tbody .value").evaluate_all("(nodes) => nodes.map((node) => getComputedStyle(node).direction)")
-    assert directions[:3] == ["rtl", "rtl", "ltr"]
+    assert directions[:4] == ["rtl", "ltr", "rtl", "ltr"]
 
 
 def test_differing_parts_are_marked_in_forced_colours_and_for_ears(api: DeskApi, open_page: Open) -> None:
@@ -464,3 +484,335 @@ def test_differing_parts_are_marked_in_forced_colours_and_for_ears(api: DeskApi,
     assert "⟦" in mark.evaluate("(node) => getComputedStyle(node, '::before').content")
     expect(page.locator("tr.differs [data-label=Result]").first).to_contain_text("differs")
     screenshot(page, "detail-revealed-1280-forced")
+
+
+# -- what goes wrong on the way ---------------------------------------------------------------------------------------------------------
+
+
+def lose_answers(page: Page, times: int) -> list[Route]:
+    """Let decisions reach the API, and lose the first answers on the way back."""
+    sent: list[Route] = []
+
+    def lose(route: Route) -> None:
+        sent.append(route)
+        answer = route.fetch()
+        if len(sent) <= times:
+            route.abort()
+        else:
+            route.fulfill(response=answer)
+
+    page.route("**/decisions", lose)
+    return sent
+
+
+def other_person(page: Page, api: DeskApi, may: list[str]) -> None:
+    """Let the session end, and another person sign in."""
+    page.evaluate("globalThis.endSession()")
+    api.you, api.may = OTHER, may
+    page.locator("#again").click()
+    expect(page.locator("#again")).to_have_count(0)
+
+
+def test_window_for_signing_in_that_was_closed_can_be_opened_again(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    page.locator("#note").fill("typed")
+    page.evaluate("globalThis.closing = true; globalThis.endSession()")
+    page.locator("#again").click()
+    # The window was closed, which the page is not told.
+    page.locator("#again").click()
+    assert page.evaluate("globalThis.windows.length") == 2
+    expect(page.locator("#ended")).to_have_text("Your session has ended. What you typed is kept. ")
+    page.evaluate("globalThis.signedIn()")
+    said(page, "You are signed in again.")
+    expect(page.locator("#again")).to_have_count(0)
+    assert page.locator("#note").input_value() == "typed"
+
+
+def test_key_that_is_held_down_is_one_press(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    fill_in(page)
+    page.locator("#note").focus()
+    page.keyboard.down("Control")
+    for _ in range(4):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    page.keyboard.up("Control")
+    expect(page.locator("#confirm")).to_be_visible()
+    assert calls(api, "/decisions") == 0
+    page.locator("#title").focus()
+    for key in "vn":
+        for _ in range(6):
+            page.keyboard.down(key)
+            page.wait_for_timeout(20)
+        page.keyboard.up(key)
+    page.wait_for_url(f"**#/{SECOND}")
+    assert calls(api, "/comparison") == 1
+    page.locator("#show").focus()
+    for _ in range(4):
+        page.keyboard.down("Enter")
+        page.wait_for_timeout(20)
+    page.keyboard.up("Enter")
+    assert calls(api, "/comparison") == 2
+
+
+def test_own_decision_whose_answers_were_lost_is_a_success(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    fill_in(page, "reject", "OTHER", "My own note.")
+    page.locator("#check").click()
+    sent = lose_answers(page, 2)
+    page.locator("#confirm").click()
+    expect(page.locator("#sending")).to_be_visible()
+    # A check of the review at this moment does not touch the panel.
+    page.clock.fast_forward("00:31")
+    page.clock.fast_forward("00:02")
+    page.clock.fast_forward("00:02")
+    page.wait_for_url(f"**#/{SECOND}")
+    said(page, "Rejected")
+    assert len(sent) == 3
+    page.goto(f"{api.url}/desk#/{FIRST}")
+    expect(page.locator("#decision .notice")).to_contain_text("You rejected this")
+    expect(page.locator("#kept")).to_have_count(0)
+
+
+def test_decision_of_which_nothing_is_known_is_found_by_the_next_check(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    fill_in(page, "reject", "OTHER", "My own note.")
+    page.locator("#check").click()
+    lose_answers(page, 3)
+    page.locator("#confirm").click()
+    for _ in range(3):
+        page.clock.fast_forward("00:02")
+        page.wait_for_timeout(50)
+    expect(page.locator("#failed [role=alert]")).to_contain_text("It is not known whether the decision was stored.")
+    expect(page.locator("#failed [role=alert]")).to_be_focused()
+    page.clock.fast_forward("00:31")
+    expect(page.locator("#decision .notice")).to_contain_text("You rejected this")
+    expect(page.locator("#kept")).to_have_count(0)
+
+
+def test_decision_that_fails_after_its_reviewer_moved_on_is_said(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    fill_in(page, note="Kept.")
+    page.locator("#check").click()
+    api.answers["/decisions"] = [BUSY] * 3
+    page.locator("#confirm").focus()
+    page.keyboard.press("Enter")
+    said(page, "Sending")
+    # The button keeps the focus while it takes no press.
+    expect(page.locator("#confirm")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{SECOND}")
+    page.clock.fast_forward("00:01")
+    page.wait_for_timeout(100)
+    page.clock.fast_forward("00:01")
+    expect(page.locator("#late [role=alert]")).to_contain_text("Your decision about ver_6b86…3f57 was not taken over.")
+    assert calls(api, "/decisions") == 3
+    page.locator("#late a").click()
+    expect(page.locator("#note")).to_have_value("Kept.")
+    expect(page.locator("#late [role=alert]")).to_have_count(0)
+
+
+def test_other_person_who_signs_in_again_gets_a_desk_of_their_own(api: DeskApi, open_page: Open) -> None:
+    api.reviews[FIRST] |= {"state": "proposed", "version": 2, "decisions": [DeskApi.decision("approve", "CONTACT_CONFIRMED", YOU, HOUR)]}
+    page = open_page(f"#/{FIRST}")
+    expect(page.locator("#withdraw")).to_be_visible()
+    other_person(page, api, ["reveal", "decide"])
+    expect(page.locator("#decision")).to_contain_text("You are the second reviewer.")
+    expect(page.locator("#who")).to_contain_text("reviewer-b71c")
+    page.locator("#note").fill("Of the second one.")
+    api.you = YOU
+    page.evaluate("globalThis.endSession()")
+    page.locator("#again").click()
+    expect(page.locator("#withdraw")).to_be_visible()
+    expect(page.locator("#kept")).to_have_count(0)
+    other_person(page, api, [])
+    expect(page.locator("#comparison")).to_contain_text("Your sign-in shows the timeline of a verification, not names.")
+    expect(page.locator("#form, #withdraw, #show")).to_have_count(0)
+
+
+def test_next_begins_again_at_the_end_and_looks_at_the_queue_as_it_is_now(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{verification(8)}", clock=True)
+    page.locator("#show").wait_for()
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{FIRST}")
+    page.locator("#show").wait_for()
+    # The list is older than 20 seconds, and another reviewer has opened the next one since.
+    api.rows[1]["seen"] = {"by_you": False, "at": DeskApi.decision("approve", None, YOU)["at"]}
+    page.clock.fast_forward("00:21")
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{FOURTH}")
+    for row in api.rows:
+        row["seen"] = {"by_you": False, "at": DeskApi.decision("approve", None, YOU)["at"]}
+    page.locator("#show").wait_for()
+    page.clock.fast_forward("00:21")
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{FIRST}")
+    expect(page.locator(".notice.good")).to_contain_text("This is the oldest of them.")
+    expect(page.locator("#notices")).to_contain_text("Another reviewer had the names shown")
+    api.rows = api.rows[:1]
+    page.clock.fast_forward("00:21")
+    page.keyboard.press("n")
+    page.locator("#rows").wait_for()
+    expect(page.locator("main")).to_contain_text("Nothing else waits in this list.")
+
+
+def test_last_decision_is_still_said_when_the_queue_is_there(api: DeskApi, open_page: Open) -> None:
+    api.rows = api.rows[:1]
+    page = open_page(f"#/{FIRST}")
+    fill_in(page)
+    page.locator("#check").click()
+    page.locator("#confirm").click()
+    page.locator(".nothing").wait_for()
+    expect(page.locator("main > .notice.good")).to_contain_text("Approved ver_6b86…3f57. Final answer: match. See it")
+    said(page, "Nothing else waits in this list.")
+
+
+def test_id_that_is_being_typed_stays_when_the_queue_arrives(api: DeskApi, open_page: Open) -> None:
+    page = open_page()
+    api.slow.clear()
+    page.locator("#reason-filter").select_option("TRUST")
+    page.locator("#goto").fill("ver_0123")
+    page.keyboard.press("ArrowLeft")
+    api.slow.set()
+    expect(page.locator("#rows tr")).to_have_count(1)
+    assert page.locator("#goto").input_value() == "ver_0123"
+
+
+def test_answer_to_a_question_that_was_replaced_draws_nothing(api: DeskApi, open_page: Open) -> None:
+    api.rows = [desk_api.close_match(number, 90_000 - number, 60.0, "TYPO") for number in range(100, 220)] + [api.rows[-1]]
+    page = open_page()
+    held: list[Route] = []
+    page.route("**/reviews?*limit=50*", lambda route: held.append(route))
+    page.evaluate("location.hash = '#/proposed'")
+    page.wait_for_timeout(50)
+    page.evaluate("location.hash = '#/'")
+    page.wait_for_timeout(50)
+    held[0].continue_()
+    page.wait_for_timeout(100)
+    expect(page.locator("#list")).to_have_text("Loading the queue…")
+    held[1].continue_()
+    expect(page.locator("#rows tr")).to_have_count(50)
+    page.locator("#more").click()
+    page.wait_for_timeout(50)
+    page.locator("#reason-filter").select_option("TRUST")
+    page.wait_for_timeout(50)
+    held[2].continue_()
+    held[3].continue_()
+    expect(page.locator(".nothing")).to_contain_text("Nothing with this reason waits")
+    expect(page.locator("#rows")).to_have_count(0)
+
+
+def test_older_answer_does_not_undo_a_newer_version(api: DeskApi, open_page: Open) -> None:
+    api.reviews[FIRST] |= {"state": "proposed", "version": 2, "decisions": [DeskApi.decision("approve", "CONTACT_CONFIRMED", YOU, HOUR)]}
+    page = open_page(f"#/{FIRST}", clock=True)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/timeline", lambda route: route.continue_() if held else held.append((route, route.fetch())))
+    page.clock.fast_forward("00:31")
+    page.locator("#withdraw").click()
+    page.locator("#form").wait_for()
+    held[0][0].fulfill(response=held[0][1])
+    page.wait_for_timeout(100)
+    expect(page.locator("#form")).to_have_count(1)
+    expect(page.locator("#withdraw")).to_have_count(0)
+
+
+def test_check_that_fails_is_said_with_the_time_of_the_last_one_that_worked(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}", clock=True)
+    began = page.evaluate("new Date().toTimeString().slice(0, 5)")
+    api.answers["/timeline"] = [BUSY] * 10
+    for _ in range(6):
+        page.clock.fast_forward("00:30")
+        page.wait_for_timeout(50)
+    expect(page.locator("#notices")).to_contain_text(f"Not checked for changes since {began}.")
+    page.clock.fast_forward("10:00")
+    page.locator("#recheck").click()
+    expect(page.locator("#notices")).to_contain_text("did not work: The API could not answer (503).")
+    expect(page.locator("#notices")).to_contain_text(f"Not checked for changes since {began}.")
+    expect(page.locator("#recheck")).to_be_focused()
+
+
+def test_nothing_is_repeated_before_the_time_that_the_api_asks_for(api: DeskApi, open_page: Open) -> None:
+    page = open_page(clock=True)
+    before = calls(api, "/reviews")
+    api.answers["/reviews"] = [Answer(429, "too-many-requests", "Slow down.", {"retry-after": "30"})] * 2
+    page.locator("#reason-filter").select_option("TRUST")
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("main .notice[role=alert]")).to_contain_text("Wait 30 s before you try again.")
+    again.dispatch_event("click")
+    page.clock.fast_forward("00:29")
+    assert calls(api, "/reviews") == before + 2
+    page.clock.fast_forward("00:02")
+    again.click()
+    expect(page.locator("#rows tr")).to_have_count(1)
+
+
+def test_place_in_a_long_queue_is_kept(api: DeskApi, open_page: Open) -> None:
+    api.rows = [desk_api.close_match(number, 90_000 - number, 60.0, "TYPO") for number in range(100, 220)]
+    api.reviews = {row["verification"]: api._review(row) for row in api.rows}
+    page = open_page()
+    page.locator("#more").click()
+    expect(page.locator("#rows tr")).to_have_count(100)
+    link = page.locator("#rows a").nth(70)
+    id = link.get_attribute("id")
+    link.click()
+    page.locator("#show").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator(f"#{id}")).to_be_focused()
+    expect(page.locator("#list:not([aria-busy]) tbody tr")).to_have_count(100)
+    expect(page.locator(f"#{id}")).to_be_focused()
+
+
+def test_draft_is_kept_while_another_review_is_open_and_leaving_warns(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    fill_in(page, note="Half a thought.")
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#/{SECOND}")
+    page.locator("#form").wait_for()
+    page.evaluate(f"location.hash = '#/{FIRST}'")
+    expect(page.locator("#note")).to_have_value("Half a thought.")
+    assert page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is False
+    page.locator("#note").fill("")
+    assert page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is True
+
+
+def test_answer_of_something_that_is_not_the_api_is_said(api: DeskApi, open_page: Open) -> None:
+    page = open_page(clock=True)
+    page.route("**/reviews?*", lambda route: route.fulfill(status=200, content_type="text/html", body="<h1>Sign in to the network</h1>"))
+    page.locator("#reason-filter").select_option("TRUST")
+    page.clock.fast_forward("00:01")
+    page.wait_for_timeout(100)
+    page.clock.fast_forward("00:02")
+    expect(page.locator("main .notice[role=alert]")).to_contain_text("What answered is not the API.")
+
+
+def test_timeline_says_what_is_missing_and_calls_name_the_connected_account(api: DeskApi, open_page: Open) -> None:
+    api.recorded, api.left_out = False, 7
+    api.steps = [{"at": DeskApi.decision("approve", None, YOU)["at"], "kind": "trouble", "reason": "STRIPE_UNAVAILABLE"}]
+    page = open_page(f"#/acct_1TestConnected/{FIRST}")
+    page.locator("#way time").first.wait_for()
+    expect(page.locator("#way")).to_contain_text("Steps may be missing.")
+    expect(page.locator("#way")).to_contain_text("7 more steps are not shown")
+    expect(page.locator("#way")).to_contain_text(
+        "Stripe could not be asked: the account's data could not be reached in time; it is tried again"
+    )
+    expect(page.locator("#way")).to_contain_text("Continued: Stripe reported the result")
+    page.locator("#show").click()
+    page.locator("#keep").wait_for()
+    assert set(api.tenants) == {"acct_1TestConnected"}
+
+
+def test_signing_out_takes_everything_off_the_screen(api: DeskApi, open_page: Open) -> None:
+    page = open_page(f"#/{FIRST}")
+    page.locator("#note").fill("Saw the passport.")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("#signout").click()
+    expect(page.locator("h1")).to_have_text("You are signed out of the desk")
+    expect(page.locator("h1")).to_be_focused()
+    assert page.locator("textarea").count() == 0
+    page.keyboard.press("n")
+    page.evaluate(f"location.hash = '#/{SECOND}'")
+    assert calls(api, "/timeline") == 1

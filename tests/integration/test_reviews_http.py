@@ -227,6 +227,7 @@ class TestQueue:
         assert anne.compare(id_).status == 200
         seen = [caller.queue()["reviews"][0]["seen"] for caller in (anne, bob)]
         assert seen == [{"by_you": True, "at": "2027-01-15T08:00:01Z"}, {"by_you": False, "at": "2027-01-15T08:00:01Z"}]
+        assert [caller.call("GET", f"/verifications/{id_}/timeline").json["review"]["seen"] for caller in (anne, bob)] == seen
 
     @pytest.mark.parametrize(
         ("scope", "claims", "may"),

@@ -30,7 +30,14 @@ export async function signIn() {
   let ended = () => {};
   globalThis.endSession = () => ended();
   const onEnded = (callback) => { ended = callback; };
-  return { token: async () => "token", onEnded, signInAgain: async () => {}, signOut: async () => false };
+  // A window for signing in that a test closes: nothing comes of it until another one takes its place.
+  globalThis.windows = [];
+  const signInAgain = () => !globalThis.closing ? Promise.resolve() : new Promise((resolve, reject) => {
+    globalThis.windows.at(-1)?.(Object.assign(new Error("Another window for signing in was opened."), { code: "interrupted" }));
+    globalThis.windows.push(reject);
+    globalThis.signedIn = resolve;
+  });
+  return { token: async () => "token", onEnded, signInAgain, signOut: async () => false };
 }
 """
 HOUR, DAY = 3600, 86_400
@@ -113,6 +120,11 @@ class DeskApi:
         self.reviews[verification(9)]["decisions"] = [self.decision("approve", "BUSINESS_RELATION_DOCUMENTED", OTHER, HOUR, "CASE-4711")]
         self.comparison = names()
         self.may = ["reveal", "decide"]
+        self.you = YOU
+        self.recorded, self.left_out = True, 0
+        self.steps: list[dict[str, Any]] = []
+        # The connected account that each call named.
+        self.tenants: list[str | None] = []
         self.open: str | None = None
         self.answers: dict[str, list[Answer]] = {}
         self.calls: list[tuple[str, str, Any]] = []
@@ -162,7 +174,7 @@ class DeskApi:
         return self._decide(review, body)
 
     def _decide(self, review: dict[str, Any], body: dict[str, Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
-        made = self.decision(body["decision"], body.get("reason"), YOU, reference=body.get("reference"))
+        made = self.decision(body["decision"], body.get("reason"), self.you, reference=body.get("reference"))
         review |= {"version": review["version"] + 1, "decisions": [*review["decisions"], made]}
         if body["decision"] == "withdraw":
             review["state"] = "open"
@@ -178,7 +190,7 @@ class DeskApi:
         begin, limit = int(query.get("cursor", "0")), int(query["limit"])
         cursor = str(begin + limit) if len(shown) > begin + limit else None
         count = self.open if self.open is not None and query["state"] == "open" else str(len(listed))
-        return {"reviews": shown[begin : begin + limit], "open": count, "you": YOU, "may": self.may, "next_cursor": cursor}
+        return {"reviews": shown[begin : begin + limit], "open": count, "you": self.you, "may": self.may, "next_cursor": cursor}
 
     def _timeline(self, id: str) -> dict[str, Any]:
         review = self.reviews.get(id)
@@ -217,7 +229,9 @@ class DeskApi:
             "id": id, "account": row.get("account", "fca_1QxTestbank"), "stripe_account": None, "state": "completed", "stale": None,
             "review": review and review["state"], "final": final, "verdict": verdict,
         }  # fmt: skip
-        return {"verification": head, "review": copy.deepcopy(review), "recorded": True, "steps": steps, "left_out": 0}
+        shown = review and {**copy.deepcopy(review), "seen": row.get("seen")}
+        steps += self.steps
+        return {"verification": head, "review": shown, "recorded": self.recorded, "steps": steps, "left_out": self.left_out}
 
 
 @contextmanager
@@ -249,6 +263,7 @@ def running(folder: Path, *, library: Path | None = None) -> Iterator[DeskApi]:
                 return self._send(answer["statusCode"], answer["headers"], body)
             data = json.loads(raw) if raw else None
             api.calls.append((self.command, path, data))
+            api.tenants.append(self.headers.get("Stripe-Account"))
             status, given, headers = api.answer(self.command, path, parameters, data)
             if status == 0:
                 self.close_connection = True

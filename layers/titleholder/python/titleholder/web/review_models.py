@@ -69,6 +69,10 @@ class Seen(Shown):
     by_you: bool
     at: str
 
+    @classmethod
+    def of(cls, review: reviews.Review, you: str) -> Seen | None:
+        return None if review.seen_at is None else cls(by_you=review.seen_by == you, at=iso_seconds(review.seen_at))
+
 
 class QueuedReview(Shown):
     """A review that waits for a person."""
@@ -88,9 +92,7 @@ class QueuedReview(Shown):
 
     @classmethod
     def of(cls, review: reviews.Review, verification: Verification, *, you: str, now: float) -> QueuedReview:
-        verdict, seen = verification.verdict or {}, None
-        if review.seen_at is not None:
-            seen = {"by_you": review.seen_by == you, "at": iso_seconds(review.seen_at)}
+        verdict = verification.verdict or {}
         return cls.model_validate(
             {
                 "verification": review.verification,
@@ -104,7 +106,7 @@ class QueuedReview(Shown):
                 "outcome": verdict.get("outcome"),
                 "score": verdict.get("score"),
                 "reasons": list(verdict.get("reasons", ())),
-                "seen": seen,
+                "seen": Seen.of(review, you),
             }
         )
 
@@ -154,19 +156,28 @@ class Review(Shown):
         return cls.model_validate({**review.as_dict(), "final": None if final is None else final.as_dict()})
 
 
+class SeenReview(Review):
+    """A review as it stands, and who last looked at it."""
+
+    seen: Seen | None
+
+
 class VerificationTimeline(Timeline):
     """What happened to a verification, in order of time, in ids and codes, with its verdict and its review."""
 
     verification: models.Verification
-    review: Review | None
+    review: SeenReview | None
 
     @classmethod
-    def of_verification(cls, found: timeline.Timeline, *, relink: bool, repair: Remedy | None) -> VerificationTimeline:
-        """`relink` and `repair`: as for `models.Verification.of`."""
-        shown = Timeline.of(found)
+    def of_verification(cls, found: timeline.Timeline, *, you: str, relink: bool, repair: Remedy | None) -> VerificationTimeline:
+        """`you`: the caller. `relink` and `repair`: as for `models.Verification.of`."""
+        shown, review = Timeline.of(found), None
+        if found.review is not None:
+            now = Review.of(found.review, reviews.final(found.verification))
+            review = SeenReview(**now.model_dump(), seen=Seen.of(found.review, you))
         return cls(
             verification=models.Verification.of(found.verification, relink=relink, repair=repair),
-            review=None if found.review is None else Review.of(found.review, reviews.final(found.verification)),
+            review=review,
             recorded=shown.recorded,
             steps=shown.steps,
             left_out=shown.left_out,
