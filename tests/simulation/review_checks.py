@@ -142,7 +142,7 @@ def _wrong(
             yield f"the end of its review was announced as {events}, and it is listed as {review.get('open_kind')}"
         elif (events[0]["final"] or {}).get("outcome") != wanted or events[0]["resolution"] != resolution:
             yield f"the end of its review was announced as {events[0]}"
-        yield from _wrong_ending(stack, review, verdict, names)
+        yield from _wrong_ending(stack, review, verdict, names, pk)
     else:
         if events:
             yield "the end of its review was announced, and it has none"
@@ -184,7 +184,9 @@ def _due(review: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
         yield len(review["decisions"]) + 2, "review.expired", review["closed_actor"]
 
 
-def _wrong_ending(stack: SimulatedStack, review: Mapping[str, Any], verdict: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_ending(
+    stack: SimulatedStack, review: Mapping[str, Any], verdict: Mapping[str, Any], names: Mapping[str, Any], pk: str
+) -> Iterator[str]:
     """Whether a review that ended without a decision had reason to."""
     reason, age = review.get("closed_reason"), (review["closed_ms"] - review["opened_ms"]) / 1000
     if (reason is not None) != (review["resolution"] == "expired"):
@@ -195,6 +197,8 @@ def _wrong_ending(stack: SimulatedStack, review: Mapping[str, Any], verdict: Map
         yield f"its review ended as not in time after {age:.0f} s"
     if reason == "CLAIM_ERASED" and review["verification"] not in stack.lost_claims:
         yield "its review ended because its claim was erased, and it was not"
+    if reason == "OWNERS_ERASED" and (pk, f"SNAPSHOT#{verdict['snapshot']}") in stack.dynamodb.items:
+        yield "its review ended because its owners were erased, and they were not"
     others = {id_ for id_, held in names.items() if held != names.get(verdict["snapshot"])}
     if reason == "OWNERS_CHANGED" and not others:
         yield "its review ended because the owners changed, and they did not"

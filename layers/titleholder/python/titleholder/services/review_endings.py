@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from titleholder.domain import owner_changes
 from titleholder.domain.accounts import AccountRef, StoredAccount
+from titleholder.domain.snapshots import HISTORY_LOOKED_AT
 from titleholder.errors import TitleholderError, UnexpectedError, VerificationNotFoundError
 from titleholder.observability import logger
 from titleholder.services import reviews
@@ -70,7 +71,7 @@ def end_for_owners(store: Store, ref: AccountRef, now: float) -> list[Review]:
     history: Sequence[SnapshotSummary] | None = None
     try:
         for review in islice(store.reviews.of_account(ref), MOST_AT_ONCE):
-            history = store.snapshots.page(ref, reviews.HISTORY_LOOKED_AT)[0] if history is None else history
+            history = store.snapshots.page(ref, HISTORY_LOOKED_AT)[0] if history is None else history
             snapshot = _snapshot(store.verifications.get(review.verification))
             kept = any(known.id == snapshot for known in history) or store.snapshots.times(ref, snapshot) is not None
             if reason := _reason_of_owners(kept=kept, changed=owner_changes.have_changed(history, snapshot)):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from titleholder.domain import reviews
 from titleholder.domain.accounts import AccountRef, StoredAccount, Tenant
 from titleholder.domain.reviews import ClosedReason, DecisionRequest, Final, Review
+from titleholder.domain.snapshots import HISTORY_LOOKED_AT
 from titleholder.domain.verifications import Verification
 from titleholder.errors import (
     AccountErasedError,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from titleholder.aws.event_publisher import EventPublisher
     from titleholder.services.audit import Audit
     from titleholder.services.context import Dependencies
-
-HISTORY_LOOKED_AT = 100
-"""How many snapshots of an account are looked at to find whether its owners have changed."""
 
 TRIES = 10
 """How often a change of a review is tried that others forestall. Each failed try shows a version that another one has made."""
