@@ -8,6 +8,7 @@ const CHANNEL = "titleholder.sign_in";
 const POP_UP = "pop-up.";
 const EARLY_MS = 60_000;
 const TAKEN_WITHIN_MS = 3_000;
+const ANSWERED_WITHIN_MS = 20_000;
 
 // `code`: library_missing, issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the answer belongs to no sign-in
 // of this tab), handed_over (this is a pop-up that is done), ended (the session; sign in again), pop_up_blocked.
@@ -68,7 +69,7 @@ async function handOver(answer) {
 // The issuer as this client sees it.
 async function connect({ issuer, client_id, scope, files }) {
   const oauth = await library(files);
-  const options = { [oauth.allowInsecureRequests]: isLoopback(issuer) };
+  const options = { [oauth.allowInsecureRequests]: isLoopback(issuer), signal: () => AbortSignal.timeout(ANSWERED_WITHIN_MS) };
   const client = { client_id };
   const redirectUri = location.origin + location.pathname;
   const server = await ask(oauth, async () => {

@@ -205,9 +205,11 @@ def test_an_issuer_that_does_not_answer_ends_no_session(page: Page, site: Site, 
     issuer.limit_access_tokens(3)
     sign_in(page, site)
     first = page.evaluate("session.token()")
-    page.route(f"{issuer.url}/token", lambda route: route.abort())
+    busy = {"status": 429, "json": {"error": "slow_down"}, "headers": {"Access-Control-Allow-Origin": "*"}}
+    page.route(f"{issuer.url}/token", lambda route: route.fulfill(**busy))
     page.wait_for_timeout(1_600)
     assert page.evaluate("session.token()") == first
+    page.route(f"{issuer.url}/token", lambda route: route.abort())
     page.wait_for_timeout(1_600)
     assert page.evaluate("session.token().catch((error) => error.code)") == "issuer_unreachable"
     page.unroute(f"{issuer.url}/token")
