@@ -271,15 +271,19 @@ let signedOut = false;
 
 async function signOut() {
   if (typed() && !confirm("What you typed and did not send will be lost. Sign out?")) return;
+  clearPage("Signing you out…");
+  if (await session.signOut() === false) clearPage("You are signed out of the desk", "You may still be signed in at the sign-in service.");
+}
+
+/** Nothing stays of what was on the page: the next person at this machine may be another one. */
+function clearPage(title, words = "") {
   signedOut = true;
   queue.asked = null;
   leave();
   drafts.clear();
-  document.body.replaceChildren(h("main", {}, h("h1", { id: "title", tabindex: "-1" }, "Signing you out…")));
-  const there = await session.signOut();
   document.title = "Signed out · Review desk";
-  if (there === false) document.body.replaceChildren(h("main", {}, h("h1", { id: "title", tabindex: "-1" }, "You are signed out of the desk"),
-    h("p", {}, "You may still be signed in at the issuer. "), h("p", {}, h("a", { href: location.pathname }, "Sign in"))));
+  document.body.replaceChildren(h("main", {}, h("h1", { id: "title", tabindex: "-1" }, title), words && h("p", {}, words),
+    words && h("p", {}, h("a", { href: location.pathname }, "Sign in"))));
   find("title").focus();
 }
 
@@ -1248,7 +1252,8 @@ async function start() {
       h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));
     return;
   }
-  session.onEnded(sessionEnded);
+  session.onEnded((elsewhere) => elsewhere ? clearPage("You are signed out of the desk", "You signed out in another tab.")
+    : sessionEnded());
   showWho();
   showKeys();
   addEventListener("hashchange", route);

@@ -8,10 +8,21 @@ const CHANNEL = "titleholder.sign_in";
 const POP_UP = "pop-up.";
 const EARLY_MS = 60_000;
 const TAKEN_WITHIN_MS = 3_000;
-const ANSWERED_WITHIN_MS = 20_000;
+// How long the issuer may take for an answer. A person who signs out waits less.
+const ANSWER_WITHIN_MS = 15_000;
+const REVOKE_WITHIN_MS = 3_000;
+// How long a failed renewal is not repeated, as long as the token is good.
+const RENEW_AGAIN_MS = 10_000;
+// The errors by which an issuer says no. Whatever else it answers, such as 429, may pass.
+const REFUSALS = new Set([
+  "access_denied", "consent_required", "interaction_required", "invalid_client", "invalid_grant", "invalid_request", "invalid_scope",
+  "invalid_target", "login_required", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
+]);
+const NO_ACCESS = new Set(["access_denied", "invalid_scope"]);
 
-// `code`: library_missing, issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the answer belongs to no sign-in
-// of this tab), handed_over (this is a pop-up that is done), ended (the session; sign in again), pop_up_blocked.
+// `code`: not_loaded (a file of this folder), issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the answer
+// belongs to no sign-in of this tab, or another attempt to sign in again began), handed_over (this is a pop-up that is done), ended (the
+// session; sign in again), pop_up_blocked.
 export class SignInError extends Error {
   constructor(code, message, cause) {
     super(message, { cause });
@@ -69,7 +80,7 @@ async function handOver(answer) {
 // The issuer as this client sees it.
 async function connect({ issuer, client_id, scope, files }) {
   const oauth = await library(files);
-  const options = { [oauth.allowInsecureRequests]: isLoopback(issuer), signal: () => AbortSignal.timeout(ANSWERED_WITHIN_MS) };
+  const options = { [oauth.allowInsecureRequests]: isLoopback(issuer), signal: () => AbortSignal.timeout(ANSWER_WITHIN_MS) };
   const client = { client_id };
   const redirectUri = location.origin + location.pathname;
   const server = await ask(oauth, async () => {
@@ -117,7 +128,8 @@ async function connect({ issuer, client_id, scope, files }) {
   async function end(token) {
     if (server.revocation_endpoint && token) {
       // A token that cannot be revoked now ends by itself soon.
-      await oauth.revocationRequest(server, client, oauth.None(), token, options).catch(() => {});
+      const soon = { ...options, signal: AbortSignal.timeout(REVOKE_WITHIN_MS) };
+      await oauth.revocationRequest(server, client, oauth.None(), token, soon).catch(() => {});
     }
     if (!server.end_session_endpoint) return null;
     const url = new URL(server.end_session_endpoint);
@@ -135,7 +147,7 @@ async function library(files) {
   try {
     return await import(new URL(address, import.meta.url).href);
   } catch (error) {
-    throw new SignInError("library_missing", "The library for signing in could not be loaded. Check your connection.", error);
+    throw new SignInError("not_loaded", "A part of this page could not be loaded. Check your connection and reload the page.", error);
   }
 }
 
@@ -144,11 +156,24 @@ async function ask(oauth, call) {
   try {
     return await call();
   } catch (error) {
-    const answered = error instanceof oauth.ResponseBodyError && error.status < 500 && ![408, 429].includes(error.status);
-    const refused = answered || error instanceof oauth.AuthorizationResponseError;
-    if (refused) throw new SignInError("refused", `The issuer refused: ${error.error_description ?? error.error}.`, error);
-    throw new SignInError("issuer_unreachable", "The issuer does not answer as it should.", error);
+    if (isRefusal(oauth, error)) throw new SignInError("refused", refusal(error), error);
+    throw new SignInError("issuer_unreachable", "The sign-in service could not be reached.", error);
   }
+}
+
+function isRefusal(oauth, error) {
+  if (error instanceof oauth.AuthorizationResponseError) return REFUSALS.has(error.error);
+  if (error instanceof oauth.ResponseBodyError) return REFUSALS.has(error.error) && error.status < 500 && error.status !== 429;
+  // A client that is not known may be refused by a header alone.
+  return error instanceof oauth.WWWAuthenticateChallengeError && error.status === 401;
+}
+
+// The code and the issuer's own words are for whoever manages access.
+function refusal({ error, error_description: description }) {
+  const said = error ? ` (${[error, description].filter(Boolean).join(": ")})` : "";
+  const words = NO_ACCESS.has(error) ? "Your sign-in has no access to this desk. Ask whoever manages access."
+    : "The sign-in service refused to sign you in to this desk. Ask whoever manages access.";
+  return words + said;
 }
 
 // Browsers themselves call these origins trustworthy. An issuer elsewhere needs https.
@@ -161,6 +186,19 @@ function session(client, first) {
   let renewal = null;
   let attempt = null;
   const listeners = new Set();
+  const others = new BroadcastChannel(CHANNEL);
+
+  // Another tab signed out, and the issuer has ended the session of this one too.
+  others.onmessage = ({ data }) => {
+    if (!data.signed_out) return;
+    tokens = null;
+    attempt?.abort();
+    for (const listener of listeners) listener(true);
+  };
+  // The way back to a page whose session has ended would show what was on it.
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted && !tokens) location.reload();
+  });
 
   function keep({ access_token, refresh_token, expires_in = 300 }, before) {
     const lasts = expires_in * 1000;
@@ -175,7 +213,7 @@ function session(client, first) {
 
   function ended(cause) {
     tokens = null;
-    for (const listener of listeners) listener();
+    for (const listener of listeners) listener(false);
     return new SignInError("ended", "Your session has ended.", cause);
   }
 
@@ -190,6 +228,7 @@ function session(client, first) {
       if (error.code === "refused") throw ended(error);
       // The issuer may answer next time. Until then the token is good for what is left of it.
       if (Date.now() >= old.expires) throw error;
+      old.renew = Math.min(old.expires, Date.now() + RENEW_AGAIN_MS);
     }
   }
 
@@ -206,31 +245,36 @@ function session(client, first) {
     return tokens.access;
   }
 
-  // Calls back when the session ends without the person's wish.
+  // Calls back when the session ends without the person's wish on this page. Its argument: whether the person signed out in another tab.
   function onEnded(callback) {
     listeners.add(callback);
   }
 
-  // To be called by a click, because browsers block other pop-ups. Nothing on this page is lost.
+  // To be called by a click, because browsers block other pop-ups. Nothing on this page is lost. Whether the pop-up was closed cannot be seen
+  // from here, so that another attempt may begin at any time: the one before is then `interrupted`.
   async function signInAgain() {
     const popUp = window.open("", "titleholder-sign-in", "popup,width=520,height=680");
     if (!popUp) throw new SignInError("pop_up_blocked", "The browser blocked the window for signing in.");
-    attempt?.giveUp();
+    attempt?.abort();
+    const mine = (attempt = new AbortController()).signal;
     const channel = new BroadcastChannel(CHANNEL);
+    const replaced = () => new SignInError("interrupted", "Another window for signing in was opened.");
     try {
       const request = await client.request(POP_UP);
-      const answered = new Promise((resolve, reject) => {
-        // A person who closed the pop-up may ask for another. What became of the first cannot be seen from here.
-        attempt = { giveUp: () => reject(new SignInError("interrupted", "Another window for signing in was opened.")) };
+      const answer = await new Promise((resolve, reject) => {
+        if (mine.aborted) reject(replaced());
+        mine.addEventListener("abort", () => reject(replaced()));
         channel.onmessage = ({ data }) => {
-          const answer = new URLSearchParams(data.answer);
-          if (answer.get("state") !== request.state) return;
+          const given = new URLSearchParams(data.answer);
+          if (given.get("state") !== request.state) return;
           channel.postMessage({ taken: request.state });
-          resolve(answer);
+          resolve(given);
         };
+        if (!mine.aborted) popUp.location = request.url;
       });
-      popUp.location = request.url;
-      tokens = keep(await client.redeem(await answered, request));
+      const granted = await client.redeem(answer, request);
+      if (mine.aborted) throw replaced();
+      tokens = keep(granted);
     } finally {
       channel.close();
     }
@@ -240,6 +284,8 @@ function session(client, first) {
   async function signOut() {
     const last = tokens?.refresh ?? tokens?.access;
     tokens = null;
+    attempt?.abort();
+    others.postMessage({ signed_out: true });
     const url = await client.end(last);
     if (!url) return false;
     location.assign(url);

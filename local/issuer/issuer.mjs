@@ -118,12 +118,16 @@ const provider = new Provider(issuer, {
   issueRefreshToken: (ctx, client) => client.grantTypeAllowed("refresh_token"),
   // What a user may do is granted without a question, and what not is refused.
   loadExistingGrant: async (ctx) => {
+    // The refresh tokens of another tab end with its grant.
+    const held = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId);
+    const grant = held && (await provider.Grant.find(held));
+    if (grant?.accountId === ctx.oidc.account.accountId) return grant;
     const { scopes } = users.get(ctx.oidc.account.accountId);
-    const grant = new provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.account.accountId });
-    grant.addResourceScope(RESOURCE, prefixed(scopes));
-    grant.rejectResourceScope(RESOURCE, prefixed(SCOPES.filter((scope) => !scopes.includes(scope))));
-    await grant.save(WORKDAY_SECONDS);
-    return grant;
+    const made = new provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.account.accountId });
+    made.addResourceScope(RESOURCE, prefixed(scopes));
+    made.rejectResourceScope(RESOURCE, prefixed(SCOPES.filter((scope) => !scopes.includes(scope))));
+    await made.save(WORKDAY_SECONDS);
+    return made;
   },
   renderError: (ctx, error) => {
     ctx.body = html("Sign-in failed", `<p>${escaped(error.error)}: ${escaped(error.error_description)}</p>`);

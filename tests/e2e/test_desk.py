@@ -210,7 +210,7 @@ def test_support_sees_the_queue_and_the_way_but_no_names_and_decides_nothing(des
 def test_a_person_without_the_scopes_of_the_desk_is_told_so(desk: Desk, visit: Visit) -> None:
     rita = visit("rita")
     rita.open(signed_in=False)
-    expect(rita.page.get_by_role("alert")).to_contain_text("The issuer refused: access_denied.")
+    expect(rita.page.get_by_role("alert")).to_contain_text("Your sign-in has no access to this desk.")
     expect(rita.page.get_by_role("button", name="Try again")).to_be_visible()
 
 

@@ -24,15 +24,18 @@ pytestmark = pytest.mark.slow
 
 USER = USERS[0]
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>page</title><link rel="icon" href="data:,">
-<script type="module" src="files/page.js"></script></head><body><p id="state">starting</p><button>again</button></body></html>"""
+<script type="module" src="files/page.js"></script></head><body><p id="state">starting</p><button>again</button>
+<textarea></textarea></body></html>"""
 SCRIPT = """
 import { signIn } from "./sign_in.js";
 const state = document.querySelector("#state");
 try {
   const session = await signIn(SETTINGS);
   window.session = session;
-  session.onEnded(() => (state.textContent = "ended"));
-  document.querySelector("button").onclick = () => session.signInAgain().then(() => (state.textContent = "again"));
+  session.onEnded((elsewhere) => (state.textContent = elsewhere ? "signed out elsewhere" : "ended"));
+  const given_up = (window.given_up = []);
+  document.querySelector("button").onclick = () =>
+    session.signInAgain().then(() => (state.textContent = "again"), (error) => given_up.push(error.code));
   state.textContent = "signed in";
 } catch (error) {
   state.textContent = `${error.code}: ${error.message}`;
@@ -133,6 +136,11 @@ def sign_in(page: Page, site: Site, fragment: str = "") -> None:
     says(page, "signed in")
 
 
+def hurry(page: Page) -> None:
+    """Let time limits of a page pass fifty times as fast."""
+    page.add_init_script("const timeout = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = (ms) => timeout(ms / 50);")
+
+
 def says(page: Page, text: str) -> None:
     expect(page.locator("#state")).to_contain_text(text, timeout=20_000)
 
@@ -201,20 +209,66 @@ def test_a_token_that_the_api_refused_is_renewed(page: Page, site: Site) -> None
     assert page.evaluate("(refused) => session.token(refused)", first) != first
 
 
-def test_an_issuer_that_does_not_answer_ends_no_session(page: Page, site: Site, issuer: LocalIssuer) -> None:
-    issuer.limit_access_tokens(3)
+def hang(route: Route) -> None:
+    """Never answers."""
+
+
+def break_off(route: Route) -> None:
+    route.abort()
+
+
+def too_many(route: Route) -> None:
+    cors = {"Access-Control-Allow-Origin": "*"}
+    route.fulfill(status=429, headers=cors, json={"error": "too_many_requests", "error_description": "Slow down."})
+
+
+def busy(route: Route) -> None:
+    cors = {"Access-Control-Allow-Origin": "*"}
+    route.fulfill(status=503, headers=cors, json={"error": "invalid_grant"})
+
+
+@pytest.mark.parametrize("answer", [hang, break_off, too_many, busy])
+def test_an_issuer_that_does_not_answer_ends_no_session(answer: Any, page: Page, site: Site, issuer: LocalIssuer) -> None:
+    issuer.limit_access_tokens(2)
+    hurry(page)
     sign_in(page, site)
     first = page.evaluate("session.token()")
-    busy = {"status": 429, "json": {"error": "slow_down"}, "headers": {"Access-Control-Allow-Origin": "*"}}
-    page.route(f"{issuer.url}/token", lambda route: route.fulfill(**busy))
-    page.wait_for_timeout(1_600)
+    made = token_requests(page)
+    page.route(f"{issuer.url}/token", answer)
+    page.wait_for_timeout(1_050)
     assert page.evaluate("session.token()") == first
-    page.route(f"{issuer.url}/token", lambda route: route.abort())
-    page.wait_for_timeout(1_600)
-    assert page.evaluate("session.token().catch((error) => error.code)") == "issuer_unreachable"
+    # The token is good for what is left of it, and those that ask for it do not wait for the issuer again.
+    assert page.evaluate("session.token()") == first
+    assert len(made) == 1
+    page.wait_for_timeout(1_050)
+    assert page.evaluate("session.token().catch((error) => `${error.code}: ${error.message}`)") == (
+        "issuer_unreachable: The sign-in service could not be reached."
+    )
     page.unroute(f"{issuer.url}/token")
     assert page.evaluate("session.token()") != first
     says(page, "signed in")
+
+
+def test_an_issuer_that_hangs_at_the_start_is_said(page: Page, site: Site, issuer: LocalIssuer) -> None:
+    hurry(page)
+    page.route("**/.well-known/openid-configuration", hang)
+    page.goto(site.url)
+    says(page, "issuer_unreachable: The sign-in service could not be reached.")
+
+
+def test_tabs_renew_their_own_tokens_and_end_together_when_the_person_signs_out(page: Page, site: Site, issuer: LocalIssuer) -> None:
+    sign_in(page, site)
+    other = page.context.new_page()
+    other.goto(site.url)
+    says(other, "signed in")
+    renew = "session.token().then((old) => session.token(old))"
+    # A refresh token that was used once already would end the session.
+    for _ in range(2):
+        assert page.evaluate(renew) != other.evaluate(renew)
+    page.evaluate("void session.signOut()")
+    says(other, "signed out elsewhere")
+    assert other.evaluate("session.token().catch((error) => error.code)") == "ended"
+    page.get_by_label("Password").wait_for()
 
 
 def signed_out_elsewhere(context: BrowserContext, issuer: LocalIssuer) -> None:
@@ -253,7 +307,10 @@ def test_a_pop_up_that_was_closed_can_be_opened_again_and_takes_its_own_answer_a
     opened.value.get_by_label("User").wait_for()
     opened.value.close()
     with page.context.expect_page() as opened:
-        page.get_by_role("button", name="again").click()
+        # A second press of the button follows at once.
+        page.evaluate("const button = document.querySelector('button'); button.click(); button.click();")
+    page.wait_for_function("given_up.length === 2")
+    assert page.evaluate("given_up") == ["interrupted", "interrupted"]
     # The answer of a pop-up that another tab opened is not for this one.
     other = page.context.new_page()
     other.goto(site.url.replace("/page", "/files/page.js"))
@@ -283,7 +340,7 @@ def test_what_the_issuer_refuses_is_shown_and_the_next_try_asks_for_another_pers
         ),
     )
     page.goto(site.url)
-    says(page, "refused: The issuer refused: Not for you.")
+    says(page, "refused: Your sign-in has no access to this desk. Ask whoever manages access. (access_denied: Not for you)")
     page.unroute(f"{issuer.url}/auth**")
     with page.expect_request(f"{issuer.url}/auth**") as made:
         page.reload()
@@ -301,7 +358,38 @@ def test_signing_out_ends_the_session_here_and_at_the_issuer(page: Page, site: S
     page.get_by_label("Password").wait_for()
 
 
-def test_a_page_without_the_library_says_so(page: Page, site: Site) -> None:
+def test_signing_out_does_not_wait_for_an_issuer_that_hangs(page: Page, site: Site, issuer: LocalIssuer) -> None:
+    hurry(page)
+    sign_in(page, site)
+    page.route("**/token/revocation", hang)
+    page.evaluate("void session.signOut()")
+    page.get_by_label("Password").wait_for()
+
+
+def test_the_way_back_after_signing_out_shows_nothing_that_was_typed(browser: Browser, site: Site, issuer: LocalIssuer) -> None:
+    # Playwright switches the cache off that keeps whole pages for the way back.
+    keeping = browser.browser_type.launch(
+        executable_path=judges.require_chromium(), args=judges.CHROMIUM_ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    try:
+        page = keeping.new_page()
+        page.set_default_timeout(20_000)
+        sign_in(page, site)
+        page.locator("textarea").fill("Seen the passport of a person.")
+        # The issuer's own page after signing out, so that the way back is one step.
+        page.route("**/session/end**", lambda route: route.fulfill(content_type="text/html", body="<title>out</title>You are signed out."))
+        page.evaluate("addEventListener('pageshow', ({ persisted }) => persisted && console.log('kept'))")
+        page.evaluate("void session.signOut()")
+        page.get_by_text("You are signed out.").wait_for()
+        with page.expect_console_message(lambda message: message.text == "kept"):
+            page.go_back(wait_until="commit")
+        says(page, "signed in")
+        assert page.locator("textarea").input_value() == ""
+    finally:
+        keeping.close()
+
+
+def test_a_library_that_cannot_be_loaded_is_not_called_missing(page: Page, site: Site) -> None:
     site.library = None
     page.goto(site.url)
-    says(page, "library_missing: The library for signing in could not be loaded.")
+    says(page, "not_loaded: A part of this page could not be loaded. Check your connection and reload the page.")
