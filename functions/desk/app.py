@@ -126,19 +126,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if name is None:
         return _answer(PAGE, packed, PAGE_HEADERS)
     file = FILES.get(name)
-    if file is None:
+    asked = (event.get("queryStringParameters") or {}).get("v")
+    # A page of another release asks for files that fit to it. It says that it has to be loaded again.
+    if file is None or asked not in (None, file.digest):
         problem = {
             "type": "urn:titleholder:problem:route-not-found",
             "title": "Not Found",
             "status": 404,
-            "detail": "There is no such file.",
+            "detail": "There is no such file in this release.",
         }
         body = json.dumps(problem)
         headers = {**COMMON, "Content-Type": "application/problem+json", "Cache-Control": "no-store"}
         return {"statusCode": 404, "headers": headers, "isBase64Encoded": False, "body": body}
-    # Under another address a file may be of another release, so that browsers may not keep it.
-    named = (event.get("queryStringParameters") or {}).get("v") == file.digest
-    return _answer(file, packed, {"Cache-Control": "public, max-age=31536000, immutable" if named else "no-cache"})
+    # Without a digest the address will name the next release's file, so that browsers may not keep it.
+    return _answer(file, packed, {"Cache-Control": "public, max-age=31536000, immutable" if asked else "no-cache"})
 
 
 def _answer(file: File, packed: bool, more: dict[str, str]) -> dict[str, Any]:

@@ -90,9 +90,14 @@ def test_files_may_be_kept_for_ever_at_the_addresses_that_the_page_names(desk: F
         assert gzip.decompress(packed) == body == (DESK / address.partition("?")[0].removeprefix("desk/")).read_bytes()
 
 
-def test_file_under_another_releases_address_is_not_kept(desk: Function) -> None:
-    for address in ("/desk/desk.js", "/desk/desk.js?v=0000000000000000"):
-        assert get(desk, address)[0]["Cache-Control"] == "no-cache"
+def test_file_at_an_address_without_a_release_is_not_kept(desk: Function) -> None:
+    assert get(desk, "/desk/desk.js")[0]["Cache-Control"] == "no-cache"
+
+
+def test_page_of_another_release_gets_no_file_of_this_one(desk: Function) -> None:
+    for query in ("v=0000000000000000", "v="):
+        answer = desk(http_event("GET", f"/desk/desk.js?{query}") | {"pathParameters": {"file": "desk.js"}})
+        assert (answer["statusCode"], answer["headers"]["Cache-Control"]) == (404, "no-store")
 
 
 def test_files_that_are_not_the_pages_are_not_served(desk: Function) -> None:
