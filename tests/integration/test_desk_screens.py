@@ -606,7 +606,7 @@ def test_decision_that_fails_after_its_reviewer_moved_on_is_said(api: DeskApi, o
     page.clock.fast_forward("00:01")
     page.wait_for_timeout(100)
     page.clock.fast_forward("00:01")
-    expect(page.locator("#late [role=alert]")).to_contain_text("Your decision about ver_6b86…3f57 was not taken over.")
+    expect(page.locator("#late [role=alert]")).to_contain_text("Your decision about ver_6b86…3f57 failed. The API could not answer (503).")
     assert calls(api, "/decisions") == 3
     page.locator("#late a").click()
     expect(page.locator("#note")).to_have_value("Kept.")
