@@ -898,7 +898,7 @@ function form(draft) {
     autocomplete: "off", "aria-describedby": "note-help note-wrong", oninput: (event) => { draft.note = event.target.value; edited(); } });
   note.value = draft.note;
   const reference = h("input", { id: "reference", value: draft.reference, maxlength: "64",
-    autocomplete: "off", spellcheck: "false", placeholder: "CASE-4711", "aria-describedby": "reference-wrong",
+    autocomplete: "off", spellcheck: "false", "aria-describedby": "reference-help reference-wrong",
     oninput: (event) => { draft.reference = event.target.value; edited(); } });
   const wrong = (id) => h("span", { id: `${id}-wrong`, class: "wrong" });
   return h("form", { id: "form", novalidate: true, onsubmit: (event) => { event.preventDefault(); check(); } },
@@ -908,7 +908,7 @@ function form(draft) {
     h("div", { class: "pair" }, h("label", { for: "reason" }, "Reason"), h("select", { id: "reason", "aria-describedby": "reason-wrong",
       onchange: (event) => { draft.reason = event.target.value; edited(); } }, reasonOptions(draft)), wrong("reason")),
     h("div", { class: "pair" }, h("label", { for: "reference" }, "Reference ", h("span",
-      { class: "quiet" }, "(of your own case; no names)")), reference, wrong("reference")),
+      { class: "quiet", id: "reference-help" }, "(of your own case, such as CASE-4711; no names)")), reference, wrong("reference")),
     h("div", { class: "pair" }, h("label", { for: "note" }, "Note ", h("span",
       { class: "quiet", id: "note-help" }, `(needed with the reason “${clause("OTHER")}”; stored encrypted)`)), note, wrong("note")),
     h("button", { id: "check" }, "Check the decision"));

@@ -136,6 +136,23 @@ def test_each_screen_is_accessible_and_scrolls_in_one_direction(width: int, sche
     assert {name: violations for name, violations in found.items() if violations} == {}
 
 
+def test_narrow_screen_keeps_labels_whole_and_paper_gets_no_names(api: DeskApi, open_page: Open) -> None:
+    page = open_page(viewport={"width": 320, "height": 800})
+    height = "(nodes) => nodes.map((node) => node.getBoundingClientRect().height)"
+    assert max(page.locator(".tabs a").evaluate_all(height)) < 45
+    page.locator(f"#rows a[href='#/{FIRST}']").click()
+    page.locator("#show").click()
+    tops = [page.locator(id).evaluate("(node) => node.getBoundingClientRect().top") for id in ("#keep", "#hide")]
+    assert tops[0] == tops[1]
+    assert page.locator("#back").evaluate_all(height)[0] >= 24
+    # What waits has an empty dot.
+    dot = "(node) => getComputedStyle(node, '::before').backgroundColor"
+    assert page.locator(".way .now").evaluate(dot) == "rgba(0, 0, 0, 0)"
+    page.emulate_media(media="print")
+    for shown in (".value >> nth=0", "#note", "#hide", "#reference"):
+        expect(page.locator(shown)).to_be_hidden()
+
+
 def test_nothing_personal_is_asked_for_before_a_click_and_all_of_it_goes(api: DeskApi, open_page: Open) -> None:
     page = open_page(clock=True)
     page.locator(f"#rows a[href='#/{FIRST}']").click()
