@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -44,15 +45,19 @@ class Context:
 def http_event(
     method: str, path: str, headers: Mapping[str, str], body: str, *, encoded: bool = False, subject: str | None = None
 ) -> dict[str, Any]:
-    """An event as an HTTP API sends it to a function (payload format 2.0). `subject`: of the caller's token."""
+    """An event as an HTTP API sends it to a function (payload format 2.0). `path`: maybe with a query.
+    `subject`: of the caller's token.
+    """
     token = (
         {} if subject is None else {"authorizer": {"jwt": {"claims": {"iss": "https://idp.example", "sub": subject, "scope": "review"}}}}
     )
+    path, _, query = path.partition("?")
     return {
         "version": "2.0",
         "routeKey": f"{method} {path}",
         "rawPath": path,
-        "rawQueryString": "",
+        "rawQueryString": query,
+        **({"queryStringParameters": dict(parse_qsl(query))} if query else {}),
         "headers": dict(headers),
         "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "requestId": "id", **token},
         "body": base64.b64encode(body.encode()).decode() if encoded else body,

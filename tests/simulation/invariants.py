@@ -139,6 +139,8 @@ class Invariants:
                 of_account.pop(after["verification"]["S"], None)
             else:
                 of_account[after["verification"]["S"]] = after
+        if sk == "ACCOUNT" and (status := "erased" if "erased_ms" in after else after.get("status", {}).get("S")):
+            self._stack.statuses.setdefault(pk, []).append((self._stack.scheduler.now, status))
         if sk.startswith("WAITER#") and before is None:
             verification = self._stack.dynamodb.items.get((f"VERIFICATION#{sk.removeprefix('WAITER#')}", "VERIFICATION"), {})
             if signal := self._stack.served.get(verification.get("batch", {}).get("S", "")):

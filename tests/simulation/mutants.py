@@ -13,13 +13,24 @@ from titleholder import matching
 from titleholder.aws import queue_consumer
 from titleholder.aws.workflows import Workflow
 from titleholder.batches import lifecycle, stopped
-from titleholder.domain import refresh_policy, refresh_requests
+from titleholder.domain import owner_changes, refresh_policy, refresh_requests
 from titleholder.domain import reviews as domain_reviews
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.verifications import IdSecret
 from titleholder.errors import MalformedEventError, TitleholderError
-from titleholder.services import account_sync, erasure, reconciliation, refresh_calls, refreshes, reviews, verdicts, verifications
-from titleholder.services.audit import Audit, Entry
+from titleholder.services import (
+    account_sync,
+    erasure,
+    reconciliation,
+    refresh_calls,
+    refreshes,
+    review_endings,
+    review_queue,
+    reviews,
+    verdicts,
+    verifications,
+)  # fmt: skip
+from titleholder.services.audit import Audit, By, Entry
 from titleholder.services.contexts import Contexts
 from titleholder.services.rate_limiter import Kind, RateLimiter
 from titleholder.store import patience
@@ -695,6 +706,75 @@ def repeated_decisions_are_refused() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def open_reviews_end_as_inactive() -> Iterator[None]:
+    """`reconcile` takes every account for inactive."""
+    original = review_endings._reason
+    with _replaced(review_endings, "_reason", lambda account, **known: original(account, **known) or "ACCOUNT_INACTIVE"):
+        yield
+
+
+@contextmanager
+def moved_owners_end_reviews() -> Iterator[None]:
+    """An owner who has moved is taken for another one."""
+    with _replaced(owner_changes, "OTHER_OWNERS", owner_changes.OTHER_OWNERS | {"owner_moved"}):
+        yield
+
+
+@contextmanager
+def newer_owners_end_reviews() -> Iterator[None]:
+    """Any newer snapshot ends a review, whatever it changed."""
+    with _replaced(owner_changes, "have_changed", lambda history, snapshot: bool(history) and history[0].id != snapshot):
+        yield
+
+
+@contextmanager
+def openings_by_hand_not_recorded() -> Iterator[None]:
+    """That a back end had a verification reviewed has no entry."""
+    original = reviews._entries
+
+    def _entries(review: Any) -> Iterator[Any]:
+        for by, action, at, ids in original(review):
+            yield (By("") if action == "review.opened" else by), action, at, ids
+
+    with _replaced(reviews, "_entries", _entries):
+        yield
+
+
+@contextmanager
+def open_reviews_follow_another_number() -> Iterator[None]:
+    """A review that was opened for two reviewers needs one as soon as the stack is set to one."""
+    original = stored_reviews.review_of
+    with _replaced(stored_reviews, "review_of", lambda item: replace(original(item), reviewers_needed=1)):
+        yield
+
+
+@contextmanager
+def comparisons_not_recorded() -> Iterator[None]:
+    """A reviewer is shown a claim and an owner without an entry."""
+    original = Audit.read
+
+    def read(self: Audit, by: By, action: Any, *more: Any, **ids: Any) -> None:
+        if action != "comparison.read":
+            original(self, by, action, *more, **ids)
+
+    with _replaced(Audit, "read", read):
+        yield
+
+
+@contextmanager
+def queue_goes_on_behind_the_next_page() -> Iterator[None]:
+    """The cursor of the queue skips a review."""
+    original = review_queue.page
+
+    def page(*arguments: Any) -> Any:
+        found = original(*arguments)
+        return found if found.following is None else replace(found, following=replace(found.following, after=f"ver_{'f' * 32}"))
+
+    with _replaced(review_queue, "page", page):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "review_opened_after_the_verdict": review_opened_after_the_verdict,
     "last_decision_wins": last_decision_wins,
@@ -708,6 +788,13 @@ BUGS: dict[str, Callable[[], Any]] = {
     "reviews_that_expire_count_as_rejected": reviews_that_expire_count_as_rejected,
     "one_reviewer_is_enough": one_reviewer_is_enough,
     "repeated_decisions_are_refused": repeated_decisions_are_refused,
+    "open_reviews_end_as_inactive": open_reviews_end_as_inactive,
+    "moved_owners_end_reviews": moved_owners_end_reviews,
+    "newer_owners_end_reviews": newer_owners_end_reviews,
+    "openings_by_hand_not_recorded": openings_by_hand_not_recorded,
+    "open_reviews_follow_another_number": open_reviews_follow_another_number,
+    "comparisons_not_recorded": comparisons_not_recorded,
+    "queue_goes_on_behind_the_next_page": queue_goes_on_behind_the_next_page,
     "throttled_calls_are_internal_errors": throttled_calls_are_internal_errors,
     "throttled_calls_make_dead_letters": throttled_calls_make_dead_letters,
     "throttled_deliveries_count_as_failures": throttled_deliveries_count_as_failures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +17,17 @@ EFFECTS_AT_STRIPE: Mapping[str, tuple[str, ...]] = {
 """By the end of a POST's path, the actions of which one must have been recorded."""
 
 REVIEWING = re.compile("/review(/decisions)?$")
-"""Paths whose entries follow from the stored review, so that repeating a request writes them once."""
+"""Paths whose entries follow from the stored review, so that repeating a request writes them once: see `review_checks.unrecorded`."""
 
 
 @dataclass
 class Records:
-    """The entries that one run of a function has written: `open` are effects that were begun, by id; `written` counts all."""
+    """The entries that one run of a function has written: `open` are effects that were begun, by id, `read` what was handed out; `written`
+    counts all.
+    """
 
     open: dict[str, dict[str, str]] = field(default_factory=dict)
+    read: list[dict[str, str]] = field(default_factory=list)
     written: int = 0
     ended: int = 0
 
@@ -35,6 +39,8 @@ class Records:
             self.ended += 1
         elif entry["state"] == "requested":
             self.open[entry["entry"]] = entry
+        elif entry["state"] == "done":
+            self.read.append(entry)
 
     def asked(self, *actions: str, **ids: str | None) -> bool:
         """Whether this run has recorded the request for one of `actions` before."""
@@ -81,6 +87,13 @@ def missing_in_answer(records: Records, event: Any, answer: Any) -> str | None:
     if not http or "/webhooks/" in http["path"] or not 200 <= answer["statusCode"] < 300:
         return None
     if REVIEWING.search(http["path"]):
-        return None  # It may have been recorded by an earlier try. See `review_checks.missing_entries`.
-    done = records.written if http["method"] == "GET" else records.ended
+        return None  # An earlier try may have recorded it.
+    if http["path"].endswith("/comparison"):
+        id_ = http["path"].split("/")[-2]
+        done: Any = any(entry["action"] == "comparison.read" and entry["verification"] == id_ for entry in records.read)
+    elif http["path"] == "/reviews":
+        listed = [review["verification"] for review in json.loads(answer["body"])["reviews"]]
+        done = any(entry["action"] == "reviews.listed" and entry["verifications"].split() == listed for entry in records.read)
+    else:
+        done = records.written if http["method"] == "GET" else records.ended
     return None if done else f"{http['method']} {http['path']}: answered, and not recorded before"

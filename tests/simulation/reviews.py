@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
 
+from greenlet import getcurrent
+
 from tests.simulation.deployment import DAY
-from tests.simulation.review_checks import missing_entries
 from tests.simulation.simulation import Simulation
+from titleholder.bootstrap import application
+from titleholder.domain.accounts import AccountRef
+from titleholder.store.table import plain
+from titleholder.store.verifications import verification_of
 
 CLOSE: Mapping[str, Any] = {"name": "Margaret Zoe Testerman"}
 """A claim that is a close match with the owner of most accounts."""
@@ -33,6 +39,147 @@ REASONS: Mapping[str, tuple[str, ...]] = {
 def has_reviews(seed: int) -> bool:
     """Whether a seed's schedule has reviewers: a third of them have."""
     return Random(f"{seed}/with reviews").random() < 0.35
+
+
+def draw_looks(simulation: Simulation, rng: Random) -> None:
+    """Draw reviewers who list the queue and look at comparisons, some of other tenants, and who see that more or fewer of them are needed.
+
+    All of it draws from `rng` alone, so that it changes no other draw of a seed.
+    """
+    if not has_reviews(simulation.seed):
+        return
+    for act in (look, look, list_queue):
+        for _ in range(rng.choice([0, 1, 2])):
+            _at_odd(simulation, rng, act)
+    if rng.random() < 0.3:
+        at = rng.uniform(100, 3000)
+        now = int(simulation.environment["REVIEWERS_NEEDED"])
+        for needed in (3 - now, now)[: rng.choice([1, 2])]:
+            simulation.at(at, partial(need_reviewers, simulation, needed))
+            at += rng.choice([rng.uniform(0, 60), rng.uniform(0, 3000)])
+
+
+def _at_odd(simulation: Simulation, rng: Random, act: Callable[[Simulation, Random], None]) -> None:
+    own = Random(rng.random())
+
+    def begin() -> None:
+        simulation.streams[getcurrent()] = own
+        act(simulation, own)
+        del simulation.streams[getcurrent()]
+
+    simulation.at(rng.choice([rng.uniform(20, 1000), rng.uniform(50, 9000)]), begin)
+
+
+def need_reviewers(simulation: Simulation, needed: int) -> None:
+    """Be an operator who deploys the stack with another `ReviewersNeeded`."""
+    simulation.injected["reviewers needed: another number"] += 1
+    simulation.reviewers.append((simulation.scheduler.now, needed))
+    application().store.reviewers_needed = needed
+
+
+def look(simulation: Simulation, rng: Random) -> None:
+    """Be a reviewer who has a comparison shown."""
+    known: list[str] = []
+    for _ in range(rng.choice([1, 40, 40])):
+        known = known or sorted(id_ for name, id_ in simulation.accepted.items() if name.startswith("fca_review"))
+        if waiting := sorted({**_waiting(simulation, "open", None), **_waiting(simulation, "open", "acct_one")}):
+            known = waiting
+            break
+        simulation.scheduler.sleep(20)
+    if not known:
+        return
+    id_ = rng.choice(known)
+    ref = verification_of(plain(simulation.dynamodb.items[f"VERIFICATION#{id_}", "VERIFICATION"])).ref
+    strange = rng.random() < 0.15
+    asked_for = {None: "acct_one"}.get(ref.stripe_account) if strange else ref.stripe_account
+    for attempt in range(rng.randint(1, 6)):
+        before = _looked_at(simulation, ref, id_)
+        status, answer = simulation._http("review", "POST", f"/verifications/{id_}/comparison", {}, asked_for, {}, rng.choice(REVIEWERS))
+        after = _looked_at(simulation, ref, id_)
+        if status < 500:
+            break
+        simulation.scheduler.sleep(min(60, 2**attempt))
+    simulation.injected[f"comparison answered {status}"] += 1
+    wrong = None
+    if status == 200 and strange:
+        wrong = "another tenant was shown a comparison"
+    elif status == 200 and (before is None or after is None):
+        # What ends while it is answered may still be shown.
+        wrong = "a comparison was shown without an open review" if before is None else None
+    elif status < 500 and status != 200 and not strange and before is not None and after is not None:
+        wrong = f"a comparison was answered {status} ({answer['type']}), though its review is open"
+    elif status == 200:
+        wrong = _misread(simulation, id_, answer)
+    elif status < 500 and status not in (404, 409, 410):
+        wrong = f"a comparison was answered {status} ({answer['type']})"
+    simulation.complain(None if wrong is None else f"{id_}: {wrong}")
+
+
+def _looked_at(simulation: Simulation, ref: AccountRef, id_: str) -> Any:
+    """The open review of a verification, while there is something to compare; else None."""
+    review = simulation.dynamodb.items.get((f"ACCOUNT#{ref.key}", f"REVIEW#{id_}"))
+    erased = "wrapped_key" not in simulation.dynamodb.keys.get((f"ACCOUNT#{ref.key}", ""), {})
+    if review is None or review["review_state"]["S"] == "closed" or erased or id_ in simulation.lost_claims:
+        return None
+    return review
+
+
+def _misread(simulation: Simulation, id_: str, answer: Any) -> str | None:
+    """What a comparison shows otherwise than it should."""
+    head = plain(simulation.dynamodb.items[f"VERIFICATION#{id_}", "VERIFICATION"])
+    verdict = json.loads(head["verdict"])
+    [name] = [field for field in answer["fields"] if field["field"] == "name"]
+    names = [simulation.claimed[id_]["name"]] if id_ in simulation.claimed else []
+    if answer["snapshot"] != verdict["snapshot"]:
+        return f"a comparison shows {answer['snapshot']} instead of {verdict['snapshot']}"
+    if name.get("claim") and names and "".join(part["text"] for part in name["claim"]) not in names:
+        return "a comparison shows another claim"
+    return None
+
+
+def list_queue(simulation: Simulation, rng: Random) -> None:
+    """Be a reviewer who turns the pages of the queue."""
+    state, connected = rng.choice(["open", "open", "proposed"]), rng.choice([None, None, "acct_one"])
+    limit, reviewer, cursor = rng.choice([1, 1, 2, 50]), rng.choice(REVIEWERS), ""
+    for _ in range(rng.choice([0, 40, 40])):
+        if len(_waiting(simulation, state, connected)) > 1:
+            break
+        simulation.scheduler.sleep(20)
+    before, seen = _waiting(simulation, state, connected), list[tuple[str, str]]()
+    for _ in range(100):
+        path = f"/reviews?state={state}&limit={limit}{cursor}"
+        for attempt in range(10):
+            status, answer = simulation._http("review", "GET", path, None, connected, {}, reviewer)
+            if status < 500:
+                break
+            simulation.scheduler.sleep(min(60, 2**attempt))
+        if status != 200:
+            simulation.complain(None if status >= 500 else f"{path}: answered {status}")
+            return
+        seen += [(review["opened_at"], review["verification"]) for review in answer["reviews"]]
+        if answer["next_cursor"] is None:
+            break
+        cursor = f"&cursor={answer['next_cursor']}"
+    simulation.injected["queue listed"] += 1
+    stayed = {id_ for id_, version in _waiting(simulation, state, connected).items() if before.get(id_) == version}
+    simulation.injected["reviews seen in the queue"] += len(seen)
+    listed = [id_ for _, id_ in seen]
+    whose = {pk for id_ in listed for pk, sk in simulation.dynamodb.items if sk == f"REVIEW#{id_}"}
+    if len(set(listed)) != len(listed) or [at for at, _ in seen] != sorted(at for at, _ in seen):
+        simulation.violations.append(f"the queue was listed as {seen}")
+    if stayed - set(listed):
+        simulation.violations.append(f"the queue was listed without {sorted(stayed - set(listed))}")
+    if any(not pk.startswith(f"ACCOUNT#test/{connected or 'platform'}/") for pk in whose):
+        simulation.violations.append(f"the queue of {connected} was listed with {sorted(whose)}")
+
+
+def _waiting(simulation: Simulation, state: str, connected: str | None) -> dict[str, str]:
+    """The reviews of a tenant in that state, each with its version."""
+    return {
+        sk.removeprefix("REVIEW#"): item["version"]["N"]
+        for (pk, sk), item in simulation.dynamodb.items.items()
+        if sk.startswith("REVIEW#") and item["review_state"]["S"] == state and pk.startswith(f"ACCOUNT#test/{connected or 'platform'}/")
+    }
 
 
 def draw_deployment(simulation: Simulation) -> None:
@@ -180,7 +327,6 @@ def decide(
     simulation.injected[f"decision answered {status}"] += 1
     if status == 200:
         simulation.decided.append((id_, version, decision, f"https://idp.example#{reviewer}"))
-        simulation.complain(missing_entries(simulation, id_, version + 1))
         if rng.random() < 0.2:
             # Its answer was lost on the way back to the page.
             status, answer = simulation._http("review", "POST", f"/verifications/{id_}/review/decisions", body, connected, {}, reviewer)

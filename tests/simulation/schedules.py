@@ -17,7 +17,7 @@ from tests.simulation.deployment import API_KEY, BEGIN, CLAIM_LIMIT, DAY
 from tests.simulation.promises import SETTLE_SECONDS, check_bound, check_promises, check_woken, fails
 from tests.simulation.repairs import LONGEST_WAIT, check_repairs, conclude, draw_repairs, has_repairs
 from tests.simulation.review_checks import check_reviews
-from tests.simulation.reviews import draw_deployment, draw_reviewed, draw_reviews, wait_for_expiry
+from tests.simulation.reviews import draw_deployment, draw_looks, draw_reviewed, draw_reviews, wait_for_expiry
 from tests.simulation.simulated_stack import FOREIGN, LATE_SECONDS, Faults
 from tests.simulation.simulation import Simulation
 from tests.simulation.table_load import TableLoad
@@ -247,6 +247,7 @@ def _draw(simulation: Simulation) -> None:
     _draw_guesses(simulation, Random(f"{simulation.seed}/guesses"))
     draw_repairs(simulation, Random(f"{simulation.seed}/repairs"))
     draw_reviews(simulation, Random(f"{simulation.seed}/reviews"))
+    draw_looks(simulation, Random(f"{simulation.seed}/looks"))
     simulation.reconcile_every(900, int(STORM_SECONDS // 900))
 
 

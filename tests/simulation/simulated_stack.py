@@ -15,7 +15,7 @@ from greenlet import getcurrent
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
 from local.stripe_simulator.options import Options
-from tests.simulation import records
+from tests.simulation import records, review_checks
 from tests.simulation.deployment import (
     API_KEY,
     BEGIN,
@@ -125,6 +125,8 @@ class SimulatedStack:
         self.faults = faults or Faults()
         # Of its own, so that what is drawn here changes no other draw of a seed.
         self.record_rng = random.Random(f"{seed}/record")
+        self.streams: dict[Any, random.Random] = {}
+        """By activity, what its faults are drawn from, so that they change no other draw of a seed."""
         self.stormy = True
         self.many: list[str] = []
         """Connected accounts of which each has lost an event."""
@@ -143,6 +145,8 @@ class SimulatedStack:
         self.asked_at: dict[tuple[str, str], float] = {}
         """When a refresh of an account was first asked for under an idempotency key, by Stripe's clock."""
         self.accepted: dict[str, str] = {}
+        self.claimed: dict[str, Mapping[str, Any]] = {}
+        """The claims of verifications, by id."""
         self.asked: dict[str, float] = {}
         """When each verification was first asked for, by its name."""
         self.most_hops = queues.MOST_HOPS
@@ -172,6 +176,12 @@ class SimulatedStack:
         """Verifications whose claims have expired, and when."""
         self.decided: list[tuple[str, int, str, str]] = []
         """Decisions that were answered 200: the verification, the version that it was about, the decision and the reviewer."""
+        self.reviewers: list[tuple[float, int]] = []
+        """From when on how many reviewers are needed, in schedules in which that changes."""
+        self.reviews_closed: dict[str, float] = {}
+        """When the end of each review was stored, by its sort key."""
+        self.statuses: dict[str, list[tuple[float, str]]] = {}
+        """By the account's partition, when it was stored with which status; `erased` once its erasure had begun."""
         self.during_refresh: dict[str, Callable[[], None]] = {}
         """By account, what is done while the answer to its next refresh call is on its way. That answer takes three seconds."""
         self.environment: dict[str, str] = {}
@@ -342,7 +352,7 @@ class SimulatedStack:
             raise ThrottledError(function)
         self.invocations[function] += 1
         planned = self.plan.get(function)
-        invocation = Invocation(function, self.scheduler.now, self.rng.uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0, message)
+        invocation = Invocation(function, self.scheduler.now, self._stream().uniform(-0.5, 0.5) if self.faults.clock_skew else 0.0, message)
         if planned and planned[0] == self.invocations[function]:
             invocation.crash_at = planned[1:]
         me = getcurrent()
@@ -350,6 +360,7 @@ class SimulatedStack:
         try:
             answer = HANDLERS[function](event, Context(function))
             self.complain(records.missing_in_answer(invocation.records, event, answer))
+            self.complain(review_checks.unrecorded(self, event, answer))
             return answer
         except Died:
             raise TaskError("Lambda.Unknown") from None
@@ -375,7 +386,8 @@ class SimulatedStack:
 
     def _refuses(self, item: Mapping[str, Any]) -> bool:
         """Whether the table refuses audit entries at the moment."""
-        odd = self.faults.audit and self.stormy and item["pk"]["S"].startswith("AUDIT#") and self.record_rng.random() < self.faults.audit
+        odd = self.faults.audit and self.stormy and item["pk"]["S"].startswith("AUDIT#")
+        odd = odd and self.streams.get(getcurrent(), self.record_rng).random() < self.faults.audit
         self.injected["audit write refused"] += bool(odd)
         return bool(odd)
 
@@ -506,9 +518,9 @@ class SimulatedStack:
         invocation.calls += 1
         self.called[operation] += 1
         self._maybe_die(invocation, "before")
-        pause = self.rng.uniform(*self.call_seconds)
+        pause = self._stream().uniform(*self.call_seconds)
         if self._draw("slow call", self.faults.slow):
-            pause = self.rng.uniform(0.5, 20)
+            pause = self._stream().uniform(0.5, 20)
         self.scheduler.sleep(pause)
         if self.scheduler.now - invocation.began > TIMEOUTS[invocation.function]:
             self.injected["function time-out"] += 1
@@ -521,8 +533,11 @@ class SimulatedStack:
         if invocation.crash_at == (invocation.calls, when) or self._draw(f"crash {when} a call", self.faults.crash):
             raise Died
 
+    def _stream(self) -> random.Random:
+        return self.streams.get(getcurrent(), self.rng)
+
     def _draw(self, kind: str, likelihood: float) -> bool:
-        if not self.stormy or not likelihood or self.rng.random() >= likelihood:
+        if not self.stormy or not likelihood or self._stream().random() >= likelihood:
             return False
         self.injected[kind] += 1
         return True

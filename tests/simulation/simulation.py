@@ -66,6 +66,7 @@ class Simulation(SimulatedStack):
             status, answer = self._http("api", "POST", "/verifications", body, stripe_account, {"idempotency-key": key or name})
             if status in (200, 202):
                 known = self.accepted.setdefault(name, answer["id"])
+                self.claimed.setdefault(known, body["claim"])
                 if known != answer["id"]:
                     self.violations.append(f"{name}: two ids for one Idempotency-Key")
                 return

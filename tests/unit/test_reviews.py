@@ -235,6 +235,18 @@ def test_decision_keeps_who_decided_what_when_why_and_in_which_request() -> None
     assert without.decisions == (replace(made, reference=None, noted=False, request=""),)
 
 
+@pytest.mark.parametrize("review", [OPEN, PROPOSED])
+def test_what_comes_later_is_not_dated_before_by_a_slower_clock(review: Review) -> None:
+    last = review.decisions[-1].at if review.decisions else review.opened_at
+    for changed in (
+        reviews.expired(review, "ACCOUNT_DISCONNECTED", last - 5, by="stripe"),
+        reviews.decide(review, "close_match", request("reject", review.version), "bob", last - 5, 2),
+    ):
+        assert changed.closed_at == last
+        assert changed.closed_at is not None
+        assert all(made.at <= changed.closed_at for made in changed.decisions)
+
+
 def test_end_without_a_decision_keeps_why_and_by_whom() -> None:
     ended = {"state": "closed", "version": 2, "resolution": "expired", "closed_at": NOW + 1, "closed_reason": "CLAIM_ERASED"}
     by = {"closed_actor": "reconcile", "closed_request": "request-1"}

@@ -228,6 +228,7 @@ def decide(
         raise ReviewChangedError("The review has changed since the version that you decided about.", review.as_dict())
     if request.decision == "withdraw" and (review.proposer != by or len(review.decisions) >= MOST_DECISIONS):
         raise NothingToWithdrawError("There is no proposal of yours that could be withdrawn.", review.as_dict())
+    now = _in_order(review, now)
     decision = ReviewDecision(by, now, request.decision, request.reason, request.reference, request.note is not None, request_id)
     after = replace(review, version=review.version + 1, decisions=(*review.decisions, decision))
     if request.decision == "withdraw":
@@ -255,7 +256,12 @@ def needed(verdict_outcome: str, reviewers_needed: int) -> int:
 def expired(review: Review, reason: ClosedReason, now: float, *, by: str, request_id: str = "") -> Review:
     """The review after it ended without a decision."""
     after = replace(review, version=review.version + 1, closed_reason=reason, closed_actor=by, closed_request=request_id)
-    return _closed(after, "expired", now)
+    return _closed(after, "expired", _in_order(review, now))
+
+
+def _in_order(review: Review, now: float) -> float:
+    """The time of what comes next: not before what came last, which a worker with another clock, or a faster one, has stored."""
+    return max(now, review.opened_at, *(made.at for made in review.decisions[-1:]))
 
 
 def final(verification: Verification) -> Final | None:
