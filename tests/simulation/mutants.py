@@ -620,7 +620,7 @@ def last_decision_wins() -> Iterator[None]:
 @contextmanager
 def closed_reviews_not_finished() -> Iterator[None]:
     """What follows the end of a review is done only by the caller that ended it."""
-    with _replaced(reconciliation, "REVIEW", "no such prefix"):
+    with _replaced(reconciliation._Run, "review_ends", lambda self, end: None):
         yield
 
 
@@ -653,7 +653,7 @@ def notes_survive_erasure() -> Iterator[None]:
 @contextmanager
 def reviews_wait_for_ever() -> Iterator[None]:
     """Nothing but a decision ends a review."""
-    with _replaced(reviews, "_expire", lambda *_: None):
+    with _replaced(reviews, "end", lambda *_: None):
         yield
 
 
