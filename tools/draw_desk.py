@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 TAKEN, KEPT = ROOT / "build" / "desk", ROOT / "docs"
 WIDE = ("queue", "detail-revealed", "taken", "expired")
-NARROW = (("queue", 0), ("detail-revealed", 540), ("error", 0))
+NARROW = (("queue", 0), ("detail-revealed", 572), ("error", 0))
 """Side by side, each from so many pixels below its top on."""
 WIDTH, HEIGHT, GAP, COLOURS = 320, 900, 20, 64
 
