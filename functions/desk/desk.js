@@ -621,7 +621,7 @@ async function openDetail(there) {
 /** Ask again how a review stands, and show what changed. Nothing typed is touched. `wanted`: the reviewer asked for it. */
 async function refreshDetail({ wanted = false } = {}) {
   const view = detail;
-  if (!view?.data || view.sending) return;
+  if (!view?.data) return;
   view.asked = Date.now();
   try {
     const data = await call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant, tries: 1 });
@@ -1230,7 +1230,7 @@ function onVisibility() {
 }
 
 function lookAgain(after) {
-  if (detail && waits(detail.data?.review) && !document.hidden && !detail.sending && detail.misses < TRIES && !find("again")
+  if (detail && waits(detail.data?.review) && !document.hidden && detail.misses < TRIES && !find("again")
     && Date.now() - detail.asked >= after) refreshDetail();
 }
 

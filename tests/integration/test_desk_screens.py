@@ -570,6 +570,13 @@ def test_key_that_is_held_down_is_one_press(api: DeskApi, open_page: Open) -> No
         page.wait_for_timeout(20)
     page.keyboard.up("Enter")
     assert calls(api, "/comparison") == 2
+    # Back in the queue, the focus is on a link that the same key would follow.
+    page.locator("#back").focus()
+    for _ in range(4):
+        page.keyboard.down("Enter")
+        page.wait_for_timeout(60)
+    page.keyboard.up("Enter")
+    expect(page.locator("#rows")).to_be_visible()
 
 
 def test_own_decision_whose_answers_were_lost_is_a_success(api: DeskApi, open_page: Open) -> None:
