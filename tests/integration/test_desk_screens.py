@@ -374,6 +374,26 @@ def test_proposal_is_withdrawn_by_its_reviewer_and_confirmed_by_another_one(api:
     expect(page.locator("#confirm-what")).to_contain_text("This is a proposal: another reviewer has to confirm it.")
 
 
+def test_with_two_reviewers_an_approval_is_a_proposal_and_a_rejection_is_final(api: DeskApi, open_page: Open) -> None:
+    page = open_page()
+
+    def for_two(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"reviewers_needed":0', '"reviewers_needed":2'))
+
+    page.route("**/desk", for_two)
+    page.goto(f"{api.url}/desk#/{FIRST}")
+    page.reload()
+    page.locator("#form").wait_for()
+    for decision, reason, effect in (
+        ("approve", "CHANGED_NAME_DOCUMENTED", "This is a proposal: another reviewer has to confirm it."),
+        ("reject", "RELATIVE", "Final answer: no match."),
+    ):
+        fill_in(page, decision, reason)
+        page.locator("#check").click()
+        expect(page.locator("#confirm-what")).to_contain_text(effect)
+
+
 def test_review_that_changed_and_still_waits_keeps_the_form(api: DeskApi, open_page: Open) -> None:
     page = open_page(f"#/{FIRST}", clock=True)
     fill_in(page, note="Both documents.")
