@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from playwright.sync_api import Response, expect
+from playwright.sync_api import Response, Route, expect
 
 from local.aws.emulator import REGION
 from local.client import Client
@@ -316,6 +316,53 @@ def test_a_session_that_ended_is_begun_again_in_a_pop_up_and_nothing_typed_is_lo
     page.locator("#confirm").click()
     expect(page.locator("#said")).to_contain_text("Final answer: no match")
     assert final(desk, id_) == {"outcome": "no_match", "by": "review"}
+
+
+def test_a_window_for_signing_in_that_was_closed_can_be_opened_again(desk: Desk, visit: Visit) -> None:
+    id_ = waiting(desk)
+    ada = visit("ada")
+    page = ada.open(f"#/{id_}")
+    page.locator("#note").fill("Seen no passport.")
+    ada.expected_failures |= {"400", "401"}
+    page.route("**/timeline", lambda route: route.fulfill(status=401, json={}))
+    other = ada.context.new_page()
+    other.goto(f"{desk.issuer.url}/session/end?client_id=titleholder-desk")
+    other.get_by_text("You are signed out.").wait_for()
+    other.close()
+    page.evaluate("location.hash += ''; dispatchEvent(new Event('hashchange'))")
+    with ada.context.expect_page() as opened:
+        page.locator("#again").click()
+    opened.value.get_by_label("Password").wait_for()
+    opened.value.close()
+    page.unroute("**/timeline")
+    with ada.context.expect_page() as opened:
+        page.locator("#again").click()
+    with opened.value.expect_event("close"):
+        ada.enter_password(opened.value)
+    expect(page.locator("#again")).to_have_count(0)
+    expect(page.locator("#note")).to_have_value("Seen no passport.")
+
+
+def test_signing_out_leaves_nothing_on_the_screen_of_any_tab(desk: Desk, visit: Visit) -> None:
+    id_ = waiting(desk)
+    ada = visit("ada")
+    page = ada.open(f"#/{id_}")
+    page.locator("#note").fill("Seen the passport.")
+    other = ada.context.new_page()
+    other.goto(f"{desk.url}#/{id_}")
+    other.locator("#show").click()
+    expect(other.locator("#comparison")).to_contain_text("LOUISE")
+    held: list[Route] = []
+    page.route("**/token/revocation", lambda route: held.append(route))
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Sign out").click()
+    # While the issuer has not answered, too.
+    ada.wait_until(lambda: held)
+    assert (page.locator("#note").count(), page.locator("h1").inner_text()) == (0, "Signing you out…")
+    expect(other.locator("main")).to_contain_text("You signed out in another tab.")
+    assert not has_canary(other.content())
+    held[0].continue_()
+    expect(page.get_by_label("Password")).to_be_visible()
 
 
 def test_who_signs_out_has_to_give_a_password_to_come_back(desk: Desk, visit: Visit) -> None:
