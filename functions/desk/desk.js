@@ -974,7 +974,8 @@ function check() {
 function effect(draft) {
   const { verification, review } = detail.data;
   if (draft.decision === "reject") return "Final answer: no match.";
-  const two = review.state !== "proposed" && (settings.reviewers_needed >= 2 || verification.verdict?.outcome === "no_match");
+  const needed = verification.verdict?.outcome === "no_match" ? 2 : Math.max(settings.reviewers_needed, review.reviewers_needed);
+  const two = review.state !== "proposed" && needed >= 2;
   return two ? "This is a proposal: another reviewer has to confirm it." : "Final answer: match.";
 }
 

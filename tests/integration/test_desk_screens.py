@@ -394,6 +394,14 @@ def test_with_two_reviewers_an_approval_is_a_proposal_and_a_rejection_is_final(a
         expect(page.locator("#confirm-what")).to_contain_text(effect)
 
 
+def test_approval_is_a_proposal_where_two_were_needed_when_the_review_was_opened(api: DeskApi, open_page: Open) -> None:
+    api.reviews[FIRST]["reviewers_needed"] = 2
+    page = open_page(f"#/{FIRST}")
+    fill_in(page)
+    page.locator("#check").click()
+    expect(page.locator("#confirm-what")).to_contain_text("This is a proposal: another reviewer has to confirm it.")
+
+
 def test_review_that_changed_and_still_waits_keeps_the_form(api: DeskApi, open_page: Open) -> None:
     page = open_page(f"#/{FIRST}", clock=True)
     fill_in(page, note="Both documents.")

@@ -315,6 +315,7 @@ class TestDecision:
             "closed_at": "2027-01-15T08:00:06Z",
             "resolution": "approved",
             "closed_reason": None,
+            "reviewers_needed": 1,
             "final": {"outcome": "match", "by": "review", "at": "2027-01-15T08:00:06Z"},
             "decisions": [
                 {

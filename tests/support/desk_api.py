@@ -139,7 +139,7 @@ class DeskApi:
     @staticmethod
     def _review(row: dict[str, Any]) -> dict[str, Any]:
         kept = {name: row[name] for name in ("verification", "state", "version", "opened_by", "opened_at")}
-        return {**kept, "closed_at": None, "resolution": None, "closed_reason": None, "decisions": []}
+        return {**kept, "closed_at": None, "resolution": None, "closed_reason": None, "reviewers_needed": 1, "decisions": []}
 
     def close(self, id: str, resolution: str, reason: str, by: str = OTHER) -> dict[str, Any]:
         """Let another reviewer decide, or (`expired`) the review end by itself."""

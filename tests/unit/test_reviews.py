@@ -259,7 +259,7 @@ def test_callers_see_no_request_and_no_actor_but_the_reviewers() -> None:
     closed = reviews.decide(OPEN, "close_match", request("reject", reference="CASE-1"), "anne", NOW + 1, 1, request_id="request-1")
     assert closed.as_dict() == {
         "verification": "ver_1", "state": "closed", "version": 2, "opened_by": "rule", "opened_at": "2027-01-15T08:00:00Z",
-        "closed_at": "2027-01-15T08:00:01Z", "resolution": "rejected", "closed_reason": None,
+        "closed_at": "2027-01-15T08:00:01Z", "resolution": "rejected", "closed_reason": None, "reviewers_needed": 1,
         "decisions": [
             {
                 "by": "anne", "at": "2027-01-15T08:00:01Z", "decision": "reject", "reason": "DIFFERENT_PERSON", "reference": "CASE-1",

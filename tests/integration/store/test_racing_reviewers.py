@@ -17,11 +17,12 @@ from tests.support import dynamodb_local
 from tests.support.interleave import Interleaving
 from tests.support.reviews import ANNE, BOB, TENANT
 from tests.support.sandbox import CLAIM, Sandbox
-from tests.support.stored import create_verification
+from tests.support.stored import create_verification, put_newest
 from titleholder import bootstrap
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.reviews import DecisionRequest, Review
 from titleholder.domain.sensitive import Sensitive
+from titleholder.domain.snapshots import Snapshot
 from titleholder.domain.verifications import Verification
 from titleholder.errors import AccountErasedError, ReviewChangedError, ReviewClosedError
 from titleholder.services import reviews
@@ -33,7 +34,7 @@ from titleholder.timestamps import utc_day
 
 ROUNDS = int(os.environ.get("REVIEW_ROUNDS", "200"))
 NOW = 1_800_000_000.0
-VERDICT = {"outcome": "close_match", "score": 62.0, "reasons": ["MIDDLE_DIFFERS"]}
+VERDICT = {"outcome": "close_match", "score": 62.0, "reasons": ["MIDDLE_DIFFERS"], "snapshot": "fcaowns_1"}
 APPROVE, REJECT = DecisionRequest(1, "approve", "CONTACT_CONFIRMED"), DecisionRequest(1, "reject", "OTHER", note=Sensitive("why"))
 PAIRS = list(product((APPROVE, REJECT), (APPROVE, REJECT)))
 
@@ -45,6 +46,7 @@ def waiting(deps: ReviewDependencies, number: int = 0) -> Verification:
     now, id = deps.clock(), f"ver_{number}"
     made = Verification(id, AccountRef(f"fca_{number}"), None, {"version": "1"}, 60, now, now + 60, "request")
     create_verification(deps.store, made, CLAIM)
+    put_newest(deps.store, made.ref, Snapshot("fcaowns_1", int(now), int(now), Sensitive([])), now)
     assert deps.store.verifications.complete(id, VERDICT, now, review=Review(made.ref, id, "open", 1, now, "rule"))
     return deps.store.verifications.get(id)
 

@@ -155,6 +155,7 @@ class Review:
             "closed_at": None if self.closed_at is None else iso_seconds(self.closed_at),
             "resolution": self.resolution,
             "closed_reason": self.closed_reason,
+            "reviewers_needed": self.reviewers_needed,
             "decisions": [decision.as_dict() for decision in self.decisions],
         }
 

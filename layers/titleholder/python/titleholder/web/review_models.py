@@ -148,6 +148,10 @@ class Review(Shown):
     closed_at: str | None
     resolution: Literal["approved", "rejected", "expired"] | None
     closed_reason: str | None = Field(description="Why the review ended without a decision.")
+    reviewers_needed: int = Field(
+        description="How many reviewers an approval takes at least, as set when the review was opened. It takes more if the parameter "
+        "`ReviewersNeeded` is larger by now, and two where the verdict is `no_match`."
+    )
     final: Final | None = Field(description="The verification's answer now. Null while the review is open.")
     decisions: list[Decision]
 
