@@ -11,8 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.functions import http_event
 from tests.support.reviews import verified
-from tests.support.sandbox import CLAIM, Sandbox
+from tests.support.sandbox import CLAIM, Answer, Sandbox
 from tests.support.verdicts import accept, fetch, finish, run
 from titleholder import bootstrap, observability
 from titleholder.aws import keys
@@ -133,7 +134,9 @@ class TestReviews:
 
     def decide(self, sandbox: Sandbox, verification: Verification, decision: str, reason: str, version: int = 1) -> int:
         body = {"version": version, "decision": decision, "reason": reason}
-        return sandbox.http("POST", f"/verifications/{verification.id}/review/decisions", body).status
+        event = http_event("POST", f"/verifications/{verification.id}/review/decisions", body, {})
+        event["requestContext"]["authorizer"] = {"iam": {"userArn": "arn:aws:sts::123456789012:assumed-role/reviewers/anne"}}
+        return Answer.of(sandbox.function("review")(event)).status
 
     def test_reviews_that_wait_are_counted_with_the_age_of_the_oldest(self, reviewing: Sandbox, emitted: Emitted) -> None:
         assert self.waiting(reviewing, emitted) == ([0.0], [0.0])
