@@ -51,6 +51,17 @@ def reconcile(simulation: Simulation) -> Any:
     return answers[0]
 
 
+def deactivate_unheard(simulation: Simulation) -> None:
+    """Verify an account, then let it become inactive at Stripe, whose event is never delivered."""
+    simulation.simulator.link("single_owner", id="fca_a")
+    simulation.at(0, lambda: simulation.verify("a", "fca_a"))
+    simulation.run(60)
+    simulation.simulator.fail_webhooks("drop", account="fca_a", times=None)
+    simulation.simulator.change("fca_a", action="deactivate")
+    simulation.stripe_moved()
+    simulation.run(60)
+
+
 class TestPrefetch:
     def test_owners_of_an_unknown_account_are_stored_without_a_waiter(self, simulation: Simulation) -> None:
         simulation.simulator.link("prefetch_pending", id="fca_a")
@@ -111,13 +122,7 @@ class TestReconcile:
         assert verdict(simulation, "a")["outcome"] == "match"
 
     def test_undelivered_event_is_processed_once_and_a_second_run_does_nothing(self, simulation: Simulation) -> None:
-        simulation.simulator.link("single_owner", id="fca_a")
-        simulation.at(0, lambda: simulation.verify("a", "fca_a"))
-        simulation.run(60)
-        simulation.simulator.fail_webhooks("drop", account="fca_a", times=None)
-        simulation.simulator.change("fca_a", action="deactivate")
-        simulation.stripe_moved()
-        simulation.run(60)
+        deactivate_unheard(simulation)
         assert not is_stale(simulation, "a")
         assert reconcile(simulation)["event"] == 1
         simulation.run(60)
@@ -125,13 +130,7 @@ class TestReconcile:
         assert reconcile(simulation)["event"] == 0
 
     def test_event_whose_queueing_failed_is_processed_although_stripe_lists_it_no_more(self, simulation: Simulation) -> None:
-        simulation.simulator.link("single_owner", id="fca_a")
-        simulation.at(0, lambda: simulation.verify("a", "fca_a"))
-        simulation.run(60)
-        simulation.simulator.fail_webhooks("drop", account="fca_a", times=None)
-        simulation.simulator.change("fca_a", action="deactivate")
-        simulation.stripe_moved()
-        simulation.run(60)
+        deactivate_unheard(simulation)
         send = simulation.sqs.send_message
         simulation.sqs.send_message = Mock(side_effect=ConnectionError)  # type: ignore[method-assign]
         assert reconcile(simulation)["failed"] == 1
