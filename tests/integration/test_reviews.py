@@ -141,6 +141,22 @@ class TestOpeningByHand:
         ]
         assert decide(verification, "reject")[1] is not None
 
+    def test_event_of_the_verdict_says_the_same_when_it_is_repeated_later(self, reviewing: Sandbox) -> None:
+        verification = verified(reviewing, CLAIM)
+        open_by_hand(verification)
+        finish(reviewing, verification, {})
+        assert [event["review"] for event in events(reviewing, "VerificationCompleted")] == [None, None]
+
+    @pytest.mark.parametrize("erased", [False, True], ids=["kept", "erased"])
+    def test_close_match_that_came_before_there_were_reviewers_is_announced_as_it_was(self, sandbox: Sandbox, erased: bool) -> None:
+        verification = verified(sandbox)
+        sandbox.cold_start(REVIEWERS_NEEDED="1")
+        open_by_hand(verification)
+        if erased:
+            erasure.erase(deps(), verification.ref, BACK_END)
+        finish(sandbox, verification, {})
+        assert [event["review"] for event in events(sandbox, "VerificationCompleted")] == [None, None]
+
     def test_opening_again_changes_nothing(self, reviewing: Sandbox) -> None:
         verification = verified(reviewing, CLAIM)
         first = open_by_hand(verification)

@@ -56,8 +56,8 @@ class FakeSQS:
         """How often each function ran in the chain of messages that led to the call that is being made."""
         self.lost: Callable[[str, Message], None] = lambda why, message: None
         """Called with a message that SQS or Lambda moves to the dead-letter queue."""
-        self.given_up: Callable[[], None] = lambda: None
-        """Called when a consumer sends its message to the dead-letter queue."""
+        self.given_up: Callable[[str], None] = lambda reason: None
+        """Called with the reason when a consumer sends its message to the dead-letter queue."""
         self.chains: Counter[int] = Counter()
         """How many messages came after so many runs of their consumer in one chain."""
         self.in_flight = 0
@@ -72,7 +72,7 @@ class FakeSQS:
         def effect() -> dict[str, Any]:
             if QueueUrl not in self.consumers:
                 self.dead.setdefault(QueueUrl, []).append(MessageBody)
-                self.given_up()
+                self.given_up((MessageAttributes or {}).get("reason", {}).get("StringValue", ""))
                 return {}
             late = self.late(MessageBody)
             copies = 1 + (self._rng.random() < self.duplicates)

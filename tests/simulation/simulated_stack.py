@@ -426,12 +426,14 @@ class SimulatedStack:
         if why == "recursive chain stopped" or message.throttled > message.failures:
             self.violations.append(f"a message became a dead letter, because of AWS alone: {why}: {message.body}")
 
-    def _given_up(self) -> None:
+    def _given_up(self, reason: str) -> None:
         """Called when a consumer sends its message to the dead-letter queue."""
         invocation = self.current_invocations.get(getcurrent())
         if invocation is not None and (message := invocation.message) is not None:
             self.injected["dead letter: given up"] += 1
-            if 0 < message.kept_back + invocation.throttled == message.failures + 1:
+            # A call that was throttled beside a refusal of Stripe did not keep the message back.
+            kept_back = invocation.throttled and not reason.startswith("Stripe")
+            if 0 < message.kept_back + kept_back == message.failures + 1:
                 self.violations.append(f"a message was given up, though nothing but throttled calls kept it back: {message.body}")
             # Two deliveries at which Lambda was throttled take no longer than failures may.
             if message.throttled and message.failures + 1 < MOST_RECEIVES - 2:

@@ -61,6 +61,7 @@ def complete(
     A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest. `among_others`: the caller has
     other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
     """
+    opens_review: bool | None = None
     if verification.verdict is None:
         found, owners_created = _verdict(store, verification, outcome)
         made = _with_remedy(store, verification, found, now)
@@ -69,13 +70,14 @@ def complete(
             if verification.batch is not None:
                 store.batches.count(verification.batch, verification.id, made["outcome"])
             _count(verification, made, owners_created, now)
+            opens_review = review is not None
             verification = replace(verification, verdict=made, completed_at=round(now, 3), review=None if review is None else review.state)
         else:
             verification = store.verifications.get(verification.id)
             if verification.verdict is None:
                 return verification
     try:
-        _announce(store, bus, verification, now)
+        _announce(store, bus, verification, now, _opened_review(store, verification) if opens_review is None else opens_review)
     except Exception as error:
         if not among_others:
             raise
@@ -181,14 +183,18 @@ def _show_status(
     return []
 
 
-def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float) -> None:
-    """Announce a verdict, and mark it as stale if its account is no longer active."""
+def _opened_review(store: Store, verification: Verification) -> bool:
+    """Whether the verdict opened a review. One that a caller opened by hand came later."""
+    return verification.review is not None and store.reviews.get(verification.ref, verification.id).opened_by == "rule"
+
+
+def _announce(store: Store, bus: EventPublisher, verification: Verification, now: float, opened_review: bool) -> None:
+    """Announce a verdict, and mark it as stale if its account is no longer active. `opened_review`: the verdict opened a review."""
     verdict = verification.verdict or {}
     announced = ("outcome", "score", "reasons", "snapshot", "matcher_version", "policy_version")
     scores = {name: field["score"] for name, field in verdict.get("fields", {}).items()}
-    # The event may be repeated later, so it says the same whatever became of the review: its end is announced by itself.
-    review = None if verification.review is None else "open"
-    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores, "review": review}
+    # The event may be published again later and says the same then. The end of a review, also of one opened by hand, has its own event.
+    about = {"verification": verification.id, **verification.ref.as_dict(), "scores": scores, "review": "open" if opened_review else None}
     remedy = {name: value for name, value in remedies.shown(verdict).items() if name in ("remedy", "remedy_until")}
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced} | remedy)
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
