@@ -19,9 +19,11 @@ from typing import Any, Literal
 
 from local.aws.paths import BUILD
 from local.client import Client
+from local.demo_table import legend, lines, terminal_width
 from local.stack import Stack, interruptible, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
+from local.stripe_simulator.scenarios import SCENARIOS
 
 COOLDOWN_SECONDS = 20
 SETTLE_TIMEOUT_SECONDS = 10
@@ -52,8 +54,8 @@ MARGARET: dict[str, Any] = {
 class Case:
     """One scenario account and the expected result of its verification. `refreshes`: how many refreshes it pays for.
 
-    `event`: what happens to the account after it was linked. `relink`: when the end user relinks it, before the verification or while that
-    waits.
+    `title`: a short name for a case that differs from its scenario, and `about` a sentence on it. `event`: what happens to the account
+    after it was linked. `relink`: when the end user relinks it, before the verification or while that waits.
     """
 
     scenario: str
@@ -62,6 +64,7 @@ class Case:
     claim: dict[str, Any] = field(default_factory=lambda: MARGARET)
     refreshes: int = 1
     title: str = ""
+    about: str = ""
     policy: dict[str, Any] | None = None
     event: Callable[[Simulator, str], Any] | None = None
     relink: Literal["before", "while it waits"] | None = None
@@ -81,7 +84,12 @@ CASES = {
     "fca_jointline": Case("joint_line", "match", "JOINT_OWNER", {"name": "Jane Samplewell"}),
     "fca_business": Case("business", "match", "LEGAL_FORM_DIFFERS", {"business_name": "Placeholder Provisions"}),
     "fca_soletrader": Case(
-        "single_owner", "no_match", None, {"business_name": "Placeholder Provisions LLC"}, title="business claims a person's"
+        "single_owner",
+        "no_match",
+        None,
+        {"business_name": "Placeholder Provisions LLC"},
+        title="business claims a person's",
+        about="A business claims the account of a person",
     ),
     "fca_trust": Case("trust", "close_match", "TRUST"),
     "fca_partial": Case("partial", "match"),
@@ -89,7 +97,14 @@ CASES = {
     "fca_paged": Case("paged_owners", "match"),
     "fca_nickname": Case("nickname", "match", "NICKNAME"),
     "fca_relative": Case("relative", "no_match", "RELATIVE_LIKELY"),
-    "fca_stranger": Case("single_owner", "no_match", None, {"name": "Oliver Placeholder"}, title="a stranger's claim"),
+    "fca_stranger": Case(
+        "single_owner",
+        "no_match",
+        None,
+        {"name": "Oliver Placeholder"},
+        title="a stranger's claim",
+        about="A person claims the account of a stranger",
+    ),
     "fca_failing": Case("failing_with_reason", "not_verifiable", "REFRESH_FAILED"),
     "fca_cooling": Case("cooling_down", "match", policy={"cooldown_seconds": COOLDOWN_SECONDS}),
     "fca_prefetch": Case("prefetch_pending", "match", refreshes=0, policy={"settle_seconds": 6}),
@@ -104,11 +119,20 @@ CASES = {
         "single_owner",
         "match",
         title="inactive, then relinked",
+        about="Inactive; the end user relinks it while the verification waits",
         relink="while it waits",
         event=lambda simulator, account: simulator.deactivate(account, cause="access_expired", action="relink_required"),
     ),
-    "fca_permitted": Case("permission_missing", "match", title="permission added by relinking", relink="before"),
-    "fca_expiring": Case("single_owner", "match", title="expiring", event=_expires),
+    "fca_permitted": Case(
+        "permission_missing",
+        "match",
+        title="permission added by relinking",
+        about="Linked without the ownership permission, then relinked with it",
+        relink="before",
+    ),
+    "fca_expiring": Case(
+        "single_owner", "match", title="expiring", about="Active, and expected to become inactive in 20 days", event=_expires
+    ),
 }
 
 
@@ -127,12 +151,14 @@ def main() -> int:
         say(f"{len(CASES)} accounts are linked and their first webhooks are processed")
         before = {account: _calls(simulator, account).total() for account in CASES}
         rows = _verify_all(stack, simulator, before, say)
-    _print(rows)
     wrong = [f"{row['account']}: {problem}" for row in rows for problem in _problems(row)]
     BUILD.mkdir(exist_ok=True)
     (BUILD / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+    width = terminal_width()
+    print("", *lines(rows, width), *legend(width), sep="\n")
     good = len(rows) - len({text.split(":")[0] for text in wrong})
-    print(f"\n{len(rows)} verifications, {good} as expected. Figures: build/demo.json")
+    print(f"\n{len(rows)} verifications, {good} as expected.")
+    print(f"With full claims, owners and timelines, as data: {BUILD / 'demo.json'}")
     for text in wrong:
         print(f"NOT AS EXPECTED  {text}")
     return 1 if wrong else 0
@@ -178,7 +204,9 @@ def _verify_all(stack: Stack, simulator: Simulator, before: dict[str, int], say:
                 _relink(client, simulator, account)
             time.sleep(pause)
             found = client.call("GET", f"/verifications/{found['id']}").body
-        row = _row(stack, simulator, before, account, case, found, at_once, time.monotonic() - asked)
+        seconds = time.monotonic() - asked
+        found = client.call("GET", f"/verifications/{found['id']}?timeline=true").body
+        row = _row(stack, simulator, before, account, case, found, at_once, seconds)
         row["status_details"] = client.call("GET", f"/accounts/{account}").body.get("status_details")
         row["waited_for"] = waits_for
         say(f"{account:17} {row['what']:35} {row['verdict']}")
@@ -203,7 +231,7 @@ def _row(
     seconds: float,
 ) -> dict[str, Any]:
     states, history = ([], Counter[str]()) if at_once else _history(stack, found["id"])
-    verdict = found["verdict"] or {"outcome": "none", "score": None, "reasons": [], "owner_position": None}
+    verdict = found["verdict"] or {"outcome": "none", "score": None, "fields": {}, "reasons": [], "owner_position": None}
     refreshes = simulator.initiated_refreshes()[account]
     calls = _calls(simulator, account)
     owner_pages = calls[("GET", "owners")]
@@ -223,6 +251,9 @@ def _row(
     return {
         "account": account,
         "scenario": case.title or case.scenario,
+        "about": case.about or SCENARIOS[case.scenario].title,
+        "claim": case.claim,
+        "owners": [dict(owner) for owner in SCENARIOS[case.scenario].owners],
         "what": ", ".join(what) or "refused by state",
         "seconds": round(seconds, 1),
         "verdict": verdict["outcome"],
@@ -230,6 +261,7 @@ def _row(
         "expected_reason": case.reason,
         "expected_refreshes": case.refreshes,
         "score": verdict["score"],
+        "fields": verdict["fields"],
         "reasons": verdict["reasons"],
         "owner_position": verdict["owner_position"],
         # AWS bills a state transition for each entry of a state and for each retry.
@@ -241,6 +273,8 @@ def _row(
         "stripe_calls": calls.total() - before[account],
         "owner_pages": owner_pages,
         "refreshes": refreshes,
+        "verification": found["id"],
+        "timeline": found["timeline"],
     }
 
 
@@ -308,27 +342,6 @@ def _problems(row: dict[str, Any]) -> list[str]:
     allowed = MAX_CALLS + row["owner_pages"] + (RELINK_CALLS if row["relinked_while_waiting"] else 0)
     checks[f"{row['stripe_calls']} Stripe calls, {allowed} allowed"] = row["stripe_calls"] <= allowed
     return [text for text, good in checks.items() if not good]
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    head = ("account", "scenario", "what happened", "seconds", "verdict", "score", "steps", "calls", "reasons")
-    table = [
-        (
-            row["account"], row["scenario"], row["what"], f"{row['seconds']:.1f}", row["verdict"],
-            "" if row["score"] is None else f"{row['score']:g}", str(row["state_transitions"]), str(row["stripe_calls"]),
-            " ".join(row["reasons"]),
-        )
-        for row in rows
-    ]  # fmt: skip
-    widths = [max(len(line[i]) for line in [head, *table]) for i in range(len(head))]
-    for row in rows:
-        if row["repairs"]:
-            print(f"\n{row['account']} went through {' -> '.join(row['states'])}")
-        if row["scenario"] == "expiring":
-            print(f"\n{row['account']} is verified, and its details are {json.dumps(row['status_details'])}")
-    print()
-    for line in [head, tuple("-" * width for width in widths), *table]:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""What the demo shows of its verifications, by rows of a real run: `python -m tools.draw_demo --keep` takes newer ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import demo_table
+from local.demo import CASES
+from local.stripe_simulator.scenarios import SCENARIOS
+from titleholder.matching import decide, explain
+
+ROOT = Path(__file__).parents[2]
+ROWS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "fixtures" / "demo.json").read_text())
+BY_ACCOUNT = {row["account"]: row for row in ROWS}
+WIDTHS = (44, 60, 80, 100, 120)
+
+
+def printed(width: int, *accounts: str) -> str:
+    return "\n".join(demo_table.lines([BY_ACCOUNT[account] for account in accounts], width))
+
+
+def words(text: str) -> str:
+    """The text without its line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=BY_ACCOUNT)
+def test_kept_row_is_what_the_matcher_answers_now(row: dict[str, Any]) -> None:
+    """If it is not, run `make demo`, then `python -m tools.draw_demo --keep`, and take README's sample anew."""
+    case = CASES[row["account"]]
+    assert row["claim"] == case.claim
+    assert row["owners"] == [dict(owner) for owner in SCENARIOS[case.scenario].owners]
+    if row["score"] is not None:
+        verdict = json.loads(json.dumps(decide(case.claim, row["owners"]).as_dict()))
+        found = {"verdict": verdict["outcome"], **{name: verdict[name] for name in ("score", "fields", "reasons", "owner_position")}}
+        assert {name: row[name] for name in found} == found
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_row_shows_claim_owner_verdict_and_score(width: int) -> None:
+    for account, row in BY_ACCOUNT.items():
+        text = printed(width, account)
+        # A long cell is continued on the next line.
+        for word in f"{demo_table.party(row['claim'])} {demo_table.owner(row)} {row['verdict']} {row['about']}".split():
+            assert word in text
+        assert row["score"] is None or re.search(rf"^{account} .* {row['score']:g}$", text, re.MULTILINE)
+        assert words(demo_table.why(row)) in words(text)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    found = [*demo_table.lines(ROWS, width), *demo_table.legend(width)]
+    assert [line for line in found if len(line) > width] == []
+
+
+def test_claim_and_owner_are_named_as_the_scenario_gives_them() -> None:
+    assert demo_table.party(BY_ACCOUNT["fca_relative"]["claim"]) == "Margaret Testerman"
+    assert demo_table.owner(BY_ACCOUNT["fca_relative"]) == "HAROLD TESTERMAN"
+    assert demo_table.party(BY_ACCOUNT["fca_business"]["claim"]) == "Placeholder Provisions (business)"
+    assert demo_table.owner(BY_ACCOUNT["fca_paged"]) == "MARGARET ANNE TESTERMAN (13 of 13)"
+    assert demo_table.owner(BY_ACCOUNT["fca_inactive"]) == "MARGARET ANNE TESTERMAN (not read)"
+    assert demo_table.owner(BY_ACCOUNT["fca_noowners"]) == "none given"
+
+
+def test_reason_and_field_scores_say_why_a_score_is_what_it_is() -> None:
+    assert demo_table.why(BY_ACCOUNT["fca_nickname"]) == (
+        "One given name is a usual short or familiar form of the other. "
+        "Scores: name 90.45 (NICKNAME), address 100, phone 100; email not from the bank."
+    )
+    assert demo_table.why(BY_ACCOUNT["fca_partial"]).endswith("Scores: name 99 (MIDDLE_OMITTED); address, phone, email not from the bank.")
+    assert demo_table.why(BY_ACCOUNT["fca_business"]).endswith("; address, phone, email not in the claim.")
+    assert "; address, phone not in the claim; email on neither side." in demo_table.why(BY_ACCOUNT["fca_jointline"])
+
+
+def test_score_in_the_band_of_close_matches_says_what_makes_it_no_match() -> None:
+    assert "A verdict with RELATIVE_LIKELY is never close_match." in demo_table.why(BY_ACCOUNT["fca_relative"])
+    assert "is never close_match" not in demo_table.why(BY_ACCOUNT["fca_trust"])
+    assert "is never close_match" not in demo_table.why(BY_ACCOUNT["fca_soletrader"])
+
+
+def test_verification_without_a_score_says_why_it_is_not_verifiable() -> None:
+    assert demo_table.why(BY_ACCOUNT["fca_inactive"]) == f"{explain('ACCOUNT_INACTIVE')} (ACCOUNT_INACTIVE)"
+    assert demo_table.why({**BY_ACCOUNT["fca_single"], "reasons": []}).startswith("The names are the same. Scores: name 98")
+    none: dict[str, Any] = {"verdict": "none", "score": None, "fields": {}, "reasons": [], "owner_position": None}
+    assert demo_table.why({**BY_ACCOUNT["fca_single"], **none}) == "The verification has not ended in time."
+    assert "fca_single" in "".join(demo_table.lines([{**BY_ACCOUNT["fca_single"], **none}], 80))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_legend_explains_each_column_and_line(width: int) -> None:
+    head = printed(width, "fca_single").splitlines()[0].split()
+    labels = re.findall(r"^  (\w+) ", printed(width, "fca_single", "fca_relinked", "fca_expiring"), re.MULTILINE)
+    assert {*head, *labels} - {"states", "status"} <= set(demo_table.LEGEND)
+    legend = "\n".join(demo_table.legend(width))
+    assert re.findall(r"^(\w+)  ", legend, re.MULTILINE) == list(demo_table.LEGEND)
+
+
+def test_output_into_a_file_has_the_width_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def width(columns: str) -> int:
+        monkeypatch.setenv("COLUMNS", columns)
+        return demo_table.terminal_width()
+
+    assert [width(columns) for columns in ("20", "80", "300")] == [44, 80, 120]
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr("os.get_terminal_size", lambda _: (_ for _ in ()).throw(OSError("not a terminal")))
+    assert demo_table.terminal_width() == 100
+
+
+def test_every_word_for_what_happened_is_explained_or_plain() -> None:
+    assert demo_table.how(BY_ACCOUNT["fca_lost"]).startswith("refreshed, asked again because no webhook came: ")
+    assert re.fullmatch(r"fresh owners were stored: \d+\.\d s, 0 transitions, 0 calls", demo_table.how(BY_ACCOUNT["fca_fresh"]))
+    assert demo_table.how({**BY_ACCOUNT["fca_fresh"], "stripe_calls": 1}).endswith("1 call")
