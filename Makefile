@@ -55,7 +55,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: types style bytecode lint-and-bytecode help setup demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -142,6 +142,9 @@ bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="s
 
 openapi: $(READY)  ## Write the OpenAPI document anew
 	$(BIN)/python -m local.openapi
+
+reference: $(READY)  ## Write the pages of docs/reference anew, from the code
+	$(BIN)/python -m tools.reference
 
 fuzz: $(READY)  ## Call every route with what its schema allows and with what not: CASES=n of each kind, SEED=n
 	FUZZ_EXAMPLES=$(CASES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s -q tests/integration/test_fuzzed_requests.py

@@ -11,6 +11,7 @@ from tests.simulation.invariants import SEALED
 from tests.simulation.simulation import Simulation
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.refresh_policy import CLOCK_SKEW, TOO_MANY_OWNERS
+from titleholder.matching.explanations import SENTENCES
 from titleholder.services import erasure
 from titleholder.services.verdicts import MATCHER_FAILED
 
@@ -64,6 +65,9 @@ def check_promises(simulation: Simulation) -> None:
             and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS])
         ):
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
+        given = {*verdict["reasons"], *(reason for field in verdict["fields"].values() for reason in field["reasons"])}
+        if unexplained := given - set(SENTENCES):
+            complain(f"{name}: reasons without a sentence: {sorted(unexplained)}")
         if verdict["reasons"] == ["CANCELLED"] and name not in simulation.cancelled:
             complain(f"{name}: cancelled, and not by its own back end")
     for id_, item in verifications.items():

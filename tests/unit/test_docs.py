@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from titleholder import __version__
-from titleholder.domain.remedies import BY_PROBLEM, BY_REASON
-from titleholder.matching.explanations import SENTENCES
+from titleholder.domain.remedies import BY_PROBLEM
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -106,36 +104,7 @@ def test_linking_page_has_stripes_checklist() -> None:
 PACKAGE = ROOT / "layers" / "titleholder" / "python" / "titleholder"
 
 
-OF_THE_MATCHER = {"NO_OWNERS", "NAME_MISSING", "REQUIRED_FIELD_MISSING"}
-"""The reasons why the matcher finds that a claim can't be verified."""
-
-
-OTHER_CODES = ("remedies.py", "domain/reviews.py", "services/review_endings.py", "services/comparisons.py")
-"""The modules whose codes are no reasons why a verification is not verifiable, or repeat them."""
-
-
-def reasons() -> set[str]:
-    """The codes in the domain and the use cases: the reasons why a verification is not verifiable."""
-    paths = [path for folder in ("domain", "services") for path in sorted((PACKAGE / folder).glob("*.py"))]
-    paths = [path for path in paths if not path.as_posix().endswith(OTHER_CODES)]
-    trees = [ast.parse(path.read_text()) for path in paths]
-    texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return {text for text in texts if re.fullmatch(r"[A-Z]+(_[A-Z]+)+|CANCELLED", text)}
-
-
-def test_every_reason_without_a_score_is_documented_and_has_a_sentence() -> None:
-    found = reasons() | OF_THE_MATCHER
-    assert {"REFRESH_REFUSED", "ACCOUNT_NOT_FOUND", "STRIPE_UNAVAILABLE", "CANCELLED", "MATCHER_FAILED", "CLAIM_ERASED"} <= found
-    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE))
-    assert found == documented
-    assert found <= set(SENTENCES)
-
-
-def test_remedies_of_reasons_and_of_conflicts_are_documented() -> None:
-    reasons_ = dict(re.findall(r"^\| `([A-Z_]+)` \| [^|]* \| ([^|]*) \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE))
-    assert {reason: re.findall(r"`(\w+)`", said) for reason, said in reasons_.items()} == {
-        reason: list(actions) for reason, (_, actions) in BY_REASON.items()
-    }
+def test_remedies_of_conflicts_are_documented() -> None:
     problems = dict(re.findall(r"^\| `([a-z-]+)` \| \d+ \| ([^|]*)\|", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE))
     assert {type_: actions for type_, said in problems.items() if (actions := re.findall(r"`(\w+)`", said))} == {
         type_: list(actions) for type_, actions in BY_PROBLEM.items()

@@ -1,5 +1,6 @@
 """One plain sentence for each reason code, fit to be shown to the person it is about."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "SPELLING_VARIANT": "A name is written in another usual spelling.",
         "TYPO": "A name differs by one or two letters.",
         "INITIALS_ONLY": "Only an initial could be compared for a given name.",
-        "GIVEN_NAME_MISSING": "One side lacks a given name, or the first of several.",
+        "GIVEN_NAME_MISSING": "One side has no given name, or lacks the first of several.",
         "SURNAME_MISSING": "One side has no surname.",
         "MIDDLE_OMITTED": "One side has no middle name.",
         "MIDDLE_INITIAL": "A middle name is given as an initial on one side.",
@@ -26,15 +27,15 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "MAIDEN_NAME_LIKELY": "The surname on one side is a middle name on the other, as after a change of surname.",
         "ALSO_KNOWN_AS": "One of the other names that were given was compared.",
         "TRUNCATED": "The bank's record seems to have been cut off at a fixed length.",
-        "GLUED": "The parts of a name are written together or apart.",
+        "GLUED": "Parts of the name are written as one word on one side.",
         "GENERATIONAL_SUFFIX_DIFFERS": "One side has a generational suffix such as Jr. or III that the other lacks.",
-        "GENERATIONAL_SUFFIX_CONFLICT": "The generational suffixes, such as Jr. and Sr., belong to different people.",
-        "RELATIVE_LIKELY": "The surname is the same and the given name is another person's: this looks like a relative.",
+        "GENERATIONAL_SUFFIX_CONFLICT": "The generational suffixes, such as Jr. and Sr., are those of different people.",
+        "RELATIVE_LIKELY": "The surname is the same and the given name is different, as for a relative.",
         "NAME_DIFFERS": "The names are different.",
         "SCRIPT_DIFFERS": "The names are written in different scripts and could not be compared letter by letter.",
         "WORDS_LEFT_OVER": "A word of one name has no counterpart in the other, and nothing explains it.",
-        "GIVEN_NAMES_SWAPPED": "Two given names stand in the other order.",
-        "SPOUSE_TITLE": "The title before the account's name is that of the wife of a man of this name.",
+        "GIVEN_NAMES_SWAPPED": "Two given names are in the opposite order.",
+        "SPOUSE_TITLE": "The title before the name on the account is used for the wife of a man of this name.",
         "CLAIM_NAMES_SEVERAL": "The claim names more than one party.",
         "CLAIM_CONTRADICTS_ITSELF": "The names in the claim belong to different parties.",
         # Kinds of account
@@ -44,10 +45,10 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "MINOR_ACCOUNT": "The account is held by a custodian for a minor.",
         "DOING_BUSINESS_AS": "The account carries a trade name.",
         "ESTATE": "The account belongs to an estate.",
-        "SIGNER_ONLY": "The name appears on the account only as somebody who acts for the owner.",
-        "PARENT_OF_OWNER": "The name appears on the account only as the owner's parent or husband.",
+        "SIGNER_ONLY": "The name appears on the account only as that of a person who acts for the owner.",
+        "PARENT_OF_OWNER": "The name appears on the account only as that of the owner's parent or husband.",
         # Businesses
-        "BUSINESS_NAME_SIMILAR": "A word of the businesses' names differs by one letter that makes another word of it.",
+        "BUSINESS_NAME_SIMILAR": "A word in the names of the businesses differs by one letter, which makes it a different word.",
         "BUSINESS_VS_PERSON": "One side names a person and the other a business.",
         "LEGAL_FORM_DIFFERS": "The legal forms of the businesses are written differently, or only one side has one.",
         "LEGAL_FORM_CONFLICT": "The businesses have different legal forms.",
@@ -83,26 +84,26 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # Verdicts
         "NO_OWNERS": "The bank gave no owners for this account.",
         "NAME_MISSING": "There is no name to compare on one side.",
-        "REQUIRED_FIELD_MISSING": "Something that has to be compared is missing.",
-        "REQUIRED_FIELD_DIFFERS": "Something that has to agree does not.",
+        "REQUIRED_FIELD_MISSING": "A field that has to be compared is missing on one side.",
+        "REQUIRED_FIELD_DIFFERS": "A field that has to agree does not agree.",
         "CONTACT_AGREES": "An address, phone number or e-mail address agrees.",
         "CONTACT_DIFFERS": "The address, phone number or e-mail address differs.",
-        "ACCOUNT_INACTIVE": "The account is no longer connected.",
-        "PERMISSION_MISSING": "The permission to read the account's owners is missing.",
+        "ACCOUNT_INACTIVE": "The connection to the account no longer works.",
+        "PERMISSION_MISSING": "The permission to read the account's owners was not given.",
         "MATCHER_FAILED": "The comparison failed because of an internal error.",
-        "TOO_MANY_OWNERS": "The bank names more owners for this account than are compared.",
+        "TOO_MANY_OWNERS": "The bank names more owners for this account than can be compared.",
         "BATCH_STOPPED": "The batch was stopped before the bank's record could be compared.",
         "REFRESH_FAILED": "The bank could not be asked for the account's owners.",
         "REFRESH_TIMED_OUT": "The bank did not give the account's owners in time.",
         "REFRESH_UNAVAILABLE": "The account's owners cannot be asked for at this bank.",
         "REFRESH_REFUSED": "The account's owners could not be asked for.",
-        "COOLDOWN_BEYOND_DEADLINE": "The bank can only be asked again after the time that was allowed.",
+        "COOLDOWN_BEYOND_DEADLINE": "The bank can only be asked again after the deadline of the verification.",
         "OWNERSHIP_MISSING": "The bank gave no recent owners for this account.",
-        "ACCOUNT_DISCONNECTED": "The account was disconnected, and its data erased.",
+        "ACCOUNT_DISCONNECTED": "The account was disconnected.",
         "ACCOUNT_NOT_FOUND": "The account is not known.",
         "STRIPE_UNAVAILABLE": "The account's data could not be reached in time.",
         "STRIPE_CREDENTIALS_REFUSED": "The account's data could not be reached because of a configuration error.",
-        "CLAIM_ERASED": "What was claimed is no longer stored, so it could not be compared.",
+        "CLAIM_ERASED": "The claim is no longer stored, so it could not be compared.",
         "CANCELLED": "The verification was cancelled.",
         "UNEXPECTED_ANSWER": "The verification ended because of an internal error.",
     }
@@ -110,16 +111,18 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 
 
 def explain(reason: str) -> str:
-    """Return a plain English sentence for a reason code.
+    """Return a plain English sentence for the reason code of a verdict. docs/reference/reasons.md lists all of them.
 
-    The sentence never holds anything that the bank gave, so it may be shown to whoever made the claim.
+    The sentence never holds anything that the bank gave, so it may be shown to the person who made the claim. A later release may add
+    codes, and a page that shows a verdict must not fail because of one, so an unknown code gets a general sentence.
 
     Raises
     ------
     ValueError
-        For a code that is not a reason.
+        For a text that does not have the form of a code.
     """
-    try:
-        return SENTENCES[reason]
-    except KeyError:
-        raise ValueError(f"unknown reason code: {reason[:64]!r}") from None
+    if known := SENTENCES.get(reason):
+        return known
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", reason):
+        raise ValueError(f"not a reason code: {reason[:64]!r}")
+    return f"There is another reason, which this release cannot explain ({reason})."

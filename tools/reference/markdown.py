@@ -1,0 +1,34 @@
+"""Pieces of Markdown: tables, lists of names, values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table. A `|` in a cell is escaped; a cell without text stays empty."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+
+
+def code(text: str) -> str:
+    return f"`{text}`"
+
+
+def codes(names: Iterable[str], last: str = ", ") -> str:
+    """Names in code type, with commas between them, and `last` before the last one."""
+    shown = [code(name) for name in names]
+    return last.join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def value(of: Any) -> str:
+    """A value as JSON in code type."""
+    return code(json.dumps(of, ensure_ascii=False))
+
+
+def page(title: str, *parts: str) -> str:
+    """A whole page, with the note that it is generated."""
+    note = "<!-- Written by `make reference` from the code. Change tools/reference or the code, then run it again. -->"
+    return "\n\n".join([note, f"# {title}", *(part.strip() for part in parts)]) + "\n"
