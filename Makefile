@@ -55,7 +55,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -81,6 +81,9 @@ down: $(READY)  ## Stop it
 
 desk: $(READY)  ## Run the review desk with close matches that wait, until Ctrl-C (needs npm): REVIEWERS=2 for four eyes
 	@$(BIN)/python -m local.desk --reviewers $(REVIEWERS)
+
+hooks: $(READY)  ## Have Git check style and types before each commit
+	$(BIN)/pre-commit install
 
 lint: $(READY)  ## Check style, types and the template
 	@$(MAKE) --no-print-directory -j 2 types style
