@@ -12,6 +12,7 @@ import pytest
 from tests.support.functions import ROOT
 from tests.support.resolved import RuleError, resolved
 from tests.support.template import several, template
+from tools.reference.parameters import SET_WHEN
 
 PARAMETERS: dict[str, dict[str, Any]] = template()["Parameters"]
 PATTERNED = [name for name, parameter in PARAMETERS.items() if "AllowedPattern" in parameter]
@@ -57,21 +58,26 @@ class TestParameter:
         assert [one for group in groups for one in group["Parameters"]].count(name) == 1
 
     def test_is_documented_once_with_its_default(self, name: str) -> None:
-        [default] = [default for names, default in documented() if name in names]
+        [default] = [default for named, default in documented() if name == named]
         value = str(PARAMETERS[name]["Default"])
-        assert value in default if value else "empty" in default
+        assert default == (f"`{value}`" if value else "empty")
 
 
-def documented() -> list[tuple[set[str], str]]:
-    """The rows of the documents' tables of parameters: names, and what stands under `default`."""
-    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "deploying.md") if path.exists()]
-    tables = [table for text in texts for table in re.findall(r"^\| parameter \| default \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)]
-    rows = [line.split(" | ") for table in tables for line in table.splitlines()[1:]]
-    return [(set(re.findall(r"`(\w+)`", row[0])), row[1]) for row in rows]
+def documented() -> list[tuple[str, str]]:
+    """The rows of the reference page: names, and what stands under `default`."""
+    page = (ROOT / "docs" / "reference" / "parameters.md").read_text()
+    return re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE)
 
 
-def test_documents_name_no_parameter_that_does_not_exist() -> None:
-    assert set().union(*(names for names, _ in documented())) <= set(PARAMETERS)
+def test_reference_names_no_parameter_that_does_not_exist_and_says_when_to_set_each() -> None:
+    assert {name for name, _ in documented()} == set(PARAMETERS) == set(SET_WHEN)
+
+
+def test_reference_has_every_rule_of_values_that_need_each_other() -> None:
+    page = (ROOT / "docs" / "reference" / "parameters.md").read_text()
+    said = [one["AssertDescription"] for rule in template()["Rules"].values() for one in rule["Assertions"]]
+    assert len(said) > 10
+    assert set(re.findall(r"^- (.+)$", page, re.MULTILINE)) == set(said)
 
 
 @pytest.mark.parametrize("name", PATTERNED)

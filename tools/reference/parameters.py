@@ -1,0 +1,119 @@
+"""docs/reference/parameters.md: the parameters of template.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from tools.reference import ROOT
+from tools.reference.markdown import code, codes, page, table
+
+SET_WHEN: Mapping[str, str] = {
+    "StripeMode": "For a live stack: `live`. The profiles `live` and `live-first` of `samconfig.toml` set it.",
+    "StripeApiKeySecretName": "The stack is not called `titleholder`, or your secrets have other names.",
+    "StripeWebhookSecretName": "As `StripeApiKeySecretName`.",
+    "StripeApiBase": "Never on AWS. `make up STRIPE_API_BASE=...` sets it for an embedded stack.",
+    "StripePreviewVersion": "End users are to relink inactive accounts: [relinking.md](../relinking.md).",
+    "StripeEventBus": "Stripe delivers to EventBridge: [deploying.md](../deploying.md#the-webhook-at-stripe).",
+    "StripeCallsPerSecond": "In a sandbox: 8. Or if Stripe has raised your limit.",
+    "StripeCallsPerSecondInAll": "In a sandbox: 25. Or if Stripe has raised your limit.",
+    "JwtIssuer": "Callers have tokens of an issuer instead of AWS credentials: [edge.md](../edge.md#callers-with-tokens).",
+    "JwtAudience": "With `JwtIssuer`, unless the tokens' audience is `titleholder`.",
+    "JwtScopePrefix": "The issuer puts a prefix before the scopes, as Cognito does.",
+    "JwtAccountClaim": "Each token may be used for one connected account only: [http.md](../http.md#who-may-call).",
+    "CorsOrigins": "Pages in browsers call the interface, with tokens.",
+    "ServeDocs": "Developers are to read the interface at the stack itself.",
+    "ReviewersNeeded": "People are to decide close matches: `1`, or `2` for four eyes: [reviews.md](../reviews.md).",
+    "ReviewExpiryDays": "Decisions have to be made sooner, or may be made later.",
+    "ReviewIssuer": "People who review sign in at another issuer than back ends: [edge.md](../edge.md#people-at-the-review-desk).",
+    "ReviewAudience": "With `ReviewIssuer`.",
+    "DeskClientId": "The stack is to serve the page of the review desk: [reviews.md](../reviews.md).",
+    "DeskSignInOrigins": "The issuer's token endpoint has another host name than the issuer, as with Cognito.",
+    "DomainName": "Callers are to use a host name of yours: [edge.md](../edge.md#a-host-name-of-your-own).",
+    "CertificateArn": "With `DomainName`.",
+    "TruststoreUri": "Callers have client certificates: [edge.md](../edge.md#client-certificates).",
+    "DisableExecuteApiEndpoint": "`DomainName` is to be the only way in.",
+    "ReadsPerSecond": "Callers are answered 429 by API Gateway on reads.",
+    "WritesPerSecond": "Callers are answered 429 by API Gateway on other routes.",
+    "WebhooksPerSecond": "Stripe's deliveries are answered 429 in bursts.",
+    "ClaimsPerAccountPerDay": "Fewer tries are to be allowed, because users guess names. Or honest users reach the limit.",
+    "WaitingCalls": "Callers use `wait`, and the account's quota of concurrent executions is above 10.",
+    "SettleTimeoutSeconds": "Banks regularly take longer to answer, or lost webhooks are to be found sooner.",
+    "MaxWaitSeconds": "Verifications are to wait longer than a week, or end sooner.",
+    "BatchConcurrency": "Stripe has raised your limit, or refreshes take much longer than 80 s.",
+    "SnapshotRetentionDays": "Your rules on personal data ask for a shorter or longer time.",
+    "ClaimRetentionDays": "As `SnapshotRetentionDays`.",
+    "ReceiveWebhookReserve": "Other functions use up the AWS account's concurrent executions: [deploying.md](../deploying.md#1-quotas).",
+    "WarmReadUnits": "More than 12,000 reads a second arrive before the table has grown by itself.",
+    "WarmWriteUnits": "More than 4,000 writes a second arrive before the table has grown by itself.",
+    "Stage": "Your own tools distinguish deployments by it.",
+    "Architecture": "The region has no `arm64`. Give it to `sam build` too.",
+    "SnapStart": "Cold starts of the calls that people wait for are too slow, and their price is worth it: [speed.md](../speed.md).",
+    "DeletionProtection": "`off` for the first deployment of a live stack only: [deploying.md](../deploying.md#5-deploy).",
+    "DataTableName": "After a restore: [recovery.md](../recovery.md#restore-the-table).",
+    "LogRetentionDays": "Incidents are looked into later than after a month.",
+    "AuditRetentionDays": "Your rules ask for another time than seven years.",
+    "OwnersReadsAlarm": "Your back end reads owners more often, or so rarely that a lower number is suspicious.",
+    "AlarmTopicArn": "Alarms are to go to a topic that you have.",
+    "RefreshPriceCents": "Your price differs from the list price.",
+    "AwsEndpointUrl": "Never on AWS. Embedded stacks set it.",
+}
+"""When a parameter is to be set; until then its default is right."""
+
+INTRO = """
+The parameters of `template.yaml`. Each has a default, so a first deployment needs none. Set them in `parameter_overrides` of a profile in
+`samconfig.toml`, never by `--parameter-overrides` on the command line: [deploying.md](../deploying.md#5-deploy) says why, and how to return
+to a default. CloudFormation refuses a value that is not allowed before it deploys.
+"""
+
+
+@cache
+def template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+def render() -> str:
+    sections = []
+    for group in template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        rows = [(code(name), _default(name), _allowed(name), _what(name), SET_WHEN[name]) for name in group["Parameters"]]
+        sections += [f"## {group['Label']['default']}", table(("parameter", "default", "allowed", "what it does", "set it when"), rows)]
+    return page(
+        "Parameters", INTRO, *sections, "## Values that need each other",
+        "CloudFormation refuses a deployment that breaks one of these rules.", "\n".join(f"- {rule}" for rule in rules()),
+    )  # fmt: skip
+
+
+def rules() -> list[str]:
+    """What the template's rules say of values that need each other."""
+    said = [one["AssertDescription"] for rule in template()["Rules"].values() for one in rule["Assertions"]]
+    return list(dict.fromkeys(said))
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = template()["Parameters"][name]
+    return found
+
+
+def _default(name: str) -> str:
+    default = str(_parameter(name)["Default"])
+    return code(default) if default else "empty"
+
+
+def _allowed(name: str) -> str:
+    parameter = _parameter(name)
+    if "AllowedValues" in parameter:
+        return codes((str(each) for each in parameter["AllowedValues"]), " or ")
+    if "MinValue" in parameter:
+        return f"whole number from {parameter['MinValue']} to {parameter['MaxValue']}"
+    listed = "a list, separated by commas: " if parameter["Type"] == "CommaDelimitedList" else ""
+    described = parameter["ConstraintDescription"].removeprefix("must be ")
+    longest = f" At most {parameter['MaxLength']} characters." if "MaxLength" in parameter and "at most" not in described else ""
+    return f"{listed}{described}{longest}"
+
+
+def _what(name: str) -> str:
+    return str(_parameter(name)["Description"])
