@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+WIDTH = 140
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -28,7 +32,28 @@ def value(of: Any) -> str:
     return code(json.dumps(of, ensure_ascii=False))
 
 
+def prose(text: str) -> str:
+    """Paragraphs and lists in lines of equal width. Tables, headings and code stay as they are."""
+    parts = re.split(r"(^```.*?^```$)", text.strip(), flags=re.MULTILINE | re.DOTALL)
+    return "\n\n".join(part if part.startswith("```") else _paragraphs(part) for part in parts if part.strip())
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(part if part.startswith(("|", "#")) else _wrapped(part) for part in text.strip().split("\n\n"))
+
+
+def _wrapped(paragraph: str) -> str:
+    items = re.split(r"\n(?=- )", paragraph)
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()), WIDTH, subsequent_indent="  " if item.startswith("- ") else "", break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for item in items
+    )  # fmt: skip
+
+
 def page(title: str, *parts: str) -> str:
     """A whole page, with the note that it is generated."""
     note = "<!-- Written by `make reference` from the code. Change tools/reference or the code, then run it again. -->"
-    return "\n\n".join([note, f"# {title}", *(part.strip() for part in parts)]) + "\n"
+    return "\n\n".join([note, f"# {title}", *(prose(part) for part in parts)]) + "\n"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tools.reference import parameters, reasons
+from tools.reference import claims, parameters, policy, reasons
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "claims": claims.render,
     "parameters": parameters.render,
+    "policy": policy.render,
     "reasons": reasons.render,
 }

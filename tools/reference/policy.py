@@ -1,0 +1,147 @@
+"""docs/reference/policy.md: what a request for a verification may set beside account and claim."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from titleholder.matching import DEFAULT_POLICY
+from titleholder.schemas import MAX_AGE_LIMIT
+from titleholder.services.verifications import DEFAULT_MAX_AGE_SECONDS
+from titleholder.web.models import MAX_WAIT
+from tools.reference import ROOT
+from tools.reference.markdown import code, codes, page, table
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A policy's entry: its type with its limits, its unit, and what it does."""
+
+    type: str
+    unit: str
+    meaning: str
+
+
+SCORE = "number from 0 to 100"
+POINTS = "points"
+
+ENTRIES: Mapping[str, Entry] = {
+    "version": Entry(
+        "text of 1 to 64 characters", "", "A name for the policy, stored with each verdict (`policy_version`). Required with any other entry.",
+    ),
+    "match_threshold": Entry(SCORE, POINTS, "From this score on the outcome is `match`."),
+    "close_match_threshold": Entry(
+        f"{SCORE}, not above `match_threshold`", POINTS,
+        "From this score on the outcome is `close_match`, unless one of the reasons is in `never_close`. Below it is `no_match`.",
+    ),
+    "required_fields": Entry(
+        "list of `name`, `address`, `phone`, `email`", "",
+        "A field that is missing on either side gives `not_verifiable` (`REQUIRED_FIELD_MISSING`). One below its threshold gives `no_match` "
+        "(`REQUIRED_FIELD_DIFFERS`). The name is always required.",
+    ),
+    "field_thresholds": Entry(
+        f"object with the keys `address`, `phone`, `email`; each {SCORE}", POINTS,
+        "What a required field has to reach. A key that is left out keeps its default.",
+    ),
+    "never_close": Entry(
+        "list of codes of [reasons](reasons.md#comparisons)", "",
+        "Reasons that speak for another party. A verdict with one of them is `no_match` below `match_threshold`, because a close match may "
+        "be told the owner's name.",
+    ),
+}  # fmt: skip
+
+REFRESH_ROUTE = ROOT / "functions" / "start_refresh" / "routes.py"
+
+INTRO = """
+`POST /verifications` takes these fields beside the account and the [claim](claims.md). `POST /batches` takes `max_age` and `policy` for all
+lines, and a line may have its own `max_age`. `POST /accounts/{account}/refreshes` takes `max_age` alone.
+"""
+
+MAX_AGE = """
+A verdict rests on owners that the bank gave to a refresh which was started at most `max_age` seconds before the request. If such owners are
+stored here, the verdict is given at once. If only Stripe has them, they are fetched without a new refresh. Otherwise the verification waits
+for a refresh, which Stripe charges for.
+
+- `max_age: 0` asks for owners from a refresh that was started after the request, with 10 seconds of tolerance for the clocks, or that was
+  under way. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
+  verification then waits out the cooldown**: with `wait` the call is answered 202, and the verdict follows when the cooldown is over and the
+  refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once as
+  `COOLDOWN_BEYOND_DEADLINE`.
+- Owners can be fresher than you ask for. The verdict's `refreshed_at` says when they were refreshed.
+- A larger `max_age` costs less, because several verifications of one account share a refresh.
+"""
+
+POLICY = f"""
+A policy is an object. Entries that are left out have the default; without a policy, the built-in one ({code(DEFAULT_POLICY.version)}) applies.
+A policy that differs from it in any entry needs a `version` of its own, so that a stored verdict can be repeated. An unknown entry, a wrong
+type or a number out of range is answered 422 `invalid-request`, which names the entry.
+"""
+
+EXAMPLE = """
+```json
+{"version": "payouts-1", "match_threshold": 80, "required_fields": ["phone"], "field_thresholds": {"phone": 75}}
+```
+
+This policy matches from 80 points, asks for a phone number on both sides, and accepts one that lacks the area code.
+How scores come about: [matching.md](../matching.md).
+"""
+
+
+def default_of_refreshes() -> int:
+    """The `max_age` of a request for a refresh that names none."""
+    tree = ast.parse(REFRESH_ROUTE.read_text())
+    [found] = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEFAULT_MAX_AGE_SECONDS"
+    ]
+    return int(ast.literal_eval(found))
+
+
+def fields() -> Mapping[str, tuple[str, str, str, str]]:
+    """For each field of `POST /verifications` beside the target and the claim: type, unit, default, meaning."""
+    month, day = (f"{code(str(seconds))} ({_days(seconds)})" for seconds in (DEFAULT_MAX_AGE_SECONDS, default_of_refreshes()))
+    return {
+        "max_age": (
+            f"whole number from 0 to {MAX_AGE_LIMIT} ({_days(MAX_AGE_LIMIT)})", "seconds",
+            f"{month}; for `POST /accounts/{{account}}/refreshes` {day}", "How old owners may be: [below](#max_age).",
+        ),
+        "wait": (
+            f"whole number from 0 to {MAX_WAIT}", "seconds", "`0`: does not wait",
+            "How long the call waits for the verdict. If it is there in time, the answer is 200 with the verdict, else 202 without it. While "
+            "`WaitingCalls` calls wait, further calls are answered at once, so a client has to be ready for 202.",
+        ),
+        "if_inactive": (
+            "`refuse` or `wait`", "", "`refuse`",
+            "What to do if the account is inactive. `refuse` ends the verification as `ACCOUNT_INACTIVE`. `wait` waits until the account is "
+            "repaired, `MaxWaitSeconds` at most: [http.md](../http.md#wait-for-an-inactive-account). Batches do not take it.",
+        ),
+        "policy": ("object", "", f"the built-in policy {code(DEFAULT_POLICY.version)}", "How scores become an outcome: [below](#policy)."),
+    }  # fmt: skip
+
+
+def render() -> str:
+    rows = [(code(name), *described) for name, described in fields().items()]
+    return page(
+        "Policy", INTRO, table(("field", "type", "unit", "default", "meaning"), rows),
+        "## max_age", MAX_AGE, "## policy", POLICY,
+        table(
+            ("entry", "type", "unit", "default", "meaning"),
+            ((code(name), entry.type, entry.unit, _default(name), entry.meaning) for name, entry in ENTRIES.items()),
+        ),
+        EXAMPLE,
+    )  # fmt: skip
+
+
+def _default(name: str) -> str:
+    default = DEFAULT_POLICY.as_dict()[name]
+    if isinstance(default, dict):
+        return ", ".join(f"{code(key)} {value:g}" for key, value in default.items())
+    if isinstance(default, list):
+        return codes(default) if default else "none"
+    return f"{default:g}" if isinstance(default, float) else code(str(default))
+
+
+def _days(seconds: int) -> str:
+    days = timedelta(seconds=seconds).days
+    return f"{days} day{'s' if days > 1 else ''}"
