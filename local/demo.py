@@ -1,4 +1,4 @@
-"""Verifies every scenario account on the embedded stack, prints a table and writes `build/demo.json`.
+"""Verifies every scenario account on the embedded stack, prints a table, and writes `build/demo.json` and `build/demo.html`.
 
     python -m local.demo
 
@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from local.aws.paths import BUILD
 from local.client import Client
+from local.demo_page import page
 from local.demo_table import legend, lines, terminal_width
 from local.stack import Stack, interruptible, running
 from local.stripe_simulator.core import Simulator
@@ -151,17 +152,23 @@ def main() -> int:
         say(f"{len(CASES)} accounts are linked and their first webhooks are processed")
         before = {account: _calls(simulator, account).total() for account in CASES}
         rows = _verify_all(stack, simulator, before, say)
-    wrong = [f"{row['account']}: {problem}" for row in rows for problem in _problems(row)]
+    return report(rows)
+
+
+def report(rows: list[dict[str, Any]]) -> int:
+    """Print the table and write the files. The exit code is 1 if anything is not as expected."""
+    problems = {row["account"]: found for row in rows if (found := _problems(row))}
     BUILD.mkdir(exist_ok=True)
     (BUILD / "demo.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (BUILD / "demo.html").write_text(page(rows, problems))
     width = terminal_width()
     print("", *lines(rows, width), *legend(width), sep="\n")
-    good = len(rows) - len({text.split(":")[0] for text in wrong})
-    print(f"\n{len(rows)} verifications, {good} as expected.")
-    print(f"With full claims, owners and timelines, as data: {BUILD / 'demo.json'}")
-    for text in wrong:
-        print(f"NOT AS EXPECTED  {text}")
-    return 1 if wrong else 0
+    print(f"\n{len(rows)} verifications, {len(rows) - len(problems)} as expected.")
+    print(f"With full claims, owners and timelines, for a browser: {BUILD / 'demo.html'}\nThe same as data: {BUILD / 'demo.json'}")
+    for account, found in problems.items():
+        for problem in found:
+            print(f"NOT AS EXPECTED  {account}: {problem}")
+    return 1 if problems else 0
 
 
 def _link(simulator: Simulator) -> None:

@@ -33,6 +33,8 @@ LEGEND = {
     "why": "what the most important reason says, then the score of each field with the codes of its reasons",
     "how": "what happened, the seconds from request to verdict, the state transitions of the workflow, and the calls to Stripe for it",
 }
+NOT_ENDED = "The verification has not ended in time."
+SAME = "The names are the same."
 HAPPENED = {
     "found fresh": "fresh owners were stored",
     "joined": "joined a refresh that was under way",
@@ -65,11 +67,11 @@ def owner(row: Row) -> str:
     return f"{name} ({position + 1} of {len(owners)})" if len(owners) > 1 else name
 
 
-def scores(row: Row) -> str:
-    """The score of each field that was compared, with the codes of its reasons, and why the others were not compared."""
+def scores(row: Row, *, codes: bool = True) -> str:
+    """The score of each field that was compared, with the `codes` of its reasons, and why the others were not compared."""
     fields = row["fields"]
     compared = [
-        f"{name} {fields[name]['score']:g}" + (f" ({', '.join(fields[name]['reasons'])})" if fields[name]["reasons"] else "")
+        f"{name} {fields[name]['score']:g}" + (f" ({', '.join(fields[name]['reasons'])})" if codes and fields[name]["reasons"] else "")
         for name in FIELDS
         if fields[name]["score"] is not None
     ]
@@ -80,26 +82,38 @@ def scores(row: Row) -> str:
     return "; ".join([", ".join(compared), *(f"{', '.join(names)} {where}" for where, names in missing.items() if names)])
 
 
+def excluded(row: Row) -> str | None:
+    """The reason that makes a score in the band of close matches a `no_match`."""
+    if row["verdict"] != "no_match" or row["score"] < DEFAULT_POLICY.close_match_threshold:
+        return None
+    return next((reason for reason in row["reasons"] if reason in DEFAULT_POLICY.never_close), None)
+
+
 def why(row: Row) -> str:
-    """One line that says why the verdict and the score are what they are."""
+    """Why the verdict and the score are what they are."""
     if row["verdict"] == "none":
-        return "The verification has not ended in time."
-    if not row["reasons"]:
-        return f"The names are the same. Scores: {scores(row)}."
-    first = explain(row["reasons"][0])
+        return NOT_ENDED
     if row["score"] is None:
-        return f"{first} ({row['reasons'][0]})"
-    decisive = [reason for reason in row["reasons"] if reason in DEFAULT_POLICY.never_close]
-    if row["verdict"] == "no_match" and row["score"] >= DEFAULT_POLICY.close_match_threshold and decisive:
-        first += f" A verdict with {decisive[0]} is never close_match."
-    return f"{first} Scores: {scores(row)}."
+        return f"{explain(row['reasons'][0])} ({row['reasons'][0]})"
+    found = [explain(row["reasons"][0]) if row["reasons"] else SAME]
+    if reason := excluded(row):
+        found.append(f"A verdict with {reason} is never close_match.")
+    return " ".join([*found, f"Scores: {scores(row)}."])
+
+
+def happened(row: Row) -> str:
+    """What happened until the verdict."""
+    return ", ".join(HAPPENED.get(each, each) for each in row["what"].split(", "))
 
 
 def how(row: Row) -> str:
     """What happened, with the figures."""
-    what = ", ".join(HAPPENED.get(each, each) for each in row["what"].split(", "))
     steps, calls = row["state_transitions"], row["stripe_calls"]
-    return f"{what}: {row['seconds']:.1f} s, {steps} transitions, {calls} {'call' if calls == 1 else 'calls'}"
+    return f"{happened(row)}: {row['seconds']:.1f} s, {count(steps, 'transition')}, {count(calls, 'call')}"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def lines(rows: Sequence[Row], width: int) -> Iterator[str]:

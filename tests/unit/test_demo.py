@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from local import demo_table
+from local import demo, demo_page, demo_table
 from local.demo import CASES
 from local.stripe_simulator.scenarios import SCENARIOS
+from titleholder.domain.timeline import KINDS
 from titleholder.matching import decide, explain
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +116,77 @@ def test_every_word_for_what_happened_is_explained_or_plain() -> None:
     assert demo_table.how(BY_ACCOUNT["fca_lost"]).startswith("refreshed, asked again because no webhook came: ")
     assert re.fullmatch(r"fresh owners were stored: \d+\.\d s, 0 transitions, 0 calls", demo_table.how(BY_ACCOUNT["fca_fresh"]))
     assert demo_table.how({**BY_ACCOUNT["fca_fresh"], "stripe_calls": 1}).endswith("1 call")
+
+
+@pytest.mark.parametrize(("change", "problem"), [({}, None), ({"verdict": "close_match"}, "verdict close_match, expected match")])
+def test_exit_code_and_last_line_say_whether_a_verdict_is_not_the_expected_one(
+    change: dict[str, Any], problem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "BUILD", tmp_path)
+    rows = [BY_ACCOUNT["fca_relative"], {**BY_ACCOUNT["fca_single"], **change}]
+    assert demo.report(rows) == (1 if problem else 0)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (f"NOT AS EXPECTED  fca_single: {problem}" if problem else f"The same as data: {tmp_path / 'demo.json'}")
+    assert json.loads((tmp_path / "demo.json").read_text()) == rows
+    assert ("Not as expected: " + str(problem) in (tmp_path / "demo.html").read_text()) == bool(problem)
+
+
+# The page
+
+
+def test_page_loads_nothing_and_runs_nothing() -> None:
+    page = demo_page.page(ROWS)
+    assert re.findall(r"(?:https?:)?//[\w.]+|<script|\bon\w+=|url\(|@import", page) == []
+    assert re.findall(r"(?:src|href)=\"([^\"]*)", page) == ["data:,"]
+
+
+def test_page_escapes_all_text() -> None:
+    evil = "<img src=x onerror=alert(1)>&\"'"
+
+    def spoil(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: spoil(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [spoil(each, key) for each in value]
+        # These are compared, read as times or looked up.
+        return value if not isinstance(value, str) or key in ("at", "resume_at", "reasons", "reason") else value + evil
+
+    rows = [spoil(row) for row in ROWS]
+    for row in rows:
+        for spoiled, step in zip(row["timeline"]["steps"], BY_ACCOUNT[row["account"].removesuffix(evil)]["timeline"]["steps"], strict=True):
+            spoiled["kind"] = step["kind"]
+    rows[0]["timeline"]["steps"].append({"at": rows[0]["timeline"]["steps"][-1]["at"], "kind": "new_kind" + evil})
+    page = demo_page.page(rows, {rows[0]["account"]: [evil]})
+    assert "<img" not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;") > 5 * len(ROWS)
+
+
+def test_page_shows_what_the_table_shows_and_the_contacts() -> None:
+    page = demo_page.page(ROWS)
+    for name in ("Margaret Testerman", "HAROLD TESTERMAN", "harold.testerman@<wbr>example.com", "+1 555-555-0106", "50.19"):
+        assert name in page
+    assert f"{explain('PHONE_DIFFERS')} <code>PHONE_DIFFERS</code>" in page
+    assert "A verdict with <code>RELATIVE_LIKELY</code> is never close_match." in page
+
+
+def test_timeline_says_what_the_verification_waited_for_and_how_long() -> None:
+    def spoken(account: str) -> str:
+        return re.findall(r'aria-label="([^"]*)"', demo_page.page([BY_ACCOUNT[account]]))[0]
+
+    assert spoken("fca_cooling").split("; ")[1].startswith("waits for the cooldown 1")
+    assert "waits for Stripe&#x27;s refresh" in spoken("fca_lost")
+    assert "waits for the account&#x27;s repair" in spoken("fca_relinked")
+    # Its owners were fetched before it was requested.
+    assert "waits" not in spoken("fca_fresh")
+    assert re.search(r">\N{MINUS SIGN}\d+\.\d\d s</span> <span>Owners fetched<", demo_page.page([BY_ACCOUNT["fca_fresh"]]))
+
+
+def test_steps_are_named_as_on_the_review_desk() -> None:
+    desk = (ROOT / "functions" / "desk" / "desk.js").read_text()
+    steps = desk[desk.index("const WOKEN") : desk.index("function showTimeline")]
+    for words in [*demo_page.STEPS.values(), *demo_page.CONTINUED.values()]:
+        for part in re.split(r" until |\{\w+\}", words):
+            assert part.strip(" ()") in steps, part
+    # Reviews and batches are no part of the demo.
+    of_reviews = {"review_opened", "proposed", "withdrawn", "decided", "expired", "batch_stopped"}
+    assert set(demo_page.STEPS) == set(KINDS) - of_reviews
