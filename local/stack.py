@@ -40,7 +40,11 @@ WORKERS = 3
 """At most so many environments of one function. On two cores, more of them would start later and run no faster."""
 WAITING_CALLS = WORKERS - 1
 """The template's parameter `WaitingCalls` here. A call that waits for a verdict occupies an environment: one is left for others."""
+SETTLE_TIMEOUT_SECONDS = 30
+"""How soon a workflow of `make up` asks again if no webhook comes. On AWS it is 15 minutes by default."""
 STATE = BUILD / "stack.json"
+VARIABLES = BUILD / "stack.env"
+"""What shells read: `API`, the base URL of the running stack, and `SIMULATOR`, that of the simulated Stripe."""
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
 WEBHOOK_SECRET_SECRET = "titleholder/stripe-webhook-secret"
@@ -209,20 +213,33 @@ def serve(ready: Path, inputs: Inputs) -> None:
         stack = exits.enter_context(
             running(
                 aws_port=AWS_PORT, stripe_port=STRIPE_PORT,
-                parameters={"SettleTimeoutSeconds": "30", "StripePreviewVersion": inputs.preview_version},
+                parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripePreviewVersion": inputs.preview_version},
                 stripe_api_base=inputs.stripe_api_base, webhook_secret=inputs.webhook_secret, api_key=inputs.api_key,
                 say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
-        state = {
-            "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
-            "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
-        }  # fmt: skip
-        partial = ready.with_suffix(".tmp")
-        partial.write_text(json.dumps(state, indent=1))
-        partial.rename(ready)  # `up` reads the file as soon as it exists.
+        write_state(stack, ready)
         stop.wait()
-    ready.unlink(missing_ok=True)
+    _forget(ready)
+
+
+def _forget(path: Path) -> None:
+    """Remove what `write_state` has written."""
+    for file in (path, path.with_name(VARIABLES.name)):
+        file.unlink(missing_ok=True)
+
+
+def write_state(stack: Stack, path: Path) -> None:
+    """Write how to reach a stack, for Python to `path` and for shells to `stack.env` beside it."""
+    state = {
+        "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
+        "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
+    }  # fmt: skip
+    simulator = f"SIMULATOR={stack.stripe.url}\n" if stack.stripe is not None else ""
+    path.with_name(VARIABLES.name).write_text(f"API={stack.api_url}\n{simulator}")
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(state, indent=1))
+    partial.rename(path)  # `up` reads the file as soon as it exists.
 
 
 def up(inputs: Inputs) -> int:
@@ -235,7 +252,7 @@ def up(inputs: Inputs) -> int:
     if inputs.bridge:
         Bridge(inputs.bridge, inputs.ports).close()
     BUILD.mkdir(exist_ok=True)
-    STATE.unlink(missing_ok=True)
+    _forget(STATE)
     with LOG.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.stack", "serve"],
@@ -265,7 +282,7 @@ def down() -> int:
     os.kill(state["pid"], signal.SIGTERM)
     for _ in range(300):
         if not _alive(state["pid"]):
-            STATE.unlink(missing_ok=True)
+            _forget(STATE)
             print("The stack is stopped.")
             return 0
         time.sleep(0.1)
@@ -280,7 +297,7 @@ def running_state() -> dict[str, Any] | None:
     state: dict[str, Any] = json.loads(STATE.read_text())
     if _alive(state["pid"]):
         return state
-    STATE.unlink()
+    _forget(STATE)
     return None
 
 
@@ -309,7 +326,8 @@ def _describe(state: Mapping[str, Any]) -> None:
     curl = f"curl -s --aws-sigv4 aws:amz:{REGION}:execute-api --user test:test"
     print(f"""  {curl} '{state["api_url"]}/verifications' -H 'Content-Type: application/json' -d '{claim}'""")
     print(f"""  {curl} '{state["api_url"]}/accounts/{account}/owners'""")
-    print("\nStop it: make down")
+    print(f"\nA workflow whose webhook is lost asks again after {SETTLE_TIMEOUT_SECONDS} s here (to watch it: docs/local-stack.md).")
+    print("Stop it: make down")
 
 
 def interruptible(main: Callable[[], int | None]) -> int:

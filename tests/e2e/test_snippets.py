@@ -1,4 +1,4 @@
-"""The snippets of docs/http.md, as they stand there, against the stack."""
+"""The snippets of README.md and docs/http.md, as they stand there, against the stack."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.aws.paths import ROOT
+from local.stack import write_state
 from tests.e2e.stack_driver import StackDriver
 
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "http.md").read_text(), re.M | re.S))
@@ -91,3 +94,56 @@ def test_handler_of_the_event_takes_what_is_announced(driver: StackDriver, annou
         while (event := driver.received(announcement_queue))["detail"].get("verification") != verification:
             pass
         assert scope["handler"](json.loads(json.dumps(event)), None) == said
+
+
+def readme(language: str) -> str:
+    """README.md's block that verifies an account."""
+    [section] = re.findall(r"^## One verified account\n(.*?)(?=^## )", (ROOT / "README.md").read_text(), re.M | re.S)
+    [code] = re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+    return str(code)
+
+
+@pytest.fixture
+def checkout(driver: StackDriver, tmp_path: Path) -> Path:
+    """A folder with what `make up` leaves in a checkout, for this stack."""
+    (tmp_path / "build").mkdir()
+    write_state(driver.stack, tmp_path / "build" / "stack.json")
+    return tmp_path
+
+
+def ran(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command that finds nothing but the folder and the programs on the PATH."""
+    environment = {"PATH": os.environ["PATH"]}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_readme_verifies_an_account_by_curl_and_the_commands_may_be_run_again(checkout: Path) -> None:
+    answers = []
+    for _ in range(2):
+        done = ran(checkout, "bash", "-euo", "pipefail", "-c", readme("sh"))
+        assert (done.returncode, done.stderr) == (0, "")
+        answers.append(json.loads(done.stdout))
+    assert answers[0]["id"] == answers[1]["id"]
+    assert answers[1]["verdict"]["outcome"] == "match"
+
+
+def test_readme_verifies_an_account_by_python(checkout: Path) -> None:
+    done = ran(checkout, sys.executable, "-c", readme("python"))
+    assert done.stdout.startswith("match ["), done
+
+
+def test_readme_shows_the_answer_to_a_wrong_key(checkout: Path) -> None:
+    code = readme("python")
+    assert code.count('Credentials("test", "test")') == 1
+    done = ran(checkout, sys.executable, "-c", code.replace('"test", "test"', '"test", "wrong"'))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("POST /verifications: 403 ")
+
+
+def test_lost_webhook_is_healed_by_the_commands_of_the_page_on_the_local_stack(checkout: Path) -> None:
+    text = (ROOT / "docs" / "local-stack.md").read_text()
+    [code] = re.findall(r"^## Watch a lost webhook being healed\n.*?^```sh\n(.*?)^```", text, re.M | re.S)
+    done = ran(checkout, "bash", "-euo", "pipefail", "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = [line.split(maxsplit=1)[1].strip() for line in done.stdout.splitlines()]
+    assert steps == ["requested", "refresh_started", "owners_fetched", "woken time_out", "verdict"]
