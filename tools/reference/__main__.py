@@ -1,8 +1,8 @@
-"""`make reference`: write every page anew."""
+"""`make reference`: write every page and README.md's sample anew."""
 
 from __future__ import annotations
 
-from tools.reference import FOLDER
+from tools.reference import FOLDER, readme
 from tools.reference.pages import PAGES
 
 
@@ -11,6 +11,8 @@ def main() -> None:
         path = FOLDER / f"{name}.md"
         path.write_text(render())
         print(path)
+    readme.README.write_text(readme.render())
+    print(readme.README)
 
 
 if __name__ == "__main__":

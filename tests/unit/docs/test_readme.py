@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from local.demo import CASES
-from local.demo_table import lines
+from tools.reference import readme
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -42,12 +41,7 @@ def test_index_names_each_page_once() -> None:
 
 
 def test_sample_is_what_the_demo_prints() -> None:
-    """After a change of the demo, take it anew from `make demo`, by the rows that `tools.draw_demo --keep` keeps."""
-    [sample] = [code for language, code in re.findall(r"^```(\w*)\n(.*?)^```", section("Try it"), re.MULTILINE | re.DOTALL) if not language]
-    kept = {row["account"]: row for row in json.loads((ROOT / "tests" / "fixtures" / "demo.json").read_text())}
-    rows = [kept[account] for account in re.findall(r"^(fca_\w+)", sample, re.MULTILINE)]
-    assert rows
-    assert sample.rstrip() == "\n".join(lines(rows, width=120)).rstrip()
+    assert readme.render() == README, "run `make reference`"
 
 
 def test_readme_says_how_many_accounts_the_demo_verifies() -> None:
