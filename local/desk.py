@@ -26,6 +26,7 @@ from local.aws.emulator import EmulatorError
 from local.aws.paths import BUILD
 from local.client import Client
 from local.issuer import IssuerError, LocalIssuer, User
+from local.signals import end_signals
 from local.stack import AWS_PORT, STRIPE_PORT, InputError, Say, Stack, check_ports, interruptible, running
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import ADDRESS, owner
@@ -232,11 +233,9 @@ def serve(reviewers: int) -> int:
         for user in USERS:
             say(f"  {user.name:6} {user.password:14} {MEANING[user.scopes[0]]}")
         say(f"\nAn approval takes {'two people' if reviewers == 2 else 'one person'}. Stop it: Ctrl-C")
-        try:
-            while True:
-                signal.pause()
-        except KeyboardInterrupt:
-            say("\nStopping ...")
+        with contextlib.suppress(KeyboardInterrupt), end_signals() as wait:
+            wait()
+        say("\nStopping ...")
     say("The desk is stopped.")
     return 0
 

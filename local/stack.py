@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from local.aws.deploy import deploy, http_api_url
 from local.aws.emulator import HOST, REGION, Emulator, EmulatorError
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge, BridgeError
+from local.signals import end_signals
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
 from titleholder.aws.secrets import API_KEY, SIGNING_SECRET, SecretKind
@@ -203,10 +203,8 @@ def running(
 
 def serve(ready: Path, inputs: Inputs) -> None:
     """Run a stack until SIGTERM. `ready` is written once it answers. Containers reach it at the address `inputs.bridge`, too."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as exits:
+        wait = exits.enter_context(end_signals())
         if inputs.bridge:
             # First, so that an unusable address is reported at once.
             exits.enter_context(Bridge(inputs.bridge, inputs.ports))
@@ -219,7 +217,7 @@ def serve(ready: Path, inputs: Inputs) -> None:
             )
         )  # fmt: skip
         write_state(stack, ready)
-        stop.wait()
+        wait()
     _forget(ready)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import threading
 from dataclasses import fields
 
+from local.signals import end_signals
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 
@@ -44,14 +43,14 @@ def main() -> None:
         raise SystemExit("--webhook-url needs a --webhook-secret")
     names = {field.name for field in fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with SimulatorServer(
-        given.port, webhook_url=given.webhook_url, webhook_secrets=given.webhook_secret, options=options, seed=given.seed
-    ) as server:
+    with (
+        end_signals() as wait,
+        SimulatorServer(
+            given.port, webhook_url=given.webhook_url, webhook_secrets=given.webhook_secret, options=options, seed=given.seed
+        ) as server,
+    ):
         print(json.dumps({"url": server.url}), flush=True)
-        stop.wait()
+        wait()
 
 
 if __name__ == "__main__":

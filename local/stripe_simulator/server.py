@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import queue
 import socket
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,8 @@ SENDERS = 32
 WEBHOOK_TIMEOUT = 20.0
 # How late a delivery may be if a direct call of `SimulatorServer.simulator` has caused it.
 TICK = 0.05
+# How long `stop` waits for deliveries under way. A receiver that never answers would keep it waiting for WEBHOOK_TIMEOUT.
+STOP_SECONDS = 1.0
 
 
 class SimulatorServer:
@@ -50,6 +52,8 @@ class SimulatorServer:
         self.stopping = threading.Event()
         self.changed = threading.Event()
         self._http = _Server((HOST, port), self)
+        self._outgoing: queue.SimpleQueue[Outgoing | None] = queue.SimpleQueue()
+        self._senders: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, name="stripe-simulator", daemon=True),
             threading.Thread(target=self._pump, name="stripe-simulator-webhooks", daemon=True),
@@ -64,13 +68,18 @@ class SimulatorServer:
             thread.start()
 
     def stop(self) -> None:
-        """Stop answering and sending. Hanging calls end."""
+        """Stop answering and sending. Hanging calls end, and deliveries under way have a second to end."""
         self.stopping.set()
         self.changed.set()
         self._http.shutdown()
         self._http.server_close()
+        end = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(timeout=WEBHOOK_TIMEOUT)
+            thread.join(timeout=max(0.0, end - time.monotonic()))
+        for _ in self._senders:
+            self._outgoing.put(None)
+        for thread in self._senders:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> SimulatorServer:
         self.start()
@@ -80,16 +89,21 @@ class SimulatorServer:
         self.stop()
 
     def _pump(self) -> None:
-        with ThreadPoolExecutor(SENDERS, "stripe-simulator-webhook") as senders:
-            while not self.stopping.is_set():
-                for outgoing in self.simulator.due_deliveries():
-                    senders.submit(self._send, outgoing)
-                due = self.simulator.next_due()
-                self.changed.wait(TICK if due is None else min(TICK, max(0.0, due - self.simulator.now())))
-                self.changed.clear()
+        while not self.stopping.is_set():
+            for outgoing in self.simulator.due_deliveries():
+                self._outgoing.put(outgoing)
+                if len(self._senders) < SENDERS:
+                    # Daemons, unlike the threads of a ThreadPoolExecutor: the interpreter ends without waiting for them.
+                    sender = threading.Thread(target=self._send, name="stripe-simulator-webhook", daemon=True)
+                    self._senders.append(sender)
+                    sender.start()
+            due = self.simulator.next_due()
+            self.changed.wait(TICK if due is None else min(TICK, max(0.0, due - self.simulator.now())))
+            self.changed.clear()
 
-    def _send(self, outgoing: Outgoing) -> None:
-        self.simulator.delivered(outgoing, None if self.stopping.is_set() else post(outgoing))
+    def _send(self) -> None:
+        while (outgoing := self._outgoing.get()) is not None:
+            self.simulator.delivered(outgoing, None if self.stopping.is_set() else post(outgoing))
 
 
 def post(outgoing: Outgoing) -> int | None:

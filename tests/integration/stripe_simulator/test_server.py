@@ -20,7 +20,7 @@ import pytest
 import stripe
 
 from local.stripe_simulator import Options
-from local.stripe_simulator.server import SimulatorServer
+from local.stripe_simulator.server import STOP_SECONDS, WEBHOOK_TIMEOUT, SimulatorServer
 from tests.support.stripe_client import TEST_KEY, CheckedHTTPClient, client, refusal
 
 SECRET = "whsec_for_tests_only"
@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 class Listener(ThreadingHTTPServer):
-    """A webhook endpoint that keeps what it was sent, and answers `statuses` in turn, then 200."""
+    """A webhook endpoint that keeps what it was sent, and answers `statuses` in turn, then 200, while `answering` is set."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -36,6 +36,8 @@ class Listener(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.received: list[tuple[bytes, str]] = []
         self.statuses: list[int] = []
+        self.answering = threading.Event()
+        self.answering.set()
         super().__init__(("127.0.0.1", 0), _Hook)
 
     @property
@@ -54,6 +56,7 @@ class _Hook(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         self.server.received.append((body, self.headers["Stripe-Signature"]))
+        self.server.answering.wait()
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -241,6 +244,40 @@ def test_the_program_prints_its_url_sends_webhooks_and_ends_on_sigterm(listener:
             assert process.wait(timeout=10) == 0
         finally:
             process.kill()
+
+
+def test_a_receiver_that_never_answers_does_not_hold_the_end_of_the_program() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        hook = f"http://127.0.0.1:{receiver.getsockname()[1]}/"
+        command = [sys.executable, "-m", "local.stripe_simulator", "--webhook-url", hook, "--webhook-secret", SECRET]
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                port = urlsplit(json.loads(process.stdout.readline())["url"]).port
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                connection.request("POST", "/_simulator/accounts", json.dumps({"scenario": "joint"}))
+                assert connection.getresponse().status == 200
+                connection.close()
+                with receiver.accept()[0] as delivery:
+                    assert delivery.recv(4) == b"POST"
+                    start = time.monotonic()
+                    process.send_signal(signal.SIGTERM)
+                    assert process.wait(timeout=WEBHOOK_TIMEOUT - 5) == 0
+                    assert time.monotonic() - start >= STOP_SECONDS
+            finally:
+                process.kill()
+
+
+def test_stopping_gives_a_delivery_under_way_time_to_end(
+    server: SimulatorServer, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local.stripe_simulator.server.STOP_SECONDS", 30.0)
+    listener.answering.clear()
+    server.simulator.link("single_owner", id="fca_a")
+    eventually(lambda: listener.received)
+    threading.Timer(0.1, listener.answering.set).start()
+    server.stop()
+    assert [delivery["status"] for delivery in server.simulator.deliveries()] == [200]
 
 
 def test_a_webhook_url_without_a_secret_is_refused() -> None:
