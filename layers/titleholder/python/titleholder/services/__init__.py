@@ -1,1 +1,1 @@
-"""One module for each use case: it reads what it needs, lets the domain decide, and writes."""
+"""One module for each use case. It reads the facts, lets the domain decide, and writes the result."""

@@ -1,4 +1,4 @@
-"""Bringing this stack up to date with an account at Stripe: read it, store what it shows, resume the workflows that this answers."""
+"""Reads an account from Stripe, stores what it shows, and resumes the workflows that wait for it."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from titleholder.domain.reviews import Review
     from titleholder.store.events import KnownEvent
 
-LAGGING = "Stripe does not show yet what is known of the account. Try again in some seconds."
+LAGGING = "Stripe's answer is older than what this stack knows of the account. Try again in a few seconds."
 
 SHORTEST_RETRY_SECONDS = 2.0
-"""How soon an account is read again that does not show yet what an event said; then each time when twice as long has passed."""
+"""How soon an account is read again if Stripe does not show yet what an event said. Later pauses are as long as the event is old."""
 
 
 def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None, trigger: Trigger = READING) -> bool:
     """Read the account and apply what it shows. True if it showed anything new.
 
-    `event`: the key of the event that says that there is something new. `trigger`: without an event, why the account is read.
+    `event`: the key of the event that reported a change. `trigger`: why the account is read if there is no event.
 
     Raises:
-        StripeLaggingError: Stripe does not show yet what `event` has said.
-        StripeError: Stripe could not be asked; to be tried again.
-        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
+        StripeLaggingError: Stripe does not show yet what `event` reported.
+        StripeError: the call to Stripe failed and has to be repeated.
+        RateLimitExceededError: the rate limit allows no call yet. The error says when to try again.
     """
     account = deps.store.accounts.get(ref)
     trigger = trigger if event is None else Trigger("webhook")
@@ -77,9 +77,10 @@ def sync_account(deps: Dependencies, ref: AccountRef, event: str | None = None, 
 
 
 def await_slot(deps: Dependencies, ref: AccountRef, at: float) -> float:
-    """When to come again with an account that may not be read before `at` (Unix seconds): sooner, if workflows wait for its refresh.
+    """When to retry an account that may not be read before `at` (both Unix seconds).
 
-    They get heartbeats meanwhile, which keep the time in the queue out of the settle timeout.
+    Earlier than `at` if workflows wait for the account's refresh: they get a heartbeat at each retry, so that the time in the queue does
+    not count towards the settle timeout.
     """
     if not refresh_policy.is_pending(deps.store.accounts.get(ref)):
         return at
@@ -91,10 +92,10 @@ def await_slot(deps: Dependencies, ref: AccountRef, at: float) -> float:
 
 
 def read_account(deps: Dependencies, ref: AccountRef, account: StoredAccount, *, settling: bool = False) -> AccountReading:
-    """The account now, as Stripe has it. It is stored unless something newer is known (`newer`), and erased if it is disconnected.
+    """Read the account from Stripe. Store it unless something newer is stored (`newer`); erase it if it is disconnected.
 
-    `account`: what was remembered before. `settling`: the reading is to find the end of the refresh that `account` knows as pending.
-    Raises as `StripeGateway.read` does.
+    `account`: what was stored before. `settling`: the reading is made to find the end of the refresh that is pending in `account`.
+    Raises the same errors as `StripeGateway.read`.
     """
     observed_at, known = deps.clock(), account.state
     if settling and known is not None and known.holder is not None and refresh_policy.is_pending(account):
@@ -116,9 +117,9 @@ def read_account(deps: Dependencies, ref: AccountRef, account: StoredAccount, *,
 def observe(
     deps: Dependencies, ref: AccountRef, state: AccountState, observed_at: float, calls: int, account: StoredAccount, *, open_: bool
 ) -> bool:
-    """Store an account as Stripe showed it at `observed_at` (Unix seconds), after `calls` answered refresh calls. False if newer is known.
+    """Store an account as Stripe showed it at `observed_at` (Unix seconds), after `calls` answered refresh calls.
 
-    `open_` says that something is left to do with it. A disconnected account is erased.
+    False if something newer is stored. `open_`: something is left to do with the account. A disconnected account is erased.
     """
     seen_before = account.state is not None and refresh_policy.order(account.state.refresh) == refresh_policy.order(state.refresh)
     shown_since = account.shown_since if seen_before else observed_at
@@ -142,7 +143,7 @@ def observe(
 
 
 def _announce_expiry(deps: Dependencies, ref: AccountRef, state: AccountState, at: int) -> None:
-    """Announce that Stripe expects an account to become inactive `at` that time (Unix seconds), once for each such time.
+    """Announce that Stripe expects the account to become inactive at the time `at` (Unix seconds). Each such time is announced once.
 
     The announcement is stored before the reading that shows the time, so that a crash in between does not lose it. `reconcile` publishes
     what can't be published now.
@@ -163,9 +164,9 @@ def apply_reading(
     deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount, *, asker: str | None = None,
     shows_event: bool = True, trigger: Trigger = READING,
 ) -> None:  # fmt: skip
-    """Store the owners that a reading brought, and resume every waiter that it answers, except `asker`.
+    """Store the owners that a reading contains, and resume every waiter that it answers, except that of the verification `asker`.
 
-    `account` is what was remembered before the reading. `shows_event` False: the reading is older than the event for which it was made, so
+    `account`: what was stored before the reading. `shows_event` False: the reading is older than the event for which it was made, so
     it does not show whether the account is active. `trigger`: why the account was read.
     """
     status, refresh = reading.state.status, reading.state.refresh
@@ -176,9 +177,9 @@ def apply_reading(
         resume_repaired(deps, ref, reading.current, trigger)
     if status in refresh_policy.REASON_BY_ACCOUNT_STATUS or (refresh is not None and refresh.settled):
         ended = _apply_settled(deps, ref, reading, account, asker, trigger)
-        # After the workflows, which do not wait for what other people have open.
+        # After the workflows, which must not wait for the ends of reviews.
         _finish_reviews(deps, ended)
-    # Last, so that workflows are resumed also while the event bus takes no announcements.
+    # Last, so that workflows are resumed even if the event bus takes no announcements.
     settle_staleness(deps, ref, reading, account)
 
 
@@ -195,7 +196,7 @@ def _apply_settled(
             ended = _save_snapshot(deps, ref, snapshot, open_=refresh_policy.has_changed(reading.state, account))
     waiters = (waiter for waiter in deps.store.waiters.of_account(ref) if waiter.verification != asker and not waiter.awaits_repair)
     if reading.newer is not None:
-        # The worker that recorded the newer state acts on it. All that this older reading can have brought is owners.
+        # The worker that stored the newer state acts on it. This older reading can only contribute owners.
         known = deps.store.accounts.get(ref)
         for waiter in waiters:
             if refresh_policy.usable_snapshot(known, waiter.need):
@@ -212,8 +213,8 @@ def _apply_settled(
 def settle_staleness(deps: Dependencies, ref: AccountRef, reading: AccountReading, account: StoredAccount) -> None:
     """Mark the verdicts of an account that has become inactive as stale, or lift the marks of one that is active again.
 
-    `account` is what was remembered before the reading. The state that is stored now decides, whatever the reading showed. Until all
-    verdicts show it, the account is listed as open, so that `reconcile` has it read again.
+    `account`: what was stored before the reading. The state that is stored now decides, not that of the reading. Until all verdicts show
+    it, the account is listed as open, so that `reconcile` has it read again.
     """
     if reading.newer is not None or not refresh_policy.is_staleness_due(reading.state, account):
         return
@@ -244,7 +245,10 @@ def require_shown(deps: Dependencies, ref: AccountRef, reading: AccountReading, 
 def resume(
     deps: Dependencies, ref: AccountRef, waiter: Waiter, decision: Fresh | CoolingDown | NotVerifiable, trigger: Trigger | None
 ) -> None:
-    """Resume a paused workflow with its answer, and remove its waiter. One that waits for a repair asks anew. `trigger` as for `answer`."""
+    """Resume a paused workflow with its answer, and remove its waiter. `trigger` as for `answer`.
+
+    A workflow that waits for a repair is not given the decision: it requests a refresh again.
+    """
     if waiter.awaits_repair:
         payload: Mapping[str, Any] = refresh_requests.REPAIRED
     else:
@@ -279,7 +283,7 @@ def record_step(deps: Dependencies, waiter: Waiter, step: Step | None) -> None:
 
 
 def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
-    """Whether a verification waits for the repair of its account. One that is not stored any more must not stop the resuming of others."""
+    """Whether a verification waits for the repair of its account. False if it is no longer stored, so that others are still resumed."""
     try:
         return deps.store.verifications.get(verification).waits_if_inactive
     except VerificationNotFoundError:
@@ -289,8 +293,8 @@ def _waits_if_inactive(deps: Dependencies, verification: str) -> bool:
 def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState, trigger: Trigger = READING) -> None:
     """Resume the workflows that wait for a repair of an account, unless it still has to be repaired in `state`.
 
-    Asked after every reading that is made for an event, a workflow, `reconcile` or `GET /accounts/{account}`, whatever was known before,
-    because the worker that saw the account active first may have crashed.
+    Called after every reading that is made for an event, a workflow, `reconcile` or `GET /accounts/{account}`, even if the account was
+    known to be active before, because the worker that saw it active first may have crashed.
     """
     if refresh_policy.needs_repair(state):
         return
@@ -300,7 +304,7 @@ def resume_repaired(deps: Dependencies, ref: AccountRef, state: AccountState, tr
 
 
 def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> None:
-    """Resume a waiter whose refresh settled after the account was read and before it was stored which refresh the waiter has joined."""
+    """Resume a waiter if its refresh settled after the account was read, but before the waiter was stored as having joined it."""
     known = deps.store.accounts.get(ref)
     if known.erased_at is not None:
         resume(deps, ref, waiter, NotVerifiable(refresh_policy.ERASED), READING)
@@ -311,14 +315,14 @@ def resume_if_settled(deps: Dependencies, ref: AccountRef, waiter: Waiter) -> No
         if isinstance(decision, NotVerifiable) and known.state.refresh.status == "failed":
             resume(deps, ref, waiter, decision, READING)
         elif isinstance(decision, Fresh):
-            # Its owners are not stored yet, or the refresh brought none. Only Stripe's account shows which.
+            # The refresh's owners are not stored yet, or it brought none. Only the account at Stripe shows which.
             reading = read_account(deps, ref, known)
             apply_reading(deps, ref, reading, known)
             require_shown(deps, ref, reading, waiter.need, decision)
 
 
 def _lag(deps: Dependencies, event: KnownEvent, reading: AccountReading, account: StoredAccount) -> StripeLaggingError | None:
-    """The error if a reading does not show what a recent event said. `account`: what was remembered before the reading."""
+    """The error if a reading does not show what a recent event reported; else None. `account`: what was stored before the reading."""
     stated = stripe_events.stated_change(event.type, event.created)
     if stated is None:
         return None
@@ -332,13 +336,13 @@ def _lag(deps: Dependencies, event: KnownEvent, reading: AccountReading, account
 
 
 def _brought(reading: AccountReading) -> tuple[int, int, str] | None:
-    """The place in time of the owners that a reading brought, None if it brought none: see `refresh_policy.position`."""
+    """The position (see `refresh_policy.position`) of the owners that a reading contains; None if it contains none."""
     ownership = reading.ownership
     return None if ownership is None else refresh_policy.brought_position(reading.state, ownership.created, ownership.id)
 
 
 def _load_snapshot(deps: Dependencies, ref: AccountRef, ownership: Ownership, attempted_at: int) -> Snapshot:
-    """The snapshot with all its owners. It has none if they are too many, so that the verifications that wait get that for their reason."""
+    """The snapshot with all its owners. If they are too many, it has none, and the waiting verifications get that as their reason."""
     owners, too_many = [], None
     try:
         owners = deps.stripe.owners(ref, ownership)
@@ -371,7 +375,7 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, o
         about = {**ref.as_dict(), "snapshot": snapshot.id, "since": since, "refreshed_at": iso_seconds(snapshot.attempted_at)}
         announcement = Announcement("OwnershipChanged", {**about, "changes": told})
     expires_at = deps.store.snapshots.put(ref, snapshot, deps.clock(), since=since, changes=told, announcement=announcement)
-    # Before the snapshot counts as the newest one, so that a crash in between repeats this.
+    # Before the snapshot counts as the newest one, so that this is repeated after a crash in between.
     if newer and owner_changes.are_others(told):
         from titleholder.services import review_endings
 
@@ -384,9 +388,10 @@ def _save_snapshot(deps: Dependencies, ref: AccountRef, snapshot: Snapshot, *, o
 
 
 def _changes(before: Snapshot, after: Snapshot) -> Sequence[owner_changes.Change] | None:
-    """What changed. None (not known) if the matcher, which recognises people, fails: the owners are stored and used all the same.
+    """What changed from one snapshot to the next.
 
-    Nor is it known where the owners of either were too many.
+    None (not known) if the matcher, which recognises people, fails, or if a snapshot has too many owners. The owners are stored and used
+    all the same.
     """
     if before.too_many or after.too_many:
         return None

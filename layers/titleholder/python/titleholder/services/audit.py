@@ -66,7 +66,7 @@ class By:
 
     @property
     def is_known(self) -> bool:
-        """False for a caller of whom nothing is known, so that two of them can't be told apart."""
+        """False for a caller without an identity, because two such callers can't be distinguished."""
         return self.actor != UNKNOWN
 
 
@@ -77,12 +77,12 @@ RECONCILE = By("reconcile")
 
 @dataclass(slots=True)
 class Entry:
-    """An effect that is under way. What is noted goes into its second entry."""
+    """An effect that is under way. `note` adds to its second entry."""
 
     noted: dict[str, str] = field(default_factory=dict)
 
     def note(self, **ids: str | None) -> None:
-        """Ids that are known only now, or how the effect ended; None for none."""
+        """Add ids that are known only now, or how the effect ended. None is left out."""
         self.noted |= {name: id_ for name, id_ in ids.items() if id_ is not None}
 
 
@@ -96,9 +96,9 @@ class Audit:
 
     @contextmanager
     def effect(self, by: By, action: Effect, ref: AccountRef | None = None, /, **ids: str | None) -> Iterator[Entry]:
-        """Record what is done inside, before and after it. `ids`: of what it is done to, None for none.
+        """Record an effect before and after the `with` block that brings it about. `ids`: of what it affects; None is left out.
 
-        Raises AuditUnavailableError: an entry could not be written. If it was the first, what is inside was not begun.
+        Raises AuditUnavailableError: an entry could not be written. If it was the first one, the block did not run.
         """
         id_, about, entry = uuid.uuid4().hex, _about(by, action, ref, ids), Entry()
         self._append(id_, {**about, "state": "requested"}, "Nothing was done.")
@@ -111,18 +111,18 @@ class Audit:
             with suppress(AuditUnavailableError):
                 self._append(id_, {**about, **noted}, "", after=True)
             raise
-        self._append(id_, {**about, **entry.noted, "state": "done"}, "What was asked for may have been done.", after=True)
+        self._append(id_, {**about, **entry.noted, "state": "done"}, "The request may have been carried out.", after=True)
 
     def read(self, by: By, action: Read, ref: AccountRef | None = None, /, **ids: str | None) -> None:
-        """Record that something is handed out, just before it is. Raises AuditUnavailableError."""
-        self._append(uuid.uuid4().hex, {**_about(by, action, ref, ids), "state": "done"}, "Nothing is handed out.")
+        """Record that data is read, just before it is returned. Raises AuditUnavailableError."""
+        self._append(uuid.uuid4().hex, {**_about(by, action, ref, ids), "state": "done"}, "Nothing is returned.")
 
     def record(self, id_: str, at: float, by: By, action: Effect, ref: AccountRef, /, **ids: str | None) -> None:
-        """Record an effect that was stored together with who asked for it, when and why, at the time `at`. None for none.
+        """Record an effect of the time `at` (Unix seconds) whose caller and reason were stored with it. None in `ids` is left out.
 
         `id_` is the same at each try, so that repeating this adds no entry. Raises AuditUnavailableError.
         """
-        self._append(id_, {**_about(by, action, ref, ids), "state": "done"}, "What was asked for was done.", at=at)
+        self._append(id_, {**_about(by, action, ref, ids), "state": "done"}, "The request was carried out.", at=at)
 
     def _append(self, id_: str, entry: dict[str, str], outcome: str, *, after: bool = False, at: float | None = None) -> None:
         now = self.clock() if at is None else at
@@ -131,7 +131,7 @@ class Audit:
         except Exception as error:
             reason = str(error) if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
             logger.error("audit entry refused", extra={"action": entry["action"], "state": entry["state"], "reason": reason})
-            raise AuditUnavailableError(f"The record of who asked for what cannot be written. {outcome} Try again later.") from None
+            raise AuditUnavailableError(f"The audit entry cannot be written. {outcome} Try again later.") from None
 
 
 def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | None]) -> dict[str, str]:

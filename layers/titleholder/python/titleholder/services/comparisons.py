@@ -1,7 +1,7 @@
-"""What a reviewer has shown: the claim beside the owner that the verdict is about. Nothing is shown that was not recorded before.
+"""Comparisons for reviewers: the claim beside the owner that the verdict is about. Each is recorded before it is returned.
 
-Only reviews that are not closed have one: what was decided needs no further look, and a stolen reviewer's token reaches no more than the
-queue. A new verification of the same claim opens a new review.
+Only reviews that are not closed have one. A decided review needs no further comparison, and a stolen reviewer's token thus shows only what
+is in the queue. A new verification of the same claim opens a new review.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from titleholder.services.reviews import ReviewDependencies
 
 _GONE: Mapping[ClosedReason, type[TitleholderError]] = {"CLAIM_ERASED": ClaimErasedError, "OWNERS_ERASED": OwnersErasedError}
-"""What a review that has ended so is answered with."""
+"""The error for a review that has ended for this reason."""
 
 MOST_OTHER_OWNERS = 10
-"""How many of an account's other owners are named. An account of several people has two to four; only their number matters beyond that."""
+"""How many of an account's other owners are named. Joint accounts have two to four owners. Beyond that, the number of owners is enough."""
 
 
 def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: By) -> Comparison:
@@ -41,7 +41,7 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
         ReviewNotFoundError: it has no review.
         ReviewClosedError: its review was decided, or ended by itself.
         AccountErasedError, ClaimErasedError, OwnersErasedError: what was compared is gone, which ends the review.
-        AuditUnavailableError: it could not be recorded, so that nothing is shown.
+        AuditUnavailableError: it could not be recorded, so nothing is returned.
     """
     store = deps.store
     verification = reviews.get_verification(store, tenant, verification_id)
@@ -74,7 +74,7 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
         owner_position=position,
         fields=fields,
         other_owner_count=len(others),
-        # Where the name agrees, the other owners say nothing about the claim.
+        # If the name agrees, the other owners do not matter for the claim.
         other_owners=[] if name_agrees else [str(name)[: differences.MOST_CHARACTERS] for name in others if name][:MOST_OTHER_OWNERS],
         may_tell=mappings.explain_to_claimant(_verdict(verdict)),
         may_name_owner=mappings.may_show_owner_name(_verdict(verdict)),
@@ -87,7 +87,7 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
 
 
 def _verdict(stored: Mapping[str, Any]) -> Verdict:
-    """A stored verdict as the matcher's mappings take it, without reasons that this release has no sentence for."""
+    """A stored verdict in the form that `mappings` takes, without reasons that this release has no sentence for."""
     return Verdict(
         outcome=stored["outcome"],
         score=stored["score"],
@@ -100,7 +100,7 @@ def _verdict(stored: Mapping[str, Any]) -> Verdict:
 
 
 def _end(deps: ReviewDependencies, review: Review, reason: ClosedReason) -> None:
-    """End a review whose claim or owners are gone, as `reconcile` does sooner or later."""
+    """End a review whose claim or owners are gone. If that fails, `reconcile` does it later."""
     for ended in reviews.expire(deps.store, review.ref, reason, deps.clock(), review.verification, RECONCILE):
         try:
             reviews.finish(deps, ended)
@@ -109,7 +109,7 @@ def _end(deps: ReviewDependencies, review: Review, reason: ClosedReason) -> None
 
 
 def _note_seen(deps: ReviewDependencies, review: Review, by: By) -> None:
-    """Let others know that a reviewer looks at it. A courtesy, so that nothing fails for it."""
+    """Store that this reviewer has looked at the review, to show it to others. A failure is only logged."""
     try:
         deps.store.reviews.seen(review, by.actor, deps.clock())
     except Exception as error:

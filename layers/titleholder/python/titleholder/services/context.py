@@ -1,4 +1,4 @@
-"""What a use case works with: the outside systems, the clock and a source of new keys."""
+"""What every use case depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose an account is that an event names by a context, and how calls name a connected account.
+"""Finds the tenant of an event that names its account by a context, and the context by which calls name a connected account.
 
 An organization's event destination delivers the events of all its accounts, each with the path to its account: `org_.../acct_...`. Such an
 event is for this stack if the account is the platform itself or a connected account that has accounts here.
@@ -22,7 +22,7 @@ MAX_AGE_SECONDS = 300.0
 
 
 class Contexts:
-    """What this process knows of contexts in one mode. `clock`: Unix seconds."""
+    """The contexts of one mode that this process knows. `clock`: Unix seconds."""
 
     def __init__(self, store: Store, mode: Mode, clock: Callable[[], float]) -> None:
         self._store = store
@@ -32,7 +32,7 @@ class Contexts:
         self._known: dict[str, tuple[str | None, float]] = {}
 
     def path(self, stripe_account: str) -> str | None:
-        """The path by which calls name a connected account (`Stripe-Context`); None if by its id alone."""
+        """The path by which calls name a connected account (`Stripe-Context`); None if they name it by its id alone."""
         context, read_at = self._known.get(stripe_account, (None, 0.0))
         if self._clock() >= read_at + MAX_AGE_SECONDS:
             tenant = self._store.connected_accounts.get(self._mode, stripe_account)
@@ -41,13 +41,13 @@ class Contexts:
         return context
 
     def resolve(self, stripe: StripeGateway, named: Tenant, context: str | None) -> Tenant | None:
-        """Whose an event is; None if it is not for this stack.
+        """The tenant that an event belongs to; None if the event is not for this stack.
 
-        `named` has the account that the event names, and `context` the path to it, None if the event names it by its id alone. A connected
-        account that an event names by its id alone may be new: its events come to the platform's own endpoint.
+        `named` has the account that the event names. `context` is the path to it, None if the event names it by its id alone. Such a
+        connected account may be new, because its events come to the platform's own endpoint.
 
         Raises:
-            StripeError: Stripe could not be asked which account is the platform.
+            StripeError: the call that shows which account is the platform failed.
         """
         if named.stripe_account is None:
             return named
@@ -64,7 +64,7 @@ class Contexts:
         return named
 
     def _is_own(self, stripe: StripeGateway, account: str, *, needed: bool) -> bool:
-        """Whether an account is the platform, read once in a process. If Stripe refuses to say, it is not, unless that is `needed`."""
+        """Whether an account is the platform. Read once in a process. If Stripe refuses the call: False, or with `needed` the error."""
         if self._own is None:
             try:
                 self._own = stripe.account_of_calls()
@@ -74,14 +74,14 @@ class Contexts:
         return account == self._own
 
     def _remember(self, stripe: StripeGateway, tenant: TenantState, context: str) -> None:
-        """Have calls name a connected account by its context, once Stripe has shown that it takes this context for that account."""
+        """Have calls name a connected account by its context, if Stripe accepts this context for that account."""
         if tenant.context == context:
             return
         try:
             if stripe.account_of_calls(context) != tenant.stripe_account:
                 return
         except (StripeError, AccountNotFoundError):
-            # The event does not need it. The next one asks again.
+            # The event can be handled without it. The next event tries again.
             return
         self._store.connected_accounts.set_context(self._mode, tenant.stripe_account, context)
         self._known.pop(tenant.stripe_account, None)

@@ -1,12 +1,12 @@
-"""Erasing an account: all that is held of the people behind it goes, verdicts stay as ids, dates and outcomes.
+"""Erases an account: its claims and owners are removed. Its verdicts stay, as ids, dates and outcomes.
 
-Disconnected is for good at Stripe, so it is for good here. The local erasure comes first, because it must not depend on Stripe: in one
-transaction the account is marked as erased and its data key destroyed. After that nothing of it can be read, in backups neither, and
-nothing can be written. What is left is deleted then. If a crash interrupts that, the next caller, Stripe's event, or `reconcile`, which
-finds the mark, does it again.
+An erasure is final, because a disconnection at Stripe is. The local erasure comes first, because it must not depend on Stripe: one
+transaction marks the account as erased and deletes its data key. From then on none of its data can be read, not even from backups, and
+none can be written. After that the remaining items are deleted. If a crash interrupts this, it is repeated by the next caller, by Stripe's
+event, or by `reconcile`, which finds the mark.
 
-The mark also says that the account has yet to be disconnected at Stripe. That is tried at once, and if it fails, `reconcile` tries again
-until it succeeds or has failed for 30 days.
+The mark also says that the account has yet to be disconnected at Stripe. This is tried at once. If it fails, `reconcile` tries again until
+it succeeds or has failed for 30 days.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 OUTCOME = {"outcome": "not_verifiable", "reason": ERASED}
 
 FIRST_PAUSE_SECONDS = 60.0
-"""When a disconnection that failed is first tried again. Each further pause is twice as long."""
+"""How soon a failed disconnection is first tried again. Each further pause is twice as long."""
 
 LONGEST_PAUSE_SECONDS = 6 * 3600.0
 GIVE_UP_SECONDS = 30 * 86_400.0
-"""How long a disconnection is tried before it is left to the operator."""
+"""How long after the erasure `reconcile` tries to disconnect an account before it leaves this to the operator."""
 
 DISCONNECTIONS_A_RUN = 100
 
@@ -46,10 +46,10 @@ class Erased:
 
 
 def disconnect(deps: Dependencies, ref: AccountRef, by: By) -> Erased:
-    """Erase an account and disconnect it at Stripe. Repeating this changes nothing, but for a disconnection that has failed so far.
+    """Erase an account and disconnect it at Stripe. Repeating this only tries a failed disconnection again.
 
     Raises:
-        AccountNotFoundError: Stripe knows no such account, and nothing is held of it.
+        AccountNotFoundError: Stripe knows no such account, and nothing is stored about it.
         AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
     stored = deps.store.accounts.get(ref)
@@ -57,7 +57,7 @@ def disconnect(deps: Dependencies, ref: AccountRef, by: By) -> Erased:
         # None: not tried yet.
         done: bool | None = None
         if stored == StoredAccount() and not deps.store.erasures.has_key(ref):
-            # Nothing is held that could be erased at once, and only Stripe can tell whether there is such an account.
+            # Nothing is stored about the account, so only Stripe knows whether it exists.
             done = _try(deps, ref, held=False)
         _erase(deps, ref, by, pending=not done)
         stored = deps.store.accounts.get(ref)
@@ -72,7 +72,7 @@ def disconnect(deps: Dependencies, ref: AccountRef, by: By) -> Erased:
 
 
 def erase(deps: Dependencies, ref: AccountRef, by: By = STRIPE) -> None:
-    """Erase what is held of an account that Stripe has disconnected. Does nothing where that has been done to its end.
+    """Erase what is stored about an account that Stripe has disconnected. Does nothing if its erasure is complete.
 
     Raises AuditUnavailableError: it could not be recorded, and nothing was erased.
     """
@@ -82,7 +82,7 @@ def erase(deps: Dependencies, ref: AccountRef, by: By = STRIPE) -> None:
 
 
 def retry_disconnections(deps: Dependencies, end: float) -> int:
-    """Try again what is due, up to the time `end`; returns how many accounts were disconnected. One that fails holds up no other."""
+    """Retry the disconnections that are due, until the time `end` (Unix seconds). Returns how many succeeded. A failure stops no other."""
     done = 0
     for item in deps.store.open_work.list_oldest("disconnection", deps.clock(), DISCONNECTIONS_A_RUN):
         if deps.clock() >= end:
@@ -95,9 +95,9 @@ def retry_disconnections(deps: Dependencies, end: float) -> int:
 
 
 def retry_disconnection(deps: Dependencies, ref: AccountRef) -> bool:
-    """Try once more to disconnect an erased account; False if that failed, or is not needed any more.
+    """Try once more to disconnect an erased account. False if that failed, or is no longer needed.
 
-    The next try is booked before this one, so that a crash or a time-out in between does not keep the others waiting.
+    The next try is scheduled before this one, so that accounts that crash or time out here do not delay the others.
     """
     store, now = deps.store, deps.clock()
     stored = store.accounts.get(ref)
@@ -126,7 +126,10 @@ def retry_disconnection(deps: Dependencies, ref: AccountRef) -> bool:
 
 
 def _try(deps: Dependencies, ref: AccountRef, *, held: bool = True) -> bool:
-    """Disconnect an account at Stripe, unless anything at all stands against it. Raises AccountNotFoundError, unless something is held."""
+    """Disconnect an account at Stripe. False if that fails for any reason.
+
+    Raises AccountNotFoundError if Stripe does not know the account and nothing is stored about it (not `held`).
+    """
     try:
         _disconnect(deps, ref)
     except AccountNotFoundError:
@@ -142,13 +145,16 @@ def _disconnect(deps: Dependencies, ref: AccountRef) -> None:
     try:
         deps.stripe.disconnect(ref)
     except StripeRefusedError:
-        # Stripe does not say how it answers for an account that is disconnected already.
+        # How Stripe answers for an account that is disconnected already is not documented.
         if deps.stripe.read(ref).state.status != "disconnected":
             raise
 
 
 def _erase(deps: Dependencies, ref: AccountRef, by: By, *, pending: bool) -> None:
-    """Erase what is held. `pending`: Stripe has yet to be told. Does nothing where this was done to its end, else does all of it again."""
+    """Erase what is stored about an account. `pending`: it has yet to be disconnected at Stripe.
+
+    Does nothing if its erasure is complete, else repeats all of it.
+    """
     store, now = deps.store, deps.clock()
     ended: list[Review] = []
     stored = store.accounts.get(ref)

@@ -1,4 +1,4 @@
-"""Finding the accounts that were collected: by session, intent, payment method or holder."""
+"""Finds linked accounts by session, intent, payment method or holder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PREFIXES: Mapping[str, Source] = {
 }
 
 _ENDED = ("cancelled", "canceled", "failed", "expired")
-"""The statuses of sessions and intents by which no account will be linked any more."""
+"""The statuses of sessions and intents that can link no further account."""
 _WHY_NONE: Mapping[EmptyReason, str] = {
     "manually_entered": "The account's numbers were typed in by hand, so there is no link to a bank that could name its owners. "
     "Have the holder link an account through Financial Connections.",
@@ -47,9 +47,9 @@ _WHY_NONE: Mapping[EmptyReason, str] = {
 class CollectedAccounts:
     """What a session, intent or payment method collected. `accounts` are Stripe's account objects.
 
-    `status` is Stripe's own of an intent or Checkout Session. `empty_reason` says why there are no accounts. `bank_account_token` is the id
-    of the token that makes the account an external account of the connected account. `ended`: nothing more will be linked, as far as
-    Stripe shows that.
+    `status` is Stripe's status of the intent or Checkout Session. `empty_reason` says why there are no accounts. `bank_account_token` is
+    the id of the token that makes the account an external account of the connected account. `ended`: Stripe shows that no further account
+    will be linked.
     """
 
     source: Source
@@ -71,19 +71,19 @@ class CollectedAccounts:
         if self.empty_reason != "not_linked_yet":
             return _WHY_NONE.get(self.empty_reason or "manually_entered", ""), "link_again"
         if not self.ended:
-            return "No account has been linked there yet. When the end user has finished, repeat this request.", "retry"
+            return "No account has been linked yet. Repeat this request when the end user has finished.", "retry"
         if self.relink is not None:
             return "The account was not relinked in this session. Have its holder relink it in a new one (POST /sessions).", "relink"
         return "The session ended without a linked account. Have the holder link one in a new session (POST /sessions).", "link_again"
 
 
 def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[AccountRef]:
-    """The accounts that `target` names, each once, at least one. A holder's disconnected accounts are left out.
+    """The accounts of `target`, at least one, each once. A holder's disconnected accounts are left out.
 
     Raises:
-        SessionNotFoundError, PaymentMethodNotFoundError, CustomerNotFoundError: Stripe knows no such thing here.
-        NoLinkedAccountError: it names no account; its `reason` says why.
-        StripeError: one of its kinds.
+        SessionNotFoundError, PaymentMethodNotFoundError, CustomerNotFoundError: Stripe does not know `target`.
+        NoLinkedAccountError: `target` has no account. The error's `reason` says why.
+        StripeError: a call to Stripe failed.
     """
     if target.kind in HOLDERS:
         linked = iter_accounts(deps.stripe, target)
@@ -101,7 +101,7 @@ def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[Accoun
 
 
 def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, details: bool = True) -> CollectedAccounts:
-    """What that session, intent or payment method collected. Without `details` an account is only certain to have its `id`.
+    """What a session, intent or payment method collected. Without `details`, accounts may have nothing but their `id`.
 
     Raises SessionNotFoundError, PaymentMethodNotFoundError, StripeError.
     """
@@ -112,14 +112,14 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
             linked = list(session["accounts"]["data"])
             relink = relinking.result(session)
             if not linked or session["accounts"]["has_more"]:
-                # Whether the list has an account that was linked before its relinking is not documented, so neither replaces the other.
+                # It is not documented whether the list contains an account that was only relinked, so the two are merged.
                 listed = _pages(stripe, stripe_account, {"session": id})
                 linked = list({account["id"]: account for account in (*listed, *linked)}.values())
             named = None if relink is None else relink.relinked_account
             if named is not None and all(account["id"] != named for account in linked):
                 linked.append(stripe_linking.account(stripe, named, stripe_account) if details else {"id": named})
             token = _id(session.get("bank_account_token"))
-            # Numbers that were typed in make a token, and no account.
+            # Numbers that were typed in by hand result in a token and no account.
             why: EmptyReason = "manually_entered" if token else "not_linked_yet"
             return CollectedAccounts(source, None, None, linked, None if linked else why, token, relink, session.get("status") in _ENDED)
         case "setup_intent":
@@ -135,11 +135,11 @@ def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, detai
         case "payment_method":
             method = stripe_linking.payment_method(stripe, id, stripe_account)
             return _paid_with(stripe, source, None, method, stripe_account, details)
-    raise SessionNotFoundError("This is the id of no session, intent or payment method.")
+    raise SessionNotFoundError("This is not the id of a session, intent or payment method.")
 
 
 def iter_accounts(stripe: StripeGateway, of: AccountSelector) -> list[dict[str, Any]]:
-    """Every account that the holder ever linked, the newest first. Raises as `list_accounts` does."""
+    """Every account that the holder ever linked, the newest first. Raises the same errors as `list_accounts`."""
     found: list[dict[str, Any]] = []
     more = True
     while more:
@@ -165,10 +165,10 @@ def list_accounts(stripe: StripeGateway, of: AccountSelector, *, limit: int, aft
         if after is None:
             kind = SessionNotFoundError if by_session else CustomerNotFoundError
             raise kind(NONE_HERE.format(NOUNS[of.kind])) from None
-        raise InvalidCursorError("The account at which this cursor stood is gone. Begin without one.") from None
+        raise InvalidCursorError("The account that this cursor points to is gone. Begin again without a cursor.") from None
     if not page and after is None:
-        # An empty list does not show whether there is such a customer or session. Customer accounts and connected accounts are not looked
-        # up, because that needs another permission of the API key.
+        # An empty list does not show whether the customer or session exists. Customer accounts and connected accounts are not looked up,
+        # because that needs another permission of the API key.
         if of.kind == "customer":
             stripe_linking.check_customer(stripe, of.id, of.stripe_account)
         elif by_session:
@@ -181,7 +181,7 @@ def _stripe_kind(of: AccountSelector) -> str:
 
 
 def _id(named: Any) -> str | None:
-    """The id of what Stripe may have expanded."""
+    """The id of an object that Stripe names by its id or in expanded form; None without one."""
     found = named.get("id") if isinstance(named, Mapping) else named
     return found if isinstance(found, str) else None
 

@@ -20,7 +20,7 @@ BANK_ACCOUNT = "us_bank_account"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the front end does with a session: what it calls, and the whole of it in words."""
+    """What the front end does with a session: the function that it calls, and instructions."""
 
     next: str
     instructions: str
@@ -42,19 +42,19 @@ STEPS: Mapping[Via, Step] = {
         "stripe.confirmUsBankAccountPayment(clientSecret). When its promise resolves, the account is linked.",
     ),
     "checkout_session": Step(
-        "redirect", "Send the browser to url. Stripe sends it on to the return_url when the account is linked."
+        "redirect", "Redirect the browser to url. Stripe redirects it to the return_url when the account is linked."
     ),
 }  # fmt: skip
 PAYOUT_STEP = Step(
     "stripe.collectBankAccountToken",
     "Call stripe.collectBankAccountToken({clientSecret}) of Stripe.js. When its promise resolves with a token, the account is linked. "
-    "Read the session: with its bank_account_token you make the account an external account of the connected account.",
+    "Then read the session: its bank_account_token makes the account an external account of the connected account.",
 )
 
 RELINK_STEP = Step(
     STEPS["financial_connections"].next,
     "Call stripe.collectFinancialConnectionsAccounts({clientSecret}) of Stripe.js. When its promise resolves, read the session: "
-    "relink.status says whether the relinking succeeded, failed or was cancelled, and accounts has the account that came of it. "
+    "relink.status says whether the relinking succeeded, failed or was cancelled, and accounts has the resulting account. "
     "If it failed or was cancelled, create a new session.",
 )
 
@@ -65,7 +65,7 @@ PAYING_SUBCATEGORIES = ("checking", "savings")
 """The subcategories of accounts that can be paid from and to."""
 SUBCATEGORIES = (*PAYING_SUBCATEGORIES, "mortgage", "line_of_credit", "credit_card")
 ANY_NUMBER = ""
-"""How Stripe is told that there is no limit."""
+"""The value with which Stripe sets no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class NewSession:
     """How accounts are to be linked. The caller has checked that `via` accepts each part.
 
     `customer`, `customer_account` or `connected_account` holds the accounts. `amount`: in the currency's smallest unit. `manual_entry`:
-    automatic or disabled. What is not given gets the default of its kind of session, which Stripe is always told explicitly, because
+    automatic or disabled. A part that is not given gets the default of its kind of session. Defaults are always sent explicitly, because
     Stripe's own defaults change with its API versions.
     """
 
@@ -137,7 +137,7 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
             raise
         kind = next((name for name in HOLDERS if getattr(new, name) is not None), "customer")
         raise CustomerNotFoundError(NONE_HERE.format(NOUNS[kind])) from None
-    # Stripe leaves out, without an error, each allowed payment method that this Stripe account can't be paid with.
+    # Without raising an error, Stripe leaves out each allowed payment method that this Stripe account can't be paid with.
     if new.via != "financial_connections" and BANK_ACCOUNT not in made.get("payment_method_types", [BANK_ACCOUNT]):
         raise BankAccountUnavailableError(
             "Stripe offers no us_bank_account for this session, so no account could be linked by it. Enable ACH Direct Debit in the Stripe "
@@ -148,7 +148,7 @@ def create(stripe: StripeGateway, new: NewSession, stripe_account: str | None, k
 
 
 def once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a call under an idempotency key makes. Raises IdempotencyConflictError, StripeError."""
+    """The result of a call that has an idempotency key. Raises IdempotencyConflictError, StripeError."""
     try:
         return call()
     except StripeRefusedError as error:

@@ -5,13 +5,13 @@ a crashed worker wastes at most one slot. Which slots a call may take depends on
 work that is still wanted:
 
 - Reading an account whose refresh is pending (`hurry`): the next slot, however far ahead. It is paid for, so it comes first.
-- A single verification: the next slot for its refresh, however far ahead (`reserve`). Once that is due: slots of other operations if near.
+- A single verification: the next slot for its refresh, however far ahead (`reserve`). When it is due: slots of other operations if near.
 - Other events, such as that an account was linked: slots that are near.
 - A batch's verification: slots within the coming second, so that a batch uses what single verifications leave.
 - An HTTP caller who waits for the answer: slots that are free now, so that callers never delay refreshes.
 
-A message that finds no slot is told when to ask again; these times move at the bucket's rate, too. When Stripe answers 429, the bucket
-moves at half its speed, and half of what it lost comes back every 30 seconds.
+A message that gets no slot gets a time at which to ask again. These times are handed out at the bucket's rate, too. When Stripe answers
+429, the bucket's rate is halved. Every 30 seconds, half of the reduction is undone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from titleholder.errors import RateLimitExceededError
 from titleholder.store import Store
 
 SLOTS_KEY = "places"
-"""Where a queue message carries the slots that it has taken and not used (Unix seconds, by bucket)."""
+"""The key of a queue message under which it carries the slots that it has reserved and not used (Unix seconds, by bucket)."""
 
 RETRY_AT_KEY = "ask_after"
-"""Where a queue message carries the time (Unix seconds) before which there is no slot for it."""
+"""The key of a queue message under which it carries the time (Unix seconds) before which there is no slot for it."""
 
 USED_SHARE = 0.97
 """How much of what Stripe allows in a second is used, because calls that are counted apart may arrive closer together."""
@@ -39,20 +39,20 @@ AT_ONCE_SECONDS = 0.2
 """How far ahead a slot may be and still be used at once: SQS delays by whole seconds, and a lone request must not wait for one."""
 
 LONGEST_WAIT_SECONDS = 1.0
-"""The same for work that has waited for one bucket already, and for a batch."""
+"""The same for work that has already waited for one bucket, and for a batch."""
 
 NEAR_SECONDS = 3.0
-"""How far ahead a single verification or an event may take a slot where it could also come again, or use another bucket."""
+"""How far ahead a single verification or an event may take a slot if it could also be requeued, or use another bucket."""
 
 CALLERS_ONLY = ("other", "events")
-"""Buckets that no refresh waits for: there a caller may take a slot within the coming second."""
+"""Buckets that no refresh waits for. In these an HTTP caller may take a slot within the coming second."""
 
 ASKING = 1.1
-"""How much faster than its slots a bucket tells work when to ask again, because some of it asks in vain."""
+"""How much faster than slots a bucket hands out times to ask again, because some of the work that asks again gets no slot."""
 
 
 class StripeRateLimits:
-    """The buckets, at `rate` calls a second for each operation, `limit` for all. Remembers how slow each was when it was last looked at."""
+    """The buckets, at `rate` calls a second for each operation and `limit` for all. Remembers the backoff of each that it read last."""
 
     def __init__(self, store: Store, rate: float, clock: Callable[[], float], limit: float | None = None) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class StripeRateLimits:
         return reserved.at
 
     def reserve_within(self, bucket: str, now: float, seconds: float) -> float | None:
-        """The next slot if it is within so many seconds, else None."""
+        """The next slot if it is within `seconds`, else None."""
         reserved = self._store.rate_limits.reserve_until(bucket, self._rate_of(bucket, now), now, now + seconds)
         if reserved is None:
             return None
@@ -81,11 +81,11 @@ class StripeRateLimits:
         return self.reserve_within(bucket, now, max(LONGEST_WAIT_SECONDS - step, step))
 
     def next_try(self, bucket: str, now: float, kind: Kind) -> float:
-        """When work that found no slot is to ask for one again."""
+        """When work that got no slot has to ask again (Unix seconds)."""
         return self._store.rate_limits.next_try(bucket, kind.value, ASKING * self._rate_of(bucket, now), now + LONGEST_WAIT_SECONDS)
 
     def admit(self, now: float, kind: Kind) -> bool:
-        """Whether one more call may be made now, whatever the operation. Callers take only what other work leaves."""
+        """Whether the limit for all operations allows one more call now. HTTP callers get only what other work leaves."""
         counted = self._store.rate_limits.count_call(now)
         if counted <= max(1, round(self._limit * (CALLERS_SHARE if kind is Kind.CALLER else USED_SHARE))):
             return True
@@ -93,14 +93,14 @@ class StripeRateLimits:
         return False
 
     def on_throttled(self, bucket: str) -> None:
-        """Stripe answered 429."""
+        """Slow the bucket down, because Stripe answered 429."""
         now, known = self._clock(), self._store.rate_limits.backoff(bucket)
         self._slow[bucket] = increased(known, now)
         if self._slow[bucket] != known:
             self._store.rate_limits.set_backoff(bucket, self._slow[bucket], known)
 
     def limiter(self, message: Mapping[str, Any] | None = None) -> RateLimiter:
-        """For the work of one queue message, or of one HTTP caller who waits."""
+        """The limiter for the work of one queue message; without a message, for an HTTP caller who waits."""
         return RateLimiter(self, self._clock, message)
 
     def _rate_of(self, bucket: str, now: float) -> float:
@@ -108,13 +108,13 @@ class StripeRateLimits:
 
 
 class RateLimiter:
-    """Lets the calls of one piece of work through."""
+    """Admits the calls of one queue message or one HTTP request."""
 
     def __init__(self, limits: StripeRateLimits, clock: Callable[[], float], message: Mapping[str, Any] | None) -> None:
         self._limits = limits
         self._clock = clock
         self._kind = Kind.of(message)
-        # A batch's bursts are no longer than the slots of one second, so it need not wait for each.
+        # A batch takes its slots from the coming second only, so its calls need not wait for each slot.
         self._patience = LONGEST_WAIT_SECONDS if self._kind is Kind.BATCH else AT_ONCE_SECONDS
         self._slots: dict[str, float] = dict((message or {}).get(SLOTS_KEY) or {})
         self._ask_after = float((message or {}).get(RETRY_AT_KEY) or 0.0)
@@ -129,7 +129,7 @@ class RateLimiter:
         self._urgent = True
 
     def acquire(self, bucket: str) -> None:
-        """Return if a call may be made now. Raises RateLimitExceededError, which tells when to come again and with which slots."""
+        """Return if a call may be made now. Raises RateLimitExceededError, which says when to retry, and with which slots."""
         now = self._clock()
         self._acquire(bucket, now)
         if not self._limits.admit(now, self._kind):
@@ -137,7 +137,7 @@ class RateLimiter:
                 raise self._exceeded(bucket, now, now)
             raise self._exceeded(bucket, now + LONGEST_WAIT_SECONDS, now)
         self._slots.pop(bucket, None)
-        # The burst was spread by the first bucket already.
+        # The first bucket has already spread the burst.
         self._patience = LONGEST_WAIT_SECONDS
 
     def reserve(self, bucket: str, held: float | None) -> float | None:
@@ -153,16 +153,16 @@ class RateLimiter:
         if bucket not in self._slots:
             self._slots[bucket] = self._limits.reserve(bucket, self._clock()) if held is None else held
         if self._slots[bucket] <= self._clock() + AT_ONCE_SECONDS:
-            # The burst was spread by this bucket.
+            # This bucket has spread the burst.
             self._patience = LONGEST_WAIT_SECONDS
         return self._slots[bucket]
 
     def exceeded(self, bucket: str, at: float) -> RateLimitExceededError:
-        """What to raise for work whose slot in `bucket` lies ahead, at `at`."""
+        """The error to raise for work whose slot in `bucket` is at the time `at`, which lies ahead."""
         return self._exceeded(bucket, at, self._clock())
 
     def acquire_either(self, bucket: str, other: str) -> str:
-        """Return in which of two buckets a call may be made now: in `bucket` unless its next slot is far and that of `other` is near.
+        """Choose the bucket in which a call may be made now: `bucket`, unless its next slot is far and that of `other` is near.
 
         Raises RateLimitExceededError, as `acquire` does.
         """
@@ -209,7 +209,7 @@ class RateLimiter:
 
 
 def requeued_message(message: Mapping[str, Any], early: RateLimitExceededError) -> dict[str, Any]:
-    """The message as it is to come again, with the slots that it has taken."""
+    """The message to put back into the queue, with the slots that it has reserved."""
     kept = {name: value for name, value in message.items() if name not in (SLOTS_KEY, RETRY_AT_KEY)}
     if early.slots:
         kept[SLOTS_KEY] = dict(early.slots)

@@ -1,11 +1,11 @@
-"""Finding and repairing what was lost: announcements, erasures, verifications, refreshes, events that Stripe could not deliver.
+"""Finds and repairs what was lost or interrupted: announcements, erasures, verifications, refreshes, events that did not arrive.
 
-One thing that can't be repaired holds nothing else up. Each item is repaired by itself: one that fails is logged, counted, and moved back,
-twice as long each time. Each kind of work has its own share of a run. Each connected account is asked by itself, the one that was asked
-longest ago first. A refresh is not looked at here: it becomes a message in the events queue, so that a slow account holds up neither this
-run nor the calls of others.
+A failed repair stops no other. Each item is repaired separately; one that fails is logged, counted and postponed, twice as long each time.
+Each kind of work has its own share of a run. Connected accounts are asked one after the other, beginning with the one that was asked
+longest ago. Accounts with an open refresh are not read here but queued in the events queue, so that a slow account delays neither this run
+nor the calls of others.
 
-Safe to run twice, also at once.
+Safe to run twice, also concurrently.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from titleholder.timestamps import DAY_SECONDS
 PATIENCE_SECONDS: Mapping[OpenKind, float] = {
     "announcement": 300, "erasure": 300, "verification": 3600, "refresh": 840, "repair": 0, "event": 0, "review_end": 300,
 }  # fmt: skip
-"""How long an item may be unfinished before it is repaired, and then repaired again after the same time. A waiter for the repair of an
-account is listed from when the account is due to be read."""
+"""How long an item may be unfinished before it is repaired, and how long after that it is repaired again. A waiter for the repair of an
+account is listed from the time at which the account is due to be read."""
 
 REPAIR_PAUSE_SECONDS = 3600.0
 """How soon an account to be repaired is read again if Stripe does not answer at present. Otherwise it is read a day later."""
@@ -54,7 +54,7 @@ A little less than the time between two runs, so that the next run finds it.
 """
 
 OVERDUE_SECONDS = 3600.0
-"""How long after its deadline a verification without a verdict is ended, whatever its workflow does."""
+"""How long after its deadline a verification without a verdict is ended, even if its workflow still runs."""
 
 EVENTS_REACH_SECONDS = 30 * 86_400
 """How far back Stripe lists events."""
@@ -82,7 +82,7 @@ ITEMS_A_RUN = 1000
 
 TENANT_REFRESHES_A_RUN = 200
 REFRESHES_A_RUN_WITHOUT_STRIPE = 50
-"""How many refreshes of one connected account one run repairs, and how many of all while Stripe does not answer the platform. Each may
+"""How many refreshes of one connected account one run queues, and how many in all while Stripe does not answer the platform. Each may
 block a consumer of the events queue for its whole timeout, and the same consumers process Stripe's deliveries."""
 
 MOST_LISTED = 20_000
@@ -90,20 +90,20 @@ MOST_LISTED = 20_000
 
 PLATFORM_PAGES = 10
 TENANT_PAGES = 3
-"""Pages of each list of events in one run; the next one goes on where this one ended."""
+"""How many pages of each list of events one run reads. The next run continues where this one ended."""
 
 FIRST_REACH_SECONDS = 3 * DAY_SECONDS
-"""How far back the first listing of thin events reaches: as long as Stripe repeats a delivery. It has events of before the stack, too."""
+"""How far back the first listing of thin events reaches: as long as Stripe repeats a delivery. It also has events from before the stack."""
 
 OVERLAP_SECONDS = 3600
-"""How far a listing of thin events reaches back before the end of the one before, because an event may be listed late."""
+"""How far a listing of thin events overlaps the one before, because an event may be listed late."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a run did. `repaired` by kind: for `refresh`, how many are being looked at. `failed`: repairs that failed.
+    """What a run did. `repaired` by kind: for `refresh`, how many were queued. `failed`: repairs that failed.
 
-    `key_refused`: Stripe refused the stack's own key. `retired`, `returned`: connected accounts that began, and ceased, to refuse it.
+    `key_refused`: Stripe refused the stack's own key. `retired`: connected accounts that began to refuse it, `returned`: that ceased to.
     `reviews_ended`: reviews that were ended here without a decision. `thin_refused`: how often Stripe refused to list thin events.
     """
 
@@ -119,9 +119,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A listing of thin events, which may take several runs: the times that it lists, and its next page.
+    """A listing of thin events, which may take several runs: the period that it covers, and its next page.
 
-    `failed`: it could not be taken in whole, so the next listing begins at the same time again.
+    `failed`: some of its events could not be recorded or read, so the next listing begins at the same time again.
     """
 
     since: int
@@ -162,7 +162,7 @@ def reconcile(
         try:
             work(end)
         except RateLimitExceededError:
-            pass  # The next run goes on.
+            pass  # The next run continues.
         except Exception as error:
             run.failed(kind, error)
     return run.report
@@ -182,7 +182,7 @@ class _Run:
     platform_answers: bool = False
     thin_refused: bool = False
     looked_at: dict[AccountRef, float] = field(default_factory=dict)
-    """Accounts to be repaired that this run has read, and when they are due again."""
+    """Accounts that this run has queued because workflows wait for their repair, and when they are due again."""
 
     def failed(self, kind: str, error: Exception, **ids: str | None) -> None:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
@@ -209,20 +209,20 @@ class _Run:
         self._each("refresh", end, self._have_looked_at, most, TENANT_REFRESHES_A_RUN)
 
     def repairs(self, end: float) -> None:
-        """Queue the accounts for whose repair a workflow has waited for a day, because the webhook of a repair may be lost."""
+        """Queue, once a day, the accounts whose repair a workflow waits for, because the webhook of a repair may be lost."""
         most = ITEMS_A_RUN if self.platform_answers else REFRESHES_A_RUN_WITHOUT_STRIPE
         self._each("repair", end, self._look_for_repair, most, TENANT_REFRESHES_A_RUN)
 
     def events(self, end: float) -> None:
-        """Queue the events anew whose messages were put back into the queue too often."""
+        """Queue events again whose messages were requeued too often and therefore dropped."""
         self._each("event", end, self._queue_anew)
 
     def review_ends(self, end: float) -> None:
-        """Record and announce the ends of reviews that were not."""
+        """Record and announce the ends of reviews for which that is missing."""
         self._each("review_end", end, self._finish_review)
 
     def reviews(self, end: float) -> None:
-        """End the reviews that nobody decided in time, and those whose end was missed."""
+        """End the reviews that were not decided in time, and those whose end was missed."""
         self.report.reviews_ended += review_endings.end_overdue(self.deps, end, self.review_seconds, self._review_failed)
 
     def _review_failed(self, item: OpenItem, error: Exception) -> None:
@@ -265,7 +265,7 @@ class _Run:
                 self.failed(item.kind, again)
 
     def _put_back(self, item: OpenItem, tries: int) -> None:
-        # Listed again when it has been waiting for its kind's patience.
+        # The list shows an item once it is older than its kind's patience.
         since = self.deps.clock() + pause(tries) - PATIENCE_SECONDS[item.kind]
         self.deps.store.open_work.postpone(item, since, tries)
 
@@ -297,7 +297,7 @@ class _Run:
         if status is None and not overdue:
             deps.workflow.start(verification)
         elif status != "RUNNING" or overdue:
-            # A failed execution can't be started again under its name: give the verdict that can still be given.
+            # A failed execution can't be started again under the same name, so give the verdict that the stored data allow.
             verdicts.complete(deps.store, deps.bus, verification, {"Error": "WorkflowFailed"}, now=deps.clock())
             if status == "RUNNING":
                 deps.workflow.stop(id_)
@@ -318,7 +318,7 @@ class _Run:
         message = self.deps.store.events.message(item)
         if message is None:
             return False
-        # Listed until it was processed, each time twice as long later.
+        # It stays listed until it is processed, and is queued after pauses that double.
         self._put_back(item, tries + 1)
         self.deps.queues.send_event(message)
         return True
@@ -330,8 +330,8 @@ class _Run:
             self.deps.store.open_work.postpone(item, self.looked_at[item.ref], 0)
             return False
         self.deps.queues.send_event(item.ref.as_dict())
-        # One reading serves all that wait for the account, so they are due together from now on. Until here the item is due in the next
-        # run, so a crash does not cost a day.
+        # One reading serves all workflows that wait for the account, so they are due together from now on. They are postponed only now, so
+        # that after a crash the item is due in the next run and not a day later.
         due = self.deps.clock() + (DAY_SECONDS if self.platform_answers else REPAIR_PAUSE_SECONDS)
         self.looked_at[item.ref] = due
         self.deps.store.waiters.postpone_repairs(item.ref, due)
@@ -340,7 +340,7 @@ class _Run:
     # -- events ------------------------------------------------------------------------------------------------------------------
 
     def platform(self, end: float) -> None:
-        """Take in the platform's events that were lost, which also shows whether Stripe accepts the stack's key."""
+        """Record the platform's events that were lost. The listing also shows whether Stripe accepts the stack's key."""
         try:
             self._undelivered(None, PLATFORM_PAGES, end)
         except StripeCredentialsError as error:
@@ -351,10 +351,10 @@ class _Run:
         self._thin(None, PLATFORM_PAGES, end)
 
     def tenants(self, end: float) -> None:
-        """Take in the lost events of connected accounts, beginning with the account that was asked longest ago."""
+        """Record the lost events of connected accounts, beginning with the account that was asked longest ago."""
         if self.report.key_refused:
             return
-        # The lists of thin events have the time that is left.
+        # Thin events are listed in the time that is left.
         for thin in (False, True):
             now = self.deps.clock()
             due = [tenant for tenant in self.deps.store.connected_accounts.list_all(self.receiver.mode) if tenant.due_at <= now]
@@ -402,7 +402,7 @@ class _Run:
                 logger.info("connected account accepts the stack's key again", extra={"stripe_account": id_})
 
     def _accepts_the_key(self) -> bool:
-        """Whether Stripe accepts the stack's key at this moment, asked for the platform itself."""
+        """Whether Stripe accepts the stack's key now, shown by a call for the platform itself."""
         try:
             self._page(None, None)
         except StripeCredentialsError as error:
@@ -414,7 +414,7 @@ class _Run:
         return True
 
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
-        """Take in pages of undelivered events, from where the last run ended, the newest first."""
+        """Record undelivered events, the newest first: so many pages, from where the last run ended."""
         store, what = self.deps.store, f"{self.receiver.mode}/{stripe_account or 'platform'}"
         after = store.open_work.get_cursor(what)
         for _ in range(pages):
@@ -440,10 +440,10 @@ class _Run:
         return self.deps.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
 
     def _thin(self, stripe_account: str | None, pages: int, end: float) -> None:
-        """Take in pages of thin events that did not come, from where the last run ended.
+        """Record thin events that did not arrive: so many pages, from where the last run ended.
 
-        Destinations of thin events need this list, because the one of undelivered events has snapshot events only. This one has delivered
-        events too, so that most are known. A key that may not read it, or a Stripe that has no such list, is no failure.
+        Thin events need this list, because the list of undelivered events has only snapshot events. This list has delivered events too, so
+        most are known already. It is not a failure if the key may not read the list, or if Stripe does not have it.
         """
         store, what = self.deps.store, f"thin/{self.receiver.mode}/{stripe_account or 'platform'}"
         cursor = store.open_work.get_cursor(what)
@@ -456,7 +456,7 @@ class _Run:
                 )
             except (StripeCredentialsError, StripeRefusedError, AccountNotFoundError) as error:
                 if listing.page is not None:
-                    # Stripe does not know this page any more, so the next run lists these times anew.
+                    # Stripe does not know this page any more, so the next run begins this listing again.
                     self.report.cursors_reset += 1
                     store.open_work.set_cursor(what, replace(listing, page=None, failed=True).cursor())
                     return
@@ -468,7 +468,7 @@ class _Run:
             failed = self._take_in(events, stripe_account)
             found = found or bool(events)
             listing = replace(listing, page=page if events else None, failed=listing.failed or failed)
-            # An account without thin events needs no cursor: its next listing finds as little.
+            # An account without thin events needs no cursor, because nothing is lost if its next listing covers the same period.
             if found and listing.cursor() != cursor:
                 cursor = listing.cursor()
                 store.open_work.set_cursor(what, cursor)
@@ -476,7 +476,7 @@ class _Run:
                 return
 
     def _take_in(self, events: Sequence[Mapping[str, Any]], stripe_account: str | None) -> bool:
-        """Take in listed events, each by itself. Returns whether one failed."""
+        """Record listed events, each separately. Returns whether one failed."""
         failed = False
         for data in events:
             try:
@@ -494,7 +494,7 @@ class _Run:
         now = self.deps.clock()
         key, known = self.deps.store.events.find({"id": event.key, **account_named(event)})
         if known is not None:
-            # What is listed as open is queued again from there.
+            # Open events are queued again from the list of open work.
             if known.processed or known.open or now < known.due_at:
                 return
             self.deps.store.events.postpone(key, now + pause(known.tries + 1), known.tries + 1)

@@ -33,8 +33,8 @@ from titleholder.stripe_api.gateway import RefreshAnswer
 class Started:
     """A refresh was initiated. Stripe shows it with `attempted_at` as `last_attempted_at`.
 
-    `at`: when by our clock (Unix seconds), not later than Stripe began it. So it is before all that came of it, however late Stripe
-    answers.
+    `at`: when it began by our clock (Unix seconds), but not later than by Stripe's. So it is before every event of the refresh, even if
+    Stripe answered late.
     """
 
     attempted_at: int
@@ -47,7 +47,7 @@ StartResult = Started | AlreadyStarting | Fresh | JoinPending | CoolingDown | No
 def start(
     deps: Dependencies, ref: AccountRef, need: FreshnessRequirement, decision: StartRefresh, account: StoredAccount, asker: str | None
 ) -> StartResult:
-    """Initiate a refresh, unless another worker is at it. `asker` is the verification that asks for it, None for an HTTP caller."""
+    """Initiate a refresh, unless another worker is doing so. `asker`: the verification that asks for it; None for an HTTP caller."""
     deps.stripe.acquire_refresh()
     now = deps.clock()
     if now > need.deadline:
@@ -56,8 +56,8 @@ def start(
     if not deps.store.accounts.begin_attempt(ref, attempt, account.attempt, now):
         return AlreadyStarting() if deps.store.accounts.get(ref).erased_at is None else NotVerifiable(refresh_policy.ERASED)
     if not _waits(deps, ref, asker):
-        # Another of its requests was handled meanwhile, and has resumed the workflow. An earlier try may have the same key, so the attempt
-        # stays open.
+        # Another request of this verification was handled meanwhile, and has resumed the workflow. An earlier try may have the same key, so
+        # the attempt stays open.
         deps.store.accounts.end_attempt(ref, attempt, answered=False)
         return AlreadyStarting()
     try:
@@ -66,7 +66,7 @@ def start(
         deps.store.accounts.end_attempt(ref, attempt, answered=False)
         raise
     except StripeError as error:
-        # A request that was answered with 5xx may have taken effect, whatever the SDK's own repetition of it was answered.
+        # A request that was answered with 5xx may have taken effect, even if the SDK's own repetition of it got another answer.
         doubted_at = deps.clock() if error.after_failure or isinstance(error, StripeServerError) else None
         deps.store.accounts.end_attempt(ref, attempt, answered=not isinstance(error, StripeUnansweredError), doubted_at=doubted_at)
         if not isinstance(error, StripeRefusedError):
@@ -82,18 +82,18 @@ def start(
     state, observed_at = answer.state, answered_at
     started = refresh_policy.was_started(decision.base, state, attempt.began_at)
     if started:
-        # Also for an answer that Stripe kept, because the call that it answered first was not counted: its worker never saw it.
+        # Also for an answer that Stripe replayed, because the first call was not counted: its worker never saw the answer.
         tally("RefreshesPaid")
-        # A zero, so that the alarm WebhooksAbsentAlarm finds a value also where no delivery ever came.
+        # A zero, so that the alarm WebhooksAbsentAlarm finds a value even if no delivery ever came.
         metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=0)
     if answer.replayed and not started:
         deps.store.accounts.end_attempt(ref, attempt, answered=True)
         return _after_refusal(deps, ref, need, account, asker, attempt, replayed=True)
     if answer.replayed:
-        # Only the refresh is taken from it, because the account may have changed since.
+        # Only the refresh is taken from a replayed answer, because the account may have changed since.
         known = deps.store.accounts.get(ref)
         state, observed_at = replace(known.state or state, refresh=state.refresh), known.observed_at
-    # Stored first, because once the attempt has ended nothing else keeps a worker with an older reading from making another one.
+    # Store this before the attempt ends, because afterwards nothing else keeps a worker with an older reading from making another one.
     open_ = state.refresh is not None and state.refresh.status != "failed"
     account_sync.observe(deps, ref, state, observed_at, attempt.calls, account, open_=open_)
     deps.store.accounts.end_attempt(ref, attempt, answered=True)
@@ -103,7 +103,7 @@ def start(
         return _after_refusal(deps, ref, need, account, asker, attempt) if isinstance(shown, Fresh) else _final(shown)
     if state.refresh.settled:
         account_sync.sync_account(deps, ref)
-    # An attempt that is made again may have been executed at its first call, or at any later one.
+    # A repeated attempt may have been executed at its first call or at any later one.
     return Started(state.refresh.last_attempted_at, min(now, max(attempt.began_at, state.refresh.last_attempted_at)))
 
 
@@ -111,7 +111,7 @@ def _call(
     deps: Dependencies, ref: AccountRef, attempt: Attempt, decision: StartRefresh, account: StoredAccount, asker: str | None
 ) -> RefreshAnswer | None:
     """Record the request, make the call, record its result. None if the refresh is not wanted any more, so that no call was made."""
-    # An attempt is made again only if a request of it was not answered. Until its result is known, no other key is used.
+    # An attempt is repeated only if one of its requests was not answered. Until its result is known, no other key is used.
     in_doubt = account.attempt is not None and account.attempt.key == attempt.key
     with _recorded(deps, ref, attempt, asker) as entry:
         if not _is_wanted(deps, asker):
@@ -135,7 +135,7 @@ def _is_wanted(deps: Dependencies, asker: str | None) -> bool:
 
 
 def _recorded(deps: Dependencies, ref: AccountRef, attempt: Attempt, asker: str | None) -> AbstractContextManager[Entry]:
-    """The record of a refresh that a verification asks for. The route makes that of an HTTP caller."""
+    """The audit record of a refresh that a verification asks for. For an HTTP caller the route makes it."""
     if asker is None:
         return contextlib.nullcontext(Entry())
     return deps.audit.effect(By(asker), "refresh.requested", ref, attempt=attempt.key)
@@ -154,8 +154,8 @@ def _after_refusal(
 ) -> StartResult:
     """What the account shows after Stripe refused a refresh. Raises StripeLaggingError if it does not show all that is known yet.
 
-    `replayed`: an earlier request was refused, with an answer that Stripe kept. If the account does not show a reason now, the error is
-    raised too, and the next call has another key.
+    `replayed`: Stripe refused an earlier request, and replayed that answer. If the account shows no reason now, the error is raised too,
+    and the next call has another key.
     """
     code = None if replayed else code
     reading = account_sync.read_account(deps, ref, account)

@@ -38,10 +38,10 @@ from titleholder.stripe_api.gateway import AccountReading
 from titleholder.timestamps import from_iso
 
 AWAITS = "awaits"
-"""Where the message of a workflow says what it waits for, if that is not a refresh: `repair`."""
+"""The key of a workflow's message that says what the workflow waits for, if that is not a refresh. Its only value is `repair`."""
 
 RETRY_SECONDS = 2.0
-"""How soon a request looks again what came of another worker's refresh call."""
+"""How soon a request checks again how another worker's refresh call has ended."""
 
 RefreshResult = Fresh | JoinPending | CoolingDown | NotVerifiable | Started | AlreadyStarting
 
@@ -92,11 +92,11 @@ class RefreshRequest:
 def handle_message(
     deps: Dependencies, message: Mapping[str, Any], message_id: str
 ) -> RefreshResult | StillPending | GaveUp | AwaitRepair | Requeued | None:
-    """Handle one message of the refresh queue, and put it back where the request has to come again.
+    """Handle one message of the refresh queue, and put it back if the request has to come again.
 
     Raises:
-        ValueError, KeyError: it is no request.
-        StripeError: Stripe could not be asked; to be tried again.
+        ValueError, KeyError: the message is not a request.
+        StripeError: a call to Stripe failed and has to be repeated.
     """
     request = RefreshRequest.from_message(message, message_id)
     try:
@@ -115,8 +115,8 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
     """Resume a paused workflow if its answer is known, else make sure that it will be resumed. None if it no longer waits.
 
     Raises:
-        StripeError: Stripe could not be asked; to be tried again.
-        RateLimitExceededError: Stripe may not be asked yet; the error names when to try again.
+        StripeError: a call to Stripe failed and has to be repeated.
+        RateLimitExceededError: the rate limit allows no call yet. The error says when to try again.
     """
     facts = _gather(deps, request)
     if facts is None:
@@ -146,9 +146,9 @@ def handle_request(deps: Dependencies, request: RefreshRequest) -> RefreshResult
 
 
 def ensure_fresh(deps: Dependencies, ref: AccountRef, need: FreshnessRequirement) -> RefreshResult:
-    """What an HTTP caller asks for: find that `need` is met, join a refresh, or start one.
+    """For an HTTP caller: find owners that meet `need`, join a pending refresh, or start one.
 
-    Raises AccountNotFoundError, or a StripeError when Stripe could not be asked, or RateLimitExceededError.
+    Raises AccountNotFoundError, RateLimitExceededError, or a StripeError if the call to Stripe failed.
     """
     account = deps.store.accounts.get(ref)
     return _carry_out(deps, ref, need, account, refresh_requests.decide_known(account, need, deps.clock()))
@@ -175,7 +175,7 @@ def _gather(deps: Dependencies, request: RefreshRequest) -> RequestFacts | None:
 def _answer(
     deps: Dependencies, request: RefreshRequest, facts: RequestFacts, decision: AlreadyStarting | AskStripe | Decision
 ) -> RefreshResult:
-    """Carry a decision out. What keeps Stripe from being asked is recorded with the waiter, for the verdict in case there is no data."""
+    """Carry a decision out. If a call to Stripe fails, store the reason with the waiter, for a verdict that is given without data."""
     ref, waiter = request.ref, facts.waiter
     try:
         return _carry_out(deps, ref, waiter.need, facts.account, decision, waiter.verification)
@@ -225,9 +225,9 @@ def _carry_out(
     decision: AlreadyStarting | AskStripe | Decision,
     asker: str | None = None,
 ) -> RefreshResult:
-    """Read the account at Stripe and start a refresh, where the decision asks for it.
+    """Read the account at Stripe and start a refresh, if the decision requires it.
 
-    `asker` is the verification that waits, which the caller resumes itself; None for an HTTP caller.
+    `asker`: the verification that waits, whose workflow the caller of this function resumes itself; None for an HTTP caller.
     """
     reading: AccountReading | None = None
     match decision:
@@ -247,7 +247,7 @@ def _carry_out(
     if isinstance(decision, StartRefresh):
         if asker is None or not _has_too_many_owners(deps, ref, account, reading):
             return refresh_calls.start(deps, ref, need, decision, account, asker)
-        # The owners of a refresh could not be compared. An HTTP caller may pay for the proof of the contrary.
+        # The refresh would bring too many owners to compare. Only an HTTP caller may pay for one, in case there are fewer by now.
         decision = NotVerifiable(refresh_policy.TOO_MANY_OWNERS)
     if account.slot is not None:
         deps.store.accounts.drop_slot(ref, account.slot)
@@ -255,7 +255,7 @@ def _carry_out(
 
 
 def _has_too_many_owners(deps: Dependencies, ref: AccountRef, account: StoredAccount, reading: AccountReading | None) -> bool:
-    """Whether the owners that are known before a refresh is paid are too many to be compared, so that the next will hardly be fewer."""
+    """Whether the known owners are too many to be compared. A refresh would hardly bring fewer, so it is not paid for."""
     if reading is None or reading.ownership is None or reading.newer is not None:
         return account.too_many_owners
     if not reading.ownership.has_more:
@@ -288,13 +288,14 @@ def _await_slot(deps: Dependencies, ref: AccountRef, account: StoredAccount) -> 
 def _requeue(deps: Dependencies, request: RefreshRequest, message: Mapping[str, Any], at: float) -> None:
     """Put a request back into the queue until `at` (Unix seconds), unless its workflow no longer waits for it.
 
-    The heartbeat keeps the time in the queue out of the settle timeout. A request that was put back too often is left to its workflow.
+    The heartbeat keeps the time in the queue out of the settle timeout. A request that was put back too often is dropped, and its workflow
+    asks again.
     """
     if not deps.workflow.heartbeat(request.waiter.task_token):
         return
     again = put_back(message)
     if again is None:
-        # Without a message the workflow gets no heartbeat, and asks anew once the settle timeout is over. An account keeps its slot.
+        # Without a message the workflow gets no heartbeat, and asks again once the settle timeout is over. The account keeps its slot.
         logger.warning("request deferred too often", extra={"verification": request.waiter.verification, "account": request.ref.account})
         tally("MessagesDeferredTooOften")
         return

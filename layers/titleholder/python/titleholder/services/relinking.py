@@ -1,6 +1,6 @@
-"""Relinking: the end user repairs the access to an account, or grants it further permissions. It is a preview of Stripe's API.
+"""Relinking: the end user repairs the access to an account, or grants it further permissions. Uses a preview of Stripe's API.
 
-Each step asks Stripe anew and nothing is stored, because the end user may choose another account than the one that was to be relinked.
+Each step reads the state from Stripe and stores nothing, because the end user may choose another account than the one to be relinked.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Relinkable:
 
 @dataclass(frozen=True, slots=True)
 class RelinkResult:
-    """How a session for relinking stands. `relinked_account` is None unless the account that was named has been relinked."""
+    """The status of a session for relinking. `relinked_account` is None until the account that was named has been relinked."""
 
     account: str | None
     authorization: str | None
@@ -58,7 +58,7 @@ def find(deps: Dependencies, tenant: Tenant, account: str) -> Relinkable:
     """The account, if it can be relinked now.
 
     Raises:
-        RelinkNotAvailableError: it can't be; the error's reason says why.
+        RelinkNotAvailableError: it can't be relinked. The error's `reason` says why.
         AccountErasedError, AccountNotFoundError, StripeError, RateLimitExceededError.
     """
     preview = deps.stripe.preview
@@ -112,7 +112,7 @@ def parameters(target: Relinkable, permissions: Sequence[str], prefetch: Sequenc
         kind = "account" if target.holder.kind == "account" else "customer"
         params["account_holder"] = {"type": kind, target.holder.kind: target.holder.id}
     if PAYMENT in asked:
-        # Where the account is paid from or to, the one account of the session has to support that.
+        # If payments use the account, the one account of the session has to support them.
         params |= {"limits": {"accounts": 1}, "filters": {"require_payment_method_support": "all"}}
     if prefetch:
         params["prefetch"] = list(prefetch)
@@ -126,7 +126,7 @@ def _unavailable(reason: str) -> RelinkNotAvailableError:
 
 
 def result(session: Mapping[str, Any]) -> RelinkResult | None:
-    """How that Financial Connections Session stands; None if it is none for relinking, or Stripe does not show that it is."""
+    """The status of a Financial Connections Session for relinking; None if it is not for relinking, or Stripe does not show that it is."""
     options, ended = _hash(session.get("relink_options")), _hash(session.get("relink_result"))
     authorization = options.get("authorization")
     if authorization is None:

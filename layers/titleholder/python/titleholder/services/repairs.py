@@ -1,4 +1,4 @@
-"""What a verification waits for that its caller has to see to."""
+"""The repair of an account that a verification waits for."""
 
 from __future__ import annotations
 

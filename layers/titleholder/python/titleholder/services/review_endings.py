@@ -1,6 +1,6 @@
-"""What ends an open review without a decision: its account, the account's owners, what is kept no longer, or time.
+"""Ends open reviews without a decision: for a change of the account or its owners, for erased data, or when their time is over.
 
-The use case that finds such a thing ends the account's reviews at once. `reconcile` looks at the open reviews in turn, and ends those that
+The use case that finds the reason ends the account's reviews at once. `reconcile` looks at the open reviews in turn, and ends those that
 were missed: one that was opened at the same moment, or one whose end could not be written.
 
 A review that can't be ended is logged and left to `reconcile`, so that it holds up neither the erasure of its account nor other reviews.
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 KINDS: Sequence[OpenKind] = ("review", "review_second")
 
 PAGE = 100
-"""A run of `reconcile` looks at so many of the oldest open reviews of each kind,"""
+"""How many of the oldest open reviews of each kind a run of `reconcile` looks at."""
 
 MOST_AT_ONCE = 20
-"""How many reviews of an account are ended or finished by the use case that found why. `reconcile` sees to the others, because whatever
-waits for the use case would wait for each of them."""
+"""How many reviews of an account are ended or finished by the use case that found the reason. The others are left to `reconcile`, because
+the use case's caller would have to wait for each of them."""
 
 PAGES_A_RUN = 4
-"""and at so many more pages of the others. The next run goes on where it ended."""
+"""How many pages of the other open reviews it looks at. The next run continues where this one ended."""
 
 EXPIRY_SECONDS = 30 * DAY_SECONDS
 
 _UNREADABLE = (KeyError, TypeError, ValueError, VerificationNotFoundError)
-"""What is raised where something that is stored about a review can't be read."""
+"""Exceptions that show that the stored data of a review can't be read."""
 
 
 def end(store: Store, ref: AccountRef, verification: str, reason: ClosedReason, now: float, by: By | None = None) -> list[Review]:
-    """End the open review of a verification. Returns it, or nothing if it has ended meanwhile or could not be ended."""
+    """End the open review of a verification. Returns it; an empty list if it has ended meanwhile or could not be ended."""
     try:
         return reviews.expire(store, ref, reason, now, verification, by or STRIPE)
     except Exception as error:
@@ -57,7 +57,7 @@ def end(store: Store, ref: AccountRef, verification: str, reason: ClosedReason, 
 
 
 def _end(store: Store, review: Review, reason: ClosedReason, now: float) -> list[Review]:
-    """As `end`, of a review that was just read."""
+    """As `end`, for a review that was just read."""
     try:
         return [ended for ended in [reviews.end(store, review, reason, now, STRIPE)] if ended is not None]
     except Exception as error:
@@ -82,7 +82,7 @@ def end_for_owners(store: Store, ref: AccountRef, now: float) -> list[Review]:
 
 
 def finish(deps: Dependencies, ended: Sequence[Review]) -> None:
-    """Record and announce reviews that have just ended, `MOST_AT_ONCE` at most. What fails is left to `reconcile` too."""
+    """Record and announce reviews that have just ended, `MOST_AT_ONCE` at most. The others and failures are left to `reconcile`."""
     for review in ended[:MOST_AT_ONCE]:
         try:
             reviews.finish(deps, review)
@@ -91,13 +91,14 @@ def finish(deps: Dependencies, ended: Sequence[Review]) -> None:
 
 
 def end_overdue(deps: Dependencies, until: float, expiry_seconds: float, failed: Callable[[OpenItem, Exception], None]) -> int:
-    """End the open reviews that should have ended, up to the time `until`; returns how many. One that fails holds up no other.
+    """End the open reviews that should have ended, until the time `until` (Unix seconds). Returns how many. A failure stops no other.
 
-    Their order is that of the reviewers' queue, so it stays as it is, and a position says where the next run goes on.
+    The reviews are listed in the order of the reviewers' queue, so they are not moved within it. A stored position says where the next run
+    continues.
     """
     ended = 0
     for left, kind in zip(range(len(KINDS), 0, -1), KINDS, strict=True):
-        # A share of the time for each kind. What one leaves is for the next one.
+        # A share of the time for each kind. Time that one kind leaves goes to the next.
         end = deps.clock() + (until - deps.clock()) / left
         ended += _end_overdue(deps, kind, end, expiry_seconds, failed)
     return ended
@@ -140,7 +141,7 @@ def _in_turn(store: Store, kind: OpenKind) -> Iterator[list[OpenItem]]:
 def _due(
     store: Store, items: Sequence[OpenItem], opened_before: float, failed: Callable[[OpenItem, Exception], None]
 ) -> Iterator[tuple[OpenItem, AccountRef, ClosedReason]]:
-    """Those of the open reviews that have to end, each with its account and why. What is about them is read in one go."""
+    """The open reviews among `items` that have to end, each with its account and the reason. Their data are read together."""
     if not items:
         return
     try:
@@ -164,7 +165,7 @@ def _due(
 
 
 def _reason_of_owners(*, kept: bool, changed: bool) -> ClosedReason | None:
-    """Without the owners of the verdict nothing shows whether the newest ones are others."""
+    """`OWNERS_ERASED` comes first, because without the verdict's owners it is unknown whether they have changed."""
     if not kept:
         return "OWNERS_ERASED"
     return "OWNERS_CHANGED" if changed else None

@@ -18,7 +18,7 @@ LARGEST_PAGE = 50
 """A page's reviews and their verifications are read in one call, which reads 100 items at most."""
 
 MOST_LOOKED_AT = 1000
-"""How many reviews of all tenants a page looks through for those that are wanted, before it is shorter."""
+"""How many reviews of all tenants are looked through to fill a page. After that the page is shorter."""
 
 COUNTED = 100
 """Up to how many waiting reviews are counted."""
@@ -45,7 +45,7 @@ class QueueQuery:
         return self.reason is not None or self.batch is not None
 
     def wants(self, review: Review, verification: Verification) -> bool:
-        """Whether a review is one of those that are asked for. The index may still list one that was decided since."""
+        """Whether the query asks for this review. The index may still list a review that was decided since."""
         reasons = (verification.verdict or {}).get("reasons", ())
         return (
             review.state == self.state
@@ -58,8 +58,8 @@ class QueueQuery:
 class QueuePage:
     """Reviews with their verifications, the longest waiting first.
 
-    `waiting`: how many of the tenant's reviews are in that state, whatever filters are given; `more_wait`: there are or may be more than so
-    many. `following`: where the next page begins; None on the last one.
+    `waiting`: how many of the tenant's reviews are in that state, without filters. `more_wait`: there are or may be more than that.
+    `following`: where the next page begins; None on the last one.
     """
 
     found: Sequence[tuple[Review, Verification]]
@@ -87,8 +87,8 @@ def backlog(store: Store, now: float) -> Backlog:
 def page(store: Store, tenant: Tenant, query: QueueQuery, begin: Position) -> QueuePage:
     """A tenant's reviews from `begin` on.
 
-    Three calls of DynamoDB where the tenant's reviews follow each other in the index. Other tenants' between them add a call to the
-    listing and one to the counting. A filter adds at most one for each 50 reviews that are looked through.
+    Takes three calls of DynamoDB if no reviews of other tenants lie between the tenant's own in the index. Otherwise the listing and the
+    counting take one more call each. A filter adds at most one call for each 50 reviews that are looked through.
     """
     queue = store.review_queue
     wanted = MOST_LOOKED_AT if query.filters else query.limit + 1
@@ -108,7 +108,7 @@ def page(store: Store, tenant: Tenant, query: QueueQuery, begin: Position) -> Qu
 
 
 def _loaded(queue: ReviewQueue, entries: Sequence[QueueEntry]) -> Iterator[tuple[QueueEntry, tuple[Review, Verification] | None]]:
-    """Each entry with its review and verification, read as far as they are asked for; without them if they are not there."""
+    """Each entry with its review and verification, None if these are not stored. Reads only as far as the caller iterates."""
     for start in range(0, len(entries), LARGEST_PAGE):
         some = entries[start : start + LARGEST_PAGE]
         loaded = queue.load(some)

@@ -1,8 +1,8 @@
 """Reviews: opening one by hand, deciding, ending without a decision, and what follows the end: audit entries and the announcement.
 
-The review's item is the record of what was decided, by whom and why, because it is written in the transaction that decides. The entries of
-the audit log follow from it, under ids that are made of verification and version: however often they are written, there is one for each
-version, and a decision that lost a race has none. A crash in between leaves a closed review in the list of open work, and `reconcile`
+The review's item is the record of what was decided, by whom and why, because the transaction that decides writes it. The entries of the
+audit log are derived from it, under ids that are made of verification and version. So there is one entry for each version, however often it
+is written, and none for a decision that lost a race. A crash in between leaves a closed review in the list of open work, and `reconcile`
 finishes it.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from titleholder.services.context import Dependencies
 
 TRIES = 10
-"""How often a change of a review is tried that others forestall. Each failed try shows a version that another one has made."""
+"""How often a change of a review is tried. A try fails if another change comes first; it then shows the version that this has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def get_verification(store: Store, tenant: Tenant, verification_id: str) -> Veri
 
 
 def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: By) -> Review:
-    """Open a review of a verification that no rule had reviewed. Repeating this changes nothing while the review is not closed.
+    """Open a review of a verification for which no rule opened one. Repeating this changes nothing while the review is not closed.
 
     Raises:
         VerificationNotFoundError
@@ -101,7 +101,7 @@ def decide(deps: ReviewDependencies, tenant: Tenant, verification_id: str, reque
     Raises:
         VerificationNotFoundError, ReviewNotFoundError
         AccountErasedError, ClaimErasedError, OwnersErasedError: what was compared is gone.
-        AuditUnavailableError: it could not be recorded. The decision stands, and a repetition records it.
+        AuditUnavailableError: it could not be recorded. The decision is stored, and repeating this records it.
         And what `domain.reviews.decide` raises.
     """
     verification = get_verification(deps.store, tenant, verification_id)
@@ -135,8 +135,8 @@ def expire(
 
 
 def have_owners_changed(store: Store, verification: Verification, account: StoredAccount) -> bool:
-    """Whether the account's newest owners are others than those that the verdict rests on. True where that is not known."""
-    from titleholder.domain import owner_changes  # loads the matcher, which the other functions of this module do without
+    """Whether the account's newest owners are others than those that the verdict rests on. True if that is not known."""
+    from titleholder.domain import owner_changes  # imported here, because it loads the matcher, which nothing else in this module needs
 
     snapshot = (verification.verdict or {}).get("snapshot") or ""
     if account.snapshot in (None, snapshot):
@@ -145,7 +145,7 @@ def have_owners_changed(store: Store, verification: Verification, account: Store
 
 
 def finish(deps: ReviewDependencies | Dependencies, review: Review) -> None:
-    """Record and announce the end of a review, so far as that was not done. Safe to repeat, also at once."""
+    """Record and announce the end of a review, as far as that is missing. Safe to repeat, also concurrently."""
     _record(deps, review)
     if review.unfinished:
         _announce(deps, review, deps.store.verifications.get(review.verification))
@@ -166,12 +166,12 @@ def _decide(deps: ReviewDependencies, verification: Verification, request: Decis
             if after.state == "closed":
                 count_decision(request.decision, request.reason or "")
             return after
-        # Another decision came first, or this one did when its answer was lost. What is stored now shows which.
+        # Another decision was stored first, or this one was and DynamoDB's answer was lost. The stored review shows which.
     raise RuntimeError("The review changed during every attempt to decide it.")
 
 
 def end(store: Store, review: Review, reason: ClosedReason, now: float, by: By) -> Review | None:
-    """The review as this call has ended it; None if it was closed already. As `expire`, of a review that was just read."""
+    """As `expire`, for a review that was just read. Returns the review as ended by this call; None if it was closed already."""
     for _ in range(TRIES):
         if review.state == "closed":
             return None
@@ -195,7 +195,7 @@ def _require_comparison(compared: Compared) -> tuple[bytes, int]:
 
 
 def _final(verification: Verification, review: Review) -> Final | None:
-    """As `reviews.final`, for the verification as it is with this review."""
+    """As `reviews.final`, for the verification with this state of its review."""
     return reviews.final(replace(verification, review=review.state, reviewed=reviews.decided(review)))
 
 
@@ -219,9 +219,9 @@ def _announce(deps: ReviewDependencies | Dependencies, review: Review, verificat
 
 
 def _recorded(deps: ReviewDependencies, review: Review) -> int:
-    """Up to which version a review's entries are in the audit log, once those are written that may be missing.
+    """Write a review's audit entries that may be missing. Returns the version up to which they are in the audit log.
 
-    Stored with the next decision, so that each decision writes its own entry and that of the one before, however many there are.
+    That version is stored with the next decision, so that each decision writes only its own entry and that of the one before.
     """
     try:
         _record(deps, review)
@@ -240,7 +240,7 @@ def _record(deps: ReviewDependencies | Dependencies, review: Review) -> None:
 
 
 def _entries(review: Review) -> Iterator[tuple[By, Effect, float, dict[str, str | None]]]:
-    """What made each version of a review, the first one first. Without an actor: nobody asked for it, so that it needs no entry."""
+    """What made each version of a review, in order. A version without an actor was made by a rule or by time, so it needs no entry."""
     yield By(review.opened_actor, review.opened_request), "review.opened", review.opened_at, {}
     for made in review.decisions:
         said = {"decision": made.decision, "reason": made.reason, "reference": made.reference}
@@ -250,5 +250,5 @@ def _entries(review: Review) -> Iterator[tuple[By, Effect, float, dict[str, str 
 
 
 def _entry_id(review: Review, version: int) -> str:
-    """The same for each try to write an entry. Its last digit spreads entries over partitions, as that of random ids does."""
+    """The id of an entry, the same at each try to write it. Its last digit spreads entries over partitions, like that of a random id."""
     return hashlib.sha256(f"{review.verification}#{version}".encode()).hexdigest()[:32]

@@ -40,7 +40,7 @@ def complete_by_id(
 
 
 def stop(store: Store, bus: EventPublisher, verification: Verification, batch: str, *, now: float) -> Verification:
-    """End a verification without a verdict whose batch was stopped; one that another batch works on by now is left alone."""
+    """End a verification that has no verdict because its batch was stopped. Does nothing if another batch works on it by now."""
     verification = complete(store, bus, verification, {"reason": BATCH_STOPPED}, now=now, batch=batch, among_others=True)
     if verification.verdict is not None:
         store.waiters.remove(verification.ref, verification.id)
@@ -56,7 +56,7 @@ def complete(
     store: Store, bus: EventPublisher, verification: Verification, outcome: Mapping[str, Any], *, now: float, batch: str | None = None,
     among_others: bool = False,
 ) -> Verification:  # fmt: skip
-    """`complete` for a caller that has just read the verification, or made it. With `batch` only while that works on it.
+    """As `complete_by_id`, for a caller that has just read or made the verification. With `batch` only while that batch works on it.
 
     A verdict whose announcement fails is announced by the next caller of this, `reconcile` at the latest. `among_others`: the caller has
     other verifications to end, so a failed announcement is left to `reconcile` instead of being raised.
@@ -90,9 +90,9 @@ def complete(
 def _count(verification: Verification, verdict: Mapping[str, Any], owners_created: int | None, now: float) -> None:
     """Count a verdict that was just stored, and how long it took.
 
-    `owners_created`: when Stripe made the owners that it rests on, None if it rests on none. That is when Stripe answered. Where these
-    owners were there before the request, the time counts from the request; but not for a batch, whose verifications wait for their turn.
-    A crash right after the verdict was stored loses its count.
+    `owners_created`: when Stripe made the owners that the verdict rests on (Unix seconds), which is when Stripe answered; None if it rests
+    on none. If the owners existed before the request, the time counts from the request. A batch's verification has no time then, because it
+    waited for its turn. After a crash right after the verdict was stored, it is not counted.
     """
     observability.count_verdict(verdict["outcome"])
     observability.measure_seconds("VerificationSeconds", now - verification.requested_at)
@@ -118,8 +118,8 @@ def mark_stale(
 ) -> list[Review]:  # fmt: skip
     """Mark one verdict as stale, if there is one that rests on owners. `seen`: the observation of the account that shows the reason.
 
-    Its open review is ended, for a decision would be about an account that is no longer active. Returns that review, which has yet to be
-    recorded and announced. `by`: who is recorded as having ended it, if not Stripe.
+    Its open review is ended, because a decision would be about an account that is no longer active. Returns that review, which has yet to
+    be recorded and announced. `by`: the actor that is recorded as having ended it, if not Stripe.
     """
     found = store.verifications.get(verification)
     if not _rests_on_owners(found):
@@ -134,11 +134,11 @@ def mark_stale(
 
         ended = review_endings.end(store, ref, verification, reason, now, by)
     if unannounced:
-        # Marked first, so that a lift that comes in between announces itself, whether this announcement arrived or not. The mark says
-        # that it has yet to be announced, so that a crash in between repeats the announcement instead of losing it.
+        # Mark the verdict before announcing it. If the mark is lifted in between, that is announced even if this announcement is not. The
+        # mark says that it has yet to be announced, so that a crash in between repeats the announcement instead of losing it.
         _announce_staleness(bus, ref, verification, reason)
         if not store.verifications.end_stale_announcement(verification, seen):
-            # A later observation was acted on and announced meanwhile. What holds is announced last.
+            # A later observation was announced meanwhile, so announce the present state once more, as the last announcement.
             _announce_staleness(bus, ref, verification, store.verifications.get(verification).stale)
     return ended
 
@@ -201,7 +201,7 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     account = store.accounts.get(verification.ref)
     if account.state is not None and account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
         _show_status(store, bus, verification.ref, account, verification.id, now)
-    # Until here the verification is listed as one to be announced, so that `reconcile` calls this again if it was cut off.
+    # Only now take the verification off the list of those to be announced, so that `reconcile` repeats this after a crash.
     store.verifications.mark_announced(verification.id)
 
 
@@ -256,7 +256,7 @@ def _verdict(store: Store, verification: Verification, outcome: Mapping[str, Any
 
 
 def _review(store: Store, verification: Verification, verdict: Mapping[str, Any], now: float) -> Review | None:
-    """The review that a verdict opens by itself, if it does."""
+    """The review that a verdict opens, if it opens one."""
     if store.reviewers_needed == 0 or verdict["outcome"] != "close_match":
         return None
     from titleholder.domain.reviews import Review
@@ -265,7 +265,7 @@ def _review(store: Store, verification: Verification, verdict: Mapping[str, Any]
 
 
 def _with_remedy(store: Store, verification: Verification, verdict: dict[str, Any], now: float) -> dict[str, Any]:
-    """A verdict with what its caller can do next, if it is not about owners."""
+    """The verdict; if it is `not_verifiable`, with what the caller can do next."""
     if verdict["outcome"] != "not_verifiable":
         return verdict
     account = store.accounts.get(verification.ref)
@@ -273,7 +273,7 @@ def _with_remedy(store: Store, verification: Verification, verdict: dict[str, An
 
 
 def _compared(verification: Verification, claim: Sensitive[dict[str, Any]], snapshot: Snapshot, positions: Sequence[int]) -> dict[str, Any]:
-    """What the matcher says of the owners at `positions`.
+    """The result of comparing the claim with the owners at `positions`.
 
     An exception in it must not leave the verification without a verdict, because that would block others.
     """
@@ -290,7 +290,7 @@ def compare(
 ) -> dict[str, Any]:
     """Compare a claim with an account's owners, or with those at the positions `among`, in bounded time.
 
-    `owners_compared` is there where it was not with all of them.
+    The result has `owners_compared` if not all owners were compared.
     """
     among = range(len(owners)) if among is None else among
     positions = [among[position] for position in shortlist.positions(claim, [owners[position] for position in among])]

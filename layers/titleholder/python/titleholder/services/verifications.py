@@ -67,14 +67,17 @@ class NewVerification:
     waits_if_inactive: bool = False
 
     def request_digest(self, about: Mapping[str, Any]) -> str:
-        """A digest of the request without its claim; `about` says what is verified. Equal to that of releases that did not know to wait."""
+        """A digest of the request without its claim; `about` says what is verified.
+
+        For a request that does not wait, it equals the digest of releases that had no `waits_if_inactive`.
+        """
         waits = {"if_inactive": "wait"} if self.waits_if_inactive else {}
         return digest({**about, "max_age": self.max_age, "policy": self.policy.as_dict(), **waits})
 
 
 @dataclass(frozen=True, slots=True)
 class FinalSummary:
-    """The members' answers to act on summed up so far, those of reviews included. None where that is not decided yet."""
+    """Whether any member, or all members, match after their reviews. None if that is not decided yet."""
 
     any: bool | None
     all: bool | None
@@ -82,7 +85,7 @@ class FinalSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The members' outcomes summed up so far. None where that is not decided yet. `best` is a member."""
+    """Whether any member, or all members, match so far, without reviews; None if that is not decided yet. `best` is a member."""
 
     any: bool | None
     all: bool | None
@@ -118,7 +121,7 @@ class GroupResult:
         )
 
     def _sums(self, matched: Sequence[bool]) -> tuple[bool | None, bool | None]:
-        """Whether any member matches, and whether all do, by those of which it is known; None where that depends on the others."""
+        """Whether any member matches, and whether all do, by the results in `matched`. None if that depends on members without a result."""
         complete = len(matched) == len(self.members)
         return True if any(matched) else False if complete else None, False if not all(matched) else True if complete else None
 
@@ -154,7 +157,7 @@ def create(deps: Dependencies, new: NewVerification, *, max_wait: int, idempoten
         except StripeCredentialsError:
             raise
         except (StripeError, RateLimitExceededError):
-            pass  # Stripe can't be asked just now: the workflow asks again until it has an answer.
+            pass  # The call to Stripe failed. The workflow repeats it until there is an answer.
         stored = deps.store.accounts.get(new.ref)
     return _accept(deps, new, new.ref, id_, stored, deps.store.claims.digest(new.ref, new.claim), now, max_wait=max_wait)
 
@@ -383,7 +386,7 @@ def _rank(verification: Verification) -> tuple[int, float]:
 def verification_id(
     store: Store, of: AccountRef | AccountSelector, idempotency_key: str | None, now: float, known_seconds: float = KEYS_KNOWN_SECONDS
 ) -> str:
-    """A new id; the same one for the same key, so that a repeated request meets the first one's verification."""
+    """A new id. With the same key it is the same, so that a repeated request finds the first one's verification."""
     if idempotency_key is None:
         return f"ver_{uuid.uuid4().hex}"
     return _derived(store, _named(of, idempotency_key), now, known_seconds)

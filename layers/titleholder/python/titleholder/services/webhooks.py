@@ -25,7 +25,7 @@ METRICS: Mapping[SetAside, str] = {"other_mode": "EventOfOtherMode", "other_cont
 
 
 class SigningSecrets(Protocol):
-    """The signing secrets: those to try, and once more after none of them matched."""
+    """The signing secrets. `reload` reads them again, after none of those from `get` matched."""
 
     def get(self) -> Sequence[str]: ...
 
@@ -36,7 +36,7 @@ def raw_body(http_event: Mapping[str, Any]) -> bytes:
     """The bytes that Stripe sent, taken from API Gateway's event, which may hold them in base64.
 
     Raises:
-        MalformedEventError: they are too many, or not UTF-8.
+        MalformedEventError: the body is too large, or not UTF-8.
     """
     text = http_event.get("body") or ""
     try:
@@ -74,7 +74,7 @@ class WebhookReceiver:
 
         Raises:
             InvalidSignatureError: the delivery is not proven to come from Stripe. Nothing was written.
-            MalformedEventError: it is signed, but no JSON object with an event's id and type. Nothing was written.
+            MalformedEventError: it is signed, but not a JSON object with an event's id and type. Nothing was written.
         """
         now = self.clock()
         try:
@@ -84,15 +84,15 @@ class WebhookReceiver:
         return self.accept(stripe_events.parse(body, self.mode))
 
     def accept(self, event: StripeEvent, *, listed: bool = False) -> tuple[StripeEvent, str]:
-        """Record a trusted event, then have it processed; one that waits to be processed is queued again.
+        """Record a trusted event, then queue it. An event that is stored but not processed yet is queued again.
 
         Returns the event and `new`, `waiting`, `twin`, `processed`, `ignored`, or the reason for setting it aside. An event that is set
         aside is stored under a key of its own and counted, and has no other effect. `listed`: it comes from a list that contains it at each
         read, so it is counted once, and it is open until it is processed. A delivery is counted each time, because the function may have
         crashed at an earlier one before it counted.
 
-        `twin`: the snapshot or thin event of the same occurrence, with the same account by the same path, waits already. This one is not
-        queued, because Stripe repeats that one until it was queued.
+        `twin`: the other event of the same occurrence (Stripe sends a snapshot and a thin event), for the same account by the same path,
+        waits already. This one is not queued, because Stripe repeats the other one until it is queued.
         """
         if event.set_aside is not None:
             kept = {"id": event.id, "type": event.type, "created": event.created}
