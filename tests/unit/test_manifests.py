@@ -390,9 +390,9 @@ def test_bad_json_line_is_told_by_line_and_column(line: bytes, column: str | Non
     [
         ("fca_1,x", None),
         ("fca_1,x,y,z", None),
-        ('fca_1,"5 pipe,1\n', None),
-        ("fca_1,5\rpipe,1\n", None),
-        ('fca_1,"x"y,', None),
+        ('fca_1,"5 pipe,1\n', "name"),
+        ("fca_1,5\rpipe,1\n", "name"),
+        ('fca_1,"x"y,', "name"),
         ("ba_1,x,1", "account"),
         ("fca_1,,1", "claim"),
         ("fca_1,x,soon", "max_age"),

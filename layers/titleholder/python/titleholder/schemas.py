@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from titleholder.domain.accounts import ACCOUNT_ID
 
 MAX_AGE_LIMIT = 366 * 86_400
 
 _WORDS: dict[str, str] = {}
+OURS = "titleholder"
+"""The type of the errors that validators of this project raise."""
 
 
 def worded(pattern: str, words: str, **limits: Any) -> StringConstraints:
@@ -21,12 +22,14 @@ def worded(pattern: str, words: str, **limits: Any) -> StringConstraints:
     return StringConstraints(pattern=pattern, **limits)
 
 
-def complaint(error: Mapping[str, Any]) -> str:
-    """What is wrong, from pydantic's error, in words. It never shows the value."""
-    pattern = re.fullmatch(r"String should match pattern '(.*)'", str(error.get("msg", "")), re.DOTALL)
-    if pattern is None:
-        return str(error.get("msg", "is not valid"))
-    return _WORDS.get(pattern[1], "not of the documented form")
+def words_of(pattern: str) -> str:
+    """What is wrong with a text that has not the form `pattern`, which `worded` made."""
+    return _WORDS.get(pattern, "not of the documented form")
+
+
+def refused(words: str) -> PydanticCustomError:
+    """The error for validators to raise. `words` are shown to callers, so they must not hold a value."""
+    return PydanticCustomError(OURS, "{words}", {"words": words})
 
 
 AccountId = Annotated[str, worded(f"^{ACCOUNT_ID.pattern}$", "not the id of a Financial Connections account (fca_...)")]
@@ -37,15 +40,6 @@ Text = Annotated[
     ),
 ]  # fmt: skip
 MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners that were fetched longer ago are fetched again.")]
-
-_FIELD_NAME = re.compile(r"[a-z0-9_]+|[A-Z][A-Za-z]*-[A-Za-z-]+")
-
-
-def bad_field(place: Sequence[Any]) -> str:
-    """The dotted name of an invalid field, from pydantic's location of the error."""
-    # For unions, pydantic adds type names to `loc`: drop everything that is not a field name or an index.
-    parts = [str(part) for part in place]
-    return ".".join([part for part in parts if _FIELD_NAME.fullmatch(part)] or parts)
 
 
 class Strict(BaseModel):
@@ -84,7 +78,7 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _named(self) -> Claim:
         if not (self.name or self.given or self.family or self.business_name):
-            raise ValueError("a claim needs a name, a given or family name, or a business_name")
+            raise refused("needs `name`, `given`, `family` or `business_name`")
         return self
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ first to the last, which says which of the guesses were right.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from titleholder import json_text
 from titleholder.errors import ManifestError
-from titleholder.schemas import AccountId, Claim, MaxAge, Strict, bad_field, complaint, worded
+from titleholder.json_text import JsonTextError
+from titleholder.schemas import AccountId, Claim, MaxAge, Strict, worded
 
 Format = Literal["jsonl", "csv"]
 
@@ -35,6 +36,9 @@ PIECES = 2000
 
 LONGEST_RECORD_BYTES = 64 * 1024
 """As for the body of an HTTP request."""
+
+DEEPEST = 32
+"""How many levels a JSON line may nest: as the body of an HTTP request."""
 
 LONGEST_RANGE_BYTES = 64 * 1024**2
 """A file without any line end in so many bytes is no manifest, and no function could read it in time."""
@@ -293,9 +297,12 @@ def header(record: bytes) -> list[str]:
         )
     if empty := [str(number) for number, name in enumerate(names, 1) if not name]:
         raise ManifestError(f"The header row has an empty cell in place {', '.join(empty)}. Name that column, or delete it in all rows.")
-    if unknown := [number for number, name in enumerate(names, 1) if name not in COLUMNS]:
+    if unknown := {number: name for number, name in enumerate(names, 1) if name not in COLUMNS}:
+        from titleholder import field_errors  # loaded only for manifests that are refused
+
         # A file without a header would have its first claim repeated here, so the columns are numbered, not named.
-        places = ", ".join(map(str, unknown))
+        near = {number: field_errors.nearest(name, COLUMNS) for number, name in unknown.items()}
+        places = ", ".join(f"{number} (did you mean `{name}`?)" if name else str(number) for number, name in near.items())
         raise ManifestError(f"The header row names columns that are not known, in place {places}. Known are: {', '.join(COLUMNS)}.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ManifestError(f"The header row names a column twice: {', '.join(twice)}.")
@@ -335,28 +342,38 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         return None
     try:
         if columns is None:
-            data = _without_empty(json.loads(text, object_pairs_hook=_once))
+            data = _without_empty(json_text.loads(text, DEEPEST))
         else:
             cells = _cells(text)
             if not any(cell.strip() for cell in cells):
                 return None  # As spreadsheets write an empty row.
             data = _nested(cells, columns)
     except _RowError as error:
-        return Reject(record.line, error.column, error.reason)
-    except (ValueError, RecursionError):
-        return Reject(record.line, None, "not JSON")
+        return Reject(record.line, error.column or _column(columns, error.place), error.reason)
+    except JsonTextError as error:
+        known = error.name if error.name in (*COLUMNS, "claim") else None
+        return Reject(record.line, known, f"not JSON: at character {error.column} {error.what}")
     if not isinstance(data, dict):
         return Reject(record.line, None, "not a JSON object")
     try:
         return Row.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place, reason = first["loc"], complaint(first)
+        first = error.errors(include_input=False, include_url=False)[0]
+    from titleholder import field_errors  # loaded only for lines that are rejected
+
+    (found, *_) = field_errors.explain([first], Row, data)
+    field = found["field"]
     if first["type"] == "extra_forbidden":
-        # An unknown field may be called anything, even a person's name.
-        place, reason = place[:-1], "a field here is not known"
-    column = bad_field(place)
-    return Reject(record.line, (column.rpartition(".")[2] if columns else column) or None, reason)
+        # An unknown field may be called anything, even a person's name. The object that holds it is named instead.
+        field = ".".join(str(part) for part in first["loc"][:-1] if part in ("claim", "address"))
+    if columns is not None:
+        # The name of the column: the last part that is no position in a list.
+        field = [part for part in field.split(".") if not part.isdigit()][-1]
+    return Reject(record.line, field if field and field != "body" else None, found["detail"])
+
+
+def _column(columns: Sequence[str] | None, place: int | None) -> str | None:
+    return None if columns is None or place is None or place >= len(columns) else columns[place]
 
 
 def rejects(record: Record, rejected: Reject) -> Iterator[Reject]:
@@ -367,19 +384,23 @@ def rejects(record: Record, rejected: Reject) -> Iterator[Reject]:
 
 
 class _RowError(Exception):
-    def __init__(self, column: str | None, reason: str) -> None:
+    """`place`: the position of the cell that is wrong, where its column is not known yet."""
+
+    def __init__(self, column: str | None, reason: str, place: int | None = None) -> None:
         super().__init__(reason)
         self.column = column
         self.reason = reason
+        self.place = place
 
 
 def _cells(text: str) -> list[str]:
     """The cells of one CSV record. Raises _RowError."""
-    cells, at = [], 0
+    cells: list[str] = []
+    at = 0
     while True:
         found = _CELL.match(text, at)
         if found is None:
-            raise _RowError(None, f"a quote is opened and not closed within {LONGEST_RECORD_BYTES // 1024} KiB")
+            raise _RowError(None, f"a quote is opened and not closed within {LONGEST_RECORD_BYTES // 1024} KiB", len(cells))
         cell = found[0]
         cells.append(cell[1:-1].replace('""', '"') if cell.startswith('"') else cell)
         at = found.end()
@@ -388,18 +409,11 @@ def _cells(text: str) -> list[str]:
         if text[at] != ",":
             quoted = cell.startswith('"')
             raise _RowError(
-                None, "a quote within a quoted field must be doubled" if quoted else "a carriage return within a field must be quoted"
+                None,
+                "a quote within a quoted field must be doubled" if quoted else "a carriage return within a field must be quoted",
+                len(cells) - 1,
             )
         at += 1
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _RowError(name if name in (*COLUMNS, "claim") else None, "a field is named twice")
-        found[name] = value
-    return found
 
 
 def _without_empty(data: Any) -> Any:

@@ -1,7 +1,7 @@
 """The rules that turn scores into a verdict: thresholds and required fields, as versioned data."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
@@ -10,12 +10,17 @@ from titleholder.matching.result import FIELDS
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be used. ``field`` names the offending entry."""
+    """A policy that cannot be used. ``field`` names the offending entry.
 
-    def __init__(self, field: str, problem: str) -> None:
+    ``unknown`` is a name in it that is none of ``known``, if that is the problem.
+    """
+
+    def __init__(self, field: str, problem: str, unknown: str | None = None, known: Sequence[str] = ()) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+        self.unknown = unknown
+        self.known = known
 
 
 _FIELD_THRESHOLDS: Mapping[str, float] = MappingProxyType({"address": 70.0, "phone": 70.0, "email": 70.0})
@@ -69,14 +74,14 @@ class Policy:
             raise PolicyError("close_match_threshold", "must not exceed match_threshold")
         for name in self.required_fields:
             if name not in FIELDS:
-                raise PolicyError("required_fields", "must hold only " + ", ".join(FIELDS))
+                raise PolicyError("required_fields", "must hold only " + ", ".join(FIELDS), name, FIELDS)
         for name, value in self.field_thresholds.items():
             if name not in FIELDS or name == "name":
-                raise PolicyError("field_thresholds", "must have only the keys address, phone, email")
+                raise PolicyError("field_thresholds", "must have only the keys address, phone, email", str(name), tuple(_FIELD_THRESHOLDS))
             _check_score(f"field_thresholds.{name}", value)
         for code in self.never_close:
             if code not in SENTENCES:
-                raise PolicyError("never_close", "must hold only known reason codes")
+                raise PolicyError("never_close", "must hold only known reason codes", code, tuple(SENTENCES))
 
     @classmethod
     def from_dict(cls, data: object) -> "Policy":
@@ -89,11 +94,11 @@ class Policy:
         """
         if not isinstance(data, Mapping):
             raise PolicyError("policy", "must be an object")
-        known = {f.name for f in fields(cls)}
+        known = [f.name for f in fields(cls)]
         values: dict[str, object] = {}
         for key, value in data.items():
             if not isinstance(key, str) or key not in known:
-                raise PolicyError(str(key)[:64], "is not an entry of a policy")
+                raise PolicyError(str(key)[:64], "is not an entry of a policy", str(key), tuple(known))
             if key in ("required_fields", "never_close"):
                 if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
                     raise PolicyError(key, "must be a list of texts")

@@ -6,9 +6,8 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
-from pydantic_core import PydanticCustomError
 
-from titleholder.schemas import AccountId, Strict, worded
+from titleholder.schemas import AccountId, Strict, refused, worded
 from titleholder.web.models import AccountHolder, AccountNumber, CustomerId, RefreshState, RemedyAction, StatusDetails, StripeAccountId
 
 Email = Annotated[str, worded(r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", "not an e-mail address", min_length=3, max_length=512)]
@@ -29,7 +28,7 @@ def _e164(phone: str) -> str:
     international = _NATIONAL_ZERO.sub(r"\1", phone)
     compact = re.sub(r"[ ().-]", "", international)
     if "(0)" in international or not _E164.fullmatch(compact):
-        raise PydanticCustomError("phone", "not an international phone number: + and the country code, then the number, at most 15 digits")
+        raise refused("not an international phone number: + and the country code, then the number, at most 15 digits")
     return compact
 
 

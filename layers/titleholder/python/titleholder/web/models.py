@@ -15,7 +15,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from titleholder.domain import remedies, reviews, verifications
 from titleholder.domain.accounts import (
@@ -27,7 +27,7 @@ from titleholder.domain.accounts import (
     AccountState,
     PaymentSupport,
 )
-from titleholder.schemas import AccountId, Claim, MaxAge, Strict, complaint, worded
+from titleholder.schemas import OURS, AccountId, Claim, MaxAge, Strict, refused, worded
 from titleholder.timestamps import iso_or_none, iso_seconds
 from titleholder.web.timeline_models import Timeline
 
@@ -59,7 +59,7 @@ def _unicode(data: dict[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("holds text that is not Unicode") from None
+        raise refused("must be Unicode: it contains half of a surrogate pair") from None
     return data
 
 
@@ -107,13 +107,15 @@ class NewVerification(Strict):
     def _one_target(cls, data: Any, handler: ModelWrapValidatorHandler[NewVerification]) -> NewVerification:
         """Report a missing or second target together with all other invalid fields."""
         given = [name for name in TARGETS if data.get(name) is not None] if isinstance(data, dict) else list(TARGETS[:1])
-        error = PydanticCustomError("one_target", f"exactly one of {', '.join(TARGETS[:-1])} and {TARGETS[-1]} is needed")
+        error = refused(f"exactly one of {', '.join(TARGETS[:-1])} and {TARGETS[-1]} is needed")
         wrong = [] if len(given) == 1 else [InitErrorDetails(type=error, loc=(name,), input=None) for name in given or TARGETS[:1]]
         try:
             made = handler(data)
         except ValidationError as found:
             others = [
-                InitErrorDetails(type=PydanticCustomError("invalid", "{why}", {"why": complaint(one)}), loc=one["loc"], input=None)
+                InitErrorDetails(
+                    type=refused(one["msg"]) if one["type"] == OURS else one["type"], loc=one["loc"], input=None, ctx=one.get("ctx", {})
+                )
                 for one in found.errors(include_input=False)
             ]
             raise ValidationError.from_exception_data(cls.__name__, [*wrong, *others]) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,10 +15,11 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from titleholder import json_text
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
 from titleholder.errors import AwsUnavailableError, ConnectedAccountForbiddenError, TitleholderError, is_aws_unavailable
+from titleholder.json_text import JsonTextError
 from titleholder.observability import logger
-from titleholder.schemas import bad_field, complaint
 from titleholder.settings import Settings
 from titleholder.web import problems
 from titleholder.web.problems import Problem
@@ -26,7 +27,7 @@ from titleholder.web.problems import Problem
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from titleholder.matching import Policy
+    from titleholder.matching import Policy, PolicyError
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -69,9 +70,11 @@ def resolver() -> APIGatewayHttpResolver:
     """A resolver for routes of the HTTP API. It answers every error with a problem document."""
     app = APIGatewayHttpResolver(enable_validation=True)
 
+    app.use(middlewares=[_refuse_unknown_parameters])
+
     @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
     def _invalid(error: RequestValidationError) -> Response[str]:
-        return respond(problems.invalid([_field_error(item) for item in error.errors()]))
+        return respond(problems.invalid(_field_errors(app, error.errors())))
 
     @app.exception_handler(InvalidFieldError)  # type: ignore[untyped-decorator]
     def _invalid_field(error: InvalidFieldError) -> Response[str]:
@@ -141,7 +144,17 @@ def policy(data: Mapping[str, Any] | None) -> Policy:
     try:
         return matching.Policy.from_request(data or {})
     except matching.PolicyError as error:
-        raise InvalidFieldError(f"policy.{error.field}", error.problem) from None
+        field = error.field if error.field == "policy" else f"policy.{error.field}"
+        raise InvalidFieldError(field, _policy_detail(error)) from None
+
+
+def _policy_detail(error: PolicyError) -> str:
+    if error.unknown is None:
+        return error.problem
+    from titleholder import field_errors  # loaded only for a request that is refused
+
+    few = len(error.known) <= field_errors.FEW or field_errors.nearest(error.unknown, error.known)
+    return field_errors.unknown("entry", error.unknown, error.known) if few else error.problem
 
 
 def tenant(event: Any, settings: Settings) -> Tenant:
@@ -201,35 +214,52 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     if kind.split(";")[0].strip().lower() != "application/json":
         return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
     try:
-        data = json.loads(text, object_pairs_hook=_once)
-    except _RepeatedNameError:
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body names a field twice.")
-    except (ValueError, RecursionError):
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not valid JSON.")
+        data = json_text.loads(text, MAX_DEPTH)
+    except JsonTextError as error:
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body can't be read as JSON. In {error}.")
     if not isinstance(data, dict):
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not a JSON object.")
-    if _deep(data, MAX_DEPTH):
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body nests deeper than {MAX_DEPTH} levels.")
+        return problems.bad_request(
+            HTTPStatus.BAD_REQUEST, "malformed-json", "The body can't be read as a JSON object. In line 1, column 1: { is expected."
+        )
     return None
 
 
-class _RepeatedNameError(Exception):
-    """Duplicate key in a JSON object."""
+def _refuse_unknown_parameters(app: APIGatewayHttpResolver, next_middleware: Any) -> Any:
+    """A middleware that refuses a request with a query parameter that its route does not know."""
+    unknown = _unknown_parameters(app)
+    return respond(problems.invalid(unknown)) if unknown else next_middleware(app)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _RepeatedNameError
+def _unknown_parameters(app: APIGatewayHttpResolver) -> list[dict[str, str]]:
+    known = [field.alias for field in app.context["_route"].dependant.query_params]
+    # A request that is signed in its query has these parameters of AWS.
+    given = [name for name in app.current_event.query_string_parameters if not name.lower().startswith("x-amz-") and name not in known]
+    if not given:
+        return []
+    from titleholder import field_errors  # loaded only for a request that is refused
+
+    return [
+        {"field": name if len(name) <= 64 and name.isascii() else "query", "detail": field_errors.unknown("query parameter", name, known)}
+        for name in given
+    ]
+
+
+def _field_errors(app: APIGatewayHttpResolver, errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Where values are wrong and why; never the values, which may be personal data."""
+    from titleholder import field_errors  # loaded only for a request that is refused
+
+    dependant = app.context["_route"].dependant
+    known = [*dependant.path_params, *dependant.query_params, *dependant.header_params]
+    found = _unknown_parameters(app)
+    for error in errors:
+        part, *place = error.get("loc", ("body",))
+        if part == "body":
+            continue
+        field = next(field for field in known if field.alias == place[0])
+        given = app.context["_route_args"] if part == "path" else app.current_event.query_string_parameters
+        found += field_errors.explain([{**error, "loc": place[1:]}], field.field_info.annotation, given.get(field.alias), [field.alias])
+    in_body = [{**error, "loc": error["loc"][1:]} for error in errors if error.get("loc", ("body",))[0] == "body"]
+    if in_body:
+        body = dependant.body_params[0].field_info.annotation
+        found += field_errors.explain(in_body, body, app.current_event.json_body if app.current_event.body else None)
     return found
-
-
-def _deep(data: Any, left: int) -> bool:
-    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
-    return left == 0 or any(_deep(child, left - 1) for child in children)
-
-
-def _field_error(item: Mapping[str, Any]) -> dict[str, str]:
-    """Where a value is wrong and why; never the value itself, which may be personal data."""
-    # The first part names the part of the request, such as `body`.
-    return {"field": bad_field(item.get("loc", ())[1:]) or "body", "detail": complaint(item)}

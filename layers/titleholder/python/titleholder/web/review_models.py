@@ -28,8 +28,9 @@ Waiting = Literal["open", "proposed"]
 Decided = Literal["approve", "reject", "withdraw"]
 May = Literal["reveal", "decide"]
 Limit = Annotated[int, Field(ge=1, le=PAGE, description="The largest number of entries on a page.")]
+_ONE_OF = "must be one of " + ", ".join(f"`{code}`" for code in reviews.SENTENCES)
 VerdictReason = Annotated[str, worded(r"^[A-Z][A-Z0-9_]{0,63}$", "not a reason of a verdict, such as MIDDLE_DIFFERS")]
-Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", "not a reason of a decision: see docs/http.md")]
+Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", _ONE_OF)]
 Reference = Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,64}$", "may have up to 64 letters, digits and . _ : / -, and no spaces")]
 NoteText = Annotated[
     str,
