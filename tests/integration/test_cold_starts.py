@@ -70,6 +70,10 @@ def loaded(function: str, kind: str = "on-demand", *parts: str) -> frozenset[str
         ("start_refresh", "pydantic"),
         ("fetch_owners", "pydantic"),
         ("api", "aws_lambda_powertools.utilities.idempotency"),
+        # Only a request that is refused needs them.
+        ("api", "titleholder.field_errors"),
+        ("api", "titleholder.json_text"),
+        ("linking", "difflib"),
         ("review", "stripe"),
         ("review", "requests"),
         ("review", "titleholder.services.refreshes"),

@@ -1,8 +1,9 @@
-"""Strict models that HTTP bodies and lines of a batch's manifest share: ids, texts, claims."""
+"""Strict models that HTTP bodies and lines of a batch's manifest share: ids, texts, claims; and how both read JSON."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,6 +31,55 @@ def words_of(pattern: str) -> str:
 def refused(words: str) -> PydanticCustomError:
     """The error for validators to raise. `words` are shown to callers, so they must not hold a value."""
     return PydanticCustomError(OURS, "{words}", {"words": words})
+
+
+class JsonTextError(Exception):
+    """A text is not strict JSON: at `line` and `column` (from 1). `name`: the field that is named twice, if that is the mistake."""
+
+    def __init__(self, line: int, column: int, what: str, name: str | None) -> None:
+        super().__init__(f"line {line}, column {column}: {what}")
+        self.column = column
+        self.what = what
+        self.name = name
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def read_json(text: str, max_depth: int) -> Any:
+    """The value of a JSON text in which no object names a field twice and nothing is NaN, and that nests at most `max_depth` levels.
+
+    Raises JsonTextError.
+    """
+    try:
+        data = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        if not _deep(data, max_depth):
+            return data
+        place, said = len(text), ""
+    except json.JSONDecodeError as error:
+        place, said = error.pos, error.msg
+    except (_RefusedError, ValueError, RecursionError):
+        place, said = len(text), ""
+    from titleholder import json_text  # loaded only for a text that is refused
+
+    raise JsonTextError(*json_text.find(text, place, said, max_depth))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RefusedError
+    return found
+
+
+def _refuse(_: str) -> NoReturn:
+    raise _RefusedError
+
+
+def _deep(data: Any, left: int) -> bool:
+    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return left == 0 or any(_deep(child, left - 1) for child in children)
 
 
 AccountId = Annotated[str, worded(f"^{ACCOUNT_ID.pattern}$", "not the id of a Financial Connections account (fca_...)")]

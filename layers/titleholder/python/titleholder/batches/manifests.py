@@ -19,10 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from titleholder import json_text
 from titleholder.errors import ManifestError
-from titleholder.json_text import JsonTextError
-from titleholder.schemas import AccountId, Claim, MaxAge, Strict, worded
+from titleholder.schemas import AccountId, Claim, JsonTextError, MaxAge, Strict, read_json, worded
 
 Format = Literal["jsonl", "csv"]
 
@@ -342,7 +340,7 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         return None
     try:
         if columns is None:
-            data = _without_empty(json_text.loads(text, DEEPEST))
+            data = _without_empty(read_json(text, DEEPEST))
         else:
             cells = _cells(text)
             if not any(cell.strip() for cell in cells):

@@ -15,11 +15,10 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-from titleholder import json_text
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
 from titleholder.errors import AwsUnavailableError, ConnectedAccountForbiddenError, TitleholderError, is_aws_unavailable
-from titleholder.json_text import JsonTextError
 from titleholder.observability import logger
+from titleholder.schemas import JsonTextError, read_json
 from titleholder.settings import Settings
 from titleholder.web import problems
 from titleholder.web.problems import Problem
@@ -214,7 +213,7 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     if kind.split(";")[0].strip().lower() != "application/json":
         return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
     try:
-        data = json_text.loads(text, MAX_DEPTH)
+        data = read_json(text, MAX_DEPTH)
     except JsonTextError as error:
         return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body can't be read as JSON. In {error}.")
     if not isinstance(data, dict):
