@@ -21,7 +21,7 @@ NOT_ERASED = "attribute_not_exists(erased_ms)"
 EXPIRY = "EXPIRY#"
 
 EXPIRY_DAYS = 30
-"""How long after its date an announced expiry is remembered, so that it is announced once."""
+"""How long after its date an announced expiry stays stored, so that it is announced only once."""
 
 _NOT_LIFTED = (
     "attribute_not_exists(stale_marked_ms) AND attribute_not_exists(stale_lift_ms) "
@@ -31,7 +31,7 @@ _STALENESS: Mapping[str, tuple[tuple[str, ...], str, Item]] = {
     "inactive": (("stale_lift_ms",), "attribute_exists(stale_marked_ms)", {}),
     "disconnected": (("stale_lift_ms",), "", {}),
 }
-"""By status: what an observed account loses, and the condition (with its values) under which its verdicts show that status already."""
+"""By status: attributes that an observation removes, and the condition (with its values) under which all verdicts show the status already."""
 
 
 class Accounts:
@@ -39,11 +39,11 @@ class Accounts:
         self._table = table
 
     def get(self, ref: AccountRef) -> StoredAccount:
-        """What is stored of the account; an empty StoredAccount if nothing is."""
+        """What is stored of an account; an empty StoredAccount if nothing is."""
         return self._stored(self._table.get(account_pk(ref), "ACCOUNT") or {}, ref)
 
     def get_all(self, refs: Sequence[AccountRef]) -> dict[AccountRef, StoredAccount]:
-        """What is stored of those of the accounts of which anything is."""
+        """What is stored of the accounts. Accounts of which nothing is stored are left out."""
         by_pk = {account_pk(ref): ref for ref in refs}
         found = self._table.get_all([(pk, "ACCOUNT") for pk in by_pk])
         return {by_pk[item["pk"]]: self._stored(item, by_pk[item["pk"]]) for item in found}
@@ -84,11 +84,11 @@ class Accounts:
         status_since: float = 0.0,
         changed: bool = False,
     ) -> bool:
-        """Store an account as Stripe described it in a read begun at `observed_at`; False if something newer is stored, or it was erased.
+        """Store an account as Stripe described it in a read that began at `observed_at` (Unix seconds).
 
-        `open_`: there is something left to do, see `refresh_policy.is_open`; `calls`: how many refresh calls had been answered before;
-        `shown_since`: when its refresh was first seen as it is, None if it is seen so now; `status_since`: as for `StoredAccount`;
-        `changed`: as `refresh_policy.has_changed` says.
+        False if something newer is stored, or the account was erased. `open_`: there is something left to do, see `refresh_policy.is_open`.
+        `calls`: how many refresh calls had been answered before the read. `shown_since`: when the refresh was first seen in its present
+        state, None if that is now. `status_since`: as for `StoredAccount`. `changed`: the result of `refresh_policy.has_changed`.
         """
         seen = {
             "observed_ms": to_milliseconds(observed_at),
@@ -99,11 +99,11 @@ class Accounts:
         stored = self._observe(ref, state, seen, observed_at, open_=open_, changed=changed)
         if stored or changed:
             return stored
-        # Another worker may have stored a change of the status since the caller looked, which is then followed up too.
+        # Another worker may have stored a change of the status since the caller read it. That change is followed up too.
         return self._observe(ref, state, seen, observed_at, open_=open_, changed=True)
 
     def _observe(self, ref: AccountRef, state: AccountState, seen: Item, observed_at: float, *, open_: bool, changed: bool) -> bool:
-        """`observe`; without `changed` it is False too if the status has changed by what is stored."""
+        """As `observe`. Without `changed`, also False if the status differs from the stored one."""
         refresh = state.refresh
         open_ = open_ or (changed and state.status in ("inactive", "active"))
         lift = {"stale_lift_ms": to_milliseconds(observed_at)} if changed and state.status not in REASON_BY_ACCOUNT_STATUS else {}
@@ -135,9 +135,9 @@ class Accounts:
         )
 
     def end_staleness(self, ref: AccountRef, account: StoredAccount, now: float, *, open_: bool) -> bool:
-        """Record that all verdicts of an account show its status, as it was stored in `account`; False if it was observed again since.
+        """Record that all verdicts of an account show the status in `account`; False if the account was observed again since.
 
-        `open_`: its refresh is not finished all the same.
+        `open_`: its refresh is not finished yet.
         """
         if account.state is None:
             return False
@@ -153,7 +153,7 @@ class Accounts:
         )  # fmt: skip
 
     def put_expiry(self, ref: AccountRef, at: int, announcement: Announcement, now: float) -> bool:
-        """Store that an account is expected to become inactive `at` that time (Unix seconds), to be announced; False if that was done."""
+        """Store the announcement that an account is expected to become inactive at the time `at` (Unix seconds); False if it was stored."""
         row = {
             "pk": account_pk(ref),
             "sk": _expiry_sk(at),
@@ -169,7 +169,7 @@ class Accounts:
     def begin_attempt(self, ref: AccountRef, attempt: Attempt, seen: Attempt | None, now: float) -> bool:
         """Take the lease for one refresh call; False if another caller holds it, or has made an attempt since `seen` was read.
 
-        The one condition that says when the lease may be taken over: there was no other attempt in between, and no lease runs.
+        No other condition decides when the lease may be taken over: there was no other attempt in between, and no lease runs.
         """
         free = "(attribute_not_exists(lease_until_ms) OR lease_until_ms <= :now)"
         unchanged = "attribute_not_exists(attempt)" if seen is None else "attempt_calls = :seen"
@@ -192,9 +192,10 @@ class Accounts:
         )
 
     def end_attempt(self, ref: AccountRef, attempt: Attempt, *, answered: bool, doubted_at: float | None = None) -> bool:
-        """Return the lease. An attempt that Stripe did not answer stays open, and the next caller repeats it under its key.
+        """Return the lease; False if a later call has begun.
 
-        `doubted_at`: the answer leaves open whether a refresh was started, see `Attempt`. False if a later call has begun.
+        An attempt that Stripe did not answer stays open, and the next caller repeats it under its key. `doubted_at`: when Stripe gave an
+        answer that leaves open whether a refresh was started (Unix seconds), see `Attempt`.
         """
         doubt = {} if doubted_at is None else {"attempt_doubted_ms": to_milliseconds(doubted_at)}
         return self._table.update(
@@ -211,13 +212,13 @@ class Accounts:
         )
 
     def drop_slot(self, ref: AccountRef, known: float) -> bool:
-        """Forget the slot that was kept for the account's next refresh call, because it needs none."""
+        """Remove the slot that was kept for the account's next refresh call, because no call is needed."""
         return self._update(ref, set_={}, remove=["slot_ms"], condition="slot_ms = :known", values={":known": to_milliseconds(known)})
 
     def set_newest_snapshot(self, ref: AccountRef, snapshot: Snapshot, expires_at: int | None = None, *, open_: bool = False) -> bool:
-        """Make a snapshot the account's newest; False if a newer one is stored, or it was erased. `expires_at` None: as it was.
+        """Make a snapshot the account's newest; False if a newer one is stored, or the account was erased.
 
-        `open_`: something else is left to do with the account.
+        `expires_at`: Unix seconds; None leaves the stored time. `open_`: something else is left to do with the account.
         """
         return self._update(
             ref,

@@ -1,7 +1,7 @@
 """Audit log: who asked for what. Entries are appended and never change; the table's own policy forbids it.
 
 Rows: AUDIT#<UTC day>#<last digit of random> / <milliseconds>#<random>, and for the entry after an effect <milliseconds>#<random>#after.
-The hexadecimal digit spreads a day over sixteen partition keys, because DynamoDB writes 1,000 units a second under one at most. Earlier
+The hexadecimal digit spreads a day over sixteen partition keys, because DynamoDB writes at most 1,000 units a second under one key. Earlier
 releases wrote AUDIT#<UTC day>.
 """
 
@@ -28,7 +28,7 @@ class AuditLog:
         pk = f"AUDIT#{utc_day(at)}#{id_[-1]}"
         kept: Item = {"pk": pk, "sk": sk, "entry": id_, **entry, "at_ms": to_milliseconds(at), "expires_at": expires_at}
         # The same entry may exist already: the SDK repeats a request whose answer was lost, and an entry that may be missing is written
-        # again. Entries may be kept for another time since.
+        # again. Its expiry may differ, because the retention may have been changed since.
         found = self._table.insert(kept)
         if found is not None and found != {**kept, "expires_at": found["expires_at"]}:
             raise RuntimeError("Another audit entry has this id.")

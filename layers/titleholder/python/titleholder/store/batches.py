@@ -1,7 +1,7 @@
 """Batches, the ranges of their manifests, and the counts of their verdicts.
 
-Rows, all under BATCH#<id>: the batch, BATCH; the result of one range of its manifest, RANGE#<number>; its verdicts as they come, counted in
-shards, COUNT#<shard>.
+Rows, all under BATCH#<id>: the batch, BATCH; the result of one range of its manifest, RANGE#<number>; a shard of the running count of its
+verdicts, COUNT#<shard>.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Batches:
         return self._table.update(_pk(batch), "BATCH", set_=dict(attributes), condition=f"attribute_exists(pk){allowed}", values=states)
 
     def begin_look(self, batch: str, run: int, now_ms: int, before_ms: int) -> bool:
-        """Note that a run is looked at now; False if that was done at `before_ms` or later."""
+        """Store that the batch's run `run` is checked now; False if it was already checked at `before_ms` or later (Unix milliseconds)."""
         return self._table.update(
             _pk(batch), "BATCH", set_={"looked_run": run, "looked_ms": now_ms},
             condition="attribute_exists(pk) AND (attribute_not_exists(looked_ms) OR looked_ms < :before OR looked_run <> :run)",
@@ -47,7 +47,7 @@ class Batches:
         )  # fmt: skip
 
     def complete(self, batch: str, now: float, announcement: Announcement) -> bool:
-        """Mark a batch as completed, and have its end announced until `mark_announced`; False if it was stopped."""
+        """Mark a batch as completed; its end counts as unannounced until `mark_announced`. False if it was stopped."""
         ended = {"batch_state": "completed", "completed_ms": to_milliseconds(now), **unannounced(announcement, now)}
         return self.update(batch, ended, unless=["stopped"])
 
@@ -62,7 +62,7 @@ class Batches:
         self._table.update(_pk(batch), "BATCH", set_={"cooling_until": until}, condition=later)
 
     def put_range(self, batch: str, number: int, attributes: Mapping[str, Any]) -> None:
-        """Store the result of one range of a manifest, in place of the one that was stored before."""
+        """Store the result of one range of a manifest. Replaces an earlier result."""
         self._table.put({"pk": _pk(batch), "sk": _range_sk(number), "number": number, **attributes})
 
     def get_range(self, batch: str, number: int) -> Item | None:
@@ -77,7 +77,7 @@ class Batches:
         self._table.increment(_pk(batch), f"COUNT#{int(verification[-2:], 16) % SHARDS:02}", what)
 
     def counts(self, batch: str) -> dict[str, int]:
-        """What was counted."""
+        """The counted verifications, by what they were counted under."""
         totals: dict[str, int] = {}
         for item in self._table.query(_pk(batch), "COUNT#"):
             for name, value in item.items():

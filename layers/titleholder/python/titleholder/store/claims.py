@@ -21,10 +21,10 @@ from titleholder.timestamps import DAY_SECONDS
 
 DIGESTS = "DIGESTS"
 DIGEST_CHARS = 24
-"""Of a digest's 64, because one item holds up to a thousand of them."""
+"""How many of a digest's 64 characters are stored, because one item holds up to a thousand digests."""
 
 SPARE_TRIES = 6
-"""How many tries a claim has beside those in which another one can be counted."""
+"""How many tries a claim has in addition to those that can fail because another claim was counted."""
 
 
 class Claims:
@@ -38,7 +38,7 @@ class Claims:
         self._per_day = per_day
 
     def digest(self, ref: AccountRef, claim: Sensitive[Mapping[str, Any]]) -> DigestedClaim:
-        """A claim about the account with its digests, and with the key that encrypts it."""
+        """A claim about an account with its digests, and with the key that encrypts it."""
         try:
             wrapped, counted = self._sealed.key_and_item(ref, DIGESTS)
         except AccountErasedError:
@@ -81,7 +81,7 @@ class Claims:
             if kept is None or kept:
                 return kept
             seen, counted = counted, self._table.get(account_pk(ref), DIGESTS)
-            # It may have been counted and erased since. The next try then finds the key destroyed.
+            # The count may be unchanged because the account was erased since. The next try then finds the key destroyed.
             unchanged += counted == seen
             if unchanged == SPARE_TRIES:
                 raise InconsistentItemsError
@@ -94,18 +94,21 @@ class Claims:
         return None if found is None else found[1]
 
     def get_with_snapshot(self, ref: AccountRef, verification: str, snapshot: str) -> tuple[Sensitive[dict[str, Any]], Snapshot] | None:
-        """Both in one call; None if the claim has expired. Raises SnapshotNotFoundError, also if it has expired, and AccountErasedError."""
+        """A claim and a snapshot, read in one call; None if the claim has expired.
+
+        Raises SnapshotNotFoundError (also for an expired snapshot), AccountErasedError.
+        """
         claim, owners = claim_sk(verification), snapshot_sk(snapshot)
         found = self._sealed.decrypt(ref, {claim: "claim", owners: "owners"})
         return (found[claim][1], opened_snapshot(found.get(owners))) if claim in found else None
 
     def kept(self, verifications: Sequence[tuple[AccountRef, str]]) -> set[str]:
-        """Those of the verifications, each with its account, whose claims are stored and have not expired."""
+        """The verifications among those given, each with its account, whose claims are stored and have not expired."""
         keys = [(account_pk(ref), claim_sk(verification)) for ref, verification in verifications]
         return {item["sk"].removeprefix("CLAIM#") for item in self._table.get_all(keys) if self._table.is_live(item)}
 
     def _count_part(self, ref: AccountRef, seen: Mapping[str, Any] | None, digests: Mapping[str, int], now: int) -> Item:
-        """The part of a transaction that stores what is counted, unless it changed since it was seen."""
+        """The part of a transaction that stores the counted digests, if they are still as in `seen`."""
         item = {
             "pk": account_pk(ref),
             "sk": DIGESTS,

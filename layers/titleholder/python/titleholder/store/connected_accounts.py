@@ -14,9 +14,9 @@ from titleholder.timestamps import from_milliseconds, to_milliseconds
 class TenantState:
     """A connected account that has accounts here. Times are Unix seconds.
 
-    `asked_at`, `thin_asked_at`: when its undelivered and its thin events were last asked for, 0 for never. `due_at`: not to be asked again
-    before. `tries`: how often this failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`:
-    the path by which Stripe's events name it, and by which calls name it (`Stripe-Context`), None if its id alone does.
+    `asked_at`, `thin_asked_at`: when its undelivered and its thin events were last listed, 0 for never. `due_at`: when they may be listed
+    again. `tries`: how often that failed in a row. `retired_at`: since when it refuses the stack's key, None if it does not. `context`: the
+    path by which Stripe's events and calls name it (`Stripe-Context`), None if they name it by its id alone.
     """
 
     stripe_account: str
@@ -38,7 +38,7 @@ class ConnectedAccounts:
             self._table.insert({"pk": _pk(ref.mode), "sk": ref.stripe_account})
 
     def list_all(self, mode: Mode) -> list[TenantState]:
-        """The connected accounts that were recorded in this mode."""
+        """The connected accounts of this mode that have accounts here."""
         return [_tenant(item) for item in self._table.query(_pk(mode), "acct_")]
 
     def get(self, mode: Mode, stripe_account: str) -> TenantState | None:
@@ -51,22 +51,22 @@ class ConnectedAccounts:
         return self._update(mode, stripe_account, {"context": context})
 
     def forget_context(self, mode: Mode, stripe_account: str) -> bool:
-        """Have calls name a connected account by its id alone."""
+        """Remove a connected account's path, so that calls name it by its id alone."""
         return self._update(mode, stripe_account, {}, remove=("context",))
 
     def record_asked(self, mode: Mode, stripe_account: str, at: float, *, thin: bool = False) -> bool:
-        """Record when a connected account's undelivered events, or its thin events, were asked for."""
+        """Record when a connected account's undelivered events, or with `thin` its thin events, were listed (Unix seconds)."""
         return self._update(mode, stripe_account, {"thin_asked_ms" if thin else "asked_ms": to_milliseconds(at)})
 
     def record_failure(self, mode: Mode, tenant: TenantState) -> bool:
-        """Record that a connected account could not be asked: `tries`, `due_at` and `retired_at` as they are now."""
+        """Store a connected account's `tries`, `due_at` and `retired_at`, after its events could not be listed."""
         retired = {} if tenant.retired_at is None else {"retired_ms": to_milliseconds(tenant.retired_at)}
         return self._update(
             mode, tenant.stripe_account, {"repair_tries": tenant.tries, "due_ms": to_milliseconds(tenant.due_at), **retired}
         )
 
     def record_answer(self, mode: Mode, stripe_account: str) -> bool:
-        """Record that a connected account answered: it is asked as often as the others again. False if it had not failed."""
+        """Record that a connected account's events could be listed, which ends its pauses. False if the listing had not failed before."""
         failures = ("repair_tries", "due_ms", "retired_ms")
         return self._update(mode, stripe_account, {}, remove=failures, condition="attribute_exists(due_ms)")
 

@@ -17,7 +17,7 @@ from titleholder.timestamps import to_milliseconds
 _PENDING = "attribute_exists(disconnect_pending)"
 _ERASED = ("snapshot", "snapshot_attempted_at", "snapshot_created", "snapshot_expires_at", "snapshot_too_many", "refresh_error",
            "holder", "status_details", "authorization", "lease_until_ms")  # fmt: skip
-"""What an account's own item loses when it is erased: what comes from owners, Stripe's messages, and the holder."""
+"""Attributes that erasure removes from the account's own item: those about owners, Stripe's messages, and the holder."""
 
 
 class Erasures:
@@ -42,7 +42,7 @@ class Erasures:
         return self._table.transact([mark, self._sealed.destroy_key_part(ref, now)])
 
     def delete_sealed(self, ref: AccountRef) -> None:
-        """Delete snapshots, their history, claims, the digests of counted claims, reviewers' notes, and what was announced of the end."""
+        """Delete snapshots, their history, claims, the digests of counted claims, reviewers' notes, and announced expiries."""
         from titleholder.store.reviews import NOTE
 
         self._table.delete(account_pk(ref), DIGESTS)

@@ -2,7 +2,7 @@
 
 Rows: EVENT#<id> / EVENT; another event with that id, which names another account or the same one by another path, EVENT#<id> /
 EVENT#<path>/<account>; events that are not for this stack, or malformed, EVENT#<id> / ASIDE#<why>. The first two have the keys `<id>` and
-`<id>@<path>/<account>`; where only their processing showed that they are not for this stack, they are processed and have `aside`.
+`<id>@<path>/<account>`. If only their processing shows that they are not for this stack, they count as processed and have `aside`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Recorded = Literal["new", "waiting", "twin", "processed"]
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """An event that was recorded, with its id and type, Stripe's text for its time, and when it was received (Unix seconds).
+    """An event that was recorded, with its id and type, its time as Stripe's text, and when it was received (Unix seconds).
 
-    `tries`: how often it was queued again because it was not processed; `due_at`: not before then again. `aside`: why its processing had no
-    effect. It may have one when it comes again. `open`: it is listed as open work. `listed`: `reconcile` found it in a list.
+    `tries`: how often it was queued again because it was not processed. `due_at`: when it may be queued again. `aside`: why its processing
+    had no effect; it may have one when it comes again. `open`: it is listed as open work. `listed`: `reconcile` found it in a list.
     """
 
     processed: bool
@@ -53,11 +53,11 @@ class Events:
     ) -> tuple[str, Recorded]:
         """Record an event (id, type, created, account). Returns its key, whether it is new, and if not, whether it was processed.
 
-        `delivered`: the id of the event that came, if it is another one about the same occurrence. `twin`: another one came before, with
-        the same account by the same path, and waits to be processed, but not for long.
+        `delivered`: the id of the event that was delivered, if that is another event of the same occurrence. The result `twin`: the other
+        event came before, with the same account by the same path, and waits to be processed, but not for long.
 
-        `listed`: `reconcile` found it in a list. Nothing repeats its work if it dies before it queues the event, and the list omits the
-        event once a delivery succeeds, maybe by another path. So the event is listed as open, unless it is processed within
+        `listed`: `reconcile` found the event in a list. If `reconcile` crashes before it queues the event, nothing repeats that, and the
+        list omits the event once a delivery succeeds, maybe by another path. So the event is listed as open, unless it is processed within
         EVENT_PATIENCE_SECONDS.
         """
         more: Item = {"processed": processed}
@@ -70,7 +70,7 @@ class Events:
         key = event["id"]
         known = self._table.insert({**_received(event, "EVENT", now), **more})
         if known is not None and not processed and not _same_account(known, event):
-            # The one that came first may turn out to have no effect, and this one to have one.
+            # Processing may show that the event that came first has no effect, while this one has one.
             key = _second_key(event)
             known = self._table.insert({**_received(event, _keys(key)[1], now), **more})
         if known is None:
@@ -82,7 +82,7 @@ class Events:
         return key, "twin" if recent and came != (delivered or event["id"]) else "waiting"
 
     def find(self, event: Mapping[str, str]) -> tuple[str, KnownEvent | None]:
-        """The key of an event (id, account) as `insert` chooses it, and what is stored of it."""
+        """The key that `insert` chooses for an event (id, account), and what is stored under it."""
         key = event["id"]
         item = self._item(key)
         if item is not None and not _same_account(item, event):
@@ -107,14 +107,14 @@ class Events:
         return self._update(key, {"due_ms": to_milliseconds(due_at), "repair_tries": tries})
 
     def leave_to_reconcile(self, key: str, now: float) -> bool:
-        """List an event as open, so that `reconcile` queues it anew; False if it was processed."""
+        """List an event as open, so that `reconcile` queues it again; False if it was processed."""
         return self._table.update(
             *_keys(key), set_=opened("event", now), condition="attribute_exists(pk) AND #processed = :no", values={":no": False},
             names={"#processed": "processed"},
         )  # fmt: skip
 
     def message(self, item: OpenItem) -> dict[str, str] | None:
-        """The message that has an event processed which is listed as open; None if it was."""
+        """The queue message for an event that is listed as open; None if the event was processed."""
         event = self._table.get(item.pk, item.sk) or {"processed": True}
         if event["processed"]:
             return None
@@ -127,9 +127,9 @@ class Events:
         return self._update(key, {"processed": True}, remove=["failure", "aside", *CLOSED])
 
     def move_aside(self, key: str, why: str) -> bool:
-        """Record that an event was found to have no effect when it was processed; False if that was known.
+        """Record that the processing of an event showed that it has no effect; False if that was known.
 
-        Its item stays, so that a repeated delivery which is cut off leaves no event that nothing processes.
+        The item stays, so that a repeated delivery does not record the event as new and then crash before it queues it.
         """
         return self._table.update(
             *_keys(key), set_={"processed": True, "aside": why}, remove=CLOSED,

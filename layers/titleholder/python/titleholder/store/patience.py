@@ -1,7 +1,7 @@
-"""Repeats calls that DynamoDB refuses for the moment: throttled ones, and those that met another writer's transaction.
+"""Repeats calls that DynamoDB refuses temporarily: throttled calls, and calls that conflict with another writer's transaction.
 
-botocore repeats a throttled call three times (after up to 1, 2 and 4 seconds), but never a cancelled transaction, a call that met another
-writer's transaction, or the keys that a BatchGetItem left unprocessed.
+botocore repeats a throttled call three times (after up to 1, 2 and 4 seconds), but never a cancelled transaction, a call that conflicts
+with another writer's transaction, or the keys that a BatchGetItem left unprocessed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from titleholder.errors import TableBusyError, error_response
 
 TRIES = 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-"""The longest pause after the first try, and after any. It doubles with each try, and the pause is a random part of it (full jitter)."""
+"""The longest pause after the first try, and after any. The limit doubles with each try; a pause is a random part of it (full jitter)."""
 
 PATIENCE_SECONDS = 10.0
-"""After so much time no further try of a call begins: botocore's own pauses count too."""
+"""How long after its first try a call may be tried again. botocore's own pauses count too."""
 
 RESERVE_SECONDS = 16.0
-"""No try begins with less time left, because the call and what follows it (an audit entry, a message put back) may each take botocore's
-own seven seconds of pauses.
+"""No further try begins if less time is left in the invocation, because the call and what follows it (an audit entry, a requeued message)
+may each take botocore's own seven seconds of pauses.
 """
 
 THROTTLED = frozenset({"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"})
@@ -42,7 +42,7 @@ OPERATIONS = frozenset({"get_item", "put_item", "update_item", "delete_item", "q
 
 
 system_jitter = random.SystemRandom().random
-"""The system's, because processes that start from one snapshot (SnapStart) share the state of Python's own."""
+"""The system's random numbers, because processes that start from one snapshot (SnapStart) share the state of Python's own generator."""
 
 
 class PatientClient:
@@ -79,7 +79,7 @@ class PatientClient:
         return partial(self._repeat, found) if name in OPERATIONS else found
 
     def transact_write_items(self, **request: Any) -> Any:
-        """One token for all tries: if a try took effect and its answer was lost, DynamoDB answers the next one as a success."""
+        """All tries have the same token: if a try took effect and its answer was lost, DynamoDB answers the next one as a success."""
         return self._repeat(self._client.transact_write_items, **{"ClientRequestToken": str(uuid.uuid4()), **request})
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class _Pauses:
         self._number = 0
 
     def wait(self) -> None:
-        """Wait until the next try. Raises TableBusyError if there is to be none."""
+        """Wait until the next try. Raises TableBusyError if there is no time for one."""
         client = self._client
         pause = client._jitter() * min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._number)
         self._number += 1

@@ -15,10 +15,10 @@ from titleholder.store.table import Item, Table
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
 TICKS_PER_SECOND, TICKS = 10, 16
-"""How finely calls to Stripe are counted, and for how many ticks: more than a second's, so that no count is reused too early."""
+"""Calls to Stripe are counted by tenths of a second, in a ring of 16 counters: more than a second, so no counter is reused too early."""
 
 WAITING_TICKS = 64
-"""For how many seconds ahead waiting calls are counted by the second in which they end: more than the longest wait, so that no count is
+"""Waiting calls are counted by the second in which they end, in a ring of 64 counters. That is more than the longest wait, so no counter is
 reused too early.
 """
 
@@ -41,7 +41,7 @@ class RateLimits:
         return self._reserve(bucket, "next_ms", rate, now, until)
 
     def next_try(self, bucket: str, kind: str, rate: float, earliest: float) -> float:
-        """When work of a kind (`single` or `batch`) is to ask for a slot again. These times, too, are `rate` a second, but no slots."""
+        """When work of a kind (`single` or `batch`) has to ask for a slot again. Like slots, `rate` of these times are given out a second."""
         for _ in range(TRIES):
             if reservation := self._reserve(bucket, f"{kind}_ms", rate, earliest):
                 return reservation.at
@@ -60,7 +60,7 @@ class RateLimits:
         return None
 
     def count_call(self, now: float) -> int:
-        """Count a call to Stripe; returns how many were counted in the last second, this one included, whatever the operation.
+        """Count a call to Stripe. Returns how many calls of all operations were counted in the last second, including this one.
 
         Counted by tenths of a second, so that one write is enough. The number covers up to a tenth more than a second, never less.
         """
@@ -68,18 +68,18 @@ class RateLimits:
         return _since(self._count("all", tick, TICKS), tick - TICKS_PER_SECOND, TICKS)
 
     def uncount_call(self, now: float) -> None:
-        """Take back a call that was counted at `now` and not made."""
+        """Remove a call from the count of `now`, because it was not made."""
         self._uncount("all", int(now * TICKS_PER_SECOND), TICKS)
 
     def begin_waiting(self, until: float, now: float) -> int:
-        """Count an HTTP call that waits until `until`; returns how many wait at `now`, this one included.
+        """Count an HTTP call that waits until `until`. Returns how many calls wait at `now`, including this one (times in Unix seconds).
 
-        A call that dies is counted until then, and no longer.
+        A call that crashes is counted until `until` at most.
         """
         return _since(self._count("waiting", int(until) + 1, WAITING_TICKS), int(now) + 1, WAITING_TICKS)
 
     def end_waiting(self, until: float) -> None:
-        """Take back a call that was counted as waiting until `until`."""
+        """Remove a call that waits until `until` from the count."""
         self._uncount("waiting", int(until) + 1, WAITING_TICKS)
 
     def _count(self, bucket: str, tick: int, ticks: int) -> Item:
@@ -87,7 +87,7 @@ class RateLimits:
         count, at = f"count{tick % ticks}", f"tick{tick % ticks}"
         for _ in range(TRIES):
             for compute, condition in (
-                # A later tick has the slot if the call was long on its way here. Then it counts as one of that tick.
+                # If this call took long to arrive, a later tick may use the counter already. It then counts for that tick.
                 ({count: f"{count} + :one"}, f"{at} >= :tick"),
                 ({at: ":tick", count: ":one"}, f"attribute_not_exists({at}) OR {at} < :tick"),
             ):
@@ -116,7 +116,7 @@ class RateLimits:
 
 
 def _since(item: Item, tick: int, ticks: int) -> int:
-    """What was counted in a ring's ticks from `tick` on."""
+    """The sum of a ring's counters from `tick` on."""
     return sum(item[f"count{slot}"] for slot in range(ticks) if item.get(f"tick{slot}", 0) >= tick)
 
 

@@ -1,8 +1,8 @@
-"""The queue of reviews: the part of the index `open` that lists those that wait for a person, the longest waiting first.
+"""The queue of reviews: the part of the index `open` that lists the reviews that wait for a person, the longest waiting first.
 
 The index has one partition for all tenants of a stack, so a tenant's entries lie between those of others. A read looks through a bounded
-number of entries, and DynamoDB hands out the tenant's own only. No position names an entry, because it might be another tenant's:
-it is a time, and where a page ends between entries of the same time, the id of the tenant's own last one.
+number of entries, and DynamoDB returns only the tenant's own. A position is a time and not an entry, because the entry might be another
+tenant's. If a page ends between entries of the same time, the position also has the id of the tenant's own last entry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS: Mapping[Waiting, OpenKind] = {"open": "review", "proposed": "review_secon
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page begins: with what has waited since `since_ms` or less; of that millisecond only with what comes after the id `after`."""
+    """Where a page begins: with entries that wait since `since_ms` or later. Of that millisecond, only ids after `after` are included."""
 
     since_ms: int
     after: str = ""
@@ -60,9 +60,9 @@ class ReviewQueue:
     def entries(self, state: Waiting, tenant: Tenant, begin: Position, wanted: int, most: int) -> tuple[list[QueueEntry], Position | None]:
         """A tenant's entries from `begin` on, and where those after them begin; None if there are no more.
 
-        At least `wanted` if there are so many among the next `most` of all tenants. One call reads them where no other tenant's lie
-        between, else two. Entries of one millisecond are in no order in the index, so they are handed out together and ordered by id: only
-        if more than `most` began to wait in the same millisecond, further calls are made.
+        Returns at least `wanted` if there are so many among the next `most` entries of all tenants. Takes one call if no other tenant's
+        entries lie between, else two. Entries of one millisecond have no order in the index, so they are returned together, ordered by id.
+        Further calls are made only if more than `most` entries began to wait in the same millisecond.
         """
         found: list[Item] = []
         looked_at, last = 0, None
@@ -75,7 +75,7 @@ class ReviewQueue:
             if last is None:
                 following = None
                 break
-            # The millisecond at which the reading stopped may have more entries, so all of that millisecond are left to the next page.
+            # The last millisecond may have more entries than were read, so all of its entries are left to the next page.
             if last["open_since_ms"] > begin.since_ms and (len(found) >= wanted or looked_at >= most):
                 following = Position(last["open_since_ms"])
                 break
@@ -85,7 +85,7 @@ class ReviewQueue:
     def count(self, state: Waiting, tenant: Tenant, enough: int, most: int) -> tuple[int, bool]:
         """How many entries a tenant has among the first `most` of all tenants, and whether there may be more.
 
-        Counting ends at `enough`. One call counts them where no other tenant's lie between, else two.
+        Counting ends at `enough`. Takes one call if no other tenant's entries lie between, else two.
         """
         read = self._read(state, tenant, 0, enough, count=True)
         counted, looked_at = read.count, read.looked_at
@@ -95,7 +95,7 @@ class ReviewQueue:
         return counted, read.last is not None
 
     def load(self, entries: Sequence[QueueEntry]) -> dict[str, tuple[Review, Verification]]:
-        """The reviews of entries with their verifications, as they are now, by the verification's id. Up to 50 are read in one call."""
+        """The reviews of entries with their verifications, by the verification's id. Up to 50 are read in one call."""
         keys = {entry.verification: (account_pk(entry.ref), review_sk(entry.verification)) for entry in entries}
         heads = {entry.verification: head_key(entry.verification) for entry in entries}
         items = {(item["pk"], item["sk"]): item for item in self._table.get_all([*keys.values(), *heads.values()])}

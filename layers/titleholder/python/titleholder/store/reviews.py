@@ -3,7 +3,7 @@
 Rows, both under ACCOUNT#<ref>: a review, REVIEW#<verification id>; the note (encrypted) of the decision that made a version of a review,
 NOTE#<verification id>#<version>.
 
-A verification shows the state of its review, written in the same transactions, so that whatever reads a verification needs no further read.
+A verification shows the state of its review, written in the same transactions, so that reading a verification needs no second read.
 Everything is written as an update, because the functions that open and decide reviews may not put items.
 """
 
@@ -36,7 +36,7 @@ _OPEN_KINDS: dict[str, OpenKind] = {"open": "review", "proposed": "review_second
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What is left of what a review compares: the account's wrapped key, None if it was erased; until when the claim is kept (Unix
+    """Which data that a review compares is still kept: the account's wrapped key, None if it was erased; until when the claim is kept (Unix
     seconds), None if it is not kept any more; and whether the owners are kept.
     """
 
@@ -46,7 +46,7 @@ class Compared:
 
 
 class Reviews:
-    """`verifications`: they show the state of their reviews."""
+    """`verifications`: their items show the state of their reviews."""
 
     def __init__(self, table: Table, sealed: SealedItems, verifications: Callable[[], Verifications]) -> None:
         self._table = table
@@ -58,12 +58,12 @@ class Reviews:
         return _required(self._table.get(account_pk(ref), review_sk(verification)))
 
     def get_for_decision(self, verification: Verification) -> tuple[Review, Compared]:
-        """A review, with what is left of what it compares. Raises ReviewNotFoundError."""
+        """A review, with which of the data that it compares is still kept. Raises ReviewNotFoundError."""
         review, compared = self._get_compared(verification)
         return _required(review), compared
 
     def get_compared(self, verification: Verification) -> Compared:
-        """What is left of what a review of a verdict would compare."""
+        """Which of the data that a review of a verdict would compare is still kept."""
         return self._get_compared(verification)[1]
 
     def _get_compared(self, verification: Verification) -> tuple[Item | None, Compared]:
@@ -85,7 +85,7 @@ class Reviews:
         return self._transact(review.ref, [opening_part(self._table, review), shown])
 
     def decide(self, before: Review, after: Review, wrapped: bytes, note: Sensitive[str] | None, note_expires_at: int) -> bool:
-        """Store a decision, with its note, that was made about the review `before`; False if that is not the stored one any more.
+        """Store a decision about the review `before`, with its note; False if the stored review is no longer `before`.
 
         Raises AccountErasedError: the account was erased, and nothing was written.
         """
@@ -102,7 +102,7 @@ class Reviews:
         return self._table.transact([self._change_part(before, after), self._verifications().review_part(after)])
 
     def seen(self, review: Review, by: str, now: float) -> bool:
-        """Store who last had the comparison shown. Others only see when, and whether it was themselves."""
+        """Store which reviewer last saw the comparison. Others are shown only when that was, and whether it was themselves."""
         set_ = {"seen_by": by, "seen_ms": to_milliseconds(now)}
         return self._table.update(account_pk(review.ref), review_sk(review.verification), set_=set_, condition=_EXISTS)
 
@@ -121,7 +121,7 @@ class Reviews:
         return {versions[sk]: note for sk, (_, note) in self._sealed.decrypt(review.ref, dict.fromkeys(versions, "note")).items()}
 
     def _transact(self, ref: AccountRef, parts: list[Item]) -> bool:
-        """Write parts while the account's key stands, so that nothing is decided after an erasure has begun."""
+        """Write parts if the account's key still exists, so that nothing is decided after an erasure has begun."""
         try:
             return self._table.transact([self._sealed.key_check(ref), *parts])
         except CheckFailedError:
@@ -144,7 +144,7 @@ def opening_part(table: Table, review: Review) -> Item:
         **_some(opened_actor=review.opened_actor, opened_request=review.opened_request),
         "reviewers_needed": review.reviewers_needed,
         **_changed(review),
-        # It is the place in the queue, so no later change touches it before the review is closed.
+        # This is the review's place in the queue, so no change touches it before the review is closed.
         "open_since_ms": to_milliseconds(review.opened_at),
     }
     return table.update_part(account_pk(review.ref), review_sk(review.verification), set_=set_, condition="attribute_not_exists(pk)")
@@ -224,5 +224,5 @@ def _decision(item: Item) -> ReviewDecision:
 
 
 def _some(**attributes: Any) -> Item:
-    """Those attributes that have a value."""
+    """The attributes that have a value."""
     return {name: value for name, value in attributes.items() if value}

@@ -35,7 +35,7 @@ class SealedItems:
         return self._keys.get(account_pk(ref)) is not None
 
     def key(self, ref: AccountRef) -> bytes:
-        """The account's wrapped key, which is made if it has none yet. Raises AccountErasedError."""
+        """The account's wrapped key. Makes one if the account has none yet. Raises AccountErasedError."""
         found = self._keys.get(account_pk(ref))
         return self._new_key(ref) if found is None else _wrapped(found)
 
@@ -67,7 +67,7 @@ class SealedItems:
         return self._cipher().digest(ref, wrapped, dict(value))
 
     def put_all(self, items: Sequence[Item], ref: AccountRef, wrapped: bytes, *, beside: Sequence[Item] = ()) -> Item | None:
-        """As `Table.put_all`, while the account's key is `wrapped`. Raises AccountErasedError if it was destroyed."""
+        """As `Table.put_all`, but only if the account's key is still `wrapped`. Raises AccountErasedError if it was destroyed."""
         check = self._keys.check_part(account_pk(ref), condition="wrapped_key = :wrapped", values={":wrapped": wrapped})
         try:
             return self._table.put_all(items, checks=[check], beside=beside)
@@ -75,10 +75,10 @@ class SealedItems:
             raise AccountErasedError from None
 
     def decrypt(self, ref: AccountRef, sealed: Mapping[str, str]) -> dict[str, tuple[Item, Sensitive[Any]]]:
-        """Items by sort key, each with what its encrypted attribute holds (`sealed`: attributes by sort key). Items that do not exist or
-        have expired are left out. Raises AccountErasedError.
+        """Items by sort key, each with the decrypted value of its encrypted attribute. `sealed`: the attributes' names by sort key.
 
-        The key is read in the same call as the items, so that an erasure is noticed although unwrapped keys are cached.
+        Items that do not exist or have expired are left out. The key is read in the same call as the items, so that an erasure is noticed
+        although unwrapped keys are cached. Raises AccountErasedError.
         """
         items, wrapped = self._live(ref, list(sealed))
         parts = {part: sk for sk, item in items.items() for part in part_sks(item)}
@@ -95,9 +95,9 @@ class SealedItems:
         return opened
 
     def _live(self, ref: AccountRef, sks: Sequence[str]) -> tuple[dict[str, Item], bytes]:
-        """Items of an account that exist and have not expired, by sort key, and its wrapped key as of the same call.
+        """Items of an account that exist and have not expired, by sort key, and its wrapped key, read in the same call.
 
-        Without a key nothing was ever encrypted. Raises AccountErasedError.
+        No items if the account has no key, because then nothing was ever encrypted. Raises AccountErasedError.
         """
         key, items = self._read(ref, sks)
         if key is None:
@@ -123,7 +123,7 @@ class SealedItems:
 
 
 def part_sks(item: Mapping[str, Any]) -> list[str]:
-    """The sort keys of the items that hold the owners of a snapshot in parts; none where its own item holds them."""
+    """The sort keys of the items that hold a snapshot's owners in parts; none if its own item holds them."""
     return [f"{item['sk']}#PART#{number:03}" for number in range(int(item.get("parts", 0)))]
 
 

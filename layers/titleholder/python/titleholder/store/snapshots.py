@@ -38,11 +38,11 @@ class Snapshots:
         changes: Sequence[Mapping[str, Any]] | None = None,
         announcement: Announcement | None = None,
     ) -> int:
-        """Store a snapshot with what it changed; returns when it expires. A snapshot that is stored stays as it is.
+        """Store a snapshot with what it changed. Returns when it expires (Unix seconds). A snapshot that is stored already stays unchanged.
 
-        All of it is written in one transaction, in as many items as its owners need, so that a crash never leaves a part of them.
+        All of it is written in one transaction, in as many items as its owners need, so that a crash never leaves only some of them.
 
-        `announcement`: what has to be announced of it, until `mark_announced`.
+        `announcement`: to be published; it counts as unannounced until `mark_announced`.
 
         Raises:
             AccountErasedError: the account was erased; nothing is stored.
@@ -58,7 +58,7 @@ class Snapshots:
             "expires_at": expires_at,
         }
         many: Item = {} if snapshot.too_many is None else {"too_many": snapshot.too_many}
-        # In parts, the first item has no owners of its own: a release that knows no parts must not take the first part for all of them.
+        # If there are parts, the first item has no owners: a release that does not know parts must not take the first part for all owners.
         body = {**kept, **many, "sk": sk} | (
             {"owners": self._sealed.encrypt(ref, wrapped, sk, parts[0])} if len(parts) == 1 else {"parts": len(parts)}
         )
@@ -96,13 +96,13 @@ class Snapshots:
         return SnapshotTimes(snapshot, item["attempted_at"], item["snapshot_created"], from_milliseconds(item["stored_ms"]))
 
     def kept(self, snapshots: Sequence[tuple[AccountRef, str]]) -> set[tuple[AccountRef, str]]:
-        """Those of the snapshots, each with its account, that are stored and have not expired."""
+        """The snapshots among those given, each with its account, that are stored and have not expired."""
         wanted = {(account_pk(ref), snapshot_sk(snapshot)): (ref, snapshot) for ref, snapshot in snapshots}
         found = self._table.get_all(list(wanted), only=("pk", "sk", "expires_at"))
         return {wanted[item["pk"], item["sk"]] for item in found if self._table.is_live(item)}
 
     def page(self, ref: AccountRef, limit: int, after: str | None = None) -> tuple[list[SnapshotSummary], str | None]:
-        """Up to `limit` of an account's snapshots, the newest first, from below position `after`, and the next page's `after` or None."""
+        """Up to `limit` of an account's snapshots after the position `after`, the newest first; and the next page's `after` or None."""
         items, position = self._table.page(account_pk(ref), HISTORY, limit, after)
         return [_summary(item) for item in items if self._table.is_live(item)], position
 

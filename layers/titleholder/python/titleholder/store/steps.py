@@ -25,7 +25,8 @@ class Steps:
     def put(self, verification: str, step: Step, deadline: float) -> None:
         """Record a step of a verification that ends at `deadline` at the latest (Unix seconds).
 
-        An update, because not every function that records steps may put items. Tried once: a busy table must not delay what waits.
+        Written as an update, because not every function that records steps may put items. Tried once, because the verification must not
+        wait for a busy table.
         """
         known = {name: value for name, value in step.about.items() if value is not None}
         received: Item = {"received_ms": to_milliseconds(known.pop("received_at"))} if "received_at" in known else {}
@@ -38,7 +39,7 @@ class Steps:
         return [_step(item) for item in self._table.query(_pk(verification), _PREFIX) if self._table.is_live(item)]
 
     def kept_until(self, at: float, deadline: float) -> float:
-        """Until when a step of the time `at` is kept, as claims are: never less than until its verification has ended."""
+        """Until when a step of the time `at` is kept: as long as claims, and at least until its verification has ended (Unix seconds)."""
         return max(at + self._retention_seconds, deadline + 7 * DAY_SECONDS)
 
 

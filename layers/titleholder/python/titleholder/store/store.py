@@ -41,11 +41,11 @@ class Retention:
 
 
 class Store:
-    """The table named `table` and that of keys, through a boto3 DynamoDB client, which is made patient if it is not.
+    """The repositories of the table `table` and of the table of keys. `client`: a boto3 DynamoDB client or a PatientClient.
 
     Each repository is imported when it is first used, so that a function loads only those that it needs.
 
-    `cipher` is called only where something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
+    `cipher` is called only when something is encrypted or decrypted. `clock`: Unix seconds, by which items expire.
     `new_secret` makes 32 random bytes or more. `claims_per_day`: how many different claims about one account are accepted within 24 hours.
     `reviewers_needed`: how many reviewers approve a close match; 0 for no reviews.
     """

@@ -31,7 +31,7 @@ _deserialize = TypeDeserializer().deserialize
 
 @dataclass(frozen=True, slots=True)
 class IndexSlice:
-    """Consecutive items of an index, as far as they fit. `looked_at`: how many were read. `last`: the last one's key if more follow."""
+    """Consecutive items of an index that match. `looked_at`: how many were read. `last`: the key of the last one read, if more follow."""
 
     items: Sequence[Item]
     count: int
@@ -40,7 +40,7 @@ class IndexSlice:
 
 
 class CheckFailedError(Exception):
-    """A check of a transaction failed, so that nothing was written."""
+    """A check of a transaction failed, so nothing was written."""
 
 
 def plain(item: Mapping[str, Any]) -> Item:
@@ -74,19 +74,20 @@ class Table:
         self._clock = clock
 
     def is_live(self, item: Mapping[str, Any], expires: str = "expires_at") -> bool:
-        """Whether an item has not expired: DynamoDB may delete it days later."""
+        """Whether an item has not expired. Needed because DynamoDB may delete an expired item days later."""
         return item.get(expires) is None or self._clock() < int(item[expires])
 
     def get(self, pk: str, sk: str | None = None, *, only: Sequence[str] = ()) -> Item | None:
-        """An item, or None. With `only`, no other attributes of it."""
+        """An item, or None. With `only`, it has no other attributes."""
         found = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True, **_projected(only)).get("Item")
         return None if found is None else plain(found)
 
     def get_all(
         self, keys: Sequence[tuple[str, str]], *, consistent: bool = True, with_: tuple[Table, str] | None = None, only: Sequence[str] = ()
     ) -> Iterator[Item]:
-        """Those of the items that exist, in any order. `with_`: another table, and the key of an item there to be read in the same call.
-        With `only`, no other attributes of them.
+        """The items of these keys that exist, in any order. With `only`, they have no other attributes.
+
+        `with_`: another table, and the key of an item there to be read in the same call.
         """
         for begin in range(0, len(keys), ITEMS_A_READ):
             batch = [_key(*key) for key in keys[begin : begin + ITEMS_A_READ]]
@@ -101,13 +102,13 @@ class Table:
         return self._pages(_below(pk, prefix))
 
     def page(self, pk: str, prefix: str, limit: int, after: str | None) -> tuple[list[Item], str | None]:
-        """Up to `limit` items in reverse order, from below the sort key `prefix` + `after`, and the `after` of the next page or None."""
+        """Up to `limit` items below the sort key `prefix` + `after`, in reverse order; and the `after` of the next page or None."""
         start = {} if after is None else {"ExclusiveStartKey": _key(pk, prefix + after)}
         found = list(islice(self._pages({**_below(pk, prefix), **start, "ScanIndexForward": False, "Limit": limit + 1}), limit + 1))
         return found[:limit], found[limit - 1]["sk"].removeprefix(prefix) if len(found) > limit else None
 
     def query_index(self, index: str, condition: str, values: Mapping[str, Any], limit: int, *, start: Item | None = None) -> list[Item]:
-        """Up to `limit` items of an index, which may lag behind the table. `start`: the keys of the item behind which it begins."""
+        """Up to `limit` items of an index, which may lag behind the table. `start`: the keys of the item after which to begin."""
         begin = {} if start is None else {"ExclusiveStartKey": _serialized(start)}
         request = {"IndexName": index, "KeyConditionExpression": condition, **_values(values), "Limit": limit, **begin}
         return list(islice(self._pages(request), limit))
@@ -127,10 +128,10 @@ class Table:
         self, index: str, condition: str, values: Mapping[str, Any], limit: int, *, matching: str, names: Mapping[str, str],
         start: Item | None = None, count: bool = False,
     ) -> IndexSlice:  # fmt: skip
-        """The next `limit` items of an index, which may lag behind the table; of these the ones that fit `matching`.
+        """Those of the next `limit` items of an index that fulfil the condition `matching`. The index may lag behind the table.
 
-        One call reads them all, unless they are larger than 1 MB: then it reads fewer. `start`: the `last` of the slice before.
-        `count`: only count those that fit.
+        Takes one call, which reads fewer items if they are larger than 1 MB. `start`: the `last` of the slice before. `count`: only count
+        the items that match.
         """
         answer = self.client.query(
             TableName=self.name, IndexName=index, KeyConditionExpression=condition, FilterExpression=matching,
@@ -142,7 +143,7 @@ class Table:
         return IndexSlice(found, answer["Count"], answer["ScannedCount"], None if last is None else plain(last))
 
     def put(self, item: Item) -> None:
-        """Store an item, in place of one with the same keys."""
+        """Store an item. Replaces one with the same keys."""
         self.client.put_item(TableName=self.name, Item=_serialized(item))
 
     def insert(self, item: Item) -> Item | None:
@@ -159,8 +160,8 @@ class Table:
     def put_all(self, items: Sequence[Item], *, checks: Sequence[Item] = (), beside: Sequence[Item] = ()) -> Item | None:
         """Store new items in one transaction and return None. If the first of them exists, store none and return it.
 
-        `checks` and `beside` are more parts of the transaction. If the condition of one of `beside` does not hold, nothing is stored and an
-        empty item is returned.
+        `checks` and `beside` are further parts of the transaction. If the condition of one of `beside` does not hold, nothing is stored and
+        an empty item is returned.
 
         Raises:
             CheckFailedError: one of `checks` did not hold.
@@ -180,7 +181,7 @@ class Table:
         self, pk: str, sk: str, *, condition: str, set_: Item | None = None, remove: Sequence[str] = (),
         values: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None,
     ) -> bool:  # fmt: skip
-        """Set attributes if a condition holds, in which `:name` is the new value of the attribute `name`; False if it did not hold."""
+        """Set attributes if a condition holds; False if it did not. In the condition, `:name` is the new value of the attribute `name`."""
         change = self.update_part(pk, sk, condition=condition, set_=set_, remove=remove, values=values, names=names)["Update"]
         return _unless_refused(partial(self.client.update_item, **change)) is not None
 
@@ -188,7 +189,7 @@ class Table:
         self, pk: str, sk: str, *, condition: str, set_: Item | None = None, compute: Mapping[str, str] | None = None,
         remove: Sequence[str] = (), values: Mapping[str, Any] | None = None,
     ) -> Item | None:  # fmt: skip
-        """As `update`; returns the whole item as it is then, or None. `compute`: attributes with the expressions that give their values."""
+        """As `update`, but returns the whole changed item, or None. `compute`: attributes with the expressions that give their values."""
         change = self.update_part(pk, sk, condition=condition, set_=set_, compute=compute, remove=remove, values=values)["Update"]
         answer = _unless_refused(partial(self.client.update_item, **change, ReturnValues="ALL_NEW"))
         return None if answer is None else plain(answer["Attributes"])
@@ -237,7 +238,7 @@ class Table:
         """Write all of `parts` or none; False if a condition did not hold.
 
         Raises:
-            CheckFailedError: it was that of a check.
+            CheckFailedError: the condition of a check did not hold.
         """
         try:
             self.client.transact_write_items(TransactItems=list(parts))
@@ -287,7 +288,7 @@ def _projected(only: Sequence[str]) -> Item:
 
 
 def _values(values: Mapping[str, Any] | None) -> Item:
-    """Left out if there are none, because DynamoDB refuses an empty mapping."""
+    """The parameter for values, left out if there are none, because DynamoDB refuses an empty mapping."""
     return {"ExpressionAttributeValues": _serialized(values)} if values else {}
 
 

@@ -1,7 +1,7 @@
 """Verifications, their verdicts, groups of them, and the lists of them.
 
-Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; which verifications an account has, in
-order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; which verifications of all accounts a holder has,
+Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; the list of an account's verifications
+in order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; the list of a holder's verifications of all accounts,
 CUSTOMER#<mode>/<connected account>/<holder> / VERIFICATION#<requested at, ms>#<id>; the secret from which ids are derived,
 SECRET#ids / SECRET.
 """
@@ -28,7 +28,7 @@ ENTRY = "VERIFICATION#"
 _SK = "VERIFICATION"
 _EXISTS = "attribute_exists(pk)"
 _SEEN_LAST = "attribute_exists(verdict) AND (attribute_not_exists(stale_seen) OR stale_seen <= :stale_seen)"
-"""Observations of an account are acted on by several workers at once. The latest one decides, whichever worker comes last."""
+"""Several workers may act on observations of an account at the same time. The latest observation decides, not the last worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class VerificationListing:
 
     @classmethod
     def holder(cls, kind: str, id: str, mode: Mode, stripe_account: str | None) -> VerificationListing:
-        """`kind`: one of `domain.accounts.HOLDERS`. A customer's key is that of earlier releases, which knew no other kind."""
+        """`kind`: one of `domain.accounts.HOLDERS`. A customer has the same key as in earlier releases, which knew no other kind."""
         return cls(f"CUSTOMER#{mode}/{stripe_account or 'platform'}/{id if kind == 'customer' else f'{kind}/{id}'}")
 
 
 class Verifications:
-    """`claims`: asked for only where a claim is stored. `new_secret` makes 32 random bytes or more."""
+    """`claims` is called only when a claim is stored. `new_secret` makes 32 random bytes or more."""
 
     def __init__(self, table: Table, claims: Callable[[], Claims], clock: Callable[[], float], new_secret: Callable[[], bytes]) -> None:
         self._table = table
@@ -62,12 +62,12 @@ class Verifications:
         self._id_secret: IdSecret | None = None
 
     def id_secret(self) -> IdSecret:
-        """The secret from which ids are derived. The first caller makes it; it never changes, so each process reads it once."""
+        """The secret from which ids are derived. The first caller makes it. It never changes, so each process reads it once."""
         if self._id_secret is None:
             item = self._table.get("SECRET#ids", "SECRET")
             if item is None:
                 item = {"pk": "SECRET#ids", "sk": "SECRET", "secret": self._new_secret(), "made_ms": to_milliseconds(self._clock())}
-                # Another caller, or our own retried request, may have stored one since. The stored one is the secret.
+                # Another caller, or our own retried request, may have stored a secret first. Use the stored one.
                 item = self._table.insert(item) or item
             self._id_secret = IdSecret(item["secret"], from_milliseconds(item["made_ms"]))
         return self._id_secret
@@ -75,7 +75,7 @@ class Verifications:
     def create(self, verification: Verification, claim: DigestedClaim) -> Verification:
         """Store a new verification and its claim together; if the id is taken by the same request, return what is stored.
 
-        The claim is not stored if the account was erased: that verification can only end in `ACCOUNT_DISCONNECTED`.
+        The claim is not stored if the account was erased, because the verification can then only end in `ACCOUNT_DISCONNECTED`.
 
         Raises:
             IdempotencyConflictError: the id is taken by another request.
@@ -150,7 +150,7 @@ class Verifications:
         return found
 
     def get_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification]:
-        """Those of the verifications that exist, by id."""
+        """The verifications of these ids that exist, by id."""
         return {id_: found for id_, found in self.find_all(ids, consistent=consistent).items() if isinstance(found, Verification)}
 
     def find(self, id: str) -> Verification | Group:
@@ -161,16 +161,16 @@ class Verifications:
         return _verification_or_group(item)
 
     def find_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification | Group]:
-        """Those of the verifications and groups that exist, by id.
+        """The verifications and groups of these ids that exist, by id.
 
-        `consistent` False costs half, but may miss an item's latest change. That is only for callers that look again at a verification
-        that seems to have no verdict.
+        `consistent` False costs half, but may miss an item's latest change. Only for callers that read a verification again if it seems to
+        have no verdict.
         """
         keys = [(_pk(id_), _SK) for id_ in dict.fromkeys(ids)]
         return {item["verification"]: _verification_or_group(item) for item in self._table.get_all(keys, consistent=consistent)}
 
     def page(self, listing: VerificationListing, limit: int, after: str | None = None) -> tuple[list[str], list[str], str | None]:
-        """Up to `limit` ids, the newest first, from below position `after`; the position of each; and the next page's `after` or None."""
+        """Up to `limit` ids after the position `after`, the newest first; the position of each; and the next page's `after` or None."""
         items, position = self._table.page(listing.pk, ENTRY, limit, after)
         return [item["verification"] for item in items], [item["sk"].removeprefix(ENTRY) for item in items], position
 
@@ -181,7 +181,7 @@ class Verifications:
     def reassign_to_batch(self, verification: Verification) -> bool:
         """Let `verification.batch` work on a verification that another batch left without a verdict.
 
-        False if it has a verdict, or is that batch's already.
+        False if it has a verdict, or belongs to that batch already.
         """
         return self._table.update(
             _pk(verification.id),
@@ -198,10 +198,10 @@ class Verifications:
     def complete(
         self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None, review: Review | None = None
     ) -> bool:
-        """Store the verdict, which never changes again, and have it announced until `mark_announced`.
+        """Store the verdict, which never changes again. It counts as unannounced until `mark_announced`.
 
-        `review`: opened in the same transaction, so that no verdict that is to be reviewed is ever without its review.
-        False if there was one already, or if another than `batch` works on the verification.
+        `review`: opened in the same transaction, so that a verdict that needs a review always has one.
+        False if there was a verdict already, or if another batch than `batch` works on the verification.
         """
         change: dict[str, Any] = {
             "set_": {"verdict": json.dumps(dict(verdict)), "completed_ms": to_milliseconds(now), **opened("announcement", now)},
@@ -227,13 +227,13 @@ class Verifications:
         return self._table.update_part(_pk(review.verification), _SK, set_={"review": review.state, **said}, condition=condition)
 
     def mark_announced(self, verification: str) -> bool:
-        """Record that a verdict was announced, and marked as stale if its account is dead."""
+        """Record that a verdict was announced, and marked as stale if its account is no longer active."""
         return mark_announced(self._table, _pk(verification), _SK)
 
     def mark_stale(self, verification: str, reason: str, seen: str, now: float, *, unannounced: bool = False) -> bool:
-        """Mark a verdict whose account was seen as no longer active by the observation `seen`; False if a later one was acted on.
+        """Mark a verdict as stale, because the observation `seen` shows that its account is no longer active.
 
-        `unannounced`: until `end_stale_announcement` the mark has yet to be announced.
+        False if a later observation was acted on. `unannounced`: the mark counts as unannounced until `end_stale_announcement`.
         """
         set_: Item = {"stale": reason, "stale_ms": to_milliseconds(now), "stale_seen": seen}
         return self._table.update(
@@ -247,10 +247,11 @@ class Verifications:
         )
 
     def lift_stale(self, verification: str, reason: str, seen: str, lifted_at: float | None = None) -> bool:
-        """Lift the mark that a verdict has for `reason`, because its account was seen as active by the observation `seen`.
+        """Lift the mark that a verdict has for `reason`, because the observation `seen` shows that its account is active.
 
-        False if a later observation was acted on, or the mark has another reason. A verdict without a mark keeps `seen`, so that a slower
-        worker that acts on an earlier observation does not mark it. `lifted_at`: when the mark is lifted (Unix seconds); None without one.
+        False if a later observation was acted on, or the mark has another reason. `seen` is stored even if there is no mark, so that a
+        slower worker that acts on an earlier observation does not set one. `lifted_at`: when the mark is lifted (Unix seconds); None
+        without a mark.
         """
         lifted: Item = {} if lifted_at is None else {"stale_lifted_ms": to_milliseconds(lifted_at)}
         return self._table.update(
@@ -288,9 +289,9 @@ def _entry(listing: VerificationListing, id: str, requested_at: float) -> Item:
 
 
 def _same_request(kept: Item, verification: Verification) -> Verification:
-    """The verification that is stored under an id, for the request that made it. Raises IdempotencyConflictError for any other.
+    """The verification that is stored under an id, if the same request made it. Raises IdempotencyConflictError for another request.
 
-    If the account was erased since, the claim has no digest any more, so that it is not compared.
+    If the account was erased since, the claim has no digest any more, so it is not compared.
     """
     same = verification.claim_digest in (None, kept.get("claim_digest"))
     if kept["request_digest"] != verification.request_digest or not same:
@@ -342,7 +343,7 @@ def verification_of(item: Item) -> Verification:
 
 
 def _reviewed(item: Item) -> Final:
-    # Imported where it is needed, because most functions never meet a review that was decided.
+    # Imported here, because most functions never read a decided review.
     from titleholder.domain.reviews import Final
 
     return Final(item["final"], "review", from_milliseconds(item["final_ms"]))

@@ -17,12 +17,12 @@ class Waiters:
         self._table = table
 
     def put(self, ref: AccountRef, waiter: Waiter, hop: int = 0, message_id: str = "", now: float = 0.0) -> Waiter | None:
-        """Store a waiter; returns it with what an earlier token had joined, or None if a later token is stored already.
+        """Store a waiter. Returns it with the refresh that an earlier token had joined; None if a later token is stored already.
 
-        `hop`: how often the token's message was put back into its queue, `message_id`: of its present message. None also for a copy of
-        that message: each copy is put back, so the copies of a request that is queued again and again would multiply.
+        `hop`: how often the token's message was requeued. `message_id`: the id of its present message. Also None for a copy of that
+        message: each copy would be requeued, so the copies of a request that is requeued repeatedly would multiply.
 
-        One that waits for a repair is listed as open a day after `now`, so that its account is read then. It waits for no refresh.
+        A waiter for a repair is listed as open a day after `now` (Unix seconds), so that its account is read then. It waits for no refresh.
         """
         awaited: Item = {**ref.as_dict(), "awaits": "repair", **opened("repair", now + DAY_SECONDS)} if waiter.awaits_repair else {}
         kept = self._table.updated(
@@ -51,7 +51,7 @@ class Waiters:
         return self._set(ref, verification, {"joined": attempted_at, "joined_ms": to_milliseconds(now)})
 
     def set_error(self, ref: AccountRef, verification: str, reason: str) -> bool:
-        """Record why the waiter still waits, for the verdict in case it gets no answer; False if it was resumed meanwhile."""
+        """Record why the waiter still waits, as the verdict's reason in case it gets no answer; False if it was resumed meanwhile."""
         return self._set(ref, verification, {"trouble": reason})
 
     def get(self, ref: AccountRef, verification: str) -> Waiter | None:
@@ -59,7 +59,7 @@ class Waiters:
         return None if item is None else _waiter(item)
 
     def of_account(self, ref: AccountRef) -> Iterator[Waiter]:
-        """All waiters for this account, as of now (a consistent read)."""
+        """All waiters for an account, read consistently."""
         return map(_waiter, self._table.query(account_pk(ref), _sk("")))
 
     def postpone_repairs(self, ref: AccountRef, due: float) -> None:
@@ -72,7 +72,7 @@ class Waiters:
                 )  # fmt: skip
 
     def remove(self, ref: AccountRef, verification: str, token_version: str | None = None) -> None:
-        """Remove a waiter; with `token_version` only if that is still its token's."""
+        """Remove a waiter; with `token_version` only if its token still has that version."""
         if token_version is None:
             self._table.delete(account_pk(ref), _sk(verification))
             return
