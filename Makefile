@@ -55,7 +55,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: pictures types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -142,6 +142,13 @@ overload: $(READY)  ## Offer up to five times the work that Stripe's rate limit 
 
 bench: $(READY)  ## Measure: table, build/bench.json, build/bench.png; TOPICS="size cold warm cost memory webhooks matching batch page" for some
 	$(BIN)/python -m tests.benchmarks.run $(TOPICS)
+
+pictures: $(READY)  ## Draw the pictures of the docs anew (needs Chromium and npm)
+	$(BIN)/python -m tools.draw_dashboard
+	$(BIN)/python -m tools.draw_bench
+	$(BIN)/python -m tools.draw_demo
+	$(BIN)/python -m pytest -q tests/integration/test_desk_screens.py -k test_each_screen
+	$(BIN)/python -m tools.draw_desk
 
 openapi: $(READY)  ## Write the OpenAPI document anew
 	$(BIN)/python -m local.openapi

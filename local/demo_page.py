@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -98,7 +99,7 @@ def _claim(claim: Mapping[str, Any]) -> str:
 
 
 def _owner(row: Row) -> str:
-    named = owner(row).replace(" of ", "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}")
+    named = re.sub(r" (?=[^(]*\)$)", "\N{NO-BREAK SPACE}", owner(row))
     contacts = row["owners"][row["owner_position"] or 0] if row["owners"] else {}
     return _party(named, [contacts.get(stripe) for _, stripe in CONTACTS])
 
@@ -140,7 +141,10 @@ def _timeline(row: Row) -> str:
     for phase, start, end in phases:
         sums[phase] = sums.get(phase, 0) + end - start
     spoken = "; ".join(f"{PHASE_WORDS[phase]} {seconds:.1f} s" for phase, seconds in sums.items() if seconds >= 0.05) or "answered at once"
-    verdict_at = next((f"; verdict after {moment:.1f} s" for step, moment in zip(steps, at, strict=True) if step["kind"] == "verdict"), "")
+    verdict_at = next(
+        (f"; verdict after {moment:.1f}\N{NO-BREAK SPACE}s" for step, moment in zip(steps, at, strict=True) if step["kind"] == "verdict"),
+        "",
+    )
     return (
         f'<p>{escape(happened(row))}{verdict_at}</p><svg class="strip" role="img" aria-label="{escape(spoken)}">{bars}{dots}</svg>'
         f'<details><summary>{len(steps)} steps<span class="unseen"> of {escape(row["account"])}</span></summary><ol>{listed}</ol>'

@@ -26,7 +26,7 @@ def dashboard() -> dict[str, Any]:
     from samtranslator.yaml_helper import yaml_parse
 
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    defaults = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+    defaults = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()} | {"AWS::StackName": "titleholder"}
     body, _ = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     found: dict[str, Any] = json.loads(re.sub(r"\${([\w:.]+)}", lambda name: defaults.get(name[1], name[1].removesuffix(".Arn")), body))
     return found

@@ -34,12 +34,13 @@ def table(figures: Sequence[Figure]) -> str:
     rows = [("topic", "figure", "value", "goal", "")]
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.goal[0]} {figure.goal[1]:g}{'' if figure.kept else '  MISSED'}"
-        rows.append((figure.topic, figure.name, f"{_short(figure.value)} {figure.unit}".strip(), goal, figure.of))
+        rows.append((figure.topic, figure.name, f"{short(figure.value)} {figure.unit}".strip(), goal, figure.of))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]).rstrip() for row in rows
     )
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number with three digits, or as many as it has before the point."""
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"

@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 
 from local.aws.paths import BUILD
 from tests.benchmarks import artefacts, batch_speed, cold_start, cost, desk_page, matching_speed, memory, warm_receiver, webhooks
-from tests.benchmarks.figures import Figure, table
+from tests.benchmarks.figures import Figure, short, table
 from tests.support import dynamodb_local, judges
 from tests.support.dynamodb_local import DynamoDBLocalError
+from tools.draw_bench import Bar, draw
 
 TOPICS: dict[str, Callable[[], list[Figure]]] = {
     "size": artefacts.measure,
@@ -36,22 +37,19 @@ TOPICS: dict[str, Callable[[], list[Figure]]] = {
 
 
 def plot(figures: Sequence[Figure]) -> None:
-    """Every figure that has a goal, as a share of it: what reaches beyond 1 is missed."""
-    import matplotlib as mpl
+    """Draw each figure that has a goal as a share of its limit."""
+    bars = [
+        Bar(f"{figure.topic}: {figure.name}", f"{short(figure.value)} {figure.unit}".strip() + f", {_goal(figure)}", share, figure.kept)
+        for figure in figures
+        if (share := _share(figure)) is not None
+    ]
+    (BUILD / "bench.png").write_bytes(draw(bars))
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
 
-    bars = [(f"{figure.topic}: {figure.name}", share, figure.kept) for figure in figures if (share := _share(figure)) is not None]
-    _, axes = pyplot.subplots(figsize=(10, 0.4 * len(bars) + 1.2))
-    axes.barh(
-        [name for name, _, _ in bars], [share for _, share, _ in bars], color=["#3b7a57" if kept else "#b03a2e" for _, _, kept in bars]
-    )
-    axes.axvline(1, color="black", linewidth=1)
-    axes.invert_yaxis()
-    axes.set_xlabel("share of the goal's limit; beyond 1 it is missed")
-    pyplot.tight_layout()
-    pyplot.savefig(BUILD / "bench.png", dpi=110)
+def _goal(figure: Figure) -> str:
+    assert figure.goal is not None
+    sign, limit = figure.goal
+    return f"{'at least' if sign == '>=' else 'at most'} {short(limit)}"
 
 
 def _share(figure: Figure) -> float | None:

@@ -131,6 +131,12 @@ def test_exit_code_and_last_line_say_whether_a_verdict_is_not_the_expected_one(
     assert ("Not as expected: " + str(problem) in (tmp_path / "demo.html").read_text()) == bool(problem)
 
 
+def test_sample_in_the_readme_is_what_the_demo_prints() -> None:
+    """Of a real run, in which these two rows were alone."""
+    sample = re.findall(r"^```\n(account  .*?)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert sample == [printed(120, "fca_relative", "fca_lost").rstrip()]
+
+
 # The page
 
 
