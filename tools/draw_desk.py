@@ -1,6 +1,7 @@
 """Makes the pictures of docs/reviews.md from those that tests/integration/test_desk_screens.py leaves in build/desk.
 
 `make pictures` runs both.
+
 python -m tools.draw_desk
 """
 
