@@ -25,13 +25,16 @@ LABEL = 8
 LEGEND = {
     "account": "the account at the simulated Stripe",
     "claim": "the name in the claim, which says who owns the account",
-    "owner": "the name that the simulated bank gives: of several owners the one that is most like the claim",
-    "verdict": f"match from a score of {DEFAULT_POLICY.match_threshold:g}, close_match from {DEFAULT_POLICY.close_match_threshold:g}, "
-    "no_match below, or if a reason names another person; not_verifiable: no owners could be read",
+    "owner": "the name that the simulated bank has. Of several owners it is the one that is most like the claim, with its number. "
+    "not read: Titleholder could not read it",
+    "verdict": f"match from a score of {DEFAULT_POLICY.match_threshold:g}; close_match from {DEFAULT_POLICY.close_match_threshold:g}, unless "
+    "a reason says that it is another person; no_match otherwise. not_verifiable: there was nothing to compare",
     "score": "0 to 100: the score of the name. Address, phone and email can change it, but never turn another person's name into a match",
     "about": "what the account is, and how the simulated bank and Stripe behave",
-    "why": "what the most important reason says, then the score of each field with the codes of its reasons",
+    "why": "what the most important reason says, then the score of each field with the codes of its reasons (docs/reference/reasons.md)",
     "how": "what happened, the seconds from request to verdict, the state transitions of the workflow, and the calls to Stripe for it",
+    "states": "the states of the workflow, if the verification waited for the account's repair",
+    "status": "what Stripe says of an account that is expected to become inactive",
 }
 NOT_ENDED = "The verification has not ended in time."
 SAME = "The names are the same."

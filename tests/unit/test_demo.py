@@ -96,7 +96,7 @@ def test_verification_without_a_score_says_why_it_is_not_verifiable() -> None:
 def test_legend_explains_each_column_and_line(width: int) -> None:
     head = printed(width, "fca_single").splitlines()[0].split()
     labels = re.findall(r"^  (\w+) ", printed(width, "fca_single", "fca_relinked", "fca_expiring"), re.MULTILINE)
-    assert {*head, *labels} - {"states", "status"} <= set(demo_table.LEGEND)
+    assert {*head, *labels, "claim", "owner"} == set(demo_table.LEGEND)
     legend = "\n".join(demo_table.legend(width))
     assert re.findall(r"^(\w+)  ", legend, re.MULTILINE) == list(demo_table.LEGEND)
 
@@ -129,12 +129,6 @@ def test_exit_code_and_last_line_say_whether_a_verdict_is_not_the_expected_one(
     assert last == (f"NOT AS EXPECTED  fca_single: {problem}" if problem else f"The same as data: {tmp_path / 'demo.json'}")
     assert json.loads((tmp_path / "demo.json").read_text()) == rows
     assert ("Not as expected: " + str(problem) in (tmp_path / "demo.html").read_text()) == bool(problem)
-
-
-def test_sample_in_the_readme_is_what_the_demo_prints() -> None:
-    """Of a real run, in which these two rows were alone."""
-    sample = re.findall(r"^```\n(account  .*?)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert sample == [printed(120, "fca_relative", "fca_lost").rstrip()]
 
 
 # The page
