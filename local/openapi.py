@@ -3,30 +3,39 @@
     python -m local.openapi
 
 Powertools makes the document from the handlers' signatures and models. This module adds what a signature does not say: answers and problems
-(`resolver.openapi_responses`), scopes (template.yaml), examples (events/), and the answers of API Gateway itself.
+(`resolver.openapi_responses`), scopes (template.yaml), the answers of API Gateway itself, descriptions of fields (the text below each field
+of a model), known values (`local/openapi_values.py`), and examples of requests (events/) and of answers (`local/openapi_examples.json`).
+None of that is imported by a function.
 """
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib.util
 import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.openapi.models import Server
+from pydantic import BaseModel
 from samtranslator.yaml_helper import yaml_parse
 
+from local import openapi_values as values
 from local.aws.paths import ROOT
 from titleholder import __version__
+from titleholder import schemas as schemas_module
 from titleholder.domain import accounts
-from titleholder.web import problems, resolver
+from titleholder.schemas import Strict
+from titleholder.web import linking_models, models, problems, resolver, review_models, timeline_models
 
 DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 EVENTS = ROOT / "events"
@@ -38,44 +47,17 @@ REFUSED_SAMPLES = ("invalid", "unsigned")
 DESCRIPTION = """Does this bank account belong to the person or business that claims it?
 
 Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`.
-Errors of API Gateway itself (401, 403, 429) are `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
-`execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead."""
+Errors of API Gateway itself (401, 403, 429, 500, 503) are `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
+`execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead.
 
-MESSAGE = {
-    "type": "object",
-    "description": "An answer of API Gateway itself.",
-    "properties": {"message": {"type": "string"}},
-    "required": ["message"],
-}
-PROBLEM = {
-    "type": "object",
-    "description": "RFC 9457. `type` is stable. docs/problems.md says what to do about each.",
-    "properties": {
-        "type": {"type": "string", "pattern": "^urn:titleholder:problem:[a-z-]+$"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "description": "Each wrong field, with the reason.",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
-                "required": ["field", "detail"],
-                "additionalProperties": False,
-            },
-        },
-        "reason": {"type": "string", "description": "The reason code, if the account cannot be refreshed."},
-        "retry_at": {"type": "string", "format": "date-time", "description": "When a cooldown ends."},
-    },
-    "required": ["type", "title", "status", "detail"],
-}
-RETRY_AFTER = {"description": "Seconds until the next attempt.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+Later releases may add fields to answers, and values to the known values of a field (`x-known-values`). Clients must accept both."""
+
+RETRY_AFTER = {"description": "Seconds until the next attempt.", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "5"}
 STRIPE_ACCOUNT = {
     "name": "Stripe-Account",
     "in": "header",
     "required": False,
-    "description": "The connected account of the request. Without it, the request is about the platform itself.",
+    "description": "The connected account of the request (`acct_...`). Without it, the request is about the platform itself.",
     "schema": {"type": "string", "pattern": f"^{accounts.CONNECTED_ACCOUNT_ID.pattern}$"},
 }
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -89,6 +71,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "description": "If the stack was deployed with an issuer of people's tokens (ReviewIssuer) or with a JWT issuer.",
     },
 }  # fmt: skip
+ANSWERS = {200: "Success.", 201: "Created.", 202: "Accepted."}
 GATEWAY_ANSWERS = {
     401: "API Gateway: no valid token.",
     403: "API Gateway: no signature, no permission, or a token without the scope.",
@@ -96,6 +79,9 @@ GATEWAY_ANSWERS = {
     500: "API Gateway: the function failed.",
     503: "API Gateway: the function did not answer in time.",
 }
+GATEWAY_MESSAGES = {
+    401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable",
+}  # fmt: skip
 PUBLIC_GATEWAY_STATUSES = (429, 500, 503)
 
 
@@ -145,22 +131,32 @@ SIGNATURE = {
     "description": "Stripe's signature over the body and the time.", "schema": {"type": "string"},
 }  # fmt: skip
 DESK_FILE = {
-    "name": "file", "in": "path", "required": True, "description": "Its name.", "example": "desk.js",
+    "name": "file", "in": "path", "required": True, "description": "The name of the file.", "example": "desk.js",
     "schema": {"type": "string", "maxLength": 100},
 }  # fmt: skip
+DESK_FILES = {"text/javascript": "export {}", "text/css": "body {}", "image/svg+xml": "<svg></svg>"}
 DELIVERY = {"type": "object", "description": "A snapshot or a thin event, as Stripe sends it."}
-RECEIVED = {"type": "object", "properties": {"received": {"const": True}}, "required": ["received"], "additionalProperties": False}
+THIS = {"type": "object", "description": "An OpenAPI document."}
+RECEIVED = {
+    "type": "object", "description": "Stripe's event is stored.", "required": ["received"],
+    "properties": {"received": {"type": "boolean", "description": "Always true."}},
+}  # fmt: skip
 
 
-def _answer(description: str, schema: Mapping[str, Any], media_type: str = "application/json") -> dict[int, Any]:
-    return {200: {"description": description, "content": {media_type: {"schema": schema}}}}
+def _answer(description: str, schema: Mapping[str, Any], examples: Mapping[str, Any]) -> dict[int, Any]:
+    """The answer 200, with an example for each media type."""
+    return {200: {"description": description, "content": {kind: {"schema": schema, "example": value} for kind, value in examples.items()}}}
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"$ref": f"{SCHEMAS}{name}"}
 
 
 @public.post(
     "/webhooks/stripe",
-    responses=_answer("The event is stored.", RECEIVED),
+    responses=_answer("The event is stored.", _named("DeliveryReceived"), {"application/json": {"received": True}}),
     openapi_extensions={
-        "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": DELIVERY}}},
+        "parameters": [SIGNATURE], "requestBody": {"required": True, "content": {"application/json": {"schema": _named("StripeEvent")}}},
     },
 )  # fmt: skip
 @resolver.openapi_responses({}, "invalid-signature", "malformed-event")
@@ -171,27 +167,32 @@ def receive_webhook() -> None:
     """
 
 
-@public.get("/docs", tags=["docs"], responses=_answer("Interactive documentation", {"type": "string"}, "text/html"))
+@public.get(
+    "/docs", tags=["docs"], responses=_answer("Interactive documentation", {"type": "string"}, {"text/html": "<!DOCTYPE html>..."}),
+)  # fmt: skip
 @resolver.openapi_responses({})
-def docs() -> None:
+def get_docs_page() -> None:
     """Interactive documentation
 
     Exists only if the stack was deployed with ServeDocs.
     """
 
 
-@public.get("/openapi.json", tags=["docs"], responses=_answer("This document", {"type": "object"}))
+@public.get(
+    "/openapi.json", tags=["docs"],
+    responses=_answer("This document", _named("OpenAPIDocument"), {"application/json": {"openapi": "3.1.0", "paths": {}}}),
+)  # fmt: skip
 @resolver.openapi_responses({})
-def openapi() -> None:
+def get_openapi_document() -> None:
     """This document
 
     Exists only if the stack was deployed with ServeDocs.
     """
 
 
-@public.get("/desk", tags=["desk"], responses=_answer("The page", {"type": "string"}, "text/html"))
+@public.get("/desk", tags=["desk"], responses=_answer("The page", {"type": "string"}, {"text/html": "<!DOCTYPE html>..."}))
 @resolver.openapi_responses({})
-def desk() -> None:
+def get_desk_page() -> None:
     """The page of the review desk
 
     Exists only if the stack was deployed with DeskClientId. The page signs people in and calls the other routes with their tokens.
@@ -199,11 +200,11 @@ def desk() -> None:
 
 
 @public.get(
-    "/desk/<file>", tags=["desk"], responses=_answer("The file", {"type": "string"}, "*/*"),
+    "/desk/<file>", tags=["desk"], responses=_answer("The file", {"type": "string"}, DESK_FILES),
     openapi_extensions={"parameters": [DESK_FILE]},
 )  # fmt: skip
 @resolver.openapi_responses({}, "route-not-found")
-def desk_file() -> None:
+def get_desk_file() -> None:
     """A script, style or image of the page
 
     Exists only if the stack was deployed with DeskClientId.
@@ -251,10 +252,85 @@ def document() -> dict[str, Any]:
     for path, methods in made["paths"].items():
         for method, operation in methods.items():
             _complete(operation, f"{method.upper()} {path}")
-    schemas = {name: schema for name, schema in made["components"]["schemas"].items() if "Validation" not in name}
-    made["components"]["schemas"] = dict(sorted({**schemas, "Problem": PROBLEM, "Message": MESSAGE}.items()))
+    found = made["components"]["schemas"]
+    schemas = {name: _schema(name, schema) for name, schema in found.items() if "Validation" not in name}
+    schemas |= {"DeliveryReceived": RECEIVED, "StripeEvent": DELIVERY, "OpenAPIDocument": THIS, **values.SCHEMAS}
+    schemas["ProblemReview"] = _without(schemas["Review"], "final")
+    schemas = {name: values.resolved(schema) for name, schema in schemas.items()}
+    schemas |= values.hoisted(schemas, made["paths"])
+    made["components"]["schemas"] = dict(sorted(schemas.items()))
+    made["components"]["examples"] = {type_: _problem_example(type_) for type_ in sorted(problems.statuses())}
     made["paths"] = dict(sorted(made["paths"].items()))
     return {**_untitled(made), "info": made["info"]}
+
+
+def strict(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The document for judging this release: known values are all values, and an error has one of the types that its route names."""
+    judged: dict[str, Any] = values.closed(copy.deepcopy(dict(made)))
+    for methods in judged["paths"].values():
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                types = [f"urn:titleholder:problem:{type_}" for type_ in answer.get("x-problem-types", ())]
+                content = answer.get("content", {})
+                if types:
+                    kinds = {"type": "object", "properties": {"type": {"enum": types}}}
+                    content[problems.CONTENT_TYPE]["schema"] = {"allOf": [_named("Problem"), kinds]}
+                    if "application/json" in content:
+                        content["application/json"]["schema"] = _named("GatewayMessage")
+    return judged
+
+
+@cache
+def _models() -> Mapping[str, type[BaseModel]]:
+    """The models of bodies and answers by name."""
+    modules = (schemas_module, models, linking_models, review_models, timeline_models)
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, BaseModel)
+    }
+
+
+@cache
+def _field_texts(model: type[BaseModel]) -> Mapping[str, str]:
+    """The text below each field in the model's source, also of the models that it extends."""
+    texts: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if not (issubclass(kind, BaseModel) and kind.__module__.startswith("titleholder.")):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+                assert isinstance(text.value, ast.Constant)
+                texts[field.target.id] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def _schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's schema with descriptions of its fields. That of an answer is open to what later releases add."""
+    model = _models()[name]
+    made = {**schema, "description": " ".join(inspect.cleandoc(model.__doc__ or "").split())}
+    fields = model.model_fields
+    if "properties" in made:
+        texts = _field_texts(model)
+        made["properties"] = {key: {**value, "description": texts.get(key, "")} for key, value in made["properties"].items()}
+    if not issubclass(model, Strict):
+        made = values.opened(made)
+        # An answer has all its fields, but those that its model leaves out where they have no value.
+        if required := [key for key in made.get("properties", {}) if fields[key].exclude_if is None]:
+            made["required"] = required
+    return made
+
+
+def _without(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    properties = {key: value for key, value in schema["properties"].items() if key != name}
+    return {**schema, "properties": properties, "required": [key for key in schema["required"] if key != name]}
+
+
+def _problem_example(type_: str) -> dict[str, Any]:
+    return {"summary": type_, "value": values.problem_example(type_)}
 
 
 def _described(route: Route) -> Route:
@@ -276,7 +352,7 @@ def _described(route: Route) -> Route:
     if known.asks_stripe:
         types += problems.OF_STRIPE
     for status, model in sorted(known.answers.items()):
-        text = " ".join(inspect.cleandoc(model.__doc__ or "").split())
+        text = f"{ANSWERS[status]} " + " ".join(inspect.cleandoc(model.__doc__ or "").split())
         route.responses = {**(route.responses or {}), status: {"description": text, "content": {"application/json": {"model": model}}}}
     route.responses = {**(route.responses or {}), **_refusals(types, where)}
     route.responses |= _gateway_answers(route.responses, PUBLIC_GATEWAY_STATUSES if gateway.public else GATEWAY_ANSWERS)
@@ -299,10 +375,15 @@ def _refusals(types: list[str], where: str) -> dict[int, Any]:
     made: dict[int, Any] = {}
     for status in sorted({statuses[type_] for type_ in types}):
         its = [type_ for type_ in dict.fromkeys(types) if statuses[type_] == status]
-        kinds = {"type": "object", "properties": {"type": {"enum": [f"urn:titleholder:problem:{type_}" for type_ in its]}}}
         made[status] = {
-            "description": ", ".join(f"`{type_}`" for type_ in its),
-            "content": {problems.CONTENT_TYPE: {"schema": {"allOf": [{"$ref": f"{SCHEMAS}Problem"}, kinds]}}},
+            "description": "Problems: " + ", ".join(f"`{type_}`" for type_ in its) + ".",
+            "content": {
+                problems.CONTENT_TYPE: {
+                    "schema": _named("Problem"),
+                    "examples": {type_: {"$ref": f"#/components/examples/{type_}"} for type_ in its},
+                }
+            },
+            "x-problem-types": its,
         }
         if status in (409, 429, 503):
             made[status]["headers"] = {"Retry-After": RETRY_AFTER}
@@ -310,12 +391,20 @@ def _refusals(types: list[str], where: str) -> dict[int, Any]:
 
 
 def _gateway_answers(answers: Mapping[int, Any], statuses: Iterable[int]) -> dict[int, Any]:
-    """API Gateway's own answers, merged with the function's answers of the same status."""
+    """API Gateway's own answers, merged with the function's answers of the same status.
+
+    Where both may come, the schema is either of them for both media types, because generated clients use one schema for each status.
+    """
     made = {}
     for status in statuses:
         known = answers.get(status, {})
-        content = {**known.get("content", {}), "application/json": {"schema": {"$ref": f"{SCHEMAS}Message"}}}
-        described = "; ".join(part for part in (known.get("description"), GATEWAY_ANSWERS[status]) if part)
+        content = copy.deepcopy(known.get("content", {}))
+        for media in content.values():
+            media["schema"] = _named("Refusal")
+        content["application/json"] = {
+            "schema": _named("Refusal" if content else "GatewayMessage"), "example": {"message": GATEWAY_MESSAGES[status]},
+        }  # fmt: skip
+        described = " ".join(part for part in (known.get("description"), GATEWAY_ANSWERS[status]) if part)
         made[status] = {**known, "description": described, "content": content}
     return made
 
@@ -326,10 +415,16 @@ def _complete(operation: dict[str, Any], where: str) -> None:
     if not operation["security"]:
         shown = shown[:1]  # One of Stripe's deliveries is enough.
     else:
-        parameters = [_parameter(parameter, shown[0] if shown else {}) for parameter in operation.get("parameters", ())]
+        parameters = [
+            _parameter(operation["operationId"], parameter, shown[0] if shown else {}) for parameter in operation.get("parameters", ())
+        ]
         known = any(parameter["name"] == STRIPE_ACCOUNT["name"] for parameter in parameters)
         operation["parameters"] = parameters if known else [*parameters, STRIPE_ACCOUNT]
     examples = {sample["sample"]: {"value": json.loads(sample["body"])} for sample in shown if sample.get("body")}
+    for status, answer in operation["responses"].items():
+        for media in answer["content"].values():
+            if status.startswith("2") and (recorded := values.answers().get(f"{where} {status}")):
+                media["examples"] = recorded
     for media in operation.get("requestBody", {}).get("content", {}).values():
         media["schema"] = _without_null(media["schema"])
         if examples:
@@ -345,18 +440,18 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     return rest | ({"anyOf": options} if options else {})
 
 
-def _parameter(parameter: Mapping[str, Any], sample: Mapping[str, Any]) -> dict[str, Any]:
+def _parameter(operation: str, parameter: Mapping[str, Any], sample: Mapping[str, Any]) -> dict[str, Any]:
     """The parameter with an example from the sample event. A header's name gets its usual spelling."""
     schema, place, name = _without_null(parameter["schema"]), parameter["in"], str(parameter["name"])
-    made = {"name": name.title() if place == "header" else name, "in": place, "required": bool(parameter.get("required")), "schema": schema}
-    if described := parameter.get("description") or schema.pop("description", None):
-        made["description"] = described
-    values: Mapping[str, str] = {
+    name = name.title() if place == "header" else name
+    described = parameter.get("description") or values.PARAMETERS.get(f"{operation} {name}") or values.PARAMETERS.get(name, "")
+    made = {"name": name, "in": place, "required": bool(parameter.get("required")), "description": described, "schema": schema}
+    sent: Mapping[str, str] = {
         "path": sample.get("by_position", {}),
         "query": sample.get("queryStringParameters") or {},
         "header": {key.lower(): value for key, value in (sample.get("headers") or {}).items()},
     }[place]
-    found = values.get(name.lower() if place == "header" else name)
+    found = sent.get(name.lower() if place == "header" else name)
     if found is not None:
         made["example"] = int(found) if schema.get("type") == "integer" else found
     return made

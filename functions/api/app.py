@@ -78,7 +78,7 @@ def create_verification(
 
 
 @app.get("/verifications")
-@resolver.openapi_responses({200: models.Verifications}, "invalid-cursor")
+@resolver.openapi_responses({200: models.VerificationList}, "invalid-cursor")
 def list_verifications(
     account: Annotated[AccountId | None, Query()] = None,
     customer: Annotated[models.CustomerId | None, Query()] = None,
@@ -107,7 +107,7 @@ def list_verifications(
     following = None if position is None else cursors.encode(query, position)
     about = {**tenant.as_dict(), kind: id_, "verifications": " ".join(one.id for one in found)}
     application().audit.read(_caller(), "verifications.listed", **about)
-    return resolver.json_response(200, models.Verifications(verifications=[_shown(one) for one in found], next_cursor=following))
+    return resolver.json_response(200, models.VerificationList(verifications=[_shown(one) for one in found], next_cursor=following))
 
 
 @app.get("/verifications/<verification>")
@@ -185,7 +185,7 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
 
 
 @app.get("/accounts/<account>/owners")
-@resolver.openapi_responses({200: models.Owners}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
+@resolver.openapi_responses({200: models.OwnerList}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
 def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
     """Read the owners in the newest snapshot, or in the one that `snapshot` names."""
     ref, store = _ref(account), application().store
@@ -198,15 +198,15 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     application().audit.read(_caller(), "owners.read", ref, snapshot=found.id)
     metrics.add_metric(name="OwnersRead", unit=MetricUnit.Count, value=1)
     owners = [models.Owner(**{name: owner.get(name) for name in models.Owner.model_fields}) for owner in found.owners.reveal()]
-    shown = models.Owners(
+    shown = models.OwnerList(
         account=account, snapshot=found.id, refreshed_at=iso_seconds(found.attempted_at), age=_age(found.attempted_at), owners=owners
     )
     return resolver.json_response(200, shown, stored=False)
 
 
 @app.get("/accounts/<account>/snapshots")
-@resolver.openapi_responses({200: models.Snapshots}, "invalid-cursor", "account-erased")
-def get_snapshots(
+@resolver.openapi_responses({200: models.SnapshotList}, "invalid-cursor", "account-erased")
+def list_snapshots(
     account: Annotated[AccountId, Path()],
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
@@ -230,7 +230,7 @@ def get_snapshots(
     ]
     following = None if position is None else cursors.encode(query, position)
     application().audit.read(_caller(), "snapshots.listed", ref, snapshots=" ".join(past.id for past in found))
-    return resolver.json_response(200, models.Snapshots(account=account, snapshots=snapshots, next_cursor=following))
+    return resolver.json_response(200, models.SnapshotList(account=account, snapshots=snapshots, next_cursor=following))
 
 
 def _caller() -> By:
@@ -286,7 +286,7 @@ def _shown(found: Verification | GroupResult) -> models.AnyVerification:
     group, summary = found.group, found.summary
     best = None
     if summary.best is not None:
-        best = models.BestMember.model_validate(_member(summary.best).model_dump())
+        best = models.BestGroupMember.model_validate(_member(summary.best).model_dump())
     shown = models.GroupVerification(
         id=group.id,
         **{group.kind: group.target},
@@ -294,21 +294,21 @@ def _shown(found: Verification | GroupResult) -> models.AnyVerification:
         state="completed" if found.done else "waiting",
         requested_at=iso_seconds(group.requested_at),
         members=[_member(member) for member in found.members],
-        summary=models.Summary(
-            any=summary.any, all=summary.all, best=best, final=models.FinalSummary(any=summary.final.any, all=summary.final.all)
+        summary=models.GroupSummary(
+            any=summary.any, all=summary.all, best=best, final=models.GroupFinalSummary(any=summary.final.any, all=summary.final.all)
         ),
     )
     return models.AnyVerification(shown)
 
 
-def _member(member: Verification) -> models.Member:
-    return models.Member(
+def _member(member: Verification) -> models.GroupMember:
+    return models.GroupMember(
         account=member.ref.account,
         verification=member.id,
         state="completed" if member.verdict else "waiting",
         outcome=member.verdict["outcome"] if member.verdict else None,
         review=member.review,
-        final=models.Final.of(member),
+        final=models.FinalAnswer.of(member),
         **({name: verdict.get(name) for name in ("remedy", "remedy_until")} if (verdict := _verdict(member)) else _awaited(member)),
     )
 

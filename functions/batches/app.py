@@ -56,7 +56,7 @@ def create_batch(
         entry.note(batch=ids["id"])
     slot = lifecycle.upload(deps, ids["id"])
     logger.info("batch created", extra={"batch": slot.batch})
-    upload = models.Upload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
+    upload = models.ManifestUpload(urls=slot.urls, part_bytes=slot.part_bytes, expires_at=iso_seconds(slot.expires_at))
     return resolver.json_response(201, models.CreatedBatch(id=slot.batch, upload=upload))
 
 
@@ -110,7 +110,7 @@ def _tenant() -> Tenant:
 def _shown(found: lifecycle.Progress) -> models.Batch:
     cooling = None
     if found.cooling_down and found.cooling_until:
-        cooling = models.CoolingDown(accounts=found.cooling_down, until=iso_seconds(found.cooling_until))
+        cooling = models.BatchCooldown(accounts=found.cooling_down, until=iso_seconds(found.cooling_until))
     return models.Batch(
         id=found.batch,
         state=found.state,

@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.delete("/accounts/<account>")
 @resolver.openapi_responses({200: models.Erasure}, "account-not-found")
-def erase(account: Annotated[AccountId, Path()]) -> Response[Any]:
+def erase_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     """Erase an account's owners and claims for good, and disconnect it at Stripe.
 
     Verdicts stay. Repeating it gives the same answer. The data is erased at once, also while Stripe refuses the key or does not answer.

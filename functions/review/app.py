@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @app.get("/reviews")
-@resolver.openapi_responses({200: review_models.Reviews}, "invalid-cursor")
+@resolver.openapi_responses({200: review_models.ReviewQueue}, "invalid-cursor")
 def list_reviews(
     state: Annotated[
         review_models.Waiting, Query(description="`open`: no reviewer has decided. `proposed`: a second one has to.")
@@ -56,7 +56,7 @@ def list_reviews(
     application().audit.read(
         by, "reviews.listed", **tenant.as_dict(), verifications=" ".join(review.verification for review, _ in page.found)
     )
-    shown = review_models.Reviews(
+    shown = review_models.ReviewQueue(
         reviews=[review_models.QueuedReview.of(review, head, you=by.actor, now=now) for review, head in page.found],
         open=f"{page.waiting}{'+' if page.more_wait else ''}",
         you=by.actor,
@@ -68,7 +68,7 @@ def list_reviews(
 
 @app.get("/verifications/<verification>/timeline")
 @resolver.openapi_responses({200: review_models.VerificationTimeline}, "verification-not-found")
-def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[Any]:
+def get_verification_timeline(verification: Annotated[VerificationId, Path()]) -> Response[Any]:
     """Read what happened to a verification and when.
 
     Of one account: for several, each member has a timeline of its own.
@@ -91,7 +91,7 @@ def get_timeline(verification: Annotated[VerificationId, Path()]) -> Response[An
     {200: review_models.Comparison}, "verification-not-found", "review-not-found", "review-closed", "account-erased", "claim-erased",
     "owners-erased", "caller-unknown", "decryption-failed",
 )  # fmt: skip
-def compare(
+def show_comparison(
     verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewComparison | None, Body()] = None
 ) -> Response[Any]:
     """Show the claim beside the owner, with the parts that differ.

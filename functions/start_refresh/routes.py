@@ -32,11 +32,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.post("/accounts/<account>/refreshes")
 @resolver.openapi_responses(
-    {200: models.Refresh, 202: models.Refresh},
+    {200: models.RefreshResult, 202: models.RefreshResult},
     "account-not-found", "cooling-down", "account-inactive", "account-disconnected", "permission-missing",
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
-def refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
+def start_refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
     """Request a refresh.
 
     Answers 202 if it was started, 200 if owners are fresh or pending, 409 if Stripe allows none now or at all.
@@ -84,5 +84,6 @@ def _result(asked: RefreshResult) -> str:
 
 
 def _answer(status: int, account: str, state: Any, attempted_at: int | None, snapshot: str | None) -> Response[Any]:
-    answer = models.Refresh(account=account, status=state, last_attempted_at=iso_or_none(attempted_at), snapshot=snapshot)
-    return Response(status_code=status, content_type="application/json", body=answer.model_dump_json(exclude_none=True))
+    return resolver.json_response(
+        status, models.RefreshResult(account=account, status=state, last_attempted_at=iso_or_none(attempted_at), snapshot=snapshot)
+    )

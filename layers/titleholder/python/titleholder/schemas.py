@@ -89,7 +89,7 @@ Text = Annotated[
         r"^[^\x00-\x08\x0e-\x1f\x7f]+$", "contains a control character", strip_whitespace=True, min_length=1, max_length=1000,
     ),
 ]  # fmt: skip
-MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT, description="Seconds. Owners that were fetched longer ago are fetched again.")]
+MaxAge = Annotated[int, Field(ge=0, le=MAX_AGE_LIMIT)]
 
 
 class Strict(BaseModel):
@@ -103,27 +103,44 @@ class Address(Strict):
     """A postal address in parts."""
 
     line1: Text | None = None
+    """Street and number."""
     line2: Text | None = None
+    """Apartment, unit or floor."""
     city: Text | None = None
+    """Town."""
     state: Text | None = None
+    """State or region, as code or name."""
     postal_code: Text | None = None
+    """ZIP or postal code."""
     country: Text | None = None
+    """Country, as code or name."""
 
 
 class Claim(Strict):
     """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
 
     type: Literal["person", "business"] | None = None
+    """Whether the claimant is a person or a business. Without it, the matcher decides by the names."""
     name: Text | None = None
+    """The full name."""
     given: Text | None = None
+    """The given name, of a name in parts."""
     middle: Text | None = None
+    """The middle name, of a name in parts."""
     family: Text | None = None
+    """The surname, of a name in parts."""
     suffix: Text | None = None
+    """The generational suffix, such as `Jr.`, of a name in parts."""
     business_name: Text | None = None
-    aka: Annotated[list[Text], Field(max_length=20)] | None = Field(default=None, description="Other names of the same claimant.")
+    """The name of the business."""
+    aka: Annotated[list[Text], Field(max_length=20)] | None = None
+    """Other names of the same claimant."""
     email: Text | None = None
+    """The e-mail address."""
     phone: Text | None = None
+    """The phone number. Without a country code it counts as a number of the United States."""
     address: Address | Text | None = None
+    """The postal address, as one text or in parts."""
 
     @model_validator(mode="after")
     def _named(self) -> Claim:

@@ -1,4 +1,8 @@
-"""Bodies and answers of the HTTP routes, with their limits. Times are ISO 8601 in UTC, scores 0 to 100."""
+"""Bodies and answers of the HTTP routes, with their limits. Times are ISO 8601 in UTC, scores 0 to 100.
+
+The text below a field is its description in the OpenAPI document. Python drops it when it compiles, so it costs a cold start nothing.
+`local/openapi.py` reads it from the source. A `Literal` of an answer is a text with known values there: later releases may add some.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     RootModel,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -29,7 +34,7 @@ from titleholder.domain.accounts import (
 )
 from titleholder.schemas import OURS, AccountId, Claim, MaxAge, Strict, refused, worded
 from titleholder.timestamps import iso_or_none, iso_seconds
-from titleholder.web.timeline_models import Timeline
+from titleholder.web.timeline_models import ReasonCode, Timeline, Timestamp
 
 MAX_WAIT = 20
 """Seconds. API Gateway times out after 30, and the request may need a call to Stripe first."""
@@ -42,6 +47,8 @@ SessionId = Annotated[
 LinkingSessionId = Annotated[str, worded(r"^fcsess_[A-Za-z0-9_]{1,250}$", "not the id of a Financial Connections Session (fcsess_...)")]
 CustomerId = Annotated[str, worded(f"^{CUSTOMER_ID.pattern}$", "not the id of a customer (cus_...)")]
 StripeAccountId = Annotated[str, worded(f"^{CONNECTED_ACCOUNT_ID.pattern}$", "not the id of a Stripe account (acct_...)")]
+AccountStatus = Annotated[str, WithJsonSchema({"type": "string", "x-values": "account_status"})]
+AccountPermission = Annotated[str, WithJsonSchema({"type": "string", "x-values": "account_permission"})]
 RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
 Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
 VerificationId = Annotated[str, worded(r"^ver_[0-9a-f]{32}$", "not the id of a verification (ver_...)")]
@@ -51,7 +58,8 @@ IdempotencyKey = Annotated[
     str, worded(r"^[\x21-\x7e]+$", "may have printable ASCII characters only, and no spaces", min_length=1, max_length=255)
 ]
 Cursor = Annotated[str, worded(r"^[A-Za-z0-9_-]+$", "not a cursor of this API: send next_cursor unchanged", min_length=1, max_length=1000)]
-Limit = Annotated[int, Field(ge=1, le=100, description="The largest number of entries on a page.")]
+Limit = Annotated[int, Field(ge=1, le=100)]
+Policy = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-schema": "Policy"})]
 
 
 def _unicode(data: dict[str, Any]) -> dict[str, Any]:
@@ -76,31 +84,28 @@ class NewVerification(Strict):
     """
 
     account: AccountId | None = None
-    payment_method: PaymentMethodId | None = Field(default=None, description="Verify the account that it was collected from.")
-    session: SessionId | None = Field(
-        default=None, description="Verify all accounts that this session, SetupIntent, PaymentIntent or Checkout Session collected."
-    )
-    customer: CustomerId | None = Field(default=None, description="Verify all accounts that this customer has linked.")
-    customer_account: StripeAccountId | None = Field(
-        default=None, description="Verify all accounts that this account of Accounts v2 has linked as a customer."
-    )
-    connected_account: StripeAccountId | None = Field(
-        default=None, description="Verify all accounts that were linked for payouts of this connected account."
-    )
+    """Verify this account."""
+    payment_method: PaymentMethodId | None = None
+    """Verify the account that this payment method was collected from."""
+    session: SessionId | None = None
+    """Verify all accounts that this session, SetupIntent, PaymentIntent or Checkout Session collected."""
+    customer: CustomerId | None = None
+    """Verify all accounts that this customer has linked."""
+    customer_account: StripeAccountId | None = None
+    """Verify all accounts that this account of Accounts v2 has linked as a customer."""
+    connected_account: StripeAccountId | None = None
+    """Verify all accounts that were linked for payouts of this connected account."""
     claim: Claim
-    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = Field(
-        default=0,
-        description="Seconds to wait for the verdict before answering. While too many requests wait, others are answered at once.",
-    )
+    """Who the user says owns the account."""
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)] = 0
+    """Seconds to wait for the verdict before answering. While too many requests wait, others are answered at once."""
     max_age: MaxAge | None = None
-    if_inactive: Literal["refuse", "wait"] = Field(
-        default="refuse",
-        description="What to do if the account is inactive: end the verification, or wait until the account is repaired (by a relink, for "
-        "example) or the verification's time is over. For several accounts it applies to each.",
-    )
-    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
-        default=None, description="Thresholds and required fields that differ from the defaults."
-    )
+    """In seconds. Owners that were fetched longer ago are fetched again. The default is 30 days."""
+    if_inactive: Literal["refuse", "wait"] = "refuse"
+    """What to do if the account is inactive. `refuse`: end the verification. `wait`: wait until the account is repaired, by a relink for
+    example, or until the verification's deadline. For several accounts it applies to each."""
+    policy: Annotated[Policy, AfterValidator(_unicode)] | None = None
+    """Thresholds and required fields that differ from the defaults."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -128,53 +133,85 @@ class NewRefresh(Strict):
     """The body of `POST /accounts/{account}/refreshes`. It may be left out."""
 
     max_age: MaxAge | None = None
+    """In seconds. A refresh is started only if the stored owners were fetched longer ago. The default is one day."""
 
 
 class FieldScore(Shown):
-    """The result for one field. `score` is null if either side lacks the field, and `missing` says which."""
+    """How one field of the claim compares with the same field of the owner."""
 
     score: float | None
+    """From 0 to 100. Null if the claim or the bank lacks the field."""
     missing: Literal["claim", "bank", "both"] | None = None
-    reasons: list[str]
+    """Which side lacks the field. Null if both have it."""
+    reasons: list[ReasonCode]
+    """Why points were lost, the most important reason first. docs/reference/reasons.md explains each code."""
+
+
+def _field_score() -> Any:
+    """A field of `FieldScores` that an answer leaves out if nothing was compared."""
+    return Field(default=None, exclude_if=lambda value: value is None)
+
+
+class FieldScores(Shown):
+    """How each field of the claim compares with the owner. It is empty if nothing was compared."""
+
+    name: FieldScore | None = _field_score()
+    """The name."""
+    address: FieldScore | None = _field_score()
+    """The postal address."""
+    phone: FieldScore | None = _field_score()
+    """The phone number."""
+    email: FieldScore | None = _field_score()
+    """The e-mail address."""
 
 
 class Verdict(Shown):
-    """The outcome of a verification. `owner_position` is the position, from 0, of the owner in the snapshot that matched best."""
+    """The result of a verification. It never changes."""
 
     outcome: Outcome
+    """Whether the account belongs to the claimant. `not_verifiable`: this could not be found out, and `reasons` says why."""
     score: float | None
-    fields: dict[str, FieldScore]
-    reasons: list[str]
+    """From 0 to 100. Null if nothing was compared."""
+    fields: FieldScores
+    """The result for each field of the claim."""
+    reasons: list[ReasonCode]
+    """Why the verdict is not a perfect match, the most important reason first. docs/reference/reasons.md explains each code."""
     owner_position: int | None
-    owners_compared: int | None = Field(
-        default=None,
-        description="How many owners were compared, if claim and owners are too long to compare all: those with the most similar names.",
-    )
+    """The position in the snapshot, from 0, of the owner that matched best. Null if nothing was compared."""
+    owners_compared: int | None = None
+    """How many owners were compared, if claim and owners were too long to compare all: those with the most similar names."""
     snapshot: str | None
-    refreshed_at: str | None = None
-    claim_digest: str | None = Field(
-        description="Equal for equal claims about one account. It confirms no guess without the account's key, which an erasure destroys."
-    )
+    """The id of the snapshot that the claim was compared with (`fcaowns_...`)."""
+    refreshed_at: Timestamp | None = None
+    """When Stripe began the refresh that brought these owners."""
+    claim_digest: str | None
+    """Equal for equal claims about one account. It confirms no guess without the account's key, which an erasure destroys."""
     matcher_version: str
+    """The version of the matcher that made the verdict."""
     policy_version: str
-    refresh_error: dict[str, Any] | None = Field(default=None, description="Stripe's error codes of a failed refresh, if there are any.")
-    remedy: RemedyAction | None = Field(
-        default=None,
-        description="Of `not_verifiable`: what to do next. Have the holder `relink` the account or `link_again`, `wait` until "
-        "`remedy_until`, `retry` at any time; or `none`: a repetition gets the same verdict, or the verification was ended on purpose.",
-    )
-    remedy_until: str | None = Field(default=None, description="Of the remedy `wait`: until when, if that is known.")
+    """The `version` of the policy that the verdict was made with."""
+    refresh_error: dict[str, str] | None = None
+    """Stripe's error codes of a failed refresh, if there are any."""
+    remedy: RemedyAction | None = None
+    """Of `not_verifiable`: what to do next. `relink`: have the holder relink the account. `link_again`: have the holder link it as a new
+    account. `wait`: repeat the request after `remedy_until`. `retry`: repeat it at any time. `none`: a repetition gets the same verdict, or
+    the verification was ended on purpose."""
+    remedy_until: Timestamp | None = None
+    """Of the remedy `wait`: when to repeat the request, if that is known."""
 
 
-class Final(Shown):
+class FinalAnswer(Shown):
     """The answer to act on: the verdict's where that is clear, or the one that a review gave instead."""
 
     outcome: Literal["match", "no_match"]
+    """Whether the account belongs to the claimant."""
     by: Literal["verdict", "review"]
-    at: str
+    """Where the answer comes from."""
+    at: Timestamp
+    """When the answer was given."""
 
     @classmethod
-    def of(cls, found: verifications.Verification) -> Final | None:
+    def of(cls, found: verifications.Verification) -> FinalAnswer | None:
         final = reviews.final(found)
         return None if final is None else cls.model_validate(final.as_dict())
 
@@ -183,32 +220,37 @@ ReviewState = Literal["open", "proposed", "closed"]
 
 
 class Verification(Shown):
-    """A verification. `verdict` is null until it is completed."""
+    """A verification of one account."""
 
     id: str
+    """The verification's id (`ver_...`)."""
     account: str
+    """The account that is verified (`fca_...`)."""
     stripe_account: str | None = None
+    """The connected account that the account belongs to. Null for the platform's own."""
     state: Literal["waiting", "completed"]
-    requested_at: str
-    completed_at: str | None = None
-    waiting_for: Literal["repair"] | None = Field(
-        default=None, description="What has to be done before the verification goes on: `repair` the inactive account."
-    )
-    remedy: Literal["relink", "link_again"] | None = Field(default=None, description="How the account that is waited for is repaired.")
-    stale: str | None = Field(default=None, description="Why the verdict no longer holds, such as an account that is no longer active.")
-    group: str | None = Field(default=None, description="The id of the verification of several accounts to which this one belongs.")
-    review: ReviewState | None = Field(
-        default=None, description="The state of its review: `open`, `proposed` while a second reviewer has to confirm it, or `closed`."
-    )
-    final: Final | None = Field(
-        default=None,
-        description="The answer to act on. Null while there is none: before the verdict, while a review is not closed, and after a verdict "
-        "that is neither `match` nor `no_match` and that no review decided. The verdict itself never changes.",
-    )
+    """`completed` once there is a verdict."""
+    requested_at: Timestamp
+    """When the verification was requested."""
+    completed_at: Timestamp | None = None
+    """When the verdict was given."""
+    waiting_for: Literal["repair"] | None = None
+    """What has to be done before the verification goes on. `repair`: the account is inactive and has to be repaired."""
+    remedy: Literal["relink", "link_again"] | None = None
+    """How the inactive account is repaired. Null if the verification does not wait for a repair."""
+    stale: ReasonCode | None = None
+    """Why the verdict no longer holds, such as an account that is no longer active. Null while it holds."""
+    group: str | None = None
+    """The id of the verification of several accounts that this one belongs to."""
+    review: ReviewState | None = None
+    """The state of its review. `proposed`: a second reviewer has to confirm it. Null without a review."""
+    final: FinalAnswer | None = None
+    """The answer to act on. Null while there is none: before the verdict, while a review is not closed, and after a verdict that is neither
+    `match` nor `no_match` and that no review decided."""
     verdict: Verdict | None = None
-    timeline: Timeline | None = Field(
-        default=None, description="Only if it was asked for with `timeline=true`.", exclude_if=lambda value: value is None
-    )
+    """The result. Null until the verification is completed. It never changes."""
+    timeline: Timeline | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What happened to the verification. Only with `timeline=true`."""
 
     @classmethod
     def of(cls, found: verifications.Verification, *, relink: bool, repair: remedies.Remedy | None = None) -> Verification:
@@ -224,87 +266,120 @@ class Verification(Shown):
             stale=found.stale,
             group=found.group,
             review=found.review,
-            final=Final.of(found),
+            final=FinalAnswer.of(found),
             requested_at=iso_seconds(found.requested_at),
             completed_at=iso_or_none(found.completed_at),
             verdict=None if shown is None else Verdict.model_validate({**shown, "refreshed_at": iso_or_none(shown.get("refreshed_at"))}),
         )
 
 
-class Member(Shown):
+class GroupMember(Shown):
     """One account of a verification of several accounts, with the account's own verification."""
 
     account: str
+    """The account (`fca_...`)."""
     verification: str
+    """The id of the account's own verification (`ver_...`)."""
     state: Literal["waiting", "completed"]
+    """`completed` once the account's verification has a verdict."""
     waiting_for: Literal["repair"] | None = None
+    """`repair`: the account is inactive and has to be repaired before its verification goes on."""
     outcome: Outcome | None = None
+    """The outcome of the account's verdict. Null until there is one."""
     review: ReviewState | None = None
-    final: Final | None = Field(default=None, description="The answer to act on, as the account's own verification has it.")
-    remedy: RemedyAction | None = Field(default=None, description="What repairs the account that is waited for, or the verdict's remedy.")
-    remedy_until: str | None = None
+    """The state of the review of the account's verification. Null without a review."""
+    final: FinalAnswer | None = None
+    """The answer to act on, as the account's own verification has it."""
+    remedy: RemedyAction | None = None
+    """How the account is repaired while its verification waits for a repair. Afterwards the verdict's remedy."""
+    remedy_until: Timestamp | None = None
+    """Of the remedy `wait`: when to repeat the request, if that is known."""
 
 
-class BestMember(Shown):
+class BestGroupMember(Shown):
     """The member with the best outcome so far: `match` before `close_match`, `no_match` and `not_verifiable`; then the highest score."""
 
     account: str
+    """The account (`fca_...`)."""
     verification: str
+    """The id of the account's own verification (`ver_...`)."""
     outcome: Outcome
+    """The outcome of the account's verdict."""
 
 
-class FinalSummary(Shown):
-    """As the summary's `any` and `all`, but of the answers to act on: a member whose review is not closed has none yet."""
+class GroupFinalSummary(Shown):
+    """As `any` and `all` of the summary, but of the answers to act on. A member whose review is not closed has none yet."""
 
     any: bool | None
+    """Whether the answer for any account is `match`. Null while that is open."""
     all: bool | None
+    """Whether the answer for every account is `match`. Null while that is open."""
 
 
-class Summary(Shown):
+class GroupSummary(Shown):
     """The result of all members. A value is null while it is still open."""
 
-    any: bool | None = Field(
-        description="Whether any account matches: true as soon as one does, false once all have ended without a match."
-    )
-    all: bool | None = Field(description="Whether all accounts match: false as soon as one has ended without a match, true once all match.")
-    best: BestMember | None = None
-    final: FinalSummary
+    any: bool | None
+    """Whether any account matches: true as soon as one does, false once all have ended without a match."""
+    all: bool | None
+    """Whether all accounts match: false as soon as one has ended without a match, true once all match."""
+    best: BestGroupMember | None = None
+    """The member with the best outcome so far. Null until one has a verdict."""
+    final: GroupFinalSummary
+    """The same, of the answers to act on."""
 
 
 class GroupVerification(Shown):
-    """A verification of all accounts of a payment method, session or holder. It is completed once all its members are."""
+    """A verification of all accounts of a payment method, session or holder. One of the five ids below says which."""
 
     id: str
+    """The verification's id (`ver_...`)."""
     payment_method: str | None = None
+    """The payment method whose account is verified (`pm_...`)."""
     session: str | None = None
+    """The session or intent whose accounts are verified."""
     customer: str | None = None
+    """The customer whose accounts are verified (`cus_...`)."""
     customer_account: str | None = None
+    """The account of Accounts v2 whose accounts are verified (`acct_...`)."""
     connected_account: str | None = None
+    """The connected account whose accounts for payouts are verified (`acct_...`)."""
     stripe_account: str | None = None
+    """The connected account that the accounts belong to. Null for the platform's own."""
     state: Literal["waiting", "completed"]
-    requested_at: str
-    members: list[Member]
-    summary: Summary
+    """`completed` once all members are."""
+    requested_at: Timestamp
+    """When the verification was requested."""
+    members: list[GroupMember]
+    """Each account with its own verification."""
+    summary: GroupSummary
+    """The result of all members."""
 
 
 class AnyVerification(RootModel[Verification | GroupVerification]):
     """A verification of one account, or of several."""
 
 
-class Verifications(Shown):
+class VerificationList(Shown):
     """Verifications of an account or a holder, the newest first."""
 
     verifications: list[AnyVerification]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` to get the next page. Null on the last page.")
+    """The verifications on this page."""
+    next_cursor: str | None = None
+    """Send it as `cursor` to get the next page. Null on the last page."""
 
 
 class RefreshState(Shown):
-    """Stripe's `ownership_refresh`."""
+    """Stripe's `ownership_refresh`: the state of the newest refresh of the account's owners."""
 
-    status: str
-    last_attempted_at: str
-    next_refresh_available_at: str | None = None
-    error: dict[str, Any] | None = None
+    status: Annotated[str, WithJsonSchema({"type": "string", "x-values": "refresh_status"})]
+    """Stripe's status of the refresh."""
+    last_attempted_at: Timestamp
+    """When the newest refresh began."""
+    next_refresh_available_at: Timestamp | None = None
+    """When Stripe allows the next refresh. Null if Stripe names no time."""
+    error: dict[str, str] | None = None
+    """Stripe's error codes of a failed refresh, if there are any."""
 
     @classmethod
     def of(cls, state: AccountState) -> RefreshState | None:
@@ -319,11 +394,14 @@ class RefreshState(Shown):
 
 
 class StatusDetails(Shown):
-    """Why an active account is expected to become inactive, or why an inactive one is. Stripe may add causes and actions."""
+    """Why an active account is expected to become inactive, or why an inactive one is."""
 
-    cause: str | None = Field(description="Such as `access_expired`, `account_closed` or `unspecified`.")
-    action: str | None = Field(description="`relink_required`: the holder can repair it by relinking. `none`: it can't be repaired.")
-    expected_deactivation_at: str | None = Field(default=None, description="When Stripe expects an active account to become inactive.")
+    cause: Annotated[str, WithJsonSchema({"type": "string", "x-values": "status_cause"})] | None
+    """Stripe's code of the cause."""
+    action: Annotated[str, WithJsonSchema({"type": "string", "x-values": "status_action"})] | None
+    """`relink_required`: the holder can repair the account by relinking it. `none`: it can't be repaired."""
+    expected_deactivation_at: Timestamp | None = None
+    """When Stripe expects an active account to become inactive."""
 
     @classmethod
     def of(cls, account: AccountState) -> StatusDetails | None:
@@ -335,11 +413,14 @@ class StatusDetails(Shown):
 
 
 class AccountHolder(Shown):
-    """The id of the one that the account was linked for."""
+    """The holder that the account was linked for. One of the three ids is set."""
 
     customer: str | None = None
+    """A customer (`cus_...`)."""
     customer_account: str | None = None
+    """An account of Accounts v2 with the customer configuration (`acct_...`)."""
     connected_account: str | None = None
+    """A connected account, for its payouts (`acct_...`)."""
 
     @classmethod
     def of(cls, state: AccountState) -> AccountHolder | None:
@@ -347,11 +428,14 @@ class AccountHolder(Shown):
 
 
 class AccountNumber(Shown):
-    """What Stripe says of an account number, which itself is not shown. A tokenized number may expire at `expected_expiry_date`."""
+    """What Stripe says of one of the account's numbers. The number itself is not shown."""
 
-    identifier_type: str | None = None
-    status: str
-    expected_expiry_date: str | None = None
+    identifier_type: Annotated[str, WithJsonSchema({"type": "string", "x-values": "identifier_type"})] | None = None
+    """Stripe's kind of the number."""
+    status: Annotated[str, WithJsonSchema({"type": "string", "x-values": "number_status"})]
+    """Stripe's status of the number."""
+    expected_expiry_date: Timestamp | None = None
+    """When Stripe expects a tokenized number to expire."""
 
     @classmethod
     def all_of(cls, payment: PaymentSupport) -> list[AccountNumber] | None:
@@ -371,162 +455,222 @@ class Account(Shown):
     """An account as Stripe describes it at `observed_at`, and the newest stored snapshot of its owners."""
 
     account: str
+    """The account's id (`fca_...`)."""
     stripe_account: str | None = None
+    """The connected account that the account belongs to. Null for the platform's own."""
     livemode: bool
-    status: str
-    permissions: list[str] | None = None
+    """Whether the account is of Stripe's live mode."""
+    status: AccountStatus
+    """Stripe's status of the account."""
+    permissions: list[AccountPermission] | None = None
+    """What the holder permitted. Owners can be read with `ownership` only."""
     supported_payment_method_types: list[str] = []
+    """What can be paid with the account, such as `us_bank_account`."""
     account_holder: AccountHolder | None = None
+    """The holder that the account was linked for."""
     account_numbers: list[AccountNumber] | None = None
+    """The states of the account's numbers. Null if Stripe does not say."""
     ownership_refresh: RefreshState | None = None
-    next_refresh_available_at: str | None = None
+    """The newest refresh of the account's owners. Null if there was none."""
+    next_refresh_available_at: Timestamp | None = None
+    """When Stripe allows the next refresh. Null if Stripe names no time."""
     snapshot: str | None = None
-    snapshot_refreshed_at: str | None = None
+    """The newest stored snapshot of owners (`fcaowns_...`)."""
+    snapshot_refreshed_at: Timestamp | None = None
+    """When Stripe began the refresh that brought this snapshot."""
     status_details: StatusDetails | None = None
-    remedy: RemedyAction | None = Field(
-        default=None, description="What repairs an account that is not active, will not stay so, or lacks the permission `ownership`."
-    )
-    observed_at: str
+    """Why the account is inactive, or is expected to become so. Null if Stripe does not say."""
+    remedy: RemedyAction | None = None
+    """What repairs an account that is not active, will not stay so, or lacks the permission `ownership`. Null if nothing has to be done."""
+    observed_at: Timestamp
+    """When the account was read from Stripe."""
 
 
-class Refresh(Shown):
+class RefreshResult(Shown):
     """The result of a request for fresh owners."""
 
     account: str
+    """The account (`fca_...`)."""
     status: Literal["started", "pending", "fresh"]
-    last_attempted_at: str | None = None
+    """`started`: this request started a refresh. `pending`: one was under way. `fresh`: the stored owners are recent enough."""
+    last_attempted_at: Timestamp | None = None
+    """When the refresh began that the answer is about. Null if it is about to begin."""
     snapshot: str | None = None
+    """The newest stored snapshot of owners (`fcaowns_...`). Null if there is none."""
 
 
 class Owner(Shown):
-    """One owner, as named by the bank. Every other field than `name` may be missing."""
+    """One owner, as the bank names it. The bank may leave out every field."""
 
     name: str | None
+    """The name."""
     email: str | None = None
+    """The e-mail address."""
     phone: str | None = None
+    """The phone number."""
     raw_address: str | None = None
+    """The postal address in one line."""
 
 
-class Owners(Shown):
+class OwnerList(Shown):
     """All owners of one snapshot, in the bank's order."""
 
     account: str
+    """The account (`fca_...`)."""
     snapshot: str
-    refreshed_at: str
-    age: int = Field(description="Seconds since the refresh that brought these owners.")
+    """The snapshot's id (`fcaowns_...`)."""
+    refreshed_at: Timestamp
+    """When Stripe began the refresh that brought these owners."""
+    age: int
+    """Seconds since that refresh began."""
     owners: list[Owner]
+    """The owners."""
 
 
 class OwnerChange(Shown):
-    """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; null if the snapshot lacks the owner."""
+    """One change from one snapshot of owners to the next."""
 
     kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
+    """What changed. `owner_moved`: the address."""
     before: int | None
+    """The owner's position in the earlier snapshot, from 0. Null if that lacks the owner."""
     after: int | None
+    """The owner's position in the later snapshot, from 0. Null if that lacks the owner."""
 
 
 class Snapshot(Shown):
-    """One snapshot of an account's owners. `changes` are those since the snapshot `since`: null if there was none, or if it is deleted."""
+    """One snapshot of an account's owners."""
 
     snapshot: str
-    refreshed_at: str
-    age: int = Field(description="Seconds since the refresh that brought these owners.")
+    """The snapshot's id (`fcaowns_...`)."""
+    refreshed_at: Timestamp
+    """When Stripe began the refresh that brought these owners."""
+    age: int
+    """Seconds since that refresh began."""
     owner_count: int
-    too_many_owners: bool = Field(
-        default=False,
-        description="Whether there were too many owners to be stored and compared. `owner_count` is then a lower bound.",
-    )
+    """How many owners the bank named."""
+    too_many_owners: bool = False
+    """Whether there were too many owners to be stored and compared. `owner_count` is then a lower bound."""
     since: str | None = None
+    """The id of the snapshot that this one was compared with for `changes`."""
     changes: list[OwnerChange] | None = None
+    """What changed since the snapshot `since`. Null if there was none, or if it is deleted."""
 
 
-class Snapshots(Shown):
+class SnapshotList(Shown):
     """An account's snapshots, the newest first."""
 
     account: str
+    """The account (`fca_...`)."""
     snapshots: list[Snapshot]
-    next_cursor: str | None = Field(default=None, description="Send it as `cursor` to get the next page. Null on the last page.")
+    """The snapshots on this page."""
+    next_cursor: str | None = None
+    """Send it as `cursor` to get the next page. Null on the last page."""
 
 
 class NewBatch(Strict):
     """The body of `POST /batches`."""
 
     format: Literal["jsonl", "csv"]
-    bytes: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="The manifest's size. Required above 5 GiB, because such a manifest is uploaded in parts."
-    )
-    scope: Annotated[str, worded(r"^[A-Za-z0-9._:/-]{0,100}$", "may have up to 100 letters, digits and . _ : / -")] = Field(
-        default="", description="Lines that were verified in the same scope keep their verdicts. In another scope they are verified again."
-    )
+    """The manifest's format."""
+    bytes: Annotated[int, Field(ge=0)] = 0
+    """The manifest's size in bytes. Required above 5 GiB, because such a manifest is uploaded in parts."""
+    scope: Annotated[str, worded(r"^[A-Za-z0-9._:/-]{0,100}$", "may have up to 100 letters, digits and . _ : / -")] = ""
+    """Lines that were verified in the same scope keep their verdicts. In another scope they are verified again."""
     max_age: MaxAge | None = None
-    policy: Annotated[dict[str, Any], AfterValidator(_unicode)] | None = Field(
-        default=None, description="Thresholds and required fields that differ from the defaults."
-    )
+    """In seconds. Owners that were fetched longer ago are fetched again. The default is 30 days."""
+    policy: Annotated[Policy, AfterValidator(_unicode)] | None = None
+    """Thresholds and required fields that differ from the defaults."""
 
 
-class Upload(Shown):
+class ManifestUpload(Shown):
     """Where to PUT the manifest: the whole file to a single URL, or each part of `part_bytes` to the next of several.
 
-    The URLs end at `expires_at` at the latest. Repeat the request with its `Idempotency-Key` for new ones.
+    Repeat the request with its `Idempotency-Key` for new URLs.
     """
 
     method: Literal["PUT"] = "PUT"
+    """The HTTP method of the upload."""
     urls: list[str]
+    """Where to upload the file, or its parts in order."""
     part_bytes: int | None = None
-    expires_at: str
+    """The size of each part but the last, in bytes. Null for a single URL."""
+    expires_at: Timestamp
+    """When the URLs become invalid at the latest."""
 
 
 class CreatedBatch(Shown):
     """A batch that waits for its manifest."""
 
     id: str
+    """The batch's id (`bat_...`)."""
     state: Literal["waiting_for_upload"] = "waiting_for_upload"
-    upload: Upload
+    """The state of the batch."""
+    upload: ManifestUpload
+    """Where to upload the manifest."""
 
 
-class CoolingDown(Shown):
-    """Accounts in cooldown: how many, and when the last cooldown ends."""
+class BatchCooldown(Shown):
+    """The accounts of a batch that Stripe allows no refresh for yet."""
 
     accounts: int
-    until: str
+    """How many accounts are in cooldown."""
+    until: Timestamp
+    """When the last cooldown ends."""
 
 
 class Batch(Shown):
     """The progress of a batch. Links are valid for at most an hour. Ask again for new ones."""
 
     id: str
+    """The batch's id (`bat_...`)."""
     state: Literal["waiting_for_upload", "importing", "verifying", "completed", "failed", "stopped"]
+    """What the batch is doing."""
     format: Literal["jsonl", "csv"]
-    created_at: str
-    started_at: str | None = None
-    completed_at: str | None = None
-    imported: int = Field(description="Lines that were accepted, including duplicates of other lines.")
+    """The manifest's format."""
+    created_at: Timestamp
+    """When the batch was created."""
+    started_at: Timestamp | None = None
+    """When the batch was started."""
+    completed_at: Timestamp | None = None
+    """When the batch ended."""
+    imported: int
+    """How many lines were accepted, including duplicates of other lines."""
     duplicates: int
-    rejected: int = Field(description="Lines that were not accepted: see `rejects`.")
-    blank: int = Field(default=0, description="Lines without content.")
-    lines: int | None = Field(
-        default=None,
-        description="Lines of the manifest without its header, once it is imported: always imported + rejected + blank. An imported CSV "
-        "record with line breaks within quotes counts as one line, a rejected one as its physical lines.",
-    )
-    waiting: int = Field(description="Verifications without a verdict.")
-    cooling_down: CoolingDown | None = None
-    done: dict[str, int] = Field(description="Verifications by verdict.")
-    per_second: float | None = Field(default=None, description="Verdicts a second since the verifications began.")
-    estimated_end: str | None = None
+    """How many lines are duplicates of other lines."""
+    rejected: int
+    """How many lines were not accepted: see `rejects`."""
+    blank: int = 0
+    """How many lines have no content."""
+    lines: int | None = None
+    """How many lines the manifest has without its header, once it is imported: always imported + rejected + blank. An imported CSV record
+    with line breaks within quotes counts as one line, a rejected one as its physical lines."""
+    waiting: int
+    """How many verifications have no verdict yet."""
+    cooling_down: BatchCooldown | None = None
+    """The accounts in cooldown. Null if there are none."""
+    done: dict[str, int]
+    """How many verifications have a verdict, by outcome."""
+    per_second: float | None = None
+    """Verdicts a second since the verifications began."""
+    estimated_end: Timestamp | None = None
+    """When the batch ends at this speed."""
     failure: str | None = None
-    results: dict[str, str] | None = Field(default=None, description="Links to the results by format: ids and verdicts, no owner data.")
-    rejects: str | None = Field(default=None, description="Link to the lines that were not accepted: line, column, reason (JSON Lines).")
+    """Why the batch failed, and what to do."""
+    results: dict[str, str] | None = None
+    """Links to the results by format: ids and verdicts, no owner data."""
+    rejects: str | None = None
+    """Link to the lines that were not accepted: line, column, reason (JSON Lines)."""
 
 
 class Erasure(BaseModel):
-    """An account that was erased. Its stored data is deleted when this is answered.
-
-    `disconnected` is false if Stripe has not disconnected it yet, because it refused the key or did not answer. This is retried for
-    30 days.
-    """
+    """An account whose stored data is deleted."""
 
     account: str
+    """The account (`fca_...`)."""
     stripe_account: str | None = None
-    erased_at: str
+    """The connected account that the account belonged to. Null for the platform's own."""
+    erased_at: Timestamp
+    """When the data was deleted."""
     disconnected: bool
+    """Whether Stripe has disconnected the account. False if Stripe refused the key or did not answer; this is retried for 30 days."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from titleholder.domain import reviews, timeline
 from titleholder.domain.remedies import Remedy
@@ -15,8 +15,8 @@ from titleholder.matching import explanations
 from titleholder.schemas import Strict, worded
 from titleholder.timestamps import iso_seconds
 from titleholder.web import models
-from titleholder.web.models import Final, Outcome, ReviewState, Shown
-from titleholder.web.timeline_models import Timeline
+from titleholder.web.models import FinalAnswer, Outcome, ReviewState, Shown
+from titleholder.web.timeline_models import ReasonCode, Timeline, Timestamp
 
 if TYPE_CHECKING:
     from titleholder.domain import differences
@@ -27,10 +27,11 @@ PAGE = 50
 Waiting = Literal["open", "proposed"]
 Decided = Literal["approve", "reject", "withdraw"]
 May = Literal["reveal", "decide"]
-Limit = Annotated[int, Field(ge=1, le=PAGE, description="The largest number of entries on a page.")]
+Limit = Annotated[int, Field(ge=1, le=PAGE)]
 _ONE_OF = "must be one of " + ", ".join(f"`{code}`" for code in reviews.SENTENCES)
 VerdictReason = Annotated[str, worded(r"^[A-Z][A-Z0-9_]{0,63}$", "not a reason of a verdict, such as MIDDLE_DIFFERS")]
 Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", _ONE_OF)]
+DecisionReason = Annotated[str, WithJsonSchema({"type": "string", "x-values": "decision_reason"})]
 Reference = Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,64}$", "may have up to 64 letters, digits and . _ : / -, and no spaces")]
 NoteText = Annotated[
     str,
@@ -51,27 +52,32 @@ class NewComparison(Strict):
 class NewDecision(Strict):
     """The body of `POST /verifications/{id}/review/decisions`."""
 
-    version: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="The version of the review that the decision is about.")
-    decision: Decided = Field(
-        description="`withdraw` takes back a proposal that waits for a second reviewer. Only the one who made it can do that."
-    )
-    reason: Reason | None = Field(default=None, description="Needed to approve or to reject, each with reasons of its own.")
-    reference: Reference | None = Field(default=None, description="Where the evidence is kept, such as the number of a case.")
-    note: NoteText | None = Field(default=None, description="Needed with the reason `OTHER`. It is stored encrypted.")
+    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    """The version of the review that the decision is about."""
+    decision: Decided
+    """`withdraw` takes back a proposal that waits for a second reviewer. Only the reviewer who made it can do that."""
+    reason: Reason | None = None
+    """Needed to approve or to reject, each with reasons of its own. docs/http.md lists them."""
+    reference: Reference | None = None
+    """Where the evidence is kept, such as the number of a case. It is stored as plain text, so it must hold no personal data."""
+    note: NoteText | None = None
+    """Needed with the reason `OTHER`. It is stored encrypted."""
 
     def request(self) -> reviews.DecisionRequest:
         note = None if self.note is None else Sensitive(self.note)
         return reviews.DecisionRequest(self.version, self.decision, self.reason, self.reference, note)
 
 
-class Seen(Shown):
+class LastSeen(Shown):
     """When a reviewer last had the comparison shown."""
 
     by_you: bool
-    at: str
+    """Whether that was the caller."""
+    at: Timestamp
+    """When it was shown."""
 
     @classmethod
-    def of(cls, review: reviews.Review, you: str) -> Seen | None:
+    def of(cls, review: reviews.Review, you: str) -> LastSeen | None:
         return None if review.seen_at is None else cls(by_you=review.seen_by == you, at=iso_seconds(review.seen_at))
 
 
@@ -79,17 +85,29 @@ class QueuedReview(Shown):
     """A review that waits for a person."""
 
     verification: str
+    """The verification's id (`ver_...`)."""
     account: str
+    """The account that is verified (`fca_...`)."""
     stripe_account: str | None
+    """The connected account that the account belongs to. Null for the platform's own."""
     state: Waiting
+    """`open`: no reviewer has decided. `proposed`: a second reviewer has to confirm."""
     version: int
+    """The version of the review, which a decision has to name."""
     opened_by: Literal["rule", "manual"]
-    opened_at: str
-    age: int = Field(description="Seconds since it was opened.")
+    """`rule`: the verdict is a close match. `manual`: a caller opened it."""
+    opened_at: Timestamp
+    """When the review was opened."""
+    age: int
+    """Seconds since it was opened."""
     outcome: Outcome
+    """The outcome of the verdict."""
     score: float | None
-    reasons: list[str]
-    seen: Seen | None
+    """The score of the verdict, from 0 to 100."""
+    reasons: list[ReasonCode]
+    """The reasons of the verdict."""
+    seen: LastSeen | None
+    """When a reviewer last had the comparison shown. Null if no reviewer had."""
 
     @classmethod
     def of(cls, review: reviews.Review, verification: Verification, *, you: str, now: float) -> QueuedReview:
@@ -107,54 +125,70 @@ class QueuedReview(Shown):
                 "outcome": verdict.get("outcome"),
                 "score": verdict.get("score"),
                 "reasons": list(verdict.get("reasons", ())),
-                "seen": Seen.of(review, you),
+                "seen": LastSeen.of(review, you),
             }
         )
 
 
-class Reviews(Shown):
+class ReviewQueue(Shown):
     """Reviews that wait for a person, the longest waiting first."""
 
     reviews: list[QueuedReview]
-    open: str = Field(
-        description="How many reviews are in the state that was asked for, whatever `reason` and `batch` are: a number, or one followed by "
-        "`+` if there are or may be more. At most `100+`."
-    )
-    you: str = Field(description="The caller, as decisions and the audit log name them.")
-    may: list[May] = Field(description="What the caller may do: have comparisons shown, and decide.")
-    next_cursor: str | None = Field(
-        default=None, description="Send it as `cursor` to get the next page. Null on the last page. A page may be shorter than `limit`."
-    )
+    """The reviews on this page."""
+    open: str
+    """How many reviews are in the state that was asked for, whatever `reason` and `batch` are: a number, or one followed by `+` if there
+    are or may be more. At most `100+`."""
+    you: str
+    """The caller, as decisions and the audit log name them."""
+    may: list[May]
+    """What the caller may do. `reveal`: have comparisons shown. `decide`: decide reviews."""
+    next_cursor: str | None = None
+    """Send it as `cursor` to get the next page. Null on the last page. A page may be shorter than `limit`."""
 
 
-class Decision(Shown):
-    """What a reviewer decided. `noted`: whether there is a note."""
+class ReviewDecision(Shown):
+    """What a reviewer decided."""
 
     by: str
-    at: str
+    """The reviewer, as the audit log names callers."""
+    at: Timestamp
+    """When the reviewer decided."""
     decision: Decided
-    reason: str | None
+    """What the reviewer decided."""
+    reason: DecisionReason | None
+    """Why. Null for a proposal that was withdrawn."""
     reference: str | None
+    """Where the evidence is kept."""
     noted: bool
+    """Whether there is a note."""
 
 
 class Review(Shown):
-    """A review as it stands."""
+    """A review of a verification."""
 
     verification: str
+    """The verification's id (`ver_...`)."""
     state: ReviewState
+    """`open`: no reviewer has decided. `proposed`: a second reviewer has to confirm. `closed`: it has ended."""
     version: int
+    """The version of the review, which a decision has to name. Each decision makes the next one."""
     opened_by: Literal["rule", "manual"]
-    opened_at: str
-    closed_at: str | None
+    """`rule`: the verdict is a close match. `manual`: a caller opened it."""
+    opened_at: Timestamp
+    """When the review was opened."""
+    closed_at: Timestamp | None
+    """When the review ended."""
     resolution: Literal["approved", "rejected", "expired"] | None
-    closed_reason: str | None = Field(description="Why the review ended without a decision.")
-    reviewers_needed: int = Field(
-        description="How many reviewers an approval takes at least, as set when the review was opened. It takes more if the parameter "
-        "`ReviewersNeeded` is larger by now, and two where the verdict is `no_match`."
-    )
-    final: Final | None = Field(description="The verification's answer now. Null while the review is open.")
-    decisions: list[Decision]
+    """How the review ended. `expired`: without a decision, for `closed_reason`."""
+    closed_reason: Annotated[str, WithJsonSchema({"type": "string", "x-values": "closed_reason"})] | None
+    """Why the review ended without a decision."""
+    reviewers_needed: int
+    """How many reviewers an approval takes at least, as set when the review was opened. It takes more if the parameter `ReviewersNeeded` is
+    larger by now, and two where the verdict is `no_match`."""
+    final: FinalAnswer | None
+    """The verification's answer to act on. Null while the review is open."""
+    decisions: list[ReviewDecision]
+    """What reviewers have decided, the earliest first."""
 
     @classmethod
     def of(cls, review: reviews.Review, final: reviews.Final | None) -> Review:
@@ -162,16 +196,19 @@ class Review(Shown):
 
 
 class SeenReview(Review):
-    """A review as it stands, and who last looked at it."""
+    """A review, and when a reviewer last had the comparison shown."""
 
-    seen: Seen | None
+    seen: LastSeen | None
+    """When a reviewer last had the comparison shown. Null if no reviewer had."""
 
 
 class VerificationTimeline(Timeline):
     """What happened to a verification, in order of time, in ids and codes, with its verdict and its review."""
 
     verification: models.Verification
+    """The verification, with its verdict once it is completed."""
     review: SeenReview | None
+    """The verification's review. Null without one."""
 
     @classmethod
     def of_verification(cls, found: timeline.Timeline, *, you: str, relink: bool, repair: Remedy | None) -> VerificationTimeline:
@@ -179,7 +216,7 @@ class VerificationTimeline(Timeline):
         shown, review = Timeline.of(found), None
         if found.review is not None:
             now = Review.of(found.review, reviews.final(found.verification))
-            review = SeenReview(**now.model_dump(), seen=Seen.of(found.review, you))
+            review = SeenReview(**now.model_dump(), seen=LastSeen.of(found.review, you))
         return cls(
             verification=models.Verification.of(found.verification, relink=relink, repair=repair),
             review=review,
@@ -189,31 +226,40 @@ class VerificationTimeline(Timeline):
         )
 
 
-class Part(Shown):
-    """A piece of a text. Joined, the parts are the text; one of more than 1,000 characters is cut and ends with an ellipsis."""
+class TextPart(Shown):
+    """A piece of a text. Joined, the parts are the text. A text of more than 1,000 characters is cut and ends with an ellipsis."""
 
     text: str
+    """The piece."""
     differs: bool = False
+    """Whether the piece differs from the text on the other side."""
 
     @classmethod
-    def all_of(cls, parts: Sequence[differences.Part]) -> list[Part]:
+    def all_of(cls, parts: Sequence[differences.Part]) -> list[TextPart]:
         return [cls(text=part.text, differs=part.differs) for part in parts]
 
 
 class ComparedField(Shown):
-    """One field of the claim beside the same field of the owner. `claim` and `bank` are null if the field agrees fully, or is missing."""
+    """One field of the claim beside the same field of the owner."""
 
     field: Literal["name", "address", "phone", "email"]
+    """Which field."""
     score: float | None
+    """From 0 to 100. Null if the claim or the bank lacks the field."""
     missing: Literal["claim", "bank", "both"] | None = None
-    same: bool = Field(description="Whether the field agrees fully. It is then not shown.")
-    reasons: list[str]
-    sentences: list[str] = Field(description="What the reasons mean.")
-    claim: list[Part] | None = None
-    bank: list[Part] | None = None
-    other_claimed: list[list[Part]] = Field(
-        default=[], description="Other names in the claim, the one that is most like the owner's first. `claim` is the most like of all."
-    )
+    """Which side lacks the field. Null if both have it."""
+    same: bool
+    """Whether the field agrees fully. It is then not shown."""
+    reasons: list[ReasonCode]
+    """Why points were lost, the most important reason first."""
+    sentences: list[str]
+    """What the reasons mean."""
+    claim: list[TextPart] | None = None
+    """The text of the claim. Null if the field agrees fully or is missing."""
+    bank: list[TextPart] | None = None
+    """The text of the owner. Null if the field agrees fully or is missing."""
+    other_claimed: list[list[TextPart]] = Field(default=[])
+    """Other names in the claim, the one that is most like the owner's first. `claim` is the most like of all."""
 
     @classmethod
     def of(cls, found: differences.ComparedField) -> ComparedField:
@@ -225,38 +271,47 @@ class ComparedField(Shown):
                 "same": found.same,
                 "reasons": list(found.reasons),
                 "sentences": [explanations.SENTENCES[code] for code in found.reasons if code in explanations.SENTENCES],
-                "claim": None if found.claim is None else Part.all_of(found.claim),
-                "bank": None if found.bank is None else Part.all_of(found.bank),
-                "other_claimed": [Part.all_of(other) for other in found.other_claimed],
+                "claim": None if found.claim is None else TextPart.all_of(found.claim),
+                "bank": None if found.bank is None else TextPart.all_of(found.bank),
+                "other_claimed": [TextPart.all_of(other) for other in found.other_claimed],
             }
         )
 
 
 class EarlierNote(Shown):
-    """The note of an earlier decision. `version`: of the review, as that decision made it."""
+    """The note of an earlier decision."""
 
     version: int
+    """The version of the review that the decision made."""
     note: str
+    """The note."""
 
 
 class Comparison(Shown):
     """The claim of a verification beside the owner that its verdict is about."""
 
     verification: str
+    """The verification's id (`ver_...`)."""
     snapshot: str
-    refreshed_at: str
-    newest: bool = Field(description="Whether no later snapshot of the account's owners is stored.")
-    owner_position: int = Field(description="The position of the owner in the snapshot, from 0.")
+    """The snapshot of owners that the claim was compared with (`fcaowns_...`)."""
+    refreshed_at: Timestamp
+    """When Stripe began the refresh that brought these owners."""
+    newest: bool
+    """Whether no later snapshot of the account's owners is stored."""
+    owner_position: int
+    """The position of the owner in the snapshot, from 0."""
     fields: list[ComparedField]
-    other_owners: list[str] = Field(
-        description="Names of the account's other owners, at most 10, without their contacts. Empty if the name agrees fully."
-    )
-    other_owner_count: int = Field(description="How many other owners the account has.")
-    may_tell: list[str] = Field(description="What the claimant may be told.")
-    may_name_owner: bool = Field(
-        description="Whether the claimant may be told the name on the account, where that is permitted: for a close match only."
-    )
-    notes: list[EarlierNote] = Field(description="For a second reviewer: what those before noted.")
+    """Each field of claim and owner."""
+    other_owners: list[str]
+    """Names of the account's other owners, at most 10, without their contacts. Empty if the name agrees fully."""
+    other_owner_count: int
+    """How many other owners the account has."""
+    may_tell: list[str]
+    """What the claimant may be told."""
+    may_name_owner: bool
+    """Whether the claimant may be told the name on the account, where that is permitted: for a close match only."""
+    notes: list[EarlierNote]
+    """For a second reviewer: the notes of earlier decisions."""
 
     @classmethod
     def of(cls, found: differences.Comparison) -> Comparison:
