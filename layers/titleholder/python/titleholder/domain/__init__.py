@@ -1,1 +1,1 @@
-"""Values and decisions: no I/O, no clock, nothing of third parties."""
+"""Values and decisions: no I/O, no clock, no third-party packages."""

@@ -11,7 +11,7 @@ Mode = Literal["test", "live"]
 
 HolderKind = Literal["customer", "customer_account", "connected_account"]
 HOLDERS: Mapping[HolderKind, str] = {"customer": "customer", "customer_account": "customer_account", "connected_account": "account"}
-"""Who may hold linked accounts, by the names that this interface uses, each with Stripe's name for it.
+"""The kinds of holders of linked accounts, by the names that this interface uses, each with Stripe's name.
 
 `customer_account` is an account of Accounts v2 that has the customer configuration, `connected_account` one that gets payouts.
 """
@@ -20,19 +20,19 @@ ACCOUNT_ID = re.compile(r"fca_[A-Za-z0-9_]{1,120}")
 PAYMENT_METHOD_ID = re.compile(r"pm_[A-Za-z0-9_]{1,250}")
 CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 SESSION_ID = re.compile(r"(fcsess|seti|pi|cs|pm)_[A-Za-z0-9_]{1,250}")
-"""Whatever an account can be collected with: a session, an intent, or the payment method that came of it."""
+"""The id of anything that can link an account: a session, an intent, or the payment method that resulted from it."""
 CONNECTED_ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9_]{1,120}")
 AUTHORIZATION_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 CONTEXT = re.compile(r"(?=.{1,500}\Z)(org_[A-Za-z0-9_]{1,120}/)*(acct_[A-Za-z0-9_]{1,120}/)*acct_[A-Za-z0-9_]{1,120}")
 """Stripe's path to an account: organizations, accounts on the way, and the account itself."""
 _CODE = re.compile(r"[a-z0-9_.]{1,64}")
 _LAST_SECOND = 253_402_300_799
-"""The last second of the year 9999, after which no time can be written as text."""
+"""The last second of the year 9999. Later times can't be written as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRef:
-    """Which account: the same `fca_` id under two connected accounts, or in two modes, is two accounts."""
+    """Identifies an account. The same `fca_` id under two connected accounts, or in two modes, names two accounts."""
 
     account: str
     mode: Mode = "test"
@@ -50,7 +50,7 @@ class AccountRef:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AccountRef:
-        """The reverse of `as_dict`. Raises ValueError where an id has not the shape of its kind."""
+        """The reverse of `as_dict`. Raises ValueError if an id does not have the form of its kind."""
         account, mode, stripe_account = data.get("account"), data.get("mode"), data.get("stripe_account")
         if not isinstance(account, str) or not ACCOUNT_ID.fullmatch(account):
             raise ValueError("account: not a Financial Connections account id (fca_...)")
@@ -63,7 +63,7 @@ class AccountRef:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose data a caller works with: the platform's own, or a connected account's, in one mode."""
+    """The owner of the data that a caller works with: the platform or a connected account, in one mode."""
 
     mode: Mode = "test"
     stripe_account: str | None = None
@@ -77,13 +77,13 @@ class Tenant:
         return {"mode": self.mode, "stripe_account": self.stripe_account}
 
     def owns(self, mode: object, stripe_account: object) -> bool:
-        """Whether something that was stored with these two is the tenant's."""
+        """Whether an item that was stored with this mode and connected account is the tenant's."""
         return (mode, stripe_account) == (self.mode, self.stripe_account)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSelector:
-    """Names the accounts to be verified. `kind` session: any id that `SESSION_ID` matches."""
+    """Names the accounts to be verified. With the `kind` session, `id` is any id that `SESSION_ID` matches."""
 
     kind: Literal["session", "payment_method"] | HolderKind
     id: str
@@ -93,7 +93,7 @@ class AccountSelector:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipRefresh:
-    """Stripe's `ownership_refresh`. Times are Unix seconds; `status` is open: unknown values may come."""
+    """Stripe's `ownership_refresh`. Times are Unix seconds. Stripe may add values of `status`."""
 
     status: str
     last_attempted_at: int
@@ -107,7 +107,7 @@ class OwnershipRefresh:
 
 @dataclass(frozen=True, slots=True)
 class AccountHolder:
-    """Stripe's `account_holder`: whose accounts this one is listed among. `kind` is customer, customer_account or account."""
+    """Stripe's `account_holder`: the customer or account that lists this account. `kind` is customer, customer_account or account."""
 
     kind: str
     id: str
@@ -119,7 +119,7 @@ class AccountHolder:
 
     @classmethod
     def from_stripe(cls, holder: Mapping[str, Any] | None) -> AccountHolder | None:
-        """None where Stripe names no holder. Who is expanded is taken by the id."""
+        """From Stripe's `account_holder`, which names the holder by its id or in expanded form. None if Stripe names no holder."""
         for kind in ("customer", "customer_account", "account"):
             named = (holder or {}).get(kind)
             if isinstance(named, Mapping):
@@ -131,10 +131,10 @@ class AccountHolder:
 
 @dataclass(frozen=True, slots=True)
 class StatusDetails:
-    """Stripe's `status_details` of an account's present status. `action` and `cause` are open: unknown values may come.
+    """Stripe's `status_details` of an account's present status. Stripe may add values of `action` and `cause`.
 
-    Of an active account: why it is expected to become inactive, and when (Unix seconds). Of an inactive one: why it is, and whether
-    relinking repairs it; only Stripe's preview versions say so.
+    For an active account: why it is expected to become inactive, and when (Unix seconds). For an inactive one: why it is inactive, and
+    whether relinking repairs it; only Stripe's preview versions have that.
     """
 
     action: str | None = None
@@ -143,7 +143,7 @@ class StatusDetails:
 
     @classmethod
     def from_stripe(cls, status: str, details: Any) -> StatusDetails | None:
-        """None where Stripe says nothing of the present status. Values that are neither codes nor times are dropped."""
+        """None if Stripe says nothing about the present status. Values that are neither codes nor times are dropped."""
         said = details.get(status) if isinstance(details, Mapping) else None
         if not isinstance(said, Mapping):
             return None
@@ -157,8 +157,8 @@ class StatusDetails:
 class AccountState:
     """An account as Stripe described it. `permissions` None means that Stripe sent null.
 
-    `details`: of its present status. `authorization`: the id of the end user's authorization that it belongs to (`fcauth_...`), which only
-    Stripe's preview versions name. The account can be relinked through it.
+    `details`: those of its present status. `authorization`: the id of the end user's authorization that the account belongs to
+    (`fcauth_...`), through which it can be relinked. Only Stripe's preview versions name it.
     """
 
     status: str
@@ -199,7 +199,7 @@ class AccountState:
 
     @property
     def expires_at(self) -> int | None:
-        """When Stripe expects the account to become inactive (Unix seconds), None if it does not."""
+        """When Stripe expects the account to become inactive (Unix seconds); None if Stripe does not expect that."""
         return self.details.expected_deactivation_at if self.status == "active" and self.details is not None else None
 
 
@@ -214,7 +214,7 @@ def _authorization(value: Any) -> str | None:
 
 
 def _codes(error: Any) -> dict[str, str] | None:
-    """What Stripe says of a failure, as far as it says it in codes: its words have no published shape, and may be about people."""
+    """The codes of Stripe's error object. Its texts are left out, because they may contain personal data."""
     if not isinstance(error, Mapping):
         return None
     words = {name: value for name, value in error.items() if isinstance(value, str)}
@@ -223,7 +223,7 @@ def _codes(error: Any) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class AccountNumber:
-    """What Stripe says of one of an account's numbers, which itself is never read. All values are open: unknown ones may come."""
+    """What Stripe says about one of an account's numbers. The number itself is never read. Stripe may add values of every field."""
 
     status: str
     identifier_type: str | None = None
@@ -232,14 +232,14 @@ class AccountNumber:
 
 @dataclass(frozen=True, slots=True)
 class PaymentSupport:
-    """What can be paid with an account: types of payment methods, and the states of its numbers (None: Stripe does not say)."""
+    """How an account can be used for payments: types of payment methods, and the states of its numbers (None: Stripe does not say)."""
 
     methods: tuple[str, ...] = ()
     numbers: tuple[AccountNumber, ...] | None = None
 
     @classmethod
     def from_stripe(cls, account: Mapping[str, Any]) -> PaymentSupport:
-        """From Stripe's account object. No verification depends on these parts, so an unexpected shape counts as missing."""
+        """From Stripe's account object. An unexpected form counts as missing, because no verification depends on these parts."""
         methods, numbers = account.get("supported_payment_method_types"), account.get("account_numbers")
         return cls(
             methods=tuple(method for method in methods if isinstance(method, str)) if isinstance(methods, list) else (),
@@ -262,10 +262,11 @@ def _account_number(number: Mapping[str, Any]) -> AccountNumber:
 class Attempt:
     """The newest attempt to initiate a refresh that this stack made.
 
-    `base` is `last_attempted_at` as it stood before (0: never). `open` until it is known what became of each of its requests.
-    `key` is its idempotency key: shared by retries of this attempt, never by the next. `began_at` is when it was first made (Unix seconds).
-    `doubted_at`: when Stripe last answered a refresh call at this `base` with 5xx (Unix seconds), which may have taken effect all the same.
-    `calls` counts every refresh call for this account, repeated ones too: it orders calls and observations where clocks differ.
+    `base`: `last_attempted_at` before the attempt (0: never). `open`: the result of one of its requests is not known yet.
+    `key`: its idempotency key, which retries of this attempt share, but no other attempt. `began_at`: when it was first made (Unix
+    seconds). `doubted_at`: when Stripe last answered a refresh call at this `base` with 5xx (Unix seconds); it may have taken effect.
+    `calls`: how many refresh calls were made for this account, including repeated ones. It orders calls and observations of workers whose
+    clocks differ.
     """
 
     number: int
@@ -279,17 +280,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """What this stack remembers of an account.
+    """What this stack has stored about an account. Times are Unix seconds by our clock.
 
-    `observed_at`: our clock just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered
-    before that read; where there were more since, `state` may know nothing of them. `shown_since`: our clock when the refresh in `state`
-    was first seen as it is, however often it was seen since. `status_since`: our clock when the status in `state` was first seen instead of
-    another one; 0 if it never was another one. `stale_marked`: the account is inactive, and all its
-    verdicts have been marked as stale. `lift_pending`: it has ceased to be inactive, and its verdicts may still be marked so.
-    `disconnect_pending`: it is erased here, and has yet to be disconnected at Stripe, which has failed
-    `disconnect_tries` times since. `too_many_owners`: the newest snapshot holds none, because there were too many. `lease_until`:
-    until when one caller alone may make a refresh call (Unix seconds). `slot`: the rate limiter's slot that is kept for the account's next
-    refresh call (Unix seconds).
+    `observed_at`: just before the read that `state` comes from. `observed_calls`: how many refresh calls had been answered before that
+    read. If there were more since, `state` may not show their effects. `shown_since`: when the refresh was first seen as it is in `state`.
+    `status_since`: when the status in `state` was first seen after another status; 0 if no other was ever seen.
+
+    `stale_marked`: the account is inactive, and all its verdicts are marked as stale. `lift_pending`: the account is no longer inactive,
+    but its verdicts may still be marked. `disconnect_pending`: it is erased here but not disconnected at Stripe yet, which has failed
+    `disconnect_tries` times. `too_many_owners`: the newest snapshot has no owners, because there were too many. `lease_until`: until when
+    only one caller may make a refresh call. `slot`: the rate limiter's slot that is kept for the account's next refresh call.
     """
 
     state: AccountState | None = None
@@ -313,5 +313,5 @@ class StoredAccount:
 
     @property
     def answered_calls(self) -> int:
-        """How many refresh calls are known to have been answered: all but one that is still open."""
+        """How many refresh calls are known to have been answered: all except one that is still open."""
         return 0 if self.attempt is None else self.attempt.calls - self.attempt.open

@@ -1,7 +1,8 @@
 """How many different claims about one account are accepted within 24 hours. Pure.
 
-A verdict tells whether a claim is right, so a caller who may try any number of names learns the owners without reading them. Each name that
-is compared counts as a claim of its own, because one request may hold many. A claim that was counted within 24 hours does not count again.
+A verdict shows whether a claim is right, so a caller who could try any number of names would learn the owners without reading them. Each
+name that is compared counts as a claim of its own, because one request may contain many names. A claim that was counted within 24 hours
+does not count again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _NAMES = (*_PARTS, "name", "business_name", "aka")
 
 
 def one_by_one(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The claims with one name each that come to the same as `claim`: one for each name that the matcher compares."""
+    """The claim split into claims with one name each: one for each name that the matcher compares."""
     shared = {field: value for field, value in claim.items() if field not in _NAMES}
     names: list[dict[str, Any]] = [
         {field: claim[field] for field in _PARTS if claim.get(field)},
@@ -29,9 +30,9 @@ def one_by_one(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def count(counted: Mapping[str, int], digests: Collection[str], now: int, limit: int) -> dict[str, int] | None:
-    """What is counted once these digests are, each with its time in Unix seconds; None if all of them are counted already.
+    """All counted digests once these are counted too, each with its time (Unix seconds); None if these are all counted already.
 
-    Raises ClaimLimitExceededError if that were more than `limit`.
+    Raises ClaimLimitExceededError if there would be more than `limit`.
     """
     live = {digest: at for digest, at in counted.items() if now < at + WINDOW_SECONDS}
     new = [digest for digest in dict.fromkeys(digests) if digest not in live]

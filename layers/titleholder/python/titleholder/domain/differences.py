@@ -1,7 +1,7 @@
 """A claim beside an owner, with the parts in which they differ. Pure.
 
-Texts are compared word by word, folded as the matcher folds them: without capitals, accents and punctuation. A word that stands elsewhere
-on the other side does not differ. Of two words that are nearly alike, only the letters that differ are marked.
+Texts are compared word by word, folded as the matcher folds them: without capitals, accents and punctuation. A word that is at another
+place on the other side does not differ. If two words are nearly alike, only the letters that differ are marked.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from titleholder.domain import claim_limit
 from titleholder.matching.text import LETTER, compiled, fold
 
 MOST_CHARACTERS = 1_000
-"""A longer text is cut, which counts as a difference. The texts of a claim are not longer."""
+"""A longer text is cut, which counts as a difference. A claim's texts are never longer."""
 
 CUT = "…"
 
 MOST_WORDS = 120
-"""Of a text with more words, the order of the others does not count."""
+"""In a text with more words, the order of the words after these does not count."""
 
 MOST_LETTERS = 80
-"""Words of more characters are marked as a whole, because the time that letters take grows with the product of two lengths."""
+"""Longer words are marked as a whole, because the time to compare letters grows with the product of the two lengths."""
 
 MOST_PAIRED = 12
-"""Of more words that differ, the others are marked as a whole."""
+"""If more words differ, the words after these are marked as a whole."""
 
 ALIKE = 0.6
 ALIKE_TOGETHER = 0.75
-"""The share of letters that two words, or all words left over on both sides, have in common if only letters of them are marked."""
+"""Only letters are marked if two words (`ALIKE`), or all remaining words of both sides, have this share of their letters in common."""
 
 MOST_GLUED = 4
 
@@ -39,7 +39,7 @@ _CONTACTS = {"address": "raw_address", "phone": "phone", "email": "email"}
 _ADDRESS = ("line1", "line2", "city", "state", "postal_code", "country")
 _NAME = ("given", "middle", "family", "suffix", "name", "business_name")
 
-# Characters within a word that are no letters: apostrophes, accents that stand alone, and what is not seen.
+# Characters within a word that are not letters: apostrophes, separate accents, and invisible characters.
 _MARKS = "['’‘ʻʼ`´\u0300-\u036f\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u200b-\u200f\u2060\ufeff]"
 _REFERENCE = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
 _WORD = f"(?:{_REFERENCE}|{LETTER})(?:{_REFERENCE}|{LETTER}|{_MARKS})*"
@@ -47,7 +47,7 @@ _LETTERS = f"(?:{_REFERENCE}|[^\\n]){_MARKS}*"
 
 
 class Part(NamedTuple):
-    """A piece of a text. The parts of a text, joined, are the text."""
+    """A piece of a text. Joined, the parts of a text give the text."""
 
     text: str
     differs: bool = False
@@ -55,9 +55,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ComparedField:
-    """One field of a verdict. `claim` and `bank` are None where nothing is shown: the field agrees fully, or one side lacks it.
+    """One field of a verdict. `claim` and `bank` are None if nothing is shown, because the field agrees fully or one side lacks it.
 
-    `other_claimed`: further names in the claim, the most alike first.
+    `other_claimed`: further names in the claim, the most similar first.
     """
 
     name: str
@@ -74,9 +74,9 @@ class ComparedField:
 class Comparison:
     """What a reviewer sees of a claim and the owner that the verdict is about.
 
-    `attempted_at`: of the snapshot, Unix seconds. `newest`: no later snapshot of the account is stored. `may_tell`: what the claimant may
-    be told. `may_name_owner`: whether the owner's name may be part of it, where that is permitted. `other_owners`: names only, and not all
-    of `other_owner_count`. `notes`: of earlier decisions, by the version of the review that each made.
+    `attempted_at`: that of the snapshot (Unix seconds). `newest`: no later snapshot of the account is stored. `may_tell`: what the reviewer
+    may tell the claimant. `may_name_owner`: whether that may include the owner's name, if this is permitted. `other_owners`: names only,
+    and at most some of `other_owner_count`. `notes`: those of earlier decisions, by the version of the review that each made.
     """
 
     verification: str
@@ -93,7 +93,7 @@ class Comparison:
 
 
 def compare_fields(verdict: Mapping[str, Any], claim: Mapping[str, Any], owner: Mapping[str, Any]) -> list[ComparedField]:
-    """The fields of a stored verdict that the claim or the owner has. `owner` is the one that the verdict is about."""
+    """The fields of a stored verdict that the claim or the owner has. `owner`: the owner that the verdict is about."""
     found = []
     for name, result in verdict["fields"].items():
         claimed = _claimed(name, claim)
@@ -116,7 +116,7 @@ def _field(name: str, result: Mapping[str, Any], claimed: Sequence[str], held: s
 
 
 def _claimed(name: str, claim: Mapping[str, Any]) -> list[str]:
-    """What the claim says of a field: several texts only if it has several names."""
+    """The claim's texts for a field: several only if it has several names."""
     if name == "name":
         singles = (" ".join(str(one[part]) for part in _NAME if one.get(part)) for one in claim_limit.one_by_one(claim))
         return [text for text in dict.fromkeys(singles) if text]
@@ -138,7 +138,7 @@ def _share_that_differs(compared: tuple[Sequence[Part], Sequence[Part]]) -> floa
 
 
 def compare(claim: str, bank: str, same: Callable[[str], str] = str) -> tuple[list[Part], list[Part]]:
-    """Both texts in parts. `same`: what a folded word stands for, where several words mean the same."""
+    """Both texts in parts. `same` gives one word for all folded words that mean the same."""
     mine, theirs = _Text(claim, same), _Text(bank, same)
     mine.words, theirs.words = _glued(mine.words, theirs.words), _glued(theirs.words, mine.words)
     _match_words(mine.words, theirs.words)
@@ -147,14 +147,14 @@ def compare(claim: str, bank: str, same: Callable[[str], str] = str) -> tuple[li
 
 
 class _Word:
-    """A word at a place in a text. `key`: what it is compared by. `differing`: which spans of the text differ, at first all of it."""
+    """A word at a place in a text. `key`: the form in which it is compared. `differing`: which of its spans differ, at first all of it."""
 
     def __init__(self, text: str, start: int, end: int, key: str) -> None:
         self.text, self.start, self.end, self.key = text, start, end, key
         self.differing = [(start, end)] if key else []
 
     def letters(self) -> list[tuple[str, int, int]]:
-        """Each folded letter with the place of what it is folded from."""
+        """Each folded letter with the place of the characters that it is folded from."""
         found = (
             (letter, place.start(), place.end())
             for place in compiled(_LETTERS).finditer(self.text, self.start, self.end)
@@ -182,7 +182,7 @@ class _Text:
         return [*found, Part(CUT, differs=True)] if self.cut else found
 
     def _spans(self) -> Iterator[tuple[int, int]]:
-        """The spans that differ. Those with no letter between them are one."""
+        """The spans that differ. Spans without a letter between them are joined."""
         open_: tuple[int, int] | None = None
         for start, end in (span for word in self.words for span in word.differing):
             if open_ is not None and not compiled(LETTER).search(self.text, open_[1], start):
@@ -200,12 +200,12 @@ def _key(word: str) -> str:
 
 
 def _folded(text: str) -> str:
-    # `fold` reads the beginning of a long text only.
+    # `fold` reads only the beginning of a long text.
     return "".join(fold(text[at : at + MOST_CHARACTERS // 2]) for at in range(0, len(text), MOST_CHARACTERS // 2))
 
 
 def _glued(words: Sequence[_Word], others: Sequence[_Word]) -> list[_Word]:
-    """The words, with those as one that the other side writes together."""
+    """The words; those that the other side writes together are joined."""
     keys = {word.key for word in others}
     found: list[_Word] = []
     position = 0
@@ -226,7 +226,7 @@ def _joined(words: Sequence[_Word]) -> str:
 
 
 def _match_words(mine: Sequence[_Word], theirs: Sequence[_Word]) -> None:
-    """Unmark the words that both sides have: first those in the same order, then those that stand elsewhere."""
+    """Unmark the words that both sides have: first those in the same order, then those at other places."""
     a, b = ([word.key for word in words[:MOST_WORDS]] for words in (mine, theirs))
     for i, j, size in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
         for word in (*mine[i : i + size], *theirs[j : j + size]):
@@ -242,7 +242,7 @@ def _match_words(mine: Sequence[_Word], theirs: Sequence[_Word]) -> None:
 
 
 def _match_letters(mine: Sequence[_Word], theirs: Sequence[_Word]) -> None:
-    """Mark only letters where what is left over is nearly alike: all of it on both sides, or else one word and another."""
+    """Mark only letters if the remaining words are nearly alike: all of them on both sides, or else pairs of them."""
     if not mine or not theirs:
         return
     if _mark_letters(mine, theirs, ALIKE_TOGETHER):
@@ -255,7 +255,7 @@ def _match_letters(mine: Sequence[_Word], theirs: Sequence[_Word]) -> None:
 
 
 def _alike(one: _Word, other: _Word) -> float:
-    """The share of letters that two words have in common. An abbreviation is wholly alike."""
+    """The share of letters that two words have in common, 0 to 1. An abbreviation has all in common."""
     if one.key.startswith(other.key) or other.key.startswith(one.key):
         return 1.0
     if max(len(one.key), len(other.key)) > MOST_LETTERS:
@@ -265,7 +265,7 @@ def _alike(one: _Word, other: _Word) -> float:
 
 
 def _mark_letters(mine: Sequence[_Word], theirs: Sequence[_Word], alike: float) -> bool:
-    """Mark the letters in which words differ instead of the words; False if they are less alike."""
+    """Mark the letters in which words differ instead of the words; False if too few letters agree (their share is below `alike`)."""
     if any(sum(word.end - word.start for word in words) > MOST_LETTERS for words in (mine, theirs)):
         return False
     a, b = ([letter for word in words for letter in word.letters()] for words in (mine, theirs))

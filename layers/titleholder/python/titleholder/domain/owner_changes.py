@@ -1,6 +1,6 @@
 """What changed from one snapshot of an account's owners to the next. Pure: no I/O, no clock.
 
-Changes tell kinds and positions only, never a name or an address, so they may be announced.
+Changes contain only kinds and positions, never a name or an address, so they may be announced.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "
 Owner = Mapping[str, Any]
 
 SAME = 70.0
-"""From this score on two names are one person's, two addresses or phone numbers one written in two ways: the default policy's match."""
+"""The score from which on two names are one person's, and two addresses or phone numbers the same: the default policy's match."""
 
 MOST_COMPARISONS = 400
-"""Names are compared pair by pair, and an account may have any number of owners: beyond this, only equal names are found."""
+"""How many pairs of names are compared. An account may have any number of owners; beyond this limit, only equal names are found."""
 
 
 MOST_CHARACTERS = 300
-"""Longer names, addresses and numbers are none: they agree only where they are equal, which bounds the time."""
+"""Longer names, addresses and numbers are compared for equality only, which bounds the time."""
 
 MOST_LETTERS = 1_200
-"""Of a name, once it is normalised, so many are looked at: one character may become eighteen."""
+"""How many letters of a normalised name are compared. Normalisation may turn one character into eighteen."""
 
 MOST_CHANGES = 500
-"""So many changes are kept and announced, the first ones: an event takes 256 KB, a page of snapshots 6 MB."""
+"""How many changes are kept and announced, the first ones. An event may have 256 KB, a page of snapshots 6 MB."""
 
 OTHER_OWNERS: frozenset[str] = frozenset({"owner_added", "owner_removed", "owner_renamed"})
-"""The changes after which a decision about the owners of before would rest on owners that the account no longer has."""
+"""The changes after which a decision about the earlier owners would rest on owners that the account no longer has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; None where there is no such owner."""
+    """One change. `before` and `after` are the owner's positions in the two snapshots, from 0; None if a snapshot lacks the owner."""
 
     kind: Kind
     before: int | None
@@ -52,8 +52,8 @@ class Change:
 def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
     """The changes from one snapshot's owners to a later one's (each with id, name, email, phone, raw_address).
 
-    A field that either side lacks has not changed, nor has one that is only written differently. Order does not count. Of more than
-    `MOST_CHANGES` the first are given.
+    A field that one side lacks does not count as changed, nor does one that is only written differently. The order of owners does not
+    count. At most the first `MOST_CHANGES` are returned.
     """
     pairs = _aligned(before, after)
     known = set(pairs.values())
@@ -64,31 +64,31 @@ def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
 
 
 def are_others(changes: Sequence[Mapping[str, Any]] | None) -> bool:
-    """Whether an owner was added, removed or renamed, as against moved or with another contact. True where that is not known.
+    """Whether an owner was added, removed or renamed. A move or another contact does not count. True if that is not known.
 
-    `changes`: as dicts; None: not known. Nor is it known where there were more than are kept.
+    `changes`: as dicts; None: not known. It is not known either if there were more changes than are kept.
     """
     return changes is None or len(changes) >= MOST_CHANGES or any(change["kind"] in OTHER_OWNERS for change in changes)
 
 
 def have_changed(history: Sequence[SnapshotSummary], snapshot: str) -> bool:
-    """Whether the newest owners of an account are others than those of `snapshot`. True where that is not known.
+    """Whether the newest owners of an account are others than those of `snapshot`. True if that is not known.
 
-    `history`: the account's snapshots, the newest first. Each names the one that its changes are counted from. So only these are looked at:
-    a snapshot that was stored after a newer one says nothing about the newest owners.
+    `history`: the account's snapshots, the newest first. Each names the snapshot that its changes are counted from. Only snapshots in this
+    chain count, because one that was stored after a newer one says nothing about the newest owners.
     """
     found = since(history, snapshot)
     return not found.whole or any(are_others(each.changes) for each in (*found.newer, *found.aside))
 
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
-    """Who is who, by position, the surest first. Stripe's ids are not known to be stable, but where they are they count."""
+    """The pairs of owners that are one person, by position, the surest first. Equal ids count, although Stripe promises no stable ids."""
     pairs: dict[int, int] = {}
     _pair_equal(pairs, before, after, lambda owner: owner.get("id"))
     _pair_equal(pairs, before, after, _whole)
     _pair_equal(pairs, before, after, _name)
     _pair_alike(pairs, before, after)
-    # Joint owners share an address, and often a number: only what is one person's own shows that this person has another name.
+    # Joint owners share an address, and often a number. Only a contact that one person alone has shows that this person was renamed.
     _pair_equal(pairs, before, after, lambda owner: _text(owner, "email"))
     _pair_equal(pairs, before, after, _digits)
     return pairs
@@ -100,7 +100,7 @@ def _left(pairs: Mapping[int, int], before: Sequence[Owner], after: Sequence[Own
 
 
 def _pair_equal(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[Owner], key: Callable[[Owner], Any]) -> None:
-    """Pair owners with equal keys, in their order; owners without a key stay alone."""
+    """Pair owners with equal keys, in their order. Owners without a key are not paired."""
     olds, news = _left(pairs, before, after)
     by_key: dict[Any, list[int]] = {}
     for new in reversed(news):
@@ -112,7 +112,7 @@ def _pair_equal(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[
 
 
 def _pair_alike(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[Owner]) -> None:
-    """Pair owners whose names the matcher takes for one person's, the best first."""
+    """Pair owners whose names are one person's according to the matcher, the best pairs first."""
     olds, news = _left(pairs, before, after)
     if len(olds) * len(news) > MOST_COMPARISONS:
         return
@@ -138,7 +138,7 @@ def _differs(before: Owner, after: Owner, name: str, field: str) -> bool:
 
 
 def _alike(before: Owner, after: Owner, field: str) -> float:
-    """How well one field of two owners agrees, whichever of them is taken for the claim; 0 where it can't be told, or is very long."""
+    """The score of one field of two owners, whichever of them is taken for the claim; 0 if it can't be compared, or is very long."""
     key = "raw_address" if field == "address" else field
     if max(len(_text(owner, key)) for owner in (before, after)) > MOST_CHARACTERS:
         return 0.0
@@ -147,7 +147,7 @@ def _alike(before: Owner, after: Owner, field: str) -> float:
 
 def _score(claimed: Owner, held: Owner, field: str) -> float:
     name = "raw_address" if field == "address" else field
-    # Nothing but this field, so that a comparison of two addresses does not pay for one of two names.
+    # Only this field, so that a comparison of two addresses does not take the time for comparing names.
     return matching.match({field: claimed.get(name)}, {name: held.get(name)}).fields[field].score or 0.0
 
 

@@ -1,4 +1,4 @@
-"""The rate at which a bucket of the rate limiter moves: its backoff after 429 answers, and whose work a call belongs to."""
+"""Values of the rate limiter: a bucket's backoff after 429 answers, and the kind of work that a call belongs to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PRIORITY_KEY, BATCH_PRIORITY = "priority", "batch"
 RECOVERY_SECONDS = 30.0
 MOST_SLOW = 16.0
 SLOW_AGAIN_SECONDS = 1.0
-"""429 answers within so many seconds count once, because calls that were on their way together are refused together."""
+"""429 answers within this time (seconds) count once, because concurrent calls are refused together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A bucket was made `factor` times slower than agreed, at `since` (Unix seconds)."""
+    """A bucket was made `factor` times slower than its configured rate, at `since` (Unix seconds)."""
 
     factor: float = 1.0
     since: float = 0.0
@@ -33,7 +33,7 @@ class Reservation:
 
 
 class Kind(Enum):
-    """Whose work it is."""
+    """The kind of work that a call to Stripe belongs to."""
 
     EVENT = "event"
     SINGLE = "single"
@@ -42,7 +42,7 @@ class Kind(Enum):
 
     @classmethod
     def of(cls, message: Mapping[str, Any] | None) -> Kind:
-        """By the queue message, or None for an HTTP request."""
+        """The kind of work of a queue message; of an HTTP request, if `message` is None."""
         if message is None:
             return cls.CALLER
         if message.get(PRIORITY_KEY) == BATCH_PRIORITY:
@@ -51,13 +51,13 @@ class Kind(Enum):
 
 
 def current_factor(backoff: Backoff, now: float) -> float:
-    """By how much a bucket moves slower than agreed at `now`: 1 if Stripe has not complained lately."""
+    """How many times slower than its configured rate a bucket is at `now` (Unix seconds): 1 if there was no 429 lately."""
     lasting: float = 0.5 ** (max(0.0, now - backoff.since) / RECOVERY_SECONDS)
     return 1 + (backoff.factor - 1) * lasting
 
 
 def increased(backoff: Backoff, now: float) -> Backoff:
-    """The bucket after one more 429 at `now`."""
+    """The backoff after one more 429 at `now` (Unix seconds)."""
     if now - backoff.since < SLOW_AGAIN_SECONDS:
         return backoff
     return Backoff(factor=min(MOST_SLOW, 2 * current_factor(backoff, now)), since=now)

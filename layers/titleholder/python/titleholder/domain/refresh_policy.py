@@ -1,8 +1,8 @@
-"""The refresh decision: what to do with an account now, a pure function of the account, the requirement and the time.
+"""The refresh decision: what to do with an account now, as a pure function of the account, the requirement and the time.
 
-Rules and their sources are in Stripe's guide to ownership data: a refresh needs an active account, the `ownership` permission, and
-`next_refresh_available_at` in the past; a null `ownership_refresh` means that none was ever tried, a null `next_refresh_available_at`
-inside it means "not now".
+The rules come from Stripe's guide to ownership data. A refresh needs an active account, the `ownership` permission, and
+`next_refresh_available_at` in the past. If `ownership_refresh` is null, none was ever tried. If its `next_refresh_available_at` is null, no
+refresh is possible now.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from titleholder.domain.accounts import AccountState, Attempt, OwnershipRefresh,
 from titleholder.timestamps import to_milliseconds
 
 CLOCK_SKEW = 10
-"""Seconds by which our clock and Stripe's may differ without a second refresh being paid for."""
+"""How many seconds our clock and Stripe's may differ before a second refresh could be paid for."""
 
 MEMORY_SECONDS = 30
-"""A stored observation at most this old is as good as a new read, unless a refresh was pending in it."""
+"""A stored observation at most this old (seconds) is used instead of a new read, unless a refresh was pending in it."""
 
 RESUME_SECONDS = 300
-"""How long the observation that named a cooldown's end is trusted after a workflow has waited that cooldown out."""
+"""How long after a cooldown's end the observation that named this end is used, if a workflow has waited for it."""
 
 IDEMPOTENCY_SECONDS = 23 * 3600
-"""Stripe may forget an idempotency key after 24 hours; an older one protects nothing."""
+"""How long an idempotency key is used (seconds). Stripe may forget it after 24 hours, and it then protects nothing."""
 
 LEASE_SECONDS = 45
-"""How long a refresh call is left alone: longer than the slowest call the gateway allows (`gateway.LONGEST_CALL_SECONDS`)."""
+"""How long only one worker may make a refresh call: longer than the gateway's slowest call (`gateway.LONGEST_CALL_SECONDS`)."""
 
 
 LAG_SECONDS = 60
-"""A read may show an account as it was so long ago. Only a cooldown that is longer keeps a call in doubt from being paid twice."""
+"""A read may show an account as it was this long ago. Only a longer cooldown keeps a call whose result is unknown from being paid twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRequirement:
-    """What data a verification or an HTTP caller needs. Times are Unix seconds.
+    """How fresh the data of a verification or an HTTP caller has to be. Times are Unix seconds.
 
-    `not_before`: the oldest data that will do (time of the request less `max_age`). `requested_at`: the failure of a refresh that was asked
-    for earlier is not the answer to this request. `deadline`: waiting longer than this is giving up. `joined`: `last_attempted_at` of the
-    refresh that this asker started or joined; its result is the answer however old the clocks say it is.
+    `not_before`: the time of the oldest usable data (time of the request less `max_age`). `requested_at`: the time of the request; the
+    failure of an earlier refresh does not answer it. `deadline`: until when to wait. `joined`: `last_attempted_at` of the refresh that this
+    verification or caller started or joined. Its result is the answer even if it is too old by the clocks.
     """
 
     not_before: float
@@ -53,30 +53,30 @@ class FreshnessRequirement:
     def allows(self, attempted_at: int, created: int) -> bool:
         """Whether a verdict may rest on owners that Stripe created at `created`, for the refresh tried at `attempted_at`.
 
-        Checked at the verdict, when what the asker had joined is forgotten. Owners of a joined refresh were created after the request.
+        Checked at the verdict, when `joined` is no longer known. Owners of a joined refresh were created after the request.
         """
         return self.accepts(attempted_at) or created >= self.not_before - CLOCK_SKEW
 
     def allows_owner(self, refreshed_at: int | None, attempted_at: int) -> bool:
         """Whether a verdict may rest on one owner of a snapshot, whose refresh was tried at `attempted_at`.
 
-        `refreshed_at`: Stripe's time of the refresh that updated this owner, which may be an earlier one; None where Stripe names none.
+        `refreshed_at`: Stripe's time of the refresh that updated this owner, maybe an earlier one; None if Stripe names none.
         """
         return refreshed_at is None or refreshed_at >= min(attempted_at, self.not_before) - CLOCK_SKEW
 
     def answered_by_failure(self, attempted_at: int, asked_at: float | None) -> bool:
         """Whether the failure of the refresh tried at `attempted_at` is the answer to this request.
 
-        It is if the request waited for that refresh, or if this stack asked for it since the request: `asked_at` (None if another did, as
-        in a prefetch). Stripe's time alone would not tell a failure since the request from one in the same second before it, or from one by
-        a clock that is ahead.
+        It is if the request waited for that refresh, or if this stack started it after the request: at `asked_at` (Unix seconds; None if
+        this stack did not start it, as in a prefetch). Stripe's time alone is not enough, because it has whole seconds and its clock may be
+        ahead.
         """
         return (asked_at is not None and asked_at >= self.requested_at) or (self.joined is not None and attempted_at >= self.joined)
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The refresh tried at `attempted_at` succeeded and is fresh enough: its owners are the answer, if it brought any."""
+    """The refresh tried at `attempted_at` succeeded and is fresh enough. Its owners, if it brought any, are the answer."""
 
     attempted_at: int
 
@@ -112,7 +112,7 @@ class NotVerifiable:
 Decision = Fresh | JoinPending | StartRefresh | CoolingDown | NotVerifiable
 
 OWNERSHIP_MISSING = "OWNERSHIP_MISSING"
-"""The reason where a refresh succeeded and brought no owners, or only old ones."""
+"""The reason if a refresh succeeded and brought no owners, or only old ones."""
 
 TOO_MANY_OWNERS = "TOO_MANY_OWNERS"
 
@@ -124,18 +124,18 @@ INACTIVE_CODE = "financial_connections_account_inactive"
 """The code with which Stripe refuses to refresh an inactive account."""
 
 ERASED = REASON_BY_ACCOUNT_STATUS["disconnected"]
-"""The reason of an account that was erased: Stripe disconnects an account for good."""
+"""The reason for an erased account, because Stripe never undoes a disconnection."""
 
 
 _OF_NO_ACCOUNT = frozenset({"CANCELLED", "BATCH_STOPPED", "CLAIM_ERASED", "ACCOUNT_NOT_FOUND", TOO_MANY_OWNERS, ERASED})
-"""Reasons that hold whatever the account's status is."""
+"""Reasons that do not depend on the account's status."""
 
 
 def final_reason(reason: str, account: StoredAccount) -> str:
-    """The reason of a verdict without owners, from what ended the request and the account as it is remembered at the verdict.
+    """The reason of a verdict without owners. `reason`: what ended the request. `account`: as stored at the time of the verdict.
 
-    Whatever keeps an inactive account's owners from being fetched, they can be fetched only once the account is active again. Those of an
-    account that was erased since it was read can never be.
+    If the account is inactive, that is the reason, because its owners can't be fetched until it is active again. If it was erased since it
+    was read, that is the reason, because its owners can never be fetched.
     """
     if reason in _OF_NO_ACCOUNT:
         return reason
@@ -145,7 +145,7 @@ def final_reason(reason: str, account: StoredAccount) -> str:
 
 
 def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt: Attempt | None) -> Decision:
-    """What to do for `need` with an account in `state` at `now` (Unix seconds). `attempt`: the newest one of this stack."""
+    """What to do for `need` with an account in `state` at `now` (Unix seconds). `attempt`: this stack's newest one for the account."""
     refresh = state.refresh
     if state.status == "disconnected":
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
@@ -153,7 +153,7 @@ def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt:
         # Relinking an inactive account adds the permission too.
         return NotVerifiable(INACTIVE if state.status == "inactive" else "PERMISSION_MISSING")
     if refresh is not None and not refresh.settled:
-        # An unknown status is waited for like a pending one: the only answer that can't pay twice.
+        # An unknown status is treated like a pending one, because only waiting can't pay twice.
         return JoinPending(refresh.last_attempted_at)
     if refresh is not None and refresh.status == "succeeded" and need.accepts(refresh.last_attempted_at):
         return Fresh(refresh.last_attempted_at)
@@ -175,27 +175,27 @@ def decide(state: AccountState, need: FreshnessRequirement, now: float, attempt:
 
 
 def decide_after_refusal(state: AccountState, need: FreshnessRequirement, now: float, code: str | None = None) -> Decision:
-    """What a refresh that Stripe refused means, told by the account as it stands after it.
+    """What to do after Stripe refused a refresh, by the account as it is afterwards.
 
-    Stripe refuses in one of two ways, by an error (then `code` may name it) or by an unchanged account in a 200; it documents neither.
+    Stripe refuses either with an error, whose code is then `code`, or with an unchanged account in a 200. Neither is documented.
     """
     if code == INACTIVE_CODE:
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["inactive"])
-    # Only failures of earlier attempts lie before the refusal.
+    # No attempt is given, because a failure that the account shows was before the refusal, and so belongs to an earlier attempt.
     decision = decide(state, need, now, None)
     if not isinstance(decision, StartRefresh):
         return decision
     opens_at = state.refresh.next_refresh_available_at if state.refresh else None
     if opens_at is not None and now < opens_at + CLOCK_SKEW:
-        # By our clock the cooldown is over, by Stripe's it may not be: wait out the difference once.
+        # The cooldown is over by our clock, but maybe not by Stripe's. Wait once for the difference.
         return _cool_down(opens_at + CLOCK_SKEW, need)
     return NotVerifiable("REFRESH_REFUSED")
 
 
 def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: float, resumed_at: float | None = None) -> Decision | None:
-    """The decision without asking Stripe, or None where it has to be asked.
+    """The decision from stored data alone; None if Stripe has to be asked.
 
-    `resumed_at` is the end of the cooldown that this asker has just waited out, if it did.
+    `resumed_at`: the end of the cooldown that the request has just waited for (Unix seconds); None if it has not.
     """
     if stored.erased_at is not None:
         return NotVerifiable(REASON_BY_ACCOUNT_STATUS["disconnected"])
@@ -208,17 +208,17 @@ def decide_from_memory(stored: StoredAccount, need: FreshnessRequirement, now: f
     if not resumed and now - stored.observed_at > MEMORY_SECONDS:
         return None
     decision = decide(stored.state, need, now, stored.attempt)
-    # Stripe may have what this stack has not: owners to fetch, or a refresh that has settled since.
+    # Stripe may have something that is not stored yet: owners to fetch, or a refresh that has settled since.
     asks = isinstance(decision, Fresh | JoinPending) or (isinstance(decision, StartRefresh) and _owners_not_seen(stored.state, stored))
-    # No event says that a permission was added, so only an observation since the request refuses it.
+    # No event says that a permission was added, so only an observation since the request shows that it is missing.
     asks = asks or (isinstance(decision, NotVerifiable) and stored.observed_at < need.requested_at)
-    # Before a workflow waits for another repair, Stripe says whether the first one holds.
+    # Before a workflow waits for another repair, ask Stripe whether the account is still active after the first one.
     asks = asks or (resumed_at is not None and decision == NotVerifiable(INACTIVE))
     return None if asks else decision
 
 
 def needs_repair(state: AccountState | None) -> bool:
-    """Whether an account is inactive and can be repaired, as far as Stripe says."""
+    """Whether an account is inactive and can be repaired, as far as Stripe shows."""
     return state is not None and state.status == "inactive" and not state.beyond_repair
 
 
@@ -241,18 +241,19 @@ def usable_snapshot(stored: StoredAccount, need: FreshnessRequirement) -> str | 
 
 
 def origin(succeeded: OwnershipRefresh, created: int) -> int:
-    """When the refresh was tried that an ownership object of an account came from, as far as Stripe shows it.
+    """When the refresh was tried that an account's ownership object came from, as far as Stripe shows it (Unix seconds).
 
-    `created` is the object's. Stripe may leave an old object with an account whose newer refresh succeeded: its owners are as old as it is.
+    `created`: when the object was created. Stripe may leave an old object with an account after a newer refresh has succeeded. Its owners
+    are then as old as the object.
     """
     return succeeded.last_attempted_at if created >= succeeded.last_attempted_at - CLOCK_SKEW else created
 
 
 def was_started(before: int, after: AccountState, began_at: float = 0.0) -> bool:
-    """Whether the answer to a refresh call shows a refresh under way, or one done since the call was first made, at `began_at`.
+    """Whether the answer to a refresh call shows a pending refresh, or one that settled since the call was first made, at `began_at`.
 
-    `before`: `last_attempted_at` as it stood then, 0 for none. It may be that of an account which Stripe showed too late, so a refresh that
-    is settled has to be newer than the call too.
+    `before`: `last_attempted_at` as it was known then, 0 for none. It may come from an outdated read, so a settled refresh also has to be
+    newer than the call.
     """
     refresh = after.refresh
     if refresh is None or refresh.status == "pending":
@@ -261,7 +262,7 @@ def was_started(before: int, after: AccountState, began_at: float = 0.0) -> bool
 
 
 def asked_at(refresh: OwnershipRefresh, attempt: Attempt | None) -> float | None:
-    """When this stack asked for a refresh of which `attempt` is its newest one (Unix seconds), None if another asked for it."""
+    """When this stack started `refresh` (Unix seconds); None if it did not start it. `attempt`: this stack's newest one for the account."""
     if attempt is None or not attempt.base < refresh.last_attempted_at >= attempt.began_at - CLOCK_SKEW:
         return None
     return attempt.began_at
@@ -273,9 +274,9 @@ def may_have_started(attempt: Attempt, now: float) -> bool:
 
 
 def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) -> bool:
-    """Whether a reading that was begun at `begun_at` is older than what is known of the account.
+    """Whether a reading that began at `begun_at` (Unix seconds) is older than what is stored about the account.
 
-    A refresh that was pending in the reading and was found settled while the reading was under way may still be joined.
+    A refresh that is pending in the reading, and that another worker found settled meanwhile, may still be joined.
     """
     if known.state is None or order(reading.refresh) >= order(known.state.refresh):
         return False
@@ -284,7 +285,7 @@ def is_outdated(reading: AccountState, begun_at: float, known: StoredAccount) ->
 
 
 def is_pending(account: StoredAccount) -> bool:
-    """Whether a refresh of the account is known as pending."""
+    """Whether a refresh of the account is pending, as stored."""
     known = account.state.refresh if account.state is not None else None
     return known is not None and not known.settled
 
@@ -292,7 +293,7 @@ def is_pending(account: StoredAccount) -> bool:
 def is_open(state: AccountState, brought: tuple[int, int, str] | None, account: StoredAccount) -> bool:
     """Whether an account's refresh has yet to settle, its owners to be stored, its verdicts to show its status, or all to be erased.
 
-    `state`: as it was read. `brought`: the position of the owners that came with it. `account`: what was remembered before.
+    `state`: as it was read. `brought`: the position of the owners that came with it. `account`: what was stored before.
     """
     return is_unsettled(state, brought, account) or state.status == "disconnected" or is_staleness_due(state, account)
 
@@ -300,7 +301,7 @@ def is_open(state: AccountState, brought: tuple[int, int, str] | None, account: 
 def is_staleness_due(state: AccountState, account: StoredAccount) -> bool:
     """Whether the verdicts of an account in `state` have to be marked as stale, or their marks to be lifted. Arguments as for `is_open`.
 
-    Verdicts of an account in a status that is not known yet stay as they are.
+    Verdicts of an account with a status that this release does not know stay as they are.
     """
     return state.status in ("inactive", "active") and has_changed(state, account)
 
@@ -313,25 +314,25 @@ def has_changed(state: AccountState, account: StoredAccount) -> bool:
 
 
 def status_since(state: AccountState, observed_at: float, account: StoredAccount) -> float:
-    """`StoredAccount.status_since` once `state` is stored, which was read at `observed_at`. `account`: what was remembered before."""
+    """`StoredAccount.status_since` to store with `state`, which was read at `observed_at`. `account`: what was stored before."""
     seen_before = account.state is None or account.state.status == state.status
     return account.status_since if seen_before else observed_at
 
 
 def is_unconfirmed(observed_at: float, since: float) -> bool:
-    """Whether a status that was first seen at `since` has not been seen again by a reading that can't show it as it was before.
+    """Whether a status that was first seen at `since` has not been confirmed yet by a reading that was made long enough after that.
 
-    Readings may lag. Of an account that changes its status twice within that time, an earlier status may be read after a later one.
+    Readings may lag. If an account changes its status twice within that lag, the earlier status may be read after the later one.
     """
     return observed_at - since < LAG_SECONDS + CLOCK_SKEW
 
 
 LAST_OBSERVATION = "~"
-"""Comes after every `observation`: an account that was disconnected stays so."""
+"""Sorts after every `observation`. Used for a disconnected account, because it stays disconnected."""
 
 
 def observation(account: StoredAccount) -> str:
-    """The place in time of the newest stored reading of an account: text that sorts as readings replace each other."""
+    """The position of an account's newest stored reading, as text. A reading replaces those whose text sorts before its own."""
     return f"{order(account.state.refresh if account.state else None):012}#{to_milliseconds(account.observed_at):015}"
 
 
@@ -344,21 +345,21 @@ def is_unsettled(state: AccountState, brought: tuple[int, int, str] | None, acco
 
 
 def position(account: StoredAccount) -> tuple[int, int, str]:
-    """The place in time of the newest stored owners: when their refresh was tried, when Stripe created them, their id."""
+    """The position of the newest stored owners: when their refresh was tried, when Stripe created them, their id."""
     return account.snapshot_attempted_at or 0, account.snapshot_created or 0, account.snapshot or ""
 
 
 def brought_position(state: AccountState, created: int, id_: str) -> tuple[int, int, str] | None:
-    """The place in time of an ownership object that came with an account: see `position`. None if its refresh has not succeeded."""
+    """The `position` of an ownership object that came with an account; None if the account's refresh has not succeeded."""
     refresh = state.refresh
     return None if refresh is None or refresh.status != "succeeded" else (origin(refresh, created), created, id_)
 
 
 def shows(state: AccountState, created: int | None, what: str, at: float, before: StoredAccount) -> bool:
-    """Whether an account shows what an event said: that it became `what` at `at` (Unix seconds).
+    """Whether an account shows what an event reported: that it became `what` at the time `at` (Unix seconds).
 
-    `created`: when the ownership object was created that came with `state`, None without one. `before`: what was remembered before the
-    account was read.
+    `created`: when the ownership object that came with `state` was created; None without one. `before`: what was stored before the account
+    was read.
     """
     match what:
         case "disconnected":
@@ -370,8 +371,8 @@ def shows(state: AccountState, created: int | None, what: str, at: float, before
     refresh = state.refresh
     if refresh is None or not refresh.settled:
         return refresh is not None and refresh.last_attempted_at > at
-    # It shows a settled refresh. That is an earlier one if it was known before the event, if its owners are older than the event, or if
-    # this stack has asked for another one since.
+    # The account shows a settled refresh. It is not the event's but an earlier one if it was stored before the event, if its owners are
+    # older than the event, or if this stack has started another one since.
     latest = at - CLOCK_SKEW
     known = before.state is not None and order(refresh) <= order(before.state.refresh) and before.shown_since < latest
     older = created is not None and created < latest
@@ -386,7 +387,7 @@ def settled_since(before: AccountState, after: AccountState) -> bool:
 
 
 def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) -> Attempt:
-    """The attempt to make now: the previous one again if its answer never came, else a new one under `new_key`."""
+    """The attempt to make now: the previous one again if Stripe never answered it, else a new one with `new_key`."""
     if previous is not None and previous.open and previous.base == base and now - previous.began_at < IDEMPOTENCY_SECONDS:
         return replace(previous, calls=previous.calls + 1)
     calls = 1 if previous is None else previous.calls + 1
@@ -396,7 +397,7 @@ def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) 
 
 
 def order(refresh: OwnershipRefresh | None) -> int:
-    """The place of an observation in time: later attempts after earlier ones, and of the same attempt settled after pending."""
+    """A number that orders observations: later attempts after earlier ones, and for the same attempt settled after pending."""
     return 0 if refresh is None else refresh.last_attempted_at * 2 + refresh.settled
 
 

@@ -1,4 +1,4 @@
-"""What a caller can do next: the remedy of each reason why a verification is not verifiable, and of each problem that is a conflict."""
+"""What a caller can do next: the remedy for each reason why a verification is not verifiable, and for each problem of status 409 or 410."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from titleholder.timestamps import iso_seconds
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do. `until`: with `wait`, until when (Unix seconds), where that is known.
+    """What a caller can do. `until`: with `wait`, until when (Unix seconds), if that is known.
 
     `relink`: the holder relinks the account, which keeps its id. `link_again`: the holder links it, or another one, as a new account.
-    `wait`: the same request succeeds after a time. `retry`: it may succeed at any time, or once what the problem's detail names is done.
+    `wait`: the same request succeeds later. `retry`: it may succeed at any time, or after the step that the problem's detail names.
     `none`: the same request gets the same answer, or it was ended on purpose.
     """
 
@@ -30,7 +30,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a remedy depends on. `account` is None where it is not known; `relink` then says whether to assume that it can be relinked."""
+    """What a remedy depends on. `account` is None if it is not known. `relink` then says whether to assume that it can be relinked."""
 
     account: AccountState | None
     now: float
@@ -52,7 +52,7 @@ def _always(action: Action) -> Choice:
 
 
 def _reconnect(known: _Known) -> Remedy:
-    """Relink the account where Stripe names its authorization, unless Stripe says that no relinking repairs it."""
+    """Relink the account if Stripe names its authorization, unless Stripe says that relinking does not repair it."""
     account = known.account
     if account is None:
         return Remedy("relink" if known.relink else "link_again")
@@ -69,7 +69,7 @@ def _wait(known: _Known) -> Remedy:
 
 
 def _repeat(known: _Known) -> Remedy:
-    """Wait out a known cooldown, else retry."""
+    """Wait for the end of a known cooldown, else retry."""
     return Remedy("retry") if known.opens_at is None else Remedy("wait", known.opens_at)
 
 
@@ -105,7 +105,7 @@ BY_REASON: Mapping[str, tuple[Choice, tuple[Action, ...]]] = {
     "MATCHER_FAILED": (_always("none"), ("none",)),
     "UNEXPECTED_ANSWER": (_always("retry"), ("retry",)),
 }
-"""For each reason how its remedy is chosen, and which ones that may be."""
+"""For each reason: the function that chooses its remedy, and the remedies that it may choose."""
 
 BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
     "account-inactive": BY_REASON["ACCOUNT_INACTIVE"][1],
@@ -132,28 +132,28 @@ BY_PROBLEM: Mapping[str, tuple[Action, ...]] = {
 }
 """The remedies of each type of problem with status 409 or 410.
 
-Where there are several, the account decides (see `for_reason`), or the error's own `remedy`.
+If a type has several, the account decides (see `for_reason`), or the error's own `remedy`.
 """
 
 
 def for_reason(reason: str, account: AccountState | None = None, *, now: float, relink: bool = False) -> Remedy:
-    """The remedy of a verification that is not verifiable, or of a refused refresh, at `now` (Unix seconds).
+    """The remedy for a verification that is not verifiable, or for a refused refresh, at `now` (Unix seconds).
 
-    `account`: as it is known now. Where it is not, `relink` says whether accounts of this stack can be relinked at all; a known account can
-    if Stripe names its authorization. A reason of a later release has no remedy.
+    `account`: as stored now. It can be relinked if Stripe names its authorization. Without an account, `relink` says whether this stack can
+    relink accounts at all. A reason of a later release has no remedy.
     """
     choice, _ = BY_REASON.get(reason, (_always("none"), ()))
     return choice(_Known(account, now, relink))
 
 
 def for_problem(type_: str) -> Remedy | None:
-    """The remedy of a problem whose type alone decides it, None without one."""
+    """The remedy for a problem, if its type alone decides it; else None."""
     actions = BY_PROBLEM.get(type_, ())
     return Remedy(actions[0]) if len(actions) == 1 else None
 
 
 def for_account(account: AccountState) -> Remedy | None:
-    """What would repair an account, or keep it from becoming inactive; None if nothing has to be done."""
+    """What repairs an account, or keeps it from becoming inactive; None if nothing has to be done."""
     if account.status == "disconnected":
         return Remedy("link_again")
     known = _Known(account, 0, relink=False)
@@ -165,7 +165,7 @@ def for_account(account: AccountState) -> Remedy | None:
 
 
 def shown(verdict: Mapping[str, Any], *, relink: bool = False) -> dict[str, Any]:
-    """A verdict with its remedy. An earlier release stored none, so that of its first reason is derived."""
+    """A verdict with its remedy. For a verdict of an earlier release, which stored none, it is derived from the first reason."""
     if verdict["outcome"] != "not_verifiable" or "remedy" in verdict:
         return dict(verdict)
     reason = next(iter(verdict["reasons"]), "")

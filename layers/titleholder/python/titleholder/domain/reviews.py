@@ -1,6 +1,6 @@
 """Reviews: what people decide about verifications, beside their verdicts, which never change.
 
-A review has a version, beginning with 1. Each decision, and the end of a review that nobody decided in time, makes the next one. A decision
+A review has a version, beginning with 1. Each decision, and the end of a review without a decision, makes the next version. A decision
 names the version that it is about, so that no reviewer decides about something that another reviewer has changed.
 """
 
@@ -31,11 +31,11 @@ OpenedBy = Literal["rule", "manual"]
 ClosedReason = Literal["ACCOUNT_INACTIVE", "ACCOUNT_DISCONNECTED", "OWNERS_CHANGED", "OWNERS_ERASED", "CLAIM_ERASED", "NOT_IN_TIME"]
 
 OTHER = "OTHER"
-"""The reason that needs a note, because the code alone does not say why."""
+"""The reason that needs a note, because its code does not explain the decision."""
 
 MOST_DECISIONS = 51
-"""After so many decisions a proposal can't be withdrawn any more. They share one item, which DynamoDB limits to 400 KB: a review that is
-proposed and withdrawn without end could be closed by nothing.
+"""After this many decisions a proposal can't be withdrawn any more. All decisions of a review share one item, which DynamoDB limits to
+400 KB. Without this limit, endless proposals and withdrawals would fill the item, and nothing could close the review.
 """
 
 APPROVE_REASONS: Mapping[str, str] = {
@@ -72,7 +72,7 @@ CLOSED_SENTENCES: Mapping[ClosedReason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ReviewDecision:
-    """What one reviewer decided. `by`: who, as the audit log names actors. `noted`: there is a note, which is stored encrypted.
+    """One reviewer's decision. `by`: the reviewer, as the audit log names actors. `noted`: there is a note, which is stored encrypted.
 
     `request`: the id of the HTTP request, for the audit log.
     """
@@ -86,7 +86,7 @@ class ReviewDecision:
     request: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """As callers see it."""
+        """The form for callers."""
         return {
             "by": self.by, "at": iso_seconds(self.at), "decision": self.decision, "reason": self.reason, "reference": self.reference,
             "noted": self.noted,
@@ -97,11 +97,11 @@ class ReviewDecision:
 class Review:
     """A review of one verification. Times are Unix seconds.
 
-    `decisions`: one for each version after the first, but for the version of an end without a decision. `seen_by`, `seen_at`: who last had
-    the comparison shown, and when. `unfinished`: it is closed, but that was not recorded and announced yet.
+    `decisions`: one for each version after the first, except for an end without a decision. `seen_by`, `seen_at`: which reviewer last saw
+    the comparison, and when. `unfinished`: it is closed, but that was not recorded and announced yet.
     `opened_actor`, `closed_actor`: who opened it by hand, and who ended it without a decision, as the audit log names actors.
-    `reviewers_needed`: how many reviewers an approval took when it was opened. `recorded`: of each version up to this one the audit log
-    has its entry; later ones may be missing.
+    `reviewers_needed`: how many reviewers an approval took when the review was opened. `recorded`: the version up to which the audit log
+    certainly has the entries.
     """
 
     ref: AccountRef
@@ -126,17 +126,17 @@ class Review:
 
     @property
     def proposer(self) -> str | None:
-        """Who made the proposal that waits for a second reviewer."""
+        """The reviewer whose proposal waits for a second reviewer; None without one."""
         return self.decisions[-1].by if self.state == "proposed" else None
 
     @property
     def reason(self) -> str | None:
-        """The reason of the decision that closed it; None if none did."""
+        """The reason of the decision that closed the review; None if no decision did."""
         return self.decisions[-1].reason if self.resolution in ("approved", "rejected") else None
 
     @property
     def reviewers(self) -> int:
-        """How many people the decision that closed it rests on: two if one proposed it and another one confirmed."""
+        """How many people made the decision that closed the review: two if one proposed it and another one confirmed it."""
         if self.resolution == "rejected":
             return 1
         if self.resolution != "approved":
@@ -145,7 +145,7 @@ class Review:
         return len({decision.by for decision in self.decisions[-2 if proposed else -1 :]})
 
     def as_dict(self) -> dict[str, Any]:
-        """As callers see it: no personal data, but reviewers' identities."""
+        """The form for callers: it has no personal data except the reviewers' identities."""
         return {
             "verification": self.verification,
             "state": self.state,
@@ -162,7 +162,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The answer that a business acts on: the verdict's, or the one that a person gave instead. `at`: Unix seconds."""
+    """The answer that a business acts on: the verdict's, or that of a person's decision. `at`: Unix seconds."""
 
     outcome: Literal["match", "no_match"]
     by: Literal["verdict", "review"]
@@ -174,7 +174,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
-    """What a reviewer asks for. `version`: of the review that it is about."""
+    """A reviewer's request. `version`: the version of the review that the reviewer has seen."""
 
     version: int
     decision: DecisionKind
@@ -195,7 +195,7 @@ def unreviewable(verification: Verification, reviewers_needed: int) -> str | Non
 
 
 def wrong_fields(request: DecisionRequest) -> list[dict[str, str]]:
-    """What is wrong with a request, whatever the review is: each field with what is expected of it, without its value."""
+    """The wrong fields of a request, checked without the review: each with what is expected of it, without its value."""
     if request.decision == "withdraw":
         given = {"reason": request.reason, "reference": request.reference, "note": request.note}
         return [{"field": name, "detail": "A withdrawal has none."} for name, value in given.items() if value is not None]
@@ -209,13 +209,13 @@ def wrong_fields(request: DecisionRequest) -> list[dict[str, str]]:
 def decide(
     review: Review, verdict_outcome: str, request: DecisionRequest, by: str, now: float, reviewers_needed: int, *, request_id: str = ""
 ) -> Review:
-    """The review after a decision. The same review, if this is a repetition of a decision that it has.
+    """The review after a decision. The same review if it already has this decision.
 
-    `reviewers_needed`: of the stack, as it is set now. The review may need more, because more were needed when it was opened.
+    `reviewers_needed`: the stack's present setting. The review may need more, if the setting was higher when it was opened.
 
     Raises:
-        InvalidDecisionError: reason or note do not go with the decision.
-        ReviewClosedError, ReviewChangedError: another decision came first, or the review ended by itself. Both carry the review.
+        InvalidDecisionError: reason or note do not fit the decision.
+        ReviewClosedError, ReviewChangedError: another decision came first, or the review ended without one. Both contain the review.
         SecondReviewerNeededError: the caller's own proposal has to be confirmed by another reviewer.
         NothingToWithdrawError: the caller has made no proposal that waits, or the review was withdrawn too often.
     """
@@ -244,13 +244,13 @@ def decide(
 
 
 def closed_error(review: Review) -> ReviewClosedError:
-    """The answer to a request for a change of a closed review."""
+    """The error for a request to change a closed review."""
     ended = "ended without a decision" if review.resolution == "expired" else "was decided"
     return ReviewClosedError(f"The review {ended}, and stays closed.", review.as_dict())
 
 
 def needed(verdict_outcome: str, reviewers_needed: int) -> int:
-    """How many reviewers an approval takes: always two where the verdict is no_match. A review outlives that reviews are switched off."""
+    """How many reviewers an approval takes: two if the verdict is no_match, and at least one, even if reviews were switched off since."""
     return 2 if verdict_outcome == "no_match" else max(1, reviewers_needed)
 
 
@@ -261,12 +261,12 @@ def expired(review: Review, reason: ClosedReason, now: float, *, by: str, reques
 
 
 def _in_order(review: Review, now: float) -> float:
-    """The time of what comes next: not before what came last, which a worker with another clock, or a faster one, has stored."""
+    """The time for the next change: `now`, but not before the last change, which a worker whose clock is ahead may have stored."""
     return max(now, review.opened_at, *(made.at for made in review.decisions[-1:]))
 
 
 def final(verification: Verification) -> Final | None:
-    """The answer that a business acts on. None if there is none: while a review is open, or for want of a clear verdict or a decision."""
+    """The answer that a business acts on. None if there is none: while a review is open, or without a clear verdict or decision."""
     verdict, completed_at = verification.verdict, verification.completed_at
     if verdict is None or completed_at is None or verification.review in ("open", "proposed"):
         return None
@@ -278,7 +278,7 @@ def final(verification: Verification) -> Final | None:
 
 
 def decided(review: Review) -> Final | None:
-    """What a closed review says; None if it ended without a decision, or is not closed."""
+    """The answer of a closed review; None if it ended without a decision, or is not closed."""
     if review.closed_at is None or review.resolution in (None, "expired"):
         return None
     return Final("match" if review.resolution == "approved" else "no_match", "review", review.closed_at)
@@ -289,7 +289,7 @@ def _closed(review: Review, resolution: Resolution, now: float) -> Review:
 
 
 def _is_repeated(review: Review, request: DecisionRequest, by: str) -> bool:
-    """Whether a review has this decision already, made by the same caller about the same version."""
+    """Whether a review already has this decision, by the same caller about the same version."""
     if not 1 <= request.version <= len(review.decisions):
         return False
     made = review.decisions[request.version - 1]

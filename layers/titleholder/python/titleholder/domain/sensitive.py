@@ -1,4 +1,4 @@
-"""Personal data on its way through the code: printed, logged or serialised it shows as a mask."""
+"""A wrapper for personal data: when it is printed, logged or serialised, it shows only a mask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sensitive(str, Generic[T]):
         return made
 
     def reveal(self) -> T:
-        """The value itself: to be asked for where it is matched, answered or encrypted, and nowhere else."""
+        """The value itself. Call this only where the value is matched, answered or encrypted."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
-"""Which owners a claim is compared with in full, so that a comparison ends in time whatever the claim and the owners hold. Pure.
+"""Chooses the owners that a claim is compared with in full, so that every comparison ends in time. Pure.
 
-A comparison costs about as much as the words on both sides multiplied, so a claim of twenty long names against hundreds of owners could
-cost minutes. The work is estimated before it is done. Where it fits, which it does for every claim and account of usual size, all owners
-are compared. Otherwise the owners whose names are most like one of the claim's are, as many as fit. Leaving an owner out can only lower
-the score.
+The time of a comparison grows with the product of the words on both sides, so a claim of twenty long names against hundreds of owners could
+take minutes. The work is estimated first. If it fits, as it does for every claim and account of usual size, all owners are compared.
+Otherwise only the owners whose names are most like one of the claim's names are compared, as many as fit. Leaving an owner out can only
+lower the score.
 
 The result depends on the claim and the owners alone, never on the clock, so a verdict can be repeated.
 """
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_WORK = 50_000
-"""Units of work in one comparison. A unit takes 30 to 70 microseconds: two names of three words each."""
+"""The most units of work in one comparison. A unit is the comparison of two names of three words each: 30 to 70 microseconds."""
 
 NAMES = ("name", "business_name")
 PARTS = ("given", "middle", "family", "suffix")
@@ -23,7 +23,7 @@ CONTACTS = (("address", "raw_address"), ("phone", "phone"), ("email", "email"))
 MOST_CHARACTERS = 600
 MOST_WORDS = 24
 MOST_ALIASES = 20
-"""The matcher reads no more of a text, and no more aliases."""
+"""The matcher reads no more characters and words of a text, and no more aliases."""
 
 _WORD = re.compile(r"[^\W_]+|[&+/;|,]")
 _GRAM_CHARACTERS = 150
@@ -32,7 +32,7 @@ Texts = Mapping[str, Any]
 
 
 def positions(claim: Texts, owners: Sequence[Texts], most: float | None = None) -> list[int]:
-    """The positions of the owners to compare, rising. At least two where there are two, because one owner alone reads differently."""
+    """The positions of the owners to compare, rising. At least two if there are two, because a sole owner is compared differently."""
     names = _names(claim)
     most = MAX_WORK if most is None else most
     costs = _costs(claim, names, owners)
@@ -50,7 +50,7 @@ def positions(claim: Texts, owners: Sequence[Texts], most: float | None = None) 
 
 
 def _costs(claim: Texts, names: Sequence[str], owners: Sequence[Texts]) -> list[float]:
-    """What each owner's comparison is estimated to cost, in units."""
+    """The estimated work of each owner's comparison, in units."""
     claimed = sum(_weight(name) for name in names)
     contacts = [(_letters(_text(claim, mine)), theirs) for mine, theirs in CONTACTS if claim.get(mine)]
     return [
@@ -61,18 +61,18 @@ def _costs(claim: Texts, names: Sequence[str], owners: Sequence[Texts]) -> list[
 
 
 def _weight(name: str) -> float:
-    """What a name adds to the cost of a comparison: by the number of ways to read it, and the length of its words. 1 for three words."""
+    """A name's share in the work of a comparison: by the number of ways to read it, and the length of its words. 1 for three words."""
     words = min(max(len(_WORD.findall(name)), 3), MOST_WORDS)
     return float((words / 3) ** 1.2 * max(1.0, len(name) / words / 10) ** 0.5)
 
 
 def _length(text: str) -> float:
-    """What it costs to take a text apart."""
+    """The estimated work of splitting a text into words."""
     return len(text) / (600 if text.isascii() else 20)
 
 
 def _letters(text: str) -> int:
-    """How many letters a text has, roughly, once it is folded."""
+    """Roughly how many letters a text has after folding."""
     return len(text) if text.isascii() else 2 * len(text)
 
 
@@ -94,7 +94,7 @@ def _text(of: Texts, name: str) -> str:
 
 
 def _grams(name: str) -> frozenset[str]:
-    """The pairs of letters in each word of a name, with its beginning and its end."""
+    """The pairs of letters in each word of a name, where the word's beginning and end count as letters."""
     from titleholder.matching.text import fold
 
     padded = (f"^{word}$" for word in _WORD.findall(fold(name[:_GRAM_CHARACTERS])[: 2 * _GRAM_CHARACTERS]))
@@ -102,6 +102,6 @@ def _grams(name: str) -> frozenset[str]:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:
-    """The share of letter pairs that two names have in common, 0 to 1, the shorter one counting more: joint owners share one line."""
+    """The share of letter pairs that two names have in common, 0 to 1. The shorter name counts more: joint owners may share a line."""
     common = len(one & other)
     return common / (min(len(one), len(other)) + 0.25 * max(len(one), len(other))) if common else 0.0

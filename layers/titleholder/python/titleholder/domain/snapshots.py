@@ -1,4 +1,4 @@
-"""Snapshots of an account's owners: how many owners one may hold, and how it is split into items that DynamoDB accepts."""
+"""Snapshots of an account's owners: how many owners one may have, and how it is split into items that DynamoDB accepts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from titleholder.domain.sensitive import Sensitive
 
 MAX_OWNERS = 2_000
-"""More owners than this are neither stored nor compared: their verifications end as `TOO_MANY_OWNERS`."""
+"""More owners than this are neither stored nor compared. Their verifications end with the reason `TOO_MANY_OWNERS`."""
 
 MAX_BYTES = 3_000_000
-"""Nor are owners that take more bytes than this as JSON: a snapshot is written in one transaction, which takes 4 MB."""
+"""The same applies to owners that take more bytes than this as JSON, because one transaction writes a snapshot and may have 4 MB."""
 
 PART_BYTES = 300_000
-"""A snapshot of up to this size is one item, a larger one has its owners in parts of at most this size: an item takes 400 KB."""
+"""A snapshot of up to this size is one item. A larger one has its owners in parts of at most this size. An item may have 400 KB."""
 
 Owner = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSummary:
-    """A snapshot without its owners. `changes` are those since the snapshot `since`, as dicts; None: not known.
+    """A snapshot without its owners. `changes`: those since the snapshot `since`, as dicts; None: not known.
 
     `too_many_owners`: there were at least `owner_count`, and none is stored. `stored_at`: Unix seconds.
     """
@@ -63,15 +63,15 @@ class SnapshotTimes:
 
 
 HISTORY_LOOKED_AT = 100
-"""So many of an account's newest snapshots are looked at to find what has changed since one of them."""
+"""How many of an account's newest snapshots are read to find what has changed since one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """How an account's newest snapshot followed from another one.
+    """The snapshots between a given one and the account's newest one.
 
-    `newer`: the snapshots from the newest one back, each followed by the one that its changes are counted from. `aside`: those that lead
-    back from the other one to where the two meet; there are some only where the other one was stored after a newer one. `whole` False: they
+    `newer`: the chain from the newest one back; each is followed by the snapshot that its changes are counted from. `aside`: the chain from
+    the given one back to where it meets `newer`. It is empty unless the given one was stored after a newer one. `whole` False: the chains
     do not meet, because a snapshot in between is not known.
     """
 
@@ -81,7 +81,7 @@ class Since:
 
 
 def since(history: Sequence[SnapshotSummary], snapshot: str) -> Since:
-    """What lies between a snapshot and the newest one. `history`: the account's snapshots, the newest first, maybe without the oldest."""
+    """The snapshots between `snapshot` and the newest one. `history`: the account's snapshots, newest first, maybe without the oldest."""
     position = {known.id: number for number, known in enumerate(history)}
     newer: list[SnapshotSummary] = []
     aside: list[SnapshotSummary] = []
@@ -117,5 +117,5 @@ def in_parts(owners: Sequence[Owner]) -> list[list[dict[str, Any]]]:
 
 
 def _size(owner: Owner) -> int:
-    """The bytes that an owner takes in a list of owners, as it is encrypted."""
+    """The bytes that an owner takes in a list of owners that is serialised for encryption."""
     return len(json.dumps(dict(owner), sort_keys=True, ensure_ascii=False).encode()) + 2

@@ -1,8 +1,8 @@
 """The timeline of a verification: what happened to it and when, in ids and codes, without personal data.
 
-Most steps are made from what is stored anyway: the verification, its review, its snapshot, the history of the account. The others are
-recorded when they happen, in at most two small writes for an ordinary verification. A crash may lose or repeat a recorded step, so nothing
-is decided by them.
+Most steps are derived from what is stored anyway: the verification, its review, its snapshot, the history of the account. The others are
+recorded when they happen, in at most two small writes for an ordinary verification. A crash may lose or repeat a recorded step, so no
+decision depends on them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = (
     "webhook", "owners_fetched", "woken", "cancelled", "batch_stopped", "verdict", "review_opened", "proposed", "withdrawn", "decided",
     "expired", "stale", "stale_lifted", "owners_changed", "newer_owners",
 )  # fmt: skip
-"""All kinds of steps, in the order in which those of the same millisecond happened."""
+"""All kinds of steps. Steps of the same millisecond are shown in this order."""
 
 SHOWN_AT_EACH_END = 50
 """How many steps are shown from the beginning and from the end of a longer timeline."""
@@ -32,9 +32,10 @@ SHOWN_AT_EACH_END = 50
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A verification's steps, in order of time. `left_out`: how many steps in the middle of a long timeline are not among them.
+    """A verification's steps, in order of time. `left_out`: how many steps in the middle of a long timeline are left out.
 
-    `recorded` False: an earlier release handled a part of it and recorded no steps, or they have expired. Then steps may be missing.
+    `recorded` False: steps may be missing, because an earlier release handled a part of the verification and recorded none, or because they
+    have expired.
     """
 
     verification: Verification
@@ -56,7 +57,7 @@ def build(
 ) -> Timeline:
     """The timeline as of `now` (Unix seconds).
 
-    `stored`: the steps that were recorded. `snapshot`: the one on which the verdict rests; None where it is not stored any more.
+    `stored`: the steps that were recorded. `snapshot`: the one on which the verdict rests; None if it is not stored any more.
     `history`: the account's snapshots, the newest first. `recorded`: whether the verification's steps were recorded from the beginning, and
     none has expired.
     """
@@ -112,16 +113,14 @@ def _of_stored(verification: Verification, stored: Iterable[Step], now: float) -
 
 
 def _of_owners(snapshot: SnapshotTimes | None, history: Sequence[SnapshotSummary]) -> Iterator[Step]:
-    """When the owners were stored on which the verdict rests, and what the bank has changed since, also where its newest answer says again
-    what the one before said.
-    """
+    """When the verdict's owners were stored, and what the bank has changed since, even if its newest answer repeats the one before."""
     if snapshot is None:
         return
     yield Step(snapshot.stored_at, "owners_fetched", {"snapshot": snapshot.id, "attempted_at": snapshot.attempted_at})
     if not history or (history[0].attempted_at, history[0].created) < (snapshot.attempted_at, snapshot.created):
         return
     found = since(history, snapshot.id)
-    # What has changed is not known, or since when: for example because a snapshot in between has expired.
+    # It may be unknown what has changed, or since when, for example because a snapshot in between has expired.
     unknown = {each.id for each in found.newer if each.changes is None}
     unknown |= set() if found.whole else {found.newer[-1].id}
     unknown |= {found.newer[0].id} if found.newer and any(each.changes != [] for each in found.aside) else set()

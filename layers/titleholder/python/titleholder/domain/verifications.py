@@ -21,9 +21,9 @@ class Verification:
     `claim_digest` is None if the account had been erased before; `request_digest` covers everything else in the request.
     `batch` and `line`: the batch that works on it, and the line of that batch's manifest. `waits_if_inactive`: it waits until an inactive
     account is repaired, instead of ending. `stale`: why its account is no longer active, as of the observation `stale_seen` of the account
-    (see `refresh_policy.observation`); `stale_unannounced`: that has yet to be announced. `review`: the state of its review, if it has one;
-    `reviewed`: what a person decided in it (see `reviews.final`). `stale_at`, `stale_lifted_at`: when it was last marked as stale, and when
-    such a mark was last lifted. `recorded`: its steps are recorded for its timeline.
+    (see `refresh_policy.observation`). `stale_unannounced`: that has yet to be announced. `stale_at`, `stale_lifted_at`: when it was last
+    marked as stale, and when such a mark was last lifted. `review`: the state of its review, if it has one. `reviewed`: the decision in
+    that review (see `reviews.final`). `recorded`: its steps are recorded for its timeline.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Group:
 class DigestedClaim:
     """A claim with its account's wrapped key, and its digest under that key. Both are None if the account was erased.
 
-    `names` are the digests under which the claim counts, one for each of its names; `counted` is the item of counted claims as last read.
+    `names`: the digests under which the claim counts, one for each of its names. `counted`: the item of counted claims as last read.
     """
 
     claim: Sensitive[Mapping[str, Any]]
@@ -95,7 +95,7 @@ class Waiter:
     """A paused workflow. A token with a later `token_version` replaces an earlier token of the same verification.
 
     `joined_at`: when it began to wait for the refresh that `need.joined` names, by our clock (Unix seconds).
-    `error`: why it has no answer yet, for the verdict in case it gets none. `awaits_repair`: it waits for an inactive account to become
+    `error`: why it has no answer yet; the verdict's reason if it gets none. `awaits_repair`: it waits for an inactive account to become
     active again, and for no refresh.
     """
 
@@ -110,7 +110,7 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened to a verification, at a time (Unix seconds). `kind`: one of `timeline.KINDS`. `about`: ids, codes, and times
+    """Something that happened to a verification `at` a time (Unix seconds). `kind`: one of `timeline.KINDS`. `about`: ids, codes, and times
     in Unix seconds; no personal data.
     """
 
@@ -123,8 +123,8 @@ class Step:
 class Trigger:
     """What brought the answer that a paused workflow waited for.
 
-    `webhook`: an event that Stripe delivered, with its id, its type, Stripe's text for its time, and when it was received, where these are
-    stored. `reading`: a reading of the account for another request. `time_out`: the workflow asked again. `reconcile`: reconcile had the
+    `webhook`: an event that Stripe delivered, with its id, its type, its time as Stripe's text, and when it was received, if these are
+    stored. `reading`: a reading of the account for another request. `time_out`: the workflow asked again. `reconcile`: `reconcile` had the
     account read, maybe for an event that it found in a list.
     """
 

@@ -31,7 +31,7 @@ _STALENESS: Mapping[str, tuple[tuple[str, ...], str, Item]] = {
     "inactive": (("stale_lift_ms",), "attribute_exists(stale_marked_ms)", {}),
     "disconnected": (("stale_lift_ms",), "", {}),
 }
-"""By status: attributes that an observation removes, and the condition (with its values) under which all verdicts show the status already."""
+"""By status: attributes that an observation removes, and the condition (with its values) under which all verdicts show the status."""
 
 
 class Accounts:

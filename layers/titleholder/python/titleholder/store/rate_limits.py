@@ -41,7 +41,7 @@ class RateLimits:
         return self._reserve(bucket, "next_ms", rate, now, until)
 
     def next_try(self, bucket: str, kind: str, rate: float, earliest: float) -> float:
-        """When work of a kind (`single` or `batch`) has to ask for a slot again. Like slots, `rate` of these times are given out a second."""
+        """When work of a kind (`single` or `batch`) has to ask for a slot again. `rate` of these times are handed out a second."""
         for _ in range(TRIES):
             if reservation := self._reserve(bucket, f"{kind}_ms", rate, earliest):
                 return reservation.at
