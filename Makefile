@@ -70,7 +70,7 @@ $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 	$(INSTALL) --no-deps -e .
 	@touch $(READY)
 
-demo: $(READY)  ## Run the main job on an embedded stack
+demo: $(READY)  ## Verify an account of each scenario on an embedded stack: a table that explains each verdict, build/demo.html
 	$(BIN)/python -m local.demo
 
 up: $(READY)  ## Leave an embedded stack running: STRIPE_API_BASE=URL of another server, BRIDGE=address for containers

@@ -21,12 +21,12 @@ PHASES = {
     "cooldown_began": "cooldown",
     "repair_wait_began": "repair",
 }
-"""What a verification waits for after such a step. After any other one nothing has to be waited for, except after `trouble`."""
+"""What a verification waits for from such a step on."""
 PHASE_WORDS = {
     "refresh": "waits for Stripe's refresh",
     "cooldown": "waits for the cooldown",
     "repair": "waits for the account's repair",
-    "work": "works",
+    "work": "is in queues, the workflow or functions",
 }
 COLUMNS = {name: LEGEND[name] for name in ("claim", "owner", "verdict", "score")} | {
     "why": "what each reason says, the most important one first, and the scores of the fields"
@@ -159,6 +159,7 @@ def _phases(kinds: Sequence[str], at: Sequence[float]) -> list[tuple[str, float,
     for kind, start, end in zip(kinds, at, at[1:], strict=False):
         if start < 0:
             continue
+        # These do not end a wait.
         if kind not in ("trouble", "webhook", "owners_fetched"):
             phase = PHASES.get(kind, "work")
         if found and found[-1][0] == phase:
