@@ -47,6 +47,7 @@ from titleholder.services.context import Dependencies
 from titleholder.settings import Settings
 from titleholder.store import Store
 from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS
+from tools.reference.events import complaints
 
 START = 1_800_000_000.0
 API_KEY = "sk_test_sandbox"
@@ -228,6 +229,7 @@ class Sandbox:
         self.tokens = TaskTokens(client("stepfunctions"))
         self.environment = environment
         self.rights = DynamoDBRights()
+        self.announced: list[tuple[str, dict[str, Any]]] = []
         self.preview_reads: frozenset[str] = frozenset()
         self._running: list[str] = []
         self._number = 0
@@ -244,6 +246,7 @@ class Sandbox:
             sandbox._patch(stack)
             yield sandbox
             assert sandbox.rights.refused() == [], "calls that the functions' roles in template.yaml would refuse on AWS"
+            assert [said for kind, detail in sandbox.announced for said in complaints(kind, detail)] == [], "see docs/reference/events.md"
             assert sandbox.previews() <= sandbox.preview_reads, "operations that were called with a preview version of Stripe's API"
 
     # -- setting up --------------------------------------------------------------------------------------------------------------
@@ -295,6 +298,8 @@ class Sandbox:
     def tap(self, moment: Moment) -> None:
         if self._running and moment.service == "dynamodb" and moment.when == "before":
             self.rights.note(self._running[-1], moment.operation, moment.arguments)
+        if moment.operation == "put_events" and moment.when == "before":
+            self.announced += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in moment.arguments["Entries"]]
         for tap in tuple(self.taps):
             tap(moment)
 

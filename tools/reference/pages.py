@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tools.reference import claims, parameters, policy, reasons
+from tools.reference import claims, events, parameters, policy, reasons
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "claims": claims.render,
+    "events": events.render,
     "parameters": parameters.render,
     "policy": policy.render,
     "reasons": reasons.render,

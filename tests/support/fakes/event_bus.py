@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.fakes.errors import Cross, refused
+from tools.reference.events import complaints
 
 
 class FakeEvents:
@@ -25,6 +26,8 @@ class FakeEvents:
                     raise refused("PutEvents", "ThrottlingException")
                 return {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries]}
             self.announced += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
+            undescribed = [said for kind, detail in self.announced[-len(Entries) :] for said in complaints(kind, detail)]
+            assert not undescribed, f"docs/reference/events.md: {undescribed}"
             return {"FailedEntryCount": 0, "Entries": [{}]}
 
         return self._cross("PutEvents", effect)  # type: ignore[no-any-return]

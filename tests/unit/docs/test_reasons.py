@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from typing import get_args
 
 import pytest
@@ -32,6 +33,7 @@ OTHER_CODES = {
 """Texts in capital letters that are no reasons of a verdict. A text that is in neither list makes the test below fail."""
 
 
+@cache
 def codes_in_the_code() -> set[str]:
     """Every text in capital letters in the packages that make verdicts, apart from the table of sentences itself."""
     paths = [path for folder in ("matching", "domain", "services", "batches") for path in (PACKAGE / folder).glob("*.py")]

@@ -1,0 +1,233 @@
+"""docs/reference/events.md: the events on the bus, and what each is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from titleholder.aws.event_publisher import SOURCE
+from tools.reference import ROOT
+from tools.reference.markdown import code, page, table
+
+SAMPLES = ROOT / "events" / "bus"
+
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "text": str, "number": (int, float), "whole number": int, "list": list, "object": dict, "null": type(None),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of an event's `detail`: of which types it may be, what it means, and whether every event of the type has it."""
+
+    type: str
+    meaning: str
+    always: bool = True
+
+    def takes(self, value: object) -> bool:
+        return any(isinstance(value, TYPES[each]) and not isinstance(value, bool) for each in self.type.split(" or "))
+
+
+_VERIFICATION = {"verification": Field("text", "The verification's id (`ver_...`).")}
+_ACCOUNT = {
+    "account": Field("text", "The account's id (`fca_...`)."),
+    "mode": Field("text", "`test` or `live`."),
+    "stripe_account": Field("text", "The connected account that the account belongs to. Left out for the platform's own.", always=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of event."""
+
+    when: str
+    fields: Mapping[str, Field]
+
+
+KINDS: Mapping[str, Kind] = {
+    "VerificationCompleted": Kind(
+        "A verification has its verdict.",
+        {
+            **_VERIFICATION, **_ACCOUNT,
+            "outcome": Field("text", "`match`, `close_match`, `no_match` or `not_verifiable`."),
+            "score": Field("number or null", "The verdict's score."),
+            "scores": Field("object", "The score of each field, or null. Empty if nothing was compared."),
+            "reasons": Field("list", "Codes of [reasons](reasons.md)."),
+            "snapshot": Field("text or null", "The id of the owners that the verdict rests on (`fcaowns_...`)."),
+            "matcher_version": Field("text", "The version of the matcher."),
+            "policy_version": Field("text", "The version of the [policy](policy.md)."),
+            "review": Field("text or null", "`open` if the verdict opened a review."),
+            "remedy": Field("text", "What to do next. With `not_verifiable` only.", always=False),
+            "remedy_until": Field("text", "With the remedy `wait`: until when, if that is known.", always=False),
+        },
+    ),
+    "VerificationReviewed": Kind(
+        "A review has ended: it was decided, or has expired.",
+        {
+            **_VERIFICATION, **_ACCOUNT,
+            "outcome": Field("text or null", "The outcome of the verdict, which does not change."),
+            "score": Field("number or null", "The score of the verdict."),
+            "resolution": Field("text", "`approved`, `rejected` or `expired`."),
+            "reason": Field("text or null", "The reason of the decision: [reviews](reasons.md#reviews)."),
+            "closed_reason": Field("text or null", "Why the review expired."),
+            "final": Field("object or null", "The answer to act on: `outcome`, `by` (`verdict` or `review`), `at`."),
+            "reviewers": Field("whole number", "How many people the decision rests on. 0 if the review expired."),
+        },
+    ),
+    "VerificationStale": Kind(
+        "A verdict no longer holds, because its account is inactive, disconnected or erased. Verdicts `not_verifiable` are not marked.",
+        {**_VERIFICATION, **_ACCOUNT, "reason": Field("text", "[Why](reasons.md#verdicts-that-no-longer-hold).")},
+    ),
+    "VerificationStaleLifted": Kind(
+        "The account of such a verdict is active again.", {**_VERIFICATION, **_ACCOUNT}
+    ),
+    "AccountExpiring": Kind(
+        "Stripe expects an account to become inactive. Once for each account and date.",
+        {
+            **_ACCOUNT,
+            "expected_deactivation_at": Field("text", "When. Have the account relinked before."),
+            "cause": Field("text or null", "Stripe's cause, such as `access_expired`."),
+            "action": Field("text or null", "Stripe's action: `relink_required` or `none`."),
+            "remedy": Field("text", "What to do: `relink` or `link_again`.", always=False),
+        },
+    ),
+    "OwnershipChanged": Kind(
+        "The bank names other owners than before, or has other contact data. It is published when newer owners are fetched, for whatever "
+        "reason.",
+        {
+            **_ACCOUNT,
+            "snapshot": Field("text", "The id of the newer owners."),
+            "since": Field("text", "The id of the owners before."),
+            "refreshed_at": Field("text", "When the refresh of the newer owners began."),
+            "changes": Field(
+                "list", "What changed: `kind` (`owner_added`, `owner_removed`, `owner_renamed`, `owner_moved` or `contact_changed`), and "
+                "`before` and `after`, the owner's positions in the two lists, from 0. Null where there is no such owner.",
+            ),
+        },
+    ),
+    "BatchCompleted": Kind(
+        "A batch has verified all its lines. A batch that was stopped is not announced.",
+        {
+            "batch": Field("text", "The batch's id (`bat_...`)."),
+            "verified": Field("whole number", "How many verifications it had."),
+            "rejected": Field("whole number", "How many lines were not accepted."),
+            "done": Field("object", "The number of verifications by outcome."),
+        },
+    ),
+}  # fmt: skip
+"""Every type of event, by its `detail-type`."""
+
+INTRO = f"""
+A stack puts events on its own event bus (output `EventBusName`). They have the source `{SOURCE}`, and contain ids, outcomes, scores and codes,
+never names, addresses or other personal data. Instead of polling, put a rule on the bus.
+
+- **Each event is published at least once**, so a consumer has to accept repetitions. Events may arrive in another order than the changes.
+  `GET /verifications/{{id}}` shows what holds now.
+- **A verification of several accounts publishes nothing itself.** Each of its members is a verification and publishes its own
+  `VerificationCompleted`. When one arrives, read the verification: its `group` is the
+  id of the verification of several accounts, which has the `summary`.
+- **A verification in a batch** publishes its events like any other. `BatchCompleted` follows when the results are written.
+- Times are ISO 8601 in UTC. Later releases may add fields, types of events and values, so a consumer has to ignore what it does not know.
+"""
+
+RULE_TEMPLATE = """
+AWSTemplateFormatVersion: "2010-09-09"
+Parameters:
+  EventBusName:
+    Type: String
+    Description: The output EventBusName of the stack of Titleholder.
+Resources:
+  Verdicts:
+    Type: AWS::SQS::Queue
+    Properties:
+      MessageRetentionPeriod: 1209600
+  VerdictsPolicy:
+    Type: AWS::SQS::QueuePolicy
+    Properties:
+      Queues: [!Ref Verdicts]
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - Effect: Allow
+            Principal: {Service: events.amazonaws.com}
+            Action: sqs:SendMessage
+            Resource: !GetAtt Verdicts.Arn
+            Condition: {ArnEquals: {"aws:SourceArn": !GetAtt VerdictsRule.Arn}}
+  VerdictsRule:
+    Type: AWS::Events::Rule
+    Properties:
+      EventBusName: !Ref EventBusName
+      EventPattern:
+        source: [titleholder]
+        detail-type: [VerificationCompleted]
+      Targets:
+        - Id: verdicts
+          Arn: !GetAtt Verdicts.Arn
+Outputs:
+  VerdictsQueueUrl:
+    Value: !Ref Verdicts
+"""
+
+RULE_COMMANDS = r"""
+BUS="$(aws cloudformation describe-stacks --stack-name "$STACK" --query "Stacks[0].Outputs[?OutputKey=='EventBusName'].OutputValue" --output text)"
+QUEUE="$(aws sqs create-queue --queue-name "$STACK-verdicts" --query QueueUrl --output text)"
+QUEUE_ARN="$(aws sqs get-queue-attributes --queue-url "$QUEUE" --attribute-names QueueArn --query Attributes.QueueArn --output text)"
+RULE_ARN="$(aws events put-rule --name "$STACK-verdicts" --event-bus-name "$BUS" \
+  --event-pattern '{"source": ["titleholder"], "detail-type": ["VerificationCompleted"]}' --query RuleArn --output text)"
+cat > queue-attributes.json <<END
+{"Policy": "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"Service\": \"events.amazonaws.com\"}, \"Action\": \"sqs:SendMessage\", \"Resource\": \"$QUEUE_ARN\", \"Condition\": {\"ArnEquals\": {\"aws:SourceArn\": \"$RULE_ARN\"}}}]}"}
+END
+aws sqs set-queue-attributes --queue-url "$QUEUE" --attributes file://queue-attributes.json
+aws events put-targets --rule "$STACK-verdicts" --event-bus-name "$BUS" --targets "[{\"Id\": \"verdicts\", \"Arn\": \"$QUEUE_ARN\"}]"
+"""
+
+RULE = """
+The rule below sends verdicts to a queue. Deploy it as a stack of its own, or copy the resources into the template of your back end (SAM takes
+them unchanged). The queue's policy allows this rule alone. A queue that you encrypt with a key of your own needs that `events.amazonaws.com` may
+use the key.
+"""
+
+RULE_END = """
+A message's body is the whole event, as in the samples below. To get other events, change `detail-type`: without it, all events match. A pattern
+may also select by `detail`, such as `{"outcome": ["match"]}` or `{"review": ["open"]}`. A function can be the target instead of the queue:
+[http.md](../http.md#be-told-of-the-verdict-and-read-the-owners).
+"""
+
+
+def samples() -> dict[str, Any]:
+    """The sample events, by the names of their files."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(SAMPLES.glob("*.json"))}
+
+
+def complaints(kind: str, detail: Mapping[str, Any]) -> Iterator[str]:
+    """What of an event does not fit its description."""
+    if kind not in KINDS:
+        yield f"{kind} is described nowhere"
+        return
+    fields = KINDS[kind].fields
+    yield from (f"{kind}: no {name}" for name, field in fields.items() if field.always and name not in detail)
+    for name, value in detail.items():
+        if name not in fields:
+            yield f"{kind}: {name} is described nowhere"
+        elif not fields[name].takes(value):
+            yield f"{kind}: {name} is a {type(value).__name__}, not a {fields[name].type}"
+
+
+def render() -> str:
+    sections: list[str] = []
+    for kind, described in KINDS.items():
+        fields = ((code(name), field.type, field.meaning) for name, field in described.fields.items())
+        shown = [_json(sample) for sample in samples().values() if sample["detail-type"] == kind]
+        sections += [f"## {kind}", described.when, table(("field of `detail`", "type", "meaning"), fields), *shown]
+    return page(
+        "Events on the bus", INTRO, table(("type", "published when"), ((f"[`{kind}`](#{kind.lower()})", described.when) for kind, described in KINDS.items())),
+        "## A rule, ready to paste", RULE, f"```yaml\n{RULE_TEMPLATE.strip()}\n```",
+        "The same with the AWS CLI, where `STACK` is the name of Titleholder's stack:", f"```sh\n{RULE_COMMANDS.strip()}\n```", RULE_END,
+        *sections,
+    )  # fmt: skip
+
+
+def _json(sample: Mapping[str, Any]) -> str:
+    return f"```json\n{json.dumps(sample, indent=2)}\n```"
