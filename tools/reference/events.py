@@ -192,7 +192,7 @@ use the key.
 RULE_END = """
 A message's body is the whole event, as in the samples below. To get other events, change `detail-type`: without it, all events match. A pattern
 may also select by `detail`, such as `{"outcome": ["match"]}` or `{"review": ["open"]}`. A function can be the target instead of the queue:
-[http.md](../http.md#be-told-of-the-verdict-and-read-the-owners).
+[http.md](../http.md#receive-the-verdict-as-an-event-and-read-the-owners).
 """
 
 
