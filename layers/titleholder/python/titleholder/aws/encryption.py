@@ -29,10 +29,10 @@ from titleholder.domain.sensitive import Sensitive
 from titleholder.errors import DecryptionError
 
 CACHE_SECONDS = 300
-"""How long an unwrapped key is cached. Each environment asks KMS that often for a busy account."""
+"""How long an unwrapped key is cached (seconds). For a busy account, each environment calls KMS this often."""
 
 CACHED_KEYS = 256
-"""How many unwrapped keys are cached at most."""
+"""The most unwrapped keys that are cached."""
 
 # Silence the SDK's logger: it logs what it also raises.
 logging.getLogger("aws_encryption_sdk").disabled = True
@@ -119,6 +119,6 @@ class AccountCipher:
 
 
 def _context(ref: AccountRef, item: str | None = None) -> dict[str, str]:
-    """The encryption context of a wrapped key or of an item encrypted with it. Ids alone, because it is stored in plain text."""
+    """The encryption context of a wrapped key or of an item encrypted with it. It has only ids, because it is stored in plain text."""
     bound = {"account": ref.account, "mode": ref.mode, "stripe_account": ref.stripe_account or "platform"}
     return bound if item is None else {**bound, "item": item}

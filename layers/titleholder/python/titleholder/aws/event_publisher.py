@@ -12,7 +12,7 @@ SOURCE = "titleholder"
 
 
 class AnnouncementRefusedError(AwsUnavailableError):
-    """EventBridge did not accept an announcement. It is stored with its change, and made later."""
+    """EventBridge did not accept an announcement. The announcement is stored with its change, and `reconcile` publishes it later."""
 
 
 class EventPublisher:

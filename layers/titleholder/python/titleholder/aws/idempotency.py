@@ -1,8 +1,8 @@
 """Idempotent requests: repeating one with the same Idempotency-Key and body has no second effect and gets the same answer.
 
-Powertools' utility keeps one record for each key, in our table, for a day: `pk` IDEMPOTENCY#<digest of scope and key>. It holds the ids
-that the effect made and a digest of the body, but neither the key itself nor any content of a request or of Stripe's answers. The answer is
-built again from the ids. These are the only items that Powertools writes; `store` writes all others.
+Powertools' utility keeps one record for each key, in our table, for a day: `pk` IDEMPOTENCY#<digest of scope and key>. The record has the
+ids that the effect made and a digest of the body, but neither the key itself nor any content of a request or of Stripe's answers. The
+answer to a repeated request is built from the ids. These are the only items that Powertools writes; `store` writes all others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from titleholder.domain.accounts import Mode
 from titleholder.errors import IdempotencyConflictError, IdempotencyInProgressError, TableBusyError
 
 RETENTION_SECONDS = 86_400
-"""As long as Stripe keeps its own records."""
+"""How long records are kept: as long as Stripe keeps its idempotency keys."""
 
 Ids = dict[str, str]
 
@@ -46,7 +46,7 @@ class Request:
 
     @property
     def body_digest(self) -> str:
-        """A digest of the body. It includes the key, so that it neither shows equal bodies of two requests nor confirms a guess of one."""
+        """A digest of the body and the key. Without the key it would show that two bodies are equal, or confirm a guessed body."""
         return _digest([self.route, self.mode, self.stripe_account, self.key, dict(self.body)])
 
 
@@ -58,16 +58,16 @@ class Idempotency:
         self._table = table
 
     def once(self, request: Request, effect: Callable[[str | None], Ids], context: Any) -> Ids:
-        """The ids that `effect` makes, or that it made at the first of these requests.
+        """The ids that `effect` makes, or that it made for the first of these requests.
 
-        `effect` gets an idempotency key for Stripe, so that an effect that Stripe executed before a crash here is not repeated. If it
-        raises, no record is kept. `context` is Lambda's: after the invocation's time-out, a request that is still recorded as running
-        counts as crashed.
+        `effect` is given an idempotency key for Stripe, so that what Stripe executed before a crash here is not repeated. If it raises, no
+        record is kept. `context` is Lambda's: after the invocation's timeout, a request that is still recorded as running counts as
+        crashed.
 
         Raises:
-            IdempotencyConflictError: the key came with another body.
+            IdempotencyConflictError: the key was used with another body.
             IdempotencyInProgressError: the first request still runs.
-            TableBusyError: the record can't be written. The effect may have been made, and is not made again under this key.
+            TableBusyError: the record can't be written. The effect may have taken place, and is not repeated for this key.
         """
         if request.key is None:
             return effect(None)
@@ -97,7 +97,7 @@ class Idempotency:
         except IdempotencyValidationError:
             raise IdempotencyConflictError("This Idempotency-Key was used before with another body.") from None
         except IdempotencyAlreadyInProgressError:
-            raise IdempotencyInProgressError("A request with this Idempotency-Key still runs. Repeat this one in a moment.") from None
+            raise IdempotencyInProgressError("A request with this Idempotency-Key still runs. Repeat this one in a few seconds.") from None
         except IdempotencyPersistenceLayerError as error:
             if isinstance(error.__cause__, TableBusyError):
                 raise error.__cause__ from None

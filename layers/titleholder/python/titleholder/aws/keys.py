@@ -1,4 +1,4 @@
-"""Looks at the state of KMS keys. What a key encrypts can't be read once the key is disabled or waits for its deletion."""
+"""Checks the state of KMS keys. What a key encrypts can't be read once the key is disabled or scheduled for deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consumes SQS messages: one that fails is delivered again after a pause, and in the end moved to the dead-letter queue with its reason."""
+"""Consumes SQS messages. A failed message is delivered again after a pause, and finally moved to the dead-letter queue with its reason."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from titleholder.errors import TitleholderError, is_aws_unavailable
 from titleholder.observability import logger
 
 MOST_RECEIVES = 7
-"""A message that fails at this delivery goes to the dead-letter queue. The queue's own limit is higher: it is for functions that died."""
+"""A message that fails at this delivery goes to the dead-letter queue. The queue's own limit, for functions that crash, is higher."""
 
 MOST_RECEIVES_WITHOUT_AWS = 25
 LONGEST_PAUSE_WITHOUT_AWS_SECONDS = 900.0
-"""The same for a message that fails because AWS throttles calls or does not answer, and the longest pause then. This says nothing about the
-message, and a queue's other messages fail as well.
+"""The same for a message that fails because AWS throttles calls or does not answer; and the longest pause then, in seconds. Such a failure
+says nothing about the message, and the queue's other messages fail as well.
 """
 
 FAILURES_SECONDS = 900.0
-"""Seven failures take less time than this. Where deliveries took longer, some of them did not reach the function: SQS counts one at which
-Lambda was throttled, too.
+"""Seven failures take less time than this. If a message's deliveries took longer, some of them did not reach the function, because SQS also
+counts a delivery for which Lambda was throttled.
 """
 
 COPIES, MOST_COPIES = "copies", 3
-"""Where a message carries how often it was sent anew for that reason, and how often it is at most."""
+"""The key of a message under which it carries how often it was sent again for that reason, and the most times that it is."""
 
 
 class QueueConsumer(BatchProcessor):
@@ -76,7 +76,7 @@ class QueueConsumer(BatchProcessor):
         return self.success_handler(record, None)
 
     def _copy(self, record: Any) -> dict[str, Any] | None:
-        """A failed message to be sent anew, because not all of its deliveries were failures; else None."""
+        """A copy of a failed message to send, if not all of its deliveries reached the function; else None."""
         first = record.raw_event["attributes"].get("ApproximateFirstReceiveTimestamp")
         if first is None or self._clock() - int(first) / 1000 < FAILURES_SECONDS:
             return None
@@ -85,5 +85,5 @@ class QueueConsumer(BatchProcessor):
             copies, hop = int(message.get(COPIES, 0)), int(message.get(HOP, 0))
         except (AttributeError, TypeError, ValueError):
             return None
-        # With one more hop, because a request with as many as the one before would be taken for its copy.
+        # With one more hop, because a request with the same number of hops would be taken for a copy and dropped.
         return None if copies >= MOST_COPIES else {**message, COPIES: copies + 1, HOP: hop + 1}

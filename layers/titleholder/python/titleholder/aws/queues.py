@@ -1,4 +1,4 @@
-"""Sends messages to the SQS queues, and sets when a message that failed is delivered again."""
+"""Sends messages to the SQS queues, and sets when a failed message is delivered again."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 120.0
 
 HOP = "hop"
-"""Where a message carries how often it was put back into its queue. Absent in one that was not, or that an earlier release put back."""
+"""The key of a message under which it carries how often it was put back into its queue. Absent if never, or by an earlier release."""
 
 MOST_HOPS = 200
-"""How often a message is put back at most. Lambda's own limit of 16 is switched off for these queues (RecursiveLoop), because a request may
-wait for its slot for days.
+"""The most times that a message is put back. Lambda's own limit of 16 is switched off for these queues (RecursiveLoop), because a request
+may wait for its slot for days.
 """
 
 
 def put_back(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The message as it is to be put back into its queue; None if that was done `MOST_HOPS` times, so that no loop is endless."""
+    """The message to put back into its queue; None if it was put back `MOST_HOPS` times already, so that no loop is endless."""
     hop = int(message.get(HOP, 0)) + 1
     return None if hop > MOST_HOPS else {**message, HOP: hop}
 
@@ -37,9 +37,9 @@ class Queues:
         self._jitter = jitter
 
     def send_event(self, message: Mapping[str, str]) -> None:
-        """Send a message that has an account fetched, for an event or as a repair: `{event?, account?, mode, stripe_account?, context?}`.
+        """Queue the reading of an account, for an event or as a repair: `{event?, account?, mode, stripe_account?, context?}`.
 
-        `account` is missing where only the event, read from Stripe, says which one.
+        `account` is missing if only the event, read from Stripe, names the account.
         """
         self._client.send_message(QueueUrl=self._events_url, MessageBody=json.dumps(message))
 
@@ -61,7 +61,7 @@ class Queues:
         self._client.send_message(QueueUrl=dead_letter_url, MessageBody=body, MessageAttributes={"reason": attribute})
 
     def send_copy(self, queue_url: str, message: Mapping[str, Any]) -> None:
-        """Send a message anew, so that SQS counts its deliveries from the beginning."""
+        """Send a message again as a new one, so that SQS counts its deliveries from the beginning."""
         self._client.send_message(QueueUrl=queue_url, MessageBody=json.dumps(message), DelaySeconds=int(LONGEST_PAUSE_SECONDS))
 
     def back_off(self, queue_url: str, receipt_handle: str, receive_count: int, longest: float = LONGEST_PAUSE_SECONDS) -> None:

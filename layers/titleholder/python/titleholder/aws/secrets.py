@@ -19,7 +19,7 @@ RELOAD_PAUSE_SECONDS = 10
 """The shortest time between two loads, because each forged delivery asks for a reload."""
 
 KEPT_SECONDS = 3600
-"""How old values may be that are used while Secrets Manager throttles calls or does not answer."""
+"""How old the values may be that are used while Secrets Manager throttles calls or does not answer (seconds)."""
 
 PREVIOUS_SECONDS = 24 * 3600
 """How long the previous version is valid after the current one was created: the longest time that Stripe keeps a rolled secret valid."""
@@ -28,8 +28,8 @@ PREVIOUS_SECONDS = 24 * 3600
 _MISSING = ("ResourceNotFoundException", "InvalidRequestException", "AccessDeniedException")
 """AWS's answers for a secret that does not exist or was deleted.
 
-A role names its secret by an ARN with the characters that AWS appends. While the secret does not exist, that permission fits nothing, so
-AWS denies access.
+A role names its secret by an ARN with the characters that AWS appends. While the secret does not exist, that permission applies to nothing,
+so AWS denies access.
 """
 
 
@@ -48,7 +48,7 @@ API_KEY = SecretKind("Stripe API key (sk_... or rk_...)", re.compile(r"(sk|rk)_[
 
 
 class SecretValues:
-    """The usable values of one secret: those of its current version, and for a day after that was created those of the previous one.
+    """The usable values of one secret: those of its current version, and for a day after its creation those of the previous version.
 
     A version holds one value, several separated by commas or white space, or a JSON list (or object) of them. Only parts with the form
     of its `kind` are values; other parts of the text are ignored and reported. `clock` gives Unix seconds.
@@ -82,7 +82,7 @@ class SecretValues:
             except Exception as error:
                 if not is_aws_unavailable(error) or not self._current or not 0 <= age <= KEPT_SECONDS:
                     raise
-                logger.warning("a secret can't be loaded anew, so its last values are used", extra={"secret": self._name})
+                logger.warning("a secret can't be loaded again, so its last values are used", extra={"secret": self._name})
         return self._current + self._previous if self._clock() < self._previous_ends else self._current
 
     def _load(self) -> None:
@@ -139,7 +139,7 @@ class SecretApiKeys:
 
 
 def split(text: str) -> list[str]:
-    """The parts of a secret's text, whatever their form."""
+    """The parts of a secret's text, of any form."""
     text = text.strip()
     if text[:1] in ("[", "{"):
         try:

@@ -10,7 +10,7 @@ from titleholder.domain.verifications import Verification
 from titleholder.errors import reraise_unless
 
 GIVEN_UP = "RefreshTimedOut"
-"""The error with which a worker ends an execution that waits. The state machines catch it and do not retry."""
+"""The error with which a worker ends a waiting execution. The state machines catch it and do not retry."""
 
 
 class _StateMachine:
@@ -105,7 +105,7 @@ class Workflow(_StateMachine):
 
 
 def longest_wait(max_wait_seconds: int, settle_timeout_seconds: int) -> int:
-    """The time-out in seconds of a task with heartbeats. It is later than the verification's deadline, at which a worker ends the task."""
+    """The timeout (seconds) of a task with heartbeats. It ends after the verification's deadline, at which a worker ends the task."""
     return max_wait_seconds + 4 * settle_timeout_seconds
 
 

@@ -1,7 +1,7 @@
 """The bucket: every read and write of this project in S3. No file is held in memory as a whole.
 
 manifests/<batch>                 the caller's upload (personal data); deleted once it is imported
-batches/<batch>/...               ranges, ids that are left to do, rows, rejects, results: ids and verdicts only
+batches/<batch>/...               ranges, ids that are still to be verified, rows, rejects, results: ids and verdicts only
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LARGEST_PUT_BYTES = 5 * 1024**3
 
 PART_BYTES = 1024**3
 LINK_SECONDS = 3600
-"""How long a link is valid at most. It ends earlier with the credentials of the function that signed it, whose end is not shown."""
+"""How long a link is valid at most (seconds). It expires earlier if the credentials of the function that signed it do."""
 
 _BLOCK_BYTES = 256 * 1024
 _WRITE_BYTES = 8 * 1024**2
 """The size of a part of a large file. S3 requires at least 5 MiB."""
 
 _CHECKSUM = "CRC32"
-"""The SDK sends this checksum with each part. S3 wants it announced when the upload is created, and repeated when it is completed."""
+"""The SDK sends this checksum with each part. S3 requires it when the upload is created, and again when it is completed."""
 
 
 class BatchBucket:
@@ -85,8 +85,8 @@ class BatchBucket:
     ) -> Iterator[bytes]:
         """The bytes `start` to `end` (exclusive; None: all) in blocks.
 
-        Raises FileReplacedError if the file's ETag is not `etag`, which is compared in the answer itself, because the file may be replaced
-        before it.
+        Raises FileReplacedError if the file's ETag is not `etag`. The ETag of the answer is compared, because an ETag that was read before
+        may be outdated by then.
         """
         part = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
         answer = self._client.get_object(Bucket=self._bucket, Key=key, **part)
@@ -140,7 +140,7 @@ class BatchBucket:
         return {"PartNumber": number, "ETag": answer["ETag"]} | {name: answer[name] for name in ("ChecksumCRC32",) if name in answer}
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete files. A file that does not exist is no error."""
+        """Delete files. Files that do not exist are ignored."""
         for at in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[at : at + 1000]]
             answer: Mapping[str, Any] = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})

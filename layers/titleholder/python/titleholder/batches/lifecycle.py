@@ -23,12 +23,12 @@ BATCH_RETENTION_SECONDS = 400 * DAY_SECONDS
 FINAL = ("completed", "stopped")
 
 LOOKED_AT_SECONDS = 15.0
-"""How old the answer of Step Functions may be that readers of a batch's progress get."""
+"""How old the answer of Step Functions may be on which a batch's shown progress is based (seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDependencies:
-    """What batches work with outside of their verifications. `clock`: Unix seconds."""
+    """What the HTTP routes of batches depend on. `clock`: Unix seconds."""
 
     store: Store
     files: BatchBucket
@@ -38,9 +38,9 @@ class BatchDependencies:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """What a caller asks for. `size` in bytes as far as known, `max_age` in seconds.
+    """A caller's request for a batch. `size`: in bytes, if known. `max_age`: in seconds.
 
-    Rows are known by `scope` and content: a row that was verified in the same scope is not verified again.
+    Rows are identified by `scope` and content: a row that was verified in the same scope is not verified again.
     """
 
     mode: Mode
@@ -119,9 +119,9 @@ def upload(deps: BatchDependencies, batch: str) -> Upload:
 
 
 def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[str, Any]) -> Progress:
-    """Start a batch whose manifest is uploaded, or resume a failed one. A batch that runs or is completed is left alone.
+    """Start a batch whose manifest is uploaded, or resume a failed one. Does nothing if the batch runs or is completed.
 
-    `inputs` are the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
+    `inputs`: the workflow's settings. Raises BatchNotFoundError, BatchStateError, ManifestError.
     """
     kept = _batch_of(deps, tenant, batch)
     state = _state(deps, kept, max_age=0)
@@ -145,7 +145,7 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
 
 
 def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
-    """Stop a batch for good. Verdicts stay, every other imported verification ends as `BATCH_STOPPED`, no more refresh is paid.
+    """Stop a batch for good. Verdicts stay, every other imported verification ends as `BATCH_STOPPED`, and no more refreshes are paid.
 
     Repeating this starts the run that ends the verifications again, if it failed. Raises BatchNotFoundError, BatchStateError.
     """
@@ -155,7 +155,7 @@ def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     kept = deps.store.batches.get(batch)
     if not stopped and kept["batch_state"] == "completed":
         raise BatchStateError("The batch is completed.")
-    # Also for a batch that was stopped before, because that call may have crashed half-way.
+    # Also for a batch that was stopped before, because that call may have crashed in between.
     if int(kept["run"]):
         deps.workflow.stop(batch, int(kept["run"]))
     deps.files.delete([manifest_key(batch)])
@@ -170,7 +170,7 @@ def _close(deps: BatchDependencies, kept: Mapping[str, Any]) -> None:
     batch, number = kept["batch"], int(kept.get("closing") or int(kept["run"]) + 1)
     if "closing" in kept and _failed(deps, kept, number, 0):
         number += 1
-    # Stored first, as in `start`. A run of this number that was started before is left alone.
+    # Stored first, as in `start`. Starting a run of this number again has no effect.
     deps.store.batches.update(batch, {"closing": number})
     deps.workflow.start(batch, number, {})
 
@@ -187,9 +187,9 @@ def progress(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
 
 
 def _progress(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float = LOOKED_AT_SECONDS) -> Progress:
-    """The progress of a batch. `max_age`: how old what is known of its run may be, in seconds."""
+    """The progress of a batch. `max_age`: how old the known state of its run may be, in seconds."""
     batch, state = kept["batch"], _state(deps, kept, max_age)
-    # A stopped batch has ended once those that were left have their verdicts.
+    # A stopped batch has ended once its remaining verifications have their verdicts.
     ended = state == "completed" or "closed_ms" in kept
     imported = duplicates = rejected = blank = 0
     done: dict[str, int] = {}
@@ -244,13 +244,14 @@ def _state(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float = LO
 
 
 def _failed(deps: BatchDependencies, kept: Mapping[str, Any], run: int, max_age: float, *, unstarted: bool = False) -> bool:
-    """Whether a run failed; with `unstarted` also whether it was never started. What was seen is stored with the batch.
+    """Whether a run failed; with `unstarted` also whether it was never started. The result is stored with the batch.
 
-    Step Functions answers 10 DescribeExecution a second for the whole AWS account. So one reader in `max_age` seconds looks at a run, which
-    counts as running until one has seen that it failed. `max_age` 0: look now, for a caller who acts on the answer; infinite: do not look.
+    Step Functions answers 10 DescribeExecution a second for the whole AWS account. So only one reader in `max_age` seconds asks for a run's
+    status. Until a reader finds that it failed, the run counts as running. `max_age` 0: ask now, for a caller who acts on the answer;
+    infinite: do not ask.
 
     Raises:
-        AwsUnavailableError: with `max_age` 0, Step Functions can't be asked.
+        AwsUnavailableError: with `max_age` 0, Step Functions did not answer.
     """
     batch, now = kept["batch"], to_milliseconds(deps.clock())
     if kept.get("failed_run") == run:
@@ -268,7 +269,7 @@ def _failed(deps: BatchDependencies, kept: Mapping[str, Any], run: int, max_age:
     if status in ("RUNNING", "SUCCEEDED"):
         return False
     if status is None:
-        # It may be started at this moment, so this is not stored, and the next reader looks again.
+        # The run may be started at this moment, so this is not stored, and the next reader asks again.
         deps.store.batches.update(batch, {"looked_ms": 0})
         return unstarted
     deps.store.batches.update(batch, {"failed_run": run})
@@ -284,7 +285,7 @@ def _failure(deps: BatchDependencies, kept: Mapping[str, Any], state: str, max_a
 
 
 def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
-    """The ETag of the manifest. Every step of the import then reads this version alone."""
+    """The ETag of the manifest. Every step of the import then reads only this version."""
     batch = kept["batch"]
     if kept.get("upload"):
         deps.files.complete_upload(manifest_key(batch), kept["upload"])

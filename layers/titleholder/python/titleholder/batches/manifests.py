@@ -1,13 +1,13 @@
-"""Manifests: where a large file may be cut, which records it has, and what each claims. Pure; nothing here holds more than one range.
+"""Manifests: finds places to cut a large file, splits it into records, and reads their claims. Pure; needs memory for one range at most.
 
-A JSON Lines record is a line. A CSV record is a line, or several where a quoted field holds line breaks. One pattern (`_FIELD`) says what a
-field is, and everything that looks at CSV is made from it: the search for places to cut, the split into records, and the reading of cells.
-A quote opens a field only where the field begins; anywhere else it is a character. Where a quoted field is not closed properly within the
-longest record, its first line alone is a record (which is rejected), and reading goes on with the next line.
+A JSON Lines record is a line. A CSV record is a line, or several lines if a quoted field contains line breaks. One pattern (`_FIELD`)
+defines a field. Everything that reads CSV is built from it: the search for places to cut, the split into records, and the reading of cells.
+A quote opens a quoted field only at the field's beginning; anywhere else it is a character. If a quoted field is not closed properly within
+the longest record, its first line alone is a record (which is rejected), and reading continues with the next line.
 
-A file is cut in two steps, so that no step reads all of it. First every piece is looked at by itself: where could a record begin that is
-not begun before the piece, and if one begins there, where does the first one after the piece begin? Then the pieces are followed from the
-first to the last, which says which of the guesses were right.
+A file is cut in two steps, so that no step reads all of it. First every piece is examined on its own, which gives guesses: places where its
+first record could begin, and for each of them the place where the first record after the piece would begin. Then the guesses are followed
+from the first piece to the last, which shows which of them are right.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ Format = Literal["jsonl", "csv"]
 LARGEST_BYTES = 10 * 1024**3
 SMALLEST_PIECE_BYTES = 64 * 1024
 LARGEST_PIECE_BYTES = 1024**2
-"""What is looked at by itself, and then, about, imported by itself: small, so that the pieces of a short manifest are imported side by
-side; larger where there would be too many of them to look through; bounded, for it bounds the memory that a step takes."""
+"""The largest piece. Each piece is examined on its own, and later imported on its own, with about the same bounds. Small pieces let a short
+manifest be imported in parallel, and larger ones keep their number low in a long one. The limit bounds the memory that a step needs."""
 
 PIECES = 2000
 
 LONGEST_RECORD_BYTES = 64 * 1024
-"""As for the body of an HTTP request."""
+"""The same limit as for the body of an HTTP request."""
 
 DEEPEST = 32
-"""How many levels a JSON line may nest: as the body of an HTTP request."""
+"""How many levels a JSON line may nest: as many as the body of an HTTP request."""
 
 LONGEST_RANGE_BYTES = 64 * 1024**2
-"""A file without any line end in so many bytes is no manifest, and no function could read it in time."""
+"""A file without a line end in so many bytes is not a manifest, and no function could read it in time."""
 
 AKA_SEPARATOR = "|"
 BOM = b"\xef\xbb\xbf"
@@ -63,7 +63,7 @@ class Row(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that can't be taken. `column` names a field; neither it nor `reason` repeats what the line holds."""
+    """A line that can't be imported. `column` names a field. Neither `column` nor `reason` repeats the line's content."""
 
     line: int
     column: str | None
@@ -76,21 +76,24 @@ class Reject:
 # -- what a record is --------------------------------------------------------------------------------------------------------------------
 
 _FIELD = r'(?:"[^"]*+(?:""[^"]*+)*+"|(?!")[^,\r\n]*+)'
-"""A field of CSV: quoted, with doubled quotes within, or without any quote at its begin and without commas and line ends."""
+"""A field of CSV: quoted, with doubled quotes inside; or unquoted, without a quote at its beginning and without commas and line ends."""
 
 _REST = rf"(?:,(?:{_FIELD},)*+{_FIELD})?+\r*+(?:\n|\Z)"
 """What follows a field up to the record's end."""
 
 _RECORD = re.compile(f"{_FIELD}{_REST}".encode())
 _TAILS = (re.compile(f"[^,\\r\\n]*+{_REST}".encode()), re.compile(f'"?+[^"]*+(?:""[^"]*+)*+"{_REST}'.encode()))
-"""The rest of a record that was begun before: within a field that is not quoted, and within one that is."""
+"""The rest of a record that began earlier: within an unquoted field, and within a quoted one."""
 
 _CELL = re.compile(_FIELD)
 _LINE = re.compile(r"\r*+(?:\n|\Z)")
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, begin: int, *, ended: bool) -> int | None:
-    """Where a record ends that matches `pattern` from `begin` on; None if none does within the longest record. `ended`: no more follows."""
+    """Where the record ends that matches `pattern` from `begin` on; None if none matches within the longest record.
+
+    `ended`: nothing follows after `data`.
+    """
     found = pattern.match(data, begin, min(len(data), begin + LONGEST_RECORD_BYTES))
     if found is None or found.end() == begin:
         return None
@@ -99,7 +102,7 @@ def _end(pattern: re.Pattern[bytes], data: bytes, begin: int, *, ended: bool) ->
 
 
 def _following(data: bytes, begin: int, format_: Format, *, ended: bool) -> int | None:
-    """Where the record after the one at `begin` begins; None if that is behind `data`, after the next line end."""
+    """Where the record after the one at `begin` begins; None if that is after the end of `data`, after the next line end."""
     end = _end(_RECORD, data, begin, ended=ended) if format_ == "csv" else None
     return end or data.find(b"\n", begin) + 1 or (len(data) if ended else None)
 
@@ -109,10 +112,10 @@ def _following(data: bytes, begin: int, format_: Format, *, ended: bool) -> int 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one piece of the file shows by itself: its length, and how many line ends it has.
+    """What one piece of the file shows on its own: its length, and how many line ends it has.
 
-    `skip` is the place after its first line end, None if it has none. `ways`: for places where a record may begin, how many line ends lie
-    before that place, and then where the first record after the piece begins (counted from the piece's end; None: after the next line end).
+    `skip`: the place after its first line end, None without one. `ways`: for each place where a record may begin, how many line ends come
+    before it, and where the first record after the piece then begins (counted from the piece's end; None: after the next line end).
     """
 
     bytes: int
@@ -130,9 +133,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `start` to `end` (exclusive) of the manifest, which begin with its line number `line` (from 1) and hold whole records.
+    """Bytes `start` to `end` (exclusive) of the manifest. They begin with its line number `line` (from 1) and contain whole records.
 
-    `lines`: how many line ends they hold.
+    `lines`: how many line ends they contain.
     """
 
     number: int
@@ -143,15 +146,15 @@ class Range:
 
 
 def piece_bytes(size: int) -> int:
-    """How long the pieces of a manifest of `size` bytes are: the smallest that make no more than `PIECES`, as far as is allowed."""
+    """How many bytes the pieces of a manifest of `size` bytes have: as few as possible for at most `PIECES` pieces, within the limits."""
     return min(LARGEST_PIECE_BYTES, max(SMALLEST_PIECE_BYTES, -(-size // PIECES)))
 
 
 def examine(piece: bytes, format_: Format, ahead: bytes, *, first: bool, entry: int | None = None) -> Piece:
-    """Look at one piece. `ahead`: the `LONGEST_RECORD_BYTES` after it, or as many as there are. `first`: it begins the file.
+    """Examine one piece. `ahead`: the `LONGEST_RECORD_BYTES` after it, or as many as there are. `first`: it begins the file.
 
-    `entry`: a record is known to begin there. Otherwise every place is tried where one begins if the piece begins between two records,
-    within a field, or within a quoted field.
+    `entry`: the place where a record is known to begin. Without it, the places are tried where a record begins if the piece itself begins
+    between two records, within an unquoted field, or within a quoted field.
     """
     data, ended = piece + ahead, len(ahead) < LONGEST_RECORD_BYTES
     skip = piece.find(b"\n") + 1 or None
@@ -161,7 +164,7 @@ def examine(piece: bytes, format_: Format, ahead: bytes, *, first: bool, entry: 
     entries = {place for place in places if place is not None and place < len(piece)}
     if format_ == "jsonl":
         return Piece(len(piece), piece.count(b"\n"), skip, {place: (piece.count(b"\n", 0, place), None) for place in entries})
-    # The chains of records from all these places are followed side by side. They soon meet, and are then one.
+    # The chains of records from all these places are followed in parallel. They soon meet, and are the same from there on.
     chains: dict[int, list[int]] = {place: [place] for place in entries}
     exits: dict[int, int | None] = {}
     while chains:
@@ -183,8 +186,8 @@ def examine(piece: bytes, format_: Format, ahead: bytes, *, first: bool, entry: 
 def cut(pieces: Iterable[Piece], look: Callable[[int, int, int], Piece]) -> Iterator[Range]:
     """The ranges of a whole file, given its pieces in order: one for each piece in which a record begins.
 
-    `look(start, end, entry)` looks at the piece between these bytes again, in which a record begins at `entry`: for the few pieces in
-    which none was guessed there. Raises ManifestError where a line has no end.
+    `look(start, end, entry)` examines the piece between these bytes again, with a record that begins at `entry`. It is needed for the few
+    pieces for which that was not among the guesses. Raises ManifestError if a line has no end.
     """
     number = start = offset = lines = begun = 0
     line = 1
@@ -213,7 +216,7 @@ def cut(pieces: Iterable[Piece], look: Callable[[int, int, int], Piece]) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as it stands in the file, from its physical line `line` on. `data` is None if its line is longer than a record may be."""
+    """One record as it is in the file, from its physical line `line` on. `data` is None if its line is longer than a record may be."""
 
     line: int
     data: bytes | None
@@ -225,7 +228,7 @@ class Record:
 
 
 def records(blocks: Iterable[bytes], format_: Format, line: int = 1) -> Iterator[Record]:
-    """Split a stream into records without holding much more than one of them. A byte order mark at its very begin is left out."""
+    """Split a stream into records, with little more than one of them in memory. A byte order mark at the beginning is left out."""
     source, data, at, ended = iter(blocks), b"", 0, False
     while True:
         if not ended and len(data) - at <= LONGEST_RECORD_BYTES:
@@ -236,7 +239,7 @@ def records(blocks: Iterable[bytes], format_: Format, line: int = 1) -> Iterator
             return
         following = _following(data, at, format_, ended=ended)
         if following is None:
-            # Longer than a record may be: only its end is looked for.
+            # The line is longer than a record may be, so only find its end.
             while (data := next(source, b"")) and not (following := data.find(b"\n") + 1):
                 pass
             yield Record(line, None)
@@ -249,7 +252,7 @@ def records(blocks: Iterable[bytes], format_: Format, line: int = 1) -> Iterator
 
 
 def _filled(data: bytes, source: Iterator[bytes]) -> tuple[bytes, int, bool]:
-    """`data` with what follows, so that more than the longest record is in view; where to go on (0); and whether nothing more follows."""
+    """`data` with the blocks that follow, until it is longer than any record; where to continue (0); and whether nothing more follows."""
     parts, size = [data], len(data)
     while size <= LONGEST_RECORD_BYTES:
         block = next(source, None)
@@ -261,9 +264,9 @@ def _filled(data: bytes, source: Iterator[bytes]) -> tuple[bytes, int, bool]:
 
 
 def check(head: bytes) -> None:
-    """Raises ManifestError if a file that begins with `head` (`LONGEST_RECORD_BYTES` of it) is no text that can be split into lines."""
+    """Raises ManifestError if a file that begins with `head` (`LONGEST_RECORD_BYTES` of it) is not text that can be split into lines."""
     begin = head[:1000]
-    # Every other byte of English text in UTF-16 is zero; a few zeros are a few bad lines.
+    # In UTF-16, every other byte of English text is zero. A few zeros only mean a few bad lines.
     if begin.startswith((b"\xff\xfe", b"\xfe\xff")) or begin.count(0) * 4 > len(begin):
         raise ManifestError("The manifest is not UTF-8, but UTF-16 or no text at all. Save it as UTF-8 (in Excel: CSV UTF-8).")
     if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
@@ -312,7 +315,7 @@ def header(record: bytes) -> list[str]:
 
 
 def _check_separator(text: str) -> None:
-    """Raises ManifestError for a first line that is no header row of this format, but whose kind is known."""
+    """Raises ManifestError for a first line that is not a header row, but is recognised as something else."""
     if not text.strip():
         raise ManifestError("The first line is empty. The header row has to be the first line: delete the lines before it.")
     if text.strip().strip('"').lower().startswith("sep="):
@@ -329,7 +332,7 @@ def _check_separator(text: str) -> None:
 
 
 def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
-    """A record's row; what is wrong with it; or None if it is blank. `columns` None: JSON Lines."""
+    """A record's row; a reject that says what is wrong with it; or None if it is blank. `columns` None: JSON Lines."""
     if record.data is None:
         return Reject(record.line, None, f"longer than {LONGEST_RECORD_BYTES // 1024} KiB")
     try:
@@ -344,7 +347,7 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         else:
             cells = _cells(text)
             if not any(cell.strip() for cell in cells):
-                return None  # As spreadsheets write an empty row.
+                return None  # Spreadsheets write an empty row like this.
             data = _nested(cells, columns)
     except _RowError as error:
         return Reject(record.line, error.column or _column(columns, error.place), error.reason)
@@ -362,10 +365,10 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
     (found, *_) = field_errors.explain([first], Row, data)
     field = found["field"]
     if first["type"] == "extra_forbidden":
-        # An unknown field may be called anything, even a person's name. The object that holds it is named instead.
+        # An unknown field may have any name, even a person's. So the object that contains it is named instead.
         field = ".".join(str(part) for part in first["loc"][:-1] if part in ("claim", "address"))
     if columns is not None:
-        # The name of the column: the last part that is no position in a list.
+        # The name of the column: the last part that is not a position in a list.
         field = [part for part in field.split(".") if not part.isdigit()][-1]
     return Reject(record.line, field if field and field != "body" else None, found["detail"])
 
@@ -375,14 +378,14 @@ def _column(columns: Sequence[str] | None, place: int | None) -> str | None:
 
 
 def rejects(record: Record, rejected: Reject) -> Iterator[Reject]:
-    """A reject for each physical line of a rejected record, so that every line of a manifest is told of."""
+    """A reject for each physical line of a rejected record, so that every line of a manifest is accounted for."""
     yield rejected
     for line in range(record.line + 1, record.line + record.lines):
         yield Reject(line, None, f"in a quoted field of the record that begins on line {record.line}, which is rejected")
 
 
 class _RowError(Exception):
-    """`place`: the position of the cell that is wrong, where its column is not known yet."""
+    """`place`: the position of the wrong cell, if its column is not known yet."""
 
     def __init__(self, column: str | None, reason: str, place: int | None = None) -> None:
         super().__init__(reason)
@@ -415,7 +418,7 @@ def _cells(text: str) -> list[str]:
 
 
 def _without_empty(data: Any) -> Any:
-    """A JSON line without optional fields that are given as empty, which are not given, as in CSV."""
+    """A JSON line without its empty optional fields, because an empty field counts as not given, as in CSV."""
     if not isinstance(data, dict):
         return data
     found = _given(data, ("stripe_account", "reference", "max_age"))
@@ -438,7 +441,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _nested(cells: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    """A CSV row in the shape of a JSON line; empty cells are fields that are not given."""
+    """A CSV row in the form of a JSON line. Empty cells are fields that are not given."""
     if len(cells) != len(columns):
         raise _RowError(None, f"{len(cells)} columns, where the header row has {len(columns)}")
     given: dict[str, Any] = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if cell.strip()}

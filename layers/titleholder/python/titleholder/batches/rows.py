@@ -1,4 +1,4 @@
-"""What the steps of a batch share, and the way from a line of the manifest to its verification."""
+"""What the steps of a batch share, and how a line of the manifest becomes a verification."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ LINES_KNOWN_SECONDS = 400 * DAY_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class BatchStepContext:
-    """The dependencies of the steps. `now`: Unix seconds. `max_wait`: how long a cooldown may be waited for, in seconds.
+    """The dependencies of the steps. `now`: Unix seconds. `max_wait`: how many seconds to wait for a cooldown at most.
 
-    `writers` makes an executor of so many threads.
+    `writers` makes an executor with the given number of threads.
     """
 
     store: Store
@@ -48,7 +48,7 @@ class BatchStepContext:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is to be verified. `again`: how often its verification ended because a batch was stopped."""
+    """A line to be verified. `again`: how often its verification ended because a batch was stopped."""
 
     line: int
     reference: str | None
@@ -63,13 +63,13 @@ class Line:
 
 
 def _id(context: BatchStepContext, ref: AccountRef, name: str, again: int = 0) -> str:
-    # A caller's Idempotency-Key holds no space, so no single verification can have the same id.
+    # A caller's Idempotency-Key has no spaces, so no single verification can have the same id.
     name = f"{name} again {again}" if again else name
     return verifications.verification_id(context.store, ref, name, context.now, LINES_KNOWN_SECONDS)
 
 
 def read_line(context: BatchStepContext, batch: Mapping[str, Any], record: Record, columns: list[str] | None) -> Line | Reject | None:
-    """What one record asks for; None for a blank one."""
+    """The line or the reject that a record results in; None for a blank one."""
     row = manifests.parse(record, columns)
     if not isinstance(row, Row):
         return row
@@ -93,11 +93,11 @@ def read_line(context: BatchStepContext, batch: Mapping[str, Any], record: Recor
 def make_verifications(
     context: BatchStepContext, batch: Mapping[str, Any], number: int, turn: int, lines: list[Line], writers: Executor
 ) -> list[tuple[Line, Verification | None]]:
-    """The lines with the verifications that are kept for them, new ones where there are none, or where they ended with a stopped batch.
+    """The lines with their verifications. A verification is new if there was none, or if the earlier one ended with a stopped batch.
 
     None for a line that exceeds the limit of claims about its account.
 
-    Their ids are written first, so that the run that closes a stopped batch finds the verifications of an import that crashed.
+    The ids are written first, so that the run that closes a stopped batch finds the verifications of an import that crashed.
     """
     made: dict[int, tuple[Line, Verification | None]] = {}
     left, tries = lines, 0
@@ -112,9 +112,9 @@ def make_verifications(
 
 
 def _as_before(context: BatchStepContext, key: str, lines: list[Line]) -> list[Line]:
-    """The lines with the ids that an earlier try of the same step wrote to the file `key` for those whose accounts were erased since.
+    """The lines. Those whose accounts were erased since keep the ids that an earlier try of this step wrote to the file `key`.
 
-    Their claims can't be digested any more, so another id would be made, and the verification of the first would never end.
+    Their claims can't be digested any more, so they would get other ids, and the verifications of the first ids would never end.
     """
     if all(line.new.claim_digest for line in lines) or context.files.size(key) is None:
         return lines
@@ -134,7 +134,7 @@ def _store(context: BatchStepContext, line: Line) -> Verification | None:
 
 
 def task(verification: Verification) -> dict[str, Any]:
-    """What the verification's workflow gets: ids and times."""
+    """The input of a verification's workflow: ids and times."""
     need = verification.need
     return {
         "verification": verification.id, "ref": verification.ref.as_dict(), "not_before": need.not_before,

@@ -62,9 +62,9 @@ RESULT_COLUMNS = (
 
 
 def plan(context: BatchStepContext, batch: str) -> dict[str, Any]:
-    """Return where to begin: with blocks of the manifest to scan, or, if an earlier run imported it, with what is left.
+    """Return where to begin: with blocks of the manifest to scan, or with verifications, if an earlier run has imported the manifest.
 
-    A stopped batch is left with what was imported, all of it or a part.
+    In a stopped batch nothing more is imported, even if only a part of the manifest was.
     """
     # Read before the batch's item, because a stop stores its state there before it deletes the manifest.
     found = context.files.stat(manifest_key(batch))
@@ -123,7 +123,7 @@ def cut(context: BatchStepContext, batch: str, blocks: int) -> dict[str, Any]:
         at = 0
         for scan in itertools.chain.from_iterable(context.files.lines(work_file(batch, "scans", number)) for number in range(blocks)):
             start, at = at, at + scan["bytes"]
-            # A run may go on over an upgrade: pieces that an earlier release examined are examined again.
+            # A run may continue after an upgrade. Pieces that an earlier release examined are examined again.
             yield Piece.from_dict(scan) if "ways" in scan else examine(start, at, None)
 
     try:
@@ -142,7 +142,7 @@ def cut(context: BatchStepContext, batch: str, blocks: int) -> dict[str, Any]:
 
 
 def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int]) -> None:
-    """Read, validate and write one range's claims. A range that was imported before is left alone."""
+    """Read, validate and write one range's claims. Does nothing if the range was imported before."""
     number = part["number"]
     if context.store.batches.get_range(batch, number) is not None:
         return
@@ -221,7 +221,7 @@ def imported(context: BatchStepContext, batch: str) -> dict[str, Any]:
 
 
 def collect(context: BatchStepContext, batch: str, part: Mapping[str, int], pass_: int, since: float | None) -> None:
-    """Read the results of one range's verifications, and list those that the next pass `pass_` is to handle.
+    """Read the results of one range's verifications, and list those that the next pass `pass_` has to handle.
 
     `since` (Unix seconds): when the last pass began, None if it was interrupted. A verification that it handled and that has no verdict
     is in cooldown, or its workflow failed. After a failed workflow it gets the verdict that is still possible.
@@ -262,7 +262,7 @@ def collect(context: BatchStepContext, batch: str, part: Mapping[str, int], pass
 
 
 def tally(context: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
-    """Add up the ranges. `next` is `verify` (some are ready, at `at`), `collect` (none is ready before `at`) or `summarise`."""
+    """Add up the ranges. `next` is `verify` (some verifications are ready, at `at`), `collect` (none is before `at`) or `summarise`."""
     state = context.store.batches.get(batch)
     if is_stopped(state):
         return stopped.tally(context, state, pass_)
@@ -307,7 +307,7 @@ def summarise(context: BatchStepContext, batch: str) -> dict[str, Any]:
 
 
 def _cooling_until(context: BatchStepContext, verification: Verification, since: float | None) -> int | None:
-    """Until when a verification without a verdict has to wait; None if it was given one."""
+    """Until when a verification without a verdict has to wait (Unix seconds); None if this call has given it a verdict."""
     known = context.store.accounts.get(verification.ref)
     if snapshot := refresh_policy.usable_snapshot(known, verification.need):
         verdicts.complete_by_id(
@@ -355,7 +355,7 @@ REPLACED = "The manifest was uploaded again while it was imported. Upload it to 
 
 
 def _manifest(context: BatchStepContext, batch: Mapping[str, Any], start: int, end: int, block: int | None = None) -> Iterator[bytes]:
-    """A part of the manifest that was there at the start. Raises ManifestError if it was replaced since."""
+    """A part of the manifest as it was when the batch was started. Raises ManifestError if it was replaced since."""
     sized = {} if block is None else {"block": block}
     try:
         # A batch that an earlier release started has no ETag.
@@ -375,7 +375,7 @@ def _failure_recorded(context: BatchStepContext, batch: str) -> Iterator[None]:
 
 
 class _Counted:
-    """Blocks of bytes whose lines are counted on their way, independently of the code that splits them."""
+    """Passes blocks of bytes on and counts their lines, independently of the code that splits them."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = blocks

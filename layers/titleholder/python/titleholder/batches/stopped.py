@@ -15,14 +15,14 @@ from titleholder.timestamps import iso_milliseconds
 
 SHORTEST_PAUSE_SECONDS = 5
 IMPORT_SECONDS = 150
-"""How long after a stop an import step may still be running. Its task has 120 s."""
+"""How many seconds after a stop an import step may still be running. Its task has 120 s."""
 
 
 def tally(context: BatchStepContext, state: Mapping[str, Any], pass_: int) -> dict[str, Any]:
     """What is next for a stopped batch: `collect` until every verification that was made has its verdict, then `summarise`.
 
-    Where ranges were not imported to their end, an import step may still be running, or may have crashed. They are read again once
-    none can be running. That is not stored with the ranges, because this step may crash and be repeated before they are read.
+    If a range was not imported completely, its import step may still be running, or may have crashed. Such ranges are read again when no
+    step can be running any more. That is not stored with the ranges, because this step may crash and be repeated before they are read.
     """
     batch, parts = state["batch"], list(context.store.batches.ranges(state["batch"]))
     missing = len(parts) < sum(1 for _ in context.files.lines(work_key(batch, "ranges.jsonl")))

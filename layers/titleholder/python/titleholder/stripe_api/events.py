@@ -30,17 +30,17 @@ SNAPSHOT_TYPES = tuple(sorted(type_ for type_ in _ACCOUNT_EVENTS if ".ownership_
 
 
 GENERATION_FAILURE = "v2.core.health.event_generation_failure.resolved"
-"""The type of the thin event that Stripe sends in place of one that it could not make, and that it therefore neither delivers nor lists."""
+"""The type of the thin event that Stripe sends instead of an event that it could not make. Stripe neither delivers nor lists the latter."""
 
 THIN_TYPES = (*sorted(f"v1.{type_}" for type_ in _ACCOUNT_EVENTS), GENERATION_FAILURE)
 """The types of thin events that are processed. Stripe lists at most 20 types at once."""
 
 SetAside = Literal["other_mode", "other_context", "malformed"]
-"""Why a genuine event is not processed, whatever its type.
+"""Why a genuine event is not processed, if its type is not the cause.
 
-`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: its account or context is no path to one account, or
-to an account of an organization that neither is the platform nor is connected to it. `malformed`: its type is processed, but it names no
-account.
+`other_mode`: Stripe sends test events to live Connect endpoints too. `other_context`: its account or context is not a path to one account,
+or the path leads to an account of an organization that is neither the platform nor connected to it. `malformed`: its type is processed, but
+it names no account.
 """
 
 
@@ -48,12 +48,12 @@ account.
 class StripeEvent:
     """One event. `ref` is None if there is no account to read again: the event is then stored, but not processed.
 
-    `created` is Stripe's own text or seconds, stored for people; no code orders by it. With `set_aside`, `ref` is None.
+    `created` is Stripe's own text or seconds, stored for operators; no code orders by it. With `set_aside`, `ref` is None.
 
-    `context`: the path by which an event names its account if it is more than one connected account, such as `org_.../acct_...`. Whether
-    that account is the platform, or connected to it, is not known yet (`services.contexts`). `ref` has the path's last account until then.
-    `snapshot_event`: the snapshot event of the same occurrence, which a thin event names. `missed`: for whom Stripe could not make an
-    event. Only the event with this id, read from Stripe, says about which account.
+    `context`: the path by which an event names its account, such as `org_.../acct_...`; None if it names it by at most one id. Whether that
+    account is the platform, or connected to it, is not known yet (`services.contexts`). Until then, `ref` has the path's last account.
+    `snapshot_event`: the snapshot event of the same occurrence, which a thin event names. `missed`: the tenant for which Stripe could not
+    make an event. Only this event, read from Stripe by its id, says which account it is about.
     """
 
     id: str
@@ -111,9 +111,9 @@ def parse(body: bytes, mode: Mode) -> StripeEvent:
 
 
 def from_object(data: Mapping[str, Any], mode: Mode, *, listed_for: str | None = None) -> StripeEvent:
-    """The event in an already parsed snapshot (`event`) or thin (`v2.core.event`) event object. Raises as `parse` does.
+    """The event in an already parsed snapshot (`event`) or thin (`v2.core.event`) event object. Raises the same errors as `parse`.
 
-    `listed_for`: the connected account whose list has the event.
+    `listed_for`: the connected account whose list contains the event.
     """
     id_, type_ = data.get("id"), data.get("type")
     if not isinstance(id_, str) or not _EVENT_ID.fullmatch(id_):
@@ -129,7 +129,7 @@ def from_object(data: Mapping[str, Any], mode: Mode, *, listed_for: str | None =
     except ValueError:
         return StripeEvent(id_, type_, created, None, "other_context")
     if listed_for is not None:
-        # A list holds events of the account that was asked for. It may not name that account in each of them.
+        # A list contains events of the requested account, but may not name that account in each of them.
         if connected not in (None, listed_for):
             return StripeEvent(id_, type_, created, None, "other_context")
         connected, context = listed_for, None
@@ -147,7 +147,7 @@ def from_object(data: Mapping[str, Any], mode: Mode, *, listed_for: str | None =
 
 
 def missed_account(event: Mapping[str, Any]) -> str | None:
-    """The account about which Stripe could not make an event, by the event that says so. None if nothing here depends on it."""
+    """The account about which Stripe could not make an event, as `event` reports. None if the missing event's type is not processed."""
     data = event.get("data")
     impact = data.get("impact") if isinstance(data, Mapping) else None
     if not isinstance(impact, Mapping) or str(impact.get("event_type")).removeprefix("v1.") not in _ACCOUNT_EVENTS:
@@ -160,7 +160,7 @@ def missed_account(event: Mapping[str, Any]) -> str | None:
 def from_bus(detail: Mapping[str, Any], mode: Mode) -> StripeEvent:
     """The event in EventBridge's envelope: ids and texts that the rule's input transformer picked, or the whole event.
 
-    The transformer converts every value to text, and missing values to an empty text. Raises as `parse` does.
+    The transformer converts every value to text, and missing values to an empty text. Raises the same errors as `parse`.
     """
     data = _present(detail)
     if data.get("livemode") in ("true", "false"):
@@ -179,9 +179,9 @@ def _created(value: Any) -> str:
 
 
 def _owner(data: Mapping[str, Any], *, thin: bool) -> tuple[str | None, str | None]:
-    """The account that an event is of, None if it names none, and the path to it if that is more than one connected account.
+    """The connected account that an event belongs to, None if it names none; and the path to it, None if the path is one id.
 
-    Raises ValueError if it names none in a known way.
+    Raises ValueError if the event names an account in an unknown way.
     """
     # A snapshot event has `account`, a thin one `context`; a snapshot event of an organization's destination has both.
     connected, context = None if thin else data.get("account"), data.get("context")

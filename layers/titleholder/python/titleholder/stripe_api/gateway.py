@@ -48,7 +48,7 @@ NETWORK_RETRIES = 2
 """Retries by the SDK's client (default: none). It retries 409, 5xx and lost connections under the same idempotency key, never 429."""
 
 LONGEST_CALL_SECONDS = (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) * (NETWORK_RETRIES + 1) + 5
-"""The time of a call whose every try times out, with the SDK's pauses. The lease is longer, the functions' time-out longer still."""
+"""The duration of a call whose tries all time out, with the SDK's pauses. The lease is longer, and the functions' timeout even longer."""
 
 READ, LIST, REFRESH, OWNERS, EVENTS, OTHER = "read", "list", "refresh", "owners", "events", "other"
 """The rate limiter's buckets: one for each operation that is called often, one for all others together."""
@@ -61,7 +61,7 @@ MOST_OWNERS_PAGES = 60
 """Twenty full pages hold as many owners as a snapshot may. Stripe may send smaller pages, but an endless list is not followed."""
 
 MOST_STRIPE_KEYS = 5
-"""How many of Stripe's idempotency keys one key of a caller gets: one more each time that Stripe has kept a 5xx under the last."""
+"""How many of Stripe's idempotency keys one key of a caller gets: one more each time that Stripe replays a 5xx for the last one."""
 
 EVENTS_PAGE = 100
 _OWNER_TEXTS = ("id", "name", "email", "phone", "raw_address")
@@ -78,7 +78,7 @@ _RESOURCES: tuple[tuple[str, str], ...] = (
     ("/v2/core/events", "Events"),
     ("/v1/account", "the Stripe account itself"),
 )
-"""What a restricted key needs a permission for, by the beginning of the path."""
+"""The resources that a restricted key needs permissions for, by the beginning of the path."""
 
 _NOUNS: Mapping[type[TitleholderError], str] = {
     AccountNotFoundError: "account",
@@ -102,7 +102,7 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class AccountReading:
-    """An account as read from Stripe, with its ownership if it has one and it was expanded. `listed`: it was read from a list.
+    """An account as read from Stripe, with its ownership if this exists and was expanded. `listed`: it was read from a list.
 
     `newer`: the account's stored state, if Stripe's answer is older than that.
     """
@@ -115,12 +115,12 @@ class AccountReading:
 
     @property
     def current(self) -> AccountState:
-        """The state that decides."""
+        """The newest known state: `newer` if there is one, else that of the reading."""
         return self.newer or self.state
 
 
 class ApiKeys(Protocol):
-    """The source of API keys: those to try, in order, and those to try after all were refused."""
+    """The source of API keys: those to try, in order, and those to try after Stripe has refused all of them."""
 
     def api_keys(self) -> Sequence[str]: ...
 
@@ -150,8 +150,8 @@ ContextOf = Callable[[str], str | None]
 class RecordingClient(stripe.HTTPClient):
     """Records which calls had a request without an answer, because the SDK retries by itself and reports only the last answer.
 
-    It stops retries of a call that is no longer wanted. A connected account for which `context_of` knows a context is named by
-    `Stripe-Context`, which supersedes `Stripe-Account`: here, so that no call can forget it.
+    It stops retries of a call that is no longer wanted. It also names a connected account for which `context_of` knows a context by
+    `Stripe-Context`, which supersedes `Stripe-Account`. That happens here so that no call can omit it.
     """
 
     name = "requests"
@@ -169,7 +169,7 @@ class RecordingClient(stripe.HTTPClient):
         """The permission that the last call lacked, in words."""
 
     def begin_once(self, idempotency_key: str) -> None:
-        """Begin a call that goes on under another key if Stripe only replays a 5xx which it kept for this key."""
+        """Begin a call that continues with another key if Stripe only replays a 5xx for this key."""
         self._made[idempotency_key] = False
 
     def end_once(self, idempotency_key: str) -> bool:
@@ -241,7 +241,7 @@ class RecordingClient(stripe.HTTPClient):
 class RefreshAnswer:
     """Stripe's answer to a refresh call.
 
-    `replayed`: Stripe kept it under the call's key, so it shows the account as it was when an earlier request was executed.
+    `replayed`: Stripe repeated the answer to an earlier request with the call's key, so it shows the account as it was then.
     """
 
     state: AccountState
@@ -257,7 +257,7 @@ class PreviewVersion:
 
 
 class StripeGateway:
-    """Stripe at `api_base` (None: Stripe's own), in one mode, at the rate that `limiter` allows.
+    """Stripe's API at `api_base` (None: Stripe's own URL), in one mode, at the rate that `limiter` allows.
 
     `preview_version` is sent with reads of accounts and Financial Connections Sessions (`read_call`), and to create sessions for relinking.
     All other calls have the stable version.
@@ -286,7 +286,7 @@ class StripeGateway:
 
     @property
     def preview(self) -> PreviewVersion:
-        """The preview version, as far as this process knows of it."""
+        """The preview version, and whether this process knows that Stripe refuses it."""
         return self._preview
 
     def limited_by(self, limiter: CallLimiter) -> StripeGateway:
@@ -296,7 +296,7 @@ class StripeGateway:
         return mine
 
     def acquire_refresh(self) -> None:
-        """Take the slot for `refresh`, which takes none itself, because it must not fail for the rate once an attempt has begun.
+        """Take the slot for `refresh`. `refresh` takes none itself, because the rate limit must not stop an attempt that has begun.
 
         Raises RateLimitExceededError.
         """
@@ -311,7 +311,7 @@ class StripeGateway:
         return self._limiter.exceeded(REFRESH, slot)
 
     def hurry(self) -> None:
-        """Give this work's calls precedence over starts of other refreshes, because a refresh that was paid for waits for them."""
+        """Let this work's calls precede starts of other refreshes, because a refresh that was paid for waits for them."""
         self._limiter.hurry()
 
     def read(self, ref: AccountRef, *, acquired: bool = False) -> AccountReading:
@@ -319,8 +319,8 @@ class StripeGateway:
 
         Raises:
             AccountNotFoundError: Stripe knows no such account in this mode under this connected account.
-            StripeError: one of its kinds.
-            RateLimitExceededError: Stripe may not be called yet; the error names when to try again.
+            StripeError: the call failed. The subclass says how.
+            RateLimitExceededError: the rate limit allows no call yet. The error says when to try again.
         """
         account = self.read_call(
             lambda client, version: client.v1.financial_connections.accounts.retrieve(
@@ -335,7 +335,7 @@ class StripeGateway:
         """The account from the list of its holder's accounts, if `shows` accepts that state; otherwise from `read`.
 
         Stripe limits each operation separately, so an account that was read before its refresh is listed after it. If the list fails, lags
-        behind, or lacks the account, `read` follows. Raises as `read` does.
+        behind, or lacks the account, `read` follows. Raises the same errors as `read`.
         """
         if self._limiter.acquire_either(LIST, READ) == LIST:
             reading = self._listed(ref, holder)
@@ -362,7 +362,7 @@ class StripeGateway:
     def refresh(
         self, ref: AccountRef, idempotency_key: str, *, in_doubt: bool = False, still_wanted: Callable[[], bool] = lambda: True
     ) -> RefreshAnswer:
-        """Initiate a refresh: the bank's ownership data is fetched. It costs money if Stripe starts it.
+        """Initiate a refresh, for which Stripe fetches the ownership data from the bank. It costs money if Stripe starts it.
 
         `in_doubt`: a request under this key was sent before and may be unanswered, so Stripe may still execute it. Its result is known only
         from an answer that Stripe stores under the key: a 200, or a replayed error. Any other error is raised as StripeUnansweredError,
@@ -371,7 +371,7 @@ class StripeGateway:
         `still_wanted` is called before each retry, because seconds may have passed. If it returns False, StripeUnansweredError is raised.
 
         Returns the account from Stripe's answer, which shows whether a refresh was started (`refresh_policy.was_started`).
-        Raises as `read` does.
+        Raises the same errors as `read`.
         """
         self._http.begin(idempotency_key, still_wanted)
         try:
@@ -401,7 +401,7 @@ class StripeGateway:
         return RefreshAnswer(AccountState.from_stripe(account.to_dict()), replayed)
 
     def disconnect(self, ref: AccountRef) -> None:
-        """Give up access to the account, for good. Raises as `read` does."""
+        """Disconnect the account, which can't be undone. Raises the same errors as `read`."""
         # No retries here: a caller may wait for the answer, and `reconcile` retries later.
         options: Any = {**_options(ref), "max_network_retries": 0}
         self.call(lambda client: client.v1.financial_connections.accounts.disconnect(ref.account, {}, options))
@@ -409,8 +409,8 @@ class StripeGateway:
     def owners(self, ref: AccountRef, ownership: Ownership) -> list[dict[str, Any]]:
         """All owners of the snapshot; the first page is not read again. Each has id, name, email, phone, raw_address, refreshed_at.
 
-        Raises TooManyOwnersError if there are more than a snapshot may hold, or more than `MOST_OWNERS_PAGES` pages of them. Otherwise
-        raises as `read` does.
+        Raises TooManyOwnersError if there are more than a snapshot may have, or more than `MOST_OWNERS_PAGES` pages of them, and the same
+        errors as `read`.
         """
         owners = [_owner(owner) for owner in ownership.first_owners]
         more, pages = ownership.has_more, 0
@@ -438,9 +438,9 @@ class StripeGateway:
     ) -> tuple[list[dict[str, Any]], bool]:
         """One page of events that Stripe could not deliver, the newest first, and whether there are more. Reaches 30 days back.
 
-        `since`: Unix seconds. `after`: the last event of the page before. Raises as `read` does.
+        `since`: Unix seconds. `after`: the last event of the page before. Raises the same errors as `read`.
 
-        A connected account gets no retries, because one that does not answer must not take the time of the others.
+        Calls for a connected account are not retried, because one that does not answer must not take the time of the others.
         """
         params: dict[str, Any] = {"types": list(types), "delivery_success": False, "created": {"gte": since}, "limit": EVENTS_PAGE}
         if after is not None:
@@ -454,7 +454,7 @@ class StripeGateway:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """One page of thin events, delivered or not, and the URL of the next one. Reaches 30 days back.
 
-        `created`: from and until when they were made (Unix seconds). `page`: the URL of the page. Raises and retries as `undelivered` does.
+        `created`: from and until when they were made (Unix seconds). `page`: the URL of the page. Raises and retries as in `undelivered`.
         """
         options: Any = {"stripe_account": stripe_account, "max_network_retries": 0} if stripe_account else {}
 
@@ -471,18 +471,18 @@ class StripeGateway:
         except StripeRefusedError:
             if page is not None:
                 raise
-            # Stripe's API description has integers here, and the types of its SDKs have ISO 8601 text.
+            # Stripe's API description has integers here, but the types of its SDKs have ISO 8601 text.
             answer = listed({"gte": iso_seconds(since), "lte": iso_seconds(until)})
         return list(answer["data"]), answer.get("next_page_url")
 
     def thin_event(self, id: str, stripe_account: str | None) -> dict[str, Any]:
-        """A thin event with its data, which a delivery lacks. Raises AccountNotFoundError if Stripe has no such event, else as `read`."""
+        """A thin event with its data, which a delivery lacks. Raises AccountNotFoundError if Stripe has no such event; else as `read`."""
         options: Any = {"stripe_account": stripe_account} if stripe_account else {}
         found: dict[str, Any] = self.call(lambda client: client.v2.core.events.retrieve(id, {}, options), bucket=EVENTS).to_dict()
         return found
 
     def account_of_calls(self, context: str | None = None) -> str:
-        """The id of the account that calls are about: the key's own, or the one that a context names. Raises as `read` does."""
+        """The id of the account that calls are about: the key's own, or the one that a context names. Raises the same errors as `read`."""
         options: Any = {"stripe_context": context} if context else {}
         return str(self.call(lambda client: client.v1.accounts.retrieve_current({}, options)).id)
 
@@ -528,10 +528,11 @@ class StripeGateway:
         key: str | None,
         missing: type[TitleholderError] = AccountNotFoundError,
     ) -> T:
-        """`call` that makes something which costs nothing, such as a customer or a session: it gets the idempotency key to send.
+        """As `call`, for a call that makes something free, such as a customer or a session. It is given the idempotency key to send.
 
-        Stripe keeps a 5xx under its key for a day. So a repetition of the caller's request that gets a kept one goes on to the next key of
-        `key`: what Stripe may have made in spite of its 5xx is then made twice. Never use this for what costs money.
+        Stripe replays a 5xx for its key for a day. So if a repetition of the caller's request gets a replayed 5xx, it continues with the
+        next of the keys that are derived from `key`. If Stripe made the object in spite of its 5xx, there are then two. Never use this for
+        anything that costs money.
         """
         if key is None:
             return self.call(lambda client: call(client, None), missing)
@@ -560,10 +561,10 @@ class StripeGateway:
         bucket: str = OTHER,
         acquired: bool = False,
     ) -> T:
-        """`call` for a read of accounts or of a Financial Connections Session: it gets the preview version to send, if any.
+        """As `call`, for a read of accounts or of a Financial Connections Session. It is given the preview version to send, if any.
 
-        If Stripe refuses the call with that version and accepts it without, this process uses the version no more. So a version that Stripe
-        has withdrawn ends relinking, and nothing else.
+        If Stripe refuses the call with that version and accepts it without, this process stops using the version. So if Stripe withdraws a
+        version, only relinking stops.
         """
         version = None if self._preview.refused else self._preview.configured
         if version is None:
@@ -573,7 +574,7 @@ class StripeGateway:
         except StripeRefusedError as error:
             if error.code == RESOURCE_MISSING:
                 raise
-        # Takes no slot of its own, as the SDK's retries take none. It happens once in a process.
+        # Like the SDK's retries, this call takes no slot of its own. It happens once in a process.
         answer = self.call(lambda client: call(client, None), missing, bucket=bucket, acquired=True)
         self._preview.refused = True
         count_alone("StripePreviewRefused", "Stripe refuses the version that StripePreviewVersion names", version=version)
@@ -593,7 +594,7 @@ class StripeGateway:
 
 
 def check_key(key: str, mode: Mode) -> None:
-    """Raises ConfigurationError if the API key's own prefix shows that it is of the other mode, or of an organization."""
+    """Raises ConfigurationError if the API key's prefix shows that it is of the other mode, or an organization's."""
     if key.startswith("sk_org_"):
         raise ConfigurationError(
             "The Stripe API key is an organization's, which works only in the context of one of its accounts. Store a restricted key of "
@@ -646,7 +647,7 @@ def _reading(account: Mapping[str, Any], *, listed: bool = False) -> AccountRead
 
 
 def _is_replayed(headers: Mapping[str, str]) -> bool:
-    """Whether an answer is one that Stripe kept under the call's idempotency key."""
+    """Whether Stripe repeated an earlier answer, because of the call's idempotency key."""
     return headers.get("Idempotent-Replayed") == "true"
 
 
@@ -665,7 +666,7 @@ def _code(error: stripe.StripeError) -> str | None:
 
 
 def _log_failure(error: stripe.StripeError, operation: str) -> None:
-    """Log a call that failed, without Stripe's message, which may quote the request. An object that Stripe does not know is no failure."""
+    """Log a failed call, without Stripe's message, which may quote the request. An object that Stripe does not know is not a failure."""
     status = error.http_status
     told = {"operation": operation, "stripe_status": status, "stripe_code": _code(error), "stripe_request": error.request_id}
     (logger.info if status == NOT_FOUND else logger.warning)("call to Stripe failed", extra=told)

@@ -1,6 +1,6 @@
 """Stripe's customers, sessions, intents and payment methods, for linking accounts. Calls go through `StripeGateway.call`.
 
-Every function takes the connected account (None: the platform itself) and raises as `StripeGateway.read` does, with its own error for 404.
+Every function takes the connected account (None: the platform itself), and raises the same errors as `StripeGateway.read`, except for 404.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def create_customer(stripe: StripeGateway, params: Json, stripe_account: str | N
 def create_session(stripe: StripeGateway, via: str, params: Json, stripe_account: str | None, key: str | None) -> Json:
     """A new session or intent of the kind `via`. `key`: Stripe's idempotency key.
 
-    Raises CustomerNotFoundError where Stripe answers 404 for its holder. Stripe documents 400 `resource_missing`.
+    Raises CustomerNotFoundError if Stripe answers 404 for its holder. Documented is 400 `resource_missing`.
     """
 
     def create(client: Any, key: str | None) -> Any:
