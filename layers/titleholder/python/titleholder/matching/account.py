@@ -1,9 +1,7 @@
 """The account of words: every word of a claimed name and of an owner's name is aligned with its counterpart, or excused by a named reason.
 
-The account is independent of how a comparison came to its score. It aligns the words in the order written, under each order in which a
-name may
-be written, and looks at what is left over. A name that leaves a word over without an excuse cannot reach the match band, whatever else
-agrees.
+The account does not depend on how a comparison came to its score. For each order in which a name may be written, it aligns the words and
+looks at the words that remain. A name with a remaining word that has no excuse cannot reach the match band, even if everything else agrees.
 """
 
 from typing import NamedTuple
@@ -29,19 +27,19 @@ from titleholder.matching.text import is_latin, within_two
 from titleholder.matching.titles import Title
 from titleholder.matching.words import TITLES_TOO
 
-# The most that a name can score that leaves a word over, or has a word that differs.
+# The highest score of a name with a remaining word, or with a word that differs.
 LEFT_OVER = 69.0
 SIMILAR_WORDS = 67.0
 OTHER_NAME = 59.0
 OTHER_PARTY = 49.0
-# A name of similar words, none of them surely the same, is no good match.
+# A name of similar words, none of which is surely the same, is not a good match.
 MOST_FUZZY = 89.0
 # Banks cut titles off at some twenty to forty characters.
 SHORTEST_CUT = 20
 
 
 class Account(NamedTuple):
-    """What came of the account: the most that the name may score, why, and the score if every word is accounted for."""
+    """The result of the account: the highest score that the name may have, why, and the score if every word is accounted for."""
 
     ceiling: float
     reasons: tuple[str, ...]
@@ -51,15 +49,15 @@ class Account(NamedTuple):
     lift: str = "none"  # which contacts may lift what is for review: "any", "mailbox" (an e-mail or a phone), or "none"
 
 
-# Beginnings of a surname that is another one without them.
+# Prefixes without which a surname is another surname.
 _BOUND = frozenset(("mc", "mac", "fitz", "st", "saint", "bar", "ben", "even", "abu"))
-# The score of a name that is one such step away from the same.
+# The score of a name that differs by one such step.
 _STEPS = {"SPELLING_VARIANT": 94.0, "GLUED": 98.0, "SURNAME_IN_PART": 92.0, "TYPO": 91.0, "NICKNAME": 90.0, "GIVEN_NAME_MISSING": 91.0}
 _LOW = {"INITIALS_ONLY": 80.0, "TRUNCATED": 80.0, "SIMILAR": 78.0, "GIVEN_NAMES_SWAPPED": 84.0}
 
 
 class _Side(NamedTuple):
-    """What the account needs to know of one side besides its words."""
+    """What the account needs to know about one side besides its words."""
 
     party: Party
     title: Title
@@ -75,7 +73,7 @@ def _patronymic(word: str, memo: Memo) -> bool:
 
 
 def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo: Memo, cut: bool) -> Account:
-    """Look at what an alignment leaves over, and excuse it by name or not."""
+    """Look at the words that an alignment leaves over, and find a named excuse for each, if there is one."""
     x, y = a.words, b.words
     n = len(x)
     reasons: list[str] = []
@@ -99,19 +97,19 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
         names_a = [i for i in gap_a if x[i] not in LOOSE]
         names_b = [j for j in gap_b if y[j] not in LOOSE]
         if not names_a and not names_b:
-            # Particles on one side only are no difference; different ones are, and no name begins or ends with one.
+            # Particles on one side only are not a difference. Different particles are, and no name begins or ends with one.
             if (gap_a and gap_b) or not seen or (at_end and not truncated):
                 worst, problem = min(worst, LEFT_OVER), "WORDS_LEFT_OVER"
             return
         if not seen or at_end:
             excuse = _excuse_front(a, b, gap_a, gap_b, memo) if not at_end else _excuse_end(a, b, gap_a, gap_b, memo, truncated)
             if excuse == "SURNAME_IN_PART" and (lacking := {(x if gap_a else y)[at] for at in (gap_a or gap_b)} - LOOSE):
-                # A surname that the other name has in another place is not left out: the order of two surnames tells two people apart.
+                # A surname that the other name has in another place is not left out: the order of two surnames distinguishes people.
                 other = {y[step.b] for step in steps if not step.size_a} if gap_a else {x[step.a] for step in steps if not step.size_b}
                 if lacking & other:
                     excuse = ""
             if excuse == "SURNAME_IN_PART" and first_initial and (a.surname < 2 and b.surname < 2 and not a.joined and not b.joined):
-                # An initial and a part of the rest are too little of a name.
+                # An initial and a part of the other words are too little of a name.
                 excuse = ""
             if excuse:
                 if excuse not in ("TRUNCATED", "NORMALISED"):
@@ -128,13 +126,13 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
             and ((names_a and names_b) or (_given_too(gap_a, x, memo) and _given_too(gap_b, y, memo) and _eastern_name_any(x, y, memo)))
         ):
             if len(gap_a) == len(gap_b) == 1 and _syllables((x[0], x[gap_a[0]], y[gap_b[0]]), x[-1], memo):
-                # Ji Won and Ji Woo are two given names that are written in two words.
+                # Ji Won and Ji Woo are different given names, each written in two words.
                 worst, problem = min(worst, OTHER_NAME), "GIVEN_NAME_DIFFERS"
                 return
             worst, problem = min(worst, LEFT_OVER), "MIDDLE_DIFFERS"
             return
         if a.how in ("moved", "ends") or b.how in ("moved", "ends"):
-            # A word is missing inside a name whose surname is taken to stand first: then there must be nothing against that order.
+            # A word is missing inside a name that is read with its surname first. Then nothing may speak against that order.
             if (a.how == "moved" and lead(mine.party.words, memo) < 2) or (
                 b.how == "moved" and gap_b and lead(held.party.words, memo) < -2
             ):
@@ -149,7 +147,7 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
         for order, gap in ((a, gap_a), (b, gap_b)):
             if gap and gap[-1] in order.joined and gap[-1] + 1 >= len(order.words) - max(1, order.surname):
                 reasons.append("SURNAME_IN_PART")
-            # A word of a surname that is taken to stand first is the first word written.
+            # If a name is read with its surname first, the surname begins with the first word written.
             if order.how == "moved" and (lacking_at := [at for at in gap if at >= len(order.words) - order.surname]):
                 family = order.words[-order.surname :]
                 if not all(order.words[at] in LOOSE for at in lacking_at):
@@ -212,7 +210,7 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
                 else:
                     family_initial = True
         elif reason == "NEAR" and a.how == b.how == "natural" and x[0] == y[0] and _syllable_each(x, y, step, memo):
-            # Where the surname stands first, the last word is the given name.
+            # If the surname comes first, the last word is the given name.
             worst, problem, reason = min(worst, OTHER_NAME), "GIVEN_NAME_DIFFERS", ""
         elif reason == "NEAR":
             worst, near = min(worst, LEFT_OVER), True
@@ -233,17 +231,17 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
         and set(reasons) - {"GLUED", "INITIALS_ONLY", "MIDDLE_INITIAL"}
         and lead(mine.party.words, memo) < 2
     ):
-        # A claim is read with the surname first to find the same words, not similar ones.
+        # Reading a claim with the surname first is meant to find the same words, not similar ones.
         worst, problem = min(worst, LEFT_OVER), problem or "HARD"
     if worst < 100:
         lift = "none" if problem else "mailbox" if near else "any" if weak else "none"
         if worst >= LEFT_OVER and (problem == "HARD" or (weak and not problem)):
-            # Similar words rank below the same ones of which one is missing.
+            # A name of similar words ranks below a name that has the same words except one that is missing.
             worst = SIMILAR_WORDS
         codes = (problem, *reasons) if problem else reasons
         return Account(worst, tuple(dict.fromkeys("TYPO" if c == "SIMILAR" else c for c in codes if c != "HARD")), False, 0.0, lift=lift)
     if first_initial and ("SIMILAR" in reasons or last_reason in ("TYPO", "SPELLING_VARIANT")):
-        # An initial says too little beside a surname that is not the same.
+        # An initial says too little if the surname is not the same.
         return Account(LEFT_OVER, ("INITIALS_ONLY", "TYPO"), False, 0.0, lift="any")
     if first_initial and family_initial and not truncated:
         return Account(LEFT_OVER, ("INITIALS_ONLY",), False, 0.0)
@@ -255,7 +253,7 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
 
 
 def _syllable_each(x: tuple[str, ...], y: tuple[str, ...], step: Step, memo: Memo) -> bool:
-    """Tell whether two words are a syllable each of Chinese or Korean given names, the surname being the first word."""
+    """Return whether each of two words is a syllable of a Chinese or Korean given name; the surname is the first word."""
     first, words = memo.look_up(x[0]).cultures, (x[step.a], y[step.b])
     if not ("k" in first or "c" in first) or "w" not in first or (len(x) < 3 and any("w" in memo.look_up(w).cultures for w in words)):
         return False
@@ -265,7 +263,7 @@ def _syllable_each(x: tuple[str, ...], y: tuple[str, ...], step: Step, memo: Mem
 
 
 def _given_is_last(order: Order, gap: list[int], memo: Memo) -> bool:
-    """Tell whether the last word written is left over, and is the given name: in Vietnam the surname stands first."""
+    """Return whether the last word written is left over, and is the given name: in Vietnam the surname comes first."""
     if order.last not in gap:
         return False
     return "v" in memo.look_up(order.words[-order.surname]).cultures and "V" in memo.look_up(order.words[order.last]).cultures
@@ -276,7 +274,7 @@ def _eastern_name_any(x: tuple[str, ...], y: tuple[str, ...], memo: Memo) -> boo
 
 
 def _syllables(words: tuple[str, ...], surname: str, memo: Memo) -> bool:
-    """Tell whether words are syllables of a Chinese or Korean given name, beside a surname of these."""
+    """Return whether words are syllables of a Chinese or Korean given name, beside a surname of these."""
     cultures = memo.look_up(surname).cultures
     return ("k" in cultures or "c" in cultures) and all(
         len(w) > 1 and in_syllables(w) and memo.look_up(w).given < 4 and "V" not in memo.look_up(w).cultures for w in words
@@ -284,20 +282,19 @@ def _syllables(words: tuple[str, ...], surname: str, memo: Memo) -> bool:
 
 
 def _given_too(gap: list[int], words: tuple[str, ...], memo: Memo) -> bool:
-    """Tell whether words left over are names, or particles that are given names as well, as Van is in Vietnam."""
+    """Return whether words left over are names, or particles that are also given names, as Van is in Vietnam."""
     return any(words[i] not in LOOSE or "V" in memo.look_up(words[i]).cultures for i in gap)
 
 
 def _by_initial(x: tuple[str, ...], y: tuple[str, ...], memo: Memo) -> bool:
-    """Tell whether the surname may be an initial: in India's south it is the father's name, elsewhere the second of two surnames."""
+    """Return whether the surname may be an initial: in southern India it is the father's name, elsewhere the second of two surnames."""
     known = [memo.look_up(w) for w in (*x, *y) if len(w) > 1]
     western = [k for k in known if "W" in k.cultures and k.given > 2]
     return not western or any(("D" in k.cultures or "d" in k.cultures) and k not in western for k in known)
 
 
 def _two_people(words: tuple[str, ...], gap: list[int], memo: Memo) -> bool:
-    """Tell whether four words are two owners' names one after the other, and what is left over is one's surname and the other's given
-    name."""
+    """Return whether four words are two owners' names, and the words left over are the surname of one and the given name of the other."""
     if len(words) != 4 or gap != [1, 2]:
         return False
     first, second, third, last = (memo.look_up(w) for w in words)
@@ -305,7 +302,7 @@ def _two_people(words: tuple[str, ...], gap: list[int], memo: Memo) -> bool:
         return False
     if {first.gender, third.gender} == {"m", "f"} and second.surname >= max(1, second.given) and last.surname >= last.given:
         return True
-    # Unknown words are surnames rather than given names, but less surely so.
+    # An unknown word is a surname rather than a given name, but that is less certain.
     sure = second.given == 0 and second.surname > 0 and last.given < max(1, last.surname)
     return sure or (not second.cultures and third.given > 2 and last.given == 0)
 
@@ -323,7 +320,7 @@ def _excuse_front(a: Order, b: Order, gap_a: list[int], gap_b: list[int], memo: 
     if len(gap) == 1 and order.words[0] in PREFIX_NAMES and len(rest) > 1 and len(other.words) > 1:
         word = order.words[0]
         if len(word) > 2 or word in ("md", "sk", "ma"):
-            # After Maria there must be another given name, and not a surname alone.
+            # After Maria there must be another given name, not only a surname.
             return "GIVEN_NAME_MISSING" if memo.look_up(rest[0]).given or not memo.look_up(rest[0]).surname else ""
     return ""
 
@@ -340,7 +337,7 @@ def _excuse_end(a: Order, b: Order, gap_a: list[int], gap_b: list[int], memo: Me
     before = gap[0] - 1
     if before < 1 or not left:
         return "SURNAME_IN_PART" if not left else ""
-    # One part of a surname that is told to have two, or that a hyphen joins.
+    # One part of a surname that has two parts according to the source, or that a hyphen joins.
     if order.surname > len(gap) and len(names_only(words[-order.surname :])) > len(left) and order.how == "told":
         return "SURNAME_IN_PART"
     if (
@@ -357,7 +354,7 @@ def _excuse_end(a: Order, b: Order, gap_a: list[int], gap_b: list[int], memo: Me
         if iberian(left[0], memo) and (iberian(words[before], memo) or not known.cultures) and known.surname >= known.given:
             return "SURNAME_IN_PART"
         if order.how not in ("natural", "told"):
-            # Where the father's name follows one's own, nothing moves to the front: there the first word is a son, and the rest his father.
+            # If the father's name follows the person's own, nothing moves to the front: the first word is a son, the rest his father.
             return ""
         if _patronymic(left[0], memo) and _patronymic(words[before], memo):
             return "SURNAME_IN_PART"
@@ -367,7 +364,7 @@ def _excuse_end(a: Order, b: Order, gap_a: list[int], gap_b: list[int], memo: Me
 
 
 def _score(a: Order, b: Order, reasons: list[str], middle: bool, full_middle: bool) -> Account:
-    """Put a name of which every word is accounted for on the scale."""
+    """Return the score of a name whose every word is accounted for."""
     codes = list(dict.fromkeys(r for r in reasons if r not in ("MIDDLE_INITIAL",)))
     steps = sum(r in _STEPS and r != "GLUED" for r in reasons)
     low = [c for c in codes if c in _LOW]
@@ -405,7 +402,7 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
     if not mine.words or not held.words:
         return _NOTHING
     if not claim.full or not title.full:
-        # What stands in the part that was not read cannot be accounted for.
+        # Words in the part that was not read cannot be accounted for.
         return Account(LEFT_OVER, ("WORDS_LEFT_OVER",), False, 0.0)
     one_a, one_b = len(mine.words) == 1, len(held.words) == 1 and not held.lent
     if one_a or one_b:
@@ -419,7 +416,7 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
             continue
         steps = align(a, b, memo, cut)
         found = _judge(a, b, steps, a_side, b_side, memo, cut)
-        # Of two orders that both leave something over, the one that leaves less is likelier meant.
+        # If two orders both leave words over, the one that leaves fewer is more likely meant.
         left = sum([not (step.size_a and step.size_b) for step in steps])
         if best is None or (found.clean, found.score, -left, found.lift != "none") > (best.clean, best.score, -fewest, best.lift != "none"):
             best, fewest = found, left
@@ -433,7 +430,7 @@ def settle(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> 
 
 
 def _alike(x: tuple[str, ...], y: tuple[str, ...]) -> bool:
-    """Tell whether any two words are the same or may be misspellings of one."""
+    """Return whether any word of one side is the same as one of the other, or may be a misspelling of it."""
     for a in x:
         if len(a) > 1 and a in y:
             return True
@@ -443,24 +440,24 @@ def _alike(x: tuple[str, ...], y: tuple[str, ...]) -> bool:
 
 
 def _swapped(mine: Party, held: Party, a_side: _Side, b_side: _Side, memo: Memo) -> Account | None:
-    """Two given names in the other order, everything else being the same."""
+    """Return the account if the names differ only in the order of two given names; else ``None``."""
     if len(mine.words) != len(held.words) or len(mine.words) < 3 or sorted(mine.words) != sorted(held.words):
         return None
     for a in orders(mine, memo):
         if (a.how == "ends" and "v" not in memo.look_up(mine.words[0]).cultures) or (a.how == "moved" and mine.words[0] not in TITLES_TOO):
-            # Only a title at the front, such as "Sir", leaves both names in an order that may be exchanged.
+            # A title at the front, such as "Sir", is the only thing that may come before two exchanged given names.
             continue
         x = a.words
         other = a._replace(words=(x[1], x[0], *x[2:]), how="swapped")
         for b in orders(held, memo):
-            # A surname at the front must leave two given names that can have been exchanged.
+            # With a surname at the front, two given names have to remain that could have been exchanged.
             if b.words == other.words and (b.how != "moved" or len(b.words) - b.surname > 1):
                 return _score(other, b, [], False, False)
     return None
 
 
 def _single(mine: Party, held: Party, one_a: bool, one_b: bool, memo: Memo) -> Account:
-    """Account for names of a single word: no more than a part of a name, unless both are."""
+    """Account for names of a single word: each is only a part of a name, unless both sides have a single word."""
     if one_a and one_b:
         a, b = mine.words[0], held.words[0]
         if not is_latin(a):

@@ -62,11 +62,11 @@ _TABLE = {word: short for table in (_TYPES, _DIRECTIONS) for short, words in tab
 _TABLE.update(_OTHERS)
 _TYPE = frozenset(_TYPES)
 _DIRECTION = frozenset(_DIRECTIONS)
-# Kinds that follow another word for a kind, as in "Park Avenue"; the others more often begin the town's name.
+# Kinds of street that may follow another such word, as in "Park Avenue". The other kinds more often begin the town's name there.
 _USUAL = word_set("st ave rd dr ln ct blvd way pl cir ter pkwy hwy trl mall vlg sq loop path run walk plz trce xing cres")
 _NUMBERED = word_set("hwy rte rd")
 _NUMBER_SIGNS = word_set("no number num")
-# The most that the same street and number in another place can score.
+# The highest score of the same street and number in another place.
 MOST_ELSEWHERE = 69.0
 _TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
 _BOX = re.compile(
@@ -81,7 +81,7 @@ _ORDINAL = re.compile(r"^\d+(?:st|nd|rd|th)$")
 
 
 class Address(NamedTuple):
-    """An address taken apart. Empty where a part is not there."""
+    """An address split into its parts. A part that is missing is empty."""
 
     number: str
     street: tuple[str, ...]
@@ -98,7 +98,7 @@ class Address(NamedTuple):
 
 
 def _names_a_highway(rest: list[str], index: int) -> bool:
-    """Tell whether the words after a road's kind are its number or letter."""
+    """Return whether the words after a road's kind are its number or letter."""
     following = rest[index + 1 : index + 3]
     if following and following[0] in _NUMBER_SIGNS:
         following = following[1:]
@@ -112,7 +112,7 @@ def _names_a_highway(rest: list[str], index: int) -> bool:
 
 _FRACTIONS = {"½": " 1/2 ", "¼": " 1/4 ", "¾": " 3/4 ", "⅓": " 1/3 ", "⅔": " 2/3 "}
 _FRACTION = re.compile(r"(?<=\d) +([1-7]) ?/ ?([2-8])\b")
-# Roads that bear a number, as Publication 28 (232, 24) writes them and as people do; the same road gets the same short word.
+# Roads with a number, in the spellings of Publication 28 (232, 24) and in common ones. All spellings of a road get the same short word.
 _ROADS = (
     (
         re.compile(
@@ -129,7 +129,7 @@ _ROADS = (
     (re.compile(r"\b(?:highway contract(?: (?:route|rte))?|h ?c(?: ?r)?|star (?:route|rte))(?= ?#? ?\d)"), "hc"),
     (re.compile(r"\b(?:highway|hiway|hway|highwy|hwy)\b"), "hwy"),
 )
-# One of these is in every text that one of the above can change.
+# Every text that one of the patterns above can change contains one of these.
 _ROAD_SIGN = re.compile(
     r"\b(?:co(?:unty)?|cnty|cr|ctyrd|farm|fm|ranch|rm|u ?s|united|state|st (?:rt|rte|hwy|highway)|sr|sh|interstate|ih|i|rural|r ?r|rfd"
     r"|r ?d|h ?c|star"
@@ -188,7 +188,7 @@ def _joined(text: str) -> str:
 
 
 def _may_have_box(text: str) -> bool:
-    """Tell cheaply whether `_BOX` can find anything: most addresses have no post office box."""
+    """Return whether `_BOX` can find anything. A cheap check, because most addresses have no post office box."""
     return "b" in text and ("po" in text or "p o" in text or "p.o" in text or "p. o" in text or text.startswith("box"))
 
 
@@ -210,7 +210,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
         box = next(g for g in found.groups() if g)
         text = _BOX.sub(" ", text)
         if second:
-            # Read again, because what is left without the box may be a road's number.
+            # Read again, because without the box the rest may be a road's number.
             second = _text(_BOX.sub(" ", second))
     tokens = _tokens(text)
     zipped = _joined(code)[:12] if code else ""
@@ -250,7 +250,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
             continue
         short = _TABLE.get(item, item)
         if short in _DIRECTION and len(rest) > 1:
-            # A direction that has nothing else to be the street's name is its name: "North Ave".
+            # If the street has no other name, a direction is its name: "North Ave".
             follows = _TABLE.get(rest[index + 1], rest[index + 1]) if index + 1 < len(rest) else ""
             if street or (follows and follows not in _TYPE and follows != ","):
                 directions.add(short)
@@ -267,7 +267,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
         if short in _TYPE and street:
             kind = short
             if whole:
-                # Later words are the town, unless another kind of street follows at once.
+                # Later words are the town, unless another kind of street follows immediately.
                 after = [t for t in rest[index + 1 :] if t != ","]
                 while after and _TABLE.get(after[0], after[0]) in _DIRECTION and (len(after) == 1 or rest[index + 1] != ","):
                     directions.add(_TABLE[after.pop(0)])
@@ -296,7 +296,7 @@ _NUMBER_FIRST = re.compile(r"\s*\d")
 
 
 def _lines(line1: str, line2: str) -> tuple[str, str]:
-    """Return the line with the street, folded, and the other: a person's or building's name, or the unit, may come first."""
+    """Return the line with the street, then the other line, both folded. A person, a building or the unit may be on the first line."""
     text = _folded(line1).strip()
     if text[:1] in ("c", "a"):
         text = _CARE_OF.sub("", text)
@@ -315,7 +315,7 @@ def _lines(line1: str, line2: str) -> tuple[str, str]:
 
 
 def usual_word(word: str) -> str:
-    """Return what a folded word of an address is compared as: the postal service's abbreviation where there is one."""
+    """Return the form in which a folded word of an address is compared: the postal service's abbreviation if there is one."""
     return _TABLE.get(word) or _STATES.get(word, word)
 
 
@@ -341,7 +341,7 @@ _BRITISH_START, _BRITISH_END = re.compile(r"[a-z]{1,2}\d{1,2}[a-z]?"), re.compil
 
 
 def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str, str]:
-    """Take country, postal code and state off the end of a line."""
+    """Remove country, postal code and state from the end of a line, and return them."""
     tokens = list(tokens)
     while tokens and tokens[-1] == ",":
         tokens.pop()
@@ -383,7 +383,7 @@ def _cut_end(tokens: list[str], region: str, code: str) -> tuple[list[str], str,
 def _unit_of(tokens: list[str], alone: bool) -> str:
     kept = [t.lstrip("# ") for t in tokens if t not in _UNITS and t != ","]
     if alone and not any(t in _UNITS or t.startswith("#") or any(c.isdigit() for c in t) for t in tokens):
-        # A property's name or a second line of the street, as in "Willow Lodge", is no unit.
+        # A property's name or a second line of the street, as in "Willow Lodge", is not a unit.
         return "".join(kept) if len(kept) == 1 and len(kept[0]) == 1 else ""
     return "".join(kept).replace("-", "")
 
@@ -430,7 +430,7 @@ def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
 
 
 def parse(value: object) -> Address | None:
-    """Take an address apart: a mapping with ``line1`` to ``country``, or one line of text. ``None`` when nothing is there."""
+    """Split an address into its parts: a mapping with ``line1`` to ``country``, or one line of text. ``None`` for an empty one."""
     found = _taken_apart(value)
     return found if found and any(found) else None
 
@@ -451,7 +451,7 @@ def _taken_apart(value: object) -> Address | None:
 def compare(claimed: object, held: object) -> FieldMatch | None:
     """Return how two addresses compare, or ``None`` when either is empty.
 
-    100: all parts the same after folding the postal service's abbreviations; from 70: the same house; below 70: another one.
+    100: all parts are the same after folding the postal service's abbreviations; from 70: the same house; below 70: another one.
     """
     a, b = parse(claimed), parse(held)
     if a is None or b is None:
@@ -460,7 +460,7 @@ def compare(claimed: object, held: object) -> FieldMatch | None:
 
 
 def _no_line(a: Address) -> bool:
-    """Tell whether an address has neither street nor box."""
+    """Return whether an address has neither street nor box."""
     return not (a.street or a.number or a.box)
 
 
@@ -475,22 +475,22 @@ def _only_town(a: Address) -> bool:
 
 
 def _town(a: Address) -> list[str]:
-    """Return an address's words that may be its town, as the postal service abbreviates them; without a comma the street is among them."""
+    """Return the words of an address that may be its town, abbreviated. Without a comma they include the street."""
     if a.city:
         return [_short(word) for word in a.city]
-    # No town has a digit, and a street has a word at least.
+    # No town has a digit, and a street has at least one word.
     start = max((at + 1 for at, word in enumerate(a.words) if any(c.isdigit() for c in word)), default=1 if a.number else 0)
     words = [_short(word) for word in (a.tail if a.kind and a.number else a.words[start:])]
     return [] if start and _DIRECTION.union(_TYPE).issuperset(words) else words
 
 
 def _written(a: Address) -> list[str]:
-    """Return the words of an address in one line, in the postal service's abbreviations."""
+    """Return the words of an address in one line, abbreviated as by the postal service."""
     return [_short(word) for word in a.words]
 
 
 def _is_place_of(place: Address, other: Address) -> bool:
-    """Tell whether an address in one line is no more than the town of another one."""
+    """Return whether an address in one line is only the town of another address."""
     if not place.words or place.number or place.box or _no_line(other):
         return False
     words = _written(place)
@@ -506,12 +506,12 @@ def _is_place_of(place: Address, other: Address) -> bool:
 
 
 def _is_state_of(place: Address, other: Address) -> bool:
-    """Tell whether an address in one line is no more than the name of another one's state."""
+    """Return whether an address in one line is only the name of another address's state."""
     return not (place.number or place.box or place.state) and _STATES.get("".join(place.words), "-") == other.state
 
 
 def _compare_places(a: Address, b: Address) -> FieldMatch | None:
-    """Compare towns and states, where one side says no more; ``None`` where they have nothing in common that could differ."""
+    """Compare towns and states if one side has nothing else; ``None`` if there is nothing to compare."""
     if a.state and b.state and a.state != b.state and {a.state, b.state} <= _CODES:
         return FieldMatch(20.0, None, ("CITY_ONLY", "STATE_DIFFERS"))
     if _is_state_of(a, b) or _is_state_of(b, a):
@@ -608,7 +608,7 @@ def _compare(a: Address, b: Address) -> FieldMatch | None:
 
 
 def _contradict(a: frozenset[str], b: frozenset[str]) -> bool:
-    """Tell whether two sets of directions exclude each other; a town's direction may be among them."""
+    """Return whether two sets of directions exclude each other. A set may include the direction in a town's name."""
     if a & b:
         return False
     x, y = set("".join(a)), set("".join(b))
@@ -623,7 +623,7 @@ def _bare_code(a: Address) -> str:
 
 
 def _codes(a: str, b: str) -> FieldMatch:
-    """Compare postal codes alone, on the bands of https://docs.flinks.com/guides/connect/field-match-guide."""
+    """Compare only postal codes, with the bands of https://docs.flinks.com/guides/connect/field-match-guide."""
     if a == b or (a.isdigit() and b.isdigit() and len(a) > 4 and len(b) > 4 and a[:5] == b[:5]):
         return FieldMatch(100.0, None, ("POSTAL_CODE_ONLY",))
     edits = within_two(a, b)
@@ -676,7 +676,7 @@ def _street(a: Address, b: Address) -> tuple[float, tuple[str, ...]]:
         return 1.0, b.street
     best = 0.0
     x = "".join(a.street)
-    # Without a comma the town follows the street, so the street's end is found by trying.
+    # Without a comma between street and town, the street's end is found by trying.
     words = (*b.street, *b.tail) if len(b.street) < len(a.street) else b.street
     size = len(a.street)
     chosen: tuple[str, ...] = b.street

@@ -8,13 +8,13 @@ from titleholder.matching.parties import Party
 from titleholder.matching.text import is_latin, within_two
 from titleholder.matching.words import PARTICLES, TITLES_TOO, word_set
 
-# First given names that many bear and few are called by.
+# First given names that many people have but few use.
 PREFIX_NAMES = word_set(
     "muhammad mohammad mohammed mohamed muhammed mohamad mohd muhd md mohamad mehmed syed sayed sayyid saiyed sayyed seyed seyyed sayid"
     " maria ma mary"
     " marie m shaikh sheikh sk mohammadu mamadou"
 )
-# A word that may stand for a longer one in writing: no initial, no nickname.
+# Written abbreviations of a longer name, which are neither initials nor nicknames.
 _WRITTEN_SHORT = {
     "ma": ("maria",), "mª": ("maria",), "fco": ("francisco",), "fca": ("francisca",), "md": ("mohammed", "mohammad", "muhammad", "mohamed"),
     "mohd": ("mohammed", "mohammad", "muhammad", "mohamed"), "muhd": ("mohammed", "mohammad", "muhammad", "mohamed"),
@@ -50,12 +50,12 @@ _LEVELS = {
 
 
 class Order(NamedTuple):
-    """A party's words as if the given name came first and the surname last."""
+    """A party's words, rearranged so that the given name is first and the surname last."""
 
     words: tuple[str, ...]
     how: str  # "told", "natural", "moved" (a surname moved from the front to the end), "ends" (first and last exchanged), "swapped"
-    surname: int  # how many of the last words are the surname, where that is known; 0: not known
-    last: int  # where the last written word stands now
+    surname: int  # how many of the last words are the surname; 0: not known
+    last: int  # the new position of the word that was written last
     joined: frozenset[int] = frozenset()
 
 
@@ -81,7 +81,7 @@ def orders(party: Party, memo: Memo) -> Iterator[Order]:
         yield Order(words, "told", party.family, n - 1, party.joined)
         fore = n - party.family
         if fore > 1 and party.family and "v" in memo.look_up(words[-1]).cultures:
-            # In Vietnam the middle name stands before the given name, and some write both in one field.
+            # In Vietnam the middle name comes before the given name, and some people write both in one field.
             if party.given == 1 and all("V" in memo.look_up(w).cultures for w in words[:fore]):
                 yield Order((*words[1:fore], words[0], *words[fore:]), "told", party.family, n - 1)
             elif party.given == fore:
@@ -92,7 +92,7 @@ def orders(party: Party, memo: Memo) -> Iterator[Order]:
         return
     yield Order(words, "natural", 0, n - 1, party.joined)
     for count in range(1, min(n, 6 if n < MANY_WORDS else 3)):
-        # Neither a hyphen is torn apart nor "bin" from the father's name.
+        # Do not separate words that a hyphen joins, nor "bin" from the father's name.
         if count - 1 not in party.joined and SON_OF.isdisjoint(words[count - 1 : count + 1]):
             yield _moved(party, count)
     if n > 2 and eastern_name(words, memo):
@@ -101,13 +101,13 @@ def orders(party: Party, memo: Memo) -> Iterator[Order]:
 
 
 def eastern(word: str, memo: Memo) -> bool:
-    """Tell whether a word is a surname of those that people write first."""
+    """Return whether a word is a surname of a culture in which the surname comes first."""
     cultures = memo.look_up(word).cultures
     return "v" in cultures or "c" in cultures or "k" in cultures
 
 
 def eastern_name(words: tuple[str, ...], memo: Memo) -> bool:
-    """Tell whether words are a surname of Vietnam, China or Korea and given names that may follow it, a Western one among them."""
+    """Return whether words are a surname of Vietnam, China or Korea, and given names that may follow it, maybe with a Western one."""
     cultures = memo.look_up(words[0]).cultures
     if "v" in cultures and all(any(c in "Vv" for c in memo.look_up(w).cultures) or len(w) == 1 for w in words[1:]):
         return True
@@ -117,17 +117,17 @@ def eastern_name(words: tuple[str, ...], memo: Memo) -> bool:
 
 
 def in_syllables(word: str) -> bool:
-    """Tell whether a word is made of syllables of Chinese or Korean."""
+    """Return whether a word consists of syllables of Chinese or Korean."""
     from titleholder.matching.syllables import korean, pinyin
 
     return bool(pinyin(word) or korean(word))
 
 
 def lead(words: tuple[str, ...], memo: Memo) -> float:
-    """Return how much speaks for the surname being written first: the surname's evidence at the front, the given name's at the end."""
+    """Return the evidence for the surname being first: that of a surname at the front plus that of a given name at the end."""
     named = names_only(words) or words
     first, last = memo.look_up(named[0]), memo.look_up(named[-1])
-    # A word that no list knows is rather a surname: there are more of them.
+    # An unknown word is more likely a surname, because there are more surnames.
     at_front = first.surname - first.given if first.cultures else 1.5
     at_end = last.given - last.surname if last.cultures else -1.5
     if first.cultures and not first.given:
@@ -136,7 +136,7 @@ def lead(words: tuple[str, ...], memo: Memo) -> float:
 
 
 def relate(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] | None:
-    """Return what it costs to take two words for one, and the reason that excuses it; ``None`` for two words."""
+    """Return the cost of taking two words for the same name, and the reason that excuses it; ``None`` if they are different names."""
     if a == b:
         return _EQUAL
     found = memo.related.get((a, b, family), _NOT_YET)
@@ -168,13 +168,13 @@ def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] 
         mainly_given = known_a.given > known_a.surname, known_b.given > known_b.surname
         patronymic = any(mainly_given) and "E" in known_a.cultures + known_b.cultures and not (known_a.cultures and known_b.cultures)
         if all(mainly_given) or patronymic:
-            # Two given names are not two spellings of one surname, wherever they stand, and nobody's surname is a nickname.
+            # Two given names are not two spellings of one surname at any place, and a surname is not a nickname.
             level = compare_given(a, b, memo)
             return (4, "HARD") if level in ("G_NICKNAME", "G_NICKNAME_TYPO", "G_PREFIX") else _LEVELS.get(level)
     level = compare_family((a,), (b,), memo) if family else compare_given(a, b, memo)
     found = _LEVELS.get(level)
     if level in ("F_TYPO_SHORT", "G_TYPO_SHORT") and size_a == size_b and sorted(a) != sorted(b):
-        # Another letter makes another name of a short one.
+        # In a short name, another letter makes another name.
         return 4, "WEAK"
     if level == "G_TYPO_FIRST" and size > 4:
         known_a, known_b = memo.look_up(a), memo.look_up(b)
@@ -189,7 +189,7 @@ def _find_relation(a: str, b: str, family: bool, memo: Memo) -> tuple[int, str] 
 
 
 def _glue(parts: tuple[str, ...], whole: str, memo: Memo) -> tuple[int, str] | None:
-    """Tell whether words written apart on one side are written together on the other, or as its initials."""
+    """Return the cost and reason if words on one side are one word on the other, or its initials; else ``None``."""
     joined = "".join(parts)
     if joined == whole:
         return 1, "GLUED"
@@ -223,12 +223,12 @@ class Step(NamedTuple):
 _FAR = 10_000
 _NO_STEP = 0, 0, ""
 MANY_WORDS = 16
-# Names of which twenty words differ on each side are not aligned word by word: that bounds the time, and nothing excuses so many.
+# Names with twenty different words on each side are not aligned, which bounds the time. Nothing would excuse so many words.
 MOST_CELLS = 400
 
 
 def align(a: Order, b: Order, memo: Memo, cut: bool) -> list[Step]:
-    """Return the cheapest alignment of two sequences of words: pairs, words taken together, and words left over."""
+    """Return the cheapest alignment of two sequences of words: pairs, joined words, and words left over."""
     x, y = a.words, b.words
     n, m = len(x), len(y)
     start = 0
@@ -250,12 +250,12 @@ def align(a: Order, b: Order, memo: Memo, cut: bool) -> list[Step]:
 
 
 def _was_cut(short: str, long: str, memo: Memo) -> bool:
-    """Tell whether a word may be the beginning of a longer one that was cut off: Angel is no Angela without her last letter."""
+    """Return whether a word may be a longer one that was cut off. Names of their own are not: Angel is not a cut-off Angela."""
     return len(short) < len(long) and not (len(long) == len(short) + 1 and long[-1] in "aeio" and memo.look_up(short).given > 2)
 
 
 def _skips(words: tuple[str, ...], start: int, end: int) -> list[int]:
-    """Return what it costs to leave over each word from ``start`` to ``end``; a name's first and last words cost more."""
+    """Return the cost of leaving over each word from ``start`` to ``end``. A name's first and last words cost more."""
     last = len(words) - 1
     return [(2 if (w := words[at]) in LOOSE else 4 if len(w) == 1 else 5) + (at in (0, last)) for at in range(start, end)]
 
@@ -327,14 +327,14 @@ def pairs_of_orders(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[Orde
     told = b[0].how == "told"
     leading = lead(mine.words, memo)
     for x in others:
-        # A claim in parts or in natural order is the rule. One with the surname first meets a title in natural order; where a comma tells
-        # the title's order, the claim's must be evident.
+        # Most claims are in parts or in natural order. A claim with the surname first is compared with a title in natural order. If a comma
+        # shows the title's order, the claim's order must be evident.
         if not told or held.lent or leading >= 2:
             yield x, b[0]
             if held.lent:
                 for y in b[1:]:
                     yield x, y
-        # Both with the surname first: the front word of both must be a surname rather than a given name.
+        # If both have the surname first, the first word of both must be a surname rather than a given name.
         if not told and x.how == "moved" and leading >= 0 and mine.words[: x.surname] == held.words[: x.surname]:
             known = memo.look_up(mine.words[0])
             if known.surname > known.given or (not known.cultures and leading >= 0) or mine.words[0] in LOOSE:
@@ -344,7 +344,7 @@ def pairs_of_orders(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[Orde
 
 
 def may_begin(a: Order, b: Order, memo: Memo) -> bool:
-    """Tell cheaply whether the first words can belong together: most orders are settled here."""
+    """Return whether the first words can belong together. A cheap check, which rules out most orders."""
     x, y = a.words[0], b.words[0]
     if x == y or x[0] == y[0] or (len(x) > 3 < len(y) and (x.startswith(y) or y.startswith(x))):
         return True

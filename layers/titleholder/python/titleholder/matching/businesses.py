@@ -1,4 +1,4 @@
-"""Compares names of businesses: legal forms apart, words by how much they tell, numbers strictly."""
+"""Compares names of businesses: legal forms separately, words by how much they distinguish, numbers strictly."""
 
 from typing import NamedTuple
 
@@ -84,7 +84,7 @@ _EVERYBODYS = word_set(
 
 
 class Business(NamedTuple):
-    """A business's name, taken apart."""
+    """The parts of a business's name."""
 
     core: tuple[str, ...]
     forms: frozenset[str]
@@ -94,7 +94,7 @@ class Business(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How two businesses' names compare: the levels for the ranking, and what the account of their words allows."""
+    """How two businesses' names compare: the levels for the ranking, and the score that the account of their words allows."""
 
     levels: tuple[str, ...]
     ceiling: float
@@ -142,11 +142,11 @@ def take_apart(words: tuple[str, ...]) -> Business:
     dated = False
     for index, word in enumerate(words):
         if trust and word in _TRUST_KINDS:
-            # Revocable and irrevocable tell two trusts apart, like legal forms; "living" tells nothing.
+            # Revocable and irrevocable distinguish trusts, like legal forms. "Living" does not.
             forms.update(_TRUST_KINDS[word])
             continue
         if trust and (word in _DATING or (dated and word[0].isdigit())):
-            # The day of the declaration is part of a trust's title, and of nobody's claim.
+            # The date of the declaration is a part of a trust's title, but not of claims.
             dated = True
             continue
         if (word in SURE_FORMS and (index > 0 or word in _LEADING_FORMS)) or (word in LEGAL_FORMS and index >= last - 1 and index > 0):
@@ -199,12 +199,12 @@ def _word_alike(a: str, b: str) -> float:
 
 
 _SLAVIC = Known(0, 0, "-", "s")
-# A word of so many letters or fewer is another word if one letter differs.
+# If one letter differs, a word of at most so many letters is another word.
 SHORT_WORD = 4
 
 
 def _same_word(a: str, b: str, transcribed: bool) -> str:
-    """Return how two words of businesses' names are one: "same", "typo", "word" (one letter makes another word of it), or an empty text."""
+    """Return how two words of businesses' names are one: "same", "typo", "word" (another word by one letter); else an empty text."""
     if a == b:
         return "same"
     if transcribed and is_latin(a) and is_latin(b) and one_original(a, b, _SLAVIC, _SLAVIC):
@@ -223,7 +223,7 @@ def _same_word(a: str, b: str, transcribed: bool) -> str:
 
 
 def _account(a: Business, b: Business, transcribed: bool) -> tuple[list[str], list[str], int, int]:
-    """Align the words of two businesses' names; return what is left over on each side, and how many words differ by one letter."""
+    """Align the words of two businesses' names. Return the words left over on each side, and how many words differ by one letter."""
     left_b = list(b.core)
     left_a: list[str] = []
     typos = others = 0
@@ -259,7 +259,7 @@ def _account(a: Business, b: Business, transcribed: bool) -> tuple[list[str], li
 
 
 def _was_cut(mine: tuple[str, ...], held: tuple[str, ...], length: int) -> bool:
-    """Tell whether the owner's text is the beginning of the claim, cut off at a fixed width."""
+    """Return whether the owner's text is the beginning of the claim, cut off at a fixed width."""
     count = len(held)
     if length < SHORTEST_CUT or count > len(mine) or count < 2:
         return False
@@ -273,7 +273,7 @@ SHORTEST_CUT = 20
 
 
 def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcribed: bool = False) -> Compared:
-    """Compare two businesses' names in folded words; ``length`` is that of the owner's text, which a bank may have cut off."""
+    """Compare two businesses' names in folded words. ``length``: that of the owner's text, which a bank may have cut off."""
     if mine == held:
         return Compared(("B_SAME", "E_NONE", "H_SAME", "L_SAME", "N_NONE"), 100.0, 100.0, (), "any")
     a, b = take_apart(mine), take_apart(held)
@@ -296,7 +296,7 @@ def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcrib
         )
     left = left_a or left_b
     if left:
-        # A word that one name says twice has its counterpart in the other.
+        # A word that one name has twice has its counterpart in the other name.
         said = b.core if left_a else a.core
         plain = all(w in _EVERYBODYS or w in _GENERIC or w in said for w in left) and form != "L_CONFLICT"
         reasons = ("BUSINESS_NUMBER_DIFFERS",) if any(c.isdigit() for w in left for c in w) else ("BUSINESS_WORDS_MISSING",)
@@ -330,7 +330,7 @@ def levels(a: Business, b: Business) -> tuple[str, ...]:
         return "B_GLUED", "E_NONE", "H_SAME", form, number if number != "N_ONE" else "N_NONE"
     if sorted(a.core) == sorted(b.core):
         return "B_ORDER", "E_NONE", "H_SAME", form, number
-    # Which side is walked through must not hang on which came first.
+    # The result must not depend on which name is given first.
     short, long = sorted((a, b), key=lambda side: (len(set(side.core)), side.core))
     if (
         len(short.core) == 1
@@ -372,7 +372,7 @@ def levels(a: Business, b: Business) -> tuple[str, ...]:
         rest = {w for i, w in enumerate(long.core) if i not in used and w not in short.core}
         extra = "E_PLAIN" if all(w in _GENERIC for w in rest) else "E_TELLING"
         if total_short < 0.9:
-            # Nothing but words any business may use: that they recur says little.
+            # Both names have only words that any business may use, so it says little that they agree.
             extra = "E_VAGUE"
         return "B_PART", extra, head, form, number
     if short.joined and len(short.joined) > 4 and long.joined.startswith(short.joined):
@@ -390,10 +390,10 @@ def log_odds(found: tuple[str, ...]) -> float:
 
 
 def on_the_scale(found: Compared, trade: bool) -> Judged:
-    """Put a comparison of two businesses' names on the scale.
+    """Return the score of a comparison of two businesses' names.
 
-    100 the same, 99 the same words, 95 to 98 apart from the legal form, 90 to 94 a typing error; words that are left over are for review if
-    any business may use them, and otherwise another business's.
+    100: the same; 99: the same words; 95 to 98: the same apart from the legal form; 90 to 94: a typing error. If words are left over, the
+    names are for review if any business may use these words, and otherwise another business's.
     """
     odds = log_odds(found.levels)
     reasons = [code for level in found.levels if (code := REASONS.get(level))]
@@ -411,7 +411,7 @@ def on_the_scale(found: Compared, trade: bool) -> Judged:
 
 
 def like_a_person(words: tuple[str, ...]) -> bool:
-    """Tell whether words without a business's marks begin or go on like a person's name."""
+    """Return whether words without a business's marks begin or continue like a person's name."""
     return 1 < len(words) < 5 and any(w in KNOWN for w in words[:2]) and not any(w in BUSINESS_WORDS or w in SURE_FORMS for w in words)
 
 

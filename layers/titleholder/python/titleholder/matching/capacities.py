@@ -1,4 +1,4 @@
-"""Reads what the parties of an account title are to the account, by the words between their names; and the trusts that it names."""
+"""Reads the capacity of each party of an account title from the words between their names, and the trusts that the title names."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from titleholder.matching.text import is_latin
 from titleholder.matching.words import BUSINESS_WORDS, GENERATIONS, SURE_FORMS, SURNAMES_TOO, TRUST_WORDS, word_set
 
 MANY_PARTIES = 12
-# More words than this are hardly a person's or a couple's name.
+# More words than this are not a person's or a couple's name.
 MANY_GRANTORS = 9
 
 
@@ -28,7 +28,7 @@ def cut_by_capacity(tokens: list[str]) -> list[tuple[str, list[str]]]:
             pieces[-1][1].append(item)
     out: list[tuple[str, list[str]]] = []
     markers = {marker for marker, _ in pieces}
-    # For each piece whether a signer's role closes it: "... JANE ROE EXEC", and no name follows.
+    # For each piece: whether a signer's role ends it, as in "... JANE ROE EXEC", and no name follows.
     ends = [*(marker in _SIGNERS and not piece for marker, piece in pieces[1:]), False]
     signed = [end and all(m in ("MINOR", *_SIGNERS) and not piece for m, piece in pieces[at + 2 :]) for at, end in enumerate(ends)]
     own_trust = "trust" in tokens
@@ -40,7 +40,7 @@ def cut_by_capacity(tokens: list[str]) -> list[tuple[str, list[str]]]:
         elif marker == "DBA":
             out.append(("trade", piece))
         elif marker in ("CARE", "DATED"):
-            # What follows a date can be the trust's own name, what follows "care of" is somebody else.
+            # A date can be followed by the trust's own name, but "care of" is followed by another person.
             if marker == "DATED":
                 out.extend(_trust(piece))
         elif marker == "AKA":
@@ -65,7 +65,7 @@ def cut_by_capacity(tokens: list[str]) -> list[tuple[str, list[str]]]:
         elif marker == "ESTATE":
             out.append(("estate", piece))
         elif marker == "EXEC":
-            # "EXECUTOR JOHN SMITH DECD" names the dead alone.
+            # "EXECUTOR JOHN SMITH DECD" names only the deceased.
             dead = index == 1 and not pieces[0][1] and following == "ESTATE" and not pieces[index + 1][1]
             out.append(("estate" if dead else "executor", piece))
         elif following in ("EXEC", "CUST"):
@@ -81,7 +81,7 @@ def cut_by_capacity(tokens: list[str]) -> list[tuple[str, list[str]]]:
                 out.append(("estate", piece))
                 out.append(("executor", rest))
             else:
-                # "JOHN SMITH ESTATE", and "FELIX (DECEASED) CALLOWAY": a name that the marker interrupts.
+                # "JOHN SMITH ESTATE"; in "FELIX (DECEASED) CALLOWAY" the marker interrupts a name.
                 out.append(("estate", [*piece, *rest]))
             pieces[index + 1] = ("ESTATE", [])
         elif "trust" in piece or following in ("TTEE", "DATED", "FBO") or "TTEE" in markers:
@@ -99,7 +99,7 @@ def cut_by_capacity(tokens: list[str]) -> list[tuple[str, list[str]]]:
     return [(context, piece) for context, piece in out if piece]
 
 
-# Trusts whose property is not the grantor's own.
+# Kinds of trusts whose property is not the grantor's own.
 _HARD_KINDS = frozenset(
     ("irrevocable", "irrev", "charitable", "special", "needs", "supplemental", "testamentary", "marital", "bypass", "insurance", "exempt",
      "nonexempt", "gst", "crut", "crat", "qtip", "decedents", "credit")
@@ -108,12 +108,12 @@ _HARD_KINDS = frozenset(
 
 # Capacities in which one person signs for another.
 _SIGNERS = frozenset(("EXEC", "CUST"))
-# What may stand between the name of the one and of the other.
+# Words that may separate the two names.
 _BETWEEN = frozenset(("by", "minor", "incompetent", "incapacitated", "ward", ","))
 
 
 def _owner_and_signer(piece: list[str]) -> tuple[list[str], list[str]]:
-    """Part a dead's or a minor's name from that of the person who signs, which follows it; all is the first's where nothing tells."""
+    """Split the name of a deceased person or a minor from that of the signer after it. If nothing shows where, all is the first name."""
     words = [t for t in piece if t != ","] if piece[:-2].count(",") > 1 else piece[: -1 if piece[-1:] == [","] else None]
     for at in range(2, len(words) - 1):
         if words[at] in _BETWEEN:
@@ -137,7 +137,7 @@ def _owner_and_signer(piece: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _ends_before(words: list[str], at: int) -> int:
-    """Return how much speaks for a surname before a place and a given name after it."""
+    """Return the evidence for a surname before a place and a given name after it."""
     before, after = look_up(words[at - 1]), look_up(words[at])
     return before.surname - before.given + after.given - after.surname - (MOST_UNLIKE if len(words[at]) == 1 else 0)
 
@@ -147,7 +147,7 @@ MOST_UNLIKE = 3
 
 
 def _split_joint(piece: list[str]) -> list[str]:
-    """Put a separator between joint owners that are written one after the other."""
+    """Put a separator between joint owners who are written without one."""
     if "AND" in piece or "," in piece or len(piece) < 4:
         return piece
     first, last = piece[0], piece[-1]
@@ -184,7 +184,7 @@ def _trust(piece: list[str], person: str = "trust") -> list[tuple[str, list[str]
 
 _LEADING = frozenset(("the", "a", "of", "for"))
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
-# Words that tell a trust's kind. Family, living and revocable are one kind said in three ways.
+# Words for a trust's kind. Family, living and revocable are three words for one kind.
 _KINDS = {
     "irrevocable": "irrevocable", "irrev": "irrevocable", "charitable": "charitable", "remainder": "charitable", "special": "special",
     "supplemental": "special", "marital": "marital", "bypass": "bypass", "credit": "bypass", "shelter": "bypass", "insurance": "insurance",
@@ -199,7 +199,7 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 def trusts_of(tokens: list[str], dates: str) -> Iterator[Trust]:
-    """Yield the trusts that a title names by their own names, those of people and families only."""
+    """Yield the trusts that a title names by their own names, but only those of people and families."""
     pieces: list[list[str]] = [[]]
     for item in tokens:
         if item.isupper() and is_latin(item) and item not in ("AND", "JOINT"):
@@ -247,7 +247,7 @@ def _is_business(word: str) -> bool:
 
 
 def joint_owners(segment: list[str], context: str) -> list[Party]:
-    """Return the persons named in a segment; joint owners share a surname that only one of them carries."""
+    """Return the people named in a segment. Joint owners share a surname that is written for one of them only."""
     parts: list[list[str]] = [[]]
     for item in segment:
         if item == "AND":
@@ -277,14 +277,14 @@ def joint_owners(segment: list[str], context: str) -> list[Party]:
 
 
 def _two_given(words: list[str]) -> bool:
-    """Tell whether two words are two given names of one person who has no surname of their own here: MARIA ELENA & JUAN GARCIA."""
+    """Return whether two words are given names of one person without a surname of their own, as in MARIA ELENA & JUAN GARCIA."""
     if len(words) != 2:
         return False
     first, second = look_up(words[0]), look_up(words[1])
     return second.given >= COMMON and second.surname == 0 and first.given > 2 and first.given > first.surname
 
 
-# How common a word must be as a given name to be nothing else.
+# A word that is at least this common as a given name is taken for nothing else.
 COMMON = 7
 
 
@@ -302,7 +302,7 @@ def _families(lender: Party, before: bool) -> Iterator[tuple[str, ...]]:
         first += 1
     heads = words[:first]
     tails = words[last:]
-    # "SMITH JOHN OR JANE" names the surname first, "JOHN SMITH OR JANE" last: what the words are tells which.
+    # "SMITH JOHN OR JANE" has the surname first, "JOHN SMITH OR JANE" last. What is known of the words shows which.
     if before and not (mainly_given(words[0]) and not mainly_given(words[-1])):
         yield heads
     if not before or not (mainly_given(words[-1]) and not mainly_given(words[0])):

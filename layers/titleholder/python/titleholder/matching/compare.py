@@ -1,4 +1,4 @@
-"""Compares a claim with one owner, field by field, and lets the name gate the rest."""
+"""Compares a claim with one owner, field by field. The name limits what the other fields can do to the score."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,9 +13,9 @@ from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, script
 from titleholder.matching.titles import Title, claimed_party, is_placeholder, read_claim, read_title
 
 MAX_ALIASES = 20
-# A person and a business of the same name are worth a look, and no more.
+# The highest score of a person and a business of the same name: for review at most.
 MOST_ACROSS_KINDS = 62.0
-# What a claim can score that names several parties, or contradicts itself.
+# The highest score of a claim that names several parties, or contradicts itself.
 MOST_SEVERAL = 49.0
 
 
@@ -45,20 +45,20 @@ class Owner(NamedTuple):
 
 
 def _text(value: object) -> str:
-    # One character more than is read, so that a longer text is known as one.
+    # One character more than is read, to recognise a longer text.
     return str(value)[: MAX_CHARS + 1].strip() if value else ""
 
 
-# What joins a second party to the first in a claim, or tells that the claimant acts for one.
+# Markers that join a second party to the first in a claim, or show that the claimant acts for another party.
 _SEVERAL = frozenset(("AND", "JOINT", "TTEE", "AKA", "FBO", "CUST", "POD", "CARE", "SON", "EXEC", "MINOR"))
 
 
-# Of these, the ones that are words of a business's name: Quimby & Rutledge LLP, Guardian Insurance.
+# Those of these markers that can be words of a business's name: Quimby & Rutledge LLP, Guardian Insurance.
 _TRADES = frozenset(("AND", "CARE", "EXEC", "CUST", "MINOR"))
 
 
 def _several(title: Title, kind: str) -> bool:
-    """Tell whether a claimed name names more than one party."""
+    """Return whether a claimed name names more than one party."""
     found = title.markers & _SEVERAL
     if not found:
         return False
@@ -137,7 +137,7 @@ _STRANGER = Judged(0.0, -20.0, ("NAME_DIFFERS",), True, False, 100.0)
 
 
 def _is_same(mine: _Claimed, held: Title) -> bool:
-    """Tell whether two names are the same text, capitals and punctuation aside, and mean the same by it."""
+    """Return whether two names are the same text, apart from capitals and punctuation, and mean the same party."""
     a = mine.title
     if a.words != held.words or not a.full or not held.full or a.trusts or held.trusts:
         return False
@@ -193,7 +193,7 @@ def _as_people(mine: _Claimed, owner: Owner, memo: Memo) -> list[Judged]:
     for one in parties:
         every = [_judge_party(one, name, party, held, memo) for party in held.parties]
         if len(held.parties) > 1 and every and all(j.wrong for j in every):
-            # The given name of one joint owner with the surname of another names neither.
+            # The given name of one joint owner with the surname of another is the name of neither.
             every = [j.capped(MOST_SEVERAL, "JOINT_OWNER") if j.score > MOST_SEVERAL else j for j in every]
         for judged in every:
             found.append(judged.capped(MOST_ACROSS_KINDS, "BUSINESS_VS_PERSON") if across else judged)
@@ -202,12 +202,12 @@ def _as_people(mine: _Claimed, owner: Owner, memo: Memo) -> list[Judged]:
     return found
 
 
-# Titles of a wife that stand before her husband's name.
+# A wife's titles before her husband's name.
 _WIVES = frozenset(("mrs", "mme", "sra"))
 
 
 def _judge_party(mine: Party, claim: Title, held: Party, title: Title, memo: Memo) -> Judged:
-    """Compare a claimed person with one party of a title: the account of words, and for what it leaves open the likeliest reading."""
+    """Compare a claimed person with one party of a title by the account of words, and if that is not clean, by the likeliest reading."""
     settled = account.settle(mine, claim, held, title, memo)
     best = _combine(mine, held, settled, memo)
     if best.score < MATCH and (held.aside or mine.aside):
@@ -234,7 +234,7 @@ def _judge_party(mine: Party, claim: Title, held: Party, title: Title, memo: Mem
 
 
 def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> Judged:
-    """Put the account and, where it is not clean, the likeliest reading into one judgement."""
+    """Combine the account and, if it is not clean, the likeliest reading into one judgement."""
     a, b = mine.generation, held.generation
     conflict = bool(a and b and a != b and {a, b} != {"2", "ii"})
     if settled.clean and not conflict and settled.score >= 90:
@@ -256,14 +256,14 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
             wrong=True, surname_only=False, lift="none"
         )
     if settled.clean:
-        # The band is the account's; the place in it the weights'.
+        # The account gives the band, the weights give the place in it.
         low, high = max(MATCH, settled.score - 4.0), min(settled.score + 4.0, account.MOST_FUZZY)
         score = min(max(judged.score, low), high)
         reasons = tuple(dict.fromkeys((*settled.reasons, *(judged.reasons if not judged.wrong else ()))))
         return Judged(round(score, 2), max(judged.log_odds, 1.0), reasons or ("TYPO",), False, False, account.MOST_FUZZY)
     most = settled.ceiling
     if most == MOST_FOR_REVIEW and not (set(mine.words) <= set(held.words) or set(held.words) <= set(mine.words)):
-        # Where both names have words of their own, less speaks for one person than where one name only has more.
+        # If both names have extra words, they are less likely one person's than if only one name has some.
         most -= 1.0
     if judged.score > most:
         judged = judged._replace(score=most, reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
@@ -275,7 +275,7 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
 
 
 def _finer(score: float, mine: Party, held: Party, memo: Memo) -> float:
-    """Rank names inside a band of what is one step away: of two rare surnames that agree it is surer that they are one person's."""
+    """Rank names within the band of names that differ by one step. If two rare surnames agree, they are more surely one person's."""
     if score >= 95:
         return score
     common = memo.look_up(mine.words[-1]).surname
@@ -287,7 +287,7 @@ def _related(word: str, others: tuple[str, ...], memo: Memo) -> bool:
 
 
 def _check_asides(best: Judged, mine: Party, held: Party, memo: Memo) -> Judged:
-    """Lower a comparison for words in brackets that only one side has, or that differ."""
+    """Lower the score for words in brackets that only one side has, or that differ."""
     a, b = mine.aside, held.aside
     if a and b:
         return best if a == b else best.capped(MOST_FOR_REVIEW, "WORDS_LEFT_OVER")._replace(lift="none")
@@ -300,7 +300,7 @@ def _check_asides(best: Judged, mine: Party, held: Party, memo: Memo) -> Judged:
 
 
 def _by_alias(mine: Party, held: Party) -> list[tuple[Party, Party]]:
-    """Return the parties with the name in brackets for the given name."""
+    """Return the parties with the given name replaced by the name in brackets."""
     out = []
     if len(held.aside) == 1 and not held.lent:
         at = held.comma if held.comma else 0
@@ -336,7 +336,7 @@ def _as_businesses(mine: _Claimed, owner: Owner) -> list[Judged]:
 
 
 def _person_in_business(person: Title, business: Title, memo: Memo) -> list[Judged]:
-    """Compare a person with the name in a business's: a sole trader, perhaps, but not surely the same account holder."""
+    """Compare a person with the person's name in a business's name: maybe a sole trader, but not surely the same account holder."""
     from titleholder.matching import businesses
 
     bare = businesses.without_marks(business.words)
@@ -371,7 +371,7 @@ def match(claim: dict[str, Any], owner: dict[str, Any]) -> Match:
 
 
 def compare(claim: Claim, owner: Mapping[str, Any], memos: dict[bool, Memo] | None = None) -> Match:
-    """Compare a claim that was read with one owner; ``memos``, empty at first, serve for all owners, and no longer."""
+    """Compare a claim that was read with one owner. ``memos``: an empty dict, shared by the comparisons with all owners of one account."""
     if memos is None:
         memos = {}
     held = read_owner(owner)

@@ -1,4 +1,4 @@
-"""Compares addresses, phones and e-mails, each by its own module, and moves a name's score by them as far as the name allows."""
+"""Compares addresses, phones and e-mails, each with its own module, and adjusts the name's score by them as far as the name allows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def compare_contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict
 
 
 def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
-    """Return the levels at which address, phone and e-mail agree; nothing for what is missing."""
+    """Return the levels at which address, phone and e-mail agree. A missing field has none."""
     out = []
     address, phone, email = fields["address"], fields["phone"], fields["email"]
     if address.score is not None:
@@ -66,20 +66,20 @@ def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:
 def overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str]:
     """Return the overall score and the reason contacts give for it, if any.
 
-    Contacts speak only about a name that may be the owner's: they lift a near name up to, but not into, the band of good ones, and they
-    make a good one less sure. A wrong name stays what it is.
+    Contacts count only for a name that may be the owner's. They raise the score of a near name up to, but not into, the band of good names,
+    and lower that of a good name. A wrong name stays wrong.
     """
     levels = contact_levels(fields)
     if not levels:
         return name.score, ""
     evidence = sum(CONTACT_WEIGHTS[level] for level in levels)
     if name.surname_only and name.score >= 44 and name.score < MATCH and ("A_SAME" in levels or "A_NEAR" in levels):
-        # Still no match, but of all wrong names the likeliest to be a new one of the same person: a relative at home shares the surname.
-        # The order of the words is no matter then.
+        # Still no match, but of all wrong names the most likely to be a new name of the same person, because a relative at the same address
+        # would share the surname. The order of the words does not matter then.
         return round(max(58.0, min(name.score + 8.0, 66.0)), 2), "CONTACT_AGREES"
     if name.wrong or name.doubtful:
         if evidence < 0:
-            # Nothing but a part of the name speaks for the same person.
+            # Only a part of the name speaks for the same person.
             loss = 15.0 if name.doubtful else 8.0 if "A_DIFFERS" in levels else 4.0
             return max(0.0, round(name.score - loss, 2)), "CONTACT_DIFFERS"
         if name.wrong:
@@ -91,13 +91,13 @@ def overall(name: Judged, fields: Mapping[str, FieldMatch]) -> tuple[float, str]
         if name.lift == "none":
             ceiling = min(ceiling, max(name.score, MOST_FOR_REVIEW))
         elif name.lift == "mailbox":
-            # Those who share a house share its address: only what is one person's own may lift another surname.
+            # People in one house share its address, so only a personal contact may raise the score of another surname.
             if "P_SAME" in levels or "E_SAME_BOX" in levels:
                 return max(name.score, min(75.0 if name.score >= 50 else name.score, ceiling)), "CONTACT_AGREES"
             ceiling = min(ceiling, MOST_FOR_REVIEW)
         lifted = max(name.score, min(scale(name.log_odds + evidence), ceiling))
         return lifted, "CONTACT_AGREES" if lifted > name.score else ""
     if name.score >= 90:
-        # People move and change numbers: an exact name stays a match, a little less sure.
+        # People move and change numbers, so an exact name stays a match, with a slightly lower score.
         return round(max(name.score + 2.0 * evidence, 70.0 + (name.score - 90) * 1.5), 2), "CONTACT_DIFFERS"
     return min(name.score, scale(name.log_odds + evidence)), "CONTACT_DIFFERS"

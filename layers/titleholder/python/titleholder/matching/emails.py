@@ -33,7 +33,7 @@ def _parse(value: object) -> tuple[str, str, str, str] | None:
     return box, tag, domain, base
 
 
-# Mailboxes that people type where a form insists on one.
+# Mailbox names that people type if a form requires an address and they have or give none.
 _NOBODY = frozenset(
     ("test", "none", "na", "noemail", "no", "email", "nomail", "unknown", "notprovided", "null", "noone", "nobody", "fake", "asdf")
 )
@@ -49,7 +49,7 @@ def _is_placeholder(value: object) -> bool:
 
 
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two e-mail addresses compare, or ``None`` when either is empty or stands for none.
+    """Return how two e-mail addresses compare, or ``None`` when either is empty or a placeholder.
 
     100: the same; 99: the same mailbox by the provider's rules; 85: apart from a tag; below 70: another address.
     """

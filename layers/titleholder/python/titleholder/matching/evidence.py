@@ -1,4 +1,4 @@
-"""What is known of names: how common each is as a given name and as a surname, to whom it is given, and in which cultures.
+"""What is known about names: how common each is as a given name and as a surname, for which gender, and in which cultures.
 
 The lists are baked by ``tools/matching/evidence.py`` into `known_names.txt`, which is read when the first name is looked up;
 `EVIDENCE_NOTICE.md` beside it names their sources. No name that is looked up is kept.
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Known(NamedTuple):
-    """What is known of one name. ``given`` and ``surname`` rise from 0, not known as one, to 9."""
+    """What is known about one name. ``given`` and ``surname``: how common it is as such, from 0 (not known) to 9."""
 
     given: int
     surname: int
@@ -36,7 +36,7 @@ def _load() -> None:
 
 
 def look_up(word: str) -> Known:
-    """Return what is known of a folded word."""
+    """Return what is known about a folded word."""
     if not _index:
         _load()
     span = _index.get(word[:PREFIX])
@@ -55,17 +55,17 @@ def look_up(word: str) -> Known:
     return found
 
 
-# What the lists say of some name; there are some thousand such codes.
+# The decoded entries of the lists. There are some thousand different ones.
 _codes: dict[bytes, Known] = {}
 
 
 def mainly_given(word: str) -> bool:
-    """Tell whether a folded word is a given name rather than a surname."""
+    """Return whether a folded word is a given name rather than a surname."""
     known = look_up(word)
     return known.given > 1 and known.given >= known.surname
 
 
 def mainly_surname(word: str) -> bool:
-    """Tell whether a folded word is a surname rather than a given name, or is not known."""
+    """Return whether a folded word is a surname rather than a given name, or is not known."""
     known = look_up(word)
     return known.surname > known.given or known.given == 0

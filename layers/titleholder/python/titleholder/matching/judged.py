@@ -1,10 +1,10 @@
-"""One way to compare a name: its score, the reasons for every point that is missing, and what else may move it."""
+"""One way to compare a name: its score, the reasons for every point that is missing, and what else may change it."""
 
 from typing import NamedTuple
 
 MOST_FOR_REVIEW = 69.0
 MATCH = 70.0
-# The most that a name can score that appears in such a place on the account.
+# The highest score of a name that has such a role on the account.
 CEILINGS = {
     "beneficiary": 45.0, "house": 62.0, "minor": 69.0, "estate": 69.0, "benefit": 69.0, "executor": 69.0, "parent": 69.0,
     "hard_trust": 69.0,
@@ -30,11 +30,11 @@ class Judged(NamedTuple):
     lift: str = "any"  # which contacts may lift it above the band for review: "any", "mailbox" (an e-mail or a phone), or "none"
 
     def capped(self, ceiling: float, reason: str) -> "Judged":
-        """Return the same comparison with a ceiling and the reason for it."""
+        """Return the same comparison with an upper limit for the score, and the reason for it."""
         reasons = (reason, *(r for r in self.reasons if r != reason))
         lift = "none" if ceiling < 70 else self.lift
         return self._replace(score=min(self.score, ceiling), reasons=reasons, ceiling=min(self.ceiling, ceiling), lift=lift)
 
     def noted(self, reason: str) -> "Judged":
-        """Return the same comparison with a reason more."""
+        """Return the same comparison with one more reason."""
         return self._replace(reasons=tuple(dict.fromkeys((*self.reasons, reason))))

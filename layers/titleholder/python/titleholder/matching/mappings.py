@@ -1,4 +1,4 @@
-"""Says a verdict in the words of other schemes: Plaid, Confirmation of Payee, Verification of Payee, Stripe."""
+"""Converts a verdict to other schemes: Plaid, Confirmation of Payee, Verification of Payee, Stripe."""
 
 from typing import Any
 
@@ -56,10 +56,10 @@ def _postal_code_match(address: FieldMatch) -> bool | None:
 
 
 def as_confirmation_of_payee(verdict: Verdict, claimed_type: str = "person") -> tuple[bool, str | None]:
-    """Return Pay.UK's answer: whether the name matched, and the reason code if it did not, or not wholly.
+    """Return Pay.UK's answer: whether the name matched, and the reason code if it did not, or not fully.
 
-    ``None`` for a full match; ``PANM``/``BANM`` for a matching name on a personal or business account when the claim says the other kind;
-    ``MBAM`` (``PAMM``, ``BAMM``) for a close match; ``ANNM`` for none; ``AC01`` when there was no account to compare.
+    ``None`` for a full match; ``PANM``/``BANM`` for a matching name on a personal or business account if the claim is of the other kind;
+    ``MBAM`` (``PAMM``, ``BAMM``) for a close match; ``ANNM`` for no match; ``AC01`` if there was no account to compare.
     Codes as listed in https://docs.weavr.io/transactions/confirmation-of-payee/multi-cop-codes.
     """
     held_as = "P" if claimed_type == "business" else "B"
@@ -69,7 +69,7 @@ def as_confirmation_of_payee(verdict: Verdict, claimed_type: str = "person") -> 
     if verdict.outcome == "match":
         if other_kind:
             return False, f"{held_as}ANM"
-        # Pay.UK's match tolerates titles, order and initials of middle names, and no typing error or nickname.
+        # Pay.UK's match tolerates titles, order and initials of middle names, but no typing error or nickname.
         name = verdict.fields["name"].score
         return (True, None) if name is not None and name >= 95 else (False, "MBAM")
     if verdict.outcome == "close_match":
@@ -94,16 +94,16 @@ def as_verification_of_payee(verdict: Verdict) -> str:
 def as_stripe_ownership_match(verdict: Verdict) -> dict[str, Any]:
     """Return the verdict by field as ``match_score`` and ``missing_data``, the two things Stripe's Ownership Match answers for each.
 
-    The preview of https://docs.stripe.com/financial-connections/ownership-match is not public in full; scores are given as
-    whole numbers from 0 to 100, and ``missing_data`` says who lacks the field.
+    The preview of https://docs.stripe.com/financial-connections/ownership-match is not fully public. Scores are given as whole numbers from
+    0 to 100, and ``missing_data`` says which side lacks the field.
     """
     return {field: {"match_score": _whole(verdict.fields[field].score), "missing_data": verdict.fields[field].missing} for field in FIELDS}
 
 
 def may_show_owner_name(verdict: Verdict) -> bool:
-    """Tell whether the owner's name may be shown to whoever made the claim, where that is permitted: for a close match only.
+    """Return whether the owner's name may be shown to the claimant, if that is permitted at all: for a close match only.
 
-    A match needs no showing, and a mismatch would disclose a stranger's name.
+    For a match it is not needed, and for a mismatch it would disclose another person's name.
     """
     return verdict.outcome == "close_match"
 
@@ -116,7 +116,7 @@ def explain_to_claimant(verdict: Verdict, owner_name: str | None = None, permitt
     owner_name
         The best owner's name as the bank gave it.
     permitted
-        Whether the integrator has the permission to disclose it. It is shown for a close match only, never for a mismatch.
+        Whether the integrator may disclose it. It is shown for a close match only, never for a mismatch.
     """
     from titleholder.matching.explanations import explain
 

@@ -1,4 +1,4 @@
-"""Reads people's names every way they may be meant, and compares them part by part."""
+"""Reads people's names in every way they may be meant, and compares them part by part."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ from titleholder.matching.words import PARTICLES
 
 
 class Memo:
-    """What was found out about words in one comparison. It never outlives the comparison, for it holds names."""
+    """A cache of what was found about words in one comparison. It is discarded afterwards, because it contains names."""
 
     __slots__ = ("_eastern", "families", "given", "known", "read", "related", "sounds", "strict", "words")
 
@@ -31,13 +31,13 @@ class Memo:
         self.related: dict[tuple[str, str, bool], tuple[int, str] | None] = {}
         self.sounds: dict[str, str] = {}
         self.read: dict[int, tuple[Party, Any]] = {}  # readings of parties
-        # Both sides are written in a script that is transcribed: there a different letter is a different name.
+        # Both sides are written in a script that is transcribed, so a different letter means a different name.
         self.strict = strict
         self.words: tuple[str, ...] = ()
         self._eastern: bool | None = None
 
     def look_up(self, word: str) -> Known:
-        """Return what is known of a word."""
+        """Return what is known about a word."""
         found = self.known.get(word)
         if found is None:
             found = self.known[word] = look_up(word)
@@ -51,7 +51,7 @@ class Memo:
         return found
 
     def reads(self, words: tuple[str, ...]) -> None:
-        """Take note of the words that are compared."""
+        """Store the words that are compared."""
         if words != self.words:
             self.words = words
             self._eastern = None
@@ -70,7 +70,7 @@ class Memo:
         self.related.clear()
 
     def next_owner(self) -> None:
-        """Forget what was found out about pairs of words, and, when it gets much, about words."""
+        """Remove what was found about pairs of words, and if it is too much, also about words."""
         self._forget_pairs()
         if len(self.known) > MANY_WORDS:
             self.known.clear()
@@ -80,7 +80,7 @@ class Memo:
 
 
 MANY_WORDS = 2000
-# The cultures whose given names are made of one or two syllables, and the length of their longest surnames.
+# The cultures whose given names consist of one or two syllables, and the length of their longest surnames.
 EASTERN = frozenset("ckv")
 LONGEST_EASTERN = 8
 
@@ -145,7 +145,7 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
         return "G_NICKNAME"
     edits = within_two(a, b) if a[0] == b[0] or a[-1] == b[-1] or a[1] == b[0] or a[0] == b[1] or a[1:3] == b[1:3] else 3
     if known and edits == 1 and min(known_a.given, known_b.given) < 3 and max(known_a.given, known_b.given) > 6 and len(short) > 5:
-        # The Census has misspellings of common names too: Elizbeth, Joesph.
+        # The Census lists contain misspellings of common names, too: Elizbeth, Joesph.
         known = False
     if edits < 3 or a[:3] == b[:3] or a[-3:] == b[-3:]:
         if known:
@@ -183,7 +183,7 @@ def _compare_given(a: str, b: str, memo: Memo) -> str:
     return "G_DIFFERS_SAME_INITIAL" if a[0] == b[0] else "G_DIFFERS"
 
 
-# Letters that begin one name in two traditions of transcription.
+# Letters with which one name begins in two traditions of transcription.
 _SWAPPED_BEGINNINGS = frozenset(
     [
         "jc",
@@ -233,7 +233,7 @@ def _abdul(word: str) -> str:
     return ""
 
 
-# Pairs that sound alike and are two names all the same.
+# Pairs that sound alike but are different names.
 _TWINS = frozenset(map(frozenset, (("mary", "marie"), ("mari", "mary"), ("jesse", "jessie"), ("carrie", "carey"), ("louis", "luis"))))
 _VOWELS = frozenset("aeiouy")
 
@@ -259,7 +259,7 @@ _DOUBLED = re.compile(r"(.)\1+")
 
 
 def _twins(short: str, long: str, short_known: bool, long_known: bool) -> bool:
-    """Tell whether one letter turns one name into another person's: Mario and Maria, Rashid and Rashida, Minh and Linh."""
+    """Return whether one letter makes another name: Mario and Maria, Rashid and Rashida, Minh and Linh."""
     if len(short) == len(long):
         if short[:-1] == long[:-1]:
             return short[-1] in _VOWELS and long[-1] in _VOWELS
@@ -273,7 +273,7 @@ def _twins(short: str, long: str, short_known: bool, long_known: bool) -> bool:
 _FEMININE = frozenset(
     ("la", "na", "ia", "le", "ne", "ella", "elle", "ette", "ina", "ine", "ita", "etta", "lla", "nna", "nne", "lle", "elia", "da")
 )
-# What precedes the part of a Yoruba or Igbo name that people are called by: Oluwaseun is Seun.
+# Prefixes of Yoruba and Igbo names that are left out in everyday use: Oluwaseun is called Seun.
 _PRAISE = frozenset(("oluwa", "olu", "chukwu", "chuku"))
 
 
@@ -317,7 +317,7 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
                 if len(t) > 3 and len(u) > 3 and (within_two(t, u) == 1 or memo.sound(t) == memo.sound(u)):
                     return "F_PART_ALIKE"
     if x[:5] == y[:5] and len(short) > 5:
-        # Names that differ in their endings only are two, as Masters and Masterton; a typing error changes fewer letters.
+        # Names that differ only in their endings are different, as Masters and Masterton. A typing error changes fewer letters.
         return "F_CUT_EARLY"
     alike = closeness(x, y) if x[0] == y[0] else 0.0
     if (alike > 0.88 and len(short) > 3) or scrambled(x, y):
@@ -327,7 +327,7 @@ def _compare_family(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> str:
     return "F_DIFFERS"
 
 
-# How common a surname must be to be one of its own instead of a typing error.
+# A surname that is at least this common is a name of its own, not a typing error.
 ESTABLISHED = 2
 # Traditions whose surnames are written in Latin letters in many ways by the same family.
 _TRANSCRIBED = frozenset("srahpj")
@@ -358,7 +358,7 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     both = both or _other_ending(x, y)
     if len(short) > 2 and same_beginning(x, y) and memo.sound(x) == memo.sound(y):
         if both or (edits > 1 and {*known_a.cultures, *known_b.cultures} in ({"O"}, {"O", "o"})):
-            # Hawaiian has few consonants, so names that sound alike by them are many.
+            # Hawaiian has few consonants, so many names sound alike by their consonants.
             return "F_NEAR"
         return "F_SOUND" if edits < 3 else "F_SOUND_FAR"
     if len(short) > 2 and plain_umlauts(x) == plain_umlauts(y):
@@ -370,19 +370,19 @@ def _one_word_family(x: str, y: str, short: str, long: str, known_a: Known, know
     if long.startswith(short) and len(short) > 3:
         return "F_CUT"
     if edits == 2 and len(long) - len(short) == 2 and x[:5] == y[:5] and known_a.surname + known_b.surname:
-        # Masters is no Masterton.
+        # Masters is not Masterton.
         return "F_CUT_EARLY"
     if edits == 2 and len(short) > 4:
         return "F_CUT_EARLY" if both else "F_TYPO_2" if len(short) > 6 else "F_TYPO_2_SHORT"
     return "F_DIFFERS"
 
 
-# Endings that each make surnames, one letter apart: Tucker and Tuckey, Mikkelson and Mikkelsen, Gonzales and Gonzalez.
+# Endings of different surnames that differ by one letter: Tucker and Tuckey, Mikkelson and Mikkelsen, Gonzales and Gonzalez.
 _ENDINGS = frozenset(frozenset(pair) for pair in (("er", "ey"), ("es", "ez"), ("sen", "son")))
 
 
 def _other_ending(x: str, y: str) -> bool:
-    """Tell whether two surnames differ in such endings alone: two names, even if no list has both."""
+    """Return whether two surnames differ only in such endings. They are different names, even if no list has both."""
     if len(x) != len(y) or len(x) < SHORTEST_STEM or x[:-3] != y[:-3]:
         return False
     return (x[-3] == y[-3] and frozenset((x[-2:], y[-2:])) in _ENDINGS) or frozenset((x[-3:], y[-3:])) in _ENDINGS

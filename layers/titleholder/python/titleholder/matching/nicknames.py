@@ -1,9 +1,9 @@
-"""Which given names are short or familiar forms of which, and which are only other spellings."""
+"""Tables of given names: their short and familiar forms, and their other spellings."""
 
 from titleholder.matching.text import within_two
 
-# One line a formal name: the formal name, then the short and familiar forms people sign with. The direction matters: Bill and Will are both
-# forms of William and so may be one man, but Robert and Albert are not one man for sharing Bert.
+# One line for each formal name, followed by the short and familiar forms that people sign with. The direction matters: Bill and Will are
+# both forms of William and so may be one man, but Robert and Albert are different names although both have the form Bert.
 _FORMS = """
 aaron: ron ronnie
 abel: abe
@@ -780,7 +780,7 @@ zebulon: zeb
 zedekiah: zed
 """
 
-# Spellings, translations and written abbreviations of one name; any two of a line agree.
+# Spellings, translations and written abbreviations of one name. Any two names of a line agree.
 _SPELLINGS = """
 ahmed ahmad ahmet achmed
 aisha ayesha aishah aysha
@@ -1129,7 +1129,7 @@ kristjan christian
 gudmundur gudmund
 """.strip().split("\n")
 
-# Names that one letter turns into another person's; those in the tables above count as well.
+# Further names that become another name by one letter. The names in the tables above are such names, too.
 _OTHERS = """
 erin eric ethan karen sharon carol darrel colin logan evan ewan rohan
 adriana adriano aiden alana alba alberta alma alton amari amber amir andrea andy angel angela angelica antonia april ariel arlo
@@ -1174,7 +1174,7 @@ def _load() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[
     return formal, forms_of, spelled, {*formal, *forms_of, *spelled, *_OTHERS.split()}
 
 
-# Names people go by that come from no given name in particular.
+# Names that people use and that belong to no particular given name.
 _BYNAMES = """
 ace babe bear beau biff bo boots bubba bud buddy buster butch buzz cap champ chief coach cookie corky deacon doc dub duke dusty
 flip gator goose hap happy hoot hoss junior kiki kip mac moose pappy peaches pepper pete pinky pop pops red rocky rusty scooter
@@ -1185,32 +1185,32 @@ FORMAL, FORMS_OF, SPELLED, KNOWN = _load()
 
 
 def same_spelling(a: str, b: str) -> bool:
-    """Tell whether two given names, folded, are spellings or translations of one name."""
+    """Return whether two given names, folded, are spellings or translations of one name."""
     groups = SPELLED.get(b, ())
     return any(group in groups for group in SPELLED.get(a, ()))
 
 
 def is_form_of(a: str, b: str) -> bool:
-    """Tell whether ``a``, folded, is a short or familiar form of ``b``, or of another spelling of ``b``."""
+    """Return whether ``a``, folded, is a short or familiar form of ``b``, or of another spelling of ``b``."""
     heads = FORMAL.get(a, ())
     return b in heads or (b in SPELLED and any(same_spelling(head, b) for head in heads))
 
 
 def is_mistyped_form_of(a: str, b: str) -> bool:
-    """Tell whether ``a`` is a form of a formal name that ``b``, no known name itself, misspells by one letter."""
+    """Return whether ``a`` is a form of a formal name that ``b`` misspells by one letter. ``b`` itself is not a known name."""
     if b in KNOWN or len(b) < 5:
         return False
     return any(head[0] == b[0] and within_two(head, b) == 1 for head in FORMAL.get(a, ()))
 
 
 def is_form_mistyped(a: str, b: str) -> bool:
-    """Tell whether ``a``, no known name itself, misspells by one letter a familiar form of ``b``."""
+    """Return whether ``a`` misspells a familiar form of ``b`` by one letter. ``a`` itself is not a known name."""
     if a in KNOWN or len(a) < 4:
         return False
     return any(form[0] == a[0] and len(form) > 3 and within_two(form, a) == 1 for form in FORMS_OF.get(b, ()))
 
 
 def share_formal(a: str, b: str) -> bool:
-    """Tell whether two short forms belong to one formal name, as Bill and Will do."""
+    """Return whether two short forms belong to one formal name, as Bill and Will do."""
     heads = FORMAL.get(b, ())
     return any(head in heads for head in FORMAL.get(a, ()))

@@ -19,16 +19,16 @@ class Party(NamedTuple):
     """One party of a title, or the one of a claim: its words in the order written, and what is known of their order."""
 
     words: tuple[str, ...]
-    context: str  # "plain", "joint", "shared", "trust", "beneficiary", ... : what the party is to the account
-    comma: int = 0  # how many words stand before the comma that follows a surname; 0: none
+    context: str  # "plain", "joint", "shared", "trust", "beneficiary", ... : the party's capacity
+    comma: int = 0  # how many words are before the comma that follows a surname; 0: no comma
     joined: frozenset[int] = frozenset()  # positions of words that a hyphen joins to the next
     generation: str = ""
     lent: tuple[tuple[str, ...], ...] = ()  # surnames that another owner may lend to one who has none of their own
     aside: tuple[str, ...] = ()  # words in brackets or quotes
     title: str = ""  # the first title, if it has one
-    family: int = 0  # how many of the last words are the surname, where the source tells; 0: not told
-    given: int = 0  # how many of the first words are given names, where the source tells
-    whole: bool = False  # nothing is known to follow: the title was not cut off at a fixed width
+    family: int = 0  # how many of the last words are the surname according to the source; 0: not known
+    given: int = 0  # how many of the first words are given names according to the source; 0: not known
+    whole: bool = False  # the title was not cut off at a fixed width
 
 
 class Trust(NamedTuple):
@@ -42,10 +42,10 @@ class Trust(NamedTuple):
     date: str
 
 
-# Tokens that are no words.
+# Tokens that are not words.
 NO_WORDS = frozenset((",", "-", "#"))
 
-# Words and signs that may be something else than a part of a name.
+# Words and signs that may be something other than a part of a name.
 _NO_PLAIN_WORDS = NO_WORDS | frozenset(GENERATIONS) | SURE_TITLES | TITLES | CREDENTIALS | NO_NAME | {"the"}
 
 
@@ -61,7 +61,7 @@ def party_of(tokens: list[str], context: str) -> Party | None:
     generation = ""
     title = ""
     items = [t for t in tokens if t != "#"]
-    # What follows a second comma, or a comma after given name and surname, is credentials and generations.
+    # After a second comma, or a comma after given name and surname, there are credentials and generations.
     index = 0
     count = len(items)
     while index < count:
@@ -94,7 +94,7 @@ def party_of(tokens: list[str], context: str) -> Party | None:
             title = title or item
             continue
         words.append(item)
-    # A title that is a given name as well stays: the account of words excuses it.
+    # A title that is also a given name stays, because the account of words excuses it.
     while len(words) > 2 and words[0] in TITLES and words[0] not in TITLES_TOO and 0 not in joined:
         title = title or words[0]
         del words[0]
@@ -114,7 +114,7 @@ def party_of(tokens: list[str], context: str) -> Party | None:
         if comma >= len(words):
             comma = 0
     if comma:
-        # "TROJAN, RN, CHRISTINE": what stands between the commas are credentials.
+        # "TROJAN, RN, CHRISTINE" has credentials between the commas.
         inner = [w for w in words[comma:] if w not in CREDENTIALS or w in CREDENTIALS_TOO]
         if inner and len(inner) < len(words) - comma:
             words, joined = [*words[:comma], *inner], set()

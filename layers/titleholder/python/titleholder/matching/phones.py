@@ -6,13 +6,13 @@ from typing import NamedTuple
 from titleholder.matching.result import FieldMatch
 from titleholder.matching.text import fold
 
-# Numbers without a country's code are taken for American ones; they still match one abroad by its national digits.
+# Numbers without a country code are taken for American ones. They can still match a foreign number by its national digits.
 HOME = "US"
 MANY_NUMBERS = 4
 MAX_CHARS = 250
-# What separates two numbers in one text.
+# Separators between two numbers in one text.
 _SEVERAL = re.compile(r"\bor\b|\band\b|[/;|&\n]|,(?=\s*[+(]?\d[\d ().-]{5})")
-# What some programs make of a number that they take for an amount.
+# The end that some programs add to a phone number because they take it for an amount.
 _DECIMAL = re.compile(r"(?<=\d{7})\.0+$")
 _LABEL = re.compile(r"^\W*(?:tel|phone|ph|mobile|cell|home|work|office|fax|main|direct)(?:ephone)?\W*(?=[+(\d])")
 _TRAILING = re.compile(
@@ -23,7 +23,7 @@ _SHORTEST = 5
 
 
 class Number(NamedTuple):
-    """A number taken apart: the country's code (empty if it does not say), its own digits, and the extension."""
+    """The parts of a number: the country code (empty if it is not given), the national digits, and the extension."""
 
     code: str
     national: str
@@ -31,7 +31,7 @@ class Number(NamedTuple):
 
 
 def _is_placeholder(digits: str) -> bool:
-    """Tell whether digits stand for no number: too few, all the same, or counted up."""
+    """Return whether digits are only a placeholder: too few, all the same, or counting up."""
     return len(digits) < _SHORTEST or len(set(digits)) == 1 or (len(digits) > 8 and digits in "12345678901234567890")
 
 
@@ -50,7 +50,7 @@ def _parse(text: str) -> Number | None:
         return None
     says = text.lstrip(" (").startswith("+") or "phone-context=+" in text
     if "phone-context" in text and not says:
-        # The context is a domain, which tells no country.
+        # The context is a domain, which names no country.
         return Number("", digits.lstrip("0"), extension)
     try:
         parsed = phonenumbers.parse(text, HOME)
@@ -60,7 +60,7 @@ def _parse(text: str) -> Number | None:
     code = str(parsed.country_code)
     extension = extension or parsed.extension or ""
     if not says and not phonenumbers.is_possible_number(parsed):
-        # No American number: that of another country without its code.
+        # Not an American number, so it is that of another country without its code.
         return Number("", digits.lstrip("0"), extension)
     if not says and code == "1" and len(national) < 10:
         return Number("", digits, extension)
@@ -83,7 +83,7 @@ def _numbers(value: object) -> list[Number]:
 def compare(claimed: object, held: object) -> FieldMatch | None:
     """Return how two phone numbers compare, or ``None`` when either has no digits that can be a number.
 
-    100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number. Where a text has several
+    100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number. If a text has several
     numbers, the best one counts.
     """
     mine = _numbers(claimed)

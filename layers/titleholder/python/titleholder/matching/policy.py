@@ -43,18 +43,18 @@ class Policy:
     Attributes
     ----------
     version
-        Stored with every verdict. The version of a built-in policy belongs to that policy alone (`from_request`).
+        Stored with every verdict. No other policy may have the version of a built-in policy (`from_request`).
     match_threshold, close_match_threshold
         Overall scores, 0 to 100, from which a verdict is ``match`` or ``close_match``. The defaults are those Plaid recommends
         (https://plaid.com/docs/identity/interpreting-identity-match/): 70, and 50 for review.
     required_fields
-        Of ``address``, ``phone``, ``email``: what must be there (else ``not_verifiable``) and reach its threshold (else ``no_match``).
-        The name is always required.
+        Fields among ``address``, ``phone`` and ``email`` that both sides must have (else ``not_verifiable``) and that must reach their
+        thresholds (else ``no_match``). The name is always required.
     field_thresholds
-        What a required field must reach, 0 to 100.
+        The score that a required field must reach, 0 to 100.
     never_close
-        Reasons that speak for another person, so that the verdict is ``no_match`` whatever the score between the thresholds: a close match
-        may disclose the owner's name, and must not do so to a relative.
+        Reasons that speak for another person. A score between the thresholds then means ``no_match``, because a close match may disclose
+        the owner's name, which must not be disclosed to a relative.
     """
 
     version: str = "2025-1"
@@ -115,14 +115,14 @@ class Policy:
 
     @classmethod
     def from_request(cls, data: object) -> "Policy":
-        """Build the policy that a caller sends, as `from_dict` does.
+        """Build the policy that a caller sends, like `from_dict`, but stricter.
 
-        Stored policies are read by `from_dict`, because earlier releases accepted what this refuses.
+        Stored policies are read by `from_dict`, because earlier releases accepted policies that this refuses.
 
         Raises
         ------
         PolicyError
-            Also for a policy that carries the version of a built-in policy and differs from it in any entry.
+            Also for a policy that has the version of a built-in policy and differs from it in any entry.
         """
         policy = cls.from_dict(data)
         for built_in in BUILT_IN:
@@ -155,7 +155,7 @@ def _check_score(name: str, value: object) -> None:
 
 
 def _spelled(version: str) -> str:
-    """The version without what a reader does not see: white space, other hyphens, other forms of letters and digits."""
+    """The version without differences that a reader does not see: white space, other hyphens, other forms of letters and digits."""
     text = unicodedata.normalize("NFKC", version).casefold()
     kept = [char for char in text if unicodedata.category(char)[0] not in "ZC"]
     return "".join("-" if unicodedata.category(char) == "Pd" else str(unicodedata.decimal(char, char)) for char in kept)
@@ -163,4 +163,4 @@ def _spelled(version: str) -> str:
 
 DEFAULT_POLICY = Policy()
 BUILT_IN = (DEFAULT_POLICY,)
-"""Policies whose versions no other policy may carry."""
+"""Policies whose versions no other policy may have."""

@@ -1,4 +1,4 @@
-"""Ranks what the account of words leaves open: every reading of two names compared part by part, by levels with weights, on the scale."""
+"""Scores names that the account of words leaves open: compares every reading of two names part by part, by levels with weights."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from titleholder.matching.words import BINDING, JOINERS, PARTICLES
 
 
 class Reading(NamedTuple):
-    """One way to read a name: forenames, surname, generation, and how the reading came about."""
+    """One way to read a name: forenames, surname, generation, and the order that it assumes."""
 
     fore: tuple[str, ...]
     family: tuple[str, ...]
     generation: str
-    layout: str  # "given": told by the source; "fl": given name first; "lf": surname first by guess; "one": a single word
+    layout: str  # "given": according to the source; "fl": given name first; "lf": surname first by guess; "one": a single word
     context: str  # the party's
 
 
@@ -116,7 +116,7 @@ def _compare_fore(a: tuple[str, ...], b: tuple[str, ...], memo: Memo) -> tuple[s
         if crossed:
             return crossed, "M_USED"
     middle = _compare_middle(more_a, more_b, memo)
-    # The members of a family often share a middle initial: it says nothing for another given name.
+    # Members of a family often share a middle initial, so it says nothing if the given name is another one.
     if given in _DIFFERENT_GIVEN and middle in ("M_SAME", "M_INITIAL", "M_FORM"):
         middle = "M_USED"
     return given, middle
@@ -167,7 +167,7 @@ _CONTEXT_RANK = {
                                             "estate", "executor", "parent", "hard_trust", "house", "beneficiary"))
 }  # fmt: skip
 _WIDE = frozenset(("fl2", "lf2"))
-# A middle name must not pass for a part of the surname: what is left of the surname agrees without it.
+# A middle name must not count as a part of the surname, if the rest of the surname agrees without it.
 _PARTS = frozenset(("F_PART", "F_PART_EACH", "F_PART_ALIKE"))
 
 
@@ -201,7 +201,7 @@ _WRONG_FAMILY = frozenset(("F_DIFFERS", "F_ALIKE_LESS", "F_SCRIPT"))
 _DIFFERENT_GIVEN = frozenset(("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_SCRIPT"))
 
 
-# Banks cut names off at some twenty to forty characters. Nothing was cut from a shorter one: Maria Tere is not Maria Teresa.
+# Banks cut names off at some twenty to forty characters. A shorter name was not cut: Maria Tere is not Maria Teresa.
 SHORTEST_CUT = 14
 
 
@@ -213,7 +213,7 @@ _NOTHING_ALIKE = ("G_DIFFERS", "F_DIFFERS", "M_USED", "S_NONE", "O_SAME", "C_PLA
 
 
 def _maiden(a: Reading, b: Reading) -> bool:
-    """Tell whether one surname is the other's middle name: a surname taken in marriage leaves the old one there."""
+    """Return whether one surname is the other's middle name, as for a person who took a surname in marriage and kept the old one."""
     return bool(a.family) and len(a.family[-1]) > 2 and a.family[-1] not in PARTICLES and a.family[-1] in b.fore[1:]
 
 
@@ -236,7 +236,7 @@ def compare_readings(a: Reading, b: Reading, memo: Memo) -> tuple[str, ...]:
 
 
 def combinations(levels: list[str]) -> list[str]:
-    """Return what several levels say together beyond what each says alone."""
+    """Return levels for combinations that say more than their levels alone."""
     given, family, middle, _, order, _ = levels[:6]
     out = []
     if given in _FUZZY_GIVEN and family in _FUZZY_FAMILY:
@@ -266,7 +266,7 @@ def log_odds(levels: tuple[str, ...]) -> float:
 
 
 def _may_be_wide(wide: Reading, other: Reading) -> bool:
-    """Tell whether a surname of several words meets another such surname, or one word that is all of it written together."""
+    """Return whether a surname of several words is compared with another such surname, or with one word that is all of it."""
     if len(other.family) > 1:
         return True
     if not other.family:
@@ -283,8 +283,8 @@ def every_comparison(mine: Party, held: Party, memo: Memo) -> Iterator[tuple[str
         yield glued
     for x in a[:MANY_READINGS]:
         for y in b[:MANY_READINGS]:
-            # A second word is taken into a surname only to meet another surname of several words; else it is a middle name.
-            # Two names in the same order put the given name first, unless both are told to be otherwise: else Mark Smith and Mary Smith
+            # A second word belongs to a surname only if the other surname has several words, too; else it is a middle name.
+            # Two names in the same order have the given name first, unless both sources say otherwise. Otherwise Mark Smith and Mary Smith
             # would be two spellings of one surname.
             if x.layout[0] == "l" and y.layout[0] == "l" and not (x.family == y.family and x.fore[:1] == y.fore[:1]):
                 continue
@@ -301,7 +301,7 @@ def compare(mine: Party, held: Party, memo: Memo) -> Comparison | None:
     best: Comparison | None = None
     for levels in every_comparison(mine, held, memo):
         total = log_odds(levels)
-        # Readings that speak as much for a match are told apart by their levels, so that either side may come first.
+        # Readings with equal evidence are ordered by their levels, so that the result does not depend on the order of the sides.
         if best is None or total > best.log_odds or (total == best.log_odds and levels > best.levels):
             best = Comparison(total, levels)
             if levels[:2] == ("G_SAME", "F_SAME") and levels[2] in _FINE_MIDDLE and levels[4:6] == ("O_SAME", "C_PLAIN"):
@@ -310,7 +310,7 @@ def compare(mine: Party, held: Party, memo: Memo) -> Comparison | None:
 
 
 def _compare_glued(mine: Party, a: list[Reading], held: Party, b: list[Reading]) -> tuple[str, ...] | None:
-    """Compare when one side is written as a single word."""
+    """Compare two names of which one is written as a single word."""
     if (len(mine.words) == 1) == (len(held.words) == 1):
         return None
     one, many = (mine, b) if len(mine.words) == 1 else (held, a)
@@ -337,7 +337,8 @@ _SAME_FAMILY = frozenset(("F_SAME", "F_GLUED", "F_PARTICLE"))
 _NEAR_FAMILY = _SAME_FAMILY | {"F_PART", "F_PART_EACH", "F_SOUND", "F_FORM", "F_TYPO"}
 _ONE_STEP_GIVEN = frozenset(("G_NICKNAME", "G_SPELLING", "G_TYPO", "G_SOUND", "G_GLUED"))
 _ONE_STEP_FAMILY = frozenset(("F_TYPO", "F_SOUND", "F_FORM", "F_PART"))
-# What one step away is worth: a typing error as vendors publish it; another spelling more; a nickname less, for families share those.
+# The scores of names that differ by one step: for a typing error as vendors publish it; higher for another spelling; lower for a nickname,
+# because relatives share nicknames.
 _ONE_STEP = {
     "G_TYPO": 91.0,
     "F_TYPO": 91.0,
@@ -357,12 +358,11 @@ _OTHER_MIDDLE = frozenset(("M_DIFFERS", "M_INITIAL_DIFFERS"))
 
 
 def person_field(compared: Comparison) -> Judged:
-    """Put a comparison of two people's names on the scale.
+    """Return the score of a comparison of two people's names.
 
-    The bands are those of https://plaid.com/docs/identity/interpreting-identity-match/: 100 the same, 99 the same after
-    normalising, 95 to 98 with a generational suffix on one side, 90 to 94 one typing error, one nickname or a part of a double
-    surname; what needs more than one such step scores at most 89, and a name whose given name or surname is another one at most
-    59.
+    The bands are those of https://plaid.com/docs/identity/interpreting-identity-match/. 100: the same; 99: the same after normalising;
+    95 to 98: with a generational suffix on one side; 90 to 94: one typing error, one nickname or a part of a double surname. A name that
+    needs more than one such step scores at most 89, and one with another given name or surname at most 59.
     """
     given, family, middle, generation, _, _ = compared.levels[:6]
     score = scale(compared.log_odds)

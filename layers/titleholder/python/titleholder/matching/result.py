@@ -1,4 +1,4 @@
-"""The shapes a comparison answers with: one score per field, one overall, and the reasons."""
+"""The result of a comparison: one score for each field, one overall, and the reasons."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 Missing = Literal["claim", "bank", "both"]
 
 FIELDS: tuple[str, ...] = ("name", "address", "phone", "email")
-# The fields beside the name, and what Stripe calls them.
+# The fields besides the name, with Stripe's names.
 CONTACTS = (("address", "raw_address"), ("phone", "phone"), ("email", "email"))
 
 
@@ -19,7 +19,7 @@ class FieldMatch(NamedTuple):
     score
         0 to 100, or ``None`` when either side lacks the field.
     missing
-        Who lacks it: ``"claim"``, ``"bank"``, ``"both"``, or ``None``.
+        Which side lacks it: ``"claim"``, ``"bank"``, ``"both"``, or ``None``.
     reasons
         Stable codes for every loss of points, the weightiest first.
     """
@@ -35,7 +35,7 @@ class Match(NamedTuple):
     Attributes
     ----------
     score
-        0 to 100 overall. The name gates it: no other field lifts a wrong name.
+        0 to 100 overall. The name limits it: no other field raises the score of a wrong name.
     fields
         Always the keys ``name``, ``address``, ``phone`` and ``email``.
     reasons

@@ -1,4 +1,4 @@
-"""Tells whether two spellings in Latin letters transcribe one name of another script or spelling tradition, culture by culture."""
+"""Recognises two spellings in Latin letters that transcribe one name of another script or spelling tradition, by culture."""
 
 import re
 from collections.abc import Callable
@@ -13,20 +13,20 @@ def _once(word: str) -> str:
 
 
 def _replacer(*pairs: tuple[str, str]) -> Callable[[str], str]:
-    """Return a function that replaces in one pass, the earlier pair first."""
+    """Return a function that makes all replacements in one pass. Earlier pairs take precedence."""
     table = dict(pairs)
     compiled: list[re.Pattern[str]] = []
 
     def replace(word: str) -> str:
         if not compiled:
-            # Compiled when first needed: most comparisons need none of them.
+            # Compiled when first needed, because most comparisons need none of them.
             compiled.append(re.compile("|".join(old for old, _ in pairs)))
         return compiled[0].sub(lambda found: table[found[0]], word)
 
     return replace
 
 
-# Capitals and digits are sounds that several letters may write.
+# Capitals and digits denote sounds that are written with several letters.
 _slavic = _replacer(
     ("shch", "S"), ("sch", "S"), ("tch", "C"), ("zh", "Z"), ("kh", "X"), ("ch", "C"), ("sh", "S"), ("ts", "T"), ("tz", "T"), ("cz", "C"),
     ("iya", "A"), ("ija", "A"), ("iia", "A"), ("ya", "A"), ("ia", "A"), ("ja", "A"), ("iyu", "U"), ("yu", "U"), ("iu", "U"), ("ju", "U"),
@@ -120,7 +120,7 @@ def one_original(a: str, b: str, known_a: Known, known_b: Known, eastern: bool =
     if eastern and ("k" in cultures or not (known_a.given > 3 and known_b.given > 3)):
         from titleholder.matching.syllables import korean
 
-        # No list holds all of Korea's given names; their syllables are few.
+        # No list contains all of Korea's given names, but they consist of few syllables.
         x = korean(a)
         if x is not None and x == korean(b):
             return "k"
@@ -128,8 +128,7 @@ def one_original(a: str, b: str, known_a: Known, known_b: Known, eastern: bool =
 
 
 def other_syllable(a: str, b: str, known_a: Known, known_b: Known, eastern: bool = True) -> bool:
-    """Tell whether two words are made of the syllables of one of East Asia's languages, and of different ones: two names, no typing
-    error."""
+    """Return whether two words consist of different syllables of one East Asian language: two names, not a typing error."""
     cultures = (known_a.cultures + known_b.cultures).lower()
     if "W" in known_a.cultures and "W" in known_b.cultures:
         return True
@@ -165,7 +164,7 @@ LONGEST_ENDING = max(len(ending) for pair in _PAIRS for ending in pair)
 
 
 def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:
-    """Tell whether two surnames are the feminine and the masculine form of one."""
+    """Return whether two surnames are the feminine and the masculine form of one."""
     if a[:3] != b[:3] or len(a) < 4 or len(b) < 4:
         return False
     cultures = known_a.cultures + known_b.cultures
@@ -174,7 +173,7 @@ def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:
     while at < len(a) and at < len(b) and a[at] == b[at]:
         at += 1
     for start in range(at, max(-1, len(a) - LONGEST_ENDING - 1, len(b) - LONGEST_ENDING - 1), -1):
-        # The earliest pair of endings counts that makes both of one beginning.
+        # The first pair of endings counts that leaves the same beginning on both sides.
         for x, y in ((a, b), (b, a)):
             index = _PAIR_INDEX.get((x[start:], y[start:]), first)
             if index < first:
@@ -184,6 +183,6 @@ def one_surname(a: str, b: str, known_a: Known, known_b: Known) -> bool:
         if her in ("a", "i", "ou", "ta", "na", "y", "oy", "ina") or not his or his == "a":
             return "s" in cultures or "r" in cultures or length > 6
         return True
-    # The forms may besides be transcribed in two ways: Gurskaia, Gurskiy.
+    # The forms may also be transcribed in different ways: Gurskaia, Gurskiy.
     x, y = _slavic_key(a), _slavic_key(b)
     return "s" in cultures and x != y and (x.rstrip("Aai") == y.rstrip("Aai")) and {x[-1], y[-1]} <= set("Aaivn")

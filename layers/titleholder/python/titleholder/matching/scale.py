@@ -1,4 +1,4 @@
-"""Puts log-odds on the published scale of 0 to 100, and names the reason for each level."""
+"""Converts log-odds to the published scale of 0 to 100, and names the reason for each level."""
 
 from titleholder.matching.weights import NAME_KNOTS
 

@@ -1,9 +1,9 @@
-"""Cuts names into the syllables of Korean and Chinese, and the morae of Japanese, as these languages are written in Latin letters."""
+"""Splits names in Latin letters into the syllables of Korean and Chinese, and the morae of Japanese."""
 
 import re
 from functools import cache
 
-# Syllables of Korean, by the way that the Revised Romanization writes them; the others are spellings that people use.
+# Parts of Korean syllables in the spellings that people use, each with its spelling in the Revised Romanization.
 _VOWELS = {
     "a": "a", "ah": "a", "ae": "ae", "ai": "ae", "ya": "ya", "eo": "eo", "uh": "eo", "eu": "eu", "e": "e", "eh": "e", "yeo": "yeo",
     "you": "yeo",
@@ -27,7 +27,7 @@ def _syllable_pattern() -> re.Pattern[str]:
     return re.compile(rf"(kk|ss|sh(?=i)|ch|g|k|n|d|t|r|l|m|b|p|s|j|c|h|)({_VOWEL_NAMES})(ng(?![aeiouyw])|ck|[kgntlmp](?![aeiouyw])|)")
 
 
-# Spellings that hide the syllable's vowel, as people write it since English readers came.
+# Spellings for English readers, which do not show the syllable's vowel.
 _HABITS = {
     "young": "yeong", "yung": "yeong", "yong": "yong", "jung": "jeong", "chung": "jeong", "sung": "seong", "kyung": "gyeong",
     "kyeong": "gyeong",
@@ -74,7 +74,7 @@ def korean(word: str) -> tuple[str, ...] | None:
     return tuple(_HABITS.get(s, s) for s in out)
 
 
-# No given name of China has more than two syllables, and some surnames have two.
+# Chinese given names have at most two syllables, and some surnames have two.
 MANY_SYLLABLES = 4
 
 

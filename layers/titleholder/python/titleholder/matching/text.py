@@ -1,19 +1,19 @@
-"""Folds any text to comparable words, and tells typing errors from different words."""
+"""Folds any text to comparable words, and distinguishes typing errors from different words."""
 
 import re
 from functools import cache
 
-# A name longer than this is no name; the cap bounds the time a hostile one can cost.
+# A longer text is not a name. The limit bounds the time that a hostile text can take.
 MAX_CHARS = 600
 MAX_WORDS = 40
 MAX_WORD = 40
-# The time that closeness takes grows with the product of two lengths, and no street, town or surname is longer than this.
+# The time that `closeness` takes grows with the product of two lengths. No street, town or surname is longer than this.
 MAX_COMPARED = 80
 
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a compiled pattern. Those that most names do not need are compiled when a name needs them first."""
+    """Return a compiled pattern. Patterns that most names do not need are compiled when a name first needs them."""
     return re.compile(pattern)
 
 
@@ -41,12 +41,12 @@ _TABLE = str.maketrans(_SPECIAL)
 _VOWELS = frozenset("aeiouy")
 
 
-# Letters of these blocks lose their accents; in other scripts a mark is a part of the letter: カ is not ガ, म is not मि.
+# Letters of these blocks lose their accents. In other scripts a mark is a part of the letter: カ is not ガ, म is not मि.
 _ACCENTED = "[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]"
-# Accents that stand alone, and points that Hebrew and Arabic are mostly written without.
+# Separate accents, and points that are mostly left out in Hebrew and Arabic.
 _LOOSE = "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u0610-\u061a\u064b-\u065f\u0670\u0640\u200b-\u200f\u2060\ufeff]"
 _REFERENCE = r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
-# A letter, a digit or a mark that belongs to one. The ranges are scripts whose vowels and tones are marks.
+# A letter, a digit, or a mark that belongs to a letter. The ranges are scripts whose vowels and tones are marks.
 LETTER = (
     "[^\\W_\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff]"
     "|[\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u0f00-\u0f0a\u0f0d-\u109f\u1780-\u17d3\u17e0-\u17ff]"
@@ -65,7 +65,7 @@ def _refer(found: re.Match[str]) -> str:
 
 
 def fold(value: object) -> str:
-    """Return at most `MAX_CHARS` characters of ``value``: small, without accents, common alphabets in Latin letters."""
+    """Return at most `MAX_CHARS` characters of ``value``: in small letters, without accents, common alphabets in Latin letters."""
     text = str(value)
     if len(text) > MAX_CHARS:
         text = text[:MAX_CHARS]
@@ -73,8 +73,8 @@ def fold(value: object) -> str:
         text = compiled(_REFERENCE).sub(_refer, text)
     if text.isascii():
         return text.lower()
-    # Composed letters that have their own transcription must be seen before they are taken apart: й is not и.
-    # Cut at once, because one character may become eighteen.
+    # Composed letters that have their own transcription must be replaced before they are decomposed: й is not и.
+    # Cut the text first, because one character may become eighteen.
     import unicodedata
 
     text = unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS].casefold()
@@ -93,7 +93,7 @@ _SCRIPTS = "([a-zA-Z\u00c0-\u024f])|([\u0370-\u03ff])|([\u0400-\u052f])"
 
 
 def mixes_scripts(value: object) -> bool:
-    """Tell whether one word has letters of two alphabets: a letter that only looks like the right one."""
+    """Return whether one word has letters of two alphabets, such as a letter that only looks like the right one."""
     text = str(value)[:MAX_CHARS]
     if text.isascii():
         return False
@@ -101,13 +101,13 @@ def mixes_scripts(value: object) -> bool:
 
 
 def scripts(value: object) -> bool:
-    """Tell whether a text is in Cyrillic or Greek letters, which `fold` transcribes."""
+    """Return whether a text is in Cyrillic or Greek letters, which `fold` transcribes."""
     text = str(value)[:MAX_CHARS]
     return not text.isascii() and any((found.lastindex or 0) > 1 for found in compiled(_SCRIPTS).finditer(text))
 
 
 def is_latin(word: str) -> bool:
-    """Tell whether a folded word is in Latin letters or digits."""
+    """Return whether a folded word is in Latin letters or digits."""
     return word.isascii()
 
 
@@ -122,7 +122,7 @@ def within_two(a: str, b: str) -> int:
         return 3
     if _edits(a, b, 1):
         return 1
-    # Each letter that the other word has not costs an edit of its own.
+    # Each letter that the other word lacks costs one edit.
     return 2 if len(set(a).difference(b)) < MANY_OTHERS and _edits(a, b, 2) else 3
 
 
@@ -160,13 +160,13 @@ _ALIKE_BEGINNINGS = {"c": "k", "q": "k", "g": "j", "p": "f", "v": "f", "w": "f",
 
 
 def same_beginning(a: str, b: str) -> bool:
-    """Tell cheaply whether two words may sound alike: nearly all pairs of different names are settled here."""
+    """Return whether two words may sound alike. A cheap check, which rules out nearly all pairs of different names."""
     x, y = a[0], b[0]
     return x == y or _ALIKE_BEGINNINGS.get(x, x) == _ALIKE_BEGINNINGS.get(y, y) or a[1:2] == y == "n" or b[1:2] == x == "n"
 
 
 def scrambled(a: str, b: str) -> bool:
-    """Tell whether two words have the same letters in another order, one at most left out, as fast fingers leave them."""
+    """Return whether two words have the same letters in another order, with at most one left out, as after fast typing."""
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if len(short) < 3 or len(long) - len(short) > 1 or short[0] not in long or short[-1] not in long or not set(long).issuperset(short):
         return False
@@ -179,7 +179,7 @@ def scrambled(a: str, b: str) -> bool:
 
 
 def closeness(a: str, b: str) -> float:
-    """Return how alike two words are, 0 to 1: letters in common at about the same place, a common beginning counting more.
+    """Return how alike two words are, 0 to 1, by letters in common at about the same place. A common beginning counts more.
 
     The measure is W. E. Winkler's, "String Comparator Metrics and Enhanced Decision Rules in the Fellegi-Sunter Model of Record Linkage"
     (1990), made independent of the order of its arguments.
@@ -221,7 +221,7 @@ _SOUNDS = (
     ("sh", "s"), ("zh", "s"), ("cz", "c"), ("ts", "s"), ("tz", "s"), ("dj", "j"), ("dz", "j"), ("ce", "se"), ("ci", "si"), ("cy", "si"),
     ("ch", "c"), ("qu", "k"),
 )  # fmt: skip
-# One of these is in every word that one of the above can change.
+# Every word that one of the patterns above can change contains one of these.
 _SPELLED = re.compile("[cpstgkdz]h|eigh|c[keiyz]|kn|wr|t[sz]|d[jz]|qu")
 _LETTER_SOUNDS = str.maketrans({"w": "v", "q": "k", "x": "ks", "z": "s", "c": "k", "f": "v", "j": "g", **dict.fromkeys("aeiouy", "a")})
 
@@ -230,7 +230,7 @@ _DOUBLED = re.compile(r"(.)\1+", re.DOTALL)
 
 
 def sound(word: str) -> str:
-    """Return a rough key for how a folded word sounds: consonants merged by sound, every run of vowels as one ``a``."""
+    """Return a rough key for the sound of a folded word: consonants merged by sound, every run of vowels as one ``a``."""
     if _SPELLED.search(word):
         for written, said in _SOUNDS:
             if written in word:
@@ -243,5 +243,5 @@ _UMLAUTS = re.compile(r"ae|oe|ue")
 
 
 def plain_umlauts(word: str) -> str:
-    """Return a folded word with ``ae``, ``oe`` and ``ue`` as ``a``, ``o`` and ``u``: German letters are transcribed either way."""
+    """Return a folded word with ``a``, ``o`` and ``u`` for ``ae``, ``oe`` and ``ue``, because German umlauts are transcribed either way."""
     return _UMLAUTS.sub(lambda found: found[0][0], word) if "e" in word and len(word) > 3 else word

@@ -1,8 +1,7 @@
-"""Reads account titles and claimed names: the parties they name, what each is to the account, and how its words belong together.
+"""Reads account titles and claimed names: the parties that they name, the capacity of each, and how its words belong together.
 
-There are two grammars. An account title, on the bank's side, may name several owners, trusts and their trustees, beneficiaries, trade
-names. A
-claim names one party: whatever names a second one is reported as such.
+There are two grammars. An account title, on the bank's side, may name several owners, trusts and their trustees, beneficiaries and trade
+names. A claim names one party; words that name a second one are reported.
 """
 
 import re
@@ -31,7 +30,7 @@ from titleholder.matching.words import (
 
 
 class Title(NamedTuple):
-    """A name as written, with all its parties."""
+    """A name as it was written, with all its parties."""
 
     parties: tuple[Party, ...]
     words: tuple[str, ...]
@@ -40,10 +39,10 @@ class Title(NamedTuple):
     business: bool
     trusts: tuple[Trust, ...]
     estate: bool
-    markers: frozenset[str]  # what was found that joins, or tells a capacity
+    markers: frozenset[str]  # the markers found: of joined parties or of a capacity
     brackets: bool
     full: bool  # False: there were more words than are read
-    length: int  # of the text, which tells where a bank may have cut it off
+    length: int  # of the text, which shows whether a bank may have cut it off
 
 
 _TRUST = frozenset(("trust", "trst", "tr"))
@@ -54,14 +53,14 @@ _WORD = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*|,|-(?=[A-Za-z0-9])|#")
 _ANY_WORD = rf"(?:{LETTER})+(?:'(?:{LETTER})+)*|,|-(?=[^\W_])|#"
 _DOTTED = r"\b[^\W\d_](?:\. ?[^\W\d_]\b(?!'))+\.?|\bph\.? ?d\b\.?"
 _ASIDE = r"\(([^()]*)\)|\"([^\"]*)\"|\[([^\[\]]*)\]"
-# With a dot these are titles, not the given names that they may be without.
+# With a dot these are titles. Without a dot they may be given names.
 _DOTTED_TITLE = r"^ *(?:the +)?(?:(?:rt|lt|maj)\.? +)?(?:hon|gen|pres|fr|sr|maj|col|cdr|sgt|msgr|br)\. *(?=[^\W\d_]{2})|^(?:the )?rt hon "
 _GLUED_HYPHEN = re.compile(r"(?<=[^\W_])-(?=[^\W_])")
 MOST_PARTIES = 24
 MANY_ASIDES = 4
-# No account is held by more trusts than this; the cap bounds the time.
+# No account is held by more trusts than this. The limit bounds the time.
 MANY_TRUSTS = 3
-# In brackets these are what they are outside of them.
+# These have the same meaning in brackets as outside.
 _TELLING_ASIDE = (
     r"pod|tod|itf|estate(?: of)?|est|decd|deceased|minor|a minor|attorney[ -]in[ -]fact|poa|power of attorney|trustee|ttee|trust"
     r"|custodian|cust|"
@@ -73,7 +72,7 @@ _TELLING_ASIDE = (
 
 def _undot(found: re.Match[str]) -> str:
     joined = found[0].replace(".", "").replace(" ", "")
-    # "J.D. Vance" is no doctor of law.
+    # In "J.D. Vance" the initials are not a doctor of law's title.
     if found.start() and (joined in CREDENTIALS or joined in LEGAL_FORMS or joined in GENERATIONS):
         return f"{joined} "
     return " ".join(joined) + " "
@@ -103,12 +102,12 @@ _NO_LETTER = re.compile("[^a-z0-9]+")
 
 
 def is_placeholder(value: object, name: bool = False) -> bool:
-    """Tell whether a text says that there is no value; ``name``: it is a part of a name, of which some look like it."""
+    """Return whether a text says that there is no value. ``name``: the text is a part of a name, and some names look like placeholders."""
     text = str(value)
     if len(text) > LONGEST_PLACEHOLDER:
         return False
     if text.isalpha() and text.isascii():
-        # One plain word, as most parts of names are.
+        # Most parts of names are one plain word.
         text = text.lower()
         return text in PLACEHOLDERS and not (name and text in NAMES_TOO)
     folded = fold(text)
@@ -124,12 +123,12 @@ def read_title(value: object) -> Title:
 
 
 def read_claim(value: object) -> Title:
-    """Return the party of a claimed name; ``markers`` tells what names others."""
+    """Return the party of a claimed name. Its ``markers`` show whether the name has further parties."""
     return _read(fold(value), len(str(value)) <= MAX_CHARS)
 
 
 def _plain(folded: str, whole: bool) -> Title | None:
-    """Read a name of letters alone, as most are; ``None`` for another one."""
+    """Read a name that has only letters, as most have; ``None`` for another name."""
     if not (folded.isascii() and folded.replace(" ", "").isalpha()):
         return None
     tokens = folded.split()
@@ -145,7 +144,7 @@ def _plain(folded: str, whole: bool) -> Title | None:
 
 
 def _two_owners(tokens: list[str]) -> bool:
-    """Tell whether four words are two owners who share a surname, one after the other."""
+    """Return whether four words are two owners who share a surname, one after the other."""
     if len(tokens) != FOUR or "," in tokens:
         return False
     if tokens[1] == tokens[3]:
@@ -155,12 +154,12 @@ def _two_owners(tokens: list[str]) -> bool:
 
 
 def _names_beneficiary(tokens: list[str]) -> bool:
-    """Tell whether "tod" stands for "transfer on death" and not for a name: after a full name, and before another one or at the end."""
+    """Return whether "tod" means "transfer on death" and is not a name: after a full name, and before another one or at the end."""
     return "tod" in tokens[2:] and len(tokens) - tokens.index("tod", 2) != TWO
 
 
 TWO, FOUR = 2, 4
-# Words that tell more than a name: "y" may join two owners, and the Rt Hon is a title of two words.
+# Words that are more than a name: "y" may join two owners, and "Rt Hon" is a title of two words.
 _TELLING_WORDS = MARKER_WORDS | _TRUST | {"y", "rt"}
 
 
@@ -255,7 +254,7 @@ def _date(found: re.Match[str]) -> str:
 
 
 def looks_like_business(words: tuple[str, ...], personal: bool = False) -> bool:
-    """Tell whether words carry a legal form or a trade that people's names don't; ``personal``: the title of a family's trust."""
+    """Return whether words have a legal form or a trade that people's names do not have. ``personal``: the title of a family's trust."""
     if len(words) < 2:
         return not is_latin(words[0]) and any(mark_ in words[0] for mark_ in _COMPANY)
     last = words[-1]
@@ -308,7 +307,7 @@ def _parties(segment: list[str], context: str) -> list[Party]:
 
 
 def _two_full_names(tokens: list[str]) -> bool:
-    """Tell whether a comma parts two owners, given name first, instead of a surname from given names."""
+    """Return whether a comma separates two owners, given name first, instead of a surname from given names."""
     at = tokens.index(",")
     first, second = tokens[:at], tokens[at + 1 :]
     if len(first) != 2 or len(second) != 2 or "-" in tokens:
@@ -317,7 +316,7 @@ def _two_full_names(tokens: list[str]) -> bool:
 
 
 def claimed_party(given: object, middle: object, family: object, suffix: object) -> Title:
-    """Return the title of a name that comes in parts."""
+    """Return the title for a name that is given in parts."""
     texts = [fold(str(part)[:200]) if part else "" for part in (given, middle, family)]
     aside: tuple[str, ...] = ()
     for index, text in enumerate(texts):
@@ -340,7 +339,7 @@ def claimed_party(given: object, middle: object, family: object, suffix: object)
     count = 0
     for index, text in enumerate(texts):
         if text.isalpha() and text.isascii() and text not in NO_NAME and mark(text) is text:
-            # One plain word, as most parts are.
+            # Most parts are one plain word.
             parts.append([text[:MAX_WORD]])
             count += 1
             continue

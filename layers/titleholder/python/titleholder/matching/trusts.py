@@ -1,15 +1,15 @@
-"""Compares trusts by their own names: whom they are called after, their kinds, numbers and dates."""
+"""Compares trusts by their own names: the people that they are named after, their kinds, numbers and dates."""
 
 from titleholder.matching.judged import Judged
 from titleholder.matching.names import Memo, compare_family
 from titleholder.matching.parties import Trust
 
-# "Revocable" is said of one trust in one text and left out in the next.
+# "Revocable" may be left out in one of two texts about the same trust.
 _SOFT = frozenset(("revocable",))
 
 
 def compare(mine: Trust, held: Trust, person: Judged | None, memo: Memo) -> Judged:
-    """Return how two trusts compare; ``person`` is the comparison of the people they are called after, if both are called after one."""
+    """Return how two trusts compare. ``person``: the comparison of the people that they are named after; ``None`` if one is not."""
     judged = Judged(20.0, -8.0, ("BUSINESS_NAME_DIFFERS", "TRUST"), True, False, 49.0, lift="none")
     if sorted(mine.after) == sorted(held.after):
         judged = Judged(99.0, 8.0, ("TRUST",), False, False, 100.0)
@@ -17,7 +17,7 @@ def compare(mine: Trust, held: Trust, person: Judged | None, memo: Memo) -> Judg
         judged = person
     elif mine.grantors != held.grantors:
         if set(mine.after) <= set(held.after) or set(held.after) <= set(mine.after):
-            # A couple's trust is not that of one of them.
+            # A couple's trust is not the trust of one of them.
             judged = Judged(62.0, -1.0, ("BUSINESS_WORDS_MISSING", "TRUST"), False, False, 62.0, lift="none")
     elif mine.grantors == held.grantors == 1:
         house, other = (mine.after, held) if not mine.party else (held.after, mine)
@@ -38,5 +38,5 @@ def compare(mine: Trust, held: Trust, person: Judged | None, memo: Memo) -> Judg
 
 
 def _same_date(a: str, b: str) -> bool:
-    """Tell whether two dates agree; either may be a year alone."""
+    """Return whether two dates agree. Each may be only a year."""
     return a == b or ((a.isdigit() or b.isdigit()) and a[:4] == b[:4])

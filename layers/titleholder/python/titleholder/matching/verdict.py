@@ -14,7 +14,7 @@ from titleholder.matching.version import MATCHER_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer for one claim against one account. Holds no personal data.
+    """The answer for one claim against one account. It has no personal data.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Verdict:
     owner_position
         0-based position of the best owner, or ``None`` when there is none.
     matcher_version, policy_version
-        With the snapshot and the claim, these repeat the verdict.
+        With these, the snapshot and the claim, the verdict can be repeated.
     """
 
     outcome: str

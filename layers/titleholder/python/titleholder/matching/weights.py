@@ -116,7 +116,7 @@ CONTACT_WEIGHTS: dict[str, float] = {
     "P_SAME": 2.35,
 }  # fmt: skip
 
-# Log-odds and the score they are worth, rising.
+# Log-odds and the score for each, rising.
 NAME_KNOTS: tuple[tuple[float, float], ...] = (
     (-12.0, 2.0),
     (-9.0, 9.0),

@@ -1,4 +1,4 @@
-"""The words of account titles that are no part of a name: titles, suffixes, roles, legal forms."""
+"""The words of account titles that are not part of a name: titles, suffixes, roles, legal forms."""
 
 import re
 
@@ -19,7 +19,7 @@ TITLES = word_set(
 SURE_TITLES = word_set(
     "mr mrs ms miss mx dr prof professor mister madam rev reverend shri smt mme mlle monsieur madame herr frau honorable sra srta srita the"
 )
-# Titles that are given names as well: "Don Kettering" is no gentleman of that name, but Donald.
+# Titles that are also given names: the Don in "Don Kettering" is not a title but short for Donald.
 TITLES_TOO = word_set(
     "don dona gen hon st saint sri kumari sister father brother judge sir lord lady fr sr rt pres maj col father imam sheikh shaikh"
 )
@@ -27,18 +27,18 @@ GENERATIONS = {
     "jr": "2", "junior": "2", "jnr": "2", "ii": "ii", "2nd": "ii", "sr": "1", "senior": "1", "snr": "1", "iii": "3", "3rd": "3", "3d": "3",
     "iv": "4", "4th": "4", "5th": "5", "second": "ii", "third": "3", "fourth": "4", "2d": "ii",
 }  # fmt: skip
-# Only after "the" is an ordinal a generation: Duncan Farnsworth the third.
+# An ordinal is a generation only after "the": Duncan Farnsworth the third.
 ORDINALS = frozenset(("second", "third", "fourth"))
 CREDENTIALS = word_set(
     "md phd do dds dmd dvm od jd esq esquire cpa cfp cfa clu lutc rn np pa aia faia pe mba ma msc bsc ba bs ms ms msw lcsw lpc"
     " lmft phr sphr msced edd psyd mph dpm dc facs faap usn usaf usmc usa ret retd chfc llb llm frcs kc bsn lncc crna dnp fnp aprn"
     " lpn cmt lmt ctfa clcs qc obe mbe cbe bart macc mp mep"
 )
-# Credentials that are surnames or given names as well. Such a word is a name, unless its letters have dots.
+# Credentials that are also surnames or given names. Such a word is a name, unless its letters have dots.
 CREDENTIALS_TOO = word_set("ma do kc ba pa mp od np bart ms jd")
-# What stands for a name that is not there.
+# Placeholders for a missing name.
 NO_NAME = word_set("fnu lnu nfn nln nmn nmi")
-# Words that say that there is no value, and are names as well.
+# Words that say that there is no value, but are also names.
 NAMES_TOO = word_set("na nan test nil tba blank empty xxx")
 # Words that say that there is no value.
 PLACEHOLDERS = word_set(
@@ -50,7 +50,7 @@ PARTICLES = word_set(
     "de del della delle dela di da das do dos du des la las le les lo los van vander von vom vor zu zum zur der den dem ter ten te"
     " 't el al ul ibn bin bint ben abu af av o san santa st ste saint mac mc fitz dal dalla degli d l y e i zur op in"
 )
-# Particles that join what stands before and after them into one surname.
+# Particles that join the words before and after them into one surname.
 JOINERS = frozenset(("y",))
 BINDING = PARTICLES - frozenset(("al", "o", "d", "l", "y", "e", "i", "ben", "in", "do", "lo", "la", "san", "ten", "te"))
 
@@ -73,7 +73,7 @@ LEGAL_FORMS = {
     "foundation": "fdn", "fdn": "fdn", "partnership": "lp", "asbl": "assn", "vzw": "assn", "aisbl": "assn",
     "eurl": "sarl", "kgaa": "ag", "lda": "ltda",
 }  # fmt: skip
-# Legal forms that no person's name ends with.
+# Legal forms with which no person's name ends.
 SURE_FORMS = word_set(
     "inc incorporated corp corporation company llc ltd limited llp lllp pllc plc gmbh bv nv sarl srl ltda pvt pte pty oyj aps ooo"
     " oao ojsc pjsc partnership foundation assn association lp asbl vzw aisbl eurl kgaa"
@@ -98,7 +98,7 @@ BUSINESS_WORDS = word_set(
     " plastics chemical pharmaceuticals"
 )
 
-# Words for trades that people are called by as well.
+# Words for trades that are also surnames.
 SURNAMES_TOO = word_set(
     "church temple law bank banks post lodge glass wood steel metal stone farms ranch winery bar kitchen hall barber beauty mason"
     " farmer miller power auto tree body garage wash planning home tile lumber post league club force green market store shop grill"
@@ -133,7 +133,7 @@ _PATTERNS = (
     ("SON", r"[sdw]/o|(?:son|daughter|wife|widow) of|h/o"),
     ("AND", r"and/or|and|or|[&+/;|]|und|et(?= [^\W\d_]{2,})"),
 )  # fmt: skip
-# A word or sign without which no marker can be there: most names have none, and need not pay for the long pattern.
+# Every marker contains one of these words or signs. Most names have none of them, so they do not need the long pattern.
 _SIGNS = frozenset("/&+;|")
 MARKER_WORDS = word_set(
     "pod tod death itf trust dba business trading aka fka known formerly fbo benefit fao custodian cust guardian nee beneficiary benef"
