@@ -194,7 +194,7 @@ scan: $(READY) $(SCAN_READY)  ## Look for weaknesses in the template, and judge 
 	$(SCAN)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
 	$(BIN)/python -m tools.policies
 	$(BIN)/cfn-lint build/deployed.json
-	$(SCAN)/bin/python -W ignore tools/judge_policies.py
+	$(SCAN)/bin/python -W ignore -m tools.judge_policies
 	$(BIN)/python -m tools.asl
 
 advisories: $(SCAN_READY)  ## Look the deployed packages up in the advisory database (needs the Internet)

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 
+from local.command import CommandError
+
 LOOPBACK = "127.0.0.1"
 
 
-class BridgeError(Exception):
+class BridgeError(CommandError):
     """The bridge cannot, or must not, listen on the address."""
 
 

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local.aws.emulator import REGION
+from local.command import NoAnswerError
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Client:
         headers: dict[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Make one call. `raw` sends these bytes instead of a JSON `body`."""
+        """Make one call. `raw` sends these bytes instead of a JSON `body`. Raises `NoAnswerError`."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
         # What is sent is signed, so the address is encoded first.
@@ -50,7 +51,10 @@ class Client:
             request = AWSRequest(method=method, url=url, data=data, headers=sent)
             SigV4Auth(self._credentials, "execute-api", REGION).add_auth(request)
             sent = dict(request.headers.items())
-        answer = self._session.request(method, url, data=data, headers=sent, timeout=60)
+        try:
+            answer = self._session.request(method, url, data=data, headers=sent, timeout=60)
+        except (requests.ConnectionError, requests.Timeout):
+            raise NoAnswerError(url) from None
         try:
             parsed = answer.json()
         except ValueError:

@@ -19,9 +19,10 @@ from typing import Any, Literal
 
 from local.aws.paths import BUILD
 from local.client import Client
+from local.command import interruptible, no_arguments
 from local.demo_page import page
 from local.demo_table import legend, lines, terminal_width
-from local.stack import Stack, interruptible, running
+from local.stack import Stack, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.scenarios import SCENARIOS
@@ -138,6 +139,7 @@ CASES = {
 
 
 def main() -> int:
+    no_arguments("local.demo", "Run the main job on an embedded stack.")
     began = time.monotonic()
 
     def say(text: str) -> None:

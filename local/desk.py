@@ -20,14 +20,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from local import issuer
-from local.aws.build import BuildError
-from local.aws.deploy import DeployError
-from local.aws.emulator import EmulatorError
 from local.aws.paths import BUILD
 from local.client import Client
+from local.command import CommandError, interruptible
 from local.issuer import IssuerError, LocalIssuer, User
 from local.signals import end_signals
-from local.stack import AWS_PORT, STRIPE_PORT, InputError, Say, Stack, check_ports, interruptible, running
+from local.stack import AWS_PORT, STRIPE_PORT, Say, Stack, check_ports, running
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import ADDRESS, owner
 from tools.fetch_npm import FetchError, fetch
@@ -192,7 +190,7 @@ def verified(stack: Stack, account: str, case: CloseMatch) -> dict[str, Any]:
     return verification
 
 
-class SeedError(Exception):
+class SeedError(CommandError):
     """An account did not become the close match that it should be."""
 
 
@@ -247,8 +245,6 @@ def main() -> int:
         return serve(parser.parse_args().reviewers)
     except (IssuerError, FetchError) as error:
         sys.exit(f"error: {error}\n`make desk` needs npm and Node.js. `make demo` and `make up` need neither.")
-    except (InputError, EmulatorError, BuildError, DeployError, SeedError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local import openapi_values as values
 from local.aws.paths import ROOT
+from local.command import CommandError, interruptible, no_arguments
 from titleholder import __version__
 from titleholder import schemas as schemas_module
 from titleholder.domain import accounts
@@ -85,7 +86,7 @@ GATEWAY_MESSAGES = {
 PUBLIC_GATEWAY_STATUSES = (429, 500, 503)
 
 
-class OpenApiError(Exception):
+class OpenApiError(CommandError):
     """The document cannot be made. The message names the route and what it lacks."""
 
 
@@ -489,9 +490,10 @@ def text() -> str:
 
 
 def main() -> None:
+    no_arguments("local.openapi", "Write the OpenAPI document anew.")
     DOCUMENT.write_text(text())
     print(f"{sum(map(len, document()['paths'].values()))} operations in {DOCUMENT.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

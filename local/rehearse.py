@@ -32,7 +32,8 @@ from local.aws import deploy
 from local.aws.emulator import ACCOUNT, REGION, client_environment
 from local.aws.paths import BUILD, ROOT
 from local.client import Client
-from local.stack import DEFAULT_API_KEY, STACK, Stack, interruptible, running
+from local.command import CommandError, interruptible
+from local.stack import DEFAULT_API_KEY, STACK, Stack, running
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.options import Options
 from titleholder.domain.accounts import AccountRef
@@ -52,11 +53,11 @@ FROM = os.environ.get("FROM") or list(RELEASES)[-1]
 TEMPLATE = ROOT / "template.yaml"
 
 
-class FailedError(Exception):
+class FailedError(CommandError):
     """A check of a rehearsal failed. The message says which."""
 
 
-class NotRehearsedError(Exception):
+class NotRehearsedError(CommandError):
     """A procedure can't be rehearsed here. The message says why."""
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import requests
 
 from local.client import Client
-from local.stack import interruptible, running
+from local.command import count, interruptible, number
+from local.stack import running
 from local.stripe_simulator.options import Options
 
 CONCURRENCY = 200
@@ -32,8 +33,8 @@ def manifest(accounts: list[str]) -> Iterator[bytes]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local.run_batch", description="Run a batch on an embedded stack.")
-    parser.add_argument("accounts", type=int, choices=range(1, 10_000_001), metavar="accounts")
-    parser.add_argument("--rate", type=float, default=4.0, help="calls a second of each operation")
+    parser.add_argument("accounts", type=count)
+    parser.add_argument("--rate", type=number, default=4.0, help="calls a second of each operation")
     options = parser.parse_args()
     parameters = {"StripeCallsPerSecond": f"{options.rate:g}", "BatchConcurrency": str(CONCURRENCY), "SettleTimeoutSeconds": "600"}
     with running(parameters=parameters, options=Options(settle_seconds=0.3), say=print) as stack:

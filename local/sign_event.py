@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.paths import BUILD, ROOT
+from local.command import CommandError, interruptible, readable
 
 STATE = BUILD / "stack.json"
 VARIABLE = "STRIPE_WEBHOOK_SECRET"
 
 
-class NoSecretError(Exception):
+class NoSecretError(CommandError):
     """There is no signing secret. The message says what to do."""
 
 
@@ -51,12 +52,15 @@ def find_secret(environment: Mapping[str, str] = os.environ, state: Path = STATE
 def main() -> None:
     parser = argparse.ArgumentParser(prog="local.sign_event", description="Print a webhook sample with a current signature.")
     parser.add_argument("event", type=Path, help="one of events/receive_webhook.*.json")
+    path = readable(parser.parse_args().event)
     try:
-        event = json.loads(parser.parse_args().event.read_text())
-        print(json.dumps(signed(event, find_secret(), int(time.time()))))
-    except (OSError, ValueError, NoSecretError) as error:
-        sys.exit(f"error: {error}")
+        event = json.loads(path.read_text())
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise CommandError(f"{path} is not a sample event: a JSON object is expected, such as in events/receive_webhook.deactivated.json")
+    print(json.dumps(signed(event, find_secret(), int(time.time()))))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

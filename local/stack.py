@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.deploy import deploy, http_api_url
-from local.aws.emulator import HOST, REGION, Emulator, EmulatorError
+from local.aws.emulator import HOST, REGION, Emulator
 from local.aws.paths import BUILD, ROOT
-from local.bridge import Bridge, BridgeError
+from local.bridge import Bridge
+from local.command import CommandError, interruptible
 from local.signals import end_signals
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
@@ -53,7 +54,7 @@ DEFAULT_API_KEY = "sk_test_titleholder_local"
 Say = Callable[[str], None]
 
 
-class InputError(Exception):
+class InputError(CommandError):
     """A variable of `make up` or `make tour` has a value that the functions would refuse, or a port is in use."""
 
 
@@ -328,28 +329,16 @@ def _describe(state: Mapping[str, Any]) -> None:
     print("Stop it: make down")
 
 
-def interruptible(main: Callable[[], int | None]) -> int:
-    """Run a command; its exit status. Ctrl-C ends it with one sentence in place of a traceback, after it has stopped what it started."""
-    try:
-        return main() or 0
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local.stack", description="Titleholder on an AWS emulator and a Stripe simulator.")
     parser.add_argument("command", choices=["up", "down", "serve"])
     command = parser.parse_args().command
     if command == "down":
         return down()
-    try:
-        inputs = Inputs.read(os.environ)
-        if command == "up":
-            return up(inputs)
-        serve(STATE, inputs)
-    except (InputError, BridgeError, EmulatorError) as error:
-        sys.exit(f"error: {error}")
+    inputs = Inputs.read(os.environ)
+    if command == "up":
+        return up(inputs)
+    serve(STATE, inputs)
     return 0
 
 

@@ -25,8 +25,9 @@ import requests
 
 from local import openapi
 from local.client import Answer, Client
+from local.command import CommandError, interruptible, no_arguments
 from local.sign_event import signed
-from local.stack import InputError, Inputs, Stack, interruptible, running
+from local.stack import Inputs, Stack, running
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 from local.stripe_simulator.wire import CaseInsensitive, Response
@@ -251,7 +252,7 @@ def _delivery(client: Client, stack: Stack) -> Answer:
 def _control(stack: Stack, path: str, body: Any, *, needed: bool = True) -> None:
     answer = requests.post(f"{stack.stripe_url}/_simulator/{path}", json=body, timeout=30)
     if answer.status_code != 200 and needed:
-        raise SystemExit(f"{stack.stripe_url} lacks the simulator's control interface: {answer.status_code} {answer.text[:200]}")
+        raise CommandError(f"{stack.stripe_url} lacks the simulator's control interface: {answer.status_code} {answer.text[:200]}")
 
 
 def _judged(server: SimulatorServer | None) -> Any:
@@ -299,10 +300,8 @@ def _short(answer: Answer) -> str:
 
 
 def main() -> int:
-    try:
-        inputs = Inputs.read(os.environ)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    no_arguments("local.tour", "Call every route on an embedded stack.")
+    inputs = Inputs.read(os.environ)
     print(f"Stripe: {inputs.stripe_api_base or 'the simulator'}", flush=True)
     with running(
         parameters={"SettleTimeoutSeconds": "5", "StripePreviewVersion": inputs.preview_version, "ReviewersNeeded": "1"},

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.aws.paths import ROOT
+from local.command import interruptible, readable
 from tools.fetch_npm import FetchError, fetch
 
 PROGRAM = "asl-validator/dist/bin/asl-validator.js"
@@ -41,14 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.asl", description="Judge the workflows' definitions.")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     files = parser.parse_args().files or sorted((ROOT / "statemachines").glob("*.asl.json"))
-    try:
-        found = judge(files)
-    except FetchError as error:
-        sys.exit(f"error: {error}")
+    found = judge(readable(file) for file in files)
     if found:
         sys.exit(found)
     print(f"asl-validator finds nothing wrong with {', '.join(file.name for file in files)}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.command import count, interruptible, number
 from titleholder.batches.manifests import piece_bytes
 
 LINE_BYTES = 300
@@ -103,16 +105,16 @@ def predict(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.batch_model", description="What a batch will take.")
-    parser.add_argument("accounts", type=int)
-    parser.add_argument("--settle", type=float, default=30.0, help="seconds that a refresh takes to settle")
-    parser.add_argument("--rate", type=float, default=25.0, help="Stripe's calls a second for each operation")
-    parser.add_argument("--concurrency", type=int, default=2000, help="the parameter BatchConcurrency")
+    parser.add_argument("accounts", type=count)
+    parser.add_argument("--settle", type=number, default=30.0, help="seconds that a refresh takes to settle")
+    parser.add_argument("--rate", type=number, default=25.0, help="Stripe's calls a second for each operation")
+    parser.add_argument("--concurrency", type=count, default=2000, help="the parameter BatchConcurrency")
     options = parser.parse_args()
     found = predict(options.accounts, rate=options.rate, settle_seconds=options.settle, concurrency=options.concurrency)
     print(f"time     {found.seconds:,.0f} s ({found.seconds / 3600:.1f} h), of which import {found.import_seconds:,.0f} s")
     print(f"bound    {found.bound:,.0f} s (accounts / rate), of which it is {found.seconds / found.bound:.2f} times")
-    for name, number in found.units.items():
-        print(f"{name:28} {number:>14,.0f}  ${number * PRICES[name]:>12,.2f}")
+    for name, units in found.units.items():
+        print(f"{name:28} {units:>14,.0f}  ${units * PRICES[name]:>12,.2f}")
     print(f"{'AWS':28} {'':>14}  ${found.dollars:>12,.2f}  (list prices of {PRICES['date']}; logs and storage left out)")
     print(f"{'Stripe, refreshes':28} {'':>14}  ${found.accounts * REFRESH_DOLLARS:>12,.2f}")
     for name, (field, quota) in QUOTAS.items():
@@ -121,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from local.command import interruptible
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED, PICTURE = ROOT / "docs" / "speed.md", ROOT / "docs" / "bench.png"
@@ -109,11 +112,13 @@ def draw(shown: Sequence[Bar], dollars: Mapping[str, float] = MappingProxyType({
 
 
 def main() -> None:
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    parser = argparse.ArgumentParser(prog="tools.draw_bench", description="Draw the benchmark's figures for the documents.")
+    parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, metavar="FILE")
+    picture = parser.parse_args().picture
     page = SPEED.read_text()
     picture.write_bytes(draw(bars(page), costs(page)))
     print(f"{picture}: {picture.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

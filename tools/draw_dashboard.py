@@ -5,6 +5,7 @@ python -m tools.draw_dashboard [FILE]
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
@@ -13,6 +14,8 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+
+from local.command import interruptible
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "dashboard.png"
@@ -103,10 +106,12 @@ def draw(body: dict[str, Any]) -> bytes:
 
 
 def main() -> None:
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    parser = argparse.ArgumentParser(prog="tools.draw_dashboard", description="Draw the dashboard as the template describes it.")
+    parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, metavar="FILE")
+    picture = parser.parse_args().picture
     picture.write_bytes(draw(dashboard()))
     print(f"{picture}: {picture.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from local import demo_page
+from local.command import interruptible
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE, KEPT, PICTURE = ROOT / "build" / "demo.json", ROOT / "tests" / "fixtures" / "demo.json", ROOT / "docs" / "demo.png"
@@ -78,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

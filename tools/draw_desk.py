@@ -7,8 +7,11 @@ python -m tools.draw_desk
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from local.command import interruptible, no_arguments
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +40,7 @@ def keep(picture: Image, name: str) -> None:
 
 
 def main() -> None:
+    no_arguments("tools.draw_desk", "Draw the pictures of the desk's guide.")
     from PIL import Image
 
     for name in WIDE:
@@ -46,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

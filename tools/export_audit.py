@@ -14,11 +14,17 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from local.command import day, interruptible
 
 DIGITS = "0123456789abcdef"
 """Entries of a day have one of these at the end of their partition key. Those of earlier releases have none."""
@@ -52,8 +58,8 @@ def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="export_audit", description="Print the record of who asked for what.")
     parser.add_argument("--table", required=True, help="the stack's output TableName")
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day, such as 2026-11-01 (UTC)")
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last day (default: the first)")
+    parser.add_argument("--from", dest="first", type=day, required=True, help="first day, such as 2026-11-01 (UTC)")
+    parser.add_argument("--to", dest="last", type=day, help="last day (default: the first)")
     parser.add_argument("--action", action="append", help="only actions that begin so, such as owners.read or review.; may be repeated")
     options = parser.parse_args(arguments)
     for entry in entries(boto3.client("dynamodb"), options.table, options.first, options.last or options.first):
@@ -62,4 +68,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -21,13 +21,14 @@ from pathlib import Path
 
 from local.aws.paths import BUILD
 from local.aws.runtime import exclusively
+from local.command import CommandError, interruptible
 
 PINS = Path(__file__).with_name("npm.toml")
 FOLDER = BUILD / "npm"
 DOWNLOAD_SECONDS = 300
 
 
-class FetchError(Exception):
+class FetchError(CommandError):
     """A tool cannot be had here, or is not what was pinned."""
 
 
@@ -96,11 +97,8 @@ def main() -> None:
     parser.add_argument("--offline", action="store_true", help="download nothing")
     arguments = parser.parse_args()
     for tool in arguments.tools:
-        try:
-            print(fetch(tool, offline=arguments.offline))
-        except FetchError as error:
-            sys.exit(f"error: {error}")
+        print(fetch(tool, offline=arguments.offline))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -1,6 +1,6 @@
 """Has Parliament judge the policies in build/policies by AWS's own tables, and compares its findings with the answers in .parliament.yaml.
 
-    build/scan/bin/python tools/judge_policies.py
+    build/scan/bin/python -m tools.judge_policies
 
 Needs the environment of `make scan`. Exits with 1 if a finding has no answer, or an answer no finding.
 """
@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from parliament import analyze_policy_string, enhance_finding
+
+from local.command import interruptible, no_arguments
 
 ROOT = Path(__file__).parents[1]
 
 
 def findings(folder: Path) -> list[tuple[str, str, str]]:
     """Issue, policy and detail of each finding."""
+    from parliament import analyze_policy_string, enhance_finding
+
     found = []
     for path in sorted(folder.glob("*.json")):
         for finding in map(enhance_finding, analyze_policy_string(path.read_text(), str(path)).findings):
@@ -28,6 +31,7 @@ def findings(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def main() -> int:
+    no_arguments("tools.judge_policies", "Judge the policies in build/policies by AWS's tables.")
     answers: list[dict[str, Any]] = yaml.safe_load((ROOT / ".parliament.yaml").read_text())
     policies = sorted((ROOT / "build" / "policies").glob("*.json"))
     used: set[int] = set()
@@ -50,4 +54,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

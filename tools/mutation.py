@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from local.command import CommandError, interruptible
+
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / "build" / "mutation"
 BEGUN = STAGE / "begun.json"
@@ -106,9 +108,11 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=4, help="how many times longer than without a mutant its tests may take")
     options = parser.parse_args()
 
+    if options.sample != "all" and not (options.sample.isdigit() and int(options.sample)):
+        raise CommandError(f"--sample: {options.sample} is neither a whole number above 0 nor all")
     modules = [module for module in _modules() if fnmatch(module, options.only)]
     if not modules:
-        raise SystemExit(f"There is no module {options.only}.")
+        raise CommandError(f"There is no module {options.only}.")
     of = fingerprint(modules, options.sample, options.seed)
     if (known := _begun(of)) is None:
         _stage(modules, options.patience)
@@ -328,4 +332,4 @@ def _entry(mutant: Mutant) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

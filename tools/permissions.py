@@ -9,6 +9,7 @@ Exits with 1 if a permission is superfluous.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -26,6 +27,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from local.aws.paths import BUILD
+from local.command import interruptible
 from local.stack import STACK, running
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from tests.e2e.stack_driver import CREATED, MARGARET, StackDriver, eventually
@@ -664,7 +666,9 @@ def noticed_without(permission: Permission, scenes: Scenes, names: list[str]) ->
 
 
 def main() -> int:
-    only = set(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="tools.permissions", description="Take each permission away and check that a call is refused.")
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="logical ids, such as Api (default: all)")
+    only = set(parser.parse_args().functions)
     TRAIL.parent.mkdir(parents=True, exist_ok=True)
     TRAIL.unlink(missing_ok=True)
     parameters = {"SettleTimeoutSeconds": "8", "StripeEventBus": "default", "StripePreviewVersion": PREVIEW_VERSION}
@@ -726,4 +730,4 @@ def _covers(pattern: str, resource: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.session import Session
 
 from local.aws.paths import BUILD, ROOT
+from local.command import interruptible, no_arguments
 from tests.support.resolved import ACCOUNT, resolved
 
 FOLDER = BUILD / "policies"
@@ -90,6 +92,7 @@ def deployed(stack: str, region: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    no_arguments("tools.policies", "Write the stack's policies to build/policies.")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     longest = max(Session().get_available_regions("lambda"), key=len)
@@ -105,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

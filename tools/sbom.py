@@ -19,6 +19,8 @@ import venv
 from pathlib import Path
 from typing import Any
 
+from local.command import interruptible, no_arguments
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 SBOM = BUILD / "sbom.cdx.json"
@@ -27,6 +29,7 @@ LICENCES = BUILD / "licences.txt"
 
 
 def main() -> None:
+    no_arguments("tools.sbom", "Say what is deployed.")
     home = BUILD / "deployed"
     shutil.rmtree(home, ignore_errors=True)
     venv.create(home, with_pip=False)
@@ -69,4 +72,4 @@ def _licence(component: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

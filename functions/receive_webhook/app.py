@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Exception as error:
         if not is_aws_unavailable(error):
             raise
-        problem = problems.problem_for(error if isinstance(error, AwsUnavailableError) else AwsUnavailableError())
+        problem = problems.problem_for(error if isinstance(error, AwsUnavailableError) else AwsUnavailableError.of(error))
         logger.error("delivery not stored", extra={"problem": problem.type, "reason": problem.detail})
         metrics.add_metric(name="DeliveryNotStored", unit=MetricUnit.Count, value=1)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body(), problem.headers)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from local.aws.paths import BUILD, ROOT
 from local.aws.runtime import exclusively
+from local.command import CommandError
 
 SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 
 
-class BuildError(Exception):
+class BuildError(CommandError):
     """An artefact cannot be built. The message says which one and why."""
 
 

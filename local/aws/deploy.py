@@ -15,6 +15,7 @@ from typing import Any
 from local.aws import build
 from local.aws.emulator import REGION, client
 from local.aws.paths import BUILD
+from local.command import CommandError
 
 BUCKET = "sam-artefacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -26,7 +27,7 @@ ARTEFACTS = {
 }
 
 
-class DeployError(Exception):
+class DeployError(CommandError):
     """The stack was not deployed. The message names each resource that failed and why."""
 
 

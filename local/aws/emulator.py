@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from local.aws.paths import BUILD, ROOT
+from local.command import CommandError, interruptible, port
 
 MINISTACK = "1.5.33"
 REGION = "us-east-1"
@@ -37,7 +38,7 @@ LOGS_KEPT_SECONDS = 86_400
 START_SECONDS = 60
 
 
-class EmulatorError(Exception):
+class EmulatorError(CommandError):
     """The emulator cannot start here."""
 
 
@@ -277,19 +278,16 @@ def _raise_file_limit() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="local.aws.emulator", description="AWS on 127.0.0.1.")
-    parser.add_argument("--port", type=int, default=4566)
+    parser.add_argument("--port", type=port, default=4566)
     parser.add_argument("--var", type=Path, default=BUILD, help="folder for everything on disk (default: build)")
     parser.add_argument("--trail", type=Path, help="file that records IAM's decisions")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
-    try:
-        serve(options.port, options.var, options.until_eof, options.trail)
-    except EmulatorError as error:
-        sys.exit(f"error: {error}")
+    serve(options.port, options.var, options.until_eof, options.trail)
     # Without waiting for the threads of workflows, which may wait for hours.
     sys.stdout.flush()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

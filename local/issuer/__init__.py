@@ -18,6 +18,7 @@ from typing import Any
 
 from local.aws.paths import BUILD
 from local.aws.runtime import exclusively
+from local.command import CommandError
 
 HERE = Path(__file__).parent
 FILES = ("package.json", "package-lock.json", "issuer.mjs")
@@ -29,7 +30,7 @@ NODE_VERSION = 20
 LOG = BUILD / "issuer.log"
 
 
-class IssuerError(Exception):
+class IssuerError(CommandError):
     """The issuer cannot run here. The message says what is missing."""
 
 

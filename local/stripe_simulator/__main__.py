@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import fields
 
+from local.command import CommandError, interruptible, port
 from local.signals import end_signals
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
@@ -15,7 +17,7 @@ DEFAULTS = Options()
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.stripe_simulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--port", type=port, default=0, help="on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--webhook-url", help="where the platform's snapshot events go")
     parser.add_argument("--webhook-secret", action="append", default=[], help="signs the webhooks; several while a secret is rolled")
     parser.add_argument("--seed", type=int, default=0, help="decides the ids")
@@ -40,7 +42,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     given = parse()
     if given.webhook_url and not given.webhook_secret:
-        raise SystemExit("--webhook-url needs a --webhook-secret")
+        raise CommandError("--webhook-url needs a --webhook-secret")
+    if given.webhook_url and not given.webhook_url.startswith(("http://", "https://")):
+        raise CommandError("--webhook-url is not an address that begins with http:// or https://")
     names = {field.name for field in fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
     with (
@@ -54,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.command import CommandError
 from local.stripe_simulator import control
 from local.stripe_simulator.core import Simulator
 from local.stripe_simulator.deliveries import Outgoing
@@ -51,7 +52,10 @@ class SimulatorServer:
             self.simulator.add_endpoint(webhook_url, webhook_secrets)
         self.stopping = threading.Event()
         self.changed = threading.Event()
-        self._http = _Server((HOST, port), self)
+        try:
+            self._http = _Server((HOST, port), self)
+        except OSError as error:
+            raise CommandError(f"port {port} of {HOST} cannot be used: {error.strerror}") from None
         self._outgoing: queue.SimpleQueue[Outgoing | None] = queue.SimpleQueue()
         self._senders: list[threading.Thread] = []
         self._threads = [

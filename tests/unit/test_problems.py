@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from titleholder import errors
 from titleholder.domain.remedies import BY_PROBLEM, Remedy, for_reason
@@ -122,3 +123,16 @@ def test_account_that_can_not_be_refreshed_names_its_remedy(reason: str) -> None
 def test_cooldown_is_to_be_waited_out_until_its_end() -> None:
     body = problems.cooling_down("2027-01-15T08:00:00Z", 5).body()
     assert (body["remedy"], body["remedy_until"]) == ("wait", body["retry_at"])
+
+
+def test_service_that_can_not_be_reached_is_named_with_what_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = EndpointConnectionError(endpoint_url="http://127.0.0.1:4566/queue/path?secret=x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    told = "Nothing answers at http://127.0.0.1:4566 (AWS_ENDPOINT_URL). Start the embedded stack: make up."
+    assert problems.problem_for(errors.AwsUnavailableError.of(error)).detail == told
+    assert str(errors.UnexpectedError.of(error)).startswith(told)
+    # On AWS no caller is told an address.
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert "127.0.0.1" not in problems.problem_for(errors.AwsUnavailableError.of(error)).detail
+    assert str(errors.UnexpectedError.of(error)).startswith("http://127.0.0.1:4566 does not answer. EndpointConnectionError")
+    assert errors.unreached(KeyError("x")) == ""

@@ -16,8 +16,9 @@ from collections import defaultdict
 
 HERE = pathlib.Path(__file__).parent
 PACKAGE = HERE.parents[1] / "layers" / "titleholder" / "python"
-sys.path.insert(0, str(PACKAGE))
+sys.path[:0] = [str(PACKAGE), str(HERE.parents[1])]
 
+from local.command import interruptible, no_arguments  # noqa: E402
 from titleholder.matching.text import fold  # noqa: E402
 
 TARGET = PACKAGE / "titleholder" / "matching" / "known_names.txt"
@@ -130,6 +131,7 @@ def gather() -> dict[str, Entry]:
 
 
 def main() -> None:
+    no_arguments("tools.matching.evidence", "Bake the lists of known names.")
     """Write the file."""
     count = 0
     body = "\n"
@@ -151,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

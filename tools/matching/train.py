@@ -19,10 +19,12 @@ import re
 import sys
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "layers" / "titleholder" / "python"))
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "layers" / "titleholder" / "python"), str(ROOT)]
 
-from titleholder.matching import compare, contacts, names, ranking, weights
-from titleholder.matching.text import fold
+from local.command import interruptible, readable  # noqa: E402
+from titleholder.matching import compare, contacts, names, ranking, weights  # noqa: E402
+from titleholder.matching.text import fold  # noqa: E402
 
 SEED = 20250101
 ROUNDS = 3
@@ -328,7 +330,7 @@ def main() -> None:
     parser.add_argument("--ridge", type=float, default=3.0)
     parser.add_argument("--write", action="store_true", help="put the fitted weights into the package")
     args = parser.parse_args()
-    rows = load(args.pairs)
+    rows = load(str(readable(pathlib.Path(args.pairs))))
     groups = sorted({row.group for row in rows})
     random.Random(SEED).shuffle(groups)  # noqa: S311
     fold_of = {group: i % args.folds for i, group in enumerate(groups)}
@@ -367,4 +369,4 @@ def write(table: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

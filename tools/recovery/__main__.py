@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from local.command import interruptible
 from tools.recovery import importing, keys, redrive, restore
 from tools.recovery.stack import Deployed, RecoveryError
 
@@ -109,17 +110,11 @@ def _rate(text: str) -> float:
 def main(arguments: list[str] | None = None) -> int:
     try:
         run(parser().parse_args(arguments), lambda text: print(text, flush=True))
-    except RecoveryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ClientError, BotoCoreError) as error:
-        print(f"error: AWS: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("Interrupted. The command may be run again.", file=sys.stderr)
-        return 130
+        print("The command may be run again.", file=sys.stderr)
+        raise
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -10,12 +10,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local.command import CommandError
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 _ABSENT = object()
 
 
-class RecoveryError(Exception):
+class RecoveryError(CommandError):
     """The procedure cannot go on. The message says why, and what to do."""
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
+from local.command import interruptible, no_arguments
 from tools.reference import FOLDER, readme
 from tools.reference.pages import PAGES
 
 
 def main() -> None:
+    no_arguments("tools.reference", "Write the reference pages anew.")
     for name, render in PAGES.items():
         path = FOLDER / f"{name}.md"
         path.write_text(render())
@@ -16,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(interruptible(main))

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import partial
 
 from local.aws.emulator import client_environment
-from local.stack import interruptible, running_state
+from local.command import interruptible
+from local.stack import running_state
 from tools.smoke import desk, edge, flows, keys, permissions, settings
 from tools.smoke.report import Check, Line, SmokeError, run
 from tools.smoke.stack import Deployed, find

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 from requests.exceptions import RequestException
 
+from local.command import CommandError
+
 State = Literal["ok", "FAILED", "could not be checked"]
 
 _NO_RIGHT = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Forbidden", "ForbiddenException")
@@ -19,7 +21,7 @@ _NO_SUCH_CALL = ("InvalidAction", "UnknownOperationException", "NotImplemented",
 """How a service answers an operation that it does not have, as emulators do."""
 
 
-class SmokeError(Exception):
+class SmokeError(CommandError):
     """The checks cannot begin. The message says why and what to do."""
 
 

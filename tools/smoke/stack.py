@@ -212,8 +212,8 @@ def find(name: str, region: str, *, token: str | None = None, session: Any = Non
         raise SmokeError("there are no AWS credentials: set AWS_PROFILE, or run `aws sso login` or `aws configure`") from None
     except ClientError as error:
         raise SmokeError(_reason(name, region, error)) from None
-    except (BotoCoreError, ValueError) as error:
-        raise SmokeError(f"AWS cannot be reached in the region {region} ({type(error).__name__}): check REGION and the network") from None
+    except (BotoCoreError, ValueError):
+        raise SmokeError(f"AWS cannot be reached in the region {region}: check REGION and the network") from None
     outputs = {each["OutputKey"] for each in description.get("Outputs", ())}
     if missing := REQUIRED_OUTPUTS - outputs:
         raise SmokeError(f"the stack {name} is not a Titleholder stack: it has no output {sorted(missing)[0]}. Name another STACK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from traceback import walk_tb
 from typing import Any, Literal
@@ -30,7 +31,8 @@ class UnexpectedError(Exception):
         response = error_response(error)
         code = None if response is None else response.get("Error", {}).get("Code")
         places = [f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}" for frame, line in walk_tb(error.__traceback__)]
-        return cls(f"{type(error).__name__}{f' ({code})' if code else ''} at {' > '.join(places[-4:])}")
+        silent = f"{hint} " if (hint := unreached(error)) else ""
+        return cls(f"{silent}{type(error).__name__}{f' ({code})' if code else ''} at {' > '.join(places[-4:])}")
 
 
 class ConfigurationError(TitleholderError):
@@ -110,6 +112,11 @@ class AwsUnavailableError(TitleholderError):
         self, message: str = "An AWS service takes no more calls just now, or does not answer. Try again in a few seconds."
     ) -> None:
         super().__init__(message)
+
+    @classmethod
+    def of(cls, error: BaseException) -> AwsUnavailableError:
+        """The error to answer a call of an AWS service with that failed. On a stack on this machine it names the endpoint."""
+        return cls(unreached(error)) if os.environ.get("AWS_ENDPOINT_URL") and unreached(error) else cls()
 
 
 class TableBusyError(AwsUnavailableError):
@@ -324,6 +331,19 @@ _UNANSWERED = frozenset({"HTTPClientError", "ConnectionError"})
 """The SDK's exceptions for a call that got no answer. All others of that kind derive from these."""
 
 _TOO_MUCH = frozenset({"TooManyRequestsException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"})
+
+
+def unreached(error: BaseException | None) -> str:
+    """Which service could not be reached, and what to start; "" if the error is another. It names the endpoint without path and query."""
+    while error is not None:
+        if any(kind.__module__ == "botocore.exceptions" and kind.__name__ in _UNANSWERED for kind in type(error).__mro__):
+            scheme, _, rest = str(getattr(error, "kwargs", {}).get("endpoint_url", "")).partition("://")
+            endpoint = f"{scheme}://{rest.partition('/')[0]}"
+            if rest and os.environ.get("AWS_ENDPOINT_URL", "").startswith(endpoint):
+                return f"Nothing answers at {endpoint} (AWS_ENDPOINT_URL). Start the embedded stack: make up."
+            return f"{endpoint} does not answer." if rest else ""
+        error = error.__cause__
+    return ""
 
 
 def is_aws_unavailable(error: BaseException | None) -> bool:

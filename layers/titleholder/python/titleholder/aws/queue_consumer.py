@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessR
 from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
 
 from titleholder.aws.queues import HOP, LONGEST_PAUSE_SECONDS, Queues
-from titleholder.errors import TitleholderError, is_aws_unavailable
+from titleholder.errors import TitleholderError, is_aws_unavailable, unreached
 from titleholder.observability import logger
 
 MOST_RECEIVES = 7
@@ -57,7 +57,8 @@ class QueueConsumer(BatchProcessor):
     def failure_handler(self, record: Any, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
         error, count = exception[1], int(record.attributes.approximate_receive_count)
         # Only our own errors have messages that are free of personal data.
-        reason = type(error).__name__ + (f": {error}" if isinstance(error, TitleholderError) else "")
+        said = str(error) if isinstance(error, TitleholderError) else unreached(error)
+        reason = type(error).__name__ + (f": {said}" if said else "")
         logger.error("message failed", extra={"reason": reason, "received": count})
         without_aws = is_aws_unavailable(error)
         if count < (MOST_RECEIVES_WITHOUT_AWS if without_aws else MOST_RECEIVES):

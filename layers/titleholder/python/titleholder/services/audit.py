@@ -7,6 +7,7 @@ nothing is handed out.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from titleholder.domain.accounts import AccountRef
-from titleholder.errors import AuditUnavailableError, TitleholderError, UnexpectedError
+from titleholder.errors import AuditUnavailableError, TitleholderError, UnexpectedError, unreached
 from titleholder.observability import logger
 from titleholder.store import Store
 from titleholder.timestamps import DAY_SECONDS
@@ -131,7 +132,8 @@ class Audit:
         except Exception as error:
             reason = str(error) if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
             logger.error("audit entry refused", extra={"action": entry["action"], "state": entry["state"], "reason": reason})
-            raise AuditUnavailableError(f"The audit entry cannot be written. {outcome} Try again later.") from None
+            silent = f" {hint}" if os.environ.get("AWS_ENDPOINT_URL") and (hint := unreached(error)) else " Try again later."
+            raise AuditUnavailableError(f"The audit entry cannot be written. {outcome}{silent}") from None
 
 
 def _about(by: By, action: str, ref: AccountRef | None, ids: Mapping[str, str | None]) -> dict[str, str]:

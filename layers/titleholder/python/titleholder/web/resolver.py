@@ -16,7 +16,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from titleholder.domain.accounts import CONNECTED_ACCOUNT_ID, Tenant
-from titleholder.errors import AwsUnavailableError, ConnectedAccountForbiddenError, TitleholderError, is_aws_unavailable
+from titleholder.errors import AwsUnavailableError, ConnectedAccountForbiddenError, TitleholderError, is_aws_unavailable, unreached
 from titleholder.observability import logger
 from titleholder.schemas import JsonTextError, read_json
 from titleholder.settings import Settings
@@ -92,8 +92,9 @@ def resolver() -> APIGatewayHttpResolver:
         while place is not None and place.tb_next is not None:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
-        logger.error("request failed", extra={"error_type": type(error).__name__, "where": where})
-        return respond(problems.problem_for(AwsUnavailableError()) if is_aws_unavailable(error) else problems.unexpected())
+        silent = {"reason": hint} if (hint := unreached(error)) else {}
+        logger.error("request failed", extra={"error_type": type(error).__name__, "where": where, **silent})
+        return respond(problems.problem_for(AwsUnavailableError.of(error)) if is_aws_unavailable(error) else problems.unexpected())
 
     @app.not_found
     def _no_route(_: NotFoundError) -> Response[str]:
