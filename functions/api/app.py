@@ -238,7 +238,7 @@ def _caller() -> By:
 
 
 def _named(target: AccountRef | AccountSelector) -> dict[str, str | None]:
-    """The ids that a request for a verification names, for its audit entries."""
+    """The ids in a request for a verification, for its audit entries."""
     if isinstance(target, AccountRef):
         return dict(target.as_dict())
     return {**_tenant().as_dict(), target.kind: target.id}
@@ -329,7 +329,7 @@ def _verdict(found: Verification) -> dict[str, Any] | None:
 
 
 def _awaited(found: Verification) -> dict[str, Any]:
-    """What a verification waits for that its caller has to see to."""
+    """The repair that a verification waits for, for its answer."""
     repair = _repair(found)
     return {} if repair is None else {"waiting_for": "repair", **repair.as_dict()}
 

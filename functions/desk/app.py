@@ -1,6 +1,7 @@
-"""`GET /desk` and `GET /desk/{file}`: the review desk. Deployed only where a desk is configured. It has no rights: the page calls the API.
+"""`GET /desk` and `GET /desk/{file}`: the review desk. Deployed only if a desk is configured. The function has no permissions, because the
+page calls the API itself.
 
-Files are compressed once, when the function is loaded. A file's address holds a digest of its contents, so browsers may keep it for ever.
+Files are compressed once, when the function is loaded. A file's URL contains a digest of its content, so browsers may keep it for ever.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ KINDS = {
     "sign_in.js": "text/javascript; charset=utf-8",
     "oauth4webapi.js": "text/javascript; charset=utf-8",
 }
-"""The files that are served. A build without npm lacks oauth4webapi.js, and the page says so."""
+"""The files that are served. A build without npm lacks oauth4webapi.js. The page then says so."""
 SWITCHED_OFF = (
     "accelerometer", "autoplay", "camera", "clipboard-read", "clipboard-write", "display-capture", "encrypted-media", "fullscreen",
     "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
     "picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb", "xr-spatial-tracking",
 )  # fmt: skip
-"""The browser's features that the page does without. Chromium complains of names that it does not know."""
-# The template's patterns for the parameters are stricter. This one keeps out what has a meaning in a policy.
+"""The browser's features that the page does not use. Chromium warns about names that it does not know."""
+# The template's patterns for the parameters are stricter. This one excludes characters that have a meaning in a policy.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+")
 
 
 class File(NamedTuple):
-    """What is served under one name: its bytes, also compressed, and the digest that its address holds."""
+    """A served file: its bytes, the same compressed, and the digest in its URL."""
 
     kind: str
     plain: bytes
@@ -53,7 +54,7 @@ class File(NamedTuple):
 
 
 def origin(url: str) -> str:
-    """The origin of an address. Raises ConfigurationError if it is none that a policy can name."""
+    """The origin of a URL. Raises ConfigurationError if a policy cannot name it."""
     found = urlsplit(url)
     text = f"{found.scheme}://{found.netloc}"
     if not _ORIGIN.fullmatch(text):
@@ -62,7 +63,7 @@ def origin(url: str) -> str:
 
 
 def security_policy(environment: Mapping[str, str]) -> str:
-    """The page's Content-Security-Policy: scripts and styles of this function alone, calls to the API and to the issuer alone."""
+    """The page's Content-Security-Policy: scripts and styles only from this function, calls only to the API and to the issuer."""
     others = environment.get("DESK_SIGN_IN_ORIGINS", "").split(",")
     connect = " ".join(dict.fromkeys(["'self'", *(origin(url) for url in [environment.get("DESK_ISSUER", ""), *others] if url)]))
     return (
@@ -72,12 +73,12 @@ def security_policy(environment: Mapping[str, str]) -> str:
 
 
 def settings(environment: Mapping[str, str], files: Mapping[str, File]) -> dict[str, Any]:
-    """What the page has to know before it can ask the API, and the words for codes. The addresses of files are relative to the page's."""
+    """What the page needs before it can call the API, and the sentences for codes. URLs of files are relative to the page's."""
     prefix = environment.get("JWT_SCOPE_PREFIX", "")
     return {
         "issuer": environment.get("DESK_ISSUER", ""),
         "client_id": environment.get("DESK_CLIENT_ID", ""),
-        # The issuer grants those of them that the user may have.
+        # The issuer grants those of these scopes that the user may have.
         "scope": f"{prefix}review {prefix}support",
         "mode": environment.get("STRIPE_MODE", "test"),
         "reviewers_needed": int(environment.get("REVIEWERS_NEEDED") or 0),
@@ -94,8 +95,8 @@ def address(name: str, file: File) -> str:
 
 
 def page(environment: Mapping[str, str], files: Mapping[str, File]) -> File:
-    """The page with its settings and the addresses of its files."""
-    # In a script element, `<` could begin its end.
+    """The page with its settings and the URLs of its files."""
+    # In a script element, `<` could begin its end tag.
     data = json.dumps(settings(environment, files), separators=(",", ":")).replace("<", "\\u003c")
     preloads = "".join(
         f'\n  <link rel="modulepreload" href="{address(name, files[name])}">' for name in ("sign_in.js", "oauth4webapi.js") if name in files
@@ -120,14 +121,14 @@ PAGE_HEADERS = {
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one HTTP request. API Gateway passes the two routes only."""
+    """Answer one HTTP request. API Gateway passes only these two routes."""
     packed = "gzip" in str((event.get("headers") or {}).get("accept-encoding", ""))
     name = (event.get("pathParameters") or {}).get("file")
     if name is None:
         return _answer(PAGE, packed, PAGE_HEADERS)
     file = FILES.get(name)
     asked = (event.get("queryStringParameters") or {}).get("v")
-    # A page of another release asks for files that fit to it. It says that it has to be loaded again.
+    # A page of another release asks for that release's files. It then tells the user to load it again.
     if file is None or asked not in (None, file.digest):
         problem = {
             "type": "urn:titleholder:problem:route-not-found",
@@ -138,7 +139,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         body = json.dumps(problem)
         headers = {**COMMON, "Content-Type": "application/problem+json", "Cache-Control": "no-store"}
         return {"statusCode": 404, "headers": headers, "isBase64Encoded": False, "body": body}
-    # Without a digest the address will name the next release's file, so that browsers may not keep it.
+    # Without a digest the URL will name the next release's file, so browsers must not keep the file.
     return _answer(file, packed, {"Cache-Control": "public, max-age=31536000, immutable" if asked else "no-cache"})
 
 

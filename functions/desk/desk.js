@@ -1,8 +1,8 @@
 // The review desk: a queue of verifications that a person should decide, and one verification with reasons, comparison, decision and
 // timeline.
 //
-// What the page knows is in this module's memory, and goes with the tab. Names are asked for by a click alone, and are taken off the screen
-// after some minutes, when the reviewer leaves, and when the tab is hidden. All text gets onto the page as text: see `h`.
+// The page keeps its data only in this module's memory, which ends with the tab. Names are loaded only after a click, and are removed from
+// the screen after some minutes, when the reviewer leaves, and when the tab is hidden. All text is added to the page as text: see `h`.
 
 const settings = JSON.parse(document.getElementById("settings").textContent);
 const SECOND = 1000, MINUTE = 60 * SECOND;
@@ -40,13 +40,13 @@ const find = (id) => document.getElementById(id);
 const UNSEEN = "[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Co}\\p{Cn}\\p{Zl}\\p{Zp}\\p{DI}\\u2800]";
 const SPLIT = new RegExp(`(${UNSEEN})`, "u"), ONE = new RegExp(UNSEEN, "u");
 
-/** Text of strangers as nodes: each character that is not seen, or that turns the direction of text, is a box with its number. */
+/** Text from outside as nodes: each invisible character, or one that changes the direction of text, is shown as a box with its number. */
 function visible(text) {
   return String(text).split(SPLIT).filter(Boolean).map((part) => ONE.test(part) ? h("span", { class: "code", dir: "ltr" },
     `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`) : part);
 }
 
-/** A value in parts, those that differ marked for eyes and for ears. */
+/** A value in parts. The parts that differ are marked visibly and for screen readers. */
 function value(parts) {
   // The hidden words are in a bdi of their own, so that they do not set the direction of the name.
   return h("bdi", { class: "value" }, parts.map((part) => part.differs
@@ -60,7 +60,7 @@ const closedBecause = (code) => small((settings.closed[code] ?? code).replace(/\
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const short = (id) => id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 const outcome = (code) => OUTCOMES[code] ?? code;
-/** What tells people apart who sign in at one issuer: the end of the name, or both ends of a long one. */
+/** A short form that distinguishes people of one issuer: the end of the name, or both ends of a long one. */
 const person = (by) => short((by ?? "").split(/[#/]/).pop());
 const who = (by) => by === queue.you ? "you" : person(by);
 const Who = (by) => by === queue.you ? "You" : `Another reviewer (${who(by)})`;
@@ -80,16 +80,16 @@ function span(milliseconds) {
 const since = (at) => span(Date.now() - Date.parse(at));
 const ago = (at) => Date.now() - Date.parse(at) < MINUTE ? "just now" : `${since(at)} ago`;
 
-/** Say something to a screen reader. What is seen says it as well. */
+/** Say something to a screen reader that is also visible on the page. */
 function say(text) {
-  // The same words twice are read twice only if they were gone in between.
+  // A screen reader reads the same words again only if they were removed in between.
   const box = find("said");
   if (!box) return;
   box.textContent = "";
   setTimeout(() => { box.textContent = text; }, 50);
 }
 
-/** A button that works at something takes no press, and keeps the focus, which one that is disabled would lose. */
+/** While its action runs, a button ignores presses but keeps the focus, which a disabled button would lose. */
 function busy(button, on = true) {
   if (on) button?.setAttribute("aria-disabled", "true");
   else button?.removeAttribute("aria-disabled");
@@ -97,7 +97,7 @@ function busy(button, on = true) {
 
 const isBusy = (button) => button?.getAttribute("aria-disabled") === "true";
 
-/** Put children into a node. The focus and the caret stay where they are; if their place is gone, the focus goes to the nearest heading. */
+/** Put children into a node. Focus and caret stay at their element. If it is gone, the nearest heading gets the focus. */
 function fill(node, ...children) {
   const active = document.activeElement, inside = node !== active && node.contains(active);
   const caret = inside && active.matches("textarea, input:not([type=radio], [type=checkbox])") ? [active.selectionStart,
@@ -112,7 +112,7 @@ function fill(node, ...children) {
 
 // ---- The API ---------------------------------------------------------------------------------------------------------------------------
 
-/** A call that got no answer of use, in words for a person. `problem`: the API's problem document, if it gave one. */
+/** A failed call, in words for a person. `problem`: the API's problem document, if there is one. */
 class Failure extends Error {
   constructor(words, { status = 0, problem = {}, request = "", ended = false, wait = 0 } = {}) {
     super(words);
@@ -124,14 +124,14 @@ class Failure extends Error {
 let session = null;
 const ENDED = "Your session has ended. Sign in again; what you typed is kept.";
 
-/** Call the API. Where a repetition does no harm, trouble that may pass is tried three times in all, and then reported. */
+/** Call the API. If repeating it does no harm, a call that fails temporarily is tried three times in all before the failure is reported. */
 async function call(method, path, { tenant = null, body, tries = TRIES } = {}) {
   for (let left = tries; ; left -= 1) {
     try {
       return await callOnce(method, path, tenant, body);
     } catch (failure) {
       const asked = failure.until - Date.now(), wait = Math.max(asked, (tries - left + 1) * SECOND / 2);
-      // Who is told to wait for long decides for themselves.
+      // If the API asks for a long wait, the reviewer decides when to try again.
       if (left <= 1 || failure.ended || asked > PATIENCE || ![0, 429, 502, 503, 504].includes(failure.status)) throw failure;
       await new Promise((done) => setTimeout(done, wait));
     }
@@ -143,7 +143,7 @@ async function callOnce(method, path, tenant, body, refused) {
   try {
     token = await session.token(refused);
   } catch (error) {
-    // An issuer that does not answer is trouble that may pass.
+    // An issuer that does not answer is a temporary failure.
     if (error.code === "issuer_unreachable") throw new Failure("The issuer that renews your sign-in could not be reached.");
     sessionEnded();
     throw new Failure(ENDED, { ended: true });
@@ -163,7 +163,7 @@ async function callOnce(method, path, tenant, body, refused) {
       : "The API could not be reached. Check your connection.");
   }
   if (answer.ok && data) return data;
-  // A network that wants a sign-in of its own answers with a page.
+  // A network that requires a sign-in of its own answers with a page.
   if (answer.ok) throw new Failure("What answered is not the API. Check your connection.");
   data ??= {};
   if (answer.status === 401 && !refused) return callOnce(method, path, tenant, body, token);
@@ -193,7 +193,7 @@ function words(answer, problem) {
   return detail || `The API refused this (${answer.status}).`;
 }
 
-/** A failure on the screen: words, the request's id, and a button that repeats what failed, once the API's time to wait is over. */
+/** A failure on the screen: words, the request's id, and a button that repeats the failed action, once the API's time to wait is over. */
 function trouble(failure, again) {
   const button = again && h("button", { type: "button", onclick: () => isBusy(button) || again() }, "Try again");
   const wait = failure.until - Date.now();
@@ -216,14 +216,14 @@ function sessionEnded() {
     h("p", { id: "ended" }, "Your session has ended. What you typed is kept. "), button));
 }
 
-/** Counts how often people signed in here, so that what was asked for one is not taken for another. */
+/** Counts the sign-ins on this page, so that an answer for one person is not shown to another. */
 let signedIn = 0;
 
 async function signInAgain() {
   try {
     await session.signInAgain();
   } catch (error) {
-    // A later press took the place of this one. A window that was closed is not noticed, so the button can be pressed any time.
+    // A later press has replaced this one. The page cannot notice that the window was closed, so the button can be pressed at any time.
     if (error.code === "interrupted") return;
     if (find("ended")) find("ended").textContent = `Signing in did not work: ${error.message} What you typed is kept. `;
     return;
@@ -232,10 +232,10 @@ async function signInAgain() {
   await welcome();
 }
 
-/** After signing in again: the person may be another one, who may do other things. */
+/** After signing in again: the person may be another one, with other rights. */
 async function welcome() {
   const before = JSON.stringify([queue.you, queue.may]), loaded = queue.loaded > 0;
-  // Until it is known who it is, nothing can be decided or shown.
+  // Until the person is known, nothing can be decided or shown.
   queue.may = null;
   queue.loaded = 0;
   fill(find("bar"), h("p", { class: "bar", role: "status" }, "Signing you in…"));
@@ -248,7 +248,7 @@ async function welcome() {
   find("bar").replaceChildren();
   for (const node of document.querySelectorAll(".notice.ended")) node.remove();
   if (!loaded || before !== JSON.stringify([queue.you, queue.may]) || (detail && !detail.data)) {
-    // Each person has drafts of their own.
+    // Each person has their own drafts.
     await route();
     say("You are signed in again.");
     return;
@@ -275,7 +275,7 @@ async function signOut() {
   if (await session.signOut() === false) clearPage("You are signed out of the desk", "You may still be signed in at the sign-in service.");
 }
 
-/** Nothing stays of what was on the page: the next person at this machine may be another one. */
+/** Remove everything from the page, because the next person at this machine may be another one. */
 function clearPage(title, words = "") {
   signedOut = true;
   queue.asked = null;
@@ -289,7 +289,7 @@ function clearPage(title, words = "") {
 
 // ---- Where we are ----------------------------------------------------------------------------------------------------------------------
 
-/** What the address names: a tenant, a list of the queue, a verification. It holds ids alone. */
+/** What the URL names: a tenant, a list of the queue, a verification. It contains only ids. */
 function place() {
   const parts = location.hash.replace(/^#\/?/, "").split("/");
   const tenant = CONNECTED.test(parts[0]) ? parts.shift() : null;
@@ -324,14 +324,14 @@ function leave() {
 
 const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null,
   pages: 0, open: null, other: null, you: "", may: null, loaded: 0, asked: null };
-/** What is said at the top of this screen, and of the one that comes next. */
+/** The message at the top of this screen, and of the next one. */
 let flash = null, coming = null;
 
 const may = (what) => queue.may?.includes(what) ?? false;
 
 /**
- * Load a list, as many pages of it as were on the screen, or its next page. False: another list, or another filter, was asked for meanwhile,
- * and nothing may be drawn.
+ * Load a list (as many pages as were on the screen) or its next page. False: the reviewer has chosen another list or filter meanwhile, so
+ * nothing may be drawn.
  */
 async function loadQueue(there, { more = false } = {}) {
   const mine = queue.asked = {}, era = signedIn;
@@ -339,7 +339,7 @@ async function loadQueue(there, { more = false } = {}) {
   const get = (query) => call("GET", `reviews?${new URLSearchParams(query)}`, { tenant: there.tenant });
   const list = { state: there.state, limit: String(PAGE) };
   if (queue.reason) list.reason = queue.reason;
-  // The count of the other list is worth no message of its own.
+  // A failure of the other list's count needs no message.
   const beside = more ? null : call("GET", `reviews?${new URLSearchParams({ state: there.state === "open" ? "proposed" : "open",
     limit: "1" })}`, { tenant: there.tenant, tries: 1 }).catch(() => null);
   let page, pages = more ? queue.pages : 0, cursor = more ? queue.cursor : null;
@@ -366,7 +366,7 @@ async function loadQueue(there, { more = false } = {}) {
   return true;
 }
 
-/** `from`: the verification that the reviewer comes from, whose row gets the focus. */
+/** `from`: the verification that the reviewer has left. Its row gets the focus. */
 async function openQueue(there, from = null) {
   document.title = "Queue · Review desk";
   const fresh = queue.loaded && queue.tenant === there.tenant && queue.state === there.state;
@@ -391,7 +391,7 @@ async function reload(there) {
   return true;
 }
 
-/** A new screen begins at its heading. The first one begins where the browser begins. */
+/** A new screen gets the focus at its heading. For the first screen, the browser decides. */
 function focusTitle() {
   scrollTo(0, 0);
   if (moved) find("title").focus({ preventScroll: true });
@@ -505,7 +505,7 @@ async function filter(reason) {
   if (loaded) say(queue.rows.length ? `${queue.rows.length} shown.` : document.querySelector(".nothing p")?.textContent ?? "");
 }
 
-/** What was typed stays there when the list arrives. */
+/** The field to go to a verification by its id. Typed text stays in it when the list arrives. */
 function goTo() {
   const before = find("goto");
   const open = (event) => {
@@ -533,14 +533,14 @@ const openOldest = () => walking || walk(null);
 const next = () => walking || walk(detail);
 
 /**
- * Open the review that comes after one in the list, or the oldest. Those whose names another reviewer has had shown in the last minutes come
- * last: a courtesy, not a lock. After the end of the list it begins again. Returns whether one was opened.
+ * Open the review after a given one in the list, or the oldest. Reviews whose names another reviewer has seen in the last minutes come last,
+ * but they are not locked. After the end of the list it begins again. Returns whether a review was opened.
  */
 async function walk(from) {
   const there = { tenant: queue.tenant, state: queue.state }, here = location.hash;
   const id = from?.id ?? null, opened = from?.data?.review?.opened_at ?? "";
   const free = (rows) => rows.find((review) => review.verification !== id && !seenByOther(review.seen));
-  // The list's order is that of opening, so a review that is not in it any more has a place there too.
+  // The list is ordered by the time of opening, so a review that is no longer in it still has a position.
   const begin = () => {
     const at = queue.rows.findIndex((review) => review.verification === id);
     if (at >= 0) return at + 1;
@@ -549,7 +549,7 @@ async function walk(from) {
   };
   walking = true;
   try {
-    // Without an answer, the list that is known has to do.
+    // Without an answer, use the list that was loaded before.
     if (Date.now() - queue.loaded > FRESH) await loadQueue(there).catch(() => {});
     for (let more = 0; !free(queue.rows.slice(begin())) && queue.cursor && more < TRIES; more += 1) {
       if (!await loadQueue(there, { more: true }).catch(() => false)) break;
@@ -575,7 +575,7 @@ async function walk(from) {
 // ---- One verification ------------------------------------------------------------------------------------------------------------------
 
 let detail = null;
-/** What was typed, by person and verification. It is kept until it is sent, also while another verification is on the screen. */
+/** Drafts, by person and verification. A draft is kept until it is sent, even while another verification is on the screen. */
 const drafts = new Map();
 
 const draftKey = (id) => `${queue.you} ${id}`;
@@ -585,8 +585,8 @@ const waits = (review) => review && review.state !== "closed";
 const readTimeline = (view) => call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant });
 
 async function openDetail(there) {
-  // `checked`: when the API last said how the review stands; `asked`: when it was last asked. `sending`: a decision is on its way.
-  // `sent`: a decision of which it is not known whether it was stored.
+  // `checked`: when the API last answered with the review's state. `asked`: when it was last asked. `sending`: a decision is being sent.
+  // `sent`: a decision that may or may not have been stored.
   const view = { ...there, data: null, checked: 0, asked: 0, misses: 0, unchecked: "", confirming: false, sending: false, sent: null,
     names: null, gone: false };
   detail = view;
@@ -618,7 +618,7 @@ async function openDetail(there) {
   if (!flash) say(find("notices").textContent);
 }
 
-/** Ask again how a review stands, and show what changed. Nothing typed is touched. `wanted`: the reviewer asked for it. */
+/** Load a review's state again, and show what changed. Drafts stay as they are. `wanted`: the reviewer asked for it. */
 async function refreshDetail({ wanted = false } = {}) {
   const view = detail;
   if (!view?.data) return;
@@ -626,7 +626,7 @@ async function refreshDetail({ wanted = false } = {}) {
   try {
     const data = await call("GET", `verifications/${view.id}/timeline`, { tenant: view.tenant, tries: 1 });
     Object.assign(view, { checked: Date.now(), misses: 0, unchecked: "" });
-    // The answer to a decision that is on its way comes first.
+    // The answer to a decision that is being sent comes first.
     if (detail === view && !view.sending) changedTo(data.review, data);
   } catch (failure) {
     view.misses += 1;
@@ -640,16 +640,16 @@ async function refreshDetail({ wanted = false } = {}) {
   }
 }
 
-/** Whether a review holds a decision that this page has sent, of whose answer nothing is known. */
+/** Whether a review has a decision that this page has sent without getting an answer. */
 function holds(review, sent) {
   return Boolean(sent && review && (review.decisions ?? []).slice(sent.known).some((one) => one.by === queue.you
     && one.decision === sent.decision && (one.reason ?? "") === sent.reason));
 }
 
-/** Take over a newer state of the review: of another reviewer, of the system, or after a decision that came too late. */
+/** Show a newer state of the review: by another reviewer, by the system, or after a decision that came too late. */
 function changedTo(review, data = null) {
   const before = detail.data.review;
-  // An answer to an earlier question may come later.
+  // An answer to an earlier request may come later.
   if (before && (review?.version ?? 0) < before.version) return;
   if (holds(review, detail.sent)) {
     detail.sent = null;
@@ -662,7 +662,7 @@ function changedTo(review, data = null) {
   if (data) showTimeline();
   if (same) return;
   detail.confirming = false;
-  // Names are shown to decide about, and that is done.
+  // Names are shown only for deciding, and the review is decided.
   if (!waits(review)) detail.names = null;
   showDecision();
   showComparison();
@@ -726,10 +726,10 @@ async function reveal() {
   busy(find("show"));
   find("look").textContent = "Reading the names…";
   try {
-    // Each look is recorded, so a look is not repeated without being asked for.
+    // Each comparison is recorded, so it is repeated only if the reviewer asks for it.
     const names = await call("POST", `verifications/${view.id}/comparison`, { tenant: view.tenant, tries: 1 });
     if (detail !== view) return;
-    // A tab that went to the background meanwhile shows none, nor does one whose session has ended.
+    // Show no names if the tab was hidden meanwhile, or if the session has ended.
     if (document.hidden || find("again") || !may("reveal")) return void showComparison();
     Object.assign(view, { names, until: Date.now() + SHOWN_FOR, warned: false });
   } catch (failure) {
@@ -746,7 +746,7 @@ async function reveal() {
       find("comparison-title").focus();
       return;
     }
-    // Owners that are not kept any more do not come back.
+    // Owners that were erased cannot be loaded again.
     const alert = trouble(failure, [403, 404].includes(failure.status) ? null : reveal);
     find("comparison").append(alert);
     alert.focus();
@@ -757,7 +757,7 @@ async function reveal() {
   say("Names are shown for 5 minutes.");
 }
 
-/** Take the names off the screen and out of memory. */
+/** Remove the names from the screen and from memory. */
 function hideNames(words) {
   if (!detail?.names) return;
   const inside = find("comparison")?.contains(document.activeElement);
@@ -809,7 +809,7 @@ function keepNames() {
   say("Names are shown for 5 more minutes.");
 }
 
-/** Once a second: how long names are still shown. */
+/** Called once a second: show how long the names stay. */
 function tick() {
   if (!detail?.names) return;
   const left = detail.until - Date.now();
@@ -828,7 +828,7 @@ function tick() {
 
 // ---- Decision --------------------------------------------------------------------------------------------------------------------------
 
-/** How a review stands, in a sentence; empty while it waits for a first decision. */
+/** The state of a review in a sentence; empty while it waits for a first decision. */
 function standing(review) {
   if (!review) return "";
   const last = review.decisions?.at(-1);
@@ -842,7 +842,7 @@ function standing(review) {
 function showDecision() {
   const { review } = detail.data, draft = draftOf(detail.id), panel = find("decision");
   if (!panel) return;
-  // The panel of a decision that is on its way stays as it is until its answer is there.
+  // While a decision is being sent, its panel does not change.
   if (detail.sending) return undefined;
   const title = h("h2", { id: "decision-title", tabindex: "-1" }, "Decision"), unsent = kept(draft);
   if (!review) return fill(panel, title, h("p", {}, "This verification has no review. Nothing is to be decided here."));
@@ -868,7 +868,7 @@ function showDecision() {
     form(draft), h("div", { id: "confirming" }), h("div", { id: "failed" }));
 }
 
-/** What was typed and was not sent, where there is no form for it any more. */
+/** A draft that was not sent and has no form any more. */
 function kept(draft) {
   if (!draft.note && !draft.reference) return null;
   const area = h("textarea", { id: "kept", readonly: true, rows: "4", spellcheck: "false" });
@@ -929,7 +929,7 @@ function choose(decision) {
   edited();
 }
 
-/** What was confirmed is not what is in the form any more. */
+/** The form has changed, so an earlier confirmation no longer counts. */
 function edited() {
   if (detail.confirming) unconfirm();
   for (const node of document.querySelectorAll("#form .wrong")) node.textContent = "";
@@ -965,7 +965,7 @@ function check() {
       effect(draft)), sent && h("p", { class: "small" }, sent),
     h("button", { type: "button", id: "confirm", class: "main", onclick: () => send(draft) }, "Confirm ", h("kbd", {}, "Ctrl ⏎")),
     h("button", { type: "button", id: "unconfirm", onclick: backToForm }, "Back")));
-  // Not the button: a second press of Enter must not confirm.
+  // Not the button, because a second press of Enter must not confirm.
   find("confirm-box").focus();
   find("check").hidden = true;
 }
@@ -1004,10 +1004,10 @@ async function send({ decision, reason, reference, note }) {
   if (note?.trim()) body.note = note.trim();
   let after;
   try {
-    // The API answers a repetition of the same decision with the decision that it has.
+    // The API answers a repetition of the same decision with the stored decision.
     after = await call("POST", `verifications/${view.id}/review/decisions`, { tenant: view.tenant, body });
   } catch (failure) {
-    // After a lost answer, the repetition may find the own decision followed by another one.
+    // After a lost answer, the repetition may find this page's decision and a later one.
     if (holds(failure.problem.review, sent)) after = failure.problem.review;
     else return void failed(view, sent, failure);
   }
@@ -1022,14 +1022,14 @@ async function send({ decision, reason, reference, note }) {
     find("decision-title").focus();
     return;
   }
-  // Until the next screen is there, this one stays as it is.
+  // This screen stays until the next one is ready.
   if (after.state !== "open") queue.rows = queue.rows.filter((one) => one.verification !== view.id);
   coming = h("span", {}, text, " ", h("a", { href: address(view) }, "See it"));
   const opened = await walk(view);
   if (opened !== null) say(`${text} ${opened ? "The next review is open." : "Nothing else waits in this list."}`);
 }
 
-/** What became of a decision, in a sentence. */
+/** The result of a decision, in a sentence. */
 function outcomeOf(view, { decision }, after) {
   const done = { approve: after.state === "proposed" ? "Proposed to approve" : "Approved", reject: "Rejected",
     withdraw: "Withdrew the proposal for" }[decision];
@@ -1038,7 +1038,7 @@ function outcomeOf(view, { decision }, after) {
   return `${done} ${short(view.id)}.${final}`;
 }
 
-/** While a decision is on its way, what it was made of cannot be changed, and the focus stays where it is read. */
+/** While a decision is being sent, its form cannot be changed, and the focus stays where a screen reader reads the progress. */
 function sending(on) {
   detail.sending = on;
   if (on) {
@@ -1053,7 +1053,7 @@ function sending(on) {
 
 function failed(view, sent, failure) {
   view.sending = false;
-  // A refusal is an answer. Of any other failure it is not known whether it came before or after the decision was stored.
+  // A refusal is an answer. After any other failure, it is unknown whether the decision was stored.
   const refusal = failure.status >= 400 && failure.status < 500;
   if (refusal) view.sent = null;
   if (detail === view) refused(failure, refusal);
@@ -1062,7 +1062,7 @@ function failed(view, sent, failure) {
 
 const UNKNOWN = " It is not known whether the decision was stored. Sending it again does no harm.";
 
-/** A decision failed after its reviewer had moved on. It is said on whatever screen there is, until it is read. */
+/** A decision failed after its reviewer had left the screen. The message is shown on every screen until it is read. */
 function failedElsewhere(view, { decision }, failure, refusal) {
   const what = decision === "withdraw" ? "The withdrawal of a proposal" : "Your decision";
   const away = () => notice.remove();
@@ -1184,7 +1184,7 @@ function move(by) {
 function onKey(event) {
   const target = event.target, typing = target.matches("textarea, select, input:not([type=radio], [type=checkbox])");
   if (event.defaultPrevented || event.isComposing || signedOut || document.querySelector("dialog[open]")) return;
-  // A key that is held down is one press. Only moving is repeated.
+  // A key that is held down counts as one press. Only moving is repeated.
   const held = event.repeat;
   if (held && event.key === "Enter" && target.closest("button, a, summary, input")) return void event.preventDefault();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && find("form")) {
@@ -1248,7 +1248,7 @@ async function start() {
     });
     session = await signIn({ ...settings, files });
   } catch (error) {
-    // This is the window for signing in again, which the browser did not let close itself.
+    // This is the pop-up for signing in again. The browser has not allowed it to close itself.
     if (error.code === "handed_over") return fill(find("main"), h("h1", {}, error.message));
     fill(find("main"), h("h1", {}, "Signing in did not work"), h("div", { class: "notice bad", role: "alert" },
       h("p", {}, visible(error.message)), h("button", { type: "button", onclick: () => location.reload() }, "Try again")));

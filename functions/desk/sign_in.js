@@ -1,6 +1,6 @@
 // Signs a person in at the issuer: authorization code with PKCE, and without an ID token, which the page does not need.
-// Access and refresh token are kept in the closure of `session` alone. sessionStorage holds the verifier, the state and the place on the
-// page while the browser is at the issuer. Once a person is signed in, it is empty.
+// Access and refresh token are kept only in the closure of `session`. sessionStorage has the verifier, the state and the place on the page
+// while the browser is at the issuer. It is empty once a person is signed in.
 
 const STORED = "titleholder.sign_in";
 const CHANNEL = "titleholder.sign_in";
@@ -11,18 +11,18 @@ const TAKEN_WITHIN_MS = 3_000;
 // How long the issuer may take for an answer. A person who signs out waits less.
 const ANSWER_WITHIN_MS = 15_000;
 const REVOKE_WITHIN_MS = 3_000;
-// How long a failed renewal is not repeated, as long as the token is good.
+// How long a failed renewal is not repeated, while the token is still valid.
 const RENEW_AGAIN_MS = 10_000;
-// The errors by which an issuer says no. Whatever else it answers, such as 429, may pass.
+// The errors with which an issuer refuses for good. Any other failure, such as 429, may be temporary.
 const REFUSALS = new Set([
   "access_denied", "consent_required", "interaction_required", "invalid_client", "invalid_grant", "invalid_request", "invalid_scope",
   "invalid_target", "login_required", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
 ]);
 const NO_ACCESS = new Set(["access_denied", "invalid_scope"]);
 
-// `code`: not_loaded (a file of this folder), issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the answer
-// belongs to no sign-in of this tab, or another attempt to sign in again began), handed_over (this is a pop-up that is done), ended (the
-// session; sign in again), pop_up_blocked.
+// `code`: not_loaded (a file of this folder could not be), issuer_unreachable, refused (by the issuer; `message` says why), interrupted (the
+// answer belongs to no sign-in of this tab, or another attempt to sign in again began), handed_over (this is a pop-up that is done), ended
+// (the session ended; sign in again), pop_up_blocked.
 export class SignInError extends Error {
   constructor(code, message, cause) {
     super(message, { cause });
@@ -31,15 +31,15 @@ export class SignInError extends Error {
   }
 }
 
-// A session of the person who is at the page. Where there is none yet, this leaves the page for the issuer, and the promise stays open.
-// `settings`: issuer, client_id, scope, and `files` with the addresses of this folder's files by name.
+// The session of the person at the page. If there is none yet, this sends the browser to the issuer, and the promise stays pending.
+// `settings`: issuer, client_id, scope, and `files` with the URLs of this folder's files by name.
 export async function signIn(settings) {
   const answer = new URLSearchParams(location.search);
   const returned = answer.has("state") && (answer.has("code") || answer.has("error"));
   const stored = JSON.parse(sessionStorage.getItem(STORED) ?? "null");
   sessionStorage.removeItem(STORED);
   if (returned) {
-    // The code is gone from the address, the history and the title bar before anything else happens.
+    // First of all, remove the code from the URL, the history and the title bar.
     history.replaceState(null, "", location.pathname + (stored?.hash ?? ""));
     if (answer.get("state").startsWith(POP_UP)) await handOver(answer);
     if (stored?.state !== answer.get("state")) {
@@ -62,7 +62,7 @@ export async function signIn(settings) {
   return new Promise(() => {});
 }
 
-// In the pop-up: gives the issuer's answer to the page that opened it. A code is worth nothing without the verifier, which only that has.
+// In the pop-up: gives the issuer's answer to the page that opened it. A code is useless without the verifier, which only that page has.
 async function handOver(answer) {
   const channel = new BroadcastChannel(CHANNEL);
   const taken = new Promise((resolve) => {
@@ -124,16 +124,16 @@ async function connect({ issuer, client_id, scope, files }) {
     });
   }
 
-  // Where the issuer ends its own session, or null if it does not say where.
+  // The URL at which the issuer ends its own session; null if the issuer names none.
   async function end(token) {
     if (server.revocation_endpoint && token) {
-      // A token that cannot be revoked now ends by itself soon.
+      // A token that cannot be revoked now expires soon.
       const soon = { ...options, signal: AbortSignal.timeout(REVOKE_WITHIN_MS) };
       await oauth.revocationRequest(server, client, oauth.None(), token, soon).catch(() => {});
     }
     if (!server.end_session_endpoint) return null;
     const url = new URL(server.end_session_endpoint);
-    // `logout_uri` is what Amazon Cognito calls it.
+    // Amazon Cognito's name for this parameter is `logout_uri`.
     for (const name of ["post_logout_redirect_uri", "logout_uri"]) url.searchParams.set(name, redirectUri);
     url.searchParams.set("client_id", client_id);
     return url.href;
@@ -151,7 +151,7 @@ async function library(files) {
   }
 }
 
-// What is refused is told apart from what failed on the way: only the former ends a session.
+// Distinguishes refusals from temporary failures, because only a refusal ends a session.
 async function ask(oauth, call) {
   try {
     return await call();
@@ -164,19 +164,19 @@ async function ask(oauth, call) {
 function isRefusal(oauth, error) {
   if (error instanceof oauth.AuthorizationResponseError) return REFUSALS.has(error.error);
   if (error instanceof oauth.ResponseBodyError) return REFUSALS.has(error.error) && error.status < 500 && error.status !== 429;
-  // A client that is not known may be refused by a header alone.
+  // An issuer may refuse an unknown client with only a header.
   return error instanceof oauth.WWWAuthenticateChallengeError && error.status === 401;
 }
 
-// The code and the issuer's own words are for whoever manages access.
+// The code and the issuer's own words help the person who manages access.
 function refusal({ error, error_description: description }) {
   const said = error ? ` (${[error, description].filter(Boolean).join(": ")})` : "";
-  const words = NO_ACCESS.has(error) ? "Your sign-in has no access to this desk. Ask whoever manages access."
-    : "The sign-in service refused to sign you in to this desk. Ask whoever manages access.";
+  const words = NO_ACCESS.has(error) ? "Your sign-in has no access to this desk. Ask the person who manages access."
+    : "The sign-in service refused to sign you in to this desk. Ask the person who manages access.";
   return words + said;
 }
 
-// Browsers themselves call these origins trustworthy. An issuer elsewhere needs https.
+// Browsers treat these origins as trustworthy. Any other issuer needs https.
 function isLoopback(issuer) {
   return ["127.0.0.1", "[::1]", "localhost"].includes(new URL(issuer).hostname);
 }
@@ -195,7 +195,7 @@ function session(client, first) {
     attempt?.abort();
     for (const listener of listeners) listener(true);
   };
-  // The way back to a page whose session has ended would show what was on it.
+  // Going back to a page whose session has ended would show its content.
   addEventListener("pageshow", ({ persisted }) => {
     if (persisted && !tokens) location.reload();
   });
@@ -226,13 +226,13 @@ function session(client, first) {
     } catch (error) {
       if (tokens !== old) return;
       if (error.code === "refused") throw ended(error);
-      // The issuer may answer next time. Until then the token is good for what is left of it.
+      // The issuer may answer next time. Until then the token is valid for its remaining time.
       if (Date.now() >= old.expires) throw error;
       old.renew = Math.min(old.expires, Date.now() + RENEW_AGAIN_MS);
     }
   }
 
-  // An access token. `refused`: one that the API did not accept, although it seemed good.
+  // An access token. `refused`: a token that the API did not accept, although it seemed valid.
   async function token(refused) {
     if (!tokens) throw new SignInError("ended", "Your session has ended.");
     if (refused && refused === tokens.access) tokens.expires = tokens.renew = 0;
@@ -245,13 +245,13 @@ function session(client, first) {
     return tokens.access;
   }
 
-  // Calls back when the session ends without the person's wish on this page. Its argument: whether the person signed out in another tab.
+  // Called when the session ends, unless the person signs out on this page. The argument: whether the person signed out in another tab.
   function onEnded(callback) {
     listeners.add(callback);
   }
 
-  // To be called by a click, because browsers block other pop-ups. Nothing on this page is lost. Whether the pop-up was closed cannot be seen
-  // from here, so that another attempt may begin at any time: the one before is then `interrupted`.
+  // To be called by a click, because browsers block other pop-ups. Nothing on this page is lost. This page cannot see whether the pop-up was
+  // closed, so another attempt may begin at any time. The earlier one is then `interrupted`.
   async function signInAgain() {
     const popUp = window.open("", "titleholder-sign-in", "popup,width=520,height=680");
     if (!popUp) throw new SignInError("pop_up_blocked", "The browser blocked the window for signing in.");
@@ -280,7 +280,7 @@ function session(client, first) {
     }
   }
 
-  // Ends the session here and, where the issuer says how, there. False: the person is still signed in at the issuer.
+  // Ends the session here and, if the issuer says how, at the issuer. False: the person is still signed in at the issuer.
   async function signOut() {
     const last = tokens?.refresh ?? tokens?.access;
     tokens = null;

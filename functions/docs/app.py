@@ -20,7 +20,7 @@ window.ui = SwaggerUIBundle({
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one HTTP request. API Gateway passes these two routes only."""
+    """Answer one HTTP request. API Gateway passes only these two routes."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     packed = "gzip" in headers.get("accept-encoding", "")
     if event["rawPath"].endswith("/openapi.json"):
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def page() -> tuple[bytes, str]:
     """The page with its scripts and styles inline, and its content security policy, which allows nothing else.
 
-    Swagger UI comes with Powertools. Its files are found without importing that package.
+    Swagger UI is a part of Powertools. Its files are found without importing that package.
     """
     powertools = importlib.util.find_spec("aws_lambda_powertools")
     files = Path(str(powertools and powertools.origin)).parent / "event_handler" / "openapi" / "swagger_ui"

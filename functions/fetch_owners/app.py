@@ -1,7 +1,7 @@
 """Consumes the events queue: reads each event's account again, stores its owners, resumes the workflows that wait for them.
 
-A message without an event comes from `reconcile`, which wants an account to be read. If that fails, it is neither retried nor sent to the
-dead-letter queue, because `reconcile` sends another one, after pauses that grow.
+A message without an event comes from `reconcile`, to have an account read. If that fails, the message is neither retried nor sent to the
+dead-letter queue, because `reconcile` sends another one after a pause, which grows each time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from titleholder.stripe_api.events import missed_account
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Process SQS messages. Returns those that SQS is to deliver again."""
+    """Process SQS messages. Returns those that SQS has to deliver again."""
     settings, queues = application().settings, application().queues
     consumer = QueueConsumer(queues, settings.events_queue_url, settings.events_dead_letter_url, _on_dead_letter, application().clock)
     return consumer.consume(event, _process)
@@ -40,7 +40,7 @@ def _process(message: dict[str, Any], _: str) -> None:
     ref: AccountRef | None = None
     deps = application().dependencies(application().rate_limits.limiter(message))
     if key is not None and (rate_limiter.SLOTS_KEY in message or rate_limiter.RETRY_AT_KEY in message):
-        # SQS may deliver a message twice. Otherwise each copy of a message that waits would be put back.
+        # SQS may deliver a message twice. Without this check, each copy of a waiting message would be put back.
         known = deps.store.events.get(key)
         if known is not None and known.processed and known.aside is None:
             return
@@ -73,7 +73,7 @@ def _process(message: dict[str, Any], _: str) -> None:
 
 
 def _defer(deps: Dependencies, message: Mapping[str, Any], delay: float) -> None:
-    """Put a message back into the queue. An event whose message was put back too often is left to `reconcile`, which queues it anew."""
+    """Put a message back into the queue. If that was done too often, the event is left to `reconcile`, which queues it again."""
     again = put_back(message)
     if again is not None:
         deps.queues.defer_event(again, delay)
@@ -86,7 +86,7 @@ def _defer(deps: Dependencies, message: Mapping[str, Any], delay: float) -> None
 
 
 def _account_of_event(deps: Dependencies, key: str, message: Mapping[str, Any]) -> AccountRef | None:
-    """The account to read for an event; None if there is none, and then the event is done."""
+    """The account to read for an event; None if there is none. The event then counts as processed."""
     event_id = id_of(key)
     ref = AccountRef.from_dict(message) if "account" in message else None
     named = Tenant(message["mode"], message.get("stripe_account"))

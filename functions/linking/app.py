@@ -41,7 +41,7 @@ app = resolver.resolver()
 
 DEFAULT_PAGE = 20
 
-# Fields that only some kinds of session take.
+# Fields that only some kinds of session accept.
 _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "connected_account": ("financial_connections",),
     "limits": ("financial_connections",),
@@ -54,7 +54,7 @@ _TAKEN_BY: dict[str, tuple[str, ...]] = {
     "description": ("checkout_session",),
 }
 
-# Fields that say which accounts may be linked, and so contradict one that is to be relinked.
+# Fields that say which accounts may be linked. They contradict `relink`, which names one account.
 _NOT_WITH_RELINK = ("filters", "limits", "manual_entry")
 
 
@@ -118,7 +118,7 @@ def create_session(
     with application().audit.effect(_caller(), "session.created", via=new.via, **holder, **_tenant().as_dict()) as entry:
         ids = application().idempotency.once(_request("POST /sessions", idempotency_key, body), effect, app.lambda_context)
         entry.note(session=ids["id"])
-        # A repeated request is answered from Stripe, because no secret is stored here.
+        # For a repeated request the session is read from Stripe, because its client secret is not stored here.
         session = made or stripe_linking.session(stripe, new.via, ids["id"], stripe_account)
     logger.info("session created", extra={"session": ids["id"], "via": new.via})
     metrics.add_metric(name="SessionCreated", unit=MetricUnit.Count, value=1)
@@ -247,13 +247,13 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
     given = _check_taken(body)
     holders = [name for name in HOLDERS if getattr(body, name) is not None]
     if not holders:
-        raise resolver.InvalidFieldError("customer", "missing: whose accounts are to be linked?")
+        raise resolver.InvalidFieldError("customer", "required, but missing: the holder of the accounts to link")
     if len(holders) > 1:
         raise resolver.InvalidFieldError(holders[1], f"not taken together with {holders[0]}")
     if body.via == "payment_intent" and body.amount is None:
-        raise resolver.InvalidFieldError("amount", "missing: a payment needs one")
+        raise resolver.InvalidFieldError("amount", "required, but missing: the amount of the payment")
     if body.via == "checkout_session" and body.return_url is None:
-        raise resolver.InvalidFieldError("return_url", "missing: Checkout has to send the browser somewhere when done")
+        raise resolver.InvalidFieldError("return_url", "required, but missing: Checkout redirects the browser to it")
     if body.via == "checkout_session" and not (body.return_url or "").startswith(("https://", "http://")):
         raise resolver.InvalidFieldError("return_url", "not a web address")
     if body.amount is None and body.via == "checkout_session":
@@ -286,7 +286,7 @@ def _new_session(body: models.NewSession) -> linking.NewSession:
 
 
 def _check_taken(body: models.NewSession) -> set[str]:
-    """Refuse fields that this kind of session does not take. Returns those that are given."""
+    """Refuse fields that this kind of session does not accept. Returns those that are given."""
     given = {name for name in body.model_fields_set if getattr(body, name) is not None}
     if body.filters is not None:
         given |= {f"filters.{name}" for name in body.filters.model_fields_set if getattr(body.filters, name) is not None}

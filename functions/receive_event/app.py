@@ -1,4 +1,4 @@
-"""Accepts Stripe's events from EventBridge, beside webhooks. The bus proves their origin, so this function must have no HTTP route."""
+"""Accepts Stripe's events from EventBridge. The bus proves their origin, so this function must have no HTTP route."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Accept one event in EventBridge's envelope, which the rule reduced to ids, like a webhook whose signature was verified.
 
     Raises:
-        MalformedEventError: it did not come from Stripe's bus, or has no event's id and type. Lambda sends it to the failure destination.
+        MalformedEventError: it did not come from Stripe's bus, or lacks an event's id and type. Lambda sends it to the failure destination.
     """
     if not str(event.get("source", "")).startswith("aws.partner/stripe.com/"):
         raise MalformedEventError("This is not an event from Stripe's partner event source.")
     detail = event.get("detail")
     if not isinstance(detail, dict):
-        raise MalformedEventError("The envelope holds no event.")
+        raise MalformedEventError("The envelope contains no event.")
     accepted, state = application().webhook_receiver.accept(stripe_events.from_bus(detail, application().settings.mode))
     logger.info("event accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)

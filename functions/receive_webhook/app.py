@@ -22,9 +22,10 @@ from titleholder.web import problems
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Accept one delivery.
 
-    200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. 400 without effect if no
-    signature proves that Stripe sent it, and for a signed body that is not a JSON object with an event's id and type: there is no key to
-    store it under, and Stripe's Dashboard shows the failure. 503 if an AWS service is busy: Stripe delivers the event again.
+    Answers 200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. Answers 400 without
+    effect if no signature proves that Stripe sent the delivery, or if a signed body is not a JSON object with an event's id and type,
+    because there is no key to store it under; Stripe's Dashboard shows the failure. Answers 503 if an AWS service is busy, so that Stripe
+    delivers the event again.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         problem = problems.problem_for(error)
         logger.warning("delivery refused", extra={"problem": problem.type, "reason": str(error)})
         metrics.add_metric(name="DeliveryRefused", unit=MetricUnit.Count, value=1)
-        # A zero, so that the alarm WebhooksRefusedAlarm finds a value also where no delivery was ever accepted.
+        # A zero, so that the alarm WebhooksRefusedAlarm finds a value even if no delivery was ever accepted.
         metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=0)
         return _answer(problem.status, problems.CONTENT_TYPE, problem.body())
     except Exception as error:
@@ -47,7 +48,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.info("delivery accepted", extra={"event_id": accepted.id, "event_type": accepted.type, "state": state})
     metrics.add_metric(name="DeliveryAccepted", unit=MetricUnit.Count, value=1)
     if received_at := event.get("requestContext", {}).get("timeEpoch"):
-        # Since API Gateway received it (milliseconds), so that the time of a cold start counts, too.
+        # Measured from when API Gateway received it (milliseconds), so that a cold start counts, too.
         measure_seconds("DeliverySeconds", application().clock() - received_at / 1000)
     return _answer(200, "application/json", {"received": True})
 

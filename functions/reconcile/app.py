@@ -19,7 +19,7 @@ KINDS = ("announcement", "erasure", "disconnection", "refresh", "verification", 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Returns how many repairs succeeded, by kind, and how many failed."""
-    # First, because the rest fails where the table's key can't be used.
+    # First, because everything else fails if the table's key can't be used.
     _look_at_keys()
     made = application()
     report = reconciliation.reconcile(
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def _look_at_reviews() -> None:
-    """Measure what waits for reviewers: also where nothing does, so that an alarm ends; not where there are no reviews."""
+    """Measure how many reviews wait. Also measured if none waits, so that an alarm ends, but not if the stack has no reviews."""
     made = application()
     try:
         found = review_queue.backlog(made.store, made.clock())
@@ -58,7 +58,7 @@ def _look_at_reviews() -> None:
 
 
 def _look_at_keys() -> None:
-    """Count the stack's KMS keys that are disabled or wait for their deletion, while the deletion can still be cancelled."""
+    """Count the stack's KMS keys that are disabled or scheduled for deletion, while the deletion can still be cancelled."""
     try:
         for key, state in application().unusable_keys():
             count_alone("KeyUnusable", "a KMS key can't be used", key=key, state=state)

@@ -28,7 +28,7 @@ app = resolver.resolver()
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one HTTP request. No answer may be stored, because comparisons show personal data, and all show who reviewed."""
+    """Answer one HTTP request. No answer may be cached, because comparisons show personal data, and all answers show who reviewed."""
     answer = resolver.handle(app, event, context)
     return {**answer, "headers": {**(answer.get("headers") or {}), "Cache-Control": "no-store"}}
 
@@ -144,7 +144,7 @@ def _position(text: str) -> Position:
 
 
 def _may() -> list[May]:
-    """What the caller may do. A signature is for single routes, so that only API Gateway knows; a token's scopes say it."""
+    """What the caller may do, by the token's scopes. For a signed request both are listed: only API Gateway knows what IAM permits."""
     if not _caller().is_known:
         return []
     claims = (app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}).get("jwt", {}).get("claims")
@@ -154,12 +154,12 @@ def _may() -> list[May]:
 
 
 def _scopes(claims: dict[str, Any]) -> set[str]:
-    """A token's scopes. API Gateway hands a list over as text in brackets."""
+    """A token's scopes. API Gateway passes a list as text in brackets."""
     return {scope for name in ("scope", "scp") for scope in re.split(r"[\s,]+", str(claims.get(name, "")).strip("[]"))}
 
 
 def _comparisons() -> ModuleType:
-    from titleholder.services import comparisons  # loads the matcher, which the other routes do without
+    from titleholder.services import comparisons  # imported here, because it loads the matcher, which the other routes do not need
 
     return comparisons
 
@@ -169,7 +169,7 @@ def _caller() -> By:
 
 
 def _known_caller() -> By:
-    """The caller of what is recorded under a name: it is refused to a caller without one. Four eyes could not compare such callers."""
+    """The caller. Raises CallerUnknownError for one without an identity, because two such reviewers could not be distinguished."""
     caller = _caller()
     if not caller.is_known:
         raise CallerUnknownError

@@ -1,4 +1,4 @@
-"""The steps of the workflow `verify_batch`: import the manifest, collect what is left, write the results."""
+"""The steps of the workflow `verify_batch`: import the manifest, collect the verifications still open, write the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from titleholder.observability import logger, observed
 
 @observed
 def handler(event: dict[str, Any], _: Any) -> Any:
-    """Takes `{step, batch, ...}`, ids and numbers only; returns what the workflow needs for its next state."""
+    """Takes `{step, batch, ...}` with only ids and numbers. Returns what the workflow needs for its next state."""
     context, batch, step = application().batch_step_context(), event["batch"], event["step"]
     logger.append_keys(batch=batch, step=step)
     answer: Any = None

@@ -17,14 +17,14 @@ from titleholder.services.refresh_calls import Started
 
 @observed
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Answer one HTTP request, or process SQS messages and return those that SQS is to deliver again."""
+    """Answer one HTTP request, or process SQS messages and return those that SQS has to deliver again."""
     if "Records" in event:
         settings = application().settings
         consumer = QueueConsumer(
             application().queues, settings.refresh_queue_url, settings.refresh_dead_letter_url, clock=application().clock
         )
         return consumer.consume(event, _process)
-    import routes  # so that pydantic and the resolver are loaded for HTTP requests only
+    import routes  # imported here, so that pydantic and the resolver are loaded only for HTTP requests
 
     return routes.handle(event, context)
 

@@ -344,7 +344,7 @@ def test_what_the_issuer_refuses_is_shown_and_the_next_try_asks_for_another_pers
         ),
     )
     page.goto(site.url)
-    says(page, "refused: Your sign-in has no access to this desk. Ask whoever manages access. (access_denied: Not for you)")
+    says(page, "refused: Your sign-in has no access to this desk. Ask the person who manages access. (access_denied: Not for you)")
     page.unroute(f"{issuer.url}/auth**")
     with page.expect_request(f"{issuer.url}/auth**") as made:
         page.reload()

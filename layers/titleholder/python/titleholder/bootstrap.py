@@ -1,6 +1,6 @@
 """The composition root: makes the parts of a function from its settings, a clock and clients of AWS services.
 
-Modules that only some functions need are imported inside the methods, so that no function pays for another's.
+Modules that only some functions need are imported inside the methods, so that the other functions do not load them.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 class Application:
     """The parts of a deployment, each made once, when it is first used.
 
-    `client` makes a boto3 client of the service that it is given, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own).
-    `clock` gives Unix seconds, `sleep` waits for seconds, `jitter` gives a random number from 0 to 1, `time_left` the seconds until the
-    function has to have answered, `new_secret` 32 random bytes, `writers` makes an executor of so many threads (None: Python's own).
+    `client` makes a boto3 client for a service, and `stripe_http` the HTTP client of Stripe's SDK (None: the SDK's own). `clock` returns
+    Unix seconds, `sleep` waits for seconds, `jitter` returns a random number from 0 to 1, `time_left` the seconds until the function must
+    have answered, and `new_secret` 32 random bytes. `writers` makes an executor with the given number of threads (None: Python's own).
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Application:
         return BatchDependencies(self.store, self.batch_bucket, workflow, self.clock)
 
     def batch_step_context(self) -> BatchStepContext:
-        """What a step of `verify_batch` needs: of this moment, so made for each."""
+        """What a step of `verify_batch` needs. Made for each invocation, because it contains the present time."""
         from titleholder.batches.rows import BatchStepContext
 
         context = BatchStepContext(self.store, self.batch_bucket, self.event_publisher, self.clock(), self.settings.max_wait_seconds)
@@ -171,7 +171,7 @@ class Application:
         return StripeRateLimits(self.store, self.settings.stripe_calls_per_second, self.clock, self.settings.stripe_calls_per_second_in_all)
 
     def dependencies(self, limiter: RateLimiter | None = None) -> Dependencies:
-        """What the services need in one invocation. `limiter`: the queue message's; None for a caller who waits for the answer."""
+        """What the services need in one invocation. `limiter`: that of the queue message; None for an HTTP caller, who waits."""
         shared = self._dependencies
         return replace(shared, stripe=shared.stripe.limited_by(self.rate_limits.limiter() if limiter is None else limiter))
 
@@ -207,7 +207,7 @@ class Application:
 
     @cached_property
     def idempotency(self) -> Idempotency:
-        """The records of what callers may repeat."""
+        """The records of requests with an Idempotency-Key."""
         from titleholder.aws.idempotency import Idempotency
 
         return Idempotency(self._dynamodb, self.settings.table)
@@ -225,22 +225,23 @@ def application() -> Application:
 
 
 def use(chosen: Application | None) -> None:
-    """Have this process run an application. None: have it make one from the environment, as a new process does."""
+    """Set the application that this process runs. None: the next call of `application` makes one from the environment."""
     global _current
     _current = chosen
 
 
 def prepare(make: Callable[[Application], Any]) -> None:
-    """Make parts before the first event where Lambda then takes a snapshot to start from (SnapStart); elsewhere do nothing.
+    """With SnapStart, make parts before Lambda takes its snapshot; otherwise do nothing.
 
-    For a handler's last line. Nothing here calls a service, so the snapshot holds neither credentials, secrets nor connections.
+    To be called in the last line of a handler's module. Nothing here calls a service, so the snapshot contains no credentials, secrets or
+    connections.
     """
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         make(application())
 
 
 def aws_clients() -> Callable[[str], Any]:
-    """A function that makes a client of an AWS service. All clients share a session, with its credentials and the data that it has read."""
+    """A function that makes a client of an AWS service. All clients share a session, with its credentials and the data that it loads."""
 
     @cache
     def session() -> Any:
@@ -255,8 +256,9 @@ def aws_clients() -> Callable[[str], Any]:
 
         for_s3: dict[str, Any] = {}
         if service == "s3":
-            # S3 takes links to files under a KMS key with this signature only. By default they lead to S3's global host, which redirects to
-            # the host of a young bucket, where the signature is wrong, and refuses younger regions. An emulator has no host for a bucket.
+            # Presigned URLs of files that are encrypted with KMS need this signature version. By default they name S3's global host. This
+            # redirects requests for a new bucket to another host, where the signature is wrong, and does not serve newer regions. An
+            # emulator has no host name for each bucket.
             elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
             regional = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
             for_s3 = {"signature_version": "s3v4", "s3": {"addressing_style": "path"} if elsewhere else regional}
@@ -269,7 +271,7 @@ def aws_clients() -> Callable[[str], Any]:
             user_agent="titleholder",
             **for_s3,
         )
-        # A session may make one client at a time, and an import's threads may need their first one at the same moment.
+        # A session can make only one client at a time, and the threads of an import may need their first client at the same time.
         with lock:
             return session().create_client(service, config=config)
 
@@ -278,7 +280,7 @@ def aws_clients() -> Callable[[str], Any]:
 
 
 class LateCredentials:
-    """The credentials that the SDK finds, looked for at the first call, because a SnapStart snapshot of a made client must hold none."""
+    """The SDK's credentials, resolved at the first call, not when a client is made, because a SnapStart snapshot must contain none."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
@@ -291,7 +293,7 @@ class LateCredentials:
         return self._provider.load_credentials()
 
     def get_frozen_credentials(self) -> Any:
-        """None if there are no credentials: the SDK then says so."""
+        """None if there are no credentials. The SDK then raises its own error."""
         return self._found and self._found.get_frozen_credentials()
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:

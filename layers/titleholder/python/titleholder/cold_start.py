@@ -1,7 +1,7 @@
 """Disables garbage collection during a cold start. Every handler imports this module first.
 
-What a handler imports stays, and collections take a fifteenth of the imports' time. `observability.observed`, which decorates every handler
-below its imports, enables collection again.
+Imported modules are never garbage, and collections take a fifteenth of the imports' time. `observability.observed`, which decorates every
+handler below its imports, enables collection again.
 """
 
 import gc

@@ -34,7 +34,7 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 Handler = Callable[[Any, Any], Any]
 
 HTTP_SECONDS = 29.0
-"""API Gateway waits no longer for an answer, whatever the function's own time-out is."""
+"""How long an HTTP function has for its answer (seconds). API Gateway waits no longer, even if the function's timeout is longer."""
 
 _ends = math.inf
 _tallied: Counter[str] = Counter()
@@ -42,12 +42,12 @@ _tallying = Lock()
 
 
 def time_left() -> float:
-    """How many seconds are left until the present invocation has to have answered; infinity outside of one."""
+    """The seconds until the current invocation must have answered; infinity outside of an invocation."""
     return _ends - time.monotonic()
 
 
 def tally(name: str) -> None:
-    """Count one as the metric `name`, which is emitted at the end of the invocation. May be called by any thread."""
+    """Add one to the metric `name`, which is emitted at the end of the invocation. May be called by any thread."""
     with _tallying:
         _tallied[name] += 1
 
@@ -55,13 +55,13 @@ def tally(name: str) -> None:
 def unexpected(name: str, error: Exception, **ids: str) -> None:
     """Log an unexpected exception that was caught, without its message, and count it as the metric `name`.
 
-    The metric has the dimension `service` alone, whatever dimensions the handler gives its own metrics, because alarms look there.
+    The metric has only the dimension `service`, even if the handler gives its own metrics more dimensions, because alarms need that.
     """
     count_alone(name, name, error=str(UnexpectedError.of(error)), **ids)
 
 
 def count_alone(name: str, message: str, **ids: str) -> None:
-    """Log an error, and count it as the metric `name` with the dimension `service` alone."""
+    """Log an error, and count it as the metric `name` with only the dimension `service`."""
     logger.error(message, extra=ids)
     _emit(name, 1)
 
@@ -105,7 +105,7 @@ def observed(handler: Handler) -> Handler:
 
 
 def _timed(handler: Handler) -> Handler:
-    """Has `time_left` say how long the invocation may take, and emits at its end what was tallied."""
+    """Sets what `time_left` returns during the invocation, and emits the tallied metrics at its end."""
 
     @wraps(handler)
     def wrapper(event: Any, context: Any) -> Any:

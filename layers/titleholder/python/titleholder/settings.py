@@ -15,12 +15,12 @@ MAX_STRIPE_RATE = 100.0
 _PREVIEW_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.preview")
 _THIS_MACHINE = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1|host\.docker\.internal")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\x00-\x20]+)(:[0-9]{1,5})?")
-"""Of a URL. `urlsplit` takes `[::1].example.com` for `::1`."""
+"""The host and port of a URL. `urlsplit` alone is not enough: it takes `[::1].example.com` for `::1`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Names of resources and the choices of the deployment. A function that lacks a name does not need it."""
+    """Names of resources and the deployment's parameters. A name is empty in functions that do not need it."""
 
     mode: Mode
     table: str
@@ -75,7 +75,7 @@ class Settings:
                 scheme, host = parts.scheme, (parts.hostname or "") if _HOST_AND_PORT.fullmatch(parts.netloc) else ""
             except ValueError:
                 scheme, host = "", ""
-            # Plain http would show Stripe's key and owners to everybody on the way.
+            # Plain http would expose Stripe's key and the owners on the network.
             plain = bool(environment.get("AWS_ENDPOINT_URL")) or _THIS_MACHINE.fullmatch(host)
             if text and (not host or re.search(r"[\s@\\]", text) or not (scheme == "https" or (scheme == "http" and plain))):
                 raise ConfigurationError(

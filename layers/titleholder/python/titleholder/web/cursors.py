@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from titleholder.errors import InvalidCursorError
 
 MAX_LENGTH = 1000
-REFUSED = "This cursor was not given out for this list. Begin without one."
+REFUSED = "This cursor does not belong to this list. Begin again without a cursor."
 
 
 def encode(query: Mapping[str, str | None], after: str) -> str:
@@ -22,7 +22,7 @@ def encode(query: Mapping[str, str | None], after: str) -> str:
 def decode(query: Mapping[str, str | None], cursor: str) -> str:
     """The item after which the page begins. Raises InvalidCursorError for a cursor that `encode` did not make for the same query.
 
-    A cursor is not signed, because a forged one shows nothing that the query itself does not show.
+    Cursors are not signed, because a forged cursor shows nothing that the query itself does not show.
     """
     try:
         text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")

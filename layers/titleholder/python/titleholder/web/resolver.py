@@ -87,7 +87,7 @@ def resolver() -> APIGatewayHttpResolver:
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
     def _unexpected(error: Exception) -> Response[str]:
-        # Only its type and place are logged, because its message may quote the request.
+        # Log only its type and place, because its message may quote the request.
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -119,7 +119,7 @@ def handle(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> 
 
 
 def json_response(status: int, model: BaseModel, *, stored: bool = True) -> Response[Any]:
-    """A model as a resolver's response. `stored` False: no cache on the way may keep it, because it holds personal data."""
+    """A model as a resolver's response. `stored` False: no cache may keep it, because it contains personal data."""
     headers = {} if stored else {"Cache-Control": "no-store"}
     return Response(status_code=status, content_type="application/json", body=model.model_dump_json(), headers=headers)
 
@@ -138,7 +138,7 @@ def answer(problem: Problem) -> dict[str, Any]:
 
 
 def policy(data: Mapping[str, Any] | None) -> Policy:
-    """The policy that a body gives; None: the default. Raises InvalidFieldError."""
+    """The policy in a body; the default if `data` is None. Raises InvalidFieldError."""
     from titleholder import matching  # loaded only by functions that need it
 
     try:
@@ -160,11 +160,11 @@ def _policy_detail(error: PolicyError) -> str:
 def tenant(event: Any, settings: Settings) -> Tenant:
     """The tenant that a request is about: the connected account that the header `Stripe-Account` names, without it the platform.
 
-    `event` is the resolver's current event. Where the stack names a claim of the token (`JwtAccountClaim`), the token's account is the
-    tenant, and the header may only repeat it.
+    `event`: the resolver's current event. If the stack names a claim of the token (`JwtAccountClaim`), the token's account is the tenant,
+    and the header may only repeat it.
 
     Raises:
-        InvalidFieldError: the header is no connected account's id.
+        InvalidFieldError: the header is not a connected account's id.
         ConnectedAccountForbiddenError: the token does not allow this tenant.
     """
     # An empty header is a caller's mistake. It must not select the platform's own accounts.
@@ -183,7 +183,7 @@ def tenant(event: Any, settings: Settings) -> Tenant:
 
 
 def the_one(given: Mapping[str, str | None]) -> tuple[str, str]:
-    """The name and value of the one field that is given. Raises InvalidFieldError where none is, or several are."""
+    """The name and value of the one field that is given. Raises InvalidFieldError if none is given, or several are."""
     named = [(name, value) for name, value in given.items() if value is not None]
     if len(named) == 1:
         return named[0]
@@ -192,7 +192,7 @@ def the_one(given: Mapping[str, str | None]) -> tuple[str, str]:
 
 
 def check_connected_account(connected_account: str | None, whose: Tenant) -> None:
-    """Refuse a connected account that another connected account's request names. Raises InvalidFieldError."""
+    """Refuse a connected account in the request of another connected account. Raises InvalidFieldError."""
     if connected_account is not None and whose.stripe_account not in (None, connected_account):
         raise InvalidFieldError("connected_account", "not the connected account of Stripe-Account")
 
@@ -232,7 +232,7 @@ def _refuse_unknown_parameters(app: APIGatewayHttpResolver, next_middleware: Any
 
 def _unknown_parameters(app: APIGatewayHttpResolver) -> list[dict[str, str]]:
     known = [field.alias for field in app.context["_route"].dependant.query_params]
-    # A request that is signed in its query has these parameters of AWS.
+    # AWS adds these parameters to a request that is signed in its query.
     given = [name for name in app.current_event.query_string_parameters if not name.lower().startswith("x-amz-") and name not in known]
     if not given:
         return []
