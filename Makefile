@@ -16,6 +16,8 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --no-comp
 SCAN := build/scan
 SCAN_READY := $(SCAN)/.ready
 MUTATION_READY := $(VENV)/.mutation-ready
+CLIENT := build/client
+CLIENT_READY := $(CLIENT)/.ready
 LOCKED := $(wildcard layers/*/requirements.txt)
 TESTS ?= tests
 # More than two processors have, because tests with a stack wait most of their time.
@@ -55,7 +57,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: pictures types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: pictures types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi client reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -107,7 +109,7 @@ check: lint-and-bytecode  ## Check style and types, and pass the tests that star
 	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
 	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e and not slow" tests/unit tests/conformance tests/integration
 
-test: lint-and-bytecode  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+test: lint-and-bytecode $(CLIENT_READY)  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 test-dynamodb: $(READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
@@ -150,7 +152,8 @@ pictures: $(READY)  ## Draw the pictures of the docs anew (needs Chromium and np
 	$(BIN)/python -m pytest -q tests/integration/test_desk_screens.py -k test_each_screen
 	$(BIN)/python -m tools.draw_desk
 
-openapi: $(READY)  ## Write the OpenAPI document anew
+openapi: $(READY)  ## Write the OpenAPI document anew; EXAMPLES=1 records the answers in it anew, too
+	$(if $(EXAMPLES),$(BIN)/python -m tests.support.example_answers)
 	$(BIN)/python -m local.openapi
 
 reference: $(READY)  ## Write the pages of docs/reference anew, from the code
@@ -184,6 +187,14 @@ $(SCAN_READY): requirements-scan.txt
 	"$(PYTHON)" -m venv $(SCAN)
 	$(SCAN)/bin/python -m pip install -q --disable-pip-version-check -r requirements-scan.txt
 	@touch $(SCAN_READY)
+
+$(CLIENT_READY): requirements-client.txt
+	"$(PYTHON)" -m venv $(CLIENT)
+	$(CLIENT)/bin/python -m pip install -q --disable-pip-version-check --no-compile -r requirements-client.txt
+	@touch $(CLIENT_READY)
+
+client: $(READY) $(CLIENT_READY)  ## Generate a Python client from the OpenAPI document: build/titleholder_client
+	$(BIN)/python -m tests.support.generated_client
 
 lock: $(SCAN_READY)  ## Pin what the layers' requirements.in need, with hashes
 	cd layers && for layer in $(patsubst layers/%/requirements.txt,%,$(LOCKED)); do \

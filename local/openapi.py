@@ -476,12 +476,16 @@ def samples() -> dict[str, list[dict[str, Any]]]:
 
 
 def _untitled(made: Any) -> Any:
-    """Without the titles that pydantic makes of names. A property named `title` stays."""
+    """Without the titles that pydantic makes of names. A property named `title` stays, and so do examples."""
     if isinstance(made, list):
         return [_untitled(part) for part in made]
     if not isinstance(made, dict):
         return made
-    return {key: _untitled(value) for key, value in made.items() if not (key == "title" and isinstance(value, str))}
+    return {
+        key: value if key in ("value", "example") else _untitled(value)
+        for key, value in made.items()
+        if not (key == "title" and isinstance(value, str))
+    }
 
 
 def text() -> str:

@@ -30,6 +30,7 @@ from titleholder.domain.accounts import AccountRef
 _ID = re.compile(r"\b(ver|bat)_[0-9a-f]{32}\b")
 _DIGEST = re.compile(r'"[0-9a-f]{64}"')
 _SIGNED = re.compile(r"\?[^\"]*(X-Amz-Signature|Signature)=[^\"]*")
+_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
 _CURSOR = re.compile(r'"next_cursor": "[^"]+"')
 
 
@@ -48,6 +49,7 @@ class Recorder:
 
     def __call__(self, name: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Make a call. Its answer becomes the example `name` of its route and status, or a problem's example."""
+        self.sandbox.wait(1)  # Lists are ordered by time.
         found = self._routes.find(method, path.partition("?")[0])
         assert found is not None, path
         event = http_event(method, path, body, headers)
@@ -68,6 +70,7 @@ class Recorder:
             known.setdefault(found[0], f"{found[1]}_{sha256(str(len(known)).encode()).hexdigest()[:32]}")
         text = _ID.sub(lambda found: known[found[0]], text)
         text = _DIGEST.sub(f'"{sha256(b"claim").hexdigest()}"', text)
+        text = _SECRET.sub("_secret_example", text)
         text = _SIGNED.sub("?X-Amz-Signature=0000", text)
         made: dict[str, Any] = json.loads(_CURSOR.sub('"next_cursor": "bmV4dCBwYWdl"', text))
         return made
@@ -162,6 +165,11 @@ def _reviewing(call: Recorder) -> None:
     call("reviewed", "GET", f"/verifications/{close}/timeline")
     other = call("no_match", "POST", "/verifications", {"account": "fca_example", "claim": {"name": "Jane Samplewell"}})["id"]
     call("opened", "POST", f"/verifications/{other}/review")
+    call.sandbox.cold_start(REVIEWERS_NEEDED="2")
+    review = f"/verifications/{other}/review"
+    call("-", "POST", f"{review}/decisions", {"version": 1, "decision": "withdraw"})
+    call("proposed", "POST", f"{review}/decisions", {"version": 1, "decision": "approve", "reason": "CONTACT_CONFIRMED"})
+    call("-", "POST", f"{review}/decisions", {"version": 2, "decision": "approve", "reason": "JOINT_OR_AUTHORISED"})
 
 
 def _batches(call: Recorder) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from local import openapi, tour
 from tests.support.functions import ROOT
-from titleholder.web import problems
+from titleholder.domain import timeline
+from titleholder.matching import explanations
+from titleholder.matching.policy import DEFAULT_POLICY
+from titleholder.web import models, problems
 
 COMMITTED: dict[str, Any] = json.loads(openapi.DOCUMENT.read_text())
 OPERATIONS = {
@@ -82,6 +87,115 @@ class TestOperation:
             for type_ in types:
                 assert statuses[type_] == int(status)
                 assert f"`{type_}`" in answer["description"]
+
+
+# -- what generators and readers need -------------------------------------------------------------------------------------------------
+
+SCHEMAS: dict[str, Any] = COMMITTED["components"]["schemas"]
+STRICT = openapi.strict(COMMITTED)
+TIME = re.compile(r"(_at|_until|_end|^at|^until|_date|_created|^deadline|^estimated_end)$")
+UNITS = re.compile(r"seconds|cents|bytes|0 to 100|how many|position|version|a second|three digits", re.IGNORECASE)
+"""What the description of a number says of its unit."""
+
+
+def _properties() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for name, schema in SCHEMAS.items():
+        for key, value in schema.get("properties", {}).items():
+            yield name, key, value
+
+
+def _kinds(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The schema, and what it may be."""
+    yield schema
+    for part in schema.get("anyOf", ()):
+        yield from _kinds(part)
+
+
+def test_every_schema_property_and_parameter_is_described() -> None:
+    assert [name for name, schema in SCHEMAS.items() if not schema.get("description")] == []
+    assert [(name, key) for name, key, value in _properties() if len(value.get("description", "")) < 8] == []
+    parameters = [(key, each) for key, operation in OPERATIONS.items() for each in operation.get("parameters", ())]
+    assert [(key, each["name"]) for key, each in parameters if len(each.get("description", "")) < 8] == []
+
+
+def test_every_description_is_a_sentence() -> None:
+    assert [(name, key, value["description"]) for name, key, value in _properties() if not value["description"].endswith((".", ")"))] == []
+
+
+def test_every_time_is_a_date_time_and_every_number_has_a_format_and_a_unit() -> None:
+    for name, key, value in _properties():
+        for kind in _kinds(value):
+            if kind.get("type") == "string":
+                assert (kind.get("format") == "date-time") == bool(TIME.search(key)), (name, key)
+            if kind.get("type") in ("integer", "number"):
+                assert kind["format"] in ("int32", "int64", "double"), (name, key)
+                assert UNITS.search(value["description"]), (name, key, value["description"])
+
+
+def test_answers_have_no_closed_lists_of_values() -> None:
+    """A client that is generated from an enumeration fails at a value of a later release."""
+    asked = _reachable([media["schema"] for op in OPERATIONS.values() for media in op.get("requestBody", {}).get("content", {}).values()])
+    answered = _reachable(
+        [media["schema"] for op in OPERATIONS.values() for answer in op["responses"].values() for media in answer["content"].values()]
+    )
+    assert asked & answered == set()
+    assert [
+        name for name in answered if '"enum"' in json.dumps(SCHEMAS[name]) or '"additionalProperties": false' in json.dumps(SCHEMAS[name])
+    ] == []
+    assert {"Verdict", "TimelineStep", "Problem"} <= answered
+
+
+def _reachable(schemas: list[Any]) -> set[str]:
+    """The names of the schemas that these refer to."""
+    found: set[str] = set()
+    wanted = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schemas)))
+    while wanted - found:
+        found |= wanted
+        wanted |= set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps([SCHEMAS[name] for name in wanted])))
+    return found
+
+
+def test_known_reasons_and_kinds_of_steps_are_those_of_the_code() -> None:
+    assert set(SCHEMAS["Verdict"]["properties"]["reasons"]["items"]["x-known-values"]) == set(explanations.SENTENCES)
+    assert set(SCHEMAS["TimelineStep"]["properties"]["kind"]["x-known-values"]) == set(timeline.KINDS)
+    assert SCHEMAS["Verdict"]["properties"]["outcome"]["x-known-values"] == list(get_args(models.Outcome))
+
+
+def test_policy_has_the_entries_of_the_matchers_policy_with_their_defaults() -> None:
+    properties = SCHEMAS["Policy"]["properties"]
+    assert {name: value["default"] for name, value in properties.items()} == DEFAULT_POLICY.as_dict()
+    assert SCHEMAS["NewVerification"]["properties"]["policy"]["anyOf"][0] == {"$ref": "#/components/schemas/Policy"}
+
+
+@pytest.mark.parametrize("key", OPERATIONS)
+def test_every_answer_has_examples_that_its_schema_allows(key: str) -> None:
+    """By the strict document, in which known values are the only ones."""
+    for status, answer in STRICT["paths"][key.split()[1]][key.split()[0].lower()]["responses"].items():
+        for kind, media in answer["content"].items():
+            examples = [_resolved(example)["value"] for example in media.get("examples", {}).values()] or [media["example"]]
+            for example in examples:
+                errors = [error.message for error in _validator(media["schema"]).iter_errors(example)]
+                assert errors == [], (status, kind, example)
+
+
+def test_every_problem_has_an_example_of_its_type_and_status() -> None:
+    for type_, example in COMMITTED["components"]["examples"].items():
+        assert example["value"]["type"] == f"urn:titleholder:problem:{type_}"
+        assert example["value"]["status"] == problems.statuses()[type_]
+
+
+def test_example_with_a_value_that_is_not_known_would_be_noticed() -> None:
+    wrong = {"outcome": "maybe", "by": "verdict", "at": "2027-01-15T08:00:00Z"}
+    assert [error.message for error in _validator({"$ref": "#/components/schemas/FinalAnswer"}).iter_errors(wrong)] != []
+
+
+def _resolved(example: Mapping[str, Any]) -> Any:
+    return COMMITTED["components"]["examples"][example["$ref"].rpartition("/")[2]] if "$ref" in example else example
+
+
+def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+    whole = {**schema, "components": {"schemas": STRICT["components"]["schemas"]}}
+    return Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 @pytest.mark.parametrize("key", CALLED)

@@ -103,17 +103,17 @@ class Address(Strict):
     """A postal address in parts."""
 
     line1: Text | None = None
-    """Street and number."""
+    """The street and number."""
     line2: Text | None = None
-    """Apartment, unit or floor."""
+    """The apartment, unit or floor."""
     city: Text | None = None
-    """Town."""
+    """The town or city."""
     state: Text | None = None
-    """State or region, as code or name."""
+    """The state or region, as a code or a name."""
     postal_code: Text | None = None
-    """ZIP or postal code."""
+    """The ZIP or postal code."""
     country: Text | None = None
-    """Country, as code or name."""
+    """The country, as a code or a name."""
 
 
 class Claim(Strict):
