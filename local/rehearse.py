@@ -91,7 +91,7 @@ class Rehearsal:
         said: list[str] = []
         waiting = {"sleep": lambda seconds: time.sleep(min(seconds, 0.05))}
         with operator(self.stack) as variables, environment(variables):
-            boto3.setup_default_session()  # The one of before has kept its user's key.
+            boto3.setup_default_session()  # The earlier session has kept its user's key.
             recovery.run(options, said.append, **waiting)
         boto3.setup_default_session()
         self.said += said
@@ -165,7 +165,7 @@ class Rehearsal:
 
 @dataclass
 class Before:
-    """Accounts and verifications of a rehearsal, as they are when the table is lost."""
+    """The accounts and verifications that a rehearsal has made before the table is lost."""
 
     kept: str
     erased: str
@@ -256,7 +256,7 @@ def vault_key(on: Rehearsal) -> None:
 
 
 def rebuild_keys(on: Rehearsal, lose: Callable[[], Any]) -> None:
-    """Lose the table of keys, and make it anew."""
+    """Lose the table of keys, and make a new one."""
     kept, erased = on.link(), on.link()
     verdict = on.accept(kept)
     on.outcome(verdict)
@@ -379,7 +379,7 @@ def upgrade(on: Rehearsal) -> None:
     waiting = [on.accept(account) for account in accounts[:2]]
     batch = on.batch(accounts[2:])
     until(lambda: on.refreshes() == len(accounts))
-    # The refresh that failed must lie before the request by more than clocks may differ.
+    # The failed refresh must be earlier than the request by more than the clocks may differ.
     time.sleep(max(0.0, linked + CLOCK_SKEW + 2 - time.monotonic()))
     cooling = on.accept(cooled)
     given = on.accept(known := on.link())
@@ -573,7 +573,7 @@ def refuses_changes(dynamodb: Any, stack: Deployed, table: str) -> bool:
 
 
 def expire_waiting(dynamodb: Any, table: str) -> None:
-    """Let what reconcile repairs after minutes be due now, so that the rehearsal does not wait for it."""
+    """Make due now what reconcile would repair after minutes, so that the rehearsal does not have to wait."""
     for item in data.scan(dynamodb, table, "pk", "sk", "open_kind"):
         if item.get("open_kind") in ("erasure", "disconnection"):
             dynamodb.update_item(

@@ -26,7 +26,7 @@ def judge(files: Iterable[Path], node: str = "node") -> str:
     with tempfile.TemporaryDirectory() as folder:
         filled = []
         for file in files:
-            # As CloudFormation fills in what the template substitutes.
+            # CloudFormation fills in the template's substitutions like this.
             text = file.read_text().replace("${Partition}", "aws")
             filled.append(Path(folder, file.name))
             filled[-1].write_text(re.sub(r"\$\{(\w+)\}", r"arn:aws:any:us-east-1:123456789012:\1", text))

@@ -1,6 +1,6 @@
-"""What a batch will take: time, concurrency, money, quotas. python -m tools.batch_model 1000000 [--settle 30]
+"""Predicts what a batch needs: time, concurrency, money, quotas. python -m tools.batch_model 1000000 [--settle 30]
 
-A formula, no simulation; `tests/simulation/test_batch.py` holds it against a run of the real code in virtual time.
+It is a formula, not a simulation. `tests/simulation/test_batch.py` compares it with a run of the real code in virtual time.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ LINE_BYTES = 300
 IMPORTERS = 5
 WRITERS = 8
 AWS_SECONDS = 0.0075
-"""One call to AWS from within a function."""
+"""The duration of one call to AWS from a function."""
 
 IMPORT_CALLS = 5.3
-"""AWS calls for one line."""
+"""How many AWS calls the import of one line takes."""
 
 TAIL_SECONDS = 2.0
-"""The first places, the last verdicts, collecting, the results."""
+"""The time for the first slots, the last verdicts, collecting and the results."""
 
 PRICES: Mapping[str, Any] = json.loads((Path(__file__).parents[1] / "tests" / "benchmarks" / "prices.json").read_text())
 """Dollars each, with their date and source."""
 
 UNITS: Mapping[str, float] = {
-    # Of one account without a cooldown, in a batch long enough for the line to be full, as the simulation counts them.
+    # Counted by the simulation for one account without a cooldown, in a batch that is long enough to use every slot.
     "step_functions_transition": 3,
     "lambda_request": 6,
     "lambda_gb_second_arm64": 0.61,
     "dynamodb_write_unit": 53,
     "dynamodb_read_unit": 26,
     "sqs_request": 12,
-    # One data key made, and unwrapped in two more functions: there the simulation, being one process, counts less.
+    # One data key is made, and unwrapped in two more functions. The simulation counts fewer, because it is one process.
     "kms_request": 3,
     "eventbridge_event": 1,
 }
@@ -48,10 +48,10 @@ REFRESH_DOLLARS = 1.50
 """Stripe's charge for one refresh."""
 
 CONSUMERS = 30 + 20
-"""Functions that the two queues run at once."""
+"""How many functions the two queues run at once."""
 
 QUOTAS: Mapping[str, tuple[str, int]] = {
-    # What AWS grants without being asked, by what of a prediction counts against it.
+    # AWS's default quotas, each with the part of a prediction that counts against it.
     "open executions": ("open", 1_000_000),
     "children of a Distributed Map at once": ("open", 10_000),
     "functions at once": ("lambdas", 1000),
@@ -62,7 +62,7 @@ QUOTAS: Mapping[str, tuple[str, int]] = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `predict` says. `bound`: accounts over the rate."""
+    """The result of `predict`. `bound`: the accounts divided by the rate (seconds)."""
 
     accounts: int
     seconds: float
@@ -76,18 +76,18 @@ class Prediction:
 
     @property
     def dollars(self) -> float:
-        """AWS's part."""
+        """AWS's charges."""
         return sum(float(PRICES[name]) * number for name, number in self.units.items())
 
 
 def predict(
     accounts: int, *, rate: float = 25.0, settle_seconds: float = 30.0, concurrency: int = 2000, line_bytes: int = LINE_BYTES
 ) -> Prediction:
-    """A batch of `accounts` none of which was read before or cools down, at `rate` calls a second for each operation."""
+    """A batch of accounts that were never read before and are not cooling down, at `rate` calls a second for each operation."""
     ranges = max(1, math.ceil(accounts * line_bytes / piece_bytes(accounts * line_bytes)))
     rounds = math.ceil(ranges / IMPORTERS) / ranges
     import_seconds = accounts * rounds * IMPORT_CALLS * AWS_SECONDS / WRITERS
-    # An account has one call in each of three lines, which move side by side; the last refresh has to settle.
+    # An account needs one call in each of three buckets, which are used in parallel. The last refresh has to settle.
     pace = min(rate, concurrency / settle_seconds)
     seconds = import_seconds + accounts / pace + settle_seconds + TAIL_SECONDS
     return Prediction(

@@ -28,7 +28,7 @@ NUMBER = r"\d[\d,]*(?:\.\d+)?"
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure beside its limit. `share`: of the limit; what reaches beyond 1 misses it."""
+    """A figure beside its limit. `share`: the figure's share of the limit. With more than 1 the figure misses its limit."""
 
     name: str
     text: str

@@ -51,7 +51,7 @@ def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     for item in items:
         entry = {name: str(next(iter(value.values()))) for name, value in item.items()}
         at = datetime.fromtimestamp(int(entry.pop("at_ms")) / 1000, UTC).isoformat(timespec="milliseconds")
-        # Entries of earlier releases have no state: they were written after what they tell of.
+        # Entries of earlier releases have no state, because they were written after the action.
         yield {"at": at, "state": "done", **{name: value for name, value in entry.items() if name not in ("pk", "sk", "expires_at")}}
 
 

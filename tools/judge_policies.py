@@ -1,4 +1,4 @@
-"""Has Parliament judge the policies in build/policies by AWS's own tables, and compares its findings with the answers in .parliament.yaml.
+"""Lets Parliament judge the policies in build/policies by AWS's own tables, and compares its findings with the answers in .parliament.yaml.
 
     build/scan/bin/python -m tools.judge_policies
 

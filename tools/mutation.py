@@ -7,9 +7,9 @@ inside functions; constants of a module are not changed. The modules of the matc
 drawn; the others are tried completely. A survivor has to be listed with its reason in `tests/mutation/survivors.toml`: one that is not
 listed fails the run.
 
-A run that broke off goes on where it ended, if neither the sources nor the tests have changed since. The mutants with the cheapest tests
-are tried first, as many at once as there are processors. `--patience` is for a machine that is busy with other work: how many times longer
-than without a mutant its tests may take.
+An interrupted run is continued if neither the sources nor the tests have changed since. The mutants with the cheapest tests are tried
+first, as many at once as there are processors. `--patience` is for a machine that is busy with other work: how many times longer than
+without a mutant its tests may take.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from local.command import CommandError, interruptible
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / "build" / "mutation"
 BEGUN = STAGE / "begun.json"
-"""What a run tries, once its mutants are made. mutmut stores the result of each beside it."""
+"""The mutants that a run tries. mutmut stores the result of each beside it."""
 
 SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 LEAST_SCORE = 0.95
-"""Of each module that is tried completely, and of the matcher's modules together. It may only rise."""
+"""The least score of each module that is tried completely, and of the matcher's modules together. It may only rise."""
 
 WHOLE = {
     "domain.rate": "tests/unit/test_rate_limiter.py",
@@ -85,12 +85,12 @@ process_isolation = forkserver
 timeout_multiplier = {patience}
 use_git_change_detection = false
 """
-"""Hypothesis's profile repeats the same examples in every run and remembers none. A fork of the process that ran the tests before would
-inherit what they left in caches, hence a fork server. The matcher's properties take seconds, and start interpreters. No fixture of a
-conftest.py is needed."""
+"""Hypothesis's profile repeats the same examples in every run and stores none. A fork server is used, because a fork of a process that has
+run tests would inherit what they left in caches. The matcher's properties take seconds, and start interpreters. No fixture of a conftest.py
+is needed."""
 
 Change = tuple[str, str, str]
-"""A function with its module, such as `domain.rate.increased`; the lines before and after. Unlike mutmut's numbers it outlasts edits."""
+"""A function with its module, such as `domain.rate.increased`; the lines before and after. Unlike mutmut's numbers, it survives edits."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _modules() -> list[str]:
 
 
 def fingerprint(modules: Iterable[str], *options: object) -> str:
-    """What the results of a run depend on: sources, tests, and what is tried."""
+    """A digest of everything that a run's results depend on: sources, tests, and what is tried."""
     modules = list(modules)
     files = {*PACKAGE.rglob("*.py"), Path(__file__), ROOT / "requirements-mutation.txt"}
     for tests in {ROOT / WHOLE.get(module, MATCHER_TESTS) for module in modules}:
@@ -161,7 +161,7 @@ def fingerprint(modules: Iterable[str], *options: object) -> str:
 
 
 def _begun(of: str) -> list[Mutant] | None:
-    """The mutants of the run that broke off, if it tried the same."""
+    """The mutants of an interrupted run, if it tried the same."""
     if not BEGUN.exists():
         return None
     begun = json.loads(BEGUN.read_text())
@@ -226,12 +226,12 @@ def difference(before: list[str], after: list[str]) -> tuple[str, str]:
 
 
 def drawn(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """A sample that the seed determines. A change of the code elsewhere does not move a mutant into it or out of it."""
+    """A sample that the seed determines. A change of other code does not move a mutant into or out of the sample."""
     return sorted(mutants, key=lambda mutant: hashlib.sha256(f"{seed}{mutant.change}".encode()).digest())[:count]
 
 
 def _leave_only(chosen: list[Mutant]) -> None:
-    """Remove the other mutants from what mutmut wrote: thousands of functions, of which every fork would copy the memory."""
+    """Remove the other mutants from mutmut's output: thousands of functions, whose memory every fork would copy."""
     names = {mutant.name.rpartition(".")[2] for mutant in chosen}
     functions = {name.rpartition("_")[0] for name in names}
     for path in (STAGE / "mutants" / "src").rglob("*.spans"):

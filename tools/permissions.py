@@ -44,7 +44,7 @@ NOT_EMULATED = {
     ("kms:GenerateDataKey", "Key"): "DynamoDB and S3 encrypt with the stack's key on behalf of the caller",
     ("sqs:SendMessage", "AsyncDeadLetterQueue"): "Lambda itself sends events that failed with all retries, with the function's role",
 }
-"""What AWS does with a function's role and the emulator does not: action, logical id of the resource, and the service that does it."""
+"""Calls that AWS's services make with a function's role, but the emulator does not: action, logical id of the resource, and the service."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Roles:
         """Take a permission away from its role and no other. Returns a function that gives it back."""
         function, role = permission.function, self.functions[permission.function]
         own, shared = self._own_policies(function), self._shared_policies(function)
-        # Other roles keep the shared policy: this role gets the rest of it as a policy of its own.
+        # Other roles keep the shared policy. This role gets the remaining permissions as its own policy.
         replaced = {arn: arn.rpartition("/")[2] for arn, policy in shared.items() if _rest(policy, permission) != _rest(policy)}
         for name, policy in own.items():
             self._put(role, name, _rest(policy, permission))
@@ -216,7 +216,7 @@ class Roles:
         return self.permissions()
 
     def remember(self) -> list[Permission]:
-        """Every permission, as the stack has them before any is taken away."""
+        """Every permission that the stack has before any is taken away."""
         return self._all
 
 

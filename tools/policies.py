@@ -1,4 +1,4 @@
-"""Writes what CloudFormation would make of the template, for linters.
+"""Writes policies and resources as CloudFormation would make them from the template, for linters.
 
     python -m tools.policies
 

@@ -1,6 +1,6 @@
 """Builds the template's artefacts without the SAM CLI: zips with the same bytes for the same contents.
 
-An artefact with the `BuildMethod` makefile is made by its own Makefile, as `sam build` does it, but for the interpreter in use. Any other
+An artefact with the `BuildMethod` makefile is made by its own Makefile, as by `sam build`, but with the interpreter in use. Any other
 folder is zipped as it is, without the caches of Python and its tools.
 """
 
@@ -46,7 +46,7 @@ def zip_folder(root: Path, *, bytecode: bool = False) -> bytes:
 
 
 def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
-    """What the target `build-<target>` of `root/Makefile` makes, as a zip. It is kept under `var` until the folder's contents change.
+    """The result of the target `build-<target>` of `root/Makefile`, as a zip. It is kept under `var` until the folder's contents change.
 
     Nothing is downloaded from npm: `make desk` fetches the library of the review desk first. An artefact that make complained about is not
     kept, because it lacks something. Raises `BuildError` with make's error output when it fails.

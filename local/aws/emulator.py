@@ -55,7 +55,7 @@ def check_version() -> None:
 def free_port() -> int:
     """A port of 127.0.0.1 on which no process listens.
 
-    It lies below the ports that the system gives away, so that no other process gets it before the emulator listens.
+    It is below the ports that the system assigns, so that no other process gets it before the emulator listens.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)

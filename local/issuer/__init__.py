@@ -118,7 +118,7 @@ class LocalIssuer:
         self._tell({"redirect_uris": [redirect_uri]})
 
     def limit_access_tokens(self, seconds: int) -> None:
-        """Let the access tokens of the future last so long."""
+        """Set how many seconds future access tokens are valid."""
         self._tell({"access_token_seconds": seconds})
 
     @property

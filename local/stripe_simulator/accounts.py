@@ -55,7 +55,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Loss:
-    """Why an account is inactive, or is expected to be `at` (Unix seconds)."""
+    """Why an account is inactive, or why it is expected to become inactive `at` a time (Unix seconds)."""
 
     cause: str
     action: str
@@ -76,9 +76,9 @@ class Account:
     """A Financial Connections account, with what the API does not show: its policy and every refresh.
 
     `authorization`: its id, which the accounts of one session share. `relinked_in`: the sessions that relinked the account after another
-    one had linked it, and whether lists by that session contain it. `loss`: why it is inactive, also why it will be if it is found broken.
-    `expiry`: why and when an active account is expected to be. `ownership`: the snapshot that the account names. `past`: earlier states of
-    the account, each with the time of its end, for reads and lists that lag.
+    one had linked it, and whether lists by that session contain it. `loss`: why it is inactive, or will be if the connection is found
+    broken. `expiry`: why and when an active account is expected to become inactive. `ownership`: the snapshot that the account names.
+    `past`: earlier states of the account, each with the time of its end, for reads and lists that lag.
     """
 
     id: str
@@ -153,7 +153,7 @@ class Account:
                 "as_of": int(balance.settled or 0), "current": {"usd": 123456}, "type": "cash", "cash": {"available": {"usd": 120000}},
             }  # fmt: skip
         result |= {"status_details": self._status_details()} | self.details
-        # Stripe leaves it out rather than naming none.
+        # Without an authorization, Stripe leaves the field out instead of showing null.
         return {name: value for name, value in result.items() if name != "authorization" or value is not None}
 
     def _status_details(self) -> Json:
@@ -509,7 +509,7 @@ class Accounts:
         )
 
     def _while_expiring(self, account: Account, expiry: Loss, action: Callable[[], None]) -> None:
-        """Do what is due, unless the account has ceased to expire, or its date has changed."""
+        """Do `action`, unless the account is no longer expected to expire, or its date has changed."""
         if account.expiry is expiry and self.within(account.scope).get(account.id) is account:
             action()
 
@@ -578,7 +578,7 @@ def in_version(shown: Json, preview: bool) -> Json:
 
 
 def offered(scenario: str, details: Mapping[str, Any] | None) -> Json:
-    """What decides whether a session lets an account of this scenario be linked. Raises KeyError."""
+    """The fields that decide whether a session lets an account of this scenario be linked. Raises KeyError."""
     usual = {"subcategory": "checking", "supported_payment_method_types": ["us_bank_account"]}
     return usual | dict(SCENARIOS[scenario].account) | dict(details or {})
 

@@ -131,7 +131,7 @@ def iso(at: float) -> str:
 
 
 def _reference(obj: Json) -> Json:
-    """What a thin event says of the object that it is about."""
+    """A thin event's reference to the object that it is about."""
     return {"id": obj["id"], "type": obj["object"], "url": f"/v1/{obj['object'].replace('.', '/')}s/{obj['id']}"}
 
 
@@ -229,7 +229,7 @@ class Webhooks:
         return Event(fields["id"], type, scope, now, "thin", account, fields, fetched={"changes": None})
 
     def _generation_failure(self, scope: Scope, type: str, obj: Json) -> Event:
-        """The thin event by which Stripe says that it could not make another one. What it was about is only in its `data`."""
+        """The thin event by which Stripe reports that it could not make another event. Only its `data` says what that event was about."""
         event = self._thin_event(scope, GENERATION_FAILURE, None, {"related_object": None, "reason": None})
         reference = _reference(obj)
         event.fetched["data"] = {

@@ -24,7 +24,7 @@ class Options:
     of. foreign: accounts of the organization that the keys may not use.
     thin_created: how GET /v2/core/events takes the times in `created`: as Unix seconds, as Stripe's document says, or as ISO 8601 text, as
     its SDKs say. list_all_thin_events: whether it lists thin events that no destination takes, which is not documented.
-    unavailable_payment_methods: what the Stripe account can't be paid with, such as us_bank_account without ACH Direct Debit.
+    unavailable_payment_methods: payment methods that the Stripe account can't accept, such as us_bank_account without ACH Direct Debit.
     api_version: the version of requests without Stripe-Version, and of events. preview_version: the other one that is answered.
     """
 

@@ -26,7 +26,7 @@ def complete(
     prefetch: bool = True,
     listed: bool = True,
 ) -> list[str]:
-    """What `Simulator.complete_relink` does. Returns the ids of the session's accounts."""
+    """Implements `Simulator.complete_relink`. Returns the ids of the session's accounts."""
     session = api.of(scope, "financial_connections.session")[id]
     options = session.get("relink_options")
     if options is None or session["status"] != "pending":

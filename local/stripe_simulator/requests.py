@@ -19,7 +19,7 @@ from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import ApiError, CaseInsensitive, Json, Response, decode_form, to_bytes
 
 NEVER_SECONDS = 3600.0
-"""How long a request hangs that is never answered: longer than any client waits."""
+"""How long a request that is never answered hangs (seconds): longer than any client waits."""
 
 CONTEXT = re.compile(r"(org_[A-Za-z0-9_]+/)*(acct_[A-Za-z0-9_]+/)*acct_[A-Za-z0-9_]+")
 """A path to an account: organizations, the accounts between, and the account itself."""

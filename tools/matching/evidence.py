@@ -23,7 +23,7 @@ from titleholder.matching.text import fold  # noqa: E402
 
 TARGET = PACKAGE / "titleholder" / "matching" / "known_names.txt"
 MOST_BYTES = 600_000
-# The letters by which names are found; as many as `titleholder.matching.evidence` takes.
+# How many first letters names are indexed by: the same number as in `titleholder.matching.evidence`.
 PREFIX = 3
 # Lists of names of one culture, by the letter that the file uses for it.
 LOCALES = {
@@ -34,25 +34,25 @@ LOCALES = {
     "c": "zh_CN zh_TW", "j": "ja_JP", "x": "hu_HU ro_RO lt_LT lv_LV et_EE id_ID",
 }  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
-# A rare surname of the Census may as well be a misspelling of a common one.
+# A rare surname of the Census may be a misspelling of a common one.
 LEAST_COMMON = 0.002
 
 
 class Entry:
-    """What is known of one name."""
+    """What is known about one name."""
 
     __slots__ = ("census", "cultures", "genders", "given", "surname")
 
     def __init__(self) -> None:
         self.given = self.surname = 0
         self.genders: set[str] = set()
-        # The Census counts people, the lists only say that somebody bears a name.
+        # The Census counts people. The lists only say that a name exists.
         self.census: set[str] = set()
         self.cultures: set[str] = set()
 
 
 def words(text: str) -> list[str]:
-    """Return the names in an entry of a list: apostrophes glue, other signs part, particles and initials are left out."""
+    """Return the names in an entry of a list. Apostrophes join, other signs separate, particles and initials are left out."""
     return [w for w in _WORD.findall(fold(text).replace("'", "")) if w.isascii() and len(w) > 1]
 
 
@@ -93,7 +93,7 @@ def gather() -> dict[str, Entry]:
     for name, percent in lists["all.last"]:
         if percent >= LEAST_COMMON:
             add(name, "w", rank(percent), "surname")
-    # A name is given to the gender that has it five times as often.
+    # A name counts for a gender that has it five times as often as the other.
     shares = {"m": dict(lists["male.first"]), "f": dict(lists["female.first"])}
     for gender, other in (("m", "f"), ("f", "m")):
         for name, percent in shares[gender].items():

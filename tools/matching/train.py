@@ -4,8 +4,8 @@
 
 PAIRS is a file of JSON lines with ``kind``, ``claimed``, ``owner``, ``match``, ``source`` and ``tags``; it stays where it is. The model
 is a logistic regression over the levels at which names agree (Fellegi and Sunter's table of weights, fitted jointly), with a ridge
-towards hand-set weights, so that a level that the pairs hardly show keeps what was set by hand. Folds are grouped by entity: pairs that
-share a name, on either side, through whatever chain of others, fall into the same fold. Everything is deterministic under the seed.
+towards hand-set weights, so that a level that is rare in the pairs keeps the weight that was set by hand. Folds are grouped by entity:
+pairs that share a name on either side, directly or through other pairs, are in the same fold. Everything is deterministic under the seed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from titleholder.matching.text import fold  # noqa: E402
 SEED = 20250101
 ROUNDS = 3
 
-# What the levels are worth before any pair is seen; the fit is drawn to these. They say what a bank's clerk would.
+# The weights before any pair is seen, set by hand as a bank's clerk would judge. The fit is pulled towards them.
 PRIOR: dict[str, float] = {
     "BASE": -3.0,
     "G_SAME": 3.0, "G_INITIALS": 1.5, "G_INITIAL": 1.5, "G_INITIAL_DIFFERS": -4.0, "G_SCRIPT": -2.0, "G_DIFFERS": -5.0,
@@ -57,17 +57,17 @@ PRIOR: dict[str, float] = {
 }  # fmt: skip
 
 
-# Reference levels, and levels that must say nothing: what is missing neither helps nor hurts, and an order that was guessed never helps.
-# Whether another given name or another surname weighs more is set by hand as well: in the pairs it only tells by which of the two a source
-# chose its strangers. A surname changes with a marriage, a given name hardly ever.
+# Reference levels, and levels without a weight: a missing field neither helps nor hurts, and a guessed order never helps. Whether another
+# given name or another surname weighs more is also set by hand, because in the pairs it only shows how a source chose its strangers. A
+# surname changes with a marriage, a given name hardly ever.
 FIXED = frozenset(
     ("M_NONE", "M_ONE", "M_ONE_INITIAL", "M_USED", "S_NONE", "O_SAME", "O_SWAPPED", "X_SWAPPED_FUZZY", "C_PLAIN", "X_BOTH_DIFFER",
      "G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "F_DIFFERS")
 )  # fmt: skip
 
 
-# Closer never counts for less: of two levels next to each other the left one is worth at least as much. Where typing errors happen to be
-# more telling in some set of pairs than equal names are, that is the set's doing, and would put Mark Smiht above Mark Smith as John's kin.
+# A closer level never counts for less: of two neighbouring levels, the left one has at least the weight of the right one. If typing errors
+# have more weight than equal names in some set of pairs, that is an artefact of the set. It would rank Mark Smiht above Mark Smith.
 RISING = (
     "G_SAME G_SPELLING G_NICKNAME G_COUSIN G_BYNAME G_DIFFERS", "G_NICKNAME G_NICKNAME_TYPO G_COUSIN", "G_SAME G_GLUED",
     "G_SAME G_TYPO G_TYPO_SHORT G_TYPO_FIRST G_ALIKE", "G_TYPO G_TYPO_2 G_TYPO_2_SHORT G_ALIKE G_ALIKE_LESS G_OTHER G_DIFFERS",
@@ -80,14 +80,14 @@ RISING = (
     "A_SAME A_NEAR A_PART A_DIFFERS", "A_SAME A_TOWN A_TOWN_DIFFERS", "E_SAME_BOX E_NEAR_BOX E_OTHER_BOX", "P_SAME P_DIFFERS",
 )  # fmt: skip
 PAIRS_RISING = tuple(pair for chain in RISING for pair in itertools.pairwise(chain.split()))
-# The share of the gap set by hand that stays whatever the pairs say.
+# The share of the hand-set gap that is kept for any pairs.
 KEPT = 0.25
-# How hard that holds: enough that what is left of a breach is lost in rounding.
+# The penalty for breaking that rule: large enough that the remaining error is lost in rounding.
 FIRM = 1e4
 
 
 class Row:
-    """One labelled pair of people: all the readings' levels, and the contacts'."""
+    """One labelled pair of people: the levels of all readings, and those of the contacts."""
 
     __slots__ = ("contacts", "group", "label", "pair", "readings", "source")
 
@@ -158,12 +158,12 @@ def load(path: str) -> list[Row]:
 
 
 def best(row: Row, table: dict[str, float]) -> tuple[str, ...]:
-    """Return the levels of the reading that speaks most for a match."""
+    """Return the levels of the reading that is the strongest evidence for a match."""
     return max(row.readings, key=lambda levels: sum(table.get(level, 0.0) for level in levels))
 
 
 def active(row: Row, table: dict[str, float]) -> list[str]:
-    """Return the levels of a row as the matcher would count them: contacts don't speak for a wrong name."""
+    """Return the levels of a row as the matcher would count them: contacts do not count for a wrong name."""
     levels = best(row, table)
     out = ["BASE", *levels]
     if not wrong(levels):
@@ -172,7 +172,7 @@ def active(row: Row, table: dict[str, float]) -> list[str]:
 
 
 def wrong(levels: tuple[str, ...]) -> bool:
-    """Tell whether the levels are those of another person's name."""
+    """Return whether the levels are those of another person's name."""
     return levels[0] in ("G_DIFFERS", "G_DIFFERS_SAME_INITIAL", "G_INITIAL_DIFFERS", "G_OTHER", "G_SCRIPT") or levels[1] in (
         "F_DIFFERS", "F_ALIKE_LESS", "F_SCRIPT",
     ) or levels[3] == "S_CONFLICT" or (
@@ -181,7 +181,7 @@ def wrong(levels: tuple[str, ...]) -> bool:
 
 
 def fit(rows: list[Row], ridge: float) -> dict[str, float]:
-    """Fit the weights by Newton's method, choosing each row's best reading anew between rounds."""
+    """Fit the weights by Newton's method. Each row's best reading is chosen again between rounds."""
     table = dict(PRIOR)
     for _ in range(ROUNDS):
         samples = [(active(row, table), row.label) for row in rows]

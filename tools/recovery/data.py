@@ -24,7 +24,7 @@ KIND = re.compile(r"[A-Z]+(?=#|$)")
 """The name of a kind in a key. What follows it is an id, a time or a number."""
 
 FIRST_USE_MS = 60_000
-"""How much earlier than its account's data key an item may be dated that this key encrypts: its date may be taken first."""
+"""How many milliseconds earlier than its account's data key an item that the key encrypts may be dated: its time may be taken first."""
 
 
 def _no_cipher() -> Any:
@@ -77,9 +77,9 @@ def erased_accounts(client: Any, keys_table: str) -> dict[AccountRef, float]:
 def erase_again(client: Any, table: str, keys_table: str, *, apply: bool, clock: Clock = time.time) -> list[AccountRef]:
     """Mark accounts as erased that were erased after the time to which `table` was restored. Returns them.
 
-    Their data keys are gone, so that nothing of them can be read in any case. Without the mark they would look like accounts that may be
-    read from Stripe, and refreshed for money. `reconcile` deletes what is left of them, ends their verifications, and asks Stripe to
-    disconnect them, which changes nothing where that was done.
+    Their data keys are gone, so nothing of them can be read in any case. But without the mark they could be read from Stripe again, and
+    refreshed for money. `reconcile` deletes their remaining items, ends their verifications, and asks Stripe to disconnect them, which has
+    no effect on accounts that are disconnected already.
     """
     tables, found = store(client, table, keys_table, clock), []
     for ref, erased_at in erased_accounts(client, keys_table).items():
@@ -106,10 +106,10 @@ def wait_again(client: Any, table: str, keys_table: str, *, apply: bool, clock: 
 def carry_over(
     client: Any, source: str, target: str, since: float, *, verdicts: bool = True, apply: bool, clock: Clock = time.time
 ) -> Counter[str]:
-    """Copy what is never changed from `source` into `target`, where that lacks it; returns how many items of each kind.
+    """Copy items that never change from `source` into `target`, if `target` lacks them. Returns how many items of each kind.
 
-    These are audit entries since `since` (Unix seconds), the secret of ids, and with `verdicts` verifications that have got their verdict
-    since, because it was announced, and what it rests on may have been erased.
+    These are audit entries since `since` (Unix seconds), the secret of ids, and with `verdicts` the verifications that got their verdict
+    since then, because the verdict was announced, and its claim and owners may have been erased.
     """
     here, there = store(client, source, "", clock).table, store(client, target, "", clock).table
     copied: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Deploying a stack again under the name of one that was deleted: CloudFormation imports what the old one left behind."""
+"""Deploys a stack again under the name of a deleted one: CloudFormation imports the resources that the old stack left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving dead letters back to where they came from, once their cause is removed."""
+"""Moves dead letters back to the queues that they came from, after their cause was removed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def redrive(stack: Deployed, name: str, *, apply: bool, say: Say, sleep: Callabl
             raise RecoveryError(f"{left} messages were left in {dead.queue}. Look at them, remove their cause or delete them.")
         return
     destination = sqs.get_queue_attributes(QueueUrl=stack.resources[dead.source], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    # The destination is named, because SQS knows no source of messages that a function sent to the dead-letter queue itself.
+    # The destination is named, because SQS does not know a source of messages that a function itself sent to the dead-letter queue.
     sqs.start_message_move_task(SourceArn=found["QueueArn"], DestinationArn=destination)
     task = _ended(sqs, found["QueueArn"], sleep)
     say(f"moved: {task.get('ApproximateNumberOfMessagesMoved', 0)} messages to {dead.source}, {task['Status']}")
@@ -127,7 +127,7 @@ def _invoke(stack: Deployed, sqs: Any, url: str, say: Say) -> tuple[int, int]:
                 say(f"  {describe(message)}")
                 invoked += 1
     finally:
-        # Otherwise what is left could not be seen for `HIDDEN_SECONDS`. Where the operator lacks the right, it is seen after that.
+        # Otherwise the messages left in the queue would be hidden for `HIDDEN_SECONDS`. If the operator lacks this permission, they are.
         for handle in received.values():
             with contextlib.suppress(ClientError):
                 sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)

@@ -1,4 +1,4 @@
-"""Restoring a stack's table to a point in time, and what has to follow once the stack uses the restored table."""
+"""Restores a stack's table to a point in time, and does what has to follow when the stack uses the restored table."""
 
 from __future__ import annotations
 

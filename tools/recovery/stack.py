@@ -1,4 +1,4 @@
-"""A deployed stack as the recovery commands see it: its parameters and resources, and what this checkout's template says of them."""
+"""A deployed stack for the recovery commands: its parameters and resources, and what this checkout's template says about them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 10
 
 
 def page(stack: Deployed) -> Iterator[Line]:
-    """The page and its files answer, and the issuer's configuration fits the page's settings and its policy. Nobody is signed in."""
+    """The page and its files answer, and the issuer's configuration fits the page's settings and its policy. No person is signed in."""
     if not stack.parameters.get("DeskClientId"):
         return
     if stack.needs_certificate:

@@ -32,7 +32,7 @@ def documented() -> dict[str, str]:
 
 
 def routes(stack: Deployed) -> Iterator[Line]:
-    """Call every route with ids that nothing has, or with a body that lacks everything: 404, 422 or an empty list, and nothing is done."""
+    """Call every route with unknown ids or an empty body. The answers are 404, 422 or an empty list, and nothing is changed."""
     pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
     deployed = {shape(route["RouteKey"]) for page in pages for route in page["Items"]}
     left_out: tuple[str, ...] = () if stack.parameters.get("ServeDocs") == "true" else DOCS
@@ -96,15 +96,12 @@ def _refused(route: str, answer: Answer) -> Line:
 
 
 def authorisation(stack: Deployed) -> Iterator[Line]:
-    """Each route asks for a signature, or for its issuer's token with a scope of this stack, as the parameters say.
-
-    Nothing of the other is left.
-    """
+    """Each route requires either a signature, or its issuer's token with a scope of this stack, as the parameters say."""
     about, prefix, wrong = "authorisation of routes", stack.parameters.get("JwtScopePrefix", ""), list[str]()
     pages = stack.client("apigatewayv2").get_paginator("get_routes").paginate(ApiId=stack.outputs["HttpApiId"])
     for route in (each for page in pages for each in page["Items"]):
         known = gateway_routes().get(shape(route["RouteKey"]))
-        # One that this release does not have is the check of routes' to say.
+        # The check `routes` reports a route that this release does not have.
         if known is None or known.public:
             continue
         type_, scopes = route.get("AuthorizationType"), list(route.get("AuthorizationScopes") or ())
@@ -136,9 +133,9 @@ def refusals(stack: Deployed) -> Iterator[Line]:
         yield unchecked("calls without a right", *(stack.out_of_reach or ("", "")))
         return
     path, other = "/verifications/smoke", "eu-west-1" if stack.region != "eu-west-1" else "eu-west-2"
-    todo = "nobody must reach this route: check AuthorizationType of the routes, and deploy the stack again"
+    todo = "the route must refuse such calls: check AuthorizationType of the routes, and deploy the stack again"
     refused = (401,) if stack.by_token else (403,)
-    calls: dict[str, dict[str, str]] = {"unsigned call": {}, "call with a token of nobody": {"Authorization": "Bearer a.b.c"}}
+    calls: dict[str, dict[str, str]] = {"unsigned call": {}, "call with an invalid token": {"Authorization": "Bearer a.b.c"}}
     if not stack.by_token:
         calls["call signed with a wrong secret"] = stack.signature("GET", path, spoilt=True)
         calls["call signed for another region"] = stack.signature("GET", path, region=other)
@@ -171,7 +168,7 @@ def webhook(stack: Deployed) -> Iterator[Line]:
     if not held:
         yield unchecked("signed webhook", "there is no usable signing secret", "see the line about the webhook's signing secret")
         return
-    # Where Stripe would refuse FetchOwners' question, the event would end in the dead-letter queue, so it is of a type that is ignored.
+    # If Stripe would refuse FetchOwners' call, the event would end in the dead-letter queue. So then its type is one that is ignored.
     asks = keys.reads_own_account(stack)
     event = _event(stack, f"evt_smoke{stack.mark}", now, "financial_connections.account.refreshed_ownership" if asks else "smoke.test")
     for number, secret in enumerate(held):
@@ -190,7 +187,7 @@ def webhook(stack: Deployed) -> Iterator[Line]:
 
 
 def _queued(stack: Deployed, pk: str, asks: bool) -> Line:
-    """What became of the event; it is marked as the smoke test's."""
+    """How the event was processed. It is marked as the smoke test's."""
     about = "events queue"
 
     def stored() -> dict[str, Any]:

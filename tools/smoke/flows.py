@@ -23,7 +23,7 @@ from tools.smoke.stack import DAY_SECONDS, Deployed
 
 COOLDOWN_SECONDS = 3600
 MANIFEST = b"smoke\n"
-"""A line that is rejected, should it ever be read."""
+"""A line that would be rejected if it were read."""
 
 RESUMED = "right to resume, proved"
 NOT_RESUMED = (
@@ -69,8 +69,8 @@ def verify_account(stack: Deployed) -> Iterator[Line]:
 def verify_batch(stack: Deployed) -> Iterator[Line]:
     """A batch: created and started over HTTP, uploaded from here, and its map's child resumed by StartRefresh.
 
-    Its one range counts as imported, with one verification to be done. A second range, which is in no index, is left over, so that the
-    batch never ends and nothing is announced. It is stopped as soon as the child was resumed.
+    Its one range counts as imported, with one verification to be done. A second range, which is in no index, is never imported, so that the
+    batch never ends and nothing is announced. The batch is stopped as soon as the child was resumed.
     """
     if stack.out_of_reach:
         yield unchecked("presigned upload", *stack.out_of_reach)
@@ -161,7 +161,7 @@ def _put_verification(stack: Deployed, ref: AccountRef, id_: str, *, batch: str 
 
 
 def _put_cooldown(stack: Deployed, ref: AccountRef) -> None:
-    """Store that an account was read a moment ago and cools down."""
+    """Store that an account was read just now and is cooling down."""
     now = time.time()
     refresh = OwnershipRefresh("failed", int(now) - 5, int(now) + COOLDOWN_SECONDS, None)
     state = AccountState(status="active", permissions=("ownership",), refresh=refresh)
@@ -213,7 +213,7 @@ def _stop(states: Any, arn: str) -> None:
 
 
 def _mark_traces(stack: Deployed, ref: AccountRef, id_: str) -> None:
-    """Mark what the functions stored themselves: a workflow's waiter, and the steps of the verification."""
+    """Mark the items that the functions have stored: a workflow's waiter, and the steps of the verification."""
     table = stack.store.table
     for item in [*table.query(f"ACCOUNT#{ref.key}", "WAITER#"), *table.query(f"VERIFICATION#{id_}", "WAY#")]:
         stack.mark_item(item["pk"], item["sk"])

@@ -30,7 +30,7 @@ def signing_secrets(stack: Deployed) -> list[str]:
 
 
 def reads_own_account(stack: Deployed) -> bool:
-    """Whether Stripe tells the key which account it has."""
+    """Whether the key may read its own account at Stripe."""
     held = _usable(stack, "StripeApiKeySecretName", API_KEY)
     try:
         return bool(held) and _read(stack, held[0], "/v1/account").status_code == 200

@@ -36,7 +36,7 @@ def roles(stack: Deployed) -> Iterator[Line]:
         missing = _declared(template, declared) - actual
         if missing:
             yield failed(
-                about, f"it lacks {', '.join(sorted(missing))}", "somebody took it away: deploy the stack again, or add it to the role"
+                about, f"it lacks {', '.join(sorted(missing))}", "it was removed by hand: deploy the stack again, or add it to the role"
             )
         else:
             good += 1
@@ -80,7 +80,7 @@ def _actions(documents: list[Mapping[str, Any]]) -> Allowed:
     found: Allowed = Counter()
     for document in documents:
         for statement in _list(document["Statement"]):
-            # A statement that a condition leaves out.
+            # A condition may leave a statement out.
             if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
                 found.update(str(action) for action in _list(statement["Action"]))
     return found
@@ -93,7 +93,7 @@ def _list(value: Any) -> list[Any]:
 def resuming(stack: Deployed) -> Iterator[Line]:
     """IAM's simulator says that each role that resumes workflows may resume verify_account, and children of verify_batch's map."""
     targets = {"verify_account": stack.outputs["StateMachineArn"], "a child of verify_batch": stack.map_child()}
-    # By the roles themselves, so that none is forgotten that a release adds.
+    # Found by the roles' policies, so that a role that a later release adds is checked, too.
     holders = [name for name in stack.functions if RESUME in _actual_of(stack, name)]
     if not holders:
         yield failed(RESUME, "no function may resume a workflow, so every paid refresh is lost", "deploy the stack again")
@@ -118,7 +118,7 @@ def _actual_of(stack: Deployed, function: str) -> Allowed:
 
 
 def caller(stack: Deployed) -> Iterator[Line]:
-    """Who runs the smoke test, so that its lines can be judged."""
+    """The identity that runs the smoke test, because the findings depend on it."""
     try:
         arn = stack.client("sts").get_caller_identity()["Arn"]
     except ClientError:

@@ -1,4 +1,4 @@
-"""What a check found, in one line each, and how exceptions become such lines."""
+"""The lines that report a check's findings, and how exceptions become such lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SmokeError(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What was found about one thing. `todo`: what to do about it."""
+    """One finding. `todo`: what to do about it."""
 
     state: State
     about: str
@@ -85,7 +85,7 @@ def _of_client_error(name: str, error: ClientError) -> Line:
 
 @contextmanager
 def absences(about: str, lines: list[Line]) -> Iterator[None]:
-    """Add a line to `lines` where the block finds that what it asks for does not exist, and go on behind it."""
+    """If a resource that the block asks for does not exist, add a line to `lines` and continue after the block."""
     try:
         yield
     except ClientError as error:

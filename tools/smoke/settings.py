@@ -1,4 +1,4 @@
-"""What the stack is set to: alarms, dashboard, keys, tables, queues, functions, limits of the account."""
+"""The stack's settings: alarms, dashboard, keys, tables, queues, functions, limits of the account."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RECURSIVE = ("StartRefresh", "FetchOwners")
 
 SPARE_CONCURRENCY = 10
 QUOTA = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
-REDEPLOY = "somebody changed it by hand: deploy the stack again, or set it back"
+REDEPLOY = "it was changed by hand: deploy the stack again, or set it back"
 
 
 def alarms(stack: Deployed) -> Iterator[Line]:
-    """Each alarm exists, is enabled, has an action that reaches somebody, and does not fire."""
+    """Each alarm exists, is enabled, has an action that reaches a subscriber, and does not fire."""
     expected = stack.of_type("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
     found: dict[str, Any] = {}
     names = list(expected.values())
@@ -35,7 +35,7 @@ def alarms(stack: Deployed) -> Iterator[Line]:
         if alarm is None:
             yield failed(about, "it does not exist", REDEPLOY)
         elif not alarm["AlarmActions"]:
-            yield failed(about, "it has no action, so nobody is told", "deploy the stack again, with AlarmTopicArn for a topic of your own")
+            yield failed(about, "it has no action, so it notifies no one", "deploy the stack again, with AlarmTopicArn for a topic of your own")
         elif not alarm["ActionsEnabled"]:
             yield failed(about, "its actions are disabled", f"aws cloudwatch enable-alarm-actions --alarm-names {name}")
         elif alarm["StateValue"] == "ALARM":
@@ -60,9 +60,9 @@ def _topic(stack: Deployed, topic: str) -> Line:
     confirmed = [each for each in found if str(each.get("SubscriptionArn", "")).startswith("arn:")]
     subscribe = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint you@example.com"
     if not found and stack.local:
-        return unchecked(about, "nobody has subscribed to it. An embedded stack notifies no one by e-mail")
+        return unchecked(about, "it has no subscribers. An embedded stack notifies no one by e-mail")
     if not found:
-        return failed(about, "nobody has subscribed to it", f"{subscribe}; then confirm the subscription")
+        return failed(about, "it has no subscribers", f"{subscribe}; then confirm the subscription")
     if not confirmed:
         return failed(about, "no subscription is confirmed", "open the link in the message that SNS sent")
     return ok(about, f"{len(confirmed)} confirmed subscriptions")
@@ -144,7 +144,7 @@ def _protection(stack: Deployed, table: str, found: dict[str, Any]) -> Line:
         return ok(about, "on")
     if stack.mode == "live" or stack.parameters.get("DeletionProtection") == "on":
         change = f"aws dynamodb update-table --table-name {table} --deletion-protection-enabled"
-        return failed(about, "off, so anybody who may delete tables can delete its data", f"deploy with the profile live; {change}")
+        return failed(about, "off, so everyone who may delete tables can delete its data", f"deploy with the profile live; {change}")
     return ok(about, "off, as in test mode")
 
 

@@ -25,7 +25,7 @@ def resource_arn(service: str, method: str, path: str, headers: dict[str, str], 
         key = kms._resolve_key(found)
         return str(key["Arn"]) if key else found
     if service == "sqs" and (source := _parameters(body).get("SourceArn")):
-        # Moving messages is authorised at the queue that they are moved from.
+        # IAM evaluates the moving of messages at the queue that they are moved from.
         return str(source)
     if service == "dynamodb":
         parameters = _parameters(body)

@@ -1,4 +1,4 @@
-"""Functions take `RecursiveLoop` of the template: MiniStack stops loops as AWS does, and takes the exception by an API call only."""
+"""Functions get the template's `RecursiveLoop`. MiniStack stops loops as AWS does, but accepts this setting only by an API call."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A body that is not UTF-8 reaches a function in base64, whatever its content type: a text payload is UTF-8, and anything else is binary.
+"""A body that is not UTF-8 reaches a function in base64, with any content type, because only a UTF-8 body counts as text.
 
-MiniStack looks at the content type only, and replaces what is not UTF-8 by U+FFFD, so that the bytes are lost.
+MiniStack looks only at the content type. It replaces bytes that are not UTF-8 by U+FFFD, so that they are lost.
 """
 
 from __future__ import annotations

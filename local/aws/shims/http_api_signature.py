@@ -1,6 +1,7 @@
 """An HTTP API's route with IAM authorisation answers 403 to every call that is not signed or not allowed, without the reason.
 
-MiniStack accepts one with another kind of authorisation, and says which part of a signature is wrong. Only such routes read signatures.
+MiniStack accepts a call with another kind of authorisation, and says which part of a signature is wrong. Routes without IAM authorisation
+ignore signatures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every signature is computed anew, by botocore's own signer, as AWS does: MiniStack believes who names the root's key.
+"""Every signature is computed again, by botocore's own signer, as AWS does. MiniStack accepts every request that names the root's key.
 
-Refused are a wrong secret, a signature for another region, service or day, anything signed that was changed on the way, a body that is
-not the one signed, headers that have to be signed and are not, and unknown keys.
+A request is refused for an unknown key, a wrong secret, a signature for another region, service or day, a change of anything signed,
+another body than the signed one, and headers that have to be signed but are not.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def apply(region: str) -> None:
     iam_evaluator.authenticate = functools.partial(authenticate, region)
     iam_evaluator.enforce = enforce
     iam_evaluator.check_credentials = check
-    # MiniStack takes 12 digits for the root's key of an account of that number.
+    # MiniStack takes 12 digits for the key of the root of the account with that number.
     app._request_account_scope = lambda key: ROOT_KEY if iam_evaluator.is_root_access_key(key) else original_account(key)
 
 
 def _add_failure(name: str, s3_code: str, s3_status: int, s3_message: str) -> None:
-    """A failure for which S3 has an answer of its own, and all others the one to a wrong signature."""
+    """Add a failure for which S3 has its own answer. Other services answer as for a wrong signature."""
     others = iam_actions._AUTH_FAILURES["SignatureDoesNotMatch"][:3]
     iam_actions._AUTH_FAILURES[name] = (*others, (s3_code, s3_status, s3_message))
 
 
 def pin(method: str, raw_path: str, query: dict[str, Any], raw_headers: list[tuple[bytes, bytes]], handshake: bool = False) -> None:
-    """Keep a request as it was sent: also the root's, and also one whose URL is presigned for S3."""
+    """Keep a request as it was sent, including the root's requests and those with presigned URLs of S3."""
     original_pin(method, raw_path, query, raw_headers, handshake)
     pinned = iam_evaluator._signed_request.get()
     if pinned is not None and not pinned.s3_scoped:
@@ -80,7 +80,7 @@ def pin(method: str, raw_path: str, query: dict[str, Any], raw_headers: list[tup
         lower, text = name.decode("latin-1").lower(), sigv4.decode_header_value(value)
         headers[lower] = f"{headers[lower]},{text}" if lower in headers else text
     authorization = headers.get("authorization", "")
-    # MiniStack takes a caller with another kind of authorisation for the root. Routes of an HTTP API with tokens come not so far.
+    # MiniStack takes a caller with another kind of authorisation for the root. Calls of HTTP APIs with tokens do not get here.
     if not authorization and not iam_evaluator._signature_attempted(authorization, query):
         return
     by_header = authorization.startswith("AWS4-HMAC-SHA256 ")
@@ -97,19 +97,19 @@ UNSIGNED_REQUEST = AuthError("MissingAuthenticationToken", "Request is missing A
 
 
 def enforce(access_key: str, action: str, service: str, *rest: Any, **details: Any) -> Any:
-    """IAM's decision. No bucket here is public, and MiniStack lets any caller make one."""
+    """IAM's decision. Buckets are never public here, although MiniStack lets any caller make one public."""
     if service == "s3" and iam_evaluator._anonymous.get():
         return UNSIGNED_REQUEST
     return original_enforce(access_key, action, service, *rest, **details)
 
 
 def check(access_key: str, service: str | None = None) -> Any:
-    """Why a request that no action of IAM covers is refused, also when it is not signed at all; None if it is not."""
+    """Why a request without an IAM action is refused, for example because it is not signed; None if it is accepted."""
     return UNSIGNED_REQUEST if iam_evaluator._anonymous.get() else original_check(access_key, service)
 
 
 def authenticate(region: str, access_key: str, account: str) -> Any:
-    """The credential of the pinned request, why it is refused, or None for a request that was checked already or is not signed."""
+    """The credential of the pinned request, or why it is refused; None for a request that was checked already or is not signed."""
     request = iam_evaluator._signed_request.get()
     if request is None or request.access_key_id != access_key or request.unverifiable or request.sigv2:
         return original_authenticate(access_key, account)
@@ -120,7 +120,7 @@ def authenticate(region: str, access_key: str, account: str) -> Any:
     iam_evaluator._signed_request.set(None)
     if isinstance(signature, tuple):
         return AuthError(*signature)
-    # S3 itself checks until when a presigned URL is good.
+    # S3 itself checks until when a presigned URL is valid.
     late = None if request.presigned and signature.service == "s3" else sigv4.request_time_failure(signature)
     if late:
         return AuthError(*late)
@@ -175,13 +175,13 @@ def signing_name(request: Any, signed: str) -> str:
         return "execute-api"
     service = router.detect_service(request.method, request.raw_path, request.headers, request.query_params)
     scope = {"authorization": f"Credential=key/date/region/{signed}/aws4_request"}
-    # A name that MiniStack does not know leads to S3.
+    # MiniStack routes unknown names to S3.
     known = signed != "execute-api" and (service != "s3" or signed == "s3")
     return signed if known and router.detect_service(request.method, request.raw_path, scope, {}) == service else service
 
 
 def payload_failure(signature: Any, request: Any) -> AuthError | None:
-    """Why the body is not the one that was signed, where a header says which one was."""
+    """The failure if a header has the hash of the signed body and the body has another one; else None."""
     told = request.headers.get("x-amz-content-sha256")
     if request.presigned:
         return None
@@ -193,7 +193,7 @@ def payload_failure(signature: Any, request: Any) -> AuthError | None:
 
 
 def signature_failure(signature: Any, request: Any, credential: Any) -> AuthError | None:
-    """Why the signature is not the one that botocore makes."""
+    """The failure if the signature is not the one that botocore makes; else None."""
     mismatch = AuthError("SignatureDoesNotMatch", sigv4.SIGNATURE_MISMATCH)
     headers = HTTPHeaders()
     for name in signature.signed_headers.split(";"):
@@ -225,7 +225,7 @@ def signature_failure(signature: Any, request: Any, credential: Any) -> AuthErro
 
 
 def chunks_signed(request: Any, signature: Any, credential: Any, seed: str) -> bool:
-    """Whether each chunk of a body has its signature, and so have the lines that follow the last one, if any do."""
+    """Whether each chunk of a body has a correct signature, and the trailing lines, too, if there are any."""
     key = signing_key(credential.secret_access_key, signature.date_stamp, signature.region, signature.service)
     scope = f"{signature.date_stamp}/{signature.region}/{signature.service}/aws4_request"
     previous, body, at = seed, request.body, 0

@@ -1,6 +1,6 @@
-"""Reads and writes of tables go to another DynamoDB, where one is named. IAM and the tables' policies are evaluated here before.
+"""Reads and writes of tables go to another DynamoDB, if one is named. IAM and the tables' policies are evaluated here first.
 
-Tests name Amazon's own engine, so that it executes what the whole stack asks for.
+Tests name Amazon's own engine, so that it executes all requests of the stack.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Engine:
 
 
 def apply(url: str | None) -> None:
-    """`url`: the other DynamoDB, or None to keep to MiniStack's."""
+    """`url`: the other DynamoDB; None to use MiniStack's own."""
     if not url:
         return
     engine = Engine(url, int(os.environ["GATEWAY_PORT"]))

@@ -1,7 +1,7 @@
 """DynamoDB restores a table to a point in time as AWS documents it.
 
 The new table has the items of that time, the indexes and the encryption of the source. It has no time to live, point-in-time recovery,
-tags, resource policy, stream or deletion protection. MiniStack copies today's items, whatever the time and the settings of the source are.
+tags, resource policy, stream or deletion protection. MiniStack copies the present items, for any time and any settings of the source.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def table_description(table: str) -> dict[str, Any]:
 
 
 def emit(table: str, event: str, before: dict[str, Any] | None, after: dict[str, Any] | None, *rest: Any, **more: Any) -> Any:
-    """Remember the change, wherever MiniStack makes an item's change known."""
+    """Record the change each time that MiniStack reports a change of an item."""
     with _lock:
         if (changes := _changes.get(table)) is not None:
             if len(changes) == MOST_CHANGES:
@@ -61,7 +61,7 @@ def update_continuous_backups(data: dict[str, Any]) -> Any:
         if not dynamodb._pitr_settings.get(table):
             _changes.pop(table, None)
         elif table not in _changes:
-            # Recovery that is switched on again begins anew.
+            # Recovery that is switched on again does not know earlier changes.
             _changes[table], _since[table] = deque(maxlen=MOST_CHANGES), time.time()
     return answer
 

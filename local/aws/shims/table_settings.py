@@ -1,4 +1,4 @@
-"""DynamoDB tables get the time to live, encryption and point-in-time recovery of the template. No stack deletes a protected one."""
+"""DynamoDB tables get the time to live, encryption and point-in-time recovery of the template. A stack cannot delete a protected table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def apply() -> None:
 
 
 def delete(table: str, props: dict[str, Any]) -> None:
-    """As AWS does, fail while the table is protected, also in the rollback of the stack's creation."""
+    """As on AWS, fail while the table is protected, even in the rollback of the stack's creation."""
     if _true(dynamodb._tables.get(table, {}).get("DeletionProtectionEnabled")):
         raise ValueError("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
     original_delete(table, props)
