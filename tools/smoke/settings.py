@@ -35,7 +35,9 @@ def alarms(stack: Deployed) -> Iterator[Line]:
         if alarm is None:
             yield failed(about, "it does not exist", REDEPLOY)
         elif not alarm["AlarmActions"]:
-            yield failed(about, "it has no action, so it notifies no one", "deploy the stack again, with AlarmTopicArn for a topic of your own")
+            yield failed(
+                about, "it has no action, so it notifies no one", "deploy the stack again, with AlarmTopicArn for a topic of your own"
+            )
         elif not alarm["ActionsEnabled"]:
             yield failed(about, "its actions are disabled", f"aws cloudwatch enable-alarm-actions --alarm-names {name}")
         elif alarm["StateValue"] == "ALARM":

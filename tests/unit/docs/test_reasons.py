@@ -27,8 +27,8 @@ OTHER_CODES = {
     # What a word of an account's title says of the name beside it, and how two words agree.
     "BASE", "CARE", "CUST", "DATED", "EXEC", "JOINT", "MINOR", "TTEE", "HARD", "NEAR", "SIMILAR", "WEAK",
     # The codes of other schemes, the names of attributes, and those of Unicode, AWS, environment variables and keys in the table.
-    "AWS_ENDPOINT_URL", "ANNM", "CMTC", "MBAM", "MTCH", "NMTC", "NOAP", "DEFAULT_POLICY", "MATCHER_VERSION", "NFKC", "NFKD", "RUNNING", "SUCCEEDED",
-    "VERIFICATION",
+    "AWS_ENDPOINT_URL", "ANNM", "CMTC", "MBAM", "MTCH", "NMTC", "NOAP", "DEFAULT_POLICY", "MATCHER_VERSION", "NFKC", "NFKD", "RUNNING",
+    "SUCCEEDED", "VERIFICATION",
 }  # fmt: skip
 """Texts in capital letters that are no reasons of a verdict. A text that is in neither list makes the test below fail."""
 
