@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from local.stripe_simulator import commands
 from local.stripe_simulator.deliveries import Webhooks
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import CAUSES, DAY, EXPIRY_CAUSES, SCENARIOS, Outcome, Owner, Ownership, Policy, Scenario
@@ -281,8 +282,12 @@ class Accounts:
     ) -> Account:
         """Link an account, as an end user does. `authorization`: None for that of the session's other accounts, or a new one.
 
-        Raises KeyError for an unknown scenario, ValueError for an id in use.
+        Raises KeyError for an unknown scenario, ValueError for an id in use, and for an unknown field of `policy`, `owners` or `details`.
         """
+        if scenario not in SCENARIOS:
+            raise KeyError(f"{scenario}: {commands.no_such('scenario', scenario, SCENARIOS)}")
+        commands.check_owners(owners)
+        commands.check(details or {}, commands.DETAILS, "details")
         kind = SCENARIOS[scenario]
         now = self._timeline.now()
         account_id = id or self._timeline.new_id("fca")
@@ -584,12 +589,10 @@ def offered(scenario: str, details: Mapping[str, Any] | None) -> Json:
 
 
 def with_overrides(policy: Policy, overrides: Mapping[str, Any]) -> Policy:
-    """The policy with `overrides`. Raises ValueError for an unknown setting."""
+    """The policy with `overrides`. Raises ValueError for an unknown setting, or one of another type."""
+    commands.check(overrides, commands.hints(Policy), "policy")
     listed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
-    try:
-        return replace(policy, **listed)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+    return replace(policy, **listed)
 
 
 Each = TypeVar("Each", Outcome, Ownership)

@@ -2,77 +2,167 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
+from local.stripe_simulator import commands
 from local.stripe_simulator.core import Simulator
+from local.stripe_simulator.deliveries import WebhookFault
+from local.stripe_simulator.faults import ApiFault
+from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import SCENARIOS
 from local.stripe_simulator.wire import Json, Response, to_bytes
 
 PREFIX = "/_simulator/"
 
-Action = Callable[[Simulator, str, Json], Any]
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """A command. `{id}` in `path` is one segment. GETs take their arguments from the query, the others from a JSON body.
+
+    does: what it does. call: the method that does it. fields: a dataclass whose fields are the arguments, if they are not the method's own.
+    key: the name that the method's result has in the answer; None answers the result itself, or {"done": true} for no result.
+    example: the arguments of a call.
+    """
+
+    method: str
+    path: str
+    does: str
+    call: Callable[..., Any]
+    fields: type | None = None
+    key: str | None = None
+    example: Mapping[str, Any] | None = None
+
+    @property
+    def named(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-def _done(result: None) -> Json:
-    return {"done": True}
+def _scenarios(simulator: Simulator) -> Json:
+    return {name: scenario.title for name, scenario in SCENARIOS.items()}
 
 
-# Keyed by method and path; {id} is one path segment. GETs take their arguments from the query, the others from a JSON body.
-ROUTES: dict[tuple[str, str], Action] = {
-    ("GET", "scenarios"): lambda sim, _, args: {name: scenario.title for name, scenario in SCENARIOS.items()},
-    ("POST", "reset"): lambda sim, _, args: _done(sim.reset(**args)),
-    ("POST", "accounts"): lambda sim, _, args: sim.link(**args),
-    ("GET", "accounts"): lambda sim, _, args: sim.states(),
-    ("GET", "accounts/{id}"): lambda sim, id, args: sim.state(id, **args),
-    ("POST", "accounts/{id}"): lambda sim, id, args: sim.change(id, **args),
-    ("POST", "accounts/{id}/deactivate"): lambda sim, id, args: sim.deactivate(id, **args),
-    ("POST", "accounts/{id}/reactivate"): lambda sim, id, args: sim.reactivate(id, **args),
-    ("POST", "accounts/{id}/expire"): lambda sim, id, args: sim.expire(id, **args),
-    ("POST", "complete/{id}"): lambda sim, id, args: sim.complete(id, **args),
-    ("POST", "customer_accounts/{id}"): lambda sim, id, args: _done(sim.add_customer_account(id, **args)),
-    ("DELETE", "customers/{id}"): lambda sim, id, args: _done(sim.delete_customer(id, **args)),
-    ("POST", "relink/{id}"): lambda sim, id, args: sim.complete_relink(id, **args),
-    ("POST", "endpoints"): lambda sim, _, args: {"id": sim.add_endpoint(**args)},
-    ("DELETE", "endpoints/{id}"): lambda sim, id, args: _done(sim.remove_endpoint(id)),
-    ("POST", "options"): lambda sim, _, args: sim.configure(**args),
-    ("POST", "faults/api"): lambda sim, _, args: _done(sim.fail_api(**args)),
-    ("POST", "faults/webhooks"): lambda sim, _, args: _done(sim.fail_webhooks(**args)),
-    ("DELETE", "faults"): lambda sim, _, args: _done(sim.clear_faults()),
-    ("POST", "events/thin"): lambda sim, _, args: {"id": sim.send_thin(**args)},
-    ("POST", "events/{id}/resend"): lambda sim, id, args: {"deliveries": sim.resend(id)},
-    ("GET", "requests"): lambda sim, _, args: sim.requests(),
-    ("GET", "requests/counts"): lambda sim, _, args: sim.request_counts(),
-    ("GET", "refreshes"): lambda sim, _, args: sim.initiated_refreshes(),
-    ("GET", "deliveries"): lambda sim, _, args: sim.deliveries(),
-}
+ROUTES = (
+    Route("GET", "scenarios", "Lists the scenarios with their titles.", _scenarios),
+    Route(
+        "POST", "accounts", "Links an account of a scenario, and answers its state.", Simulator.link,
+        example={"scenario": "joint", "id": "fca_1", "policy": {"settle_seconds": 2}, "owners": [{"name": "ANY NAME"}]},
+    ),
+    Route("GET", "accounts", "Answers the state of every account.", Simulator.states),
+    Route("GET", "accounts/{id}", "Answers the state of an account, with all its refreshes.", Simulator.state),
+    Route(
+        "POST", "accounts/{id}", "Changes an account, and answers its state. `action` is `deactivate`, `reactivate`, `disconnect`, "
+        "`prefetch` (of `features`) or `update_account_numbers`. `owners`, `policy` and `permissions` apply from the next refresh on.",
+        Simulator.change,
+        example={"owners": [{"name": "ANOTHER NAME"}]},
+    ),
+    Route(
+        "POST", "accounts/{id}/deactivate", "Lets Stripe lose access to an account. Of an inactive account, it changes the cause and the "
+        "action, without an event.", Simulator.deactivate, example={"cause": "account_closed", "action": "none"},
+    ),
+    Route("POST", "accounts/{id}/reactivate", "Gives Stripe access to an inactive account again.", Simulator.reactivate, example={}),
+    Route(
+        "POST", "accounts/{id}/expire", "Announces that an account becomes inactive `at` that time (Unix seconds), when it does.",
+        Simulator.expire, example={"at": 1900000000, "cause": "access_expired", "action": "relink_required"},
+    ),
+    Route(
+        "POST", "complete/{id}", "Completes a session, intent or Checkout Session as an end user does. `manual`: the account's numbers are "
+        "typed in, and nothing is linked.", Simulator.complete, example={"accounts": [{"scenario": "business", "id": "fca_2"}]},
+    ),
+    Route(
+        "POST", "relink/{id}", "Completes a session for relinking as an end user does: [relinking.md](../relinking.md#in-the-simulator).",
+        Simulator.complete_relink, example={"outcome": "failed", "failure_reason": "no_account"},
+    ),
+    Route(
+        "POST", "customer_accounts/{id}", "Lets an account of Accounts v2 be known as a `customer_account`.",
+        Simulator.add_customer_account, example={"stripe_account": "acct_1"},
+    ),
+    Route("DELETE", "customers/{id}", "Deletes a customer, as Stripe's dashboard can.", Simulator.delete_customer, example={}),
+    Route(
+        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. Each of several secrets signs every delivery, as "
+        "while a secret is rolled.", Simulator.add_endpoint, key="id",
+        example={"url": "http://127.0.0.1:3000/webhooks/stripe", "secret": "whsec_local", "types": ["*"]},
+    ),
+    Route("DELETE", "endpoints/{id}", "Removes an endpoint and its pending deliveries.", Simulator.remove_endpoint),
+    Route(
+        "POST", "faults/api", "Lets API calls fail: [below](#faults-of-api-calls).", Simulator.fail_api, ApiFault,
+        example={"kind": "server_error", "effect": "after", "account": "fca_1", "times": 2},
+    ),
+    Route(
+        "POST", "faults/webhooks", "Lets deliveries fail: [below](#faults-of-webhooks).", Simulator.fail_webhooks, WebhookFault,
+        example={"kind": "duplicate", "account": "fca_1", "copies": 2, "seconds": 1},
+    ),
+    Route("DELETE", "faults", "Ends all faults.", Simulator.clear_faults),
+    Route(
+        "POST", "options", "Changes [options](#options), and answers all of them except keys.", Simulator.configure, Options,
+        example={"settle_seconds": 0.1, "rate_limit": 25},
+    ),
+    Route("POST", "events/{id}/resend", "Sends an event again, as Stripe's dashboard can.", Simulator.resend, key="deliveries"),
+    Route(
+        "POST", "events/thin", "Sends a thin event of any type and shape.", Simulator.send_thin, key="id",
+        example={"type": "v1.balance.changed", "related_object": {"type": "balance", "url": "/v1/balance"}},
+    ),
+    Route(
+        "GET", "refreshes", "Answers how many owners refreshes API calls have started, by account. Each costs money.",
+        Simulator.initiated_refreshes,
+    ),
+    Route("GET", "requests", "Answers the log of API calls, without bodies.", Simulator.requests),
+    Route("GET", "requests/counts", "Answers how many calls there were, by operation, account and status.", Simulator.request_counts),
+    Route("GET", "deliveries", "Answers the log of webhook deliveries, without bodies.", Simulator.deliveries),
+    Route(
+        "POST", "reset", "Removes everything except the options and, unless `endpoints` is true, the endpoints.", Simulator.reset,
+        example={"endpoints": False},
+    ),
+)  # fmt: skip
+
+
+@cache
+def arguments_of(route: Route) -> tuple[commands.Hints, tuple[str, ...]]:
+    """The fields of a route with their types, and which of them are required."""
+    if route.fields is not None:
+        # Options are all optional: those that are left out stay as they are.
+        required = [each.name for each in fields(route.fields) if each.default is MISSING and each.default_factory is MISSING]
+        return commands.hints(route.fields), tuple(required)
+    own = list(inspect.signature(route.call, eval_str=True).parameters.values())[2 if "{id}" in route.path else 1 :]
+    return {each.name: each.annotation for each in own}, tuple(each.name for each in own if each.default is each.empty)
 
 
 def handle(simulator: Simulator, method: str, target: str, body: bytes) -> Response:
     """Answer a request whose `target` begins with `PREFIX`: 200 with the result, 400 for wrong arguments, 404 for an unknown object."""
     path, _, query = target.removeprefix(PREFIX).partition("?")
     try:
-        action, id = _route(method, path)
-        return _json(200, action(simulator, id, _arguments(method, query, body)))
+        route, id = _route(method, path)
+        given = _arguments(method, query, body)
+        commands.check(given, *_known(route))
+        result = route.call(simulator, *((id,) if "{id}" in route.path else ()), **given)
+        return _json(200, {route.key: result} if route.key else {"done": True} if result is None else result)
     except KeyError as error:
         return _json(404, {"error": f"not found: {error.args[0]}"})
     except (TypeError, ValueError) as error:
         return _json(400, {"error": str(error)})
 
 
-def _route(method: str, path: str) -> tuple[Action, str]:
+def _known(route: Route) -> tuple[commands.Hints, str, tuple[str, ...]]:
+    known, required = arguments_of(route)
+    return known, "", required
+
+
+def _route(method: str, path: str) -> tuple[Route, str]:
     parts = path.split("/")
-    for (wanted, template), action in ROUTES.items():
-        pieces = template.split("/")
+    for route in ROUTES:
+        pieces = route.path.split("/")
         if (
-            wanted == method
+            route.method == method
             and len(pieces) == len(parts)
             and all(piece in ("{id}", part) for piece, part in zip(pieces, parts, strict=True))
         ):
-            return action, next((part for piece, part in zip(pieces, parts, strict=True) if piece == "{id}"), "")
-    raise KeyError(f"{method} {PREFIX}{path}")
+            return route, next((part for piece, part in zip(pieces, parts, strict=True) if piece == "{id}"), "")
+    raise KeyError(f"{method} {PREFIX}{path}: {commands.no_such('route', f'{method} {path}', (route.named for route in ROUTES))}")
 
 
 def _arguments(method: str, query: str, body: bytes) -> Json:

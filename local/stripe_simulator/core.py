@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from local.stripe_simulator import relinking
+from local.stripe_simulator import commands, relinking
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account, Accounts, offered, with_overrides
 from local.stripe_simulator.api import (
     Api,
@@ -20,7 +20,7 @@ from local.stripe_simulator.api import (
     new_customer,
     new_payment_method,
 )
-from local.stripe_simulator.deliveries import Endpoint, Outgoing, WebhookFault, Webhooks
+from local.stripe_simulator.deliveries import Endpoint, EndpointScope, Outgoing, WebhookFault, Webhooks
 from local.stripe_simulator.faults import ApiFault
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.requests import ApiRequests
@@ -28,6 +28,9 @@ from local.stripe_simulator.timeline import Scope, Timeline
 from local.stripe_simulator.wire import Json, Response
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+ACTIONS = ("deactivate", "reactivate", "disconnect", "prefetch", "update_account_numbers")
+"""What `Simulator.change` can do to an account."""
 
 
 def _locked(method: Method) -> Method:
@@ -92,8 +95,8 @@ class Simulator:
         url: str,
         secret: str | Sequence[str],
         *,
-        scope: str = "platform",
-        payload: str = "snapshot",
+        scope: EndpointScope = "platform",
+        payload: Literal["snapshot", "thin"] = "snapshot",
         types: Sequence[str] = ("*",),
         livemode: bool | None = None,
         enabled: bool = True,
@@ -101,13 +104,11 @@ class Simulator:
         id: str | None = None,
     ) -> str:
         """Configure an endpoint, or reconfigure the one with this id. Returns its id. See `deliveries.Endpoint`."""
-        if scope not in ("platform", "connected", "organization") or payload not in ("snapshot", "thin"):
-            raise ValueError("scope is platform, connected or organization; payload is snapshot or thin")
         endpoint_id = id or self._timeline.new_id("we")
         secrets = (secret,) if isinstance(secret, str) else tuple(secret)
         self._webhooks.endpoints[endpoint_id] = Endpoint(
-            endpoint_id, url, secrets, scope, payload, tuple(types), livemode, enabled, through_platform  # type: ignore[arg-type]
-        )  # fmt: skip
+            endpoint_id, url, secrets, scope, payload, tuple(types), livemode, enabled, through_platform
+        )
         return endpoint_id
 
     @_locked
@@ -228,6 +229,8 @@ class Simulator:
         update_account_numbers. owners, policy and permissions apply from the next refresh on.
         """
         found = self._find(account, stripe_account, livemode)
+        commands.check_owners(owners)
+        commands.check(details or {}, commands.DETAILS, "details")
         if owners is not None:
             found.owners = tuple(owners)
         if policy is not None:
@@ -290,10 +293,10 @@ class Simulator:
                 if self._accounts.pending(account, FEATURE_OF_PREFETCH[feature]):
                     raise ValueError(f"{feature} of {account.id} is already pending")
                 self._accounts.start(account, FEATURE_OF_PREFETCH[feature], "prefetch")
-        elif action in ("deactivate", "reactivate", "disconnect", "update_account_numbers"):
+        elif action in ACTIONS:
             getattr(self._accounts, action)(account)
         elif action is not None:
-            raise ValueError(f"unknown action {action}")
+            raise ValueError(f"action: {commands.no_such('action', action, ACTIONS)}")
 
     def _find(self, account: str, stripe_account: str | None, livemode: bool) -> Account:
         return self._accounts.within(Scope(stripe_account, livemode))[account]
@@ -316,6 +319,8 @@ class Simulator:
         Raises KeyError; ValueError, also for an intent that can't be paid by a bank account, for accounts that the session does not let
         be linked, and for numbers that it does not let be typed in.
         """
+        for number, given in enumerate(accounts):
+            commands.check(given, commands.LINKED, f"accounts[{number}]")
         scope = Scope(stripe_account, livemode)
         kinds = ("financial_connections.session", "setup_intent", "payment_intent", "checkout.session")
         kind = next((kind for kind in kinds if id in self._api.of(scope, kind)), kinds[0])
@@ -410,12 +415,12 @@ class Simulator:
     @_locked
     def fail_api(self, kind: str, **matching: Any) -> None:
         """Let API calls fail, see `faults.ApiFault`. Raises ValueError."""
-        self._requests.faults.append(_rule(ApiFault, kind, matching, ("rate_limit", "server_error", "conflict", "hang", "drop", "late")))
+        self._requests.faults.append(_rule(ApiFault, kind, matching))
 
     @_locked
     def fail_webhooks(self, kind: str, **matching: Any) -> None:
         """Let deliveries fail, see `deliveries.WebhookFault`. Raises ValueError."""
-        self._webhooks.faults.append(_rule(WebhookFault, kind, matching, ("duplicate", "delay", "drop", "reorder", "twin", "ungenerated")))
+        self._webhooks.faults.append(_rule(WebhookFault, kind, matching))
 
     @_locked
     def awaits(self, idempotency_key: str) -> bool:
@@ -424,10 +429,9 @@ class Simulator:
 
     @_locked
     def configure(self, **settings: Any) -> Json:
-        """Change `options` and return all of them except keys. Raises ValueError for an unknown one."""
+        """Change `options` and return all of them except keys. Raises ValueError for an unknown one, or one of another type."""
+        commands.check(settings, commands.hints(Options))
         for name, value in settings.items():
-            if not hasattr(self.options, name):
-                raise ValueError(f"unknown option {name}")
             setattr(self.options, name, value)
         return {name: value for name, value in vars(self.options).items() if name not in ("api_keys", "denied")}
 
@@ -481,10 +485,6 @@ def _holder(customer: str | None, customer_account: str | None, connected_accoun
 Rule = TypeVar("Rule", ApiFault, WebhookFault)
 
 
-def _rule(rule: type[Rule], kind: str, matching: Mapping[str, Any], kinds: Sequence[str]) -> Rule:
-    if kind not in kinds:
-        raise ValueError(f"kind is one of {', '.join(kinds)}")
-    try:
-        return rule(kind=kind, **matching)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+def _rule(rule: type[Rule], kind: str, matching: Mapping[str, Any]) -> Rule:
+    commands.check({"kind": kind, **matching}, commands.hints(rule))
+    return rule(kind=kind, **matching)  # type: ignore[arg-type]

@@ -102,12 +102,17 @@ class Outgoing:
 
 @dataclass
 class WebhookFault:
-    """What to do to the next `times` events (None: always) of a type, of an account.
+    """What happens to deliveries that match. docs/reference/simulator.md is written from this text.
 
-    duplicate: `copies` more of each delivery, `seconds` apart. delay: later by `seconds`. drop: never sent, and counted
-    as failed. reorder: held back until another event has gone to the same endpoint, or for `seconds`. twin: a second
-    Event object for the same occurrence. ungenerated: no event is made, and none is ever listed; Stripe sends
-    `v2.core.health.event_generation_failure.resolved` in its place.
+    kind: what happens. `duplicate`: `copies` more of each delivery, `seconds` apart. `delay`: later by `seconds`. `drop`: never sent, and
+        counted as failed. `reorder`: held back until another event has gone to the same endpoint, or for `seconds`. `twin`: a second event
+        for the same occurrence. `ungenerated`: no event is made, and none is ever listed; Stripe sends
+        `v2.core.health.event_generation_failure.resolved` in its place.
+    type: only events of this type.
+    account: only events of this account.
+    times: how many events. null: all.
+    seconds: the time of `duplicate`, `delay` and `reorder`. null: 5 for `reorder`, 0 for the others.
+    copies: how many more deliveries `duplicate` sends.
     """
 
     kind: Literal["duplicate", "delay", "drop", "reorder", "twin", "ungenerated"]

@@ -12,15 +12,22 @@ from local.stripe_simulator.wire import Action, ApiError
 
 @dataclass
 class ApiFault:
-    """What happens to the next `times` API calls (None: all) that match; `skip` lets the first ones pass.
+    """What happens to API calls that match. docs/reference/simulator.md is written from this text.
 
-    rate_limit: 429; `reason` is the Stripe-Rate-Limited-Reason header, without one it is a lock_timeout.
-    server_error: 500. conflict: 409. hang: no answer for `seconds`. drop: the connection closes without one.
-    late: no answer, and the call is executed `seconds` later. Until then its key is in use (409); afterwards the key has its answer.
-    effect: "after" lets the call take effect before it fails. 429 and 409 never take effect.
-    stored: whether an idempotency key keeps a 500 without effect. If not, the 500 is answered before keys are looked up.
-    should_retry: the Stripe-Should-Retry header.
-    Matching: method, path (a template such as /v1/financial_connections/accounts/{account}/refresh), account, stripe_account.
+    kind: what happens. `rate_limit`: 429. `server_error`: 500. `conflict`: 409. `hang`: no answer for `seconds`. `drop`: the connection
+        closes without an answer. `late`: no answer, and the call is executed `seconds` later. Until then its idempotency key is in use
+        (409), and afterwards the key has the call's answer.
+    method: only calls by this method.
+    path: only calls of this path, as a template such as `/v1/financial_connections/accounts/{account}/refresh`.
+    account: only calls about this account.
+    stripe_account: only calls with this `Stripe-Account`.
+    times: how many calls. null: all.
+    skip: how many calls pass before.
+    seconds: the time of `hang` and `late`.
+    effect: `after` lets the call take effect before it fails. 429 and 409 never take effect.
+    reason: of `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: a lock_timeout without that header.
+    stored: of `server_error`: whether an idempotency key keeps the 500. If not, the 500 is answered before keys are looked up.
+    should_retry: the header `Stripe-Should-Retry`. null: no such header.
     """
 
     kind: Literal["rate_limit", "server_error", "conflict", "hang", "drop", "late"]

@@ -12,20 +12,30 @@ PREVIEW_VERSION = "2026-09-30.preview"
 
 @dataclass
 class Options:
-    """Times in seconds. Stripe publishes neither how long a refresh takes nor how long a cooldown is.
+    """The simulator's own settings. docs/reference/simulator.md is written from this text.
 
-    rate_limit, global_rate_limit: calls a second for one operation, and for all, of one Stripe account; None is no limit.
-    retry_base_seconds, retry_limit: a refused delivery is sent again after base, 2 x base, 4 x base ..., at most `retry_limit` times.
+    settle_seconds: seconds until a refresh settles. Stripe publishes no time.
+    cooldown_seconds: seconds after a settled refresh until the next one is allowed. Stripe publishes no time.
+    old_snapshot_seconds: the age in seconds of the owners of scenarios that start `old`.
+    retry_base_seconds: a delivery that was refused is sent again after so many seconds, then after twice as many, and so on.
+    retry_limit: how often a delivery that was refused is sent again.
+    delivery_delay_seconds: seconds from an event to its delivery.
+    rate_limit: calls a second for each operation of one Stripe account. null: no limit.
+    global_rate_limit: calls a second for all operations of one Stripe account together. null: no limit.
+    idempotency_seconds: seconds for which an idempotency key is known.
     live_registered: false refuses Financial Connections in live mode with 403.
-    api_keys: the only keys accepted, all well-formed ones when None. denied: operations ("POST /v1/...") forbidden to a key.
-    revoked: connected accounts that have revoked the platform's access: every call under their Stripe-Account header is answered 403.
-    old_snapshot_seconds: the age of the "old" snapshots.
-    own_account: the account of every key, whose objects are the platform's. organization: the path of the organization that it is a member
-    of. foreign: accounts of the organization that the keys may not use.
-    thin_created: how GET /v2/core/events takes the times in `created`: as Unix seconds, as Stripe's document says, or as ISO 8601 text, as
-    its SDKs say. list_all_thin_events: whether it lists thin events that no destination takes, which is not documented.
-    unavailable_payment_methods: payment methods that the Stripe account can't accept, such as us_bank_account without ACH Direct Debit.
-    api_version: the version of requests without Stripe-Version, and of events. preview_version: the other one that is answered.
+    api_keys: the only keys that are accepted. null: all well-formed ones.
+    denied: operations that are forbidden, by key: `{"sk_test_1": ["POST /v1/..."]}`.
+    revoked: connected accounts that have revoked the platform's access. Calls with their `Stripe-Account` are answered 403.
+    own_account: the account of every key, whose objects are the platform's.
+    organization: the organization that the key's account is a member of.
+    foreign: accounts of the organization that the keys may not use.
+    thin_created: how `GET /v2/core/events` takes the times in `created`: as Unix `seconds`, as Stripe's document says, or as ISO 8601
+        `text`, as its SDKs say.
+    list_all_thin_events: whether `GET /v2/core/events` lists thin events that no destination takes, which is not documented.
+    unavailable_payment_methods: payment methods that the Stripe account can't accept, such as `us_bank_account` without ACH Direct Debit.
+    api_version: the version of requests without `Stripe-Version`, and of events.
+    preview_version: the preview version that is answered too.
     """
 
     settle_seconds: float = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from local.stripe_simulator import commands
 from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH, Account
 from local.stripe_simulator.api import Api
 from local.stripe_simulator.timeline import Scope
@@ -61,6 +62,7 @@ def _chosen(api: Api, scope: Scope, session: Json, account: str | Mapping[str, A
     if isinstance(wanted, str) and wanted in known:
         return known[wanted]
     given: Mapping[str, Any] = {"id": wanted} if isinstance(wanted, str) else wanted
+    commands.check(given, commands.LINKED, "account")
     return api.accounts.link(
         scope,
         **{"scenario": "single_owner", **given},

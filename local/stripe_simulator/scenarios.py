@@ -21,22 +21,26 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Policy:
-    """How an account answers refreshes. None means the simulator's own default (`Options`).
+    """How an account answers refreshes. docs/reference/simulator.md is written from this text.
 
-    outcome: how the refresh ends. A tuple gives one outcome for each attempt, the last repeating. "never" stays pending.
-    ownership: what `ownership` names after a successful refresh: a "new" object, "null", or the previous one ("kept").
-    A tuple gives one for each attempt, as for `outcome`. The "old" start always has its old object, and counts as an attempt.
-    refusal: the answer to a refresh that may not start: "error" is a 400, "silent" a 200 with the account unchanged.
+    settle_seconds: seconds until a refresh settles. null: as the option says.
+    outcome: how a refresh ends; `never` stays pending. A list gives one outcome for each attempt, and the last one repeats.
+    ownership: what the account names after a refresh that succeeded: a `new` object, `null`, or the previous one (`kept`). A list gives
+        one for each attempt, as for `outcome`. The account of a scenario that starts `old` has its old object, which counts as an attempt.
+    cooldown_seconds: seconds after a settled refresh until the next one is allowed. null: as the option says.
+    refusal: the answer to a refresh that may not start: `error` is a 400, `silent` a 200 with the account unchanged.
     refusal_code: the error's code where Stripe documents none.
-    next_available_null: settled refreshes have no next_refresh_available_at, so no further refresh is allowed.
-    failure_error: the preview `error` hash on a failed refresh.
-    deactivate_on_settle: the connection is found broken while refreshing.
-    webhooks: "lost" sends none of this account's events.
+    next_available_null: whether settled refreshes have no `next_refresh_available_at`, so that no further refresh is allowed.
+    failure_error: the preview's `error` object of a failed refresh.
+    deactivate_on_settle: whether the connection is found broken while refreshing.
+    webhooks: whether the account's events are sent. With `lost` none is.
     owners_page: the most owners on a page, also if `limit` is larger.
     keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself.
-    list_lag_seconds: lists show the account's state of so many seconds ago. unlisted: no list contains it.
-    read_lag_seconds: the same for reads of the account, which always find it. Answers to POST never lag.
-    expires_after_seconds: when the account is expected to become inactive, and does, after it was linked and after each reactivation.
+    list_lag_seconds: lists show the account's state of so many seconds ago.
+    read_lag_seconds: reads of the account show its state of so many seconds ago. They always find it, and answers to POST never lag.
+    unlisted: whether no list contains the account.
+    expires_after_seconds: seconds after which the account is expected to become inactive, and does, counted from its linking and from each
+        reactivation.
     """
 
     settle_seconds: float | None = None

@@ -43,14 +43,16 @@ def _paragraphs(text: str) -> str:
 
 
 def _wrapped(paragraph: str) -> str:
-    items = re.split(r"\n(?=- )", paragraph)
+    # Code stays on one line.
+    whole = re.sub(r"`[^`\n]+`", lambda found: found[0].replace(" ", "\0"), paragraph)
+    items = re.split(r"\n(?=- )", whole)
     return "\n".join(
         textwrap.fill(
-            " ".join(item.split()), WIDTH, subsequent_indent="  " if item.startswith("- ") else "", break_long_words=False,
+            re.sub(r"[ \n]+", " ", item.strip()), WIDTH, subsequent_indent="  " if item.startswith("- ") else "", break_long_words=False,
             break_on_hyphens=False,
         )
         for item in items
-    )  # fmt: skip
+    ).replace("\0", " ")  # fmt: skip
 
 
 def page(title: str, *parts: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tools.reference import claims, events, parameters, policy, reasons
+from tools.reference import claims, events, parameters, policy, reasons, simulator
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "claims": claims.render,
@@ -12,4 +12,5 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "parameters": parameters.render,
     "policy": policy.render,
     "reasons": reasons.render,
+    "simulator": simulator.render,
 }

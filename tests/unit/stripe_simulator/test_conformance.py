@@ -97,7 +97,7 @@ def test_all_exchanges_about_an_account_fit(judge: Judge, driver: Any, scenario:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_event_that_is_delivered_fits(judge: Judge, driver: Any, scenario: str, payload: str) -> None:
     driver.sim.add_endpoint("https://hooks.example.com", "whsec_test", payload=payload)
-    driver.sim.link(scenario, id="fca_a", customer="cus_1", policy={"webhooks": "sent"})
+    driver.sim.link(scenario, id="fca_a", customer="cus_1", policy={"webhooks": "normal"})
     attempt(lambda: driver.refresh("fca_a"))
     driver.wait(70)
     for action in ("deactivate", "reactivate", "update_account_numbers", "disconnect"):

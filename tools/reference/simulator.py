@@ -1,0 +1,176 @@
+"""docs/reference/simulator.md: scenarios, options and control routes of the Stripe simulator."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, get_type_hints
+
+from local.stripe_simulator import commands, control
+from local.stripe_simulator.deliveries import WebhookFault
+from local.stripe_simulator.faults import ApiFault
+from local.stripe_simulator.options import Options
+from local.stripe_simulator.scenarios import CAUSES, EXPIRY_CAUSES, SCENARIOS, Owner, Policy, Scenario
+from tools.reference.markdown import code, codes, page, table, value
+
+STARTS: Mapping[str, str] = {
+    "none": "never refreshed",
+    "pending": "a prefetch is under way",
+    "fresh": "a prefetch has just succeeded",
+    "failed": "a prefetch has just failed, so the cooldown runs",
+    "old": "owners from long ago (`old_snapshot_seconds`)",
+}
+
+OWNERS: Mapping[str, str] = {
+    "single_owner": "Margaret", "joint": "John and Jane", "joint_line": "John and Jane on one line", "business": "the business",
+    "trust": "the trust", "partial": "Margaret, a name only", "paged_owners": "12 signatories and Margaret", "nickname": "Margaret as Peggy",
+    "relative": "Harold", "no_owners": "none", "failing": "none", "failing_with_reason": "none",
+}  # fmt: skip
+"""What the owners of a scenario are called on the page. All other scenarios have Margaret."""
+
+INTRO = """
+The simulator behaves like Stripe Financial Connections, for tests and laptops. `make up` starts it on port 12111 beside the embedded AWS;
+`python -m local.stripe_simulator --port 4242` starts it alone. What it is made of, and where it differs from Stripe:
+[local/stripe_simulator](../../local/stripe_simulator/README.md). All persons and businesses are invented.
+"""
+
+CONTROL = f"""
+The routes below `{control.PREFIX}` on the simulator's own address control it. A body is a JSON object; `GET` routes take their fields from the
+query. The answer is JSON: 200 with the result or `{{"done": true}}`, 400 with `error` for a wrong field, 404 for an unknown route, scenario or object. An
+unknown field is refused with the nearest known one:
+
+```
+owners[0].nmae: no such field. Did you mean name? Known: {", ".join(commands.OWNER)}
+```
+
+Most routes take `stripe_account` (the connected account that the object belongs to; null for the platform) and `livemode`.
+"""
+
+FAULTS = """
+A fault applies to the next calls or events that match, `times` of them. `DELETE faults` ends all. For example, with the simulator of `make up`:
+
+```sh
+SIMULATOR=http://127.0.0.1:12111/_simulator
+curl -s "$SIMULATOR/accounts" -d '{"scenario": "single_owner", "id": "fca_fault1"}'
+# The next two calls about this account are answered 500 after they have taken effect.
+curl -s "$SIMULATOR/faults/api" -d '{"kind": "server_error", "effect": "after", "account": "fca_fault1", "times": 2}'
+# None of its events arrives. The stack finds out by itself, after SettleTimeoutSeconds (30 s with make up).
+curl -s "$SIMULATOR/faults/webhooks" -d '{"kind": "drop", "account": "fca_fault1", "times": null}'
+# Verify fca_fault1 now (docs/http.md). Then see what was asked and sent:
+curl -s "$SIMULATOR/refreshes"
+curl -s "$SIMULATOR/requests/counts"
+curl -s "$SIMULATOR/deliveries"
+curl -s -X DELETE "$SIMULATOR/faults"
+```
+"""
+
+
+def descriptions(cls: type) -> dict[str, str]:
+    """What a class says of its fields: the paragraphs `name: text` of its docstring."""
+    text = inspect.getdoc(cls) or ""
+    found = re.findall(r"^(\w+): (.+(?:\n +.+)*)", text, re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in found}
+
+
+def owners() -> dict[str, Owner]:
+    """The owners of all scenarios, each once, by name."""
+    return {str(owner["name"]): owner for scenario in SCENARIOS.values() for owner in scenario.owners}
+
+
+def render() -> str:
+    return page(
+        "Stripe simulator", INTRO,
+        "## Scenarios",
+        "A scenario is a kind of linked account. Link one with `POST accounts`, or in a session with `POST complete/{id}`.",
+        table(
+            ("scenario", "what it is", "owners", "starts", "behaves"),
+            ((code(name), scenario.title, owners_of(name), STARTS[scenario.start], _behaviour(scenario)) for name, scenario in SCENARIOS.items()),
+        ),
+        "### Owners", "What the bank knows. A claim with these values matches.",
+        table(
+            ("name", "e-mail", "phone", "address"),
+            (
+                (name, *(str(owner.get(field) or "") for field in ("email", "phone", "raw_address")))
+                for name, owner in owners().items() if not name.startswith("SIGNATORY")
+            ),
+        ),
+        "`paged_owners` also has `SIGNATORY 01` to `SIGNATORY 12`, each with an e-mail address only.",
+        "### An account's policy",
+        "`policy` of an account says how it answers refreshes. Fields that are left out are those of its scenario.",
+        _table_of(Policy),
+        "### Other fields of an account",
+        table(("field", "values"), [
+            ("`owners`", f"A list of objects with {codes(commands.OWNER, ' and ')}, instead of the scenario's."),
+            ("`details`", f"Fields of Stripe's account object, shown as they are given: {codes(commands.DETAILS)}."),
+            ("`permissions`, `prefetch`, `features`", "Stripe's: `balances`, `ownership`, `payment_method`, `transactions`."),
+            ("`cause`", f"Why an account is inactive: {codes(CAUSES)}. Of one that is expected to become inactive: {codes(EXPIRY_CAUSES)}."),
+            ("`action`, with `cause`", "`relink_required`, or `none` if relinking does not repair it."),
+        ]),
+        "## Options", "`POST options` changes them while the simulator runs. On the command line: `python -m local.stripe_simulator --help`.",
+        _table_of(Options),
+        "## Control routes", CONTROL,
+        table(("route", "fields", "does", "example of a body"), _routes()),
+        "## Injecting faults", FAULTS,
+        "### Faults of API calls", _table_of(ApiFault),
+        "### Faults of webhooks", _table_of(WebhookFault),
+    )  # fmt: skip
+
+
+def owners_of(scenario: str) -> str:
+    return OWNERS.get(scenario, "Margaret")
+
+
+def _behaviour(scenario: Scenario) -> str:
+    said: list[str] = [] if scenario.status == "active" else [scenario.status]
+    said += [f"cause {code(scenario.cause)}"] if scenario.status == "inactive" else []
+    if scenario.permissions is not None:
+        said.append("permissions null" if scenario.permissions == "null" else f"permissions {codes(scenario.permissions)}")
+    default = Policy()
+    changed = {each.name: getattr(scenario.policy, each.name) for each in fields(Policy)}
+    said += [f"{code(name)} {_value(each)}" for name, each in changed.items() if each != getattr(default, name)]
+    return ", ".join(said)
+
+
+def _table_of(cls: type) -> str:
+    said, types = descriptions(cls), get_type_hints(cls)
+    rows = (
+        (code(each.name), commands.described(types[each.name]), _default(each), said[each.name][0].upper() + said[each.name][1:])
+        for each in fields(cls)
+    )
+    return table(("field", "type", "default", "meaning"), rows)
+
+
+def _default(field: Field[Any]) -> str:
+    if field.default_factory is not MISSING:
+        return _value(field.default_factory())
+    return "required" if field.default is MISSING else _value(field.default)
+
+
+def _value(of: Any) -> str:
+    if isinstance(of, float) and of.is_integer():
+        return value(int(of))
+    return value(list(of) if isinstance(of, tuple | frozenset) else of)
+
+
+def _routes() -> Iterator[tuple[str, str, str, str]]:
+    for route in control.ROUTES:
+        known, required = control.arguments_of(route)
+        shown = (
+            "in the table below"
+            if route.fields in (ApiFault, WebhookFault)
+            else "all options"
+            if route.fields
+            else _fields(known, required)
+        )
+        yield code(route.named), shown, route.does, _example(route.example)
+
+
+def _fields(known: Mapping[str, Any], required: tuple[str, ...]) -> str:
+    return ", ".join(f"{code(name)}{' (required)' if name in required else ''}" for name in known)
+
+
+def _example(example: Mapping[str, Any] | None) -> str:
+    return "" if not example else code(json.dumps(example))
