@@ -30,7 +30,7 @@ def code(function: str) -> Path:
 
 
 def paths(function: str) -> list[Path]:
-    """What stands on the function's path: its code, then its layers."""
+    """The folders on the function's path: its code, then its layers."""
     return [code(function), *(layer(reference["Ref"]) / "python" for reference in FUNCTIONS[NAMES[function]]["Layers"])]
 
 

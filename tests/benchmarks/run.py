@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.run [topic ...]
 
-Writes build/bench.json and build/bench.png. Ratios compare within one run, on whatever machine it is. Exits with 1 if a goal was missed.
+Writes build/bench.json and build/bench.png. Ratios may be compared within one run, on any machine. Exits with 1 if a goal was missed.
 A topic is a module here with `measure() -> list[Figure]`.
 """
 

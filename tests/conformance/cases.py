@@ -154,7 +154,7 @@ CASES: tuple[Case, ...] = (
          "Brian and Ryan are two given names"),
     Case("suffix conflict", "Chuck Reed, Jr.", "Charles Reed II", YES, LINGUA, (80, 95), {"Lingua::EN::MatchNames": "82"}),
     Case("missing first name", "H. Ross Perot", "Ross PEROT", (CLOSE, NO), LINGUA, (50, 69), {"Lingua::EN::MatchNames": "88"},
-         "what stands first is missing on the other side: for review, as every missing first given name"),
+         "the first word is missing on the other side: for review, as every missing first given name"),
     Case("double surname", {"given": "Kathy", "family": "Smith-Curry"}, "KATIE CURRY", (CLOSE, NO, YES), LINGUA, (50, 89),
          {"Lingua::EN::MatchNames": "81"}),
     Case("glued", "Leela Miles-Conrad", "Leela MilesConrad", YES, LINGUA, (90, 100), {"Lingua::EN::MatchNames": "86"}),

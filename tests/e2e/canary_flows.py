@@ -101,7 +101,7 @@ def stripe_in_trouble(driver: StackDriver) -> list[str]:
     answer = driver.request(account, CLAIM)
     assert answer.status == 502, answer
     driver.sim.configure(api_keys=None)
-    # The flows that follow need not go at the pace of who was told 429.
+    # The flows that follow need not run at the reduced rate after the 429s.
     driver.stack.client("dynamodb").delete_item(
         TableName=driver.stack.outputs["TableName"], Key={"pk": {"S": "PACE#read"}, "sk": {"S": "PACE"}}
     )

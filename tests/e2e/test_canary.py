@@ -75,7 +75,7 @@ def test_canaries_are_in_no_timeline(after_every_flow: StackDriver) -> None:
 
 
 def test_canaries_were_there_to_be_found(after_every_flow: StackDriver) -> None:
-    """Else the search would prove nothing: whoever may, reads them."""
+    """A caller with the right can read them. Otherwise the search would prove nothing."""
     account = after_every_flow.link("fresh", owners=[OWNER])
     # Not at once while the rate limiter is still slow after the 429s of the flows.
     after_every_flow.verdict(after_every_flow.request(account, CLAIM).body["id"])

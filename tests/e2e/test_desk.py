@@ -381,7 +381,7 @@ def test_who_signs_out_has_to_give_a_password_to_come_back(desk: Desk, visit: Vi
 # -- two reviewers -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_of_two_reviewers_at_one_review_the_second_is_told_and_keeps_the_note(desk: Desk, visit: Visit) -> None:
+def test_second_of_two_reviewers_at_one_review_is_informed_and_keeps_the_note(desk: Desk, visit: Visit) -> None:
     id_ = waiting(desk)
     ada, ben = visit("ada"), visit("ben")
     ada.open(f"#/{id_}")

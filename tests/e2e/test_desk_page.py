@@ -81,7 +81,7 @@ def test_page_makes_no_markup_of_text_and_is_shown_in_no_frame(desk: Desk, visit
         ].map((act) => { try { act(); return ""; } catch (error) { return error.name; } })"""
     )
     assert refused == ["TypeError"] * 3
-    # Each is told twice: by the browser, and by the listener of the harness.
+    # Each is reported twice: by the browser, and by the listener of the harness.
     ada.wait_until(lambda: len(ada.failures) == 6)
     assert all("TrustedHTML" in line or "TrustedScript" in line or "require-trusted-types-for" in line for line in ada.failures)
     ada.failures.clear()
@@ -170,7 +170,7 @@ def test_decision_of_another_reviewer_is_said_within_30_seconds_and_the_note_is_
 
 
 @pytest.mark.parametrize("status", [503, 429, 0])
-def test_trouble_is_told_after_three_tries_and_the_decision_goes_through_later(
+def test_failure_is_shown_after_three_tries_and_the_decision_goes_through_later(
     status: int, desk: Desk, visit: Visit, interrupted: Callable[..., list[int]]
 ) -> None:
     id_ = waiting(desk)

@@ -37,12 +37,12 @@ def store(driver: StackDriver) -> Store:
 
 
 def sealed(driver: StackDriver, account: str) -> list[dict[str, Any]]:
-    """The items of the account that hold what is sealed, as they stand in the table."""
+    """The account's items with encrypted data, as they are in the table."""
     items = driver.stack.client("dynamodb").scan(TableName=driver.stack.outputs["TableName"])["Items"]
     return [item for item in items if item["pk"]["S"].endswith(f"/{account}") and ("claim" in item or "owners" in item)]
 
 
-def test_erased_account_leaves_verdicts_and_a_backup_that_nobody_can_open(driver: StackDriver) -> None:
+def test_erased_account_leaves_verdicts_and_a_backup_that_cannot_be_decrypted(driver: StackDriver) -> None:
     account = driver.link("single_owner", owners=[OWNER])
     verification = driver.accepted(account, CLAIM)
     verdict = driver.verdict(verification)

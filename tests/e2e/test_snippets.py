@@ -1,4 +1,4 @@
-"""The snippets of README.md and of pages in docs, as they stand there, against the stack. Nothing is set elsewhere."""
+"""The snippets of README.md and of pages in docs, unchanged, against the stack. Nothing is set elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sandbox for each test. Whatever a test does, no personal data may have left it but in the table and in HTTP answers."""
+"""A sandbox for each test. After every test, personal data may be only in the table and in HTTP answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts that become inactive, will, or are active again: what callers are told, and what becomes of verdicts."""
+"""Accounts that become inactive, are expected to, or are active again: what callers are answered, and what happens to verdicts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "
 
 
 class Scripted(ThreadingHTTPServer):
-    """Gives the answers it is told to, in order, then `{}`; keeps what it was sent. An answer `None` breaks the connection."""
+    """Gives its `answers` in order, then `{}`, and keeps the requests. An answer `None` breaks the connection."""
 
     daemon_threads = True
 
@@ -121,7 +121,7 @@ def test_call_that_may_yet_succeed_is_tried_four_times(server: Scripted, pauses:
     assert len(server.seen) == 8
 
 
-def test_refusal_is_told_at_once(server: Scripted) -> None:
+def test_refusal_is_raised_at_once(server: Scripted) -> None:
     server.answers = [refusal("AccessDeniedException")]
     with pytest.raises(ClientError, match="AccessDeniedException"):
         aws_clients()("dynamodb").put_item(**PUT)
@@ -159,7 +159,7 @@ def test_credentials_of_the_environment_sign_every_call(server: Scripted) -> Non
     assert f"Credential=AKIDEXAMPLE/{datetime.now(UTC):%Y%m%d}/{REGION}/secretsmanager/aws4_request" in headers["authorization"]
 
 
-def test_missing_credentials_are_told(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.delenv(name)
     with pytest.raises(NoCredentialsError):

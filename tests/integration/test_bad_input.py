@@ -176,7 +176,7 @@ def _empty(answer: TestResponse) -> bool:
 
 @pytest.mark.parametrize("key", WITH_CURSOR)
 @pytest.mark.parametrize("cursor", ["x", "%00", "e30", "eyJhIjoxfQ", "A" * 500, "../../etc", "0"])
-def test_cursor_that_nobody_gave_out(deployment: UnchangedDeployment, key: str, cursor: str) -> None:
+def test_cursor_that_was_made_up(deployment: UnchangedDeployment, key: str, cursor: str) -> None:
     path = example_path(key.split()[1])
     required = [p for p in OPERATIONS[key].get("parameters", ()) if p["in"] == "query" and p["required"]]
     query = "".join(f"&{p['name']}={p['example']}" for p in required)

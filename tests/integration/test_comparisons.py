@@ -142,7 +142,7 @@ def test_owner_of_a_mismatch_may_not_be_named_to_the_claimant(reviewing: Sandbox
     assert "TESTERMAN" not in " ".join(found.may_tell).upper()
 
 
-def test_newer_owners_are_told_of(reviewing: Sandbox) -> None:
+def test_newer_owners_are_mentioned(reviewing: Sandbox) -> None:
     ref = reviewing.link()
     verification = verified(reviewing, CLOSE, ref)
     reviewing.wait(90 * DAY_SECONDS)

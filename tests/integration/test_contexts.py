@@ -160,7 +160,7 @@ class TestWhose:
             assert [known(sandbox, each) for each in refs.values()].count("inactive") == place + 1
             assert known(sandbox, ref) == "inactive"
 
-    def test_event_of_the_other_mode_is_set_aside_whatever_its_context(self, sandbox: Sandbox, kind: str) -> None:
+    def test_event_of_the_other_mode_is_set_aside_with_any_context(self, sandbox: Sandbox, kind: str) -> None:
         for path in (f"org_simulated/{OWN}", f"org_simulated/{SEEN}", "org_simulated"):
             assert deliver(sandbox, event(kind, path, livemode=True)) == 200
         assert sandbox.messages(sandbox.events_queue) == []

@@ -35,7 +35,7 @@ def api(tmp_path: Path) -> Iterator[DeskApi]:
 
 @pytest.fixture
 def open_page(api: DeskApi, browser: Browser) -> Iterator[Open]:
-    """Opens the page in a browser of its own, which may complain of nothing but what the API was told to answer."""
+    """Opens the page in a new browser. It may report no failures except those that the test lets the API answer."""
     contexts, complaints = [], []
 
     def note(text: str) -> None:
@@ -186,7 +186,7 @@ def test_nothing_personal_is_asked_for_before_a_click_and_all_of_it_goes(api: De
     before = calls(api, "/timeline")
     page.clock.fast_forward("01:01")
     assert not shown()
-    # Who does not look at a review is told when they come back.
+    # A hidden tab asks for nothing. It is updated when the reviewer comes back.
     assert calls(api, "/timeline") == before
     hide_tab(page, False)
     # Browsers let the timers of hidden tabs sleep.
@@ -563,7 +563,7 @@ def test_window_for_signing_in_that_was_closed_can_be_opened_again(api: DeskApi,
     page.locator("#note").fill("typed")
     page.evaluate("globalThis.closing = true; globalThis.endSession()")
     page.locator("#again").click()
-    # The window was closed, which the page is not told.
+    # The window was closed, which the page cannot notice.
     page.locator("#again").click()
     assert page.evaluate("globalThis.windows.length") == 2
     expect(page.locator("#ended")).to_have_text("Your session has ended. What you typed is kept. ")

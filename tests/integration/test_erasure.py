@@ -79,8 +79,8 @@ def test_before_and_after_by_kind(sandbox: Sandbox, ref: AccountRef) -> None:
     assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
 
 
-def test_guessing_a_claim_does_not_help_whoever_holds_a_backup(sandbox: Sandbox, ref: AccountRef) -> None:
-    """What stands in clear is either keyed by the account's key, or says nothing of the claim."""
+def test_guessing_a_claim_does_not_help_the_holder_of_a_backup(sandbox: Sandbox, ref: AccountRef) -> None:
+    """Data in clear text is either a digest under the account's key, or says nothing about the claim."""
     sandbox.link("fresh", id="fca_2")
 
     def digests(account: str, name: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ def test_every_way_of_learning_of_it_erases(sandbox: Sandbox, ref: AccountRef, h
     assert not {"SNAPSHOT", "HISTORY", "CLAIM", "WAITER", "key"} & set(kinds(sandbox))
 
 
-def test_repeating_it_changes_nothing_and_asks_nobody(sandbox: Sandbox, ref: AccountRef) -> None:
+def test_repeating_it_changes_nothing_and_makes_no_call(sandbox: Sandbox, ref: AccountRef) -> None:
     verified(sandbox, ref)
     first = delete(sandbox, ref)
     calls, items, told = sandbox.stripe_calls(), sandbox.items(but=UNRELATED), sandbox.published()
@@ -231,7 +231,7 @@ class TestWithoutStripe:
         sandbox.function("reconcile")({})
         assert sandbox.simulator.state("fca_1")["status"] == "disconnected"
 
-    def test_what_stripe_tells_afterwards_is_not_stored(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
+    def test_what_stripe_sends_afterwards_is_not_stored(self, sandbox: Sandbox, ref: AccountRef, trouble: str) -> None:
         verified(sandbox, ref)
         TROUBLES[trouble](sandbox)
         delete(sandbox, ref)

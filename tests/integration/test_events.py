@@ -61,7 +61,7 @@ def triggers() -> set[Trigger]:
 
 
 def trigger(name: str) -> Trigger:
-    """The way in that a sample stands for, told by its shape."""
+    """The kind of event that a sample shows, recognised by its form."""
     event = SAMPLES[name]
     by = "workflow"
     if "Records" in event:

@@ -310,7 +310,7 @@ class TestVerifications:
         assert verify(sandbox).status == 202
         assert len(sandbox.tokens.started) == 1
 
-    def test_refused_api_key_is_told_at_once(self, sandbox: Sandbox) -> None:
+    def test_refused_api_key_is_reported_at_once(self, sandbox: Sandbox) -> None:
         sandbox.link(id="fca_1")
         sandbox.simulator.configure(api_keys=frozenset({"sk_test_other"}))
         answer = verify(sandbox)
@@ -318,13 +318,13 @@ class TestVerifications:
         assert "StripeApiKeySecretName" in answer.json["detail"]
         assert sandbox.items(but=["PACE#", "AUDIT#"]) == []
 
-    def test_live_key_in_a_test_stack_is_told_at_once(self, sandbox: Sandbox) -> None:
+    def test_live_key_in_a_test_stack_is_reported_at_once(self, sandbox: Sandbox) -> None:
         sandbox.set_secret("api-key", "sk_live_canary")
         answer = verify(sandbox)
         assert (answer.status, answer.problem) == (500, "misconfigured")
         assert_untouched(sandbox)
 
-    def test_unforeseen_failure_is_a_500_that_tells_nothing(self, sandbox: Sandbox) -> None:
+    def test_unexpected_failure_is_a_500_without_its_message(self, sandbox: Sandbox) -> None:
         def fail(moment: Any) -> None:
             if moment.operation == "get_item":
                 raise RuntimeError("Canary in the message")

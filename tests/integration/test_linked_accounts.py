@@ -102,6 +102,6 @@ def test_what_stripe_does_not_know(sandbox: Sandbox, target: AccountSelector, er
         resolve_accounts(sandbox.deps, target)
 
 
-def test_customer_without_account_is_told_from_no_customer(sandbox: Sandbox, stripe: Any) -> None:
+def test_customer_without_account_is_distinguished_from_no_customer(sandbox: Sandbox, stripe: Any) -> None:
     with pytest.raises(errors.NoLinkedAccountError):
         resolve_accounts(sandbox.deps, AccountSelector("customer", stripe.customers.create({}).id))

@@ -534,7 +534,7 @@ def test_without_a_key_every_request_has_its_effect(sandbox: Sandbox) -> None:
     assert sandbox.items(but=("PACE#", "AUDIT#")) == []
 
 
-def test_who_comes_while_the_first_runs_is_told_to_come_again(sandbox: Sandbox) -> None:
+def test_request_during_the_first_one_is_answered_to_come_again(sandbox: Sandbox) -> None:
     answers: list[Answer] = []
 
     def again(moment: Moment) -> None:
@@ -707,7 +707,7 @@ def test_zero_in_parentheses_elsewhere_is_refused(sandbox: Sandbox, given: str) 
         ("GET", "/verifications/margaret", None, {}),
     ],
 )
-def test_wrong_text_is_told_in_words(sandbox: Sandbox, method: str, path: str, body: Any, headers: dict[str, str]) -> None:
+def test_wrong_text_is_explained(sandbox: Sandbox, method: str, path: str, body: Any, headers: dict[str, str]) -> None:
     answer = sandbox.http(method, path, body, **headers)
     assert answer.status == 422, answer
     for error in answer.json["errors"]:

@@ -1,4 +1,4 @@
-"""Accounts with many owners: stored whole whatever their number, up to a limit that is found before money is spent, where that can be."""
+"""Accounts with many owners: any number up to a limit is stored whole. Too many are noticed before a refresh is paid, if possible."""
 
 from __future__ import annotations
 

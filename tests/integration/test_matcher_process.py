@@ -18,7 +18,7 @@ def test_two_people_names_load_no_module_that_they_do_not_need() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_the_same_input_gives_the_same_answer_whatever_the_hash_seed() -> None:
+def test_the_same_input_gives_the_same_answer_with_any_hash_seed() -> None:
     code = (
         "from titleholder.matching import decide;"
         "print(decide({'given':'Jane','family':'Doe','address':'12 Elm St #4, Reno'},"

@@ -1,4 +1,4 @@
-"""What callers are told of bad input: on every route, in manifests and by webhooks, in our own words, and never with the value."""
+"""Messages about bad input on every route, in manifests and by webhooks: in our own words, and never with the value."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from titleholder.stripe_api.gateway import READ_TIMEOUT_SECONDS, _reading
 
 class TestFetch:
     @pytest.mark.parametrize("page", [1, 2, 5, 13, None])
-    def test_all_owners_are_fetched_whatever_a_page_holds(self, sandbox: Sandbox, page: int | None) -> None:
+    def test_all_owners_are_fetched_with_any_size_of_page(self, sandbox: Sandbox, page: int | None) -> None:
         ref = sandbox.link("paged_owners", policy={"owners_page": page})
         sandbox.deps.stripe.refresh(ref, "key")
         sandbox.wait(6)

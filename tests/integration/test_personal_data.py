@@ -91,7 +91,7 @@ def test_nothing_personal_leaves_but_for_the_table_and_the_answers(
 
 
 def test_the_table_holds_it_sealed_and_only_so(sandbox: Sandbox) -> None:
-    """The search above looks for what is there: whoever has the keys finds it, who reads the items does not."""
+    """The search above looks for data that exists: with the keys it can be found, in the items alone it cannot."""
     ref = sandbox.link("fresh", owners=[OWNER])
     made = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": dict(CLAIM)}).json
     claim = sandbox.store.claims.get(ref, made["id"])
@@ -105,7 +105,7 @@ def test_the_table_holds_it_sealed_and_only_so(sandbox: Sandbox) -> None:
 
 
 def readable(items: list[dict[str, Any]]) -> str:
-    """All that stands in items, what is binary taken for text, in lower case."""
+    """The whole content of items in lower case, with binary values taken as text."""
     text = [
         value.decode("latin-1") if isinstance(value, bytes) else str(value)
         for item in items

@@ -237,7 +237,7 @@ class TestSetAside:
             for way in ("webhook", "bus")
             for why, each in SET_ASIDE.items()
             for changes in each
-            # On the bus an empty text stands for what the event does not have.
+            # On the bus, a field that the event lacks is an empty text.
             if (way, changes) != ("bus", {"account": ""})
         ],
     )
@@ -310,7 +310,7 @@ class TestAcknowledgedMeansSafe:
 
     @pytest.mark.parametrize("code", ["InternalServerError", "AccessDeniedException"])
     def test_outage_of_the_table_is_not_the_deliverys_fault(self, sandbox: Sandbox, code: str) -> None:
-        """An unhandled error is API Gateway's 500, which Stripe retries; a 400 it would retry too, but count as ours to mend."""
+        """API Gateway answers an unhandled error with 500, which Stripe retries. Stripe would also retry a 400, but as our mistake."""
 
         def fail(moment: Moment) -> None:
             if moment.service == "dynamodb":

@@ -40,7 +40,7 @@ class TestQueueConsumer:
 
     @pytest.mark.parametrize(("seconds", "told"), [(0, 0), (200, 1)])
     def test_settle_timeout_starts_with_the_refresh_even_if_the_message_came_late(self, sandbox: Sandbox, seconds: int, told: int) -> None:
-        """Else the workflow would ask while the refresh may still settle, be told to wait, and lose another settle timeout."""
+        """Otherwise the workflow would ask while the refresh may still settle, would have to wait, and lose another settle timeout."""
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
         token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))

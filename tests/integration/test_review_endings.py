@@ -300,7 +300,7 @@ class TestTimeAndClaim:
         assert (review_of(reviewing, proposed).state, failed) == ("closed", [])
         assert [review_of(reviewing, one).state for one in waiting] == ["closed", "open", "open"]
 
-    def test_review_ends_when_nobody_has_decided_in_time(self, reviewing: Sandbox, open_: Verification) -> None:
+    def test_review_ends_without_a_decision_in_time(self, reviewing: Sandbox, open_: Verification) -> None:
         opened = review_of(reviewing, open_).opened_at
         reconcile(reviewing, opened + 7 * DAY_SECONDS - 1 - reviewing.clock.now)
         assert review_of(reviewing, open_).state == "open"

@@ -157,7 +157,7 @@ class TestQueue:
         [entry] = audited(desk, "reviews.listed")
         assert (entry["actor"], entry["verifications"], entry["state"]) == (f"{ISSUER}#anne", id_, "done")
 
-    def test_other_verdicts_wait_for_nobody(self, desk: Sandbox, anne: Caller) -> None:
+    def test_other_verdicts_open_no_review(self, desk: Sandbox, anne: Caller) -> None:
         verify(desk, CLAIM)
         verify(desk, WRONG)
         assert anne.queue()["reviews"] == []
@@ -484,7 +484,7 @@ class TestWhatIsGone:
         ended = anne.decide(still_open)
         assert (ended.status, ended.json["review"]["closed_reason"]) == (409, "ACCOUNT_DISCONNECTED")
         assert anne.queue()["reviews"] == []
-        # The decision is still told.
+        # The decision is still shown.
         assert anne.decide(id_, "reject").json["review"]["decisions"][0]["reason"] == "NAME_VARIANT_CONFIRMED"
 
     def test_claim_was_erased(self, desk: Sandbox, anne: Caller) -> None:

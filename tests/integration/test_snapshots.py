@@ -1,4 +1,4 @@
-"""An account's snapshots: their history, what changed from one to the next, and that a change is announced, whatever dies."""
+"""An account's snapshots: their history, what changed from one to the next, and that a change is announced after any crash."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ class TestOldVerifications:
 
 
 class TestReviews:
-    def test_review_is_told_step_by_step(self, sandbox: Sandbox) -> None:
+    def test_review_is_shown_step_by_step(self, sandbox: Sandbox) -> None:
         sandbox.cold_start(REVIEWERS_NEEDED="2")
         verification = verified(sandbox)
         sandbox.wait(60)

@@ -176,7 +176,7 @@ class TestCancel:
         assert sandbox.http("DELETE", f"/verifications/ver_{'0' * 32}").problem == "verification-not-found"
 
     def test_verdict_that_comes_while_cancelling_is_kept(self, sandbox: Sandbox) -> None:
-        """The other way round, the cancelled one stands: there is one verdict, whoever is first."""
+        """If the cancellation comes first, its verdict is kept. In both cases there is one verdict."""
         sandbox.link(id="fca_1")
         id = post(sandbox, account="fca_1").json["id"]
 

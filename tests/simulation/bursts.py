@@ -76,7 +76,7 @@ def check_burst(simulation: Simulation, burst: Burst) -> None:
             continue
         ended, deadline = (int(item[name]["N"]) / 1000 for name in ("completed_ms", "deadline_ms"))
         execution = simulation.workflows.executions.get(item["verification"]["S"])
-        # A second caller that comes after the first one's refresh has settled waits for the cooldown, whatever the rate is.
+        # A second caller that comes after the first one's refresh has settled waits for the cooldown, at any rate.
         if execution is None or not execution.waits:
             last = max(last, ended - BEGIN)
         if "REFRESH_TIMED_OUT" in json.loads(item["verdict"]["S"])["reasons"] and ended < deadline:

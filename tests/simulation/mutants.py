@@ -107,7 +107,7 @@ def lease_not_conditional() -> Iterator[None]:
 
 @contextmanager
 def ordered_by_event_time() -> Iterator[None]:
-    """The last write wins, whatever attempt it belongs to."""
+    """The last write wins, even if it belongs to an earlier attempt."""
     original = Table.update
 
     def update(self: Table, pk: str, sk: str, *, condition: str, set_: Any = None, **more: Any) -> bool:
@@ -181,7 +181,7 @@ def secret_of_ids_made_twice() -> Iterator[None]:
 
 @contextmanager
 def newest_snapshot_answers() -> Iterator[None]:
-    """After a successful refresh the newest stored owners answer, whatever their age."""
+    """After a successful refresh the newest stored owners are the answer, even if they are too old."""
     original = account_sync.resume
 
     def resume(simulation: Any, ref: Any, waiter: Any, decision: Any, trigger: Any) -> None:
@@ -476,7 +476,7 @@ def refresh_after_the_deadline() -> Iterator[None]:
 
 @contextmanager
 def in_flight_is_not_looked_at_again() -> Iterator[None]:
-    """A request that meets another worker's lease waits for that refresh, whatever its result."""
+    """A request that finds another worker's lease waits for that refresh, with any result."""
     original = refreshes.handle_request
 
     def handle_request(simulation: Any, request: Any) -> Any:
@@ -489,7 +489,7 @@ def in_flight_is_not_looked_at_again() -> Iterator[None]:
 
 @contextmanager
 def stale_never_lifted() -> Iterator[None]:
-    """A verdict that was marked as stale stays so, whatever becomes of its account."""
+    """A verdict that was marked as stale stays so, even if its account is active again."""
     with _replaced(verdicts, "lift_stale", lambda *_: False):
         yield
 
@@ -549,7 +549,7 @@ def unprocessed_keys_taken_for_missing() -> Iterator[None]:
 
 @contextmanager
 def busy_table_is_an_internal_error() -> Iterator[None]:
-    """After the last try callers are told of an internal error, not when to come again."""
+    """After the last try callers get an internal error instead of a time to come again."""
     with _replaced(patience, "TableBusyError", TitleholderError):
         yield
 
@@ -607,7 +607,7 @@ def review_opened_after_the_verdict() -> Iterator[None]:
 
 @contextmanager
 def last_decision_wins() -> Iterator[None]:
-    """A decision is stored whatever another reviewer has decided meanwhile."""
+    """A decision is stored even if another reviewer has decided meanwhile."""
 
     def _change_part(self: Reviews, before: Any, after: Any) -> Any:
         set_ = stored_reviews._changed(after)
@@ -723,7 +723,7 @@ def moved_owners_end_reviews() -> Iterator[None]:
 
 @contextmanager
 def newer_owners_end_reviews() -> Iterator[None]:
-    """Any newer snapshot ends a review, whatever it changed."""
+    """Any newer snapshot ends a review, even if it changed nothing."""
     with _replaced(owner_changes, "have_changed", lambda history, snapshot: bool(history) and history[0].id != snapshot):
         yield
 

@@ -1,4 +1,4 @@
-"""What has to be true after a schedule, whatever went wrong in it."""
+"""What has to be true after a schedule with any faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOUND_RUNS = 4
 
 
 def check_bound(simulation: Simulation) -> None:
-    """A lost event of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, whatever other tenants do."""
+    """A lost event of a tenant that works, and has worked, is repaired within `BOUND_RUNS` runs, even if other tenants fail."""
     items, now = simulation.dynamodb.items, simulation.scheduler.now * 1000
     resting = {id_ for id_ in simulation.many if int(items["CONNECTED#test", id_].get("due_ms", {"N": "0"})["N"]) > now}
     for _ in range(BOUND_RUNS if simulation.many else 0):
@@ -148,7 +148,7 @@ def _check_changes_announced(simulation: Simulation) -> None:
 
 
 def _check_many(simulation: Simulation, name: str, item: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
-    """Too many owners give that reason, whatever else happens to the account, and nothing else does."""
+    """Too many owners give that reason in every case, and nothing else does."""
     if verdict["snapshot"] is None:
         return
     ref = AccountRef(item["account"]["S"], "test", item.get("stripe_account", {}).get("S"))
@@ -241,7 +241,7 @@ def _check_accounts(simulation: Simulation, verifications: dict[str, Any], stale
         if ref.account in dead:
             simulation.injected["account with a dead letter"] += 1
             continue
-        # Of a repair whose event was never made only a verification that waits for it is told, by a reading.
+        # If the event of a repair was never made, only a verification that waits for the repair notices it, by a reading.
         if item["status"]["S"] != state["status"] and simulation.repaired.get(ref.account, (0.0, False))[1]:
             continue
         if item["status"]["S"] != state["status"]:

@@ -183,7 +183,7 @@ def crash_at(plan: Mapping[str, tuple[int, int, str]]) -> Simulation:
         simulation.at(2690, lambda: simulation.deny_disconnecting(denied=False))
         simulation.reconcile_every(900, 3)
         simulation.run(STORM_SECONDS)
-        # The next run of `reconcile` has the account read whose repair nothing has told.
+        # The next run of `reconcile` has the account read whose repair no event has reported.
         simulation.run(DAY)
         _settle(simulation)
         check_promises(simulation)

@@ -365,7 +365,7 @@ class SimulatedStack:
         except Died:
             raise TaskError("Lambda.Unknown") from None
         except Exception as error:
-            # The exception that was raised first, whatever it was translated to.
+            # The exception that was raised first, even if it was translated to another one.
             cause = error.__context__ if isinstance(error, UnexpectedError) else error
             if not isinstance(cause, TRANSIENT) or "TransactionCanceledException" in str(cause):
                 self.violations.append(f"{function} raised {type(cause).__name__}: {error}")

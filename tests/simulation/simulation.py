@@ -50,7 +50,7 @@ class Simulation(SimulatedStack):
     ) -> None:
         """Be a back end that wants a verification, and asks again until it has been accepted. `key`: its Idempotency-Key, else `name`.
 
-        One that is not `patient` asks once, whatever it is answered.
+        One that is not `patient` asks only once.
         """
         if claim == POISON:
             self.poisoned.add(name)

@@ -57,7 +57,7 @@ def verifications(simulation: Simulation) -> dict[str, Any]:
 
 
 def once(simulation: Simulation, method: str, path: str, body: Any = None, function: str = "api") -> None:
-    """Be a caller that asks once, whatever it is answered."""
+    """Be a caller that asks only once."""
     simulation.at(0, lambda: simulation._http(function, method, path, body, None, {}))
     simulation.run(60)
 

@@ -194,7 +194,7 @@ def read_refresh(sample: Sample) -> list[str]:
 
 
 def _handled(function: str, name: str, message: Noting, *more: Any) -> list[str]:
-    """What a function misses in a message, whatever else happens to it without AWS and Stripe."""
+    """The keys that a function misses in a message. Other failures are ignored, because AWS and Stripe are missing here."""
     module = load(function).module
     with patch.object(module, "application", MagicMock()), contextlib.suppress(*WITHOUT_AWS):
         getattr(module, name)(message, *more)
@@ -327,7 +327,7 @@ class TestRule:
         assert not requires(self.SAMPLES, "b", "c")
         assert {frozenset(sample) - KEYS for sample in without_each_optional_field(self.SAMPLES)} == {frozenset("a"), frozenset("ab")}
 
-    def test_samples_that_tell_nothing_new_are_left_out(self) -> None:
+    def test_samples_that_show_nothing_new_are_left_out(self) -> None:
         assert telling([*self.SAMPLES, {"pk": 2, "a": 2}, {"pk": 3, "a": 1, "b": 3}]) == self.SAMPLES
 
     def test_required_new_field_of_an_item_is_noticed(self) -> None:

@@ -16,7 +16,7 @@ BREACHES = {
 
 
 class Number:
-    """A value of metric math: what is missing stays missing, whatever is done with it."""
+    """A value of metric math. Any operation on a missing value gives a missing value."""
 
     def __init__(self, value: Value, *, known: bool = True) -> None:
         self.value = value

@@ -89,7 +89,7 @@ class Visitor:
         page.get_by_role("button", name="Sign in").click()
 
     def check(self) -> None:
-        """Fail for whatever should not have happened in this browser."""
+        """Fail if anything happened in this browser that should not have happened."""
         own = {self.desk.url.split("/")[2], self.desk.issuer.url.split("/")[2]}
         assert self.hosts <= own, f"other hosts were asked: {self.hosts - own}"
         assert self.failures == []

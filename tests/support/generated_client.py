@@ -50,7 +50,7 @@ def generated(document: Path = openapi.DOCUMENT) -> Path:
 
 
 def generate(document: Path, target: Path) -> None:
-    """Generate the package. Raises `GeneratorError` for whatever the generator leaves out, or complains about."""
+    """Generate the package. Raises `GeneratorError` for everything that the generator leaves out or warns about."""
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as settings:
         settings.write("post_hooks: []\n")  # They only make the code prettier.
         settings.flush()

@@ -1,4 +1,4 @@
-"""What tests of refreshes share: a waiter, its request, and what the workflow was told."""
+"""What tests of refreshes share: a waiter, its request, and the workflow's answer."""
 
 from __future__ import annotations
 

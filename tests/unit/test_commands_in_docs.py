@@ -14,11 +14,11 @@ from tests.support.template import ROOT, functions, template
 
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 CLI_WAITS_SECONDS = 60
-"""How long the AWS CLI waits for an answer, unless it is told otherwise. Then it calls again."""
+"""How long the AWS CLI waits for an answer by default, before it calls again (seconds)."""
 
 
 def commands(document: Path) -> list[str]:
-    """What a document tells readers to type: lines of blocks of code, and `code` in lines of text."""
+    """The commands in a document: lines of blocks of code, and `code` in lines of text."""
     text = document.read_text()
     fenced = r"^ *```\w*\n(.*?)^ *```"
     blocks = "\n".join(re.findall(fenced, text, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")

@@ -131,7 +131,7 @@ class TestAccountCipher:
 
 
 @pytest.mark.parametrize("value", [CLAIM, [CLAIM], "Canary", None])
-def test_masked_value_shows_itself_to_nobody_but_who_asks(value: Any) -> None:
+def test_masked_value_shows_itself_only_by_reveal(value: Any) -> None:
     masked = Sensitive(value)
     seen = [
         repr(masked),

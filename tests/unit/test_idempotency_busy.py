@@ -1,4 +1,4 @@
-"""What a caller is told while the records of idempotent requests can't be written."""
+"""What a caller is answered while the records of idempotent requests can't be written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Client:
 
 
 @pytest.mark.parametrize(("operation", "effects"), [("put_item", 0), ("update_item", 1)])
-def test_throttled_record_is_told_as_a_busy_table_and_the_effect_is_made_at_most_once(operation: str, effects: int) -> None:
+def test_throttled_record_is_a_busy_table_and_the_effect_is_made_at_most_once(operation: str, effects: int) -> None:
     client, made = Client(operation), list[str | None]()
 
     def effect(key: str | None) -> dict[str, str]:

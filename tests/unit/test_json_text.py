@@ -38,7 +38,7 @@ A_VALUE = "a value is expected: an object, an array, a string in double quotes, 
         ("[" * 30_000, "line 1, column 33: the text nests deeper than 32 levels"),
     ],
 )
-def test_mistake_is_told_by_place_and_by_what_is_expected(text: str, message: str) -> None:
+def test_mistake_is_reported_with_its_place_and_what_is_expected(text: str, message: str) -> None:
     with pytest.raises(JsonTextError) as caught:
         read_json(text, DEEPEST)
     assert str(caught.value) == message

@@ -36,7 +36,7 @@ def test_owners_are_always_asked_for_and_each_permission_once(via: Via, more: tu
 
 
 @pytest.mark.parametrize("via", VIA)
-def test_what_nobody_asked_for_is_left_to_stripe_where_it_has_one_meaning(via: Via) -> None:
+def test_part_that_is_not_given_is_left_to_stripe_where_it_has_one_meaning(via: Via) -> None:
     text = str(parameters(NewSession(via, customer="cus_1", amount=50)))
     assert not [word for word in ("prefetch", "country", "return_url", "None") if word in text]
 
@@ -118,6 +118,6 @@ def test_every_kind_says_what_the_front_end_does(via: Via) -> None:
 def test_front_end_collects_a_token_where_one_account_is_linked_for_payouts() -> None:
     assert payout().step == payout(max_accounts=1).step == PAYOUT_STEP
     assert PAYOUT_STEP.next == "stripe.collectBankAccountToken"
-    # A token stands for one account that can be paid.
+    # A token is for one account that can be paid.
     for other in (payout(max_accounts=2), payout(filters={"require_payment_method_support": "none"})):
         assert other.step == STEPS["financial_connections"]

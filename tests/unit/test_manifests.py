@@ -222,7 +222,7 @@ def test_short_manifest_is_cut_small_and_a_long_one_into_no_more_pieces_than_can
     assert manifests.piece_bytes(manifests.LARGEST_BYTES) == 1024**2
 
 
-def test_line_without_an_end_is_told_with_where_to_look() -> None:
+def test_line_without_an_end_is_reported_with_its_place() -> None:
     good = examine(b"a,b\n" * 10, "csv", b"x" * LONGEST_RECORD_BYTES, first=True)
     lost = [examine(b"x" * 1024**2, "csv", b"x" * LONGEST_RECORD_BYTES, first=False)] * 66
     with pytest.raises(ManifestError, match="After line 11 "):
@@ -261,7 +261,7 @@ def test_header_may_have_a_byte_order_mark_spaces_and_capitals() -> None:
         (b"account,name\rfca_1,x\r", "carriage return"),
     ],
 )
-def test_wrong_header_is_told(row: bytes, word: str) -> None:
+def test_wrong_header_is_reported(row: bytes, word: str) -> None:
     with pytest.raises(ManifestError, match=word):
         header(row)
 
@@ -276,7 +276,7 @@ def test_wrong_header_is_told(row: bytes, word: str) -> None:
         (b'{"account": "fca_1"}\r{}\r', "carriage return"),
     ],
 )
-def test_file_that_can_not_be_split_into_lines_is_told_what_to_do(head: bytes, word: str) -> None:
+def test_file_that_can_not_be_split_into_lines_is_refused_with_what_to_do(head: bytes, word: str) -> None:
     with pytest.raises(ManifestError, match=word):
         check(head)
 
@@ -378,7 +378,7 @@ def test_empty_optional_field_is_missing_in_json_as_in_csv() -> None:
         (b'{"account": "fca_1", "claim": {"name": "x"}, "margaret": 1}', None),
     ],
 )
-def test_bad_json_line_is_told_by_line_and_column(line: bytes, column: str | None) -> None:
+def test_bad_json_line_is_reported_with_line_and_column(line: bytes, column: str | None) -> None:
     rejected = parse(Record(7, line), None)
     assert isinstance(rejected, Reject), rejected
     assert (rejected.line, rejected.column) == (7, column)
@@ -399,7 +399,7 @@ def test_bad_json_line_is_told_by_line_and_column(line: bytes, column: str | Non
         ("fca_1,x,99999999999", "max_age"),
     ],
 )
-def test_bad_csv_line_is_told_by_line_and_column(text: str, column: str | None) -> None:
+def test_bad_csv_line_is_reported_with_line_and_column(text: str, column: str | None) -> None:
     rejected = csv_line(["account", "name", "max_age"], text)
     assert isinstance(rejected, Reject), rejected
     assert (rejected.line, rejected.column) == (7, column)

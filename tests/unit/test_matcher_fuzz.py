@@ -28,7 +28,7 @@ OUTCOMES = ("match", "close_match", "no_match", "not_verifiable")
 
 
 def failures(seed: int, count: int) -> tuple[Counter[str], float, str]:
-    """Count where the matcher raised or answered what no verdict may say; tell the longest comparison's time and which pair took it."""
+    """Count exceptions and invalid verdicts of the matcher. Returns them, and the time (seconds) and the pair of the longest comparison."""
     found: Counter[str] = Counter()
     matching.decide({"name": "Jane Doe", "phone": "555-0101"}, [{"name": "JOHN DOE", "phone": "555-0102"}])  # loads what is loaded late
     longest, where = 0.0, ""

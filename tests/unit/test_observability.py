@@ -38,7 +38,7 @@ def raising(error: Exception) -> Any:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_nobody_foresaw_is_told_by_kind_and_place_alone(error: Exception, told: str) -> None:
+def test_unexpected_error_keeps_only_its_type_code_and_place(error: Exception, told: str) -> None:
     with pytest.raises(UnexpectedError) as raised:
         raising(error)({}, CONTEXT)
     assert str(raised.value).startswith(told)
@@ -46,7 +46,7 @@ def test_what_nobody_foresaw_is_told_by_kind_and_place_alone(error: Exception, t
     assert "Zebulon" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_errors_of_our_own_are_told_as_they_are() -> None:
+def test_errors_of_our_own_are_raised_unchanged() -> None:
     with pytest.raises(BatchNotFoundError, match="No such batch"):
         raising(BatchNotFoundError("No such batch."))({}, CONTEXT)
 

@@ -199,13 +199,13 @@ def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
 
 
 @pytest.mark.parametrize("key", CALLED)
-def test_callers_sign_or_bear_the_scope_that_the_gateway_asks_for(key: str) -> None:
+def test_callers_sign_or_have_the_scope_that_the_gateway_requires(key: str) -> None:
     route = openapi.gateway_routes()[openapi.shape(key)]
     scheme = "people" if route.people else "jwt"
     assert CALLED[key]["security"] == [{"iam": []}, *({scheme: [scope]} for scope in route.scopes)]
 
 
-def test_route_that_does_not_say_what_it_answers_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_route_that_does_not_say_what_it_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     [route] = openapi.resolvers()["start_refresh"]._dynamic_routes
     monkeypatch.delattr(route.func, "documented")
     with pytest.raises(openapi.OpenApiError, match=r"POST /accounts/\{account\}/refreshes needs @resolver.openapi_responses"):

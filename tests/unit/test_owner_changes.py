@@ -1,4 +1,4 @@
-"""What changed from one snapshot's owners to the next: told by kind and position, whatever the order and the spelling."""
+"""What changed from one snapshot's owners to the next: by kind and position, for any order and spelling."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ OWNERS = st.lists(
 
 @settings(deadline=None)
 @given(OWNERS, OWNERS)
-def test_every_owner_is_accounted_for_and_nothing_personal_told(before: list[Any], after: list[Any]) -> None:
+def test_every_owner_is_accounted_for_without_personal_data(before: list[Any], after: list[Any]) -> None:
     found = between(before, after)
     removed = [change.before for change in found if change.kind == "owner_removed"]
     added = [change.after for change in found if change.kind == "owner_added"]
@@ -115,7 +115,7 @@ def test_the_same_owners_in_any_order_are_no_change(owners: list[Any], random: A
     assert between(*without_ids) == []
 
 
-def test_kinds_are_those_that_callers_are_told_of() -> None:
+def test_kinds_are_those_of_the_answers() -> None:
     from titleholder.web.models import OwnerChange
 
     assert set(OwnerChange.model_fields["kind"].annotation.__args__) == set(owner_changes.Kind.__args__)  # type: ignore[union-attr,attr-defined]

@@ -87,7 +87,7 @@ def test_transaction_is_repeated_where_its_parts_were_refused_for_different_pass
 
 
 @pytest.mark.parametrize("code", FINAL)
-def test_transaction_that_would_be_refused_again_is_not_repeated_whatever_else_was_throttled(code: str) -> None:
+def test_transaction_that_would_be_refused_again_is_not_repeated_even_if_another_part_was_throttled(code: str) -> None:
     for beside in (["None"], list(THROTTLED), ["TransactionConflict"]):
         for codes in itertools.permutations([code, *beside]):
             client = Client(cancelled(*codes))
@@ -122,7 +122,7 @@ def test_single_call_that_the_sdk_gave_up_is_repeated(operation: str, code: str)
      refused("ValidationException"), ReadTimeoutError(endpoint_url="https://aws"), KeyError("k")],
     ids=str,
 )  # fmt: skip
-def test_other_failures_are_told_at_once_as_they_are(error: Exception) -> None:
+def test_other_failures_are_raised_at_once_and_unchanged(error: Exception) -> None:
     client = Client(error)
     with pytest.raises(type(error)) as raised:
         client.patient().put_item(Key=1)

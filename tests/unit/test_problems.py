@@ -68,7 +68,7 @@ def test_pace_says_its_own_seconds() -> None:
     assert problems.problem_for(errors.RateLimitExceededError(7)).headers["Retry-After"] == "7"
 
 
-def test_error_nobody_mapped_tells_nothing() -> None:
+def test_unmapped_error_shows_nothing() -> None:
     problem = problems.problem_for(errors.TitleholderError("inner workings"))
     assert problem.status == 500
     assert "inner workings" not in str(problem.body())
@@ -131,7 +131,7 @@ def test_service_that_can_not_be_reached_is_named_with_what_to_start(monkeypatch
     told = "Nothing answers at http://127.0.0.1:4566 (AWS_ENDPOINT_URL). Start the embedded stack: make up."
     assert problems.problem_for(errors.AwsUnavailableError.of(error)).detail == told
     assert str(errors.UnexpectedError.of(error)).startswith(told)
-    # On AWS no caller is told an address.
+    # On AWS no caller is shown an address.
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     assert "127.0.0.1" not in problems.problem_for(errors.AwsUnavailableError.of(error)).detail
     assert str(errors.UnexpectedError.of(error)).startswith("http://127.0.0.1:4566 does not answer. EndpointConnectionError")

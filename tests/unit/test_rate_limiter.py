@@ -60,12 +60,12 @@ def early(limiter: RateLimiter, bucket: str = "read") -> RateLimitExceededError:
     ("message", "kind"),
     [(None, Kind.CALLER), ({}, Kind.EVENT), (SINGLE, Kind.SINGLE), (BATCHED, Kind.BATCH), ({**SINGLE, **BATCHED}, Kind.BATCH)],
 )
-def test_kind_of_work_is_told_by_its_message(message: dict[str, Any] | None, kind: Kind) -> None:
+def test_kind_of_work_follows_from_its_message(message: dict[str, Any] | None, kind: Kind) -> None:
     assert Kind.of(message) is kind
 
 
 class TestRefusal:
-    """What work is told that comes too early."""
+    """The error for work that comes too early."""
 
     @pytest.mark.parametrize(
         ("message", "at", "retry_after"),
@@ -97,7 +97,7 @@ class TestRefusal:
         refused = early(limits.limiter({"ask_after": NOW + 5}), "read")
         assert (refused.bucket, refused.at, refused.retry_after) == ("read", NOW + 5, 6)
 
-    def test_refusal_of_a_slot_that_lies_ahead_is_told_with_the_slots_held(self) -> None:
+    def test_error_for_a_slot_that_lies_ahead_has_the_slots_held(self) -> None:
         limits, _ = lines(1)
         refused = limits.limiter({"places": {"list": NOW}}).exceeded("refresh", NOW + 7.5)
         assert (refused.bucket, refused.at, refused.retry_after, refused.slots) == ("refresh", NOW + 7.5, 8, {"list": NOW})
@@ -319,7 +319,7 @@ class TestBatch:
             limits.limiter(BATCHED).acquire("read")
         early(limits.limiter(BATCHED))
 
-    def test_batch_that_was_told_a_time_does_not_ask_before_it(self) -> None:
+    def test_batch_that_was_given_a_time_does_not_ask_before_it(self) -> None:
         limits, clock = lines(1)
         for _ in range(2):
             limits.limiter(BATCHED).acquire("read")
@@ -337,7 +337,7 @@ class TestBatch:
         limiter.acquire("refresh")
         early(limiter, "refresh")
 
-    def test_batch_takes_its_slot_before_any_call_or_is_told_when_to_ask_for_one(self) -> None:
+    def test_batch_takes_its_slot_before_any_call_or_gets_a_time_to_ask_again(self) -> None:
         limits, _ = lines(1)
         for _ in range(5):
             limits.reserve("refresh", NOW)

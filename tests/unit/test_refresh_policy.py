@@ -214,7 +214,7 @@ class TestFailure:
 class TestRefusal:
     """Stripe refused, by an error or by an unchanged account."""
 
-    def test_refusal_of_an_inactive_account_is_told_by_its_code_whatever_the_account_says(self) -> None:
+    def test_code_shows_that_an_inactive_account_was_refused_even_if_the_account_does_not(self) -> None:
         code = "financial_connections_account_inactive"
         assert decide_after_refusal(account(None), NEED, NOW, code) == NotVerifiable("ACCOUNT_INACTIVE")
 
@@ -259,7 +259,7 @@ class TestSilentRefusalIsToldByLastAttemptedAt:
     def test_account_without_any_refresh_was_not_refreshed(self) -> None:
         assert not was_started(0, account(None))
 
-    def test_later_attempt_is_a_refresh_whatever_its_status(self) -> None:
+    def test_later_attempt_with_any_status_is_a_refresh(self) -> None:
         for status in ("pending", "succeeded", "failed", "reticulating"):
             assert was_started(LONG_AGO, account(refresh(status, LONG_AGO + 1)))
 
@@ -396,7 +396,7 @@ class TestMemory:
         stored = StoredAccount(state=account(refresh("failed", LONG_AGO, ended)), observed_at=NOW - 3600)
         assert decide_from_memory(stored, NEED, NOW, resumed_at=ended) == StartRefresh(LONG_AGO)
 
-    def test_erased_account_is_disconnected_whatever_is_stored(self) -> None:
+    def test_erased_account_is_disconnected_with_any_stored_data(self) -> None:
         stored = StoredAccount(state=account(None), observed_at=NOW, snapshot_attempted_at=NOW, erased_at=NOW - 1.0)
         assert decide_from_memory(stored, NEED, NOW) == NotVerifiable("ACCOUNT_DISCONNECTED")
 
@@ -618,7 +618,7 @@ class TestSettledSince:
         (None, None),
     ],
 )
-def test_holder_of_an_account_is_whoever_stripe_names(given: dict[str, object] | None, expected: AccountHolder | None) -> None:
+def test_holder_of_an_account_is_the_one_that_stripe_names(given: dict[str, object] | None, expected: AccountHolder | None) -> None:
     assert AccountHolder.from_stripe(given) == expected
 
 
@@ -773,7 +773,7 @@ class TestFinalReason:
             "OWNERSHIP_MISSING", "PERMISSION_MISSING", "STRIPE_UNAVAILABLE", "UNEXPECTED_ANSWER", "ACCOUNT_INACTIVE",
         ],
     )  # fmt: skip
-    def test_account_that_is_inactive_is_the_reason_whatever_failed(self, reason: str) -> None:
+    def test_inactive_account_is_the_reason_after_any_failure(self, reason: str) -> None:
         assert final_reason(reason, StoredAccount(state=account(None, "inactive"))) == "ACCOUNT_INACTIVE"
         assert final_reason(reason, StoredAccount(state=account(None))) == reason
         assert final_reason(reason, StoredAccount()) == reason
@@ -786,7 +786,7 @@ class TestFinalReason:
 
     @pytest.mark.parametrize("status", ["active", "inactive", "disconnected"])
     @pytest.mark.parametrize("reason", ["REFRESH_FAILED", "PERMISSION_MISSING", "ACCOUNT_INACTIVE"])
-    def test_account_that_was_erased_since_is_the_reason_whatever_was_read_before(self, reason: str, status: str) -> None:
+    def test_account_erased_since_is_the_reason_after_any_reading(self, reason: str, status: str) -> None:
         erased = StoredAccount(state=account(None, status), erased_at=1.0)
         assert final_reason(reason, erased) == "ACCOUNT_DISCONNECTED"
         assert final_reason("CANCELLED", erased) == "CANCELLED"

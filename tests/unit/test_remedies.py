@@ -55,7 +55,7 @@ def test_every_conflict_has_a_remedy_and_nothing_else_has() -> None:
 
 
 @pytest.mark.parametrize("reason", BY_REASON)
-def test_remedy_is_among_those_that_are_documented_for_its_reason_whatever_the_account(reason: str) -> None:
+def test_remedy_for_any_account_is_among_those_that_are_documented_for_its_reason(reason: str) -> None:
     found = {for_reason(reason, known, now=NOW, relink=relink).action for known in EVERY_ACCOUNT for relink in (True, False)}
     assert found == set(BY_REASON[reason][1]) <= set(get_args(Action))
 

@@ -66,7 +66,7 @@ def test_reviewer_may_not_confirm_the_own_proposal() -> None:
 
 
 @pytest.mark.parametrize("by", ["anne", "bob"])
-def test_one_reject_closes_a_proposal_whoever_made_it(by: str) -> None:
+def test_one_reject_by_any_reviewer_closes_a_proposal(by: str) -> None:
     review = after(OPEN, ("anne", "approve"), (by, "reject"))
     assert (review.state, review.resolution, review.reviewers) == ("closed", "rejected", 1)
 

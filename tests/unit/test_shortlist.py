@@ -1,4 +1,4 @@
-"""Any number of owners that is stored is compared in bounded time, whatever the claim and the owners hold."""
+"""Any number of owners that is stored is compared in bounded time, for any claim and owners."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Topics:
 
 
 @pytest.mark.parametrize(("local", "state"), [(False, "FAILED"), (True, "could not be checked")])
-def test_topic_without_subscription_is_a_fault_where_somebody_has_to_be_notified(local: bool, state: str) -> None:
+def test_topic_without_subscription_is_a_fault_where_it_has_to_notify(local: bool, state: str) -> None:
     line = settings._topic(
         Deployed("titleholder", "eu-west-1", Topics(), {}, {}, local=local), "arn:aws:sns:eu-west-1:1:titleholder-alarms"
     )
@@ -257,7 +257,7 @@ CONFIGURATION = {"issuer": PEOPLES_ISSUER, "token_endpoint": "https://tokens.exa
         ({}, {}, "token", "hide its token endpoint from https://api.example.com"),
     ],
 )
-def test_review_desk_at_which_nobody_could_sign_in_is_named(
+def test_review_desk_without_a_way_to_sign_in_is_named(
     page: dict[str, Any], configuration: dict[str, Any], closed: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`closed`: what a browser would hide from the page."""

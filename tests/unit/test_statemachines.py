@@ -92,7 +92,7 @@ def test_every_wait_for_a_token_has_a_time_out(machine: dict[str, Any]) -> None:
 
 
 EXPRESS_SECONDS = 300
-"""An Express execution is ended after five minutes, whatever it does."""
+"""Step Functions ends every Express execution after five minutes."""
 
 
 def pauses(retry: dict[str, Any]) -> Iterator[float]:
@@ -204,7 +204,7 @@ class TestVerifyAccount:
         waits = self.states()["WaitForRepair"]
         assert waits["TimeoutSecondsPath"] == "$.refresh.seconds"
         assert "HeartbeatSecondsPath" not in waits
-        # Whatever resumes it, RequestRefresh finds `refresh.resume_at`; and at the deadline the verdict finds the reason.
+        # After every resumption RequestRefresh finds `refresh.resume_at`, and at the deadline the verdict finds the reason.
         assert waits["ResultPath"] is None
         assert waits["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "NotVerifiable"}]
 

@@ -129,7 +129,7 @@ class TestSnapshotEvents:
     def test_name_their_connected_account_in_either_way(self, account: Any, context: Any) -> None:
         assert parsed(snapshot_event(account=account, context=context)).ref == AccountRef("fca_1", "test", "acct_9")
 
-    def test_snapshot_events_that_do_not_tell_the_mode_in_a_known_way_are_malformed(self) -> None:
+    def test_snapshot_events_without_a_known_mode_are_malformed(self) -> None:
         assert parsed(snapshot_event(livemode="false")).set_aside == "malformed"
 
 
@@ -233,7 +233,7 @@ def test_types_of_thin_events_fit_into_one_listing() -> None:
 class TestModes:
     @pytest.mark.parametrize(("livemode", "mode"), [(True, "test"), (False, "live")])
     @pytest.mark.parametrize("type_", [REFRESHED, "payment_intent.succeeded"])
-    def test_event_of_the_other_mode_is_set_aside_whatever_its_type(self, livemode: bool, mode: str, type_: str) -> None:
+    def test_event_of_the_other_mode_is_set_aside_with_any_type(self, livemode: bool, mode: str, type_: str) -> None:
         for event in (snapshot_event(livemode=livemode, type=type_), thin_event(livemode=livemode, type=f"v1.{type_}")):
             found = parsed(event, mode)
             assert (found.ref, found.set_aside) == (None, "other_mode")

@@ -81,7 +81,7 @@ class TestSteps:
         assert built().steps == [Step(1_000.0, "requested", {"deadline": 90_000.0})]
         assert built(replace(HEAD, batch="bat_1")).steps[0].about == {"deadline": 90_000.0, "batch": "bat_1"}
 
-    def test_webhook_is_told_by_what_it_woke(self) -> None:
+    def test_webhook_is_shown_by_what_it_resumed(self) -> None:
         about = {
             "by": "webhook",
             "event": "evt_1",
@@ -97,7 +97,7 @@ class TestSteps:
     @pytest.mark.parametrize(
         ("text", "seconds"), [("1016", 1_016.0), ("1970-01-01T00:16:56.000Z", 1_016.0), ("soon", None), ("", None), (None, None)]
     )
-    def test_time_of_an_event_is_read_whatever_its_form_is(self, text: str | None, seconds: float | None) -> None:
+    def test_time_of_an_event_is_read_in_any_form(self, text: str | None, seconds: float | None) -> None:
         about = {"by": "reconcile", "event": "evt_1", "event_created": text, "outcome": "ready"}
         assert built(stored=[Step(1_017.0, "woken", about)]).steps[1].about["event_created"] == seconds
 
@@ -218,7 +218,7 @@ class TestReviews:
     def test_open_review_was_opened(self) -> None:
         assert built(ENDED, review=REVIEW).steps[-1] == Step(1_100.0, "review_opened", {"by": "rule"})
 
-    def test_proposal_withdrawal_and_decision_are_told_apart(self) -> None:
+    def test_proposal_withdrawal_and_decision_are_distinguished(self) -> None:
         made = (
             decision("approve", "idp#1", 1_200.0, "OTHER"), decision("withdraw", "idp#1", 1_210.0),
             decision("approve", "idp#1", 1_220.0, "NAME_VARIANT_CONFIRMED"), decision("approve", "idp#2", 1_230.0, "CONTACT_CONFIRMED"),

@@ -37,7 +37,7 @@ JSON = {"Content-Type": "application/x-amz-json-1.0"}
 
 
 class ToldPayload(S3SigV4Auth):  # type: ignore[misc]
-    """Signs whatever hash of the body the headers tell."""
+    """Signs the hash of the body that the headers name, even if it is wrong."""
 
     def _modify_request_before_signing(self, request: Any) -> None:
         SigV4Auth._modify_request_before_signing(self, request)
@@ -216,7 +216,7 @@ def test_altered_request_is_refused(stack: Stack, call: Call) -> None:
 
 
 class PlainPath(SigV4Auth):  # type: ignore[misc]
-    """Signs for S3 as for the other services, without a header that tells the body's hash."""
+    """Signs for S3 as for the other services, without a header with the body's hash."""
 
     def _normalize_url_path(self, path: str) -> str:
         return path
@@ -266,7 +266,7 @@ UNSIGNED = [
 
 @EACH
 @pytest.mark.parametrize("authorization", UNSIGNED)
-def test_call_without_a_signature_is_refused_whatever_it_has_instead(stack: Stack, call: Call, authorization: str | None) -> None:
+def test_call_without_a_signature_is_refused_even_with_other_credentials(stack: Stack, call: Call, authorization: str | None) -> None:
     bare = call.signed(stack).header("X-Amz-Date", None).header("Authorization", authorization)
     assert bare.send()[0] in (400, 403)
 

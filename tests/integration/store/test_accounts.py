@@ -64,7 +64,9 @@ def test_account_of_live_mode_is_livemode(store: Store) -> None:
         (state("failed", 100), state("succeeded", 101)),
     ],
 )
-def test_newer_observation_replaces_older_one_only_whatever_the_clock_says(store: Store, older: AccountState, newer: AccountState) -> None:
+def test_only_a_newer_observation_replaces_another_even_if_the_clock_differs(
+    store: Store, older: AccountState, newer: AccountState
+) -> None:
     assert store.accounts.observe(REF, older, NOW, open_=False, calls=0)
     assert store.accounts.observe(REF, newer, NOW - 60, open_=False, calls=0)
     assert not store.accounts.observe(REF, older, NOW + 60, open_=False, calls=0)
@@ -106,7 +108,7 @@ STATES = [state(None), state("pending"), state("succeeded"), state("pending", 10
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(STATES))
-def test_newest_observation_is_kept_in_whatever_order_they_are_stored(store: Store, order: list[AccountState]) -> None:
+def test_newest_observation_is_kept_in_any_order_of_storing(store: Store, order: list[AccountState]) -> None:
     # An account of its own for each order: the table is the same for all of them.
     ref = AccountRef("fca_" + "_".join(str(STATES.index(observed)) for observed in order))
     for number, observed in enumerate(order):

@@ -46,7 +46,7 @@ def test_stored_snapshot_never_changes(store: Store) -> None:
     ],
     ids=["tried later", "made later", "all times equal"],
 )
-def test_newest_snapshot_is_the_same_in_whatever_order_they_are_stored(store: Store, older: Snapshot, newer: Snapshot) -> None:
+def test_newest_snapshot_is_the_same_in_any_order_of_storing(store: Store, older: Snapshot, newer: Snapshot) -> None:
     for ref, order in ((REF, (older, newer)), (CONNECTED, (newer, older))):
         for snapshot in order:
             put_newest(store, ref, snapshot, NOW)

@@ -120,7 +120,7 @@ def _size(value: Mapping[str, Any]) -> int:
 def check_expressions(
     *expressions: str, names: Mapping[str, str] | None = None, values: Mapping[str, Any] | None = None, keys: tuple[str, ...] = ()
 ) -> None:
-    """`names` and `values`: what the placeholders of all expressions stand for. `keys`: attributes that an update may not change."""
+    """`names` and `values`: the values of the placeholders in all expressions. `keys`: attributes that an update may not change."""
     for given in (names, values):
         if given is not None and not given:
             raise invalid("an empty mapping of placeholders")

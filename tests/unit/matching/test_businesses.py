@@ -63,7 +63,7 @@ def test_a_trade_name_counts_as_the_owners() -> None:
         ("Samplewell Family Trust", "TESTERMAN FAMILY TRUST", 0, 49),
     ],
 )
-def test_trust_is_told_by_its_name_not_by_the_day_of_its_declaration(claimed: str, held: str, low: float, high: float) -> None:
+def test_trust_is_recognised_by_its_name_not_by_the_day_of_its_declaration(claimed: str, held: str, low: float, high: float) -> None:
     assert low <= match({"business_name": claimed}, {"name": held}).score <= high
 
 
@@ -85,7 +85,7 @@ def test_trust_is_told_by_its_name_not_by_the_day_of_its_declaration(claimed: st
         ("Northern Trust Company", "NORTHERN TRUST CO", 95, 99, None),
     ],
 )
-def test_a_trust_is_told_by_its_own_name(claimed: str, held: str, low: float, high: float, reason: str | None) -> None:
+def test_a_trust_is_recognised_by_its_own_name(claimed: str, held: str, low: float, high: float, reason: str | None) -> None:
     for claim in ({"business_name": claimed}, {"name": claimed}):
         field = match(claim, {"name": held}).fields["name"]
         assert field.score is not None

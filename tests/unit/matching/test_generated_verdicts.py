@@ -1,4 +1,4 @@
-"""Thousands of verdicts stay what they are, and what the modules of the matcher tell each other on the way to them.
+"""Thousands of verdicts do not change, nor does what the matcher's modules pass to each other for them.
 
 Code invents the pairs, so only a number and two digests are stored for each. Most pairs were chosen because they notice a change of the
 matcher that those before them do not. A failure prints the pair and what is new; the same command at an earlier commit prints the old:

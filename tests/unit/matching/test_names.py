@@ -252,7 +252,7 @@ def test_contacts_do_not_lift_another_trust() -> None:
         # Two short forms of one name, which need not be one man's.
         ({"name": "Bobby Colby"}, "ROB COLBY", 67, ("NICKNAME",)),
         ({"name": "Liz Colby"}, "BETH COLBY", 67, ("NICKNAME",)),
-        # What stands in brackets is another name, however short.
+        # Words in brackets are another name, however short.
         ({"name": "Al Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
         ({"name": "Minhong Liang"}, "MINHONG (AL) LIANG", 92, ("NICKNAME", "NORMALISED")),
         # Written as one word, with a typing error if the word is long enough to show which.

@@ -1,4 +1,4 @@
-"""Whatever text comes, the matcher answers the same, in range, in bounded time, and without an exception."""
+"""For any text, the matcher always gives the same answer, in range, in bounded time, and without an exception."""
 
 import json
 import time

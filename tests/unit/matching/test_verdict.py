@@ -54,7 +54,7 @@ def test_missing_fields_neither_help_nor_hurt() -> None:
     assert match({"given": "Jane", "family": "Doe"}, {"name": "JANE DOE", **SAME_CONTACTS}).score == bare.score
 
 
-def test_who_lacks_a_field_is_told() -> None:
+def test_verdict_says_which_side_lacks_a_field() -> None:
     fields = match({"given": "Jane", "phone": "4155550134"}, {"name": "JANE", "email": "jane@example.com"}).fields
     assert set(fields) == {"name", "address", "phone", "email"}
     assert (fields["phone"].missing, fields["email"].missing, fields["address"].missing) == ("bank", "claim", "both")

@@ -1,4 +1,4 @@
-"""Our own rules for the alarms in template.yaml: whom they tell, what they watch, and that a quiet stack raises none."""
+"""Our own rules for the alarms in template.yaml: whom they notify, what they watch, and that a quiet stack raises none."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_tables_of_live_mode_cannot_be_deleted_by_mistake(parameters: dict[str, 
 
 
 def test_what_cannot_be_made_again_outlives_the_stack_but_not_a_failed_creation() -> None:
-    """Without their aliases, nothing would tell which of an account's keys a deleted stack's data needs.
+    """Without their aliases, nothing would show which of an account's keys a deleted stack's data needs.
 
     AlarmKey encrypts only messages that are under way.
     """

@@ -64,7 +64,7 @@ class TestParameter:
 
 
 def documented() -> list[tuple[str, str]]:
-    """The rows of the reference page: names, and what stands under `default`."""
+    """The rows of the reference page: names, and the column `default`."""
     page = (ROOT / "docs" / "reference" / "parameters.md").read_text()
     return re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE)
 
