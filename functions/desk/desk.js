@@ -15,8 +15,8 @@ const VERIFICATION = /^ver_[0-9a-f]{32}$/, CONNECTED = /^acct_[A-Za-z0-9_]{1,250
 const OUTCOMES = { match: "match", close_match: "close match", no_match: "no match", not_verifiable: "not verifiable" };
 const FIELDS = { name: "Name", address: "Address", phone: "Phone", email: "E-mail" };
 const UNREADABLE = new Set(["ACCOUNT_DISCONNECTED", "CLAIM_ERASED", "OWNERS_ERASED"]);
-const GONE = { "account-erased": "The account was erased", "claim-erased": "What was claimed was erased",
-  "owners-erased": "What the bank named was erased" };
+const GONE = { "account-erased": "The account was erased", "claim-erased": "The claim was erased",
+  "owners-erased": "The owners were erased" };
 const KEYS = [
   ["j, k", "next or previous row of the queue"], ["Enter", "open the row; with no row chosen, the oldest"], ["n", "next review"],
   ["v", "show names, or hide them"], ["a, r", "approve or reject"], ["Ctrl + Enter", "check the decision, then confirm it"],
@@ -164,7 +164,7 @@ async function callOnce(method, path, tenant, body, refused) {
   }
   if (answer.ok && data) return data;
   // A network that requires a sign-in of its own answers with a page.
-  if (answer.ok) throw new Failure("What answered is not the API. Check your connection.");
+  if (answer.ok) throw new Failure("The answer is not from the API. Check your connection.");
   data ??= {};
   if (answer.status === 401 && !refused) return callOnce(method, path, tenant, body, token);
   const request = answer.headers.get("apigw-requestid") ?? answer.headers.get("x-amzn-requestid") ?? "";
@@ -561,7 +561,7 @@ async function walk(from) {
   if (location.hash !== here || detail !== (from ?? detail)) return null;
   const others = queue.rows.filter((review) => review.verification !== id);
   const found = free(queue.rows.slice(begin())) ?? free(queue.rows) ?? others[0];
-  const alone = found && seenByOther(found.seen) && "Another reviewer has had the names of all that are left shown in the last minutes. "
+  const alone = found && seenByOther(found.seen) && "Another reviewer has looked at the names of all remaining reviews in the last minutes. "
     + "This is the oldest of them.";
   const text = alone || !found && (id ? "Nothing else waits in this list." : "Nothing waits in this list.");
   if (text) {
@@ -786,7 +786,7 @@ function showNames(head) {
   fill(find("comparison"), head(
     h("span", { id: "left", class: "small" }), h("button", { type: "button", id: "keep", onclick: keepNames }, "Show 5 minutes more"),
     h("button", { type: "button", id: "hide", onclick: () => hideNames("Names are hidden.") }, "Hide ", h("kbd", {}, "v"))),
-  names.newest === false && h("p", { class: "notice" }, "The bank gave newer owners since. The verdict rests on those below."),
+  names.newest === false && h("p", { class: "notice" }, "The bank has given newer owners since. The verdict rests on the owners below."),
   h("table", { class: "cards compared", role: "table" }, h("caption",
     { class: "unseen" }, "The claim beside the owner that the bank names"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head_.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
@@ -794,11 +794,11 @@ function showNames(head) {
   others.length > 0 && h("details", {}, h("summary", {}, `${count} other owner${count > 1 ? "s" : ""} of this account`),
     h("ul", {}, others.map((name) => h("li", {}, value([{ text: name }]))), count > others.length && h("li",
       { class: "quiet" }, `and ${count - others.length} more`))),
-  names.notes?.length > 0 && h("div", {}, h("p", {}, "Noted by those who decided before:"), h("ul", {},
+  names.notes?.length > 0 && h("div", {}, h("p", {}, "Notes of earlier decisions:"), h("ul", {},
     names.notes.map(({ note }) => h("li", {}, value([{ text: note }]))))),
   h("div", { class: "tell" }, names.may_tell?.length > 0 && [h("p", {}, "You may tell the claimant:"), h("ul", {},
     names.may_tell.map((text) => h("li", {}, text)))],
-    h("p", {}, names.may_name_owner ? "The name on the account: only where you are permitted to give it."
+    h("p", {}, names.may_name_owner ? "You may also tell the name on the account, but only if you are permitted to disclose it."
       : "Do not tell the name on the account.")));
   tick();
 }

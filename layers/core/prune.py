@@ -1,4 +1,4 @@
-"""Removes from the layer what no function uses: 400 AWS services, operations that are not called, documentation, boto3's resources.
+"""Removes unused parts from the layer: 400 AWS services, operations that are not called, documentation, boto3's resources.
 
 python prune.py FOLDER    where the packages were installed
 """
@@ -23,12 +23,12 @@ OPERATIONS = {
     "stepfunctions": "DescribeExecution SendTaskFailure SendTaskHeartbeat SendTaskSuccess StartExecution StopExecution",
     "sts": "AssumeRole AssumeRoleWithWebIdentity",
 }
-"""What functions call, by botocore's names; a client has no method for anything else. The SDK itself calls `sts` for some credentials."""
+"""The operations that functions call, by botocore's names. A client has no others. The SDK itself calls `sts` for some credentials."""
 
 SERVICES = frozenset(OPERATIONS)
 
 ENDPOINTS = SERVICES - {"stepfunctions"} | {"states"}
-"""The same by the names of their endpoints."""
+"""The same services by the names of their endpoints."""
 
 MODELS = {"service-2.json", "endpoint-rule-set-1.json", "paginators-1.json", "waiters-2.json", "service-2.sdk-extras.json"}
 
@@ -44,7 +44,7 @@ def main(root: Path) -> None:
             if name in MODELS:
                 description = _without_documentation(_read(file))
                 for parameter in description.get("clientContextParams", {}).values():
-                    parameter["documentation"] = ""  # Here botocore looks for it.
+                    parameter["documentation"] = ""  # botocore reads this key.
                 if name == "service-2.json":
                     _keep(description, OPERATIONS[service].split())
                 _write(file.with_name(name), description)
@@ -91,7 +91,7 @@ def _write(file: Path, value: Any) -> None:
 
 
 def _without_documentation(value: Any) -> Any:
-    """`documentation` is text wherever botocore means it; a field of that name is an object."""
+    """Removes documentation. botocore's `documentation` is a text; a field of that name is an object, which stays."""
     if isinstance(value, dict):
         kept = {name: part for name, part in value.items() if not (name == "documentation" and isinstance(part, str))}
         return {name: _without_documentation(part) for name, part in kept.items()}

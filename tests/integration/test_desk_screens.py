@@ -502,8 +502,8 @@ def test_hostile_text_is_shown_as_text(api: DeskApi, open_page: Open) -> None:
     page.locator("summary").click()
     text = page.locator("#comparison").inner_text()
     assert text.count("<img src=x onerror=alert(1)>") == 5
-    assert "Noted by those who decided before:" in text
-    assert "The bank gave newer owners since." in text
+    assert "Notes of earlier decisions:" in text
+    assert "The bank has given newer owners since." in text
     assert "Do not tell the name on the account." in text
     for box in ("U+202E", "U+202C", "U+200B", "U+2066", "U+FEFF", "U+00AD"):
         assert text.count(box) == 5
@@ -840,7 +840,7 @@ def test_answer_of_something_that_is_not_the_api_is_said(api: DeskApi, open_page
     page.clock.fast_forward("00:01")
     page.wait_for_timeout(100)
     page.clock.fast_forward("00:02")
-    expect(page.locator("main .notice[role=alert]")).to_contain_text("What answered is not the API.")
+    expect(page.locator("main .notice[role=alert]")).to_contain_text("The answer is not from the API.")
 
 
 def test_timeline_says_what_is_missing_and_calls_name_the_connected_account(api: DeskApi, open_page: Open) -> None:

@@ -1,4 +1,4 @@
-"""AWS refuses what exceeds its limits: Lambda's concurrency, Step Functions' quotas, recursive chains. Nothing is lost, callers get a 503."""
+"""AWS refuses what exceeds its limits: Lambda's concurrency, Step Functions' quotas, recursive chains. Nothing is lost; callers get 503."""
 
 from __future__ import annotations
 

@@ -55,6 +55,7 @@ class QueueConsumer(BatchProcessor):
         return process_partial_response(event, lambda record: process(record.json_body, record.message_id), self)
 
     def failure_handler(self, record: Any, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
+        """Have a failed message delivered again after a pause, or at its last delivery move it to the dead-letter queue."""
         error, count = exception[1], int(record.attributes.approximate_receive_count)
         # Only our own errors have messages that are free of personal data.
         said = str(error) if isinstance(error, TitleholderError) else unreached(error)

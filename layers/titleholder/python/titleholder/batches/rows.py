@@ -143,6 +143,7 @@ def task(verification: Verification) -> dict[str, Any]:
 
 
 def as_row(line: Line, verification: Verification, *, duplicate: bool) -> dict[str, Any]:
+    """A line's row in the file of rows, from which the results are written. `duplicate`: the verification is another line's."""
     ref = verification.ref
     return {
         "line": line.line, "reference": line.reference, "verification": verification.id, "account": ref.account,

@@ -71,6 +71,7 @@ SON_OF = frozenset(("bin", "ibn", "bint", "binti", "binte"))
 
 
 def orders(party: Party, memo: Memo) -> Iterator[Order]:
+    """Yield the orders in which a party's name may be written. If the source says which words are the surname, only the possible ones."""
     words = party.words
     n = len(words)
     if party.lent:
@@ -213,6 +214,8 @@ def _glue(parts: tuple[str, ...], whole: str, memo: Memo) -> tuple[int, str] | N
 
 
 class Step(NamedTuple):
+    """A step of an alignment: ``size_a`` words from position ``a`` with ``size_b`` words from ``b`` (0: left over), and the reason."""
+
     a: int
     b: int
     size_a: int

@@ -39,6 +39,7 @@ REASONS = {
 
 
 def interpolate(knots: tuple[tuple[float, float], ...], log_odds: float) -> float:
+    """Return the score for log-odds, linear between the knots (log-odds and score, rising), and constant outside of them."""
     before, low = knots[0]
     if log_odds <= before:
         return low

@@ -64,7 +64,7 @@ class RefreshRequest:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any], message_id: str = "") -> RefreshRequest:
-        """From the body that `verify_account` sends, and the id of its message. Raises ValueError or KeyError if it is no such body."""
+        """From the body that `verify_account` sends, and the id of its message. Raises ValueError or KeyError for another body."""
         resumed_at = from_iso(message["resume_at"]) if message.get("resume_at") else None
         requested_at = float(message["requested_at"])
         return cls(

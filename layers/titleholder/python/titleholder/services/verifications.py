@@ -110,6 +110,7 @@ class GroupResult:
 
     @property
     def summary(self) -> Summary:
+        """The members' results so far. A member with an undecided review counts only in `any`, `all` and `best`, not in `final`."""
         ended = [member for member in self.members if member.verdict is not None]
         any_, all_ = self._sums([_outcome(member) == "match" for member in ended])
         answers = [reviews.final(member) for member in ended if member.review not in ("open", "proposed")]
@@ -127,6 +128,7 @@ class GroupResult:
 
     @property
     def outcome(self) -> str | None:
+        """The best member's outcome; None until all members have their verdicts."""
         best = self.summary.best
         return _outcome(best) if best and self.done else None
 
