@@ -34,3 +34,11 @@ def test_signed_commands_have_query_parameters_in_the_order_in_which_aws_signs_t
         assert all("=" in parameter for parameter in query.split("&")), query
         names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
         assert names == sorted(names), query
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_page_whose_commands_call_the_interface_says_where_the_caller_is_defined(document: Path) -> None:
+    text = document.read_text()
+    blocks = "\n".join(re.findall(r"^ *```(?:sh)?\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL))
+    if re.search(r"^\s*titleholder ", blocks, re.MULTILINE):
+        assert "titleholder() {" in blocks or "(http.md#setting-up)" in text
