@@ -39,13 +39,16 @@ def ran(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def test_shell_blocks_of_the_http_page_run_one_after_the_other(checkout: Path) -> None:
     done = ran(checkout, "bash", "-euo", "pipefail", "-c", "".join(blocks("docs/http.md", "sh")))
     assert (done.returncode, done.stderr) == (0, "")
-    verdict, accounts, summary, owners, state, cancelled = done.stdout.splitlines()
+    verdict, accounts, summary, owners, state, cancelled, importing, line = done.stdout.splitlines()
     assert "'outcome': 'match'" in verdict
     assert "'account': 'fca_" in accounts
     assert "'any': True" in summary
     assert "'name': 'MARGARET ANNE TESTERMAN'" in owners
     assert state == "waiting"
     assert "'reasons': ['CANCELLED']" in cancelled
+    assert importing == "importing"
+    result = json.loads(line)
+    assert (result["reference"], result["outcome"]) == ("payout-1", "match")
 
 
 def test_shell_blocks_of_the_http_page_show_the_answer_to_a_wrong_key(checkout: Path) -> None:
