@@ -5,18 +5,27 @@ from __future__ import annotations
 import base64
 import gzip
 import importlib.util
+import os
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
+SIGN = Path(__file__).with_name("sign.js")
 START = """
 window.ui = SwaggerUIBundle({
   url: "openapi.json", dom_id: "#docs", deepLinking: true, tryItOutEnabled: true, validatorUrl: null,
-  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout"
+  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout", requestInterceptor: REQUEST_INTERCEPTOR
 });
 """
+EMBEDDED = "Calls of this page are signed with the key of the stack on this machine, unless you give a token under Authorize."
+ON_AWS = (
+    "Calls of this page carry the token that you give under Authorize. The page cannot sign for IAM: without a JWT issuer, a stack answers "
+    'its calls with 403 and {"message": "Forbidden"}. Call such a stack with curl --aws-sigv4, or with a generated client that signs '
+    "(docs/http.md and docs/client.md in the repository)."
+)
+NOTE_STYLE = "font: 14px sans-serif; max-width: 1420px; margin: 1em auto; padding: 0 20px"
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -38,11 +47,16 @@ def page() -> tuple[bytes, str]:
     powertools = importlib.util.find_spec("aws_lambda_powertools")
     files = Path(str(powertools and powertools.origin)).parent / "event_handler" / "openapi" / "swagger_ui"
     style, bundle = ((files / name).read_text(encoding="utf-8") for name in ("swagger-ui.min.css", "swagger-ui-bundle.min.js"))
-    scripts = "".join(f"<script>{script}</script>" for script in (bundle, START))
-    hashes = " ".join(f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'" for script in (bundle, START))
+    embedded = bool(os.environ.get("AWS_ENDPOINT_URL"))
+    start = START.replace("REQUEST_INTERCEPTOR", "sign" if embedded else "(request) => request")
+    if embedded:
+        start = f'const REGION = "{os.environ["AWS_REGION"]}";\n{SIGN.read_text(encoding="utf-8")}{start}'
+    scripts = "".join(f"<script>{script}</script>" for script in (bundle, start))
+    hashes = " ".join(f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'" for script in (bundle, start))
+    note = f'<p id="note" style="{NOTE_STYLE}">{EMBEDDED if embedded else ON_AWS}</p>'
     body = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Titleholder</title>'
-        f'<style>{style}</style></head><body><div id="docs"></div>{scripts}</body></html>'
+        f'<style>{style}</style></head><body>{note}<div id="docs"></div>{scripts}</body></html>'
     )
     # Swagger UI sets styles at run time and uses data: images.
     policy = (

@@ -1,4 +1,4 @@
-"""The documentation in a real browser: the page draws itself without another host, and makes a call with the caller's token."""
+"""The documentation in a real browser: the page draws itself without another host, and signs its calls, or sends the caller's token."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Error
 from local.aws.paths import BUILD
 from local.stack import Stack
 from tests.e2e.issuer import ACCOUNT, Issuer
+from tests.e2e.stack_driver import StackDriver
 
 SCREENSHOT = BUILD / "docs-page.png"
 
@@ -47,3 +48,34 @@ def test_page_makes_a_call_and_asks_no_other_host(browser: Browser, by_token: St
     assert hosts == {by_token.api_url.split("/")[2]}
     assert failures == []
     assert SCREENSHOT.stat().st_size > 20_000
+
+
+CALL = """async ([method, path, body]) => {
+  const url = location.pathname.replace(/\\/docs$/, path), headers = body ? { "Content-Type": "application/json" } : {};
+  const request = await sign({ method, url, headers, body: body ?? undefined });
+  const answer = await fetch(request.url, request);
+  return [answer.status, await answer.json()];
+}"""
+
+
+def test_page_of_a_stack_with_iam_signs_its_calls(browser: Browser, driver: StackDriver) -> None:
+    account = driver.link("fresh")
+    page = browser.new_page()
+    page.goto(f"{driver.stack.api_url}/docs")
+    operation = page.locator("#operations-accounts-get_account")
+    operation.locator(".opblock-summary-control").click()
+    operation.locator("tr[data-param-name=account] input").fill(account)
+    with page.expect_response(lambda response: response.url.endswith(f"/accounts/{account}")) as answered:
+        operation.get_by_role("button", name="Execute").click()
+    assert answered.value.status == 200
+    assert "signed with the key of the stack on this machine" in page.locator("#note").inner_text()
+    claim = {"name": "Margaret Testermän"}
+    for method, path, body, status in (
+        ("POST", "/verifications", {"account": account, "claim": claim, "wait": 10}, 200),
+        ("GET", f"/verifications?limit=5&account={account}", None, 200),
+        ("GET", "/accounts?customer=cus_1&cursor=a%20b*(')", None, 422),
+        ("GET", "/accounts/fca_%C3%A9", None, 422),
+    ):
+        found, answer = page.evaluate(CALL, [method, path, body and json.dumps(body)])
+        assert found == status, answer
+    page.close()
