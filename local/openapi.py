@@ -72,6 +72,17 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "description": "If the stack was deployed with an issuer of people's tokens (ReviewIssuer) or with a JWT issuer.",
     },
 }  # fmt: skip
+TAGS = {
+    "accounts": "Accounts, their owners and snapshots, refreshes, and erasure.",
+    "batches": "Many verifications from one file.",
+    "customers": "Stripe Customers.",
+    "desk": "The page on which people review.",
+    "docs": "This document, and a page that shows it.",
+    "reviews": "Reviews that wait for a person.",
+    "sessions": "Having accounts linked and relinked.",
+    "verifications": "Verifications, their timelines and their reviews.",
+    "webhooks": "Stripe's deliveries.",
+}
 ANSWERS = {200: "Success.", 201: "Created.", 202: "Accepted."}
 GATEWAY_ANSWERS = {
     401: "API Gateway: no valid token.",
@@ -262,6 +273,7 @@ def document() -> dict[str, Any]:
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     made["components"]["examples"] = {type_: _problem_example(type_) for type_ in sorted(problems.statuses())}
     made["paths"] = dict(sorted(made["paths"].items()))
+    made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return {**_untitled(made), "info": made["info"]}
 
 

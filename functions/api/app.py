@@ -149,7 +149,10 @@ def cancel_verification(verification: Annotated[models.VerificationId, Path()]) 
 @app.get("/accounts/<account>")
 @resolver.openapi_responses({200: models.Account}, "account-not-found", asks_stripe=True)
 def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
-    """Read the account as Stripe has it now."""
+    """Read the account as Stripe has it now.
+
+    The answer also names the newest stored snapshot of its owners, and what would repair the account.
+    """
     ref, deps = _ref(account), application().dependencies()
     observed_at, known = deps.clock(), deps.store.accounts.get(ref)
     reading = account_sync.read_account(deps, ref, known)
@@ -187,7 +190,10 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.OwnerList}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
 def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
-    """Read the owners in the newest snapshot, or in the one that `snapshot` names."""
+    """Read the owners in the newest snapshot, or in the one that `snapshot` names.
+
+    The answer is personal data: each call is recorded, and no cache may keep the answer.
+    """
     ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
@@ -211,7 +217,10 @@ def list_snapshots(
     limit: Annotated[models.Limit, Query()] = DEFAULT_LIMIT,
     cursor: Annotated[models.Cursor | None, Query()] = None,
 ) -> Response[Any]:
-    """List the account's snapshots, the newest first, with the changes from one to the next."""
+    """List the account's snapshots, the newest first, with the changes from one to the next.
+
+    Changes are kinds and positions of owners, without personal data.
+    """
     ref = _ref(account)
     _held(ref)
     query = {"list": "snapshots", "ref": ref.key}

@@ -63,7 +63,10 @@ def create_batch(
 @app.post("/batches/<id>/start")
 @resolver.openapi_responses({202: models.Batch}, "batch-not-found", "batch-state", "manifest-unusable")
 def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """Start a batch once its manifest is uploaded, or continue one that failed."""
+    """Start a batch once its manifest is uploaded, or continue one that failed.
+
+    Answers 202 with the batch. Repeating it while the batch runs changes nothing.
+    """
     settings = application().settings
     inputs = {
         "settle_timeout": settings.settle_timeout_seconds,
@@ -80,7 +83,10 @@ def start_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
 @app.get("/batches/<id>")
 @resolver.openapi_responses({200: models.Batch}, "batch-not-found")
 def get_batch(id: Annotated[models.BatchId, Path()]) -> Response[Any]:
-    """Read the progress of a batch, with links to its results."""
+    """Read the progress of a batch, with links to its results.
+
+    Links are valid for at most an hour. Each call makes new ones.
+    """
     found = lifecycle.progress(application().batch_dependencies, _tenant(), id)
     application().audit.read(_caller(), "batch.read", **_tenant().as_dict(), batch=id)
     return resolver.json_response(200, _shown(found))

@@ -70,7 +70,10 @@ def create_customer(
     body: Annotated[models.NewCustomer, Body()],
     idempotency_key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response[Any]:
-    """Create a Stripe Customer."""
+    """Create a Stripe Customer.
+
+    A session for linking accounts needs a customer, which you can also create at Stripe yourself.
+    """
     stripe_account = _tenant().stripe_account
 
     def effect(key: str | None) -> dict[str, str]:
@@ -189,7 +192,10 @@ def _create_relink_session(body: models.NewSession, account: str, idempotency_ke
     {200: models.CollectedAccounts}, "session-not-found", "payment-method-not-found", "account-not-found", asks_stripe=True
 )
 def get_session(session: Annotated[SessionId, Path()]) -> Response[Any]:
-    """Read the accounts that a session, an intent or a payment method collected."""
+    """Read the accounts that a session, an intent or a payment method collected.
+
+    If there are none, `empty_reason` says why.
+    """
     stripe_account = _tenant().stripe_account
     found = linked_accounts.collect(application().dependencies().stripe, session, stripe_account)
     shown = models.CollectedAccounts(

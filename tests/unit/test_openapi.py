@@ -58,6 +58,11 @@ def test_what_needs_no_authorisation_is_public_at_the_gateway_and_the_reverse() 
 class TestOperation:
     def test_operation_says_in_a_line_what_it_does(self, key: str) -> None:
         assert 5 < len(OPERATIONS[key]["summary"]) < 160
+        assert len(OPERATIONS[key]["description"]) > 20
+
+    def test_operation_has_a_tag_that_the_document_describes(self, key: str) -> None:
+        [tag] = OPERATIONS[key]["tags"]
+        assert tag in [each["name"] for each in COMMITTED["tags"] if each["description"]]
 
     def test_parameters_have_limits_and_an_example(self, key: str) -> None:
         for parameter in OPERATIONS[key].get("parameters", ()):
