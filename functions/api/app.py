@@ -197,7 +197,7 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
-        raise SnapshotNotFoundError("No owners of this account are stored yet. Verify it, or ask for a refresh, first.")
+        raise SnapshotNotFoundError("No owners of this account are stored yet. Verify the account, or request a refresh, then try again.")
     found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)

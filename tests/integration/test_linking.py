@@ -664,7 +664,9 @@ def test_holder_that_stripe_does_not_know_is_named_by_its_kind(
     monkeypatch.setattr(sandbox.http_client, "request", missing)
     answer = session(sandbox, "financial_connections", **{kind: id_})
     assert answer.problem == "customer-not-found"
-    assert answer.json["detail"] == f"Stripe knows no such {noun} in this mode and under this connected account."
+    assert answer.json["detail"] == (
+        f"Stripe knows no such {noun} in this mode and under this connected account. Check the id and the header Stripe-Account."
+    )
 
 
 @pytest.mark.parametrize(

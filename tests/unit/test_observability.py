@@ -47,8 +47,8 @@ def test_unexpected_error_keeps_only_its_type_code_and_place(error: Exception, t
 
 
 def test_errors_of_our_own_are_raised_unchanged() -> None:
-    with pytest.raises(BatchNotFoundError, match="No such batch"):
-        raising(BatchNotFoundError("No such batch."))({}, CONTEXT)
+    with pytest.raises(BatchNotFoundError, match="This stack has no such batch"):
+        raising(BatchNotFoundError())({}, CONTEXT)
 
 
 @pytest.mark.parametrize(("event", "seconds"), [({}, 45), ({"Records": []}, 45), ({"requestContext": {"http": {"method": "GET"}}}, 29)])

@@ -277,8 +277,8 @@ def test_callers_see_no_request_and_no_actor_but_the_reviewers() -> None:
         ("match", 1, None),
         ("close_match", 2, None),
         ("no_match", 1, None),
-        ("match", 0, "This stack has no reviews: its parameter ReviewersNeeded is 0."),
-        (None, 1, "The verification has no verdict yet."),
+        ("match", 0, "This stack has no reviews, because its parameter ReviewersNeeded is 0."),
+        (None, 1, "The verification has no verdict yet. Wait for it, then try again."),
         ("not_verifiable", 1, "The verification is not verifiable, so there is no comparison that a person could review."),
     ],
 )
@@ -290,9 +290,10 @@ def test_review_can_be_opened_by_hand_where_something_was_compared(outcome: str 
     ("review", "asked", "by", "said"),
     [
         (OPEN, request("approve", reason="RELATIVE"), "anne", "The fields of the decision do not go together."),
-        (OPEN, request("approve", 2), "anne", "The review has changed since the version that you decided about."),
-        (OPEN, request("withdraw"), "anne", "There is no proposal of yours that could be withdrawn."),
-        (PROPOSED, request("approve", 2), "anne", "You proposed this approval, so another reviewer has to confirm it."),
+        (OPEN, request("approve", 2), "anne", "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, "
+         "then decide about that version."),
+        (OPEN, request("withdraw"), "anne", "You have no proposal that waits for a second reviewer, so there is nothing to withdraw."),
+        (PROPOSED, request("approve", 2), "anne", "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it."),
         (after(PROPOSED, ("bob", "approve")), request("reject"), "eve", "The review was decided, and stays closed."),
         (
             reviews.expired(OPEN, "NOT_IN_TIME", NOW, by="reconcile"), request("reject"), "anne",

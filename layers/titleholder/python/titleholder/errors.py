@@ -96,7 +96,7 @@ class AccountErasedError(TitleholderError):
     """The account was disconnected and all that was held of it erased: there is nothing to read, and nothing may be written."""
 
     def __init__(
-        self, message: str = "The account was disconnected, and the data held of it erased. Its holder has to link it again."
+        self, message: str = "The account was disconnected and its stored data was erased. Its holder has to link it again."
     ) -> None:
         super().__init__(message)
 
@@ -109,7 +109,7 @@ class AwsUnavailableError(TitleholderError):
     """An AWS service throttled a call, failed, or did not answer. The same request can succeed later."""
 
     def __init__(
-        self, message: str = "An AWS service takes no more calls just now, or does not answer. Try again in a few seconds."
+        self, message: str = "An AWS service throttled a call or did not answer. Send the same request again in a few seconds."
     ) -> None:
         super().__init__(message)
 
@@ -122,7 +122,10 @@ class AwsUnavailableError(TitleholderError):
 class TableBusyError(AwsUnavailableError):
     """DynamoDB throttled a call at every try, or other writers were in its way. The same request can succeed later."""
 
-    def __init__(self, message: str = "The stack's table takes no more requests just now. Try again in a few seconds.") -> None:
+    def __init__(
+        self,
+        message: str = "DynamoDB throttled the request, or others wrote the same items. Send the same request again in a few seconds.",
+    ) -> None:
         super().__init__(message)
 
 
@@ -132,6 +135,12 @@ class AuditUnavailableError(AwsUnavailableError):
 
 class VerificationNotFoundError(TitleholderError):
     """No such verification."""
+
+    def __init__(
+        self,
+        message: str = "This stack has no such verification. Check the id, and that Stripe-Account is as it was in the request for it.",
+    ) -> None:
+        super().__init__(message)
 
 
 class VerificationCompletedError(TitleholderError):
@@ -173,21 +182,24 @@ class NothingToReviewError(TitleholderError):
 class CallerUnknownError(TitleholderError):
     """A caller without an identity asks for what only a known person may do."""
 
-    def __init__(self, message: str = "The token has no subject (`sub`), so it does not say who you are.") -> None:
+    def __init__(
+        self,
+        message: str = "The token has no subject (`sub`), so its caller is unknown. Have the issuer put a subject into each access token.",
+    ) -> None:
         super().__init__(message)
 
 
 class ClaimErasedError(TitleholderError):
     """The claim of a verification is not kept any more, so that there is nothing to compare."""
 
-    def __init__(self, message: str = "The claim is not kept any more. Post a new verification.") -> None:
+    def __init__(self, message: str = "The claim is no longer stored, so there is nothing to compare. Post a new verification.") -> None:
         super().__init__(message)
 
 
 class OwnersErasedError(TitleholderError):
     """The owners that a verification was compared with are not kept any more, so that there is nothing to compare."""
 
-    def __init__(self, message: str = "The owners are not kept any more. Post a new verification.") -> None:
+    def __init__(self, message: str = "The owners are no longer stored, so there is nothing to compare. Post a new verification.") -> None:
         super().__init__(message)
 
 
@@ -219,7 +231,7 @@ class TooManyOwnersError(TitleholderError):
     """An account has more owners than are stored and compared. `seen`: how many were read until that was clear."""
 
     def __init__(self, seen: int = 0) -> None:
-        super().__init__("The bank names more owners for this account than are stored and compared.")
+        super().__init__("The bank names more owners for this account than are stored and compared, so it can't be verified by its owners.")
         self.seen = seen
 
 
@@ -241,6 +253,11 @@ class FileReplacedError(TitleholderError):
 
 class BatchNotFoundError(TitleholderError):
     """No such batch."""
+
+    def __init__(
+        self, message: str = "This stack has no such batch. Check the id, and that Stripe-Account is as it was when the batch was created."
+    ) -> None:
+        super().__init__(message)
 
 
 class BatchStateError(TitleholderError):
@@ -303,7 +320,7 @@ class RateLimitExceededError(TitleholderError):
     """
 
     def __init__(self, retry_after: int, bucket: str = "", at: float = 0.0, slots: Mapping[str, float] | None = None) -> None:
-        super().__init__(f"The rate limit for calls to Stripe is used up; try again in {retry_after} s.")
+        super().__init__(f"Other work uses all calls that the stack may make to Stripe now. Try again in {retry_after} s.")
         self.retry_after = retry_after
         self.bucket = bucket
         self.at = at

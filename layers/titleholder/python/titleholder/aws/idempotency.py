@@ -95,9 +95,13 @@ class Idempotency:
         try:
             ids: Ids = run(data={"name": request.name, "body": request.body_digest})
         except IdempotencyValidationError:
-            raise IdempotencyConflictError("This Idempotency-Key was used before with another body.") from None
+            raise IdempotencyConflictError(
+                "This Idempotency-Key was used before with another request. Send a new key, or the earlier request unchanged."
+            ) from None
         except IdempotencyAlreadyInProgressError:
-            raise IdempotencyInProgressError("A request with this Idempotency-Key still runs. Repeat this one in a few seconds.") from None
+            raise IdempotencyInProgressError(
+                "The first request with this key is still running. Send the same request again in a few seconds."
+            ) from None
         except IdempotencyPersistenceLayerError as error:
             if isinstance(error.__cause__, TableBusyError):
                 raise error.__cause__ from None

@@ -154,7 +154,7 @@ def stop(deps: BatchDependencies, tenant: Tenant, batch: str) -> Progress:
     stopped = deps.store.batches.update(batch, {"batch_state": "stopped", "completed_ms": now}, unless=FINAL)
     kept = deps.store.batches.get(batch)
     if not stopped and kept["batch_state"] == "completed":
-        raise BatchStateError("The batch is completed.")
+        raise BatchStateError("The batch is completed, so it can't be stopped. GET /batches/{id} links its results.")
     # Also for a batch that was stopped before, because that call may have crashed in between.
     if int(kept["run"]):
         deps.workflow.stop(batch, int(kept["run"]))
@@ -231,7 +231,7 @@ def _batch_of(deps: BatchDependencies, tenant: Tenant, batch: str) -> dict[str, 
     """A tenant's batch. Raises BatchNotFoundError, also for another tenant's."""
     kept = deps.store.batches.get(batch)
     if not tenant.owns(kept["mode"], kept.get("stripe_account")):
-        raise BatchNotFoundError("No such batch.")
+        raise BatchNotFoundError
     return kept
 
 
@@ -295,7 +295,7 @@ def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
     size, etag = found
     _check_size(size)
     if size == 0:
-        raise ManifestError("The manifest is empty.")
+        raise ManifestError("The manifest is empty. Upload one with at least one line, then start the batch again.")
     if kept.get("manifest_etag", etag) != etag and any(True for _ in deps.store.batches.ranges(batch)):
         raise BatchStateError(
             "The manifest was uploaded again after a part of it had been imported. Stop this batch, and create one for the new file."
@@ -305,7 +305,7 @@ def _check_upload(deps: BatchDependencies, kept: Mapping[str, Any]) -> str:
 
 def _check_size(size: int) -> None:
     if size > LARGEST_BYTES:
-        raise ManifestError(f"A manifest may have {LARGEST_BYTES // 1024**3} GiB at most.")
+        raise ManifestError(f"A manifest may have {LARGEST_BYTES // 1024**3} GiB at most. Split it into several batches.")
 
 
 def _seconds(milliseconds: Any) -> float | None:

@@ -77,7 +77,7 @@ def plan(context: BatchStepContext, batch: str) -> dict[str, Any]:
         return {"imported": True, "blocks": [], "pass": int(kept["pass"]) + 1}
     with _failure_recorded(context, batch):
         if found is None:
-            raise ManifestError("The manifest is gone.")
+            raise ManifestError("The manifest was deleted before it was imported. Upload it to a new batch.")
         size, etag = found
         if kept.get("manifest_etag", etag) != etag:
             raise ManifestError(REPLACED)

@@ -186,9 +186,9 @@ class DecisionRequest:
 def unreviewable(verification: Verification, reviewers_needed: int) -> str | None:
     """Why no review of a verification can be opened by hand, as a sentence; None if one can."""
     if reviewers_needed == 0:
-        return "This stack has no reviews: its parameter ReviewersNeeded is 0."
+        return "This stack has no reviews, because its parameter ReviewersNeeded is 0."
     if verification.verdict is None:
-        return "The verification has no verdict yet."
+        return "The verification has no verdict yet. Wait for it, then try again."
     if verification.verdict["outcome"] == "not_verifiable":
         return "The verification is not verifiable, so there is no comparison that a person could review."
     return None
@@ -226,9 +226,15 @@ def decide(
     if review.state == "closed":
         raise closed_error(review)
     if request.version != review.version:
-        raise ReviewChangedError("The review has changed since the version that you decided about.", review.as_dict())
+        raise ReviewChangedError(
+            "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, then decide about "
+            "that version.",
+            review.as_dict(),
+        )
     if request.decision == "withdraw" and (review.proposer != by or len(review.decisions) >= MOST_DECISIONS):
-        raise NothingToWithdrawError("There is no proposal of yours that could be withdrawn.", review.as_dict())
+        raise NothingToWithdrawError(
+            "You have no proposal that waits for a second reviewer, so there is nothing to withdraw.", review.as_dict()
+        )
     now = _in_order(review, now)
     decision = ReviewDecision(by, now, request.decision, request.reason, request.reference, request.note is not None, request_id)
     after = replace(review, version=review.version + 1, decisions=(*review.decisions, decision))
@@ -237,7 +243,9 @@ def decide(
     if request.decision == "reject":
         return _closed(after, "rejected", now)
     if review.proposer == by:
-        raise SecondReviewerNeededError("You proposed this approval, so another reviewer has to confirm it.", review.as_dict())
+        raise SecondReviewerNeededError(
+            "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it.", review.as_dict()
+        )
     if review.proposer is None and needed(verdict_outcome, max(review.reviewers_needed, reviewers_needed)) > 1:
         return replace(after, state="proposed")
     return _closed(after, "approved", now)

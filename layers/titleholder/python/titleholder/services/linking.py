@@ -58,7 +58,7 @@ RELINK_STEP = Step(
     "If it failed or was cancelled, create a new session.",
 )
 
-NONE_HERE = "Stripe knows no such {} in this mode and under this connected account."
+NONE_HERE = "Stripe knows no such {} in this mode and under this connected account. Check the id and the header Stripe-Account."
 NOUNS = {"customer": "customer", "customer_account": "customer account", "connected_account": "connected account", "session": "session"}
 
 PAYING_SUBCATEGORIES = ("checking", "savings")
@@ -153,7 +153,9 @@ def once(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return call()
     except StripeRefusedError as error:
         if error.code == stripe_linking.KEY_REUSED:
-            raise IdempotencyConflictError("This Idempotency-Key was used before with another body.") from None
+            raise IdempotencyConflictError(
+                "This Idempotency-Key was used before with another request. Send a new key, or the earlier request unchanged."
+            ) from None
         raise
 
 

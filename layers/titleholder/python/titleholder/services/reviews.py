@@ -55,7 +55,7 @@ def get_verification(store: Store, tenant: Tenant, verification_id: str) -> Veri
     """A tenant's verification. Raises VerificationNotFoundError, also for another tenant's and for a group."""
     found = store.verifications.get(verification_id)
     if not tenant.owns(found.ref.mode, found.ref.stripe_account):
-        raise VerificationNotFoundError("No such verification.")
+        raise VerificationNotFoundError
     return found
 
 
@@ -76,9 +76,9 @@ def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str,
         _require_comparison(store.reviews.get_compared(verification))
         # In both cases the review would end by itself.
         if verification.stale is not None:
-            raise NothingToReviewError("The account is no longer active.")
+            raise NothingToReviewError("The account is no longer active, so its verdict can't be reviewed.")
         if have_owners_changed(store, verification, store.accounts.get(verification.ref)):
-            raise NothingToReviewError("The bank names other owners by now. Post a new verification.")
+            raise NothingToReviewError("The bank names other owners now. Post a new verification.")
         made = Review(
             verification.ref, verification.id, "open", 1, round(deps.clock(), 3), "manual", opened_actor=by.actor,
             opened_request=by.request, reviewers_needed=store.reviewers_needed,

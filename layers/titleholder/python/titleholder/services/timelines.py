@@ -17,9 +17,9 @@ def read(store: Store, tenant: Tenant, verification_id: str, now: float) -> Time
     """The timeline of a tenant's verification, as of `now`. Raises VerificationNotFoundError, also for a group and for another tenant's."""
     found = store.verifications.find(verification_id)
     if not isinstance(found, Verification):
-        raise VerificationNotFoundError(OF_SEVERAL if tenant.owns(found.mode, found.stripe_account) else "No such verification.")
+        raise VerificationNotFoundError(OF_SEVERAL) if tenant.owns(found.mode, found.stripe_account) else VerificationNotFoundError
     if not tenant.owns(found.ref.mode, found.ref.stripe_account):
-        raise VerificationNotFoundError("No such verification.")
+        raise VerificationNotFoundError
     return of(store, found, now)
 
 

@@ -215,12 +215,14 @@ def _create_group(
             known = load_group(deps.store, found)
             if _is_about(deps.store, known, new.claim):
                 return known
-        raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        raise IdempotencyConflictError(
+            "This Idempotency-Key was used before with another request. Send a new key, or the earlier request unchanged."
+        )
     from titleholder.services import linked_accounts
 
     refs = linked_accounts.resolve_accounts(deps, target)
     if len(refs) > MOST_MEMBERS:
-        raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked there. Verify them one by one.")
+        raise TooManyAccountsError(f"More than {MOST_MEMBERS} accounts are linked. Verify them one by one, by `account`.")
     # Check all limits first, so that one account over its limit refuses the request before anything is done for the others.
     claims = [deps.store.claims.digest(ref, new.claim) for ref in refs]
     for claim in claims:
@@ -259,7 +261,7 @@ def get(store: Store, tenant: Tenant, id_: str) -> Verification | GroupResult:
     found = store.verifications.find(id_)
     whose = found.ref if isinstance(found, Verification) else found
     if not tenant.owns(whose.mode, whose.stripe_account):
-        raise VerificationNotFoundError("No such verification.")
+        raise VerificationNotFoundError
     return found if isinstance(found, Verification) else load_group(store, found)
 
 
@@ -328,7 +330,7 @@ def cancel(deps: Dependencies, tenant: Tenant, id_: str) -> Verification | Group
         except VerificationCompletedError:
             members.append(deps.store.verifications.get(member.id))
     if not cancelled:
-        raise VerificationCompletedError("All accounts have their verdicts; there is nothing left to cancel.")
+        raise VerificationCompletedError("All accounts already have a verdict, so nothing can be cancelled. Read the verification.")
     return GroupResult(found.group, members)
 
 
@@ -336,7 +338,7 @@ def _cancel(deps: Dependencies, verification: Verification) -> Verification:
     if verification.verdict is None or is_cancelled(verification):
         verification = complete(deps.store, deps.bus, verification, {"reason": CANCELLED}, now=deps.clock())
     if not is_cancelled(verification):
-        raise VerificationCompletedError("The verification has its verdict; there is nothing left to cancel.")
+        raise VerificationCompletedError("The verification already has a verdict and can't be cancelled. Read it.")
     deps.workflow.stop(verification.id)
     deps.store.waiters.remove(verification.ref, verification.id)
     return verification

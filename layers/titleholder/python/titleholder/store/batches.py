@@ -29,7 +29,7 @@ class Batches:
         """Raises BatchNotFoundError."""
         item = self._table.get(_pk(batch), "BATCH")
         if item is None:
-            raise BatchNotFoundError("No such batch.")
+            raise BatchNotFoundError
         return item
 
     def update(self, batch: str, attributes: Mapping[str, Any], *, unless: Sequence[str] = ()) -> bool:

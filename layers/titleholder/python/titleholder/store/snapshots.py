@@ -114,7 +114,7 @@ def snapshot_sk(snapshot: str) -> str:
 def opened_snapshot(found: tuple[Item, Sensitive[Any]] | None) -> Snapshot:
     """A snapshot as it was decrypted. Raises SnapshotNotFoundError if there is none."""
     if found is None:
-        raise SnapshotNotFoundError("No such snapshot of this account is stored.")
+        raise SnapshotNotFoundError("No such snapshot of this account is stored. GET /accounts/{account}/snapshots lists those that are.")
     item, owners = found
     return Snapshot(item["snapshot"], item["attempted_at"], item["snapshot_created"], owners, too_many=item.get("too_many"))
 

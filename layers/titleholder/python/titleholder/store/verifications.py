@@ -139,14 +139,16 @@ class Verifications:
             return group
         found = _verification_or_group(kept)
         if not isinstance(found, Group) or found.request_digest != group.request_digest:
-            raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+            raise IdempotencyConflictError(
+                "This Idempotency-Key was used before with another request. Send a new key, or the earlier request unchanged."
+            )
         return found
 
     def get(self, verification: str) -> Verification:
         """Raises VerificationNotFoundError, also for a group."""
         found = self.find(verification)
         if isinstance(found, Group):
-            raise VerificationNotFoundError("No such verification.")
+            raise VerificationNotFoundError
         return found
 
     def get_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification]:
@@ -157,7 +159,7 @@ class Verifications:
         """Raises VerificationNotFoundError."""
         item = self._table.get(_pk(id), _SK)
         if item is None:
-            raise VerificationNotFoundError("No such verification.")
+            raise VerificationNotFoundError
         return _verification_or_group(item)
 
     def find_all(self, ids: Sequence[str], *, consistent: bool = True) -> dict[str, Verification | Group]:
@@ -295,7 +297,9 @@ def _same_request(kept: Item, verification: Verification) -> Verification:
     """
     same = verification.claim_digest in (None, kept.get("claim_digest"))
     if kept["request_digest"] != verification.request_digest or not same:
-        raise IdempotencyConflictError("This Idempotency-Key was used before with another request.")
+        raise IdempotencyConflictError(
+            "This Idempotency-Key was used before with another request. Send a new key, or the earlier request unchanged."
+        )
     return verification_of(kept)
 
 

@@ -391,7 +391,9 @@ class StripeGateway:
                 raise
             code, request_id = (error.code, error.request_id) if isinstance(error, StripeError) else (None, None)
             unanswered = StripeUnansweredError(
-                "The result of the call is unknown, because Stripe did not answer it.", code=code, request_id=request_id
+                "The result of the call is unknown, because Stripe did not answer it.",
+                code=code,
+                request_id=request_id,
             )
             unanswered.after_failure = failed
             raise unanswered from None
@@ -692,7 +694,9 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError], deni
             return StripeUnansweredError("Stripe's answer could not be read.", **known)
         case status if status == NOT_FOUND:
             noun = _NOUNS.get(missing, "account")
-            return missing(f"Stripe knows no such {noun} in this mode and under this connected account.")
+            return missing(
+                f"Stripe knows no such {noun} in this mode and under this connected account. Check the id and the header Stripe-Account."
+            )
         case 401:
             return StripeCredentialsError(
                 "Stripe refused the API key. Store a valid one in the secret that StripeApiKeySecretName names.", **known
@@ -711,4 +715,7 @@ def _translated(error: stripe.StripeError, missing: type[TitleholderError], deni
         case status if status >= 500:
             return StripeServerError(f"Stripe answered {status}.", **known)
         case status:
-            return StripeRefusedError(f"Stripe refused the call ({status}, {code or 'no code'}).", **known)
+            return StripeRefusedError(
+                f"Stripe refused the call ({status}, {code or 'no code'}). The same request would be refused again.",
+                **known,
+            )

@@ -136,7 +136,7 @@ def check_customer(stripe: StripeGateway, id: str, stripe_account: str | None) -
     """Return if the customer exists. Raises CustomerNotFoundError, also if it was deleted."""
     found = _plain(stripe.call(lambda client: client.v1.customers.retrieve(id, {}, _options(stripe_account)), CustomerNotFoundError))
     if found.get("deleted"):
-        raise CustomerNotFoundError("This customer was deleted at Stripe.")
+        raise CustomerNotFoundError("This customer was deleted at Stripe. Create a new one: POST /customers.")
 
 
 def is_missing(error: StripeRefusedError) -> bool:

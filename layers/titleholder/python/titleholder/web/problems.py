@@ -43,12 +43,12 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.SessionNotFoundError: (404, "session-not-found", "No such session"),
     errors.PaymentMethodNotFoundError: (404, "payment-method-not-found", "No such payment method"),
     errors.NoLinkedAccountError: (409, "no-linked-account", "No account is linked"),
-    errors.BankAccountUnavailableError: (409, "us-bank-account-unavailable", "Stripe offers no payment by bank account"),
+    errors.BankAccountUnavailableError: (409, "us-bank-account-unavailable", "The Stripe account can't be paid by bank account"),
     errors.RelinkNotAvailableError: (409, "relink-not-available", "The account can't be relinked"),
     errors.InvalidCursorError: (422, "invalid-cursor", "The cursor does not belong to this list"),
     errors.AccountErasedError: (410, "account-erased", "The account was erased"),
     errors.VerificationNotFoundError: (404, "verification-not-found", "No such verification"),
-    errors.VerificationCompletedError: (409, "verification-completed", "The verification has its verdict"),
+    errors.VerificationCompletedError: (409, "verification-completed", "The verification already has a verdict"),
     errors.ReviewNotFoundError: (404, "review-not-found", "No such review"),
     errors.ReviewChangedError: (409, "review-changed", "The review has changed"),
     errors.ReviewClosedError: (409, "review-closed", "The review is closed"),
@@ -57,25 +57,25 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.NothingToReviewError: (409, "nothing-to-review", "There is nothing to review"),
     errors.ClaimErasedError: (410, "claim-erased", "The claim was erased"),
     errors.OwnersErasedError: (410, "owners-erased", "The owners were erased"),
-    errors.CallerUnknownError: (403, "caller-unknown", "The token does not say who calls"),
+    errors.CallerUnknownError: (403, "caller-unknown", "The token does not name its caller"),
     errors.TooManyAccountsError: (409, "too-many-accounts", "Too many accounts for one request"),
     errors.TooManyOwnersError: (409, "too-many-owners", "The account has too many owners"),
     errors.ClaimLimitExceededError: (429, "claim-limit-exceeded", "Too many different claims about one account"),
     errors.SnapshotNotFoundError: (404, "snapshot-not-found", "No such snapshot"),
     errors.BatchNotFoundError: (404, "batch-not-found", "No such batch"),
-    errors.BatchStateError: (409, "batch-state", "The batch's state does not allow this"),
+    errors.BatchStateError: (409, "batch-state", "The batch is not in a state for this"),
     errors.ManifestError: (422, "manifest-unusable", "The manifest can't be used"),
     # The manifest is the only file that is checked for having been replaced. The step that reads it reports this as a ManifestError.
     errors.FileReplacedError: (422, "manifest-unusable", "The manifest can't be used"),
     errors.IdempotencyConflictError: (422, "idempotency-conflict", "The Idempotency-Key was used with another request"),
-    errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request still runs"),
+    errors.IdempotencyInProgressError: (409, "idempotency-in-progress", "The first request is still running"),
     errors.StripeCredentialsError: (502, "stripe-credentials-refused", "Stripe refused the stack's API key"),
     errors.StripeRateLimitedError: (503, "stripe-rate-limited", "Stripe throttled the call"),
     errors.StripeRefusedError: (502, "stripe-refused", "Stripe refused the call"),
     errors.StripeServerError: (503, "stripe-unavailable", "Stripe is not available"),
     errors.StripeUnansweredError: (503, "stripe-unavailable", "Stripe is not available"),
     errors.StripeLaggingError: (503, "stripe-unavailable", "Stripe is not available"),
-    errors.RateLimitExceededError: (429, "rate-limit-exceeded", "Too many calls to Stripe at once"),
+    errors.RateLimitExceededError: (429, "rate-limit-exceeded", "The rate limit for calls to Stripe is used up"),
     errors.TableBusyError: (503, "table-busy", "The table is busy"),
     errors.AwsUnavailableError: (503, "aws-unavailable", "An AWS service is not available"),
     errors.AuditUnavailableError: (503, "audit-unavailable", "The request cannot be recorded"),
@@ -89,11 +89,28 @@ _CONFLICTS: Mapping[str, tuple[str, str]] = {
         "Stripe has lost access to the account, or it was closed; `remedy` says what its holder can do.",
     ),
     "ACCOUNT_DISCONNECTED": ("account-disconnected", "The account was disconnected; its holder has to link it again."),
-    "PERMISSION_MISSING": ("permission-missing", "The account was linked without the ownership permission."),
-    "REFRESH_UNAVAILABLE": ("refresh-unavailable", "Stripe offers no time at which this account can be refreshed."),
-    "REFRESH_REFUSED": ("refresh-refused", "Stripe refused to refresh this account."),
+    "PERMISSION_MISSING": (
+        "permission-missing",
+        "The account was linked without the permission `ownership`. Have its holder relink it, or link it again, with that permission.",
+    ),
+    "REFRESH_UNAVAILABLE": (
+        "refresh-unavailable",
+        "Stripe names no time when this account can be refreshed. Use the stored owners, or have the account linked again.",
+    ),
+    "REFRESH_REFUSED": (
+        "refresh-refused",
+        "Stripe refused to refresh this account and gave no known reason. Try again later, then ask Stripe.",
+    ),
 }
 
+_UNREADABLE: Mapping[str, str] = {
+    "malformed-body": "The body is not text",
+    "malformed-json": "The body is not JSON",
+    "body-too-large": "The body is too large",
+    "unsupported-media-type": "The media type is not supported",
+    "route-not-found": "No such route",
+}
+"""The titles of requests that can't be read at all."""
 
 _OTHERS: Mapping[str, int] = {
     "invalid-request": 422,
@@ -130,7 +147,7 @@ def problem_for(error: errors.TitleholderError) -> Problem:
             again = status in (429, 503) or isinstance(error, errors.IdempotencyInProgressError)
             remedy = remedies.for_problem(type_) if error.remedy is None else remedies.Remedy(error.remedy)
             return Problem(
-                status=status, type=type_, title=title, detail=str(error),
+                status=status, type=type_, title=title, detail=_detail(type_, error),
                 extra={
                     **({"reason": error.reason} if isinstance(error, errors.NoLinkedAccountError | errors.RelinkNotAvailableError) else {}),
                     **({"review": dict(error.review)} if isinstance(error, errors.ReviewStateError) else {}),
@@ -141,6 +158,12 @@ def problem_for(error: errors.TitleholderError) -> Problem:
     return unexpected()
 
 
+def _detail(type_: str, error: errors.TitleholderError) -> str:
+    # The messages of these errors are also the reasons of queue messages, which SQS delivers again by itself.
+    again = type_ in ("stripe-unavailable", "stripe-rate-limited") and "again" not in str(error) and "Send" not in str(error)
+    return f"{error} Try again in a few seconds." if again else str(error)
+
+
 def unexpected() -> Problem:
     """The answer to an unexpected error, which is logged."""
     return Problem(500, "internal-error", "Internal error", "The request failed because of an internal error. Try again later.")
@@ -148,12 +171,18 @@ def unexpected() -> Problem:
 
 def invalid(fields: Sequence[Mapping[str, str]]) -> Problem:
     """The answer to a request whose fields are wrong."""
-    return Problem(422, "invalid-request", "The request is not valid", "See errors for each field that is wrong.", errors=fields)
+    return Problem(
+        422,
+        "invalid-request",
+        "The request is not valid",
+        "Correct each field that `errors` names: its `detail` says what is expected.",
+        errors=fields,
+    )
 
 
 def bad_request(status: HTTPStatus, type_: str, detail: str) -> Problem:
     """The answer to a request that can't be read at all."""
-    return Problem(int(status), type_, status.phrase, detail)
+    return Problem(int(status), type_, _UNREADABLE[type_], detail)
 
 
 def cooling_down(retry_at: str, seconds: int) -> Problem:
@@ -166,5 +195,5 @@ def cooling_down(retry_at: str, seconds: int) -> Problem:
 
 def not_refreshable(reason: str, remedy: remedies.Remedy) -> Problem:
     """The answer to a refresh of an account that can't be refreshed."""
-    type_, detail = _CONFLICTS.get(reason, ("refresh-refused", "This account can't be refreshed."))
+    type_, detail = _CONFLICTS.get(reason, ("refresh-refused", "This account can't be refreshed. `reason` says why."))
     return Problem(409, type_, "The account can't be refreshed", detail, extra={"reason": reason, **remedy.as_dict()})

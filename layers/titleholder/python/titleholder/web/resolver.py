@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -98,7 +99,13 @@ def resolver() -> APIGatewayHttpResolver:
 
     @app.not_found
     def _no_route(_: NotFoundError) -> Response[str]:
-        return respond(problems.bad_request(HTTPStatus.NOT_FOUND, "route-not-found", "There is no such route."))
+        return respond(
+            problems.bad_request(
+                HTTPStatus.NOT_FOUND,
+                "route-not-found",
+                "There is no such route. Compare the path with the list of routes in docs/http.md; ids are sent unencoded.",
+            )
+        )
 
     return app
 
@@ -144,17 +151,22 @@ def policy(data: Mapping[str, Any] | None) -> Policy:
     try:
         return matching.Policy.from_request(data or {})
     except matching.PolicyError as error:
-        field = error.field if error.field == "policy" else f"policy.{error.field}"
-        raise InvalidFieldError(field, _policy_detail(error)) from None
+        raise InvalidFieldError(*_policy_error(error)) from None
 
 
-def _policy_detail(error: PolicyError) -> str:
+def _policy_error(error: PolicyError) -> tuple[str, str]:
+    """The field of the policy that is wrong, and what is expected of it."""
+    field = "policy" if error.field == "policy" else f"policy.{error.field}"
     if error.unknown is None:
-        return error.problem
+        return field, error.problem
     from titleholder import field_errors  # loaded only for a request that is refused
 
+    if error.field == error.unknown[:64]:
+        return field, field_errors.unknown("field", error.unknown, error.known)
+    if error.field == "field_thresholds" and re.fullmatch("[A-Za-z0-9_-]{1,64}", error.unknown):
+        return f"{field}.{error.unknown}", field_errors.unknown("field", error.unknown, error.known)
     few = len(error.known) <= field_errors.FEW or field_errors.nearest(error.unknown, error.known)
-    return field_errors.unknown("entry", error.unknown, error.known) if few else error.problem
+    return field, field_errors.unknown("entry", error.unknown, error.known) if few else error.problem
 
 
 def tenant(event: Any, settings: Settings) -> Tenant:
@@ -176,9 +188,13 @@ def tenant(event: Any, settings: Settings) -> Tenant:
     authorizer = event.raw_event.get("requestContext", {}).get("authorizer") or {}
     allowed = ((authorizer.get("jwt") or {}).get("claims") or {}).get(settings.jwt_account_claim)
     if not isinstance(allowed, str) or not CONNECTED_ACCOUNT_ID.fullmatch(allowed):
-        raise ConnectedAccountForbiddenError("The token names no connected account that it may be used for.")
+        raise ConnectedAccountForbiddenError(
+            "The token names no connected account. Send a token for the connected account that the request is about."
+        )
     if named not in (None, allowed):
-        raise ConnectedAccountForbiddenError("The token may be used for another connected account only.")
+        raise ConnectedAccountForbiddenError(
+            "The token is for another connected account than the one in Stripe-Account. Send a token for that one."
+        )
     return Tenant(settings.mode, allowed)
 
 
@@ -205,14 +221,20 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
         raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
         text = raw.decode()
     except ValueError:
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not UTF-8 text.")
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not UTF-8 text. Send JSON in UTF-8.")
     if len(raw) > MAX_BODY_BYTES:
         return problems.bad_request(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "body-too-large",
+            f"The body is larger than {MAX_BODY_BYTES // 1024} KiB, which is the limit.",
         )
     kind = next((value for name, value in event.get("headers", {}).items() if name.lower() == "content-type"), "application/json")
     if kind.split(";")[0].strip().lower() != "application/json":
-        return problems.bad_request(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json.")
+        return problems.bad_request(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "The body must be JSON, with the header Content-Type: application/json.",
+        )
     try:
         data = read_json(text, MAX_DEPTH)
     except JsonTextError as error:
