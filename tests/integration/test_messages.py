@@ -145,6 +145,9 @@ def within(body: dict[str, Any], place: tuple[str, ...], changed: Mapping[str, A
             here[name] = {}
         here = here[name]
     here.update(changed)
+    if place[:1] == ("policy",) and len(place) > 1:
+        # Without its version, a policy is refused before its entries are looked into.
+        body["policy"].setdefault("version", "mine")
     return body
 
 
