@@ -111,9 +111,9 @@ def show_comparison(
 def open_review(
     verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewReview | None, Body()] = None
 ) -> Response[Any]:
-    """Have a verification reviewed that no rule had reviewed.
+    """Open a review of a verification for which no rule opened one.
 
-    Repeating this answers the review as it stands. Answers 409 if it is closed, or if there is nothing to compare.
+    Repeating this answers with the present review. Answers 409 if it is closed, or if there is nothing to compare.
     """
     review = reviews.open_by_hand(application().review_dependencies, _tenant(), verification, _known_caller())
     logger.info("review opened", extra={"verification": verification})
@@ -128,7 +128,7 @@ def open_review(
 def decide_review(verification: Annotated[VerificationId, Path()], body: Annotated[review_models.NewDecision, Body()]) -> Response[Any]:
     """Decide a review, or propose or withdraw a decision.
 
-    The first decision wins. A later one is answered 409 with the review as it stands. The same decision by the same caller is answered as
+    The first decision wins. A later one is answered 409 with the present review. The same decision by the same caller is answered as
     the first time. Where two reviewers are needed, an approval is a proposal until another reviewer approves too.
     """
     review, final = reviews.decide(application().review_dependencies, _tenant(), verification, body.request(), _known_caller())

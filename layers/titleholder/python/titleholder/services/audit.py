@@ -1,8 +1,8 @@
 """Who asked for what: an append-only record of callers, actions and ids, without personal data of account holders.
 
 An effect has two entries under one id: `requested` is written before it, `done` or `failed` after it. A crash in between leaves the first.
-What is read has one entry, `done`, written before it is handed out. If an entry cannot be written, the effect does not take place, and
-nothing is handed out.
+A read has one entry, `done`, which is written before the data is returned. If an entry cannot be written, the effect does not take place,
+and no data is returned.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from titleholder.store import Store
 
 
 def awaited_repair(store: Store, verification: Verification, now: float) -> Remedy | None:
-    """What would repair the account, if the verification goes on only after that; else None."""
+    """The remedy that repairs the account, if the verification waits for that; else None."""
     if verification.verdict is not None or not verification.waits_if_inactive:
         return None
     account = store.accounts.get(verification.ref)

@@ -70,14 +70,14 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for reviewers in a stack: how many reviews, and the age of the oldest in seconds, 0 if none waits."""
+    """The reviews that wait in a stack: how many, and the age of the oldest in seconds (0 if none waits)."""
 
     waiting: int
     oldest_seconds: float
 
 
 def backlog(store: Store, now: float) -> Backlog:
-    """What waits, of all tenants, for a first or a second reviewer."""
+    """The reviews of all tenants that wait for a first or a second reviewer."""
     work = store.open_work
     oldest = [item.since for kind in KINDS.values() for item in work.list_behind(kind, None, 1)[0]]
     waiting = sum(work.count(kind, MOST_IN_BACKLOG) for kind in KINDS.values()) if oldest else 0

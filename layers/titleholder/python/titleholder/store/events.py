@@ -129,7 +129,8 @@ class Events:
     def move_aside(self, key: str, why: str) -> bool:
         """Record that the processing of an event showed that it has no effect; False if that was known.
 
-        The item stays, so that a repeated delivery does not record the event as new and then crash before it queues it.
+        The item stays. Otherwise a repeated delivery would record the event as new, and if it crashed before it queues the event, nothing
+        would process it.
         """
         return self._table.update(
             *_keys(key), set_={"processed": True, "aside": why}, remove=CLOSED,

@@ -1,4 +1,4 @@
-"""What is not finished, and the sparse index `open` that lists it.
+"""Unfinished work, and the sparse index `open` that lists it.
 
 An item is unfinished while its refresh has not been fetched, its verification has no verdict, its erasure has not ended, its disconnection
 has to be repeated, its announcement was not taken by the event bus, it waits for an inactive account to be repaired, its message was put

@@ -136,8 +136,8 @@ class ReviewQueue(Shown):
     reviews: list[QueuedReview]
     """The reviews on this page."""
     open: str
-    """How many reviews are in the state that was asked for, whatever `reason` and `batch` are: a number, or one followed by `+` if there
-    are or may be more. At most `100+`."""
+    """How many reviews are in the requested state, with any `reason` and `batch`: a number, or a number and `+` if there are or may be
+    more. At most `100+`."""
     you: str
     """The caller, as decisions and the audit log name them."""
     may: list[May]
@@ -307,9 +307,9 @@ class Comparison(Shown):
     other_owner_count: int
     """How many other owners the account has."""
     may_tell: list[str]
-    """What the claimant may be told."""
+    """What the reviewer may tell the claimant."""
     may_name_owner: bool
-    """Whether the claimant may be told the name on the account, where that is permitted: for a close match only."""
+    """Whether the reviewer may tell the claimant the name on the account, where that is permitted: for a close match only."""
     notes: list[EarlierNote]
     """For a second reviewer: the notes of earlier decisions."""
 
