@@ -120,7 +120,7 @@ class Claim(Strict):
     """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
 
     type: Literal["person", "business"] | None = None
-    """Whether the claimant is a person or a business. Without it, the matcher decides by the names."""
+    """Whether the claimant is a person or a business. Without it, a name is read both ways, and the better result counts."""
     name: Text | None = None
     """The full name."""
     given: Text | None = None
@@ -138,7 +138,8 @@ class Claim(Strict):
     email: Text | None = None
     """The e-mail address."""
     phone: Text | None = None
-    """The phone number. Without a country code it counts as a number of the United States."""
+    """The phone number, in any usual form. Without a country code it is read as a number of the United States, or compared by its national
+    digits."""
     address: Address | Text | None = None
     """The postal address, as one text or in parts."""
 
