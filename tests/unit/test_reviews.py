@@ -290,10 +290,16 @@ def test_review_can_be_opened_by_hand_where_something_was_compared(outcome: str 
     ("review", "asked", "by", "said"),
     [
         (OPEN, request("approve", reason="RELATIVE"), "anne", "The fields of the decision do not go together."),
-        (OPEN, request("approve", 2), "anne", "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, "
-         "then decide about that version."),
+        (
+            OPEN, request("approve", 2), "anne",
+            "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, then decide about "
+            "that version.",
+        ),
         (OPEN, request("withdraw"), "anne", "You have no proposal that waits for a second reviewer, so there is nothing to withdraw."),
-        (PROPOSED, request("approve", 2), "anne", "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it."),
+        (
+            PROPOSED, request("approve", 2), "anne",
+            "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it.",
+        ),
         (after(PROPOSED, ("bob", "approve")), request("reject"), "eve", "The review was decided, and stays closed."),
         (
             reviews.expired(OPEN, "NOT_IN_TIME", NOW, by="reconcile"), request("reject"), "anne",

@@ -94,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "OwnershipChanged": Kind(
-        "The bank names other owners than before, or has other contact data. It is published when newer owners are fetched, for whatever "
+        "The bank names other owners than before, or has other contact data. It is published when newer owners are fetched, for any "
         "reason.",
         {
             **_ACCOUNT,

@@ -47,8 +47,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "never_close": Entry(
         "list of codes of [reasons](reasons.md#comparisons)", "",
-        "Reasons that speak for another party. A verdict with one of them is `no_match` below `match_threshold`, because a close match may "
-        "be told the owner's name.",
+        "Reasons that speak for another party. A verdict with one of them is `no_match` below `match_threshold`, because the owner's "
+        "name may be disclosed for a close match.",
     ),
 }  # fmt: skip
 

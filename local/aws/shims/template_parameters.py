@@ -1,4 +1,4 @@
-"""CloudFormation refuses a parameter that the template does not have. MiniStack ignores it, so nobody would notice a misspelt name."""
+"""CloudFormation refuses a parameter that the template does not have. MiniStack ignores it, and would hide a misspelt name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/reference/simulator.md has everything that the simulator can be told."""
+"""docs/reference/simulator.md has every scenario, option and parameter of the simulator."""
 
 from __future__ import annotations
 

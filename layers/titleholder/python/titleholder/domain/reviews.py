@@ -258,7 +258,7 @@ def closed_error(review: Review) -> ReviewClosedError:
 
 
 def needed(verdict_outcome: str, reviewers_needed: int) -> int:
-    """How many reviewers an approval takes: two if the verdict is no_match, and at least one, even if reviews were switched off since."""
+    """How many reviewers an approval takes: two for no_match, else `reviewers_needed`, but at least one, even if reviews are now off."""
     return 2 if verdict_outcome == "no_match" else max(1, reviewers_needed)
 
 
