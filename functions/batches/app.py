@@ -136,5 +136,6 @@ def _shown(found: lifecycle.Progress) -> models.Batch:
         estimated_end=iso_or_none(found.estimated_end),
         failure=found.failure,
         results={kind: found.links[kind] for kind in ("jsonl", "csv") if kind in found.links} or None,
+        results_at=iso_or_none(found.results_at),
         rejects=found.links.get("rejects"),
     )

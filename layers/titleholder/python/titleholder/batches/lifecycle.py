@@ -84,6 +84,7 @@ class Progress:
     per_second: float | None
     estimated_end: float | None
     failure: str | None
+    results_at: float | None
     links: Mapping[str, str]
 
 
@@ -217,13 +218,15 @@ def _progress(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float =
     links = {}
     if "imported_ms" in kept or "closed_ms" in kept:
         links["rejects"] = deps.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
-    if ended:
+    if ended or "results_ms" in kept:
         links |= {kind: deps.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
+    written = (kept.get("closed_ms") or kept.get("completed_ms")) if ended else kept.get("results_ms")
     return Progress(
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,
         started_at=_seconds(kept.get("started_ms")), completed_at=_seconds(kept.get("completed_ms")), imported=imported,
         duplicates=duplicates, rejected=rejected, blank=blank, lines=lines, done=done, waiting=waiting, cooling_down=min(cooling, waiting),
-        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(deps, kept, state, max_age), links=links,
+        cooling_until=cooling_until, per_second=rate, estimated_end=end, failure=_failure(deps, kept, state, max_age),
+        results_at=_seconds(written), links=links,
     )  # fmt: skip
 
 

@@ -41,6 +41,9 @@ from titleholder.timestamps import iso_milliseconds, to_milliseconds
 BLOCK_BYTES = 64 * 1024**2
 """How much of the manifest one scan step reads."""
 
+LONG_WAIT_SECONDS = 300
+"""A batch that waits at least so long for cooldowns writes the results so far. Waits grow with its age, so it writes them a few times."""
+
 PAUSE_SHARE = 0.05
 """The pause between two passes over accounts in cooldown, as a share of the batch's age, so that the number of passes stays small."""
 
@@ -279,6 +282,9 @@ def tally(context: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
     if left and not ready:
         at = max(at, min(resume_at))
     following = "summarise" if not left else "verify" if ready else "collect"
+    if left and at - context.now >= LONG_WAIT_SECONDS:
+        _write_results(context, batch, [int(part["number"]) for part in context.store.batches.ranges(batch)])
+        context.store.batches.update(batch, {"results_ms": to_milliseconds(context.now)})
     return {"next": following, "at": iso_milliseconds(at), "since": at if following == "verify" else None, "pass": pass_}
 
 
@@ -294,8 +300,7 @@ def summarise(context: BatchStepContext, batch: str) -> dict[str, Any]:
     if is_stopped(state) and "imported_ms" not in state:
         rejects = [work_file(batch, "rejects", number) for number in numbers]
         context.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(context.files.read, rejects)))
-    context.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(context, batch, numbers)))
-    context.files.write(work_key(batch, "results.csv"), _csv_lines(context.files.lines(work_key(batch, "results.jsonl"))))
+    _write_results(context, batch, numbers)
     summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
     if not context.store.batches.complete(batch, context.now, Announcement("BatchCompleted", summary)):
         if is_stopped(state):
@@ -322,6 +327,11 @@ def _cooling_until(context: BatchStepContext, verification: Verification, since:
         return until
     verdicts.complete_by_id(context.store, context.bus, verification.id, {"Error": "WorkflowFailed"}, now=context.now, among_others=True)
     return None
+
+
+def _write_results(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> None:
+    context.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(context, batch, numbers)))
+    context.files.write(work_key(batch, "results.csv"), _csv_lines(context.files.lines(work_key(batch, "results.jsonl"))))
 
 
 def _results(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:

@@ -658,7 +658,10 @@ class Batch(Shown):
     failure: str | None = None
     """Why the batch failed, and what to do."""
     results: dict[str, str] | None = None
-    """Links to the results by format: ids and verdicts, no owner data."""
+    """Links to the results by format: ids and verdicts, no owner data. While the batch waits for cooldowns, the results so far: the
+    `outcome` of a line without a verdict is null."""
+    results_at: Timestamp | None = None
+    """When the results were written."""
     rejects: str | None = None
     """Link to the lines that were not accepted: line, column, reason (JSON Lines)."""
 
