@@ -102,7 +102,7 @@ class OpenApiError(CommandError):
 
 
 class Gateway(NamedTuple):
-    """A route of the template. `scopes`: of which a JWT needs one, without the stack's JwtScopePrefix; a public route has none.
+    """A route of the template. `scopes`: a JWT needs one of them. They are without the stack's JwtScopePrefix; a public route has none.
 
     `people`: whether people's tokens are for it where the stack has a ReviewIssuer. `condition`: of the template, with which it exists.
     """
@@ -331,7 +331,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         made["properties"] = {key: {**value, "description": texts.get(key, "")} for key, value in made["properties"].items()}
     if not issubclass(model, Strict):
         made = values.opened(made)
-        # An answer has all its fields, but those that its model leaves out where they have no value.
+        # An answer has all its fields, except those that its model leaves out if they have no value.
         if required := [key for key in made.get("properties", {}) if fields[key].exclude_if is None]:
             made["required"] = required
     return made

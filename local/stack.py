@@ -38,7 +38,7 @@ STACK = "titleholder"
 AWS_PORT = 4566
 STRIPE_PORT = 12111
 WORKERS = 3
-"""At most so many environments of one function. On two cores, more of them would start later and run no faster."""
+"""The most environments of one function. On two cores, more of them would start later and not run faster."""
 WAITING_CALLS = WORKERS - 1
 """The template's parameter `WaitingCalls` here. A call that waits for a verdict occupies an environment: one is left for others."""
 SETTLE_TIMEOUT_SECONDS = 30

@@ -2,7 +2,7 @@
 
     python -m tools.draw_demo [--keep]
 
-`--keep` takes these rows anew, from build/demo.json, which `make demo` leaves.
+`--keep` takes these rows again, from build/demo.json, which `make demo` leaves.
 """
 
 from __future__ import annotations

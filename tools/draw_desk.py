@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TAKEN, KEPT = ROOT / "build" / "desk", ROOT / "docs"
 WIDE = ("queue", "detail-revealed", "taken", "expired")
 NARROW = (("queue", 0), ("detail-revealed", 572), ("error", 0))
-"""Side by side, each from so many pixels below its top on."""
+"""The pictures side by side. The number: how many pixels of its top are cut off."""
 WIDTH, HEIGHT, GAP, COLOURS = 320, 900, 20, 64
 
 

@@ -2,7 +2,7 @@
 
     build/scan/bin/python -m tools.judge_policies
 
-Needs the environment of `make scan`. Exits with 1 if a finding has no answer, or an answer no finding.
+Needs the environment of `make scan`. Exits with 1 if a finding has no answer, or if an answer has no finding.
 """
 
 from __future__ import annotations

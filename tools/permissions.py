@@ -203,7 +203,7 @@ class Roles:
         return found
 
     def refused(self, permission: Permission, since: int, within: float = 6) -> bool:
-        """Whether a call was refused since then because the permission is missing, or is refused within so many seconds."""
+        """Whether a call was refused since then because the permission is missing, or is refused `within` that many seconds."""
         end = time.monotonic() + within
         while permission not in self.used(since, allowed=False):
             if time.monotonic() > end:

@@ -99,7 +99,7 @@ def main() -> None:
     (BUILD / "deployed.json").write_text(json.dumps(deployed("t" * 27, longest), indent=1))
     for name, document in policies():
         (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-    # Not the deployer's: it allows actions by wildcards, of which each covers some that need other resources.
+    # Not the deployer's: its wildcards also cover actions that need other resources.
     for name in ("caller", "operator", "smoke"):
         text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
         for placeholder, value in {"ACCOUNT_ID": ACCOUNT, "REGION": "eu-west-1", "STACK": "titleholder", "API_ID": "a1b2c3d4e5"}.items():

@@ -48,7 +48,7 @@ def create_verification(
 ) -> Response[Any]:
     """Start a verification.
 
-    Answers 202 with it, or 200 if it already has its verdict. With `wait`, 200 if it gets one within so many seconds; if too many other
+    Answers 202 with it, or 200 if it already has its verdict. With `wait`, 200 if it gets one within that many seconds; if too many other
     requests wait already, 202 at once.
     """
     policy = resolver.policy(body.policy)

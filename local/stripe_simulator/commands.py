@@ -61,7 +61,7 @@ def check_owners(owners: Sequence[Any] | None) -> None:
 
 
 def no_such(kind: str, name: object, known: Iterable[str]) -> str:
-    """That there is no such thing, with the nearest one that there is."""
+    """The error for an unknown name, with the most similar known one."""
     listed = list(known)
     near = difflib.get_close_matches(str(name), listed, 1)
     return f"no such {kind}. {f'Did you mean {near[0]}? ' if near else ''}Known: {', '.join(listed)}"

@@ -352,7 +352,7 @@ class Simulator:
         if is_session:
             shown["status"] = "succeeded"
             if (linked or manual) and gives_token(shown):
-                # Stripe answers an object, of which the published document says nothing.
+                # Stripe answers an object that its published document does not describe.
                 shown["bank_account_token"] = self._timeline.new_id("btok")
         else:
             method = new_payment_method(self._api, scope, holder, linked[0] if linked else None)

@@ -234,7 +234,7 @@ class Webhooks:
         return Event(fields["id"], type, scope, now, "thin", account, fields, fetched={"changes": None})
 
     def _generation_failure(self, scope: Scope, type: str, obj: Json) -> Event:
-        """The thin event by which Stripe reports that it could not make another event. Only its `data` says what that event was about."""
+        """The thin event with which Stripe reports that it could not make another event. Only its `data` says what that event was about."""
         event = self._thin_event(scope, GENERATION_FAILURE, None, {"related_object": None, "reason": None})
         reference = _reference(obj)
         event.fetched["data"] = {

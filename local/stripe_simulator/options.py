@@ -17,7 +17,7 @@ class Options:
     settle_seconds: seconds until a refresh settles. Stripe publishes no time.
     cooldown_seconds: seconds after a settled refresh until the next one is allowed. Stripe publishes no time.
     old_snapshot_seconds: the age in seconds of the owners of scenarios that start `old`.
-    retry_base_seconds: a delivery that was refused is sent again after so many seconds, then after twice as many, and so on.
+    retry_base_seconds: after how many seconds a delivery that was refused is sent again; then after twice as many, and so on.
     retry_limit: how often a delivery that was refused is sent again.
     delivery_delay_seconds: seconds from an event to its delivery.
     rate_limit: calls a second for each operation of one Stripe account. null: no limit.

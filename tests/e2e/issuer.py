@@ -70,7 +70,7 @@ class Issuer:
         }
 
     def token(self, scope: str, /, *, key: Any = None, **claims: Any) -> str:
-        """A token that is good for an hour, but for what `claims` say otherwise; it lacks a claim that is None. `key`: signs it.
+        """A token that is valid for an hour. `claims` replace its own; one that is None is left out. `key`: signs it.
 
         `scope`: its scopes. A word without a slash gets the prefix.
         """

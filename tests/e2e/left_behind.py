@@ -32,7 +32,7 @@ def places(driver: StackDriver) -> dict[str, bytes]:
     for bucket in s3.list_buckets()["Buckets"]:
         place = {"Bucket": bucket["Name"]}
         found[f"uploads under way to {bucket['Name']}"] = s3.list_multipart_uploads(**place).get("Uploads", [])
-        # A manifest is the caller's own.
+        # The caller wrote the manifest, so it may contain anything.
         for item in s3.list_objects_v2(**place).get("Contents", ()) if bucket["Name"] != "sam-artefacts" else ():
             if not item["Key"].startswith("manifests/"):
                 answer = s3.get_object(**place, Key=item["Key"])

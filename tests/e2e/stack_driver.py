@@ -37,7 +37,7 @@ class Exchange(NamedTuple):
 
 
 def eventually(probe: Callable[[], Any], within: float = 30) -> Any:
-    """The first true value of `probe`. Fails when there is none within so many seconds."""
+    """The first true value of `probe`. Fails if there is none `within` that many seconds."""
     end = time.monotonic() + within
     while not (value := probe()):
         assert time.monotonic() < end, f"nothing within {within} s"
@@ -73,7 +73,7 @@ class StackDriver:
     # -- what users and callers do ---------------------------------------------------------------------------------------------------
 
     def link(self, scenario: str, **details: Any) -> str:
-        """Link an account without a word: the event of its creation would have it read once, which is no part of a verification."""
+        """Link an account without delivering the event of its creation, because the stack would read the account for it."""
         account = f"fca_e2e{next(self._ids)}"
         self.sim.fail_webhooks("drop", type=CREATED, account=account)
         self.sim.link(scenario, id=account, **details)
@@ -138,7 +138,7 @@ class StackDriver:
         return int(self.sim.state(account, **scope)["initiated_refreshes"])
 
     def table(self) -> dict[tuple[str, str], Any]:
-        """Every item but those of the rate limiter, because taking a slot is no change."""
+        """Every item except those of the rate limiter, which change with each call."""
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=self.stack.outputs["TableName"], ConsistentRead=True)
         return {
             (item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"] if not item["pk"]["S"].startswith("PACE#")

@@ -159,7 +159,7 @@ def test_by_token_the_smoke_test_calls_every_route_with_the_token(by_token: Stac
     lines = list(edge.routes(with_token))
     called = {openapi.shape(line.about.removeprefix("route ")): line.state for line in lines}
     assert {state for route, state in called.items() if not openapi.gateway_routes()[route].people} == {"ok"}
-    # The token is no person's.
+    # The token is a back end's, not a person's.
     people = {route for route, known in openapi.gateway_routes().items() if known.people}
     assert {route for route, state in called.items() if state == "could not be checked"} == people
     assert {"POST /verifications", "DELETE /accounts/{}"} < set(called)

@@ -48,7 +48,7 @@ def call(stack: Stack, route: str, token: str | None = None, *, signed: bool = F
 
 
 def passed(answer: Answer) -> bool:
-    """Whether API Gateway let the call pass: what is asked for is nonsense, and it is the function that says so."""
+    """Whether API Gateway let the call pass. Then the function refuses it, because the request is invalid."""
     return answer.status in (200, 404, 409, 422) and "application/" in answer.headers["Content-Type"]
 
 

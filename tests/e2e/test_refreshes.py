@@ -12,7 +12,7 @@ from tests.e2e.stack_driver import REFRESH, StackDriver
 
 
 def after_the_event(driver: StackDriver, account: str) -> None:
-    """Wait until the stack has read the account for the event of its failed prefetch. Its reading is no part of a verification."""
+    """Wait until the stack has read the account for the event of its failed prefetch. That reading does not belong to a verification."""
     for _ in range(200):
         if driver.stripe_calls(account):
             break

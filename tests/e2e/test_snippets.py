@@ -31,7 +31,7 @@ def checkout(driver: StackDriver, tmp_path: Path) -> Path:
 
 
 def ran(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command that finds nothing but the folder and the programs on the PATH."""
+    """A command that finds only the folder and the programs on the PATH."""
     environment = {"PATH": os.environ["PATH"]}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
 

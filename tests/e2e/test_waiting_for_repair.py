@@ -47,7 +47,7 @@ def test_account_that_is_not_repaired_is_inactive_at_the_deadline(driver: StackD
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{verification}"
     given = json.loads(states.describe_execution(executionArn=execution)["input"])
     states.stop_execution(executionArn=execution)
-    # The same execution, but for an earlier deadline.
+    # The same execution, except for an earlier deadline.
     other = f"{verification}-again"
     states.start_execution(stateMachineArn=machine, name=other, input=json.dumps({**given, "deadline": time.time() + 4}))
     verdict = driver.verdict(verification)

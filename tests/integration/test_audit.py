@@ -82,7 +82,7 @@ class Effects:
         batch = sandbox.http("POST", "/batches", {"format": "jsonl"}).json
         client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{batch['id']}", Body=b"{}")
         self.batch = batch["id"]
-        # Entries of one millisecond have no order.
+        # The order of entries of the same millisecond is not defined.
         sandbox.wait(1)
         self.routes: dict[str, tuple[str, str, Any]] = {
             "verification.requested": ("POST", "/verifications", {"account": "fca_old", "claim": dict(CLAIM)}),

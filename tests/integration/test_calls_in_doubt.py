@@ -1,4 +1,4 @@
-"""Refresh calls of which Stripe has not said what became of them: no second key is used while one may still be executed."""
+"""Refresh calls whose outcome is unknown: no second key is used while Stripe may still execute the first."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_refused_key_says_nothing_about_a_call_before_it(sandbox: Sandbox, ref: 
 
 
 def test_refusal_that_the_account_does_not_explain_is_not_final_while_a_call_may_be_executed(sandbox: Sandbox) -> None:
-    """Stripe refuses before it looks at the key: the account is inactive for a moment, and does not show it."""
+    """Stripe refuses before it looks at the key, because the account is inactive for a moment. A reading does not show that."""
     ref = sandbox.link("old", policy=QUICK)
     fail(sandbox, {"kind": "hang", "times": 3})
     with pytest.raises(StripeUnansweredError):
@@ -127,7 +127,7 @@ def test_kept_500_ends_the_doubt_and_the_next_call_has_a_key_of_its_own(sandbox:
     fail(sandbox, {"kind": "hang", "times": 3}, {"kind": "server_error"})
     with pytest.raises(StripeUnansweredError):
         serve(sandbox, ref)
-    # The key's memory holds the 500 for a day: the SDK's own repetition has it replayed.
+    # Stripe remembers the 500 under the key for a day, so the SDK's own repetition gets it again.
     with pytest.raises(StripeServerError):
         serve(sandbox, ref)
     assert isinstance(serve(sandbox, ref), Started)

@@ -1,4 +1,4 @@
-"""A caller cannot guess an account's owners by trying claims: so many different ones a day, batches included."""
+"""A caller cannot guess an account's owners by trying claims: the number of different ones a day is limited, batches included."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 5
 @pytest.fixture
 def limited(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A sandbox that takes `LIMIT` claims for an account and day."""
-    # Moto's table takes no two writers at once.
+    # Moto's table cannot take two writers at once.
     monkeypatch.setattr(steps, "WRITERS", 1)
     sandbox.cold_start(CLAIMS_PER_ACCOUNT_PER_DAY=str(LIMIT))
     return sandbox

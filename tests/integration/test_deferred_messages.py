@@ -75,7 +75,7 @@ def test_request_that_was_put_back_too_often_is_left_to_its_workflow(sandbox: Sa
         sandbox.store.rate_limits.reserve("refresh", 1, sandbox.clock())
     assert sandbox.consume(sandbox.refresh_queue) == []
     assert sandbox.messages(sandbox.refresh_queue) == []
-    # The settle timeout passes, and the workflow asks anew. The slot was kept for the account.
+    # The settle timeout passes, and the workflow asks again. The slot was kept for the account.
     sandbox.wait(900)
     token = sandbox.enter(verification, retry=1)
     assert RETRY_AT_KEY not in sandbox.messages(sandbox.refresh_queue)[0]

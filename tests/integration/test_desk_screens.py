@@ -650,7 +650,7 @@ def test_decision_that_fails_after_its_reviewer_moved_on_is_said(api: DeskApi, o
     page.locator("#confirm").focus()
     page.keyboard.press("Enter")
     said(page, "Sending")
-    # The button keeps the focus while it takes no press.
+    # The button keeps the focus while presses have no effect.
     expect(page.locator("#confirm")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("n")

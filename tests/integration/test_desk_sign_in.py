@@ -315,7 +315,7 @@ def test_a_pop_up_that_was_closed_can_be_opened_again_and_takes_its_own_answer_a
             break
         page.wait_for_timeout(25)
     assert page.evaluate("given_up") == ["interrupted", "interrupted"]
-    # The answer of a pop-up that another tab opened is not for this one.
+    # A pop-up that another tab opened does not answer this one.
     other = page.context.new_page()
     other.goto(site.url.replace("/page", "/files/page.js"))
     other.evaluate("new BroadcastChannel('titleholder.sign_in').postMessage({answer: 'code=x&state=pop-up.other'})")

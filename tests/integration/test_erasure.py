@@ -170,7 +170,7 @@ def no_key(sandbox: Sandbox) -> None:
 
 
 def limiter_full(sandbox: Sandbox) -> None:
-    """The calls of the next 40 s were booked by others."""
+    """Other requests have booked the calls of the next 40 s."""
     for _ in range(40):
         sandbox.store.rate_limits.reserve("other", 1, sandbox.clock())
 

@@ -259,7 +259,7 @@ class TestUpgrade:
             step({"step": "import", "batch": id, "range": {"number": 0, "start": 0, "end": 10_000, "line": 1}})
             return str(next(application().batch_bucket.lines(f"batches/{id}/rows/000000.jsonl"))["verification"])
 
-        # Moto's table takes no two writers at once.
+        # Moto's table cannot take two writers at once.
         monkeypatch.setattr(steps, "WRITERS", 1)
         ref: AccountRef = sandbox.link()
         old = imported(ref.account)

@@ -109,7 +109,7 @@ def pinned(folder: Path, content: bytes) -> Path:
 
 
 def npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let the PATH hold nothing but a shell and an `npm` that is this script."""
+    """Let the PATH have only a shell and an `npm` that is this script."""
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin/npm").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "bin/npm").chmod(0o755)

@@ -1,4 +1,4 @@
-"""Metrics: what alarms and the dashboard rest on is emitted, once, with the right dimensions, and holds no personal data."""
+"""Metrics: each one that an alarm or the dashboard uses is emitted once, with the right dimensions, without personal data."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_the_matcher_forgets_also_when_it_fails() -> None:
 
 
 def test_no_text_of_a_claim_is_shared_between_requests() -> None:
-    """pydantic keeps short texts that it makes anew, in a memory that no garbage collector shows."""
+    """pydantic keeps copies of short texts in memory that the garbage collector does not show."""
     one, other = (models.Claim.model_validate(json.loads(json.dumps({**CLAIM, "name": " Quillfeather "}))) for _ in range(2))
     assert one == other
     assert one.name is not other.name

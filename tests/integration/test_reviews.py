@@ -63,7 +63,7 @@ def rows(sandbox: Sandbox, kind: str) -> list[Any]:
 
 
 def refused(call: Callable[[], Any]) -> tuple[int, str, Any]:
-    """The status and type of the problem with which a call is answered, and the review in it."""
+    """The status and type of the problem that answers a call, and the review in it."""
     with pytest.raises(errors.TitleholderError) as raised:
         call()
     problem = problem_for(raised.value)
@@ -410,7 +410,7 @@ class Died(BaseException):
 
 
 class Death:
-    """Lets the function die at the call before which so many others are made."""
+    """Lets the function die at the next call after `calls` calls."""
 
     def __init__(self, calls: int) -> None:
         self._left = calls

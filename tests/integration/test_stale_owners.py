@@ -56,7 +56,7 @@ def barren(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture
 def stored(sandbox: Sandbox, barren: dict[str, Any]) -> AccountRef:
-    """Such an account, of which owners are stored that were fetched 200 days ago."""
+    """Such an account, with stored owners that were fetched 200 days ago."""
     ref = sandbox.link("fresh")
     account_sync.sync_account(sandbox.deps, ref)
     assert sandbox.store.accounts.get(ref).snapshot is not None

@@ -208,7 +208,7 @@ class TestReads:
 
 
 class TestOldVerifications:
-    """What an earlier release accepted has no mark that its steps are recorded."""
+    """A verification that an earlier release accepted has no mark that its steps are recorded."""
 
     def test_timeline_shows_what_is_stored_and_says_that_it_may_not_be_all(self, sandbox: Sandbox) -> None:
         verification = verified(sandbox)

@@ -142,7 +142,7 @@ HOSTILE_CLAIM = {"name": "Margaret Testerman", "address": {"postal_code": "a9"}}
 
 
 class TestMatcherThatRaises:
-    """Nothing that a claim or an owner holds may keep a verification from its verdict, nor others from theirs."""
+    """For any claim and any owner, the verification gets its verdict, and so do others."""
 
     @pytest.fixture
     def raising(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ class TestWait:
         assert limits.begin_waiting(began + 15, began + 10) == 4
         assert limits.begin_waiting(began + 41, began + 22) == 1
         limits.end_waiting(began + 41)
-        # Long after, the same counters are used anew.
+        # Much later, the same counters start from 0 again.
         assert limits.begin_waiting(began + 20 + 64, began + 64) == 1
 
     def test_call_that_ends_its_wait_early_no_longer_counts(self, sandbox: Sandbox, meanwhile: list[Callable[[], None]]) -> None:

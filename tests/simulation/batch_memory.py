@@ -30,7 +30,7 @@ LINE = (
 )
 WIDTH = len(LINE % (0, 0))
 FIRST_RANGES = 3
-"""Of a very long manifest so many ranges are imported: they are all alike."""
+"""How many ranges of a very long manifest are imported: they are all alike."""
 
 
 class Manifest(io.RawIOBase):

@@ -16,7 +16,7 @@ STORM_SECONDS = 3 * 3600.0
 
 @dataclass(frozen=True)
 class Burst:
-    """Five times the work that Stripe's rate allows, for so many accounts. Times are seconds, `pace` is calls a second."""
+    """Five times the work that Stripe's rate allows, for `accounts` accounts. Times are seconds, `pace` is calls a second."""
 
     accounts: int
     pace: float

@@ -20,7 +20,7 @@ DEADLINE_BLINDNESS = 25.0
 """How long a call may be on its way: a worker looks at the deadline right before it calls, by a clock that may differ."""
 
 STOP_BLINDNESS = 0.1
-"""A stop within so many seconds before a call to Stripe comes too late for it."""
+"""A stop fewer seconds than this before a call to Stripe is too late to prevent it."""
 
 SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#", "NOTE#", "DIGESTS")
 

@@ -52,7 +52,7 @@ class Concurrency:
 
 @dataclass
 class CallQuotas:
-    """Token buckets of Step Functions' calls. `refused`: operations of which every call is refused at the moment."""
+    """Token buckets of Step Functions' calls. `refused`: operations whose calls are all refused at the moment."""
 
     quotas: Mapping[str, tuple[float, float]] = field(default_factory=lambda: QUOTAS)
     refused: frozenset[str] = frozenset()

@@ -556,7 +556,7 @@ def busy_table_is_an_internal_error() -> Iterator[None]:
 
 @contextmanager
 def throttled_calls_are_internal_errors() -> Iterator[None]:
-    """Callers are answered 500 where AWS throttles a call, as if the request had been at fault."""
+    """Callers get 500, instead of 503, where AWS throttles a call."""
     with _replaced(resolver, "is_aws_unavailable", lambda error: False):
         yield
 
@@ -730,7 +730,7 @@ def newer_owners_end_reviews() -> Iterator[None]:
 
 @contextmanager
 def openings_by_hand_not_recorded() -> Iterator[None]:
-    """That a back end had a verification reviewed has no entry."""
+    """A review that a back end opens has no audit entry."""
     original = reviews._entries
 
     def _entries(review: Any) -> Iterator[Any]:

@@ -19,7 +19,7 @@ SETTLE_SECONDS = 4000.0
 """The time between two runs of `reconcile` after the storm."""
 SILENT = ("lost_webhook", "never_answering")
 BOUND_RUNS = 4
-"""Within so many runs docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
+"""The number of runs within which docs/operations.md promises repairs, even for ten times as many tenants as there are here."""
 
 
 def check_bound(simulation: Simulation) -> None:
@@ -117,7 +117,7 @@ def check_promises(simulation: Simulation) -> None:
 
 
 def _why_aside(item: Mapping[str, Any], sk: str) -> str | None:
-    """Why an event was set aside: when it came, or, of one that names its account by a context, when it was processed."""
+    """Why an event was set aside, on arrival, or in processing if it names its account by a context."""
     if sk.startswith("ASIDE#"):
         return sk.removeprefix("ASIDE#")
     return item["aside"]["S"] if "aside" in item and item["processed"]["BOOL"] else None

@@ -59,7 +59,7 @@ class FakeSQS:
         self.given_up: Callable[[str], None] = lambda reason: None
         """Called with the reason when a consumer sends its message to the dead-letter queue."""
         self.chains: Counter[int] = Counter()
-        """How many messages came after so many runs of their consumer in one chain."""
+        """By number of runs of the consumer in one chain, how many messages came after them."""
         self.in_flight = 0
         self._consuming: Counter[str] = Counter()
         self._queued: dict[str, deque[Signal]] = {}

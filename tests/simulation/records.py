@@ -14,7 +14,7 @@ EFFECTS_AT_STRIPE: Mapping[str, tuple[str, ...]] = {
     "customers": ("customer.created",),
     "sessions": ("session.created",),
 }
-"""By the end of a POST's path, the actions of which one must have been recorded."""
+"""By the end of a POST's path, the actions. One of them must have been recorded."""
 
 REVIEWING = re.compile("/review(/decisions)?$")
 """Paths whose entries follow from the stored review, so that repeating a request writes them once: see `review_checks.unrecorded`."""

@@ -39,7 +39,7 @@ def draw_repairs(simulation: Simulation, rng: Random) -> None:
         if policy["read_lag_seconds"]:
             policy["cooldown_seconds"] = 60.0
         simulation.simulator.link(scenario, id=account, policy=policy)
-        # A back end asks while the account works, at the moment at which it fails or is repaired, or later.
+        # A back end asks while the account works, at the moment when it fails or is repaired, or later.
         falls, repaired = rng.uniform(0, 600), rng.uniform(600, 9000)
         for caller in range(rng.randint(1, 4)):
             at = rng.choice([rng.uniform(0, 5), falls + rng.uniform(-1, 1), repaired - rng.uniform(0, 0.6), rng.uniform(0, 3000)])
@@ -97,7 +97,7 @@ def _expire(simulation: Simulation, account: str, at: float) -> None:
 
 
 def conclude(simulation: Simulation, account: str, end: str) -> None:
-    """Repair the account for good (`lost`: no event of it is ever made), or let it be closed, or disconnected."""
+    """Repair the account for good (`lost`: Stripe makes no event of that), or let it be closed or disconnected."""
     if account in simulation.repaired:
         return
     if end == "lost":

@@ -95,7 +95,7 @@ def wrong_write(stack: SimulatedStack, before: Mapping[str, Any] | None, after: 
 
 
 def unrecorded(stack: SimulatedStack, event: Any, answer: Any) -> str | None:
-    """The violation of an answer 200 that shows a review, if a version that was asked for has no entry: its own, or an earlier one."""
+    """The violation of an answer 200 that shows a review, if this version or an earlier one that was asked for has no audit entry."""
     http = event.get("requestContext", {}).get("http", {}) if isinstance(event, dict) else {}
     if not http or not REVIEWING.search(http["path"]) or answer["statusCode"] != 200:
         return None

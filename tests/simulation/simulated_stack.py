@@ -129,7 +129,7 @@ class SimulatedStack:
         """By activity, what its faults are drawn from, so that they change no other draw of a seed."""
         self.stormy = True
         self.many: list[str] = []
-        """Connected accounts of which each has lost an event."""
+        """Connected accounts that have each lost an event."""
         self.broken: dict[str, str] = {}
         """Accounts and connected accounts that fail for good, and how."""
         self.call_seconds = (0.002, 0.05)
@@ -181,7 +181,7 @@ class SimulatedStack:
         self.reviews_closed: dict[str, float] = {}
         """When the end of each review was stored, by its sort key."""
         self.statuses: dict[str, list[tuple[float, str]]] = {}
-        """By the account's partition, when it was stored with which status; `erased` once its erasure had begun."""
+        """By the account's partition, the times and statuses with which it was stored; `erased` once its erasure had begun."""
         self.during_refresh: dict[str, Callable[[], None]] = {}
         """By account, what is done while the answer to its next refresh call is on its way. That answer takes three seconds."""
         self.environment: dict[str, str] = {}
@@ -190,7 +190,7 @@ class SimulatedStack:
         self.strays: dict[str, str] = {}
         """Genuine events that may have no effect, by id, and why."""
         self.strays_elsewhere: set[str] = set()
-        """Those of them of which only the consumer of the queue can find that they are of another account of the organization."""
+        """Those of them that only the consumer of the queue can recognise as events of another account of the organization."""
         self.current_invocations: dict[Any, Invocation] = {}
         self.invariants = Invariants(self)
         self._refreshing: dict[str, Counter[str]] = {}
@@ -435,7 +435,7 @@ class SimulatedStack:
             kept_back = invocation.throttled and not reason.startswith("Stripe")
             if 0 < message.kept_back + kept_back == message.failures + 1:
                 self.violations.append(f"a message was given up, though nothing but throttled calls kept it back: {message.body}")
-            # Two deliveries at which Lambda was throttled take no longer than failures may.
+            # Two deliveries during throttling of Lambda take no longer than failures may.
             if message.throttled and message.failures + 1 < MOST_RECEIVES - 2:
                 self.violations.append(f"a message was given up after {message.failures + 1} failures, because Lambda was throttled")
 
@@ -461,7 +461,7 @@ class SimulatedStack:
         return result
 
     def _throttle_workflows(self, operation: str) -> None:
-        """Refuse a call of one of our functions that Step Functions has no quota left for."""
+        """Refuse a call by one of our functions if the quota of Step Functions is used up."""
         invocation = self.current_invocations.get(getcurrent())
         if invocation is not None and not self.call_quotas.take(operation, self.scheduler.now):
             self.injected[f"throttled {operation}"] += 1
@@ -504,7 +504,7 @@ class SimulatedStack:
             return call()
         finally:
             self.asked_at.setdefault((account, idempotency_key), asked_at)
-            self.stripe_moved()  # A refresh that is executed late needs no further call.
+            self.stripe_moved()  # Stripe executes a late refresh without a further call.
             calling[idempotency_key] -= 1
             if not calling[idempotency_key]:
                 del calling[idempotency_key]

@@ -152,7 +152,7 @@ class Simulation(SimulatedStack):
         self.simulator.configure(denied={API_KEY: operations} if denied else {})
 
     def receive_stray(self, event: Mapping[str, Any], why: str, *, by_bus: bool = False) -> None:
-        """Be Stripe with a genuine event that may have no effect, and deliver it until it is taken. `why` it has to be set aside."""
+        """Be Stripe: deliver a genuine event that may have no effect until it is accepted. `why`: the reason to set it aside."""
         self.strays[event["id"]] = why
         if str(event.get("context")).endswith(f"/{FOREIGN}"):
             self.strays_elsewhere.add(event["id"])
@@ -176,8 +176,8 @@ class Simulation(SimulatedStack):
         self.violations.append(f"{event['id']} ({why}): never taken")
 
     def batch(self, accounts: Sequence[str], max_age: int, stripe_account: str | None, stop_after: float | None) -> None:
-        """Be a back end that has a batch verified, and stops it so long after its start. It asks again until all is done, as the docs say:
-        starts anew what failed, and stops anew what was not ended by the stop.
+        """Be a back end that has a batch verified, and stops it after a while. It asks again until all is done, as the docs say:
+        starts a batch again that failed, and stops one again that the stop did not end.
         """
         key = f"batch-{len(self.batches)}-{'-'.join(accounts)}"
         self.batches[key] = ""

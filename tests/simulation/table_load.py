@@ -17,7 +17,7 @@ SDK_POWER = 2
 
 
 class TableLoad(Load):
-    """Drawn from a random stream of its own, so that it changes no other draw of a seed, but for what is given. `injected` counts
+    """Drawn from a random stream of its own, except what is given, so that it changes no other draw of a seed. `injected` counts
     what was refused.
 
     `throttled`, `unprocessed`, `repeated`: how likely a call is refused, a key left, an answer lost so that the SDK repeats the call.

@@ -19,7 +19,7 @@ SMALL = Load(10, 900, singles=40, seconds=20, concurrency=10, wait=20)
 
 
 def polled(simulation: Simulation, *, rate: float, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Counter[int]:
-    """How the reads of a batch's progress are answered, `rate` of which come a second, while its only account waits for its bank."""
+    """How reads of a batch's progress, `rate` a second, are answered while its only account waits for its bank."""
     answers: Counter[int] = Counter()
 
     def read() -> None:

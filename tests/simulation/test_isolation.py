@@ -39,7 +39,7 @@ def reconcile(simulation: Simulation, rest: float = 30.0) -> Any:
 
 
 def connected(simulation: Simulation, number: int) -> str:
-    """A connected account that has one account here, of which everything is known."""
+    """A connected account that has one account here, with all its data read."""
     id_ = f"acct_{number:03}"
     simulation.dynamodb._store("table", {"pk": {"S": "CONNECTED#test"}, "sk": {"S": id_}})
     simulation.simulator.link("inactive", id=f"fca_{number}", stripe_account=id_)
@@ -378,7 +378,7 @@ class TestItems:
 
 TENANTS, BROKEN = 500, 20
 BOUND_SECONDS = 4 * PERIOD
-"""What docs/operations.md states for so many: (0.3 * 500 + 11 * 20) / 96 runs, rounded up."""
+"""What docs/operations.md states for this number: (0.3 * 500 + 11 * 20) / 96 runs, rounded up."""
 
 
 def test_repairs_of_480_tenants_end_within_the_stated_bound_while_20_others_are_broken(simulation: Simulation) -> None:

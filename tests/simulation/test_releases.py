@@ -46,7 +46,7 @@ NOT_READ = {
     "Event, aside": "only whether it exists",
     "Answer to a repeatable request": "by Powertools alone",
 }
-"""Items of which today's code reads no attribute, and why."""
+"""Kinds of items whose attributes today's code does not read, and why."""
 
 
 OUTCOMES = {

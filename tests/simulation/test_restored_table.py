@@ -280,5 +280,5 @@ class TestLostKeys:
 
     def test_nothing_is_left_that_cant_be_read(self, lost: dict[str, Any]) -> None:
         assert lost["again"].rows == []
-        # A snapshot that can't be decrypted is stored anew, which nothing else may do.
+        # Only a snapshot that can't be decrypted may be stored again.
         assert [one for one in lost["simulation"].violations if not one.endswith("a snapshot changed")] == []

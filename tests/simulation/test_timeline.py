@@ -110,7 +110,7 @@ def the(steps: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def check_fetched(stack: Stack, account: str, steps: list[dict[str, Any]], refresh: dict[str, Any]) -> None:
-    """The refresh, its webhook and its owners are at the times at which Stripe says that they were."""
+    """The refresh, its webhook and its owners have the times that Stripe states."""
     webhook, woken = the(steps, "webhook"), the(steps, "woken")
     delivery = stack.delivery(account, webhook["event"])
     assert webhook["at"] - delivery["at"] == SECOND

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Value = float | None
-"""A metric's value in a period. None: it has no data there."""
+"""A metric's value in a period; None without data."""
 
 BREACHES = {
     "GreaterThanThreshold": lambda value, threshold: value > threshold,

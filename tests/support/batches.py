@@ -41,7 +41,7 @@ class Batch:
         return self.lines("ranges.jsonl")
 
     def imported(self) -> Any:
-        """Import every range, each twice over, as after a crash; what the workflow is to do next."""
+        """Import every range twice, as after a crash. Returns what the workflow is to do next."""
         for part in self.cut() * 2:
             self.step("import", range=part)
         return self.step("imported")

@@ -75,7 +75,7 @@ class Visitor:
         return self.requests.count(("POST", f"{self.desk.issuer.url}/token"))
 
     def wait_until(self, probe: Callable[[], Any], within: float = 30) -> Any:
-        """The first true value of `probe`, while the browser goes on. Fails when there is none within so many seconds."""
+        """The first true value of `probe`, while the browser goes on. Fails if there is none `within` that many seconds."""
         end = time.monotonic() + within
         while not (value := probe()):
             assert time.monotonic() < end, f"nothing within {within} s, at {self.page.url}"

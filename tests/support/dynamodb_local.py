@@ -1,6 +1,6 @@
 """Amazon's DynamoDB Local as a judge: Amazon's own engine, fetched from npm. Its licence allows it for testing only.
 
-It listens on all addresses, so it runs in a network namespace of its own, which has nothing but loopback. A process in that namespace
+It listens on all addresses, so it runs in a network namespace of its own, which has only loopback. A process in that namespace
 forwards to it what arrives at a socket that was opened outside, on 127.0.0.1.
 """
 

@@ -2,7 +2,7 @@
 
     python -m tests.support.example_answers
 
-writes local/openapi_examples.json (`make examples` then writes the document anew, too). The answers are those of the real handlers in a
+writes local/openapi_examples.json (`make examples` then also writes the document). The answers are those of the real handlers in a
 sandbox. Only what is random in each run (ids, digests, cursors, signed URLs) is replaced by fixed values.
 """
 

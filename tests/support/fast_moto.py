@@ -1,4 +1,4 @@
-"""Replaces slow parts of moto by faster ones with the same answers. Most of them compute anew, for each call, what never changes."""
+"""Replaces slow parts of moto by faster ones with the same answers. Most of them compute the same values again for each call."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def for_moto(machine: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def moto_runs(name: str, within: float = 60) -> Iterator[Callable[[Scenario], Run]]:
-    """Runs scenarios on moto's interpreter, one by one, in real time but for the pauses before a state is tried again."""
+    """Runs scenarios on moto's interpreter, one by one, in real time, except that pauses before a state is tried again are skipped."""
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_sqs

@@ -20,7 +20,7 @@ REQUIRED = f" ({VARIABLE} is set)"
 def require(name: str, found: bool, how: str, *, waived: bool = False) -> None:
     """End the running test unless its judge `name` was found. `how` says how it is installed.
 
-    `waived`: the run said that it does without this judge, so it does not fail, and says so all the same.
+    `waived`: the run does without this judge on purpose, so it does not fail, but says so.
     """
     if found:
         return

@@ -19,7 +19,7 @@ CLOSE = {**CLAIM, "name": "Margaret Louise Testerman", "aka": []}
 """A claim that is a close match with the simulator's owner."""
 
 WRONG = {"name": "Placeholder Provisions"}
-"""A claim that is no match."""
+"""A claim whose verdict is no_match."""
 
 ANNE, BOB = By("https://idp.example#anne", "request-anne"), By("https://idp.example#bob", "request-bob")
 TENANT = Tenant()

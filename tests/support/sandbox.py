@@ -114,7 +114,7 @@ Tap = Callable[[Moment], None]
 
 
 class Tapped:
-    """A boto3 client whose every call passes the taps."""
+    """A boto3 client. Every call passes the taps."""
 
     def __init__(self, client: Any, service: str, tap: Tap) -> None:
         self._client = client
@@ -277,7 +277,7 @@ class Sandbox:
         self.functions: dict[str, Function] = {}
 
     def cold_start(self, **changed: str) -> None:
-        """Start every function anew, as after a cold start, with these environment variables changed."""
+        """Start every function again, as after a cold start, with these environment variables changed."""
         self.environment |= changed
         if self.environment.get("STRIPE_PREVIEW_VERSION"):
             self.preview_reads = PREVIEW_OPERATIONS
@@ -346,7 +346,7 @@ class Sandbox:
         return [json.loads(body) for body in self.consume_raw(queue_url)]
 
     def consume_raw(self, queue_url: str) -> list[str]:
-        """As `consume`, for bodies that may be no JSON."""
+        """Like `consume`, for bodies that may be invalid JSON."""
         sqs, failed = client("sqs"), []
         name = "start_refresh" if queue_url == self.refresh_queue else "fetch_owners"
         while messages := self.receive(queue_url):
@@ -517,7 +517,7 @@ def _resources() -> tuple[Mapping[str, str], States]:
 
 
 def _make_tables() -> None:
-    """Make the tables anew."""
+    """Replace the tables by empty ones."""
     dynamodb = client("dynamodb")
     for name, schema in (("titleholder", "Table"), ("titleholder-keys", "KeysTable")):
         with contextlib.suppress(ClientError):
@@ -562,7 +562,7 @@ class Answer:
 @cache
 def client(service: str) -> Any:
     """A plain client, which answers from moto inside a sandbox. It is made once, because that takes long."""
-    # The SDK would put its own name together anew for each call.
+    # The SDK would put its own name together for each call.
     config = Config(user_agent="sandbox")
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     endpoint = os.environ.get(ENGINE) if service == "dynamodb" else None

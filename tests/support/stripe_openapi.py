@@ -27,7 +27,7 @@ PREVIEW_VARIABLE = "STRIPE_OPENAPI_PREVIEW"
 PREVIEW_FILE = "stripe_openapi_preview.json"
 SUPPLEMENT = Path(__file__).with_name("stripe_supplement.json")
 NONE = "none"
-"""The value of STRIPE_OPENAPI for where there is no document: nothing is judged, also where judges are required."""
+"""The value of STRIPE_OPENAPI if there is no document: nothing is judged, even where judges are required."""
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 

@@ -32,7 +32,7 @@ def words(text: str) -> str:
 
 @pytest.mark.parametrize("row", ROWS, ids=BY_ACCOUNT)
 def test_kept_row_is_what_the_matcher_answers_now(row: dict[str, Any]) -> None:
-    """If it is not, run `make demo`, then `python -m tools.draw_demo --keep`, and take README's sample anew."""
+    """If it is not, run `make demo`, then `python -m tools.draw_demo --keep`, and replace README's sample."""
     case = CASES[row["account"]]
     assert row["claim"] == case.claim
     assert row["owners"] == [dict(owner) for owner in SCENARIOS[case.scenario].owners]
@@ -187,6 +187,6 @@ def test_steps_are_named_as_on_the_review_desk() -> None:
     for words in [*demo_page.STEPS.values(), *demo_page.CONTINUED.values()]:
         for part in re.split(r" until |\{\w+\}", words):
             assert part.strip(" ()") in steps, part
-    # Reviews and batches are no part of the demo.
+    # The demo has no reviews and batches.
     of_reviews = {"review_opened", "proposed", "withdrawn", "decided", "expired", "batch_stopped"}
     assert set(demo_page.STEPS) == set(KINDS) - of_reviews

@@ -1,4 +1,4 @@
-"""How a claim is put beside an owner: which parts of which texts differ, and what is not shown at all."""
+"""How a claim is compared with an owner for reviewers: which parts of the texts differ, and what is not shown."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ BY_A_KEY_OF_ONES_OWN = ["CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "Gen
 
 
 def called_by_the_recovery_commands() -> set[tuple[str, frozenset[str]]]:
-    """AWS operations that the source of tools/recovery calls: each with the actions of which one allows it."""
+    """AWS operations that the source of tools/recovery calls: each with the actions, one of which it needs."""
     session = botocore.session.get_session()
     sources = [path.read_text() for path in (ROOT / "tools" / "recovery").glob("*.py")]
     services = {name for source in sources for name in re.findall(r"clients\(\"(\w+)\"\)", source)}
@@ -288,7 +288,7 @@ def test_operator_may_neither_delete_nor_restore_keys_nor_read_what_they_encrypt
     keys = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}-keys"
     for action in ("RestoreTableToPointInTime", "RestoreTableFromBackup", "DeleteItem", "PutItem"):
         assert not allows("operator", f"dynamodb:{action}", keys), action
-    # A key is used through DynamoDB only, but for the vault key, by which `import-files` proves which key it is.
+    # Keys are used through DynamoDB only. Exception: `import-files` uses the vault key to prove which key it is.
     for statement in statements("operator", "kms:Decrypt"):
         condition = json.dumps(statement["Condition"])
         assert "kms:ResourceAliases" in condition

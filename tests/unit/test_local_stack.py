@@ -1,4 +1,4 @@
-"""The files by which shells and programs find the stack that `make up` started."""
+"""The files in which shells and programs find the stack that `make up` started."""
 
 from __future__ import annotations
 

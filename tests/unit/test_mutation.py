@@ -1,4 +1,4 @@
-"""Mutation testing goes on where it broke off, and begins anew where anything changed."""
+"""Mutation testing continues where it was interrupted, and starts again for what has changed."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ class TestAllOperations:
                 limits.limiter({"places": {str(number): NOW}}).acquire(str(number))
                 made.append(clock.now)
         assert max(bisect.bisect_left(made, at + 1) - place for place, at in enumerate(made)) <= 100
-        # What was refused is not counted: most of what is allowed is used.
+        # Refused calls are not counted: most of the allowed calls are used.
         assert len(made) > 0.85 * 100 * 8
 
     def test_all_operations_leave_work_that_they_refuse_its_slot(self) -> None:
@@ -414,7 +414,7 @@ def test_whatever_arrives_goes_through_once_and_no_faster_than_agreed(rate: floa
     traffic = Traffic(rate)
     traffic.run([(begin, "batch")] * batch + [(at, "single") for at in singles])
     assert (len(traffic.went["batch"]), len(traffic.went["single"])) == (batch, len(singles))
-    # Places are kept exactly; who holds one comes up to a second before it, or after.
+    # Booked times are exact, but a request may come up to a second earlier, or later.
     assert all(traffic.most_within(window) <= rate * (window + 2.2) + 1 for window in (1, 5, 20))
 
 

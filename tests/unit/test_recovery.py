@@ -25,7 +25,7 @@ def refused(code: str, message: str = "") -> ClientError:
 
 
 class Clients:
-    """boto3 clients of which each is a mock. Tables: by name, with what DescribeTable says of them."""
+    """Mocks of boto3 clients. Tables: by name, with the answers of DescribeTable."""
 
     def __init__(self, tables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.of: dict[str, MagicMock] = {}

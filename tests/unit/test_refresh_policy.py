@@ -451,7 +451,7 @@ class TestNextAttempt:
 
 
 class TestOutdatedReading:
-    """A reading begun at NOW, of an account of which something is known."""
+    """A reading begun at NOW of an account that is known."""
 
     @pytest.mark.parametrize(
         ("reading", "known", "observed_at", "outdated"),
@@ -564,7 +564,7 @@ class TestEventShown:
             (refresh("pending", NOW + 1), None, StoredAccount(), True),
             (refresh("succeeded", NOW - 60), None, StoredAccount(), True),
             (refresh("failed", NOW - 60), None, StoredAccount(), True),
-            # It was known before the event.
+            # This was known before the event.
             (refresh("failed", NOW - 60), None, KNOWN, False),
             (refresh("failed", NOW - 61), None, KNOWN, False),
             (refresh("failed", NOW - 59), None, KNOWN, True),
@@ -764,7 +764,7 @@ class TestAskedAt:
 
 
 class TestFinalReason:
-    """The reason of a verdict for which there are no owners that the request accepts."""
+    """The reason of a verdict if the request accepts none of the stored owners."""
 
     @pytest.mark.parametrize(
         "reason",

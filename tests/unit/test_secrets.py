@@ -1,4 +1,4 @@
-"""Secrets: only values of their kind, current and for a day previous, cached, loaded anew when none serves but never without pause."""
+"""Secrets: only values of their kind, the current ones and for a day the previous, cached, and loaded again, with pauses, if none works."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def longest_seconds(state: dict[str, Any]) -> float:
 
 
 def bounded() -> Iterator[tuple[dict[str, Any], int]]:
-    """The machines that AWS, or their own time-out, ends after so many seconds."""
+    """The machines, with the seconds after which AWS or their own time-out ends them."""
     for path in FILES:
         for machine in machines(path):
             if "TimeoutSeconds" in machine:
@@ -137,7 +137,7 @@ def test_every_try_of_a_bounded_machine_fits_into_its_time(machine: dict[str, An
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["StartAt"])
 def test_tries_spread_and_their_pauses_are_bounded(machine: dict[str, Any]) -> None:
-    """Many executions that AWS throttles together would else come again together, and the last tries would be days apart."""
+    """Otherwise, many executions that AWS throttles together would try again together, and the last tries would be days apart."""
     for name, state in machine["States"].items():
         for retry in state.get("Retry", ()):
             if retry["MaxAttempts"]:
@@ -328,7 +328,7 @@ class TestVerifyBatch:
         assert kinds == {"Scan": "EXPRESS", "Import": "EXPRESS", "Verify": "STANDARD", "Collect": "EXPRESS"}
 
     def test_range_that_fails_is_tried_again_with_those_that_are_left(self) -> None:
-        # A child has no time for more than two tries. Ranges that are done are left alone by the next run of the Map.
+        # A child has time for two tries only. The next run of the Map leaves out ranges that are done.
         for state in self.states().values():
             if state["Type"] == "Map" and state["ToleratedFailurePercentage"] == 0:
                 [retry] = state["Retry"]

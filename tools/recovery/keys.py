@@ -14,7 +14,7 @@ def rebuild(
     stack: Deployed, *, apply: bool, say: restore.Say, per_second: float = 10.0, sleep: Callable[[float], None] = time.sleep,
     clock: data.Clock = time.time,
 ) -> None:  # fmt: skip
-    """Make the table of keys anew, and let what the lost keys encrypted expire.
+    """Replace the table of keys by a new one, and let expire what the lost keys encrypted.
 
     What can't be decrypted expires while there is no table of keys, because nothing can be encrypted then.
     """

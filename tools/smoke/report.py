@@ -107,7 +107,7 @@ def run(checks: Sequence[Check], say: Callable[[str], None]) -> list[Line]:
 
 
 def eventually(probe: Callable[[], Any], seconds: float, pause: float = 0.5) -> Any:
-    """The first true value of `probe`; None if there is none within so many seconds."""
+    """The first true value of `probe`; None if there is none within `seconds`."""
     end = time.monotonic() + seconds
     while True:
         if value := probe():

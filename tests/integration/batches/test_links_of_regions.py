@@ -50,7 +50,7 @@ def test_link_leads_to_the_buckets_own_host_in_each_region_of_aws(monkeypatch: p
     ("variable", "endpoint"), [("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"), ("AWS_ENDPOINT_URL_S3", "http://host.docker.internal:4566")]
 )
 def test_link_to_an_emulator_names_the_bucket_in_its_path(monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str) -> None:
-    """An emulator has one host, of which no names with the bucket in front exist."""
+    """An emulator has one host name, and none that begins with the bucket."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv(variable, endpoint)
     for link in links(aws_clients()("s3")):

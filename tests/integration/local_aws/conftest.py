@@ -66,7 +66,7 @@ class Stack:
 
 
 def eventually(probe: Callable[[], Any], within: float = 10) -> Any:
-    """The first true value of `probe`. Fails if there is none within so many seconds."""
+    """The first true value of `probe`. Fails if there is none `within` that many seconds."""
     end = time.monotonic() + within
     while not (value := probe()):
         assert time.monotonic() < end, f"nothing within {within} s"

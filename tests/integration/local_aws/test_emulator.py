@@ -104,7 +104,7 @@ def test_idle_emulator_with_warm_functions_leaves_the_processor_alone(stack: Sta
 
 
 def cpu(pid: int, seconds: float) -> float:
-    """The share of one processor that the process uses in so many seconds."""
+    """The share of one processor that the process uses within `seconds`."""
 
     def used() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

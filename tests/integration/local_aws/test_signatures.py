@@ -1,4 +1,4 @@
-"""Every request's signature is computed anew: a caller who does not know the secret, or changes what was signed, is refused as AWS refuses.
+"""The signature of every request is verified: a caller who does not know the secret, or changes what was signed, is refused as AWS refuses.
 
 The requests are signed here by botocore and by curl, sent over a plain connection, and changed on the way.
 """

@@ -115,7 +115,7 @@ def test_a_word_of_its_own_keeps_a_business_out_of_the_match_band_whatever_agree
 @pytest.mark.parametrize(
     ("claimed", "held", "alone", "with_phone", "with_address", "with_email"),
     [
-        # The same business however it is written: there is nothing to lift.
+        # The same business in any spelling: no other field can raise the score.
         ("Acme Services Intl", "ACME SERVICE INTERNATIONAL", 99, 99, 99, 99),
         ("Larkmoor Tiles", "LARKMOR TILES", 92, 92, 92, 92),
         # Perhaps the same: a phone or a mailbox lifts some to a match, an address to the edge of it.

@@ -1,6 +1,6 @@
 """What words, addresses, phones and e-mails are to each other stays what it is: one text against many that are like it.
 
-Code invents the texts. A row is one text against its others, and only a digest of the row is stored. A failure prints the row anew; the
+Code invents the texts. A row is one text against its others, and only a digest of the row is stored. A failure prints the row; the
 same command at an earlier commit prints the old one:
 
     python -m tests.unit.matching.test_generated_rows words/robert

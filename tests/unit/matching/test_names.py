@@ -249,7 +249,7 @@ def test_contacts_do_not_lift_another_trust() -> None:
 @pytest.mark.parametrize(
     ("claim", "held", "score", "reasons"),
     [
-        # Two short forms of one name, which need not be one man's.
+        # Two short forms of one name, which may be two men's.
         ({"name": "Bobby Colby"}, "ROB COLBY", 67, ("NICKNAME",)),
         ({"name": "Liz Colby"}, "BETH COLBY", 67, ("NICKNAME",)),
         # Words in brackets are another name, however short.

@@ -1,4 +1,4 @@
-"""The verdict: the name gates all else, missing is no mismatch, and policies are data."""
+"""The verdict: the name comes before all else, a missing field is not a mismatch, and policies are data."""
 
 import json
 from dataclasses import replace

@@ -44,7 +44,7 @@ LEFT_OUT = {
     "setup_attempt", "setup_intent", "setup_intent_type_specific_payment_method_options_client", "shipping_rate", "source",
     "subscription", "tax_id", "tax_rate", "test_helpers.test_clock", "token",
 }  # fmt: skip
-"""The resources that a document names and does not describe (`x-pruned-ref`). An answer holds their ids, and no objects."""
+"""The resources that a document names and does not describe (`x-pruned-ref`). An answer has only their ids."""
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ DESK = {
     "POST /verifications/{id}/comparison": ["review"],
     "POST /verifications/{id}/review/decisions": ["review"],
 }
-"""The routes that people call, and the scopes of which a token needs one."""
+"""The routes that people call, with their scopes. A token needs one of them."""
 
 NOTHING = {"Ref": "AWS::NoValue"}
 
@@ -65,7 +65,7 @@ def test_token_needs_a_scope_for_the_route(name: str) -> None:
 
 
 def test_names_are_shown_by_a_request_that_is_no_get_and_needs_the_scope_of_reviewers() -> None:
-    """`read` is every GET of a back end, so comparing is no GET, and a back end's token cannot do it."""
+    """The scope `read` allows every GET of a back end, so the comparison is a POST, which a back end's token does not allow."""
     assert {key for key, scopes in DESK.items() if scopes == ["review"]} == {key for key in DESK if key.startswith("POST ")}
 
 

@@ -155,7 +155,7 @@ def test_value_is_accepted_only_in_its_form(name: str, value: str, accepted: boo
         ({**DOMAIN, "TruststoreUri": "s3://bucket/file"}, True),
         ({"DisableExecuteApiEndpoint": "true"}, False),
         ({**DOMAIN, "DisableExecuteApiEndpoint": "true"}, True),
-        # Stripe has no client certificate, so its webhooks would have no way in.
+        # Stripe has no client certificate, so its webhooks would be refused.
         ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true"}, False),
         ({**DOMAIN, "TruststoreUri": "s3://bucket/file", "DisableExecuteApiEndpoint": "true", "StripeEventBus": "stripe"}, True),
         (PEOPLE, True),

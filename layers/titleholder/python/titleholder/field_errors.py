@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from titleholder.schemas import OURS, words_of
 
 FEW = 20
-"""Up to so many known fields or choices are all named."""
+"""Up to this many known fields or choices are all named."""
 NEAR = 0.75
 """How alike two names have to be for one to be suggested for the other (1: equal)."""
 

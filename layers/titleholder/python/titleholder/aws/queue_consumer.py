@@ -29,7 +29,7 @@ counts a delivery for which Lambda was throttled.
 """
 
 COPIES, MOST_COPIES = "copies", 3
-"""The key of a message under which it carries how often it was sent again for that reason, and the most times that it is."""
+"""The key in a message for how often it was sent again for that reason, and the limit of that number."""
 
 
 class QueueConsumer(BatchProcessor):

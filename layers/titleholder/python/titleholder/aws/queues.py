@@ -13,7 +13,7 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 120.0
 
 HOP = "hop"
-"""The key of a message under which it carries how often it was put back into its queue. Absent if never, or by an earlier release."""
+"""The key in a message for how often it was put back into its queue. Absent if never, or if an earlier release did it."""
 
 MOST_HOPS = 200
 """The most times that a message is put back. Lambda's own limit of 16 is switched off for these queues (RecursiveLoop), because a request

@@ -39,7 +39,7 @@ DEEPEST = 32
 """How many levels a JSON line may nest: as many as the body of an HTTP request."""
 
 LONGEST_RANGE_BYTES = 64 * 1024**2
-"""A file without a line end in so many bytes is not a manifest, and no function could read it in time."""
+"""A file without a line end within this many bytes is not a manifest, and no function could read it in time."""
 
 AKA_SEPARATOR = "|"
 BOM = b"\xef\xbb\xbf"
