@@ -10,8 +10,10 @@ from typing import Any, Literal, Union
 
 Hints = Mapping[str, Any]
 
-OWNER: Hints = {"name": str | None, "email": str | None, "phone": str | None, "raw_address": str | None, "refreshed_at": int | None}
-"""The fields of an owner, as the bank gives them. `refreshed_at` is in Unix seconds."""
+OWNER: Hints = {
+    "name": str | None, "email": str | None, "phone": str | None, "raw_address": str | None, "refreshed_at": int | None, "id": str,
+}  # fmt: skip
+"""The fields of an owner, as the bank gives them. `refreshed_at` is in Unix seconds. `id`: instead of a new one."""
 
 DETAILS: Hints = dict.fromkeys(
     (
