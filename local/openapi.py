@@ -268,7 +268,7 @@ def document() -> dict[str, Any]:
     schemas = {name: _schema(name, schema) for name, schema in found.items() if "Validation" not in name}
     schemas |= {"DeliveryReceived": RECEIVED, "StripeEvent": DELIVERY, "OpenAPIDocument": THIS, **values.SCHEMAS}
     schemas["ProblemReview"] = _without(schemas["Review"], "final")
-    schemas = {name: values.resolved(schema) for name, schema in schemas.items()}
+    schemas = {name: values.with_formats(schema) for name, schema in schemas.items()}
     schemas |= values.hoisted(schemas, made["paths"])
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     made["components"]["examples"] = {type_: _problem_example(type_) for type_ in sorted(problems.statuses())}
@@ -321,14 +321,23 @@ def _field_texts(model: type[BaseModel]) -> Mapping[str, str]:
     return texts
 
 
+def _annotations(model: type[BaseModel]) -> Mapping[str, str]:
+    """The annotations of the model's fields as they are written."""
+    kinds = [kind for kind in reversed(model.__mro__) if kind.__module__.startswith("titleholder.")]
+    return {name: str(text) for kind in kinds for name, text in inspect.get_annotations(kind).items()}
+
+
 def _schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """A model's schema with descriptions of its fields. That of an answer is open to what later releases add."""
     model = _models()[name]
     made = {**schema, "description": " ".join(inspect.cleandoc(model.__doc__ or "").split())}
     fields = model.model_fields
     if "properties" in made:
-        texts = _field_texts(model)
-        made["properties"] = {key: {**value, "description": texts.get(key, "")} for key, value in made["properties"].items()}
+        texts, annotations = _field_texts(model), _annotations(model)
+        made["properties"] = {
+            key: {**values.annotated(copy.deepcopy(value), annotations[key]), "description": texts.get(key, "")}
+            for key, value in made["properties"].items()
+        }
     if not issubclass(model, Strict):
         made = values.opened(made)
         # An answer has all its fields, except those that its model leaves out if they have no value.

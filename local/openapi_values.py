@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -22,30 +23,30 @@ from titleholder.web import problems
 ANSWERS = Path(__file__).with_name("openapi_examples.json")
 """Answers of every route, recorded by `tests/support/example_answers.py`."""
 
-KNOWN: Mapping[str, tuple[str, ...]] = {
-    "account_permission": ("balances", "ownership", "payment_method", "transactions"),
-    "account_status": ("active", "disconnected", "inactive"),
-    "closed_reason": get_args(reviews.ClosedReason),
-    "decision_reason": tuple(reviews.SENTENCES),
-    "identifier_type": ("account_number", "tokenized_account_number"),
-    "number_status": ("deactivated", "expired", "pending", "transactable"),
-    "reason": tuple(explanations.SENTENCES),
-    "refresh_status": ("failed", "pending", "succeeded"),
-    "relink_failure": ("no_account", "no_authorization", "other"),
-    "relink_status": ("cancelled", "failed", "pending", "succeeded"),
-    "remedy": get_args(errors.Action),
-    "status_action": ("none", "relink_required"),
-    "status_cause": (
-        "access_denied",
-        "access_expired",
-        "account_closed",
-        "account_unavailable",
-        "institution_requirement",
-        "unspecified",
-    ),
-    "step_kind": timeline.KINDS,
-}
-"""Known values of texts that are open. Those of Stripe's fields are the ones that Stripe documents."""
+TEXTS: Mapping[str, Mapping[str, Any]] = {
+    "Timestamp": {"format": "date-time"},
+    **{
+        name: {"x-known-values": list(values)}
+        for name, values in {
+            "AccountPermission": ("balances", "ownership", "payment_method", "transactions"),
+            "AccountStatus": ("active", "disconnected", "inactive"),
+            "ClosedReason": get_args(reviews.ClosedReason),
+            "DecisionReason": tuple(reviews.SENTENCES),
+            "IdentifierType": ("account_number", "tokenized_account_number"),
+            "NumberStatus": ("deactivated", "expired", "pending", "transactable"),
+            "ReasonCode": tuple(explanations.SENTENCES),
+            "RefreshStatus": ("failed", "pending", "succeeded"),
+            "RelinkFailure": ("no_account", "no_authorization", "other"),
+            "RelinkStatus": ("cancelled", "failed", "pending", "succeeded"),
+            "StatusAction": ("none", "relink_required"),
+            "StatusCause": (
+                "access_denied", "access_expired", "account_closed", "account_unavailable", "institution_requirement", "unspecified",
+            ),
+            "StepKind": timeline.KINDS,
+        }.items()
+    },
+}  # fmt: skip
+"""What the document says of texts that the models name so. Values of Stripe's fields are those that Stripe documents."""
 
 PARAMETERS: Mapping[str, str] = {
     "Idempotency-Key": "Makes it safe to repeat the request: with the same key and body it takes effect once. Any text of your own.",
@@ -95,17 +96,25 @@ def closed(schema: Any) -> Any:
     return {**made, "enum": made.pop("x-known-values")} if isinstance(made.get("x-known-values"), list) else made
 
 
-def resolved(schema: Any) -> Any:
-    """The schema with what the models leave to this module: known values, references, formats of numbers."""
+def annotated(schema: dict[str, Any], annotation: str) -> dict[str, Any]:
+    """The schema of a field with what the names in the field's annotation say."""
+    for part in _parts(schema):
+        for name in re.findall(r"\w+", annotation):
+            if part.get("type") == "string":
+                part |= TEXTS.get(name, {})
+            if part.get("type") == "object" and name == "Policy":
+                part.clear()
+                part["$ref"] = "#/components/schemas/Policy"
+    return schema
+
+
+def with_formats(schema: Any) -> Any:
+    """The schema with formats of its numbers."""
     if isinstance(schema, list):
-        return [resolved(part) for part in schema]
+        return [with_formats(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: resolved(value) for key, value in schema.items() if key not in ("x-values", "x-schema")}
-    if "x-schema" in schema:
-        return {"$ref": f"#/components/schemas/{schema['x-schema']}"}
-    if "x-values" in schema:
-        made["x-known-values"] = list(KNOWN[schema["x-values"]])
+    made = {key: with_formats(value) for key, value in schema.items()}
     if made.get("type") == "integer":
         made["format"] = "int32" if made.get("maximum", 2**31) < 2**31 else "int64"
     if made.get("type") == "number":
@@ -242,7 +251,7 @@ SCHEMAS: Mapping[str, dict[str, Any]] = {
             "reason": {"type": "string", "description": "The code of the reason, if the account can't be refreshed, relinked or verified."},
             "retry_at": {"type": "string", "format": "date-time", "description": "Of `cooling-down`: when the cooldown ends."},
             "remedy": {
-                "type": "string", "x-values": "remedy",
+                "type": "string", "x-known-values": list(get_args(errors.Action)),
                 "description": "What to do next, if the status is 409 or 410. docs/http.md explains each remedy.",
             },
             "remedy_until": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from titleholder.schemas import AccountId, Strict, refused, worded
 from titleholder.web.models import (
@@ -25,6 +25,8 @@ Url = Annotated[str, worded(r"^[a-z][a-z0-9+.-]*://[\x21-\x7e]+$", "not a URL, s
 Via = Literal["financial_connections", "setup_intent", "payment_intent", "checkout_session"]
 Permission = Literal["balances", "ownership", "payment_method", "transactions"]
 Prefetch = Literal["balances", "ownership", "transactions"]
+RelinkStatus = str
+RelinkFailure = str
 Subcategory = Literal["checking", "savings", "credit_card", "line_of_credit", "mortgage"]
 
 
@@ -217,9 +219,9 @@ class RelinkResult(BaseModel):
     """The account that was to be relinked (`fca_...`)."""
     authorization: str | None = None
     """The account's authorization at Stripe (`fcauth_...`)."""
-    status: Annotated[str, WithJsonSchema({"type": "string", "x-values": "relink_status"})] | None = None
+    status: RelinkStatus | None = None
     """Stripe's status of the relink."""
-    failure_reason: Annotated[str, WithJsonSchema({"type": "string", "x-values": "relink_failure"})] | None = None
+    failure_reason: RelinkFailure | None = None
     """Stripe's code of why the relink failed."""
     relinked_account: str | None = None
     """The same as `account`, if it has been relinked."""

@@ -17,7 +17,6 @@ from pydantic import (
     ModelWrapValidatorHandler,
     RootModel,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -47,8 +46,14 @@ SessionId = Annotated[
 LinkingSessionId = Annotated[str, worded(r"^fcsess_[A-Za-z0-9_]{1,250}$", "not the id of a Financial Connections Session (fcsess_...)")]
 CustomerId = Annotated[str, worded(f"^{CUSTOMER_ID.pattern}$", "not the id of a customer (cus_...)")]
 StripeAccountId = Annotated[str, worded(f"^{CONNECTED_ACCOUNT_ID.pattern}$", "not the id of a Stripe account (acct_...)")]
-AccountStatus = Annotated[str, WithJsonSchema({"type": "string", "x-values": "account_status"})]
-AccountPermission = Annotated[str, WithJsonSchema({"type": "string", "x-values": "account_permission"})]
+# As `Timestamp`: these texts of Stripe have known values in the OpenAPI document.
+AccountStatus = str
+AccountPermission = str
+RefreshStatus = str
+StatusCause = str
+StatusAction = str
+IdentifierType = str
+NumberStatus = str
 RemedyAction = Literal["relink", "link_again", "wait", "retry", "none"]
 Outcome = Literal["match", "close_match", "no_match", "not_verifiable"]
 VerificationId = Annotated[str, worded(r"^ver_[0-9a-f]{32}$", "not the id of a verification (ver_...)")]
@@ -59,7 +64,8 @@ IdempotencyKey = Annotated[
 ]
 Cursor = Annotated[str, worded(r"^[A-Za-z0-9_-]+$", "not a cursor of this API: send next_cursor unchanged", min_length=1, max_length=1000)]
 Limit = Annotated[int, Field(ge=1, le=100)]
-Policy = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-schema": "Policy"})]
+Policy = dict[str, Any]
+"""Has a schema in the OpenAPI document. `matching.Policy` checks it."""
 
 
 def _unicode(data: dict[str, Any]) -> dict[str, Any]:
@@ -372,7 +378,7 @@ class VerificationList(Shown):
 class RefreshState(Shown):
     """Stripe's `ownership_refresh`: the state of the newest refresh of the account's owners."""
 
-    status: Annotated[str, WithJsonSchema({"type": "string", "x-values": "refresh_status"})]
+    status: RefreshStatus
     """Stripe's status of the refresh."""
     last_attempted_at: Timestamp
     """When the newest refresh began."""
@@ -396,9 +402,9 @@ class RefreshState(Shown):
 class StatusDetails(Shown):
     """Why an active account is expected to become inactive, or why an inactive one is."""
 
-    cause: Annotated[str, WithJsonSchema({"type": "string", "x-values": "status_cause"})] | None
+    cause: StatusCause | None
     """Stripe's code of the cause."""
-    action: Annotated[str, WithJsonSchema({"type": "string", "x-values": "status_action"})] | None
+    action: StatusAction | None
     """`relink_required`: the holder can repair the account by relinking it. `none`: it can't be repaired."""
     expected_deactivation_at: Timestamp | None = None
     """When Stripe expects an active account to become inactive."""
@@ -430,9 +436,9 @@ class AccountHolder(Shown):
 class AccountNumber(Shown):
     """What Stripe says of one of the account's numbers. The number itself is not shown."""
 
-    identifier_type: Annotated[str, WithJsonSchema({"type": "string", "x-values": "identifier_type"})] | None = None
+    identifier_type: IdentifierType | None = None
     """Stripe's kind of the number."""
-    status: Annotated[str, WithJsonSchema({"type": "string", "x-values": "number_status"})]
+    status: NumberStatus
     """Stripe's status of the number."""
     expected_expiry_date: Timestamp | None = None
     """When Stripe expects a tokenized number to expire."""

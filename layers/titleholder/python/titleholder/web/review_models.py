@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from titleholder.domain import reviews, timeline
 from titleholder.domain.remedies import Remedy
@@ -31,7 +31,8 @@ Limit = Annotated[int, Field(ge=1, le=PAGE)]
 _ONE_OF = "must be one of " + ", ".join(f"`{code}`" for code in reviews.SENTENCES)
 VerdictReason = Annotated[str, worded(r"^[A-Z][A-Z0-9_]{0,63}$", "not a reason of a verdict, such as MIDDLE_DIFFERS")]
 Reason = Annotated[str, worded(f"^({'|'.join(reviews.SENTENCES)})$", _ONE_OF)]
-DecisionReason = Annotated[str, WithJsonSchema({"type": "string", "x-values": "decision_reason"})]
+DecisionReason = str
+ClosedReason = str
 Reference = Annotated[str, worded(r"^[A-Za-z0-9._:/-]{1,64}$", "may have up to 64 letters, digits and . _ : / -, and no spaces")]
 NoteText = Annotated[
     str,
@@ -180,7 +181,7 @@ class Review(Shown):
     """When the review ended."""
     resolution: Literal["approved", "rejected", "expired"] | None
     """How the review ended. `expired`: without a decision, for `closed_reason`."""
-    closed_reason: Annotated[str, WithJsonSchema({"type": "string", "x-values": "closed_reason"})] | None
+    closed_reason: ClosedReason | None
     """Why the review ended without a decision."""
     reviewers_needed: int
     """How many reviewers an approval takes at least, as set when the review was opened. It takes more if the parameter `ReviewersNeeded` is

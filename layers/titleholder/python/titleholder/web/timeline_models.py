@@ -5,9 +5,9 @@ Times are ISO 8601 in UTC, to the millisecond where this stack measured them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from titleholder.timestamps import iso_milliseconds, iso_or_none
 
@@ -19,8 +19,11 @@ _SECONDS = ("attempted_at", "resume_at", "deadline", "event_created")
 """Whole seconds, most of them of Stripe's clock."""
 
 
-Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-ReasonCode = Annotated[str, WithJsonSchema({"type": "string", "x-values": "reason"})]
+# The OpenAPI document gives these texts a format or known values, by these names (`local/openapi_values.py`). pydantic does not know them,
+# so that a cold start pays nothing for them.
+Timestamp = str
+ReasonCode = str
+StepKind = str
 
 
 def _of_some() -> Any:
@@ -35,7 +38,7 @@ class TimelineStep(BaseModel):
 
     at: Timestamp
     """When it happened, by this stack's clock."""
-    kind: Annotated[str, WithJsonSchema({"type": "string", "x-values": "step_kind"})]
+    kind: StepKind
     """What happened. docs/http.md explains each kind."""
     deadline: Timestamp | None = _of_some()
     """Of `requested`: when the verification ends at the latest."""
