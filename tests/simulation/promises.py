@@ -65,7 +65,7 @@ def check_promises(simulation: Simulation) -> None:
             and verdict["reasons"] not in ([MATCHER_FAILED], [TOO_MANY_OWNERS])
         ):
             complain(f"{name}: the matcher raised, and the verdict is {verdict['outcome']} for {verdict['reasons']}")
-        given = {*verdict["reasons"], *(reason for field in verdict["fields"].values() for reason in field["reasons"])}
+        given = {*verdict["reasons"], *(reason for field in verdict.get("fields", {}).values() for reason in field["reasons"])}
         if unexplained := given - set(SENTENCES):
             complain(f"{name}: reasons without a sentence: {sorted(unexplained)}")
         if verdict["reasons"] == ["CANCELLED"] and name not in simulation.cancelled:

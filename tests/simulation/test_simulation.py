@@ -21,7 +21,6 @@ FOUND_BY = {
     "last_decision_wins": 83,
     "closed_reviews_not_finished": 11,
     "entries_of_reviews_written_anew": 4,
-    "decided_without_proof_of_the_key": 72,
     "notes_survive_erasure": 108,
     "reviews_wait_for_ever": 11,
     "open_reviews_not_looked_at": 11,
@@ -37,6 +36,8 @@ FOUND_BY = {
     "comparisons_not_recorded": 29,
     "queue_goes_on_behind_the_next_page": 122,
     "unprocessed_keys_taken_for_missing": 39,
+    "throttled_calls_are_internal_errors": 30,
+    "cancelled_transactions_not_repeated": 2,
     "busy_table_is_an_internal_error": 48,
     "context_taken_for_a_connected_account": 8,
     "thin_events_not_listed": 11,
@@ -87,6 +88,10 @@ HELD_BY_TESTS = {
         "simulation/test_waiting_for_repair.py",
         "test_reactivation_between_the_decision_and_the_wait_is_seen",
     ),
+    "decided_without_proof_of_the_key": (
+        "integration/test_reviews.py",
+        "test_decision_is_refused_if_the_erasure_begins_just_before_it_is_stored",
+    ),
 }
 """Bugs that drawn schedules show too rarely, as one in hundreds: each with the test that fails with it."""
 
@@ -116,10 +121,12 @@ def test_a_bug_that_schedules_show_rarely_has_a_test_of_its_own(bug: str) -> Non
 
 @cache
 def some_points() -> list[tuple[str, int, int, str]]:
-    """Every seventh crash point. `make crash-points` tries all of them."""
+    """Every 15th crash point, of each function before and after calls. `make crash-points` tries all of them."""
     everything = list(points())
     assert {function for function, *_ in everything} == set(CRASHABLE)
-    return everything[::7]
+    some = everything[::15]
+    assert {(function, when) for function, *_, when in some} == {(function, when) for function in CRASHABLE for when in ("before", "after")}
+    return some
 
 
 # In parts, which other workers can run meanwhile.
