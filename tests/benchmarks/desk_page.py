@@ -31,7 +31,7 @@ CLICK = """() => new Promise((done) => {
 
 
 def measure() -> list[Figure]:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromium = next(filter(None, map(shutil.which, judges.CHROMIUM)), None)
     if chromium is None:
         sys.exit(f"{judges.MISSING}Chromium: Debian: apt-get install chromium")
     library = fetch("oauth4webapi") / "oauth4webapi" / "build" / "index.js"

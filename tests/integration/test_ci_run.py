@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 GA, PREVIEW = f"stripe_openapi_{API_VERSION[:10]}.json", "stripe_openapi_preview.json"
 NEEDED = (".ci/run", "layers/titleholder/python/titleholder/stripe_api/gateway.py", "local/stripe_simulator/options.py")
 MAKE = 'echo "made $1, judges required: $REQUIRE_JUDGES, judged by ${STRIPE_OPENAPI:-nothing} and ${STRIPE_OPENAPI_PREVIEW:-nothing}"'
-INSTALLED = ("java", "npm", "chromium", "unshare")
+INSTALLED = ("java", "npm", "chromium", "chromium-headless-shell", "unshare")
 
 
 class Checkout:
@@ -142,7 +142,14 @@ def test_reference_without_a_document_stops_the_run(checkout: Checkout, name: st
 
 
 @pytest.mark.parametrize(
-    ("program", "package"), [("java", "default-jre-headless"), ("npm", "npm"), ("chromium", "chromium"), ("unshare", "util-linux")]
+    ("program", "package"),
+    [
+        ("java", "default-jre-headless"),
+        ("npm", "npm"),
+        ("chromium", "chromium"),
+        ("chromium-headless-shell", "chromium-headless-shell"),
+        ("unshare", "util-linux"),
+    ],
 )
 def test_judge_that_is_missing_is_installed_where_the_machine_can(checkout: Checkout, tmp_path: Path, program: str, package: str) -> None:
     checkout.without(program)
@@ -163,3 +170,14 @@ def test_judge_that_cannot_be_installed_is_named(checkout: Checkout, able: str) 
     done = checkout.run()
     assert judged_by(done) == ("none", "nothing")
     assert "*** MISSING, and not to be installed here: default-jre-headless." in done.stderr
+
+
+@pytest.mark.parametrize("able", ["no installer", "no right", "no package"])
+def test_browser_that_is_only_faster_is_not_missed(checkout: Checkout, able: str) -> None:
+    checkout.without("chromium-headless-shell")
+    if able != "no installer":
+        checkout.program("apt-get", "exit 100")
+    checkout.program("id", "echo 1000" if able == "no right" else "echo 0")
+    done = checkout.run()
+    assert judged_by(done) == ("none", "nothing")
+    assert "***" not in done.stderr

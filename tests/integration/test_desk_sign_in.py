@@ -373,7 +373,9 @@ def test_signing_out_does_not_wait_for_an_issuer_that_hangs(page: Page, site: Si
 def test_the_way_back_after_signing_out_shows_nothing_that_was_typed(browser: Browser, site: Site, issuer: LocalIssuer) -> None:
     # Playwright switches the cache off that keeps whole pages for the way back.
     keeping = browser.browser_type.launch(
-        executable_path=judges.require_chromium(), args=judges.CHROMIUM_ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+        executable_path=judges.require_chromium(whole=True),
+        args=judges.CHROMIUM_ARGUMENTS,
+        ignore_default_args=["--disable-back-forward-cache"],
     )
     try:
         page = keeping.new_page()
