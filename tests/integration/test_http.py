@@ -201,6 +201,8 @@ class TestBadInput:
             ("POST", "/verifications", request()),
             ("GET", "/accounts/fca_1", None),
             ("POST", "/accounts/fca_1/refreshes", None),
+            # A mistyped id must not look like an erasure that was done.
+            ("DELETE", "/accounts/fca_1", None),
         ):
             answer = sandbox.http(method, path, body)
             assert (answer.status, answer.problem) == (404, "account-not-found")

@@ -238,10 +238,10 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
     try:
         data = read_json(text, MAX_DEPTH)
     except JsonTextError as error:
-        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body can't be read as JSON. In {error}.")
+        return problems.bad_request(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body is not valid JSON at {error}.")
     if not isinstance(data, dict):
         return problems.bad_request(
-            HTTPStatus.BAD_REQUEST, "malformed-json", "The body can't be read as a JSON object. In line 1, column 1: { is expected."
+            HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not a JSON object: at line 1, column 1, { is expected."
         )
     return None
 
