@@ -112,7 +112,7 @@ check: lint-and-bytecode  ## Check style and types, and pass the tests that star
 test: lint-and-bytecode $(CLIENT_READY)  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
-test-dynamodb: $(READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
+test-dynamodb: $(READY) $(CLIENT_READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
 	REQUIRE_JUDGES=1 $(BIN)/python -m pytest -q -n 2 -p tests.amazons_dynamodb -m "not slow and not emulator" \
 	  tests/integration tests/e2e --ignore tests/integration/store --ignore tests/e2e/test_permissions.py --ignore tests/e2e/test_rehearsals.py
 

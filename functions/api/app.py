@@ -90,7 +90,7 @@ def list_verifications(
 ) -> Response[Any]:
     """List the verifications of an account, or of a customer, customer account or connected account, the newest first.
 
-    A customer's are those that were requested by `customer`, and so for the others.
+    With `customer`: those that were requested by `customer`, and likewise for the other two.
     """
     tenant = _tenant()
     kind, id_ = resolver.the_one(

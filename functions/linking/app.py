@@ -72,7 +72,7 @@ def create_customer(
 ) -> Response[Any]:
     """Create a Stripe Customer.
 
-    A session for linking accounts needs a customer, which you can also create at Stripe yourself.
+    Sessions for linking accounts take a customer. It may also be one that you created at Stripe.
     """
     stripe_account = _tenant().stripe_account
 

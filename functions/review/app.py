@@ -46,8 +46,8 @@ def list_reviews(
 ) -> Response[Any]:
     """List the reviews that wait for a person, the longest waiting first.
 
-    A page looks through at most 1,000 reviews, those of other connected accounts too. So it may be shorter than `limit`, or empty, and not
-    be the last one: that has no `next_cursor`.
+    A page looks through at most 1,000 reviews, also those of other connected accounts. So a page may be shorter than `limit`, or empty.
+    Only the last page has no `next_cursor`.
     """
     tenant, by, now = _tenant(), _caller(), application().clock()
     list_ = {"list": "reviews", **tenant.as_dict(), "state": state, "reason": reason, "batch": batch}

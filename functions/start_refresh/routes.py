@@ -37,9 +37,10 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     "refresh-unavailable", "refresh-refused", asks_stripe=True,
 )  # fmt: skip
 def start_refresh(account: Annotated[AccountId, Path()], body: Annotated[models.NewRefresh | None, Body()] = None) -> Response[Any]:
-    """Request a refresh.
+    """Start a refresh of the account's owners, unless the stored ones are recent enough.
 
-    Answers 202 if it was started, 200 if owners are fresh or pending, 409 if Stripe allows none now or at all.
+    Answers 202 if a refresh was started, 200 if the stored owners are recent enough or a refresh is pending, 409 if Stripe allows none now
+    or at all. Stripe charges for a refresh.
     """
     deps, settings = application().dependencies(), application().settings
     ref = resolver.tenant(app.current_event, settings).ref(account)
