@@ -1,4 +1,4 @@
-"""Prints the record of who asked for what, as JSON lines, the oldest first.
+"""Prints the audit log: which callers asked for which actions, as JSON lines, the oldest first.
 
     python tools/export_audit.py --table titleholder --from 2026-11-01 --to 2026-11-30 > audit.jsonl
 
@@ -56,7 +56,7 @@ def rows(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="export_audit", description="Print the record of who asked for what.")
+    parser = argparse.ArgumentParser(prog="export_audit", description="Print the audit log: which callers asked for which actions.")
     parser.add_argument("--table", required=True, help="the stack's output TableName")
     parser.add_argument("--from", dest="first", type=day, required=True, help="first day, such as 2026-11-01 (UTC)")
     parser.add_argument("--to", dest="last", type=day, help="last day (default: the first)")

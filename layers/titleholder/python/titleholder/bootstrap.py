@@ -120,7 +120,7 @@ class Application:
 
     @cached_property
     def audit(self) -> Audit:
-        """The record of who asked for what."""
+        """The audit log of callers, actions and ids."""
         from titleholder.services.audit import Audit
 
         return Audit(self.store, self.settings.audit_retention_days, self.clock)

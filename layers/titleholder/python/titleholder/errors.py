@@ -130,7 +130,7 @@ class TableBusyError(AwsUnavailableError):
 
 
 class AuditUnavailableError(AwsUnavailableError):
-    """The record of who asked for what cannot be written, so nothing is done and nothing is handed out."""
+    """An audit entry cannot be written. The message says whether the request may have been carried out. No data is returned."""
 
 
 class VerificationNotFoundError(TitleholderError):
@@ -305,7 +305,7 @@ class StripeUnansweredError(StripeError):
 
 
 class StripeLaggingError(StripeError):
-    """Stripe shows an account as it was before something that is known of it already. To be asked again in `retry_after` seconds."""
+    """Stripe shows an account as it was before something that is known of it already. Ask again after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
         super().__init__(message)

@@ -199,7 +199,7 @@ def _word_alike(a: str, b: str) -> float:
 
 
 _SLAVIC = Known(0, 0, "-", "s")
-# If one letter differs, a word of at most so many letters is another word.
+# A word of at most this many letters is another word if one letter differs.
 SHORT_WORD = 4
 
 

@@ -310,7 +310,7 @@ def compare(mine: Party, held: Party, memo: Memo) -> Comparison | None:
 
 
 def _compare_glued(mine: Party, a: list[Reading], held: Party, b: list[Reading]) -> tuple[str, ...] | None:
-    """Compare two names of which one is written as a single word."""
+    """Compare two names if one of them is written as a single word."""
     if (len(mine.words) == 1) == (len(held.words) == 1):
         return None
     one, many = (mine, b) if len(mine.words) == 1 else (held, a)

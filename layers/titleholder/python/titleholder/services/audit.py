@@ -1,8 +1,8 @@
-"""Who asked for what: an append-only record of callers, actions and ids, without personal data of account holders.
+"""The audit log: an append-only record of callers, actions and ids, without personal data of account holders.
 
 An effect has two entries under one id: `requested` is written before it, `done` or `failed` after it. A crash in between leaves the first.
-A read has one entry, `done`, which is written before the data is returned. If an entry cannot be written, the effect does not take place,
-and no data is returned.
+A read has one entry, `done`, which is written before the data is returned. If the first entry cannot be written, the effect does not take
+place. If any entry cannot be written, no data is returned.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The record, kept for `retention_days`. `clock`: Unix seconds."""
+    """Writes the audit log, which is kept for `retention_days`. `clock`: Unix seconds."""
 
     store: Store
     retention_days: int

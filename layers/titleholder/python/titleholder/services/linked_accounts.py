@@ -101,7 +101,7 @@ def resolve_accounts(deps: Dependencies, target: AccountSelector) -> list[Accoun
 
 
 def collect(stripe: StripeGateway, id: str, stripe_account: str | None, *, details: bool = True) -> CollectedAccounts:
-    """What a session, intent or payment method collected. Without `details`, accounts may have nothing but their `id`.
+    """What a session, intent or payment method collected. Without `details`, accounts may have only their `id`.
 
     Raises SessionNotFoundError, PaymentMethodNotFoundError, StripeError.
     """

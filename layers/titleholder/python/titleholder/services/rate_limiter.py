@@ -24,10 +24,10 @@ from titleholder.errors import RateLimitExceededError
 from titleholder.store import Store
 
 SLOTS_KEY = "places"
-"""The key of a queue message under which it carries the slots that it has reserved and not used (Unix seconds, by bucket)."""
+"""The key in a queue message for the slots that it has reserved and not used (Unix seconds, by bucket)."""
 
 RETRY_AT_KEY = "ask_after"
-"""The key of a queue message under which it carries the time (Unix seconds) before which there is no slot for it."""
+"""The key in a queue message for the time (Unix seconds) before which there is no slot for it."""
 
 USED_SHARE = 0.97
 """How much of what Stripe allows in a second is used, because calls that are counted apart may arrive closer together."""

@@ -169,7 +169,7 @@ def reconcile(
 
 
 def pause(tries: int) -> float:
-    """How long an item is left alone after so many failures in a row."""
+    """How long an item is left alone after its latest failure, by the number of failures in a row."""
     return min(DAY_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30))
 
 
@@ -414,7 +414,7 @@ class _Run:
         return True
 
     def _undelivered(self, stripe_account: str | None, pages: int, end: float) -> None:
-        """Record undelivered events, the newest first: so many pages, from where the last run ended."""
+        """Record undelivered events, the newest first: at most `pages` pages, from where the last run ended."""
         store, what = self.deps.store, f"{self.receiver.mode}/{stripe_account or 'platform'}"
         after = store.open_work.get_cursor(what)
         for _ in range(pages):
@@ -440,7 +440,7 @@ class _Run:
         return self.deps.stripe.undelivered(stripe_account, stripe_events.SNAPSHOT_TYPES, since, after)
 
     def _thin(self, stripe_account: str | None, pages: int, end: float) -> None:
-        """Record thin events that did not arrive: so many pages, from where the last run ended.
+        """Record thin events that did not arrive: at most `pages` pages, from where the last run ended.
 
         Thin events need this list, because the list of undelivered events has only snapshot events. This list has delivered events too, so
         most are known already. It is not a failure if the key may not read the list, or if Stripe does not have it.

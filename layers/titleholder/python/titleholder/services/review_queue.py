@@ -25,7 +25,7 @@ COUNTED = 100
 
 
 MOST_IN_BACKLOG = 10_000
-"""Up to how many waiting reviews of a kind are counted for the metric. Counting so many reads 2 MB."""
+"""Up to how many waiting reviews of a kind are counted for the metric. Counting that many reads 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)

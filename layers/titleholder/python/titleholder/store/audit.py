@@ -1,4 +1,4 @@
-"""Audit log: who asked for what. Entries are appended and never change; the table's own policy forbids it.
+"""The audit log: callers, actions and ids. Entries are appended and never change; the table's own policy forbids it.
 
 Rows: AUDIT#<UTC day>#<last digit of random> / <milliseconds>#<random>, and for the entry after an effect <milliseconds>#<random>#after.
 The hexadecimal digit spreads a day over sixteen partition keys, because DynamoDB writes at most 1,000 units a second under one key. Earlier

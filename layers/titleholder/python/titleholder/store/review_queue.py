@@ -60,7 +60,7 @@ class ReviewQueue:
     def entries(self, state: Waiting, tenant: Tenant, begin: Position, wanted: int, most: int) -> tuple[list[QueueEntry], Position | None]:
         """A tenant's entries from `begin` on, and where those after them begin; None if there are no more.
 
-        Returns at least `wanted` if there are so many among the next `most` entries of all tenants. Takes one call if no other tenant's
+        Returns at least `wanted` if there are that many among the next `most` entries of all tenants. Takes one call if no other tenant's
         entries lie between, else two. Entries of one millisecond have no order in the index, so they are returned together, ordered by id.
         Further calls are made only if more than `most` entries began to wait in the same millisecond.
         """
