@@ -248,7 +248,9 @@ SCHEMAS: Mapping[str, dict[str, Any]] = {
                 "type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"},
                 "description": "Of `invalid-request`: each wrong field.",
             },
-            "reason": {"type": "string", "description": "The code of why the account can't be refreshed or relinked, or why no account is linked."},
+            "reason": {
+                "type": "string", "description": "The code of why the account can't be refreshed or relinked, or why no account is linked.",
+            },
             "retry_at": {"type": "string", "format": "date-time", "description": "Of `cooling-down`: when the cooldown ends."},
             "remedy": {
                 "type": "string", "x-known-values": list(get_args(errors.Action)),
