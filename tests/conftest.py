@@ -1,4 +1,4 @@
-"""What holds for every test: one report of the whole run, and a mark for what starts a stack."""
+"""For every test: one report of the whole run, and a mark for tests that start a stack."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ POLLS_PER_MINUTE = 15
 """Lambda asks each queue with five long polls of 20 s at once, also an empty one."""
 
 RUN_SECONDS = 2.0
-"""How long a run of reconcile takes that finds nothing, with its cold start: its environment is gone after 15 minutes."""
+"""How long a run of reconcile that finds nothing takes, with a cold start, because Lambda ends its environment within 15 minutes."""
 
 
 def counts() -> dict[str, int]:
-    """What is in a stack with the default settings, and is paid for by being there."""
+    """The resources of a stack with the default settings that cost money even if unused."""
     resources = resolved({})
     types = Counter(resource["Type"] for resource in resources.values())
     alarms = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::CloudWatch::Alarm"]
@@ -59,7 +59,7 @@ def secrets() -> set[str]:
 
 
 def run_of_reconcile() -> dict[str, float]:
-    """What one run takes that finds nothing to do: DynamoDB's calls, bytes of log, metrics that it publishes."""
+    """What a run that finds nothing to do uses: DynamoDB's calls, bytes of log, metrics that it publishes."""
     calls: Counter[str] = Counter()
 
     def tap(moment: Moment) -> None:

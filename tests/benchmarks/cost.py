@@ -173,7 +173,7 @@ def measure() -> list[Figure]:
         for _ in range(VERIFICATIONS):
             accounts.append(driver.link("single_owner"))
             ids.append(driver.accepted(accounts[-1]))
-            # Without asking the HTTP interface again and again. A caller asks once, when it has heard of the verdict.
+            # Without polling: a caller reads the verification once, after the event of its verdict.
             eventually(lambda: driver.history(ids[-1])[-1]["type"] == "ExecutionSucceeded", 120)
             driver.verification(ids[-1])
         transitions = mean(driver.transitions(id_) for id_ in ids)

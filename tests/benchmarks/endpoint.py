@@ -15,7 +15,7 @@ from typing import Any
 
 
 def answer(target: bytes, body: bytes, secret: str) -> dict[str, Any]:
-    """What the services answer: a put that held, a message that was taken, the secret."""
+    """The answers of the services: a put whose condition held, a message that was accepted, the secret."""
     if target.endswith(b".SendMessage"):
         digest = hashlib.md5(json.loads(body)["MessageBody"].encode(), usedforsecurity=False).hexdigest()
         return {"MessageId": "00000000-0000-4000-8000-000000000000", "MD5OfMessageBody": digest}

@@ -15,7 +15,7 @@ PLATFORM_LINES = (
     '{"durationMs":21.45,"billedDurationMs":22,"memorySizeMB":512,"maxMemoryUsedMB":104},"tracing":{"spanId":"5a1f0a0b0c0d0e0f","type":'
     '"X-Amzn-Trace-Id","value":"Root=1-6b0a3ba4-96e64ea9a995d096e7b9bb99;Parent=5a1f0a0b0c0d0e0f;Sampled=1"},"status":"success"}}',
 )
-"""What Lambda itself logs of each invocation, where functions log JSON."""
+"""The lines that Lambda itself logs for each invocation, if functions log JSON."""
 
 PLATFORM_BYTES = sum(len(line) + 1 for line in PLATFORM_LINES)
 

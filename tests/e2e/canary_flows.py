@@ -61,7 +61,7 @@ def asked(driver: StackDriver, **target: str) -> str:
 
 
 def verified(driver: StackDriver) -> list[str]:
-    """One account of each kind: those whose refresh succeeds, is lost, fails with words of Stripe's, or may not be made."""
+    """One account of each kind: the refresh succeeds, is lost, fails with a text of Stripe's, or is not allowed."""
     reason = {"cause": NAME, "code": "institution_unavailable"}
     accounts = [
         driver.link(scenario, owners=[OWNER], details={"display_name": f"{OWNER['name']} CHECKING"}, **more)
@@ -85,7 +85,7 @@ def of_groups(driver: StackDriver) -> list[str]:
 
 
 def stripe_in_trouble(driver: StackDriver) -> list[str]:
-    """Accounts that Stripe errs over, each in its own way, while callers wait for it."""
+    """Accounts for which Stripe answers errors, each in another way, while callers wait for the answer."""
 
     def ask(fault: str) -> str:
         account = driver.link("single_owner", owners=[OWNER])
@@ -263,14 +263,14 @@ def refused(driver: StackDriver) -> None:
 
 
 def buried_and_put_back(driver: StackDriver) -> None:
-    """A message that fails for good, whose reason could repeat what it holds."""
+    """A message that goes to the dead-letter queue. The reason could repeat its content."""
     record = {"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps({"event": "evt_canary"})}
     for count in ("1", "7"):
         invoke(driver, "FetchOwners", queue_event({**record, "Attributes": {"ApproximateReceiveCount": count}}))
     sqs, outputs = driver.stack.client("sqs"), driver.stack.outputs
     source, destination = (arn(driver, outputs[name]) for name in ("EventsDeadLetterQueueUrl", "EventsQueueUrl"))
     sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
-    # This one stays.
+    # This message is left in its queue.
     message = {**record, "Attributes": {"ApproximateReceiveCount": "7"}}
     invoke(driver, "StartRefresh", queue_event({**message, "Body": json.dumps({"verification": "ver_canary"})}))
 

@@ -80,7 +80,7 @@ class TestToken:
     def test_token_of_one_right_scope_is_accepted(self, by_token: Stack, good: Issuer, route: str) -> None:
         for scope in GUARDED[route]:
             answer = call(by_token.api_url, route, good.token(f"other {scope}"))
-            # What is asked for is nonsense, and it is the function that says so.
+            # The request is invalid, so an answer from the function shows that API Gateway let it pass.
             assert answer.headers["Content-Type"].startswith(("application/problem+json", "application/json"))
             assert answer.status in (200, 404, 409, 422), answer
 

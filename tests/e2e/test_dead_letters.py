@@ -1,4 +1,4 @@
-"""What failed for good can be put back by the documented command."""
+"""Messages in a dead-letter queue can be put back by the documented command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the review desk's page does with the real API: hostile names, keys alone, changes by others, trouble, and how much it loads.
+"""The review desk's page with the real API: hostile names, use by keyboard only, changes by others, errors, and how much it loads.
 
 How the screens look in each state is the subject of tests/integration/test_desk_screens.py.
 """

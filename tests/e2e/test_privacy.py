@@ -1,4 +1,4 @@
-"""Personal data stays in the table, and what Stripe is sent fits its document."""
+"""Personal data stays in the table, and requests to Stripe fit Stripe's OpenAPI document."""
 
 from __future__ import annotations
 

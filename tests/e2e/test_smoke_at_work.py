@@ -1,4 +1,4 @@
-"""What is broken shows in the smoke test's own work, too: a message that no function receives, a workflow that is never resumed.
+"""The smoke test's own work also shows faults: a message that no function receives, a workflow that is never resumed.
 
 Each takes as long as the smoke test's patience, and functions are refused calls, so that this is a part of `make test-deep` with a stack of
 its own: SMOKE_AT_WORK=1.

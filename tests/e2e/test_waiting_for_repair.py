@@ -12,7 +12,7 @@ WAITED = ["RequestRefresh", "Outcome", "WaitForRepair"]
 
 
 def waits(driver: StackDriver, verification: str) -> Any:
-    """What is shown of a verification once its workflow waits for a repair."""
+    """What a caller sees of a verification while its workflow waits for a repair."""
     eventually(
         lambda: any(event.get("stateEnteredEventDetails", {}).get("name") == "WaitForRepair" for event in driver.history(verification))
     )

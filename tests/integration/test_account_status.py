@@ -41,7 +41,7 @@ def end(sandbox: Sandbox, verification: Verification, outcome: Any) -> Any:
 
 
 def run(sandbox: Sandbox, ref: AccountRef, max_age: int = 30 * DAY) -> Any:
-    """The whole way of one verification; its verdict."""
+    """Verify an account from the request to the verdict. Returns the verdict."""
     verification = ask(sandbox, ref, max_age)
     if verification.verdict is None:
         token = sandbox.enter(verification)

@@ -1,4 +1,4 @@
-"""The record of who asked for what: written before the effect and before the answer, or there is neither."""
+"""The audit log: entries are written before the effect and before the answer. If that fails, there is neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The AWS clients that functions use, over real HTTP: attempts, repeated requests, credentials that no snapshot holds."""
+"""The AWS clients that functions use, over real HTTP: attempts, repeated requests, and that no snapshot has credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each function loads at its cold start, in an interpreter of its own: nothing that only another function needs."""
+"""Each function loads at its cold start, in its own interpreter, only modules that it needs itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reviewer has shown of claim and owner: recorded first, and no more than a decision needs."""
+"""The comparison that a reviewer gets of claim and owner: recorded first, and only what a decision needs."""
 
 from __future__ import annotations
 

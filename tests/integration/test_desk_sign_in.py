@@ -237,7 +237,7 @@ def test_an_issuer_that_does_not_answer_ends_no_session(answer: Any, page: Page,
     page.route(f"{issuer.url}/token", answer)
     page.wait_for_timeout(1_050)
     assert page.evaluate("session.token()") == first
-    # The token is good for what is left of it, and those that ask for it do not wait for the issuer again.
+    # The token is used for the rest of its life, and callers that need it do not wait for the issuer again.
     assert page.evaluate("session.token()") == first
     assert len(made) == 1
     page.wait_for_timeout(1_050)

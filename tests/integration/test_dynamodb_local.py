@@ -1,4 +1,4 @@
-"""Amazon's DynamoDB Local as the tests run it: on 127.0.0.1 only, gone with its owner, and clear about what it lacks."""
+"""Amazon's DynamoDB Local as the tests run it: it listens on 127.0.0.1 only, ends with its owner, and names what it lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disconnect and erase: what is left, what can't come back, and that nothing is lost to a crash on the way."""
+"""Disconnect and erase: what is left, what can't come back, and that a crash in between loses nothing."""
 
 from __future__ import annotations
 
@@ -412,7 +412,7 @@ def test_erasure_that_was_cut_off_is_ended_by_reconcile(sandbox: Sandbox, ref: A
 
 
 def test_erasure_that_was_not_begun_is_done_at_the_word_of_reconcile(sandbox: Sandbox, ref: AccountRef) -> None:
-    """A worker has read that the account is disconnected, and died, as did all that were to do it again: the event's message is gone."""
+    """A worker has read that the account is disconnected, and died. So did all its repetitions: the event's message is gone."""
     verified(sandbox, ref)
     sandbox.simulator.change(ref.account, stripe_account=ref.stripe_account, action="disconnect")
     for delivery in sandbox.simulator.due_deliveries():

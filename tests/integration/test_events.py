@@ -31,7 +31,7 @@ STATUS = {
     "batches.post_batches": 201,
     "batches.start": 202,
 }
-"""What the samples are answered that are not answered 200."""
+"""The status of each sample whose answer is not 200."""
 
 
 class Trigger(NamedTuple):

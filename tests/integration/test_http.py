@@ -350,7 +350,7 @@ class TestIdempotency:
         sandbox.link("fresh", id="fca_1")
         first = verify(sandbox, key="key-1")
         assert verify(sandbox, key="key-1").text == first.text
-        # Who asks again may never have got the first answer, nor the bus its announcement: it is the same one again.
+        # The caller may not have got the first answer, nor the bus the announcement: both are the same again.
         first_event, second_event = sandbox.published()
         assert first_event["detail"] == second_event["detail"]
 

@@ -74,7 +74,7 @@ def kept(sandbox: Sandbox) -> Any:
 
 @pytest.mark.parametrize("owner", TENANTS[:2], ids=["platform", "connected account"])
 class TestAnothersId:
-    """`TENANTS` without the owner ask for what is the owner's."""
+    """`TENANTS`, except the owner, ask for data of the owner."""
 
     def ask(self, sandbox: Sandbox, owner: dict[str, str], method: str, path: str, unknown: str) -> None:
         before = kept(sandbox)

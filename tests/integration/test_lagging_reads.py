@@ -233,7 +233,7 @@ class TestAfterARefreshHasSettled:
         assert posts(sandbox) == calls
 
     def test_owners_that_another_worker_is_just_storing_are_not_taken_for_missing(self, sandbox: Sandbox) -> None:
-        """One worker has noted by a list that the refresh succeeded, and is fetching its owners; another reads the account, and late."""
+        """One worker has seen in a list that the refresh succeeded, and fetches its owners. Another gets a late reading of the account."""
         ref = sandbox.link("paged_owners", customer="cus_1", policy={"read_lag_seconds": 4, "settle_seconds": 5.0, "owners_page": 5})
         serve(sandbox, ref)
         sandbox.wait(5)
@@ -276,7 +276,7 @@ class TestAfterARefreshHasSettled:
 
 
 def test_reading_that_is_not_older_is_acted_upon(sandbox: Sandbox) -> None:
-    """What is known comes from a read that was answered later, of the same refresh: the account is inactive now."""
+    """The stored state is from a later answer about the same refresh: the account is inactive now."""
     ref = sandbox.link("old")
     account_sync.sync_account(sandbox.deps, ref)
     sandbox.simulator.change(ref.account, action="deactivate")

@@ -1,4 +1,4 @@
-"""Having accounts linked, and finding them, over HTTP: what Stripe is asked for, what a caller may repeat, and what is refused."""
+"""Linking accounts and listing them over HTTP: the requests to Stripe, what a caller may repeat, and what is refused."""
 
 from __future__ import annotations
 

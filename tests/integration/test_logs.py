@@ -18,7 +18,7 @@ ELSEWHERE = {"error"}
 
 @pytest.fixture
 def lines(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The log lines of what operators ask about: verifications, failed requests, refused webhooks, refusals by Stripe."""
+    """The log lines that operators look for: of verifications, failed requests, refused webhooks, refusals by Stripe."""
     run(sandbox, sandbox.link())
     sandbox.http("POST", "/verifications", {"account": sandbox.link("failing").account, "claim": dict(CLAIM), "max_age": 0})
     sandbox.http("GET", "/accounts/fca_unknown")

@@ -23,7 +23,7 @@ MARGARET = {"name": "MARGARET ANNE TESTERMAN", "email": "margaret.testerman@exam
 
 
 def many(count: int, *, long: int = 0) -> list[dict[str, Any]]:
-    """So many owners, Margaret the last of them; each with `long` more characters in its address."""
+    """That many owners, Margaret the last of them. Each address has `long` additional characters."""
     others = [
         {"id": f"o{number}", "name": f"SIGNATORY {number:04}", "email": f"signatory{number}@example.com",
          "phone": f"+1 555 555 {number:04}", "raw_address": f"{number} EXAMPLE ST, SPRINGFIELD, IL 62701{'É' * long}"}

@@ -1,4 +1,4 @@
-"""The webhook receiver through API Gateway: what is not Stripe's changes nothing; what is acknowledged is safe."""
+"""The webhook receiver through API Gateway: requests that are not Stripe's change nothing, and acknowledged events are not lost."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TestQueueConsumer:
 
     @pytest.mark.parametrize(("seconds", "told"), [(0, 0), (200, 1)])
     def test_settle_timeout_starts_with_the_refresh_even_if_the_message_came_late(self, sandbox: Sandbox, seconds: int, told: int) -> None:
-        """Otherwise the workflow would ask while the refresh may still settle, would have to wait, and lose another settle timeout."""
+        """Otherwise the workflow would ask too early, while the refresh may still settle, and wait for another settle timeout."""
         ref = sandbox.link()
         created = sandbox.http("POST", "/verifications", {"account": ref.account, "claim": {"name": "Quillfeather"}})
         token = sandbox.enter(sandbox.store.verifications.get(created.json["id"]))
@@ -50,7 +50,7 @@ class TestQueueConsumer:
         assert sandbox.tokens.heartbeats == told * [token]
 
     def test_settle_timeout_is_not_used_up_by_the_queue_for_reading_a_settled_refresh(self, sandbox: Sandbox) -> None:
-        """Else the workflow would ask again, and its request would take slots that other refreshes wait for."""
+        """Otherwise the workflow would ask again, and its request would take slots that other refreshes wait for."""
         timeout = 20
         sandbox.cold_start(STRIPE_CALLS_PER_SECOND="1", SETTLE_TIMEOUT_SECONDS=str(timeout))
         ref = sandbox.link()

@@ -123,7 +123,7 @@ class TestNeverPaidTwice:
 
     @pytest.mark.parametrize("effect", ["before", "after"])
     def test_call_answered_500_is_not_repeated_under_its_key(self, sandbox: Sandbox, effect: str) -> None:
-        """The key's memory holds the 500 for a day: under it no refresh would ever start."""
+        """Stripe remembers the 500 under the key for a day, so no refresh would start with that key."""
         ref = sandbox.link()
         sandbox.simulator.fail_api("server_error", path=REFRESH, effect=effect)
         with pytest.raises(StripeServerError):

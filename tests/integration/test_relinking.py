@@ -1,4 +1,4 @@
-"""Relinking over HTTP: what Stripe is asked for, what may come of it, what can't be relinked, and which API version each call has."""
+"""Relinking over HTTP: the request to Stripe, its possible results, what can't be relinked, and each call's API version."""
 
 from __future__ import annotations
 

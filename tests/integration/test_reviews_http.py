@@ -1,4 +1,4 @@
-"""The routes for reviews: what each caller gets, every refusal, and that no answer but a comparison holds personal data."""
+"""The routes for reviews: the answers for each caller, every refusal, and that only comparisons have personal data."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class TestOtherWaysToAVerdict:
 
 
 class TestOwnersOfAnEarlierRefresh:
-    """A new ownership object may hold owners that its refresh did not update: Stripe names the time of each."""
+    """A new ownership object may have owners that its refresh did not update. Stripe states the time of each."""
 
     def link(self, sandbox: Sandbox, *ages: int | None) -> AccountRef:
         now = int(sandbox.clock.now)

@@ -143,7 +143,7 @@ class TestGroupIdempotency:
         assert len(heads(sandbox)) == 3
 
     def test_members_whose_group_was_never_made_are_ordinary_verifications(self, sandbox: Sandbox, stripe: Any) -> None:
-        """The caller does not ask again, and `reconcile` starts what was not started: they end, and no group waits for ever."""
+        """If the caller does not ask again, `reconcile` starts the other members, so that every group ends."""
 
         def die(moment: Moment) -> None:
             if (moment.operation, moment.when) == ("start_execution", "before"):

@@ -57,7 +57,7 @@ GOOD = Sent()
 
 
 def run(folder: Path, requests: list[Sent], *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a suite of one file for each request to Stripe; two files are begun by two workers."""
+    """Run a suite of one file for each request to Stripe. Two workers begin two files."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "stripe.json").write_text(json.dumps(DOCUMENT))
     for number, sent in enumerate(requests):

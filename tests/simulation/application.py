@@ -24,7 +24,7 @@ from titleholder.settings import Settings
 Stack = TypeVar("Stack", bound=SimulatedStack)
 
 POISON = {"address": {"postal_code": "a9"}}
-"""What a claim holds that makes the simulated matcher raise."""
+"""The text in a claim for which the simulated matcher raises an error."""
 
 
 class SimulatedStripe(SimulatorHTTPClient):

@@ -30,7 +30,7 @@ CONSUMERS = {REFRESH_QUEUE: 30, EVENTS_QUEUE: 20}
 WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems")
 LAMBDA_GB = 0.5
 CPU_SECONDS = 0.02
-"""What one invocation computes: a guess, small beside what it waits."""
+"""The processor time of one invocation (seconds): a guess, small beside its waits."""
 
 AWS_SECONDS = (0.003, 0.012)
 WAY_SECONDS = (0.02, 0.06)

@@ -1,4 +1,4 @@
-"""What people need who adopt or change the project: checks before a commit, the workflow for GitHub, editors' settings, metadata."""
+"""Files for people who adopt or change the project: checks before a commit, GitHub's workflow, editors' settings, metadata."""
 
 from __future__ import annotations
 

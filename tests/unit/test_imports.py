@@ -1,4 +1,4 @@
-"""What each module imports: each kind of I/O has one home."""
+"""What each module imports: each kind of I/O is in one package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of DynamoDB again while it is busy, how often and for how long."""
+"""Which calls are repeated while DynamoDB is busy, how often and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a message that failed or was deferred comes back."""
+"""When a message that failed or was deferred is received again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is believed of an event: its id, its type, which account to read again; and that nothing malformed gets further."""
+"""What is taken from an event: its id, its type and the account to read again. Malformed events are set aside."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class TestEventsThatStripeCouldNotMake:
 
 
 class TestFromAList:
-    """A list holds the events of the account that was asked for, which they need not name."""
+    """A list has only the events of the requested account, so they need not name it."""
 
     @pytest.mark.parametrize(
         "event", [snapshot_event(), snapshot_event(account="acct_9"), thin_event(), thin_event(context="org_1/acct_9")]
@@ -252,7 +252,7 @@ TRANSFORMER = deployed()["ReceiveEventFromStripe"]["Properties"]["Targets"][0]["
 
 
 class TestFromTheBus:
-    """What the rule's input transformer leaves of an event says the same as the event."""
+    """The event that the rule's input transformer shortens has the same meaning as the whole event."""
 
     def on_the_bus(self, event: dict[str, Any], mode: Any = "test") -> StripeEvent:
         envelope = {"source": "aws.partner/stripe.com/ed_1", "detail-type": event["type"], "detail": event}

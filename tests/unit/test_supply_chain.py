@@ -1,4 +1,4 @@
-"""What is deployed is pinned with hashes, of one version throughout, the one that is tested, and free to be used in a closed service."""
+"""Deployed packages are pinned with hashes, in the one version that is tested, and their licences allow use in a closed service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools import sbom
 LAYERS = sorted(path.parent for path in ROOT.glob("layers/*/requirements.txt"))
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([0-9][^\s;\\]*)", re.MULTILINE)
 
-# Licences that a closed service can keep to by naming them. The MPL's ask concerns changes to its own files, and none is changed.
+# Licences that a closed service can keep to by naming them. The MPL's condition concerns changes to its own files, and none is changed.
 FREE = {
     "apache 2.0", "apache license 2.0", "apache license, version 2.0", "apache software license", "apache-2.0",
     "bsd license", "bsd-2-clause", "bsd-3-clause", "mit", "mit license", "mit no attribution license (mit-0)", "mit-0",

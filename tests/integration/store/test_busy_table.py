@@ -1,4 +1,4 @@
-"""What a repeated transaction does: nothing, if an earlier try of it took effect."""
+"""A repeated transaction does nothing if an earlier try of it took effect."""
 
 from __future__ import annotations
 

@@ -93,5 +93,5 @@ def test_commands_of_the_page_have_options_that_aws_knows() -> None:
 
 
 def test_samples_are_no_events_that_call_a_function() -> None:
-    """`events/` has those; each of them is given to its handler."""
+    """`events/` has those samples. Each of them is given to its handler."""
     assert {path.name for path in Path(ROOT / "events").iterdir() if path.is_dir()} == {"bus"}

@@ -1,4 +1,4 @@
-"""What words, addresses, phones and e-mails are to each other stays what it is: one text against many that are like it.
+"""How words, addresses, phones and e-mails compare does not change unnoticed: one text against many similar ones.
 
 Code invents the texts. A row is one text against its others, and only a digest of the row is stored. A failure prints the row; the
 same command at an earlier commit prints the old one:

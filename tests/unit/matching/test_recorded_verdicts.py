@@ -1,4 +1,4 @@
-"""Verdicts stay what they are: invented claims and owners of every kind, each with the verdict that the matcher gives.
+"""Verdicts do not change unnoticed: invented claims and owners of every kind, each with the verdict that the matcher gives.
 
 A change of the matcher that means to change verdicts writes them again, and the difference shows which, and how:
 

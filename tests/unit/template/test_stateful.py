@@ -1,4 +1,4 @@
-"""Our own rules for what must outlive a deployment: the table that DataTableName names, and resources that hold data or waiting work."""
+"""Our own rules for resources that a deployment must keep: the table that DataTableName names, and those with data or waiting work."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def at(value: Any, path: list[str]) -> list[Any]:
 
 
 def changing(value: Any) -> set[str]:
-    """What in a value may change from one update of the stack to the next: parameters, conditions, and resources that may be replaced."""
+    """The parts of a value that an update of the stack may change: parameters, conditions, and resources that may be replaced."""
     found: set[str] = set()
     if isinstance(value, dict):
         if "Ref" in value:

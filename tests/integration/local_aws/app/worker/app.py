@@ -1,4 +1,4 @@
-"""Counts each message in the table; fails the messages that ask for it, and reports how many copies of itself run at once."""
+"""Counts each message in the table; fails for messages that say so, and reports how many copies of itself run at once."""
 
 from __future__ import annotations
 
