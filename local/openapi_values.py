@@ -125,6 +125,7 @@ def with_formats(schema: Any) -> Any:
 NAMED: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Batch", "done"): ("BatchCounts", "How many verifications have a verdict, by outcome. An outcome without verifications is left out."),
     ("Batch", "results"): ("BatchResults", "Links to the results, by format."),
+    ("Batch", "results_so_far"): ("BatchResults", "Links to the results, by format."),
     ("Claim", "type"): ("ClaimType", "Whether the claimant is a person or a business."),
     ("NewBatch", "format"): ("ManifestFormat", "JSON Lines or CSV."),
     ("NewDecision", "decision"): ("DecisionKind", "What a reviewer decides."),

@@ -136,6 +136,7 @@ def _shown(found: lifecycle.Progress) -> models.Batch:
         estimated_end=iso_or_none(found.estimated_end),
         failure=found.failure,
         results={kind: found.links[kind] for kind in ("jsonl", "csv") if kind in found.links} or None,
+        results_so_far={kind: found.links[f"so_far_{kind}"] for kind in ("jsonl", "csv") if f"so_far_{kind}" in found.links} or None,
         results_at=iso_or_none(found.results_at),
         rejects=found.links.get("rejects"),
     )

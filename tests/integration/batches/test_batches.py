@@ -164,19 +164,22 @@ def test_account_in_cooldown_delays_no_other_and_is_verified_in_a_later_pass(san
     assert (shown["done"], shown["waiting"], shown["cooling_down"]["accounts"]) == ({"match": 2}, 1, 1)
     for part in batch.lines("ranges.jsonl"):
         batch.step("collect", range=part, **{"pass": 1, "since": following["since"]})
-    assert batch.shown()["results"] is None
+    assert batch.shown()["results_so_far"] is None
     following = batch.step("tally", **{"pass": 1})
     assert following["next"] == "collect"
     # Until the cooldown ends nothing new comes, so the verdicts so far are linked.
     shown, so_far = batch.shown(), batch.lines("results.jsonl")
-    assert set(shown["results"]) == {"jsonl", "csv"}
+    assert set(shown["results_so_far"]) == {"jsonl", "csv"}
+    assert shown["results"] is None
     assert shown["results_at"] is not None
     assert [row["outcome"] for row in so_far] == [None, "match", "match"]
     sandbox.clock.now = _unix(following["at"])
     batch.run(following)
     assert batch.shown()["done"] == {"match": 3}
     assert [row["outcome"] for row in batch.lines("results.jsonl")] == ["match"] * 3
-    assert batch.shown()["results_at"] > shown["results_at"]
+    shown, before = batch.shown(), shown["results_at"]
+    assert shown["results_at"] > before
+    assert (set(shown["results"]), shown["results_so_far"]) == ({"jsonl", "csv"}, None)
 
 
 def test_broken_run_continues_where_it_ended(sandbox: Sandbox) -> None:

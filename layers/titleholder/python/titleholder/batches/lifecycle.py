@@ -219,7 +219,9 @@ def _progress(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float =
     if "imported_ms" in kept or "closed_ms" in kept:
         links["rejects"] = deps.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
     if ended or "results_ms" in kept:
-        links |= {kind: deps.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
+        # Callers may take the links of the results for the end.
+        so_far = "" if ended else "so_far_"
+        links |= {f"{so_far}{kind}": deps.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
     written = (kept.get("closed_ms") or kept.get("completed_ms")) if ended else kept.get("results_ms")
     return Progress(
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,

@@ -664,10 +664,11 @@ class Batch(Shown):
     failure: str | None = None
     """Why the batch failed, and what to do."""
     results: dict[str, str] | None = None
-    """Links to the results by format: ids and verdicts, no owner data. While the batch waits for cooldowns, the results so far: the
-    `outcome` of a line without a verdict is null."""
+    """Links to the results by format, once the batch has ended: ids and verdicts, no owner data."""
+    results_so_far: dict[str, str] | None = None
+    """Links to the results so far, written before the batch began to wait for cooldowns. A line without a verdict has no `outcome`."""
     results_at: Timestamp | None = None
-    """When the results were written."""
+    """When the linked results were written."""
     rejects: str | None = None
     """Link to the lines that were not accepted: line, column, reason (JSON Lines)."""
 
