@@ -244,6 +244,11 @@ class TestParameters:
         assert all(f"`{name}`" in detail for name in known)
 
 
+def test_parameters_of_a_request_that_is_signed_in_its_query_are_ignored(judged: Judge) -> None:
+    signed = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=60&X-Amz-Signature=0"
+    assert judged.call("GET /accounts/{account}", query=signed).status_code == 200
+
+
 POLICIES: list[Any] = [
     {"version": "1", "match_treshold": 1}, {"match_threshold": 5}, {"version": "1", "match_threshold": CANARY}, {"version": 1},
     {"version": "1", "required_fields": [CANARY]}, {"version": "1", "required_fields": CANARY}, {"version": "1", "field_thresholds": []},
