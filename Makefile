@@ -81,7 +81,7 @@ up: $(READY)  ## Leave an embedded stack running: STRIPE_API_BASE=URL of another
 down: $(READY)  ## Stop it
 	@$(BIN)/python -m local.stack down
 
-desk: $(READY)  ## Run the review desk with close matches that wait, until Ctrl-C (needs npm): REVIEWERS=2 for four eyes
+desk: $(READY)  ## Run the review desk with close matches that wait, until Ctrl-C (needs npm): REVIEWERS=2 if two people have to approve
 	@$(BIN)/python -m local.desk --reviewers $(REVIEWERS)
 
 hooks: $(READY)  ## Have Git check style and types before each commit

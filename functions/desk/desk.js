@@ -1067,7 +1067,7 @@ function failedElsewhere(view, { decision }, failure, refusal) {
   const what = decision === "withdraw" ? "The withdrawal of a proposal" : "Your decision";
   const away = () => notice.remove();
   const notice = h("div", { class: "notice bad", role: "alert" },
-    h("p", {}, `${what} about ${short(view.id)} ${refusal ? "was not taken over" : "failed"}. ${failure.message.trim()}${
+    h("p", {}, `${what} about ${short(view.id)} ${refusal ? "was not accepted" : "failed"}. ${failure.message.trim()}${
       refusal ? "" : UNKNOWN}`),
     h("p", {}, h("a", { href: address(view), onclick: away }, "Open it again"), " ",
       h("button", { type: "button", class: "plain", onclick: away }, "Close")));

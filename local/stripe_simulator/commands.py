@@ -1,4 +1,4 @@
-"""Checks the fields of a command to the simulator. An unknown one is refused with the nearest known one, a wrong value with its type."""
+"""Checks the fields of a command to the simulator. The error for an unknown field names the most similar known one."""
 
 from __future__ import annotations
 

@@ -62,13 +62,13 @@ ROUTES = (
         example={"owners": [{"name": "ANOTHER NAME"}]},
     ),
     Route(
-        "POST", "accounts/{id}/deactivate", "Lets Stripe lose access to an account. Of an inactive account, it changes the cause and the "
+        "POST", "accounts/{id}/deactivate", "Makes Stripe lose access to an account. For an inactive account, it changes the cause and the "
         "action, without an event.", Simulator.deactivate, example={"cause": "account_closed", "action": "none"},
     ),
     Route("POST", "accounts/{id}/reactivate", "Gives Stripe access to an inactive account again.", Simulator.reactivate, example={}),
     Route(
-        "POST", "accounts/{id}/expire", "Announces that an account becomes inactive `at` that time (Unix seconds), when it does.",
-        Simulator.expire, example={"at": 1900000000, "cause": "access_expired", "action": "relink_required"},
+        "POST", "accounts/{id}/expire", "Announces that an account will become inactive at the time `at` (Unix seconds), and makes it "
+        "inactive then.", Simulator.expire, example={"at": 1900000000, "cause": "access_expired", "action": "relink_required"},
     ),
     Route(
         "POST", "complete/{id}", "Completes a session, intent or Checkout Session as an end user does. `manual`: the account's numbers are "
@@ -79,7 +79,7 @@ ROUTES = (
         Simulator.complete_relink, example={"outcome": "failed", "failure_reason": "no_account"},
     ),
     Route(
-        "POST", "customer_accounts/{id}", "Lets an account of Accounts v2 be known as a `customer_account`.",
+        "POST", "customer_accounts/{id}", "Makes an account of Accounts v2 known as a `customer_account`.",
         Simulator.add_customer_account, example={"stripe_account": "acct_1"},
     ),
     Route("DELETE", "customers/{id}", "Deletes a customer, as Stripe's dashboard can.", Simulator.delete_customer, example={}),
@@ -90,11 +90,11 @@ ROUTES = (
     ),
     Route("DELETE", "endpoints/{id}", "Removes an endpoint and its pending deliveries.", Simulator.remove_endpoint),
     Route(
-        "POST", "faults/api", "Lets API calls fail: [below](#faults-of-api-calls).", Simulator.fail_api, ApiFault,
+        "POST", "faults/api", "Makes API calls fail: [below](#faults-of-api-calls).", Simulator.fail_api, ApiFault,
         example={"kind": "server_error", "effect": "after", "account": "fca_1", "times": 2},
     ),
     Route(
-        "POST", "faults/webhooks", "Lets deliveries fail: [below](#faults-of-webhooks).", Simulator.fail_webhooks, WebhookFault,
+        "POST", "faults/webhooks", "Makes deliveries fail: [below](#faults-of-webhooks).", Simulator.fail_webhooks, WebhookFault,
         example={"kind": "duplicate", "account": "fca_1", "copies": 2, "seconds": 1},
     ),
     Route("DELETE", "faults", "Ends all faults.", Simulator.clear_faults),
@@ -108,7 +108,7 @@ ROUTES = (
         example={"type": "v1.balance.changed", "related_object": {"type": "balance", "url": "/v1/balance"}},
     ),
     Route(
-        "GET", "refreshes", "Answers how many owners refreshes API calls have started, by account. Each costs money.",
+        "GET", "refreshes", "Answers how many refreshes of owners were started by API calls, by account. Each costs money.",
         Simulator.initiated_refreshes,
     ),
     Route("GET", "requests", "Answers the log of API calls, without bodies.", Simulator.requests),

@@ -39,8 +39,7 @@ class Policy:
     list_lag_seconds: lists show the account's state of so many seconds ago.
     read_lag_seconds: reads of the account show its state of so many seconds ago. They always find it, and answers to POST never lag.
     unlisted: whether no list contains the account.
-    expires_after_seconds: seconds after which the account is expected to become inactive, and does, counted from its linking and from each
-        reactivation.
+    expires_after_seconds: seconds after its linking, and after each reactivation, at which the account becomes inactive, as announced.
     """
 
     settle_seconds: float | None = None

@@ -98,8 +98,8 @@ be left out. The more is given, the surer is the verdict: a missing field never 
 """
 
 LIMITS = f"""
-Unknown fields are refused (422 `invalid-request`), and so are control characters other than tabs and line breaks. White space at both ends is removed. The `limits` are checked when the request arrives; of
-a longer name than {MAX_CHARS} characters or {2 * MAX_WORDS} words only the beginning is compared, so it never matches.
+Unknown fields are refused (422 `invalid-request`), and so are control characters other than tabs and line breaks. White space at both ends is removed. The `limits` are checked when the request arrives; if
+a name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its beginning is compared, and it never matches.
 """
 
 RULES = f"""
@@ -118,7 +118,7 @@ def render() -> str:
         table(("field", "required", "limits", "meaning", "how it is read"), (_row(name, read) for name, read in FIELDS.items())),
         LIMITS, "## An address in parts",
         table(("field", "limits", "meaning"), ((code(name), limits(Address, name), text) for name, text in PARTS.items())),
-        "All parts are optional. An address of which one side has a part only is compared by that part.",
+        "All parts are optional. If one side has only a part of the address, only that part is compared.",
         "## Rules", RULES,
         "## Examples", "A person:", _json(PERSON), "A business:", _json(BUSINESS),
         "Both match accounts of the [simulator](simulator.md): `single_owner` and `business`.",

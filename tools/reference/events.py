@@ -185,8 +185,8 @@ aws events put-targets --rule "$STACK-verdicts" --event-bus-name "$BUS" --target
 
 RULE = """
 The rule below sends verdicts to a queue. Deploy it as a stack of its own, or copy the resources into the template of your back end (SAM takes
-them unchanged). The queue's policy allows this rule alone. A queue that you encrypt with a key of your own needs that `events.amazonaws.com` may
-use the key.
+them unchanged). The queue's policy allows this rule alone. If you encrypt the queue with a key of your own, allow `events.amazonaws.com` to use
+the key.
 """
 
 RULE_END = """

@@ -26,7 +26,7 @@ SET_WHEN: Mapping[str, str] = {
     "JwtAccountClaim": "Each token may be used for one connected account only: [http.md](../http.md#who-may-call).",
     "CorsOrigins": "Pages in browsers call the interface, with tokens.",
     "ServeDocs": "Developers are to read the interface at the stack itself.",
-    "ReviewersNeeded": "People are to decide close matches: `1`, or `2` for four eyes: [reviews.md](../reviews.md).",
+    "ReviewersNeeded": "People are to decide close matches: `1`, or `2` if two people have to approve: [reviews.md](../reviews.md).",
     "ReviewExpiryDays": "Decisions have to be made sooner, or may be made later.",
     "ReviewIssuer": "People who review sign in at another issuer than back ends: [edge.md](../edge.md#people-at-the-review-desk).",
     "ReviewAudience": "With `ReviewIssuer`.",

@@ -40,7 +40,7 @@ The simulator behaves like Stripe Financial Connections, for tests and laptops. 
 CONTROL = f"""
 The routes below `{control.PREFIX}` on the simulator's own address control it. A body is a JSON object; `GET` routes take their fields from the
 query. The answer is JSON: 200 with the result or `{{"done": true}}`, 400 with `error` for a wrong field, 404 for an unknown route, scenario or object. An
-unknown field is refused with the nearest known one:
+unknown field is refused, and the error names the most similar known field:
 
 ```
 owners[0].nmae: no such field. Did you mean name? Known: {", ".join(commands.OWNER)}
@@ -106,7 +106,7 @@ def render() -> str:
             ("`owners`", f"A list of objects with {codes(commands.OWNER, ' and ')}, instead of the scenario's."),
             ("`details`", f"Fields of Stripe's account object, shown as they are given: {codes(commands.DETAILS)}."),
             ("`permissions`, `prefetch`, `features`", "Stripe's: `balances`, `ownership`, `payment_method`, `transactions`."),
-            ("`cause`", f"Why an account is inactive: {codes(CAUSES)}. Of one that is expected to become inactive: {codes(EXPIRY_CAUSES)}."),
+            ("`cause`", f"Why an account is inactive: {codes(CAUSES)}. Why an active account is expected to become inactive: {codes(EXPIRY_CAUSES)}."),
             ("`action`, with `cause`", "`relink_required`, or `none` if relinking does not repair it."),
         ]),
         "## Options", "`POST options` changes them while the simulator runs. On the command line: `python -m local.stripe_simulator --help`.",

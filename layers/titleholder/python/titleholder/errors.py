@@ -120,7 +120,7 @@ class AwsUnavailableError(TitleholderError):
 
 
 class TableBusyError(AwsUnavailableError):
-    """DynamoDB throttled a call at every try, or other writers were in its way. The same request can succeed later."""
+    """DynamoDB throttled a call at every try, or other requests were writing the same items. The same request can succeed later."""
 
     def __init__(
         self,
