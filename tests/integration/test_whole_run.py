@@ -104,6 +104,40 @@ def test_single_process_reports_the_same(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
+PACKAGE = {
+    "often.py": "def often():\n    return 1\n",
+    "seldom.py": "def seldom(this):\n    if this:\n        return 1\n    return 2\n",
+    "never.py": "def never():\n    return 1\n",
+}
+RUNS = {
+    "test_a.py": "from often import often\ndef test_a(): often()\n",
+    "test_b.py": "from seldom import seldom\ndef test_b(): seldom(1)\n",
+}
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="make test measures with Python 3.12 and newer")
+@pytest.mark.parametrize(("limit", "code"), [(60, 0), (70, 1)])
+def test_run_says_which_lines_no_worker_ran_and_fails_below_the_limit(tmp_path: Path, limit: int, code: int) -> None:
+    (tmp_path / "code").mkdir()
+    for name, text in {**{f"code/{name}": text for name, text in PACKAGE.items()}, **RUNS}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(tmp_path / 'code')!r})\n{CONFTEST}")
+    settings = tmp_path / "coverage.toml"
+    settings.write_text(f'[tool.coverage.run]\nsource = ["{tmp_path}/code"]\ncore = "sysmon"\n')
+    options = ["-n", "2", "-p", "pytest_cov", "--cov", f"--cov-config={settings}", "--cov-report=", f"--cov-fail-under={limit}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", "--rootdir", str(tmp_path), "-c", "/dev/null"]
+    done = subprocess.run(
+        [*command, *options, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "62.5 % of 8 lines. Below 90 %: 2 files\n  0.0 % of code/never.py: not 1-2\n 75.0 % of code/seldom.py: not 4\n" in done.stdout, (
+        done.stdout
+    )
+    assert re.fullmatch(r"=+ 2 passed in [0-9.]+s =+", done.stdout.splitlines()[-1])
+
+
 def test_tests_of_a_stack_share_a_worker_and_begin_before_the_others() -> None:
     assert all((ROOT / path).exists() for path in (*ONE_STACK, *OTHER_STACK, *INDEPENDENT))
     first, second = unit("tests/e2e/test_http.py::test_a"), unit("tests/e2e/test_webhooks.py::TestB::test_b[c]")

@@ -4,11 +4,15 @@ Each worker notes the requests that it sends to Stripe (`LEDGER`). When it ends 
 That process adds the ledgers up and fails the run for a request or an answer that does not fit Stripe's document, or that no document
 describes.
 
+Where pytest-cov measures, it adds up which lines the workers ran and fails the run below the limit (`make test`). This plugin prints the
+files of which many lines did not run.
+
 A test that prints totals gives them to the fixture `record_property` under the name `TOTALS`, because pytest hides what workers print.
 """
 
 from __future__ import annotations
 
+import os.path
 from typing import Any
 
 import pytest
@@ -20,6 +24,9 @@ TOTALS = "totals"
 """Name of a property whose value, a list of a title and lines, is printed below the tests."""
 
 LEDGER_OF_WORKER = "requests to Stripe"
+
+FEW = 90
+"""Per cent of its lines below which a file is named."""
 
 # -- what was found ----------------------------------------------------------------------------------------------------------------------
 
@@ -55,6 +62,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.line(line)
         for violation in sorted(set(LEDGER.violations)):
             terminalreporter.line(violation)
+    measured = getattr(terminalreporter.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    if measured is not None:
+        terminalreporter.section("lines that the tests ran")
+        for line in covered(measured.cov):
+            terminalreporter.line(line)
+
+
+def covered(measured: Any) -> list[str]:
+    """The total of a `coverage.Coverage`, and each file of which less than `FEW` per cent of the lines ran, with the lines that did not."""
+    lines, ran, low = 0, 0, []
+    for file in sorted(measured.get_data().measured_files()):
+        _, statements, _, missing, text = measured.analysis2(file)
+        lines += len(statements)
+        ran += len(statements) - len(missing)
+        if statements and (share := 100 * (1 - len(missing) / len(statements))) < FEW:
+            low.append(f"{share:5.1f} % of {os.path.relpath(file)}: not {text}")
+    return [f"{100 * ran / (lines or 1):.1f} % of {lines} lines. Below {FEW} %: {len(low) or 'no'} files", *low]
 
 
 # -- which worker runs what --------------------------------------------------------------------------------------------------------------
