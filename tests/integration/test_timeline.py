@@ -201,7 +201,7 @@ class TestReads:
         assert "timeline" not in answer
         with pytest.raises(VerificationNotFoundError, match="of its own"):
             timelines.read(sandbox.store, TENANT, made["id"], sandbox.clock.now)
-        with pytest.raises(VerificationNotFoundError, match="No such"):
+        with pytest.raises(VerificationNotFoundError, match="no such"):
             timelines.read(sandbox.store, Tenant("test", "acct_other"), made["id"], sandbox.clock.now)
         for member in answer["members"]:
             assert kinds(sandbox, member["verification"])[0] in ("requested", "owners_fetched")
