@@ -141,6 +141,15 @@ def hurry(page: Page) -> None:
     page.add_init_script("const timeout = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = (ms) => timeout(ms / 50);")
 
 
+def own_clock(page: Page) -> None:
+    """Give the documents of a page a clock that `pass_time` moves."""
+    page.add_init_script("window.ahead = 0; const now = Date.now.bind(Date); Date.now = () => now() + window.ahead;")
+
+
+def pass_time(page: Page, seconds: int) -> None:
+    page.evaluate("(seconds) => { window.ahead += seconds * 1000; }", seconds)
+
+
 def says(page: Page, text: str) -> None:
     expect(page.locator("#state")).to_contain_text(text, timeout=20_000)
 
@@ -190,15 +199,18 @@ def test_a_refresh_token_is_asked_for_where_the_issuer_gives_none_by_itself(page
 
 
 def test_tokens_are_renewed_before_they_end_and_refresh_tokens_are_used_once(page: Page, site: Site, issuer: LocalIssuer) -> None:
-    issuer.limit_access_tokens(2)
+    issuer.limit_access_tokens(600)
+    own_clock(page)
     sign_in(page, site)
     made = token_requests(page)
     first = page.evaluate("session.token()")
-    page.wait_for_timeout(1_100)
+    pass_time(page, 530)
+    assert page.evaluate("session.token()") == first
+    pass_time(page, 15)
     # Callers that ask at once share one renewal.
     second = page.evaluate("Promise.all([session.token(), session.token()])")
     assert second[0] == second[1] != first
-    page.wait_for_timeout(1_100)
+    pass_time(page, 545)
     assert page.evaluate("session.token()") not in (first, second[0])
     assert made == ["refresh_token", "refresh_token"]
 
@@ -229,18 +241,19 @@ def busy(route: Route) -> None:
 
 @pytest.mark.parametrize("answer", [hang, break_off, too_many, busy])
 def test_an_issuer_that_does_not_answer_ends_no_session(answer: Any, page: Page, site: Site, issuer: LocalIssuer) -> None:
-    issuer.limit_access_tokens(2)
+    issuer.limit_access_tokens(600)
     hurry(page)
+    own_clock(page)
     sign_in(page, site)
     first = page.evaluate("session.token()")
     made = token_requests(page)
     page.route(f"{issuer.url}/token", answer)
-    page.wait_for_timeout(1_050)
+    pass_time(page, 545)
     assert page.evaluate("session.token()") == first
     # The token is used for the rest of its life, and callers that need it do not wait for the issuer again.
     assert page.evaluate("session.token()") == first
     assert len(made) == 1
-    page.wait_for_timeout(1_050)
+    pass_time(page, 60)
     assert page.evaluate("session.token().catch((error) => `${error.code}: ${error.message}`)") == (
         "issuer_unreachable: The sign-in service could not be reached."
     )
