@@ -22,11 +22,12 @@ class ApiFault:
     account: only calls about this account.
     stripe_account: only calls with this `Stripe-Account`.
     times: how many calls. null: all.
-    skip: how many calls pass before.
+    skip: how many matching calls are answered normally before the fault begins.
     seconds: the time of `hang` and `late`.
-    effect: `after` lets the call take effect before it fails. 429 and 409 never take effect.
-    reason: of `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: a lock_timeout without that header.
-    stored: of `server_error`: whether an idempotency key keeps the 500. If not, the 500 is answered before keys are looked up.
+    effect: with `after` the call takes effect before it fails. 429 and 409 never take effect.
+    reason: for `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: a lock_timeout without that header.
+    stored: for `server_error`: whether the 500 is stored with the call's idempotency key. If not, the 500 is answered before the key is
+        looked up.
     should_retry: the header `Stripe-Should-Retry`. null: no such header.
     """
 

@@ -35,7 +35,7 @@ class Options:
     list_all_thin_events: whether `GET /v2/core/events` lists thin events that no destination takes, which is not documented.
     unavailable_payment_methods: payment methods that the Stripe account can't accept, such as `us_bank_account` without ACH Direct Debit.
     api_version: the version of requests without `Stripe-Version`, and of events.
-    preview_version: the preview version that is answered too.
+    preview_version: a preview version that the simulator accepts too.
     """
 
     settle_seconds: float = 1.0

@@ -23,17 +23,17 @@ DAY = 86_400
 class Policy:
     """How an account answers refreshes. docs/reference/simulator.md is written from this text.
 
-    settle_seconds: seconds until a refresh settles. null: as the option says.
+    settle_seconds: seconds until a refresh settles. null: the value of the option of this name.
     outcome: how a refresh ends; `never` stays pending. A list gives one outcome for each attempt, and the last one repeats.
     ownership: what the account names after a refresh that succeeded: a `new` object, `null`, or the previous one (`kept`). A list gives
-        one for each attempt, as for `outcome`. The account of a scenario that starts `old` has its old object, which counts as an attempt.
-    cooldown_seconds: seconds after a settled refresh until the next one is allowed. null: as the option says.
+        one for each attempt, as in `outcome`. The account of a scenario that starts `old` has its old object, which counts as an attempt.
+    cooldown_seconds: seconds after a settled refresh until the next one is allowed. null: the value of the option of this name.
     refusal: the answer to a refresh that may not start: `error` is a 400, `silent` a 200 with the account unchanged.
     refusal_code: the error's code where Stripe documents none.
     next_available_null: whether settled refreshes have no `next_refresh_available_at`, so that no further refresh is allowed.
     failure_error: the preview's `error` object of a failed refresh.
     deactivate_on_settle: whether the connection is found broken while refreshing.
-    webhooks: whether the account's events are sent. With `lost` none is.
+    webhooks: whether the account's events are sent. With `lost` none is sent.
     owners_page: the most owners on a page, also if `limit` is larger.
     keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself.
     list_lag_seconds: lists show the account's state of so many seconds ago.

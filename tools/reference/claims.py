@@ -32,10 +32,10 @@ FIELDS: Mapping[str, Read] = {
         "Capitals, accents, punctuation, titles and the order of the words cost a point at most.",
         ("DOE JANE", "Dr. Jane Doe", "jane doe", "Doe, Jané"),
     ),
-    "given": Read("A person's given name, or several.", "As `name`. Use the parts if you have them: they say what is the surname."),
+    "given": Read("A person's given name, or several.", "Like `name`. Use the parts if you have them, because they say which word is the surname."),
     "middle": Read("Middle names.", "A middle name or initial that one side lacks costs two points at most."),
     "family": Read("The surname, or a double surname.", "Particles such as `van` are part of it."),
-    "suffix": Read("The generation: `Jr`, `III`.", "One side without it costs 3 points. `Jr` against `Sr` is another person."),
+    "suffix": Read("The generation: `Jr`, `III`.", "If one side lacks it, the score is 3 points lower. `Jr` and `Sr` are different people."),
     "business_name": Read(
         "The name of a business.", "Capitals, punctuation and usual abbreviations, also of the legal form, cost two points at most.",
         ("LARKMOOR TILES LIMITED LIABILITY COMPANY", "Larkmoor Tiles, LLC", "larkmoor tiles llc"),
@@ -91,10 +91,10 @@ BUSINESS: Mapping[str, Any] = {
 }
 
 INTRO = """
-A claim says who the user claims to be. It is the field `claim` of `POST /verifications`, and of a line of a batch's manifest in JSON Lines.
+A claim says who the user claims to be. It is the field `claim` in the body of `POST /verifications`, and in each line of a batch's manifest in JSON Lines.
 A claim names **one** party, a person or a business. It needs a name: `name`, `given` or `family`, or `business_name`. All other fields may
-be left out. The more is given, the surer is the verdict: a missing field never counts against a claim, unless the
-[policy](policy.md) requires it.
+be left out. A claim with more fields gets a surer verdict. A missing field never counts against a claim, unless the
+[policy](policy.md) requires the field.
 """
 
 LIMITS = f"""

@@ -60,7 +60,7 @@ KINDS: Mapping[str, Kind] = {
             "policy_version": Field("text", "The version of the [policy](policy.md)."),
             "review": Field("text or null", "`open` if the verdict opened a review."),
             "remedy": Field("text", "What to do next. With `not_verifiable` only.", always=False),
-            "remedy_until": Field("text", "With the remedy `wait`: until when, if that is known.", always=False),
+            "remedy_until": Field("text", "Until when to wait. Only with the remedy `wait`, and if the time is known.", always=False),
         },
     ),
     "VerificationReviewed": Kind(
@@ -78,16 +78,16 @@ KINDS: Mapping[str, Kind] = {
     ),
     "VerificationStale": Kind(
         "A verdict no longer holds, because its account is inactive, disconnected or erased. Verdicts `not_verifiable` are not marked.",
-        {**_VERIFICATION, **_ACCOUNT, "reason": Field("text", "[Why](reasons.md#verdicts-that-no-longer-hold).")},
+        {**_VERIFICATION, **_ACCOUNT, "reason": Field("text", "[Why](reasons.md#verdicts-that-no-longer-hold) the verdict no longer holds.")},
     ),
     "VerificationStaleLifted": Kind(
-        "The account of such a verdict is active again.", {**_VERIFICATION, **_ACCOUNT}
+        "The account of a stale verdict is active again, so the verdict is no longer stale.", {**_VERIFICATION, **_ACCOUNT}
     ),
     "AccountExpiring": Kind(
-        "Stripe expects an account to become inactive. Once for each account and date.",
+        "Stripe expects an account to become inactive. It is published once for each account and date.",
         {
             **_ACCOUNT,
-            "expected_deactivation_at": Field("text", "When. Have the account relinked before."),
+            "expected_deactivation_at": Field("text", "When the account is expected to become inactive. Have it relinked before then."),
             "cause": Field("text or null", "Stripe's cause, such as `access_expired`."),
             "action": Field("text or null", "Stripe's action: `relink_required` or `none`."),
             "remedy": Field("text", "What to do: `relink` or `link_again`.", always=False),
@@ -99,11 +99,12 @@ KINDS: Mapping[str, Kind] = {
         {
             **_ACCOUNT,
             "snapshot": Field("text", "The id of the newer owners."),
-            "since": Field("text", "The id of the owners before."),
+            "since": Field("text", "The id of the previous owners."),
             "refreshed_at": Field("text", "When the refresh of the newer owners began."),
             "changes": Field(
-                "list", "What changed: `kind` (`owner_added`, `owner_removed`, `owner_renamed`, `owner_moved` or `contact_changed`), and "
-                "`before` and `after`, the owner's positions in the two lists, from 0. Null where there is no such owner.",
+                "list", "The changes. Each has a `kind` (`owner_added`, `owner_removed`, `owner_renamed`, `owner_moved` or "
+                "`contact_changed`), and the owner's positions, from 0, in the previous owners (`before`) and in the newer ones (`after`). "
+                "A position is null if the owner is not among them.",
             ),
         },
     ),
@@ -126,7 +127,7 @@ never names, addresses or other personal data. Instead of polling, put a rule on
 - **Each event is published at least once**, so a consumer has to accept repetitions. Events may arrive in another order than the changes.
   `GET /verifications/{{id}}` shows what holds now.
 - **A verification of several accounts publishes nothing itself.** Each of its members is a verification and publishes its own
-  `VerificationCompleted`. When one arrives, read the verification: its `group` is the
+  `VerificationCompleted`. When such an event arrives, read its verification: its `group` is the
   id of the verification of several accounts, which has the `summary`.
 - **A verification in a batch** publishes its events like any other. `BatchCompleted` follows when the results are written.
 - Times are ISO 8601 in UTC. Later releases may add fields, types of events and values, so a consumer has to ignore what it does not know.

@@ -34,16 +34,16 @@ ENTRIES: Mapping[str, Entry] = {
     "match_threshold": Entry(SCORE, POINTS, "From this score on the outcome is `match`."),
     "close_match_threshold": Entry(
         f"{SCORE}, not above `match_threshold`", POINTS,
-        "From this score on the outcome is `close_match`, unless one of the reasons is in `never_close`. Below it is `no_match`.",
+        "From this score on the outcome is `close_match`, unless one of the reasons is in `never_close`. Below it the outcome is `no_match`.",
     ),
     "required_fields": Entry(
         "list of `name`, `address`, `phone`, `email`", "",
-        "A field that is missing on either side gives `not_verifiable` (`REQUIRED_FIELD_MISSING`). One below its threshold gives `no_match` "
+        "A field that is missing on either side gives `not_verifiable` (`REQUIRED_FIELD_MISSING`). A field below its threshold gives `no_match` "
         "(`REQUIRED_FIELD_DIFFERS`). The name is always required.",
     ),
     "field_thresholds": Entry(
         f"object with the keys `address`, `phone`, `email`; each {SCORE}", POINTS,
-        "What a required field has to reach. A key that is left out keeps its default.",
+        "The score that a required field has to reach. A key that is left out keeps its default.",
     ),
     "never_close": Entry(
         "list of codes of [reasons](reasons.md#comparisons)", "",
@@ -60,12 +60,12 @@ lines, and a line may have its own `max_age`. `POST /accounts/{account}/refreshe
 """
 
 MAX_AGE = """
-A verdict rests on owners that the bank gave to a refresh which was started at most `max_age` seconds before the request. If such owners are
-stored here, the verdict is given at once. If only Stripe has them, they are fetched without a new refresh. Otherwise the verification waits
+A verdict uses only owners whose refresh was started at most `max_age` seconds before the request. If such owners are
+stored in the stack, the verdict is given at once. If only Stripe has them, they are fetched without a new refresh. Otherwise the verification waits
 for a refresh, which Stripe charges for.
 
-- `max_age: 0` asks for owners from a refresh that was started after the request, with 10 seconds of tolerance for the clocks, or that was
-  under way. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
+- With `max_age: 0`, owners count only if their refresh starts after the request, or is pending at the request. Clocks may differ, so a
+  refresh up to 10 seconds before the request counts too. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
   verification then waits out the cooldown**: with `wait` the call is answered 202, and the verdict follows when the cooldown is over and the
   refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once as
   `COOLDOWN_BEYOND_DEADLINE`.
@@ -108,7 +108,7 @@ def fields() -> Mapping[str, tuple[str, str, str, str]]:
         ),
         "wait": (
             f"whole number from 0 to {MAX_WAIT}", "seconds", "`0`: does not wait",
-            "How long the call waits for the verdict. If it is there in time, the answer is 200 with the verdict, else 202 without it. While "
+            "How long the call waits for the verdict. If the verdict is known in time, the answer is 200 with it, otherwise 202 without it. While "
             "`WaitingCalls` calls wait, further calls are answered at once, so a client has to be ready for 202.",
         ),
         "if_inactive": (

@@ -20,26 +20,27 @@ REMEDIES: Mapping[Action, str] = {
     "relink": "Have the account's holder relink it ([relinking.md](../relinking.md)). The account keeps its id. This remedy is given only "
     "if the stack has `StripePreviewVersion` and Stripe names the account's authorization.",
     "link_again": "Have the holder link the account, or another one, as a new account with a new id. If nothing was linked yet, have an "
-    "account linked for the first time. For a closed account it is always this one, because Stripe says that relinking does not repair it.",
+    "account linked for the first time. A closed account always has this remedy, because Stripe says that relinking does not repair it.",
     "wait": "Send the same request again after `remedy_until`, if that is known.",
-    "retry": "Send the same request again. It may succeed at any time, or once what a problem's `detail` names is done.",
-    "none": "The same request gets the same answer. A verification that was ended on purpose (`CANCELLED`, `BATCH_STOPPED`) is requested "
-    "again only if you want it after all.",
+    "retry": "Send the same request again. It may succeed at any time, or after you have done what a problem's `detail` says.",
+    "none": "The same request gets the same answer. If a verification was ended on purpose (`CANCELLED`, `BATCH_STOPPED`), request "
+    "it again only if you still want it.",
 }
 
 OTHER_DOCUMENTS = "Verify the holder by other documents."
 
 WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
-    "ACCOUNT_DISCONNECTED": ("The account was disconnected at Stripe or erased here.", "Have it linked again."),
+    "ACCOUNT_DISCONNECTED": ("The account was disconnected at Stripe or erased here.", "Have the account linked again."),
     "ACCOUNT_INACTIVE": (
         "Stripe has lost access to the account, and no stored owners are fresh enough. A refresh that failed does not change the reason.",
-        "Have its holder relink it, or link it or another account again. `retry` is given if the account has become active since.",
+        "Have the holder relink the account, link it again, or link another one. `retry` is given if the account has become active since.",
     ),
     "ACCOUNT_NOT_FOUND": (
         "Stripe knows no such account in the stack's mode and under this connected account.", "Check the id and `Stripe-Account`.",
     ),
     "PERMISSION_MISSING": (
-        "The account was linked without the permission `ownership`.", "Have its holder relink it, or link it again, with that permission.",
+        "The account was linked without the permission `ownership`.",
+        "Have the holder relink the account, or link it again, with that permission.",
     ),
     "REFRESH_FAILED": (
         "Stripe reports that the refresh failed. The verdict's `refresh_error` has Stripe's codes, if there are any.",
@@ -50,7 +51,8 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
     ),
     "REFRESH_TIMED_OUT": ("The refresh did not settle before the verification's time was over.", "Verify again later."),
     "REFRESH_UNAVAILABLE": (
-        "Stripe names no time at which this account can be refreshed.", "Have it linked again, or verify the holder by other documents.",
+        "Stripe names no time at which this account can be refreshed.",
+        "Have the account linked again, or verify the holder by other documents.",
     ),
     "COOLDOWN_BEYOND_DEADLINE": (
         "Stripe allows the next refresh only after the verification's deadline (`MaxWaitSeconds` after the request).",
@@ -73,9 +75,9 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
         "The claim was deleted before it was compared, because its retention (`ClaimRetentionDays`) ended.",
         "Send the claim again, as a new verification.",
     ),
-    "CANCELLED": ("`DELETE /verifications/{id}` ended the verification.", "If it is wanted after all, verify again."),
+    "CANCELLED": ("`DELETE /verifications/{id}` ended the verification.", "If you still want the verification, request it again."),
     "BATCH_STOPPED": (
-        "The verification's batch was stopped.", "If it is wanted after all, upload the line to another batch.",
+        "The verification's batch was stopped.", "If you still want the verification, upload the line in another batch.",
     ),
     "MATCHER_FAILED": (
         "The matcher raised an error, which is logged and raises an alarm.", "For the operator: see [runbook.md](../runbook.md).",
@@ -91,7 +93,7 @@ PERSON = "Have a person decide, or ask the user for the name exactly as the bank
 OTHER_PARTY = "Treat it as another party's account, and do not show the owner's name to the user."
 FULL_NAME = "If the claim lacks it, ask the user for the full name and verify again."
 SPELLING = "If the verdict is not `match`, ask the user to check the spelling and verify again."
-CONTACT = "It alone changes a match little, because people move. Require the field in the [policy](policy.md) if it has to agree."
+CONTACT = "This difference alone lowers a match only a little, because people move. If the field has to agree, require it in the [policy](policy.md)."
 FULL_ADDRESS = "If the claim has only a part of the address, ask for all of it."
 CAPACITY = "Have a person decide, with a document that shows the user's right to the account."
 AUTHORISED = "Have a person decide, with a document that shows how the user and the business are related."
@@ -281,19 +283,19 @@ shown to the user. A well-formed code of a later release gets a general sentence
 """
 
 COMPARISON = """
-A match can have reasons too: they say what differs. The score in the table is that of the field (of the whole verdict in the last table)
-with the default [policy](policy.md). A reason marked with * speaks for another party: a verdict with it is `no_match` below the match
+A match can have reasons too: they say what differs. The tables show the score that the field gets with the default [policy](policy.md);
+the last table shows the score of the whole verdict. A reason marked with * speaks for another party: a verdict with it is `no_match` below the match
 threshold, never `close_match` (policy entry `never_close`). All names are invented.
 """
 
 
 WHERE: Mapping[str, str] = {
-    "`verdict.reasons`, of a verdict `not_verifiable`": "The first is one of [no comparison](#no-comparison). After `NAME_MISSING` and "
-    "`REQUIRED_FIELD_MISSING`, those of the comparison follow.",
-    "`verdict.reasons`, of any other verdict": "Those of [comparisons](#comparisons), the most important first. None if nothing differs.",
-    "`verdict.fields.*.reasons`": "Those of [comparisons](#comparisons), of this field.",
+    "`verdict.reasons`, of a verdict `not_verifiable`": "The first is a reason under [no comparison](#no-comparison). After `NAME_MISSING` "
+    "and `REQUIRED_FIELD_MISSING`, the reasons of the comparison follow.",
+    "`verdict.reasons`, of any other verdict": "Reasons under [comparisons](#comparisons), the most important first. None if nothing differs.",
+    "`verdict.fields.*.reasons`": "Reasons under [comparisons](#comparisons) that are about this field.",
     "members of a verification of several accounts": "None. Each member's own verification has its verdict.",
-    "a line of a batch's results": "Those of the line's verdict. A rejected line has a text instead: [batches.md](../batches.md).",
+    "a line of a batch's results": "The reasons of the line's verdict. A rejected line has a text instead: [batches.md](../batches.md).",
     "`stale`, and the event `VerificationStale`": "[Verdicts that no longer hold](#verdicts-that-no-longer-hold).",
     "`decisions[].reason` and `closed_reason` of a review": "[Reviews](#reviews).",
     "`reason` in a problem, `empty_reason` of a session": "[Problems](#problems).",
@@ -312,9 +314,9 @@ def render() -> str:
         "Reasons", INTRO, table(("where", "which reasons"), WHERE.items()), EXPLAIN,
         "## No comparison", "A verdict `not_verifiable` has no match result. Its `remedy` says what kind of step helps:",
         table(("remedy", "meaning"), ((code(action), REMEDIES[action]) for action in get_args(Action))),
-        "The remedy is stored with the verdict, so it is that of the moment when the verdict was given. If several are "
-        "listed, the account decides. Problems with status 409 or 410 have a remedy as well, and so has an account that is not active, "
-        "will not stay active, or lacks the permission `ownership` (`GET /accounts/{account}`).",
+        "The remedy is stored with the verdict, so it was right when the verdict was given. If the table lists several remedies, the state "
+        "of the account decides which one is given. Problems with status 409 or 410 have a remedy as well, and so has an account that is "
+        "not active, will not stay active, or lacks the permission `ownership` (`GET /accounts/{account}`).",
         table(
             ("reason", "sentence", "given when", "remedy", "what to do"),
             ((code(reason), explain(reason), *_without(reason)) for reason in BY_REASON),
@@ -323,7 +325,8 @@ def render() -> str:
         *(part for title, group in COMPARED.items() for part in (f"### {title}", _compared(group))),
         f"A policy's `never_close` accepts {codes(NOT_GIVEN, ' and ')} too, but this release's matcher gives neither.",
         "## Verdicts that no longer hold",
-        "`stale` of a verification, and `reason` of the event `VerificationStale`. The verdict itself does not change.",
+        "The field `stale` of a verification, and the field `reason` of the event `VerificationStale`, have these values. The verdict itself "
+        "does not change.",
         table(
             ("reason", "sentence", "what to do"),
             ((code(reason), explain(reason), STALE[reason]) for reason in REASON_BY_ACCOUNT_STATUS.values()),

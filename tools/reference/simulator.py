@@ -99,7 +99,7 @@ def render() -> str:
         ),
         "`paged_owners` also has `SIGNATORY 01` to `SIGNATORY 12`, each with an e-mail address only.",
         "### An account's policy",
-        "`policy` of an account says how it answers refreshes. Fields that are left out are those of its scenario.",
+        "`policy` of an account says how it answers refreshes. Fields that are left out have the values of the account's scenario.",
         _table_of(Policy),
         "### Other fields of an account",
         table(("field", "values"), [
