@@ -25,7 +25,7 @@ class ApiFault:
     skip: how many matching calls are answered normally before the fault begins.
     seconds: the time of `hang` and `late`.
     effect: with `after` the call takes effect before it fails. 429 and 409 never take effect.
-    reason: for `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: a lock_timeout without that header.
+    reason: for `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: the error `lock_timeout`, without that header.
     stored: for `server_error`: whether the 500 is stored with the call's idempotency key. If not, the 500 is answered before the key is
         looked up.
     should_retry: the header `Stripe-Should-Retry`. null: no such header.

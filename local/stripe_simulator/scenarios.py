@@ -26,7 +26,8 @@ class Policy:
     settle_seconds: seconds until a refresh settles. null: the value of the option of this name.
     outcome: how a refresh ends; `never` stays pending. A list gives one outcome for each attempt, and the last one repeats.
     ownership: what the account names after a refresh that succeeded: a `new` object, `null`, or the previous one (`kept`). A list gives
-        one for each attempt, as in `outcome`. The account of a scenario that starts `old` has its old object, which counts as an attempt.
+        one value for each attempt, as in `outcome`. The account of a scenario that starts `old` has its old object, which counts as an
+        attempt.
     cooldown_seconds: seconds after a settled refresh until the next one is allowed. null: the value of the option of this name.
     refusal: the answer to a refresh that may not start: `error` is a 400, `silent` a 200 with the account unchanged.
     refusal_code: the error's code where Stripe documents none.

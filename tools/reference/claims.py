@@ -42,7 +42,8 @@ FIELDS: Mapping[str, Read] = {
     ),
     "aka": Read(
         "Other names of the same claimant: a former surname, a trade name.",
-        "The best of all names counts; a name from here scores 97 at most. Each counts as a claim for `ClaimsPerAccountPerDay`.",
+        "The best of all names counts; a name from here scores 97 at most. Each name counts as a claim for "
+        "`ClaimsPerAccountPerDay`.",
     ),
     "email": Read(
         "The claimant's e-mail address.", "Capitals cost nothing. Spellings of one mailbox, such as dots at Gmail, cost a point.",
@@ -103,8 +104,9 @@ a name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its b
 """
 
 RULES = f"""
-- **Send one form of a name.** The parts (`given`, `middle`, `family`, `suffix`) and `business_name` together, or beside a `name` that is
-  another one, give `CLAIM_CONTRADICTS_ITSELF` and at most 69 points. Two parties in one name give `CLAIM_NAMES_SEVERAL`.
+- **Send one form of a name.** If a claim has a person's parts (`given`, `middle`, `family`, `suffix`) and also a `business_name`, or if it has
+  one of them and a different `name`, the result is `CLAIM_CONTRADICTS_ITSELF` and at most 69 points. If one name contains two parties, the
+  result is `CLAIM_NAMES_SEVERAL`.
 - **Placeholders count as missing**: `N/A`, `unknown`, `none`, `0000000000`, `test` and the like, in any field.
 - **In a CSV manifest** the fields are columns. `aka` holds several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of
   their own, and a line has either them or `address`.

@@ -84,7 +84,7 @@ KINDS: Mapping[str, Kind] = {
         "The account of a stale verdict is active again, so the verdict is no longer stale.", {**_VERIFICATION, **_ACCOUNT}
     ),
     "AccountExpiring": Kind(
-        "Stripe expects an account to become inactive. It is published once for each account and date.",
+        "Stripe expects an account to become inactive. The event is published once for each account and date.",
         {
             **_ACCOUNT,
             "expected_deactivation_at": Field("text", "When the account is expected to become inactive. Have it relinked before then."),
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "OwnershipChanged": Kind(
-        "The bank names other owners than before, or has other contact data. It is published when newer owners are fetched, for any "
+        "The bank names other owners than before, or has other contact data. The event is published when newer owners are fetched, for any "
         "reason.",
         {
             **_ACCOUNT,

@@ -69,7 +69,7 @@ for a refresh, which Stripe charges for.
   verification then waits out the cooldown**: with `wait` the call is answered 202, and the verdict follows when the cooldown is over and the
   refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once as
   `COOLDOWN_BEYOND_DEADLINE`.
-- Owners can be fresher than you ask for. The verdict's `refreshed_at` says when they were refreshed.
+- Owners can be fresher than you ask for. The verdict's `refreshed_at` says when the owners were refreshed.
 - A larger `max_age` costs less, because several verifications of one account share a refresh.
 """
 
