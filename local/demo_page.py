@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from local.demo_table import LEGEND, NOT_ENDED, SAME, Row, count, excluded, happened, owner, party, scores
+from local.demo_table import LEGEND, NOT_ENDED, SAME, Row, count, excluded, happened, owner, party, scores, seconds
 from titleholder.matching import explain
 
 TEMPLATE = Path(__file__).with_name("demo_page.html")
@@ -140,11 +140,9 @@ def _timeline(row: Row) -> str:
     sums: dict[str, float] = {}
     for phase, start, end in phases:
         sums[phase] = sums.get(phase, 0) + end - start
-    spoken = "; ".join(f"{PHASE_WORDS[phase]} {seconds:.1f} s" for phase, seconds in sums.items() if seconds >= 0.05) or "answered at once"
-    verdict_at = next(
-        (f"; verdict after {moment:.1f}\N{NO-BREAK SPACE}s" for step, moment in zip(steps, at, strict=True) if step["kind"] == "verdict"),
-        "",
-    )
+    spoken = "; ".join(f"{PHASE_WORDS[phase]} {length:.1f} s" for phase, length in sums.items() if length >= 0.05) or "answered at once"
+    took = seconds(row["timeline"])
+    verdict_at = "" if took is None else f"; verdict after {took:.1f}\N{NO-BREAK SPACE}s"
     return (
         f'<p>{escape(happened(row))}{verdict_at}</p><svg class="strip" role="img" aria-label="{escape(spoken)}">{bars}{dots}</svg>'
         f'<details><summary>{len(steps)} steps<span class="unseen"> of {escape(row["account"])}</span></summary><ol>{listed}</ol>'

@@ -6,6 +6,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from titleholder.matching import DEFAULT_POLICY, explain
@@ -32,7 +33,8 @@ LEGEND = {
     "score": "0 to 100: the score of the name. Address, phone and email can change it, but never turn another person's name into a match",
     "about": "what the account is, and how the simulated bank and Stripe behave",
     "why": "what the most important reason says, then the score of each field with the codes of its reasons (docs/reference/reasons.md)",
-    "how": "what happened, the seconds from request to verdict, the state transitions of the workflow, and the calls to Stripe for it",
+    "how": "what happened, the seconds from request to verdict by the timeline, the state transitions of the workflow, and the calls to "
+    "Stripe for it",
     "states": "the states of the workflow, if the verification waited for the account's repair",
     "status": "what Stripe says of an account that is expected to become inactive",
 }
@@ -109,10 +111,17 @@ def happened(row: Row) -> str:
     return ", ".join(HAPPENED.get(each, each) for each in row["what"].split(", "))
 
 
+def seconds(timeline: Mapping[str, Any]) -> float | None:
+    """The seconds from the request to the verdict by a verification's timeline; None without a verdict."""
+    at = {step["kind"]: datetime.fromisoformat(step["at"]).timestamp() for step in timeline["steps"]}
+    return round(at["verdict"] - at["requested"], 1) if "verdict" in at else None
+
+
 def how(row: Row) -> str:
     """What happened, with the figures."""
-    steps, calls = row["state_transitions"], row["stripe_calls"]
-    return f"{happened(row)}: {row['seconds']:.1f} s, {count(steps, 'transition')}, {count(calls, 'call')}"
+    steps, calls, took = row["state_transitions"], row["stripe_calls"], seconds(row["timeline"])
+    time = "no verdict" if took is None else f"{took:.1f} s"
+    return f"{happened(row)}: {time}, {count(steps, 'transition')}, {count(calls, 'call')}"
 
 
 def count(number: int, noun: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +112,61 @@ def test_output_into_a_file_has_the_width_of_a_page(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr("os.get_terminal_size", lambda _: (_ for _ in ()).throw(OSError("not a terminal")))
     assert demo_table.terminal_width() == 100
+
+
+def test_terminal_page_and_data_give_the_same_seconds_of_the_timeline() -> None:
+    for row in ROWS:
+        took = demo_table.seconds(row["timeline"])
+        assert took is not None
+        assert row["seconds"] == took
+        late = demo_table.how({**row, "seconds": took + 100})
+        assert f": {took:.1f} s, " in late
+        assert f"; verdict after {took:.1f}\N{NO-BREAK SPACE}s</p>" in demo_page.page([row])
+    assert BY_ACCOUNT["fca_lost"]["seconds"] == 13.8
+    without = {**BY_ACCOUNT["fca_lost"], "timeline": {"steps": BY_ACCOUNT["fca_lost"]["timeline"]["steps"][:-1]}}
+    assert ": no verdict, " in demo_table.how(without)
+    assert "verdict after" not in demo_page.page([without])
+
+
+@pytest.mark.parametrize(
+    ("account", "reasons", "states", "what"),
+    [
+        ("fca_single", ["MIDDLE_OMITTED"], [], "refreshed"),
+        ("fca_noowners", ["NO_OWNERS"], [], "refreshed"),
+        ("fca_failing", ["REFRESH_FAILED"], [], "refresh failed"),
+        ("fca_never", ["REFRESH_TIMED_OUT"], ["TaskTimedOut"], "refresh started, gave up"),
+    ],
+)
+def test_refresh_that_did_not_succeed_is_not_called_refreshed(
+    account: str, reasons: list[str], states: list[str], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = demo_row(account, {"outcome": "not_verifiable", "reasons": reasons}, Counter(states), 1, monkeypatch)
+    assert row["what"] == what
+
+
+@pytest.mark.parametrize(
+    ("at_once", "about"), [(False, "A prefetch is under way"), (True, "A prefetch has ended before the verification was requested")]
+)
+def test_row_of_the_prefetch_says_whether_it_was_under_way(at_once: bool, about: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = demo_row("fca_prefetch", {"outcome": "match", "reasons": []}, Counter(), 0, monkeypatch, at_once=at_once)
+    assert row["about"] == about
+    assert row["what"] == ("found fresh" if at_once else "joined")
+
+
+def demo_row(
+    account: str, verdict: dict[str, Any], kinds: Counter[str], refreshes: int, monkeypatch: pytest.MonkeyPatch, *, at_once: bool = False
+) -> dict[str, Any]:
+    """The row of a verification that ended so."""
+    monkeypatch.setattr(demo, "_history", lambda *_: ([], kinds))
+    monkeypatch.setattr(demo, "_calls", lambda *_: Counter())
+    simulator: Any = SimpleNamespace(initiated_refreshes=lambda: Counter({account: refreshes}))
+    found = {
+        "id": "ver_1",
+        "verdict": {"score": None, "fields": {}, "owner_position": None, **verdict},
+        "timeline": BY_ACCOUNT["fca_lost"]["timeline"],
+    }
+    stack: Any = None
+    return demo._row(stack, simulator, {account: 0}, account, CASES[account], found, at_once)
 
 
 def test_every_word_for_what_happened_is_explained_or_plain() -> None:

@@ -14,7 +14,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "TYPO": "A name differs by one or two letters.",
         "INITIALS_ONLY": "Only an initial could be compared for a given name.",
         "GIVEN_NAME_MISSING": "One side has no given name, or lacks the first of several.",
-        "SURNAME_MISSING": "One side has no surname.",
+        "SURNAME_MISSING": "At least one side has only one word of the person's name.",
         "MIDDLE_OMITTED": "One side has no middle name.",
         "MIDDLE_INITIAL": "A middle name is given as an initial on one side.",
         "MIDDLE_AS_GIVEN": "The given name on one side is a middle name on the other.",
