@@ -84,8 +84,8 @@ ROUTES = (
     ),
     Route("DELETE", "customers/{id}", "Deletes a customer, as Stripe's dashboard can.", Simulator.delete_customer, example={}),
     Route(
-        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. Each of several secrets signs every delivery, as "
-        "while a secret is rolled.", Simulator.add_endpoint, key="id",
+        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. If it has several secrets, each of them signs "
+        "every delivery, as while a secret is rolled.", Simulator.add_endpoint, key="id",
         example={"url": "http://127.0.0.1:3000/webhooks/stripe", "secret": "whsec_local", "types": ["*"]},
     ),
     Route("DELETE", "endpoints/{id}", "Removes an endpoint and its pending deliveries.", Simulator.remove_endpoint),
