@@ -18,6 +18,8 @@ from titleholder.services.reconciliation import FIRST_PAUSE_SECONDS, PATIENCE_SE
 from titleholder.timestamps import DAY_SECONDS
 
 PERIOD = 900.0
+ENDED = {"verified": 1, "rejected": 0, "done": {"match": 1}}
+"""What the event of a batch's end says beside its id."""
 """How often the template runs reconcile."""
 
 
@@ -272,7 +274,7 @@ class TestItems:
                 "table",
                 {
                     "pk": {"S": f"BATCH#{number}"}, "sk": {"S": "BATCH"}, "open_kind": {"S": "announcement"}, "open_since_ms": {"N": "1"},
-                    "announcement": {"S": json.dumps({"type": "BatchCompleted", "detail": {"batch": str(number)}})},
+                    "announcement": {"S": json.dumps({"type": "BatchCompleted", "detail": {**ENDED, "batch": str(number)}})},
                     "batch_state": {"S": "completed"}, "run": {"N": "1"},
                 },
             )  # fmt: skip

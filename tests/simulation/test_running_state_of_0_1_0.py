@@ -33,6 +33,9 @@ SEALED = ("SNAPSHOT#", "HISTORY#", "CLAIM#")
 ERASED = ("fca_erased", "fca_erased_waiting", "fca_erasing")
 STOPPED = "batch_stopped"
 CHANGES_WITH_TIME = ("age", "observed_at", "per_second", "estimated_end")
+TEXTS_FOR_PEOPLE = ("title", "detail")
+"""Of problems. Callers compare `type` and `status`."""
+NOT_COMPARED = (*CHANGES_WITH_TIME, *TEXTS_FOR_PEOPLE)
 
 
 def kept(name: str) -> Any:
@@ -310,7 +313,7 @@ def without_ages(value: Any) -> Any:
     if isinstance(value, list):
         return [without_ages(each) for each in value]
     if isinstance(value, dict):
-        return {name: without_ages(each) for name, each in value.items() if name not in CHANGES_WITH_TIME}
+        return {name: without_ages(each) for name, each in value.items() if name not in NOT_COMPARED}
     return value
 
 
@@ -319,7 +322,7 @@ def shown(value: Any, like: Any) -> Any:
     if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
         return [shown(each, model) for each, model in zip(value, like, strict=True)]
     if isinstance(value, dict) and isinstance(like, dict):
-        return {name: shown(each, like[name]) for name, each in value.items() if name in like and name not in CHANGES_WITH_TIME}
+        return {name: shown(each, like[name]) for name, each in value.items() if name in like and name not in NOT_COMPARED}
     return value
 
 
