@@ -66,7 +66,7 @@ SET_WHEN: Mapping[str, str] = {
 INTRO = """
 The parameters of `template.yaml`. Each has a default, so a first deployment needs none. Set them in `parameter_overrides` of a profile in
 `samconfig.toml`, never by `--parameter-overrides` on the command line: [deploying.md](../deploying.md#5-deploy) says why, and how to return
-to a default. CloudFormation refuses a value that is not allowed before it deploys.
+to a default. CloudFormation checks the values before it deploys, and refuses a value that is not allowed.
 """
 
 

@@ -75,7 +75,7 @@ for a refresh, which Stripe charges for.
 
 POLICY = f"""
 A policy is an object. Entries that are left out have the default; without a policy, the built-in one ({code(DEFAULT_POLICY.version)}) applies.
-A policy that differs from it in any entry needs a `version` of its own, so that a stored verdict can be repeated. An unknown entry, a wrong
+A policy that differs from the built-in one in any entry needs a `version` of its own, so that a stored verdict can be repeated. An unknown entry, a wrong
 type or a number out of range is answered 422 `invalid-request`, which names the entry.
 """
 
