@@ -304,7 +304,11 @@ def _shown(found: Verification | GroupResult) -> models.AnyVerification:
         requested_at=iso_seconds(group.requested_at),
         members=[_member(member) for member in found.members],
         summary=models.GroupSummary(
-            any=summary.any, all=summary.all, best=best, final=models.GroupFinalSummary(any=summary.final.any, all=summary.final.all)
+            any=summary.any,
+            all=summary.all,
+            best=best,
+            final=models.GroupFinalSummary(any=summary.final.any, all=summary.final.all),
+            stale=summary.stale,
         ),
     )
     return models.AnyVerification(shown)
@@ -318,6 +322,7 @@ def _member(member: Verification) -> models.GroupMember:
         outcome=member.verdict["outcome"] if member.verdict else None,
         review=member.review,
         final=models.FinalAnswer.of(member),
+        stale=member.stale,
         **({name: verdict.get(name) for name in ("remedy", "remedy_until")} if (verdict := _verdict(member)) else _awaited(member)),
     )
 

@@ -20,7 +20,7 @@ class TestGroup:
         answer = post(sandbox, customer=id)
         assert answer.status == 202
         assert (answer.json["customer"], answer.json["state"]) == (id, "waiting")
-        assert answer.json["summary"] == {"any": None, "all": None, "best": None, "final": {"any": None, "all": None}}
+        assert answer.json["summary"] == {"any": None, "all": None, "best": None, "final": {"any": None, "all": None}, "stale": 0}
         members = answer.json["members"]
         assert {member["account"] for member in members} == {"fca_0", "fca_1"}
         assert {execution["name"] for execution in sandbox.tokens.started} == {member["verification"] for member in members}
@@ -62,8 +62,35 @@ class TestGroup:
         work(sandbox, by_account["fca_1"])
         shown = get(sandbox, made["id"])
         assert shown["state"] == "completed"
-        best = {"account": "fca_1", "verification": by_account["fca_1"], "outcome": "match"}
-        assert shown["summary"] == {"any": True, "all": False, "best": best, "final": {"any": True, "all": False}}
+        best = {"account": "fca_1", "verification": by_account["fca_1"], "outcome": "match", "stale": None}
+        assert shown["summary"] == {"any": True, "all": False, "best": best, "final": {"any": True, "all": False}, "stale": 0}
+
+    def test_group_shows_which_verdicts_no_longer_hold(self, sandbox: Sandbox, stripe: Any) -> None:
+        id = customer(sandbox, stripe, "fresh", "fresh", "fresh")
+        for number in range(3):
+            account_sync.sync_account(sandbox.deps, AccountRef(f"fca_{number}"))
+        before = post(sandbox, customer=id).json
+        assert (before["summary"]["final"], before["summary"]["stale"]) == ({"any": True, "all": True}, 0)
+        assert {member["stale"] for member in before["members"]} == {None}
+
+        sandbox.http("DELETE", "/accounts/fca_0")
+        sandbox.simulator.change("fca_1", action="deactivate")
+        sandbox.http("GET", "/accounts/fca_1")
+        after = get(sandbox, before["id"])
+        reasons = {"fca_0": "ACCOUNT_DISCONNECTED", "fca_1": "ACCOUNT_INACTIVE", "fca_2": None}
+        assert {member["account"]: member["stale"] for member in after["members"]} == reasons
+        best = {**before["summary"]["best"], "stale": reasons[before["summary"]["best"]["account"]]}
+        # Verdicts and answers stay as they were given.
+        assert after["summary"] == {**before["summary"], "best": best, "stale": 2}
+        assert {member["account"]: member["final"] for member in after["members"]} == {
+            member["account"]: member["final"] for member in before["members"]
+        }
+        listed = sandbox.http("GET", f"/verifications?customer={id}").json["verifications"]
+        assert listed == [after]
+
+        sandbox.simulator.change("fca_1", action="reactivate")
+        sandbox.http("GET", "/accounts/fca_1")
+        assert get(sandbox, before["id"])["summary"]["stale"] == 1
 
     def test_claim_of_a_group_is_stored_with_each_account_and_nowhere_else(self, sandbox: Sandbox, stripe: Any) -> None:
         post(sandbox, customer=customer(sandbox, stripe, "single_owner", "single_owner"))

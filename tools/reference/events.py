@@ -72,7 +72,7 @@ KINDS: Mapping[str, Kind] = {
             "resolution": Field("text", "`approved`, `rejected` or `expired`."),
             "reason": Field("text or null", "The reason of the decision: [reviews](reasons.md#reviews)."),
             "closed_reason": Field("text or null", "Why the review expired."),
-            "final": Field("object or null", "The answer to act on: `outcome`, `by` (`verdict` or `review`), `at`."),
+            "final": Field("object or null", "The answer to act on when the review ended: `outcome`, `by` (`verdict` or `review`), `at`."),
             "reviewers": Field("whole number", "How many people the decision rests on. 0 if the review expired."),
         },
     ),

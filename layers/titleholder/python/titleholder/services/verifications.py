@@ -85,12 +85,16 @@ class FinalSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Whether any member, or all members, match so far, without reviews; None if that is not decided yet. `best` is a member."""
+    """Whether any member, or all members, match so far, without reviews; None if that is not decided yet. `best` is a member.
+
+    `stale`: how many members have a verdict that no longer holds. They count in the other values as their verdicts were given.
+    """
 
     any: bool | None
     all: bool | None
     best: Verification | None
     final: FinalSummary
+    stale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class GroupResult:
             all=all_,
             best=max(ended, key=_rank, default=None),
             final=FinalSummary(*self._sums([answer is not None and answer.outcome == "match" for answer in answers])),
+            stale=sum(member.stale is not None for member in self.members),
         )
 
     def _sums(self, matched: Sequence[bool]) -> tuple[bool | None, bool | None]:

@@ -207,7 +207,10 @@ class Verdict(Shown):
 
 
 class FinalAnswer(Shown):
-    """The answer to act on: the verdict's where that is clear, or the one that a review gave instead."""
+    """The answer to act on: the verdict's where that is clear, or the one that a review gave instead.
+
+    It does not change when the verdict becomes stale. So check `stale` of the verification too, before you act.
+    """
 
     outcome: Literal["match", "no_match"]
     """Whether the account belongs to the claimant."""
@@ -245,14 +248,15 @@ class Verification(Shown):
     remedy: Literal["relink", "link_again"] | None = None
     """How the inactive account is repaired. Null if the verification does not wait for a repair."""
     stale: ReasonCode | None = None
-    """Why the verdict no longer holds, such as an account that is no longer active. Null while it holds."""
+    """Why the verdict no longer holds, such as an account that is no longer active. Null while it holds. `verdict` and `final` stay as they
+    were given, so check `stale` before you act."""
     group: str | None = None
     """The id of the verification of several accounts that this one belongs to."""
     review: ReviewState | None = None
     """The state of its review. `proposed`: a second reviewer has to confirm it. Null without a review."""
     final: FinalAnswer | None = None
-    """The answer to act on. Null while there is none: before the verdict, while a review is not closed, and after a verdict that is neither
-    `match` nor `no_match` and that no review decided."""
+    """The answer to act on, if `stale` is null. Null while there is none: before the verdict, while a review is not closed, and after a
+    verdict that is neither `match` nor `no_match` and that no review decided."""
     verdict: Verdict | None = None
     """The result. Null until the verification is completed. It never changes."""
     timeline: Timeline | None = Field(default=None, exclude_if=lambda value: value is None)
@@ -295,7 +299,9 @@ class GroupMember(Shown):
     review: ReviewState | None = None
     """The state of the review of the account's verification. Null without a review."""
     final: FinalAnswer | None = None
-    """The answer to act on, as the account's own verification has it."""
+    """The answer to act on, if `stale` is null, as the account's own verification has it."""
+    stale: ReasonCode | None = None
+    """Why the account's verdict no longer holds. Null while it holds. `outcome` and `final` stay as they were given."""
     remedy: RemedyAction | None = None
     """How the account is repaired while its verification waits for a repair. Afterwards the verdict's remedy."""
     remedy_until: Timestamp | None = None
@@ -311,6 +317,8 @@ class BestGroupMember(Shown):
     """The id of the account's own verification (`ver_...`)."""
     outcome: Outcome
     """The outcome of the account's verdict."""
+    stale: ReasonCode | None = None
+    """Why the account's verdict no longer holds. Null while it holds."""
 
 
 class GroupFinalSummary(Shown):
@@ -323,7 +331,10 @@ class GroupFinalSummary(Shown):
 
 
 class GroupSummary(Shown):
-    """The result of all members. A value is null while it is still open."""
+    """The result of all members. A value is null while it is still open.
+
+    Members whose verdicts no longer hold count as their verdicts were given. So check `stale` before you act.
+    """
 
     any: bool | None
     """Whether any account matches: true as soon as one does, false once all have ended without a match."""
@@ -333,6 +344,9 @@ class GroupSummary(Shown):
     """The member with the best outcome so far. Null until one has a verdict."""
     final: GroupFinalSummary
     """The same, of the answers to act on."""
+    stale: int
+    """How many members have a verdict that no longer holds. If it is not 0, `stale` of each member says which. Act on those members whose
+    `stale` is null."""
 
 
 class GroupVerification(Shown):

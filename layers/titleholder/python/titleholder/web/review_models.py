@@ -187,7 +187,7 @@ class Review(Shown):
     """How many reviewers an approval takes at least, as set when the review was opened. It takes more if the parameter `ReviewersNeeded` is
     larger by now, and two where the verdict is `no_match`."""
     final: FinalAnswer | None
-    """The verification's answer to act on. Null while the review is open."""
+    """The verification's answer to act on. Null while the review is open. `stale` of the verification says whether it still holds."""
     decisions: list[ReviewDecision]
     """What reviewers have decided, the earliest first."""
 
