@@ -93,7 +93,7 @@ def test_account_that_stripe_does_not_know_is_not_found(idle_driver: StackDriver
 
 def test_idempotency_key_gives_the_same_verification_and_refuses_another_request(driver: StackDriver) -> None:
     account = driver.link("single_owner")
-    key = {"Idempotency-Key": "order-17"}
+    key = {"Idempotency-Key": "one-request"}
     first, second = driver.request(account, headers=key), driver.request(account, headers=key)
     other = driver.request(account, {"name": "Somebody Else"}, headers=key)
     assert first.body["id"] == second.body["id"]
