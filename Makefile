@@ -114,10 +114,10 @@ check: lint-and-bytecode  ## Check style and types, and run the tests that start
 # Of all tests, which lines they run, where Python can say so without a tracer (3.12 and newer).
 MEASURED = $(if $(filter tests,$(TESTS)),$(shell $(BIN)/python -c 'import sys; print("--cov --cov-report= --cov-fail-under=$(COVERED)" * hasattr(sys, "monitoring"))'))
 
-test: lint-and-bytecode $(CLIENT_READY)  ## Pass the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+test: lint-and-bytecode $(CLIENT_READY)  ## Run the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(MEASURED) $(TESTS)
 
-test-dynamodb: $(READY) $(CLIENT_READY)  ## Pass the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
+test-dynamodb: $(READY) $(CLIENT_READY)  ## Run the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine
 	REQUIRE_JUDGES=1 $(BIN)/python -m pytest -q -n 2 -p tests.amazons_dynamodb -m "not slow and not emulator" \
 	  tests/integration tests/e2e --ignore tests/integration/store --ignore tests/e2e/test_permissions.py --ignore tests/e2e/test_rehearsals.py
 
