@@ -71,7 +71,7 @@ def test_commands_of_the_checklist_run_one_after_the_other_in_a_fresh_checkout(t
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     made = {path.name: json.loads(path.read_text()) for path in (tmp_path / "build").iterdir()}
-    assert set(made) == {"deployer.json", "deployer-limits.json", "caller.json", "smoke.json"}
+    assert set(made) == {"deployer.json", "deployer-limits.json", "on-call.json", "operator.json", "caller.json", "smoke.json"}
     # A back end may neither see names of the review desk nor decide.
     assert [statement["Sid"] for statement in made["caller.json"]["Statement"]] == ["Read", "Verify", "Erase"]
     assert not re.search(r"ACCOUNT_ID|API_ID|REGION|STACK", json.dumps(made))

@@ -1,5 +1,5 @@
 """The policies in docs/iam: what the deployer may do covers what CloudFormation's registry says the stack's resources need, and the
-operator may do what the recovery commands do."""
+operator and the person on call may do what the commands of their pages do."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_deployer_may_not_read_data(action: str) -> None:
     assert all("aws:CalledVia" in json.dumps(each) for each in statements("deployer", "kms:Decrypt"))
 
 
-@pytest.mark.parametrize("name", ["deployer", "deployer-limits", "caller", "operator", "smoke"])
+@pytest.mark.parametrize("name", ["deployer", "deployer-limits", "caller", "on-call", "operator", "smoke"])
 def test_policy_fits_into_a_managed_policy_with_the_longest_name_of_a_stack(name: str) -> None:
     text = json.dumps(policy(name, "a" * 27), separators=(",", ":"))
     assert len(text) <= LARGEST
@@ -260,14 +260,19 @@ def test_operator_may_restore_the_table_beside_itself(table: str) -> None:
     assert allows("operator", "dynamodb:RestoreTableFromBackup", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{STACK}/backup/01-ab")
 
 
-def test_operator_of_a_stack_has_no_right_to_another_whose_name_begins_like_it() -> None:
+@pytest.mark.parametrize("name", ["on-call", "operator"])
+def test_operator_of_a_stack_has_no_right_to_another_whose_name_begins_like_it(name: str) -> None:
     other = f"{STACK}-live"
-    for statement in policy("operator")["Statement"]:
+    for statement in policy(name)["Statement"]:
         for pattern in listed(statement["Resource"]):
             for arn in (
                 f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{other}/1", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{other}",
                 f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{other}-keys", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{other}-events",
                 f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{other}-Reconcile-1", f"arn:aws:s3:::{other}-batches-{ACCOUNT}-{REGION}",
+                f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{other}/stripe-api-key-AbCdEf",
+                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{other}-verify-batch",
+                f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/titleholder/{other}/api:*",
+                f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{other}-RepairedAlarm-1A2B3C",
             ):  # fmt: skip
                 assert pattern == "*" or not fnmatchcase(arn, pattern), statement["Sid"]
 
@@ -293,3 +298,63 @@ def test_operator_may_neither_delete_nor_restore_keys_nor_read_what_they_encrypt
         condition = json.dumps(statement["Condition"])
         assert "kms:ResourceAliases" in condition
         assert ("kms:ViaService" in condition) == (f"alias/{STACK}-table" in condition)
+
+
+FOR_THE_CONSOLE = {
+    "cloudwatch:GetDashboard", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "logs:DescribeLogGroups",
+    "logs:DescribeQueryDefinitions", "logs:GetQueryResults", "logs:StartQuery", "logs:StopQuery",
+}  # fmt: skip
+"""What the console needs to show the dashboard and to run the saved queries."""
+
+FOR_THE_AUDIT_EXPORT = {"dynamodb:Query", "kms:Decrypt"}
+
+
+def commanded(page: str) -> set[str]:
+    """The actions that a page's commands of the AWS CLI need."""
+    prefixes = {"stepfunctions": "states", "service-quotas": "servicequotas", "s3api": "s3"}
+    given = re.findall(r"(?<![\w-])aws ([a-z][a-z0-9-]*) (?!wait)([a-z][a-z-]+)", (ROOT / "docs" / f"{page}.md").read_text())
+    found = {f"{prefixes.get(service, service)}:{''.join(part.title() for part in command.split('-'))}" for service, command in given}
+    return {OPERATIONS.get(action.partition(":")[2], action) for action in found}
+
+
+def test_person_on_call_may_give_each_command_of_the_runbook_and_nothing_else() -> None:
+    allowed = {action for statement in policy("on-call")["Statement"] for action in listed(statement["Action"])}
+    assert commanded("runbook") | FOR_THE_CONSOLE | FOR_THE_AUDIT_EXPORT == allowed
+
+
+def test_person_on_call_has_rights_to_the_resources_by_the_names_that_they_get() -> None:
+    everything = resolved({"StripeMode": "live", "StripeEventBus": "stripe"}, stack=STACK, region=REGION)
+    for id_, resource in everything.items():
+        properties, arn = resource.get("Properties", {}), f"{REGION}:{ACCOUNT}"
+        match resource["Type"]:
+            case "AWS::Logs::LogGroup":
+                assert allows("on-call", "logs:FilterLogEvents", f"arn:aws:logs:{arn}:log-group:{properties['LogGroupName']}:*"), id_
+            case "AWS::SQS::Queue":
+                assert allows("on-call", "sqs:ReceiveMessage", f"arn:aws:sqs:{arn}:{properties['QueueName']}"), id_
+            case "AWS::Events::Rule":
+                assert allows("on-call", "events:DescribeRule", f"arn:aws:events:{arn}:rule/stripe/{properties['Name']}"), id_
+            case "AWS::StepFunctions::StateMachine":
+                name = properties["StateMachineName"]
+                assert allows("on-call", "states:ListExecutions", f"arn:aws:states:{arn}:stateMachine:{name}"), id_
+                assert allows("on-call", "states:GetExecutionHistory", f"arn:aws:states:{arn}:execution:{name}:ver_1"), id_
+
+
+def test_person_on_call_may_replace_secrets_and_not_read_them() -> None:
+    for name in ("stripe-api-key", "stripe-webhook-secret"):
+        arn = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{STACK}/{name}-AbCdEf"
+        assert allows("on-call", "secretsmanager:PutSecretValue", arn)
+        assert not allows("on-call", "secretsmanager:GetSecretValue", arn)
+
+
+def test_person_on_call_may_read_audit_entries_and_no_other_items() -> None:
+    [statement] = statements("on-call", "dynamodb:Query")
+    assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}}
+    assert [action for action in ("GetItem", "BatchGetItem", "Scan") if statements("on-call", f"dynamodb:{action}")] == []
+
+
+def test_deploying_says_who_gives_each_of_its_commands() -> None:
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    administrators = set(re.findall(r"`([a-z]+:[A-Z]\w+)`", text.partition("### Who runs which command")[2].partition("\n## ")[0]))
+    assert administrators
+    may = {name: {action for action in commanded("deploying") if statements(name, action)} for name in ("deployer", "smoke", "on-call")}
+    assert commanded("deploying") - set().union(*may.values()) == administrators - may["deployer"] == administrators

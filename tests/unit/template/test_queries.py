@@ -122,7 +122,7 @@ def test_runbook_looks_for_messages_and_fields_that_a_function_logs(command: str
 
 def aws_commands() -> list[str]:
     """The runbook's commands, those in other commands and in its sentences included."""
-    inner = [command for line in [*COMMANDS, *HELPERS.values()] for command in re.findall(r"(?:^|\$\()(aws [a-z][^\n]*)", line)]
+    inner = [command for line in [*COMMANDS, *HELPERS.values()] for command in re.findall(r"(?:^|\$\(|\| )(aws [a-z][^\n]*)", line)]
     return [*inner, *re.findall(r"`(aws [^`]+)`", RUNBOOK)]
 
 
@@ -153,6 +153,17 @@ def test_runbook_names_resources_and_outputs_that_exist(kind: str) -> None:
 def test_helpers_of_the_runbook_are_defined() -> None:
     used = set(re.findall(r"(?:^|\$\()(log|resource|output|ago)\b", "\n".join(COMMANDS), re.MULTILINE))
     assert used == {"log", "resource", "output", "ago"} == set(HELPERS)
+
+
+def test_helpers_of_the_runbook_are_defined_before_they_are_used() -> None:
+    before = RUNBOOK.partition("resource() {")[0]
+    assert re.findall(r"\$\((?:output|resource|ago) |^log ", before, re.MULTILINE) == []
+
+
+def test_secrets_of_the_pages_for_operators_are_those_of_the_stack_that_the_reader_named() -> None:
+    """A live stack has its own secrets, so a command with the names of the stack `titleholder` would change the wrong one."""
+    for page in ("runbook", "operations", "recovery"):
+        assert re.findall(r"titleholder(?:-live)?/stripe-\S*", (ROOT / "docs" / f"{page}.md").read_text()) == [], page
 
 
 def test_metrics_that_the_runbook_reads_exist() -> None:
