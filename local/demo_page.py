@@ -117,7 +117,7 @@ def _why(row: Row) -> str:
     if row["score"] is None:
         return found
     if reason := excluded(row):
-        found += f"<p>A verdict with <code>{escape(reason)}</code> is never close_match.</p>"
+        found += f"<p>By the default policy, a verdict with <code>{escape(reason)}</code> is never close_match.</p>"
     return found + f'<p class="scores">Scores: {escape(scores(row, codes=False))}.</p>'
 
 

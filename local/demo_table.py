@@ -102,7 +102,7 @@ def why(row: Row) -> str:
         return f"{explain(row['reasons'][0])} ({row['reasons'][0]})"
     found = [explain(row["reasons"][0]) if row["reasons"] else SAME]
     if reason := excluded(row):
-        found.append(f"A verdict with {reason} is never close_match.")
+        found.append(f"By the default policy, a verdict with {reason} is never close_match.")
     return " ".join([*found, f"Scores: {scores(row)}."])
 
 

@@ -179,7 +179,9 @@ _POLICY_FIELDS: Mapping[str, Mapping[str, Any]] = {
         "description": "A name for this policy, which is stored with each verdict. Required if any other entry is given. "
         f"`{DEFAULT_POLICY.version}` is the name of the default policy, which no other policy may have.",
     },
-    "match_threshold": {**_SCORE, "description": "The overall score, from 0 to 100, from which the verdict is `match`."},
+    "match_threshold": {
+        **_SCORE, "description": "The overall score, from 0 to 100, from which the verdict is `match`, whatever its "
+        "reasons. Below 70, other people's accounts become matches."},
     "close_match_threshold": {
         **_SCORE, "description": "The overall score, from 0 to 100, from which the verdict is `close_match`. At most `match_threshold`.",
     },
@@ -194,8 +196,8 @@ _POLICY_FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "never_close": {
         "type": "array", "items": {"type": "string", "x-known-values": list(explanations.SENTENCES)},
-        "description": "Reasons that speak for another person. With one of them, a score between the two thresholds is `no_match` instead "
-        "of `close_match`.",
+        "description": "Reasons that point to another party. With one of them, a score between the two thresholds is `no_match` instead "
+        "of `close_match`. A list that is given replaces the default list, so it has to repeat the default reasons that are to stay.",
     },
 }  # fmt: skip
 

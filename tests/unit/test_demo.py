@@ -81,7 +81,7 @@ def test_reason_and_field_scores_say_why_a_score_is_what_it_is() -> None:
 
 
 def test_score_in_the_band_of_close_matches_says_what_makes_it_no_match() -> None:
-    assert "A verdict with RELATIVE_LIKELY is never close_match." in demo_table.why(BY_ACCOUNT["fca_relative"])
+    assert "By the default policy, a verdict with RELATIVE_LIKELY is never close_match." in demo_table.why(BY_ACCOUNT["fca_relative"])
     assert "is never close_match" not in demo_table.why(BY_ACCOUNT["fca_trust"])
     assert "is never close_match" not in demo_table.why(BY_ACCOUNT["fca_soletrader"])
 
@@ -223,7 +223,7 @@ def test_page_shows_what_the_table_shows_and_the_contacts() -> None:
     for name in ("Margaret Testerman", "HAROLD TESTERMAN", "harold.testerman@<wbr>example.com", "+1 555-555-0106", "50.19"):
         assert name in page
     assert f"{explain('PHONE_DIFFERS')} <code>PHONE_DIFFERS</code>" in page
-    assert "A verdict with <code>RELATIVE_LIKELY</code> is never close_match." in page
+    assert "By the default policy, a verdict with <code>RELATIVE_LIKELY</code> is never close_match." in page
 
 
 def test_timeline_says_what_the_verification_waited_for_and_how_long() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from titleholder.matching import DEFAULT_POLICY
 from titleholder.schemas import MAX_AGE_LIMIT
@@ -31,7 +33,10 @@ ENTRIES: Mapping[str, Entry] = {
     "version": Entry(
         "text of 1 to 64 characters", "", "A name for the policy, stored with each verdict (`policy_version`). Required with any other entry.",
     ),
-    "match_threshold": Entry(SCORE, POINTS, "From this score on the outcome is `match`."),
+    "match_threshold": Entry(
+        SCORE, POINTS,
+        "From this score on the outcome is `match`, whatever the reasons are. **Do not set it below 70**: [below](#thresholds-below-70).",
+    ),
     "close_match_threshold": Entry(
         f"{SCORE}, not above `match_threshold`", POINTS,
         "From this score on the outcome is `close_match`, unless one of the reasons is in `never_close`. Below it the outcome is `no_match`.",
@@ -47,8 +52,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "never_close": Entry(
         "list of codes of [reasons](reasons.md#comparisons)", "",
-        "Reasons that speak for another party. A verdict with one of them is `no_match` below `match_threshold`, because the owner's "
-        "name may be disclosed for a close match.",
+        "Reasons that point to another party. A verdict with one of them is `no_match` below `match_threshold`, because the owner's "
+        "name may be disclosed for a close match. **A list that you give replaces the default list**: [below](#never_close).",
     ),
 }  # fmt: skip
 
@@ -64,18 +69,24 @@ A verdict uses only owners whose refresh was started at most `max_age` seconds b
 stored in the stack, the verdict is given at once. If only Stripe has them, they are fetched without a new refresh. Otherwise the verification waits
 for a refresh, which Stripe charges for.
 
-- With `max_age: 0`, owners count only if their refresh starts after the request, or is pending at the request. Clocks may differ, so a
-  refresh up to 10 seconds before the request counts too. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
+- With `max_age: 0`, owners count only if their refresh starts after the request, or is pending at the request. The clocks
+  of Stripe and of the stack may differ, so a refresh that started up to 10 seconds before the request counts too. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
   verification then waits out the cooldown**: with `wait` the call is answered 202, and the verdict follows when the cooldown is over and the
   refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once as
   `COOLDOWN_BEYOND_DEADLINE`.
 - Owners can be fresher than you ask for. The verdict's `refreshed_at` says when the owners were refreshed.
-- A larger `max_age` costs less, because several verifications of one account share a refresh.
+- A larger `max_age` costs less, because several verifications of one account share a refresh. If you check 1,000 accounts every day, a
+  `max_age` below a day refreshes each account every day: 30,000 refreshes, or about $45,000 a month at $1.50 each. With the default of 30 days
+  it is about $1,500.
+- For a check with new owners every day, set `max_age` to less than the time between two checks, such as `82800` (23 hours). With `86400`, a check
+  exactly 24 hours after the last one still finds its owners fresh, because the refresh started a moment after the last request. So it would
+  refresh the account only every second day.
 """
 
 POLICY = f"""
 A policy is an object. Entries that are left out have the default; without a policy, the built-in one ({code(DEFAULT_POLICY.version)}) applies.
-A policy that differs from the built-in one in any entry needs a `version` of its own, so that a stored verdict can be repeated. An unknown entry, a wrong
+A policy that differs from the built-in one in any entry needs a `version` of its own, because each verdict stores the version, and you need it to know which
+policy a verdict was given by. Give each policy that you change a new version. An unknown entry, a wrong
 type or a number out of range is answered 422 `invalid-request`, which names the entry.
 """
 
@@ -86,6 +97,42 @@ EXAMPLE = """
 
 This policy matches from 80 points, asks for a phone number on both sides, and accepts one that lacks the area code.
 How scores come about: [matching.md](../matching.md).
+"""
+
+BELOW_70 = """
+A `match_threshold` below 70 makes other people's accounts matches. `never_close` does not prevent this, because it only decides between
+`close_match` and `no_match`: **no reason prevents a `match`**.
+
+| score | which names reach it |
+| --- | --- |
+| 70 to 100 | The names of one party, perhaps with a typing error, a nickname, an initial or a missing part. |
+| 50 to 69 | Names that a person should look at. A wife under her husband's name, a parent of the owner, a person who only signs for the owner, and another middle name score up to 69; a relative with the same surname often scores between 50 and 66. |
+| below 50 | Other parties. |
+
+With `"match_threshold": 50`, for example, the claim "John Doe" matches the owner MARY DOE: the score is 50.19, and the verdict is `match`
+with the reason `RELATIVE_LIKELY`. Every threshold from 70 to 100 is safe in this respect. To have fewer close matches without more false
+matches, raise `close_match_threshold`, or add reasons to `never_close`.
+"""
+
+LENDER: Mapping[str, Any] = {
+    "version": "lender-1",
+    "never_close": [*DEFAULT_POLICY.never_close, "SPOUSE_TITLE", "PARENT_OF_OWNER", "SIGNER_ONLY", "MAIDEN_NAME_LIKELY"],
+}
+
+NEVER_CLOSE = f"""
+A list that you give is used as it is; the default reasons are not added to it. With `"never_close": ["SPOUSE_TITLE"]` alone, the claim
+"John Doe" becomes a `close_match` of the owner MARY DOE, although the reason is `RELATIVE_LIKELY`, and the owner's name may then be shown to
+the user. So give all default reasons together with your own. This policy, for a lender that refuses the accounts of spouses and relatives,
+adds four reasons to the default ones:
+
+```json
+{json.dumps(LENDER, indent=2)}
+```
+
+The four are `no_match` with it and `close_match` without it: a wife under her husband's name (MRS EDGAR COLBY), a parent or husband who is
+only named beside the owner, a person who only acts for the owner, and a surname that may be a former one. An owner of a joint account still
+matches under the own name (`JOINT_OWNER`), because it is also their account. A later release may add reasons to the default list; then compare
+your list with it.
 """
 
 
@@ -129,7 +176,7 @@ def render() -> str:
             ("entry", "type", "unit", "default", "meaning"),
             ((code(name), entry.type, entry.unit, _default(name), entry.meaning) for name, entry in ENTRIES.items()),
         ),
-        EXAMPLE,
+        EXAMPLE, "### Thresholds below 70", BELOW_70, "### never_close", NEVER_CLOSE,
     )  # fmt: skip
 
 

@@ -93,7 +93,14 @@ PERSON = "Have a person decide, or ask the user for the name exactly as the bank
 OTHER_PARTY = "Treat it as another party's account, and do not show the owner's name to the user."
 FULL_NAME = "If the claim lacks it, ask the user for the full name and verify again."
 SPELLING = "If the verdict is not `match`, ask the user to check the spelling and verify again."
-CONTACT = "This difference alone lowers a match only a little, because people move. If the field has to agree, require it in the [policy](policy.md)."
+CONTACT = (
+    "This difference alone takes at most a point from a name of 90 or more, and a few points from a lower one, because people move and "
+    "change their numbers. If the field has to agree, require it in the [policy](policy.md)."
+)
+SAME_HOUSE = (
+    "This difference does not lower the score of the verdict. If the address has to agree in this too, require it in the "
+    "[policy](policy.md), with a threshold above this score."
+)
 FULL_ADDRESS = "If the claim has only a part of the address, ask for all of it."
 CAPACITY = "Have a person decide, with a document that shows the user's right to the account."
 AUTHORISED = "Have a person decide, with a document that shows how the user and the business are related."
@@ -208,16 +215,16 @@ COMPARED: Mapping[str, Mapping[str, Compared]] = {
         "POSTAL_CODE_ONLY": _address("89501", "NV 89501", FULL_ADDRESS),
         "CITY_ONLY": _address("Reno, NV", "RENO NV", FULL_ADDRESS),
         "UNIT_MISSING": _address("12 Elm St Apt 4, Reno, NV 89501", "12 ELM ST RENO NV 89501", FINE),
-        "UNIT_DIFFERS": _address("12 Elm St Apt 4, Reno, NV 89501", "12 ELM ST APT 7 RENO NV 89501"),
-        "STREET_TYPE_DIFFERS": _address("12 Elm St, Reno, NV 89501", "12 ELM AVE RENO NV 89501"),
-        "STREET_SIMILAR": _address("12 Juniper St, Reno, NV 89501", "12 JUNIPERO ST RENO NV 89501"),
-        "DIRECTION_DIFFERS": _address("310 NE Alder St, Portland, OR 97201", "310 SE ALDER ST PORTLAND OR 97201"),
+        "UNIT_DIFFERS": _address("12 Elm St Apt 4, Reno, NV 89501", "12 ELM ST APT 7 RENO NV 89501", SAME_HOUSE),
+        "STREET_TYPE_DIFFERS": _address("12 Elm St, Reno, NV 89501", "12 ELM AVE RENO NV 89501", SAME_HOUSE),
+        "STREET_SIMILAR": _address("12 Juniper St, Reno, NV 89501", "12 JUNIPERO ST RENO NV 89501", SAME_HOUSE),
+        "DIRECTION_DIFFERS": _address("310 NE Alder St, Portland, OR 97201", "310 SE ALDER ST PORTLAND OR 97201", SAME_HOUSE),
         "HOUSE_NUMBER_MISSING": _address("Elm St, Reno, NV 89501", "12 ELM ST RENO NV 89501", FULL_ADDRESS),
         "HOUSE_NUMBER_DIFFERS": _address("12 Elm St, Reno, NV 89501", "90 ELM ST RENO NV 89501"),
         "STREET_DIFFERS": _address("12 Elm St, Reno, NV 89501", "12 PINE ST RENO NV 89501"),
-        "POSTAL_CODE_DIFFERS": _address("12 Elm St, Reno, NV 89501", "12 ELM ST RENO NV 89502"),
-        "CITY_DIFFERS": _address("12 Elm St, Reno, NV", "12 ELM ST ELKO NV"),
-        "STATE_DIFFERS": _address("12 Elm St, Portland, OR", "12 ELM ST PORTLAND ME"),
+        "POSTAL_CODE_DIFFERS": _address("12 Elm St, Reno, NV 89501", "12 ELM ST RENO NV 89502", SAME_HOUSE),
+        "CITY_DIFFERS": _address("12 Elm St, Reno, NV", "12 ELM ST ELKO NV", SAME_HOUSE),
+        "STATE_DIFFERS": _address("12 Elm St, Portland, OR", "12 ELM ST PORTLAND ME", SAME_HOUSE),
         "PO_BOX_DIFFERS": _address("PO Box 12, Reno, NV 89501", "PO BOX 90 RENO NV 89501"),
     },
     "Phone numbers": {
@@ -284,16 +291,18 @@ shown to the user. A well-formed code of a later release gets a general sentence
 
 COMPARISON = """
 A match can have reasons too: they say what differs. The tables show the score that the field gets with the default [policy](policy.md);
-the last table shows the score of the whole verdict. A reason marked with * speaks for another party: a verdict with it is `no_match` below the match
-threshold, never `close_match` (policy entry `never_close`). All names are invented.
+the last table shows the score of the whole verdict. A reason marked with * points to another party: by the default policy, a verdict with
+it is `no_match` below the match threshold, never `close_match`. A policy with its own [`never_close`](policy.md#never_close) replaces these
+reasons. No reason prevents a `match`, whose score alone decides. All names are invented.
 """
 
 
 WHERE: Mapping[str, str] = {
-    "`verdict.reasons`, of a verdict `not_verifiable`": "The first is a reason under [no comparison](#no-comparison). After `NAME_MISSING` "
+    "`verdict.reasons`, of a verdict `not_verifiable`": "The first reason is one of the section [No comparison](#no-comparison). After `NAME_MISSING` "
     "and `REQUIRED_FIELD_MISSING`, the reasons of the comparison follow.",
-    "`verdict.reasons`, of any other verdict": "Reasons under [comparisons](#comparisons), the most important first. None if nothing differs.",
-    "`verdict.fields.*.reasons`": "Reasons under [comparisons](#comparisons) that are about this field.",
+    "`verdict.reasons`, of any other verdict": "Reasons of the section [Comparisons](#comparisons), ordered by field and not by importance: `REQUIRED_FIELD_DIFFERS` if the policy "
+    "decided, then those of the name, the address, the phone number and the e-mail address, then those of all fields together. None if nothing differs.",
+    "`verdict.fields.*.reasons`": "Reasons of the section [Comparisons](#comparisons) that are about this field.",
     "members of a verification of several accounts": "None. Each member's own verification has its verdict.",
     "a line of a batch's results": "The reasons of the line's verdict. A rejected line has a text instead: [batches.md](../batches.md).",
     "`stale`, and the event `VerificationStale`": "[Verdicts that no longer hold](#verdicts-that-no-longer-hold).",

@@ -19,6 +19,7 @@ from tools.reference import FOLDER
 from tools.reference.policy import ENTRIES, default_of_refreshes, fields
 
 PAGE = (FOLDER / "policy.md").read_text()
+EXAMPLES = {text["version"]: Policy.from_request(text) for text in map(json.loads, re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))}
 REQUEST = {"account": "fca_1", "claim": {"name": "Jane Doe"}}
 
 
@@ -68,11 +69,51 @@ def test_entry_has_the_type_and_limits_of_the_page(entry: str, good: list[Any], 
 
 
 def test_example_is_accepted_and_does_what_the_page_says() -> None:
-    [example] = [Policy.from_request(json.loads(text)) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+    example = EXAMPLES["payouts-1"]
     claim = {"name": "Jane Doe", "phone": "5550134"}
     assert compare(claim, [{"name": "JANE DOE", "phone": "+1 415 555 0134"}], example).outcome == "match"
     assert compare(claim, [{"name": "JANE DOE"}], example).outcome == "not_verifiable"
     assert compare(claim, [{"name": "JANE DOE", "phone": "+1 415 555 0178"}], example).outcome == "no_match"
+
+
+def outcome(claim: str, owner: str, policy: Policy = DEFAULT_POLICY) -> str:
+    return compare({"name": claim}, [{"name": owner}], policy).outcome
+
+
+@pytest.mark.parametrize(
+    ("claim", "owner", "reason", "by_default"),
+    [
+        ("Edgar Colby", "MRS EDGAR COLBY", "SPOUSE_TITLE", "close_match"),
+        ("Edgar Colby", "MR & MRS EDGAR COLBY", "SPOUSE_TITLE", "close_match"),
+        ("Naresh Gill", "VIKAS GILL S/O NARESH GILL", "PARENT_OF_OWNER", "close_match"),
+        ("Naresh Gill", "SITA GILL W/O NARESH GILL", "PARENT_OF_OWNER", "close_match"),
+        ("Alma Venable", "ESTATE OF EDGAR COLBY ALMA VENABLE EXEC", "SIGNER_ONLY", "close_match"),
+        ("Juan Santos Reyes", "JUAN REYES SANTOS", "MAIDEN_NAME_LIKELY", "close_match"),
+        ("John Doe", "MARY DOE", "RELATIVE_LIKELY", "no_match"),
+        ("Walter Colby", "WALTER VENABLE", "SURNAME_DIFFERS", "no_match"),
+    ],
+)
+def test_lenders_policy_of_the_page_refuses_spouses_and_relatives(claim: str, owner: str, reason: str, by_default: str) -> None:
+    lender = EXAMPLES["lender-1"]
+    assert set(lender.never_close) > set(DEFAULT_POLICY.never_close)
+    assert reason in compare({"name": claim}, [{"name": owner}], lender).reasons
+    assert (outcome(claim, owner), outcome(claim, owner, lender)) == (by_default, "no_match")
+
+
+def test_lenders_policy_of_the_page_takes_an_owner_of_a_joint_account() -> None:
+    assert outcome("Jane Doe", "JOHN ROE & JANE DOE", EXAMPLES["lender-1"]) == "match"
+
+
+def test_list_of_reasons_replaces_the_default_one_as_the_page_says() -> None:
+    only = Policy.from_request({"version": "x", "never_close": ["SPOUSE_TITLE"]})
+    assert (outcome("John Doe", "MARY DOE"), outcome("John Doe", "MARY DOE", only)) == ("no_match", "close_match")
+
+
+def test_no_reason_prevents_a_match_below_the_thresholds_that_the_page_calls_safe() -> None:
+    low = Policy.from_request({"version": "x", "match_threshold": 50})
+    verdict = compare({"name": "John Doe"}, [{"name": "MARY DOE"}], low)
+    assert (verdict.outcome, verdict.score, verdict.reasons[0]) == ("match", 50.19, "RELATIVE_LIKELY")
+    assert "the score is 50.19" in " ".join(PAGE.split())
 
 
 def test_max_age_of_zero_waits_out_the_cooldown_of_a_refresh_that_has_just_succeeded() -> None:

@@ -53,8 +53,9 @@ class Policy:
     field_thresholds
         The score that a required field must reach, 0 to 100.
     never_close
-        Reasons that speak for another person. A score between the thresholds then means ``no_match``, because a close match may disclose
-        the owner's name, which must not be disclosed to a relative.
+        Reasons that point to another party. A score between the thresholds then means ``no_match``, because a close match may disclose
+        the owner's name, which must not be disclosed to a relative. A list that is given replaces the default list. No reason prevents a
+        ``match``.
     """
 
     version: str = "2025-1"
