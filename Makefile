@@ -28,7 +28,6 @@ SEEDS ?= 1000
 START ?= 0
 ACCOUNTS ?= 1000
 RATE ?= 4
-REVIEWERS ?= 1
 CASES ?= 300
 SEED ?= 1
 MUTANTS ?= 200
@@ -44,7 +43,8 @@ $(call needs,simulate,SEEDS,$(COUNT),a whole number above 0)
 $(call needs,simulate,START,$(NUMBER),a whole number from 0)
 $(call needs,batch,ACCOUNTS,^0*[1-9][0-9]{0$(comma)6}$$,a whole number from 1 to 9999999)
 $(call needs,batch,RATE,^[0-9]*[1-9][0-9]*(\.[0-9]+)?$$|^[0-9]+\.[0-9]*[1-9][0-9]*$$,a number above 0)
-$(call needs,desk,REVIEWERS,^[12]$$,1 or 2)
+$(call needs,desk,REVIEWERS,^[12]?$$,1 or 2)
+$(call needs,up,REVIEWERS,^[012]?$$,0$(comma) 1 or 2)
 $(call needs,fuzz,CASES,$(COUNT),a whole number above 0)
 $(call needs,fuzz test-deep mutants,SEED,$(NUMBER),a whole number from 0)
 $(call needs,mutants test-deep,MUTANTS,^0*[1-9][0-9]{0$(comma)8}$$|^all$$,a whole number above 0 or all)
@@ -77,14 +77,14 @@ $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 demo: $(READY)  ## Verify an account of each scenario on an embedded stack: a table that explains each verdict, build/demo.html
 	$(BIN)/python -m local.demo
 
-up: $(READY)  ## Leave an embedded stack running: STRIPE_API_BASE=URL of another server, BRIDGE=address for containers
-	@$(BIN)/python -m local.stack up
+up: $(READY)  ## Leave an embedded stack running: REVIEWERS=1 or 2 for reviews, STRIPE_API_BASE=URL of another server, BRIDGE=address for containers
+	@REVIEWERS='$(REVIEWERS)' $(BIN)/python -m local.stack up
 
 down: $(READY)  ## Stop it
 	@$(BIN)/python -m local.stack down
 
 desk: $(READY)  ## Run the review desk with close matches that wait, until Ctrl-C (needs npm): REVIEWERS=2 if two people have to approve
-	@$(BIN)/python -m local.desk --reviewers $(REVIEWERS)
+	@$(BIN)/python -m local.desk --reviewers $(or $(REVIEWERS),1)
 
 hooks: $(READY)  ## Have Git check style and types before each commit
 	$(BIN)/pre-commit install

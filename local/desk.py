@@ -25,7 +25,7 @@ from local.client import Client
 from local.command import CommandError, interruptible
 from local.issuer import IssuerError, LocalIssuer, User
 from local.signals import end_signals
-from local.stack import AWS_PORT, STRIPE_PORT, Say, Stack, check_ports, running
+from local.stack import AWS_PORT, STRIPE_PORT, VARIABLES, Say, Stack, check_ports, running, write_variables
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import ADDRESS, owner
 from tools.fetch_npm import FetchError, fetch
@@ -44,6 +44,18 @@ MEANING = {
     "support": "sees the queue and timelines, no names",
     "read": "has a scope of back ends alone, so the issuer refuses the desk",
 }
+PEOPLES_ROUTES = (
+    "GET /reviews",
+    "GET /verifications/{id}/timeline",
+    "POST /verifications/{id}/comparison",
+    "POST /verifications/{id}/review/decisions",
+)
+CREDENTIALS = (
+    "With a token of a person who has signed in on the page:",
+    *(f"  {route}" for route in PEOPLES_ROUTES),
+    "All other routes: signed with the key test and the secret test, for us-east-1.",
+    "To call the routes above from the command line: stop the desk, then `make up REVIEWERS=1`, where all routes are signed.",
+)
 
 MARGARET = {"name": "Margaret Testerman"}
 SPRINGFIELD = {"line1": "100 Example Street", "line2": "Apt 4", "city": "Springfield", "state": "IL", "postal_code": "62701"}
@@ -165,6 +177,16 @@ def running_desk(
             yield Desk(stack, issuer_, url)
 
 
+@contextlib.contextmanager
+def variables(stack: Stack, path: Path) -> Iterator[None]:
+    """Have shells find the stack during a `with` block."""
+    write_variables(stack, path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def seed(stack: Stack) -> dict[str, dict[str, Any]]:
     """Have all close matches verified over HTTP, four at a time. The verifications by account, in the order of `CLOSE_MATCHES`.
 
@@ -218,7 +240,7 @@ def serve(reviewers: int) -> int:
     with running_desk(
         reviewers=reviewers, aws_port=AWS_PORT, stripe_port=STRIPE_PORT, issuer_port=ISSUER_PORT,
         options=Options(settle_seconds=1.0), say=say,
-    ) as desk:  # fmt: skip
+    ) as desk, variables(desk.stack, VARIABLES):  # fmt: skip
         say("verifying twelve accounts, each of which is a close match ...")
         found = seed(desk.stack)
         say("")
@@ -226,7 +248,9 @@ def serve(reviewers: int) -> int:
             verdict = verification["verdict"]
             say(f"{verification['id']}  {verdict['score']:4.0f}  {CLOSE_MATCHES[account].title} ({', '.join(verdict['reasons'])})")
         say(f"\nReview desk      {desk.url}")
-        say(f"HTTP interface   {desk.stack.api_url}   (signed by IAM: key test, secret test)")
+        say(f"HTTP interface   {desk.stack.api_url}   (for shells: . build/{VARIABLES.name})")
+        for line in CREDENTIALS:
+            say(f"                 {line}")
         say("\nSign in there as one of these people, or as two of them in two browsers:")
         for user in USERS:
             say(f"  {user.name:6} {user.password:14} {MEANING[user.scopes[0]]}")

@@ -49,6 +49,7 @@ VARIABLES = BUILD / "stack.env"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
 WEBHOOK_SECRET_SECRET = "titleholder/stripe-webhook-secret"
+HOLDERS = "If another stack uses it, stop that: `make down` in its checkout after `make up`, or Ctrl-C for `make desk`"
 DEFAULT_API_KEY = "sk_test_titleholder_local"
 
 Say = Callable[[str], None]
@@ -67,6 +68,7 @@ class Inputs:
     api_key: str
     preview_version: str
     bridge: str | None
+    reviewers: str = "0"
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Inputs:
@@ -80,7 +82,10 @@ class Inputs:
             _check_parameter("STRIPE_PREVIEW_VERSION", preview, "StripePreviewVersion")
         _check_secret("STRIPE_WEBHOOK_SECRET", secret, SIGNING_SECRET)
         _check_secret("STRIPE_API_KEY", key, API_KEY)
-        return cls(base, secret, key, preview, bridge)
+        reviewers = environment.get("REVIEWERS") or "0"
+        if reviewers not in ("0", "1", "2"):
+            raise InputError("REVIEWERS must be 0, 1 or 2")
+        return cls(base, secret, key, preview, bridge, reviewers)
 
     @property
     def ports(self) -> list[int]:
@@ -120,7 +125,7 @@ def check_ports(ports: Iterable[int]) -> None:
             try:
                 probe.bind((HOST, port))
             except OSError as error:
-                raise InputError(f"port {port} of {HOST} cannot be used: {error.strerror}") from None
+                raise InputError(f"port {port} of {HOST} cannot be used: {error.strerror}. {HOLDERS}") from None
 
 
 @dataclass
@@ -212,12 +217,16 @@ def serve(ready: Path, inputs: Inputs) -> None:
         stack = exits.enter_context(
             running(
                 aws_port=AWS_PORT, stripe_port=STRIPE_PORT,
-                parameters={"SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS), "StripePreviewVersion": inputs.preview_version},
+                parameters={
+                    "SettleTimeoutSeconds": str(SETTLE_TIMEOUT_SECONDS),
+                    "StripePreviewVersion": inputs.preview_version,
+                    "ReviewersNeeded": inputs.reviewers,
+                },
                 stripe_api_base=inputs.stripe_api_base, webhook_secret=inputs.webhook_secret, api_key=inputs.api_key,
                 say=lambda text: print(text, flush=True),
             )
         )  # fmt: skip
-        write_state(stack, ready)
+        write_state(stack, ready, reviewers=int(inputs.reviewers))
         wait()
     _forget(ready)
 
@@ -228,14 +237,20 @@ def _forget(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def write_state(stack: Stack, path: Path) -> None:
+def write_variables(stack: Stack, path: Path) -> None:
+    """Write how to reach a stack, for shells."""
+    simulator = f"SIMULATOR={stack.stripe.url}\n" if stack.stripe is not None else ""
+    path.write_text(f"API={stack.api_url}\n{simulator}")
+
+
+def write_state(stack: Stack, path: Path, reviewers: int = 0) -> None:
     """Write how to reach a stack, for Python to `path` and for shells to `stack.env` beside it."""
     state = {
         "pid": os.getpid(), "api_url": stack.api_url, "webhook_url": stack.webhook_url, "stripe_url": stack.stripe_url,
         "aws_url": stack.aws.endpoint, "webhook_secret": stack.webhook_secret, "simulated": stack.stripe is not None,
+        "reviewers": reviewers,
     }  # fmt: skip
-    simulator = f"SIMULATOR={stack.stripe.url}\n" if stack.stripe is not None else ""
-    path.with_name(VARIABLES.name).write_text(f"API={stack.api_url}\n{simulator}")
+    write_variables(stack, path.with_name(VARIABLES.name))
     partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(state, indent=1))
     partial.rename(path)  # `up` reads the file as soon as it exists.
@@ -314,6 +329,10 @@ def _describe(state: Mapping[str, Any]) -> None:
     print(f"Webhooks         {state['webhook_url']}   (secret {state['webhook_secret']})")
     print(f"AWS              {state['aws_url']}   (key test, secret test, region us-east-1)")
     print(f"Stripe           {state['stripe_url']}")
+    if reviewers := state.get("reviewers"):
+        print(f"Reviews          each close match opens one; an approval takes {'one reviewer' if reviewers == 1 else 'two reviewers'}")
+    else:
+        print("Reviews          none (for reviews: make down, then make up REVIEWERS=1)")
     account = "fca_YOURS"
     if state["simulated"]:
         account = "fca_try1"

@@ -105,9 +105,37 @@ def test_readme_shows_the_answer_to_a_wrong_key(checkout: Path) -> None:
     assert done.stderr.startswith("POST /verifications: 403 ")
 
 
-def test_lost_webhook_is_healed_by_the_commands_of_the_page_on_the_local_stack(checkout: Path) -> None:
-    [code] = [block for block in blocks("docs/local-stack.md", "sh") if "lost_webhook" in block]
+def test_webhook_is_lost_or_arrives_twice_by_the_commands_of_the_page_on_the_local_stack(checkout: Path) -> None:
+    lost, twice = [block for block in blocks("docs/local-stack.md", "sh") if "lost_webhook" in block or '"duplicate"' in block]
+    done = ran(checkout, "bash", "-euo", "pipefail", "-c", lost + twice)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = [line.split(maxsplit=1)[1].strip() for line in done.stdout.splitlines()[:5]]
+    assert steps == ["requested", "refresh_started", "owners_fetched", "woken time_out", "verdict"]
+    # The webhook that arrives twice: the event's id and the answer to each delivery, then the number of paid refreshes.
+    first, second, refreshes = done.stdout.splitlines()[5:]
+    assert first == second
+    assert first.startswith("evt_")
+    assert first.endswith(" 200")
+    assert refreshes == "1"
+
+
+def test_close_match_is_reviewed_by_the_commands_of_the_page_on_the_local_stack(checkout: Path) -> None:
+    [code] = [block for block in blocks("docs/local-stack.md", "sh") if "/comparison" in block]
     done = ran(checkout, "bash", "-euo", "pipefail", "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
-    steps = [line.split(maxsplit=1)[1].strip() for line in done.stdout.splitlines()]
-    assert steps == ["requested", "refresh_started", "owners_fetched", "woken time_out", "verdict"]
+    waiting, fields, final = done.stdout.splitlines()
+    # Other tests open reviews, too.
+    assert waiting.rstrip("+").isdigit()
+    assert "FAMILY REVOCABLE TRUST" in fields
+    assert "'outcome': 'match', 'by': 'review'" in final
+
+
+def test_faults_of_the_simulator_s_page_do_what_it_says(checkout: Path) -> None:
+    code = "".join(blocks("docs/reference/simulator.md", "sh"))
+    done = ran(checkout, "bash", "-euo", "pipefail", "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    lost_answer, paid, lost_webhook, paid_too = done.stdout.splitlines()
+    assert "verdict" in lost_answer.split()
+    assert "time_out" not in lost_answer
+    assert lost_webhook.split() == ["requested", "refresh_started", "owners_fetched", "time_out", "verdict"]
+    assert (paid, paid_too) == ("1", "1")

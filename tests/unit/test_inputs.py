@@ -46,6 +46,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("smoke", "STACK=Titleholder"), "STACK=Titleholder is not a name of at most 27 lower-case letters"),
         (("smoke", "STACK=default"), "STACK=default is not a name that a stack may have"),
         (("smoke", "STACK=x-keys"), "STACK=x-keys is not a name that a stack may have"),
+        (("desk", "REVIEWERS=0"), "REVIEWERS=0 is not 1 or 2"),
+        (("up", "REVIEWERS=3"), "REVIEWERS=3 is not 0, 1 or 2"),
+        (("up", "REVIEWERS=1 2"), "REVIEWERS=1 2 is not"),
         (("mutants", "MUTANTS=some"), "MUTANTS=some is not a whole number above 0 or all"),
     ],
 )
@@ -67,6 +70,9 @@ def test_value_that_a_target_cannot_use_is_refused_in_one_line(arguments: tuple[
         ("fuzz", "CASES=300", "SEED=0"),
         ("mutants", "MUTANTS=all"),
         ("smoke", "STACK=default-keys-2", "REGION=eu-west-1"),
+        ("up", "REVIEWERS=2"),
+        ("up", "REVIEWERS="),
+        ("desk", "REVIEWERS=2"),
         ("help", "SEEDS=abc"),
     ],
 )
@@ -84,6 +90,7 @@ def test_value_that_a_target_can_use_is_passed_on(arguments: tuple[str, ...]) ->
         ("STRIPE_API_BASE", "https://user@stripe.example", "STRIPE_API_BASE must be an https URL"),
         ("STRIPE_API_BASE", "https://stripe.example:port", "STRIPE_API_BASE must be an https URL"),
         ("STRIPE_PREVIEW_VERSION", "newest", "STRIPE_PREVIEW_VERSION must "),
+        ("REVIEWERS", "three", "REVIEWERS must be 0, 1 or 2"),
         ("STRIPE_WEBHOOK_SECRET", "hunter2", "STRIPE_WEBHOOK_SECRET has not the form of a webhook signing secret (whsec_...)"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_short", "STRIPE_WEBHOOK_SECRET has not the form"),
         ("STRIPE_API_KEY", "pk_test_1", "STRIPE_API_KEY has not the form of a Stripe API key (sk_... or rk_...)"),
@@ -103,6 +110,14 @@ def test_values_of_another_server_are_taken(base: str) -> None:
     assert inputs.ports == [stack.AWS_PORT]
 
 
+def test_number_of_reviewers_is_passed_from_make_to_the_stack() -> None:
+    assert "REVIEWERS='2' .venv/bin/python -m local.stack up" in make("up", "REVIEWERS=2").stdout
+    assert "REVIEWERS='' .venv/bin/python -m local.stack up" in make("up").stdout
+    assert "local.desk --reviewers 1" in make("desk").stdout
+    assert "local.desk --reviewers 2" in make("desk", "REVIEWERS=2").stdout
+    assert [stack.Inputs.read(each).reviewers for each in ({}, {"REVIEWERS": ""}, {"REVIEWERS": "2"})] == ["0", "0", "2"]
+
+
 def test_unset_and_empty_values_mean_the_simulator() -> None:
     empty = dict.fromkeys(("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE"), "")
     inputs = stack.Inputs.read({})
@@ -114,7 +129,7 @@ def test_unset_and_empty_values_mean_the_simulator() -> None:
 def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
     wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE"):
+    for name in ("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE", "REVIEWERS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(stack, "STATE", tmp_path / "stack.json")
     monkeypatch.setattr(stack, "LOG", tmp_path / "stack.log")
@@ -128,7 +143,8 @@ def test_up_says_what_is_wrong_in_one_line_and_starts_nothing(
             monkeypatch.setenv(wrong, "999.1.1.1")
             expected = "999.1.1.1 is not an IP address"
         elif wrong == "a port in use":
-            expected = f"port {stack.STRIPE_PORT} of 127.0.0.1 cannot be used: Address already in use"
+            expected = f"port {stack.STRIPE_PORT} of 127.0.0.1 cannot be used: Address already in use. If another stack "
+            expected += "uses it, stop that: `make down` in its checkout after `make up`, or Ctrl-C for `make desk`"
         else:
             monkeypatch.setenv(wrong, "ftp://stripe.example")
             expected = "STRIPE_API_BASE must be an https URL"

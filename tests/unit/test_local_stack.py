@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
-from local import stack
+from local import desk, stack
+from local.aws.paths import ROOT
 
 
 def running(simulated: bool) -> Any:
@@ -41,6 +43,33 @@ def test_files_of_a_stack_that_has_ended_are_removed(tmp_path: Path, monkeypatch
     path.write_text(json.dumps({**json.loads(path.read_text()), "pid": ended.pid}))
     assert stack.running_state() is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shell_finds_the_stack_of_the_desk_while_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "stack.env"
+    with desk.variables(running(simulated=True), path):
+        assert path.read_text() == "API=http://127.0.0.1:4566/_aws/execute-api/a\nSIMULATOR=http://127.0.0.1:12111\n"
+    assert not path.exists()
+
+
+def test_desk_names_the_routes_that_take_a_persons_token() -> None:
+    resources = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"].values()
+    routes = [each["Properties"] for each in resources if each["Type"] == "AWS::ApiGatewayV2::Route"]
+    tokens = [route["RouteKey"] for route in routes if "ReviewByJwt" in str(route.get("AuthorizationType"))]
+    assert sorted(desk.PEOPLES_ROUTES) == sorted(tokens)
+    assert all(f"  {route}" in desk.CREDENTIALS for route in tokens)
+
+
+@pytest.mark.parametrize(
+    ("reviewers", "said"), [(0, "none (for reviews: make down, then make up REVIEWERS=1)"), (1, "one reviewer"), (2, "two reviewers")]
+)
+def test_description_says_whether_close_matches_open_reviews(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reviewers: int, said: str
+) -> None:
+    stack.write_state(running(simulated=True), tmp_path / "stack.json", reviewers)
+    stack._describe(json.loads((tmp_path / "stack.json").read_text()))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Reviews ")]
+    assert line.endswith(said)
 
 
 def test_description_names_the_time_after_which_a_lost_webhook_is_healed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,7 @@ stack.serve(pathlib.Path(tempfile.mkdtemp()) / "stack.json", stack.Inputs.read({
 from local import desk
 desk.prepare = desk.check_ports = lambda *_: None
 desk.running_desk = lambda **_: contextlib.nullcontext(mock.MagicMock())
+desk.variables = lambda *_: contextlib.nullcontext()
 desk.seed = lambda _: (ready.set(), {})[1]
 desk.serve(1)
 """,

@@ -50,21 +50,46 @@ Most routes take `stripe_account` (the connected account that the object belongs
 """
 
 FAULTS = """
-A fault applies to the next calls or events that match, `times` of them. `DELETE faults` ends all. For example, with the simulator of `make up`:
+A fault applies to the next calls or events that match, `times` of them. `DELETE faults` ends all. Two examples, for the stack of `make up`, whose
+commands run one after the other in one shell:
 
 ```sh
-SIMULATOR=http://127.0.0.1:12111/_simulator
-curl -s "$SIMULATOR/accounts" -d '{"scenario": "single_owner", "id": "fca_fault1"}'
-# The next two calls about this account are answered 500 after they have taken effect.
-curl -s "$SIMULATOR/faults/api" -d '{"kind": "server_error", "effect": "after", "account": "fca_fault1", "times": 2}'
-# None of its events arrives. The stack finds out by itself, after SettleTimeoutSeconds (30 s with make up).
-curl -s "$SIMULATOR/faults/webhooks" -d '{"kind": "drop", "account": "fca_fault1", "times": null}'
-# Verify fca_fault1 now (docs/http.md). Then see what was asked and sent:
-curl -s "$SIMULATOR/refreshes"
-curl -s "$SIMULATOR/requests/counts"
-curl -s "$SIMULATOR/deliveries"
-curl -s -X DELETE "$SIMULATOR/faults"
+. build/stack.env    # sets API and SIMULATOR, the address without /_simulator
+field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+titleholder() { curl -sS --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test "$@"; }
+# Verifies an account, and prints the steps of the timeline.
+verify() {
+  id=$(titleholder "$API/verifications" -H 'Content-Type: application/json' \\
+    -d '{"account": "'"$1"'", "claim": {"name": "Margaret Testerman"}}' | field id)
+  while [ "$(titleholder "$API/verifications/$id" | field state)" = waiting ]; do sleep 1; done
+  titleholder "$API/verifications/$id?timeline=true" | python3 -c '
+import json, sys
+print(*(step.get("by", step["kind"]) for step in json.load(sys.stdin)["timeline"]["steps"]))'
+}
 ```
+
+**The answer to a refresh call is lost.** Stripe starts the refresh and answers 500. The stack finds that refresh by its webhook or by
+reading the account, and pays for no other one. The last command prints 1:
+
+```sh
+ACCOUNT=$(curl -sS "$SIMULATOR/_simulator/accounts" -d '{"scenario": "single_owner"}' | field id)
+curl -sS -o /dev/null "$SIMULATOR/_simulator/faults/api" -d '{"kind": "server_error", "effect": "after", "account": "'"$ACCOUNT"'",
+  "path": "/v1/financial_connections/accounts/{account}/refresh"}'
+verify "$ACCOUNT"
+curl -sS "$SIMULATOR/_simulator/refreshes" | field "$ACCOUNT"
+```
+
+**No webhook arrives.** The workflow asks again by itself after SettleTimeoutSeconds (30 s with make up), which the timeline shows as `time_out`:
+
+```sh
+ACCOUNT=$(curl -sS "$SIMULATOR/_simulator/accounts" -d '{"scenario": "single_owner"}' | field id)
+curl -sS -o /dev/null "$SIMULATOR/_simulator/faults/webhooks" -d '{"kind": "drop", "account": "'"$ACCOUNT"'", "times": null}'
+verify "$ACCOUNT"
+curl -sS "$SIMULATOR/_simulator/refreshes" | field "$ACCOUNT"
+curl -sS -o /dev/null -X DELETE "$SIMULATOR/_simulator/faults"
+```
+
+`GET requests/counts` shows all calls to Stripe, and `GET deliveries` all deliveries of webhooks.
 """
 
 

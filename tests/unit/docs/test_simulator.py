@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from dataclasses import fields
 from typing import Any
 
@@ -143,17 +142,6 @@ def test_wrong_command_is_refused_precisely(path: str, body: dict[str, Any], sta
 def test_wrong_field_of_what_an_end_user_links_is_refused() -> None:
     with pytest.raises(ValueError, match=r"accounts\[0\]\.scenaro: no such field\. Did you mean scenario\?"):
         Simulator(lambda: 0.0).complete("fcsess_1", accounts=[{"scenaro": "joint"}])
-
-
-def test_commands_of_the_page_are_accepted_one_after_the_other() -> None:
-    simulator = Simulator(lambda: 0.0)
-    lines = [shlex.split(line) for line in re.findall(r"^curl .+$", FAULTS, re.MULTILINE)]
-    assert len(lines) == 7
-    for line in lines:
-        path = next(word for word in line if word.startswith("$SIMULATOR")).removeprefix("$SIMULATOR/")
-        body = line[line.index("-d") + 1] if "-d" in line else ""
-        method = "DELETE" if "DELETE" in line else "POST" if body else "GET"
-        assert control.handle(simulator, method, f"{control.PREFIX}{path}", body.encode()).status == 200, line
 
 
 def test_page_says_truly_when_a_lost_webhook_is_noticed_with_make_up() -> None:
