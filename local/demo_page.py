@@ -13,6 +13,7 @@ from typing import Any
 
 from local.demo_table import LEGEND, NOT_ENDED, SAME, Row, count, excluded, happened, owner, party, scores, seconds
 from titleholder.matching import explain
+from titleholder.matching.explanations import shown
 
 TEMPLATE = Path(__file__).with_name("demo_page.html")
 PHASES = {
@@ -112,7 +113,7 @@ def _why(row: Row) -> str:
     """The reasons, each with its sentence, the rule that decided where the score alone did not, and the scores of the fields."""
     if row["verdict"] == "none":
         return f"<p>{NOT_ENDED}</p>"
-    reasons = "".join(f"<li>{escape(explain(reason))} <code>{escape(reason)}</code></li>" for reason in row["reasons"])
+    reasons = "".join(f"<li>{escape(explain(reason))} <code>{escape(reason)}</code></li>" for reason in shown(row["reasons"]))
     found = f"<ul>{reasons}</ul>" if reasons else f"<p>{SAME}</p>"
     if row["score"] is None:
         return found

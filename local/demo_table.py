@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from titleholder.matching import DEFAULT_POLICY, explain
+from titleholder.matching.explanations import shown
 from titleholder.matching.result import FIELDS
 
 Row = Mapping[str, Any]
@@ -100,7 +101,7 @@ def why(row: Row) -> str:
         return NOT_ENDED
     if row["score"] is None:
         return f"{explain(row['reasons'][0])} ({row['reasons'][0]})"
-    found = [explain(row["reasons"][0]) if row["reasons"] else SAME]
+    found = [explain(shown(row["reasons"])[0]) if row["reasons"] else SAME]
     if reason := excluded(row):
         found.append(f"By the default policy, a verdict with {reason} is never close_match.")
     return " ".join([*found, f"Scores: {scores(row)}."])

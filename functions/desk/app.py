@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from titleholder.domain.reviews import APPROVE_REASONS, CLOSED_SENTENCES, REJECT_REASONS
 from titleholder.errors import ConfigurationError
-from titleholder.matching.explanations import SENTENCES
+from titleholder.matching.explanations import SENTENCES, UNLIKE
 
 HERE = Path(__file__).parent
 KINDS = {
@@ -84,6 +84,7 @@ def settings(environment: Mapping[str, str], files: Mapping[str, File]) -> dict[
         "reviewers_needed": int(environment.get("REVIEWERS_NEEDED") or 0),
         "files": {name: address(name, file) for name, file in files.items() if name.endswith(".js")},
         "sentences": dict(SENTENCES),
+        "unlike": sorted(UNLIKE),
         "approve": dict(APPROVE_REASONS),
         "reject": dict(REJECT_REASONS),
         "closed": dict(CLOSED_SENTENCES),

@@ -54,6 +54,8 @@ function value(parts) {
 }
 
 const sentence = (code) => settings.sentences[code] ?? settings.approve[code] ?? settings.reject[code] ?? code;
+/** The reasons that can be shown beside each other: NORMALISED would contradict those that say that names or parties differ. */
+const together = (reasons) => reasons.filter((code) => code !== "NORMALISED" || !reasons.some((one) => settings.unlike.includes(one)));
 const clause = (code) => sentence(code).replace(/\.$/, "");
 const small = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 const closedBecause = (code) => small((settings.closed[code] ?? code).replace(/\.$/, ""));
@@ -448,7 +450,7 @@ function table() {
 
 function row(review) {
   const href = addressOf(review), cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
-  const [first, ...others] = review.reasons ?? [];
+  const [first, ...others] = together(review.reasons ?? []);
   const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) go(href); };
   return h("tr", { role: "row", onclick: open }, cell("Waiting",
     h("span", { title: review.opened_at }, span(review.age * SECOND + Date.now() - queue.loaded))),
@@ -697,7 +699,7 @@ async function recheck() {
 }
 
 function showWhy() {
-  const verdict = detail.data.verification.verdict ?? {}, reasons = verdict.reasons ?? [];
+  const verdict = detail.data.verification.verdict ?? {}, reasons = together(verdict.reasons ?? []);
   fill(find("why"), h("h2", { id: "why-title" }, "Why"), reasons.length ? h("ul",
     { class: "reasons" }, reasons.map((code) => h("li", {}, sentence(code), " ", h("code", { class: "quiet" }, code))))
     : h("p", {}, "There is no verdict with reasons."),

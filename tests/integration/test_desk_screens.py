@@ -486,6 +486,21 @@ def test_letters_do_nothing_in_fields_with_modifiers_or_when_switched_off(api: D
     assert page.evaluate("location.hash") == f"#/{FIRST}"
 
 
+def test_names_are_not_called_the_same_beside_a_reason_that_says_otherwise(api: DeskApi, open_page: Open) -> None:
+    same = "are the same apart from capitals"
+    api.rows[0]["reasons"] = ["BUSINESS_VS_PERSON", "NORMALISED"]
+    api.rows[1]["reasons"] = ["NORMALISED", "PHONE_DIFFERS"]
+    page = open_page()
+    rows = page.locator("#rows tr")
+    expect(rows.nth(0)).to_contain_text("One side names a person and the other a business")
+    expect(rows.nth(0)).not_to_contain_text("more")
+    expect(rows.nth(1)).to_contain_text(f"{same}, accents, punctuation or a title and 1 more")
+    page.goto(f"{api.url}/desk#/{FIRST}")
+    expect(page.locator("#why li")).to_have_text(["One side names a person and the other a business. BUSINESS_VS_PERSON"])
+    page.goto(f"{api.url}/desk#/{SECOND}")
+    expect(page.locator("#why li")).to_contain_text([same, "The phone numbers differ."])
+
+
 def test_hostile_text_is_shown_as_text(api: DeskApi, open_page: Open) -> None:
     hostile = '<img src=x onerror=alert(1)></script>"><svg onload=alert(1)> \u202eEVIL\u202c\u200b\u2066\ufeff\u00ad ' + "W" * 1000
     api.comparison["fields"][0] |= {

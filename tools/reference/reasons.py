@@ -287,6 +287,9 @@ with the code.
 EXPLAIN = """
 `titleholder.matching.explain(code)` returns the sentence of a verdict's reason. The sentence contains nothing from the bank, so it may be
 shown to the user. A well-formed code of a later release gets a general sentence.
+
+`NORMALISED` beside a reason which says that names or parties differ, such as `BUSINESS_VS_PERSON`, is about the rest of the names only.
+The review desk then leaves its sentence out, and so should a page of yours.
 """
 
 COMPARISON = """

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from titleholder.matching import DEFAULT_POLICY, MATCHER_VERSION, Policy, PolicyError, decide, explain, match
-from titleholder.matching.explanations import SENTENCES
+from titleholder.matching.explanations import SENTENCES, UNLIKE, shown
 from titleholder.matching.mappings import (
     as_confirmation_of_payee,
     as_plaid,
@@ -163,6 +164,34 @@ def test_a_reason_of_a_later_release_gets_a_general_sentence_so_that_showing_its
     assert explain("NO_SUCH_REASON") == "There is another reason, which this release cannot explain (NO_SUCH_REASON)."
     later = replace(decide({"name": "Alma Colby"}, [{"name": "ALMA COLBY"}]), reasons=("NO_SUCH_REASON",))
     assert explain_to_claimant(later) == [explain("NO_SUCH_REASON")]
+
+
+@pytest.mark.parametrize(
+    ("claim", "owner", "codes"),
+    [
+        ({"name": "Walter Colby"}, "WALTER COLBY LLC", ("BUSINESS_VS_PERSON",)),
+        ({"name": "Edgar Colby"}, "EDGAR COLBY IRREVOCABLE TRUST", ("TRUST",)),
+        ({"name": "Edgar Colby"}, "ESTATE OF EDGAR COLBY", ("ESTATE",)),
+        ({"name": "Hazel Colby"}, "EDGAR WHITE (TOD) HAZEL COLBY", ("BENEFICIARY_ONLY",)),
+        ({"name": "Abdullah Ahmed Al Hakim"}, "ABDULLAH YAHYA AL HAKIM", ("MIDDLE_DIFFERS",)),
+        ({"name": "Watban Ibrahim Hassan Al-Mosuli"}, "WATBAN IBRAHIM HASSAN AL-TIKRITI", ("SURNAME_DIFFERS",)),
+        ({"name": "Hazel Colby"}, "EDGAR WHITE & HAZEL COLBY", ("NORMALISED", "JOINT_OWNER")),
+        ({"name": "Hazel Colby"}, "MRS HAZEL COLBY", ("NORMALISED",)),
+    ],
+)
+def test_no_sentence_says_that_names_are_the_same_beside_one_that_says_that_they_differ(
+    claim: dict[str, Any], owner: str, codes: tuple[str, ...]
+) -> None:
+    verdict = decide(claim, [{"name": owner}])
+    assert "NORMALISED" in verdict.reasons
+    assert shown(verdict.reasons) == codes
+    assert explain_to_claimant(verdict) == [explain(code) for code in codes]
+
+
+def test_same_names_are_said_beside_what_the_contacts_show() -> None:
+    assert shown(["NORMALISED", "PHONE_DIFFERS", "CONTACT_DIFFERS"]) == ("NORMALISED", "PHONE_DIFFERS", "CONTACT_DIFFERS")
+    assert shown(["SURNAME_DIFFERS", "NO_SUCH_REASON", "NORMALISED"]) == ("SURNAME_DIFFERS", "NO_SUCH_REASON")
+    assert set(UNLIKE) < set(SENTENCES)
 
 
 @pytest.mark.parametrize("text", ["", "close match", "ALMA COLBY", "A" * 65, "NICKNAME\n"])

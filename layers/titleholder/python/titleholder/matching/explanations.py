@@ -1,21 +1,21 @@
 """One plain sentence for each reason code, fit to be shown to the person it is about."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         # Names
-        "NORMALISED": "The names are the same apart from capitals, accents, punctuation or a title.",
-        "SURNAME_FIRST": "The names have the same parts in another order.",
+        "NORMALISED": "The parts of the names that were compared are the same apart from capitals, accents, punctuation or a title.",
+        "SURNAME_FIRST": "One side has the parts of the name in another order.",
         "NICKNAME": "One given name is a usual short or familiar form of the other.",
         "SPELLING_VARIANT": "A name is written in another usual spelling.",
         "TYPO": "A name differs by one or two letters.",
         "INITIALS_ONLY": "Only an initial could be compared for a given name.",
         "GIVEN_NAME_MISSING": "One side has no given name, or lacks the first of several.",
         "SURNAME_MISSING": "At least one side has only one word of the person's name.",
-        "MIDDLE_OMITTED": "One side has no middle name.",
+        "MIDDLE_OMITTED": "One side lacks a middle name.",
         "MIDDLE_INITIAL": "A middle name is given as an initial on one side.",
         "MIDDLE_AS_GIVEN": "The given name on one side is a middle name on the other.",
         "MIDDLE_DIFFERS": "The middle names differ.",
@@ -30,7 +30,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "GLUED": "Parts of the name are written as one word on one side.",
         "GENERATIONAL_SUFFIX_DIFFERS": "One side has a generational suffix such as Jr. or III that the other lacks.",
         "GENERATIONAL_SUFFIX_CONFLICT": "The generational suffixes, such as Jr. and Sr., are those of different people.",
-        "RELATIVE_LIKELY": "The surname is the same and the given name is different, as for a relative.",
+        "RELATIVE_LIKELY": "The surnames agree, at least in part, and the given names differ, as for relatives.",
         "NAME_DIFFERS": "The names are different.",
         "SCRIPT_DIFFERS": "The names are written in different scripts and could not be compared letter by letter.",
         "WORDS_LEFT_OVER": "A word of one name has no counterpart in the other, and nothing explains it.",
@@ -39,12 +39,12 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "CLAIM_NAMES_SEVERAL": "The claim names more than one party.",
         "CLAIM_CONTRADICTS_ITSELF": "The names in the claim belong to different parties.",
         # Kinds of account
-        "JOINT_OWNER": "The account has more than one owner, and one of them was compared.",
-        "TRUST": "The account is held by or for a trust.",
+        "JOINT_OWNER": "One side names more than one owner, and one of them was compared.",
+        "TRUST": "One side, or both, names a trust.",
         "BENEFICIARY_ONLY": "The name appears on the account only as a beneficiary, not as an owner.",
-        "MINOR_ACCOUNT": "The account is held by a custodian for a minor.",
-        "DOING_BUSINESS_AS": "The account carries a trade name.",
-        "ESTATE": "The account belongs to an estate.",
+        "MINOR_ACCOUNT": "One side, or both, names a custodian for a minor.",
+        "DOING_BUSINESS_AS": "One side, or both, has a trade name.",
+        "ESTATE": "One side, or both, names an estate.",
         "SIGNER_ONLY": "The name appears on the account only as that of a person who acts for the owner.",
         "PARENT_OF_OWNER": "The name appears on the account only as that of the owner's parent or husband.",
         # Businesses
@@ -57,9 +57,9 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "BUSINESS_NUMBER_DIFFERS": "The numbers in the businesses' names differ.",
         "BUSINESS_NAME_DIFFERS": "The businesses' names differ.",
         # Addresses
-        "POSTAL_CODE_ONLY": "Only the postal codes could be compared.",
+        "POSTAL_CODE_ONLY": "Of the addresses, only the postal codes could be compared.",
         "POSTAL_CODE_DIFFERS": "The postal codes differ.",
-        "CITY_ONLY": "Only the towns could be compared.",
+        "CITY_ONLY": "Of the addresses, only the towns could be compared.",
         "HOUSE_NUMBER_DIFFERS": "The house numbers differ.",
         "HOUSE_NUMBER_MISSING": "One side has no house number.",
         "STREET_DIFFERS": "The streets differ.",
@@ -108,6 +108,26 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "UNEXPECTED_ANSWER": "The verification ended because of an internal error.",
     }
 )
+
+UNLIKE: frozenset[str] = frozenset(
+    {
+        "SURNAME_FIRST", "NICKNAME", "SPELLING_VARIANT", "TYPO", "INITIALS_ONLY", "GIVEN_NAME_MISSING", "SURNAME_MISSING", "MIDDLE_OMITTED",
+        "MIDDLE_INITIAL", "MIDDLE_AS_GIVEN", "MIDDLE_DIFFERS", "GIVEN_NAME_DIFFERS", "SURNAME_DIFFERS", "SURNAME_IN_PART",
+        "SURNAME_SIMILAR", "GIVEN_NAME_SIMILAR", "MAIDEN_NAME_LIKELY", "TRUNCATED", "GLUED", "GENERATIONAL_SUFFIX_DIFFERS",
+        "GENERATIONAL_SUFFIX_CONFLICT", "RELATIVE_LIKELY", "NAME_DIFFERS", "SCRIPT_DIFFERS", "WORDS_LEFT_OVER", "GIVEN_NAMES_SWAPPED",
+        "SPOUSE_TITLE", "CLAIM_NAMES_SEVERAL", "CLAIM_CONTRADICTS_ITSELF", "TRUST", "BENEFICIARY_ONLY", "MINOR_ACCOUNT",
+        "DOING_BUSINESS_AS", "ESTATE", "SIGNER_ONLY", "PARENT_OF_OWNER", "BUSINESS_NAME_SIMILAR", "BUSINESS_VS_PERSON",
+        "LEGAL_FORM_DIFFERS", "LEGAL_FORM_CONFLICT", "BUSINESS_ABBREVIATED", "BUSINESS_WORDS_MISSING", "BUSINESS_NUMBER_DIFFERS",
+        "BUSINESS_NAME_DIFFERS",
+    }
+)  # fmt: skip
+"""Reasons that say that names or parties differ in something. Beside them, NORMALISED is about the rest of the names only."""
+
+
+def shown(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Return the reasons whose sentences may be shown beside each other: without NORMALISED, if another one says that names differ."""
+    unlike = not UNLIKE.isdisjoint(reasons)
+    return tuple(reason for reason in reasons if not (unlike and reason == "NORMALISED"))
 
 
 def explain(reason: str) -> str:

@@ -118,9 +118,9 @@ def explain_to_claimant(verdict: Verdict, owner_name: str | None = None, permitt
     permitted
         Whether the integrator may disclose it. It is shown for a close match only, never for a mismatch.
     """
-    from titleholder.matching.explanations import explain
+    from titleholder.matching.explanations import explain, shown
 
-    sentences = [explain(reason) for reason in verdict.reasons]
+    sentences = [explain(reason) for reason in shown(verdict.reasons)]
     if permitted and owner_name and may_show_owner_name(verdict):
         sentences.append(f"The name on the account is {owner_name}.")
     return sentences

@@ -254,7 +254,7 @@ class ComparedField(Shown):
     reasons: list[ReasonCode]
     """Why points were lost, the most important reason first."""
     sentences: list[str]
-    """What the reasons mean."""
+    """What the reasons mean. Without the sentence of `NORMALISED`, if another reason says that names differ."""
     claim: list[TextPart] | None = None
     """The text of the claim. Null if the field agrees fully or is missing."""
     bank: list[TextPart] | None = None
@@ -271,7 +271,7 @@ class ComparedField(Shown):
                 "missing": found.missing,
                 "same": found.same,
                 "reasons": list(found.reasons),
-                "sentences": [explanations.SENTENCES[code] for code in found.reasons if code in explanations.SENTENCES],
+                "sentences": [explanations.SENTENCES[code] for code in explanations.shown(found.reasons) if code in explanations.SENTENCES],
                 "claim": None if found.claim is None else TextPart.all_of(found.claim),
                 "bank": None if found.bank is None else TextPart.all_of(found.bank),
                 "other_claimed": [TextPart.all_of(other) for other in found.other_claimed],
