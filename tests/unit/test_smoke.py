@@ -17,7 +17,7 @@ from local import stack as local_stack
 from tools.smoke import desk, edge, settings
 from tools.smoke.__main__ import main
 from tools.smoke.report import Check, Line, SmokeError, failed, ok, run, unchecked
-from tools.smoke.stack import REQUIRED_OUTPUTS, Deployed, find
+from tools.smoke.stack import REQUIRED_OUTPUTS, Answer, Deployed, find
 
 
 def refusal(code: str, message: str = "") -> ClientError:
@@ -185,6 +185,25 @@ def test_tables_that_should_be_protected_from_deletion_and_are_not_are_named(
     named = ["deletion protection of restored", "deletion protection of titleholder-keys"]
     assert [line.about for line in lines if line.state == "FAILED"] == (named if failing else [])
     assert [line.about for line in lines] == named
+
+
+@pytest.mark.parametrize(
+    ("route", "parameters", "body", "state"),
+    [
+        ("POST /verifications/{verification}/comparison", {"JwtIssuer": "https://issuer.example.com"}, {"message": "Forbidden"}, "could not be checked"),
+        ("POST /verifications/{verification}/comparison", {}, {"message": "Forbidden"}, "FAILED"),
+        ("GET /reviews", {"JwtIssuer": "https://issuer.example.com"}, {"message": "Forbidden"}, "FAILED"),
+        ("POST /verifications/{verification}/comparison", {"JwtIssuer": "https://issuer.example.com"}, {"type": "urn:titleholder:problem:x"}, "FAILED"),
+    ],
+)  # fmt: skip
+def test_token_of_the_smoke_test_needs_no_scope_of_reviewers(
+    monkeypatch: pytest.MonkeyPatch, route: str, parameters: dict[str, str], body: dict[str, str], state: str
+) -> None:
+    named = {"StripeMode": "test", **parameters}.items()
+    description = {"Outputs": [], "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in named]}
+    deployed = Deployed("titleholder", "eu-west-1", None, description, {}, token="a.b.c")
+    monkeypatch.setattr(Deployed, "call", lambda *_, **__: Answer(403, body))
+    assert edge._route(deployed, route).state == state
 
 
 IAM = {"AuthorizationType": "AWS_IAM"}

@@ -120,7 +120,10 @@ class Deployed:
         if self.needs_certificate:
             return "callers need a client certificate here", "call a route with one yourself: docs/edge.md"
         if self.by_token and not self.token:
-            return "callers send JSON Web Tokens here", "repeat with TOKEN=<a token with the scopes read, verify, erase and review>"
+            return (
+                "callers send JSON Web Tokens here",
+                "repeat with TOKEN=<a token with the scopes read, verify and erase>: docs/edge.md#a-token-for-the-smoke-test",
+            )
         return None
 
     @property
