@@ -12,6 +12,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from local.openapi import gateway_routes
 from tests.support.template import ROOT, template
 
 GUIDE = (ROOT / "docs" / "deploying.md").read_text()
@@ -44,7 +45,8 @@ def test_secrets_are_named_as_the_profiles_name_them() -> None:
 def blocks(document: str) -> list[str]:
     """The blocks of shell commands of a document."""
     text = (ROOT / "docs" / document).read_text()
-    return [re.sub(r"\\\n *", " ", block) for _, block in re.findall(r"^( *)```(?:sh)?\n(.*?)^\1```", text, re.M | re.S)]
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```", text, re.M | re.S)
+    return [re.sub(r"\\\n *", " ", block) for _, language, block in found if language in ("", "sh")]
 
 
 @pytest.mark.parametrize("document", ["deploying.md", "edge.md", "recovery.md", "upgrading.md"])
@@ -104,3 +106,13 @@ def test_no_document_has_a_parameter_taken_out_of_the_profile() -> None:
             for found in re.finditer(rf"{verbs} (?:the |a )?(?:line |parameter )?(?:with |of )?{name}", text, re.I)
         ]
     assert wrong == []
+
+
+def test_pool_of_cognito_gets_one_resource_server_with_every_scope_of_the_routes() -> None:
+    """A pool refuses a second resource server with the same identifier."""
+    commands = "".join(blocks("edge.md"))
+    [made] = re.findall(r"create-resource-server .*", commands)
+    scopes = set(re.findall(r"ScopeName=(\w+)", made))
+    assert scopes == {scope for route in gateway_routes().values() for scope in route.scopes}
+    granted = {name: set(re.findall(r"titleholder/(\w+)", line)) for name, line in re.findall(r"--client-name ([\w-]+)(.*)", commands)}
+    assert granted == {"back-end": {"read", "verify", "erase"}, "desk": {"review", "support"}}
