@@ -38,6 +38,15 @@ LOGS_KEPT_SECONDS = 86_400
 START_SECONDS = 60
 
 
+def last_words(log: Path) -> str:
+    """Why a process ended, by its log: pip's last error, because the functions' packages are installed at the first start; else the last line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    if errors:
+        return f"the functions' packages could not be installed, which needs a package index once: {errors[-1].removeprefix('ERROR: ')}"
+    return lines[-1] if lines else "it wrote nothing"
+
+
 class EmulatorError(CommandError):
     """The emulator cannot start here."""
 
@@ -157,7 +166,7 @@ class Emulator:
         while not healthy(self.endpoint):
             code = self._process.poll()
             if code is not None:
-                raise EmulatorError(f"the emulator ended with status {code}; its log is {self.log}")
+                raise EmulatorError(f"the emulator ended with status {code}: {last_words(self.log)}; its log is {self.log}")
             if time.monotonic() > deadline:
                 raise EmulatorError(f"no answer from {self.endpoint} within {START_SECONDS} s; the log is {self.log}")
             time.sleep(0.05)

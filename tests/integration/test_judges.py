@@ -86,7 +86,7 @@ def test_missing_judge_that_workers_find_is_said_or_fails_the_run(
     lines = done.stdout.splitlines()
     assert done.returncode == status, done.stdout + done.stderr
     assert [line for line in lines if line.endswith("not judged]")] == SAID
-    assert any(re.fullmatch(r"!+ JUDGES MISSING !+", line) for line in lines)
+    assert any(re.fullmatch(r"!+ JUDGE MISSING !+", line) for line in lines)
     assert re.fullmatch(rf"{counts} in [0-9.]+s", lines[-1])
 
 

@@ -66,6 +66,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [report for kind in ("skipped", "failed", "error") for report in terminalreporter.getreports(kind)]
     found = missing(reports)
     if found:
-        terminalreporter.section("JUDGES MISSING", sep="!", red=True, bold=True)
+        terminalreporter.section("JUDGE MISSING", sep="!", red=True, bold=True)
     for line, tests in sorted(found.items()):
         terminalreporter.line(f"{line} [{tests} test{'s' * (tests > 1)} not judged]", red=True, bold=True)

@@ -187,13 +187,16 @@ def test_tables_that_should_be_protected_from_deletion_and_are_not_are_named(
     assert [line.about for line in lines] == named
 
 
+TOKENS = {"JwtIssuer": "https://issuer.example.com"}
+
+
 @pytest.mark.parametrize(
     ("route", "parameters", "body", "state"),
     [
-        ("POST /verifications/{verification}/comparison", {"JwtIssuer": "https://issuer.example.com"}, {"message": "Forbidden"}, "could not be checked"),
+        ("POST /verifications/{verification}/comparison", TOKENS, {"message": "Forbidden"}, "could not be checked"),
         ("POST /verifications/{verification}/comparison", {}, {"message": "Forbidden"}, "FAILED"),
-        ("GET /reviews", {"JwtIssuer": "https://issuer.example.com"}, {"message": "Forbidden"}, "FAILED"),
-        ("POST /verifications/{verification}/comparison", {"JwtIssuer": "https://issuer.example.com"}, {"type": "urn:titleholder:problem:x"}, "FAILED"),
+        ("GET /reviews", TOKENS, {"message": "Forbidden"}, "FAILED"),
+        ("POST /verifications/{verification}/comparison", TOKENS, {"type": "urn:titleholder:problem:x"}, "FAILED"),
     ],
 )  # fmt: skip
 def test_token_of_the_smoke_test_needs_no_scope_of_reviewers(
