@@ -123,3 +123,19 @@ def alive(pid: int) -> bool:
     # A zombie is not running. Its parent has not yet read its exit status.
     stat = Path(f"/proc/{pid}/stat")
     return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "ERROR: Could not find a version\nERROR: No matching distribution found for x==1\nTraceback:\nCalledProcessError: ... 1.\n",
+            "the functions' packages could not be installed, which needs a package index once: No matching distribution found for x==1",
+        ),
+        ("starting\nOSError: no space\n\n", "OSError: no space"),
+        ("", "it wrote nothing"),
+    ],
+)
+def test_end_at_the_start_is_explained_by_the_log(tmp_path: Path, log: str, reason: str) -> None:
+    (tmp_path / "log").write_text(log)
+    assert emulator.last_words(tmp_path / "log") == reason
