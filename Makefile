@@ -59,7 +59,7 @@ MISSING := $(shell for test in $(TESTS); do [[ $$test == -* ]] && break; [ -e "$
 $(if $(MISSING),$(error TESTS=$(TESTS): there is no $(MISSING)))
 endif
 
-.PHONY: pictures types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi client reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
+.PHONY: free-ports pictures types style bytecode lint-and-bytecode help setup hooks demo up down desk test check test-dynamodb test-deep lint simulate crash-points overload bench batch openapi client reference fuzz tour lock scan advisories sbom mutants clean permissions smoke rehearse keep-release
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -77,7 +77,11 @@ $(READY): requirements-dev.txt $(LOCKED) pyproject.toml
 demo: $(READY)  ## Verify an account of each scenario on an embedded stack: a table that explains each verdict, build/demo.html
 	$(BIN)/python -m local.demo
 
-up: $(READY)  ## Leave an embedded stack running: REVIEWERS=1 or 2 for reviews, STRIPE_API_BASE=URL of another server, BRIDGE=address for containers
+# First, because .venv takes minutes.
+free-ports:
+	@"$(PYTHON)" -m local.ports
+
+up: free-ports $(READY)  ## Leave an embedded stack running: REVIEWERS=1 or 2 for reviews, STRIPE_API_BASE=URL of another server, BRIDGE=address for containers
 	@REVIEWERS='$(REVIEWERS)' $(BIN)/python -m local.stack up
 
 down: $(READY)  ## Stop it
@@ -114,7 +118,8 @@ check: lint-and-bytecode  ## Check style and types, and run the tests that start
 # Of all tests, which lines they run, where Python can say so without a tracer (3.12 and newer).
 MEASURED = $(if $(filter tests,$(TESTS)),$(shell $(BIN)/python -c 'import sys; print("--cov --cov-report= --cov-fail-under=$(COVERED)" * hasattr(sys, "monitoring"))'))
 
-test: lint-and-bytecode $(CLIENT_READY)  ## Run the tests: all that proves a promise. TESTS=path for some, WORKERS=n processes
+# With TESTS, nothing is linted, because a file under work may not be clean yet.
+test: $(if $(filter tests,$(TESTS)),lint-and-bytecode,bytecode) $(CLIENT_READY)  ## Run the tests: all that proves a promise. TESTS=path for some, without lint; WORKERS=n processes
 	$(BIN)/python -m pytest -n $(WORKERS) $(MEASURED) $(TESTS)
 
 test-dynamodb: $(READY) $(CLIENT_READY)  ## Run the sandbox's and the end-to-end tests with all tables in Amazon's own DynamoDB engine

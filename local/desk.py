@@ -24,8 +24,9 @@ from local.aws.paths import BUILD
 from local.client import Client
 from local.command import CommandError, interruptible
 from local.issuer import IssuerError, LocalIssuer, User
+from local.ports import AWS_PORT, STRIPE_PORT, check_ports
 from local.signals import end_signals
-from local.stack import AWS_PORT, STRIPE_PORT, VARIABLES, Say, Stack, check_ports, running, write_variables
+from local.stack import VARIABLES, Say, Stack, running, write_variables
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.scenarios import ADDRESS, owner
 from tools.fetch_npm import FetchError, fetch

@@ -13,11 +13,10 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from local.aws.emulator import HOST, REGION, Emulator
 from local.aws.paths import BUILD, ROOT
 from local.bridge import Bridge
 from local.command import CommandError, interruptible
+from local.ports import AWS_PORT, STRIPE_PORT, check_ports
 from local.signals import end_signals
 from local.stripe_simulator.options import PREVIEW_VERSION, Options
 from local.stripe_simulator.server import SimulatorServer
@@ -35,8 +35,6 @@ from titleholder.errors import ConfigurationError
 from titleholder.settings import Settings
 
 STACK = "titleholder"
-AWS_PORT = 4566
-STRIPE_PORT = 12111
 WORKERS = 3
 """The most environments of one function. On two cores, more of them would start later and not run faster."""
 WAITING_CALLS = WORKERS - 1
@@ -49,14 +47,13 @@ VARIABLES = BUILD / "stack.env"
 LOG = BUILD / "stack.log"
 API_KEY_SECRET = "titleholder/stripe-api-key"
 WEBHOOK_SECRET_SECRET = "titleholder/stripe-webhook-secret"
-HOLDERS = "If another stack uses it, stop that: `make down` in its checkout after `make up`, or Ctrl-C for `make desk`"
 DEFAULT_API_KEY = "sk_test_titleholder_local"
 
 Say = Callable[[str], None]
 
 
 class InputError(CommandError):
-    """A variable of `make up` or `make tour` has a value that the functions would refuse, or a port is in use."""
+    """A variable of `make up` or `make tour` has a value that the functions would refuse."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +112,6 @@ def _parameters(template: Path) -> dict[str, Any]:
 def _check_secret(name: str, value: str | None, kind: SecretKind) -> None:
     if value is not None and not kind.pattern.fullmatch(value):
         raise InputError(f"{name} has not the form of a {kind.name}")
-
-
-def check_ports(ports: Iterable[int]) -> None:
-    """Raise `InputError` for a port of this machine on which another process listens."""
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                raise InputError(f"port {port} of {HOST} cannot be used: {error.strerror}. {HOLDERS}") from None
 
 
 @dataclass
@@ -257,7 +243,7 @@ def write_state(stack: Stack, path: Path, reviewers: int = 0) -> None:
 
 
 def up(inputs: Inputs) -> int:
-    """Start a stack in the background and print how to call it. Raises `InputError` or `BridgeError` before it starts anything."""
+    """Start a stack in the background and print how to call it. Raises `PortError` or `BridgeError` before it starts anything."""
     if (state := running_state()) is not None:
         print("The stack is already running.")
         _describe(state)

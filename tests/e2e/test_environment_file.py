@@ -8,7 +8,8 @@ import re
 import pytest
 
 from local.aws.paths import ROOT
-from local.stack import AWS_PORT, STACK, STRIPE_PORT
+from local.ports import AWS_PORT, STRIPE_PORT
+from local.stack import STACK
 from tests.e2e.stack_driver import StackDriver
 
 ENVIRONMENTS = json.loads((ROOT / "events" / "env.json").read_text())

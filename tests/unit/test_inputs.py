@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local import rehearse, stack
+from local import ports, rehearse, stack
 from local.command import interruptible
 from local.stripe_simulator.options import PREVIEW_VERSION
 from tests.support.functions import ROOT
@@ -107,7 +107,7 @@ def test_value_that_the_functions_would_refuse_is_refused_at_once(name: str, val
 def test_values_of_another_server_are_taken(base: str) -> None:
     inputs = stack.Inputs.read({"STRIPE_API_BASE": base, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_KEY": KEY, "BRIDGE": ""})
     assert inputs == stack.Inputs(base, SECRET, KEY, "", None)
-    assert inputs.ports == [stack.AWS_PORT]
+    assert inputs.ports == [ports.AWS_PORT]
 
 
 def test_number_of_reviewers_is_passed_from_make_to_the_stack() -> None:
@@ -122,7 +122,41 @@ def test_unset_and_empty_values_mean_the_simulator() -> None:
     empty = dict.fromkeys(("STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_KEY", "BRIDGE"), "")
     inputs = stack.Inputs.read({})
     assert inputs == stack.Inputs.read(empty) == stack.Inputs(None, None, stack.DEFAULT_API_KEY, PREVIEW_VERSION, None)
-    assert inputs.ports == [stack.AWS_PORT, stack.STRIPE_PORT]
+    assert inputs.ports == [ports.AWS_PORT, ports.STRIPE_PORT]
+
+
+@pytest.mark.parametrize(("tests", "linted"), [((), True), (("TESTS=tests",), True), (("TESTS=tests/unit/test_inputs.py",), False)])
+def test_only_the_whole_is_linted_before_its_tests(tests: tuple[str, ...], linted: bool) -> None:
+    """A file under work may not be clean yet, so lint must not keep its test from running."""
+    planned = make("test", *tests).stdout
+    assert ("ruff check" in planned, "mypy" in planned) == (linted, linted)
+    assert "--collect-only" in planned
+
+
+def test_ports_are_checked_before_anything_is_installed() -> None:
+    planned = make("up", "VENV=build/no-such-environment").stdout
+    assert 0 < planned.index("local.ports") < planned.index("-m venv") < planned.index("local.stack up")
+
+
+def test_every_port_in_use_is_named_with_what_needs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["local.ports"])
+    monkeypatch.setattr(ports, "STATE", tmp_path / "stack.json")
+    monkeypatch.delenv("STRIPE_API_BASE", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        aws, stripe = one.getsockname()[1], other.getsockname()[1]
+        monkeypatch.setattr(ports, "AWS_PORT", aws)
+        monkeypatch.setattr(ports, "STRIPE_PORT", stripe)
+        monkeypatch.setattr(ports, "USERS", {aws: " (AWS)", stripe: " (Stripe)"})
+        with pytest.raises(ports.PortError) as caught:
+            ports.main()
+        said = "port {} of 127.0.0.1 cannot be used: Address already in use ({})"
+        assert str(caught.value) == f"{said.format(aws, 'AWS')}; {said.format(stripe, 'Stripe')}. {ports.HOLDERS}"
+        monkeypatch.setenv("STRIPE_API_BASE", "https://stripe.example")
+        with pytest.raises(ports.PortError) as caught:
+            ports.main()
+        assert str(caught.value) == f"{said.format(aws, 'AWS')}. {ports.HOLDERS}"
+        (tmp_path / "stack.json").touch()
+        ports.main()
 
 
 @pytest.mark.parametrize("wrong", ["a port in use", "STRIPE_API_BASE", "BRIDGE"])

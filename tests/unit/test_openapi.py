@@ -71,6 +71,8 @@ class TestOperation:
                 schema = COMMITTED["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
             assert {"pattern", "maximum", "enum", "maxLength", "const"} & set(schema) or schema["type"] in ("boolean",) or key in PUBLIC
             assert parameter["in"] != "path" or "example" in parameter, parameter
+            # /docs sends examples, and a key that two requests share is answered with a conflict.
+            assert parameter["name"] != "Idempotency-Key" or "example" not in parameter
 
     def test_body_has_an_example(self, key: str) -> None:
         if "requestBody" in OPERATIONS[key]:
@@ -180,7 +182,7 @@ def test_every_answer_has_examples_that_its_schema_allows(key: str) -> None:
             examples = [_resolved(example)["value"] for example in media.get("examples", {}).values()] or [media["example"]]
             for example in examples:
                 errors = [error.message for error in _validator(media["schema"]).iter_errors(example)]
-                assert errors == [], (status, kind, example)
+                assert errors == [], (status, kind, example, "after a change of an answer's fields: make openapi EXAMPLES=1")
 
 
 def test_every_problem_has_an_example_of_its_type_and_status() -> None:
