@@ -35,7 +35,7 @@ COLUMNS = {name: LEGEND[name] for name in ("claim", "owner", "verdict", "score")
 CONTACTS = (("address", "raw_address"), ("phone", "phone"), ("email", "email"))
 CONTINUED = {
     "webhook": "Continued: Stripe reported the result",
-    "reading": "Continued: the account was read for another request",
+    "reading": "Continued: the account was read for another request or event",
     "time_out": "Continued to ask again, because no event of Stripe came in time",
     "reconcile": "Continued by the scheduled check",
 }
@@ -48,7 +48,7 @@ STEPS = {
     "repair_wait_began": "Waits for the account to be repaired",
     "repair_wait_over": "The wait for a repair is over",
     "trouble": "Stripe could not be asked{why}; it is tried again",
-    "webhook": "Stripe's event arrived ({event})",
+    "webhook": "Stripe's event arrived: {event_type} ({event})",
     "owners_fetched": "Owners fetched",
     "woken": "{continued}",
     "cancelled": "Cancelled",
@@ -178,6 +178,7 @@ def _words(step: Mapping[str, Any], began: float) -> str:
         resume_at=_offset(_seconds(step["resume_at"]) - began) if step.get("resume_at") else "later",
         why=f": {escape(_clause(reason))}" if reason else "",
         event=f"<code>{escape(str(step.get('event') or ''))}</code>",
+        event_type=f"<code>{escape(str(step.get('event_type') or 'type not known'))}</code>",
         continued=CONTINUED.get(str(step.get("by")), "Continued"),
         outcome=escape(str(step.get("outcome")).replace("_", " ")),
         score="" if score is None else f", score {round(score)}",

@@ -1106,7 +1106,7 @@ function refused(failure, refusal) {
 
 // ---- The timeline ----------------------------------------------------------------------------------------------------------------------
 
-const WOKEN = { webhook: "Continued: Stripe reported the result", reading: "Continued: the account was read for another request",
+const WOKEN = { webhook: "Continued: Stripe reported the result", reading: "Continued: the account was read for another request or event",
   time_out: "Continued to ask again, because no event of Stripe came in time", reconcile: "Continued by the scheduled check" };
 const why = (step) => step.reason ? `: ${small(clause(step.reason))}` : "";
 const STEPS = {
@@ -1119,7 +1119,8 @@ const STEPS = {
   repair_wait_began: () => "Waits for the account to be repaired",
   repair_wait_over: () => "The wait for a repair is over",
   trouble: (step) => `Stripe could not be asked${why(step)}; it is tried again`,
-  webhook: (step) => ["Stripe's event arrived (", h("code", { title: step.event_type ?? "" }, step.event ?? ""), ")"],
+  webhook: (step) => ["Stripe's event arrived: ", h("code", {}, step.event_type ?? "type not known"), " (",
+    h("code", {}, step.event ?? ""), ")"],
   owners_fetched: () => "Owners fetched",
   woken: (step) => WOKEN[step.by] ?? "Continued",
   cancelled: () => "Cancelled",

@@ -869,6 +869,7 @@ def test_timeline_says_what_is_missing_and_calls_name_the_connected_account(api:
         "Stripe could not be asked: the account's data could not be reached in time; it is tried again"
     )
     expect(page.locator("#way")).to_contain_text("Continued: Stripe reported the result")
+    expect(page.locator("#way")).to_contain_text("Stripe's event arrived: financial_connections.account.refreshed_ownership (evt_")
     page.locator("#show").click()
     page.locator("#keep").wait_for()
     assert set(api.tenants) == {"acct_1TestConnected"}

@@ -253,6 +253,27 @@ class TestOldVerifications:
         )
 
 
+class TestEvents:
+    def test_event_of_the_linking_that_is_processed_late_is_not_shown_as_the_result(self, sandbox: Sandbox) -> None:
+        linked = sandbox.simulator.link("single_owner")
+        sandbox.deliver_due()  # The event is received, and waits in the queue.
+        assert len(sandbox.messages(sandbox.events_queue)) == 1
+        made = post(sandbox, account=linked["id"]).json
+        sandbox.enter(sandbox.store.verifications.get(made["id"]))
+        sandbox.consume(sandbox.refresh_queue)
+        sandbox.wait(6)  # The refresh has settled.
+        sandbox.consume(sandbox.events_queue)
+        found = told(sandbox, made["id"])["steps"]
+        assert [step["kind"] for step in found] == ["requested", "refresh_started", "woken"]
+        assert found[-1]["by"] == "reading"
+
+    def test_event_that_reports_the_result_is_shown_with_its_type(self, sandbox: Sandbox) -> None:
+        made = post(sandbox, account=sandbox.link().account).json
+        work(sandbox, made["id"])
+        [webhook] = [step for step in told(sandbox, made["id"])["steps"] if step["kind"] == "webhook"]
+        assert webhook["event_type"] == "financial_connections.account.refreshed_ownership"
+
+
 class TestReviews:
     def test_review_is_shown_step_by_step(self, sandbox: Sandbox) -> None:
         sandbox.cold_start(REVIEWERS_NEEDED="2")

@@ -46,6 +46,10 @@ def decision(kind: Any, by: str, at: float, reason: str | None = None) -> Review
     return ReviewDecision(by, at, kind, reason, "CASE-4711", noted=True)
 
 
+EVENTS = "financial_connections.account"
+REFRESHED = f"{EVENTS}.refreshed_ownership"
+
+
 class TestOrder:
     def test_steps_are_in_order_of_time(self) -> None:
         stored = [Step(1_020.0, "woken", {"by": "reading", "outcome": "ready"}), Step(1_010.2, "refresh_started", {"attempted_at": 1_010})]
@@ -54,7 +58,7 @@ class TestOrder:
         assert [step.at for step in found.steps] == [1_000.0, 1_010.2, 1_017.5, 1_020.0, 1_100.0]
 
     def test_steps_of_one_millisecond_are_in_the_order_in_which_they_happen(self) -> None:
-        webhook = Trigger("webhook", "evt_1", "type", "999", 1_000.0).as_dict()
+        webhook = Trigger("webhook", "evt_1", REFRESHED, "1000", 1_000.0).as_dict()
         stored = [Step(1_000.0, "woken", {**webhook, "outcome": "ready"}), Step(1_000.0, "refresh_joined", {"attempted_at": 1_000})]
         head = replace(ENDED, completed_at=1_000.0)
         found = built(head, stored, snapshot=replace(SNAPSHOT, stored_at=1_000.0), review=replace(REVIEW, opened_at=1_000.0))
@@ -85,14 +89,46 @@ class TestSteps:
         about = {
             "by": "webhook",
             "event": "evt_1",
-            "event_type": "type",
+            "event_type": REFRESHED,
             "event_created": "1016",
             "received_at": 1_016.4,
             "outcome": "ready",
         }
         _, webhook, woken = built(stored=[Step(1_017.0, "woken", about)]).steps
-        assert webhook == Step(1_016.4, "webhook", {"event": "evt_1", "event_type": "type", "event_created": 1_016.0})
+        assert webhook == Step(1_016.4, "webhook", {"event": "evt_1", "event_type": REFRESHED, "event_created": 1_016.0})
         assert woken == Step(1_017.0, "woken", {"by": "webhook", "event": "evt_1", "outcome": "ready"})
+
+    @pytest.mark.parametrize(
+        ("type_", "created", "received_at"),
+        [
+            (f"{EVENTS}.created", "990", 995.0),
+            (f"{EVENTS}.created", "1011", 1_012.0),
+            (f"{EVENTS}.refreshed_ownership", "1008", 1_012.0),
+            (f"{EVENTS}.refreshed_ownership", "1011", 1_009.0),
+            (f"{EVENTS}.refreshed_balance", "1012", 1_012.0),
+        ],
+    )
+    def test_event_that_did_not_report_the_result_is_a_reading_for_something_else(
+        self, type_: str, created: str, received_at: float
+    ) -> None:
+        """Stripe's event was processed late: its reading of the account found the result of a refresh that had settled meanwhile."""
+        late = Trigger("webhook", "evt_1", type_, created, received_at).as_dict()
+        stored = [Step(1_015.0, "woken", {**late, "outcome": "ready"}), Step(1_010.0, "refresh_started", {"attempted_at": 1_010})]
+        found = built(stored=stored)
+        assert kinds(found) == ["requested", "refresh_started", "woken"]
+        assert found.steps[-1] == Step(1_015.0, "woken", {"by": "reading", "event": "evt_1", "outcome": "ready"})
+
+    def test_event_that_came_while_the_verification_joined_its_refresh_is_shown(self) -> None:
+        by = Trigger("webhook", "evt_1", REFRESHED, "1001", 1_001.5).as_dict()
+        found = built(stored=[Step(1_003.0, "woken", {**by, "outcome": "ready"}), Step(1_002.0, "refresh_joined", {"attempted_at": 990})])
+        assert kinds(found) == ["requested", "webhook", "refresh_joined", "woken"]
+
+    @pytest.mark.parametrize(("name", "there"), [("reactivated", True), ("created", False)])
+    def test_end_of_a_repair_shows_the_event_that_reported_it(self, name: str, there: bool) -> None:
+        by = Trigger("webhook", "evt_1", f"{EVENTS}.{name}", "1050", 1_051.0).as_dict()
+        found = built(stored=[Step(1_002.0, "repair_wait_began", {"reason": "ACCOUNT_INACTIVE"}), Step(1_060.0, "repair_wait_over", by)])
+        assert ("webhook" in kinds(found)) is there
+        assert found.steps[-1].about["by"] == ("webhook" if there else "reading")
 
     @pytest.mark.parametrize(
         ("text", "seconds"), [("1016", 1_016.0), ("1970-01-01T00:16:56.000Z", 1_016.0), ("soon", None), ("", None), (None, None)]

@@ -7,9 +7,10 @@ decision depends on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from titleholder.domain.refresh_policy import INACTIVE
 from titleholder.domain.snapshots import SnapshotSummary, SnapshotTimes, since
@@ -25,6 +26,11 @@ KINDS = (
     "expired", "stale", "stale_lifted", "owners_changed", "newer_owners",
 )  # fmt: skip
 """All kinds of steps. Steps of the same millisecond are shown in this order."""
+
+REPORTING = frozenset(
+    ("refreshed_ownership", "ownership_refresh_succeeded", "ownership_refresh_failed", "deactivated", "reactivated", "disconnected")
+)
+"""The last parts of the types of events that report what a verification waits for."""
 
 SHOWN_AT_EACH_END = 50
 """How many steps are shown from the beginning and from the end of a longer timeline."""
@@ -67,7 +73,7 @@ def build(
         *_of_owners(snapshot, history),
         *(() if review is None else _of_review(review)),
     ]
-    steps.sort(key=lambda step: (round(step.at, 3), KINDS.index(step.kind) if step.kind in KINDS else len(KINDS)))
+    steps.sort(key=_position)
     left_out = max(0, len(steps) - 2 * SHOWN_AT_EACH_END)
     if left_out:
         steps = steps[:SHOWN_AT_EACH_END] + steps[-SHOWN_AT_EACH_END:]
@@ -94,12 +100,21 @@ def _of_head(verification: Verification) -> Iterator[Step]:
 
 
 def _of_stored(verification: Verification, stored: Iterable[Step], now: float) -> Iterator[Step]:
-    """The recorded steps, with those that they imply: the end of a cooldown, and the webhook that brought an answer."""
+    """The recorded steps, with those that they imply: the end of a cooldown, and the event that reported an answer."""
     ended_at = now if verification.completed_at is None else verification.completed_at
-    for step in stored:
+    # Since when an event can report the answer: by this stack's clock, and by Stripe's.
+    since, attempted_at = verification.requested_at, -math.inf
+    for step in sorted(stored, key=_position):
         about = dict(step.about)
+        if step.kind in ("refresh_started", "refresh_joined"):
+            attempted_at = about.get("attempted_at", attempted_at)
+            since = step.at if step.kind == "refresh_started" else since
         if "event_created" in about:
             about["event_created"] = _time(about["event_created"])
+        if "received_at" in about and not _reports(about, since, attempted_at):
+            # An earlier event, or one about something else, was processed only now, and the reading for it found the answer.
+            about = {name: value for name, value in about.items() if name not in ("event_type", "event_created", "received_at")}
+            about["by"] = "reading"
         if "received_at" in about:
             webhook = {
                 "event": about.get("event"),
@@ -110,6 +125,20 @@ def _of_stored(verification: Verification, stored: Iterable[Step], now: float) -
         yield Step(step.at, step.kind, about)
         if step.kind == "cooldown_began" and about["resume_at"] <= ended_at:
             yield Step(about["resume_at"], "cooldown_over")
+
+
+def _reports(about: Mapping[str, Any], since: float, attempted_at: float) -> bool:
+    """Whether an event reported what the workflow waited for, and was not only processed at that time.
+
+    `since`: from when the workflow waited (our clock). `attempted_at`: of the refresh for which it waited (Stripe's clock).
+    """
+    created = about.get("event_created")
+    named = str(about.get("event_type")).rpartition(".")[2] in REPORTING
+    return named and about["received_at"] >= since and (created is None or created >= attempted_at)
+
+
+def _position(step: Step) -> tuple[float, int]:
+    return round(step.at, 3), KINDS.index(step.kind) if step.kind in KINDS else len(KINDS)
 
 
 def _of_owners(snapshot: SnapshotTimes | None, history: Sequence[SnapshotSummary]) -> Iterator[Step]:

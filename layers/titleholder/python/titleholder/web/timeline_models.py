@@ -49,11 +49,11 @@ class TimelineStep(BaseModel):
     resume_at: Timestamp | None = _of_some()
     """Of `cooldown_began`: when Stripe allows the next refresh."""
     by: str | None = _of_some()
-    """What brought the answer that the verification waited for: `webhook`, `reading` (the account was read for another request), `time_out`
-    (the account was read again when the time for a webhook was over) or `reconcile`. Of `review_opened`: `rule` or `manual`. Of a decision:
-    the reviewer."""
+    """What brought the answer that the verification waited for: `webhook`, `reading` (the account was read for another request, or for an
+    event that did not report the answer), `time_out` (the account was read again when the time for a webhook was over) or `reconcile`.
+    Of `review_opened`: `rule` or `manual`. Of a decision: the reviewer."""
     event: str | None = _of_some()
-    """The id of the event of Stripe that brought the answer."""
+    """The id of the event of Stripe that brought the answer. With `reading`: of the event for which the account was read, if it was one."""
     event_type: str | None = _of_some()
     """The type of that event."""
     event_created: Timestamp | None = _of_some()
