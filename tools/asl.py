@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.aws.paths import ROOT
@@ -20,7 +20,7 @@ from tools.fetch_npm import FetchError, fetch
 PROGRAM = "asl-validator/dist/bin/asl-validator.js"
 
 
-def judge(files: Iterable[Path], node: str = "node") -> str:
+def judge(files: Sequence[Path], node: str = "node") -> str:
     """What asl-validator finds wrong, or "" if nothing. Raises `FetchError` where it, or Node, cannot be had."""
     program = fetch("asl-validator") / PROGRAM
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.asl", description="Judge the workflows' definitions.")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     files = parser.parse_args().files or sorted((ROOT / "statemachines").glob("*.asl.json"))
-    found = judge(readable(file) for file in files)
+    found = judge([readable(file) for file in files])
     if found:
         sys.exit(found)
     print(f"asl-validator finds nothing wrong with {', '.join(file.name for file in files)}")
