@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -36,12 +37,92 @@ A_VALUE = "a value is expected: an object, an array, a string in double quotes, 
         ('{"a": ' + "1" * 5000 + "}", "line 1, column 7: the number has too many digits"),
         ('{"a":' * 40 + "1" + "}" * 40, "line 1, column 161: the text nests deeper than 32 levels"),
         ("[" * 30_000, "line 1, column 33: the text nests deeper than 32 levels"),
+        ("[" * 33 + "]" * 33, "line 1, column 33: the text nests deeper than 32 levels"),
+        ("[" * 33 + "1" + "]" * 33, "line 1, column 33: the text nests deeper than 32 levels"),
+        ('{"a": [NaN1]}', "line 1, column 8: NaN and Infinity are not JSON: a number is expected"),
+        ('{"a": [' + "1" * 5000 + "x]}", "line 1, column 8: the number has too many digits"),
+        ('{"a": [1.' + "1" * 5000 + ', 1e5, "b":', "line 1, column 5020: a comma or the end of the object or array is expected"),
     ],
 )
 def test_mistake_is_reported_with_its_place_and_what_is_expected(text: str, message: str) -> None:
     with pytest.raises(JsonTextError) as caught:
         read_json(text, DEEPEST)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["Infinity LLC", "Nan NaN", "x" * 5000, "1" * 5000, "{" * 40, '{\\"b\\":1,\\"b\\":2}', ",]", '\\"a\\":1,'])
+@pytest.mark.parametrize(
+    ("broken", "column", "what"),
+    [
+        ('\t"}', 0, "a control character in a string has to be escaped"),
+        ('\n"}', 0, "a control character in a string has to be escaped"),
+        ('\\x"}', 0, 'one of " \\ / b f n r t u is expected after the backslash'),
+        ("", 7, "the string that begins here needs a closing double quote"),
+        ("\\", 7, "the string that begins here needs a closing double quote"),
+        ('\\"', 7, "the string that begins here needs a closing double quote"),
+    ],
+)
+def test_text_of_a_broken_string_is_not_read_as_json(text: str, broken: str, column: int, what: str) -> None:
+    with pytest.raises(JsonTextError) as caught:
+        read_json('{"a": "' + text + broken, DEEPEST)
+    assert str(caught.value) == f"line 1, column {column or len(text) + 8}: {what}"
+
+
+@pytest.mark.parametrize("inner", ["1", '"x"', "null", "[]", "{}"])
+def test_depth_counts_objects_and_arrays_only(inner: str) -> None:
+    levels = DEEPEST - (inner in ("[]", "{}"))
+    read_json("[" * levels + inner + "]" * levels, DEEPEST)
+    with pytest.raises(JsonTextError, match=f"column {DEEPEST + 1}: the text nests deeper than 32 levels"):
+        read_json("[" * (levels + 1) + inner + "]" * (levels + 1), DEEPEST)
+
+
+SMALL, FACTOR = 5_000, 8
+
+
+def cost(text: str) -> float:
+    """The least processor seconds of three refusals."""
+    seconds = []
+    for _ in range(3):
+        begin = time.thread_time()
+        with pytest.raises(JsonTextError):
+            read_json(text, DEEPEST)
+        seconds.append(time.thread_time() - begin)
+    return min(seconds)
+
+
+@pytest.mark.parametrize(
+    ("begin", "repeated", "end"),
+    [
+        ('{"a":"', '\\"', '\t"}'),
+        ('{"a":"', '\\"', '\\x"}'),
+        ('{"a":"', '\\"', '\\u12"}'),
+        ('{"a":"', '\\"', ""),
+        ('{"a":"', "\\\\", "\\"),
+        ('{"a":"', "\\\\", '\t"}'),
+        ('{"a":"', "x", '\t"}'),
+        ('{"a":"', "{[", '\t"}'),
+        ('{"a":"', '\\",', '\t"}'),
+        ("", "[", ""),
+        ("", '{"a":', ""),
+        ("[", "[],", "x]"),
+        ("[", '"",', "x]"),
+        ('{"a":[', "{},", "x]"),
+        ('{"a":', "1", "}"),
+        ('{"a":-1.', "1", ",}"),
+        ('{"a":', " ", "x}"),
+        ('{"a":', "\n", "x}"),
+        ("{", '"\\"":1,', "}"),
+        ("", "x", ""),
+        ("", '"', ""),
+        ("", "-", ""),
+        ("[", '"\\",', "]"),
+        ("[NaN", '"\\"', "]"),
+    ],
+)  # fmt: skip
+def test_cost_of_refusing_grows_no_faster_than_the_text(begin: str, repeated: str, end: str) -> None:
+    small, large = (begin + repeated * (size // len(repeated)) + end for size in (SMALL, SMALL * FACTOR))
+    # Work that grows with the square of the size would take 64 times as long. Times below 0.2 ms are too short to compare.
+    assert cost(large) < 2.5 * FACTOR * max(cost(small), 0.000_2)
 
 
 VALUES = st.recursive(

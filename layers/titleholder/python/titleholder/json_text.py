@@ -6,7 +6,9 @@ import json
 import re
 from typing import NamedTuple
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<open>")|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
+"""Possessive, so that no text is read more than twice. `open` begins a string that does not end."""
+_INTEGER = re.compile(r"-?+([0-9]++)(?!\.[0-9]|[eE][-+]?[0-9])")
 _MOST_DIGITS = 4300
 """As Python's own limit for text that becomes an integer."""
 
@@ -42,6 +44,9 @@ def find(text: str, place: int, said: str, max_depth: int) -> Mistake:
     levels: list[set[str] | None] = []
     before, last = "", 0
     for match in _TOKEN.finditer(text, 0, place):
+        if match["open"]:
+            # The mistake is in this string, or its end is missing. What follows is text, not JSON.
+            break
         part = match[0]
         found: str | None = None
         if part in "{[":
@@ -51,16 +56,16 @@ def find(text: str, place: int, said: str, max_depth: int) -> Mistake:
         elif part in "}]":
             if levels:
                 levels.pop()
-        elif part[0] == '"':
+        elif match["string"]:
             names = levels[-1] if levels else None
             if names is not None and before in ("{", ","):
                 key = _text(part)
                 if key in names:
                     found, name = "this object names the same field twice", key
                 names.add(key)
-        elif part.lstrip("-") in ("NaN", "Infinity"):
+        elif part.startswith(("NaN", "Infinity", "-Infinity")):
             found = "NaN and Infinity are not JSON: a number is expected"
-        elif len(part) > _MOST_DIGITS:
+        elif (integer := _INTEGER.match(part)) and len(integer[1]) > _MOST_DIGITS:
             found = "the number has too many digits"
         if found is not None:
             at, what = match.start(), found

@@ -78,8 +78,9 @@ def _refuse(_: str) -> NoReturn:
 
 
 def _deep(data: Any, left: int) -> bool:
-    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
-    return left == 0 or any(_deep(child, left - 1) for child in children)
+    if not isinstance(data, dict | list):
+        return False
+    return left == 0 or any(_deep(child, left - 1) for child in (data.values() if isinstance(data, dict) else data))
 
 
 AccountId = Annotated[str, worded(f"^{ACCOUNT_ID.pattern}$", "not the id of a Financial Connections account (fca_...)")]
