@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from local.aws.paths import ROOT
 from local.stack import running
 from local.stripe_simulator.options import GA_VERSION, PREVIEW_VERSION, Options
 from tests.e2e.stack_driver import MARGARET, StackDriver, eventually
@@ -111,3 +113,60 @@ def test_stack_without_the_preview_version_says_so(driver: StackDriver) -> None:
     answer = driver.http.call("POST", "/sessions", body)
     assert (answer.status, answer.body["reason"]) == (409, "switched_off")
     assert not [entry for entry in driver.sim.requests() if entry["version"] != GA_VERSION]
+
+
+def test_each_route_answers_after_an_erasure_as_the_page_says(relinking: StackDriver) -> None:
+    """docs/http.md, "After an erasure"."""
+    account = relinking.link("single_owner")
+    verification = relinking.accepted(account)
+    verdict = relinking.verdict(verification)
+    call = relinking.http.call
+    erased = call("DELETE", f"/accounts/{account}")
+    assert (erased.status, erased.body["disconnected"]) == (200, True)
+
+    shown = call("GET", f"/accounts/{account}")
+    assert (shown.status, shown.body["status"], shown.body["remedy"]) == (200, "disconnected", "link_again")
+    session = {"via": "financial_connections", "relink": {"account": account}}
+    answers = {
+        "GET owners": call("GET", f"/accounts/{account}/owners"),
+        "GET snapshots": call("GET", f"/accounts/{account}/snapshots"),
+        "POST refreshes": call("POST", f"/accounts/{account}/refreshes"),
+        "POST sessions": call("POST", "/sessions", session),
+        "DELETE": call("DELETE", f"/accounts/{account}"),
+        "DELETE unknown": call("DELETE", "/accounts/fca_never_linked"),
+        "POST verifications": call("POST", "/verifications", {"account": account, "claim": MARGARET}),
+    }
+    found = {name: (answer.status, str(answer.body.get("type")).rpartition(":")[2]) for name, answer in answers.items()}
+    assert found == {
+        "GET owners": (410, "account-erased"),
+        "GET snapshots": (410, "account-erased"),
+        "POST refreshes": (409, "account-disconnected"),
+        "POST sessions": (410, "account-erased"),
+        "DELETE": (200, "None"),
+        "DELETE unknown": (404, "account-not-found"),
+        "POST verifications": (202, "None"),
+    }
+    assert answers["DELETE"].body == erased.body
+    refused = relinking.verdict(answers["POST verifications"].body["id"])
+    assert (refused["outcome"], refused["reasons"], refused["remedy"]) == ("not_verifiable", ["ACCOUNT_DISCONNECTED"], "link_again")
+    after = call("GET", f"/verifications/{verification}?timeline=true").body
+    assert (after["verdict"], after["stale"]) == (verdict, "ACCOUNT_DISCONNECTED")
+    kinds = [step["kind"] for step in after["timeline"]["steps"]]
+    assert "verdict" in kinds
+    assert "owners_fetched" not in kinds
+    assert kinds[-1] == "stale"
+    assert verification in str(call("GET", f"/verifications?account={account}").body)
+    [section] = re.findall(r"^### After an erasure\n(.*?)^##", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE | re.DOTALL)
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", section, re.MULTILINE))
+    named = {
+        "`GET /accounts/{account}/owners`": "GET owners",
+        "`GET /accounts/{account}/snapshots`": "GET snapshots",
+        "`POST /accounts/{account}/refreshes`": "POST refreshes",
+        "`POST /sessions` that relinks it": "POST sessions",
+        "`DELETE /accounts/{account}` again": "DELETE",
+        "`DELETE` of an unknown account": "DELETE unknown",
+        "`POST /verifications`": "POST verifications",
+    }
+    for route, name in named.items():
+        status, problem = found[name]
+        assert rows[route].startswith(str(status) if problem == "None" else f"{status} `{problem}`"), route
