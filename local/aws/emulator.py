@@ -39,7 +39,7 @@ START_SECONDS = 60
 
 
 def last_words(log: Path) -> str:
-    """Why a process ended, by its log: the last error of pip, which installs the functions' packages at the first start, or the last line."""
+    """Why a process ended, by its log: the last error of pip, which installs packages at the first start, or the last line."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ")]
     if errors:

@@ -128,6 +128,18 @@ class TestRestore:
         with pytest.raises(RecoveryError, match="aws dynamodb list-backups --table-name titleholder --backup-type SYSTEM"):
             restoring(Clients())
 
+    def test_table_that_is_still_restored_from_a_backup_is_waited_for(self) -> None:
+        """A dry run reads its settings too, and DynamoDB refuses some of these reads while the table is made."""
+        clients = Clients({"restored": {"TableStatus": "CREATING", "KeySchema": []}})
+        said: list[str] = []
+
+        def become_active(_: float) -> None:
+            clients.tables["restored"] = {"TableStatus": "ACTIVE", "KeySchema": []}
+
+        with pytest.raises(RecoveryError, match="another key"):
+            restore.restore(deployed(clients), "restored", AT, apply=False, say=said.append, sleep=become_active, clock=AT.timestamp)
+        assert said[1:] == ["waiting: the table restored is CREATING"]
+
     def test_without_apply_nothing_is_changed(self) -> None:
         clients = Clients({"titleholder": {"ItemCount": 1200, "TableSizeBytes": 2_000_000_000}})
         said = restoring(clients)

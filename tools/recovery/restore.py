@@ -62,6 +62,7 @@ def restore(
         if at is None:
             raise RecoveryError(f"The table {into} does not say to which time it was restored: name it by --to.")
         say(f"found: the table {into} as of {at:%FT%TZ}; it is not restored again")
+        description = _await_active(dynamodb, into, say, sleep, clock)
     _check_schema(stack, description, into)
     for setting in settings(stack, into, description):
         if setting.present == setting.wanted:
