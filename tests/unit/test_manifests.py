@@ -298,6 +298,31 @@ def test_claim_in_place_of_the_header_is_not_repeated() -> None:
     assert not [word for word in PERSONAL if word in str(refused.value).lower()]
 
 
+@pytest.mark.parametrize(
+    ("row", "begin"),
+    [
+        (",".join(["ak"] * 21_000), "The header row names columns that are not known, in place 1 (did you mean `aka`?), 2 (did"),
+        (",".join(["x"] * 21_000), "The header row names columns that are not known, in place 1, 2, 3"),
+        ("," * 21_000 + "account", "The header row has an empty cell in place 1, 2, 3"),
+    ],
+)
+def test_header_with_thousands_of_wrong_places_names_the_first_twenty(row: str, begin: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        header(row.encode())
+    said = str(refused.value)
+    assert said.startswith(begin)
+    assert ", 20" in said
+    assert " and 20980 others. " in said
+    assert len(said) < 1_000
+
+
+def test_last_wrong_place_of_a_header_is_named_if_there_are_twenty() -> None:
+    with pytest.raises(ManifestError, match=r"19, 20\. Known"):
+        header(b",".join([b"x"] * 20))
+    with pytest.raises(ManifestError, match=r"19, 20 and 1 other\. Known"):
+        header(b",".join([b"x"] * 21))
+
+
 def json_line(data: Any) -> Row | Reject | None:
     return parse(Record(7, json.dumps(data).encode()), None)
 

@@ -131,6 +131,7 @@ def test_every_line_is_imported_rejected_or_blank(sandbox: Sandbox, monkeypatch:
         ("account,name\nfca_1,x\n".encode("utf-16"), "UTF-16"),
         (b"account,name\rfca_1,x\r", "carriage return"),
         (b"\xef\xbb\xbf", "first line is empty"),
+        (b",".join([b"ak"] * 21_000), "and 20980 others"),
     ],
 )
 def test_manifest_of_another_kind_fails_with_what_to_do(sandbox: Sandbox, body: bytes, word: str) -> None:

@@ -13,6 +13,7 @@ from the first piece to the last, which shows which of them are right.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -274,6 +275,8 @@ def check(head: bytes) -> None:
 
 
 _CARRIAGE_RETURNS = "The lines end with a carriage return alone. Save the file with line feeds, or carriage returns and line feeds (CR LF)."
+_MOST_PLACES = 20
+"""How many wrong places of the header row are named."""
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -296,22 +299,29 @@ def header(record: bytes) -> list[str]:
             f"The header row has {named} names, and {len(names) - named} empty cells after them. "
             "Delete the empty columns at the right, in all rows, and save the file again."
         )
-    if empty := [str(number) for number, name in enumerate(names, 1) if not name]:
-        raise ManifestError(f"The header row has an empty cell in place {', '.join(empty)}. Name that column, or delete it in all rows.")
-    if unknown := {number: name for number, name in enumerate(names, 1) if name not in COLUMNS}:
+    if empty := [number for number, name in enumerate(names, 1) if not name]:
+        raise ManifestError(f"The header row has an empty cell in place {_places(empty)}. Name that column, or delete it in all rows.")
+    if unknown := [number for number, name in enumerate(names, 1) if name not in COLUMNS]:
         from titleholder import field_errors  # loaded only for manifests that are refused
 
         # A file without a header would have its first claim repeated here, so the columns are numbered, not named.
-        near = {number: field_errors.nearest(name, COLUMNS) for number, name in unknown.items()}
-        places = ", ".join(f"{number} (did you mean `{name}`?)" if name else str(number) for number, name in near.items())
+        near = {number: field_errors.nearest(names[number - 1], COLUMNS) for number in unknown[:_MOST_PLACES]}
+        places = _places(unknown, {number: f" (did you mean `{name}`?)" for number, name in near.items() if name})
         raise ManifestError(f"The header row names columns that are not known, in place {places}. Known are: {', '.join(COLUMNS)}.")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise ManifestError(f"The header row names a column twice: {', '.join(twice)}.")
     if "account" not in names:
         raise ManifestError("The header row has no column account.")
     if "address" in names and set(names) & set(ADDRESS_COLUMNS):
         raise ManifestError("The header row has the column address and columns of its parts: one or the other.")
     return names
+
+
+def _places(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> str:
+    """The first places, each with its note, and how many others there are: a batch stores this text, and a header may have thousands."""
+    shown = ", ".join(f"{number}{(notes or {}).get(number, '')}" for number in numbers[:_MOST_PLACES])
+    others = len(numbers) - _MOST_PLACES
+    return shown if others <= 0 else f"{shown} and {others} other{'s' if others > 1 else ''}"
 
 
 def _check_separator(text: str) -> None:
