@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from local.command import CommandError, interruptible, port
 from local.signals import end_signals
+from local.stripe_simulator.deliveries import check_address
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.server import SimulatorServer
 
@@ -43,8 +44,11 @@ def main() -> None:
     given = parse()
     if given.webhook_url and not given.webhook_secret:
         raise CommandError("--webhook-url needs a --webhook-secret")
-    if given.webhook_url and not given.webhook_url.startswith(("http://", "https://")):
-        raise CommandError("--webhook-url is not an address that begins with http:// or https://")
+    if given.webhook_url:
+        try:
+            check_address(given.webhook_url)
+        except ValueError as error:
+            raise CommandError(f"--webhook-url is {error}") from None
     names = {field.name for field in fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
     with (

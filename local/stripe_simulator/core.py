@@ -20,7 +20,7 @@ from local.stripe_simulator.api import (
     new_customer,
     new_payment_method,
 )
-from local.stripe_simulator.deliveries import Endpoint, EndpointScope, Outgoing, WebhookFault, Webhooks
+from local.stripe_simulator.deliveries import Endpoint, EndpointScope, Outgoing, WebhookFault, Webhooks, check_address
 from local.stripe_simulator.faults import ApiFault
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.requests import ApiRequests
@@ -103,7 +103,11 @@ class Simulator:
         through_platform: bool = False,
         id: str | None = None,
     ) -> str:
-        """Configure an endpoint, or reconfigure the one with this id. Returns its id. See `deliveries.Endpoint`."""
+        """Configure an endpoint, or reconfigure the one with this id. Returns its id. See `deliveries.Endpoint`. Raises ValueError."""
+        try:
+            check_address(url)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
         endpoint_id = id or self._timeline.new_id("we")
         secrets = (secret,) if isinstance(secret, str) else tuple(secret)
         self._webhooks.endpoints[endpoint_id] = Endpoint(

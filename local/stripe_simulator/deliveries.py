@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
+from urllib.parse import urlsplit
 
 from local.stripe_simulator.options import Options
 from local.stripe_simulator.timeline import Scope, Timeline
@@ -128,6 +129,17 @@ class WebhookFault:
         if self.times is not None:
             self.times -= 1
         return True
+
+
+def check_address(url: str) -> None:
+    """Raises ValueError for an address to which no webhook can be sent."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("not an address that begins with http:// or https://, with a valid host and port")
 
 
 def iso(at: float) -> str:

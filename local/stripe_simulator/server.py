@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -107,23 +108,27 @@ class SimulatorServer:
 
     def _send(self) -> None:
         while (outgoing := self._outgoing.get()) is not None:
-            self.simulator.delivered(outgoing, None if self.stopping.is_set() else post(outgoing))
+            try:
+                status = None if self.stopping.is_set() else post(outgoing)
+            except Exception:
+                # Other deliveries need this thread.
+                traceback.print_exc()
+                status = None
+            self.simulator.delivered(outgoing, status)
 
 
 def post(outgoing: Outgoing) -> int | None:
     """Make one delivery. Returns the HTTP status, None without an answer."""
-    url = urlsplit(outgoing.url)
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or HOST, url.port, timeout=WEBHOOK_TIMEOUT)
     try:
-        connection.request("POST", f"{url.path or '/'}{'?' + url.query if url.query else ''}", outgoing.body, outgoing.headers)
-        answer = connection.getresponse()
-        answer.read(LONGEST_BODY)
-        return answer.status
+        url = urlsplit(outgoing.url)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        with contextlib.closing(kind(url.hostname or HOST, url.port, timeout=WEBHOOK_TIMEOUT)) as connection:
+            connection.request("POST", f"{url.path or '/'}{'?' + url.query if url.query else ''}", outgoing.body, outgoing.headers)
+            answer = connection.getresponse()
+            answer.read(LONGEST_BODY)
+            return answer.status
     except (OSError, ValueError, http.client.HTTPException):
         return None
-    finally:
-        connection.close()
 
 
 class _Server(ThreadingHTTPServer):

@@ -94,6 +94,7 @@ class TestEveryCommand:
         ("local.stripe_simulator", ["--port", "x"], {}, "x is not a port from 0 to 65535"),
         ("local.stripe_simulator", ["--webhook-url", "http://x"], {}, "--webhook-url needs a --webhook-secret"),
         ("local.stripe_simulator", ["--webhook-url", "x", "--webhook-secret", "y"], {}, "begins with http:// or https://"),
+        ("local.stripe_simulator", ["--webhook-url", "http://[::1/x", "--webhook-secret", "y"], {}, "--webhook-url is not an address"),
         ("local.sign_event", ["/nowhere.json"], {}, "there is no file /nowhere.json"),
         ("local.sign_event", ["README.md"], {}, "README.md is not a sample event"),
         ("local.run_batch", ["x"], {}, "x is not a whole number above 0"),

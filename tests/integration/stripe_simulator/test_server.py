@@ -20,7 +20,9 @@ import pytest
 import stripe
 
 from local.stripe_simulator import Options
-from local.stripe_simulator.server import STOP_SECONDS, WEBHOOK_TIMEOUT, SimulatorServer
+from local.stripe_simulator import server as simulator_server
+from local.stripe_simulator.deliveries import Outgoing
+from local.stripe_simulator.server import SENDERS, STOP_SECONDS, WEBHOOK_TIMEOUT, SimulatorServer
 from tests.support.stripe_client import TEST_KEY, CheckedHTTPClient, client, refusal
 
 SECRET = "whsec_for_tests_only"
@@ -130,6 +132,33 @@ def test_a_webhook_without_a_listener_is_sent_again() -> None:
         server.simulator.link("single_owner")
         log = eventually(lambda: len(found := server.simulator.deliveries()) == 2 and found)
     assert [(entry["attempt"], entry["status"]) for entry in log] == [(1, None), (2, None)]
+
+
+def test_an_address_that_cannot_be_called_stops_no_other_deliveries(server: SimulatorServer, listener: Listener) -> None:
+    bad = server.simulator.add_endpoint("http://127.0.0.1:1/x", SECRET)
+    # The simulator would refuse this address.
+    server.simulator._webhooks.endpoints[bad].url = "http://127.0.0.1:99999999/x"
+    for number in range(SENDERS + 5):
+        server.simulator.link("fresh", id=f"fca_{number}")
+        server.simulator.deactivate(f"fca_{number}")
+    eventually(lambda: len({entry["event"] for entry in server.simulator.deliveries() if entry["endpoint"] == bad}) > SENDERS)
+    eventually(lambda: len(listener.received) > SENDERS)
+
+
+def test_a_sender_outlives_an_error(server: SimulatorServer, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = iter(range(SENDERS + 5))
+
+    def post(outgoing: Outgoing) -> int | None:
+        if next(broken, None) is not None:
+            raise RuntimeError("not foreseen")
+        return sent(outgoing)
+
+    sent = simulator_server.post
+    monkeypatch.setattr(simulator_server, "post", post)
+    for number in range(SENDERS + 6):
+        server.simulator.link("fresh", id=f"fca_{number}")
+        server.simulator.deactivate(f"fca_{number}")
+    eventually(lambda: bool(listener.received))
 
 
 def test_hundreds_of_webhooks_go_out_within_seconds(server: SimulatorServer, listener: Listener) -> None:

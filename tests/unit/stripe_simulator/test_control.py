@@ -47,6 +47,24 @@ def test_endpoints_faults_and_logs_have_their_routes(driver: Any) -> None:
     assert call(driver, "DELETE", f"endpoints/{endpoint['id']}") == (200, {"done": True})
 
 
+BAD_ADDRESSES = (
+    "http://127.0.0.1:99999999/x",
+    "http://[::1/x",
+    "nonsense",
+    "127.0.0.1:3000/x",
+    "ftp://127.0.0.1/x",
+    "http:///x",
+    "http://a:b/",
+)
+
+
+@pytest.mark.parametrize("url", BAD_ADDRESSES)
+def test_an_endpoint_whose_address_cannot_be_called_is_refused(driver: Any, url: str) -> None:
+    status, answer = call(driver, "POST", "endpoints", url=url, secret="whsec_a")
+    assert (status, answer["error"].startswith("url: ")) == (400, True)
+    assert "http:// or https://" in answer["error"]
+
+
 def test_a_session_is_completed(driver: Any) -> None:
     customer = driver.stripe.v1.customers.create().id
     params = {"account_holder": {"type": "customer", "customer": customer}, "permissions": ["ownership"]}
