@@ -12,7 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local.aws.emulator import REGION
-from local.command import NoAnswerError
+from local.command import failed_call
+
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Client:
         headers: dict[str, str] | None = None,
         signed: bool = True,
     ) -> Answer:
-        """Make one call. `raw` sends these bytes instead of a JSON `body`. Raises `NoAnswerError`."""
+        """Make one call. `raw` sends these bytes instead of a JSON `body`. Raises `CommandError` if there is no answer."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else dict(headers or {})
         # What is sent is signed, so the address is encoded first.
@@ -52,9 +54,12 @@ class Client:
             SigV4Auth(self._credentials, "execute-api", REGION).add_auth(request)
             sent = dict(request.headers.items())
         try:
-            answer = self._session.request(method, url, data=data, headers=sent, timeout=60)
-        except (requests.ConnectionError, requests.Timeout):
-            raise NoAnswerError(url) from None
+            answer = self._session.request(method, url, data=data, headers=sent, timeout=TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            failed = failed_call(error)
+            if failed is None:
+                raise
+            raise failed from None
         try:
             parsed = answer.json()
         except ValueError:

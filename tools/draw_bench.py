@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from local.command import interruptible
+from local.command import interruptible, writable
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED, PICTURE = ROOT / "docs" / "speed.md", ROOT / "docs" / "bench.png"
@@ -114,7 +114,7 @@ def draw(shown: Sequence[Bar], dollars: Mapping[str, float] = MappingProxyType({
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.draw_bench", description="Draw the benchmark's figures for the documents.")
     parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, metavar="FILE")
-    picture = parser.parse_args().picture
+    picture = writable(parser.parse_args().picture)
     page = SPEED.read_text()
     picture.write_bytes(draw(bars(page), costs(page)))
     print(f"{picture}: {picture.stat().st_size} bytes")

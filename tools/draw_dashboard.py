@@ -15,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from local.command import interruptible
+from local.command import interruptible, writable
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "dashboard.png"
@@ -108,7 +108,7 @@ def draw(body: dict[str, Any]) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.draw_dashboard", description="Draw the dashboard as the template describes it.")
     parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, metavar="FILE")
-    picture = parser.parse_args().picture
+    picture = writable(parser.parse_args().picture)
     picture.write_bytes(draw(dashboard()))
     print(f"{picture}: {picture.stat().st_size} bytes")
 

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from local.aws.paths import BUILD, ROOT
-from local.command import CommandError, interruptible, port
+from local.command import CommandError, folder, interruptible, port, writable
 
 MINISTACK = "1.5.33"
 REGION = "us-east-1"
@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--trail", type=Path, help="file that records IAM's decisions")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
-    serve(options.port, options.var, options.until_eof, options.trail)
+    serve(options.port, folder(options.var), options.until_eof, options.trail and writable(options.trail))
     # Without waiting for the threads of workflows, which may wait for hours.
     sys.stdout.flush()
     os._exit(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local.command import folder as writable_folder
 from tools.recovery import data
 from tools.recovery.redrive import Say
 from tools.recovery.stack import Deployed, RecoveryError, table_exists
@@ -53,7 +54,7 @@ def write_import(stack: Deployed, folder: Path, *, vault_key: str | None, say: S
         }
         for name, one in resources.items()
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    writable_folder(folder)
     for name, content in (("template", template), ("resources", imports)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     for name, physical in found.items():
