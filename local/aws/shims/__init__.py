@@ -18,6 +18,7 @@ from local.aws.shims import (
     http_api_signature,
     http_api_stage,
     lambda_runtime,
+    log_filter,
     metric_math_alarm,
     query_definition,
     queue_batch_response,
@@ -62,6 +63,7 @@ def apply_all(var: Path, region: str, trail_file: Path | None = None) -> None:
     queue_batch_response.apply()
     queue_redrive.apply()
     lambda_runtime.apply(var)
+    log_filter.apply()
     workflow_execution.apply()
     workflow_paths.apply()
     workflow_task.apply()

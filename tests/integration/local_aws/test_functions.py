@@ -6,7 +6,11 @@ import json
 import re
 import sys
 import threading
+import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from .conftest import Stack, eventually
 
@@ -95,3 +99,28 @@ def test_burst_of_calls_queues_for_few_environments(stack: Stack) -> None:
 def log_lines(stack: Stack, group: str) -> list[str]:
     pages = stack.client("logs").get_paginator("filter_log_events")
     return list(eventually(lambda: [event["message"] for page in pages.paginate(logGroupName=group) for event in page["events"]]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ('{ $.message = "call to *" }', [0, 1]),
+        ('{ $.message = "call to Stripe failed" && $.status >= 500 }', [1]),
+        ('{ $.record.status = "timeout" || $.status = "4*" }', [0, 2]),
+        ('{ $.message != "call to *" }', [3]),
+        ("Stripe -500", [0]),
+        ("", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_logs_are_filtered_by_the_patterns_that_the_runbook_uses(stack: Stack, pattern: str, found: list[int]) -> None:
+    lines = [
+        '{"message": "call to Stripe failed", "status": 404}', '{"message": "call to Stripe failed", "status": 500}',
+        '{"record": {"status": "timeout"}}', '{"message": "reconciled"}', "START RequestId: 1",
+    ]  # fmt: skip
+    logs, group, now = stack.client("logs"), f"/filtered/{uuid.uuid4()}", int(time.time() * 1000)
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    events = [{"timestamp": now + number, "message": line} for number, line in enumerate(lines)]
+    logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+    answer = logs.filter_log_events(logGroupName=group, filterPattern=pattern)["events"]
+    assert [lines.index(event["message"]) for event in answer] == found

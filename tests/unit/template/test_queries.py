@@ -11,6 +11,7 @@ import pytest
 from botocore import xform_name
 from botocore.session import get_session
 
+from local.aws.shims import log_filter
 from tests.support.functions import ROOT
 from tests.support.logs import STANDARD, logged
 from tests.support.metrics import DOCUMENTED, NAMESPACE, emitted
@@ -112,6 +113,7 @@ def test_runbook_looks_for_messages_and_fields_that_a_function_logs(command: str
     _, group, pattern, *seconds = shlex.split(command)
     assert group in groups()
     assert re.fullmatch(r"{ \$.* }", pattern)
+    assert log_filter.matcher(pattern), "the embedded logs do not know this form of pattern"
     said = re.search(r'\$\.message = "([^"]*)"', pattern)
     about = [message for message in logged() if said and re.fullmatch(re.escape(said[1]).replace(r"\*", ".*"), message)]
     assert bool(said) == bool(about), "no function logs this message"
