@@ -187,6 +187,12 @@ def get_account(account: Annotated[AccountId, Path()]) -> Response[Any]:
     return resolver.json_response(200, shown)
 
 
+NO_OWNERS = (
+    "No owners of this account are stored. Verify the account, or request a refresh, then try again. If these answer `account-not-found`, "
+    "Stripe knows no such account: check the id and the Stripe-Account header."
+)
+
+
 @app.get("/accounts/<account>/owners")
 @resolver.openapi_responses({200: models.OwnerList}, "snapshot-not-found", "too-many-owners", "account-erased", "decryption-failed")
 def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models.SnapshotId | None, Query()] = None) -> Response[Any]:
@@ -197,7 +203,7 @@ def get_owners(account: Annotated[AccountId, Path()], snapshot: Annotated[models
     ref, store = _ref(account), application().store
     wanted = snapshot or _held(ref).snapshot
     if wanted is None:
-        raise SnapshotNotFoundError("No owners of this account are stored yet. Verify the account, or request a refresh, then try again.")
+        raise SnapshotNotFoundError(NO_OWNERS)
     found = store.snapshots.get(ref, wanted)
     if found.too_many is not None:
         raise TooManyOwnersError(found.too_many)

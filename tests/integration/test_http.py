@@ -196,6 +196,11 @@ class TestBadInput:
         assert (answer.status, answer.problem) == (404, problem)
         assert_untouched(sandbox)
 
+    def test_owners_that_are_not_stored_may_be_those_of_a_mistyped_account(self, sandbox: Sandbox) -> None:
+        detail = sandbox.http("GET", "/accounts/fca_nobody/owners").json["detail"]
+        assert "Verify the account, or request a refresh" in detail
+        assert "account-not-found" in detail
+
     def test_account_unknown_to_stripe(self, sandbox: Sandbox) -> None:
         for method, path, body in (
             ("POST", "/verifications", request()),

@@ -312,7 +312,16 @@ class TestManifest:
                 found = reject(json.dumps(within(LINE, place, {mangled(name): 1})))
                 assert found is not None
                 assert found.column == (".".join(place) or None)
-                assert found.reason == f"unknown field; did you mean `{name}`?"
+                where = f"`{'.'.join(place)}`" if place else "the line's object"
+                line = within(LINE, place, {mangled(name): 1})
+                for part in place:
+                    line = line[part]
+                assert found.reason == f"unknown field, number {len(line)} in {where}; did you mean `{name}`?"
+
+    def test_place_of_an_unknown_field_counts_the_empty_ones_before_it(self) -> None:
+        found = reject('{"reference": "", "account": "fca_1", "claim": {"email": " ", "name": "Jane", "Jane Canary": 1}}')
+        assert found is not None
+        assert (found.column, found.reason.partition(";")[0]) == ("claim", "unknown field, number 3 in `claim`")
 
     def test_bad_cell_names_its_column(self) -> None:
         columns = ["account", "reference", "max_age", "type", "name", "aka", "email"]

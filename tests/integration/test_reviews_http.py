@@ -107,6 +107,13 @@ BAD: dict[str, tuple[dict[str, Any], set[str]]] = {
     "version zero": ({"version": 0, "decision": "reject", "reason": "RELATIVE"}, {"version"}),
     "version a truth": ({"version": True, "decision": "reject", "reason": "RELATIVE"}, {"version"}),
     "decision unknown": ({"version": 1, "decision": "Canary", "reason": "RELATIVE"}, {"decision"}),
+    "unknown field and reason of the other decision": (
+        {"version": 1, "decision": "approve", "reason": "RELATIVE", "refernce": "C"},
+        {"refernce", "reason"},
+    ),
+    "unknown field and no note": ({"version": 1, "decision": "approve", "reason": "OTHER", "refernce": "C"}, {"refernce", "note"}),
+    "reason a list": ({"version": 1, "decision": "approve", "reason": ["RELATIVE"]}, {"reason"}),
+    "version zero and no reason": ({"version": 0, "decision": "approve"}, {"version", "reason"}),
     "no reason": ({"version": 1, "decision": "approve"}, {"reason"}),
     "reason unknown": ({"version": 1, "decision": "approve", "reason": "CANARY"}, {"reason"}),
     "reason of the other decision": ({"version": 1, "decision": "approve", "reason": "RELATIVE"}, {"reason"}),

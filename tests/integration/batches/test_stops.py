@@ -27,11 +27,22 @@ def test_stopped_batch_starts_no_more_refreshes_and_the_same_manifest_can_contin
     assert sandbox.http("DELETE", f"/batches/{batch.id}").json["state"] == "stopped"
     sandbox.consume(sandbox.refresh_queue)
     assert not [call for call in sandbox.stripe_calls() if "refresh" in call]
-    assert sandbox.http("POST", f"/batches/{batch.id}/start").problem == "batch-state"
+    refused = sandbox.http("POST", f"/batches/{batch.id}/start")
+    assert (refused.problem, refused.json["remedy"]) == ("batch-state", "none")
+    assert "same scope" in refused.json["detail"]
+    assert "BATCH_STOPPED is verified again" in refused.json["detail"]
     again = Batch(sandbox, manifest(accounts))
     again.start()
     again.run(again.imported())
     assert again.shown()["done"] == {"match": 2}
+
+
+def test_batch_that_was_stopped_before_its_start_has_no_lines_to_continue(sandbox: Sandbox) -> None:
+    id_ = sandbox.http("POST", "/batches", {"format": "jsonl"}).json["id"]
+    assert sandbox.http("DELETE", f"/batches/{id_}").json["state"] == "stopped"
+    refused = sandbox.http("POST", f"/batches/{id_}/start")
+    assert refused.problem == "batch-state"
+    assert refused.json["detail"] == "The batch was stopped before it was started. Create a new batch."
 
 
 def reasons(sandbox: Sandbox, verification: str) -> Any:

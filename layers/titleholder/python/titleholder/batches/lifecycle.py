@@ -127,8 +127,11 @@ def start(deps: BatchDependencies, tenant: Tenant, batch: str, inputs: Mapping[s
     kept = _batch_of(deps, tenant, batch)
     state = _state(deps, kept, max_age=0)
     if state == "stopped":
+        if not int(kept["run"]):
+            raise BatchStateError("The batch was stopped before it was started. Create a new batch.")
         raise BatchStateError(
-            "The batch was stopped. Upload its manifest to a new batch to verify the rest. Lines with a verdict are not verified again."
+            "The batch was stopped. To verify the rest, upload its manifest to a new batch in the same scope. A line whose verification "
+            "ended as BATCH_STOPPED is verified again; a line with another verdict keeps it."
         )
     if state in ("waiting_for_upload", "failed"):
         run = int(kept["run"]) + 1

@@ -375,12 +375,22 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
     (found, *_) = field_errors.explain([first], Row, data)
     field = found["field"]
     if first["type"] == "extra_forbidden":
-        # An unknown field may have any name, even a person's. So the object that contains it is named instead.
+        # An unknown field may have any name, even a person's. So its object and its place there are named instead.
         field = ".".join(str(part) for part in first["loc"][:-1] if part in ("claim", "address"))
+        place = _place(read_json(text, DEEPEST), field.split(".") if field else [], str(first["loc"][-1]))
+        where = f"`{field}`" if field else "the line's object"
+        found["detail"] = found["detail"].replace("unknown field", f"unknown field, number {place} in {where}", 1)
     if columns is not None:
         # The name of the column: the last part that is not a position in a list.
         field = [part for part in field.split(".") if not part.isdigit()][-1]
     return Reject(record.line, field if field and field != "body" else None, found["detail"])
+
+
+def _place(line: Any, way: Sequence[str], name: str) -> int:
+    """The place, from 1, of a field in an object of a line; `way`: the names that lead to the object."""
+    for part in way:
+        line = line[part]
+    return list(line).index(name) + 1
 
 
 def _column(columns: Sequence[str] | None, place: int | None) -> str | None:

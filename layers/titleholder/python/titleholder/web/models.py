@@ -7,6 +7,7 @@ The text below a field is its description in the OpenAPI document. Python drops 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -77,6 +78,16 @@ def _unicode(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def repeated(errors: Sequence[Any]) -> list[InitErrorDetails]:
+    """The errors of a `ValidationError`, without the values, to be raised together with others."""
+    return [
+        InitErrorDetails(
+            type=refused(one["msg"]) if one["type"] == OURS else one["type"], loc=one["loc"], input=None, ctx=one.get("ctx", {})
+        )
+        for one in errors
+    ]
+
+
 class Shown(BaseModel):
     """Part of an answer."""
 
@@ -123,12 +134,7 @@ class NewVerification(Strict):
         try:
             made = handler(data)
         except ValidationError as found:
-            others = [
-                InitErrorDetails(
-                    type=refused(one["msg"]) if one["type"] == OURS else one["type"], loc=one["loc"], input=None, ctx=one.get("ctx", {})
-                )
-                for one in found.errors(include_input=False)
-            ]
+            others = repeated(found.errors(include_input=False))
             raise ValidationError.from_exception_data(cls.__name__, [*wrong, *others]) from None
         if wrong:
             raise ValidationError.from_exception_data(cls.__name__, wrong)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from titleholder.domain import reviews, timeline
 from titleholder.domain.remedies import Remedy
 from titleholder.domain.sensitive import Sensitive
 from titleholder.domain.verifications import Verification
 from titleholder.matching import explanations
-from titleholder.schemas import Strict, worded
+from titleholder.schemas import Strict, refused, worded
 from titleholder.timestamps import iso_seconds
 from titleholder.web import models
 from titleholder.web.models import FinalAnswer, Outcome, ReviewState, Shown
@@ -64,9 +65,33 @@ class NewDecision(Strict):
     note: NoteText | None = None
     """Needed with the reason `OTHER`. It is stored encrypted."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_errors(cls, data: Any, handler: ModelWrapValidatorHandler[NewDecision]) -> NewDecision:
+        """Report fields that do not go together with all other invalid fields. Without others, `reviews.decide` reports them."""
+        try:
+            return handler(data)
+        except ValidationError as found:
+            others = found.errors(include_input=False, include_url=False)
+            raise ValidationError.from_exception_data(cls.__name__, [*models.repeated(others), *_not_together(data, others)]) from None
+
     def request(self) -> reviews.DecisionRequest:
         note = None if self.note is None else Sensitive(self.note)
         return reviews.DecisionRequest(self.version, self.decision, self.reason, self.reference, note)
+
+
+def _not_together(data: Any, others: Sequence[Any]) -> list[InitErrorDetails]:
+    """The fields of a decision that do not go together, but for those that are invalid by themselves."""
+    given: dict[str, Any] = data if isinstance(data, dict) else {}
+    decision, reason, reference, note = (given.get(name) for name in ("decision", "reason", "reference", "note"))
+    if decision not in get_args(Decided) or not isinstance(reason, str | None):
+        return []
+    request = reviews.DecisionRequest(0, decision, reason, reference, None if note is None else Sensitive(str(note)))
+    wrong = {error["loc"][0] for error in others if error["loc"]}
+    return [
+        InitErrorDetails(type=refused(error["detail"]), loc=(error["field"],), input=None)
+        for error in reviews.wrong_fields(request) if error["field"] not in wrong
+    ]  # fmt: skip
 
 
 class LastSeen(Shown):
