@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -83,7 +83,8 @@ class NewDecision(Strict):
 def _not_together(data: Any, others: Sequence[Any]) -> list[InitErrorDetails]:
     """The fields of a decision that do not go together, but for those that are invalid by themselves."""
     given: dict[str, Any] = data if isinstance(data, dict) else {}
-    decision, reason, reference, note = (given.get(name) for name in ("decision", "reason", "reference", "note"))
+    read: Callable[[str], Any] = given.get
+    decision, reason, reference, note = map(read, ("decision", "reason", "reference", "note"))
     if decision not in get_args(Decided) or not isinstance(reason, str | None):
         return []
     request = reviews.DecisionRequest(0, decision, reason, reference, None if note is None else Sensitive(str(note)))
