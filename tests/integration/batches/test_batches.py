@@ -168,7 +168,7 @@ def test_account_in_cooldown_delays_no_other_and_is_verified_in_a_later_pass(san
     following = batch.step("tally", **{"pass": 1})
     assert following["next"] == "collect"
     # Until the cooldown ends nothing new comes, so the verdicts so far are linked.
-    shown, so_far = batch.shown(), batch.lines("results.jsonl")
+    shown, so_far = batch.shown(), batch.lines("results.so_far.jsonl")
     assert set(shown["results_so_far"]) == {"jsonl", "csv"}
     assert shown["results"] is None
     assert shown["results_at"] is not None

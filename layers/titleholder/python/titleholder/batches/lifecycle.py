@@ -22,6 +22,10 @@ State = Literal["waiting_for_upload", "importing", "verifying", "completed", "fa
 BATCH_RETENTION_SECONDS = 400 * DAY_SECONDS
 FINAL = ("completed", "stopped")
 
+FINAL_RESULTS = "results"
+SO_FAR = "results.so_far"
+"""The names of the files of results, without their endings."""
+
 LOOKED_AT_SECONDS = 15.0
 """How old the answer of Step Functions may be on which a batch's shown progress is based (seconds)."""
 
@@ -223,8 +227,9 @@ def _progress(deps: BatchDependencies, kept: Mapping[str, Any], max_age: float =
         links["rejects"] = deps.files.link(work_key(batch, "rejects.jsonl"), f"{batch}.rejects.jsonl")
     if ended or "results_ms" in kept:
         # Callers may take the links of the results for the end.
-        so_far = "" if ended else "so_far_"
-        links |= {f"{so_far}{kind}": deps.files.link(work_key(batch, f"results.{kind}"), f"{batch}.{kind}") for kind in ("jsonl", "csv")}
+        prefix, name = ("", FINAL_RESULTS) if ended else ("so_far_", SO_FAR)
+        for kind in ("jsonl", "csv"):
+            links[f"{prefix}{kind}"] = deps.files.link(work_key(batch, f"{name}.{kind}"), f"{batch}{name.removeprefix('results')}.{kind}")
     written = (kept.get("closed_ms") or kept.get("completed_ms")) if ended else kept.get("results_ms")
     return Progress(
         batch=batch, state=state, format=kept["format"], created_at=_seconds(kept["created_ms"]) or 0.0,

@@ -15,7 +15,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from titleholder.batches import manifests, stopped
-from titleholder.batches.lifecycle import manifest_key, work_key
+from titleholder.batches.lifecycle import FINAL_RESULTS, SO_FAR, manifest_key, work_key
 from titleholder.batches.manifests import LONGEST_RECORD_BYTES, Piece, Record, Reject, piece_bytes
 from titleholder.batches.rows import (
     ROWS_AT_ONCE,
@@ -42,7 +42,10 @@ BLOCK_BYTES = 64 * 1024**2
 """How much of the manifest one scan step reads."""
 
 LONG_WAIT_SECONDS = 300
-"""A batch that waits at least so long for cooldowns writes the results so far. Waits grow with its age, so it writes them a few times."""
+"""A batch that waits at least so long for cooldowns writes the results so far, but at most once in this time."""
+
+SO_FAR_SHARE = 0.25
+"""The time between two writes of results so far, as a share of the batch's age, so that the number of writes stays small."""
 
 PAUSE_SHARE = 0.05
 """The pause between two passes over accounts in cooldown, as a share of the batch's age, so that the number of passes stays small."""
@@ -270,21 +273,28 @@ def tally(context: BatchStepContext, batch: str, pass_: int) -> dict[str, Any]:
     if is_stopped(state):
         return stopped.tally(context, state, pass_)
     left = ready = cooling_until = 0
+    numbers: list[int] = []
     resume_at: list[int] = []
     for part in context.store.batches.ranges(batch):
+        numbers.append(int(part["number"]))
         if not part["collected"]:
             left, ready = left + int(part["left"]), ready + int(part["ready"])
             resume_at += [int(part["resume_at"])] if part["resume_at"] is not None else []
             cooling_until = max(cooling_until, int(part.get("cooling_until", 0)))
-    resumed = int(state.get("resumed", 0)) + ready if pass_ else 0
-    context.store.batches.update(batch, {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until})
+    resumed = int(state.get("resumed", 0))
+    if pass_ and left:
+        # Calculated from the counts, not added to the last value, because this step may be repeated.
+        resumed = context.store.batches.counts(batch).get("cooled", 0) - (left - ready)
     at = context.now if not pass_ or not left else context.now + _pause(context, batch)
     if left and not ready:
         at = max(at, min(resume_at))
+    changes = {"pass": pass_, "resumed": resumed, "cooling_until": cooling_until}
+    so_far = bool(left) and at - context.now >= LONG_WAIT_SECONDS and _so_far_due(context, state)
+    # The try is stored before it is made. If the step fails, for example because its time ends, it does not try again when it is repeated.
+    context.store.batches.update(batch, {**changes, "results_tried_ms": to_milliseconds(context.now)} if so_far else changes)
+    if so_far:
+        _write_so_far(context, batch, numbers)
     following = "summarise" if not left else "verify" if ready else "collect"
-    if left and at - context.now >= LONG_WAIT_SECONDS:
-        _write_results(context, batch, [int(part["number"]) for part in context.store.batches.ranges(batch)])
-        context.store.batches.update(batch, {"results_ms": to_milliseconds(context.now)})
     return {"next": following, "at": iso_milliseconds(at), "since": at if following == "verify" else None, "pass": pass_}
 
 
@@ -300,7 +310,7 @@ def summarise(context: BatchStepContext, batch: str) -> dict[str, Any]:
     if is_stopped(state) and "imported_ms" not in state:
         rejects = [work_file(batch, "rejects", number) for number in numbers]
         context.files.write(work_key(batch, "rejects.jsonl"), itertools.chain.from_iterable(map(context.files.read, rejects)))
-    _write_results(context, batch, numbers)
+    _write_results(context, batch, numbers, FINAL_RESULTS)
     summary = {"batch": batch, "verified": rows, "rejected": rejected, "done": dict(totals)}
     if not context.store.batches.complete(batch, context.now, Announcement("BatchCompleted", summary)):
         if is_stopped(state):
@@ -329,15 +339,36 @@ def _cooling_until(context: BatchStepContext, verification: Verification, since:
     return None
 
 
-def _write_results(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> None:
-    context.files.write(work_key(batch, "results.jsonl"), _json_lines(_results(context, batch, numbers)))
-    context.files.write(work_key(batch, "results.csv"), _csv_lines(context.files.lines(work_key(batch, "results.jsonl"))))
+def _so_far_due(context: BatchStepContext, batch: Mapping[str, Any]) -> bool:
+    """Whether the last try to write results so far was long enough ago."""
+    if "results_tried_ms" not in batch:
+        return True
+    age = context.now - int(batch["started_ms"]) / 1000
+    return context.now - int(batch["results_tried_ms"]) / 1000 >= max(LONG_WAIT_SECONDS, SO_FAR_SHARE * age)
 
 
-def _results(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+def _write_so_far(context: BatchStepContext, batch: str, numbers: Iterable[int]) -> None:
+    """Write the results so far. They are optional, so the batch continues if this fails.
+
+    They have keys of their own, because after a stop this step may still be writing when the closing run has written the results.
+    """
+    try:
+        _write_results(context, batch, numbers, SO_FAR, consistent=False)
+        context.store.batches.update(batch, {"results_ms": to_milliseconds(context.now)})
+    except Exception:
+        logger.exception("results so far not written")
+
+
+def _write_results(context: BatchStepContext, batch: str, numbers: Iterable[int], name: str, *, consistent: bool = True) -> None:
+    lines = work_key(batch, f"{name}.jsonl")
+    context.files.write(lines, _json_lines(_results(context, batch, numbers, consistent=consistent)))
+    context.files.write(work_key(batch, f"{name}.csv"), _csv_lines(context.files.lines(lines)))
+
+
+def _results(context: BatchStepContext, batch: str, numbers: Iterable[int], *, consistent: bool) -> Iterator[dict[str, Any]]:
     for number in numbers:
         for rows in chunks(context.files.lines(work_file(batch, "rows", number)), ROWS_AT_ONCE):
-            found = context.store.verifications.get_all(list({row["verification"] for row in rows}))
+            found = context.store.verifications.get_all(list({row["verification"] for row in rows}), consistent=consistent)
             for row in rows:
                 stored = found[row["verification"]].verdict if row["verification"] in found else None
                 verdict = {} if stored is None else remedies.shown(stored)
