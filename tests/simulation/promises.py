@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.simulation.batch_results import check_batches
 from tests.simulation.deployment import CLAIM_LIMIT, EVENTS_QUEUE
 from tests.simulation.invariants import SEALED
 from tests.simulation.simulation import Simulation
@@ -39,6 +40,7 @@ def check_bound(simulation: Simulation) -> None:
 def check_promises(simulation: Simulation) -> None:
     """Check the promises by the state of the table, the bus and Stripe at the end."""
     complain = simulation.violations.append
+    check_batches(simulation)
     simulation.violations += [f"no right to: {call}" for call in simulation.rights.refused()]
     items = simulation.dynamodb.items
     verifications = {pk.removeprefix("VERIFICATION#"): item for (pk, sk), item in items.items() if sk == "VERIFICATION"}

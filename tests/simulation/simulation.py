@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+from tests.simulation import batch_results
 from tests.simulation.application import POISON
 from tests.simulation.deployment import API_KEY, BEGIN, WEBHOOK_SECRET
 from tests.simulation.handlers import http_event
@@ -198,6 +199,8 @@ class Simulation(SimulatedStack):
             self._until((200, 409), "DELETE", path, None, stripe_account)
         for _ in range(2000):
             shown = self._until((200,), "GET", path, None, stripe_account)
+            self.violations += [] if shown is None else batch_results.wrong_results(self, shown)
+            self.injected["results so far shown"] += bool(shown and shown["results_so_far"])
             if shown is None or shown["results"] or (shown["state"] == "stopped" and self.scheduler.now > BEGIN + ENDED_SECONDS):
                 break
             if shown["state"] == "failed":
