@@ -29,6 +29,7 @@ from aws_lambda_powertools.event_handler.openapi.models import Server
 from pydantic import BaseModel
 from samtranslator.yaml_helper import yaml_parse
 
+from local import openapi_releases as releases
 from local import openapi_values as values
 from local.aws.paths import ROOT
 from local.command import CommandError, interruptible, no_arguments
@@ -48,10 +49,11 @@ REFUSED_SAMPLES = ("invalid", "unsigned")
 DESCRIPTION = """Does this bank account belong to the person or business that claims it?
 
 Times are ISO 8601 in UTC, scores 0 to 100. Every error is `application/problem+json` with a stable `type` and, for bad fields, `errors[]`.
-Errors of API Gateway itself (401, 403, 429, 500, 503) are `{"message": ...}`. Calls are signed for IAM with Signature Version 4 (service
-`execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead.
+Errors of API Gateway itself (400, 401, 403, 404, 413, 429, 500, 503) are `{"message": ...}`. Calls are signed for IAM with Signature
+Version 4 (service `execute-api`). If the stack was deployed with a JWT issuer, they have a bearer token with the operation's scope instead.
 
-Later releases may add fields to answers, and values to the known values of a field (`x-known-values`). Clients must accept both."""
+Later releases may add fields to answers, and values to the known values of a field (`x-known-values`). Clients must accept both. Answers of
+the release in `x-optional-in`, and of earlier ones, may lack the field."""
 
 RETRY_AFTER = {"description": "Seconds until the next attempt.", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "5"}
 STRIPE_ACCOUNT = {
@@ -85,16 +87,22 @@ TAGS = {
 }
 ANSWERS = {200: "Success.", 201: "Created.", 202: "Accepted."}
 GATEWAY_ANSWERS = {
+    400: "API Gateway: the request is malformed.",
     401: "API Gateway: no valid token.",
     403: "API Gateway: no signature, no permission, or a token without the scope.",
+    404: "API Gateway: the stack has no such route.",
+    413: "API Gateway: the body is too large.",
     429: "API Gateway: too many calls of this route.",
     500: "API Gateway: the function failed.",
     503: "API Gateway: the function did not answer in time.",
 }
 GATEWAY_MESSAGES = {
-    401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable",
+    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 413: "Request Entity Too Large", 429: "Too Many Requests",
+    500: "Internal Server Error", 503: "Service Unavailable",
 }  # fmt: skip
-PUBLIC_GATEWAY_STATUSES = (429, 500, 503)
+GATEWAY_STATUSES = (401, 403, 404, 429, 500, 503)
+"""API Gateway may give these answers on every route that needs authorisation. The others are added where the function has that status."""
+PUBLIC_GATEWAY_STATUSES = (404, 429, 500, 503)
 
 
 class OpenApiError(CommandError):
@@ -271,6 +279,7 @@ def document() -> dict[str, Any]:
     schemas = {name: values.with_formats(schema) for name, schema in schemas.items()}
     schemas |= values.hoisted(schemas, made["paths"])
     made["components"]["schemas"] = dict(sorted(schemas.items()))
+    releases.relax(made)
     made["components"]["examples"] = {type_: _problem_example(type_) for type_ in sorted(problems.statuses())}
     made["paths"] = dict(sorted(made["paths"].items()))
     made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
@@ -278,8 +287,11 @@ def document() -> dict[str, Any]:
 
 
 def strict(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The document for judging this release: known values are all values, and an error has one of the types that its route names."""
-    judged: dict[str, Any] = values.closed(copy.deepcopy(dict(made)))
+    """The document for judging this release.
+
+    Known values are all values, an error has one of the types that its route names, and an answer has the fields that earlier releases lack.
+    """
+    judged: dict[str, Any] = values.closed(releases.required_again(made))
     for methods in judged["paths"].values():
         for operation in methods.values():
             for answer in operation["responses"].values():
@@ -377,7 +389,8 @@ def _described(route: Route) -> Route:
         text = f"{ANSWERS[status]} " + " ".join(inspect.cleandoc(model.__doc__ or "").split())
         route.responses = {**(route.responses or {}), status: {"description": text, "content": {"application/json": {"model": model}}}}
     route.responses = {**(route.responses or {}), **_refusals(types, where)}
-    route.responses |= _gateway_answers(route.responses, PUBLIC_GATEWAY_STATUSES if gateway.public else GATEWAY_ANSWERS)
+    always = PUBLIC_GATEWAY_STATUSES if gateway.public else GATEWAY_STATUSES
+    route.responses |= _gateway_answers(route.responses, sorted({*always, *(route.responses.keys() & GATEWAY_ANSWERS)}))
     route.operation_id = route.func.__name__
     route.summary = " ".join(summary.split()).removesuffix(".")
     route.description = more or None

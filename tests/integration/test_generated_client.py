@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from local import openapi, openapi_values
+from local import openapi, openapi_releases, openapi_values
 from tests.support import generated_client
+from tests.support.earlier_answers import answers_of
 from tests.support.generated_client import GeneratorError, classes, generated, run
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,65 @@ def test_client_reads_every_problem(more: dict[str, Any]) -> None:
     program = "import json, sys; from titleholder_client.models import Problem\n"
     program += "print(json.dumps([Problem.from_dict(one).to_dict()['type'] for one in json.load(sys.stdin)]))"
     assert json.loads(run(program, data=problems)) == [problem["type"] for problem in problems]
+
+
+PARSE = """
+import importlib, json, pkgutil, sys
+import httpx
+from titleholder_client import Client, api
+found = {}
+for module in pkgutil.walk_packages(api.__path__, api.__name__ + "."):
+    if not module.ispkg:
+        found[module.name.rpartition(".")[2]] = importlib.import_module(module.name)
+client, read = Client(base_url="http://x"), []
+for operation, status, answer in json.load(sys.stdin):
+    try:
+        parsed = found[operation]._parse_response(client=client, response=httpx.Response(status, json=answer))
+        read.append(type(parsed).__name__)
+    except Exception as error:
+        read.append(f"{operation} {status}: {error!r}")
+print(json.dumps(read))
+"""
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in json.loads(openapi.DOCUMENT.read_text())["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+def parsed(answers: list[tuple[str, int, Any]]) -> list[str]:
+    """The class as which the client reads each answer of an operation with a status, or the error."""
+    made: list[str] = json.loads(run(PARSE, data=answers))
+    return made
+
+
+def test_client_reads_an_error_of_the_gateway_from_every_operation() -> None:
+    statuses = (400, 401, 403, 404, 413, 429, 500, 503)
+    answers = [(each["operationId"], status, {"message": "No"}) for each in OPERATIONS.values() for status in statuses]
+    read = parsed(answers)
+    documented = [str(status) in each["responses"] for each in OPERATIONS.values() for status in statuses]
+    # A status that the document lacks is read as nothing.
+    expected = ["GatewayMessage" if known else "NoneType" for known in documented]
+    assert [(answer, kind) for answer, kind, right in zip(answers, read, expected, strict=True) if kind != right] == []
+
+
+def test_client_reads_a_problem_of_the_statuses_that_the_gateway_may_also_give() -> None:
+    problems = {str(each["value"]["status"]): each["value"] for each in openapi.document()["components"]["examples"].values()}
+    answers = [
+        (each["operationId"], int(status), problems[status])
+        for each in OPERATIONS.values()
+        for status, answer in each["responses"].items()
+        if "x-problem-types" in answer
+    ]
+    assert set(parsed(answers)) == {"Problem"}
+
+
+@pytest.mark.parametrize("release", openapi_releases.kept())
+def test_client_reads_answers_of_an_earlier_release(release: str) -> None:
+    found = list(answers_of(release))
+    assert len({route for route, *_ in found}) > 10
+    read = parsed([(OPERATIONS[route]["operationId"], int(status), value) for route, status, _, value in found])
+    assert [kind for kind in read if ": " in kind or kind in ("NoneType", "dict")] == []
 
 
 def test_generator_that_complains_fails(tmp_path: Any) -> None:

@@ -2,8 +2,8 @@
 
     python -m tests.simulation.keep_release 0.2.0
 
-It runs schedules of faults, and writes `tests/fixtures/releases/<version>.json` and the workflows' definitions beside it. A version that is
-kept is never written again.
+It runs schedules of faults, and writes `tests/fixtures/releases/<version>.json`, and beside it the workflows' definitions and the answers
+of the OpenAPI document. A version that is kept is never written again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from local import openapi, openapi_releases
 from tests.simulation.queues import FakeSQS
 from tests.simulation.schedules import simulate
 from tests.simulation.simulated_stack import SimulatedStack
@@ -91,6 +92,8 @@ def main() -> int:
         name: json.loads((ROOT / "statemachines" / f"{name}.asl.json").read_text()) for name in ("verify_account", "verify_batch")
     }
     definitions_of(options.version).write_text(json.dumps(definitions, indent=1) + "\n")
+    answers = openapi_releases.to_keep(json.loads(openapi.DOCUMENT.read_text()))
+    (openapi_releases.KEPT / f"{options.version}.json").write_text(json.dumps(answers, indent=1) + "\n")
     print(f"{path}: {len(recorder.schemas)} schemas, {sum(map(len, recorder.schemas.values()))} samples")
     return 0
 

@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from local import openapi, tour
+from local import openapi, openapi_releases, tour
+from tests.support.earlier_answers import answers_of
 from tests.support.functions import ROOT
 from titleholder.domain import timeline
 from titleholder.matching import explanations
@@ -183,6 +184,48 @@ def test_every_answer_has_examples_that_its_schema_allows(key: str) -> None:
             for example in examples:
                 errors = [error.message for error in _validator(media["schema"]).iter_errors(example)]
                 assert errors == [], (status, kind, example, "after a change of an answer's fields: make openapi EXAMPLES=1")
+
+
+# -- answers of earlier releases -------------------------------------------------------------------------------------------------------
+
+EARLIER = [pytest.param(release, *answer, id=" ".join(answer[:3])) for release in openapi_releases.kept() for answer in answers_of(release)]
+
+
+@pytest.mark.parametrize(("release", "route", "status", "name", "value"), EARLIER)
+def test_answer_of_an_earlier_release_is_allowed(release: str, route: str, status: str, name: str, value: Any) -> None:
+    schema = OPERATIONS[route]["responses"][status]["content"]["application/json"]["schema"]
+    whole = {**schema, "components": {"schemas": SCHEMAS}}
+    assert [error.message for error in Draft202012Validator(whole).iter_errors(value)] == []
+
+
+def test_newer_fields_are_missing_from_the_answers_of_an_earlier_release() -> None:
+    found = {(route, status, name): value for route, status, name, value in answers_of("0.2.0")}
+    verification = found["GET /verifications/{verification}", "200", "match"]
+    assert "verdict" in verification
+    assert not {"final", "review", "timeline"} & verification.keys()
+    assert "remedy" not in verification["verdict"]
+    assert not {"results_so_far", "results_at"} & found["GET /batches/{id}", "200", "completed"].keys()
+
+
+def test_field_that_a_kept_release_always_has_is_required_and_others_are_marked() -> None:
+    verification = SCHEMAS["Verification"]
+    assert {"id", "account", "state", "verdict"} <= set(verification["required"])
+    assert {name for name, value in verification["properties"].items() if "x-optional-in" in value} == {
+        "waiting_for", "remedy", "review", "final",
+    }  # fmt: skip
+    for name, schema in SCHEMAS.items():
+        marked = {key for key, value in schema.get("properties", {}).items() if "x-optional-in" in value}
+        assert not marked & set(schema.get("required", ())), name
+
+
+def test_release_is_kept_with_all_fields_that_it_always_answers() -> None:
+    kept = openapi_releases.to_keep(COMMITTED)
+    assert {"final", "results_at"} <= {
+        *kept["components"]["schemas"]["Verification"]["required"],
+        *kept["components"]["schemas"]["Batch"]["required"],
+    }
+    assert "x-optional-in" not in json.dumps(kept)
+    assert STRICT["components"]["schemas"]["Batch"]["required"][-1] == list(SCHEMAS["Batch"]["properties"])[-1]
 
 
 def test_every_problem_has_an_example_of_its_type_and_status() -> None:
