@@ -289,7 +289,7 @@ def document() -> dict[str, Any]:
 def strict(made: Mapping[str, Any]) -> dict[str, Any]:
     """The document for judging this release.
 
-    Known values are all values, an error has one of the types that its route names, and an answer has the fields that earlier releases lack.
+    Known values are all values, an error has one of the types that its route names, and an answer has the fields that an earlier one lacks.
     """
     judged: dict[str, Any] = values.closed(releases.required_again(made))
     for methods in judged["paths"].values():
