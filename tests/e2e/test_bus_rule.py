@@ -44,14 +44,28 @@ def test_verdict_comes_into_the_queue_of_the_pages_commands(driver: StackDriver,
     cli.chmod(0o755)
     stack = driver.stack.outputs["EventBusName"]
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "AWS_ENDPOINT_URL": driver.stack.aws.endpoint, "STACK": stack}
-    commands = ["bash", "-euo", "pipefail", "-c", RULE_COMMANDS + 'echo "$QUEUE"']
+    commands = ["bash", "-c", RULE_COMMANDS + 'echo "$QUEUE" "$UNDELIVERED"']
     done = subprocess.run(commands, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    queue = done.stdout.split()[-1]
+    queue, undelivered = done.stdout.split()[-2:]
     try:
+        assert list(tmp_path.iterdir()) == [cli]
         arrives(driver, queue)
+        events = driver.stack.client("events")
+        [target] = events.list_targets_by_rule(Rule=f"{stack}-verdicts", EventBusName=stack)["Targets"]
+        assert target["DeadLetterConfig"]["Arn"].endswith(f":{stack}-verdicts-undelivered")
     finally:
         events = driver.stack.client("events")
         events.remove_targets(Rule=f"{stack}-verdicts", EventBusName=stack, Ids=["verdicts"])
         events.delete_rule(Name=f"{stack}-verdicts", EventBusName=stack)
-        driver.stack.client("sqs").delete_queue(QueueUrl=queue)
+        for url in (queue, undelivered):
+            driver.stack.client("sqs").delete_queue(QueueUrl=url)
+
+
+def test_commands_of_the_page_end_at_the_first_error_and_make_no_rule(tmp_path: Path) -> None:
+    cli = tmp_path / "aws"
+    cli.write_text('#!/bin/sh\necho "$2" >> calls\ntest "$2" != create-queue\n')
+    cli.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STACK": "x"}
+    assert subprocess.run(["bash", "-c", RULE_COMMANDS], cwd=tmp_path, env=environment, check=False).returncode == 1
+    assert (tmp_path / "calls").read_text().split() == ["describe-stacks", "create-queue"]

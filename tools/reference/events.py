@@ -53,13 +53,13 @@ KINDS: Mapping[str, Kind] = {
             **_VERIFICATION, **_ACCOUNT,
             "outcome": Field("text", "`match`, `close_match`, `no_match` or `not_verifiable`."),
             "score": Field("number or null", "The verdict's score."),
-            "scores": Field("object", "The score of each field, or null. Empty if nothing was compared."),
+            "scores": Field("object", "The score of each field, by the keys `name`, `address`, `phone` and `email`. Null for a field that one side lacks. Empty if nothing was compared."),
             "reasons": Field("list", "Codes of [reasons](reasons.md)."),
             "snapshot": Field("text or null", "The id of the owners that the verdict rests on (`fcaowns_...`)."),
             "matcher_version": Field("text", "The version of the matcher."),
-            "policy_version": Field("text", "The version of the [policy](policy.md)."),
+            "policy_version": Field("text", "The `version` of the [policy](policy.md#policy) that the request named, or of the built-in one."),
             "review": Field("text or null", "`open` if the verdict opened a review."),
-            "remedy": Field("text", "What to do next. With `not_verifiable` only.", always=False),
+            "remedy": Field("text", "What to do next: one of the [remedies](reasons.md#no-comparison). With `not_verifiable` only.", always=False),
             "remedy_until": Field("text", "Until when to wait. Only with the remedy `wait`, and if the time is known.", always=False),
         },
     ),
@@ -71,13 +71,13 @@ KINDS: Mapping[str, Kind] = {
             "score": Field("number or null", "The score of the verdict."),
             "resolution": Field("text", "`approved`, `rejected` or `expired`."),
             "reason": Field("text or null", "The reason of the decision: [reviews](reasons.md#reviews)."),
-            "closed_reason": Field("text or null", "Why the review expired."),
+            "closed_reason": Field("text or null", "Why the review expired: one of [these codes](reasons.md#endings-without-a-decision). Null if it was decided."),
             "final": Field("object or null", "The answer to act on when the review ended: `outcome`, `by` (`verdict` or `review`), `at`."),
             "reviewers": Field("whole number", "How many people the decision rests on. 0 if the review expired."),
         },
     ),
     "VerificationStale": Kind(
-        "A verdict no longer holds, because its account is inactive, disconnected or erased. Verdicts `not_verifiable` are not marked.",
+        "A verdict no longer holds, because its account is inactive, disconnected or erased. A verification whose outcome is `not_verifiable` gets no such event.",
         {**_VERIFICATION, **_ACCOUNT, "reason": Field("text", "[Why](reasons.md#verdicts-that-no-longer-hold) the verdict no longer holds.")},
     ),
     "VerificationStaleLifted": Kind(
@@ -102,8 +102,8 @@ KINDS: Mapping[str, Kind] = {
             "since": Field("text", "The id of the previous owners."),
             "refreshed_at": Field("text", "When the refresh of the newer owners began."),
             "changes": Field(
-                "list", "The changes. Each has a `kind` (`owner_added`, `owner_removed`, `owner_renamed`, `owner_moved` or "
-                "`contact_changed`), and the owner's positions, from 0, in the previous owners (`before`) and in the newer ones (`after`). "
+                "list", "The changes. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name), "
+                "`owner_moved` (another address) or `contact_changed` (another phone number or e-mail address). Each has the owner's positions, from 0, in the previous owners (`before`) and in the newer ones (`after`). "
                 "A position is null if the owner is not among them.",
             ),
         },
@@ -114,7 +114,7 @@ KINDS: Mapping[str, Kind] = {
             "batch": Field("text", "The batch's id (`bat_...`)."),
             "verified": Field("whole number", "How many verifications it had."),
             "rejected": Field("whole number", "How many lines were not accepted."),
-            "done": Field("object", "The number of verifications by outcome."),
+            "done": Field("object", "The number of verifications by outcome, with the keys `match`, `close_match`, `no_match` and `not_verifiable`. An outcome without verifications is left out."),
         },
     ),
 }  # fmt: skip
@@ -130,6 +130,10 @@ never names, addresses or other personal data. Instead of polling, put a rule on
   `VerificationCompleted`. When such an event arrives, read its verification: its `group` is the
   id of the verification of several accounts, which has the `summary`.
 - **A verification in a batch** publishes its events like any other. `BatchCompleted` follows when the results are written.
+- **An event may arrive before `POST /verifications` has answered**, so a consumer can get the id of a verification that it does not know yet.
+  Try such an event again later. A repeated `POST` with the same `Idempotency-Key` answers the same id.
+- **Events identify by ids only**: they have no claim, and no `reference` of a batch's line. Store the verification's id with your own order when
+  `POST /verifications` answers, or read the batch's results.
 - Times are ISO 8601 in UTC. Later releases may add fields, types of events and values, so a consumer has to ignore what it does not know.
 """
 
@@ -141,6 +145,10 @@ Parameters:
     Description: The output EventBusName of the stack of Titleholder.
 Resources:
   Verdicts:
+    Type: AWS::SQS::Queue
+    Properties:
+      MessageRetentionPeriod: 1209600
+  Undelivered:
     Type: AWS::SQS::Queue
     Properties:
       MessageRetentionPeriod: 1209600
@@ -156,6 +164,18 @@ Resources:
             Action: sqs:SendMessage
             Resource: !GetAtt Verdicts.Arn
             Condition: {ArnEquals: {"aws:SourceArn": !GetAtt VerdictsRule.Arn}}
+  UndeliveredPolicy:
+    Type: AWS::SQS::QueuePolicy
+    Properties:
+      Queues: [!Ref Undelivered]
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - Effect: Allow
+            Principal: {Service: events.amazonaws.com}
+            Action: sqs:SendMessage
+            Resource: !GetAtt Undelivered.Arn
+            Condition: {ArnEquals: {"aws:SourceArn": !GetAtt VerdictsRule.Arn}}
   VerdictsRule:
     Type: AWS::Events::Rule
     Properties:
@@ -166,28 +186,39 @@ Resources:
       Targets:
         - Id: verdicts
           Arn: !GetAtt Verdicts.Arn
+          DeadLetterConfig: {Arn: !GetAtt Undelivered.Arn}
 Outputs:
   VerdictsQueueUrl:
     Value: !Ref Verdicts
 """
 
 RULE_COMMANDS = r"""
+set -eu
 BUS="$(aws cloudformation describe-stacks --stack-name "$STACK" --query "Stacks[0].Outputs[?OutputKey=='EventBusName'].OutputValue" --output text)"
 QUEUE="$(aws sqs create-queue --queue-name "$STACK-verdicts" --query QueueUrl --output text)"
 QUEUE_ARN="$(aws sqs get-queue-attributes --queue-url "$QUEUE" --attribute-names QueueArn --query Attributes.QueueArn --output text)"
+UNDELIVERED="$(aws sqs create-queue --queue-name "$STACK-verdicts-undelivered" --query QueueUrl --output text)"
+UNDELIVERED_ARN="$(aws sqs get-queue-attributes --queue-url "$UNDELIVERED" --attribute-names QueueArn --query Attributes.QueueArn --output text)"
 RULE_ARN="$(aws events put-rule --name "$STACK-verdicts" --event-bus-name "$BUS" \
   --event-pattern '{"source": ["titleholder"], "detail-type": ["VerificationCompleted"]}' --query RuleArn --output text)"
-cat > queue-attributes.json <<END
-{"Policy": "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"Service\": \"events.amazonaws.com\"}, \"Action\": \"sqs:SendMessage\", \"Resource\": \"$QUEUE_ARN\", \"Condition\": {\"ArnEquals\": {\"aws:SourceArn\": \"$RULE_ARN\"}}}]}"}
-END
-aws sqs set-queue-attributes --queue-url "$QUEUE" --attributes file://queue-attributes.json
-aws events put-targets --rule "$STACK-verdicts" --event-bus-name "$BUS" --targets "[{\"Id\": \"verdicts\", \"Arn\": \"$QUEUE_ARN\"}]"
+allowed() {
+  printf '%s' "{\"Policy\": \"{\\\"Version\\\": \\\"2012-10-17\\\", \\\"Statement\\\": [{\\\"Effect\\\": \\\"Allow\\\", \\\"Principal\\\": {\\\"Service\\\": \\\"events.amazonaws.com\\\"}, \\\"Action\\\": \\\"sqs:SendMessage\\\", \\\"Resource\\\": \\\"$1\\\", \\\"Condition\\\": {\\\"ArnEquals\\\": {\\\"aws:SourceArn\\\": \\\"$RULE_ARN\\\"}}}]}\"}"
+}
+aws sqs set-queue-attributes --queue-url "$QUEUE" --attributes "$(allowed "$QUEUE_ARN")"
+aws sqs set-queue-attributes --queue-url "$UNDELIVERED" --attributes "$(allowed "$UNDELIVERED_ARN")"
+aws events put-targets --rule "$STACK-verdicts" --event-bus-name "$BUS" \
+  --targets "[{\"Id\": \"verdicts\", \"Arn\": \"$QUEUE_ARN\", \"DeadLetterConfig\": {\"Arn\": \"$UNDELIVERED_ARN\"}}]"
 """
 
 RULE = """
 The rule below sends verdicts to a queue. Deploy it as a stack of its own, or copy the resources into the template of your back end (SAM takes
-them unchanged). The queue's policy allows this rule alone. If you encrypt the queue with a key of your own, allow `events.amazonaws.com` to use
+them unchanged). The queues' policies allow this rule alone. If you encrypt a queue with a key of your own, allow `events.amazonaws.com` to use
 the key.
+
+If EventBridge cannot deliver an event, it tries again for 24 hours, up to 185 times by default. Then it drops the event, or puts it into the
+target's dead-letter queue, here `Undelivered`. An error that cannot pass, such as a missing permission, is not tried again. Set an alarm on the
+dead-letter queue. **Remove the rule before you delete Titleholder's stack**: EventBridge does not delete a bus that has rules, so the deletion
+would fail ([recovery.md](../recovery.md)).
 """
 
 RULE_END = """
@@ -225,7 +256,9 @@ def render() -> str:
     return page(
         "Events on the bus", INTRO, table(("type", "published when"), ((f"[`{kind}`](#{kind.lower()})", described.when) for kind, described in KINDS.items())),
         "## A rule, ready to paste", RULE, f"```yaml\n{RULE_TEMPLATE.strip()}\n```",
-        "The same with the AWS CLI, where `STACK` is the name of Titleholder's stack:", f"```sh\n{RULE_COMMANDS.strip()}\n```", RULE_END,
+        "The same with the AWS CLI. Run it as a script (`bash rule.sh`), because it ends at the first error. `STACK` is the name of Titleholder's stack. "
+        "On [the embedded stack](../local-stack.md), set this first: `export STACK=titleholder AWS_ENDPOINT_URL=http://127.0.0.1:4566 "
+        "AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test`.", f"```sh\n{RULE_COMMANDS.strip()}\n```", RULE_END,
         *sections,
     )  # fmt: skip
 

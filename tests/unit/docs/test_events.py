@@ -76,7 +76,7 @@ def test_rule_of_the_page_is_a_template_that_cloudformation_takes() -> None:
 
 def commands(text: str) -> list[list[str]]:
     """The calls of the AWS CLI in a block of shell commands: service, operation, options with values."""
-    text = re.sub(r"^cat .*?^END\n", "", text.replace("\\\n", " "), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^allowed\(\).*?^}\n", "", text.replace("\\\n", " "), flags=re.MULTILINE | re.DOTALL)
     calls = [found.rstrip(')"') for found in re.findall(r"aws (.+?)(?=\)\"?$|$)", text, re.MULTILINE)]
     return [shlex.split(call + ('"' if call.count('"') % 2 else "")) for call in calls]
 
@@ -84,7 +84,7 @@ def commands(text: str) -> list[list[str]]:
 def test_commands_of_the_page_have_options_that_aws_knows() -> None:
     assert f"```sh\n{RULE_COMMANDS.strip()}\n```" in PAGE
     found = commands(RULE_COMMANDS)
-    assert len(found) == 6
+    assert len(found) == 9
     for service, operation, *options in found:
         model = botocore.session.get_session().get_service_model(service)
         [name] = [each for each in model.operation_names if xform_name(each, "-") == operation]
