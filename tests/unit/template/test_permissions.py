@@ -13,6 +13,7 @@ from tests.support import rights
 from tests.support.data_model import row_kinds
 from tests.support.functions import ROOT
 from tests.support.template import called_by, consumed, folder, functions, made_of, resources, several, statements, target
+from titleholder.batches.lifecycle import FINAL_RESULTS, SO_FAR, work_key
 
 FUNCTIONS = functions()
 WORKFLOWS = resources("AWS::Serverless::StateMachine")
@@ -251,6 +252,21 @@ def calls(machine: dict[str, Any]) -> set[tuple[str, str]]:
     if any(action.startswith("s3:") for action, _ in found):
         found.update({("kms:Decrypt", "Key.Arn"), ("kms:GenerateDataKey", "Key.Arn")})
     return found
+
+
+@pytest.mark.parametrize("name", [f"{name}.{kind}" for name in (FINAL_RESULTS, SO_FAR) for kind in ("jsonl", "csv")] + ["rejects.jsonl"])
+def test_links_of_a_batch_have_the_right_to_each_file_that_they_name_and_it_expires(name: str) -> None:
+    readable = [
+        str(resource["Fn::Sub"])
+        for statement in statements(FUNCTIONS["Batches"])
+        if "s3:GetObject" in several(statement["Action"])
+        for resource in several(statement["Resource"])
+    ]
+    key = work_key("bat_1", name)
+    assert any(fnmatchcase(f"${{Bucket.Arn}}/{key}", pattern) for pattern in readable)
+    assert not any(fnmatchcase("${Bucket.Arn}/" + work_key("bat_1", "rows/000000.jsonl"), pattern) for pattern in readable)
+    rules = resources("AWS::S3::Bucket")["Bucket"]["LifecycleConfiguration"]["Rules"]
+    assert [rule["ExpirationInDays"] for rule in rules if key.startswith(rule.get("Prefix", "-"))] == [120]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
