@@ -17,6 +17,8 @@ from titleholder.schemas import OURS, words_of
 
 FEW = 20
 """Up to this many known fields or choices are all named."""
+MOST = 50
+"""How many invalid fields an answer names. A body could have thousands."""
 NEAR = 0.75
 """How alike two names have to be for one to be suggested for the other (1: equal)."""
 
@@ -59,50 +61,88 @@ _OTHER_NAMES = {
 """What other interfaces call our fields, in lower case and without separators."""
 
 
-class _Error(NamedTuple):
-    field: str
+class Explained(NamedTuple):
+    """The first `MOST` invalid fields, each with what is expected of it, and how many more there are."""
+
+    errors: list[dict[str, str]]
+    more: int
+
+
+class Unknown(NamedTuple):
+    """What is said of an unknown name. `name`: the name itself, None if it is not repeated."""
+
+    name: str | None
     detail: str
-    kind: str | None
-    """What is expected, if the value is of another kind."""
 
 
-def explain(errors: Sequence[Mapping[str, Any]], root: Any, data: Any, begin: Sequence[str] = ()) -> list[dict[str, str]]:
+def explain(errors: Sequence[Mapping[str, Any]], root: Any, data: Any, begin: Sequence[str] = (), *, repeat: bool = True) -> Explained:
     """Each invalid field with what is expected of it.
 
     `errors`: pydantic's. `root`: the annotation of the whole value `data`; locations count from there, and names begin with `begin`.
+    `repeat` False: no unknown name is repeated.
     """
-    found = [_error(error, root, data, begin) for error in errors]
-    shown: dict[str, str] = {}
-    for error in found:
-        if error.kind is None:
-            shown.setdefault(error.field, error.detail)
-    for error in found:
+    found: dict[tuple[str, ...], list[_Error]] = {}
+    for error in errors:
+        steps = list(_followed(root, error.get("loc", ())))
+        names = tuple(step.name for step in steps if step.name is not None)
+        found.setdefault(names, []).append(_Error(error, names, steps[-1] if steps else _Step(None, root, root)))
+    within = {names[:length] for names in found for length in range(len(names))}
+    shown = []
+    for names, wrong in found.items():
+        others = [error for error in wrong if error.kind is None]
         # Of several kinds that a field may have, the errors of the one that was meant say more than that the others do not fit.
-        if error.field not in shown and not any(other.startswith(error.field + ".") for other in shown):
-            kinds = dict.fromkeys(other.kind for other in found if other.field == error.field and other.kind)
-            shown[error.field] = f"must be {' or '.join(kinds)}"
-    return [{"field": field, "detail": detail} for field, detail in shown.items()]
+        if others or names not in within:
+            shown.append(others or wrong)
+    return Explained([_explained(wrong, data, begin, repeat) for wrong in shown[:MOST]], max(0, len(shown) - MOST))
 
 
-def unknown(what: str, name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None) -> str:
-    """What is said of an unknown name. `elsewhere`: the names that other objects know, by how these objects are called."""
-    if near := nearest(name, known):
-        return f"unknown {what}; did you mean `{near}`?"
-    for place, names in (elsewhere or {}).items():
-        if (near := nearest(name, names)) is not None:
-            return f"unknown {what}; did you mean `{place}.{near}`?"
-    if not known:
-        return f"unknown {what}; none is known here"
-    return f"unknown {what}; known {'is' if len(known) == 1 else 'are'} {_listed(known)}" if len(known) <= FEW else f"unknown {what}"
+def unknown(
+    what: str, name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None, *, among: Sequence[str] = (),
+    repeat: bool = True,
+) -> Unknown:  # fmt: skip
+    """What is said of an unknown name. `elsewhere`: the names that other objects know, by how these objects are called.
+
+    A caller's name may be personal data. It is repeated only if it has the form of a field's name in lower case, or is near a known name.
+    Otherwise its place in `among`, the names that the caller gave, is named.
+    """
+    near = _meant(name, known, elsewhere or {})
+    named = repeat and re.fullmatch("[A-Za-z0-9_-]{1,64}" if near else "[a-z][a-z0-9_-]{0,63}", name) is not None
+    said = f"unknown {what}" if named or name not in among else f"unknown {what}, number {among.index(name) + 1}"
+    if near:
+        said += f"; did you mean `{near}`?"
+    elif not known:
+        said += "; none is known here"
+    elif len(known) <= FEW:
+        said += f"; known {'is' if len(known) == 1 else 'are'} {_listed(known)}"
+    return Unknown(name if named else None, said)
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """The known name that `name` most likely was meant to be; None if none is near enough."""
-    plain = {_plain(each): each for each in known}
+    return _same(name, known) or _similar(name, known)
+
+
+def _meant(name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> str | None:
+    for find in (_same, _similar):
+        if near := find(name, known):
+            return near
+        for place, names in elsewhere.items():
+            if near := find(name, names):
+                return f"{place}.{near}"
+    return None
+
+
+def _same(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is written differently, or is called `name` by other interfaces."""
     wanted = _plain(name)
-    if (other := _OTHER_NAMES.get(wanted)) in known and wanted not in plain:
-        return other
-    found = get_close_matches(wanted, plain, 1, NEAR)
+    written = next((each for each in known if _plain(each) == wanted), None)
+    other = _OTHER_NAMES.get(wanted)
+    return written or (other if other in known else None)
+
+
+def _similar(name: str, known: Sequence[str]) -> str | None:
+    plain = {_plain(each): each for each in known}
+    found = get_close_matches(_plain(name), plain, 1, NEAR)
     return plain[found[0]] if found else None
 
 
@@ -115,35 +155,52 @@ def choices(value: Any, known: Sequence[str]) -> str:
     return f"must be one of {_listed(known[:FEW])}{' and others' if len(known) > FEW else ''}"
 
 
-def _error(error: Mapping[str, Any], root: Any, data: Any, begin: Sequence[str]) -> _Error:
-    type_, context = str(error["type"]), error.get("ctx") or {}
-    *way, last = [*_followed(root, error.get("loc", ()))] or [_Step("", root, root)]
-    names = [*begin, *(step.name for step in [*way, last] if step.name)]
-    field, detail = ".".join(names), ""
-    if type_ == "extra_forbidden":
-        detail = _unknown_field(last)
-        # A name that is none may be anything, and is not repeated.
-        field = field if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", last.name) else ".".join(names[:-1])
-    elif type_ == "literal_error":
-        detail = choices(_value(data, [step.name for step in [*way, last] if step.name]), _literals(last.annotation))
-    elif type_ == "string_pattern_mismatch":
-        detail = words_of(str(context.get("pattern")))
-    elif type_ == OURS:
-        detail = str(error["msg"])
-    elif type_ in ("string_too_short", "too_short") and context.get("min_length") == 1:
-        detail = "must not be empty"
-    elif type_ in _SENTENCES:
-        detail = _SENTENCES[type_].format(**context)
-    kind = _KINDS.get(type_)
-    return _Error(field or "body", detail or "is not valid", kind)
-
-
 class _Step(NamedTuple):
-    """A step on the way to a field: its name or index ("" for the arm of a union), what it is in, and what it may be."""
+    """A step on the way to a field: its name or index (None for the arm of a union), what it is in, and what it may be."""
 
-    name: str
+    name: str | None
     within: Any
     annotation: Any
+
+
+class _Error(NamedTuple):
+    """One of pydantic's errors, the names on the way to its field, and the last step of this way."""
+
+    error: Mapping[str, Any]
+    names: tuple[str, ...]
+    last: _Step
+
+    @property
+    def kind(self) -> str | None:
+        """What is expected, if the value is of another kind."""
+        return _KINDS.get(str(self.error["type"]))
+
+
+def _explained(wrong: Sequence[_Error], data: Any, begin: Sequence[str], repeat: bool) -> dict[str, str]:
+    """What is said of one field, which has these errors."""
+    first, names = wrong[0], wrong[0].names
+    if first.kind:
+        detail = f"must be {' or '.join(dict.fromkeys(error.kind for error in wrong if error.kind))}"
+    elif first.error["type"] == "extra_forbidden":
+        given = _value(data, names[:-1])
+        name, detail = _unknown_field(first.last, list(given) if isinstance(given, Mapping) else [], repeat)
+        names = names if name is not None else names[:-1]
+    else:
+        detail = _detail(first, data)
+    return {"field": ".".join([*begin, *names]) or "body", "detail": detail or "is not valid"}
+
+
+def _detail(wrong: _Error, data: Any) -> str:
+    type_, context = str(wrong.error["type"]), wrong.error.get("ctx") or {}
+    if type_ == "literal_error":
+        return choices(_value(data, wrong.names), _literals(wrong.last.annotation))
+    if type_ == "string_pattern_mismatch":
+        return words_of(str(context.get("pattern")))
+    if type_ == OURS:
+        return str(wrong.error["msg"])
+    if type_ in ("string_too_short", "too_short") and context.get("min_length") == 1:
+        return "must not be empty"
+    return _SENTENCES[type_].format(**context) if type_ in _SENTENCES else ""
 
 
 def _followed(root: Any, location: Sequence[Any]) -> Iterator[_Step]:
@@ -153,7 +210,7 @@ def _followed(root: Any, location: Sequence[Any]) -> Iterator[_Step]:
         if len(arms) > 1:
             # pydantic adds the names of union's arms to locations. They are no fields.
             here = next((arm for arm in arms if getattr(arm, "__name__", None) == part), None)
-            yield _Step("", None, here)
+            yield _Step(None, None, here)
             continue
         within = arms[0] if arms else None
         here = _entry(within, part)
@@ -176,13 +233,18 @@ def _arms(annotation: Any) -> list[Any]:
     return [] if annotation is None else [annotation]
 
 
-def _unknown_field(step: _Step) -> str:
-    if not (isinstance(step.within, type) and issubclass(step.within, BaseModel)):
-        return "unknown field"
-    fields = step.within.model_fields
-    inner = {name: _models(field.annotation) for name, field in fields.items()}
-    elsewhere = {name: list(model.model_fields) for name, models in inner.items() for model in models}
-    return unknown("field", step.name, list(fields), elsewhere)
+def _unknown_field(step: _Step, among: Sequence[str], repeat: bool) -> Unknown:
+    model = step.within if isinstance(step.within, type) and issubclass(step.within, BaseModel) else None
+    known, elsewhere = (list(model.model_fields), dict(_inner(model))) if model else ([], {})
+    return unknown("field", step.name or "", known, elsewhere, among=among, repeat=repeat)
+
+
+def _inner(model: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
+    """The names of the fields in each object within a model, by how the object is called."""
+    for name, field in model.model_fields.items():
+        for inner in _models(field.annotation):
+            yield name, list(inner.model_fields)
+            yield from ((f"{name}.{place}", names) for place, names in _inner(inner))
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

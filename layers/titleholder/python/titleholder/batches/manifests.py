@@ -353,12 +353,13 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         return None
     try:
         if columns is None:
-            data = _without_empty(read_json(text, DEEPEST))
+            given = read_json(text, DEEPEST)
+            data = _without_empty(given)
         else:
             cells = _cells(text)
             if not any(cell.strip() for cell in cells):
                 return None  # Spreadsheets write an empty row like this.
-            data = _nested(cells, columns)
+            data = given = _nested(cells, columns)
     except _RowError as error:
         return Reject(record.line, error.column or _column(columns, error.place), error.reason)
     except JsonTextError as error:
@@ -372,25 +373,17 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
         first = error.errors(include_input=False, include_url=False)[0]
     from titleholder import field_errors  # loaded only for lines that are rejected
 
-    (found, *_) = field_errors.explain([first], Row, data)
+    # An unknown field may have any name, even a person's. So its object and its place there are named instead.
+    (found,) = field_errors.explain([first], Row, given, repeat=False).errors
     field = found["field"]
     if first["type"] == "extra_forbidden":
-        # An unknown field may have any name, even a person's. So its object and its place there are named instead.
-        field = ".".join(str(part) for part in first["loc"][:-1] if part in ("claim", "address"))
-        place = _place(read_json(text, DEEPEST), field.split(".") if field else [], str(first["loc"][-1]))
-        where = f"`{field}`" if field else "the line's object"
-        found["detail"] = found["detail"].replace("unknown field", f"unknown field, number {place} in {where}", 1)
+        what, *known = found["detail"].partition(";")
+        where = "the line's object" if field == "body" else f"`{field}`"
+        found["detail"] = "".join((f"{what} in {where}", *known))
     if columns is not None:
         # The name of the column: the last part that is not a position in a list.
         field = [part for part in field.split(".") if not part.isdigit()][-1]
     return Reject(record.line, field if field and field != "body" else None, found["detail"])
-
-
-def _place(line: Any, way: Sequence[str], name: str) -> int:
-    """The place, from 1, of a field in an object of a line; `way`: the names that lead to the object."""
-    for part in way:
-        line = line[part]
-    return list(line).index(name) + 1
 
 
 def _column(columns: Sequence[str] | None, place: int | None) -> str | None:

@@ -169,15 +169,12 @@ def unexpected() -> Problem:
     return Problem(500, "internal-error", "Internal error", "The request failed because of an internal error. Try again later.")
 
 
-def invalid(fields: Sequence[Mapping[str, str]]) -> Problem:
-    """The answer to a request whose fields are wrong."""
-    return Problem(
-        422,
-        "invalid-request",
-        "The request is not valid",
-        "Correct each field that `errors` names: its `detail` says what is expected.",
-        errors=fields,
-    )
+def invalid(fields: Sequence[Mapping[str, str]], more: int = 0) -> Problem:
+    """The answer to a request whose fields are wrong. `more`: how many wrong fields there are besides `fields`."""
+    detail = "Correct each field that `errors` names: its `detail` says what is expected."
+    if more:
+        detail += f" `errors` does not name {more} more, because it has at most {len(fields)} entries."
+    return Problem(422, "invalid-request", "The request is not valid", detail, errors=fields)
 
 
 def bad_request(status: HTTPStatus, type_: str, detail: str) -> Problem:

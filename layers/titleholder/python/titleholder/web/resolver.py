@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote_plus
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
@@ -74,7 +74,7 @@ def resolver() -> APIGatewayHttpResolver:
 
     @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
     def _invalid(error: RequestValidationError) -> Response[str]:
-        return respond(problems.invalid(_field_errors(app, error.errors())))
+        return respond(problems.invalid(*_field_errors(app, error.errors())))
 
     @app.exception_handler(InvalidFieldError)  # type: ignore[untyped-decorator]
     def _invalid_field(error: InvalidFieldError) -> Response[str]:
@@ -151,22 +151,22 @@ def policy(data: Mapping[str, Any] | None) -> Policy:
     try:
         return matching.Policy.from_request(data or {})
     except matching.PolicyError as error:
-        raise InvalidFieldError(*_policy_error(error)) from None
+        raise InvalidFieldError(*_policy_error(error, data or {})) from None
 
 
-def _policy_error(error: PolicyError) -> tuple[str, str]:
+def _policy_error(error: PolicyError, data: Mapping[str, Any]) -> tuple[str, str]:
     """The field of the policy that is wrong, and what is expected of it."""
     field = "policy" if error.field == "policy" else f"policy.{error.field}"
     if error.unknown is None:
         return field, error.problem
     from titleholder import field_errors  # loaded only for a request that is refused
 
-    if error.field == error.unknown[:64]:
-        return field, field_errors.unknown("field", error.unknown, error.known)
-    if error.field == "field_thresholds" and re.fullmatch("[A-Za-z0-9_-]{1,64}", error.unknown):
-        return f"{field}.{error.unknown}", field_errors.unknown("field", error.unknown, error.known)
-    few = len(error.known) <= field_errors.FEW or field_errors.nearest(error.unknown, error.known)
-    return field, field_errors.unknown("entry", error.unknown, error.known) if few else error.problem
+    if error.field in ("required_fields", "never_close"):
+        few = len(error.known) <= field_errors.FEW or field_errors.nearest(error.unknown, error.known)
+        return field, field_errors.unknown("entry", error.unknown, error.known).detail if few else error.problem
+    within, given = (field, data["field_thresholds"]) if error.field == "field_thresholds" else ("policy", data)
+    name, detail = field_errors.unknown("field", error.unknown, error.known, among=list(given))
+    return within if name is None else f"{within}.{name}", detail
 
 
 def tenant(event: Any, settings: Settings) -> Tenant:
@@ -248,40 +248,45 @@ def _unreadable(event: Mapping[str, Any]) -> Problem | None:
 
 def _refuse_unknown_parameters(app: APIGatewayHttpResolver, next_middleware: Any) -> Any:
     """A middleware that refuses a request with a query parameter that its route does not know."""
-    unknown = _unknown_parameters(app)
-    return respond(problems.invalid(unknown)) if unknown else next_middleware(app)
+    unknown, more = _unknown_parameters(app)
+    return respond(problems.invalid(unknown, more)) if unknown else next_middleware(app)
 
 
-def _unknown_parameters(app: APIGatewayHttpResolver) -> list[dict[str, str]]:
+def _unknown_parameters(app: APIGatewayHttpResolver) -> tuple[list[dict[str, str]], int]:
+    """The first unknown query parameters with what is said of them, and how many more there are."""
     known = [field.alias for field in app.context["_route"].dependant.query_params]
     # AWS adds these parameters to a request that is signed in its query.
     given = [name for name in app.current_event.query_string_parameters if not name.lower().startswith("x-amz-") and name not in known]
     if not given:
-        return []
+        return [], 0
     from titleholder import field_errors  # loaded only for a request that is refused
 
-    return [
-        {"field": name if len(name) <= 64 and name.isascii() else "query", "detail": field_errors.unknown("query parameter", name, known)}
-        for name in given
-    ]
+    among = [unquote_plus(part.partition("=")[0]) for part in (app.current_event.get("rawQueryString") or "").split("&")]
+    found = []
+    for each in given[: field_errors.MOST]:
+        name, detail = field_errors.unknown("query parameter", each, known, among=among)
+        found.append({"field": name or "query", "detail": detail})
+    return found, len(given) - len(found)
 
 
-def _field_errors(app: APIGatewayHttpResolver, errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Where values are wrong and why; never the values, which may be personal data."""
+def _field_errors(app: APIGatewayHttpResolver, errors: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, str]], int]:
+    """Where values are wrong and why, and how many more are wrong; never the values, which may be personal data."""
     from titleholder import field_errors  # loaded only for a request that is refused
 
     dependant = app.context["_route"].dependant
     known = [*dependant.path_params, *dependant.query_params, *dependant.header_params]
-    found = _unknown_parameters(app)
+    found, more = _unknown_parameters(app)
     for error in errors:
         part, *place = error.get("loc", ("body",))
         if part == "body":
             continue
         field = next(field for field in known if field.alias == place[0])
         given = app.context["_route_args"] if part == "path" else app.current_event.query_string_parameters
-        found += field_errors.explain([{**error, "loc": place[1:]}], field.field_info.annotation, given.get(field.alias), [field.alias])
+        wrong = {**error, "loc": place[1:]}
+        found += field_errors.explain([wrong], field.field_info.annotation, given.get(field.alias), [field.alias]).errors
     in_body = [{**error, "loc": error["loc"][1:]} for error in errors if error.get("loc", ("body",))[0] == "body"]
     if in_body:
         body = dependant.body_params[0].field_info.annotation
-        found += field_errors.explain(in_body, body, app.current_event.json_body if app.current_event.body else None)
-    return found
+        explained = field_errors.explain(in_body, body, app.current_event.json_body if app.current_event.body else None)
+        found, more = found + explained.errors, more + explained.more
+    return found[: field_errors.MOST], more + max(0, len(found) - field_errors.MOST)
