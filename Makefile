@@ -23,7 +23,7 @@ TESTS ?= tests
 # More than two processors have, because tests with a stack wait most of their time.
 WORKERS ?= 4
 # Per cent of the lines of the package and the functions that make test has to run.
-COVERED := 85
+COVERED := 98
 SEEDS ?= 1000
 START ?= 0
 ACCOUNTS ?= 1000
