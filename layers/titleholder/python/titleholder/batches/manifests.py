@@ -377,9 +377,9 @@ def parse(record: Record, columns: Sequence[str] | None) -> Row | Reject | None:
     (found,) = field_errors.explain([first], Row, given, repeat=False).errors
     field = found["field"]
     if first["type"] == "extra_forbidden":
-        what, *known = found["detail"].partition(";")
+        what, mark, rest = found["detail"].partition(";")
         where = "the line's object" if field == "body" else f"`{field}`"
-        found["detail"] = "".join((f"{what} in {where}", *known))
+        found["detail"] = f"{what} in {where}{mark}{rest}"
     if columns is not None:
         # The name of the column: the last part that is not a position in a list.
         field = [part for part in field.split(".") if not part.isdigit()][-1]
