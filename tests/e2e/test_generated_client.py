@@ -57,7 +57,8 @@ def test_program_of_the_page_type_checks(tmp_path: Path) -> None:
 
 
 def test_generated_client_reads_a_refusal_of_the_gateway_and_a_problem(block: str, tmp_path: Path) -> None:
-    setting_up, _, _ = block.partition("account = os.environ")
+    setting_up, found, _ = block.partition("\naccount = ")
+    assert found
     calls = """
 from titleholder_client.api.accounts import get_owners
 from titleholder_client.models import GatewayMessage
