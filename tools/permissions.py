@@ -457,6 +457,13 @@ class Scenes:
         self.driver.http.call("GET", f"/batches/{batch}")
         self.driver.http.call("DELETE", f"/batches/{batch}")
 
+    def scene_batch_shown_whose_run_was_never_started(self) -> None:
+        """Whether the batch of the scene before is still importing when it is shown depends on how fast its workflow is."""
+        batch = self._batch(INVALID_LINE)
+        self._set(f"BATCH#{batch}", "BATCH", batch_state={"S": "importing"}, run={"N": "1"}, started_ms={"N": str(int(time.time() * 1000))})
+        self.driver.http.call("GET", f"/batches/{batch}")
+        self.driver.http.call("DELETE", f"/batches/{batch}")
+
     def scene_batch_uploaded_in_parts(self) -> None:
         batch = self._batch(INVALID_LINE, bytes=6 * 1024**3)
         self.driver.http.call("POST", f"/batches/{batch}/start")
