@@ -51,7 +51,7 @@ FIELDS: Mapping[str, Read] = {
     ),
     "phone": Read(
         "The claimant's phone number.",
-        "Any usual form. Without a country code it is read as a number of the United States or compared by its national digits.",
+        "Any usual form. Without a country code it is taken for a number of the United States. It can also match a foreign number by its digits.",
         ("+1 555-555-0101", "(555) 555-0101", "5555550101", "tel. 555.555.0101"),
     ),
     "address": Read(

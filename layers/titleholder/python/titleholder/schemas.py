@@ -139,8 +139,8 @@ class Claim(Strict):
     email: Text | None = None
     """The e-mail address."""
     phone: Text | None = None
-    """The phone number, in any usual form. Without a country code it is read as a number of the United States, or compared by its national
-    digits."""
+    """The phone number, in any usual form. Without a country code it is taken for a number of the United States. It can also match a
+    foreign number by its national digits."""
     address: Address | Text | None = None
     """The postal address, as one text or in parts."""
 
