@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.functions import ROOT
 from titleholder.errors import BatchNotFoundError, UnexpectedError
 from titleholder.observability import count_verdict, measure_seconds, metrics, observed, tally, time_left
 
@@ -108,3 +110,9 @@ def test_outcome_is_a_dimension_of_no_other_metric(capsys: Any) -> None:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     dimensions = {name: line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for line in lines for name in line if name.startswith("Ver")}
     assert dimensions == {"VerificationCompleted": [["service", "outcome"]], "VerificationSeconds": [["service"]]}
+
+
+def test_no_traceback_is_logged_because_its_message_may_hold_personal_data() -> None:
+    sources = [*(ROOT / "layers" / "titleholder" / "python").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+    assert sources
+    assert [str(path) for path in sources if re.search(r"logger\.exception\(|exc_info=", path.read_text())] == []

@@ -32,7 +32,7 @@ from titleholder.batches.rows import (
 )
 from titleholder.domain import refresh_policy, remedies
 from titleholder.domain.verifications import Verification
-from titleholder.errors import FileReplacedError, ManifestError
+from titleholder.errors import FileReplacedError, ManifestError, UnexpectedError
 from titleholder.observability import logger, metrics
 from titleholder.services import verdicts
 from titleholder.store.open_work import Announcement
@@ -355,8 +355,8 @@ def _write_so_far(context: BatchStepContext, batch: str, numbers: Iterable[int])
     try:
         _write_results(context, batch, numbers, SO_FAR, consistent=False)
         context.store.batches.update(batch, {"results_ms": to_milliseconds(context.now)})
-    except Exception:
-        logger.exception("results so far not written")
+    except Exception as error:
+        logger.error("results so far not written", extra={"batch": batch, "error": str(UnexpectedError.of(error))})
 
 
 def _write_results(context: BatchStepContext, batch: str, numbers: Iterable[int], name: str, *, consistent: bool = True) -> None:
