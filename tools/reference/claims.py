@@ -25,38 +25,47 @@ class Read:
 FIELDS: Mapping[str, Read] = {
     "type": Read(
         "Whether the claimant is a person or a business.",
-        "Without it, a name is read both ways and the better result counts. With `person`, a business is never compared as the claimant.",
+        "Without `type`, a name is read as a person's and as a business's, and the better result counts. With `person`, `name` and `aka` are "
+        "read as names of people only.",
     ),
     "name": Read(
         "The whole name of a person or a business.",
-        "Capitals, accents, punctuation, titles and the order of the words cost a point at most.",
+        "Differences in capitals, accents, punctuation, titles and word order cost one point at most.",
         ("DOE JANE", "Dr. Jane Doe", "jane doe", "Doe, Jané"),
     ),
-    "given": Read("A person's given name, or several.", "Like `name`. Use the parts if you have them, because they say which word is the surname."),
-    "middle": Read("Middle names.", "A middle name or initial that one side lacks costs two points at most."),
-    "family": Read("The surname, or a double surname.", "Particles such as `van` are part of it."),
-    "suffix": Read("The generation: `Jr`, `III`.", "If one side lacks it, the score is 3 points lower. `Jr` and `Sr` are different people."),
+    "given": Read(
+        "The given name of a person, or several.",
+        "Like `name`. If you have the name in parts, send them, because they say which word is the surname.",
+    ),
+    "middle": Read("Middle names.", "If one side lacks a middle name or initial, the score is at most two points lower."),
+    "family": Read("The surname, or a double surname.", "Particles such as `van` are part of the surname."),
+    "suffix": Read(
+        "The generational suffix, such as `Jr` or `III`.",
+        "If one side lacks it, the score is 3 points lower. `Jr` and `Sr` are different people.",
+    ),
     "business_name": Read(
-        "The name of a business.", "Capitals, punctuation and usual abbreviations, also of the legal form, cost two points at most.",
+        "The name of a business.",
+        "Differences in capitals, punctuation and usual abbreviations (also of legal forms) cost two points at most.",
         ("LARKMOOR TILES LIMITED LIABILITY COMPANY", "Larkmoor Tiles, LLC", "larkmoor tiles llc"),
     ),
     "aka": Read(
-        "Other names of the same claimant: a former surname, a trade name.",
-        "The best of all names counts; a name from here scores 97 at most. Each name counts as a claim for "
+        "Other names of the same claimant, such as a former name or a trade name.",
+        "The name with the highest score counts. A name in `aka` scores 97 at most. Each name counts as a claim for the limit "
         "`ClaimsPerAccountPerDay`.",
     ),
     "email": Read(
-        "The claimant's e-mail address.", "Capitals cost nothing. Spellings of one mailbox, such as dots at Gmail, cost a point.",
+        "The claimant's e-mail address.", "Capitals cost nothing. Another spelling of the same mailbox, such as other dots at Gmail, costs one point.",
         ("jane.doe@gmail.com", "Jane.Doe@Gmail.com", "janedoe@googlemail.com"),
     ),
     "phone": Read(
         "The claimant's phone number.",
-        "Any usual form. Without a country code it is taken for a number of the United States. It can also match a foreign number by its digits.",
+        "Any usual form. A number without a country code is read as a US number. It can also match a foreign number with the same national "
+        "digits.",
         ("+1 555-555-0101", "(555) 555-0101", "5555550101", "tel. 555.555.0101"),
     ),
     "address": Read(
         "The claimant's postal address, as one text or in parts (next table).",
-        "Capitals, punctuation and the postal service's abbreviations cost two points at most.",
+        "Differences in capitals, punctuation and the postal service's abbreviations cost two points at most.",
         ("100 EXAMPLE ST APT 4, SPRINGFIELD, IL 62701", "100 Example Street #4, Springfield, Illinois 62701"),
     ),
 }  # fmt: skip
@@ -93,23 +102,24 @@ BUSINESS: Mapping[str, Any] = {
 
 INTRO = """
 A claim says who the user claims to be. It is the field `claim` in the body of `POST /verifications`, and in each line of a batch's manifest in JSON Lines.
-A claim names **one** party, a person or a business. It needs a name: `name`, `given` or `family`, or `business_name`. All other fields may
-be left out. A claim with more fields gets a surer verdict. A missing field never counts against a claim, unless the
-[policy](policy.md) requires the field.
+A claim names **one** party, a person or a business. It needs at least one of `name`, `given`, `family` and `business_name`. All other fields
+are optional. More fields make the verdict more reliable. A missing address, phone number or e-mail address does not lower the score. A
+[policy](policy.md) can require these fields.
 """
 
 LIMITS = f"""
-Unknown fields are refused (422 `invalid-request`), and so are control characters other than tabs and line breaks. White space at both ends is removed. The `limits` are checked when the request arrives; if
-a name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its beginning is compared, and it never matches.
+Unknown fields are refused (422 `invalid-request`), and so are control characters other than tabs and line breaks. White space at both ends is removed. If a
+name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its beginning is compared, and the name never matches.
 """
 
 RULES = f"""
-- **Send one form of a name.** If a claim has a person's parts (`given`, `middle`, `family`, `suffix`) and also a `business_name`, or if it has
-  one of them and a different `name`, the result is `CLAIM_CONTRADICTS_ITSELF` and at most 69 points. If one name contains two parties, the
-  result is `CLAIM_NAMES_SEVERAL`.
-- **Placeholders count as missing**: `N/A`, `unknown`, `none`, `0000000000`, `test` and the like, in any field.
-- **In a CSV manifest** the fields are columns. `aka` holds several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of
-  their own, and a line has either them or `address`.
+- **Send one form of a name.** If a claim has a person's parts (`given`, `family`) and also a `business_name`, or if it has one of these and a
+  `name` that does not match it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
+  If one name contains two parties, the reason is `CLAIM_NAMES_SEVERAL`.
+- **`middle` and `suffix` are read only together with `given` or `family`.**
+- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000`, `test` and similar texts.
+- **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
+  own. A line has either them or `address`.
 - **A claim is stored encrypted**, for `ClaimRetentionDays`, and never logged.
 """
 
@@ -120,10 +130,10 @@ def render() -> str:
         table(("field", "required", "limits", "meaning", "how it is read"), (_row(name, read) for name, read in FIELDS.items())),
         LIMITS, "## An address in parts",
         table(("field", "limits", "meaning"), ((code(name), limits(Address, name), text) for name, text in PARTS.items())),
-        "All parts are optional. If one side has only a part of the address, only that part is compared.",
+        "All parts are optional. Only parts that both sides have are compared.",
         "## Rules", RULES,
         "## Examples", "A person:", _json(PERSON), "A business:", _json(BUSINESS),
-        "Both match accounts of the [simulator](simulator.md): `single_owner` and `business`.",
+        "They match the accounts `single_owner` and `business` of the [simulator](simulator.md).",
     )  # fmt: skip
 
 
@@ -153,7 +163,7 @@ NAMES = ("name", "given", "family", "business_name")
 
 
 def _row(name: str, read: Read) -> tuple[str, ...]:
-    return code(name), "one of these" if name in NAMES else "no", limits(Claim, name), read.meaning, read.reading
+    return code(name), "one of these four" if name in NAMES else "no", limits(Claim, name), read.meaning, read.reading
 
 
 def _json(example: Mapping[str, Any]) -> str:
