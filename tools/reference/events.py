@@ -33,8 +33,10 @@ class Field:
 _VERIFICATION = {"verification": Field("text", "The verification's id (`ver_...`).")}
 _ACCOUNT = {
     "account": Field("text", "The account's id (`fca_...`)."),
-    "mode": Field("text", "`test` or `live`."),
-    "stripe_account": Field("text", "The connected account that the account belongs to. Left out for the platform's own.", always=False),
+    "mode": Field("text", "Stripe's mode: `test` or `live`."),
+    "stripe_account": Field(
+        "text", "The connected account that has the account. Left out for an account of the platform itself.", always=False
+    ),
 }
 
 
@@ -53,49 +55,48 @@ KINDS: Mapping[str, Kind] = {
             **_VERIFICATION, **_ACCOUNT,
             "outcome": Field("text", "`match`, `close_match`, `no_match` or `not_verifiable`."),
             "score": Field("number or null", "The verdict's score."),
-            "scores": Field("object", "The score of each field, by the keys `name`, `address`, `phone` and `email`. Null for a field that one side lacks. Empty if nothing was compared."),
-            "reasons": Field("list", "Codes of [reasons](reasons.md)."),
-            "snapshot": Field("text or null", "The id of the owners that the verdict rests on (`fcaowns_...`)."),
+            "scores": Field("object", "The scores of the fields `name`, `address`, `phone` and `email`. A score is null if the claim or the owner lacks the field. The object is empty if nothing was compared."),
+            "reasons": Field("list", "The codes of the verdict's [reasons](reasons.md)."),
+            "snapshot": Field("text or null", "The id (`fcaowns_...`) of the stored owners that the verdict used, or null."),
             "matcher_version": Field("text", "The version of the matcher."),
             "policy_version": Field("text", "The `version` of the [policy](policy.md#policy) that the request named, or of the built-in one."),
-            "review": Field("text or null", "`open` if the verdict opened a review."),
-            "remedy": Field("text", "What to do next: one of the [remedies](reasons.md#no-comparison). With `not_verifiable` only.", always=False),
-            "remedy_until": Field("text", "Until when to wait. Only with the remedy `wait`, and if the time is known.", always=False),
+            "review": Field("text or null", "`open` if the verdict opened a review, otherwise null."),
+            "remedy": Field("text", "What to do next: one of the [remedies](reasons.md#no-comparison). Only if the outcome is `not_verifiable`.", always=False),
+            "remedy_until": Field("text", "Until when to wait. Only if the remedy is `wait` and the time is known.", always=False),
         },
     ),
     "VerificationReviewed": Kind(
-        "A review has ended: it was decided, or has expired.",
+        "A review has ended, because it was decided or has expired.",
         {
             **_VERIFICATION, **_ACCOUNT,
-            "outcome": Field("text or null", "The outcome of the verdict, which does not change."),
+            "outcome": Field("text or null", "The outcome of the verdict. The review does not change it."),
             "score": Field("number or null", "The score of the verdict."),
             "resolution": Field("text", "`approved`, `rejected` or `expired`."),
-            "reason": Field("text or null", "The reason of the decision: [reviews](reasons.md#reviews)."),
-            "closed_reason": Field("text or null", "Why the review expired: one of [these codes](reasons.md#endings-without-a-decision). Null if it was decided."),
-            "final": Field("object or null", "The answer to act on when the review ended: `outcome`, `by` (`verdict` or `review`), `at`."),
-            "reviewers": Field("whole number", "How many people the decision rests on. 0 if the review expired."),
+            "reason": Field("text or null", "The code of the reviewer's [reason](reasons.md#decisions). Null if the review expired."),
+            "closed_reason": Field("text or null", "Why the review expired: one of [these codes](reasons.md#endings-without-a-decision). Null if the review was decided."),
+            "final": Field("object or null", "The final answer after the review: `outcome` (`match` or `no_match`), `by` (`verdict` or `review`) and the time `at`. Null if there is none, such as when the review of a `close_match` expired."),
+            "reviewers": Field("whole number", "How many people made the decision. 0 if the review expired."),
         },
     ),
     "VerificationStale": Kind(
-        "A verdict no longer holds, because its account is inactive, disconnected or erased. A verification whose outcome is `not_verifiable` gets no such event.",
+        "A verdict no longer holds, because its account is inactive, disconnected or erased. The event is not published if the outcome is `not_verifiable`.",
         {**_VERIFICATION, **_ACCOUNT, "reason": Field("text", "[Why](reasons.md#verdicts-that-no-longer-hold) the verdict no longer holds.")},
     ),
     "VerificationStaleLifted": Kind(
         "The account of a stale verdict is active again, so the verdict is no longer stale.", {**_VERIFICATION, **_ACCOUNT}
     ),
     "AccountExpiring": Kind(
-        "Stripe expects an account to become inactive. The event is published once for each account and date.",
+        "Stripe expects an account to become inactive. If the expected time changes, the event is published again.",
         {
             **_ACCOUNT,
             "expected_deactivation_at": Field("text", "When the account is expected to become inactive. Have it relinked before then."),
-            "cause": Field("text or null", "Stripe's cause, such as `access_expired`."),
-            "action": Field("text or null", "Stripe's action: `relink_required` or `none`."),
+            "cause": Field("text or null", "The cause that Stripe names, such as `access_expired`."),
+            "action": Field("text or null", "The action that Stripe names: `relink_required` or `none`."),
             "remedy": Field("text", "What to do: `relink` or `link_again`.", always=False),
         },
     ),
     "OwnershipChanged": Kind(
-        "The bank names other owners than before, or has other contact data. The event is published when newer owners are fetched, for any "
-        "reason.",
+        "The bank names other owners than before, or other contact data of an owner. The stack notices this whenever it fetches newer owners.",
         {
             **_ACCOUNT,
             "snapshot": Field("text", "The id of the newer owners."),
@@ -103,17 +104,17 @@ KINDS: Mapping[str, Kind] = {
             "refreshed_at": Field("text", "When the refresh of the newer owners began."),
             "changes": Field(
                 "list", "The changes. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name), "
-                "`owner_moved` (another address) or `contact_changed` (another phone number or e-mail address). Each has the owner's positions, from 0, in the previous owners (`before`) and in the newer ones (`after`). "
-                "A position is null if the owner is not among them.",
+                "`owner_moved` (another address) or `contact_changed` (another phone number or e-mail address). `before` and `after` are the owner's positions, counted from 0, in the lists of the previous and of the newer owners. "
+                "Null if the owner is not in the list.",
             ),
         },
     ),
     "BatchCompleted": Kind(
-        "A batch has verified all its lines. A batch that was stopped is not announced.",
+        "All verifications of a batch have their verdicts, and the results are written. The event is not published for a stopped batch.",
         {
             "batch": Field("text", "The batch's id (`bat_...`)."),
-            "verified": Field("whole number", "How many verifications it had."),
-            "rejected": Field("whole number", "How many lines were not accepted."),
+            "verified": Field("whole number", "How many verifications the batch had."),
+            "rejected": Field("whole number", "How many lines of the manifest were not accepted."),
             "done": Field("object", "The number of verifications by outcome, with the keys `match`, `close_match`, `no_match` and `not_verifiable`. An outcome without verifications is left out."),
         },
     ),
@@ -121,19 +122,19 @@ KINDS: Mapping[str, Kind] = {
 """Every type of event, by its `detail-type`."""
 
 INTRO = f"""
-A stack puts events on its own event bus (output `EventBusName`). They have the source `{SOURCE}`, and contain ids, outcomes, scores and codes,
-never names, addresses or other personal data. Instead of polling, put a rule on the bus.
+A stack puts events on its own event bus (output `EventBusName`). The events have the source `{SOURCE}`. They contain ids, outcomes, scores and codes,
+but no names, addresses or other personal data. Put a rule on the bus instead of polling.
 
-- **Each event is published at least once**, so a consumer has to accept repetitions. Events may arrive in another order than the changes.
-  `GET /verifications/{{id}}` shows what holds now.
-- **A verification of several accounts publishes nothing itself.** Each of its members is a verification and publishes its own
-  `VerificationCompleted`. When such an event arrives, read its verification: its `group` is the
+- **Each event is published at least once**, so a consumer has to accept an event that it already has. Events may arrive in another order than they were
+  published. `GET /verifications/{{id}}` shows the present state.
+- **A verification of several accounts publishes no event itself.** Each of its members is a verification of one account, and publishes its own
+  `VerificationCompleted`. When such an event arrives, read the member: its field `group` is the
   id of the verification of several accounts, which has the `summary`.
-- **A verification in a batch** publishes its events like any other. `BatchCompleted` follows when the results are written.
+- **A verification in a batch** publishes the same events as any other. `BatchCompleted` follows when the results are written.
 - **An event may arrive before `POST /verifications` has answered**, so a consumer can get the id of a verification that it does not know yet.
   Try such an event again later. A repeated `POST` with the same `Idempotency-Key` answers the same id.
-- **Events identify by ids only**: they have no claim, and no `reference` of a batch's line. Store the verification's id with your own order when
-  `POST /verifications` answers, or read the batch's results.
+- **Events contain neither the claim nor the `reference` of a line in a batch**, only ids. Store the id that `POST /verifications` answers
+  with your own order. For a batch, read the results, which have each line's `verification` and `reference`.
 - Times are ISO 8601 in UTC. Later releases may add fields, types of events and values, so a consumer has to ignore what it does not know.
 """
 
@@ -212,17 +213,17 @@ aws events put-targets --rule "$STACK-verdicts" --event-bus-name "$BUS" \
 
 RULE = """
 The rule below sends verdicts to a queue. Deploy it as a stack of its own, or copy the resources into the template of your back end (SAM takes
-them unchanged). The queues' policies allow this rule alone. If you encrypt a queue with a key of your own, allow `events.amazonaws.com` to use
+them unchanged). The queues accept messages only from this rule. If you encrypt a queue with a key of your own, allow `events.amazonaws.com` to use
 the key.
 
 If EventBridge cannot deliver an event, it tries again for 24 hours, up to 185 times by default. Then it drops the event, or puts it into the
-target's dead-letter queue, here `Undelivered`. An error that cannot pass, such as a missing permission, is not tried again. Set an alarm on the
+target's dead-letter queue, here `Undelivered`. After a lasting error, such as a missing permission, EventBridge does not try again. Set an alarm on the
 dead-letter queue. **Remove the rule before you delete Titleholder's stack**: EventBridge does not delete a bus that has rules, so the deletion
 would fail ([recovery.md](../recovery.md)).
 """
 
 RULE_END = """
-A message's body is the whole event, as in the samples below. To get other events, change `detail-type`: without it, all events match. A pattern
+A message's body is the whole event, as in the samples below. To get other events, change `detail-type`. Without `detail-type`, all events match. A pattern
 may also select by `detail`, such as `{"outcome": ["match"]}` or `{"review": ["open"]}`. A function can be the target instead of the queue:
 [http.md](../http.md#receive-the-verdict-as-an-event-and-read-the-owners).
 """
@@ -256,7 +257,7 @@ def render() -> str:
     return page(
         "Events on the bus", INTRO, table(("type", "published when"), ((f"[`{kind}`](#{kind.lower()})", described.when) for kind, described in KINDS.items())),
         "## A rule, ready to paste", RULE, f"```yaml\n{RULE_TEMPLATE.strip()}\n```",
-        "The same with the AWS CLI. Run it as a script (`bash rule.sh`), because it ends at the first error. `STACK` is the name of Titleholder's stack. "
+        "These commands do the same with the AWS CLI. Run them as a script (`bash rule.sh`), because `set -e` ends the shell at an error. `STACK` is the name of Titleholder's stack. "
         "On [the embedded stack](../local-stack.md), set this first: `export STACK=titleholder AWS_ENDPOINT_URL=http://127.0.0.1:4566 "
         "AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test`.", f"```sh\n{RULE_COMMANDS.strip()}\n```", RULE_END,
         *sections,
