@@ -31,20 +31,22 @@ POINTS = "points"
 
 ENTRIES: Mapping[str, Entry] = {
     "version": Entry(
-        "text of 1 to 64 characters", "", "A name for the policy, stored with each verdict (`policy_version`). Required with any other entry.",
+        "text of 1 to 64 characters", "", "A name for the policy, stored with each verdict (`policy_version`). Required if any other entry is given.",
     ),
     "match_threshold": Entry(
         SCORE, POINTS,
-        "From this score on the outcome is `match`, whatever the reasons are. **Do not set it below 70**: [below](#thresholds-below-70).",
+        "A score of at least this number gives `match`, whatever the reasons are, if the required fields agree. **Do not set it below 70**: [below](#thresholds-below-70).",
     ),
     "close_match_threshold": Entry(
         f"{SCORE}, not above `match_threshold`", POINTS,
-        "From this score on the outcome is `close_match`, unless one of the reasons is in `never_close`. Below it the outcome is `no_match`.",
+        "A score of at least this number, but below `match_threshold`, gives `close_match`, unless one of the reasons is in `never_close`. A lower score gives "
+        "`no_match`.",
     ),
     "required_fields": Entry(
         "list of `name`, `address`, `phone`, `email`", "",
-        "A field that is missing on either side gives `not_verifiable` (`REQUIRED_FIELD_MISSING`). A field below its threshold gives `no_match` "
-        "(`REQUIRED_FIELD_DIFFERS`). The name is always required.",
+        "Checked unless the score gives `no_match`. If the claim or the owner lacks a required field, the outcome is `not_verifiable` "
+        "(`REQUIRED_FIELD_MISSING`). If the field's score is below its threshold, the outcome is `no_match` (`REQUIRED_FIELD_DIFFERS`). The name "
+        "is always required.",
     ),
     "field_thresholds": Entry(
         f"object with the keys `address`, `phone`, `email`; each {SCORE}", POINTS,
@@ -52,41 +54,42 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "never_close": Entry(
         "list of codes of [reasons](reasons.md#comparisons)", "",
-        "Reasons that point to another party. A verdict with one of them is `no_match` below `match_threshold`, because the owner's "
-        "name may be disclosed for a close match. **A list that you give replaces the default list**: [below](#never_close).",
+        "Reasons that point to another party. A verdict with one of them is never `close_match`: below `match_threshold` it is `no_match`. This "
+        "protects owners, because a close match may disclose the owner's name. **A list that you give replaces the default list**: "
+        "[below](#never_close).",
     ),
 }  # fmt: skip
 
 REFRESH_ROUTE = ROOT / "functions" / "start_refresh" / "routes.py"
 
 INTRO = """
-`POST /verifications` takes these fields beside the account and the [claim](claims.md). `POST /batches` takes `max_age` and `policy` for all
-lines, and a line may have its own `max_age`. `POST /accounts/{account}/refreshes` takes `max_age` alone.
+Besides the account and the [claim](claims.md), `POST /verifications` takes these fields. `POST /batches` takes `max_age` and `policy` for all
+lines, and a line may have its own `max_age`. `POST /accounts/{account}/refreshes` takes only `max_age`.
 """
 
 MAX_AGE = """
 A verdict uses only owners whose refresh was started at most `max_age` seconds before the request. If such owners are
-stored in the stack, the verdict is given at once. If only Stripe has them, they are fetched without a new refresh. Otherwise the verification waits
+stored in the stack, the verdict is given at once. If only Stripe has them, the stack fetches them without a new refresh. Otherwise the verification waits
 for a refresh, which Stripe charges for.
 
-- With `max_age: 0`, owners count only if their refresh starts after the request, or is pending at the request. The clocks
+- With `max_age: 0`, owners count only if their refresh starts after the request, or is pending when the request arrives. The clocks
   of Stripe and of the stack may differ, so a refresh that started up to 10 seconds before the request counts too. If the account was refreshed shortly before, Stripe allows the next refresh only after a cooldown, which takes hours. **The
-  verification then waits out the cooldown**: with `wait` the call is answered 202, and the verdict follows when the cooldown is over and the
-  refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once as
+  verification then waits for the end of the cooldown.** The call is answered 202, even with `wait`, and the verdict follows when the next
+  refresh has settled. If the cooldown ends more than `MaxWaitSeconds` (7 days) after the request, the verification ends at once with the reason
   `COOLDOWN_BEYOND_DEADLINE`.
 - Owners can be fresher than you ask for. The verdict's `refreshed_at` says when the owners were refreshed.
 - A larger `max_age` costs less, because several verifications of one account share a refresh. If you check 1,000 accounts every day, a
-  `max_age` below a day refreshes each account every day: 30,000 refreshes, or about $45,000 a month at $1.50 each. With the default of 30 days
-  it is about $1,500.
-- For a check with new owners every day, set `max_age` to less than the time between two checks, such as `82800` (23 hours). With `86400`, a check
-  exactly 24 hours after the last one still finds its owners fresh, because the refresh started a moment after the last request. So it would
-  refresh the account only every second day.
+  `max_age` below a day refreshes each account every day: 30,000 refreshes a month, or about $45,000 at $1.50 each. With the default of 30 days,
+  each account is refreshed once a month, for about $1,500.
+- To check new owners every day, set `max_age` to less than the time between two checks, such as `82800` (23 hours). With `86400`, a check
+  exactly 24 hours after the previous one would find the previous owners still fresh, because their refresh started a moment after the previous
+  request. The account would then be refreshed only every second day.
 """
 
 POLICY = f"""
-A policy is an object. Entries that are left out have the default; without a policy, the built-in one ({code(DEFAULT_POLICY.version)}) applies.
-A policy that differs from the built-in one in any entry needs a `version` of its own, because each verdict stores the version, and you need it to know which
-policy a verdict was given by. Give each policy that you change a new version. An unknown entry, a wrong
+A policy is an object. An entry that is left out has its default. Without a policy, the built-in one ({code(DEFAULT_POLICY.version)}) applies.
+A policy that differs from the built-in one in any entry needs a `version` of its own. Each verdict stores this version, which shows by which
+policy the verdict was given. Give a policy a new version whenever you change it. An unknown entry, a wrong
 type or a number out of range is answered 422 `invalid-request`, which names the entry.
 """
 
@@ -95,22 +98,22 @@ EXAMPLE = """
 {"version": "payouts-1", "match_threshold": 80, "required_fields": ["phone"], "field_thresholds": {"phone": 75}}
 ```
 
-This policy matches from 80 points, asks for a phone number on both sides, and accepts one that lacks the area code.
-How scores come about: [matching.md](../matching.md).
+This policy gives `match` from 80 points on. It requires a phone number on both sides, and accepts a number without its area code.
+How scores are computed: [matching.md](../matching.md).
 """
 
 BELOW_70 = """
-A `match_threshold` below 70 makes other people's accounts matches. `never_close` does not prevent this, because it only decides between
+With a `match_threshold` below 70, other people's accounts become matches. `never_close` does not prevent this, because it only decides between
 `close_match` and `no_match`: **no reason prevents a `match`**.
 
 | score | which names reach it |
 | --- | --- |
-| 70 to 100 | The names of one party, perhaps with a typing error, a nickname, an initial or a missing part. |
-| 50 to 69 | Names that a person should look at. A wife under her husband's name, a parent of the owner, a person who only signs for the owner, and another middle name score up to 69; a relative with the same surname often scores between 50 and 66. |
-| below 50 | Other parties. |
+| 70 to 100 | Names of one party, perhaps with a typing error, a nickname, an initial or a missing part. |
+| 50 to 69 | Names that a person should look at. A wife under her husband's name, a parent of the owner, a person who only signs for the owner, and another middle name score up to 69. A relative with the same surname often scores between 50 and 66. |
+| below 50 | Names of other parties. |
 
 With `"match_threshold": 50`, for example, the claim "John Doe" matches the owner MARY DOE: the score is 50.19, and the verdict is `match`
-with the reason `RELATIVE_LIKELY`. Every threshold from 70 to 100 is safe in this respect. To have fewer close matches without more false
+with the reason `RELATIVE_LIKELY`. Every threshold from 70 to 100 is safe in this respect. To get fewer close matches without more false
 matches, raise `close_match_threshold`, or add reasons to `never_close`.
 """
 
@@ -120,19 +123,19 @@ LENDER: Mapping[str, Any] = {
 }
 
 NEVER_CLOSE = f"""
-A list that you give is used as it is; the default reasons are not added to it. With `"never_close": ["SPOUSE_TITLE"]` alone, the claim
-"John Doe" becomes a `close_match` of the owner MARY DOE, although the reason is `RELATIVE_LIKELY`, and the owner's name may then be shown to
-the user. So give all default reasons together with your own. This policy, for a lender that refuses the accounts of spouses and relatives,
-adds four reasons to the default ones:
+A list that you give is used as it is. The default reasons are not added to it. With `"never_close": ["SPOUSE_TITLE"]`, the claim "John Doe"
+and the owner MARY DOE give `close_match`, although one reason is `RELATIVE_LIKELY`. The owner's name may then be shown to the user. List all
+default reasons together with your own. The next policy is for a lender that refuses the accounts of spouses and relatives. It adds four
+reasons to the default ones:
 
 ```json
 {json.dumps(LENDER, indent=2)}
 ```
 
-The four are `no_match` with it and `close_match` without it: a wife under her husband's name (MRS EDGAR COLBY), a parent or husband who is
-only named beside the owner, a person who only acts for the owner, and a surname that may be a former one. An owner of a joint account still
-matches under the own name (`JOINT_OWNER`), because it is also their account. A later release may add reasons to the default list; then compare
-your list with it.
+With this policy, the following give `no_match` instead of `close_match`: a wife under her husband's name (MRS EDGAR COLBY), a parent or husband
+who is only named beside the owner, a person who only acts for the owner, and a surname that may be a former one. The claim of a joint owner
+still gives `match`, with the reason `JOINT_OWNER`. A later release may add reasons to the default list. Then compare your
+list with it.
 """
 
 
@@ -151,17 +154,18 @@ def fields() -> Mapping[str, tuple[str, str, str, str]]:
     return {
         "max_age": (
             f"whole number from 0 to {MAX_AGE_LIMIT} ({_days(MAX_AGE_LIMIT)})", "seconds",
-            f"{month}; for `POST /accounts/{{account}}/refreshes` {day}", "How old owners may be: [below](#max_age).",
+            f"{month}; for `POST /accounts/{{account}}/refreshes` {day}", "The greatest age of the owners that a verdict may use: [below](#max_age).",
         ),
         "wait": (
             f"whole number from 0 to {MAX_WAIT}", "seconds", "`0`: does not wait",
-            "How long the call waits for the verdict. If the verdict is known in time, the answer is 200 with it, otherwise 202 without it. While "
-            "`WaitingCalls` calls wait, further calls are answered at once, so a client has to be ready for 202.",
+            "How long the call waits for the verdict. If the verdict is known in time, the answer is 200 with it, otherwise 202 without it. If "
+            "as many calls as the parameter `WaitingCalls` already wait, a further call is answered at once, so a client has to be ready for 202.",
         ),
         "if_inactive": (
             "`refuse` or `wait`", "", "`refuse`",
-            "What to do if the account is inactive. `refuse` ends the verification as `ACCOUNT_INACTIVE`. `wait` waits until the account is "
-            "repaired, `MaxWaitSeconds` at most: [http.md](../http.md#wait-for-an-inactive-account). Batches do not take it.",
+            "What to do if the account is inactive and no stored owners are fresh enough. `refuse` ends the verification with the reason "
+            "`ACCOUNT_INACTIVE`. `wait` waits until the account is repaired, `MaxWaitSeconds` at most: "
+            "[http.md](../http.md#wait-for-an-inactive-account). Batches do not accept this field.",
         ),
         "policy": ("object", "", f"the built-in policy {code(DEFAULT_POLICY.version)}", "How scores become an outcome: [below](#policy)."),
     }  # fmt: skip
