@@ -81,5 +81,5 @@ def test_million_costs_what_the_documented_counts_cost() -> None:
     assert {name: dollars[name] for name in expected} == pytest.approx({name: 1e6 * value for name, value in expected.items()}, abs=0.2)
     assert sum(value for name, value in dollars.items() if name != "all") == pytest.approx(dollars["all"], abs=0.02)
     found = (ROOT / "docs" / "speed.md").read_text()
-    assert f"| ${dollars['all']} (75 of it transitions) |" in found
+    assert f"| ${dollars['all']} ($75 of it for state transitions) |" in found
     assert f"{writes:g} write and {reads:g} read units" in found.split("| a verification |")[1].split("|")[0]
