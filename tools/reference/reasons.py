@@ -21,35 +21,36 @@ REMEDIES: Mapping[Action, str] = {
     "if the stack has `StripePreviewVersion` and Stripe names the account's authorization.",
     "link_again": "Have the holder link the account, or another one, as a new account with a new id. If nothing was linked yet, have an "
     "account linked for the first time. A closed account always has this remedy, because Stripe says that relinking does not repair it.",
-    "wait": "Send the same request again after `remedy_until`, if that is known.",
-    "retry": "Send the same request again. It may succeed at any time, or after you have done what a problem's `detail` says.",
-    "none": "The same request gets the same answer. If a verification was ended on purpose (`CANCELLED`, `BATCH_STOPPED`), request "
+    "wait": "Send the same request again later. `remedy_until` says when, if the time is known.",
+    "retry": "Send the same request again. The request may succeed at any time. If a problem's `detail` names a step, take that step first.",
+    "none": "The same request would get the same answer. If a verification was ended on purpose (`CANCELLED`, `BATCH_STOPPED`), request "
     "it again only if you still want it.",
 }
 
 OTHER_DOCUMENTS = "Verify the holder by other documents."
 
 WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
-    "ACCOUNT_DISCONNECTED": ("The account was disconnected at Stripe or erased here.", "Have the account linked again."),
+    "ACCOUNT_DISCONNECTED": ("The account was disconnected at Stripe, or erased in this stack.", "Have the account linked again."),
     "ACCOUNT_INACTIVE": (
-        "Stripe has lost access to the account, and no stored owners are fresh enough. A refresh that failed does not change the reason.",
-        "Have the holder relink the account, link it again, or link another one. `retry` is given if the account has become active since.",
+        "Stripe has lost access to the account, and no stored owners are fresh enough. This reason is given even if a refresh failed.",
+        "Have the holder relink the account, link it again, or link another one. `retry` is given if the account has become active meanwhile.",
     ),
     "ACCOUNT_NOT_FOUND": (
-        "Stripe knows no such account in the stack's mode and under this connected account.", "Check the id and `Stripe-Account`.",
+        "Stripe has no account with this id in the stack's mode, under the connected account or platform that the request is for.",
+        "Check the id and the header `Stripe-Account`.",
     ),
     "PERMISSION_MISSING": (
         "The account was linked without the permission `ownership`.",
         "Have the holder relink the account, or link it again, with that permission.",
     ),
     "REFRESH_FAILED": (
-        "Stripe reports that the refresh failed. The verdict's `refresh_error` has Stripe's codes, if there are any.",
+        "Stripe reports that the refresh failed. The verdict's `refresh_error` has Stripe's codes, if Stripe gave any.",
         "Verify again after the cooldown. Have the account relinked if Stripe recommends that.",
     ),
     "REFRESH_REFUSED": (
         "Stripe refused to start a refresh, and the account does not show why.", "Verify again, after the cooldown if there is one.",
     ),
-    "REFRESH_TIMED_OUT": ("The refresh did not settle before the verification's time was over.", "Verify again later."),
+    "REFRESH_TIMED_OUT": ("The refresh did not settle before the verification had to end.", "Verify again later."),
     "REFRESH_UNAVAILABLE": (
         "Stripe names no time at which this account can be refreshed.",
         "Have the account linked again, or verify the holder by other documents.",
@@ -66,8 +67,8 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
     "REQUIRED_FIELD_MISSING": (
         "The claim or the bank's owner lacks a field that the policy requires.", "Send the field, or verify the holder by other documents.",
     ),
-    "TOO_MANY_OWNERS": ("The bank names more owners than are stored and compared: 2,000, or 3 MB of them.", OTHER_DOCUMENTS),
-    "STRIPE_UNAVAILABLE": ("Stripe did not answer before the verification's time was over.", "Verify again later."),
+    "TOO_MANY_OWNERS": ("The bank names more owners than the stack can store: more than 2,000, or more than 3 MB.", OTHER_DOCUMENTS),
+    "STRIPE_UNAVAILABLE": ("Stripe did not answer before the verification had to end.", "Verify again later."),
     "STRIPE_CREDENTIALS_REFUSED": (
         "Stripe refused the stack's API key.", "For the operator: correct [the key](../deploying.md#the-api-key). Then verify again.",
     ),
@@ -90,18 +91,18 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
 
 FINE = "Nothing to do."
 PERSON = "Have a person decide, or ask the user for the name exactly as the bank has it and verify again."
-OTHER_PARTY = "Treat it as another party's account, and do not show the owner's name to the user."
-FULL_NAME = "If the claim lacks it, ask the user for the full name and verify again."
+OTHER_PARTY = "Treat the account as another party's account, and do not show the owner's name to the user."
+FULL_NAME = "If the claim's name is incomplete, ask the user for the full name and verify again."
 SPELLING = "If the verdict is not `match`, ask the user to check the spelling and verify again."
 CONTACT = (
-    "This difference alone takes at most a point from a name of 90 or more, and a few points from a lower one, because people move and "
-    "change their numbers. If the field has to agree, require it in the [policy](policy.md)."
+    "This difference alone lowers the verdict's score only a little, because people move and change their numbers: by at most one point "
+    "if the name scores 90 or more. If the field has to agree, require it in the [policy](policy.md)."
 )
 SAME_HOUSE = (
-    "This difference does not lower the score of the verdict. If the address has to agree in this too, require it in the "
+    "This difference does not lower the verdict's score. If this part of the address has to agree, require the address in the "
     "[policy](policy.md), with a threshold above this score."
 )
-FULL_ADDRESS = "If the claim has only a part of the address, ask for all of it."
+FULL_ADDRESS = "If the claim has only a part of the address, ask the user for the whole address."
 CAPACITY = "Have a person decide, with a document that shows the user's right to the account."
 AUTHORISED = "Have a person decide, with a document that shows how the user and the business are related."
 
@@ -171,12 +172,12 @@ COMPARED: Mapping[str, Mapping[str, Compared]] = {
         "GIVEN_NAME_SIMILAR": Compared("Tomiyhy Okafor", "TIMOTHY OKAFOR", PERSON),
         "SURNAME_SIMILAR": Compared("Hana Chang", "HANA CHUNG", PERSON),
         "MAIDEN_NAME_LIKELY": Compared(
-            "Juan Santos Reyes", "JUAN REYES SANTOS", "Ask whether the user has changed the name. If so, send the former one in `aka`."
+            "Juan Santos Reyes", "JUAN REYES SANTOS", "Ask whether the user has changed the name. If so, send the former name in `aka`."
         ),
         "SCRIPT_DIFFERS": Compared("田中太郎", "TARO TANAKA", "Ask for the name in the bank's script, send it in `aka`, and verify again."),
         "SPOUSE_TITLE": Compared("Edgar Colby", "MRS EDGAR COLBY", PERSON),
         "CLAIM_NAMES_SEVERAL": Compared(
-            "Alma Brodeur and Curtis Venable", "CURTIS VENABLE", "Send a verification for each party. Other names of a party go into `aka`."
+            "Alma Brodeur and Curtis Venable", "CURTIS VENABLE", "Request a verification for each party. Send other names of a party in `aka`."
         ),
         "CLAIM_CONTRADICTS_ITSELF": Compared(
             {"given": "Edgar", "family": "Colby", "name": "Alma Venable"}, "ALMA VENABLE",
@@ -187,7 +188,7 @@ COMPARED: Mapping[str, Mapping[str, Compared]] = {
         "GIVEN_NAME_DIFFERS": Compared("Wang Wei", "WANG WEN", OTHER_PARTY),
         "SURNAME_DIFFERS": Compared(
             "Walter Colby", "WALTER VENABLE",
-            "Treat it as another party's account. If the user has another surname now, send the former one in `aka`.",
+            "Treat the account as another party's account. If the user has another surname now, send the former surname in `aka`.",
         ),
         "NAME_DIFFERS": Compared("Walter Colby", "ALMA VENABLE", OTHER_PARTY),
     },
@@ -247,7 +248,7 @@ COMPARED: Mapping[str, Mapping[str, Compared]] = {
         ),
         "REQUIRED_FIELD_DIFFERS": Compared(
             {"name": "Alma Colby", "phone": "415-555-0134"}, {"name": "ALMA COLBY", "phone": "415-555-0178"},
-            "Check the field that the policy requires. Verify again if it was wrong.", "",
+            "Check the claim's value of the required field. If the value was wrong, verify again.", "",
             {"version": "phone-1", "required_fields": ["phone"]},
         ),
     },
@@ -266,12 +267,12 @@ EMPTY_REASONS: Mapping[str, str] = {
 
 STALE: Mapping[str, str] = {
     "ACCOUNT_INACTIVE": "Have the account relinked, or verify another account. The mark is lifted if the account becomes active again.",
-    "ACCOUNT_DISCONNECTED": "Have the account linked again, and verify the new one. The mark is never lifted.",
+    "ACCOUNT_DISCONNECTED": "Have the account linked again, and verify the new account. The mark is never lifted.",
 }
 
 ENDINGS: Mapping[reviews.ClosedReason, str] = {
     "ACCOUNT_INACTIVE": "Have the account relinked, then post a new verification.",
-    "ACCOUNT_DISCONNECTED": "Have the account linked again, then verify the new one.",
+    "ACCOUNT_DISCONNECTED": "Have the account linked again, then verify the new account.",
     "OWNERS_CHANGED": "Post a new verification, which compares the new owners.",
     "OWNERS_ERASED": "Post a new verification. Owners are kept for `SnapshotRetentionDays`.",
     "CLAIM_ERASED": "Post a new verification with the claim. Claims are kept for `ClaimRetentionDays`.",
@@ -279,39 +280,39 @@ ENDINGS: Mapping[reviews.ClosedReason, str] = {
 }
 
 INTRO = f"""
-A reason is a stable code that says why a verdict is what it is. Codes never change their meaning; later releases may add codes, so a
+A reason is a code that says why a verdict has its outcome or score. Codes never change their meaning. Later releases may add codes, so a
 client has to accept codes that it does not know. The examples below are computed by matcher {MATCHER_VERSION}; a test compares this page
 with the code.
 """
 
 EXPLAIN = """
 `titleholder.matching.explain(code)` returns the sentence of a verdict's reason. The sentence contains nothing from the bank, so it may be
-shown to the user. A well-formed code of a later release gets a general sentence.
+shown to the user. For a code of a later release, it returns a general sentence.
 
-`NORMALISED` beside a reason which says that names or parties differ, such as `BUSINESS_VS_PERSON`, is about the rest of the names only.
-The review desk then leaves its sentence out, and so should a page of yours.
+If a verdict has `NORMALISED` and also a reason that says that names or parties differ, such as `BUSINESS_VS_PERSON`, then `NORMALISED` is about the
+rest of the names only. The review desk then does not show the sentence of `NORMALISED`, and your pages should not show it either.
 """
 
 COMPARISON = """
-A match can have reasons too: they say what differs. The tables show the score that the field gets with the default [policy](policy.md);
-the last table shows the score of the whole verdict. A reason marked with * points to another party: by the default policy, a verdict with
-it is `no_match` below the match threshold, never `close_match`. A policy with its own [`never_close`](policy.md#never_close) replaces these
-reasons. No reason prevents a `match`, whose score alone decides. All names are invented.
+A match can have reasons too. They say what differs. The tables show the score that the field gets with the default [policy](policy.md).
+The last table shows the score of the whole verdict. A reason marked with * points to another party. With the default policy, a verdict with such a
+reason is never `close_match`: below the match threshold it is `no_match`. A policy with its own [`never_close`](policy.md#never_close) replaces
+this list of marked reasons. No reason prevents a `match`: only the score and the required fields decide that. All names are invented.
 """
 
 
 WHERE: Mapping[str, str] = {
-    "`verdict.reasons`, of a verdict `not_verifiable`": "The first reason is one of the section [No comparison](#no-comparison). After `NAME_MISSING` "
-    "and `REQUIRED_FIELD_MISSING`, the reasons of the comparison follow.",
-    "`verdict.reasons`, of any other verdict": "Reasons of the section [Comparisons](#comparisons), ordered by field and not by importance: `REQUIRED_FIELD_DIFFERS` if the policy "
-    "decided, then those of the name, the address, the phone number and the e-mail address, then those of all fields together. None if nothing differs.",
-    "`verdict.fields.*.reasons`": "Reasons of the section [Comparisons](#comparisons) that are about this field.",
-    "members of a verification of several accounts": "None. Each member's own verification has its verdict.",
+    "`verdict.reasons`, of a verdict `not_verifiable`": "The first reason is one from [No comparison](#no-comparison). If it is `NAME_MISSING` "
+    "or `REQUIRED_FIELD_MISSING`, the reasons of the comparison follow.",
+    "`verdict.reasons`, of any other verdict": "Reasons from [Comparisons](#comparisons), ordered by field and not by importance: first `REQUIRED_FIELD_DIFFERS`, "
+    "then those of the name, the address, the phone number and the e-mail address, then those of all fields together. The list may be empty.",
+    "`verdict.fields.*.reasons`": "Reasons from [Comparisons](#comparisons) that are about this field.",
+    "members of a verification of several accounts": "No reasons. The verification of each member has a verdict with reasons.",
     "a line of a batch's results": "The reasons of the line's verdict. A rejected line has a text instead: [batches.md](../batches.md).",
-    "`stale`, and the event `VerificationStale`": "[Verdicts that no longer hold](#verdicts-that-no-longer-hold).",
-    "`decisions[].reason` and `closed_reason` of a review": "[Reviews](#reviews).",
-    "`reason` in a problem, `empty_reason` of a session": "[Problems](#problems).",
-    "`reason` of a step `trouble` in a timeline": "`STRIPE_UNAVAILABLE` or `STRIPE_CREDENTIALS_REFUSED`, while the request is repeated.",
+    "`stale`, and the event `VerificationStale`": "A reason from [Verdicts that no longer hold](#verdicts-that-no-longer-hold).",
+    "`decisions[].reason` and `closed_reason` of a review": "Reasons from [Reviews](#reviews).",
+    "`reason` in a problem, `empty_reason` of a session": "Reasons from [Problems](#problems).",
+    "`reason` of a step `trouble` in a timeline": "`STRIPE_UNAVAILABLE` or `STRIPE_CREDENTIALS_REFUSED`. The stack then calls Stripe again.",
 }
 
 
@@ -324,18 +325,18 @@ def verdict_reasons() -> dict[str, str]:
 def render() -> str:
     return page(
         "Reasons", INTRO, table(("where", "which reasons"), WHERE.items()), EXPLAIN,
-        "## No comparison", "A verdict `not_verifiable` has no match result. Its `remedy` says what kind of step helps:",
+        "## No comparison", "The outcome `not_verifiable` says that the claim could not be judged. The verdict's `remedy` says what you can do:",
         table(("remedy", "meaning"), ((code(action), REMEDIES[action]) for action in get_args(Action))),
-        "The remedy is stored with the verdict, so it was right when the verdict was given. If the table lists several remedies, the state "
-        "of the account decides which one is given. Problems with status 409 or 410 have a remedy as well, and so has an account that is "
-        "not active, will not stay active, or lacks the permission `ownership` (`GET /accounts/{account}`).",
+        "The remedy is stored with the verdict and does not change later. If the table lists several remedies, the state "
+        "of the account decides which one is given. Problems with status 409 or 410 have a remedy too. `GET /accounts/{account}` shows a "
+        "remedy for an account that is not active, will not stay active, or lacks the permission `ownership`.",
         table(
             ("reason", "sentence", "given when", "remedy", "what to do"),
             ((code(reason), explain(reason), *_without(reason)) for reason in BY_REASON),
         ),
         "## Comparisons", COMPARISON,
         *(part for title, group in COMPARED.items() for part in (f"### {title}", _compared(group))),
-        f"A policy's `never_close` accepts {codes(NOT_GIVEN, ' and ')} too, but this release's matcher gives neither.",
+        f"A policy's `never_close` accepts {codes(NOT_GIVEN, ' and ')} too, but the matcher of this release gives neither of them.",
         "## Verdicts that no longer hold",
         "The field `stale` of a verification, and the field `reason` of the event `VerificationStale`, have these values. The verdict itself "
         "does not change.",
@@ -347,16 +348,16 @@ def render() -> str:
         "A reviewer sends the reason with the decision. `OTHER` needs a note. A withdrawal has no reason. "
         "What a decision means: [http.md](../http.md#deciding).",
         table(("decision", "reason", "sentence"), _decisions()),
-        "### Endings without a decision", "`closed_reason` of a review whose `resolution` is `expired`.",
+        "### Endings without a decision", "If the `resolution` of a review is `expired`, its `closed_reason` is one of these:",
         table(
             ("reason", "sentence", "what to do"),
             ((code(reason), sentence, ENDINGS[reason]) for reason, sentence in reviews.CLOSED_SENTENCES.items()),
         ),
         "## Problems",
-        "The `reason` of a problem in answer to `POST /accounts/{account}/refreshes` is one of those of [no comparison](#no-comparison). "
-        "Two other types have reasons of their own, in small letters. What to do: the problem's `detail` and "
-        "`remedy` ([problems.md](../problems.md)). In an answer of `GET /sessions/{session}`, `empty_reason` is one of those of "
-        "`no-linked-account`, and `relink.failure_reason` is Stripe's: `no_account`, `no_authorization` or `other`.",
+        "If `POST /accounts/{account}/refreshes` is answered with a problem that has a `reason`, it is one from [No comparison](#no-comparison). "
+        "Two other types of problems have the reasons in the table below. The problem's `detail` and `remedy` say what to do "
+        "([problems.md](../problems.md)). In an answer of `GET /sessions/{session}`, `empty_reason` is a reason of "
+        "`no-linked-account`, and `relink.failure_reason` is a code of Stripe: `no_account`, `no_authorization` or `other`.",
         table(("type", "reason", "meaning"), [
             *(("`no-linked-account`", code(reason), EMPTY_REASONS[reason]) for reason in get_args(linked_accounts.EmptyReason)),
             *(("`relink-not-available`", code(reason), sentence) for reason, sentence in relinking.REASONS.items()),
