@@ -339,15 +339,15 @@ def main() -> None:
     for number in range(args.folds):
         table = fit([row for row in rows if fold_of[row.group] != number], args.ridge)
         held_out.extend(judged([row for row in rows if fold_of[row.group] == number], table))
-    report("cross-validated by entity", held_out)
+    report("fitted to the other folds", held_out)
     by_source: list[tuple[Row, float]] = []
     for source in sorted({row.source for row in rows}):
         table = fit([row for row in rows if row.source != source], args.ridge)
         by_source.extend(judged([row for row in rows if row.source == source], table))
-    report("each source by weights from the other sources", by_source)
-    report("weights set by hand", judged(rows, PRIOR))
+    report("fitted to the other sources", by_source)
+    report("set by hand", judged(rows, PRIOR))
     table = fit(rows, args.ridge)
-    report("fitted", judged(rows, table))
+    report("fitted to all pairs", judged(rows, table))
     counts = collections.Counter(level for row in rows for level in active(row, table))
     for level in sorted(table):
         print(f"{level:26s} {table[level]:7.2f} (by hand {PRIOR.get(level, 0.0):5.2f}) in {counts[level]} pairs")
