@@ -50,42 +50,45 @@ def _scenarios(simulator: Simulator) -> Json:
 ROUTES = (
     Route("GET", "scenarios", "Lists the scenarios with their titles.", _scenarios),
     Route(
-        "POST", "accounts", "Links an account of a scenario, and answers its state.", Simulator.link,
+        "POST", "accounts", "Links an account of a scenario, and returns its state.", Simulator.link,
         example={"scenario": "joint", "id": "fca_1", "policy": {"settle_seconds": 2}, "owners": [{"name": "ANY NAME"}]},
     ),
-    Route("GET", "accounts", "Answers the state of every account.", Simulator.states),
-    Route("GET", "accounts/{id}", "Answers the state of an account, with all its refreshes.", Simulator.state),
+    Route("GET", "accounts", "Returns the state of every account.", Simulator.states),
+    Route("GET", "accounts/{id}", "Returns the state of an account, with all its refreshes.", Simulator.state),
     Route(
-        "POST", "accounts/{id}", "Changes an account, and answers its state. `action` is `deactivate`, `reactivate`, `disconnect`, "
-        "`prefetch` (of `features`) or `update_account_numbers`. `owners`, `policy` and `permissions` apply from the next refresh on.",
+        "POST", "accounts/{id}", "Changes an account, and returns its state. `action` is `deactivate`, `reactivate`, `disconnect`, "
+        "`prefetch` (starts a prefetch of `features`) or `update_account_numbers`. `owners`, `policy` and `permissions` apply from the "
+        "next refresh on.",
         Simulator.change,
         example={"owners": [{"name": "ANOTHER NAME"}]},
     ),
     Route(
-        "POST", "accounts/{id}/deactivate", "Makes Stripe lose access to an account. For an inactive account, it changes the cause and the "
-        "action, without an event.", Simulator.deactivate, example={"cause": "account_closed", "action": "none"},
+        "POST", "accounts/{id}/deactivate", "Makes an account inactive, because Stripe loses access to it. If the account is inactive "
+        "already, only the cause and the action change, and no event is sent.",
+        Simulator.deactivate, example={"cause": "account_closed", "action": "none"},
     ),
-    Route("POST", "accounts/{id}/reactivate", "Gives Stripe access to an inactive account again.", Simulator.reactivate, example={}),
+    Route("POST", "accounts/{id}/reactivate", "Makes an inactive account active again.", Simulator.reactivate, example={}),
     Route(
         "POST", "accounts/{id}/expire", "Announces that an account will become inactive at the time `at` (Unix seconds), and makes it "
         "inactive then.", Simulator.expire, example={"at": 1900000000, "cause": "access_expired", "action": "relink_required"},
     ),
     Route(
-        "POST", "complete/{id}", "Completes a session, intent or Checkout Session as an end user does. `manual`: the account's numbers are "
-        "typed in, and nothing is linked.", Simulator.complete, example={"accounts": [{"scenario": "business", "id": "fca_2"}]},
+        "POST", "complete/{id}", "Completes a session, intent or Checkout Session as an end user does. With `manual`, the user types in "
+        "the account's numbers, and no account is linked.",
+        Simulator.complete, example={"accounts": [{"scenario": "business", "id": "fca_2"}]},
     ),
     Route(
         "POST", "relink/{id}", "Completes a session for relinking as an end user does: [relinking.md](../relinking.md#in-the-simulator).",
         Simulator.complete_relink, example={"outcome": "failed", "failure_reason": "no_account"},
     ),
     Route(
-        "POST", "customer_accounts/{id}", "Makes an account of Accounts v2 known as a `customer_account`.",
+        "POST", "customer_accounts/{id}", "Registers an account of Stripe's Accounts v2 as a `customer_account`.",
         Simulator.add_customer_account, example={"stripe_account": "acct_1"},
     ),
     Route("DELETE", "customers/{id}", "Deletes a customer, as Stripe's dashboard can.", Simulator.delete_customer, example={}),
     Route(
-        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. If it has several secrets, each of them signs "
-        "every delivery, as while a secret is rolled.", Simulator.add_endpoint, key="id",
+        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. If `secret` is a list, each of the secrets "
+        "signs every delivery, as Stripe does while a secret is rolled.", Simulator.add_endpoint, key="id",
         example={"url": "http://127.0.0.1:3000/webhooks/stripe", "secret": "whsec_local", "types": ["*"]},
     ),
     Route("DELETE", "endpoints/{id}", "Removes an endpoint and its pending deliveries.", Simulator.remove_endpoint),
@@ -99,7 +102,8 @@ ROUTES = (
     ),
     Route("DELETE", "faults", "Ends all faults.", Simulator.clear_faults),
     Route(
-        "POST", "options", "Changes [options](#options), and answers all of them except keys.", Simulator.configure, Options,
+        "POST", "options", "Changes [options](#options), and returns all of them except `api_keys` and `denied`.",
+        Simulator.configure, Options,
         example={"settle_seconds": 0.1, "rate_limit": 25},
     ),
     Route("POST", "events/{id}/resend", "Sends an event again, as Stripe's dashboard can.", Simulator.resend, key="deliveries"),
@@ -108,14 +112,15 @@ ROUTES = (
         example={"type": "v1.balance.changed", "related_object": {"type": "balance", "url": "/v1/balance"}},
     ),
     Route(
-        "GET", "refreshes", "Answers how many refreshes of owners were started by API calls, by account. Each costs money.",
+        "GET", "refreshes", "Returns for each account how many refreshes of owners API calls have started. Stripe charges for each.",
         Simulator.initiated_refreshes,
     ),
-    Route("GET", "requests", "Answers the log of API calls, without bodies.", Simulator.requests),
-    Route("GET", "requests/counts", "Answers how many calls there were, by operation, account and status.", Simulator.request_counts),
-    Route("GET", "deliveries", "Answers the log of webhook deliveries, without bodies.", Simulator.deliveries),
+    Route("GET", "requests", "Returns the log of API calls, without bodies.", Simulator.requests),
+    Route("GET", "requests/counts", "Returns the numbers of API calls by operation, by account and by status.", Simulator.request_counts),
+    Route("GET", "deliveries", "Returns the log of webhook deliveries, without bodies.", Simulator.deliveries),
     Route(
-        "POST", "reset", "Removes everything except the options and, unless `endpoints` is true, the endpoints.", Simulator.reset,
+        "POST", "reset", "Removes everything except the options and the endpoints. With `endpoints: true`, removes the endpoints too.",
+        Simulator.reset,
         example={"endpoints": False},
     ),
 )  # fmt: skip

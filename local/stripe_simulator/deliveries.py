@@ -105,14 +105,14 @@ class Outgoing:
 class WebhookFault:
     """What happens to deliveries that match. docs/reference/simulator.md is written from this text.
 
-    kind: what happens. `duplicate`: `copies` more of each delivery, `seconds` apart. `delay`: later by `seconds`. `drop`: never sent, and
-        counted as failed. `reorder`: held back until another event has gone to the same endpoint, or for `seconds`. `twin`: a second event
-        for the same occurrence. `ungenerated`: no event is made, and none is ever listed; Stripe sends
-        `v2.core.health.event_generation_failure.resolved` in its place.
+    kind: what happens. `duplicate`: each delivery is repeated `copies` times, `seconds` apart. `delay`: sent `seconds` later. `drop`: never
+        sent, and counted as failed. `reorder`: held back until another event has gone to the same endpoint, for `seconds` at most. `twin`:
+        a second event is made about the same change. `ungenerated`: no event is made or listed. Instead,
+        `v2.core.health.event_generation_failure.resolved` is sent.
     type: only events of this type.
     account: only events of this account.
-    times: how many events. null: all.
-    seconds: the time of `duplicate`, `delay` and `reorder`. null: 5 for `reorder`, 0 for the others.
+    times: to how many events the fault applies. null: to all.
+    seconds: the time for `duplicate`, `delay` and `reorder`. null: 5 for `reorder`, 0 for the others.
     copies: how many more deliveries `duplicate` sends.
     """
 

@@ -15,20 +15,20 @@ class ApiFault:
     """What happens to API calls that match. docs/reference/simulator.md is written from this text.
 
     kind: what happens. `rate_limit`: 429. `server_error`: 500. `conflict`: 409. `hang`: no answer for `seconds`. `drop`: the connection
-        closes without an answer. `late`: no answer, and the call is executed `seconds` later. Until then its idempotency key is in use
-        (409), and afterwards the key has the call's answer.
-    method: only calls by this method.
+        closes without an answer. `late`: no answer, and the call is executed `seconds` later. Until then, calls with the same
+        idempotency key are answered 409. Afterwards they get the answer of the late call.
+    method: only calls with this HTTP method.
     path: only calls of this path, as a template such as `/v1/financial_connections/accounts/{account}/refresh`.
     account: only calls about this account.
     stripe_account: only calls with this `Stripe-Account`.
-    times: how many calls. null: all.
+    times: to how many calls the fault applies. null: to all.
     skip: how many matching calls are answered normally before the fault begins.
-    seconds: the time of `hang` and `late`.
-    effect: with `after` the call takes effect before it fails. 429 and 409 never take effect.
-    reason: for `rate_limit`: the header `Stripe-Rate-Limited-Reason`. null: the error `lock_timeout`, without that header.
-    stored: for `server_error`: whether the 500 is stored with the call's idempotency key. If not, the 500 is answered before the key is
-        looked up.
-    should_retry: the header `Stripe-Should-Retry`. null: no such header.
+    seconds: how long `hang` and `late` take.
+    effect: with `after`, the call takes effect and then fails. Calls that are answered 429 or 409 never take effect.
+    reason: for `rate_limit`: the value of the header `Stripe-Rate-Limited-Reason`. null: the error `lock_timeout`, without that header.
+    stored: for `server_error`: whether the 500 is stored with the call's idempotency key. With `false`, 500 is answered before
+        the key is looked up.
+    should_retry: the value of the header `Stripe-Should-Retry`. null: no such header.
     """
 
     kind: Literal["rate_limit", "server_error", "conflict", "hang", "drop", "late"]

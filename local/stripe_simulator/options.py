@@ -14,28 +14,29 @@ PREVIEW_VERSION = "2026-09-30.preview"
 class Options:
     """The simulator's own settings. docs/reference/simulator.md is written from this text.
 
-    settle_seconds: seconds until a refresh settles. Stripe publishes no time.
-    cooldown_seconds: seconds after a settled refresh until the next one is allowed. Stripe publishes no time.
-    old_snapshot_seconds: the age in seconds of the owners of scenarios that start `old`.
-    retry_base_seconds: after how many seconds a delivery that was refused is sent again; then after twice as many, and so on.
-    retry_limit: how often a delivery that was refused is sent again.
+    settle_seconds: seconds until a refresh settles. Stripe does not publish this time.
+    cooldown_seconds: seconds after a settled refresh until the next one is allowed. Stripe does not publish this time.
+    old_snapshot_seconds: how many seconds old the owners are in scenarios that start with old owners.
+    retry_base_seconds: after how many seconds a refused delivery is sent again. Each further pause is twice as long.
+    retry_limit: how often a refused delivery is sent again.
     delivery_delay_seconds: seconds from an event to its delivery.
-    rate_limit: calls a second for each operation of one Stripe account. null: no limit.
-    global_rate_limit: calls a second for all operations of one Stripe account together. null: no limit.
-    idempotency_seconds: seconds for which an idempotency key is known.
-    live_registered: false refuses Financial Connections in live mode with 403.
-    api_keys: the only keys that are accepted. null: all well-formed ones.
-    denied: operations that are forbidden, by key: `{"sk_test_1": ["POST /v1/..."]}`.
+    rate_limit: limit of calls a second for each operation of one Stripe account. null: no limit.
+    global_rate_limit: limit of calls a second for all operations of one Stripe account together. null: no limit.
+    idempotency_seconds: for how many seconds an idempotency key is remembered.
+    live_registered: with `false`, calls to Financial Connections in live mode are answered 403.
+    api_keys: the only API keys that are accepted. null: all well-formed ones.
+    denied: which operations each API key may not call, such as `{"sk_test_1": ["POST /v1/..."]}`.
     revoked: connected accounts that have revoked the platform's access. Calls with their `Stripe-Account` are answered 403.
-    own_account: the account of every key, whose objects are the platform's.
-    organization: the organization that the key's account is a member of.
-    foreign: accounts of the organization that the keys may not use.
-    thin_created: how `GET /v2/core/events` takes the times in `created`: as Unix `seconds`, as Stripe's document says, or as ISO 8601
-        `text`, as its SDKs say.
-    list_all_thin_events: whether `GET /v2/core/events` lists thin events that no destination takes, which is not documented.
+    own_account: the Stripe account of every API key. This account is the platform.
+    organization: the organization that the platform is a member of.
+    foreign: other Stripe accounts of the organization. No API key may use them.
+    thin_created: the form of the times in the parameter `created` of `GET /v2/core/events`. `seconds`: Unix seconds, as in Stripe's API
+        document. `text`: ISO 8601, as in Stripe's SDKs.
+    list_all_thin_events: whether `GET /v2/core/events` also lists thin events that no event destination takes. Stripe does not document
+        this.
     unavailable_payment_methods: payment methods that the Stripe account can't accept, such as `us_bank_account` without ACH Direct Debit.
-    api_version: the version of requests without `Stripe-Version`, and of events.
-    preview_version: a preview version that the simulator accepts too.
+    api_version: the API version of events, and of requests without the header `Stripe-Version`.
+    preview_version: the preview version that the simulator accepts too.
     """
 
     settle_seconds: float = 1.0

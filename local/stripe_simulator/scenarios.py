@@ -24,23 +24,24 @@ class Policy:
     """How an account answers refreshes. docs/reference/simulator.md is written from this text.
 
     settle_seconds: seconds until a refresh settles. null: the value of the option of this name.
-    outcome: how a refresh ends; `never` stays pending. A list gives one outcome for each attempt, and the last one repeats.
-    ownership: what the account names after a refresh that succeeded: a `new` object, `null`, or the previous one (`kept`). A list gives
-        one value for each attempt, as in `outcome`. The account of a scenario that starts `old` has its old object, which counts as an
-        attempt.
+    outcome: how a refresh ends. With `never`, it stays pending. A list has one outcome for each attempt. Later attempts have the last one.
+    ownership: what the account's field `ownership` names after a refresh that succeeded: a `new` object, none (`null`), or the same as
+        before (`kept`). A list has one value for each attempt, as in `outcome`. If a scenario starts with old owners, these count as the
+        first attempt.
     cooldown_seconds: seconds after a settled refresh until the next one is allowed. null: the value of the option of this name.
-    refusal: the answer to a refresh that may not start: `error` is a 400, `silent` a 200 with the account unchanged.
-    refusal_code: the error's code where Stripe documents none.
+    refusal: how a refresh that may not start is answered: `error` with 400, `silent` with 200 and the unchanged account.
+    refusal_code: the `code` of refusals for which Stripe documents no code.
     next_available_null: whether settled refreshes have no `next_refresh_available_at`, so that no further refresh is allowed.
-    failure_error: the preview's `error` object of a failed refresh.
-    deactivate_on_settle: whether the connection is found broken while refreshing.
-    webhooks: whether the account's events are sent. With `lost` none is sent.
-    owners_page: the most owners on a page, also if `limit` is larger.
-    keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself.
-    list_lag_seconds: lists show the account's state of so many seconds ago.
-    read_lag_seconds: reads of the account show its state of so many seconds ago. They always find it, and answers to POST never lag.
-    unlisted: whether no list contains the account.
-    expires_after_seconds: seconds after its linking, and after each reactivation, at which the account becomes inactive, as announced.
+    failure_error: the object `error` of a failed refresh. Stripe documents it for preview versions.
+    deactivate_on_settle: whether the account becomes inactive when a refresh settles, because the connection is broken.
+    webhooks: whether the account's events are sent. With `lost`, none is sent.
+    owners_page: how many owners a page has at most, even if `limit` is larger.
+    keep_data_after_disconnect: whether data can be read after the disconnection. Stripe's documentation contradicts itself about this.
+    list_lag_seconds: lists show the account as it was this many seconds ago.
+    read_lag_seconds: reads show the account as it was this many seconds ago. They always find the account. Answers to POST never lag.
+    unlisted: with `true`, no list contains the account.
+    expires_after_seconds: after how many seconds the account becomes inactive, counted from its linking and from each reactivation. The
+        account shows that time in advance. null: never.
     """
 
     settle_seconds: float | None = None
@@ -97,7 +98,7 @@ TRUST = owner("THE TESTERMAN FAMILY REVOCABLE TRUST DTD 01/02/2003", None, "555-
 
 SCENARIOS: Mapping[str, Scenario] = {
     "single_owner": Scenario("One owner, every field given", (MARGARET,)),
-    "joint": Scenario("Two owners, one object each", (JOHN, JANE)),
+    "joint": Scenario("Two owners, each in an object of its own", (JOHN, JANE)),
     "joint_line": Scenario(
         "Two owners on one line",
         (owner("JOHN Q SAMPLEWELL & JANE R SAMPLEWELL", None, "555-555-0102", "22 FIXTURE AVE, PORTLAND OR 97201"),),
@@ -117,19 +118,27 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "failing": Scenario("Every refresh fails", policy=Policy(outcome="failed")),
     "failing_with_reason": Scenario(
-        "Every refresh fails and says why (preview)",
+        "Every refresh fails, and the account shows why (preview)",
         policy=Policy(outcome="failed", failure_error={"cause": "institution_unavailable", "recommended_action": "retry_later"}),
     ),
-    "failing_then_succeeding": Scenario("The first refresh fails", (MARGARET,), Policy(outcome=("failed", "succeeded"))),
-    "failing_with_old_snapshot": Scenario("Refreshes fail; an old snapshot stays attached", (MARGARET,), Policy(outcome="failed"), "old"),
+    "failing_then_succeeding": Scenario(
+        "The first refresh fails, and later ones succeed", (MARGARET,), Policy(outcome=("failed", "succeeded"))
+    ),
+    "failing_with_old_snapshot": Scenario(
+        "Every refresh fails; the account keeps an old snapshot", (MARGARET,), Policy(outcome="failed"), "old"
+    ),
     "never_answering": Scenario("The refresh stays pending forever", (MARGARET,), Policy(outcome="never")),
     "cooling_down": Scenario("A prefetch has just failed; the next refresh must wait", (MARGARET,), Policy(cooldown_seconds=20), "failed"),
     "prefetch_pending": Scenario("A prefetch is under way", (MARGARET,), start="pending"),
     "fresh": Scenario("A prefetch has just succeeded", (MARGARET,), start="fresh"),
     "old": Scenario("A snapshot from long ago; a refresh is allowed", (MARGARET,), start="old"),
     "inactive": Scenario("Inactive, never refreshed", (MARGARET,), status="inactive"),
-    "inactive_with_old_snapshot": Scenario("Inactive, an old snapshot readable", (MARGARET,), start="old", status="inactive"),
-    "turning_inactive": Scenario("Found broken while refreshing", (MARGARET,), Policy(outcome="failed", deactivate_on_settle=True)),
+    "inactive_with_old_snapshot": Scenario("Inactive, with an old snapshot that can be read", (MARGARET,), start="old", status="inactive"),
+    "turning_inactive": Scenario(
+        "A refresh finds the connection broken, so the account becomes inactive",
+        (MARGARET,),
+        Policy(outcome="failed", deactivate_on_settle=True),
+    ),
     "access_denied": Scenario("Inactive: the holder withdrew access at the bank", (MARGARET,), status="inactive", cause="access_denied"),
     "closed": Scenario("Inactive: the account was closed, and can't be repaired", (MARGARET,), status="inactive", cause="account_closed"),
     "unavailable": Scenario("Inactive: the bank does not show the account", (MARGARET,), status="inactive", cause="account_unavailable"),
@@ -146,12 +155,12 @@ SCENARIOS: Mapping[str, Scenario] = {
     "permissions_null": Scenario("Linked, and the permission list is null", (MARGARET,), permissions="null"),
     "lost_webhook": Scenario("Settles, but no webhook arrives", (MARGARET,), Policy(webhooks="lost")),
     "silently_refusing": Scenario(
-        "A prefetch has just failed; a refresh in the cooldown is ignored with a 200",
+        "A prefetch has just failed; a refresh in the cooldown is answered 200, but not started",
         (MARGARET,),
         Policy(cooldown_seconds=20, refusal="silent"),
         "failed",
     ),
     "no_next_refresh": Scenario(
-        "Settled refreshes carry no next_refresh_available_at", (MARGARET,), Policy(next_available_null=True), "failed"
+        "Settled refreshes have no next_refresh_available_at", (MARGARET,), Policy(next_available_null=True), "failed"
     ),
 }

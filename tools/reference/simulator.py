@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
 from local.stripe_simulator import commands, control
+from local.stripe_simulator.accounts import FEATURE_OF_PREFETCH
 from local.stripe_simulator.deliveries import WebhookFault
 from local.stripe_simulator.faults import ApiFault
 from local.stripe_simulator.options import Options
@@ -21,26 +22,26 @@ STARTS: Mapping[str, str] = {
     "pending": "a prefetch is under way",
     "fresh": "a prefetch has just succeeded",
     "failed": "a prefetch has just failed, so the cooldown runs",
-    "old": "owners from long ago (`old_snapshot_seconds`)",
+    "old": "old owners (option `old_snapshot_seconds`)",
 }
 
 OWNERS: Mapping[str, str] = {
-    "single_owner": "Margaret", "joint": "John and Jane", "joint_line": "John and Jane on one line", "business": "the business",
+    "single_owner": "Margaret", "joint": "John and Jane", "joint_line": "John and Jane in one name", "business": "the business",
     "trust": "the trust", "partial": "Margaret, a name only", "paged_owners": "12 signatories and Margaret", "nickname": "Margaret as Peggy",
     "relative": "Harold", "no_owners": "none", "failing": "none", "failing_with_reason": "none",
 }  # fmt: skip
 """What the owners of a scenario are called on the page. All other scenarios have Margaret."""
 
 INTRO = """
-The simulator behaves like Stripe Financial Connections, for tests and laptops. `make up` starts it on port 12111 beside the embedded AWS;
-`python -m local.stripe_simulator --port 4242` starts it alone. What it is made of, and where it differs from Stripe:
-[local/stripe_simulator](../../local/stripe_simulator/README.md). All persons and businesses are invented.
+The simulator behaves like Stripe Financial Connections. It is for tests and local development. `make up` starts it on port 12111, together with
+the embedded AWS. `python -m local.stripe_simulator --port 4242` starts only the simulator. Its modules, and what it does where Stripe documents
+nothing: [local/stripe_simulator](../../local/stripe_simulator/README.md). All persons and businesses are invented.
 """
 
 CONTROL = f"""
-The routes below `{control.PREFIX}` on the simulator's own address control it. A body is a JSON object; `GET` routes take their fields from the
-query. The answer is JSON: 200 with the result or `{{"done": true}}`, 400 with `error` for a wrong field, 404 for an unknown route, scenario or object. An
-unknown field is refused, and the error names the most similar known field:
+The routes below `{control.PREFIX}` at the simulator's address control the simulator. A body is a JSON object. `GET` routes take their fields from
+the query string. The answer is JSON: 200 with the result or `{{"done": true}}`, 400 with `error` for a wrong field, 404 for an unknown route, scenario
+or object. An unknown field is refused, and the error names the most similar known field:
 
 ```
 owners[0].nmae: no such field. Did you mean name? Known: {", ".join(commands.OWNER)}
@@ -50,8 +51,8 @@ Most routes take `stripe_account` (the connected account that the object belongs
 """
 
 FAULTS = """
-A fault applies to the next calls or events that match, `times` of them. `DELETE faults` ends all. Two examples, for the stack of `make up`, whose
-commands run one after the other in one shell:
+A fault applies to the next calls or events that match it, as many as `times` says. `DELETE faults` ends all faults. Two examples for the stack of
+`make up` follow. Run all commands in one shell, beginning with these:
 
 ```sh
 . build/stack.env    # sets API and SIMULATOR, the address without /_simulator
@@ -69,7 +70,7 @@ print(*(step.get("by", step["kind"]) for step in json.load(sys.stdin)["timeline"
 ```
 
 **The answer to a refresh call is lost.** Stripe starts the refresh and answers 500. The stack finds that refresh by its webhook or by
-reading the account, and pays for no other one. The last command prints 1:
+reading the account, and does not pay for another refresh. The last command prints 1, the number of refreshes:
 
 ```sh
 ACCOUNT=$(curl -sS "$SIMULATOR/_simulator/accounts" -d '{"scenario": "single_owner"}' | field id)
@@ -79,7 +80,7 @@ verify "$ACCOUNT"
 curl -sS "$SIMULATOR/_simulator/refreshes" | field "$ACCOUNT"
 ```
 
-**No webhook arrives.** The workflow asks again by itself after SettleTimeoutSeconds (30 s with make up), which the timeline shows as `time_out`:
+**No webhook arrives.** The workflow asks again by itself after SettleTimeoutSeconds (30 s with make up). The timeline shows this as `time_out`:
 
 ```sh
 ACCOUNT=$(curl -sS "$SIMULATOR/_simulator/accounts" -d '{"scenario": "single_owner"}' | field id)
@@ -89,7 +90,7 @@ curl -sS "$SIMULATOR/_simulator/refreshes" | field "$ACCOUNT"
 curl -sS -o /dev/null -X DELETE "$SIMULATOR/_simulator/faults"
 ```
 
-`GET requests/counts` shows all calls to Stripe, and `GET deliveries` all deliveries of webhooks.
+`GET requests/counts` shows the numbers of calls to Stripe, and `GET deliveries` shows all deliveries of webhooks.
 """
 
 
@@ -109,12 +110,14 @@ def render() -> str:
     return page(
         "Stripe simulator", INTRO,
         "## Scenarios",
-        "A scenario is a kind of linked account. Link one with `POST accounts`, or in a session with `POST complete/{id}`.",
+        "A scenario is a kind of linked account. Link an account of a scenario with `POST accounts`, or in a session with `POST complete/{id}`. A *prefetch* is a "
+        "refresh that starts when the account is linked. The last column names what differs from an active account with the default "
+        "[policy](#an-accounts-policy).",
         table(
             ("scenario", "what it is", "owners", "starts", "behaves"),
             ((code(name), scenario.title, owners_of(name), STARTS[scenario.start], _behaviour(scenario)) for name, scenario in SCENARIOS.items()),
         ),
-        "### Owners", "What the bank knows. A claim with these values matches.",
+        "### Owners", "The owners as the bank reports them. A claim with these values matches.",
         table(
             ("name", "e-mail", "phone", "address"),
             (
@@ -122,19 +125,20 @@ def render() -> str:
                 for name, owner in owners().items() if not name.startswith("SIGNATORY")
             ),
         ),
-        "`paged_owners` also has `SIGNATORY 01` to `SIGNATORY 12`, each with an e-mail address only.",
+        "`paged_owners` also has `SIGNATORY 01` to `SIGNATORY 12`, each with only a name and an e-mail address.",
         "### An account's policy",
-        "`policy` of an account says how it answers refreshes. Fields that are left out have the values of the account's scenario.",
+        "An account's `policy` says how the account behaves. A field that is left out has the value of the account's scenario.",
         _table_of(Policy),
         "### Other fields of an account",
         table(("field", "values"), [
-            ("`owners`", f"A list of objects with {codes(commands.OWNER, ' and ')}, instead of the scenario's."),
-            ("`details`", f"Fields of Stripe's account object, shown as they are given: {codes(commands.DETAILS)}."),
-            ("`permissions`, `prefetch`, `features`", "Stripe's: `balances`, `ownership`, `payment_method`, `transactions`."),
+            ("`owners`", f"A list of objects with {codes(commands.OWNER, ' and ')}, instead of the scenario's owners."),
+            ("`details`", f"Fields of Stripe's account object. The account shows them as they are given: {codes(commands.DETAILS)}."),
+            ("`permissions`", "A list of `balances`, `ownership`, `payment_method`, `transactions`."),
+            ("`prefetch`, `features`", f"A list of {codes(FEATURE_OF_PREFETCH)}."),
             ("`cause`", f"Why an account is inactive: {codes(CAUSES)}. Why an active account is expected to become inactive: {codes(EXPIRY_CAUSES)}."),
             ("`action`, with `cause`", "`relink_required`, or `none` if relinking does not repair it."),
         ]),
-        "## Options", "`POST options` changes them while the simulator runs. On the command line: `python -m local.stripe_simulator --help`.",
+        "## Options", "`POST options` changes the options while the simulator runs. `python -m local.stripe_simulator --help` lists those that the command takes.",
         _table_of(Options),
         "## Control routes", CONTROL,
         table(("route", "fields", "does", "example of a body"), _routes()),
@@ -184,7 +188,7 @@ def _routes() -> Iterator[tuple[str, str, str, str]]:
     for route in control.ROUTES:
         known, required = control.arguments_of(route)
         shown = (
-            "in the table below"
+            "see the table below"
             if route.fields in (ApiFault, WebhookFault)
             else "all options"
             if route.fields
