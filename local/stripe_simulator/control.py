@@ -57,8 +57,8 @@ ROUTES = (
     Route("GET", "accounts/{id}", "Returns the state of an account, with all its refreshes.", Simulator.state),
     Route(
         "POST", "accounts/{id}", "Changes an account, and returns its state. `action` is `deactivate`, `reactivate`, `disconnect`, "
-        "`prefetch` (starts a prefetch of `features`) or `update_account_numbers`. `owners`, `policy` and `permissions` apply from the "
-        "next refresh on.",
+        "`prefetch` (starts a prefetch of `features`) or `update_account_numbers`. New `owners` appear when the next refresh "
+        "settles. A new `outcome` in `policy` does not change a pending refresh.",
         Simulator.change,
         example={"owners": [{"name": "ANOTHER NAME"}]},
     ),
@@ -87,7 +87,7 @@ ROUTES = (
     ),
     Route("DELETE", "customers/{id}", "Deletes a customer, as Stripe's dashboard can.", Simulator.delete_customer, example={}),
     Route(
-        "POST", "endpoints", "Adds a webhook endpoint, or changes the one with this `id`. If `secret` is a list, each of the secrets "
+        "POST", "endpoints", "Adds a webhook endpoint, or replaces the one with this `id`. If `secret` is a list, each of the secrets "
         "signs every delivery, as Stripe does while a secret is rolled.", Simulator.add_endpoint, key="id",
         example={"url": "http://127.0.0.1:3000/webhooks/stripe", "secret": "whsec_local", "types": ["*"]},
     ),
@@ -112,7 +112,7 @@ ROUTES = (
         example={"type": "v1.balance.changed", "related_object": {"type": "balance", "url": "/v1/balance"}},
     ),
     Route(
-        "GET", "refreshes", "Returns for each account how many refreshes of owners API calls have started. Stripe charges for each.",
+        "GET", "refreshes", "Returns for each account how many refreshes of owners were started by API calls. Stripe charges for each.",
         Simulator.initiated_refreshes,
     ),
     Route("GET", "requests", "Returns the log of API calls, without bodies.", Simulator.requests),

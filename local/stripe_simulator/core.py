@@ -230,7 +230,7 @@ class Simulator:
         """Change an account and return its new state. Raises KeyError, ValueError.
 
         action: deactivate, reactivate, disconnect, prefetch (of `features`, named as in a session's prefetch), or
-        update_account_numbers. owners, policy and permissions apply from the next refresh on.
+        update_account_numbers. New owners appear when the next refresh settles. A new outcome in the policy does not change a pending one.
         """
         found = self._find(account, stripe_account, livemode)
         commands.check_owners(owners)

@@ -20,7 +20,7 @@ class ApiFault:
     method: only calls with this HTTP method.
     path: only calls of this path, as a template such as `/v1/financial_connections/accounts/{account}/refresh`.
     account: only calls about this account.
-    stripe_account: only calls with this `Stripe-Account`.
+    stripe_account: only calls with this value of the header `Stripe-Account`.
     times: to how many calls the fault applies. null: to all.
     skip: how many matching calls are answered normally before the fault begins.
     seconds: how long `hang` and `late` take.

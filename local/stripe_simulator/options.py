@@ -26,7 +26,7 @@ class Options:
     live_registered: with `false`, calls to Financial Connections in live mode are answered 403.
     api_keys: the only API keys that are accepted. null: all well-formed ones.
     denied: which operations each API key may not call, such as `{"sk_test_1": ["POST /v1/..."]}`.
-    revoked: connected accounts that have revoked the platform's access. Calls with their `Stripe-Account` are answered 403.
+    revoked: connected accounts that have revoked the platform's access. Calls that name one of them in `Stripe-Account` are answered 403.
     own_account: the Stripe account of every API key. This account is the platform.
     organization: the organization that the platform is a member of.
     foreign: other Stripe accounts of the organization. No API key may use them.

@@ -119,7 +119,7 @@ RULES = f"""
 - **`middle` and `suffix` are read only together with `given` or `family`.**
 - **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000`, `test` and similar texts.
 - **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
-  own. A line has either them or `address`.
+  own. A line has either these columns or `address`.
 - **A claim is stored encrypted**, for `ClaimRetentionDays`, and never logged.
 """
 

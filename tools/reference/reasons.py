@@ -65,7 +65,7 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
     "NO_OWNERS": ("The bank's list of owners is empty.", OTHER_DOCUMENTS),
     "NAME_MISSING": ("The claim or the bank's owners have no name that could be compared.", OTHER_DOCUMENTS),
     "REQUIRED_FIELD_MISSING": (
-        "The claim or the bank's owner lacks a field that the policy requires.", "Send the field, or verify the holder by other documents.",
+        "The claim or the bank's owner lacks a field that the policy requires, and the score does not give `no_match`.", "Send the field, or verify the holder by other documents.",
     ),
     "TOO_MANY_OWNERS": ("The bank names more owners than the stack can store: more than 2,000, or more than 3 MB.", OTHER_DOCUMENTS),
     "STRIPE_UNAVAILABLE": ("Stripe did not answer before the verification had to end.", "Verify again later."),
@@ -287,7 +287,7 @@ with the code.
 
 EXPLAIN = """
 `titleholder.matching.explain(code)` returns the sentence of a verdict's reason. The sentence contains nothing from the bank, so it may be
-shown to the user. For a code of a later release, it returns a general sentence.
+shown to the user. For a code of a later release, the function returns a general sentence.
 
 If a verdict has `NORMALISED` and also a reason that says that names or parties differ, such as `BUSINESS_VS_PERSON`, then `NORMALISED` is about the
 rest of the names only. The review desk then does not show the sentence of `NORMALISED`, and your pages should not show it either.
@@ -354,7 +354,7 @@ def render() -> str:
             ((code(reason), sentence, ENDINGS[reason]) for reason, sentence in reviews.CLOSED_SENTENCES.items()),
         ),
         "## Problems",
-        "If `POST /accounts/{account}/refreshes` is answered with a problem that has a `reason`, it is one from [No comparison](#no-comparison). "
+        "If `POST /accounts/{account}/refreshes` is answered with a problem that has a `reason`, the reason is one from [No comparison](#no-comparison). "
         "Two other types of problems have the reasons in the table below. The problem's `detail` and `remedy` say what to do "
         "([problems.md](../problems.md)). In an answer of `GET /sessions/{session}`, `empty_reason` is a reason of "
         "`no-linked-account`, and `relink.failure_reason` is a code of Stripe: `no_account`, `no_authorization` or `other`.",
