@@ -48,8 +48,8 @@ def zip_folder(root: Path, *, bytecode: bool = False) -> bytes:
 def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
     """The result of the target `build-<target>` of `root/Makefile`, as a zip. It is kept under `var` until the folder's contents change.
 
-    Nothing is downloaded from npm: `make desk` fetches the library of the review desk first. An artefact that make complained about is not
-    kept, because it lacks something. Raises `BuildError` with make's error output when it fails.
+    Nothing is downloaded from npm: `make desk` fetches the library of the review desk first. An artefact that lacks something is not kept.
+    Its Makefile says so in a line of the error output that begins with `***`. Raises `BuildError` with make's error output when it fails.
     """
     archive = var.resolve() / "artefacts" / f"{target}-{_identity(root)}.zip"
     with exclusively(archive):
@@ -65,7 +65,7 @@ def run_makefile(root: Path, target: str, var: Path = BUILD) -> bytes:
             partial = archive.with_suffix(".tmp")
             packed = zip_folder(target_folder, bytecode=True)
             shutil.rmtree(target_folder)
-            if done.stderr:
+            if "\n*** " in f"\n{done.stderr}":
                 return packed
             partial.write_bytes(packed)
             partial.rename(archive)

@@ -10,7 +10,7 @@ from tests.simulation.overload import Load, Outcome, mixed, run
 @pytest.fixture(scope="module", params=[0.5, 2.0, 5.0])
 def mixture(request: pytest.FixtureRequest) -> Outcome:
     """Single verifications beside a batch, for four settle timeouts, at a multiple of the rate."""
-    return run(mixed(request.param, pace=5, settle_timeout=10))
+    return run(mixed(request.param, pace=5, settle_timeout=6))
 
 
 def test_pace_is_used_until_the_backlog_is_drained(mixture: Outcome) -> None:

@@ -47,6 +47,10 @@ build-One:
 \techo made >> "$(HERE)/log"
 \techo "x = 1" > "$(ARTIFACTS_DIR)/app.py"
 \t"$(PYTHON)" -m compileall -q "$(ARTIFACTS_DIR)"
+build-Warned: build-One
+\t@echo "WARNING: Location 'file:///nowhere/' is ignored" >&2
+build-Incomplete: build-One
+\t@printf '\\n*** built WITHOUT its library ***\\n' >&2
 build-Bad:
 \t@echo "no such thing" >&2; exit 3
 """
@@ -65,6 +69,16 @@ def test_what_a_makefile_made_is_kept_until_its_folder_changes(tmp_path: Path) -
     (root / "more.py").write_text("")
     build.run_makefile(root, "One", tmp_path / "var")
     assert (tmp_path / "log").read_text() == "made\nmade\n"
+
+
+@pytest.mark.parametrize(("target", "made"), [("Warned", 1), ("Incomplete", 2)])
+def test_artefact_is_made_again_if_something_is_missing_but_not_because_a_tool_warned(tmp_path: Path, target: str, made: int) -> None:
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "Makefile").write_text(f"HERE = {tmp_path}\n{MAKEFILE}")
+    first = build.run_makefile(root, target, tmp_path / "var")
+    assert build.run_makefile(root, target, tmp_path / "var") == first
+    assert (tmp_path / "log").read_text() == "made\n" * made
 
 
 def test_makefile_that_fails_says_why(tmp_path: Path) -> None:
