@@ -277,8 +277,8 @@ def test_disconnection_is_tried_with_growing_pauses_for_30_days_and_then_alarmed
     began = sandbox.clock()
     alarmed = 0.0
     while sandbox.clock() < began + 40 * 86_400:
-        # Nothing is due after the alarm, so larger steps are enough to see that none follows.
-        sandbox.wait(900 if sandbox.clock() < began + 43_200 else 12 * 3600 if alarmed else 3 * 3600)
+        # As far as the pauses allow. Nothing is due after the alarm, so larger steps are enough to see that none follows.
+        sandbox.wait(900 if sandbox.clock() < began + 43_200 else 12 * 3600 if alarmed else erasure.LONGEST_PAUSE_SECONDS + 60)
         sandbox.function("reconcile")({})
         if "DisconnectionFailed" in counted:
             counted.clear()

@@ -19,7 +19,7 @@ from titleholder.matching.explanations import SENTENCES
 
 pytestmark = pytest.mark.slow
 
-PAIRS = int(os.environ.get("MATCHER_PAIRS", "20000"))
+PAIRS = int(os.environ.get("MATCHER_PAIRS", "10000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHUNK = 5_000
 # Seconds of processor time for one claim against the owners of one account: some ten times what the slowest of a million pairs takes.
