@@ -15,6 +15,8 @@ from titleholder.errors import StripeError, StripeLaggingError, StripeServerErro
 from titleholder.services import account_sync
 from titleholder.services.refresh_calls import Started
 
+pytestmark = pytest.mark.slow
+
 INCONCLUSIVE: dict[str, dict[str, Any]] = {
     "429": {"kind": "rate_limit"},
     "lock timeout": {"kind": "rate_limit", "reason": None},

@@ -100,6 +100,7 @@ def accepted(name: str, answer: Any) -> bool:
     return bool(answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_handler_accepts_the_sample(sandbox: Sandbox, name: str) -> None:
     event = SAMPLES[name]

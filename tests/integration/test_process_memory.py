@@ -13,6 +13,8 @@ from tests.support.sandbox import CLAIM, Sandbox
 from titleholder import matching
 from titleholder.web import models
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("testerman", "quillfeather", "5550101")
 OWNER = {
     "name": "QUILLFEATHER TESTERMAN JR",

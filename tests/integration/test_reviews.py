@@ -431,6 +431,7 @@ def refuse(operation: str) -> Callable[[Moment], None]:
     return tap
 
 
+@pytest.mark.slow
 class TestRepairs:
     def test_event_that_the_bus_refuses_is_announced_by_reconcile(self, reviewing: Sandbox) -> None:
         verification = verified(reviewing)

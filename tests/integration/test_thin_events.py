@@ -214,6 +214,7 @@ class TestThinAlone:
         assert status(sandbox, AccountRef("fca_1")) == "inactive"
 
 
+@pytest.mark.slow
 class TestRefusedList:
     @pytest.fixture
     def counted(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:

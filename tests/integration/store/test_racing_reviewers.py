@@ -126,6 +126,7 @@ def test_one_of_two_reviewers_decides_on_amazons_engine(store: Store) -> None:
     race(deps, at_once, lambda: bus.published, ROUNDS)
 
 
+@pytest.mark.slow
 def test_one_of_two_reviewers_decides_whichever_call_comes_first(sandbox: Sandbox) -> None:
     def at_once(seed: int, callers: Callers) -> list[Any]:
         interleaving = Interleaving(seed)
