@@ -1,1 +1,1 @@
-"""One module for each AWS service, without business terms."""
+"""Calls to AWS that are not in `store` (DynamoDB) or `batches/bucket.py` (S3)."""
