@@ -52,8 +52,8 @@ class Change:
 def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
     """The changes from one snapshot's owners to a later one's (each with id, name, email, phone, raw_address).
 
-    A field that one side lacks does not count as changed, nor does one that is only written differently. The order of owners does not
-    count. At most the first `MOST_CHANGES` are returned.
+    A field other than the name does not count as changed if one side lacks it or if it is only written differently. Names are compared
+    without capitals, spaces and punctuation. The order of owners does not count. At most the first `MOST_CHANGES` are returned.
     """
     pairs = _aligned(before, after)
     known = set(pairs.values())
