@@ -206,7 +206,7 @@ def _policy() -> dict[str, Any]:
     defaults: Mapping[str, Any] = DEFAULT_POLICY.as_dict()
     return {
         "type": "object",
-        "description": "Thresholds and required fields. Entries that are left out keep their defaults.",
+        "description": "Thresholds, required fields and reasons in `never_close`. Entries that are left out keep their defaults.",
         "properties": {each.name: dict(_POLICY_FIELDS[each.name]) | {"default": defaults[each.name]} for each in fields(Policy)},
         "additionalProperties": False,
     }

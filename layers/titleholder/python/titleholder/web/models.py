@@ -122,7 +122,7 @@ class NewVerification(Strict):
     """What to do if the account is inactive. `refuse`: end the verification. `wait`: wait until the account is repaired, by a relink for
     example, or until the verification's deadline. For several accounts it applies to each."""
     policy: Annotated[Policy, AfterValidator(_unicode)] | None = None
-    """Thresholds and required fields that differ from the defaults."""
+    """Thresholds, required fields and reasons in `never_close` that differ from the defaults."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -606,7 +606,7 @@ class NewBatch(Strict):
     max_age: MaxAge | None = None
     """In seconds. Owners that were fetched longer ago are fetched again. The default is 30 days."""
     policy: Annotated[Policy, AfterValidator(_unicode)] | None = None
-    """Thresholds and required fields that differ from the defaults."""
+    """Thresholds, required fields and reasons in `never_close` that differ from the defaults."""
 
 
 class ManifestUpload(Shown):
