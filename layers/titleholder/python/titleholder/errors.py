@@ -44,7 +44,7 @@ class InvalidSignatureError(TitleholderError):
 
 
 class MalformedEventError(TitleholderError):
-    """A delivery is signed, but is not an event that this stack can record."""
+    """A delivery is too large or not text, or is signed but not an event that this stack can record."""
 
 
 class AccountNotFoundError(TitleholderError):
