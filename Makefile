@@ -111,7 +111,7 @@ bytecode: $(READY)
 lint-and-bytecode: $(READY)
 	@$(MAKE) --no-print-directory -j 2 types style bytecode
 
-check: lint-and-bytecode  ## Check style and types, and run the tests that start no stack, with small counts: for every save
+check: lint-and-bytecode  ## Check style and types, and run quick tests that start no stack, with small counts: for every save
 	MATCHER_PAIRS=2000 HOSTILE_DELIVERIES=1000 FUZZ_EXAMPLES=2 \
 	  $(BIN)/python -m pytest -q -n 2 -m "not emulator and not e2e and not slow" tests/unit tests/conformance tests/integration
 
