@@ -25,12 +25,13 @@ class Read:
 FIELDS: Mapping[str, Read] = {
     "type": Read(
         "Whether the claimant is a person or a business.",
-        "Without `type`, a name is read as a person's and as a business's, and the better result counts. With `person`, `name` and `aka` are "
+        "Without `type`, the words of both names decide whether they are read as names of people, of businesses, or both. With `person`, `name` and `aka` are "
         "read as names of people only.",
     ),
     "name": Read(
         "The whole name of a person or a business.",
-        "Differences in capitals, accents, punctuation, titles and word order cost one point at most.",
+        "Differences in capitals, accents and most punctuation and titles cost one point at most, and so does a surname in first place. A joined name (O'Neill, O NEILL) costs two. "
+        "Another order of given names or of surnames costs more, and so does `Mrs` before a man's name.",
         ("DOE JANE", "Dr. Jane Doe", "jane doe", "Doe, Jané"),
     ),
     "given": Read(
@@ -41,11 +42,11 @@ FIELDS: Mapping[str, Read] = {
     "family": Read("The surname, or a double surname.", "Particles such as `van` are part of the surname."),
     "suffix": Read(
         "The generational suffix, such as `Jr` or `III`.",
-        "If one side lacks it, the score is 3 points lower. `Jr` and `Sr` are different people.",
+        "If one side lacks it, the score is 97 at most. `Jr` and `Sr` are different people.",
     ),
     "business_name": Read(
         "The name of a business.",
-        "Differences in capitals, punctuation and usual abbreviations (also of legal forms) cost two points at most.",
+        "Differences in capitals, punctuation and common US abbreviations (also of legal forms) cost two points at most.",
         ("LARKMOOR TILES LIMITED LIABILITY COMPANY", "Larkmoor Tiles, LLC", "larkmoor tiles llc"),
     ),
     "aka": Read(
@@ -54,13 +55,13 @@ FIELDS: Mapping[str, Read] = {
         "`ClaimsPerAccountPerDay`.",
     ),
     "email": Read(
-        "The claimant's e-mail address.", "Capitals cost nothing. Another spelling of the same mailbox, such as other dots at Gmail, costs one point.",
+        "The claimant's e-mail address.", "Capitals cost nothing. Other dots at Gmail cost one point, another tag (`+tag`) 15.",
         ("jane.doe@gmail.com", "Jane.Doe@Gmail.com", "janedoe@googlemail.com"),
     ),
     "phone": Read(
         "The claimant's phone number.",
-        "Any usual form. A number without a country code is read as a US number. It can also match a foreign number with the same national "
-        "digits.",
+        "Any usual form. A number without a country code is read as a US number. If it can be none, it matches a foreign number with the same "
+        "national digits.",
         ("+1 555-555-0101", "(555) 555-0101", "5555550101", "tel. 555.555.0101"),
     ),
     "address": Read(
@@ -114,10 +115,10 @@ name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its beg
 
 RULES = f"""
 - **Send one form of a name.** If a claim has a person's parts (`given`, `family`) and also a `business_name`, or if it has one of these and a
-  `name` that does not match it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
+  `name` that scores below 70 against it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
   If one name contains two parties, the reason is `CLAIM_NAMES_SEVERAL`.
 - **`middle` and `suffix` are read only together with `given` or `family`.**
-- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000`, `test` and similar texts.
+- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` does so outside `given`, `middle`, `family` and `suffix`.
 - **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
   own. A line has either these columns or `address`.
 - **A claim is stored encrypted**, for `ClaimRetentionDays`, and never logged.
@@ -130,7 +131,7 @@ def render() -> str:
         table(("field", "required", "limits", "meaning", "how it is read"), (_row(name, read) for name, read in FIELDS.items())),
         LIMITS, "## An address in parts",
         table(("field", "limits", "meaning"), ((code(name), limits(Address, name), text) for name, text in PARTS.items())),
-        "All parts are optional. Only parts that both sides have are compared.",
+        "All parts are optional. Only parts that both sides have are compared. A missing unit or house number lowers the score.",
         "## Rules", RULES,
         "## Examples", "A person:", _json(PERSON), "A business:", _json(BUSINESS),
         "They match the accounts `single_owner` and `business` of the [simulator](simulator.md).",

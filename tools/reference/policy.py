@@ -164,7 +164,7 @@ def fields() -> Mapping[str, tuple[str, str, str, str]]:
         "if_inactive": (
             "`refuse` or `wait`", "", "`refuse`",
             "What to do if the account is inactive and no stored owners are fresh enough. `refuse` ends the verification with the reason "
-            "`ACCOUNT_INACTIVE`. `wait` waits until the account is repaired, `MaxWaitSeconds` at most: "
+            "`ACCOUNT_INACTIVE`. `wait` waits until the account is repaired, `MaxWaitSeconds` at most, unless Stripe says that relinking does not repair it: "
             "[http.md](../http.md#wait-for-an-inactive-account). Batches do not accept this field.",
         ),
         "policy": ("object", "", f"the built-in policy {code(DEFAULT_POLICY.version)}", "How scores become an outcome: [below](#policy)."),

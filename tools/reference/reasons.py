@@ -20,7 +20,7 @@ REMEDIES: Mapping[Action, str] = {
     "relink": "Have the account's holder relink it ([relinking.md](../relinking.md)). The account keeps its id. This remedy is given only "
     "if the stack has `StripePreviewVersion` and Stripe names the account's authorization.",
     "link_again": "Have the holder link the account, or another one, as a new account with a new id. If nothing was linked yet, have an "
-    "account linked for the first time. A closed account always has this remedy, because Stripe says that relinking does not repair it.",
+    "account linked for the first time. Stripe says that relinking does not repair a closed account, so `ACCOUNT_INACTIVE` has this remedy then.",
     "wait": "Send the same request again later. `remedy_until` says when, if the time is known.",
     "retry": "Send the same request again. The request may succeed at any time. If a problem's `detail` names a step, take that step first.",
     "none": "The same request would get the same answer. If a verification was ended on purpose (`CANCELLED`, `BATCH_STOPPED`), request "
@@ -67,7 +67,7 @@ WITHOUT_A_COMPARISON: Mapping[str, tuple[str, str]] = {
     "REQUIRED_FIELD_MISSING": (
         "The claim or the bank's owner lacks a field that the policy requires, and the score does not give `no_match`.", "Send the field, or verify the holder by other documents.",
     ),
-    "TOO_MANY_OWNERS": ("The bank names more owners than the stack can store: more than 2,000, or more than 3 MB.", OTHER_DOCUMENTS),
+    "TOO_MANY_OWNERS": ("The bank names more owners than the stack can store: more than 2,000, more than 3 MB, or one of more than 300 KB.", OTHER_DOCUMENTS),
     "STRIPE_UNAVAILABLE": ("Stripe did not answer before the verification had to end.", "Verify again later."),
     "STRIPE_CREDENTIALS_REFUSED": (
         "Stripe refused the stack's API key.", "For the operator: correct [the key](../deploying.md#the-api-key). Then verify again.",
@@ -95,11 +95,11 @@ OTHER_PARTY = "Treat the account as another party's account, and do not show the
 FULL_NAME = "If the claim's name is incomplete, ask the user for the full name and verify again."
 SPELLING = "If the verdict is not `match`, ask the user to check the spelling and verify again."
 CONTACT = (
-    "This difference alone lowers the verdict's score only a little, because people move and change their numbers: by at most one point "
-    "if the name scores 90 or more. If the field has to agree, require it in the [policy](policy.md)."
+    "If the name scores 90 or more, this difference alone lowers the verdict's score by at most one point, because people move and change their "
+    "numbers. Below 90, it may cost more. If the field has to agree, require it in the [policy](policy.md)."
 )
 SAME_HOUSE = (
-    "This difference does not lower the verdict's score. If this part of the address has to agree, require the address in the "
+    "If the rest of the address agrees, this difference does not lower the verdict's score. If this part of the address has to agree, require the address in the "
     "[policy](policy.md), with a threshold above this score."
 )
 FULL_ADDRESS = "If the claim has only a part of the address, ask the user for the whole address."
@@ -305,7 +305,7 @@ WHERE: Mapping[str, str] = {
     "`verdict.reasons`, of a verdict `not_verifiable`": "The first reason is one from [No comparison](#no-comparison). If it is `NAME_MISSING` "
     "or `REQUIRED_FIELD_MISSING`, the reasons of the comparison follow.",
     "`verdict.reasons`, of any other verdict": "Reasons from [Comparisons](#comparisons), ordered by field and not by importance: first `REQUIRED_FIELD_DIFFERS`, "
-    "then those of the name, the address, the phone number and the e-mail address, then those of all fields together. The list may be empty.",
+    "then those of the name, the address, the phone number and the e-mail address, then those of all fields together. `JOINT_OWNER` comes last if only the number of owners gives it. The list may be empty.",
     "`verdict.fields.*.reasons`": "Reasons from [Comparisons](#comparisons) that are about this field.",
     "members of a verification of several accounts": "No reasons. The verification of each member has a verdict with reasons.",
     "a line of a batch's results": "The reasons of the line's verdict. A rejected line has a text instead: [batches.md](../batches.md).",

@@ -121,7 +121,7 @@ class Claim(Strict):
     """Who the user says owns the account. At least one of `name`, `given`, `family` and `business_name` is needed."""
 
     type: Literal["person", "business"] | None = None
-    """Whether the claimant is a person or a business. Without it, a name is read both ways, and the better result counts."""
+    """Whether the claimant is a person or a business. Without it, the words of the names decide how they are read."""
     name: Text | None = None
     """The full name."""
     given: Text | None = None

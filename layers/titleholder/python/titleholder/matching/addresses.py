@@ -451,7 +451,7 @@ def _taken_apart(value: object) -> Address | None:
 def compare(claimed: object, held: object) -> FieldMatch | None:
     """Return how two addresses compare, or ``None`` when either is empty.
 
-    100: all parts are the same after folding the postal service's abbreviations; from 70: the same house; below 70: another one.
+    98 to 100: all parts are the same after folding the postal service's abbreviations; from 70: a small difference; below: another house.
     """
     a, b = parse(claimed), parse(held)
     if a is None or b is None:
