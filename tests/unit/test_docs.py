@@ -23,16 +23,31 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def index_rows() -> list[tuple[str, str, str, str, str]]:
+    """Number, title, date and file of each decision, and which decisions replace it."""
+    row = r"^\| (\d+) \| (.+) \| ([\d-]+) \| \[\w+\]\((\w+\.md)\)(?:, replaced (.+))? \|$"
+    return re.findall(row, (DECISIONS / "README.md").read_text(), re.MULTILINE)
+
+
 def test_index_names_each_decision_with_number_title_date_and_file() -> None:
     found = {
         (int(number), title, date, path.name)
         for path in DECISIONS.glob("*.md")
         for number, date, title in re.findall(r"^## (\d+) · ([\d-]+) · (.+)$", path.read_text(), re.MULTILINE)
     }
-    rows = re.findall(r"^\| (\d+) \| (.+) \| ([\d-]+) \| \[\w+\]\((\w+\.md)\) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
-    index = [(int(number), title, date, name) for number, title, date, name in rows]
+    index = [(int(number), title, date, name) for number, title, date, name, _ in index_rows()]
     assert set(index) == found
     assert [number for number, *_ in index] == list(range(1, len(index) + 1))
+
+
+def test_index_names_the_decisions_that_others_replace() -> None:
+    texts = "\n".join(path.read_text() for path in DECISIONS.glob("*.md"))
+    found = {
+        number: " ".join(match[1].split())
+        for number, text in re.findall(r"^## (\d+) · (.+?)(?=^## |\Z)", texts, re.MULTILINE | re.DOTALL)
+        if (match := re.search(r"\*Replaced\s+((?:in\s+part\s+)?by\s[^*:.]+)", text))
+    }
+    assert {number: by for number, *_, by in index_rows() if by} == found
 
 
 def test_release_has_one_version() -> None:

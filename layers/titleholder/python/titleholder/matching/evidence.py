@@ -1,6 +1,6 @@
 """What is known about names: how common each is as a given name and as a surname, for which gender, and in which cultures.
 
-The lists are baked by ``tools/matching/evidence.py`` into `known_names.txt`, which is read when the first name is looked up;
+The lists are baked by ``tools/matching/evidence.py`` into `known_names.txt`, which a process reads when it first looks up a name;
 `EVIDENCE_NOTICE.md` beside it names their sources. No name that is looked up is kept.
 """
 

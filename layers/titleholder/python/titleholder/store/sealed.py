@@ -1,4 +1,4 @@
-"""Items whose personal data is encrypted with their account's data key. Only this module knows that erasure means destroying the key.
+"""Items whose personal data is encrypted with their account's data key. Only this module writes and destroys these keys.
 
 Rows: in the table of keys, which is never backed up, ACCOUNT#<ref>: the account's wrapped data key, or the tombstone of an erased account.
 """
