@@ -24,8 +24,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     Answers 200 once the event is stored, also for duplicates, unknown types and events that are not for this stack. Answers 400 without
     effect if the body is too large or not UTF-8, if no signature proves that Stripe sent the delivery, or if a signed body is not a JSON
-    object with an event's id and type, because there is no key to store it under; Stripe's Dashboard shows the failure. Answers 503 if an
-    AWS service is busy, so that Stripe delivers the event again.
+    object with an event's id and type, which an item needs; Stripe's Dashboard shows the failure. Answers 503 if an AWS service is busy, so
+    that Stripe delivers the event again.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
