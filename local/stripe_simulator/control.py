@@ -116,7 +116,10 @@ ROUTES = (
         Simulator.initiated_refreshes,
     ),
     Route("GET", "requests", "Returns the log of API calls, without bodies.", Simulator.requests),
-    Route("GET", "requests/counts", "Returns the numbers of API calls by operation, by account and by status.", Simulator.request_counts),
+    Route(
+        "GET", "requests/counts", "Returns the numbers of API calls by operation, by account and by status, and the most within a second.",
+        Simulator.request_counts,
+    ),
     Route("GET", "deliveries", "Returns the log of webhook deliveries, without bodies.", Simulator.deliveries),
     Route(
         "POST", "reset", "Removes everything except the options and the endpoints. With `endpoints: true`, removes the endpoints too.",

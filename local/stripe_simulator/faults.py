@@ -26,8 +26,8 @@ class ApiFault:
     seconds: how long `hang` and `late` take.
     effect: with `after`, the call takes effect and then fails. Calls that are answered 429 or 409 never take effect.
     reason: for `rate_limit`: the value of the header `Stripe-Rate-Limited-Reason`. null: the error `lock_timeout`, without that header.
-    stored: for `server_error`: whether the 500 is stored with the call's idempotency key. With `false`, 500 is answered before
-        the key is looked up.
+    stored: for `server_error`: whether the 500 is stored with the call's idempotency key. With `false`, the
+        500 of the effect `before` is answered before the key is looked up.
     should_retry: the value of the header `Stripe-Should-Retry`. null: no such header.
     """
 

@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
             **_VERIFICATION, **_ACCOUNT,
             "outcome": Field("text", "`match`, `close_match`, `no_match` or `not_verifiable`."),
             "score": Field("number or null", "The verdict's score."),
-            "scores": Field("object", "The scores of the fields `name`, `address`, `phone` and `email`. A score is null if the claim or the owner lacks the field. The object is empty if nothing was compared."),
+            "scores": Field("object", "The scores of the fields `name`, `address`, `phone` and `email`. A score is null if the claim or the owner lacks the field. If nothing was compared, the object is empty, or all scores are null."),
             "reasons": Field("list", "The codes of the verdict's [reasons](reasons.md)."),
             "snapshot": Field("text or null", "The id (`fcaowns_...`) of the stored owners that the verdict used, or null."),
             "matcher_version": Field("text", "The version of the matcher."),
@@ -96,14 +96,14 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "OwnershipChanged": Kind(
-        "The bank names other owners than before, or other contact data of an owner. The stack notices this whenever it fetches newer owners.",
+        "The bank names other owners than before, or other contact data of an owner. The stack notices this when it fetches newer owners and still has the previous ones.",
         {
             **_ACCOUNT,
             "snapshot": Field("text", "The id of the newer owners."),
             "since": Field("text", "The id of the previous owners."),
             "refreshed_at": Field("text", "When the refresh of the newer owners began."),
             "changes": Field(
-                "list", "The changes. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name), "
+                "list", "The changes, 500 at most. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name), "
                 "`owner_moved` (another address) or `contact_changed` (another phone number or e-mail address). `before` and `after` are the owner's positions, counted from 0, in the lists of the previous and of the newer owners. "
                 "Null if the owner is not in the list.",
             ),

@@ -41,13 +41,14 @@ nothing: [local/stripe_simulator](../../local/stripe_simulator/README.md). All p
 CONTROL = f"""
 The routes below `{control.PREFIX}` at the simulator's address control the simulator. A body is a JSON object. `GET` routes take their fields from
 the query string. The answer is JSON: 200 with the result or `{{"done": true}}`, 400 with `error` for a wrong field, 404 for an unknown route, scenario
-or object. An unknown field is refused, and the error names the most similar known field:
+or object. An unknown field is refused. The error names the known fields, and a similar one if there is one:
 
 ```
 owners[0].nmae: no such field. Did you mean name? Known: {", ".join(commands.OWNER)}
 ```
 
-Most routes take `stripe_account` (the connected account that the object belongs to; null for the platform) and `livemode`.
+For accounts, sessions, customers and thin events, `stripe_account` names the connected account that the object belongs to (null: the platform), and
+`livemode` says whether it is in live mode.
 """
 
 FAULTS = """
@@ -117,7 +118,7 @@ def render() -> str:
             ("scenario", "what it is", "owners", "starts", "behaves"),
             ((code(name), scenario.title, owners_of(name), STARTS[scenario.start], _behaviour(scenario)) for name, scenario in SCENARIOS.items()),
         ),
-        "### Owners", "The owners as the bank reports them. A claim with these values matches.",
+        "### Owners", "The owners as the bank reports them. A claim with the values of a line matches, if it names only one of two people.",
         table(
             ("name", "e-mail", "phone", "address"),
             (

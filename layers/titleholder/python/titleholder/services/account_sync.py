@@ -143,7 +143,7 @@ def observe(
 
 
 def _announce_expiry(deps: Dependencies, ref: AccountRef, state: AccountState, at: int) -> None:
-    """Announce that Stripe expects the account to become inactive at the time `at` (Unix seconds). Each such time is announced once.
+    """Announce that Stripe expects the account to become inactive at the time `at` (Unix seconds). One is stored for each time.
 
     The announcement is stored before the reading that shows the time, so that a crash in between does not lose it. `reconcile` publishes
     what can't be published now.
