@@ -21,7 +21,7 @@ from titleholder import errors
 from titleholder.domain.accounts import Tenant
 from titleholder.domain.reviews import DecisionRequest, Review
 from titleholder.domain.verifications import Verification
-from titleholder.services import erasure, reviews, verdicts
+from titleholder.services import comparisons, erasure, reviews, verdicts
 from titleholder.services.audit import By
 from titleholder.web.problems import problem_for
 
@@ -301,6 +301,47 @@ class TestDeciding:
         reviewing.taps.append(conflict)
         assert decide(verification, "reject")[0].state == "closed"
         assert left == []
+
+
+class TestVerdictThatIsStoredMeanwhile:
+    """The function reads the verification while it has no verdict. The verdict and its review are stored right after that."""
+
+    @pytest.fixture
+    def waiting(self, reviewing: Sandbox) -> Verification:
+        ref = reviewing.link()
+        verification = accept(reviewing, ref, CLOSE)
+        token = reviewing.enter(verification)
+        reviewing.consume(reviewing.refresh_queue)
+        reviewing.wait(6)
+        reviewing.settle()
+        outcome = reviewing.outcome(token)
+
+        def after_the_first_read(moment: Moment) -> None:
+            if (moment.operation, moment.when) == ("get_item", "after") and "VERIFICATION" in str(moment.arguments["Key"]):
+                reviewing.taps.clear()
+                finish(reviewing, verification, outcome)
+
+        reviewing.taps.append(after_the_first_read)
+        return verification
+
+    @pytest.mark.parametrize("request_", ["comparison", "decision"])
+    def test_request_finds_no_review_yet_and_succeeds_when_it_is_repeated(
+        self, reviewing: Sandbox, waiting: Verification, request_: str
+    ) -> None:
+        def call() -> Any:
+            if request_ == "comparison":
+                return comparisons.compare(deps(), TENANT, waiting.id, ANNE)
+            return decide(waiting, "approve")
+
+        assert refused(call)[:2] == (404, "review-not-found")
+        assert reviewing.taps == []
+        assert reviewing.store.reviews.get(waiting.ref, waiting.id).state == "open"
+        assert entries(reviewing) == []
+        call()
+
+    def test_review_by_hand_is_refused_until_then(self, waiting: Verification) -> None:
+        assert refused(lambda: open_by_hand(waiting))[:2] == (409, "nothing-to-review")
+        assert open_by_hand(waiting).opened_by == "rule"
 
 
 class TestFourEyes:

@@ -150,6 +150,9 @@ class VerificationCompletedError(TitleholderError):
 class ReviewNotFoundError(TitleholderError):
     """The verification has no review."""
 
+    def __init__(self) -> None:
+        super().__init__("The verification has no review. A back end can open one: POST /verifications/{id}/review.")
+
 
 class ReviewStateError(TitleholderError):
     """The state of a review does not allow what was asked for. `review` is the review as it is now, for the answer."""

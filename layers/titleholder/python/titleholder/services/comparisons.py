@@ -44,7 +44,7 @@ def compare(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: 
         AuditUnavailableError: it could not be recorded, so nothing is returned.
     """
     store = deps.store
-    verification = reviews.get_verification(store, tenant, verification_id)
+    verification = reviews.get_reviewed(store, tenant, verification_id)
     review = store.reviews.get(verification.ref, verification.id)
     account = store.accounts.get(verification.ref)
     if account.erased_at is not None:

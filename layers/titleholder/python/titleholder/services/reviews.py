@@ -59,6 +59,18 @@ def get_verification(store: Store, tenant: Tenant, verification_id: str) -> Veri
     return found
 
 
+def get_reviewed(store: Store, tenant: Tenant, verification_id: str) -> Verification:
+    """As `get_verification`, for a verification that has or had a review, and so has a verdict. Raises ReviewNotFoundError for another one.
+
+    A verdict and its review are stored in one transaction. If that happens after this read, the review must not be read: it would be seen
+    beside a verification without verdict.
+    """
+    found = get_verification(store, tenant, verification_id)
+    if found.review is None:
+        raise ReviewNotFoundError
+    return found
+
+
 def open_by_hand(deps: ReviewDependencies, tenant: Tenant, verification_id: str, by: By) -> Review:
     """Open a review of a verification for which no rule opened one. Repeating this changes nothing while the review is not closed.
 
@@ -104,7 +116,7 @@ def decide(deps: ReviewDependencies, tenant: Tenant, verification_id: str, reque
         AuditUnavailableError: it could not be recorded. The decision is stored, and repeating this records it.
         And what `domain.reviews.decide` raises.
     """
-    verification = get_verification(deps.store, tenant, verification_id)
+    verification = get_reviewed(deps.store, tenant, verification_id)
     review = _decide(deps, verification, request, by)
     _record(deps, review)
     if review.unfinished:

@@ -185,7 +185,7 @@ def note_sk(verification: str, version: int) -> str:
 
 def _required(item: Item | None) -> Review:
     if item is None:
-        raise ReviewNotFoundError("The verification has no review. A back end can open one: POST /verifications/{id}/review.")
+        raise ReviewNotFoundError
     return review_of(item)
 
 
