@@ -68,7 +68,7 @@ lines, and a line may have its own `max_age`. `POST /accounts/{account}/refreshe
 """
 
 MAX_AGE = """
-A verdict uses only owners whose refresh was started at most `max_age` seconds before the request. If such owners are
+A verdict uses only owners whose refresh was started at most `max_age` seconds before the request, or was pending at that time. If such owners are
 stored in the stack, the verdict is given at once. If only Stripe has them, the stack fetches them without a new refresh. Otherwise the verification waits
 for a refresh, which Stripe charges for.
 
