@@ -30,7 +30,7 @@ FIELDS: Mapping[str, Read] = {
     ),
     "name": Read(
         "The whole name of a person or a business.",
-        "Differences in capitals, accents and most punctuation and titles cost one point at most, and so does a surname in first place. A joined name (O'Neill, O NEILL) costs two. "
+        "Differences in capitals, accents and most punctuation and titles cost one point at most, and so does a surname in first place. A name joined on one side (O'Neill, O NEILL) costs two. "
         "Another order of given names or of surnames costs more, and so does `Mrs` before a man's name.",
         ("DOE JANE", "Dr. Jane Doe", "jane doe", "Doe, Jané"),
     ),
@@ -60,7 +60,7 @@ FIELDS: Mapping[str, Read] = {
     ),
     "phone": Read(
         "The claimant's phone number.",
-        "Any usual form. A number without a country code is read as a US number. If it can be none, it matches a foreign number with the same "
+        "Any usual form. A number without a country code is read as a US number. If it cannot be one, it matches a foreign number with the same "
         "national digits.",
         ("+1 555-555-0101", "(555) 555-0101", "5555550101", "tel. 555.555.0101"),
     ),
@@ -118,7 +118,7 @@ RULES = f"""
   `name` that scores below 70 against it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
   If one name contains two parties, the reason is `CLAIM_NAMES_SEVERAL`.
 - **`middle` and `suffix` are read only together with `given` or `family`.**
-- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` does so outside `given`, `middle`, `family` and `suffix`.
+- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`.
 - **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
   own. A line has either these columns or `address`.
 - **A claim is stored encrypted**, for `ClaimRetentionDays`, and never logged.
