@@ -13,9 +13,16 @@ from local.stripe_simulator.options import Options
 from tests.e2e.issuer import ACCOUNT_CLAIM, APP_CLIENT, AUDIENCE, DESK, SCOPE_PREFIX, Issuer
 from tests.e2e.stack_driver import TRAIL, StackDriver
 from tests.support.desk_browser import desk, visit  # noqa: F401
+from tests.support.whole_run import OTHER_STACK
 from tools.permissions import Roles
 
 SETTLE_TIMEOUT_SECONDS = 8
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the files of `OTHER_STACK` a stack of their own, also if one worker runs all tests: they leave dead letters and work in it."""
+    if "driver" in metafunc.fixturenames and metafunc.definition.nodeid.startswith(OTHER_STACK):
+        metafunc.parametrize("driver", ["other"], indirect=True, ids=[pytest.HIDDEN_PARAM])
 
 
 @pytest.fixture(scope="session")

@@ -150,8 +150,8 @@ class VerificationCompletedError(TitleholderError):
 class ReviewNotFoundError(TitleholderError):
     """The verification has no review."""
 
-    def __init__(self) -> None:
-        super().__init__("The verification has no review. A back end can open one: POST /verifications/{id}/review.")
+    def __init__(self, message: str = "The verification has no review. A back end can open one: POST /verifications/{id}/review.") -> None:
+        super().__init__(message)
 
 
 class ReviewStateError(TitleholderError):
