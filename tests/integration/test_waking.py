@@ -23,7 +23,7 @@ class TestWaking:
         started = sandbox.deps.stripe.refresh(ref, "key").state.refresh
         assert started is not None
         for waiter in waiters:
-            sandbox.store.waiters.set_joined(ref, waiter.verification, started.last_attempted_at, sandbox.clock.now)
+            sandbox.store.waiters.set_joined(ref, waiter, started.last_attempted_at, sandbox.clock.now)
         sandbox.wait(6)
         calls = len(sandbox.stripe_calls(ref))
         fetch(sandbox, ref)

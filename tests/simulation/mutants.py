@@ -534,6 +534,18 @@ def inactive_accounts_end_what_would_wait() -> Iterator[None]:
 
 
 @contextmanager
+def late_workers_change_later_waits() -> Iterator[None]:
+    """A worker that is late stores what it learned for one wait of a verification with whatever the verification waits for by then."""
+
+    def set_attributes(self: Waiters, ref: Any, waiter: Any, attributes: Any) -> bool:
+        key = f"ACCOUNT#{ref.key}", f"WAITER#{waiter.verification}"
+        return self._table.update(*key, set_=attributes, condition="attribute_exists(pk)")
+
+    with _replaced(Waiters, "_set", set_attributes):
+        yield
+
+
+@contextmanager
 def cancelled_transactions_not_repeated() -> Iterator[None]:
     """A transaction that DynamoDB cancelled because it was busy fails at its first try."""
     with _replaced(PatientClient, "transact_write_items", lambda self, **request: self._client.transact_write_items(**request)):
@@ -809,6 +821,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "repair_before_the_wait_is_not_seen": repair_before_the_wait_is_not_seen,
     "accounts_to_be_repaired_are_not_read": accounts_to_be_repaired_are_not_read,
     "inactive_accounts_end_what_would_wait": inactive_accounts_end_what_would_wait,
+    "late_workers_change_later_waits": late_workers_change_later_waits,
     "stop_ends_nothing": stop_ends_nothing,
     "stop_not_seen_before_a_refresh": stop_not_seen_before_a_refresh,
     "stop_forgets_broken_imports": stop_forgets_broken_imports,

@@ -88,6 +88,10 @@ HELD_BY_TESTS = {
         "simulation/test_waiting_for_repair.py",
         "test_reactivation_between_the_decision_and_the_wait_is_seen",
     ),
+    "late_workers_change_later_waits": (
+        "simulation/test_waiting_for_repair.py",
+        "test_late_worker_does_not_make_the_refresh_that_failed_before_the_repair_the_answer",
+    ),
     "decided_without_proof_of_the_key": (
         "integration/test_reviews.py",
         "test_decision_is_refused_if_the_erasure_begins_just_before_it_is_stored",

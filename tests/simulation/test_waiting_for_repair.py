@@ -138,6 +138,37 @@ class TestRepair:
         assert stack.verdict()["outcome"] == "match"
         assert stack.refreshes() == 2
 
+    def test_late_worker_does_not_make_the_refresh_that_failed_before_the_repair_the_answer(self, stack: Stack) -> None:
+        stack.link("turning_inactive", outcome=("failed", "succeeded"), cooldown_seconds=30.0)
+        table, late = stack.simulation.dynamodb, Counter[str]()
+        update, delete = table.update_item, table.delete_item
+
+        def update_item(**request: Any) -> Any:
+            if ":joined" in request["ExpressionAttributeValues"] and not late["joined"]:
+                # Until then the refresh has failed, and the workflow waits for the repair.
+                late["joined"] += 1
+                stack.simulation.scheduler.sleep(10.0)
+                assert stack.execution().states == [*REQUEST, *WAIT]
+            return update(**request)
+
+        def delete_item(**request: Any) -> Any:
+            if request["Key"]["sk"]["S"].startswith("WAITER#"):
+                # Until then the resumed workflow asks again, so its waiter is not removed but gets a new token.
+                late["removed"] += 1
+                stack.simulation.scheduler.sleep(1.0)
+            return delete(**request)
+
+        table.update_item, table.delete_item = update_item, delete_item  # type: ignore[method-assign]
+        stack.verify()
+        stack.simulation.at(3600, lambda: stack.simulation.simulator.change("fca_1", policy={"deactivate_on_settle": False}))
+        stack.change(3600, "reactivate")
+        stack.run(2 * 3600)
+        assert late["joined"] == 1
+        assert late["removed"] > 1
+        assert stack.verdict()["outcome"] == "match"
+        assert stack.execution().states == VERIFIED
+        assert stack.refreshes() == 2
+
     def test_refresh_that_stays_pending_while_the_account_is_inactive_is_waited_for_as_a_repair(self, stack: Stack) -> None:
         stack.link("never_answering")
         stack.verify()

@@ -27,7 +27,7 @@ def test_waiter_is_listed_under_its_account(store: Store) -> None:
 @pytest.mark.parametrize("version", ["2027-01-15T08:00:00Z#000001", "2027-01-15T08:00:00Z#000010", "2027-01-15T08:00:01Z#000000"])
 def test_later_token_replaces_the_earlier_one_and_keeps_the_joined_refresh(store: Store, version: str) -> None:
     store.waiters.put(REF, WAITER)
-    store.waiters.set_joined(REF, "ver_1", 77, NOW)
+    store.waiters.set_joined(REF, WAITER, 77, NOW)
     replaced = store.waiters.put(REF, with_token(version))
     assert replaced == replace(with_token(version), need=replace(WAITER.need, joined=77), joined_at=NOW)
 
@@ -63,14 +63,32 @@ def test_waiter_with_a_later_token_is_not_removed_with_an_earlier_one(store: Sto
 
 
 def test_removed_waiter_is_not_stored_again_by_updates(store: Store) -> None:
-    assert not store.waiters.set_joined(REF, "ver_1", 77, NOW)
-    assert not store.waiters.set_error(REF, "ver_1", "STRIPE_UNAVAILABLE")
+    assert not store.waiters.set_joined(REF, WAITER, 77, NOW)
+    assert not store.waiters.set_error(REF, WAITER, "STRIPE_UNAVAILABLE")
     assert store.waiters.get(REF, "ver_1") is None
+
+
+@pytest.mark.parametrize("awaits_repair", [True, False])
+def test_late_worker_changes_nothing_in_a_later_wait(store: Store, awaits_repair: bool) -> None:
+    store.waiters.put(REF, WAITER)
+    later = replace(with_token("2027-01-15T08:00:01Z#000000"), awaits_repair=awaits_repair)
+    store.waiters.put(REF, later)
+    assert not store.waiters.set_joined(REF, WAITER, 77, NOW)
+    assert not store.waiters.set_error(REF, WAITER, "STRIPE_UNAVAILABLE")
+    assert store.waiters.get(REF, "ver_1") == later
+
+
+def test_late_worker_is_heard_in_a_retry_of_its_wait(store: Store) -> None:
+    store.waiters.put(REF, WAITER)
+    retry = with_token("2027-01-15T08:00:00Z#000001")
+    store.waiters.put(REF, retry)
+    assert store.waiters.set_joined(REF, WAITER, 77, NOW)
+    assert store.waiters.get(REF, "ver_1") == replace(retry, need=replace(WAITER.need, joined=77), joined_at=NOW)
 
 
 def test_error_is_stored_with_the_waiter(store: Store) -> None:
     store.waiters.put(REF, WAITER)
-    store.waiters.set_error(REF, "ver_1", "STRIPE_UNAVAILABLE")
+    store.waiters.set_error(REF, WAITER, "STRIPE_UNAVAILABLE")
     assert store.waiters.get(REF, "ver_1") == replace(WAITER, error="STRIPE_UNAVAILABLE")
 
 

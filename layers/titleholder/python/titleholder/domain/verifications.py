@@ -94,6 +94,7 @@ class IdSecret:
 class Waiter:
     """A paused workflow. A token with a later `token_version` replaces an earlier token of the same verification.
 
+    `token_version`: when the workflow entered the paused state, `#`, and the number of the state's retry.
     `joined_at`: when it began to wait for the refresh that `need.joined` names, by our clock (Unix seconds).
     `error`: why it has no answer yet; the verdict's reason if it gets none. `awaits_repair`: it waits for an inactive account to become
     active again, and for no refresh.
@@ -106,6 +107,11 @@ class Waiter:
     error: str | None = None
     joined_at: float | None = None
     awaits_repair: bool = False
+
+    @property
+    def wait(self) -> str:
+        """What the versions of all tokens of one wait begin with: when the workflow entered the paused state."""
+        return self.token_version.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)

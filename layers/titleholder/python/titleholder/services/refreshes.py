@@ -184,7 +184,7 @@ def _answer(
     except StripeError as error:
         refused = isinstance(error, StripeCredentialsError)
         reason = "STRIPE_CREDENTIALS_REFUSED" if refused else "STRIPE_UNAVAILABLE"
-        deps.store.waiters.set_error(ref, waiter.verification, reason)
+        deps.store.waiters.set_error(ref, waiter, reason)
         if waiter.error != reason:
             account_sync.record_step(deps, waiter, Step(deps.clock(), "trouble", {"reason": reason}))
         raise
@@ -205,7 +205,7 @@ def _apply(deps: Dependencies, request: RefreshRequest, facts: RequestFacts, res
             if waiter.need.joined != attempted_at or waiter.joined_at is None:
                 waiter = replace(waiter, need=replace(waiter.need, joined=attempted_at))
                 now = deps.clock()
-                deps.store.waiters.set_joined(ref, waiter.verification, attempted_at, now)
+                deps.store.waiters.set_joined(ref, waiter, attempted_at, now)
                 entered = request.entered
                 if request.hop or (entered is not None and facts.now - entered > refresh_requests.PUNCTUAL_SHARE * facts.settle_timeout):
                     # The settle timeout starts now.

@@ -46,13 +46,13 @@ class Waiters:
         )
         return None if kept is None else _waiter(kept)
 
-    def set_joined(self, ref: AccountRef, verification: str, attempted_at: int, now: float) -> bool:
-        """Record which refresh the waiter waits for, and since when; False if it was resumed meanwhile."""
-        return self._set(ref, verification, {"joined": attempted_at, "joined_ms": to_milliseconds(now)})
+    def set_joined(self, ref: AccountRef, waiter: Waiter, attempted_at: int, now: float) -> bool:
+        """Record which refresh the waiter waits for, and since when; False if its wait is over."""
+        return self._set(ref, waiter, {"joined": attempted_at, "joined_ms": to_milliseconds(now)})
 
-    def set_error(self, ref: AccountRef, verification: str, reason: str) -> bool:
-        """Record why the waiter still waits, as the verdict's reason in case it gets no answer; False if it was resumed meanwhile."""
-        return self._set(ref, verification, {"trouble": reason})
+    def set_error(self, ref: AccountRef, waiter: Waiter, reason: str) -> bool:
+        """Record why the waiter still waits, as the verdict's reason in case it gets no answer; False if its wait is over."""
+        return self._set(ref, waiter, {"trouble": reason})
 
     def get(self, ref: AccountRef, verification: str) -> Waiter | None:
         item = self._table.get(account_pk(ref), _sk(verification))
@@ -79,8 +79,12 @@ class Waiters:
         unchanged, values = "attribute_not_exists(pk) OR turn = :turn", {":turn": token_version}
         self._table.delete(account_pk(ref), _sk(verification), condition=unchanged, values=values)
 
-    def _set(self, ref: AccountRef, verification: str, attributes: Item) -> bool:
-        return self._table.update(account_pk(ref), _sk(verification), set_=attributes, condition="attribute_exists(pk)")
+    def _set(self, ref: AccountRef, waiter: Waiter, attributes: Item) -> bool:
+        """Set attributes unless the wait is over: a late worker must change nothing in a later wait of the verification."""
+        return self._table.update(
+            account_pk(ref), _sk(waiter.verification), set_=attributes,
+            condition="begins_with(turn, :wait)", values={":wait": waiter.wait},
+        )  # fmt: skip
 
 
 def _sk(verification: str) -> str:
