@@ -13,7 +13,7 @@ from tests.support.batches import Batch, manifest
 from tests.support.sandbox import CLAIM, Moment, Sandbox
 from titleholder.domain.accounts import AccountRef
 from titleholder.domain.verifications import Verification
-from titleholder.services import account_sync
+from titleholder.services import account_sync, verdicts
 
 pytestmark = pytest.mark.slow
 
@@ -262,6 +262,31 @@ class TestStale:
         assert len(events(sandbox, "VerificationStale")) == 2
         self.become(sandbox, ref, "deactivate")
         assert self.stale(sandbox, verification) == "ACCOUNT_INACTIVE"
+
+    @pytest.mark.parametrize("when", ["after the verdict", "while it is announced"])
+    def test_slow_worker_marks_no_verdict_that_was_given_after_the_reactivation(self, sandbox: Sandbox, when: str) -> None:
+        ref = sandbox.link("fresh")
+        account_sync.sync_account(sandbox.deps, ref)
+        self.become(sandbox, ref, "deactivate")
+        seen_by_the_slow_one = sandbox.store.accounts.get(ref)
+        self.become(sandbox, ref, "reactivate")
+
+        def go_on() -> None:
+            sandbox.taps.clear()
+            verdicts.show_status(sandbox.store, sandbox.deps.bus, ref, seen_by_the_slow_one, sandbox.clock())
+
+        def between(moment: Moment) -> None:
+            if (moment.operation, moment.when) == ("put_events", "after"):
+                go_on()
+
+        if when == "while it is announced":
+            sandbox.taps.append(between)
+        verification = ask(sandbox, ref)
+        if when == "after the verdict":
+            go_on()
+        assert sandbox.taps == []
+        assert self.stale(sandbox, verification) is None
+        assert len(events(sandbox, "VerificationStale")) == len(events(sandbox, "VerificationStaleLifted"))
 
     def test_reading_the_account_lifts_it_where_the_webhook_is_lost(self, sandbox: Sandbox, verified: Any) -> None:
         ref, verification = verified

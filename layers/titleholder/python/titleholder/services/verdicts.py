@@ -199,9 +199,13 @@ def _announce(store: Store, bus: EventPublisher, verification: Verification, now
     bus.publish("VerificationCompleted", about | {name: verdict.get(name) for name in announced} | remedy)
     # Read the account only after storing the verdict: a concurrent deactivation then either sees the verdict or is seen here.
     account = store.accounts.get(verification.ref)
-    if account.state is not None and account.state.status in refresh_policy.REASON_BY_ACCOUNT_STATUS:
-        _show_status(store, bus, verification.ref, account, verification.id, now)
+    status = None if account.state is None else account.state.status
     # Only now take the verification off the list of those to be announced, so that `reconcile` repeats this after a crash.
+    if status == "active" and store.verifications.mark_announced(verification.id, refresh_policy.observation(account)):
+        return
+    if status is not None:
+        # If the account is active, a slower worker with an earlier observation has marked the verdict just now. This lifts the mark.
+        _show_status(store, bus, verification.ref, account, verification.id, now)
     store.verifications.mark_announced(verification.id)
 
 

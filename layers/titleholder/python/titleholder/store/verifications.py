@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from titleholder.domain.accounts import HOLDERS, AccountRef, Mode
 from titleholder.domain.verifications import DigestedClaim, Group, IdSecret, Verification
 from titleholder.errors import AccountErasedError, IdempotencyConflictError, VerificationNotFoundError
-from titleholder.store.open_work import mark_announced, opened
+from titleholder.store.open_work import CLOSED, mark_announced, opened
 from titleholder.store.table import Item, Table, account_pk
 from titleholder.timestamps import from_milliseconds, to_milliseconds
 
@@ -228,9 +228,19 @@ class Verifications:
         condition = "attribute_exists(verdict)" + (" AND attribute_not_exists(#review)" if first else "")
         return self._table.update_part(_pk(review.verification), _SK, set_={"review": review.state, **said}, condition=condition)
 
-    def mark_announced(self, verification: str) -> bool:
-        """Record that a verdict was announced, and marked as stale if its account is no longer active."""
-        return mark_announced(self._table, _pk(verification), _SK)
+    def mark_announced(self, verification: str, seen: str | None = None) -> bool:
+        """Record that a verdict was announced, and marked as stale if its account is no longer active.
+
+        `seen`: the observation which shows that the account is active. It is stored, so that a slower worker that acts on an earlier one
+        sets no mark. False if the verdict was announced already; with `seen` also if a later observation was acted on, or there is a mark.
+        """
+        if seen is None:
+            return mark_announced(self._table, _pk(verification), _SK)
+        return self._table.update(
+            _pk(verification), _SK, set_={"stale_seen": seen}, remove=CLOSED,
+            condition=f"{_SEEN_LAST} AND attribute_not_exists(stale) AND open_kind = :announcement",
+            values={":announcement": "announcement"},
+        )  # fmt: skip
 
     def mark_stale(self, verification: str, reason: str, seen: str, now: float, *, unannounced: bool = False) -> bool:
         """Mark a verdict as stale, because the observation `seen` shows that its account is no longer active.
