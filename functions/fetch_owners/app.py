@@ -57,7 +57,8 @@ def _process(message: dict[str, Any], _: str) -> None:
         _defer(deps, rate_limiter.requeued_message(message, early), at - deps.clock())
         return
     except Exception as error:
-        if key is not None:
+        # `reconcile` repeats its own readings later. Nothing repeats one that a recovery command requires.
+        if key is not None or message.get("required"):
             raise
         reason = f"{type(error).__name__}: {error}" if isinstance(error, TitleholderError) else str(UnexpectedError.of(error))
         logger.error("repair failed", extra={"kind": "refresh", "reason": reason, "account": message.get("account")})

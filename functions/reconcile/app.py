@@ -28,8 +28,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     repaired, failed = report.repaired, report.failed.total()
     logger.info("reconciled", extra={"repaired": dict(repaired), "failed": dict(report.failed), "cursors_reset": report.cursors_reset})
     counted = {
-        # fetch_owners counts the refreshes that it repairs.
-        "Repaired": repaired.total() - repaired["refresh"],
+        # These accounts were only queued to be read, those whose repair is awaited daily. fetch_owners counts what a reading repairs.
+        "Repaired": repaired.total() - repaired["refresh"] - repaired["repair"],
         "RepairFailed": failed,
         "TenantRetired": report.retired,
         "TenantReturned": report.returned,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.sandbox import Sandbox, client
 from titleholder.aws.queues import HOP, MOST_HOPS
 from titleholder.services.rate_limiter import RETRY_AT_KEY
@@ -62,6 +64,18 @@ def test_event_that_was_put_back_too_often_is_queued_anew_by_reconcile_and_proce
     sandbox.settle()
     assert (sandbox.outcome(token) or {})["outcome"] == "ready"
     assert open_events(sandbox) == []
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_reading_that_nothing_else_repeats_is_delivered_again_until_it_succeeds(sandbox: Sandbox, required: bool) -> None:
+    ref = sandbox.link("fresh")
+    sandbox.send(sandbox.events_queue, {**ref.as_dict(), **({"required": True} if required else {})})
+    sandbox.simulator.fail_api("server_error", times=10)
+    assert len(sandbox.consume(sandbox.events_queue)) == required
+    sandbox.wait(3600)
+    sandbox.simulator.clear_faults()
+    sandbox.consume(sandbox.events_queue)
+    assert (sandbox.store.accounts.get(ref).state is not None) == required
 
 
 def test_request_that_was_put_back_too_often_is_left_to_its_workflow(sandbox: Sandbox) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -243,6 +243,13 @@ class TestReconcile:
         found = emitted()
         assert found["ReconcileCompleted", "titleholder"] == [1.0]
         assert ("KeyUnusable", "titleholder") not in found
+
+    def test_planned_readings_are_no_repairs(self, sandbox: Sandbox, emitted: Emitted, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The alarm on repairs must not be raised because many workflows wait for the repair of their account."""
+        report = reconciliation.Report(repaired=Counter(repair=12, refresh=3, announcement=1))
+        monkeypatch.setattr(reconciliation, "reconcile", lambda *_, **__: report)
+        sandbox.function("reconcile")({})
+        assert emitted()["Repaired", "titleholder"] == [1.0]
 
     def test_key_whose_deletion_is_scheduled_is_counted_and_logged(self, sandbox: Sandbox, emitted: Emitted) -> None:
         key = sandbox.environment["VAULT_KEY_ID"]

@@ -111,7 +111,7 @@ def read_accounts(stack: Deployed, *, apply: bool, say: Say, per_second: float, 
     say(f"{'sending' if apply else 'would send'}: {len(accounts)} accounts to be read, in {minutes:.1f} minutes, {per_second:g} a second")
     sqs, url = stack.clients("sqs"), stack.resources["EventsQueue"]
     for ref in accounts if apply else ():
-        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(ref.as_dict()))
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps({**ref.as_dict(), "required": True}))
         sleep(1 / per_second)
 
 
