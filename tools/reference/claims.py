@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from titleholder.batches.manifests import AKA_SEPARATOR
-from titleholder.matching.text import MAX_CHARS, MAX_WORDS
+from titleholder.matching.text import MAX_CHARS, MAX_WORD, MAX_WORDS
 from titleholder.schemas import Address, Claim
 from tools.reference.markdown import code, codes, page, table
 
@@ -110,7 +110,7 @@ are optional. More fields make the verdict more reliable. A missing address, pho
 
 LIMITS = f"""
 Unknown fields are refused (422 `invalid-request`), and so are control characters other than tabs and line breaks. White space at both ends is removed. If a
-name has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, only its beginning is compared, and the name never matches.
+name, with all its parts, has more than {MAX_CHARS} characters or {2 * MAX_WORDS} words, or a word of more than {MAX_WORD} characters, only the beginning is compared, and the name never matches.
 """
 
 RULES = f"""

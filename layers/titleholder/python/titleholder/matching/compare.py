@@ -46,7 +46,7 @@ class Owner(NamedTuple):
 
 def _text(value: object) -> str:
     # One character more than is read, to recognise a longer text.
-    return str(value)[: MAX_CHARS + 1].strip() if value else ""
+    return str(value).strip()[: MAX_CHARS + 1] if value else ""
 
 
 # Markers that join a second party to the first in a claim, or show that the claimant acts for another party.
@@ -177,6 +177,9 @@ def _judge(mine: _Claimed, owner: Owner, memo: Memo) -> Judged:
     if not found:
         return _STRANGER
     best = max(found, key=lambda judged: (judged.score, judged.log_odds))
+    if not (name.full and held.full):
+        # The names may differ where they were not read.
+        best = (best.capped(MOST_FOR_REVIEW, "WORDS_LEFT_OVER") if best.score > MOST_FOR_REVIEW else best)._replace(lift="none")
     if mine.several:
         best = best.capped(MOST_SEVERAL, "CLAIM_NAMES_SEVERAL")
     if owner.mixed or mixes_scripts(mine.text):

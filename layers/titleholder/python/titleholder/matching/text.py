@@ -66,21 +66,30 @@ def _refer(found: re.Match[str]) -> str:
 
 def fold(value: object) -> str:
     """Return at most `MAX_CHARS` characters of ``value``: in small letters, without accents, common alphabets in Latin letters."""
+    return fold_to_end(value)[0]
+
+
+def fold_to_end(value: object) -> tuple[str, bool]:
+    """Return the folded text, as `fold` does, and whether it is all of ``value``."""
     text = str(value)
-    if len(text) > MAX_CHARS:
+    whole = len(text) <= MAX_CHARS
+    if not whole:
         text = text[:MAX_CHARS]
     if "&" in text and ";" in text:
         text = compiled(_REFERENCE).sub(_refer, text)
     if text.isascii():
-        return text.lower()
+        return text.lower(), whole
     # Composed letters that have their own transcription must be replaced before they are decomposed: й is not и.
     # Cut the text first, because one character may become eighteen.
     import unicodedata
 
-    text = unicodedata.normalize("NFKC", text)[: 2 * MAX_CHARS].casefold()
+    text = unicodedata.normalize("NFKC", text)
+    whole = whole and len(text) <= 2 * MAX_CHARS
+    text = text[: 2 * MAX_CHARS].casefold()
     text = text.replace("й", "y").replace("ё", "yo").replace("ї", "yi").translate(_TABLE)
     text = compiled(_ACCENTED).sub(lambda found: _bare(found[0]), text)
-    return compiled(_LOOSE).sub("", text).casefold().translate(_TABLE)[: 2 * MAX_CHARS]
+    text = compiled(_LOOSE).sub("", text).casefold().translate(_TABLE)
+    return text[: 2 * MAX_CHARS], whole and len(text) <= 2 * MAX_CHARS
 
 
 def _bare(letter: str) -> str:

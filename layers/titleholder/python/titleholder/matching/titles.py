@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from titleholder.matching.evidence import mainly_given, mainly_surname
 from titleholder.matching.parties import NO_WORDS, Party, Trust, party_of
-from titleholder.matching.text import LETTER, MAX_CHARS, MAX_WORD, MAX_WORDS, compiled, fold, is_latin
+from titleholder.matching.text import LETTER, MAX_CHARS, MAX_WORD, MAX_WORDS, compiled, fold, fold_to_end, is_latin
 from titleholder.matching.words import (
     BUSINESS_WORDS,
     CREDENTIALS,
@@ -41,7 +41,7 @@ class Title(NamedTuple):
     estate: bool
     markers: frozenset[str]  # the markers found: of joined parties or of a capacity
     brackets: bool
-    full: bool  # False: there were more words than are read
+    full: bool  # False: not all of the text was read
     length: int  # of the text, which shows whether a bank may have cut it off
 
 
@@ -78,23 +78,26 @@ def _undot(found: re.Match[str]) -> str:
     return " ".join(joined) + " "
 
 
-def tokens_of(text: str) -> list[str]:
-    """Return the words, commas, hyphens within words and markers of a marked text."""
+def tokens_of(text: str) -> tuple[list[str], bool]:
+    """Return the words, commas, hyphens within words and markers of a marked text, and whether these are all, with all their letters."""
     if text.isalpha() and text.isascii():
-        return [text[:MAX_WORD]]
+        return [text[:MAX_WORD]], len(text) <= MAX_WORD
     if "." in text:
         text = compiled(_DOTTED).sub(_undot, text)
     if "-" in text:
         text = _GLUED_HYPHEN.sub(" - ", text)
     out: list[str] = []
+    full = True
     pattern = _WORD if text.isascii() else compiled(_ANY_WORD)
     for word in pattern.findall(text.replace("- ", "-") if "-" in text else text):
         if "'" in word:
             word = word.replace("'", "")
-        out.append(word if len(word) <= MAX_WORD else word[:MAX_WORD])
-        if len(out) > 3 * MAX_WORDS:
-            break
-    return out
+        if len(out) == 3 * MAX_WORDS:
+            return out, False
+        if len(word) > MAX_WORD:
+            word, full = word[:MAX_WORD], False
+        out.append(word)
+    return out, full
 
 
 LONGEST_PLACEHOLDER = 24
@@ -119,12 +122,12 @@ def is_placeholder(value: object, name: bool = False) -> bool:
 
 def read_title(value: object) -> Title:
     """Return the parties of an account title."""
-    return _read(fold(value), len(str(value)) <= MAX_CHARS)
+    return _read(*fold_to_end(value))
 
 
 def read_claim(value: object) -> Title:
     """Return the party of a claimed name. Its ``markers`` show whether the name has further parties."""
-    return _read(fold(value), len(str(value)) <= MAX_CHARS)
+    return _read(*fold_to_end(value))
 
 
 def _plain(folded: str, whole: bool) -> Title | None:
@@ -173,15 +176,17 @@ def _read(folded: str, whole: bool) -> Title:
         inline = compiled(_ASIDE).sub(lambda found: f" {found[1] or found[2] or found[3] or ''} ", folded)
 
         def take(found: re.Match[str]) -> str:
-            nonlocal brackets
+            nonlocal brackets, whole
             words = (found[1] or found[2] or found[3] or "").strip(" .,")
             if not words or words in GENERATIONS or words in TITLES or words.replace(".", "") in TITLES:
                 return f" {words} "
             if compiled(_TELLING_ASIDE).fullmatch(words):
                 return " MINOR " if "minor" in words else f" {words} "
             brackets = True
+            inner, full = tokens_of(words)
+            whole = whole and full and len(asides) < MANY_ASIDES
             if len(asides) < MANY_ASIDES:
-                asides.append(tuple(t for t in tokens_of(words) if t not in (",", "-", "#")))
+                asides.append(tuple(t for t in inner if t not in (",", "-", "#")))
             return " "
 
         folded = compiled(_ASIDE).sub(take, folded)
@@ -196,9 +201,9 @@ def _read(folded: str, whole: bool) -> Title:
     marked = mark(text)
     if " y " in marked:
         marked = compiled(_Y).sub(_joins, marked)
-    tokens = tokens_of(marked)
+    tokens, full = tokens_of(marked)
     unmarked = _without_dates(inline) if inline is not folded else text
-    plain = tokens if unmarked == marked else tokens_of(unmarked)
+    plain, plain_full = (tokens, full) if unmarked == marked else tokens_of(unmarked)
     every = [t for t in plain if t not in NO_WORDS]
     words = tuple(every[: 2 * MAX_WORDS])
     if not words:
@@ -229,7 +234,7 @@ def _read(folded: str, whole: bool) -> Title:
         legal = tuple(t for t in tokens[:at] if not (t.isupper() and is_latin(t)) and t not in ",-#")
     return Title(
         tuple(parties), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
-        whole and len(every) <= 2 * MAX_WORDS and len(tokens) <= 3 * MAX_WORDS, len(folded),
+        whole and full and plain_full and len(every) <= 2 * MAX_WORDS, len(folded),
     )  # fmt: skip
 
 
@@ -317,19 +322,15 @@ def _two_full_names(tokens: list[str]) -> bool:
 
 def claimed_party(given: object, middle: object, family: object, suffix: object) -> Title:
     """Return the title for a name that is given in parts."""
-    texts = [fold(str(part)[:200]) if part else "" for part in (given, middle, family)]
+    read = [fold_to_end(part or "") for part in (given, middle, family)]
+    texts = [text for text, _ in read]
+    whole = all(full for _, full in read) and sum(map(len, texts)) <= MAX_CHARS
     aside: tuple[str, ...] = ()
     for index, text in enumerate(texts):
         if "(" in text or '"' in text:
-            aside = (
-                *aside,
-                *(
-                    t
-                    for found in compiled(_ASIDE).finditer(text)
-                    for t in tokens_of(" ".join(g for g in found.groups() if g))
-                    if t not in ",-"
-                ),
-            )
+            for found in compiled(_ASIDE).finditer(text):
+                tokens, full = tokens_of(" ".join(g for g in found.groups() if g))
+                aside, whole = (*aside, *(t for t in tokens if t not in ",-")), whole and full
             texts[index] = compiled(_ASIDE).sub(" ", text)
     markers: set[str] = set()
     generation = ""
@@ -341,9 +342,11 @@ def claimed_party(given: object, middle: object, family: object, suffix: object)
         if text.isalpha() and text.isascii() and text not in NO_NAME and mark(text) is text:
             # Most parts are one plain word.
             parts.append([text[:MAX_WORD]])
+            whole = whole and len(text) <= MAX_WORD
             count += 1
             continue
-        tokens = tokens_of(mark(text)) if text else []
+        tokens, full = tokens_of(mark(text)) if text else ([], True)
+        whole = whole and full
         markers.update(t for t in tokens if t.isupper() and is_latin(t) and t not in ("-", ","))
         words: list[str] = []
         for at, item in enumerate(tokens):
@@ -363,13 +366,18 @@ def claimed_party(given: object, middle: object, family: object, suffix: object)
         parts.append(words)
         count += len(words)
     if suffix:
-        for item in tokens_of(fold(str(suffix)[:40])):
+        text, read_all = fold_to_end(suffix)
+        tokens, full = tokens_of(text)
+        whole = whole and read_all and full
+        for item in tokens:
             generation = GENERATIONS.get(item, generation)
-    all_words = tuple(word for part in parts for word in part)[: 2 * MAX_WORDS]
+    all_words = tuple(word for part in parts for word in part)
+    whole = whole and len(all_words) <= 2 * MAX_WORDS
+    all_words = all_words[: 2 * MAX_WORDS]
     if not all_words:
         return EMPTY
     given_count, family_count = len(parts[0]), len(parts[2])
     if len(all_words) == 2 and all_words[0] == all_words[1]:
         all_words, family_count, given_count, joined = all_words[:1], 0, 1, set()
     party = Party(all_words, "plain", 0, frozenset(joined), generation, (), aside, title, family_count, given_count, whole=True)
-    return Title((party,), all_words, all_words, (), False, (), False, frozenset(markers), bool(aside), True, sum(map(len, texts)) + 2)
+    return Title((party,), all_words, all_words, (), False, (), False, frozenset(markers), bool(aside), whole, sum(map(len, texts)) + 2)
