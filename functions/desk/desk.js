@@ -772,8 +772,8 @@ function hideNames(words) {
 function showNames(head) {
   const names = detail.names, head_ = ["Field", "Claimed", "At the bank", "Score", "Result"];
   const cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...children));
-  const lacking = { claim: ["not claimed", "not shown"], bank: ["not shown", "the bank gave none"], both: ["not claimed",
-    "the bank gave none"] };
+  const lacking = { claim: ["not claimed", "not shown"], bank: ["not shown", "the bank gave none"], both: ["nothing to compare",
+    "nothing to compare"] };
   const lines = names.fields.map((field) => {
     const quiet = field.missing ? lacking[field.missing] : ["agrees, not shown", "agrees, not shown"];
     const [claim, bank] = [field.claim, field.bank].map((side, index) => side ? value(side) : h("span", { class: "quiet" }, quiet[index]));

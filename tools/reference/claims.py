@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from titleholder.batches.manifests import AKA_SEPARATOR
+from titleholder.matching.addresses import MANY_TOKENS
+from titleholder.matching.phones import MAX_CHARS as PHONE_CHARS
 from titleholder.matching.text import MAX_CHARS, MAX_WORD, MAX_WORDS
 from titleholder.schemas import Address, Claim
 from tools.reference.markdown import code, codes, page, table
@@ -118,7 +120,10 @@ RULES = f"""
   `name` that scores below 70 against it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
   If one name contains two parties, the reason is `CLAIM_NAMES_SEVERAL`.
 - **`middle` and `suffix` are read only together with `given` or `family`.**
-- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`.
+- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`. The verdict's `missing` then
+  names the side with the placeholder.
+- **Texts that are too long count as missing**: an e-mail address of more than {MAX_CHARS} characters, a phone number of more than {PHONE_CHARS}, and an
+  address with a part of more than {MAX_CHARS} characters or {MANY_TOKENS} words.
 - **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
   own. A line has either these columns or `address`.
 - **A claim is stored encrypted**, for `ClaimRetentionDays`, and never logged.

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from titleholder.matching import match
 from titleholder.matching.addresses import compare as compare_addresses
 from titleholder.matching.emails import compare as compare_emails
 from titleholder.matching.phones import compare as compare_phones
@@ -172,3 +173,31 @@ def test_emails_compare_by_the_mailbox_they_reach(one: str, other: str, score: f
     assert field is not None
     assert field.score is not None
     assert field.score == score if score >= 70 else field.score < 70
+
+
+@pytest.mark.parametrize(
+    ("field", "nothing"),
+    [
+        ("phone", "0000000000"),
+        ("phone", "12"),
+        ("phone", "call me"),
+        ("phone", "N/A"),
+        ("email", "test@test.com"),
+        ("email", "no-email@none.com"),
+        ("email", "N/A"),
+        ("address", "-,-"),
+        ("address", "# ,"),
+        ("address", "N/A"),
+    ],
+)
+def test_placeholder_is_missing_on_its_own_side(field: str, nothing: str) -> None:
+    key = "raw_address" if field == "address" else field
+    usual = {"address": "12 Elm St, Reno NV 89501", "phone": "415 555 0134", "email": "edgar@example.com"}[field]
+    sides = ((nothing, usual), (usual, nothing), (nothing, nothing), (nothing, None), (None, nothing))
+    found = [match({"name": "Edgar Colby", field: mine}, {"name": "EDGAR COLBY", key: theirs}).fields[field] for mine, theirs in sides]
+    assert [(one.score, one.missing) for one in found] == [(None, side) for side in ("claim", "bank", "both", "both", "both")]
+
+
+def test_addresses_without_a_part_in_common_are_missing_on_both_sides() -> None:
+    found = match({"name": "Edgar Colby", "address": "12 Elm St"}, {"name": "EDGAR COLBY", "raw_address": "NV 89501"}).fields["address"]
+    assert (found.score, found.missing) == (None, "both")

@@ -92,3 +92,53 @@ def test_names_that_differ_only_where_they_are_not_read_never_match(kind: str) -
 def test_names_that_are_read_to_their_end_match(claim: dict[str, Any]) -> None:
     held = " ".join(claim.values()).upper()
     assert match(claim, {"name": held}).score >= 90
+
+
+FILLED = "Elm " * 60
+"""As many words of an address as are read."""
+CONTACTS: dict[str, tuple[str, Any, str]] = {
+    "an address's words": ("address", f"12 {FILLED}Alpha", f"12 {FILLED}BETA"),
+    "an address's characters": ("address", f"12 {LETTERS}Alpha", f"12 {LETTERS}BETA"),
+    "an address's town": (
+        "address",
+        "12 Elm St, a b c d e f g h Springfield, 89501",
+        "12 ELM ST, A B C D E F G H ALBUQUERQUE, 57701",
+    ),
+    "a line": ("address", {"line1": f"12 {LETTERS}Alpha", "city": "Reno"}, f"12 {LETTERS}BETA, RENO"),
+    "a second line": ("address", {"line1": "12 Elm St", "line2": " ".join(["Apt"] * 100) + " 7"}, "12 ELM ST" + " APT" * 100 + " 9"),
+    "a town": ("address", {"city": "Elm " * 160 + "Reno"}, "ELM " * 160 + "BEND"),
+    "a postal code": ("address", {"postal_code": "A1B2C3D4E5F6G7"}, "A1B2C3D4E5F6H8"),
+    "a phone number": ("phone", "." * 242 + "4155550134", "." * 242 + "4155550199"),
+    "a phone number after spaces": ("phone", " " * 300 + "4155550134", " " * 300 + "4159990199"),
+    "an e-mail address": ("email", "e" * 600 + "dgar@example.com", "e" * 600 + "lmer@example.com"),
+    "an e-mail address without its end": ("email", "edgar@" + "e" * 595 + ".com", "edgar@" + "e" * 595 + ".org"),
+    "an e-mail address after spaces": ("email", " " * 2400 + "edgar@example.com", " " * 2400 + "elmer@example.com"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTACTS)
+def test_contacts_that_differ_only_where_they_are_not_read_never_agree(kind: str) -> None:
+    field, mine, theirs = CONTACTS[kind]
+    found = match({"name": "Edgar Colby", field: mine}, {"name": "EDGAR COLBY", "raw_address" if field == "address" else field: theirs})
+    print(kind, found.fields[field])
+    assert (found.fields[field].score or 0) < 70
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("address", FILLED + "Elm Alpha"),
+        ("address", LETTERS),
+        ("phone", "4" * 251),
+        ("email", f"{'e' * 590}@example.com"),
+        ("email", "e" * 601),
+    ],
+)
+def test_contact_that_is_too_long_to_be_read_counts_as_missing(field: str, text: str) -> None:
+    key = "raw_address" if field == "address" else field
+    usual = {"address": "12 Elm St, Reno NV 89501", "phone": "415 555 0134", "email": "edgar@example.com"}[field]
+    found = [
+        match({"name": "Edgar Colby", field: mine}, {"name": "EDGAR COLBY", key: theirs}).fields[field]
+        for mine, theirs in ((text, usual), (usual, text), (text, text))
+    ]
+    assert [(one.score, one.missing) for one in found] == [(None, "claim"), (None, "bank"), (None, "both")]

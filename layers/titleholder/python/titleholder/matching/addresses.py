@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from titleholder.matching.result import FieldMatch
-from titleholder.matching.text import closeness, fold, within_two
+from titleholder.matching.text import closeness, fold_to_end, within_two
 from titleholder.matching.words import word_set
 
 # Abbreviations of the postal service's Publication 28, appendix C, and spellings people use for them: https://pe.usps.com/text/pub28/
@@ -151,13 +151,24 @@ _UNIT_FIRST = re.compile(
 )
 
 
+class _TooLongError(ValueError):
+    """A text that is not read to its end could differ from another one there."""
+
+
 def _folded(value: object) -> str:
     text = str(value)
     if not text.isascii():
         for sign, written in _FRACTIONS.items():
             if sign in text:
                 text = text.replace(sign, written)
-    return fold(text)
+    return _fold(text)
+
+
+def _fold(text: str) -> str:
+    folded, whole = fold_to_end(text)
+    if not whole:
+        raise _TooLongError
+    return folded
 
 
 def _text(value: object) -> str:
@@ -177,13 +188,14 @@ def _text(value: object) -> str:
 
 def _tokens(text: str) -> list[str]:
     found: list[str] = _TOKEN.findall(text)
-    del found[MANY_TOKENS:]
+    if len(found) > MANY_TOKENS:
+        raise _TooLongError
     return [item.replace("'", "") for item in found] if "'" in text else found
 
 
 def _joined(text: str) -> str:
     """Return the letters and digits of a text, folded."""
-    folded = fold(text)
+    folded = _fold(text)
     return folded if folded.isalnum() else _NO_LETTER.sub("", folded)
 
 
@@ -213,7 +225,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
             # Read again, because without the box the rest may be a road's number.
             second = _text(_BOX.sub(" ", second))
     tokens = _tokens(text)
-    zipped = _joined(code)[:12] if code else ""
+    zipped = _joined(code) if code else ""
     region = _state(state)
     if whole:
         tokens, region, zipped = _cut_end(tokens, region, zipped)
@@ -288,7 +300,7 @@ def _parse(line1: str, line2: str, city: str, state: str, code: str, whole: bool
     town = tuple(t for t in _tokens(_text(city)) if t != ",") if city else ()
     words = tuple(t for t in rest if t != ",") if whole else ()
     return Address(
-        _number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail[:8]), fraction, words
+        _number(number), tuple(street), kind, frozenset(directions), unit, box, town, region, zipped, tuple(tail), fraction, words
     )
 
 
@@ -430,26 +442,34 @@ def _take_unit(tokens: list[str]) -> tuple[list[str], str]:
 
 
 def parse(value: object) -> Address | None:
-    """Split an address into its parts: a mapping with ``line1`` to ``country``, or one line of text. ``None`` for an empty one."""
-    found = _taken_apart(value)
+    """Split an address into its parts: a mapping with ``line1`` to ``country``, or one line of text. ``None`` if it is missing."""
+    try:
+        found = _taken_apart(value)
+    except _TooLongError:
+        return None
     return found if found and any(found) else None
+
+
+def is_missing(value: object) -> bool:
+    """Return whether an address is empty, or too long to be read."""
+    return parse(value) is None
 
 
 def _taken_apart(value: object) -> Address | None:
     if isinstance(value, Mapping):
-        parts = [str(value.get(k) or "")[:300].strip() for k in ("line1", "line2", "city", "state", "postal_code")]
+        parts = [str(value.get(k) or "").strip() for k in ("line1", "line2", "city", "state", "postal_code")]
         if not any(parts):
             return None
         line1, line2, city, state, code = parts
         # Some forms put the whole address into the first line.
         whole = not (city or state) and (len(line1.split()) > 4 or not (line2 or code or line1[:1].isdigit()))
         return _parse(line1, line2, city, state, code, whole)
-    text = str(value or "")[:600].strip()
+    text = str(value or "").strip()
     return _parse(text, "", "", "", "", True) if text else None
 
 
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two addresses compare, or ``None`` when either is empty.
+    """Return how two addresses compare, or ``None`` when either is missing, or if they have no part in common that can be compared.
 
     98 to 100: all parts are the same after folding the postal service's abbreviations; from 70: a small difference; below: another house.
     """

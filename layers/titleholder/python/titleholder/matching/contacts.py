@@ -1,12 +1,11 @@
 """Compares addresses, phones and e-mails, each with its own module, and adjusts the name's score by them as far as the name allows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from titleholder.matching.judged import MATCH, MOST_FOR_REVIEW, Judged
 from titleholder.matching.result import CONTACTS, FieldMatch, absent
 from titleholder.matching.scale import scale
-from titleholder.matching.text import MAX_CHARS
 from titleholder.matching.titles import is_placeholder
 from titleholder.matching.weights import CONTACT_WEIGHTS
 
@@ -21,28 +20,36 @@ def compare_contacts(claim: Mapping[str, Any], owner: Mapping[str, Any]) -> dict
         elif not isinstance(mine, str) and isinstance(mine, Mapping):
             mine = mine if any(not is_placeholder(mine.get(k) or "") for k in ("line1", "line2", "city", "state", "postal_code")) else None
         else:
-            mine = str(mine)[: 4 * MAX_CHARS].strip()
+            mine = str(mine).strip()
             mine = None if is_placeholder(mine) else mine
-        theirs = str(theirs)[: 4 * MAX_CHARS].strip() if theirs else None
+        theirs = str(theirs).strip() if theirs else None
         theirs = None if theirs and is_placeholder(theirs) else theirs
-        if not mine or not theirs:
-            fields[field] = absent(bool(mine), bool(theirs))
-            continue
-        compared: FieldMatch | None
-        if field == "address":
-            from titleholder.matching import addresses
-
-            compared = addresses.compare(mine, theirs)
-        elif field == "phone":
-            from titleholder.matching import phones
-
-            compared = phones.compare(mine, theirs)
-        else:
-            from titleholder.matching import emails
-
-            compared = emails.compare(mine, theirs)
-        fields[field] = compared if compared is not None else absent(False, False)
+        compared = None
+        if mine or theirs:
+            compare, is_missing = _functions(field)
+            compared = compare(mine, theirs) if mine and theirs else None
+            if compared is None:
+                mine, theirs = mine and not is_missing(mine), theirs and not is_missing(theirs)
+        if compared is None:
+            # If no side's text is missing, each address lacks the parts that the other has.
+            compared = absent(bool(mine and not theirs), bool(theirs and not mine))
+        fields[field] = compared
     return fields
+
+
+def _functions(field: str) -> tuple[Callable[[object, object], FieldMatch | None], Callable[[object], bool]]:
+    """Return how a field is compared, and how one recognises a text that has no value. Modules are loaded when they are first needed."""
+    if field == "address":
+        from titleholder.matching import addresses
+
+        return addresses.compare, addresses.is_missing
+    if field == "phone":
+        from titleholder.matching import phones
+
+        return phones.compare, phones.is_missing
+    from titleholder.matching import emails
+
+    return emails.compare, emails.is_missing
 
 
 def contact_levels(fields: Mapping[str, FieldMatch]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Compares e-mail addresses by case, tag, and the rules of providers that deliver several spellings to one mailbox."""
 
 from titleholder.matching.result import FieldMatch
-from titleholder.matching.text import fold, within_two
+from titleholder.matching.text import fold, fold_to_end, within_two
 from titleholder.matching.titles import is_placeholder
 
 # Domains of one provider that lead to the same mailbox.
@@ -48,14 +48,18 @@ def _is_placeholder(value: object) -> bool:
     return local.replace(".", "").replace("-", "") in _NOBODY and host in _NOBODY
 
 
+def is_missing(value: object) -> bool:
+    """Return whether a text is empty, a placeholder, or too long to be read."""
+    text, whole = fold_to_end(str(value or "").strip())
+    return not text or not whole or _is_placeholder(text)
+
+
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two e-mail addresses compare, or ``None`` when either is empty or a placeholder.
+    """Return how two e-mail addresses compare, or ``None`` when either is missing.
 
     100: the same; 99: the same mailbox by the provider's rules; 85: apart from a tag; below 70: another address.
     """
-    if not str(claimed or "").strip() or not str(held or "").strip():
-        return None
-    if _is_placeholder(claimed) or _is_placeholder(held):
+    if is_missing(claimed) or is_missing(held):
         return None
     a, b = _parse(claimed), _parse(held)
     if a is None or b is None:

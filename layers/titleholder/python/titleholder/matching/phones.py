@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from titleholder.matching.result import FieldMatch
-from titleholder.matching.text import fold
+from titleholder.matching.text import fold_to_end
 
 # Numbers without a country code are taken for American ones. They can still match a foreign number by its national digits.
 HOME = "US"
@@ -22,6 +22,14 @@ _EXTENSION = re.compile(r"(?:(?<=\d)\s*x|[\s,;]*(?:ext(?:ensi[oó]n|n)?\.?[:=]?|
 _SHORTEST = 5
 
 
+class _Written(NamedTuple):
+    """The text of a number that is no placeholder: without label and extension, the extension, and the digits."""
+
+    text: str
+    extension: str
+    digits: str
+
+
 class Number(NamedTuple):
     """The parts of a number: the country code (empty if it is not given), the national digits, and the extension."""
 
@@ -35,9 +43,7 @@ def _is_placeholder(digits: str) -> bool:
     return len(digits) < _SHORTEST or len(set(digits)) == 1 or (len(digits) > 8 and digits in "12345678901234567890")
 
 
-def _parse(text: str) -> Number | None:
-    import phonenumbers
-
+def _written(text: str) -> _Written | None:
     text = _DECIMAL.sub("", text.strip())
     text = _TRAILING.sub("", _LABEL.sub("", text))
     extension = ""
@@ -48,6 +54,13 @@ def _parse(text: str) -> Number | None:
     letters = any(c.isalpha() for c in text.partition(";")[0])
     if _is_placeholder(digits.lstrip("0") or digits) and not (letters and len(digits) > 3):
         return None
+    return _Written(text, extension, digits)
+
+
+def _parse(written: _Written) -> Number | None:
+    import phonenumbers
+
+    text, extension, digits = written
     says = text.lstrip(" (").startswith("+") or "phone-context=+" in text
     if "phone-context" in text and not says:
         # The context is a domain, which names no country.
@@ -69,19 +82,31 @@ def _parse(text: str) -> Number | None:
     return Number(code, national, extension)
 
 
-def _numbers(value: object) -> list[Number]:
-    text = fold(value)[:MAX_CHARS].strip()
+def _pieces(value: object) -> list[_Written]:
+    text, whole = fold_to_end(str(value).strip())
+    if not whole or len(text) > MAX_CHARS:
+        return []
     if "phone-context" in text or ";ext=" in text or ";isub" in text:
         pieces = [re.sub(r";isub=[^;]*", "", text)]
     else:
         pieces = _SEVERAL.split(text)
         if sum(len(re.sub(r"\D", "", piece)) >= 7 for piece in pieces) < 2:
             pieces = [text]
-    return [number for piece in pieces[:MANY_NUMBERS] if (number := _parse(piece))]
+    return [written for piece in pieces[:MANY_NUMBERS] if (written := _written(piece))]
+
+
+def _numbers(value: object) -> list[Number]:
+    return [number for written in _pieces(value) if (number := _parse(written))]
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a text has no digits that can be a number, or is too long to be read."""
+    # A text with this many digits is a number in any case, so that `phonenumbers` need not be loaded.
+    return not any(len(written.digits) >= _SHORTEST or _parse(written) for written in _pieces(value))
 
 
 def compare(claimed: object, held: object) -> FieldMatch | None:
-    """Return how two phone numbers compare, or ``None`` when either has no digits that can be a number.
+    """Return how two phone numbers compare, or ``None`` when either is missing.
 
     100: the same number; 85: with and without an extension; 75: one lacks its area code; below 70: another number. If a text has several
     numbers, the best one counts.

@@ -19,7 +19,8 @@ class FieldMatch(NamedTuple):
     score
         0 to 100, or ``None`` when either side lacks the field.
     missing
-        Which side lacks it: ``"claim"``, ``"bank"``, ``"both"``, or ``None``.
+        Which side lacks it: ``"claim"``, ``"bank"``, ``"both"``, or ``None``. A placeholder counts as missing on its own side. If two
+        addresses have no part in common, each side lacks what the other has.
     reasons
         Stable codes for every loss of points, the weightiest first.
     """

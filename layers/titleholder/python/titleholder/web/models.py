@@ -154,7 +154,7 @@ class FieldScore(Shown):
     score: float | None
     """From 0 to 100. Null if the claim or the bank lacks the field."""
     missing: Literal["claim", "bank", "both"] | None = None
-    """Which side lacks the field. Null if both have it."""
+    """Which side lacks the field, or has only a placeholder. `both` also if two addresses have no part in common. Null if both have it."""
     reasons: list[ReasonCode]
     """Why points were lost, the most important reason first. docs/reference/reasons.md explains each code."""
 

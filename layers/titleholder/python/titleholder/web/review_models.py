@@ -274,7 +274,7 @@ class ComparedField(Shown):
     score: float | None
     """From 0 to 100. Null if the claim or the bank lacks the field."""
     missing: Literal["claim", "bank", "both"] | None = None
-    """Which side lacks the field. Null if both have it."""
+    """Which side lacks the field, or has only a placeholder. `both` also if two addresses have no part in common. Null if both have it."""
     same: bool
     """Whether the field agrees fully. It is then not shown."""
     reasons: list[ReasonCode]
