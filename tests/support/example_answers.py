@@ -35,6 +35,7 @@ _CURSOR = re.compile(r'"next_cursor": "[^"]+"')
 
 
 CALLER = "arn:aws:sts::123456789012:assumed-role/back-end/anne"
+OTHER_CALLER = "arn:aws:sts::123456789012:assumed-role/back-end/ben"
 
 
 class Recorder:
@@ -47,13 +48,13 @@ class Recorder:
         self._routes = Routes()
         self._names = {openapi.shape(key): key for key in documented()}
 
-    def __call__(self, name: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    def __call__(self, name: str, method: str, path: str, body: Any = None, *, by: str = CALLER, **headers: str) -> Any:
         """Make a call. Its answer becomes the example `name` of its route and status, or a problem's example."""
         self.sandbox.wait(1)  # Lists are ordered by time.
         found = self._routes.find(method, path.partition("?")[0])
         assert found is not None, path
         event = http_event(method, path, body, headers)
-        event["requestContext"]["authorizer"] = {"iam": {"userArn": CALLER}}
+        event["requestContext"]["authorizer"] = {"iam": {"userArn": by}}
         answer = Answer.of(self.sandbox.function(found[1])(event))
         if answer.status < 300:
             key = f"{self._names[openapi.shape(found[0])]} {answer.status}"
@@ -158,7 +159,6 @@ def _reviewing(call: Recorder) -> None:
     call("queue", "GET", "/reviews")
     call("comparison", "POST", f"/verifications/{close}/comparison")
     review = f"/verifications/{close}/review"
-    call("changed", "POST", f"{review}/decisions", {"version": 7, "decision": "reject", "reason": "RELATIVE"})
     decision = {"version": 1, "decision": "approve", "reason": "CHANGED_NAME_DOCUMENTED", "reference": "CASE-4711", "note": "Seen."}
     call("approved", "POST", f"{review}/decisions", decision)
     call("closed", "POST", f"{review}/decisions", {**decision, "decision": "reject", "reason": "RELATIVE"})
@@ -170,6 +170,7 @@ def _reviewing(call: Recorder) -> None:
     call("-", "POST", f"{review}/decisions", {"version": 1, "decision": "withdraw"})
     call("proposed", "POST", f"{review}/decisions", {"version": 1, "decision": "approve", "reason": "CONTACT_CONFIRMED"})
     call("-", "POST", f"{review}/decisions", {"version": 2, "decision": "approve", "reason": "JOINT_OR_AUTHORISED"})
+    call("changed", "POST", f"{review}/decisions", {"version": 1, "decision": "reject", "reason": "RELATIVE"}, by=OTHER_CALLER)
 
 
 def _batches(call: Recorder) -> None:

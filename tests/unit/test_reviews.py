@@ -42,6 +42,14 @@ def after(review: Review, *decisions: tuple[str, DecisionKind], outcome: str = "
 
 
 PROPOSED = after(OPEN, ("anne", "approve"))
+WITHDRAWN = after(PROPOSED, ("anne", "withdraw"))
+PROPOSED_AGAIN = after(WITHDRAWN, ("bob", "approve"))
+PROPOSED_TOO_OFTEN = after(OPEN, *[("anne", "approve"), ("anne", "withdraw")] * 25, ("anne", "approve"))
+NO_PROPOSAL = "You have no proposal that waits for a second reviewer, so there is nothing to withdraw."
+
+
+def changed(version: int, since: str) -> str:
+    return f"Your decision is about version {version}. {since} `review` shows the review now: read it, then decide about that version."
 
 
 @pytest.mark.parametrize(("decision", "resolution"), [("approve", "approved"), ("reject", "rejected")])
@@ -290,16 +298,30 @@ def test_review_can_be_opened_by_hand_where_something_was_compared(outcome: str 
     ("review", "asked", "by", "said"),
     [
         (OPEN, request("approve", reason="RELATIVE"), "anne", "The fields of the decision do not go together."),
-        (
-            OPEN, request("approve", 2), "anne",
-            "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, then decide about "
-            "that version.",
-        ),
-        (OPEN, request("withdraw"), "anne", "You have no proposal that waits for a second reviewer, so there is nothing to withdraw."),
+        (OPEN, request("approve", 2), "anne", changed(2, "The review has not had this version.")),
+        (PROPOSED, request("reject", 1), "anne", changed(1, "You have decided since then.")),
+        (PROPOSED, request("reject", 1), "bob", changed(1, "Another reviewer has decided since then.")),
+        (WITHDRAWN, request("reject", 2), "anne", changed(2, "You have decided since then.")),
+        (PROPOSED_AGAIN, request("reject", 1), "anne", changed(1, "You and another reviewer have decided since then.")),
+        (PROPOSED_AGAIN, request("reject", 3), "anne", changed(3, "Another reviewer has decided since then.")),
+        (PROPOSED_AGAIN, request("reject", 3), "bob", changed(3, "You have decided since then.")),
+        (OPEN, request("withdraw"), "anne", NO_PROPOSAL),
+        (PROPOSED, request("withdraw", 2), "bob", NO_PROPOSAL),
         (
             PROPOSED, request("approve", 2), "anne",
             "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it.",
         ),
+        (
+            PROPOSED_TOO_OFTEN, request("withdraw", 52), "anne",
+            "After 51 decisions about a review no proposal can be withdrawn any more, because one stored item of limited size holds all "
+            "decisions. Have another reviewer confirm or reject your proposal, or reject it yourself.",
+        ),
+        (PROPOSED_TOO_OFTEN, request("withdraw", 52), "bob", NO_PROPOSAL),
+        (
+            PROPOSED_TOO_OFTEN, request("approve", 52), "anne",
+            "You proposed this approval, so another reviewer has to confirm it. You can reject it.",
+        ),
+        (after(PROPOSED, ("anne", "reject")), request("approve", 2), "anne", "The review was decided, and stays closed."),
         (after(PROPOSED, ("bob", "approve")), request("reject"), "eve", "The review was decided, and stays closed."),
         (
             reviews.expired(OPEN, "NOT_IN_TIME", NOW, by="reconcile"), request("reject"), "anne",

@@ -175,7 +175,7 @@ class SecondReviewerNeededError(ReviewStateError):
 
 
 class NothingToWithdrawError(ReviewStateError):
-    """There is no proposal by this caller that waits for a second reviewer."""
+    """There is no proposal by this caller that waits for a second reviewer, or the review was withdrawn too often."""
 
 
 class NothingToReviewError(TitleholderError):

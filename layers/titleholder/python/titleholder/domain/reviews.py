@@ -215,7 +215,8 @@ def decide(
 
     Raises:
         InvalidDecisionError: reason or note do not fit the decision.
-        ReviewClosedError, ReviewChangedError: another decision came first, or the review ended without one. Both contain the review.
+        ReviewClosedError: another decision came first, or the review ended without one. Contains the review.
+        ReviewChangedError: the request is about another version of the review than the present one. Contains the review.
         SecondReviewerNeededError: the caller's own proposal has to be confirmed by another reviewer.
         NothingToWithdrawError: the caller has made no proposal that waits, or the review was withdrawn too often.
     """
@@ -227,13 +228,20 @@ def decide(
         raise closed_error(review)
     if request.version != review.version:
         raise ReviewChangedError(
-            "Another reviewer decided after the version that you decided about. `review` shows the review now: read it, then decide about "
-            "that version.",
+            f"Your decision is about version {request.version}. {_since(review, request.version, by)} `review` shows the review now: read "
+            "it, then decide about that version.",
             review.as_dict(),
         )
-    if request.decision == "withdraw" and (review.proposer != by or len(review.decisions) >= MOST_DECISIONS):
+    withdrawable = len(review.decisions) < MOST_DECISIONS
+    if request.decision == "withdraw" and review.proposer != by:
         raise NothingToWithdrawError(
             "You have no proposal that waits for a second reviewer, so there is nothing to withdraw.", review.as_dict()
+        )
+    if request.decision == "withdraw" and not withdrawable:
+        raise NothingToWithdrawError(
+            f"After {MOST_DECISIONS} decisions about a review no proposal can be withdrawn any more, because one stored item of limited "
+            "size holds all decisions. Have another reviewer confirm or reject your proposal, or reject it yourself.",
+            review.as_dict(),
         )
     now = _in_order(review, now)
     decision = ReviewDecision(by, now, request.decision, request.reason, request.reference, request.note is not None, request_id)
@@ -244,11 +252,23 @@ def decide(
         return _closed(after, "rejected", now)
     if review.proposer == by:
         raise SecondReviewerNeededError(
-            "You proposed this approval, so another reviewer has to confirm it. You can withdraw or reject it.", review.as_dict()
+            "You proposed this approval, so another reviewer has to confirm it. "
+            f"You can {'withdraw or reject' if withdrawable else 'reject'} it.",
+            review.as_dict(),
         )
     if review.proposer is None and needed(verdict_outcome, max(review.reviewers_needed, reviewers_needed)) > 1:
         return replace(after, state="proposed")
     return _closed(after, "approved", now)
+
+
+def _since(review: Review, version: int, by: str) -> str:
+    """Who has decided since a version of a review that is not closed, as a sentence for `by`. Each later version is a decision's."""
+    if not 1 <= version < review.version:
+        return "The review has not had this version."
+    since = {made.by for made in review.decisions[version - 1 :]}
+    if by not in since:
+        return "Another reviewer has decided since then."
+    return "You have decided since then." if since == {by} else "You and another reviewer have decided since then."
 
 
 def closed_error(review: Review) -> ReviewClosedError:

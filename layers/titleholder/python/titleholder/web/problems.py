@@ -53,7 +53,7 @@ _KNOWN: Mapping[type[Exception], tuple[int, str, str]] = {
     errors.ReviewChangedError: (409, "review-changed", "The review has changed"),
     errors.ReviewClosedError: (409, "review-closed", "The review is closed"),
     errors.SecondReviewerNeededError: (403, "second-reviewer-needed", "Another reviewer has to confirm"),
-    errors.NothingToWithdrawError: (409, "nothing-to-withdraw", "There is nothing to withdraw"),
+    errors.NothingToWithdrawError: (409, "nothing-to-withdraw", "Nothing can be withdrawn"),
     errors.NothingToReviewError: (409, "nothing-to-review", "There is nothing to review"),
     errors.ClaimErasedError: (410, "claim-erased", "The claim was erased"),
     errors.OwnersErasedError: (410, "owners-erased", "The owners were erased"),
