@@ -325,9 +325,11 @@ function leave() {
 // ---- The queue -------------------------------------------------------------------------------------------------------------------------
 
 const queue = { tenant: null, state: "open", reason: "", rows: [], cursor: null,
-  pages: 0, open: null, other: null, you: "", may: null, loaded: 0, asked: null };
+  pages: 0, open: null, other: null, you: "", may: null, unknown: null, loaded: 0, asked: null };
 /** The message at the top of this screen, and of the next one. */
 let flash = null, coming = null;
+
+const NAMELESS = "Your sign-in does not say who you are";
 
 const may = (what) => queue.may?.includes(what) ?? false;
 
@@ -349,7 +351,7 @@ async function loadQueue(there, { more = false } = {}) {
   try {
     do {
       page = await get(cursor ? { ...list, cursor } : list);
-      if (era === signedIn) Object.assign(queue, { you: page.you, may: page.may });
+      if (era === signedIn) Object.assign(queue, { you: page.you, may: page.may, unknown: page.caller_unknown });
       if (queue.asked !== mine) return false;
       const known = new Set(rows.map((row) => row.verification));
       rows.push(...page.reviews.filter((row) => !known.has(row.verification)));
@@ -717,6 +719,7 @@ function showComparison() {
   if (detail.gone || UNREADABLE.has(closed)) return only(`${detail.gone || capital(closedBecause(closed))}. Names can no longer be read.`);
   if (!review) return only("This verification has no review, so names are not shown here.");
   if (review.state === "closed") return only("The review is closed, so names are not shown any more.");
+  if (queue.unknown) return only(`${NAMELESS}, so it shows no names. Inform the people who set up the desk: ${queue.unknown}`);
   if (!may("reveal")) return only("Your sign-in shows the timeline of a verification, not names.");
   return fill(find("comparison"), head(h("button", { type: "button", id: "show", onclick: reveal }, "Show names ", h("kbd", {}, "v"))),
     h("p", { class: "quiet", id: "look" }, "Names are hidden. Each look is recorded under your sign-in."));
@@ -860,7 +863,7 @@ function showDecision() {
   if (detail.gone) return fill(panel, title, h("p", { class: "notice" }, `${detail.gone}. The review is closed automatically.`), unsent,
     h("button", { type: "button", class: "main", onclick: next }, "Next"));
   if (!may("decide")) return fill(panel, title, text && h("p", { class: "notice" }, text), h("p",
-    { class: "quiet" }, "Your sign-in does not allow deciding."));
+    { class: "quiet" }, queue.unknown ? `${NAMELESS}, so it does not allow deciding.` : "Your sign-in does not allow deciding."));
   if (review.state === "proposed" && review.decisions?.at(-1)?.by === queue.you) {
     return fill(panel, title, h("p", { class: "notice" }, `${text} Another reviewer has to confirm it.`), unsent,
       h("div", { id: "failed" }), h("button", { type: "button", id: "withdraw",

@@ -61,6 +61,7 @@ def list_reviews(
         open=f"{page.waiting}{'+' if page.more_wait else ''}",
         you=by.actor,
         may=_may(),
+        caller_unknown=None if by.is_known else str(CallerUnknownError()),
         next_cursor=None if page.following is None else cursors.encode(list_, f"{page.following.since_ms}#{page.following.after}"),
     )
     return resolver.json_response(200, shown)

@@ -69,10 +69,14 @@ def test_close_match_waits_for_a_person_at_once(stack: Stack, people: Issuer) ->
     assert (found["you"].partition("#")[0], found["may"]) == (people.url, ["reveal", "decide"])
     assert call(stack, QUEUE, people.token("", scope=f"{SCOPE_PREFIX}support")).body["may"] == []
 
-    def post(path: str, body: object) -> Answer:
+    def post(path: str, body: object, token: str = token) -> Answer:
         headers = {"Authorization": f"Bearer {token}"}
         return Client(stack.api_url).call("POST", f"/verifications/{made.body['id']}/{path}", body, headers=headers, signed=False)
 
+    nameless = people.token("review", sub=None)
+    refused, page = post("comparison", None, nameless), call(stack, QUEUE, nameless).body
+    assert (refused.status, page["may"], page["caller_unknown"]) == (403, [], refused.body["detail"])
+    assert (found["caller_unknown"], "no subject" in refused.body["detail"]) == (None, True)
     shown = post("comparison", None)
     assert (shown.status, shown.headers["Cache-Control"]) == (200, "no-store")
     decided = post("review/decisions", {"version": 1, "decision": "approve", "reason": "NAME_VARIANT_CONFIRMED"})

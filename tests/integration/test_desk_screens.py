@@ -17,6 +17,7 @@ from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 from tests.support import desk_api
 from tests.support.desk_api import HOUR, OTHER, YOU, Answer, DeskApi, verification
 from tests.support.desk_browser import FAILED_REQUEST, WATCH, screenshot
+from titleholder.errors import CallerUnknownError
 
 pytestmark = pytest.mark.slow
 AXE = Axe()
@@ -349,6 +350,26 @@ def test_support_sees_the_timeline_and_no_button_that_it_may_not_use(api: DeskAp
     for key in "var":
         page.keyboard.press(key)
     assert calls(api, "/comparison") == 0
+
+
+def test_person_whom_the_token_does_not_name_reads_what_the_operator_has_to_change(api: DeskApi, open_page: Open) -> None:
+    api.may, api.you, api.caller_unknown = [], "unknown", str(CallerUnknownError())
+    page = open_page(f"#/{FIRST}")
+    expect(page.locator("#comparison")).to_contain_text(
+        "Your sign-in does not say who you are, so it shows no names. Inform the people who set up the desk: The token has no subject "
+        "(`sub`), so its caller is unknown. Have the issuer put a subject into each access token."
+    )
+    expect(page.locator("#decision")).to_contain_text("Your sign-in does not say who you are, so it does not allow deciding.")
+    expect(page.locator("#comparison")).not_to_contain_text("shows the timeline of a verification")
+    expect(page.locator("#show, #form, #check, #withdraw")).to_have_count(0)
+    for key in "var":
+        page.keyboard.press(key)
+    assert calls(api, "/comparison") == 0
+    # The issuer was corrected.
+    api.caller_unknown = None
+    other_person(page, api, ["reveal", "decide"])
+    expect(page.locator("#show")).to_be_visible()
+    expect(page.locator("main")).not_to_contain_text("does not say who you are")
 
 
 def test_proposal_is_withdrawn_by_its_reviewer_and_confirmed_by_another_one(api: DeskApi, open_page: Open) -> None:

@@ -159,6 +159,7 @@ class TestQueue:
             "open": "1",
             "you": f"{ISSUER}#anne",
             "may": ["reveal", "decide"],
+            "caller_unknown": None,
             "next_cursor": None,
         }
         [entry] = audited(desk, "reviews.listed")
@@ -260,7 +261,7 @@ class TestQueue:
     def test_signed_call_may_do_what_its_policy_allows(self, desk: Sandbox) -> None:
         carl = Caller(desk, "carl", token=False)
         page = carl.queue()
-        assert (page["you"], page["may"]) == (carl.name, ["reveal", "decide"])
+        assert (page["you"], page["may"], page["caller_unknown"]) == (carl.name, ["reveal", "decide"], None)
 
     @pytest.mark.parametrize(
         ("query", "field"),
@@ -521,11 +522,14 @@ class TestTokenWithoutASubject:
         id_, other = verify(desk), verify(desk, CLAIM)
         stranger = Caller(desk, "stranger", claims={"sub": subject})
         before = desk.items()
-        for answer in (stranger.compare(id_), stranger.decide(id_), stranger.open(other)):
+        refusals = [stranger.compare(id_), stranger.decide(id_), stranger.open(other)]
+        for answer in refusals:
             assert (answer.status, answer.problem) == (403, "caller-unknown")
             assert not [word for word in PERSONAL if word in answer.text.lower()]
         assert desk.items() == before
-        assert (stranger.queue()["may"], stranger.queue()["you"]) == ([], "unknown")
+        page = stranger.queue()
+        assert (page["may"], page["you"]) == ([], "unknown")
+        assert {page["caller_unknown"]} == {answer.json["detail"] for answer in refusals}
         assert anne.decide(id_).status == 200
 
     def test_nor_does_a_call_without_authorisation(self, desk: Sandbox) -> None:

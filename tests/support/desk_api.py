@@ -121,6 +121,7 @@ class DeskApi:
         self.comparison = names()
         self.may = ["reveal", "decide"]
         self.you = YOU
+        self.caller_unknown: str | None = None
         self.recorded, self.left_out = True, 0
         self.steps: list[dict[str, Any]] = []
         # The connected account that each call named.
@@ -190,7 +191,8 @@ class DeskApi:
         begin, limit = int(query.get("cursor", "0")), int(query["limit"])
         cursor = str(begin + limit) if len(shown) > begin + limit else None
         count = self.open if self.open is not None and query["state"] == "open" else str(len(listed))
-        return {"reviews": shown[begin : begin + limit], "open": count, "you": self.you, "may": self.may, "next_cursor": cursor}
+        caller = {"you": self.you, "may": self.may, "caller_unknown": self.caller_unknown}
+        return {"reviews": shown[begin : begin + limit], "open": count, **caller, "next_cursor": cursor}
 
     def _timeline(self, id: str) -> dict[str, Any]:
         review = self.reviews.get(id)

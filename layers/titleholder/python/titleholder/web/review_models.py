@@ -169,6 +169,9 @@ class ReviewQueue(Shown):
     """The caller, as decisions and the audit log name them."""
     may: list[May]
     """What the caller may do. `reveal`: have comparisons shown. `decide`: decide reviews."""
+    caller_unknown: str | None = None
+    """For a caller whose token has no subject: why the caller is unknown and what to change, as in the problem `caller-unknown`. Such a
+    caller may do nothing of `may`. Null for a known caller."""
     next_cursor: str | None = None
     """Send it as `cursor` to get the next page. Null on the last page. A page may be shorter than `limit`."""
 
