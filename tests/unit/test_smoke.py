@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,6 +109,54 @@ def test_topic_without_subscription_is_a_fault_where_it_has_to_notify(local: boo
         Deployed("titleholder", "eu-west-1", Topics(), {}, {}, local=local), "arn:aws:sns:eu-west-1:1:titleholder-alarms"
     )
     assert (line.state, "aws sns" in line.todo) == (state, not local)
+
+
+class Alarms:
+    """CloudWatch with one alarm, which fires. It evaluates three periods of 15 minutes."""
+
+    def __init__(self, **changed: Any) -> None:
+        stat = {"Metric": {"MetricName": "ReconcileCompleted"}, "Period": 900, "Stat": "Sum"}
+        metrics = [{"Id": "watched", "Expression": "FILL(completed, 0)"}, {"Id": "completed", "MetricStat": stat}]
+        alarm = {"AlarmName": "a1", "AlarmActions": ["a"], "ActionsEnabled": True, "EvaluationPeriods": 3, "TreatMissingData": "breaching"}
+        self.alarm = {**alarm, "StateValue": "ALARM", "Metrics": metrics, **changed}
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(describe_alarms=lambda **_: {"MetricAlarms": [self.alarm]})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "changed", "state"),
+    [
+        (0, {}, "could not be checked"),
+        (44, {}, "could not be checked"),
+        (46, {}, "FAILED"),
+        (1, {"StateValue": "OK"}, "ok"),
+        # Missing data does not raise these alarms, so they have seen what they look for.
+        (1, {"TreatMissingData": "notBreaching"}, "FAILED"),
+        (1, {"TreatMissingData": "notBreaching", "Metrics": [], "Period": 60, "EvaluationPeriods": 1}, "FAILED"),
+        (4, {"Metrics": [], "Period": 300, "EvaluationPeriods": 1}, "could not be checked"),
+        (6, {"Metrics": [], "Period": 300, "EvaluationPeriods": 1}, "FAILED"),
+        (1, {"AlarmActions": []}, "FAILED"),
+        (1, {"ActionsEnabled": False}, "FAILED"),
+    ],
+)
+def test_alarm_that_fires_because_the_stack_is_younger_than_its_data_could_not_be_checked(
+    minutes: int, changed: dict[str, Any], state: str
+) -> None:
+    description = {"CreationTime": datetime.now(UTC) - timedelta(minutes=minutes)}
+    resources = {"ReconcileMissingAlarm": ("AWS::CloudWatch::Alarm", "a1")}
+    [line] = settings.alarms(Deployed("titleholder", "eu-west-1", Alarms(**changed), description, resources))
+    assert line.state == state, line
+
+
+def test_alarm_that_could_not_be_checked_says_when_it_can_be() -> None:
+    description = {"CreationTime": datetime.now(UTC) - timedelta(minutes=5, seconds=30)}
+    resources = {"ReconcileMissingAlarm": ("AWS::CloudWatch::Alarm", "a1")}
+    [line] = settings.alarms(Deployed("titleholder", "eu-west-1", Alarms(), description, resources))
+    assert (line.found, line.todo) == (
+        "it fires because it has too little data: it evaluates 45 min, and the stack is 5 min old",
+        "repeat in 40 min; if it still fires, see docs/runbook.md#reconcilemissingalarm",
+    )
 
 
 def raising(error: Exception) -> Any:

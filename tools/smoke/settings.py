@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -41,7 +42,7 @@ def alarms(stack: Deployed) -> Iterator[Line]:
         elif not alarm["ActionsEnabled"]:
             yield failed(about, "its actions are disabled", f"aws cloudwatch enable-alarm-actions --alarm-names {name}")
         elif alarm["StateValue"] == "ALARM":
-            yield failed(about, "it fires now", f"see docs/runbook.md#{logical.lower()}")
+            yield _firing(stack, about, alarm, f"see docs/runbook.md#{logical.lower()}")
         else:
             good += 1
     if good:
@@ -49,6 +50,20 @@ def alarms(stack: Deployed) -> Iterator[Line]:
     topics = {action for alarm in found.values() for action in alarm["AlarmActions"] if ":sns:" in action}
     for topic in sorted(topics):
         yield _topic(stack, topic)
+
+
+def _firing(stack: Deployed, about: str, alarm: Mapping[str, Any], runbook: str) -> Line:
+    """An alarm that fires. One that missing data raises says nothing about a stack that is younger than the time that it evaluates."""
+    periods = [alarm.get("Period") or 0, *(each.get("MetricStat", {}).get("Period", 0) for each in alarm.get("Metrics", ()))]
+    evaluated = max(periods) * alarm.get("EvaluationPeriods", 0)
+    if alarm.get("TreatMissingData") != "breaching" or stack.age >= evaluated:
+        return failed(about, "it fires now", runbook)
+    age, left = int(stack.age // 60), math.ceil((evaluated - stack.age) / 60)
+    return unchecked(
+        about,
+        f"it fires because it has too little data: it evaluates {evaluated // 60} min, and the stack is {age} min old",
+        f"repeat in {left} min; if it still fires, {runbook}",
+    )
 
 
 def _topic(stack: Deployed, topic: str) -> Line:

@@ -69,6 +69,11 @@ class Deployed:
         return {each["ParameterKey"]: each["ParameterValue"] for each in self.description.get("Parameters", ())}
 
     @property
+    def age(self) -> float:
+        """Seconds since the stack was created, or imported."""
+        return time.time() - float(self.description["CreationTime"].timestamp())
+
+    @property
     def mode(self) -> Any:
         return self.parameters["StripeMode"]
 
