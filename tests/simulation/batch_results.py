@@ -24,6 +24,8 @@ def wrong_results(simulation: Simulation, shown: Mapping[str, Any]) -> Iterator[
             yield f"{batch}: links files that do not exist: {missing}"
         elif links:
             yield from _wrong_lines(simulation, batch, links["jsonl"].removeprefix(BUCKET), ended=name == "results")
+            if name == "results":
+                yield from _wrong_counts(simulation, shown, links["jsonl"].removeprefix(BUCKET))
 
 
 def _wrong_lines(simulation: Simulation, batch: str, key: str, *, ended: bool) -> Iterator[str]:
@@ -41,6 +43,13 @@ def _wrong_lines(simulation: Simulation, batch: str, key: str, *, ended: bool) -
                 yield f"{key}: line {row['line']} has no outcome, though the batch has ended"
         elif "verdict" not in item or json.loads(item["verdict"]["S"])["outcome"] != row["outcome"]:
             yield f"{key}: line {row['line']} has a verdict that is not stored"
+
+
+def _wrong_counts(simulation: Simulation, shown: Mapping[str, Any], key: str) -> Iterator[str]:
+    verifications = {row["verification"] for row in simulation.s3.lines(key)}
+    counted = shown["imported"] - shown["duplicates"]
+    if not counted == sum(shown["done"].values()) == len(verifications):
+        yield f"{shown['id']}: counts {counted} verifications and {shown['done']} verdicts, but has {len(verifications)}"
 
 
 def check_batches(simulation: Simulation) -> None:

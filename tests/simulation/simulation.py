@@ -187,7 +187,7 @@ class Simulation(SimulatedStack):
         if made is None:
             return
         self.batches[key] = made["id"]
-        lines = [{"account": account, "claim": {"name": "Margaret Testerman"}} for account in (*accounts, "ba_1")]
+        lines = [{"account": account, "claim": {"name": "Margaret Testerman"}} for account in (*accounts, "ba_1", accounts[0])]
         self.s3.objects[f"manifests/{made['id']}"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         path = f"/batches/{made['id']}"
         self._until((202,), "POST", f"{path}/start", {}, stripe_account)

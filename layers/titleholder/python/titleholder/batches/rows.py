@@ -62,6 +62,14 @@ class Line:
         return replace(self, again=again, new=replace(self.new, id=_id(context, self.new.ref, self.name, again)))
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The verification of a line. `mine`: the batch counts it at this line. The other equal lines are duplicates."""
+
+    verification: Verification
+    mine: bool
+
+
 def _id(context: BatchStepContext, ref: AccountRef, name: str, again: int = 0) -> str:
     # A caller's Idempotency-Key has no spaces, so no single verification can have the same id.
     name = f"{name} again {again}" if again else name
@@ -92,22 +100,23 @@ def read_line(context: BatchStepContext, batch: Mapping[str, Any], record: Recor
 
 def make_verifications(
     context: BatchStepContext, batch: Mapping[str, Any], number: int, turn: int, lines: list[Line], writers: Executor
-) -> list[tuple[Line, Verification | None]]:
+) -> list[tuple[Line, Made | None]]:
     """The lines with their verifications. A verification is new if there was none, or if the earlier one ended with a stopped batch.
 
     None for a line that exceeds the limit of claims about its account.
 
     The ids are written first, so that the run that closes a stopped batch finds the verifications of an import that crashed.
     """
-    made: dict[int, tuple[Line, Verification | None]] = {}
+    made: dict[int, tuple[Line, Made | None]] = {}
     left, tries = lines, 0
     while left or not tries:
         key = made_key(batch["batch"], number, turn, tries)
         left = _as_before(context, key, left)
         context.files.write_lines(key, [as_row(line, line.new, duplicate=False) for line in left])
-        kept = list(zip(left, writers.map(lambda line: _store(context, line), left), strict=True))
-        made |= {line.line: (line, verification) for line, verification in kept}
-        left, tries = [line.once_more(context) for line, each in kept if each is not None and verdicts.was_stopped(each)], tries + 1
+        kept = list(zip(left, writers.map(lambda line: _store(context, batch, line), left), strict=True))
+        made |= {line.line: (line, each) for line, each in kept}
+        again = [line for line, each in kept if each is not None and verdicts.was_stopped(each.verification)]
+        left, tries = [line.once_more(context) for line in again], tries + 1
     return [made[line.line] for line in lines]
 
 
@@ -122,15 +131,38 @@ def _as_before(context: BatchStepContext, key: str, lines: list[Line]) -> list[L
     return [line if line.new.claim_digest else replace(line, new=replace(line.new, id=ids.get(line.line, line.new.id))) for line in lines]
 
 
-def _store(context: BatchStepContext, line: Line) -> Verification | None:
+def _store(context: BatchStepContext, batch: Mapping[str, Any], line: Line) -> Made | None:
+    stored = context.store.verifications
     try:
-        kept = context.store.verifications.create(line.new, line.claim)
+        kept = stored.create(line.new, line.claim)
     except ClaimLimitExceededError:
         return None
-    if kept is not line.new and kept.verdict is None and kept.batch != line.new.batch:
-        context.store.verifications.reassign_to_batch(line.new)
-        kept = context.store.verifications.get(line.new.id)
-    return kept
+    if kept is line.new or verdicts.was_stopped(kept):
+        # A verification that ended with a stopped batch counts nowhere. The line gets another one.
+        return Made(kept, mine=kept is line.new)
+    counting = counting_line(context, batch, kept, line.line)
+    if kept.verdict is None and kept.batch != line.new.batch:
+        if kept.batch is not None and kept.line is not None:
+            # The other batch may import equal lines at this moment, and must count none of them again.
+            stored.counting_line(kept.id, kept.batch, kept.line, _counted_until(batch))
+        stored.reassign_to_batch(replace(line.new, line=counting))
+        kept = stored.get(line.new.id)
+    return Made(kept, mine=counting == line.line)
+
+
+def counting_line(context: BatchStepContext, batch: Mapping[str, Any], verification: Verification, line: int) -> int:
+    """The line that counts a verification for this batch. `line`: a line with this verification.
+
+    The line that made the verification, or took it over from another batch, is stored with it. If it belongs to another batch, also because
+    it had its verdict before, the first line that this is called for is stored. So each try of a step, and each range, finds the same line.
+    """
+    if verification.batch == batch["batch"] and verification.line is not None:
+        return verification.line
+    return context.store.verifications.counting_line(verification.id, batch["batch"], line, _counted_until(batch))
+
+
+def _counted_until(batch: Mapping[str, Any]) -> int:
+    return int(batch["expires_at"])
 
 
 def task(verification: Verification) -> dict[str, Any]:

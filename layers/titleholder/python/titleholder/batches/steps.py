@@ -160,6 +160,7 @@ def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int])
     todo: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     before: Counter[str] = Counter()
+    done: Counter[str] = Counter()
     heading = duplicates = blank = within = 0
     with _failure_recorded(context, batch), context.writers(WRITERS) as writers:
         for turn, some in enumerate(chunks(found, ROWS_AT_ONCE)):
@@ -178,20 +179,24 @@ def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int])
                 else:
                     lines.append(taken)
             records = {record.line: record for record in some}
-            for line, verification in make_verifications(context, kept, number, turn, lines, writers):
-                if verification is None:
+            for line, made in make_verifications(context, kept, number, turn, lines, writers):
+                if made is None:
                     # A reject instead of a verdict, because the line may be uploaded again once the limit allows it.
                     record = records[line.line]
                     rejects += [each.as_dict() for each in manifests.rejects(record, Reject(record.line, "account", CLAIM_LIMIT))]
                     within -= record.lines - 1
                     continue
-                mine = verification.verdict is not None or verification.line == line.line
-                rows.append(as_row(line, verification, duplicate=not mine))
-                duplicates += not mine
-                if verification.verdict is not None:
-                    before[verification.verdict["outcome"]] += 1
-                elif mine:
+                verification = made.verification
+                rows.append(as_row(line, verification, duplicate=not made.mine))
+                duplicates += not made.mine
+                if not made.mine:
+                    continue
+                if verification.verdict is None:
                     todo.append(task(verification))
+                    continue
+                done[verification.verdict["outcome"]] += 1
+                # A verdict that was given after this batch had taken the verification over is counted in the shards of its progress.
+                before[verification.verdict["outcome"]] += verification.batch != batch
     told = len(rows) + len(rejects) + blank
     if stream.lines != heading + told + within or part.get("lines", stream.ends) != stream.ends:
         raise RuntimeError("Not every line of a range was imported, rejected or blank.")
@@ -205,7 +210,7 @@ def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int])
         batch, number,
         {
             "rows": len(rows), "duplicates": duplicates, "rejected": len(rejects), "blank": blank, "lines": told, "before": before,
-            "done": before, "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
+            "done": done, "left": len(todo), "ready": len(todo), "resume_at": None, "collected": not todo,
         },
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from titleholder.batches.lifecycle import work_key
-from titleholder.batches.rows import ROWS_AT_ONCE, WRITERS, BatchStepContext, chunks, made_key, work_file
+from titleholder.batches.rows import ROWS_AT_ONCE, WRITERS, BatchStepContext, chunks, counting_line, made_key, work_file
 from titleholder.domain import refresh_policy
 from titleholder.domain.verifications import Verification
 from titleholder.services import verdicts
@@ -43,7 +43,7 @@ def close_range(context: BatchStepContext, batch: Mapping[str, Any], number: int
     id_ = batch["batch"]
     kept = context.store.batches.get_range(id_, number)
     if kept is None and context.now >= _import_over(batch):
-        kept = _half_imported(context, id_, number)
+        kept = _half_imported(context, batch, number)
     if kept is None or kept["collected"]:
         return
 
@@ -60,26 +60,26 @@ def close_range(context: BatchStepContext, batch: Mapping[str, Any], number: int
     context.store.batches.put_range(id_, number, {**kept, "done": done, "left": 0, "ready": 0, "resume_at": None, "collected": True})
 
 
-def _half_imported(context: BatchStepContext, batch: str, number: int) -> dict[str, Any]:
+def _half_imported(context: BatchStepContext, batch: Mapping[str, Any], number: int) -> dict[str, Any]:
     """A range whose import was interrupted or prevented by the stop, with the lines whose verifications exist."""
     rows = made_lines(context, batch, number)
-    context.files.write_lines(work_file(batch, "rows", number), rows)
-    context.files.write_lines(work_file(batch, "rejects", number), [])
+    context.files.write_lines(work_file(batch["batch"], "rows", number), rows)
+    context.files.write_lines(work_file(batch["batch"], "rejects", number), [])
     duplicates = sum(row["duplicate"] for row in rows)
     return {"rows": len(rows), "duplicates": duplicates, "rejected": 0, "before": {}, "done": {}, "left": 0, "collected": False}
 
 
-def made_lines(context: BatchStepContext, batch: str, number: int) -> list[dict[str, Any]]:
+def made_lines(context: BatchStepContext, batch: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
     """The lines of a range whose verifications were made before its import was interrupted."""
     rows: dict[int, dict[str, Any]] = {}
     turn = tries = 0
-    while context.files.size(key := made_key(batch, number, turn, tries)) is not None:
+    while context.files.size(key := made_key(batch["batch"], number, turn, tries)) is not None:
         wanted = list(context.files.lines(key))
         found = context.store.verifications.get_all(list({row["verification"] for row in wanted}))
         for row in wanted:
             if (verification := found.get(row["verification"])) is not None:
-                rows[row["line"]] = {**row, "duplicate": verification.batch == batch and verification.line != row["line"]}
+                rows[row["line"]] = {**row, "duplicate": counting_line(context, batch, verification, row["line"]) != row["line"]}
         tries += 1
-        if context.files.size(made_key(batch, number, turn, tries)) is None:
+        if context.files.size(made_key(batch["batch"], number, turn, tries)) is None:
             turn, tries = turn + 1, 0
     return list(rows.values())

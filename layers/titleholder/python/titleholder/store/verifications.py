@@ -1,7 +1,8 @@
 """Verifications, their verdicts, groups of them, and the lists of them.
 
-Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; the list of an account's verifications
-in order of time, ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; the list of a holder's verifications of all accounts,
+Rows: a verification and its verdict, or a group and its members, VERIFICATION#<id> / VERIFICATION; the line of a batch that counts a
+verification of another batch, VERIFICATION#<id> / BATCH#<batch>; the list of an account's verifications in order of time,
+ACCOUNT#<ref> / VERIFICATION#<requested at, ms>#<id>; the list of a holder's verifications of all accounts,
 CUSTOMER#<mode>/<connected account>/<holder> / VERIFICATION#<requested at, ms>#<id>; the secret from which ids are derived,
 SECRET#ids / SECRET.
 """
@@ -197,6 +198,14 @@ class Verifications:
             condition=f"{_EXISTS} AND attribute_not_exists(verdict) AND #batch <> :batch",
         )
 
+    def counting_line(self, verification: str, batch: str, line: int, expires_at: int) -> int:
+        """The line of a batch's manifest that counts a verification which another batch made or works on: the first that asked for it.
+
+        The other equal lines are its duplicates. `expires_at`: until when this is kept (Unix seconds).
+        """
+        kept = self._table.insert({"pk": _pk(verification), "sk": _count_sk(batch), "batch_line": line, "expires_at": expires_at})
+        return line if kept is None else int(kept["batch_line"])
+
     def complete(
         self, verification: str, verdict: Mapping[str, Any], now: float, *, batch: str | None = None, review: Review | None = None
     ) -> bool:
@@ -285,6 +294,10 @@ class Verifications:
 
 def _pk(id: str) -> str:
     return f"VERIFICATION#{id}"
+
+
+def _count_sk(batch: str) -> str:
+    return f"BATCH#{batch}"
 
 
 def head_key(id: str) -> tuple[str, str]:
