@@ -103,7 +103,7 @@ KINDS: Mapping[str, Kind] = {
             "since": Field("text", "The id of the previous owners."),
             "refreshed_at": Field("text", "When the refresh of the newer owners began."),
             "changes": Field(
-                "list", "The changes, 500 at most. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name), "
+                "list", "The changes, 500 at most. Each has a `kind`: `owner_added`, `owner_removed`, `owner_renamed` (the same owner has another name, or has one that the previous owners lacked; another spelling or title is no other name), "
                 "`owner_moved` (another address) or `contact_changed` (another phone number or e-mail address). `before` and `after` are the owner's positions, counted from 0, in the lists of the previous and of the newer owners. "
                 "Null if the owner is not in the list.",
             ),

@@ -5,13 +5,13 @@ Changes contain only kinds and positions, never a name or an address, so they ma
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
 from titleholder import matching
+from titleholder.domain import owner_names
 from titleholder.domain.snapshots import SnapshotSummary, since
 
 Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
@@ -26,9 +26,6 @@ MOST_COMPARISONS = 400
 
 MOST_CHARACTERS = 300
 """Longer names, addresses and numbers are compared for equality only, which bounds the time."""
-
-MOST_LETTERS = 1_200
-"""How many letters of a normalised name are compared. Normalisation may turn one character into eighteen."""
 
 MOST_CHANGES = 500
 """How many changes are kept and announced, the first ones. An event may have 256 KB, a page of snapshots 6 MB."""
@@ -52,8 +49,10 @@ class Change:
 def between(before: Sequence[Owner], after: Sequence[Owner]) -> list[Change]:
     """The changes from one snapshot's owners to a later one's (each with id, name, email, phone, raw_address).
 
-    A field other than the name does not count as changed if one side lacks it or if it is only written differently. Names are compared
-    without capitals, spaces and punctuation. The order of owners does not count. At most the first `MOST_CHANGES` are returned.
+    A field does not count as changed if it is only written differently, nor does a field other than the name if one side lacks it. An owner
+    whose name only the later snapshot lacks has no other name, unless the address or a contact is another one too: then nothing shows who
+    it is. If only the earlier snapshot lacks the name, that counts as another name, because an even earlier snapshot may have had one. The
+    order of owners does not count. At most the first `MOST_CHANGES` are returned.
     """
     pairs = _aligned(before, after)
     known = set(pairs.values())
@@ -87,6 +86,7 @@ def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
     _pair_equal(pairs, before, after, lambda owner: owner.get("id"))
     _pair_equal(pairs, before, after, _whole)
     _pair_equal(pairs, before, after, _name)
+    _pair_equal(pairs, before, after, lambda owner: owner_names.reading(_written_name(owner)))
     _pair_alike(pairs, before, after)
     # Joint owners share an address, and often a number. Only a contact that one person alone has shows that this person was renamed.
     _pair_equal(pairs, before, after, lambda owner: _text(owner, "email"))
@@ -125,12 +125,24 @@ def _pair_alike(pairs: dict[int, int], before: Sequence[Owner], after: Sequence[
 
 
 def _of_pair(old: int, before: Owner, new: int, after: Owner) -> Iterable[Change]:
-    if _name(before) != _name(after):
+    moved = _differs(before, after, "raw_address", "address")
+    other_contact = _differs(before, after, "phone", "phone") or _both_differ(_text(before, "email"), _text(after, "email"))
+    if _is_renamed(before, after, otherwise_known=not (moved or other_contact)):
         yield Change("owner_renamed", old, new)
-    if _differs(before, after, "raw_address", "address"):
+    if moved:
         yield Change("owner_moved", old, new)
-    if _differs(before, after, "phone", "phone") or _both_differ(_text(before, "email"), _text(after, "email")):
+    if other_contact:
         yield Change("contact_changed", old, new)
+
+
+def _is_renamed(before: Owner, after: Owner, *, otherwise_known: bool) -> bool:
+    """Whether an owner has another name. `otherwise_known`: no other field is another one."""
+    old, new = _written_name(before), _written_name(after)
+    if owner_names.are_same(old, new):
+        return False
+    if not owner_names.is_given(new):
+        return not otherwise_known and owner_names.is_given(old)
+    return True
 
 
 def _differs(before: Owner, after: Owner, name: str, field: str) -> bool:
@@ -159,10 +171,12 @@ def _whole(owner: Owner) -> tuple[str, ...]:
     return (_name(owner), _text(owner, "email"), _text(owner, "phone"), _text(owner, "raw_address"))
 
 
+def _written_name(owner: Owner) -> str:
+    return str(owner.get("name") or "")
+
+
 def _name(owner: Owner) -> str:
-    normal = unicodedata.normalize("NFKC", _text(owner, "name"))[:MOST_LETTERS]
-    letters = (letter for letter in normal if unicodedata.category(letter)[0] != "P")
-    return " ".join("".join(letters).split())
+    return owner_names.plain(_written_name(owner))
 
 
 def _digits(owner: Owner) -> str:

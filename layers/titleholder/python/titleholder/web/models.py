@@ -557,7 +557,7 @@ class OwnerChange(Shown):
     """One change from one snapshot of owners to the next."""
 
     kind: Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
-    """What changed. `owner_moved`: the address."""
+    """What changed. `owner_renamed`: the name, not only its spelling. `owner_moved`: the address."""
     before: int | None
     """The owner's position in the earlier snapshot, from 0. Null if that lacks the owner."""
     after: int | None
