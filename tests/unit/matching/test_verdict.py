@@ -15,6 +15,7 @@ from titleholder.matching.mappings import (
     as_verification_of_payee,
     explain_to_claimant,
 )
+from titleholder.matching.result import FieldMatch
 
 CLAIM = {"given": "Jane", "family": "Doe", "phone": "415 555 0134", "email": "jane@example.com", "address": "12 Elm St, Reno, NV 89501"}
 SAME_CONTACTS = {"phone": "4155550134", "email": "jane@example.com", "raw_address": "12 ELM ST RENO NV 89501"}
@@ -269,3 +270,13 @@ def test_scrambled_letters_are_for_review_unless_both_names_are_known() -> None:
 def test_a_given_name_wrong_at_both_ends_is_at_most_for_review() -> None:
     for name in ("AESSICJ", "KESSICS"):
         assert match({"given": "Jessica", "family": "Miller"}, {"name": f"{name} MILLER"}).score < 70
+
+
+def test_required_address_without_a_part_in_common_is_not_verifiable() -> None:
+    policy = Policy(version="address", required_fields=("address",))
+    verdict = decide({"name": "Edgar Colby", "address": "12 Elm St"}, [{"name": "EDGAR COLBY", "raw_address": "RENO NV 89501"}], policy)
+    assert (verdict.outcome, verdict.reasons[0], verdict.fields["address"]) == (
+        "not_verifiable",
+        "REQUIRED_FIELD_MISSING",
+        FieldMatch(None, "both"),
+    )

@@ -68,6 +68,10 @@ _NUMBERED = word_set("hwy rte rd")
 _NUMBER_SIGNS = word_set("no number num")
 # The highest score of the same street and number in another place.
 MOST_ELSEWHERE = 69.0
+# Streets that are less alike are not one street with a typing error.
+ONE_STREET = 0.8
+# Postal codes have no more letters in a row.
+LONGEST_LETTERS = 3
 _TOKEN = re.compile(r"#\s*[a-z0-9-]+|[a-z]?\d+[a-z]?(?:-\d*[a-z]?\d*)+|[^\W_]+(?:'[^\W_]+)*|,")
 _BOX = re.compile(
     r"\b(?:p\.? ?o\.?|post office|postal) *(?:box|bx|b)\b\.? *#? *([a-z0-9-]+)|\bpob\b\.? *#?([a-z0-9-]+)|^box +(\d[a-z0-9-]*)"
@@ -525,15 +529,39 @@ def _is_place_of(place: Address, other: Address) -> bool:
     )
 
 
+def _may_be_town(a: Address) -> bool:
+    """Return whether an address has only its town, or words that may be only this. Some towns end like a street: Forest Park."""
+    if a.city:
+        return _no_line(a)
+    if not a.words or a.number or a.box or a.unit or (a.tail and not a.kind) or any(c.isdigit() for word in a.words for c in word):
+        return False
+    return _USUAL.isdisjoint(_short(word) for word in a.words[1:])
+
+
+def _is_line_alone(a: Address) -> bool:
+    """Return whether an address has a street or a box, and no town."""
+    if a.city or a.tail or not (a.number or a.box or a.kind in _USUAL):
+        return False
+    # If a box has no street, or a street has no kind, the town follows immediately.
+    return not a.words or bool(a.kind) or len(a.street) <= bool(a.number)
+
+
 def _is_state_of(place: Address, other: Address) -> bool:
     """Return whether an address in one line is only the name of another address's state."""
     return not (place.number or place.box or place.state) and _STATES.get("".join(place.words), "-") == other.state
 
 
+_OTHER_STATE = FieldMatch(20.0, None, ("CITY_ONLY", "STATE_DIFFERS"))
+
+
+def _states_differ(a: Address, b: Address) -> bool:
+    return bool(a.state and b.state) and a.state != b.state and {a.state, b.state} <= _CODES
+
+
 def _compare_places(a: Address, b: Address) -> FieldMatch | None:
     """Compare towns and states if one side has nothing else; ``None`` if there is nothing to compare."""
-    if a.state and b.state and a.state != b.state and {a.state, b.state} <= _CODES:
-        return FieldMatch(20.0, None, ("CITY_ONLY", "STATE_DIFFERS"))
+    if _states_differ(a, b):
+        return _OTHER_STATE
     if _is_state_of(a, b) or _is_state_of(b, a):
         return None
     if a.number or a.box:
@@ -559,6 +587,11 @@ def _compare_places(a: Address, b: Address) -> FieldMatch | None:
 
 
 def _compare(a: Address, b: Address) -> FieldMatch | None:
+    if any(_may_be_town(x) and _is_line_alone(y) for x, y in ((a, b), (b, a))) and _street(a, b)[0] < ONE_STREET:
+        # One side has only the town, and the other only the street.
+        if a.code and b.code:
+            return _codes(a.code, b.code)
+        return _OTHER_STATE if _states_differ(a, b) else None
     if _only_code(a) or _only_code(b) or (_bare_code(a) and _bare_code(b)):
         x, y = a.code or _bare_code(a), b.code or _bare_code(b)
         if x and y:
@@ -637,9 +670,11 @@ def _contradict(a: frozenset[str], b: frozenset[str]) -> bool:
 
 def _bare_code(a: Address) -> str:
     """Return the one or two words of an address that may be the postal code of another country."""
-    word = "".join(a.street) or a.number
+    word = a.number + "".join(a.street)
     few = not a.kind and not a.city and len(a.street) + bool(a.number) <= 2
-    return word if few and not a.code and any(c.isdigit() for c in "".join(a.street) + a.number) else ""
+    # "12 Broadway" is a street.
+    letters = any(len(part) > LONGEST_LETTERS and part.isalpha() for part in a.street)
+    return word if few and not letters and not a.code and any(c.isdigit() for c in word) else ""
 
 
 def _codes(a: str, b: str) -> FieldMatch:
