@@ -27,8 +27,8 @@ class Read:
 FIELDS: Mapping[str, Read] = {
     "type": Read(
         "Whether the claimant is a person or a business.",
-        "Without `type`, the words of both names decide whether they are read as names of people, of businesses, or both. With `person`, `name` and `aka` are "
-        "read as names of people only.",
+        "Without `type`, the words of both names decide whether they are read as names of people, of businesses, or both. With `type`, `name` and `aka` are "
+        "read as names of this kind only.",
     ),
     "name": Read(
         "The whole name of a person or a business.",
@@ -116,9 +116,9 @@ name, with all its parts, has more than {MAX_CHARS} characters or {2 * MAX_WORDS
 """
 
 RULES = f"""
-- **Send one form of a name.** If a claim has a person's parts (`given`, `family`) and also a `business_name`, or if it has one of these and a
-  `name` that scores below 70 against it, the reason is `CLAIM_CONTRADICTS_ITSELF`, and the score is at most 69.
-  If one name contains two parties, the reason is `CLAIM_NAMES_SEVERAL`.
+- **Send one form of a name.** A claim contradicts itself if it has a person's parts (`given`, `family`) and also a `business_name`. It also contradicts
+  itself if its `name` scores below 70 against the person's parts or against the `business_name`. The reason is then `CLAIM_CONTRADICTS_ITSELF`, and
+  the score is at most 69. If one name contains several parties, the reason is `CLAIM_NAMES_SEVERAL`, and the score is at most 49.
 - **`middle` and `suffix` are read only together with `given` or `family`.**
 - **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`. The verdict's `missing` then
   names the side with the placeholder.
@@ -136,7 +136,8 @@ def render() -> str:
         table(("field", "required", "limits", "meaning", "how it is read"), (_row(name, read) for name, read in FIELDS.items())),
         LIMITS, "## An address in parts",
         table(("field", "limits", "meaning"), ((code(name), limits(Address, name), text) for name, text in PARTS.items())),
-        "All parts are optional. Only parts that both sides have are compared. A missing unit or house number lowers the score.",
+        "All parts are optional. A part that only one side has is not compared, with one exception: if both sides have a street, a unit, house number or "
+        "compass direction that one side lacks lowers the score of the address.",
         "## Rules", RULES,
         "## Examples", "A person:", _json(PERSON), "A business:", _json(BUSINESS),
         "They match the accounts `single_owner` and `business` of the [simulator](simulator.md).",

@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
             "reasons": Field("list", "The codes of the verdict's [reasons](reasons.md)."),
             "snapshot": Field("text or null", "The id (`fcaowns_...`) of the stored owners that the verdict used, or null."),
             "matcher_version": Field("text", "The version of the matcher."),
-            "policy_version": Field("text", "The `version` of the [policy](policy.md#policy) that the request named, or of the built-in one."),
+            "policy_version": Field("text", "The `version` of the [policy](policy.md#policy) in the request; without one, that of the built-in policy."),
             "review": Field("text or null", "`open` if the verdict opened a review, otherwise null."),
             "remedy": Field("text", "What to do next: one of the [remedies](reasons.md#no-comparison). Only if the outcome is `not_verifiable`.", always=False),
             "remedy_until": Field("text", "Until when to wait. Only if the remedy is `wait` and the time is known.", always=False),
