@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from titleholder.matching import match
+from titleholder.matching.titles import read_title
 
 WORDS = "Larkmoor " * 81
 LETTERS = "Larkmoorhouse " * 45
@@ -142,3 +143,32 @@ def test_contact_that_is_too_long_to_be_read_counts_as_missing(field: str, text:
         for mine, theirs in ((text, usual), (usual, text), (text, text))
     ]
     assert [(one.score, one.missing) for one in found] == [(None, "claim"), (None, "bank"), (None, "both")]
+
+
+def _owners(letters: str) -> list[str]:
+    return [f"EDGAR{letter} COLBY{letter}" for letter in letters]
+
+
+FEW, MANY = _owners("ABCDEFG"), _owners("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " & ".join(MANY),
+        " POD ".join(MANY),
+        " TTEE ".join(MANY),
+        f"{' & '.join(FEW)} POD {' & '.join(FEW)} POD {' & '.join(FEW)}",
+        f"{' & '.join(MANY[:12])} POD {' POD '.join(MANY[12:])}",
+        f"{' & '.join(MANY[:11])} POD {' & '.join(FEW)}",
+    ],
+)
+def test_title_has_at_most_twelve_parties(text: str) -> None:
+    title = read_title(text)
+    assert len(title.parties) == 12
+    assert title.parties[0].words == ("edgara", "colbya")
+
+
+def test_trade_name_after_the_last_party_is_read() -> None:
+    held = f"{' TTEE '.join(MANY[:13])} DBA LARKMOOR TILES"
+    assert match(company("Larkmoor Tiles"), {"name": held}).score >= 95

@@ -9,9 +9,9 @@ from __future__ import annotations
 import unicodedata
 
 from titleholder.matching.evidence import look_up
-from titleholder.matching.parties import Party
+from titleholder.matching.parties import MOST_PARTIES, Party
 from titleholder.matching.text import fold_to_end, mixes_scripts
-from titleholder.matching.titles import MOST_PARTIES, Title, is_placeholder, read_title
+from titleholder.matching.titles import Title, is_placeholder, read_title
 
 MOST_CHARACTERS = 300
 """Longer names are compared as texts, which bounds the time."""

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 
 from titleholder.matching.evidence import look_up, mainly_given, mainly_surname
-from titleholder.matching.parties import Party, Trust, party_of
+from titleholder.matching.parties import MOST_PARTIES, Party, Trust, party_of
 from titleholder.matching.text import is_latin
 from titleholder.matching.words import BUSINESS_WORDS, GENERATIONS, SURE_FORMS, SURNAMES_TOO, TRUST_WORDS, word_set
 
-MANY_PARTIES = 12
 # More words than this are not a person's or a couple's name.
 MANY_GRANTORS = 9
 
@@ -255,7 +254,7 @@ def joint_owners(segment: list[str], context: str) -> list[Party]:
         else:
             parts[-1].append(item)
     own = "joint" if context == "plain" else context
-    found = [party for part in parts[:MANY_PARTIES] if (party := party_of(part, own))]
+    found = [party for part in parts[:MOST_PARTIES] if (party := party_of(part, own))]
     if len(found) < 2:
         return [party._replace(context=context) for party in found]
     out: list[Party] = []

@@ -14,6 +14,9 @@ from titleholder.matching.words import (
     TITLES_TOO,
 )
 
+# A title's further parties are not read. The limit bounds the time.
+MOST_PARTIES = 12
+
 
 class Party(NamedTuple):
     """One party of a title, or the one of a claim: its words in the order written, and what is known of their order."""

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from titleholder.matching.evidence import mainly_given, mainly_surname
-from titleholder.matching.parties import NO_WORDS, Party, Trust, party_of
+from titleholder.matching.parties import MOST_PARTIES, NO_WORDS, Party, Trust, party_of
 from titleholder.matching.text import LETTER, MAX_CHARS, MAX_WORD, MAX_WORDS, compiled, fold, fold_to_end, is_latin
 from titleholder.matching.words import (
     BUSINESS_WORDS,
@@ -56,7 +56,6 @@ _ASIDE = r"\(([^()]*)\)|\"([^\"]*)\"|\[([^\[\]]*)\]"
 # With a dot these are titles. Without a dot they may be given names.
 _DOTTED_TITLE = r"^ *(?:the +)?(?:(?:rt|lt|maj)\.? +)?(?:hon|gen|pres|fr|sr|maj|col|cdr|sgt|msgr|br)\. *(?=[^\W\d_]{2})|^(?:the )?rt hon "
 _GLUED_HYPHEN = re.compile(r"(?<=[^\W_])-(?=[^\W_])")
-MOST_PARTIES = 24
 MANY_ASIDES = 4
 # No account is held by more trusts than this. The limit bounds the time.
 MANY_TRUSTS = 3
@@ -224,16 +223,13 @@ def _read(folded: str, whole: bool) -> Title:
             if kept:
                 trade.append(kept)
             continue
-        for party in _parties(segment, context):
-            parties.append(party._replace(aside=aside) if aside else party)
-            if len(parties) >= MOST_PARTIES:
-                break
+        parties.extend(party._replace(aside=aside) if aside else party for party in _parties(segment, context))
     legal = words
     if trade:
         at = tokens.index("DBA")
         legal = tuple(t for t in tokens[:at] if not (t.isupper() and is_latin(t)) and t not in ",-#")
     return Title(
-        tuple(parties), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
+        tuple(parties[:MOST_PARTIES]), words, legal, tuple(trade), business, trusts, "ESTATE" in markers, markers, brackets,
         whole and full and plain_full and len(every) <= 2 * MAX_WORDS, len(folded),
     )  # fmt: skip
 
