@@ -236,3 +236,32 @@ def test_step_of_a_stopped_batch_that_is_repeated_still_looks_for_what_a_broken_
     assert [answer["next"] for answer in answers] == ["collect"] * 2
     batch.close()
     assert batch.shown()["done"] == {"not_verifiable": 2}
+
+
+def test_other_manifest_is_refused_once_an_import_that_died_has_made_verifications(sandbox: Sandbox) -> None:
+    account, other = linked(sandbox, 2)
+    batch = Batch(sandbox, manifest([account]))
+    batch.start()
+    [part] = batch.cut()
+
+    def die(moment: Moment) -> None:
+        if moment.operation == "put_object" and "/rows/" in str(moment.arguments.get("Key")):
+            sandbox.taps.clear()
+            raise RuntimeError
+
+    sandbox.taps.append(die)
+    with pytest.raises(UnexpectedError):
+        batch.step("import", range=part)
+    sandbox.store.batches.update(batch.id, {"failed_run": 1})
+    client("s3").put_object(Bucket="titleholder-batches", Key=f"manifests/{batch.id}", Body=manifest([other, account]))
+    # With the other manifest, the account's line would be taken for a duplicate of line 1, and would never get a verdict.
+    refused = sandbox.http("POST", f"/batches/{batch.id}/start")
+    assert (refused.status, refused.problem) == (409, "batch-state")
+    assert "Stop this batch" in refused.json["detail"]
+    sandbox.http("DELETE", f"/batches/{batch.id}")
+    batch.close()
+    assert batch.shown()["done"] == {"not_verifiable": 1}
+    again = Batch(sandbox, manifest([other, account]))
+    again.start()
+    again.run(again.imported())
+    assert again.shown()["done"] == {"match": 2}

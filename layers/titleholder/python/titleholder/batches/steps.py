@@ -162,6 +162,7 @@ def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int])
     before: Counter[str] = Counter()
     done: Counter[str] = Counter()
     heading = duplicates = blank = within = 0
+    begun = "import_begun_ms" in kept
     with _failure_recorded(context, batch), context.writers(WRITERS) as writers:
         for turn, some in enumerate(chunks(found, ROWS_AT_ONCE)):
             if is_stopped(context.store.batches.get(batch)):
@@ -178,6 +179,9 @@ def import_range(context: BatchStepContext, batch: str, part: Mapping[str, int])
                     blank += 1
                 else:
                     lines.append(taken)
+            if lines and not begun:
+                # From now on the batch takes no other manifest, because these lines have verifications.
+                begun = context.store.batches.update(batch, {"import_begun_ms": to_milliseconds(context.now)})
             records = {record.line: record for record in some}
             for line, made in make_verifications(context, kept, number, turn, lines, writers):
                 if made is None:
