@@ -1,4 +1,4 @@
-"""Compares who the user says owns an account with who the bank says owns it. Pure: no I/O, no clock, no third-party code."""
+"""Compares who the user says owns an account with who the bank says owns it. Pure: no I/O but its list of names, no clock."""
 
 from typing import TYPE_CHECKING, Any
 
