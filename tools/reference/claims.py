@@ -126,7 +126,7 @@ RULES = f"""
   address with a part of more than {MAX_CHARS} characters or {MANY_TOKENS} words.
 - **In a CSV manifest** the fields are columns. `aka` contains several names separated by `{AKA_SEPARATOR}`. The parts of the address are columns of their
   own. A line has either these columns or `address`.
-- **A claim is stored encrypted**, for `ClaimRetentionDays` and at least until its verification has ended, and never logged.
+- **A claim is stored encrypted**, for `ClaimRetentionDays`, at least until seven days after its verification's deadline. It is never logged.
 """
 
 
