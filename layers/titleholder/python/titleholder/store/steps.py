@@ -39,7 +39,7 @@ class Steps:
         return [_step(item) for item in self._table.query(_pk(verification), _PREFIX) if self._table.is_live(item)]
 
     def kept_until(self, at: float, deadline: float) -> float:
-        """Until when a step of the time `at` is kept: as long as claims, at least a week beyond its verification's deadline (Unix seconds)."""
+        """Until when a step of the time `at` is kept: as long as claims, at least a week beyond the verification's deadline (Unix s)."""
         return max(at + self._retention_seconds, deadline + 7 * DAY_SECONDS)
 
 
