@@ -32,7 +32,7 @@ FIELDS: Mapping[str, Read] = {
     ),
     "name": Read(
         "The whole name of a person or a business.",
-        "Differences in capitals, accents and most punctuation and titles cost one point at most, and so does a surname in first place. A name joined on one side (O'Neill, O NEILL) costs two. "
+        "Differences in capitals, accents and most punctuation and titles cost one point at most, and so does a surname in first place. A name that is one word on one side and two on the other (O'Neill, O NEILL) costs two points. "
         "Another order of given names or of surnames costs more, and so does `Mrs` before a man's name.",
         ("DOE JANE", "Dr. Jane Doe", "jane doe", "Doe, Jané"),
     ),

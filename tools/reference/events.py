@@ -35,7 +35,9 @@ _ACCOUNT = {
     "account": Field("text", "The account's id (`fca_...`)."),
     "mode": Field("text", "Stripe's mode: `test` or `live`."),
     "stripe_account": Field(
-        "text", "The connected account that has the account. Left out for an account of the platform itself.", always=False
+        "text",
+        "The connected account to which the bank account belongs (the header `Stripe-Account`). Left out if it belongs to the platform.",
+        always=False,
     ),
 }
 

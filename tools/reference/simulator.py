@@ -111,7 +111,7 @@ def render() -> str:
     return page(
         "Stripe simulator", INTRO,
         "## Scenarios",
-        "A scenario is a kind of linked account. Link an account of a scenario with `POST accounts`, or in a session with `POST complete/{id}`. A *prefetch* is a "
+        "A scenario is a kind of linked account. Link an account of a scenario with `POST accounts`, or in a session with `POST complete/{id}` ([control routes](#control-routes), below `/_simulator/`). A *prefetch* is a "
         "refresh that starts when the account is linked. The last column names what differs from an active account with the default "
         "[policy](#an-accounts-policy).",
         table(
