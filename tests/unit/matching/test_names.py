@@ -2,7 +2,7 @@
 
 import pytest
 
-from titleholder.matching import match
+from titleholder.matching import Policy, decide, match
 
 
 def name_field(claimed: object, held: str) -> object:
@@ -76,6 +76,79 @@ def test_accents_particles_scripts_and_glued_words_are_the_same_name(claimed: di
     score = name_field(claimed, held).score
     assert score is not None
     assert score >= 94
+
+
+IN_TWO_SCRIPTS = [
+    ("加藤真理", "KATO MARI"),
+    ("加藤 真理", "KATO MARI"),
+    ("加藤 真理", "KATO"),
+    ("加藤 真 理", "MR KATO MARI K"),
+    ("カトウ マリ", "KATO MARI"),
+    ("カトウ マリ", "加藤 真理"),
+    ("李 明", "LI MING"),
+    ("김 민수", "MINSU KIM"),
+    ("김 민수", "金 民洙"),
+    ("हरि गिल", "HARI GILL"),
+    ("สมชาย ใจดี", "SOMCHAI JAIDEE"),
+    ("სანდრო ბერიძე", "SANDRO BERIDZE"),
+    ("हरि गिल", "ХАРИ ГИЛЛ"),
+    ("加藤 真理", "KATO MARI JR"),
+    ("加藤 真理", "דוד כהן"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), IN_TWO_SCRIPTS)
+def test_names_in_two_scripts_are_not_compared_however_many_words_they_have(one: str, other: str) -> None:
+    for claimed, held in ((one, other), (other, one)):
+        found = match({"name": claimed}, {"name": held})
+        assert (found.score, found.reasons) == (47.11, ("SCRIPT_DIFFERS",))
+        anyway = Policy("anyway", match_threshold=70, close_match_threshold=40)
+        assert decide({"name": claimed}, [{"name": held}], anyway).outcome == "close_match"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "reasons"),
+    [
+        ({"given": "真理", "family": "加藤"}, "KATO MARI", ("SCRIPT_DIFFERS",)),
+        ({"name": "加藤 真理"}, "KATO MARI & KATO KEN", ("SCRIPT_DIFFERS", "JOINT_OWNER")),
+        ({"name": "加藤 真理"}, "KATO MARI REVOCABLE LIVING TRUST", ("SCRIPT_DIFFERS", "TRUST")),
+        ({"name": "加藤 真理 Jr"}, "KATO MARI SR", ("GENERATIONAL_SUFFIX_CONFLICT", "SCRIPT_DIFFERS")),
+        ({"name": "加藤 真理"}, "KATO TILES LLC", ("BUSINESS_VS_PERSON", "SCRIPT_DIFFERS")),
+        ({"business_name": "加藤 商事"}, "KATO SHOJI LLC", ("SCRIPT_DIFFERS",)),
+        ({"business_name": "加藤 商事 11"}, "KATO SHOJI 12", ("BUSINESS_NAME_DIFFERS", "BUSINESS_NUMBER_DIFFERS")),
+        ({"business_name": "株式会社 加藤 商事"}, "KATO SHOJI", ("SCRIPT_DIFFERS",)),
+    ],
+)
+def test_every_kind_of_name_in_two_scripts_is_not_compared(claimed: dict[str, str], held: str, reasons: tuple[str, ...]) -> None:
+    assert match(claimed, {"name": held}).reasons == reasons
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "low", "high", "reason"),
+    [
+        ("Иван Петров", "IVAN PETROV", 95, 100, None),
+        ("Иван Петров", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("Γιώργος Παπάς", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("דוד כהן", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("加藤 真理 Kato Mari", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("加藤 真理 (Kato Mari)", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("加藤 Mari", "ALMA VENABLE", 0, 39, "NAME_DIFFERS"),
+        ("加藤 マリ", "カトウ マリ", 40, 59, "RELATIVE_LIKELY"),
+        ("加藤 真理", "田中 太郎", 0, 39, "NAME_DIFFERS"),
+    ],
+)
+def test_names_of_which_a_part_can_be_compared_are_compared(claimed: str, held: str, low: int, high: int, reason: str | None) -> None:
+    found = match({"name": claimed}, {"name": held})
+    assert low <= found.score <= high
+    assert found.reasons[:1] != ("SCRIPT_DIFFERS",)
+    assert reason is None or reason in found.reasons
+
+
+def test_name_in_the_owners_script_counts_if_a_claim_has_names_in_two_scripts() -> None:
+    for name in ("加藤 真理", "加藤真理"):
+        claim = {"name": name, "aka": ["Kato Mari"]}
+        assert match(claim, {"name": "ALMA VENABLE"}).reasons[:2] == ("ALSO_KNOWN_AS", "NAME_DIFFERS")
+        assert match(claim, {"name": "KATO MARI"}).score == 97
 
 
 def test_double_surname_in_part_is_one_step_away() -> None:

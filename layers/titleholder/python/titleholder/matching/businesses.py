@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 from titleholder.matching.evidence import Known, look_up
-from titleholder.matching.judged import Judged
+from titleholder.matching.judged import SCRIPTS_DIFFER, Judged
 from titleholder.matching.nicknames import KNOWN
 from titleholder.matching.romanisation import one_original
 from titleholder.matching.scale import REASONS, interpolate
-from titleholder.matching.text import closeness, is_latin, plain_umlauts, sound, within_two
+from titleholder.matching.text import apart, closeness, is_latin, plain_umlauts, sound, within_two
 from titleholder.matching.weights import BUSINESS_KNOTS, BUSINESS_WEIGHTS
 from titleholder.matching.words import BUSINESS_WORDS, LEGAL_FORMS, SURE_FORMS, word_set
 
@@ -270,6 +270,7 @@ def _was_cut(mine: tuple[str, ...], held: tuple[str, ...], length: int) -> bool:
 
 
 SHORTEST_CUT = 20
+_NOT_COMPARED = ("B_SCRIPT", "E_NONE", "H_SAME", "L_NONE", "N_NONE")
 
 
 def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcribed: bool = False) -> Compared:
@@ -279,6 +280,8 @@ def compare(mine: tuple[str, ...], held: tuple[str, ...], length: int, transcrib
     a, b = take_apart(mine), take_apart(held)
     found = levels(a, b)
     words, form = found[0], found[3]
+    if found[4] != "N_DIFFER" and apart(a.core, b.core):
+        return Compared(_NOT_COMPARED, SCRIPTS_DIFFER.ceiling, SCRIPTS_DIFFER.score, SCRIPTS_DIFFER.reasons, "none")
     if words == "B_ACRONYM" and form != "L_CONFLICT":
         return Compared(found, 89.0, None, (), "any")
     left_a, left_b, typos, others = _account(a, b, transcribed)

@@ -5,11 +5,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from titleholder.matching import account
-from titleholder.matching.judged import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, Judged
+from titleholder.matching.judged import CEILINGS, CONTEXT_REASONS, MATCH, MOST_FOR_REVIEW, SCRIPTS_DIFFER, Judged
 from titleholder.matching.names import Memo, compare_given
 from titleholder.matching.parties import Party
 from titleholder.matching.result import NO_CONTACTS, FieldMatch, Match, absent
-from titleholder.matching.text import MAX_CHARS, is_latin, mixes_scripts, scripts
+from titleholder.matching.text import MAX_CHARS, apart, is_latin, mixes_scripts, scripts
 from titleholder.matching.titles import Title, claimed_party, is_placeholder, read_claim, read_title
 
 MAX_ALIASES = 20
@@ -246,6 +246,9 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
             score = min(score - 1.0, 97.0) if score < 98 else 97.0 if not (a and b) else 95.0
             reasons = (*reasons, "GENERATIONAL_SUFFIX_DIFFERS")
         return Judged(_finer(score, mine, held, memo), 6.0, reasons or ("NORMALISED",), False, False, 100.0)
+    if apart(_every_word(mine), _every_word(held)):
+        # Contradicting generations are another's name in every script.
+        return SCRIPTS_DIFFER.capped(49.0, "GENERATIONAL_SUFFIX_CONFLICT") if conflict else SCRIPTS_DIFFER
     from titleholder.matching import ranking
 
     if settled.stranger and not conflict:
@@ -275,6 +278,10 @@ def _combine(mine: Party, held: Party, settled: account.Account, memo: Memo) -> 
     if settled.reasons and not judged.wrong:
         judged = judged._replace(reasons=tuple(dict.fromkeys((*settled.reasons, *judged.reasons))))
     return judged._replace(ceiling=min(judged.ceiling, ceiling), lift=lift)
+
+
+def _every_word(party: Party) -> tuple[str, ...]:
+    return (*party.words, *party.aside, *(word for family in party.lent for word in family))
 
 
 def _finer(score: float, mine: Party, held: Party, memo: Memo) -> float:
@@ -398,7 +405,8 @@ def compare(claim: Claim, owner: Mapping[str, Any], memos: dict[bool, Memo] | No
         if memo is None:
             memo = memos[strict] = Memo(strict)
         judged = _judge(one, held, memo)
-        if best is None or (judged.score, judged.log_odds) > (best.score, best.log_odds):
+        # If the claim has names in two scripts, the one in the owner's script counts.
+        if best is None or (judged.compared, judged.score, judged.log_odds) > (best.compared, best.score, best.log_odds):
             best = judged
     assert best is not None  # noqa: S101 there is a name
     for memo in memos.values():

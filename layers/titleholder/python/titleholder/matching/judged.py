@@ -28,6 +28,7 @@ class Judged(NamedTuple):
     ceiling: float
     doubtful: bool = False  # no other's name for sure, but the given name is only alike
     lift: str = "any"  # which contacts may lift it above the band for review: "any", "mailbox" (an e-mail or a phone), or "none"
+    compared: bool = True  # False: the names have no script in common
 
     def capped(self, ceiling: float, reason: str) -> "Judged":
         """Return the same comparison with an upper limit for the score, and the reason for it."""
@@ -38,3 +39,7 @@ class Judged(NamedTuple):
     def noted(self, reason: str) -> "Judged":
         """Return the same comparison with one more reason."""
         return self._replace(reasons=tuple(dict.fromkeys((*self.reasons, reason))))
+
+
+# Names that cannot be compared say neither that the parties are the same nor that they are not.
+SCRIPTS_DIFFER = Judged(47.11, -2.0, ("SCRIPT_DIFFERS",), True, False, 49.0, lift="none", compared=False)

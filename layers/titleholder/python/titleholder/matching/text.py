@@ -1,6 +1,7 @@
 """Folds any text to comparable words, and distinguishes typing errors from different words."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 # A longer text is not a name. The limit bounds the time that a hostile text can take.
@@ -118,6 +119,22 @@ def scripts(value: object) -> bool:
 def is_latin(word: str) -> bool:
     """Return whether a folded word is in Latin letters or digits."""
     return word.isascii()
+
+
+def apart(mine: Iterable[str], held: Iterable[str]) -> bool:
+    """Return whether two folded names have no script in common, so that no letter of one can be compared with one of the other."""
+    a, b = "".join(mine), "".join(held)
+    if a.isascii() and b.isascii():
+        return False
+    x, y = _scripts_of(a), _scripts_of(b)
+    return bool(x and y) and x.isdisjoint(y)
+
+
+def _scripts_of(text: str) -> set[str]:
+    from unicodedata import category, name
+
+    # A letter's name in Unicode begins with its script. Marks belong to no script of their own.
+    return {name(letter, "").partition(" ")[0] for letter in set(text) if category(letter) in ("Ll", "Lo")}
 
 
 MANY_OTHERS = 3

@@ -95,7 +95,7 @@ BUSINESS_WEIGHTS: dict[str, float] = {
     "BASE": -2.0,
     "B_SAME": 5.5, "B_GLUED": 5.0, "B_ORDER": 4.5, "B_TYPO": 4.0, "B_ACRONYM": 3.0, "B_PART": 2.5, "B_MOST": 1.5,
     "B_HALF": -1.0, "B_LITTLE": -3.0,
-    "B_DIFFERS": -5.0,
+    "B_DIFFERS": -5.0, "B_SCRIPT": -5.0,
     "E_NONE": 0.0, "E_PLAIN": 0.5, "E_TELLING": -1.0, "E_VAGUE": -2.0,
     "H_SAME": 0.0, "H_DIFFERS": -1.0,
     "L_NONE": 0.0, "L_SAME": 0.2, "L_ONE": 0.0, "L_CONFLICT": -1.0,
