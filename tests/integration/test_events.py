@@ -191,6 +191,11 @@ def test_environment_file_names_exactly_the_variables_of_the_template() -> None:
         assert {key: given[name][key] for key in fixed} == fixed
 
 
+def test_review_can_be_opened_by_hand_under_sam_local() -> None:
+    """On the stack of `make up` no verdict opens one."""
+    assert int(json.loads((EVENTS / "env.json").read_text())["Review"]["REVIEWERS_NEEDED"]) > 0
+
+
 def test_profiles_of_the_sam_cli_name_what_is_there() -> None:
     profiles = tomllib.loads((ROOT / "samconfig.toml").read_text())
     parameters = template()["Parameters"]
