@@ -151,6 +151,44 @@ def test_name_in_the_owners_script_counts_if_a_claim_has_names_in_two_scripts() 
         assert match(claim, {"name": "KATO MARI"}).score == 97
 
 
+@pytest.mark.parametrize(
+    ("surname", "one", "other"),
+    [
+        ("Li", "Ming", "MIN"),
+        ("Guo", "Ping", "PIN"),
+        ("Xu", "Qing", "QIN"),
+        ("Tan", "Xiaoming", "XIAOMIN"),
+        ("Kim", "Jiwon", "JIWOO"),
+        ("Chen", "Jianhua", "JIANGHUA"),
+    ],
+)
+def test_given_names_of_other_syllables_differ_in_each_order(surname: str, one: str, other: str) -> None:
+    for claimed in (f"{surname} {one}", f"{one} {surname}"):
+        for held in (f"{surname.upper()} {other}", f"{other} {surname.upper()}"):
+            found = match({"name": claimed}, {"name": held})
+            assert found.score <= 59
+            assert "GIVEN_NAME_DIFFERS" in found.reasons
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "low", "high"),
+    [
+        # No syllables, so a typing error.
+        ("Li Ming", "LI MNG", 70, 89),
+        # One Korean name in two spellings.
+        ("Park Gwon", "PARK KWON", 60, 100),
+        # The surnames of two families, behind a given name.
+        ("Yan Li", "YAN LIN", 60, 69),
+        ({"given": "Siew", "family": "Chan"}, "SIEW CHANG", 60, 69),
+        # Other cultures' names, the first of which is also a Chinese surname.
+        ("Ma Luna Reyes", "MA LUNNA REYES", 90, 94),
+        ("Lin Dolan", "LIN DOLEN", 90, 94),
+    ],
+)
+def test_syllables_say_nothing_about_other_names(claimed: object, held: str, low: int, high: int) -> None:
+    assert low <= name_field(claimed, held).score <= high
+
+
 def test_double_surname_in_part_is_one_step_away() -> None:
     field = name_field({"given": "Ana", "family": "García López"}, "ANA GARCIA")
     assert field.score is not None

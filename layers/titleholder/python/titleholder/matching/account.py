@@ -21,8 +21,10 @@ from titleholder.matching.alignment import (
     pairs_of_orders,
     relate,
 )
+from titleholder.matching.evidence import Known
 from titleholder.matching.names import Memo
 from titleholder.matching.parties import Party
+from titleholder.matching.romanisation import other_syllable
 from titleholder.matching.text import is_latin, within_two
 from titleholder.matching.titles import Title
 from titleholder.matching.words import TITLES_TOO
@@ -209,7 +211,7 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
                     reason = "SURNAME_IN_PART"
                 else:
                     family_initial = True
-        elif reason == "NEAR" and a.how == b.how == "natural" and x[0] == y[0] and _syllable_each(x, y, step, memo):
+        elif reason in _ALIKE and (a.how, b.how) in _UNTOLD and x[0] == y[0] and _other_syllables(x, y, step, memo):
             # If the surname comes first, the last word is the given name.
             worst, problem, reason = min(worst, OTHER_NAME), "GIVEN_NAME_DIFFERS", ""
         elif reason == "NEAR":
@@ -250,6 +252,38 @@ def _judge(a: Order, b: Order, steps: list[Step], mine: _Side, held: _Side, memo
     if all(len(w) == 1 for w in x) or all(len(w) == 1 for w in y):
         return Account(LEFT_OVER, ("INITIALS_ONLY",), False, 0.0)
     return _score(a, b, reasons, middle, middle and not initials_only)
+
+
+_ALIKE = frozenset(("NEAR", "SIMILAR", "TYPO"))
+# At least one name is in the order written, and no source says which of its words is the surname.
+_UNTOLD = frozenset((("natural", "natural"), ("natural", "moved"), ("moved", "natural")))
+
+
+# As a given name, a surname such as Kim or Lee is as common in other cultures.
+MANY_GIVEN = 5
+
+
+def _other_syllables(x: tuple[str, ...], y: tuple[str, ...], step: Step, memo: Memo) -> bool:
+    """Return whether two words have different syllables, and are given names of China or Korea beside a surname in front."""
+    if step.size_a > 1 or step.size_b > 1:
+        return False
+    if _syllable_each(x, y, step, memo):
+        return True
+    surname = memo.look_up(x[0])
+    both = memo.look_up(x[step.a]), memo.look_up(y[step.b])
+    if not _chinese_or_korean(surname) or (surname.given > MANY_GIVEN and any(known.cultures for known in both)):
+        return False
+    if any(known.surname > 2 and (step.reason == "NEAR" or not _chinese_or_korean(known)) for known in both):
+        # The first word may be a given name, and these the surnames.
+        return False
+    if any(known.given > 3 and "C" not in known.cultures for known in both):
+        # In Ma Luna Reyes, Ma is Maria.
+        return False
+    return other_syllable(x[step.a], y[step.b], *both)
+
+
+def _chinese_or_korean(known: Known) -> bool:
+    return "k" in known.cultures or "c" in known.cultures
 
 
 def _syllable_each(x: tuple[str, ...], y: tuple[str, ...], step: Step, memo: Memo) -> bool:
