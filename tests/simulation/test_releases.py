@@ -142,7 +142,11 @@ def read_note(one: Reader) -> None:
     assert one.with_key().store.reviews.notes(review)
 
 
-ADDED_SINCE: set[str] = {"Note", "Review", "Step"}
+def read_counting_line(one: Reader) -> Any:
+    return one.store.verifications.counting_line(one.pk.removeprefix("VERIFICATION#"), one.sk.removeprefix("BATCH#"), 0, 0)
+
+
+ADDED_SINCE: set[str] = {"Counting line", "Note", "Review", "Step"}
 """Row kinds of `ITEMS` that the latest kept release did not have."""
 
 ITEMS: Mapping[str, Callable[[Reader], Any]] = {
@@ -156,6 +160,7 @@ ITEMS: Mapping[str, Callable[[Reader], Any]] = {
     "Digests of claims": read_digests,
     "Waiter": lambda one: list(one.store.waiters.of_account(one.ref)),
     "Verification list": read_list,
+    "Counting line": read_counting_line,
     "Verification": read_verification,
     "Event": lambda one: one.store.events.get(one.pk.removeprefix("EVENT#")),
     "Connected account": lambda one: one.store.connected_accounts.list_all(one.pk.removeprefix("CONNECTED#")),  # type: ignore[arg-type]

@@ -120,7 +120,7 @@ RULES = f"""
   itself if its `name` scores below 70 against the person's parts or against the `business_name`. The reason is then `CLAIM_CONTRADICTS_ITSELF`, and
   the score is at most 69. If one name contains several parties, the reason is `CLAIM_NAMES_SEVERAL`, and the score is at most 49.
 - **`middle` and `suffix` are read only together with `given` or `family`.**
-- **Placeholders count as missing** in every field: `N/A`, `unknown`, `none`, `0000000000` and similar texts. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`. The verdict's `missing` then
+- **Placeholders count as missing** in a name, a phone number, an e-mail address and a whole address: `N/A`, `unknown`, `none` and similar texts, and for a phone number also `0000000000`. An address in parts counts as missing only if all its parts but `country` do. So leave out a part that you do not know. `test` counts as missing only outside `given`, `middle`, `family` and `suffix`. The verdict's `missing` then
   names the side with the placeholder.
 - **Texts that are too long count as missing**: an e-mail address of more than {MAX_CHARS} characters, a phone number of more than {PHONE_CHARS}, and an
   address with a part of more than {MAX_CHARS} characters or {MANY_TOKENS} words.

@@ -57,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
             **_VERIFICATION, **_ACCOUNT,
             "outcome": Field("text", "`match`, `close_match`, `no_match` or `not_verifiable`."),
             "score": Field("number or null", "The verdict's score."),
-            "scores": Field("object", "The scores of the fields `name`, `address`, `phone` and `email`. A score is null if the claim or the owner lacks the field. If nothing was compared, the object is empty, or all scores are null."),
+            "scores": Field("object", "The scores of the fields `name`, `address`, `phone` and `email`. A score is null if the claim or the owner lacks the field, or if the two addresses have no part in common. If nothing was compared, the object is empty, or all scores are null."),
             "reasons": Field("list", "The codes of the verdict's [reasons](reasons.md)."),
             "snapshot": Field("text or null", "The id (`fcaowns_...`) of the stored owners that the verdict used, or null."),
             "matcher_version": Field("text", "The version of the matcher."),

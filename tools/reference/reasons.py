@@ -99,7 +99,7 @@ CONTACT = (
     "numbers. Below 90, it may cost more. If the field has to agree, require it in the [policy](policy.md)."
 )
 SAME_HOUSE = (
-    "If the rest of the address agrees, this difference does not lower the verdict's score. If this part of the address has to agree, require the address in the "
+    "If both addresses have a street and their other parts agree, this difference does not lower the verdict's score. If this part of the address has to agree, require the address in the "
     "[policy](policy.md), with a threshold above this score."
 )
 FULL_ADDRESS = "If the claim has only a part of the address, ask the user for the whole address."

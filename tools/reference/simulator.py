@@ -118,7 +118,7 @@ def render() -> str:
             ("scenario", "what it is", "owners", "starts", "behaves"),
             ((code(name), scenario.title, owners_of(name), STARTS[scenario.start], _behaviour(scenario)) for name, scenario in SCENARIOS.items()),
         ),
-        "### Owners", "The owners as the bank reports them. A claim with the values of a line matches, if it names only one of two people.",
+        "### Owners", "The owners as the bank reports them. A claim with the values of a row matches. From a row with two people, name only one of them.",
         table(
             ("name", "e-mail", "phone", "address"),
             (
