@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import ModuleType
 from typing import Any, Literal
 
 from titleholder import matching
-from titleholder.domain import owner_names
 from titleholder.domain.snapshots import SnapshotSummary, since
 
 Kind = Literal["owner_added", "owner_removed", "owner_renamed", "owner_moved", "contact_changed"]
@@ -82,11 +82,12 @@ def have_changed(history: Sequence[SnapshotSummary], snapshot: str) -> bool:
 
 def _aligned(before: Sequence[Owner], after: Sequence[Owner]) -> dict[int, int]:
     """The pairs of owners that are one person, by position, the surest first. Equal ids count, although Stripe promises no stable ids."""
+    names = _names()
     pairs: dict[int, int] = {}
     _pair_equal(pairs, before, after, lambda owner: owner.get("id"))
     _pair_equal(pairs, before, after, _whole)
     _pair_equal(pairs, before, after, _name)
-    _pair_equal(pairs, before, after, lambda owner: owner_names.reading(_written_name(owner)))
+    _pair_equal(pairs, before, after, lambda owner: names.reading(_written_name(owner)))
     _pair_alike(pairs, before, after)
     # Joint owners share an address, and often a number. Only a contact that one person alone has shows that this person was renamed.
     _pair_equal(pairs, before, after, lambda owner: _text(owner, "email"))
@@ -137,11 +138,12 @@ def _of_pair(old: int, before: Owner, new: int, after: Owner) -> Iterable[Change
 
 def _is_renamed(before: Owner, after: Owner, *, otherwise_known: bool) -> bool:
     """Whether an owner has another name. `otherwise_known`: no other field is another one."""
+    names = _names()
     old, new = _written_name(before), _written_name(after)
-    if owner_names.are_same(old, new):
+    if names.are_same(old, new):
         return False
-    if not owner_names.is_given(new):
-        return not otherwise_known and owner_names.is_given(old)
+    if not names.is_given(new):
+        return not otherwise_known and bool(names.is_given(old))
     return True
 
 
@@ -176,7 +178,13 @@ def _written_name(owner: Owner) -> str:
 
 
 def _name(owner: Owner) -> str:
-    return owner_names.plain(_written_name(owner))
+    return str(_names().plain(_written_name(owner)))
+
+
+def _names() -> ModuleType:
+    from titleholder.domain import owner_names  # imported here, because it loads the matcher, which most calls do not need
+
+    return owner_names
 
 
 def _digits(owner: Owner) -> str:
