@@ -27,12 +27,12 @@ OWNER = {"name": "MARGARET ANNE TESTERMAN", "email": "m@example.com", "phone": "
 BOB = {"name": "ROBERT SAMPLEWELL", "email": "b@example.com", "phone": "+1 555 555 0102", "raw_address": "7 SAMPLE ROAD, SPRINGFIELD"}
 OTHER_OWNERS = {
     "renamed": [{**OWNER, "name": "MARGARET ANNE NEWNAME"}], "added": [OWNER, BOB], "replaced": [BOB], "none left": [],
-    "no name, and moved": [{**OWNER, "name": None, "raw_address": "9 OTHER AVE, PORTLAND, OR 97201"}],
+    "no name, and moved": [{**OWNER, "name": "", "raw_address": "9 OTHER AVE, PORTLAND, OR 97201"}],
 }  # fmt: skip
 SAME_OWNERS = {
     "another phone": [{**OWNER, "phone": "+1 555 555 0199"}], "another e-mail": [{**OWNER, "email": "new@example.com"}],
     "another address": [{**OWNER, "raw_address": "9 OTHER AVE, PORTLAND, OR 97201"}], "nothing": [OWNER],
-    "another spelling": [{**OWNER, "name": "Mrs. Márgaret Anne Testerman"}], "no name": [{**OWNER, "name": None}],
+    "another spelling": [{**OWNER, "name": "Mrs. Márgaret Anne Testerman"}], "no name": [{**OWNER, "name": ""}],
     "a placeholder": [{**OWNER, "name": "N/A"}],
 }  # fmt: skip
 
@@ -185,7 +185,7 @@ class TestOwners:
 
     def test_name_that_follows_a_missing_one_ends_it(self, reviewing: Sandbox, open_: Verification) -> None:
         """The snapshot between them shows nothing of whether it is the same owner."""
-        renew(reviewing, open_.ref, [{**OWNER, "name": None}])
+        renew(reviewing, open_.ref, [{**OWNER, "name": ""}])
         assert review_of(reviewing, open_).state == "open"
         reviewing.wait(700)
         renew(reviewing, open_.ref, [{**OWNER, "name": "NATHANIEL NEWOWNER"}])

@@ -136,8 +136,8 @@ def render() -> str:
         table(("field", "required", "limits", "meaning", "how it is read"), (_row(name, read) for name, read in FIELDS.items())),
         LIMITS, "## An address in parts",
         table(("field", "limits", "meaning"), ((code(name), limits(Address, name), text) for name, text in PARTS.items())),
-        "All parts are optional. A part that only one side has is not compared, with one exception: if both sides have a street, a unit, house number or "
-        "compass direction that one side lacks lowers the score of the address.",
+        "All parts are optional. A part that only one side has is not compared. There is one exception: if both sides have a street, and only one side has a "
+        "unit, a house number or a compass direction, the score of the address is lower.",
         "## Rules", RULES,
         "## Examples", "A person:", _json(PERSON), "A business:", _json(BUSINESS),
         "They match the accounts `single_owner` and `business` of the [simulator](simulator.md).",

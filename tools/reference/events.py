@@ -135,7 +135,7 @@ but no names, addresses or other personal data. Put a rule on the bus instead of
 - **A verification in a batch** publishes the same events as any other. `BatchCompleted` follows when the results are written.
 - **An event may arrive before `POST /verifications` has answered**, so a consumer can get the id of a verification that it does not know yet.
   Try such an event again later. A repeated `POST` with the same `Idempotency-Key` answers the same id.
-- **Events contain neither the claim nor the `reference` of a line in a batch**, only ids. Store the id that `POST /verifications` answers
+- **Events contain neither the claim nor the `reference` of a line in a batch.** They name the verification or the batch by its id. Store the id that `POST /verifications` answers
   with your own order. For a batch, read the results, which have each line's `verification` and `reference`.
 - Times are ISO 8601 in UTC. Later releases may add fields, types of events and values, so a consumer has to ignore what it does not know.
 """

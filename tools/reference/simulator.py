@@ -81,7 +81,7 @@ verify "$ACCOUNT"
 curl -sS "$SIMULATOR/_simulator/refreshes" | field "$ACCOUNT"
 ```
 
-**No webhook arrives.** The workflow asks again by itself after SettleTimeoutSeconds (30 s with make up). The timeline shows this as `time_out`:
+**No webhook arrives.** After SettleTimeoutSeconds (30 s with make up) the workflow has the account read again by itself, which starts no other refresh. The timeline shows this as `time_out`:
 
 ```sh
 ACCOUNT=$(curl -sS "$SIMULATOR/_simulator/accounts" -d '{"scenario": "single_owner"}' | field id)

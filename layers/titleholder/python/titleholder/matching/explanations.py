@@ -39,7 +39,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "CLAIM_NAMES_SEVERAL": "The claim names more than one party.",
         "CLAIM_CONTRADICTS_ITSELF": "The names in the claim belong to different parties.",
         # Kinds of account
-        "JOINT_OWNER": "One side names more than one owner, and one of them was compared.",
+        "JOINT_OWNER": "One side names more than one owner, and the one that agrees best counts.",
         "TRUST": "One side, or both, names a trust.",
         "BENEFICIARY_ONLY": "The name appears on the account only as a beneficiary, not as an owner.",
         "MINOR_ACCOUNT": "One side, or both, names a minor, or a custodian for a minor.",
