@@ -25,6 +25,7 @@ from titleholder.domain.refresh_policy import (
     NotVerifiable,
     StartRefresh,
     asked_at,
+    began_before,
     brought_position,
     decide,
     decide_after_refusal,
@@ -432,6 +433,28 @@ class TestNextAttempt:
 
     def test_key_of_another_refresh_is_not_used_again(self) -> None:
         assert next_attempt(self.previous, LONG_AGO + 1, NOW, "new").key == "new"
+
+    @pytest.mark.parametrize(
+        ("attempted_at", "shown_since", "key"),
+        [
+            (NOW - 61, NOW - 61, "old"),
+            # It may be the result of the attempt: its second is that of the attempt, or a reading showed it only later.
+            (NOW - 60, NOW - 61, "new"),
+            (NOW - 61, NOW - 60, "new"),
+        ],
+    )
+    def test_unanswered_one_is_repeated_where_the_account_shows_a_refresh_from_before_it(
+        self, attempted_at: int, shown_since: int, key: str
+    ) -> None:
+        known = StoredAccount(state=account(refresh("succeeded", attempted_at)), shown_since=shown_since, attempt=self.previous)
+        assert began_before(attempted_at, known) is (key == "old")
+        assert next_attempt(self.previous, attempted_at, NOW, "new", older=began_before(attempted_at, known)).key == key
+
+    def test_no_other_refresh_is_taken_for_one_from_before_the_attempt(self) -> None:
+        known = StoredAccount(state=account(refresh("succeeded", NOW - 61)), shown_since=NOW - 61, attempt=self.previous)
+        assert not began_before(NOW - 62, known)
+        assert not began_before(0, replace(known, state=None))
+        assert not began_before(NOW - 61, replace(known, attempt=None))
 
     def test_key_that_stripe_may_have_forgotten_is_not_used_again(self) -> None:
         assert next_attempt(replace(self.previous, began_at=NOW - IDEMPOTENCY_SECONDS + 1), LONG_AGO, NOW, "new").key == "old"

@@ -386,9 +386,25 @@ def settled_since(before: AccountState, after: AccountState) -> bool:
     return after.refresh is not None and after.refresh.settled and order(after.refresh) > order(before.refresh)
 
 
-def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str) -> Attempt:
-    """The attempt to make now: the previous one again if Stripe never answered it, else a new one with `new_key`."""
-    if previous is not None and previous.open and previous.base == base and now - previous.began_at < IDEMPOTENCY_SECONDS:
+def began_before(base: int, account: StoredAccount) -> bool:
+    """Whether the refresh of the time `base`, which the account shows, is older than the stack's newest attempt, and so not its result.
+
+    Readings may lag, so an attempt may be made before a refresh is known that runs already, such as a prefetch. `began_at` is a time of
+    this stack's clock, and `base` one of Stripe's. So a reading that showed the refresh must also have begun before the attempt.
+    """
+    attempt, refresh = account.attempt, None if account.state is None else account.state.refresh
+    if attempt is None or refresh is None or refresh.last_attempted_at != base:
+        return False
+    return base < int(attempt.began_at) and account.shown_since < attempt.began_at
+
+
+def next_attempt(previous: Attempt | None, base: int, now: float, new_key: str, *, older: bool = False) -> Attempt:
+    """The attempt to make now: the previous one again if Stripe never answered it, else a new one with `new_key`.
+
+    `older`: the refresh that the account shows is not the previous attempt's (`began_before`), so Stripe may still execute that attempt.
+    """
+    same = previous is not None and (previous.base == base or older)
+    if previous is not None and same and previous.open and now - previous.began_at < IDEMPOTENCY_SECONDS:
         return replace(previous, calls=previous.calls + 1)
     calls = 1 if previous is None else previous.calls + 1
     number = 1 if previous is None else previous.number + 1

@@ -52,7 +52,8 @@ def start(
     now = deps.clock()
     if now > need.deadline:
         return NotVerifiable("REFRESH_TIMED_OUT")
-    attempt = refresh_policy.next_attempt(account.attempt, decision.base, now, deps.new_key())
+    older = refresh_policy.began_before(decision.base, account)
+    attempt = refresh_policy.next_attempt(account.attempt, decision.base, now, deps.new_key(), older=older)
     if not deps.store.accounts.begin_attempt(ref, attempt, account.attempt, now):
         return AlreadyStarting() if deps.store.accounts.get(ref).erased_at is None else NotVerifiable(refresh_policy.ERASED)
     if not _waits(deps, ref, asker):
