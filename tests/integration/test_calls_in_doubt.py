@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.refreshing import REFRESH, outcome, serve
 from tests.support.sandbox import Moment, Sandbox
-from titleholder.domain.accounts import AccountRef
-from titleholder.domain.refresh_policy import LEASE_SECONDS, JoinPending
+from titleholder.domain.accounts import AccountRef, AccountState, OwnershipRefresh
+from titleholder.domain.refresh_policy import LEASE_SECONDS, FreshnessRequirement, JoinPending, StartRefresh
 from titleholder.errors import StripeError, StripeLaggingError, StripeServerError, StripeUnansweredError
-from titleholder.services import account_sync
+from titleholder.services import account_sync, refresh_calls
 from titleholder.services.refresh_calls import Started
 
 pytestmark = pytest.mark.slow
@@ -254,3 +254,21 @@ class TestAnswerThatStripeKept:
     def status(sandbox: Sandbox, ref: AccountRef) -> str | None:
         known = sandbox.store.accounts.get(ref).state
         return None if known is None else known.status
+
+
+def test_refresh_from_before_an_unanswered_call_that_is_seen_late_does_not_change_its_key(sandbox: Sandbox, ref: AccountRef) -> None:
+    """Such as a prefetch: Stripe may still execute the call, and would execute one with another key, too."""
+    fail(sandbox, late(1000), {"kind": "hang", "times": 20})
+    began = sandbox.clock()
+    need = FreshnessRequirement(not_before=began, requested_at=began, deadline=began + 3600)
+    with pytest.raises(StripeUnansweredError):
+        refresh_calls.start(sandbox.deps, ref, need, StartRefresh(0), sandbox.store.accounts.get(ref), None)
+    before = OwnershipRefresh(status="succeeded", last_attempted_at=int(began) - 5, next_refresh_available_at=int(began))
+    seen = replace(
+        sandbox.store.accounts.get(ref),
+        state=AccountState(status="active", permissions=("ownership",), refresh=before),
+        shown_since=began - 3,
+    )
+    with pytest.raises(StripeUnansweredError):
+        refresh_calls.start(sandbox.deps, ref, need, StartRefresh(before.last_attempted_at), seen, None)
+    assert len(keys(sandbox)) == 1

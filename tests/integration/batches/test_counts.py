@@ -1,4 +1,4 @@
-"""Each verification of a batch is counted at one of its lines, whoever made it, and however often a step is repeated."""
+"""A batch counts each verification at one line, also if another batch made it, and if a step is repeated."""
 
 from __future__ import annotations
 
